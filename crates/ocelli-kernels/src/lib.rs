@@ -1,0 +1,1 @@
+//! CPU kernels of convolutional networks, on slices.

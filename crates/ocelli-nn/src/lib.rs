@@ -1,0 +1,1 @@
+//! Networks of image classification, on Burn.

@@ -1,0 +1,1 @@
+//! Trains image classifiers by transfer learning.
