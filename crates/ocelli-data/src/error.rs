@@ -1,0 +1,165 @@
+//! What can be wrong with a data set, said for people: what was found, where, what was expected, what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a data set, a split or a setting cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// Nothing is at the path.
+    #[error("{path} does not exist; give the folder that holds the photos", path = .path.display())]
+    Missing {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file stands where a folder of photos is needed.
+    #[error("{path} is a file; give the folder that holds the photos", path = .path.display())]
+    NotAFolder {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// The folder holds no image that could be used.
+    #[error("{path} holds no images ({found}); give a folder with a folder of images for each class", path = .path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds instead.
+        found: String,
+    },
+    /// The images lie directly in the folder, so nothing says their class.
+    #[error("{path} holds {images} images but no class folders; put the images of each class into a folder of its name, or give a CSV file of labels", path = .path.display())]
+    NoClassFolders {
+        /// The folder.
+        path: PathBuf,
+        /// How many images lie in it.
+        images: usize,
+    },
+    /// A classifier needs at least two classes.
+    #[error("{path} has the single class \"{class}\"; a classifier needs at least two: add a folder for each further class", path = .path.display())]
+    SingleClass {
+        /// The folder of class folders.
+        path: PathBuf,
+        /// The one class.
+        class: String,
+    },
+    /// A class has no image that can be trained on.
+    #[error("the class \"{class}\" has no usable images in {path} ({found}); add images of it or remove the class", path = .path.display())]
+    ClassWithoutImages {
+        /// The class.
+        class: String,
+        /// Where its images should be.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+    },
+    /// The validation or test folder has a class that the training folder does not have.
+    #[error("{path} has the class \"{class}\", which {train} does not (it has: {known}); rename {path}, or train on one folder with a validation fraction", path = .path.display(), train = .train.display())]
+    UnknownClass {
+        /// The folder of the unknown class.
+        path: PathBuf,
+        /// Its name.
+        class: String,
+        /// The training folder.
+        train: PathBuf,
+        /// The classes that the training folder has.
+        known: String,
+    },
+    /// There is a training folder without a validation folder, or the reverse.
+    #[error("{path} has the folder {present}/ but no {missing}/; add {missing}/, or give {path}/{present} as one folder of class folders", path = .path.display())]
+    HalfASplit {
+        /// The data folder.
+        path: PathBuf,
+        /// The folder that is there.
+        present: String,
+        /// The folder that is not.
+        missing: String,
+    },
+    /// The split leaves one side empty.
+    #[error("{reason}; {advice}")]
+    Split {
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A setting is outside of its range.
+    #[error("{name} is {value}; it must be {expected}")]
+    Setting {
+        /// The setting's name.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// An image cannot be used, and bad images are to stop the work.
+    #[error("{path}: {reason}", path = .path.display())]
+    BadImage {
+        /// The image file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        reason: DecodeError,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    Io {
+        /// What was tried: "read", "list", "write".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl DataError {
+    /// Wraps the system's reason with what was tried on which path.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| DataError::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+/// Why the bytes of one file are not an image that can be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The file is empty.
+    #[error("the file is empty")]
+    Empty,
+    /// The first bytes are those of no known format.
+    #[error("is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
+    UnknownFormat,
+    /// The image has more pixels than allowed.
+    #[error(
+        "has {width} × {height} pixels, more than the limit of {limit} in all; raise the limit to read it"
+    )]
+    TooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The largest number of pixels allowed.
+        limit: u64,
+    },
+    /// The format allows it, the decoder does not.
+    #[error("uses a feature of {format} that is not supported: {detail}")]
+    Unsupported {
+        /// The file format.
+        format: &'static str,
+        /// What is not supported.
+        detail: String,
+    },
+    /// The file breaks off or contradicts itself.
+    #[error("is damaged ({format}): {detail}")]
+    Damaged {
+        /// The file format.
+        format: &'static str,
+        /// The decoder's complaint.
+        detail: String,
+    },
+}

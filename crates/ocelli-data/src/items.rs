@@ -1,0 +1,157 @@
+//! What there is to learn from: items with stable ids, their targets, the classes.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::random;
+
+/// Whether an image has exactly one class, or any number of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Exactly one class an image: softmax.
+    SingleLabel,
+    /// Any number of classes an image: a sigmoid for each.
+    MultiLabel,
+}
+
+/// What is known about one image. Numbers are indices into [`Classes`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Nothing: an image to predict.
+    Unlabelled,
+    /// The one class of a single-label image.
+    Class(usize),
+    /// The classes of a multi-label image, ascending; possibly none.
+    Classes(Vec<usize>),
+}
+
+impl Target {
+    /// The classes in this target, ascending.
+    pub fn classes(&self) -> &[usize] {
+        match self {
+            Target::Unlabelled => &[],
+            Target::Class(class) => std::slice::from_ref(class),
+            Target::Classes(classes) => classes,
+        }
+    }
+}
+
+/// One image and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The path relative to the data folder, separated by `/` on every system: the item's name in splits,
+    /// caches and reports.
+    pub id: String,
+    /// Where the file is.
+    pub path: PathBuf,
+    /// Its class or classes.
+    pub target: Target,
+}
+
+impl Item {
+    /// The item's key for random draws: a function of the id alone, so that adding files changes no other
+    /// item's draws.
+    pub fn key(&self) -> u64 {
+        random::key(&self.id)
+    }
+}
+
+/// The names of the classes; their order is the order of a model's outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Classes(Vec<String>);
+
+impl Classes {
+    /// Sorts the names by bytes and drops repeated ones.
+    pub fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+        names.sort_unstable();
+        names.dedup();
+        Classes(names)
+    }
+
+    /// The number of classes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name of a class, if there is one with this index.
+    pub fn name(&self, class: usize) -> Option<&str> {
+        self.0.get(class).map(String::as_str)
+    }
+
+    /// The index of a class.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.0.binary_search_by(|class| class.as_str().cmp(name)).ok()
+    }
+
+    /// All names, in order.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// The items of a data set, in a fixed order, with their task and classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items {
+    /// The data folder: ids are relative to it.
+    pub root: PathBuf,
+    /// Single- or multi-label.
+    pub task: Task,
+    /// The classes.
+    pub classes: Classes,
+    /// The items, sorted by id unless their source has an order of its own (a CSV file, a list).
+    pub items: Vec<Item>,
+}
+
+impl Items {
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many of the items at `indices` have each class.
+    pub fn class_counts(&self, indices: &[usize]) -> Vec<usize> {
+        let mut counts = vec![0; self.classes.len()];
+        for class in indices.iter().flat_map(|&index| self.items[index].target.classes()) {
+            counts[*class] += 1;
+        }
+        counts
+    }
+}
+
+impl std::ops::Index<usize> for Items {
+    type Output = Item;
+
+    fn index(&self, index: usize) -> &Item {
+        &self.items[index]
+    }
+}
+
+/// A file or folder that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// What was left out.
+    pub path: PathBuf,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl Skipped {
+    /// Records that `path` is left out.
+    pub fn new(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Skipped { path: path.as_ref().to_owned(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,92 @@
+//! From an upright image of any size to the numbers a network sees: part of a model's contract.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DataError, RgbImage};
+
+/// How an image of any shape becomes a square.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// The shorter side is resized to ⌊size / `fraction`⌋ and the centre `size × size` kept: what a
+    /// `fraction` of 1 leaves out are the ends of the longer side alone. ImageNet's customary 256 → 224 is 0.875.
+    Crop {
+        /// How much of the shorter side is kept, in (0, 1].
+        fraction: f64,
+    },
+    /// Both sides are resized to `size`: nothing is lost, shapes are distorted.
+    Squish,
+    /// The longer side is resized to `size`, the rest filled with the mean colour of the normalization
+    /// (so that the network sees zeros there).
+    Pad,
+}
+
+/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// The average over the area of the new pixel (Pillow's BOX, OpenCV's INTER_AREA when shrinking).
+    Area,
+    /// A triangle two pixels wide.
+    Bilinear,
+    /// Keys' cubic with a = −0.5 (Catmull–Rom), four pixels wide.
+    Bicubic,
+    /// A windowed sinc, six pixels wide.
+    Lanczos,
+}
+
+/// x ↦ (x − mean) / std for each channel, where x is a red, green or blue value in 0..=255.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Normalization {
+    /// Red, green, blue, in 0..=255.
+    pub mean: [f32; 3],
+    /// Red, green, blue, in 0..=255; each more than 0.
+    pub std: [f32; 3],
+}
+
+impl Normalization {
+    /// Torchvision's statistics of ImageNet: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), times 255.
+    pub const IMAGENET: Normalization =
+        Normalization { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
+    /// Inception's: mean 0.5, std 0.5, times 255.
+    pub const INCEPTION: Normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
+    /// EfficientNet-Lite's: (x − 127) / 128.
+    pub const LITE: Normalization = Normalization { mean: [127.0; 3], std: [128.0; 3] };
+}
+
+/// All that turns a decoded image into a network's input. It belongs to a model's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Side of the square, in pixels.
+    pub size: usize,
+    /// How the image becomes a square.
+    pub framing: Framing,
+    /// How it is resized.
+    pub filter: Filter,
+    /// From 0..=255 to the network's range.
+    pub normalization: Normalization,
+}
+
+impl Preprocessing {
+    /// Says which setting is out of range, if one is.
+    pub fn validate(&self) -> Result<(), DataError> {
+        todo!()
+    }
+
+    /// Numbers in a sample: size · size · 3.
+    pub fn sample_len(&self) -> usize {
+        self.size * self.size * 3
+    }
+
+    /// The framed image before normalization: `size × size`.
+    pub fn frame(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
+        let _ = image;
+        todo!()
+    }
+
+    /// The sample a network sees: `[size, size, 3]`, into `sample` of [`sample_len`](Self::sample_len) numbers.
+    pub fn apply(&self, image: &RgbImage, sample: &mut [f32]) -> Result<(), DataError> {
+        let _ = (image, sample);
+        todo!()
+    }
+}

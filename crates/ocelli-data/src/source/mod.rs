@@ -1,0 +1,3 @@
+//! Where items come from.
+
+pub mod folder;
