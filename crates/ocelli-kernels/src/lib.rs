@@ -1,1 +1,71 @@
 //! CPU kernels of convolutional networks, on slices.
+//!
+//! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come in
+//! PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
+//!
+//! ```
+//! use ocelli_kernels::{Activation, Conv2dShape, PackedConv2d, Padding};
+//!
+//! let shape = Conv2dShape {
+//!     batch: 1, in_height: 8, in_width: 8, in_channels: 3, out_channels: 4, kernel: [3, 3], stride: [2, 2],
+//!     padding: Padding::same([8, 8], [3, 3], [2, 2], [1, 1]), dilation: [1, 1], groups: 1,
+//! };
+//! shape.validate()?;
+//! let weights = vec![0.1f32; shape.weight_len()];
+//! let conv = PackedConv2d::<f32>::pack(&shape, &weights, None, None);
+//! let input = vec![1.0f32; shape.input_len()];
+//! let mut output = vec![0.0f32; shape.output_len()];
+//! conv.forward(&shape, &input, None, Activation::Relu, &mut output);
+//! assert!((output[0] - 2.7).abs() < 1e-5);
+//! # Ok::<(), ocelli_kernels::ShapeError>(())
+//! ```
+//!
+//! # Promises
+//!
+//! - **Lengths are the caller's business**: functions panic if a slice has another length than its shape says, or
+//!   if a shape does not [validate](Conv2dShape::validate). Nothing else panics.
+//! - **Threads do not change results**: work runs on the current rayon pool, is cut by the shape of the data alone,
+//!   and sums have a fixed order: the same bits for any number of threads.
+//! - **Batches do not change images**: in forward passes each image's result has the same bits whatever the batch
+//!   and its place therein. (Batch statistics and weight gradients sum over the batch, of course.)
+//! - **Instruction sets are chosen at run time** ([`Isa`]); between two of them results differ by rounding.
+//!
+//! # Map
+//!
+//! | module | |
+//! |---|---|
+//! | `shape` | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] |
+//! | `isa`, `simd` | which vector instructions, and the few operations that kernels are written in |
+//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights |
+//! | `norm` | batch normalisation with residual and activation, and its backward pass |
+//! | `pool` | max, average, global pooling |
+//! | `linear` | fully connected layers |
+
+mod activation;
+mod conv;
+mod element;
+mod isa;
+mod linear;
+mod norm;
+mod pool;
+mod shape;
+
+pub use activation::Activation;
+pub use conv::{PackedConv2d, conv2d_backward_data, conv2d_backward_weights};
+pub use element::Element;
+pub use half::bf16;
+pub use isa::{Isa, IsaError};
+pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};
+pub use norm::{
+    BatchNorm, BatchNormGradients, ChannelStatistics, StatisticsSource, channel_statistics, channel_sums,
+};
+pub use pool::{
+    average_pool2d, average_pool2d_backward, global_average_pool, global_average_pool_backward,
+    global_concat_pool, global_concat_pool_backward, max_pool2d, max_pool2d_backward,
+};
+pub use shape::{Conv2dShape, Padding, Pool2dShape, ShapeError};
+
+#[track_caller]
+fn assert_len<T>(name: &str, slice: &[T], wanted: usize) {
+    assert!(slice.len() == wanted, "{name} has {} elements, its shape has {wanted}", slice.len());
+}

@@ -1,0 +1,81 @@
+//! Fully connected layers: a 1×1 convolution over one pixel an image.
+
+use crate::{
+    Activation, Conv2dShape, Element, PackedConv2d, Padding, conv2d_backward_data, conv2d_backward_weights,
+};
+
+/// The weights of a fully connected layer in the order that its kernel reads them, with bias.
+#[derive(Clone, Debug)]
+pub struct PackedLinear<T: Element> {
+    conv: PackedConv2d<T>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl<T: Element> PackedLinear<T> {
+    /// Packs `weights` (`[outputs, inputs]`) and keeps `bias` (`[outputs]`).
+    ///
+    /// # Panics
+    /// If `inputs` or `outputs` is 0, or on slices of other lengths.
+    pub fn pack(inputs: usize, outputs: usize, weights: &[f32], bias: Option<&[f32]>) -> Self {
+        let conv = PackedConv2d::pack(&as_conv(1, inputs, outputs), weights, None, bias);
+        PackedLinear { conv, inputs, outputs }
+    }
+
+    /// `y = activation(x · weightsᵀ + bias)`; `x`: `[rows, inputs]`, `y`: `[rows, outputs]`.
+    ///
+    /// Each row's result has the same bits whatever the other rows are.
+    ///
+    /// # Panics
+    /// On slices of other lengths.
+    pub fn forward(&self, rows: usize, x: &[T], activation: Activation, y: &mut [T]) {
+        self.conv.forward(&as_conv(rows, self.inputs, self.outputs), x, None, activation, y);
+    }
+}
+
+/// The gradient with respect to the input: `dx = dy · weights`; `weights`: `[outputs, inputs]`, `dy`:
+/// `[rows, outputs]`, `dx`: `[rows, inputs]`, overwritten.
+///
+/// # Panics
+/// If `inputs` or `outputs` is 0, or on slices of other lengths.
+pub fn linear_backward_data<T: Element>(
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    weights: &[f32],
+    dy: &[T],
+    dx: &mut [T],
+) {
+    conv2d_backward_data(&as_conv(rows, inputs, outputs), weights, dy, dx);
+}
+
+/// The gradient with respect to the weights: `dw = dyᵀ · x`, `[outputs, inputs]`, overwritten; `x`: `[rows, inputs]`,
+/// `dy`: `[rows, outputs]`. (The gradient with respect to the bias is [`channel_sums`](crate::channel_sums) of `dy`.)
+///
+/// # Panics
+/// If `inputs` or `outputs` is 0, or on slices of other lengths.
+pub fn linear_backward_weights<T: Element>(
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[T],
+    dy: &[T],
+    dw: &mut [f32],
+) {
+    conv2d_backward_weights(&as_conv(rows, inputs, outputs), x, dy, dw);
+}
+
+fn as_conv(rows: usize, inputs: usize, outputs: usize) -> Conv2dShape {
+    Conv2dShape {
+        batch: rows,
+        in_height: 1,
+        in_width: 1,
+        in_channels: inputs,
+        out_channels: outputs,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: Padding::default(),
+        dilation: [1, 1],
+        groups: 1,
+    }
+}

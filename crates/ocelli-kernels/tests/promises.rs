@@ -1,0 +1,187 @@
+//! The same bits for any number of threads, any batch and any place in it.
+
+mod common;
+
+use common::*;
+use ocelli_kernels::{
+    Activation, BatchNorm, Conv2dShape, Element, PackedConv2d, PackedLinear, StatisticsSource, bf16,
+    channel_statistics, conv2d_backward_data, conv2d_backward_weights, global_concat_pool,
+    linear_backward_data, linear_backward_weights,
+};
+
+fn shapes() -> Vec<Conv2dShape> {
+    vec![
+        usual(5, 33, [3, 32], 3, 2, 1),
+        usual(5, 28, [24, 72], 1, 1, 1),
+        usual(5, 14, [64, 64], 3, 1, 1),
+        usual(5, 15, [33, 47], 3, 2, 1),
+        usual(5, 28, [72, 72], 3, 1, 72),
+        usual(5, 28, [72, 72], 5, 2, 72),
+        usual(5, 14, [64, 64], 3, 1, 8),
+    ]
+}
+
+fn bits<T: Element>(values: &[T]) -> Vec<u32> {
+    values.iter().map(|v| v.to_f32().to_bits()).collect()
+}
+
+fn everything<T: Element>(shape: &Conv2dShape) -> Vec<Vec<u32>> {
+    let x: Vec<T> = random(1, shape.input_len());
+    let dy: Vec<T> = random(2, shape.output_len());
+    let weights: Vec<f32> = random(3, shape.weight_len());
+    let channels = shape.out_channels;
+    let gamma: Vec<f32> = random(4, channels);
+    let packed = PackedConv2d::<T>::pack(shape, &weights, None, Some(&gamma));
+    let mut y = vec![T::default(); dy.len()];
+    packed.forward(shape, &x, Some(&dy), Activation::Silu, &mut y);
+    let mut raw = vec![T::default(); dy.len()];
+    let statistics = packed.forward_with_statistics(shape, &x, &mut raw);
+    let mut dx = vec![T::default(); x.len()];
+    conv2d_backward_data(shape, &weights, &dy, &mut dx);
+    let mut dw = vec![0.0; weights.len()];
+    conv2d_backward_weights(shape, &x, &dy, &mut dw);
+    let again = channel_statistics(channels, &raw);
+    let norm = BatchNorm {
+        mean: &again.mean,
+        variance: &again.variance,
+        gamma: &gamma,
+        beta: &gamma,
+        epsilon: 1e-5,
+        activation: Activation::Relu,
+    };
+    let mut normalised = vec![T::default(); dy.len()];
+    norm.forward(&raw, Some(&y), &mut normalised);
+    let (mut draw, mut dresidual) = (vec![T::default(); dy.len()], vec![T::default(); dy.len()]);
+    let gradients =
+        norm.backward(StatisticsSource::Batch, &raw, Some(&y), &dy, &mut draw, Some(&mut dresidual));
+    let (rows, inputs) = (shape.in_height, shape.input_len() / shape.in_height);
+    let linear_weights: Vec<f32> = random(5, inputs * 7);
+    let mut logits = vec![T::default(); rows * 7];
+    PackedLinear::<T>::pack(inputs, 7, &linear_weights, None).forward(
+        rows,
+        &x,
+        Activation::None,
+        &mut logits,
+    );
+    let mut linear_dx = vec![T::default(); x.len()];
+    linear_backward_data(rows, inputs, 7, &linear_weights, &logits, &mut linear_dx);
+    let mut linear_dw = vec![0.0; linear_weights.len()];
+    linear_backward_weights(rows, inputs, 7, &x, &logits, &mut linear_dw);
+    vec![
+        bits(&y),
+        bits(&raw),
+        bits(&statistics.mean),
+        bits(&statistics.variance),
+        bits(&dx),
+        bits(&dw),
+        bits(&again.mean),
+        bits(&again.variance),
+        bits(&normalised),
+        bits(&draw),
+        bits(&dresidual),
+        bits(&gradients.gamma),
+        bits(&gradients.beta),
+        bits(&logits),
+        bits(&linear_dx),
+        bits(&linear_dw),
+    ]
+}
+
+#[test]
+fn threads_do_not_change_results() {
+    on_every_isa(|isa| {
+        for shape in shapes() {
+            let one = on_threads(1, || (everything::<f32>(&shape), everything::<bf16>(&shape)));
+            for threads in [2, 3, 7] {
+                let more = on_threads(threads, || (everything::<f32>(&shape), everything::<bf16>(&shape)));
+                assert!(one == more, "{isa}, {threads} threads: {shape:?}");
+            }
+        }
+    });
+}
+
+fn check_batch<T: Element>(shape: &Conv2dShape) {
+    let x: Vec<T> = random(1, shape.input_len());
+    let weights: Vec<f32> = random(3, shape.weight_len());
+    let bias: Vec<f32> = random(4, shape.out_channels);
+    let packed = PackedConv2d::<T>::pack(shape, &weights, None, Some(&bias));
+    let mut whole = vec![T::default(); shape.output_len()];
+    packed.forward(shape, &x, None, Activation::HardSwish, &mut whole);
+    let (image_in, image_out) = (shape.input_len() / shape.batch, shape.output_len() / shape.batch);
+    for (first, count) in [(0, 1), (3, 1), (4, 1), (1, 3), (2, 2)] {
+        let part = Conv2dShape { batch: count, ..*shape };
+        let mut y = vec![T::default(); part.output_len()];
+        packed.forward(
+            &part,
+            &x[first * image_in..][..part.input_len()],
+            None,
+            Activation::HardSwish,
+            &mut y,
+        );
+        assert_eq!(bits(&y), bits(&whole[first * image_out..][..y.len()]), "{shape:?}");
+    }
+}
+
+#[test]
+fn batches_do_not_change_images() {
+    on_every_isa(|_| {
+        for shape in shapes() {
+            check_batch::<f32>(&shape);
+            check_batch::<bf16>(&shape);
+        }
+    });
+}
+
+#[test]
+fn batches_do_not_change_rows_and_pooled_images() {
+    on_every_isa(|_| {
+        let x: Vec<f32> = random(1, 13 * 200);
+        let packed = PackedLinear::<f32>::pack(200, 10, &random::<f32>(2, 2000), None);
+        let mut whole = vec![0.0; 130];
+        packed.forward(13, &x, Activation::None, &mut whole);
+        let mut pooled = vec![0.0; 13 * 80];
+        global_concat_pool(13, 5, 40, &x, &mut pooled, None);
+        for row in 0..13 {
+            let mut y = vec![0.0; 10];
+            packed.forward(1, &x[row * 200..][..200], Activation::None, &mut y);
+            assert_eq!(bits(&y), bits(&whole[row * 10..][..10]));
+            let mut y = vec![0.0; 80];
+            global_concat_pool(1, 5, 40, &x[row * 200..][..200], &mut y, None);
+            assert_eq!(bits(&y), bits(&pooled[row * 80..][..80]));
+        }
+    });
+}
+
+#[test]
+fn an_image_size_other_than_the_packed_one_works() {
+    let packed_for = usual(1, 8, [6, 10], 3, 2, 1);
+    let used_for = usual(2, 13, [6, 10], 3, 2, 1);
+    let weights: Vec<f32> = random(1, packed_for.weight_len());
+    let x: Vec<f32> = random(2, used_for.input_len());
+    let mut y = vec![0.0; used_for.output_len()];
+    PackedConv2d::<f32>::pack(&packed_for, &weights, None, None).forward(
+        &used_for,
+        &x,
+        None,
+        Activation::None,
+        &mut y,
+    );
+    assert_close("", &y, &conv_forward(&used_for, &f64s(&x), &f64s(&weights), &[0.0; 10]), 1e-5);
+}
+
+#[test]
+fn an_empty_batch_is_no_work() {
+    let shape = usual(0, 8, [6, 10], 3, 1, 1);
+    let weights: Vec<f32> = random(1, shape.weight_len());
+    PackedConv2d::<f32>::pack(&shape, &weights, None, None).forward(
+        &shape,
+        &[],
+        None,
+        Activation::None,
+        &mut [],
+    );
+    conv2d_backward_data::<f32>(&shape, &weights, &[], &mut []);
+    let mut dw = vec![f32::NAN; weights.len()];
+    conv2d_backward_weights::<f32>(&shape, &[], &[], &mut dw);
+    assert!(dw.iter().all(|dw| *dw == 0.0));
+}
