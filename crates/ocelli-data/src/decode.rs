@@ -1,11 +1,29 @@
 //! From the bytes of a file to upright RGB pixels.
+//!
+//! The content of a file decides its format, never its name. Orientation is applied, grey is replicated,
+//! CMYK becomes RGB, 16 bits become 8, transparency shows white, and of an animation the first frame is taken.
+//! Colour profiles are ignored, as in PyTorch's and fastai's loaders.
+//!
+//! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
+//! one that breaks off is an error.
 
+use std::fmt;
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::{DataError, DecodeError};
 
 /// An upright image: 8-bit RGB, row by row from the top, without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RgbImage {
     width: u32,
     height: u32,
@@ -40,6 +58,76 @@ impl RgbImage {
     }
 }
 
+impl fmt::Debug for RgbImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RgbImage({} × {})", self.width, self.height)
+    }
+}
+
+/// The file formats that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Baseline, extended and progressive JPEG.
+    Jpeg,
+    /// PNG; of an animated one the default image.
+    Png,
+    /// WebP, lossy and lossless.
+    WebP,
+    /// GIF; the first frame.
+    Gif,
+    /// Windows bitmaps.
+    Bmp,
+    /// TIFF; the first page.
+    Tiff,
+}
+
+impl Format {
+    /// The number of first bytes of a file that [`of`](Self::of) looks at.
+    pub const MAGIC_LEN: usize = 16;
+
+    /// The format that these first bytes of a file announce.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        Some(match image::guess_format(bytes).ok()? {
+            image::ImageFormat::Jpeg => Format::Jpeg,
+            image::ImageFormat::Png => Format::Png,
+            image::ImageFormat::WebP => Format::WebP,
+            image::ImageFormat::Gif => Format::Gif,
+            image::ImageFormat::Bmp => Format::Bmp,
+            image::ImageFormat::Tiff => Format::Tiff,
+            _ => return None,
+        })
+    }
+
+    /// The format's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+            Format::WebP => "WebP",
+            Format::Gif => "GIF",
+            Format::Bmp => "BMP",
+            Format::Tiff => "TIFF",
+        }
+    }
+
+    /// Usual endings of file names, lower case, the customary one first.
+    pub fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Format::Jpeg => &["jpg", "jpeg", "jpe", "jfif"],
+            Format::Png => &["png", "apng"],
+            Format::WebP => &["webp"],
+            Format::Gif => &["gif"],
+            Format::Bmp => &["bmp", "dib"],
+            Format::Tiff => &["tif", "tiff"],
+        }
+    }
+
+    /// Every format.
+    pub const ALL: [Format; 6] =
+        [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
+}
+
 /// Decodes images, within limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoder {
@@ -48,22 +136,171 @@ pub struct Decoder {
 }
 
 impl Default for Decoder {
-    /// At most 178,956,970 pixels, Pillow's limit: 512 MiB of RGB.
+    /// At most 178,956,970 pixels, the number above which Pillow refuses: 512 MiB of RGB.
     fn default() -> Self {
         Decoder { max_pixels: 178_956_970 }
     }
 }
 
 impl Decoder {
-    /// Decodes the bytes of a JPEG, PNG, WebP, GIF (first frame), BMP or TIFF file; the content decides which.
+    /// Decodes the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-        let _ = bytes;
-        todo!()
+        if bytes.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        let format = Format::of(bytes).ok_or(DecodeError::UnknownFormat)?;
+        // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
+        catch_unwind(AssertUnwindSafe(|| match format {
+            Format::Jpeg => self.decode_jpeg(bytes),
+            _ => self.decode_other(bytes, format),
+        }))
+        .unwrap_or_else(|_| {
+            Err(DecodeError::Damaged { format: format.name(), detail: "the decoder gave up".to_owned() })
+        })
     }
 
     /// Reads and decodes a file.
     pub fn decode_file(&self, path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
-        let _ = path;
-        todo!()
+        let path = path.as_ref();
+        std::fs::read(path)
+            .map_err(DecodeError::from)
+            .and_then(|bytes| self.decode(&bytes))
+            .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
+
+    fn check_size(&self, width: u32, height: u32, format: Format) -> Result<(), DecodeError> {
+        if width == 0 || height == 0 {
+            return Err(DecodeError::Damaged {
+                format: format.name(),
+                detail: "it has no pixels".to_owned(),
+            });
+        }
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(DecodeError::TooLarge { width, height, limit: self.max_pixels });
+        }
+        Ok(())
+    }
+
+    fn decode_jpeg(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
+        match self.decode_jpeg_as(bytes, true) {
+            Err(DecodeError::Damaged { .. }) if jpeg_reaches_its_end(bytes) => {
+                self.decode_jpeg_as(bytes, false)
+            }
+            result => result,
+        }
+    }
+
+    fn decode_jpeg_as(&self, bytes: &[u8], strict: bool) -> Result<RgbImage, DecodeError> {
+        let options = DecoderOptions::default()
+            .set_strict_mode(strict)
+            .set_max_width(usize::from(u16::MAX))
+            .set_max_height(usize::from(u16::MAX))
+            .jpeg_set_out_colorspace(ColorSpace::RGB);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+        decoder.decode_headers().map_err(jpeg_error)?;
+        let damaged = |detail: &str| DecodeError::Damaged { format: "JPEG", detail: detail.to_owned() };
+        let (width, height) = decoder.dimensions().ok_or_else(|| damaged("it has no size"))?;
+        let (width, height) = (width as u32, height as u32);
+        self.check_size(width, height, Format::Jpeg)?;
+        let pixels = decoder.decode().map_err(jpeg_error)?;
+        let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+        let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("pixels are missing"))?;
+        Ok(upright(image, orientation.unwrap_or(Orientation::NoTransforms)))
+    }
+
+    fn decode_other(&self, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
+        let fail = |error| image_error(error, format);
+        let kind = match format {
+            Format::Jpeg => image::ImageFormat::Jpeg,
+            Format::Png => image::ImageFormat::Png,
+            Format::WebP => image::ImageFormat::WebP,
+            Format::Gif => image::ImageFormat::Gif,
+            Format::Bmp => image::ImageFormat::Bmp,
+            Format::Tiff => image::ImageFormat::Tiff,
+        };
+        // 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for the decoder's tables.
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(64 << 20));
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
+        reader.limits(limits.clone());
+        let mut decoder = reader.into_decoder().map_err(fail)?;
+        let (width, height) = decoder.dimensions();
+        self.check_size(width, height, format)?;
+        decoder.set_limits(limits).map_err(fail)?;
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        let image = over_white(DynamicImage::from_decoder(decoder).map_err(fail)?);
+        Ok(upright(image, orientation))
+    }
+}
+
+/// Turns and mirrors an image as its EXIF orientation says.
+fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return image;
+    }
+    let (width, height) = (image.width, image.height);
+    let buffer = image::RgbImage::from_raw(width, height, image.pixels).expect("the size was checked");
+    let mut image = DynamicImage::ImageRgb8(buffer);
+    image.apply_orientation(orientation);
+    from_rgb8(image.into_rgb8())
+}
+
+/// 8-bit RGB of any kind of pixels; what is transparent shows a white ground.
+fn over_white(image: DynamicImage) -> RgbImage {
+    if !image.color().has_alpha() {
+        return from_rgb8(image.into_rgb8());
+    }
+    let image = image.into_rgba8();
+    let (width, height) = image.dimensions();
+    let pixels = image
+        .pixels()
+        .flat_map(|pixel| {
+            let [red, green, blue, alpha] = pixel.0.map(u32::from);
+            [red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+        })
+        .collect();
+    RgbImage { width, height, pixels }
+}
+
+fn from_rgb8(image: image::RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
+    RgbImage { width, height, pixels: image.into_raw() }
+}
+
+/// Whether an end-of-image marker follows the first scan's header: if not, the file breaks off.
+fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let [0xFF, marker, rest @ ..] = &bytes[at.min(bytes.len())..] {
+        match (marker, rest) {
+            (0xFF, _) => at += 1,
+            (0x01 | 0xD0..=0xD8, _) => at += 2,
+            (0xDA, _) => return rest.windows(2).any(|pair| pair == [0xFF, 0xD9]),
+            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn jpeg_error(error: zune_jpeg::errors::DecodeErrors) -> DecodeError {
+    use zune_jpeg::errors::DecodeErrors;
+    match error {
+        DecodeErrors::Unsupported(scheme) => {
+            DecodeError::Unsupported { format: "JPEG", detail: format!("{scheme:?}") }
+        }
+        error => DecodeError::Damaged { format: "JPEG", detail: one_line(error) },
+    }
+}
+
+fn image_error(error: ImageError, format: Format) -> DecodeError {
+    let format = format.name();
+    match error {
+        ImageError::Unsupported(error) => DecodeError::Unsupported { format, detail: one_line(error) },
+        error => DecodeError::Damaged { format, detail: one_line(error) },
+    }
+}
+
+/// A decoder's message as one line.
+fn one_line(error: impl fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

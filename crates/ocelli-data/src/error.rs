@@ -102,6 +102,12 @@ pub enum DataError {
         #[source]
         reason: DecodeError,
     },
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {source}; ask for fewer threads")]
+    Threads {
+        /// The system's reason.
+        source: io::Error,
+    },
     /// Reading or writing failed.
     #[error("cannot {action} {path}: {source}", path = .path.display())]
     Io {

@@ -9,11 +9,13 @@ pub mod loader;
 pub mod order;
 pub mod preprocess;
 pub mod random;
+mod resize;
 pub mod source;
 pub mod split;
+mod threads;
 
-pub use dataset::Dataset;
-pub use decode::{Decoder, RgbImage};
+pub use dataset::{Dataset, check_classes};
+pub use decode::{Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};

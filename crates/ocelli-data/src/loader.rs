@@ -1,8 +1,15 @@
 //! Batches of samples, made by threads ahead of their use.
+//!
+//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and puts it
+//! into the batch it belongs to. A thread waits before it would begin a batch too far ahead, which bounds the
+//! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
-use crate::{DataError, Decoder, Items, Preprocessing, Skipped};
+use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, threads};
 
 /// What to do about an image that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +28,7 @@ pub struct LoaderOptions {
     pub batch_size: usize,
     /// Threads that decode; 0: one for each core.
     pub threads: usize,
-    /// Batches kept ready ahead of the one in use, at least 1: with the batch size, what bounds the memory.
+    /// Batches made ahead of the one in use, at least 1. Memory holds at most this many and one more.
     pub prefetch: usize,
     /// What to do about an image that cannot be used.
     pub bad_images: BadImages,
@@ -71,25 +78,231 @@ impl Loader {
         preprocessing: Preprocessing,
         options: LoaderOptions,
     ) -> Result<Self, DataError> {
+        preprocessing.validate()?;
+        let at_least_1 = |name, value: usize| match value {
+            0 => Err(DataError::Setting { name, value: value.to_string(), expected: "at least 1" }),
+            _ => Ok(()),
+        };
+        at_least_1("batch size", options.batch_size)?;
+        at_least_1("prefetch", options.prefetch)?;
         Ok(Loader { items, preprocessing, options })
     }
 
-    /// The batches of one pass over the items at `indices`, in this order, in `epoch` (which decides the
-    /// random draws of an augmentation).
-    pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Batches {
-        let _ = (&self.items, self.preprocessing, self.options, indices, epoch);
-        todo!()
+    /// The batches of one pass over the items at `indices`, in this order.
+    ///
+    /// `epoch` decides the random draws of an augmentation; without one it has no effect.
+    pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Result<Batches, DataError> {
+        let work = Arc::new(Work {
+            loader: self.clone(),
+            indices,
+            epoch,
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
+        let mut batches = Batches { work, threads: Vec::new() };
+        // More threads than images would only be started and stopped.
+        for thread in 0..threads::count(self.options.threads).min(batches.work.indices.len()) {
+            let work = Arc::clone(&batches.work);
+            let thread = std::thread::Builder::new()
+                .name(format!("ocelli-loader-{thread}"))
+                .spawn(move || work.run())
+                .map_err(|source| DataError::Threads { source })?;
+            batches.threads.push(thread);
+        }
+        Ok(batches)
+    }
+
+    fn gave_up(&self, index: usize) -> DataError {
+        let detail = "making a sample of it failed; please report this with the file".to_owned();
+        let reason = DecodeError::Damaged { format: "image", detail };
+        DataError::BadImage { path: self.items[index].path.clone(), reason }
+    }
+
+    /// Makes the sample of one item.
+    fn sample(&self, index: usize, _epoch: u64, sample: &mut [f32]) -> Result<(), DataError> {
+        let image = self.options.decoder.decode_file(&self.items[index].path)?;
+        self.preprocessing.apply(&image, sample)
     }
 }
 
 /// The batches of one pass, in order. Dropping it stops its threads.
+///
+/// After an error there are no further batches.
 #[derive(Debug)]
-pub struct Batches {}
+pub struct Batches {
+    work: Arc<Work>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Batches {
+    /// How many batches the whole pass has.
+    pub fn count_all(&self) -> usize {
+        self.work.batch_count()
+    }
+}
 
 impl Iterator for Batches {
     type Item = Result<Batch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+        let mut state = self.work.lock();
+        loop {
+            if state.stopped || state.taken == self.work.batch_count() {
+                return None;
+            }
+            if state.underway.front().is_some_and(|batch| batch.missing == 0) {
+                break;
+            }
+            state = self.work.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let made = state.underway.pop_front()?;
+        state.taken += 1;
+        let result = self.work.loader.finish(made);
+        state.stopped = result.is_err();
+        drop(state);
+        self.work.changed.notify_all();
+        Some(result)
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.work.lock().stopped = true;
+        self.work.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the threads of a pass share.
+#[derive(Debug)]
+struct Work {
+    loader: Loader,
+    indices: Vec<usize>,
+    epoch: u64,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// How far a pass is.
+#[derive(Debug, Default)]
+struct State {
+    /// Images begun.
+    begun: usize,
+    /// Batches handed over.
+    taken: usize,
+    /// The batches that follow the ones handed over.
+    underway: VecDeque<Underway>,
+    stopped: bool,
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+struct Underway {
+    indices: Vec<usize>,
+    images: Vec<f32>,
+    missing: usize,
+    /// By place in the batch.
+    bad: Vec<(usize, DataError)>,
+}
+
+impl Work {
+    fn batch_count(&self) -> usize {
+        self.indices.len().div_ceil(self.loader.options.batch_size)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is changed in single steps that cannot panic half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of a thread.
+    fn run(&self) {
+        let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
+        while let Some(place) = self.begin() {
+            let index = self.indices[place];
+            // Whoever waits for this place would wait for ever if a panic left it open.
+            let result =
+                catch_unwind(AssertUnwindSafe(|| self.loader.sample(index, self.epoch, &mut sample)))
+                    .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
+            self.put(place, result, &sample);
+        }
+    }
+
+    /// The next image to make, once there is room for its batch; `None` at the end.
+    fn begin(&self) -> Option<usize> {
+        let LoaderOptions { batch_size, prefetch, .. } = self.loader.options;
+        let mut state = self.lock();
+        loop {
+            if state.stopped || state.begun == self.indices.len() {
+                return None;
+            }
+            if state.begun / batch_size <= state.taken + prefetch {
+                break;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let place = state.begun;
+        state.begun += 1;
+        if place.is_multiple_of(batch_size) {
+            let indices = self.indices[place..self.indices.len().min(place + batch_size)].to_vec();
+            let images = vec![0.0; indices.len() * self.loader.preprocessing.sample_len()];
+            state.underway.push_back(Underway { missing: indices.len(), indices, images, bad: Vec::new() });
+        }
+        Some(place)
+    }
+
+    /// Puts a sample into its batch.
+    fn put(&self, place: usize, result: Result<(), DataError>, sample: &[f32]) {
+        let batch_size = self.loader.options.batch_size;
+        let mut state = self.lock();
+        let batch = place / batch_size - state.taken;
+        // A stopped pass may have given up the batch.
+        let Some(batch) = state.underway.get_mut(batch) else { return };
+        let place = place % batch_size;
+        match result {
+            Ok(()) => batch.images[place * sample.len()..][..sample.len()].copy_from_slice(sample),
+            Err(error) => batch.bad.push((place, error)),
+        }
+        batch.missing -= 1;
+        if batch.missing == 0 {
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Loader {
+    /// Closes the gaps of bad images, or gives the first one's error.
+    fn finish(&self, mut made: Underway) -> Result<Batch, DataError> {
+        made.bad.sort_by_key(|(place, _)| *place);
+        let mut skipped = Vec::new();
+        let mut bad = Vec::new();
+        for (place, error) in made.bad {
+            match error {
+                DataError::BadImage { path, reason } if self.options.bad_images == BadImages::Skip => {
+                    skipped.push(Skipped::new(path, reason));
+                    bad.push(place);
+                }
+                error => return Err(error),
+            }
+        }
+        let length = self.preprocessing.sample_len();
+        let mut kept = 0;
+        for place in 0..made.indices.len() {
+            if bad.binary_search(&place).is_err() {
+                if kept != place {
+                    made.images.copy_within(place * length..(place + 1) * length, kept * length);
+                    made.indices[kept] = made.indices[place];
+                }
+                kept += 1;
+            }
+        }
+        made.images.truncate(kept * length);
+        made.indices.truncate(kept);
+        let size = self.preprocessing.size;
+        Ok(Batch { indices: made.indices, images: made.images, shape: [kept, size, size, 3], skipped })
     }
 }

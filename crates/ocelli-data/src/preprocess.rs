@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, RgbImage};
+use crate::{DataError, RgbImage, resize};
+
+/// The largest side of a sample: 800 MB of numbers.
+const MAX_SIZE: usize = 8192;
 
 /// How an image of any shape becomes a square.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ pub enum Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
-    /// The average over the area of the new pixel (Pillow's BOX, OpenCV's INTER_AREA when shrinking).
+    /// The average over the area of the new pixel (Pillow's BOX).
     Area,
     /// A triangle two pixels wide.
     Bilinear,
@@ -52,6 +55,18 @@ impl Normalization {
     pub const INCEPTION: Normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     /// EfficientNet-Lite's: (x − 127) / 128.
     pub const LITE: Normalization = Normalization { mean: [127.0; 3], std: [128.0; 3] };
+
+    /// Normalizes interleaved RGB values.
+    pub(crate) fn apply(&self, pixels: &[u8], sample: &mut [f32]) {
+        let table: [[f32; 256]; 3] = std::array::from_fn(|channel| {
+            std::array::from_fn(|value| (value as f32 - self.mean[channel]) / self.std[channel])
+        });
+        for (pixel, normalized) in pixels.chunks_exact(3).zip(sample.chunks_exact_mut(3)) {
+            for channel in 0..3 {
+                normalized[channel] = table[channel][usize::from(pixel[channel])];
+            }
+        }
+    }
 }
 
 /// All that turns a decoded image into a network's input. It belongs to a model's contract.
@@ -70,7 +85,29 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Says which setting is out of range, if one is.
     pub fn validate(&self) -> Result<(), DataError> {
-        todo!()
+        let wrong = |name, value: &dyn std::fmt::Debug, expected| {
+            Err(DataError::Setting { name, value: format!("{value:?}"), expected })
+        };
+        if !(1..=MAX_SIZE).contains(&self.size) {
+            return wrong("size", &self.size, "a number of pixels from 1 to 8192");
+        }
+        if let Framing::Crop { fraction } = self.framing
+            && !(fraction > 0.0 && fraction <= 1.0 && self.size as f64 / fraction <= 2.0 * MAX_SIZE as f64)
+        {
+            return wrong(
+                "crop fraction",
+                &fraction,
+                "more than 0 (where the size before the crop stays below 16384 pixels) and at most 1",
+            );
+        }
+        let Normalization { mean, std } = self.normalization;
+        if !mean.iter().all(|value| value.is_finite()) {
+            return wrong("mean", &mean, "three finite numbers, in units of 0..=255");
+        }
+        if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
+            return wrong("std", &std, "three numbers above 0, in units of 0..=255");
+        }
+        Ok(())
     }
 
     /// Numbers in a sample: size · size · 3.
@@ -78,15 +115,36 @@ impl Preprocessing {
         self.size * self.size * 3
     }
 
-    /// The framed image before normalization: `size × size`.
+    /// The framed image before normalization, `size × size`: what people look at.
     pub fn frame(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
-        let _ = image;
-        todo!()
+        self.validate()?;
+        let size = self.size as u32;
+        let pixels = match self.framing {
+            Framing::Crop { fraction } => {
+                let shorter_side = (self.size as f64 / fraction).floor() as u32;
+                resize::crop(image, resize::shorter_side_to(image, shorter_side), size, self.filter)
+            }
+            Framing::Squish => resize::whole(image, (size, size), self.filter),
+            Framing::Pad => {
+                let inner = resize::longer_side_to(image, size);
+                let ground = self.normalization.mean.map(|value| value.round().clamp(0.0, 255.0) as u8);
+                resize::centre_on(&resize::whole(image, inner, self.filter), inner, size, ground)
+            }
+        };
+        Ok(RgbImage::new(size, size, pixels).expect("framing gives size × size pixels"))
     }
 
     /// The sample a network sees: `[size, size, 3]`, into `sample` of [`sample_len`](Self::sample_len) numbers.
     pub fn apply(&self, image: &RgbImage, sample: &mut [f32]) -> Result<(), DataError> {
-        let _ = (image, sample);
-        todo!()
+        let framed = self.frame(image)?;
+        if sample.len() != self.sample_len() {
+            return Err(DataError::Setting {
+                name: "sample length",
+                value: sample.len().to_string(),
+                expected: "size · size · 3",
+            });
+        }
+        self.normalization.apply(framed.pixels(), sample);
+        Ok(())
     }
 }

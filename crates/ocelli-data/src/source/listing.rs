@@ -1,0 +1,151 @@
+//! The image files below a folder, in one fixed order.
+//!
+//! The content of a file decides whether it is an image, never its name. Symbolic links are followed, so
+//! that a data set can be made of links; a link into its own parents is reported. Names that begin with a dot,
+//! and `__MACOSX`, are hidden: they are reported once and not looked into.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::decode::Format;
+use crate::{DataError, Skipped};
+
+/// What lies below a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Images, sorted by their names' bytes, folder by folder.
+    pub images: Vec<PathBuf>,
+    /// Everything else that is no folder.
+    pub skipped: Vec<Skipped>,
+    /// How many of the skipped files are meant as images, by name or content.
+    pub unusable: usize,
+}
+
+/// What lies directly in a folder.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    /// Visible folders, sorted by their names' bytes.
+    pub folders: Vec<PathBuf>,
+    /// Visible files, sorted by their names' bytes.
+    pub files: Vec<PathBuf>,
+    /// Hidden ones, and names that are not text.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Looks at one folder.
+pub(crate) fn entries(folder: &Path) -> Result<Entries, DataError> {
+    let mut entries = Entries::default();
+    for entry in WalkDir::new(folder).min_depth(1).max_depth(1).follow_links(true).sort_by_file_name() {
+        match entry {
+            Err(error) if error.depth() == 0 => {
+                return Err(DataError::io("list", folder)(error.into()));
+            }
+            Err(error) => entries.skipped.push(walk_error(&error, folder)),
+            Ok(entry) => {
+                let path = entry.path().to_owned();
+                match refused(&entry) {
+                    Some(reason) => entries.skipped.push(Skipped::new(path, reason)),
+                    None if entry.file_type().is_dir() => entries.folders.push(path),
+                    None => entries.files.push(path),
+                }
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// Looks at everything below a folder.
+pub(crate) fn images_below(folder: &Path) -> Listing {
+    let mut listing = Listing::default();
+    let mut walk = WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
+    while let Some(entry) = walk.next() {
+        match entry {
+            Err(error) => listing.skipped.push(walk_error(&error, folder)),
+            Ok(entry) => {
+                if let Some(reason) = refused(&entry) {
+                    listing.skipped.push(Skipped::new(entry.path(), reason));
+                    if entry.file_type().is_dir() {
+                        walk.skip_current_dir();
+                    }
+                } else if !entry.file_type().is_dir() {
+                    listing.add(entry.path());
+                }
+            }
+        }
+    }
+    listing
+}
+
+impl Listing {
+    /// Looks at one file.
+    pub(crate) fn add(&mut self, path: &Path) {
+        match not_an_image(path) {
+            None => self.images.push(path.to_owned()),
+            Some((reason, meant_as_image)) => {
+                self.skipped.push(Skipped::new(path, reason));
+                self.unusable += usize::from(meant_as_image);
+            }
+        }
+    }
+}
+
+/// Why an entry is not looked at.
+fn refused(entry: &DirEntry) -> Option<&'static str> {
+    let name = entry.file_name();
+    if name.as_encoded_bytes().starts_with(b".") || name == OsStr::new("__MACOSX") {
+        return Some("hidden");
+    }
+    if name.to_str().is_none() {
+        return Some("its name is not valid UTF-8; rename it");
+    }
+    (!entry.file_type().is_dir() && !entry.file_type().is_file()).then_some("neither a file nor a folder")
+}
+
+fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
+    let path = error.path().unwrap_or(folder);
+    match (error.loop_ancestor(), error.io_error()) {
+        (Some(ancestor), _) => Skipped::new(path, format!("a link to its own parent {}", ancestor.display())),
+        (None, Some(source)) if path.is_symlink() => Skipped::new(path, format!("a broken link: {source}")),
+        (None, Some(source)) => Skipped::new(path, format!("cannot be read: {source}")),
+        (None, None) => Skipped::new(path, error),
+    }
+}
+
+/// Why a file is not an image that can be read, and whether it was meant as one.
+fn not_an_image(path: &Path) -> Option<(String, bool)> {
+    let mut magic = Vec::with_capacity(Format::MAGIC_LEN);
+    let read = File::open(path).and_then(|file| file.take(Format::MAGIC_LEN as u64).read_to_end(&mut magic));
+    if let Err(error) = read {
+        return Some((format!("cannot be read: {error}"), true));
+    }
+    if Format::of(&magic).is_some() {
+        return None;
+    }
+    if let Some(format) = foreign_format(&magic) {
+        return Some((format!("a {format} image, which is not read; convert it to JPEG or PNG"), true));
+    }
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
+    let meant_as_image = Format::ALL.iter().any(|format| format.extensions().contains(&extension.as_str()));
+    let reason = match (meant_as_image, magic.is_empty()) {
+        (true, true) => format!("named .{extension}, but the file is empty"),
+        (true, false) => format!("named .{extension}, but its content is no image"),
+        (false, _) => "not an image".to_owned(),
+    };
+    Some((reason, meant_as_image))
+}
+
+/// Image formats that are recognised in order to say that they are not read.
+fn foreign_format(magic: &[u8]) -> Option<&'static str> {
+    match magic {
+        [0, 0, 0, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', ..] => Some("AVIF"),
+        [0, 0, 0, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => Some("HEIC"),
+        [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Some("JPEG XL"),
+        [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => Some("JPEG 2000"),
+        [b'8', b'B', b'P', b'S', ..] => Some("Photoshop"),
+        _ => None,
+    }
+}
