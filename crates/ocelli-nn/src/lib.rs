@@ -1,1 +1,49 @@
-//! Networks of image classification, on Burn.
+//! Networks of image classification, on [Burn](https://burn.dev).
+//!
+//! A [`Network`] is a [`Backbone`] and a [`Head`]; an [`Arch`] of the registry builds one from a [`TensorFile`]
+//! under the tensor names of torchvision and timm. Networks run forward in a [`Pass`]: as they are trained, or
+//! as they are used, with batch norms folded into the convolutions and without autodiff. On the CPU the work is
+//! done by `ocelli-kernels`, on other devices by Burn's own operations.
+//!
+//! ```no_run
+//! use burn::tensor::{Device, Tensor};
+//! use ocelli_nn::{Arch, TensorFile};
+//!
+//! # fn main() -> ocelli_nn::Result<()> {
+//! let device = Device::flex();
+//! let weights = TensorFile::read("tf_efficientnet_lite0.safetensors")?;
+//! let network = Arch::EfficientNetLite0.published(&weights, 1000, &device)?;
+//! let images = Tensor::zeros([1, 3, 224, 224], &device); // (pixels − 127) / 128
+//! let logits = network.infer(images); // [1, 1000]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to change | see |
+//! |---|---|
+//! | a network, or add one | [`model`], a file each; then [`Arch`] and [`Body`] |
+//! | a layer | [`layer`] |
+//! | how an operation reaches the kernels or Burn | [`op`] |
+//! | names and initial values of parameters | [`builder`] |
+//! | weights files | [`TensorFile`] |
+
+mod arch;
+mod backbone;
+pub mod builder;
+mod error;
+mod head;
+pub mod layer;
+pub mod model;
+mod network;
+pub mod op;
+mod pass;
+mod tensor_file;
+
+pub use arch::{Arch, ArchInfo};
+pub use backbone::{Backbone, Body};
+pub use builder::Builder;
+pub use error::{Error, Result};
+pub use head::{Head, LinearHead, TransferHead};
+pub use network::{GROUPS, Kind, Network, Place};
+pub use pass::{Pass, SeenStatistics, Statistics, Training};
+pub use tensor_file::{NamedTensor, TensorFile};

@@ -1,0 +1,159 @@
+//! Parameters under their published names: looked up in a weights file, or initialised.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Normal};
+
+use crate::{Error, Result, TensorFile};
+
+/// The names of a network's tensors, by the parameters that hold them.
+pub type Names = Arc<BTreeMap<ParamId, String>>;
+
+/// Hands out a network's parameters while it is built.
+///
+/// Every parameter has the name that torchvision or timm gives it, such as `blocks.1.0.bn1.weight`. Where the
+/// builder has a [`TensorFile`], the value is looked up there; else it is drawn, as a pure function of the
+/// seed and the name, so that the order of construction does not matter.
+pub struct Builder<'a> {
+    shared: &'a Shared<'a>,
+    path: String,
+}
+
+struct Shared<'a> {
+    device: Device,
+    weights: Option<&'a TensorFile>,
+    seed: u64,
+    found: RefCell<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    names: BTreeMap<ParamId, String>,
+    missing: Vec<String>,
+    misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+}
+
+/// The value of a parameter that no file gives.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Initial {
+    /// The same number everywhere.
+    Constant(f32),
+    /// Normal with mean 0 and standard deviation √(2 / inputs) (He et al. 2015, "fan in", for ReLU).
+    KaimingNormal {
+        /// The number of inputs that one output sums.
+        inputs: usize,
+    },
+}
+
+/// Builds a network with `construct`, its parameters taken from `weights` where given.
+///
+/// `select` says which names the file is asked for; all others are initialised from `seed`, for a new head on
+/// a pretrained body. Parameters live on `device`, with autodiff and without required gradients.
+///
+/// # Errors
+/// [`Error::Mismatch`] where a selected tensor is missing or of another shape, or the file holds a selected
+/// name that the network does not ask for.
+pub fn build<T>(
+    architecture: &str,
+    device: &Device,
+    weights: Option<&TensorFile>,
+    select: impl Fn(&str) -> bool,
+    seed: u64,
+    construct: impl FnOnce(&Builder) -> T,
+) -> Result<(T, Names)> {
+    let selected = weights.map(|file| file.filtered(&select));
+    let shared = Shared {
+        device: device.clone().autodiff(),
+        weights: selected.as_ref(),
+        seed,
+        found: RefCell::default(),
+    };
+    let built = construct(&Builder { shared: &shared, path: String::new() });
+    let Found { names, missing, misshapen } = shared.found.into_inner();
+    if let Some(file) = &selected {
+        let missing: Vec<String> = missing.into_iter().filter(|name| select(name)).collect();
+        let known: std::collections::BTreeSet<&str> = names.values().map(String::as_str).collect();
+        let unexpected: Vec<String> =
+            file.names().filter(|name| !known.contains(name)).map(str::to_owned).collect();
+        if !(missing.is_empty() && misshapen.is_empty() && unexpected.is_empty()) {
+            return Err(Error::Mismatch {
+                origin: file.origin().to_owned(),
+                architecture: architecture.to_owned(),
+                missing,
+                misshapen,
+                unexpected,
+            });
+        }
+    }
+    Ok((built, Arc::new(names)))
+}
+
+impl Builder<'_> {
+    /// The builder of a part: its parameters' names begin with this one's path and `name`.
+    pub fn at(&self, name: impl std::fmt::Display) -> Self {
+        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        Self { shared: self.shared, path }
+    }
+
+    /// The device that parameters live on.
+    pub fn device(&self) -> &Device {
+        &self.shared.device
+    }
+
+    /// A number that depends on the path alone, for layers that draw.
+    pub fn key(&self) -> u64 {
+        hash(0, &self.path)
+    }
+
+    /// The parameter `name` of this part, with the given shape.
+    pub fn parameter<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        initial: Initial,
+    ) -> Param<Tensor<D>> {
+        let name = self.at(name).path;
+        let id = ParamId::from(hash(0, &name));
+        let mut found = self.shared.found.borrow_mut();
+        let twice = found.names.insert(id, name.clone());
+        assert!(twice.is_none(), "two parameters are named {name}");
+        let values = match self.shared.weights.and_then(|file| file.get(&name)) {
+            Some(tensor) if tensor.shape == shape => tensor.values.clone(),
+            Some(tensor) => {
+                found.misshapen.push((name.clone(), tensor.shape.clone(), shape.to_vec()));
+                self.initial(&name, shape.iter().product(), initial)
+            }
+            None => {
+                found.missing.push(name.clone());
+                self.initial(&name, shape.iter().product(), initial)
+            }
+        };
+        let tensor = Tensor::from_data(TensorData::new(values, shape), &self.shared.device);
+        Param::initialized(id, tensor.set_require_grad(false))
+    }
+
+    fn initial(&self, name: &str, length: usize, initial: Initial) -> Vec<f32> {
+        match initial {
+            Initial::Constant(value) => vec![value; length],
+            Initial::KaimingNormal { inputs } => {
+                let mut random = ChaCha8Rng::seed_from_u64(hash(self.shared.seed, name));
+                let deviation = (2.0 / inputs.max(1) as f32).sqrt();
+                let normal = Normal::new(0.0, deviation).expect("a finite deviation");
+                (0..length).map(|_| normal.sample(&mut random)).collect()
+            }
+        }
+    }
+}
+
+/// 64 bits of BLAKE3 over a number and a text.
+pub(crate) fn hash(number: u64, text: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&number.to_le_bytes()).update(text.as_bytes());
+    u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("8 of 32 bytes"))
+}

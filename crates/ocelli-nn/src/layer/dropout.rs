@@ -1,0 +1,45 @@
+//! Dropout (Srivastava et al. 2014) with masks that depend on nothing but their key.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::{Builder, Pass};
+
+/// In training zeroes each number with probability `p` and divides the others by `1 − p`; else does nothing.
+#[derive(Module, Debug)]
+pub struct Dropout {
+    #[module(skip)]
+    probability: f64,
+    #[module(skip)]
+    key: u64,
+}
+
+impl Dropout {
+    /// `probability` from 0 to below 1; the builder's path tells the masks of one network's layers apart.
+    ///
+    /// # Panics
+    /// Where the probability is outside that range.
+    pub fn new(builder: &Builder, probability: f64) -> Self {
+        assert!((0.0..1.0).contains(&probability), "a dropout probability is from 0 to below 1");
+        Self { probability, key: builder.key() }
+    }
+
+    /// Any matrix `[images, features]`.
+    pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let Pass::Training(training) = pass else { return input };
+        if self.probability == 0.0 {
+            return input;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(self.key ^ training.dropout_key.rotate_left(32));
+        let dropped_below = (self.probability * 2f64.powi(32)) as u32;
+        let kept = (1.0 / (1.0 - self.probability)) as f32;
+        let shape = input.dims();
+        let mask: Vec<f32> = (0..shape[0] * shape[1])
+            .map(|_| if random.next_u32() < dropped_below { 0.0 } else { kept })
+            .collect();
+        let device = input.device();
+        input * Tensor::from_data(TensorData::new(mask, shape), &device)
+    }
+}

@@ -1,0 +1,37 @@
+//! Fully connected layers.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use crate::builder::Initial;
+use crate::{Builder, Pass, op};
+
+/// `x · weightᵀ + bias`, the weight being `[outputs, inputs]` as PyTorch has it.
+#[derive(Module, Debug)]
+pub struct Linear {
+    weight: Param<Tensor<2>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// A layer with Kaiming-normal weights and biases of 0.
+    pub fn new(builder: &Builder, inputs: usize, outputs: usize) -> Self {
+        Self {
+            weight: builder.parameter("weight", [outputs, inputs], Initial::KaimingNormal { inputs }),
+            bias: builder.parameter("bias", [outputs], Initial::Constant(0.0)),
+        }
+    }
+
+    /// `[images, inputs]` to `[images, outputs]`.
+    pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        match pass {
+            Pass::Inference => op::linear(input.inner(), self.weight.val().inner(), self.bias.val().inner()),
+            Pass::Training(_) => op::linear(input, self.weight.val(), self.bias.val()),
+        }
+    }
+
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.bias.dims()[0]
+    }
+}

@@ -1,0 +1,179 @@
+//! EfficientNet-Lite: EfficientNet (Tan & Le 2019, <https://arxiv.org/abs/1905.11946>) without squeeze and
+//! excitation and with ReLU6, as Google published it for phones; tensor names are those of timm's
+//! `tf_efficientnet_lite0` … `lite4`.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::layer::{Conv, ConvBnAct};
+use crate::op::Activation;
+use crate::{Backbone, Builder, Pass};
+
+/// One of the five published sizes: channels and repetitions of the B0 layout, multiplied.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LiteVariant {
+    /// Factor on channels.
+    pub width: f64,
+    /// Factor on the number of blocks in a stage.
+    pub depth: f64,
+}
+
+/// One row of the B0 layout.
+struct Row {
+    kernel: usize,
+    stride: usize,
+    expansion: usize,
+    channels: usize,
+    blocks: usize,
+}
+
+const LAYOUT: [Row; 7] = [
+    Row { kernel: 3, stride: 1, expansion: 1, channels: 16, blocks: 1 },
+    Row { kernel: 3, stride: 2, expansion: 6, channels: 24, blocks: 2 },
+    Row { kernel: 5, stride: 2, expansion: 6, channels: 40, blocks: 2 },
+    Row { kernel: 3, stride: 2, expansion: 6, channels: 80, blocks: 3 },
+    Row { kernel: 5, stride: 1, expansion: 6, channels: 112, blocks: 3 },
+    Row { kernel: 5, stride: 2, expansion: 6, channels: 192, blocks: 4 },
+    Row { kernel: 3, stride: 1, expansion: 6, channels: 320, blocks: 1 },
+];
+const STEM: usize = 32;
+const FEATURES: usize = 1280;
+/// TensorFlow's constant in batch norms.
+const EPSILON: f64 = 1e-3;
+
+/// The body: stem, seven rows of blocks, and a last 1×1 convolution to 1280 channels; nine stages.
+#[derive(Module, Debug)]
+pub struct EfficientNetLite {
+    stem: ConvBnAct,
+    rows: Vec<Vec<Block>>,
+    last: ConvBnAct,
+}
+
+/// An inverted residual: 1×1 expansion (absent in the first row), depthwise convolution, 1×1 projection.
+#[derive(Module, Debug)]
+struct Block {
+    expand: Option<ConvBnAct>,
+    depthwise: ConvBnAct,
+    project: ConvBnAct,
+    #[module(skip)]
+    residual: bool,
+}
+
+impl EfficientNetLite {
+    /// The body of one variant.
+    pub fn new(builder: &Builder, variant: LiteVariant) -> Self {
+        let conv = |from, to, kernel| Conv::new(from, to, kernel).same();
+        let mut channels = STEM;
+        let rows = LAYOUT
+            .iter()
+            .enumerate()
+            .map(|(row, layout)| {
+                // timm and Google scale neither the first nor the last row's number of blocks.
+                let fixed = row == 0 || row == LAYOUT.len() - 1;
+                let depth = if fixed { 1.0 } else { variant.depth };
+                let to = rounded(layout.channels as f64 * variant.width);
+                let blocks = (layout.blocks as f64 * depth).ceil() as usize;
+                (0..blocks)
+                    .map(|block| {
+                        let stride = if block == 0 { layout.stride } else { 1 };
+                        let at = builder.at("blocks").at(row).at(block);
+                        let from = std::mem::replace(&mut channels, to);
+                        Block::new(&at, layout, from, to, stride)
+                    })
+                    .collect()
+            })
+            .collect();
+        Self {
+            stem: ConvBnAct::new(
+                builder,
+                ["conv_stem", "bn1"],
+                conv(3, STEM, 3).stride(2),
+                EPSILON,
+                Activation::Relu6,
+            ),
+            rows,
+            last: ConvBnAct::new(
+                builder,
+                ["conv_head", "bn2"],
+                conv(channels, FEATURES, 1),
+                EPSILON,
+                Activation::Relu6,
+            ),
+        }
+    }
+}
+
+impl Block {
+    fn new(builder: &Builder, layout: &Row, from: usize, to: usize, stride: usize) -> Self {
+        let conv = |from, to, kernel| Conv::new(from, to, kernel).same();
+        let layer = |names, conv, activation| ConvBnAct::new(builder, names, conv, EPSILON, activation);
+        let wide = from * layout.expansion;
+        let depthwise = conv(wide, wide, layout.kernel).stride(stride).depthwise();
+        let residual = stride == 1 && from == to;
+        if layout.expansion == 1 {
+            Self {
+                expand: None,
+                depthwise: layer(["conv_dw", "bn1"], depthwise, Activation::Relu6),
+                project: layer(["conv_pw", "bn2"], conv(wide, to, 1), Activation::None),
+                residual,
+            }
+        } else {
+            Self {
+                expand: Some(layer(["conv_pw", "bn1"], conv(from, wide, 1), Activation::Relu6)),
+                depthwise: layer(["conv_dw", "bn2"], depthwise, Activation::Relu6),
+                project: layer(["conv_pwl", "bn3"], conv(wide, to, 1), Activation::None),
+                residual,
+            }
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let residual = self.residual.then(|| input.clone());
+        let x = match &self.expand {
+            Some(expand) => expand.forward(input, None, pass),
+            None => input,
+        };
+        let x = self.depthwise.forward(x, None, pass);
+        self.project.forward(x, residual, pass)
+    }
+}
+
+impl Backbone for EfficientNetLite {
+    fn stages(&self) -> usize {
+        self.rows.len() + 2
+    }
+
+    fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        match stage {
+            0 => self.stem.forward(input, None, pass),
+            stage if stage <= self.rows.len() => {
+                self.rows[stage - 1].iter().fold(input, |x, block| block.forward(x, pass))
+            }
+            _ => self.last.forward(input, None, pass),
+        }
+    }
+
+    fn channels(&self) -> usize {
+        FEATURES
+    }
+
+    /// Stem and three rows form the first group; the second begins at an eighth of the image's resolution.
+    fn group_border(&self) -> usize {
+        4
+    }
+
+    fn stage_of(&self, tensor: &str) -> usize {
+        let mut parts = tensor.split('.');
+        match (parts.next(), parts.next().and_then(|row| row.parse::<usize>().ok())) {
+            (Some("conv_stem" | "bn1"), _) => 0,
+            (Some("blocks"), Some(row)) => row + 1,
+            _ => self.rows.len() + 1,
+        }
+    }
+}
+
+/// Channels as the paper rounds them: to a multiple of 8, never by more than a tenth downwards.
+fn rounded(channels: f64) -> usize {
+    let nearest = (((channels + 4.0) / 8.0) as usize * 8).max(8);
+    if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
+}

@@ -1,0 +1,25 @@
+//! Pooling over whole maps, linear layers, ReLU.
+
+use burn::tensor::Tensor;
+
+use super::{composed, flex, has_kernels};
+use crate::layer::Pool;
+
+/// Pools whole maps: `[images, channels, height, width]` to `[images, pooled]`.
+pub fn pool(input: Tensor<4>, pool: Pool) -> Tensor<2> {
+    if has_kernels(&input) { flex::pool(input, pool) } else { composed::pool(input, pool) }
+}
+
+/// `input · weightᵀ + bias`: `[images, inputs]` and `[outputs, inputs]` to `[images, outputs]`.
+pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    if has_kernels(&input) {
+        flex::linear(input, weight, bias)
+    } else {
+        composed::linear(input, weight, bias)
+    }
+}
+
+/// Negative numbers become 0.
+pub fn relu(input: Tensor<2>) -> Tensor<2> {
+    burn::tensor::activation::relu(input)
+}

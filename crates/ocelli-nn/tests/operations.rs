@@ -1,0 +1,290 @@
+//! The kernels' bridge against Burn's own operations, forward and backward, on the layers that networks use.
+
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use ocelli_nn::builder::build;
+use ocelli_nn::layer::{Conv, ConvBnAct, Linear, Pool};
+use ocelli_nn::op::{self, Activation, Geometry, NormScale, Padding};
+use ocelli_nn::{Arch, Pass, Statistics, TensorFile};
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let device = device();
+    device.seed(seed);
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device)
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec::<f32>().unwrap()
+}
+
+/// Two tensors are the same within a share of the spread of the second.
+fn assert_close<const D: usize>(seen: Tensor<D>, wanted: Tensor<D>, what: &str) {
+    assert_eq!(seen.dims(), wanted.dims(), "{what}");
+    let (seen, wanted) = (numbers(seen), numbers(wanted));
+    let spread = wanted.iter().map(|x| x.abs()).fold(0.0, f32::max).max(1e-6);
+    for (index, (seen, wanted)) in seen.iter().zip(&wanted).enumerate() {
+        assert!((seen - wanted).abs() < 2e-4 * spread, "{what}: {seen} is not {wanted} at {index}");
+    }
+}
+
+/// The gradients of Σ output · probe with respect to the inputs.
+fn gradients<const O: usize, const D: usize>(
+    output: Tensor<O>,
+    probe: Tensor<O>,
+    of: &[Tensor<D>],
+) -> Vec<Tensor<D>> {
+    let mut gradients = (output * probe).sum().backward();
+    of.iter().map(|tensor| tensor.grad_remove(&mut gradients).expect("a gradient")).collect()
+}
+
+#[test]
+fn convolutions_agree_with_burns_in_both_directions() {
+    let cases = [
+        (8, 12, 1, Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (3, 16, 3, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (6, 6, 5, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
+        (6, 9, 3, Geometry { stride: 1, padding: Padding::Symmetric(2), dilation: 2, groups: 3 }),
+    ];
+    for (case, (from, to, kernel, conv)) in cases.into_iter().enumerate() {
+        let x = random([2, from, 9, 10], 1).require_grad();
+        let w = random([to, from / conv.groups, kernel, kernel], 2).require_grad();
+        let ours = op::conv2d(x.clone(), w.clone(), conv);
+        let burns = op::composed::conv2d(x.clone(), w.clone(), conv);
+        assert_close(ours.clone().inner(), burns.clone().inner(), &format!("output of case {case}"));
+        let probe = random(ours.dims(), 3);
+        let ours = gradients(ours, probe.clone(), &[x.clone(), w.clone()]);
+        let burns = gradients(burns, probe, &[x, w]);
+        for ((ours, burns), of) in ours.into_iter().zip(burns).zip(["input", "weight"]) {
+            assert_close(ours, burns, &format!("gradient of the {of} of case {case}"));
+        }
+    }
+}
+
+#[test]
+fn batch_norms_agree_with_burns_in_both_directions() {
+    for from_batch in [true, false] {
+        for with_residual in [true, false] {
+            for activation in [
+                Activation::None,
+                Activation::Relu,
+                Activation::Relu6,
+                Activation::Silu,
+                Activation::HardSwish,
+            ] {
+                let what = format!("batch {from_batch}, residual {with_residual}, {activation:?}");
+                let x = random([3, 5, 4, 6], 4).require_grad();
+                let residual = with_residual.then(|| random([3, 5, 4, 6], 5).mul_scalar(3.0).require_grad());
+                let weight = random([5], 6).require_grad();
+                let bias = random([5], 7).require_grad();
+                let (mean, variance) = if from_batch {
+                    op::batch_statistics(x.clone().inner())
+                } else {
+                    (random([5], 8).inner(), random([5], 9).inner().abs().add_scalar(0.5))
+                };
+                let scale = || NormScale {
+                    weight: weight.clone(),
+                    bias: bias.clone(),
+                    mean: mean.clone(),
+                    variance: variance.clone(),
+                    epsilon: 1e-3,
+                    from_batch,
+                };
+                let ours = op::batch_norm(x.clone(), scale(), residual.clone(), activation);
+                let burns = op::composed::batch_norm(x.clone(), scale(), residual.clone(), activation);
+                assert_close(ours.clone().inner(), burns.clone().inner(), &what);
+                let probe = random(ours.dims(), 10);
+                let all = |output: Tensor<4>| {
+                    let mut gradients = (output * probe.clone()).sum().backward();
+                    let maps: Vec<Tensor<4>> = [Some(&x), residual.as_ref()]
+                        .into_iter()
+                        .flatten()
+                        .map(|tensor| tensor.grad_remove(&mut gradients).unwrap())
+                        .collect();
+                    let vectors = [&weight, &bias].map(|tensor| tensor.grad_remove(&mut gradients).unwrap());
+                    (maps, vectors)
+                };
+                let (ours, burns) = (all(ours), all(burns));
+                for (ours, burns) in ours.0.into_iter().zip(burns.0) {
+                    assert_close(ours, burns, &what);
+                }
+                for (ours, burns) in ours.1.into_iter().zip(burns.1) {
+                    assert_close(ours, burns, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn statistics_are_the_mean_and_the_biased_variance() {
+    let x = random([4, 3, 5, 6], 11).inner();
+    let (mean, variance) = op::batch_statistics(x.clone());
+    let (wanted_mean, wanted_variance) = op::composed::batch_statistics(x);
+    assert_close(mean, wanted_mean, "mean");
+    assert_close(variance, wanted_variance, "variance");
+}
+
+#[test]
+fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
+    for pool in [Pool::Average, Pool::MaximumAndAverage] {
+        let x = random([3, 7, 4, 5], 12).require_grad();
+        let (ours, burns) = (op::pool(x.clone(), pool), op::composed::pool(x.clone(), pool));
+        assert_close(ours.clone().inner(), burns.clone().inner(), "pooled");
+        let probe = random(ours.dims(), 13);
+        let ours = gradients(ours, probe.clone(), std::slice::from_ref(&x)).remove(0);
+        assert_close(ours, gradients(burns, probe, &[x]).remove(0), "gradient of pooling");
+    }
+    let x = random([6, 10], 14).require_grad();
+    let w = random([4, 10], 15).require_grad();
+    let bias = random([4], 16).require_grad();
+    let both = [op::linear, op::composed::linear].map(|linear| {
+        let output = linear(x.clone(), w.clone(), bias.clone());
+        let probe = random(output.dims(), 17);
+        let mut gradients = (output.clone() * probe).sum().backward();
+        (
+            output.inner(),
+            x.grad_remove(&mut gradients).unwrap(),
+            w.grad_remove(&mut gradients).unwrap(),
+            bias.grad_remove(&mut gradients).unwrap(),
+        )
+    });
+    let [ours, burns] = both;
+    assert_close(ours.0, burns.0, "output");
+    assert_close(ours.1, burns.1, "gradient of the input");
+    assert_close(ours.2, burns.2, "gradient of the weight");
+    assert_close(ours.3, burns.3, "gradient of the bias");
+}
+
+#[test]
+fn folded_convolutions_follow_their_parameters() {
+    let construct = |builder: &ocelli_nn::Builder| {
+        ConvBnAct::new(builder, ["conv", "norm"], Conv::new(4, 6, 3).same(), 1e-3, Activation::Relu)
+    };
+    let mut tensors = TensorFile::new("test");
+    tensors.insert("conv.weight", vec![6, 4, 3, 3], numbers(random([216], 18)));
+    for (name, offset) in [("weight", 0.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 2.0)] {
+        let values = random([6], name.len() as u64).abs().add_scalar(offset);
+        tensors.insert(format!("norm.{name}"), vec![6], numbers(values));
+    }
+    let (layer, _) = build("test", &Device::flex(), Some(&tensors), |_| true, 0, construct).unwrap();
+    let x = random([2, 4, 8, 8], 19);
+    let trained = Pass::training(Statistics::Running, 0);
+    let folded = layer.forward(x.clone(), None, &Pass::Inference);
+    assert_close(folded.clone(), layer.forward(x.clone(), None, &trained).inner(), "folded");
+    assert!(!folded.is_autodiff(), "inference leaves autodiff");
+
+    struct Double;
+    impl burn::module::ModuleMapper for Double {
+        fn map_float<const D: usize>(
+            &mut self,
+            parameter: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            parameter.map(|tensor| tensor.inner().mul_scalar(2.0).autodiff())
+        }
+    }
+    let layer = layer.map(&mut Double);
+    let doubled = layer.forward(x.clone(), None, &Pass::Inference);
+    assert_close(doubled.clone(), layer.forward(x, None, &trained).inner(), "folded anew");
+    assert!(numbers((doubled - folded).abs().sum())[0] > 1.0, "the change was seen");
+}
+
+#[test]
+fn an_images_logits_do_not_depend_on_its_batch() {
+    let weights = TensorFile::parse(ocelli_lite0::WEIGHTS, "embedded weights").unwrap();
+    let network = Arch::EfficientNetLite0.transfer(&weights, 3, 7, &Device::flex()).unwrap();
+    let images = random([5, 3, 64, 64], 20).inner();
+    let together = numbers(network.infer(images.clone()));
+    for image in 0..5 {
+        let alone = numbers(network.infer(images.clone().narrow(0, image, 1)));
+        assert_eq!(alone, together[image * 3..(image + 1) * 3], "image {image}, to the bit");
+    }
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_depends_on_its_key_alone() {
+    let (dropout, _) = build(
+        "test",
+        &Device::flex(),
+        None,
+        |_| true,
+        0,
+        |builder| ocelli_nn::layer::Dropout::new(builder, 0.25),
+    )
+    .unwrap();
+    let ones = Tensor::<2>::ones([64, 256], &Device::flex());
+    let drop = |key| numbers(dropout.forward(ones.clone(), &Pass::training(Statistics::Batch, key)));
+    let first = drop(1);
+    assert_eq!(first, drop(1));
+    assert_ne!(first, drop(2));
+    let zeros = first.iter().filter(|x| **x == 0.0).count() as f64 / first.len() as f64;
+    assert!((zeros - 0.25).abs() < 0.02, "{zeros} of the numbers are dropped");
+    assert!(first.iter().all(|x| *x == 0.0 || (*x - 4.0 / 3.0).abs() < 1e-6));
+    assert_eq!(numbers(dropout.forward(ones, &Pass::Inference)), vec![1.0; 64 * 256]);
+}
+
+#[test]
+fn linear_layers_start_kaiming_normal() {
+    let start = |seed| {
+        build("test", &Device::flex(), None, |_| true, seed, |builder| Linear::new(builder, 800, 300))
+            .unwrap()
+            .0
+    };
+    let identity = Tensor::<2>::eye(800, &Device::flex());
+    let weights = |seed| numbers(start(seed).forward(identity.clone(), &Pass::Inference));
+    let first = weights(1);
+    let mean = first.iter().sum::<f32>() / first.len() as f32;
+    let variance = first.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / first.len() as f32;
+    assert!(mean.abs() < 1e-3, "mean {mean}");
+    assert!((variance - 2.0 / 800.0).abs() < 5e-5, "variance {variance}");
+    assert_eq!(first, weights(1), "the same seed");
+    assert_ne!(first, weights(2), "another seed");
+}
+
+#[test]
+fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
+    let weights = TensorFile::parse(ocelli_lite0::WEIGHTS, "embedded weights").unwrap();
+    let network = Arch::EfficientNetLite0.transfer(&weights, 2, 7, &Device::flex()).unwrap();
+    let images = random([4, 3, 32, 32], 21).inner();
+    for first in 0..3 {
+        let network = network.clone().train_groups_from(first);
+        let start = network.group_starts()[first];
+        let prefix = network.infer_stages(images.clone(), 0, start);
+        let pass = Pass::training(Statistics::Batch, 1);
+        let logits = network.forward_from(start, prefix, &pass);
+        let gradients = logits.powf_scalar(2.0).sum().backward();
+        struct Reached<'a>(&'a burn::tensor::Gradients, Vec<burn::module::ParamId>);
+        impl burn::module::ModuleVisitor for Reached<'_> {
+            fn visit_float<const D: usize>(&mut self, parameter: &burn::module::Param<Tensor<D>>) {
+                if parameter.val().grad(self.0).is_some() {
+                    self.1.push(parameter.id);
+                }
+            }
+        }
+        let mut reached = Reached(&gradients, Vec::new());
+        network.visit(&mut reached);
+        let places = network.places();
+        let wanted = places
+            .values()
+            .filter(|place| place.group >= first && place.kind != ocelli_nn::Kind::Statistic)
+            .count();
+        assert_eq!(reached.1.len(), wanted);
+        assert!(reached.1.iter().all(|id| places[id].group >= first));
+
+        let Pass::Training(training) = pass else { unreachable!() };
+        let seen = training.seen.into_inner();
+        assert_eq!(
+            2 * seen.len(),
+            places.values().filter(|p| p.group >= first && p.kind == ocelli_nn::Kind::Statistic).count()
+        );
+        let (name, mean) = (network.name(seen[0].mean.0).to_owned(), numbers(seen[0].mean.1.clone()));
+        let before = network.to_tensors().get(&name).unwrap().values.clone();
+        let after = network.update_statistics(seen).to_tensors().get(&name).unwrap().values.clone();
+        for ((before, after), seen) in before.iter().zip(after).zip(mean) {
+            assert!((0.9 * before + 0.1 * seen - after).abs() < 1e-5 * after.abs().max(1.0), "{name}");
+        }
+    }
+}
