@@ -21,7 +21,14 @@ impl Activation {
     pub fn apply(self, u: f32) -> f32 {
         match self {
             Activation::None => u,
-            Activation::Relu => u.max(0.0),
+            // Written so that NaN stays NaN.
+            Activation::Relu => {
+                if u < 0.0 {
+                    0.0
+                } else {
+                    u
+                }
+            }
             Activation::Relu6 => u.clamp(0.0, 6.0),
             Activation::Silu => u / (1.0 + (-u).exp()),
             Activation::HardSwish => u * (u + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0),

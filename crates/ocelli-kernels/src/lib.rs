@@ -46,9 +46,11 @@ mod conv;
 mod element;
 mod isa;
 mod linear;
+mod memory;
 mod norm;
 mod pool;
 mod shape;
+mod simd;
 
 pub use activation::Activation;
 pub use conv::{PackedConv2d, conv2d_backward_data, conv2d_backward_weights};

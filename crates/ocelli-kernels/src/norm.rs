@@ -204,7 +204,7 @@ impl BatchNorm<'_> {
 }
 
 /// Sums of a piece of the data that fit together in a fixed order.
-struct Moments {
+pub(crate) struct Moments {
     pixels: usize,
     mean: Vec<f32>,
     /// Sums of squared distances from the mean.
@@ -212,7 +212,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn of<T: Element>(channels: usize, x: &[T]) -> Self {
+    pub(crate) fn of<T: Element>(channels: usize, x: &[T]) -> Self {
         let pixels = x.len() / channels;
         let (mut sums, mut squares) = (vec![0.0f32; channels], vec![0.0f32; channels]);
         for pixel in x.chunks_exact(channels) {
@@ -230,7 +230,7 @@ impl Moments {
     }
 
     /// Chan, Golub and LeVeque's update, in f64.
-    fn merge(channels: usize, pieces: &[Moments]) -> ChannelStatistics {
+    pub(crate) fn merge(channels: usize, pieces: &[Moments]) -> ChannelStatistics {
         let (mut mean, mut squares) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         let mut count = 0.0;
         for piece in pieces {

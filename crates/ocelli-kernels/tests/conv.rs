@@ -44,20 +44,16 @@ fn check_forward<T: Element>(shape: &Conv2dShape, seed: u64) {
         let mut raw = vec![T::from_f32(f32::NAN); shape.output_len()];
         let statistics = packed.forward_with_statistics(shape, &x, &mut raw);
         assert_close(&format!("{isa} {shape:?}"), &raw, &exact, tolerance::<T>());
-        let pixels = (exact.len() / shape.out_channels) as f64;
+        let stored = f64s(&raw);
+        let pixels = (stored.len() / shape.out_channels) as f64;
         let moment = |c: usize, f: &dyn Fn(f64) -> f64| {
-            exact.iter().skip(c).step_by(shape.out_channels).map(|v| f(*v)).sum::<f64>() / pixels
+            stored.iter().skip(c).step_by(shape.out_channels).map(|v| f(*v)).sum::<f64>() / pixels
         };
         let means: Vec<f64> = (0..shape.out_channels).map(|c| moment(c, &|v| v)).collect();
         let variances: Vec<f64> =
             (0..shape.out_channels).map(|c| moment(c, &|v| (v - means[c]).powi(2))).collect();
-        assert_close(&format!("mean {isa} {shape:?}"), &statistics.mean, &means, tolerance::<T>());
-        assert_close(
-            &format!("variance {isa} {shape:?}"),
-            &statistics.variance,
-            &variances,
-            tolerance::<T>(),
-        );
+        assert_close(&format!("mean {isa} {shape:?}"), &statistics.mean, &means, 1e-5);
+        assert_close(&format!("variance {isa} {shape:?}"), &statistics.variance, &variances, 1e-5);
     });
 }
 

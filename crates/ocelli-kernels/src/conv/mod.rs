@@ -1,8 +1,21 @@
 //! Convolution: forward, and gradients with respect to data and weights.
+//!
+//! | module | |
+//! |---|---|
+//! | `dense` | the engine of dense and grouped convolutions |
+//! | `depthwise` | the engine of depthwise convolutions |
+//! | `weights` | gradients with respect to weights |
 
+mod dense;
+mod depthwise;
 mod generic;
 
-use crate::{Activation, ChannelStatistics, Conv2dShape, Element, assert_len, channel_statistics};
+use crate::{
+    Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
+};
+use dense::{Epilogue, Geometry, PackedDense};
+use depthwise::{PackedDepthwise, TapGrid};
+use rayon::prelude::*;
 
 /// Weights of a convolution in the order that its kernel reads them, with bias.
 ///
@@ -11,9 +24,15 @@ use crate::{Activation, ChannelStatistics, Conv2dShape, Element, assert_len, cha
 #[derive(Clone, Debug)]
 pub struct PackedConv2d<T: Element> {
     filter: Conv2dShape,
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    packed: Packed,
+    bias: Option<Vec<f32>>,
     element: std::marker::PhantomData<T>,
+}
+
+#[derive(Clone, Debug)]
+enum Packed {
+    Dense(PackedDense),
+    Depthwise(PackedDepthwise),
 }
 
 impl<T: Element> PackedConv2d<T> {
@@ -31,17 +50,26 @@ impl<T: Element> PackedConv2d<T> {
         if let Some(bias) = bias {
             assert_len("bias", bias, shape.out_channels);
         }
-        let per_output = shape.weight_len() / shape.out_channels;
-        let round = |value: f32| T::from_f32(value).to_f32();
-        let weights = weights
-            .chunks_exact(per_output)
-            .enumerate()
-            .flat_map(|(output, chunk)| {
-                chunk.iter().map(move |w| round(w * scale.map_or(1.0, |s| s[output])))
-            })
-            .collect();
-        let bias = bias.map_or_else(|| vec![0.0; shape.out_channels], <[f32]>::to_vec);
-        PackedConv2d { filter: *shape, weights, bias, element: std::marker::PhantomData }
+        let (group_in, taps) = (shape.group_in(), shape.kernel[0] * shape.kernel[1]);
+        let weight = |output: usize, input: usize, tap: usize| {
+            weights[(output * group_in + input) * taps + tap] * scale.map_or(1.0, |scale| scale[output])
+        };
+        let packed = if has_filter_per_channel(shape) {
+            let grid = forward_grid(shape);
+            let weight = |channel, row, column| {
+                T::from_f32(weight(channel, 0, row * shape.kernel[1] + column)).to_f32()
+            };
+            Packed::Depthwise(PackedDepthwise::pack(Isa::current(), shape.in_channels, grid, weight))
+        } else {
+            let sizes = [shape.groups, group_in, shape.group_out(), taps];
+            Packed::Dense(PackedDense::pack::<T>(Isa::current(), sizes, weight))
+        };
+        PackedConv2d {
+            filter: *shape,
+            packed,
+            bias: bias.map(<[f32]>::to_vec),
+            element: std::marker::PhantomData,
+        }
     }
 
     /// `y = activation(conv(x) + bias + residual)`.
@@ -60,7 +88,14 @@ impl<T: Element> PackedConv2d<T> {
         y: &mut [T],
     ) {
         self.check(shape, x, residual, y);
-        generic::forward(shape, &self.weights, &self.bias, x, residual, activation, y);
+        let epilogue = Epilogue { bias: self.bias.as_deref(), residual, activation };
+        let geometry = forward_geometry(shape);
+        match &self.packed {
+            Packed::Dense(packed) => packed.run(&geometry, x, &epilogue, y),
+            Packed::Depthwise(packed) => {
+                packed.run(&geometry, packed.at(forward_grid(shape).first), x, &epilogue, y);
+            }
+        }
     }
 
     /// `y = conv(x) + bias`, and the mean and variance of each of y's channels: what batch norm needs in training.
@@ -68,8 +103,44 @@ impl<T: Element> PackedConv2d<T> {
     /// # Panics
     /// As [`PackedConv2d::forward`]; and if `y` is empty.
     pub fn forward_with_statistics(&self, shape: &Conv2dShape, x: &[T], y: &mut [T]) -> ChannelStatistics {
-        self.forward(shape, x, None, Activation::None, y);
-        channel_statistics(shape.out_channels, y)
+        self.check(shape, x, None, y);
+        assert!(!y.is_empty(), "statistics of nothing");
+        let epilogue = Epilogue { bias: self.bias.as_deref(), residual: None, activation: Activation::None };
+        let geometry = forward_geometry(shape);
+        let channels = shape.out_channels;
+        let y = SharedMut::new(y);
+        // Each piece is summed while it is in the cache of the core that computed it.
+        let moments: Vec<Moments> = match &self.packed {
+            Packed::Dense(packed) => packed
+                .pieces::<T>(&geometry, 16)
+                .into_par_iter()
+                .map(|pixels| {
+                    // SAFETY: pieces of pixels are disjoint.
+                    let done = unsafe {
+                        packed.run_piece(&geometry, x, &epilogue, y, pixels.clone());
+                        y.slice(pixels.start * channels, pixels.len() * channels)
+                    };
+                    Moments::of(channels, done)
+                })
+                .collect(),
+            Packed::Depthwise(packed) => {
+                let grid = packed.at(forward_grid(shape).first);
+                let row_len = geometry.grid_width * channels;
+                let pieces = packed.pieces::<T>(&geometry);
+                pieces
+                    .into_par_iter()
+                    .map(|rows| {
+                        // SAFETY: pieces of rows are disjoint.
+                        let done = unsafe {
+                            packed.run_piece(&geometry, grid, x, &epilogue, y, rows.clone());
+                            y.slice(rows.start * row_len, rows.len() * row_len)
+                        };
+                        Moments::of(channels, done)
+                    })
+                    .collect()
+            }
+        };
+        Moments::merge(channels, &moments)
     }
 
     #[track_caller]
@@ -98,7 +169,123 @@ pub fn conv2d_backward_data<T: Element>(shape: &Conv2dShape, weights: &[f32], dy
     assert_len("weights", weights, shape.weight_len());
     assert_len("dy", dy, shape.output_len());
     assert_len("dx", dx, shape.input_len());
-    generic::backward_data(shape, weights, dy, dx);
+    let (group_in, group_out, taps) =
+        (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
+    let epilogue = Epilogue { bias: None, residual: None, activation: Activation::None };
+    for phase in phases(shape) {
+        let kernel_tap = |tap: usize| {
+            phase.rows[tap / phase.columns.len()] * shape.kernel[1] + phase.columns[tap % phase.columns.len()]
+        };
+        if has_filter_per_channel(shape) {
+            let weight = |channel: usize, row: usize, column: usize| {
+                let tap = kernel_tap(row * phase.columns.len() + column);
+                T::from_f32(weights[channel * taps + tap]).to_f32()
+            };
+            let packed = PackedDepthwise::pack(Isa::current(), shape.in_channels, phase.grid, weight);
+            packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx);
+        } else {
+            let sizes = [shape.groups, group_out, group_in, phase.geometry.taps.len()];
+            // Here the outputs are inputs: weight(input channel over all groups, output channel in its group, tap).
+            let packed = PackedDense::pack::<T>(Isa::current(), sizes, |input, output, tap| {
+                let output = input / group_in * group_out + output;
+                weights[(output * group_in + input % group_in) * taps + kernel_tap(tap)]
+            });
+            packed.run(&phase.geometry, dy, &epilogue, dx);
+        }
+    }
+}
+
+fn has_filter_per_channel(shape: &Conv2dShape) -> bool {
+    shape.groups == shape.in_channels && shape.groups == shape.out_channels && shape.groups > 1
+}
+
+fn forward_grid(shape: &Conv2dShape) -> TapGrid {
+    TapGrid {
+        rows: shape.kernel[0],
+        columns: shape.kernel[1],
+        first: [-(shape.padding.top as isize), -(shape.padding.left as isize)],
+        spacing: shape.dilation.map(|dilation| dilation as isize),
+    }
+}
+
+fn taps(grid: TapGrid) -> Vec<[isize; 2]> {
+    let row = |r: usize| grid.first[0] + r as isize * grid.spacing[0];
+    let column = |c: usize| grid.first[1] + c as isize * grid.spacing[1];
+    (0..grid.rows).flat_map(|r| (0..grid.columns).map(move |c| [row(r), column(c)])).collect()
+}
+
+fn forward_geometry(shape: &Conv2dShape) -> Geometry {
+    let (out_height, out_width) = (shape.out_height(), shape.out_width());
+    Geometry {
+        batch: shape.batch,
+        in_height: shape.in_height,
+        in_width: shape.in_width,
+        in_channels: shape.in_channels,
+        step: shape.stride,
+        taps: taps(forward_grid(shape)),
+        grid_height: out_height,
+        grid_width: out_width,
+        out_image: out_height * out_width,
+        out_row: out_width,
+        out_column: 1,
+        out_first: 0,
+        out_channels: shape.out_channels,
+    }
+}
+
+/// Input pixels whose gradient sums the same kernel taps: with stride s, every s-th row and column.
+struct Phase {
+    geometry: Geometry,
+    /// Kernel rows and columns that meet these pixels, in the order of the geometry's taps.
+    rows: Vec<usize>,
+    columns: Vec<usize>,
+    grid: TapGrid,
+}
+
+/// A convolution with stride s backwards is s² convolutions of `dy` with stride 1, each with some of the taps.
+fn phases(shape: &Conv2dShape) -> Vec<Phase> {
+    let row_axis = phase_axis(shape.kernel[0], shape.stride[0], shape.dilation[0], shape.padding.top);
+    let column_axis = phase_axis(shape.kernel[1], shape.stride[1], shape.dilation[1], shape.padding.left);
+    let mut phases = Vec::new();
+    for (first_row, rows) in row_axis.iter().enumerate().take(shape.in_height) {
+        for (first_column, columns) in column_axis.iter().enumerate().take(shape.in_width) {
+            let spacing = [rows, columns].map(|axis| match axis[..] {
+                [(_, first), (_, second), ..] => second - first,
+                _ => 1,
+            });
+            let first = [rows, columns].map(|axis| axis.first().map_or(0, |(_, offset)| *offset));
+            let grid = TapGrid { rows: rows.len(), columns: columns.len(), first, spacing };
+            let geometry = Geometry {
+                batch: shape.batch,
+                in_height: shape.out_height(),
+                in_width: shape.out_width(),
+                in_channels: shape.out_channels,
+                step: [1, 1],
+                taps: taps(grid),
+                grid_height: (shape.in_height - first_row).div_ceil(shape.stride[0]),
+                grid_width: (shape.in_width - first_column).div_ceil(shape.stride[1]),
+                out_image: shape.in_height * shape.in_width,
+                out_row: shape.stride[0] * shape.in_width,
+                out_column: shape.stride[1],
+                out_first: first_row * shape.in_width + first_column,
+                out_channels: shape.in_channels,
+            };
+            let [rows, columns] = [rows, columns].map(|axis| axis.iter().map(|(tap, _)| *tap).collect());
+            phases.push(Phase { geometry, rows, columns, grid });
+        }
+    }
+    phases
+}
+
+/// For each phase of an axis the kernel taps that meet it, and how far from it they meet `dy`, in ascending distance.
+fn phase_axis(kernel: usize, stride: usize, dilation: usize, padding: usize) -> Vec<Vec<(usize, isize)>> {
+    (0..stride)
+        .map(|first| {
+            let distance = |tap: usize| (first + padding) as isize - (tap * dilation) as isize;
+            let meets = (0..kernel).rev().filter(|tap| distance(*tap) % stride as isize == 0);
+            meets.map(|tap| (tap, distance(tap) / stride as isize)).collect()
+        })
+        .collect()
 }
 
 /// The gradient with respect to the weights: `dw`, in the order `[out, in / groups, rows, columns]`.

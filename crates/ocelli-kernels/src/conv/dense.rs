@@ -1,0 +1,431 @@
+//! The engine of dense and grouped convolutions: forward passes, and gradients with respect to data.
+//!
+//! Both are the same loop: each output pixel sums over taps, and over the channels of the input pixel below each tap.
+//! A register tile holds [`pixels_per_tile`] output pixels × 1 to 3 vectors of output channels; input words (one f32,
+//! or two bf16 channels) are broadcast against vectors of packed weights. A tap that lies in padding reads zeros.
+//! Each sum is one chain in the order taps, channels: it does not depend on how the work is cut.
+
+use crate::{
+    Activation, Element, Isa,
+    memory::{AlignedWords, SharedMut},
+    simd::{self, Kernel, Simd, run_on},
+};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Where output pixels find their inputs and where they are stored: pixels form a grid in each image; pixel
+/// `(row, column)` has its taps at input pixels `(row, column) · step + tap`.
+#[derive(Clone, Debug)]
+pub(crate) struct Geometry {
+    pub batch: usize,
+    pub in_height: usize,
+    pub in_width: usize,
+    /// Channels of an input pixel in memory, over all groups.
+    pub in_channels: usize,
+    pub step: [usize; 2],
+    pub taps: Vec<[isize; 2]>,
+    pub grid_height: usize,
+    pub grid_width: usize,
+    /// Distances between images, rows and columns of the grid in the output, and its first pixel, in pixels.
+    pub out_image: usize,
+    pub out_row: usize,
+    pub out_column: usize,
+    pub out_first: usize,
+    /// Channels of an output pixel in memory, over all groups.
+    pub out_channels: usize,
+}
+
+impl Geometry {
+    pub(crate) fn pixels(&self) -> usize {
+        self.batch * self.grid_height * self.grid_width
+    }
+}
+
+/// What is done to a tile before it is stored.
+pub(crate) struct Epilogue<'a, T> {
+    /// `[out_channels]`
+    pub bias: Option<&'a [f32]>,
+    /// Of the output's shape.
+    pub residual: Option<&'a [T]>,
+    pub activation: Activation,
+}
+
+/// Weights in the order `[group][block of output channels][word of taps · channels][vector][lane]`.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedDense {
+    isa: Isa,
+    words: AlignedWords,
+    blocks: Vec<Block>,
+    taps: usize,
+    groups: usize,
+    group_in: usize,
+    group_out: usize,
+}
+
+/// Output channels that are computed together.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    group: usize,
+    /// First channel in the group, and how many.
+    first: usize,
+    count: usize,
+    vectors: usize,
+    /// Its first word.
+    offset: usize,
+}
+
+impl PackedDense {
+    /// Packs the weight `weight(output channel, input channel in its group, tap)`.
+    pub(crate) fn pack<T: Element>(
+        isa: Isa,
+        [groups, group_in, group_out, taps]: [usize; 4],
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let lanes = simd::lanes(isa);
+        let words_per_channel = (taps * group_in).div_ceil(T::PER_WORD);
+        let mut blocks = Vec::new();
+        let mut offset = 0;
+        for group in 0..groups {
+            let mut first = 0;
+            while first < group_out {
+                let left = (group_out - first).div_ceil(lanes);
+                let vectors = if left == 1 || left == 3 { left } else { 2 };
+                let count = (vectors * lanes).min(group_out - first);
+                blocks.push(Block { group, first, count, vectors, offset });
+                first += count;
+                offset += words_per_channel * vectors * lanes;
+            }
+        }
+        let mut words = AlignedWords::zeros(offset);
+        let all = SharedMut::new(words.as_mut_slice());
+        blocks.par_iter().for_each(|block| {
+            let width = block.vectors * lanes;
+            // SAFETY: blocks do not overlap.
+            let packed = unsafe { all.slice(block.offset, words_per_channel * width) };
+            for lane in 0..block.count {
+                let output = block.group * group_out + block.first + lane;
+                for word in 0..words_per_channel {
+                    packed[word * width + lane] = T::word(|i| {
+                        let at = word * T::PER_WORD + i;
+                        if at < taps * group_in { weight(output, at % group_in, at / group_in) } else { 0.0 }
+                    });
+                }
+            }
+        });
+        PackedDense { isa, words, blocks, taps, groups, group_in, group_out }
+    }
+
+    /// Whether taps are gathered into contiguous patches first: where channels do not fill words, or are so few that
+    /// finding their addresses would take longer than multiplying them.
+    fn gathers<T: Element>(&self) -> bool {
+        self.taps > 0 && (!self.group_in.is_multiple_of(T::PER_WORD) || (self.group_in < 8 && self.taps > 1))
+    }
+
+    /// Computes all pixels on the current thread pool.
+    pub(crate) fn run<T: Element>(
+        &self,
+        geometry: &Geometry,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: &mut [T],
+    ) {
+        let y = SharedMut::new(y);
+        let pieces = self.pieces::<T>(geometry, 16);
+        // Few pixels: cut the output channels as well.
+        let cuts = (16 / pieces.len().max(1)).clamp(1, self.blocks.len());
+        let per_cut = self.blocks.len().div_ceil(cuts);
+        let work: Vec<_> = pieces
+            .iter()
+            .flat_map(|piece| self.blocks.chunks(per_cut).map(move |blocks| (piece, blocks)))
+            .collect();
+        work.into_par_iter().for_each(|(piece, blocks)| {
+            // SAFETY: pieces of pixels and blocks of channels are disjoint.
+            unsafe { self.run_blocks(geometry, x, epilogue, y, piece.clone(), blocks) }
+        });
+    }
+
+    /// The grid's pixels in pieces that fit into the cache of a core, at least `wanted` of them if there are enough
+    /// pixels. They depend on the shape alone.
+    pub(crate) fn pieces<T: Element>(&self, geometry: &Geometry, wanted: usize) -> Vec<Range<usize>> {
+        // Divisible by the pixels of all tiles.
+        const WHOLE: usize = 252;
+        let pixels = geometry.pixels();
+        let reach = geometry.step[0] * geometry.step[1];
+        let bytes = (self.group_in * self.groups * reach + self.group_out * self.groups) * size_of::<T>();
+        let fits = (512 * 1024 / bytes / 14).max(1) * 14;
+        let balanced = pixels.div_ceil(wanted).next_multiple_of(14);
+        let len = WHOLE.min(fits).min(balanced).max(14);
+        (0..pixels).step_by(len).map(|start| start..(start + len).min(pixels)).collect()
+    }
+
+    /// Computes a piece of the pixels, all channels.
+    ///
+    /// # Safety
+    /// No other thread writes these pixels.
+    pub(crate) unsafe fn run_piece<T: Element>(
+        &self,
+        geometry: &Geometry,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: SharedMut<T>,
+        piece: Range<usize>,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_blocks(geometry, x, epilogue, y, piece, &self.blocks) }
+    }
+
+    /// # Safety
+    /// No other thread writes these channels of these pixels.
+    unsafe fn run_blocks<T: Element>(
+        &self,
+        geometry: &Geometry,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: SharedMut<T>,
+        piece: Range<usize>,
+        blocks: &[Block],
+    ) {
+        let pixels = locate(geometry, piece);
+        let mut outputs: Vec<usize> =
+            pixels.iter().map(|pixel| pixel.output * geometry.out_channels).collect();
+        outputs.resize(pixels.len() + MAX_PIXELS, 0);
+        let gathers = self.gathers::<T>();
+        let patch_len = (self.taps * self.group_in).next_multiple_of(T::PER_WORD);
+        let zeros = vec![T::default(); if gathers { patch_len } else { self.group_in }];
+        let mut patches = vec![T::default(); if gathers { patch_len * pixels.len() } else { 0 }];
+        let stride = pixels.len() + MAX_PIXELS;
+        let taps = if gathers { 1 } else { self.taps };
+        let mut pointers = vec![zeros.as_ptr(); stride * taps];
+        let mut group = usize::MAX;
+        for block in blocks {
+            if block.group != group {
+                group = block.group;
+                let first = group * self.group_in;
+                if gathers {
+                    gather(geometry, x, first, self.group_in, &pixels, patch_len, &mut patches);
+                    for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_len)) {
+                        *pointer = patch.as_ptr();
+                    }
+                } else {
+                    point(geometry, x, first, &pixels, &zeros, &mut pointers, stride);
+                }
+            }
+            let channel = block.group * self.group_out + block.first;
+            let kernel = BlockKernel {
+                block: *block,
+                // SAFETY: a block's words follow its offset.
+                weights: unsafe { self.words.as_ptr().add(block.offset) },
+                taps,
+                words_per_tap: if gathers { patch_len / T::PER_WORD } else { self.group_in / T::PER_WORD },
+                pointers: &pointers,
+                stride,
+                outputs: &outputs,
+                pixels: pixels.len(),
+                bias: epilogue.bias.map(|bias| &bias[channel..][..block.count]),
+                residual: epilogue.residual.map(|residual| residual[channel..].as_ptr()),
+                activation: epilogue.activation,
+                y: y.at(channel),
+            };
+            run_on(self.isa, kernel);
+        }
+    }
+}
+
+/// Pixels of the largest register tile.
+const MAX_PIXELS: usize = 14;
+
+struct Pixel {
+    image: usize,
+    /// Input pixel of the tap (0, 0).
+    row: isize,
+    column: isize,
+    /// Index in the output, in pixels.
+    output: usize,
+}
+
+fn locate(geometry: &Geometry, piece: Range<usize>) -> Vec<Pixel> {
+    let in_image = geometry.grid_height * geometry.grid_width;
+    let mut image = piece.start / in_image;
+    let mut row = piece.start % in_image / geometry.grid_width;
+    let mut column = piece.start % geometry.grid_width;
+    piece
+        .map(|_| {
+            let output = geometry.out_first
+                + image * geometry.out_image
+                + row * geometry.out_row
+                + column * geometry.out_column;
+            let pixel = Pixel {
+                image,
+                row: (row * geometry.step[0]) as isize,
+                column: (column * geometry.step[1]) as isize,
+                output,
+            };
+            column += 1;
+            if column == geometry.grid_width {
+                (row, column) = (row + 1, 0);
+                if row == geometry.grid_height {
+                    (image, row) = (image + 1, 0);
+                }
+            }
+            pixel
+        })
+        .collect()
+}
+
+/// The input pixel below a tap, unless it is padding.
+fn below(geometry: &Geometry, pixel: &Pixel, tap: [isize; 2]) -> Option<usize> {
+    let (row, column) = (pixel.row + tap[0], pixel.column + tap[1]);
+    // Negative numbers become large ones.
+    let inside = (row as usize) < geometry.in_height && (column as usize) < geometry.in_width;
+    inside.then(|| (pixel.image * geometry.in_height + row as usize) * geometry.in_width + column as usize)
+}
+
+/// Fills `pointers`, `[tap][pixel]`, with the addresses of each pixel's inputs.
+fn point<T: Element>(
+    geometry: &Geometry,
+    x: &[T],
+    first: usize,
+    pixels: &[Pixel],
+    zeros: &[T],
+    pointers: &mut [*const T],
+    stride: usize,
+) {
+    for (tap, pointers) in geometry.taps.iter().zip(pointers.chunks_exact_mut(stride)) {
+        for (pixel, pointer) in pixels.iter().zip(pointers) {
+            *pointer = match below(geometry, pixel, *tap) {
+                Some(input) => x[input * geometry.in_channels + first..].as_ptr(),
+                None => zeros.as_ptr(),
+            };
+        }
+    }
+}
+
+/// Copies each pixel's inputs into a contiguous patch, `[tap][channel]`.
+fn gather<T: Element>(
+    geometry: &Geometry,
+    x: &[T],
+    first: usize,
+    group_in: usize,
+    pixels: &[Pixel],
+    patch_len: usize,
+    patches: &mut [T],
+) {
+    for (pixel, patch) in pixels.iter().zip(patches.chunks_exact_mut(patch_len)) {
+        for (tap, patch) in geometry.taps.iter().zip(patch.chunks_exact_mut(group_in)) {
+            match below(geometry, pixel, *tap) {
+                Some(input) => {
+                    let x = &x[input * geometry.in_channels + first..][..group_in];
+                    patch.iter_mut().zip(x).for_each(|(patch, x)| *patch = *x);
+                }
+                None => patch.fill(T::default()),
+            }
+        }
+    }
+}
+
+/// One block of output channels of a piece of pixels.
+struct BlockKernel<'a, T> {
+    block: Block,
+    weights: *const u32,
+    taps: usize,
+    words_per_tap: usize,
+    pointers: &'a [*const T],
+    stride: usize,
+    outputs: &'a [usize],
+    pixels: usize,
+    bias: Option<&'a [f32]>,
+    residual: Option<*const T>,
+    activation: Activation,
+    y: *mut T,
+}
+
+impl<T: Element> Kernel for BlockKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the processor has S.
+        unsafe {
+            match (S::MANY_REGISTERS, self.block.vectors) {
+                (true, 1) => self.tiles::<S, 14, 1>(),
+                (true, 2) => self.tiles::<S, 14, 2>(),
+                (true, _) => self.tiles::<S, 9, 3>(),
+                (false, 1) => self.tiles::<S, 7, 1>(),
+                (false, 2) => self.tiles::<S, 6, 2>(),
+                (false, _) => self.tiles::<S, 4, 3>(),
+            }
+        }
+    }
+}
+
+impl<T: Element> BlockKernel<'_, T> {
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const P: usize, const V: usize>(&self) {
+        let mut bias = [[0.0f32; 16]; 3];
+        if let Some(values) = self.bias {
+            for (i, value) in values.iter().enumerate() {
+                bias[i / S::LANES][i % S::LANES] = *value;
+            }
+        }
+        let mut start = 0;
+        while start < self.pixels {
+            // SAFETY: the processor has S; see `tile`.
+            unsafe { self.tile::<S, P, V>(start, &bias) };
+            start += P;
+        }
+    }
+
+    /// Computes and stores pixels `start..start + P`, as far as there are any.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, start: usize, bias: &[[f32; 16]; 3]) {
+        // SAFETY: the processor has S. There are `words_per_tap` words at each pointer: it points to the channels of a
+        // pixel, to a patch or to zeros. The weights hold as many rows of V vectors as words are multiplied. Outputs
+        // and residuals lie in the output, by the geometry.
+        unsafe {
+            let mut sums = [[S::splat(0.0); V]; P];
+            let mut weights = self.weights.cast::<f32>();
+            for tap in 0..self.taps {
+                let pointers: &[*const T; P] = &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
+                let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
+                for word in 0..self.words_per_tap {
+                    let vectors: [S::V; V] = std::array::from_fn(|v| S::load(weights.add(v * S::LANES)));
+                    weights = weights.add(V * S::LANES);
+                    for p in 0..P {
+                        let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                        for v in 0..V {
+                            sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                        }
+                    }
+                }
+            }
+            let whole = self.block.count == V * S::LANES;
+            for p in 0..P {
+                // Not the loop's end: the indices of `sums` must be constants for it to stay in registers.
+                if p >= self.pixels - start {
+                    break;
+                }
+                let output = self.outputs[start + p];
+                for v in 0..V {
+                    let mut value = S::add(sums[p][v], S::load(bias[v].as_ptr()));
+                    let at = output + v * S::LANES;
+                    if whole {
+                        if let Some(residual) = self.residual {
+                            value = S::add(value, T::load::<S>(residual.add(at)));
+                        }
+                        T::store::<S>(self.y.add(at), simd::activate::<S>(self.activation, value));
+                    } else {
+                        let count = (self.block.count - v * S::LANES).min(S::LANES);
+                        if let Some(residual) = self.residual {
+                            value = S::add(value, T::load_first::<S>(residual.add(at), count));
+                        }
+                        T::store_first::<S>(
+                            self.y.add(at),
+                            count,
+                            simd::activate::<S>(self.activation, value),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The engine of depthwise convolutions with one filter a channel: forward passes, gradients with respect to data,
+//! and gradients with respect to weights.
+//!
+//! A register tile holds some neighbouring output pixels of one vector of channels; each input vector is loaded once
+//! a kernel row and multiplied by all weights that need it.
+
+use super::dense::{Epilogue, Geometry};
+use crate::{
+    Element, Isa,
+    memory::{AlignedWords, SharedMut},
+    simd::{self, Kernel, Simd, run_on},
+};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Weights in the order `[block of channels][tap][channel of the block]`, in f32.
+///
+/// Taps form a grid of `rows × columns`, neighbours `spacing` apart; rows and columns of the geometry's taps.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedDepthwise {
+    isa: Isa,
+    words: AlignedWords,
+    channels: usize,
+    grid: TapGrid,
+}
+
+/// Taps in rows and columns, `[first + i · spacing]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TapGrid {
+    pub rows: usize,
+    pub columns: usize,
+    pub first: [isize; 2],
+    pub spacing: [isize; 2],
+}
+
+/// Channels that are computed together: two cache lines of bf16, so that none is touched twice.
+const BLOCK: usize = 64;
+
+impl PackedDepthwise {
+    /// Packs the weight `weight(channel, row of the grid, column of the grid)`.
+    pub(crate) fn pack(
+        isa: Isa,
+        channels: usize,
+        grid: TapGrid,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let taps = grid.rows * grid.columns;
+        let mut words = AlignedWords::zeros(channels.next_multiple_of(BLOCK) * taps);
+        let packed = words.as_mut_slice();
+        for channel in 0..channels {
+            let start = channel / BLOCK * BLOCK * taps + channel % BLOCK;
+            for tap in 0..taps {
+                packed[start + tap * BLOCK] =
+                    weight(channel, tap / grid.columns, tap % grid.columns).to_bits();
+            }
+        }
+        PackedDepthwise { isa, words, channels, grid }
+    }
+
+    /// The grid with other offsets: the same weights serve every padding.
+    pub(crate) fn at(&self, first: [isize; 2]) -> TapGrid {
+        TapGrid { first, ..self.grid }
+    }
+
+    /// The rows of all images' grids, in pieces for one core each. They depend on the shape alone.
+    pub(crate) fn pieces<T: Element>(&self, geometry: &Geometry) -> Vec<Range<usize>> {
+        let rows = geometry.batch * geometry.grid_height;
+        let row_bytes = geometry.in_width * geometry.step[0] * self.channels * size_of::<T>();
+        let len =
+            (256 * 1024 / row_bytes.max(1)).clamp(1, geometry.grid_height).min(rows.div_ceil(16).max(1));
+        (0..rows).step_by(len).map(|start| start..(start + len).min(rows)).collect()
+    }
+
+    /// Computes a piece of the rows, all channels.
+    ///
+    /// # Safety
+    /// No other thread writes these rows.
+    pub(crate) unsafe fn run_piece<T: Element>(
+        &self,
+        geometry: &Geometry,
+        grid: TapGrid,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: SharedMut<T>,
+        rows: Range<usize>,
+    ) {
+        let kernel = RowsKernel { packed: self, geometry, grid, x, epilogue, y, rows };
+        run_on(self.isa, kernel);
+    }
+
+    /// Computes all rows on the current thread pool.
+    pub(crate) fn run<T: Element>(
+        &self,
+        geometry: &Geometry,
+        grid: TapGrid,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: &mut [T],
+    ) {
+        let y = SharedMut::new(y);
+        self.pieces::<T>(geometry).into_par_iter().for_each(|rows| {
+            // SAFETY: pieces of rows are disjoint.
+            unsafe { self.run_piece(geometry, grid, x, epilogue, y, rows) }
+        });
+    }
+}
+
+struct RowsKernel<'a, T> {
+    packed: &'a PackedDepthwise,
+    geometry: &'a Geometry,
+    grid: TapGrid,
+    x: &'a [T],
+    epilogue: &'a Epilogue<'a, T>,
+    y: SharedMut<T>,
+    rows: Range<usize>,
+}
+
+impl<T: Element> Kernel for RowsKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let neighbours = self.grid.spacing[1] == 1;
+        // SAFETY: the processor has S.
+        unsafe {
+            match (S::MANY_REGISTERS, neighbours, self.grid.columns, self.geometry.step[1]) {
+                (true, true, 3, 1) => self.all::<S, 3, 1, 8>(),
+                (true, true, 3, 2) => self.all::<S, 3, 2, 6>(),
+                (true, true, 5, 1) => self.all::<S, 5, 1, 8>(),
+                (true, true, 5, 2) => self.all::<S, 5, 2, 6>(),
+                (false, true, 3, 1) => self.all::<S, 3, 1, 6>(),
+                (false, true, 3, 2) => self.all::<S, 3, 2, 4>(),
+                (false, true, 5, 1) => self.all::<S, 5, 1, 4>(),
+                (false, true, 5, 2) => self.all::<S, 5, 2, 2>(),
+                (_, true, 2, 1) => self.all::<S, 2, 1, 6>(),
+                _ => self.all::<S, 1, 0, 4>(),
+            }
+        }
+    }
+}
+
+/// A run of grid pixels in a row, and where their inputs and outputs are.
+struct Run {
+    /// Input pixel of the grid's row, without the tap.
+    row: isize,
+    image: usize,
+    start: usize,
+    count: usize,
+    output: usize,
+}
+
+impl<T: Element> RowsKernel<'_, T> {
+    /// `K` columns of taps side by side, `STEP` input pixels between outputs, `P` outputs a tile.
+    /// `STEP` 0 stands for any number of columns, spacing and step.
+    #[inline(always)]
+    unsafe fn all<S: Simd, const K: usize, const STEP: usize, const P: usize>(&self) {
+        let geometry = self.geometry;
+        let channels = self.packed.channels;
+        let taps = self.grid.rows * self.grid.columns;
+        for block in (0..channels).step_by(BLOCK) {
+            let weights = self.packed.words.as_ptr().wrapping_add(block * taps).cast::<f32>();
+            for row in self.rows.clone() {
+                let (image, row) = (row / geometry.grid_height, row % geometry.grid_height);
+                let first_output = geometry.out_first + image * geometry.out_image + row * geometry.out_row;
+                let mut start = 0;
+                while start < geometry.grid_width {
+                    let count = P.min(geometry.grid_width - start);
+                    let run = Run {
+                        row: (row * geometry.step[0]) as isize,
+                        image,
+                        start,
+                        count,
+                        output: first_output + start * geometry.out_column,
+                    };
+                    for channel in (block..channels.min(block + BLOCK)).step_by(S::LANES) {
+                        let weights = weights.wrapping_add(channel - block);
+                        let lanes = S::LANES.min(channels - channel);
+                        // SAFETY: the processor has S; channels, rows and columns are inside of the geometry.
+                        unsafe {
+                            if lanes == S::LANES {
+                                self.tile::<S, K, STEP, P, true>(&run, channel, lanes, weights);
+                            } else {
+                                self.tile::<S, K, STEP, P, false>(&run, channel, lanes, weights);
+                            }
+                        }
+                    }
+                    start += count;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const K: usize, const STEP: usize, const P: usize, const WHOLE: bool>(
+        &self,
+        run: &Run,
+        channel: usize,
+        lanes: usize,
+        weights: *const f32,
+    ) {
+        let (geometry, grid) = (self.geometry, self.grid);
+        let load = |from: *const T| {
+            // SAFETY: an input pixel's channels from `channel` on, at least `lanes` of them.
+            unsafe { if WHOLE { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
+        };
+        let step = if STEP == 0 { geometry.step[1] } else { STEP };
+        let first_column = (run.start * step) as isize + grid.first[1];
+        let reach = if STEP == 0 {
+            (P - 1) as isize * step as isize + (grid.columns - 1) as isize * grid.spacing[1].abs()
+        } else {
+            ((P - 1) * STEP + K - 1) as isize
+        };
+        let inside = STEP != 0
+            && run.count == P
+            && first_column >= 0
+            && first_column + reach < geometry.in_width as isize;
+        // SAFETY: the processor has S. Input pixels are read only inside of the image: all of the row's if `inside`,
+        // else each after a check. Weights are padded to whole vectors.
+        unsafe {
+            let zero = S::splat(0.0);
+            let mut sums = [zero; P];
+            for tap_row in 0..grid.rows {
+                let row = run.row + grid.first[0] + tap_row as isize * grid.spacing[0];
+                if row < 0 || row as usize >= geometry.in_height {
+                    continue;
+                }
+                let pixels = (run.image * geometry.in_height + row as usize) * geometry.in_width;
+                let x = self.x.as_ptr().wrapping_add(pixels * geometry.in_channels + channel);
+                let weights = weights.add(tap_row * grid.columns * BLOCK);
+                let at = |column: isize| x.wrapping_offset(column * geometry.in_channels as isize);
+                if STEP == 0 {
+                    for tap in 0..grid.columns {
+                        let weight = S::load(weights.add(tap * BLOCK));
+                        for p in 0..P {
+                            let column = first_column + (p * step) as isize + tap as isize * grid.spacing[1];
+                            if p < run.count && column >= 0 && (column as usize) < geometry.in_width {
+                                sums[p] = S::fma(load(at(column)), weight, sums[p]);
+                            }
+                        }
+                    }
+                    continue;
+                }
+                let taps: [S::V; K] = std::array::from_fn(|k| S::load(weights.add(k * BLOCK)));
+                // Input vectors from left to right: each output takes its taps in order.
+                if inside {
+                    let x = at(first_column);
+                    for j in 0..(P - 1) * STEP + K {
+                        let input = load(x.wrapping_add(j * geometry.in_channels));
+                        for p in 0..P {
+                            if j >= p * STEP && j < p * STEP + K {
+                                sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
+                            }
+                        }
+                    }
+                } else {
+                    for j in 0..(P - 1) * STEP + K {
+                        let column = first_column + j as isize;
+                        if column < 0 || column as usize >= geometry.in_width {
+                            continue;
+                        }
+                        let input = load(at(column));
+                        for p in 0..P {
+                            if j >= p * STEP && j < p * STEP + K {
+                                sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
+                            }
+                        }
+                    }
+                }
+            }
+            let bias = match self.epilogue.bias {
+                Some(bias) => S::load_first(bias.as_ptr().add(channel), lanes),
+                None => zero,
+            };
+            for p in 0..P {
+                if p >= run.count {
+                    break;
+                }
+                let at = (run.output + p * geometry.out_column) * geometry.out_channels + channel;
+                let mut value = S::add(sums[p], bias);
+                if let Some(residual) = self.epilogue.residual {
+                    value = S::add(value, load(residual.as_ptr().add(at)));
+                }
+                value = simd::activate::<S>(self.epilogue.activation, value);
+                if WHOLE {
+                    T::store::<S>(self.y.at(at), value);
+                } else {
+                    T::store_first::<S>(self.y.at(at), lanes, value);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The few vector operations that kernels are written in, once for all instruction sets.
+//!
+//! A kernel is a struct of its arguments that implements [`Kernel`]: one function, generic over [`Simd`] and always
+//! inlined. [`run_on`] compiles it once for each instruction set, inside of a function that enables its features.
+
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+use crate::{Activation, Isa};
+use half::bf16;
+
+/// A vector register of `f32` and what kernels do with it.
+///
+/// # Safety
+/// Functions may only be called on a processor that has the instruction set; those that take pointers read or write
+/// as many elements as they say, at any alignment.
+pub trait Simd: Copy + 'static {
+    /// `f32` values in a register.
+    const LANES: usize;
+    /// Whether there are 32 registers; else there are 16.
+    const MANY_REGISTERS: bool;
+    /// [`Simd::LANES`] values of `f32`, or as many words of two bf16.
+    type V: Copy;
+
+    unsafe fn splat(value: f32) -> Self::V;
+    /// The same 32 bits in each lane.
+    unsafe fn splat_word(value: u32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    /// Loads `count` lanes, `0..=LANES`; the others are 0.
+    unsafe fn load_first(from: *const f32, count: usize) -> Self::V;
+    unsafe fn store(to: *mut f32, value: Self::V);
+    /// Stores `count` lanes, `0..=LANES`.
+    unsafe fn store_first(to: *mut f32, count: usize, value: Self::V);
+    unsafe fn load_bf16(from: *const bf16) -> Self::V;
+    unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self::V;
+    unsafe fn store_bf16(to: *mut bf16, value: Self::V);
+    unsafe fn store_bf16_first(to: *mut bf16, count: usize, value: Self::V);
+
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger; `b` where either is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller; `b` where either is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// `value` where `a > b`, else 0.
+    unsafe fn where_greater(a: Self::V, b: Self::V, value: Self::V) -> Self::V;
+    /// `2^n` for each lane that holds the integer `n`, -126..=127, plus [`ROUNDING`].
+    unsafe fn power_of_two(n: Self::V) -> Self::V;
+    /// For each lane, a word of two bf16: `sum + a.low · b.low + a.high · b.high`.
+    unsafe fn dot(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// Words that pair the values at `low` and `high`, [`Simd::LANES`] of each.
+    unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V;
+}
+
+/// 1.5 · 2²³: adding it to a small number leaves the nearest integer in the low bits.
+pub(crate) const ROUNDING: f32 = 12_582_912.0;
+
+/// A piece of work that is compiled for each instruction set.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// Does it; to be marked `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The processor has the instruction set `S`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+/// Runs a kernel with an instruction set, which the caller took from [`Isa::current`].
+pub(crate) fn run_on<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Isa::current` returns only what the processor has.
+        Isa::Avx2 => unsafe { avx2::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512 => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx512Bf16 => unsafe { avx512::run_bf16(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon => unsafe { neon::run(kernel) },
+        // SAFETY: plain Rust.
+        _ => unsafe { kernel.run::<portable::Portable>() },
+    }
+}
+
+/// `f32` values in a register of an instruction set.
+pub(crate) fn lanes(isa: Isa) -> usize {
+    struct Lanes;
+    impl Kernel for Lanes {
+        type Output = usize;
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> usize {
+            S::LANES
+        }
+    }
+    run_on(isa, Lanes)
+}
+
+/// An activation function of each lane.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
+#[inline(always)]
+pub(crate) unsafe fn activate<S: Simd>(activation: Activation, u: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::None => u,
+            // NaN stays NaN: `max` returns its second argument then.
+            Activation::Relu => S::max(S::splat(0.0), u),
+            Activation::Relu6 => S::min(S::splat(6.0), S::max(S::splat(0.0), u)),
+            Activation::Silu => S::mul(u, sigmoid::<S>(u)),
+            Activation::HardSwish => {
+                let gate = S::min(S::splat(6.0), S::max(S::splat(0.0), S::add(u, S::splat(3.0))));
+                S::mul(u, S::mul(gate, S::splat(1.0 / 6.0)))
+            }
+        }
+    }
+}
+
+/// `gradient` times the activation's derivative at `u`.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
+#[inline(always)]
+pub(crate) unsafe fn activation_gradient<S: Simd>(activation: Activation, u: S::V, gradient: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::None => gradient,
+            Activation::Relu => S::where_greater(u, S::splat(0.0), gradient),
+            Activation::Relu6 => {
+                S::where_greater(S::splat(6.0), u, S::where_greater(u, S::splat(0.0), gradient))
+            }
+            Activation::Silu => {
+                let (one, sigmoid) = (S::splat(1.0), sigmoid::<S>(u));
+                S::mul(gradient, S::mul(sigmoid, S::fma(u, S::sub(one, sigmoid), one)))
+            }
+            Activation::HardSwish => {
+                // (2u + 3) / 6 between -3 and 3; beyond, 0 and 1.
+                let inner = S::where_greater(S::splat(3.0), u, S::fma(u, S::splat(1.0 / 3.0), S::splat(0.5)));
+                let inner = S::where_greater(u, S::splat(-3.0), inner);
+                let above = S::sub(S::splat(1.0), S::where_greater(S::splat(3.0), u, S::splat(1.0)));
+                S::mul(gradient, S::add(inner, above))
+            }
+        }
+    }
+}
+
+/// `1 / (1 + exp(-u))`, within 3 units in the last place.
+#[inline(always)]
+unsafe fn sigmoid<S: Simd>(u: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let one = S::splat(1.0);
+        S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), u))))
+    }
+}
+
+/// `exp(x)` with x clamped to ±87: `2^n · exp(r)`, |r| ≤ ln 2 / 2, by the Taylor series to r⁷ / 7!.
+#[inline(always)]
+unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = S::min(S::splat(87.0), S::max(S::splat(-87.0), x));
+        let n = S::fma(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUNDING));
+        let integer = S::sub(n, S::splat(ROUNDING));
+        // ln 2 in two parts, the first exact in few bits, so that r loses nothing.
+        let r = S::fma(integer, S::splat(-0.693_359_4), x);
+        let r = S::fma(integer, S::splat(2.121_944_4e-4), r);
+        let mut sum = S::splat(1.0 / 5040.0);
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            sum = S::fma(sum, r, S::splat(coefficient));
+        }
+        S::mul(sum, S::power_of_two(n))
+    }
+}
+
+/// The bits of a bf16 nearest to a number, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn bf16_bits(value: f32) -> u16 {
+    bf16::from_f32(value).to_bits()
+}
