@@ -1,4 +1,59 @@
-//! Image files in, batches out.
+//! Image files in, batches out: fast, bounded in memory, and the same with any number of threads.
+//!
+//! ```text
+//! folder ─ source ─► Items ─ split ─► train │ valid │ test        which images, and what is in them
+//! file ─ decode ─► RgbImage ─ Preprocessing ─► sample             what a network sees of one
+//! indices ─ Order ─► Loader ─► Batch(indices, images NHWC)        many of them, in order
+//! ```
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use ocelli_data::*;
+//!
+//! # fn main() -> Result<(), DataError> {
+//! let data = source::folder::read("photos")?;
+//! for skipped in &data.skipped {
+//!     eprintln!("{}: {}", skipped.path.display(), skipped.reason);
+//! }
+//! let items = Arc::new(data.items);
+//! let split = match data.split {
+//!     Some(split) => split,
+//!     None => split::stratified(&items, &digests(&items, 0, || ())?, 0.2, 42)?,
+//! };
+//! check_classes(&items, &split.train, &Decoder::default(), 0)?;
+//!
+//! let preprocessing = Preprocessing {
+//!     size: 224,
+//!     framing: Framing::Crop { fraction: 0.875 },
+//!     filter: Filter::Bicubic,
+//!     normalization: Normalization::IMAGENET,
+//! };
+//! let loader = Loader::new(Arc::clone(&items), preprocessing, LoaderOptions::default())?;
+//! for epoch in 0..3 {
+//!     let order = Order::Shuffled { seed: 42 }.of(&items, &split.train, epoch);
+//!     for batch in loader.batches(order, epoch)? {
+//!         let batch = batch?;
+//!         println!("{:?}", batch.shape); // [64, 224, 224, 3]
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`source`] | folders of photos: which files are images, and their classes |
+//! | [`items`], [`dataset`] | items with stable ids, targets, classes; what was left out |
+//! | [`digest`], [`mod@split`] | the identity of files; who is held out |
+//! | [`decode`] | bytes to upright RGB pixels |
+//! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
+//! | [`order`], [`loader`] | epochs, batches, threads |
+//! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
+//! | [`error`] | what can be wrong, said for people |
 
 pub mod dataset;
 pub mod decode;

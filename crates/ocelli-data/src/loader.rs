@@ -92,6 +92,13 @@ impl Loader {
     ///
     /// `epoch` decides the random draws of an augmentation; without one it has no effect.
     pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Result<Batches, DataError> {
+        if let Some(index) = indices.iter().find(|index| **index >= self.items.len()) {
+            return Err(DataError::Setting {
+                name: "item",
+                value: index.to_string(),
+                expected: "less than the number of items",
+            });
+        }
         let work = Arc::new(Work {
             loader: self.clone(),
             indices,
@@ -136,7 +143,7 @@ pub struct Batches {
 
 impl Batches {
     /// How many batches the whole pass has.
-    pub fn count_all(&self) -> usize {
+    pub fn batch_count(&self) -> usize {
         self.work.batch_count()
     }
 }

@@ -78,17 +78,89 @@ pub(crate) fn centre_on(pixels: &[u8], inner: (u32, u32), size: u32, ground: [u8
 }
 
 /// The part (left, top, width, height) of the image, resized.
+///
+/// The two axes are resized one after the other, over whole pixels on the other axis: given both at once with
+/// a part, fast_image_resize 6.1 may read beyond its intermediate image. Across comes first, as in Pillow (what
+/// overshoots is clipped in between, so the order is seen at sharp edges); an image that is very tall for its
+/// width goes down first, lest the intermediate image be larger than both ends.
 fn part(
     image: &RgbImage,
-    (left, top, across, down): (f64, f64, f64, f64),
-    to: (u32, u32),
+    part: (f64, f64, f64, f64),
+    (width, height): (u32, u32),
     filter: Filter,
 ) -> Vec<u8> {
-    let source =
-        fir::images::ImageRef::new(image.width(), image.height(), image.pixels(), fir::PixelType::U8x3)
-            .expect("an RgbImage has width · height · 3 bytes");
-    let mut resized = fir::images::Image::new(to.0, to.1, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new().resize_alg(filter.algorithm()).crop(left, top, across, down);
-    fir::Resizer::new().resize(&source, &mut resized, &options).expect("the part lies within the image");
+    let (left, top, across, down) = part;
+    let columns = window(left, across, width, image.width(), filter);
+    let rows = window(top, down, height, image.height(), filter);
+    let down_first = u64::from(width) * u64::from(rows.len) > 8 * u64::from(columns.len) * u64::from(height);
+    let source = fir::images::ImageRef::new(image.width(), image.height(), image.pixels(), PIXEL)
+        .expect("an RgbImage has width · height · 3 bytes");
+    let mut resizer = fir::Resizer::new();
+    let options = fir::ResizeOptions::new().resize_alg(filter.algorithm());
+    let mut resize = |from: &dyn Fn(&mut fir::Resizer, &mut fir::images::Image), (width, height)| {
+        let mut into = fir::images::Image::new(width, height, PIXEL);
+        from(&mut resizer, &mut into);
+        into
+    };
+    let resized = if down_first {
+        let (start, len) = (f64::from(columns.start), f64::from(columns.len));
+        let middle = resize(
+            &|r, into| pass(r, &source, into, &options.crop(start, top, len, down)),
+            (columns.len, height),
+        );
+        let options = options.crop(columns.inner(left), 0.0, columns.fit(left, across), f64::from(height));
+        resize(&|r, into| pass(r, &middle, into, &options), (width, height))
+    } else {
+        let (start, len) = (f64::from(rows.start), f64::from(rows.len));
+        let middle = resize(
+            &|r, into| pass(r, &source, into, &options.crop(left, start, across, len)),
+            (width, rows.len),
+        );
+        let options = options.crop(0.0, rows.inner(top), f64::from(width), rows.fit(top, down));
+        resize(&|r, into| pass(r, &middle, into, &options), (width, height))
+    };
     resized.into_vec()
+}
+
+const PIXEL: fir::PixelType = fir::PixelType::U8x3;
+
+fn pass(
+    resizer: &mut fir::Resizer,
+    from: &impl fir::IntoImageView,
+    into: &mut fir::images::Image,
+    options: &fir::ResizeOptions,
+) {
+    resizer.resize(from, into, options).expect("the part lies within the image");
+}
+
+/// Whole pixels of one axis.
+struct Window {
+    start: u32,
+    len: u32,
+}
+
+impl Window {
+    /// `left` as seen from the start of the window.
+    fn inner(&self, left: f64) -> f64 {
+        left - f64::from(self.start)
+    }
+
+    /// The length of the part, within the window in spite of rounding.
+    fn fit(&self, left: f64, length: f64) -> f64 {
+        within(self.inner(left), length, self.len)
+    }
+}
+
+/// The pixels of an axis that the part `start .. start + length`, resized to `to` pixels, depends on.
+fn window(start: f64, length: f64, to: u32, end: u32, filter: Filter) -> Window {
+    let support = match filter {
+        Filter::Area => 0.5,
+        Filter::Bilinear => 1.0,
+        Filter::Bicubic => 2.0,
+        Filter::Lanczos => 3.0,
+    };
+    let margin = support * (length / f64::from(to)).max(1.0) + 1.0;
+    let first = (start - margin).floor().clamp(0.0, f64::from(end - 1)) as u32;
+    let last = (start + length + margin).ceil().clamp(f64::from(first + 1), f64::from(end)) as u32;
+    Window { start: first, len: last - first }
 }

@@ -61,12 +61,24 @@ pub(crate) fn entries(folder: &Path) -> Result<Entries, DataError> {
 /// Looks at everything below a folder.
 pub(crate) fn images_below(folder: &Path) -> Listing {
     let mut listing = Listing::default();
+    let real_folder = folder.canonicalize().ok();
+    let is_loop = |entry: &DirEntry| {
+        entry.path_is_symlink()
+            && entry.file_type().is_dir()
+            && entry
+                .path()
+                .canonicalize()
+                .ok()
+                .is_some_and(|to| real_folder.as_ref().is_some_and(|from| from.starts_with(to)))
+    };
     let mut walk = WalkDir::new(folder).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
     while let Some(entry) = walk.next() {
         match entry {
             Err(error) => listing.skipped.push(walk_error(&error, folder)),
             Ok(entry) => {
-                if let Some(reason) = refused(&entry) {
+                let refused =
+                    is_loop(&entry).then_some("a link to its own parent").or_else(|| refused(&entry));
+                if let Some(reason) = refused {
                     listing.skipped.push(Skipped::new(entry.path(), reason));
                     if entry.file_type().is_dir() {
                         walk.skip_current_dir();
@@ -108,7 +120,7 @@ fn refused(entry: &DirEntry) -> Option<&'static str> {
 fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     let path = error.path().unwrap_or(folder);
     match (error.loop_ancestor(), error.io_error()) {
-        (Some(ancestor), _) => Skipped::new(path, format!("a link to its own parent {}", ancestor.display())),
+        (Some(_), _) => Skipped::new(path, "a link to its own parent"),
         (None, Some(source)) if path.is_symlink() => Skipped::new(path, format!("a broken link: {source}")),
         (None, Some(source)) => Skipped::new(path, format!("cannot be read: {source}")),
         (None, None) => Skipped::new(path, error),

@@ -1,0 +1,42 @@
+//! What several tests need.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+
+/// A file or folder of the shared test data, or `None`, said aloud, where it is absent.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    println!("skipped: {} is absent", path.display());
+    None
+}
+
+/// A small PNG that differs for each `number`.
+pub fn png(number: u32) -> Vec<u8> {
+    let image = image::RgbImage::from_fn(40, 30, |x, y| {
+        let value = number.wrapping_mul(2_654_435_761);
+        image::Rgb([(x * 5) as u8 ^ value as u8, (y * 7) as u8 ^ (value >> 8) as u8, (value >> 16) as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// Writes `bytes` to `root/path` and makes the folders on the way.
+pub fn write(root: &Path, path: &str, bytes: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// A folder with `count` different images of each class, as `prefix/CLASS/N.png`.
+pub fn fill(root: &Path, prefix: &str, classes: &[&str], count: u32) {
+    for (number, class) in (0..).zip(classes) {
+        for image in 0..count {
+            let seed = number * 1000 + image + if prefix.contains("valid") { 500 } else { 0 };
+            write(root, &format!("{prefix}{class}/{image}.png"), png(seed));
+        }
+    }
+}
