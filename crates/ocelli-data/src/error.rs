@@ -75,6 +75,18 @@ pub enum DataError {
         /// The folder that is not.
         missing: String,
     },
+    /// A table of labels, or of a split, cannot be used.
+    #[error("{path}{row} {detail}; {advice}", path = .path.display(), row = .row.map(|row| format!(": row {row}")).unwrap_or_default())]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// The line of the file, from 1.
+        row: Option<u64>,
+        /// What is wrong.
+        detail: String,
+        /// What to do.
+        advice: String,
+    },
     /// The split leaves one side empty.
     #[error("{reason}; {advice}")]
     Split {

@@ -59,6 +59,7 @@ pub mod dataset;
 pub mod decode;
 pub mod digest;
 pub mod error;
+mod files;
 pub mod items;
 pub mod loader;
 pub mod order;

@@ -1,11 +1,14 @@
 //! Which items are trained on, and which are held out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use crate::digest::Digest;
+use crate::files::write_whole;
 use crate::order::by_draw;
 use crate::random::Purpose;
-use crate::{DataError, Items, Target};
+use crate::{DataError, Items, Target, Task};
 
 /// A division of items; numbers are indices into [`Items`], ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,37 +21,274 @@ pub struct Split {
     pub test: Vec<usize>,
 }
 
+impl Split {
+    /// No validation set: every labelled item is trained on.
+    pub fn everything(items: &Items) -> Self {
+        let (test, train) = unlabelled_and_labelled(items);
+        Split { train, valid: Vec::new(), test }
+    }
+
+    /// Holds out exactly these items.
+    pub fn explicit(items: &Items, valid: &[usize]) -> Result<Self, DataError> {
+        let wanted: HashSet<usize> = valid.iter().copied().collect();
+        if let Some(&beyond) = valid.iter().find(|&&index| index >= items.len()) {
+            return Err(refused(
+                format!(
+                    "item {beyond} is to be held out, but there are {} items, counted from 0",
+                    items.len()
+                ),
+                "give indices of items",
+            ));
+        }
+        let (test, labelled) = unlabelled_and_labelled(items);
+        let (valid, train): (Vec<_>, Vec<_>) = labelled.into_iter().partition(|index| wanted.contains(index));
+        if train.is_empty() {
+            return Err(refused("no item is left to train on".to_owned(), "hold out fewer"));
+        }
+        Ok(Split { train, valid, test })
+    }
+
+    /// Writes the split as a table of ids: `id,split`.
+    pub fn write(&self, items: &Items, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let path = path.as_ref();
+        let mut rows: Vec<(usize, &str)> = Vec::new();
+        for (indices, side) in [(&self.train, "train"), (&self.valid, "valid"), (&self.test, "test")] {
+            rows.extend(indices.iter().map(|&index| (index, side)));
+        }
+        rows.sort_unstable();
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let written = table.write_record(["id", "split"]).and_then(|()| {
+            rows.iter().try_for_each(|&(index, side)| table.write_record([items[index].id.as_str(), side]))
+        });
+        written.map_err(|error| DataError::io("write", path)(error.into()))?;
+        let bytes = table.into_inner().map_err(|error| DataError::io("write", path)(error.into_error()))?;
+        write_whole(path, &bytes)
+    }
+
+    /// Reads a split that was written, for the same items: every item must be in it, and nothing else.
+    pub fn read(items: &Items, path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let wrong = |row, detail: String, advice: &str| DataError::Table {
+            path: path.to_owned(),
+            row,
+            detail,
+            advice: advice.to_owned(),
+        };
+        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+        let by_id: HashMap<&str, usize> =
+            items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
+        let mut missing: BTreeSet<usize> = (0..items.len()).collect();
+        let mut split = Split::default();
+        for record in csv::Reader::from_reader(&bytes[..]).records() {
+            let record = record.map_err(|error| wrong(None, error.to_string(), "make the split anew"))?;
+            let row = record.position().map(csv::Position::line);
+            let (id, side) = (record.get(0).unwrap_or_default(), record.get(1).unwrap_or_default());
+            let index = *by_id.get(id).ok_or_else(|| {
+                wrong(row, format!("names {id}, which is not in the data set"), "make the split anew")
+            })?;
+            if !missing.remove(&index) {
+                return Err(wrong(row, format!("names {id} for the second time"), "keep one of the rows"));
+            }
+            match side {
+                "train" => split.train.push(index),
+                "valid" => split.valid.push(index),
+                "test" => split.test.push(index),
+                _ => return Err(wrong(row, format!("says \"{side}\""), "say train, valid or test")),
+            }
+        }
+        if let Some(&first) = missing.first() {
+            let detail =
+                format!("lacks {} items of the data set, the first is {}", missing.len(), items[first].id);
+            return Err(wrong(None, detail, "make the split anew"));
+        }
+        for side in [&mut split.train, &mut split.valid, &mut split.test] {
+            side.sort_unstable();
+        }
+        Ok(split)
+    }
+
+    /// Byte-identical images on different sides: each group ascending, groups by their first item.
+    pub fn shared_images(&self, digests: &[Digest]) -> Vec<Vec<usize>> {
+        let mut groups: HashMap<Digest, [Vec<usize>; 3]> = HashMap::new();
+        for (side, indices) in [&self.train, &self.valid, &self.test].into_iter().enumerate() {
+            for &index in indices {
+                groups.entry(digests[index]).or_default()[side].push(index);
+            }
+        }
+        let mut shared: Vec<Vec<usize>> = groups
+            .into_values()
+            .filter(|sides| sides.iter().filter(|side| !side.is_empty()).count() > 1)
+            .map(|sides| {
+                let mut group = sides.concat();
+                group.sort_unstable();
+                group
+            })
+            .collect();
+        shared.sort_unstable();
+        shared
+    }
+}
+
 /// Holds out `fraction` of every class, chosen by `seed` and the items' ids alone.
 ///
 /// Every class with at least two different images has one on either side. Items with equal digests stay
-/// together. Unlabelled items become the test items.
+/// together. Unlabelled items become the test items. Of multi-label items every class is held out in
+/// proportion as nearly as its combinations allow (iterative stratification, Sechidis et al. 2011).
 pub fn stratified(items: &Items, digests: &[Digest], fraction: f64, seed: u64) -> Result<Split, DataError> {
     if !(fraction > 0.0 && fraction < 1.0) {
         let value = fraction.to_string();
         return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
     }
-    let (test, labelled): (Vec<usize>, Vec<usize>) =
-        (0..items.len()).partition(|&index| items[index].target == Target::Unlabelled);
-
+    let (test, labelled) = unlabelled_and_labelled(items);
+    let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
     let mut split = Split { test, ..Split::default() };
-    for groups in strata(items, digests, &by_draw(items, &labelled, seed, Purpose::Split, 0)).into_values() {
-        let held_out = hold_out(&groups, fraction);
-        for (group, held_out) in groups.into_iter().zip(held_out) {
-            if held_out { &mut split.valid } else { &mut split.train }.extend(group);
+    match items.task {
+        Task::SingleLabel => {
+            for groups in strata(items, digests, &drawn).into_values() {
+                let held_out = hold_out(&groups, fraction);
+                for (group, held_out) in groups.into_iter().zip(held_out) {
+                    if held_out { &mut split.valid } else { &mut split.train }.extend(group);
+                }
+            }
+        }
+        Task::MultiLabel => {
+            let groups: Vec<Vec<usize>> = strata(items, digests, &drawn).into_values().flatten().collect();
+            let mut sides = iterative(items, groups, &[1.0 - fraction, fraction]);
+            split.valid = sides.pop().unwrap_or_default();
+            split.train = sides.pop().unwrap_or_default();
         }
     }
     split.train.sort_unstable();
     split.valid.sort_unstable();
-    if split.valid.is_empty() {
-        return Err(DataError::Split {
-            reason: format!(
-                "no class has two different images, so none of {} can be held out",
-                labelled.len()
-            ),
-            advice: "add images, or train on everything without a validation set".to_owned(),
-        });
+    if split.valid.is_empty() || split.train.is_empty() {
+        return Err(refused(
+            format!("no class has two different images, so none of {} can be held out", labelled.len()),
+            "add images, or train on everything without a validation set",
+        ));
     }
     Ok(split)
+}
+
+/// Fold `fold` (from 0) of `folds`: every labelled item is held out in exactly one of them.
+///
+/// Classes are spread evenly over the folds; items with equal digests stay together.
+pub fn k_fold(
+    items: &Items,
+    digests: &[Digest],
+    folds: usize,
+    fold: usize,
+    seed: u64,
+) -> Result<Split, DataError> {
+    let (test, labelled) = unlabelled_and_labelled(items);
+    if folds < 2 || folds > labelled.len() {
+        let value = folds.to_string();
+        return Err(DataError::Setting { name: "folds", value, expected: "from 2 to the number of images" });
+    }
+    if fold >= folds {
+        let value = fold.to_string();
+        return Err(DataError::Setting {
+            name: "fold",
+            value,
+            expected: "less than the number of folds, from 0",
+        });
+    }
+    let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
+    let strata = strata(items, digests, &drawn).into_values();
+    let mut sides: Vec<Vec<usize>> = match items.task {
+        Task::SingleLabel => {
+            let mut sides = vec![Vec::new(); folds];
+            // Counting on from class to class evens out the folds.
+            for (place, group) in strata.flatten().enumerate() {
+                sides[place % folds].extend(group);
+            }
+            sides
+        }
+        Task::MultiLabel => iterative(items, strata.flatten().collect(), &vec![1.0 / folds as f64; folds]),
+    };
+    let mut valid = sides.swap_remove(fold);
+    let mut train = sides.concat();
+    valid.sort_unstable();
+    train.sort_unstable();
+    if valid.is_empty() || train.is_empty() {
+        return Err(refused(format!("fold {fold} of {folds} is empty"), "ask for fewer folds"));
+    }
+    Ok(Split { train, valid, test })
+}
+
+/// fastai 0.7's `get_cv_idxs`: the validation indices of fold `cv_idx` of `n` rows.
+///
+/// NumPy's legacy generator (MT19937) shuffles 0 … n − 1; the fold is a slice of ⌊`val_pct` · n⌋ of them,
+/// and shorter or empty beyond the end.
+pub fn get_cv_idxs(n: usize, cv_idx: usize, val_pct: f64, seed: u32) -> Vec<usize> {
+    let size = (val_pct.clamp(0.0, 1.0) * n as f64) as usize;
+    let mut random = rand_mt::Mt::new(seed);
+    let mut order: Vec<usize> = (0..n).collect();
+    for last in (1..n).rev() {
+        // NumPy draws below a power of two until the number is in range.
+        let mask = (last as u64 + 1).next_power_of_two() - 1;
+        let chosen = loop {
+            let bits = match u32::try_from(last) {
+                Ok(_) => u64::from(random.next_u32()),
+                Err(_) => u64::from(random.next_u32()) << 32 | u64::from(random.next_u32()),
+            };
+            if bits & mask <= last as u64 {
+                break (bits & mask) as usize;
+            }
+        };
+        order.swap(last, chosen);
+    }
+    order.into_iter().skip(cv_idx.saturating_mul(size)).take(size).collect()
+}
+
+fn unlabelled_and_labelled(items: &Items) -> (Vec<usize>, Vec<usize>) {
+    (0..items.len()).partition(|&index| items[index].target == Target::Unlabelled)
+}
+
+fn refused(reason: String, advice: &str) -> DataError {
+    DataError::Split { reason, advice: advice.to_owned() }
+}
+
+/// Deals groups out to sides so that every class is shared in the given proportions: the class with the fewest
+/// items left is dealt first, each of its groups to the side that lacks most of it, then most of anything.
+fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<usize>> {
+    let classes = items.classes.len();
+    let of = |group: &[usize]| items[group[0]].target.classes();
+    let mut left = vec![0usize; classes];
+    let mut total = 0.0;
+    for group in &groups {
+        total += group.len() as f64;
+        of(group).iter().for_each(|&class| left[class] += group.len());
+    }
+    let mut lacking: Vec<Vec<f64>> =
+        shares.iter().map(|share| left.iter().map(|&count| count as f64 * share).collect()).collect();
+    let mut room: Vec<f64> = shares.iter().map(|share| total * share).collect();
+    let mut sides = vec![Vec::new(); shares.len()];
+    let mut waiting: Vec<Option<Vec<usize>>> = groups.into_iter().map(Some).collect();
+    loop {
+        let rarest = (0..classes).filter(|&class| left[class] > 0).min_by_key(|&class| left[class]);
+        let mut dealt = false;
+        for slot in &mut waiting {
+            // After the last class, the images without any are dealt.
+            if !slot.as_ref().is_some_and(|group| rarest.is_none_or(|class| of(group).contains(&class))) {
+                continue;
+            }
+            let Some(group) = slot.take() else { continue };
+            dealt = true;
+            let need = |side: usize| (rarest.map_or(0.0, |class| lacking[side][class]), room[side]);
+            let side = (0..shares.len())
+                .max_by(|&a, &b| need(a).partial_cmp(&need(b)).unwrap_or(Ordering::Equal).then(b.cmp(&a)))
+                .unwrap_or(0);
+            room[side] -= group.len() as f64;
+            for &class in of(&group) {
+                lacking[side][class] -= group.len() as f64;
+                left[class] -= group.len();
+            }
+            sides[side].extend(group);
+        }
+        if !dealt {
+            return sides;
+        }
+    }
 }
 
 /// Groups of byte-identical items by the classes of their first item, each in the order of `drawn`.

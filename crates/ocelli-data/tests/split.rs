@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use ocelli_data::split::stratified;
+use ocelli_data::split::{get_cv_idxs, k_fold, stratified};
 use ocelli_data::{Classes, DataError, Digest, Item, Items, Split, Target, Task};
 use proptest::prelude::*;
 
@@ -127,4 +127,109 @@ proptest! {
             prop_assert_eq!(valid[class] > 0, count > 1);
         }
     }
+}
+
+/// Sums and hashes of fastai 0.7's own function, run with NumPy.
+#[test]
+fn get_cv_idxs_is_fastais() {
+    let golden: [(usize, &[usize], usize); 5] = [
+        (10, &[8, 1], 9),
+        (100, &[83, 53, 70, 45, 44, 39, 22, 80], 890),
+        (2000, &[1860, 353, 1333, 905, 1289, 1273, 938, 1731], 404_797),
+        (10_222, &[2882, 4514, 7717, 33, 4924, 532, 8028, 5860], 10_320_706),
+        (40_479, &[34602, 11243, 14499, 18918, 30631, 21503, 39602, 27556], 163_567_548),
+    ];
+    for (n, first, sum) in golden {
+        let indices = get_cv_idxs(n, 0, 0.2, 42);
+        assert_eq!(indices.len(), n / 5);
+        assert_eq!(&indices[..first.len()], first);
+        assert_eq!(indices.iter().sum::<usize>(), sum);
+    }
+    let breeds = get_cv_idxs(10_222, 0, 0.2, 42);
+    assert!(breeds.contains(&0) && !breeds.contains(&1));
+    // The folds are slices of one permutation.
+    let mut all: Vec<usize> = (0..5).flat_map(|fold| get_cv_idxs(100, fold, 0.2, 7)).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+    assert_eq!(get_cv_idxs(100, 4, 0.25, 42), [0; 0]);
+    assert_eq!(get_cv_idxs(0, 0, 0.2, 42), [0; 0]);
+}
+
+#[test]
+fn folds_hold_out_everything_once_and_evenly() {
+    let classes: Vec<_> = (0..103).map(|place| Some(place % 3)).collect();
+    let items = items(&classes);
+    let mut digests = different(103);
+    digests[50] = digests[7];
+    let mut held_out = Vec::new();
+    for fold in 0..5 {
+        let split = k_fold(&items, &digests, 5, fold, 1).unwrap();
+        assert!(split.valid.iter().all(|index| !split.train.contains(index)));
+        assert_eq!(split.valid.contains(&50), split.valid.contains(&7));
+        assert!(items.class_counts(&split.valid)[..3].iter().all(|count| (6..=8).contains(count)));
+        held_out.extend(split.valid);
+    }
+    held_out.sort_unstable();
+    assert_eq!(held_out, (0..103).collect::<Vec<_>>());
+    assert!(k_fold(&items, &digests, 1, 0, 1).is_err() && k_fold(&items, &digests, 5, 5, 1).is_err());
+}
+
+#[test]
+fn several_labels_are_held_out_in_proportion() {
+    let mut items = items(&[Some(0); 500]);
+    items.task = Task::MultiLabel;
+    let frequencies = [0.9, 0.4, 0.1, 0.02];
+    let mut draws = ocelli_data::Draws::new(1, ocelli_data::Purpose::Sample, 0, 0);
+    for item in &mut items.items {
+        item.target = Target::Classes((0..4).filter(|&class| draws.chance(frequencies[class])).collect());
+    }
+    let all = items.class_counts(&(0..500).collect::<Vec<_>>());
+    let split = stratified(&items, &different(500), 0.2, 3).unwrap();
+    assert!((95..=105).contains(&split.valid.len()), "{}", split.valid.len());
+    for (class, count) in items.class_counts(&split.valid).into_iter().take(4).enumerate() {
+        let wanted = all[class] as f64 * 0.2;
+        assert!((count as f64 - wanted).abs() <= 2.0, "class {class}: {count} of {}", all[class]);
+    }
+}
+
+#[test]
+fn a_split_is_written_and_read_back() {
+    let items = items(&[Some(0), Some(1), Some(0), Some(1), None, Some(0)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run/split.csv");
+    let split = stratified(&items, &different(6), 0.4, 1).unwrap();
+    split.write(&items, &path).unwrap();
+    assert_eq!(Split::read(&items, &path).unwrap(), split);
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("id,split\n00000.jpg,"));
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (change, part) in [
+        (text.replace("00002.jpg", "x.jpg"), "row 4 names x.jpg, which is not in the data set"),
+        (text.replace("00002.jpg", "00001.jpg"), "row 4 names 00001.jpg for the second time"),
+        (text.replace("00004.jpg,test\n", ""), "lacks 1 items of the data set, the first is 00004.jpg"),
+        (text.replace(",test", ",later"), "says \"later\""),
+    ] {
+        std::fs::write(&path, change).unwrap();
+        let error = Split::read(&items, &path).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn explicit_indices_and_no_validation_set() {
+    let items = items(&[Some(0), Some(1), None, Some(0)]);
+    let split = Split::explicit(&items, &[3, 0, 3]).unwrap();
+    assert_eq!((split.train, split.valid, split.test), (vec![1], vec![0, 3], vec![2]));
+    assert!(Split::explicit(&items, &[4]).unwrap_err().to_string().contains("there are 4 items"));
+    assert!(Split::explicit(&items, &[0, 1, 3]).is_err());
+    let all = Split::everything(&items);
+    assert_eq!((all.train, all.valid, all.test), (vec![0, 1, 3], vec![], vec![2]));
+}
+
+#[test]
+fn images_on_both_sides_are_reported() {
+    let mut digests = different(6);
+    (digests[4], digests[5], digests[1]) = (digests[0], digests[0], digests[2]);
+    let split = Split { train: vec![0, 1, 2], valid: vec![3, 4], test: vec![5] };
+    assert_eq!(split.shared_images(&digests), [vec![0, 4, 5]]);
 }

@@ -1,6 +1,8 @@
 //! Where items come from.
 
+pub mod csv;
 pub mod folder;
+pub mod list;
 pub(crate) mod listing;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,39 @@
+//! Images without labels: files, folders, lists of them.
+
+use std::path::{Path, PathBuf};
+
+use super::listing;
+use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Target, Task};
+
+/// The images among these files and below these folders, unlabelled, in the order given.
+///
+/// A file is taken at its word: whether it is an image is found out when it is decoded. An id is the path as
+/// given, separated by `/`.
+pub fn read(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Dataset, DataError> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut skipped: Vec<Skipped> = Vec::new();
+    for path in paths {
+        let path = path.as_ref();
+        match std::fs::metadata(path) {
+            Err(error) => skipped.push(Skipped::new(path, format!("cannot be read: {error}"))),
+            Ok(found) if found.is_dir() => {
+                let listing = listing::images_below(path);
+                files.extend(listing.images);
+                skipped.extend(listing.skipped);
+            }
+            Ok(_) => files.push(path.to_owned()),
+        }
+    }
+    let items = files.into_iter().map(|path| Item {
+        id: super::id_of(Path::new(""), &path),
+        path,
+        target: Target::Unlabelled,
+    });
+    let items = Items {
+        root: PathBuf::new(),
+        task: Task::SingleLabel,
+        classes: Classes::default(),
+        items: items.collect(),
+    };
+    Ok(Dataset { items, split: None, skipped, notices: Vec::new() })
+}
