@@ -44,8 +44,8 @@ pub struct CsvOptions {
     pub split: Option<Column>,
     /// What separates several labels of one image; a space by default.
     pub label_separator: char,
-    /// Single- or multi-label. Detected: multi-label if the cells are made up of fewer different labels than
-    /// there are different cells, so that "golden retriever" stays one class.
+    /// Single- or multi-label. Detected: multi-label if more than half of the words are in several different
+    /// cells, so that "golden retriever" stays one class.
     pub task: Option<Task>,
 }
 
@@ -388,19 +388,20 @@ fn decide_task(rows: &[Row], options: &CsvOptions, notices: &mut Vec<String>) ->
     let (Some(first), None) = (several.first(), options.task) else {
         return options.task.unwrap_or(Task::SingleLabel);
     };
-    let cells: HashSet<&str> =
-        rows.iter().map(|row| row.label.as_str()).filter(|cell| !cell.is_empty()).collect();
-    let tokens: HashSet<&str> = rows.iter().flat_map(|row| labels(&row.label, separator)).collect();
+    // Labels recur in other combinations; the words of a class's name seldom do.
+    let cells: HashSet<BTreeSet<&str>> = rows.iter().map(|row| labels(&row.label, separator)).collect();
+    let mut cells_with: HashMap<&str, usize> = HashMap::new();
+    cells.iter().flatten().for_each(|word| *cells_with.entry(word).or_default() += 1);
+    let words = cells_with.len();
+    let recurring = cells_with.values().filter(|&&cells| cells > 1).count();
     let evidence = format!(
-        "{} of {} rows have several words, the first is row {}: \"{}\"; {} different words make {} different cells",
+        "{} of {} rows have several words, the first is row {}: \"{}\"; {recurring} of {words} words are in different cells",
         several.len(),
         rows.len(),
         first.line,
         first.label,
-        tokens.len(),
-        cells.len()
     );
-    let (task, reading) = match tokens.len() < cells.len() {
+    let (task, reading) = match 2 * recurring > words {
         true => (Task::MultiLabel, "multi-label"),
         false => (Task::SingleLabel, "single-label, with spaces in the names of classes"),
     };
