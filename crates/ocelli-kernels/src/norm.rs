@@ -1,6 +1,10 @@
 //! Batch normalisation in training, with residual and activation, forward and backward.
 
-use crate::{Activation, Element, assert_len};
+use crate::{
+    Activation, Element, Isa, assert_len,
+    memory::SharedMut,
+    simd::{self, Kernel, Simd, run_on},
+};
 use rayon::prelude::*;
 
 /// Mean and variance of each channel over all images and pixels.
@@ -19,9 +23,9 @@ pub struct ChannelStatistics {
 pub fn channel_statistics<T: Element>(channels: usize, x: &[T]) -> ChannelStatistics {
     let pixels = pixels(channels, x);
     assert!(pixels > 0, "statistics of nothing");
-    let chunk = chunk_len(channels);
-    let partial: Vec<Moments> = x.par_chunks(chunk).map(|chunk| Moments::of(channels, chunk)).collect();
-    Moments::merge(channels, &partial)
+    let pieces: Vec<Moments> =
+        x.par_chunks(piece_len(channels)).map(|piece| Moments::of(channels, piece)).collect();
+    Moments::merge(channels, &pieces)
 }
 
 /// The sum of each channel of `x`, `[pixels, channels]`: the gradient with respect to a bias.
@@ -30,25 +34,10 @@ pub fn channel_statistics<T: Element>(channels: usize, x: &[T]) -> ChannelStatis
 /// If the length of `x` is no multiple of `channels`.
 pub fn channel_sums<T: Element>(channels: usize, x: &[T]) -> Vec<f32> {
     pixels(channels, x);
-    let partial: Vec<Vec<f32>> = x
-        .par_chunks(chunk_len(channels))
-        .map(|chunk| {
-            let mut sums = vec![0.0f32; channels];
-            for pixel in chunk.chunks_exact(channels) {
-                for (sum, x) in sums.iter_mut().zip(pixel) {
-                    *sum += x.to_f32();
-                }
-            }
-            sums
-        })
-        .collect();
-    let mut sums = vec![0.0f64; channels];
-    for partial in partial {
-        for (sum, partial) in sums.iter_mut().zip(partial) {
-            *sum += f64::from(partial);
-        }
-    }
-    sums.into_iter().map(|sum| sum as f32).collect()
+    let zeros = vec![0.0; channels];
+    let pieces: Vec<[Vec<f64>; 2]> =
+        x.par_chunks(piece_len(channels)).map(|piece| shifted_sums(channels, piece, &zeros)).collect();
+    add_pieces(channels, &pieces)[0].iter().map(|sum| *sum as f32).collect()
 }
 
 /// Where a normalisation's mean and variance came from, which its backward pass has to know.
@@ -95,17 +84,18 @@ impl BatchNorm<'_> {
     pub fn forward<T: Element>(&self, x: &[T], residual: Option<&[T]>, y: &mut [T]) {
         let channels = self.check(x, residual);
         assert_len("y", y, x.len());
-        let (scale, shift) = self.affine();
-        let chunk = chunk_len(channels);
-        y.par_chunks_mut(chunk).enumerate().for_each(|(at, y)| {
-            let x = &x[at * chunk..][..y.len()];
-            let residual = residual.map(|r| &r[at * chunk..][..y.len()]);
-            for (i, y) in y.iter_mut().enumerate() {
-                let u = x[i].to_f32() * scale[i % channels]
-                    + shift[i % channels]
-                    + residual.map_or(0.0, |r| r[i].to_f32());
-                *y = T::from_f32(self.activation.apply(u));
-            }
+        let periodic = self.periodic(channels);
+        let piece = piece_len(channels);
+        y.par_chunks_mut(piece).enumerate().for_each(|(at, y)| {
+            let range = at * piece..at * piece + y.len();
+            let kernel = ForwardKernel {
+                activation: self.activation,
+                periodic: &periodic,
+                x: &x[range.clone()],
+                residual: residual.map(|residual| &residual[range]),
+                y,
+            };
+            run_on(Isa::current(), kernel);
         });
     }
 
@@ -131,62 +121,74 @@ impl BatchNorm<'_> {
         if let Some(dresidual) = &dresidual {
             assert_len("dresidual", dresidual, x.len());
         }
-        let (scale, shift) = self.affine();
-        let inverse: Vec<f32> = self.variance.iter().map(|v| 1.0 / (v + self.epsilon).sqrt()).collect();
-        // du: the gradient with respect to the activation's argument
-        let du = |i: usize| {
-            let c = i % channels;
-            let u = x[i].to_f32() * scale[c] + shift[c] + residual.map_or(0.0, |r| r[i].to_f32());
-            dy[i].to_f32() * self.activation.derivative(u)
-        };
-        let chunk = chunk_len(channels);
-        let chunks = x.len().div_ceil(chunk);
-        let partial: Vec<(Vec<f32>, Vec<f32>)> = (0..chunks)
-            .into_par_iter()
-            .map(|at| {
-                let (mut gamma, mut beta) = (vec![0.0f32; channels], vec![0.0f32; channels]);
-                for i in at * chunk..((at + 1) * chunk).min(x.len()) {
-                    let (c, du) = (i % channels, du(i));
-                    beta[c] += du;
-                    gamma[c] += du * (x[i].to_f32() - self.mean[c]) * inverse[c];
-                }
-                (gamma, beta)
-            })
-            .collect();
-        let sum = |which: fn(&(Vec<f32>, Vec<f32>)) -> &Vec<f32>, c: usize| {
-            partial.iter().map(|p| f64::from(which(p)[c])).sum::<f64>() as f32
-        };
-        let gradients = BatchNormGradients {
-            gamma: (0..channels).map(|c| sum(|p| &p.0, c)).collect(),
-            beta: (0..channels).map(|c| sum(|p| &p.1, c)).collect(),
-        };
-        let pixels = (x.len() / channels).max(1) as f32;
-        dx.par_chunks_mut(chunk).enumerate().for_each(|(at, dx)| {
-            for (i, dx) in dx.iter_mut().enumerate() {
-                let (i, c) = (at * chunk + i, i % channels);
-                let mut gradient = du(i);
-                if source == StatisticsSource::Batch {
-                    let normalised = (x[i].to_f32() - self.mean[c]) * inverse[c];
-                    gradient -= (gradients.beta[c] + normalised * gradients.gamma[c]) / pixels;
-                }
-                *dx = T::from_f32(gradient * scale[c]);
-            }
-        });
-        if let Some(dresidual) = dresidual {
-            dresidual.par_chunks_mut(chunk).enumerate().for_each(|(at, dresidual)| {
-                for (i, dresidual) in dresidual.iter_mut().enumerate() {
-                    *dresidual = T::from_f32(du(at * chunk + i));
-                }
+        let periodic = self.periodic(channels);
+        let piece = piece_len(channels);
+        let dx = SharedMut::new(dx);
+        let dresidual = dresidual.map(SharedMut::new);
+        let pass = |job: Job, correction: Option<&Correction>| -> Vec<[Vec<f64>; 2]> {
+            let pieces = (0..x.len().div_ceil(piece)).into_par_iter();
+            let work = pieces.map(|at| {
+                let range = at * piece..((at + 1) * piece).min(x.len());
+                // SAFETY: pieces do not overlap, and one pass follows the other.
+                let (dx, dresidual) = unsafe {
+                    (
+                        dx.slice(range.start, range.len()),
+                        dresidual.map(|dresidual| dresidual.slice(range.start, range.len())),
+                    )
+                };
+                let kernel = BackwardKernel {
+                    activation: self.activation,
+                    channels,
+                    periodic: &periodic,
+                    job,
+                    correction,
+                    x: &x[range.clone()],
+                    residual: residual.map(|residual| &residual[range.clone()]),
+                    dy: &dy[range],
+                    dx,
+                    dresidual,
+                };
+                run_on(Isa::current(), kernel)
             });
+            work.collect()
+        };
+        // With constant statistics one pass does both; else dx needs the sums.
+        let first = if source == StatisticsSource::Frozen { Job::Both } else { Job::Sum };
+        let [beta, gamma] = add_pieces(channels, &pass(first, None));
+        let gamma: Vec<f64> =
+            gamma.iter().zip(self.inverse_deviation()).map(|(sum, inverse)| sum * inverse).collect();
+        if source == StatisticsSource::Batch && !x.is_empty() {
+            let correction = self.correction(&periodic, x.len() / channels, &beta, &gamma);
+            pass(Job::Write, Some(&correction));
         }
-        gradients
+        let single = |sums: Vec<f64>| sums.into_iter().map(|sum| sum as f32).collect();
+        BatchNormGradients { gamma: single(gamma), beta: single(beta) }
     }
 
-    fn affine(&self) -> (Vec<f32>, Vec<f32>) {
-        let scale: Vec<f32> =
-            self.variance.iter().zip(self.gamma).map(|(v, g)| g / (v + self.epsilon).sqrt()).collect();
-        let shift = self.beta.iter().zip(self.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-        (scale, shift)
+    fn inverse_deviation(&self) -> impl Iterator<Item = f64> {
+        self.variance.iter().map(|variance| 1.0 / (f64::from(*variance) + f64::from(self.epsilon)).sqrt())
+    }
+
+    fn periodic(&self, channels: usize) -> Periodic {
+        let scale: Vec<f64> =
+            self.inverse_deviation().zip(self.gamma).map(|(i, gamma)| i * f64::from(*gamma)).collect();
+        let shift = |c: usize| f64::from(self.beta[c]) - f64::from(self.mean[c]) * scale[c];
+        Periodic {
+            scale: repeat(channels, |c| scale[c] as f32),
+            shift: repeat(channels, |c| shift(c) as f32),
+            mean: repeat(channels, |c| self.mean[c]),
+        }
+    }
+
+    fn correction(&self, periodic: &Periodic, pixels: usize, beta: &[f64], gamma: &[f64]) -> Correction {
+        let channels = self.mean.len();
+        let inverse: Vec<f64> = self.inverse_deviation().collect();
+        let slope = |c: usize| -f64::from(periodic.scale[c]) * inverse[c] * gamma[c] / pixels as f64;
+        let constant = |c: usize| -f64::from(periodic.scale[c]) * beta[c] / pixels as f64;
+        Correction {
+            slope: repeat(channels, |c| slope(c) as f32),
+            constant: repeat(channels, |c| constant(c) as f32),
+        }
     }
 
     #[track_caller]
@@ -203,33 +205,33 @@ impl BatchNorm<'_> {
     }
 }
 
-/// Sums of a piece of the data that fit together in a fixed order.
+/// The sums over a piece of the data that statistics are put together from.
 pub(crate) struct Moments {
     pixels: usize,
-    mean: Vec<f32>,
+    mean: Vec<f64>,
     /// Sums of squared distances from the mean.
-    squares: Vec<f32>,
+    squares: Vec<f64>,
 }
 
 impl Moments {
     pub(crate) fn of<T: Element>(channels: usize, x: &[T]) -> Self {
         let pixels = x.len() / channels;
-        let (mut sums, mut squares) = (vec![0.0f32; channels], vec![0.0f32; channels]);
-        for pixel in x.chunks_exact(channels) {
-            for (sum, x) in sums.iter_mut().zip(pixel) {
-                *sum += x.to_f32();
-            }
+        // Distances from about the mean, so that their squares do not cancel.
+        let sample = pixels.min(16);
+        let mut origin = vec![0.0f32; channels];
+        for pixel in x[..sample * channels].chunks_exact(channels) {
+            origin.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += x.to_f32());
         }
-        let mean: Vec<f32> = sums.into_iter().map(|sum| sum / pixels as f32).collect();
-        for pixel in x.chunks_exact(channels) {
-            for ((square, x), mean) in squares.iter_mut().zip(pixel).zip(&mean) {
-                *square += (x.to_f32() - mean) * (x.to_f32() - mean);
-            }
-        }
+        origin.iter_mut().for_each(|sum| *sum /= sample as f32);
+        let [sums, squares] = shifted_sums(channels, x, &origin);
+        let count = pixels as f64;
+        let squares =
+            squares.iter().zip(&sums).map(|(squares, sum)| (squares - sum * sum / count).max(0.0)).collect();
+        let mean = sums.iter().zip(&origin).map(|(sum, origin)| sum / count + f64::from(*origin)).collect();
         Moments { pixels, mean, squares }
     }
 
-    /// Chan, Golub and LeVeque's update, in f64.
+    /// Chan, Golub and LeVeque's update.
     pub(crate) fn merge(channels: usize, pieces: &[Moments]) -> ChannelStatistics {
         let (mut mean, mut squares) = (vec![0.0f64; channels], vec![0.0f64; channels]);
         let mut count = 0.0;
@@ -237,9 +239,9 @@ impl Moments {
             let more = piece.pixels as f64;
             let total = count + more;
             for c in 0..channels {
-                let difference = f64::from(piece.mean[c]) - mean[c];
+                let difference = piece.mean[c] - mean[c];
                 mean[c] += difference * more / total;
-                squares[c] += f64::from(piece.squares[c]) + difference * difference * count * more / total;
+                squares[c] += piece.squares[c] + difference * difference * count * more / total;
             }
             count = total;
         }
@@ -250,9 +252,280 @@ impl Moments {
     }
 }
 
-/// Elements of the pieces that passes over memory are cut into: whole pixels, about 64 Ki elements.
-fn chunk_len(channels: usize) -> usize {
-    (65_536 / channels).max(1) * channels
+/// Sums of `x - origin` and of its square, for each channel.
+fn shifted_sums<T: Element>(channels: usize, x: &[T], origin: &[f32]) -> [Vec<f64>; 2] {
+    let origin = repeat(channels, |c| origin[c]);
+    run_on(Isa::current(), SumKernel { channels, x, origin: &origin })
+}
+
+/// Adds the sums of pieces in their order.
+fn add_pieces(channels: usize, pieces: &[[Vec<f64>; 2]]) -> [Vec<f64>; 2] {
+    let mut sums = [vec![0.0f64; channels], vec![0.0f64; channels]];
+    for piece in pieces {
+        for (sums, piece) in sums.iter_mut().zip(piece) {
+            sums.iter_mut().zip(piece).for_each(|(sum, piece)| *sum += piece);
+        }
+    }
+    sums
+}
+
+// Passes over memory. Channels rarely fill whole vectors, but some pixels together do: values for each channel are
+// repeated until they fill whole vectors of every instruction set, and data are gone through flat.
+
+/// Values for each channel, repeated.
+fn repeat(channels: usize, value: impl Fn(usize) -> f32) -> Vec<f32> {
+    (0..period(channels)).map(|i| value(i % channels)).collect()
+}
+
+/// The smallest multiple of `channels` that fills vectors of 16.
+fn period(channels: usize) -> usize {
+    let mut common = 1;
+    while common < 16 && channels.is_multiple_of(common * 2) {
+        common *= 2;
+    }
+    channels * (16 / common)
+}
+
+/// `[period]` each.
+struct Periodic {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    mean: Vec<f32>,
+}
+
+/// What dependent statistics add to `scale · du`: `slope · (x − mean) + constant`; `[period]` each.
+struct Correction {
+    slope: Vec<f32>,
+    constant: Vec<f32>,
+}
+
+/// Calls `vector(start in the data, start in the period, lanes)` for all of the data.
+#[inline(always)]
+fn each_vector<S: Simd>(len: usize, period: usize, mut vector: impl FnMut(usize, usize, usize)) {
+    let mut base = 0;
+    while base + period <= len {
+        for at in (0..period).step_by(S::LANES) {
+            vector(base + at, at, S::LANES);
+        }
+        base += period;
+    }
+    for at in (0..len - base).step_by(S::LANES) {
+        vector(base + at, at, S::LANES.min(len - base - at));
+    }
+}
+
+/// # Safety
+/// There are `lanes` elements, and the processor has S.
+#[inline(always)]
+unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if lanes == S::LANES { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
+}
+
+/// # Safety
+/// There is room for `lanes` elements, and the processor has S.
+#[inline(always)]
+unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lanes == S::LANES { T::store::<S>(to, value) } else { T::store_first::<S>(to, lanes, value) }
+    }
+}
+
+/// Pixels whose sums are kept in f32, about.
+const SINGLE_PRECISION_PIXELS: usize = 64;
+
+/// Two sums for each channel: f32 for some pixels, then f64.
+struct ChannelSums {
+    channels: usize,
+    single: [Vec<f32>; 2],
+    double: [Vec<f64>; 2],
+}
+
+impl ChannelSums {
+    fn zeros(channels: usize) -> Self {
+        let period = period(channels);
+        ChannelSums {
+            channels,
+            single: [vec![0.0; period], vec![0.0; period]],
+            double: [vec![0.0; channels], vec![0.0; channels]],
+        }
+    }
+
+    fn flush(&mut self) {
+        for (single, double) in self.single.iter_mut().zip(&mut self.double) {
+            for repeat in single.chunks_exact_mut(self.channels) {
+                for (single, double) in repeat.iter_mut().zip(double.iter_mut()) {
+                    *double += f64::from(*single);
+                    *single = 0.0;
+                }
+            }
+        }
+    }
+
+    /// Elements between two flushes: whole periods.
+    fn interval(&self) -> usize {
+        (SINGLE_PRECISION_PIXELS * self.channels).next_multiple_of(self.single[0].len())
+    }
+}
+
+struct SumKernel<'a, T> {
+    channels: usize,
+    x: &'a [T],
+    origin: &'a [f32],
+}
+
+impl<T: Element> Kernel for SumKernel<'_, T> {
+    type Output = [Vec<f64>; 2];
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> [Vec<f64>; 2] {
+        let mut sums = ChannelSums::zeros(self.channels);
+        for x in self.x.chunks(sums.interval()) {
+            let [first, second] = &mut sums.single;
+            each_vector::<S>(x.len(), self.origin.len(), |at, channel, lanes| {
+                // SAFETY: the processor has S; sums and origin have a whole period.
+                unsafe {
+                    // Lanes beyond the end stay 0, not -origin.
+                    let origin = load::<S, f32>(self.origin.as_ptr().add(channel), lanes);
+                    let x = S::sub(load::<S, T>(x.as_ptr().add(at), lanes), origin);
+                    let (first, second) = (first.as_mut_ptr().add(channel), second.as_mut_ptr().add(channel));
+                    S::store(first, S::add(S::load(first), x));
+                    S::store(second, S::fma(x, x, S::load(second)));
+                }
+            });
+            sums.flush();
+        }
+        sums.double
+    }
+}
+
+struct ForwardKernel<'a, T> {
+    activation: Activation,
+    periodic: &'a Periodic,
+    x: &'a [T],
+    residual: Option<&'a [T]>,
+    y: &'a mut [T],
+}
+
+impl<T: Element> Kernel for ForwardKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let (scale, shift) = (self.periodic.scale.as_ptr(), self.periodic.shift.as_ptr());
+        each_vector::<S>(self.y.len(), self.periodic.scale.len(), |at, channel, lanes| {
+            // SAFETY: the processor has S; all of the data are equally long, and scale and shift have a whole period.
+            unsafe {
+                let x = load::<S, T>(self.x.as_ptr().add(at), lanes);
+                let mut u = S::fma(x, S::load(scale.add(channel)), S::load(shift.add(channel)));
+                if let Some(residual) = self.residual {
+                    u = S::add(u, load::<S, T>(residual.as_ptr().add(at), lanes));
+                }
+                store::<S, T>(self.y.as_mut_ptr().add(at), lanes, simd::activate::<S>(self.activation, u));
+            }
+        });
+    }
+}
+
+/// What a backward pass over memory does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Job {
+    /// Sums `du` and `du · (x − mean)`.
+    Sum,
+    /// Writes `dx` and `dresidual`.
+    Write,
+    Both,
+}
+
+/// `du` is the gradient with respect to the activation's argument.
+struct BackwardKernel<'a, T> {
+    activation: Activation,
+    channels: usize,
+    periodic: &'a Periodic,
+    job: Job,
+    correction: Option<&'a Correction>,
+    x: &'a [T],
+    residual: Option<&'a [T]>,
+    dy: &'a [T],
+    dx: &'a mut [T],
+    dresidual: Option<&'a mut [T]>,
+}
+
+impl<T: Element> Kernel for BackwardKernel<'_, T> {
+    type Output = [Vec<f64>; 2];
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> [Vec<f64>; 2] {
+        // SAFETY: the processor has S.
+        unsafe {
+            match self.job {
+                Job::Sum => self.pass::<S, true, false>(),
+                Job::Write => self.pass::<S, false, true>(),
+                Job::Both => self.pass::<S, true, true>(),
+            }
+        }
+    }
+}
+
+impl<T: Element> BackwardKernel<'_, T> {
+    #[inline(always)]
+    unsafe fn pass<S: Simd, const SUM: bool, const WRITE: bool>(mut self) -> [Vec<f64>; 2] {
+        let mut sums = ChannelSums::zeros(self.channels);
+        let (interval, period) = (sums.interval(), self.periodic.scale.len());
+        for start in (0..self.x.len()).step_by(interval) {
+            let len = interval.min(self.x.len() - start);
+            let [first, second] = &mut sums.single;
+            each_vector::<S>(len, period, |at, channel, lanes| {
+                let at = start + at;
+                // SAFETY: the processor has S; all of the data are equally long, and what is periodic has a whole
+                // period. Lanes beyond the end are 0 in dy, and so in du.
+                unsafe {
+                    let x = load::<S, T>(self.x.as_ptr().add(at), lanes);
+                    let scale = S::load(self.periodic.scale.as_ptr().add(channel));
+                    let mut du = load::<S, T>(self.dy.as_ptr().add(at), lanes);
+                    if self.activation != Activation::None {
+                        let mut u = S::fma(x, scale, S::load(self.periodic.shift.as_ptr().add(channel)));
+                        if let Some(residual) = self.residual {
+                            u = S::add(u, load::<S, T>(residual.as_ptr().add(at), lanes));
+                        }
+                        du = simd::activation_gradient::<S>(self.activation, u, du);
+                    }
+                    let centred = S::sub(x, S::load(self.periodic.mean.as_ptr().add(channel)));
+                    if SUM {
+                        let (first, second) =
+                            (first.as_mut_ptr().add(channel), second.as_mut_ptr().add(channel));
+                        S::store(first, S::add(S::load(first), du));
+                        S::store(second, S::fma(du, centred, S::load(second)));
+                    }
+                    if WRITE {
+                        let dx = match self.correction {
+                            Some(correction) => {
+                                let slope = S::load(correction.slope.as_ptr().add(channel));
+                                let constant = S::load(correction.constant.as_ptr().add(channel));
+                                S::fma(scale, du, S::fma(slope, centred, constant))
+                            }
+                            None => S::mul(scale, du),
+                        };
+                        store::<S, T>(self.dx.as_mut_ptr().add(at), lanes, dx);
+                        if let Some(dresidual) = &mut self.dresidual {
+                            store::<S, T>(dresidual.as_mut_ptr().add(at), lanes, du);
+                        }
+                    }
+                }
+            });
+            if SUM {
+                sums.flush();
+            }
+        }
+        sums.double
+    }
+}
+
+/// Elements of the pieces that passes over memory are cut into: whole periods, about 32 Ki elements.
+fn piece_len(channels: usize) -> usize {
+    let period = period(channels);
+    (32_768 / period).max(1) * period
 }
 
 #[track_caller]

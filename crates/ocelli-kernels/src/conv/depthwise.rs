@@ -290,3 +290,188 @@ impl<T: Element> RowsKernel<'_, T> {
         }
     }
 }
+
+/// The gradient with respect to the weights, `[channels, 1, rows, columns]`, of a convolution with one filter a
+/// channel. Rows of output pixels are cut into segments by the shape alone; their sums are added in order.
+pub(crate) fn backward_weights<T: Element>(
+    isa: Isa,
+    geometry: &Geometry,
+    grid: TapGrid,
+    x: &[T],
+    dy: &[T],
+    dw: &mut [f32],
+) {
+    let channels = geometry.in_channels;
+    let taps = grid.rows * grid.columns;
+    let rows = geometry.batch * geometry.grid_height;
+    let row_bytes = geometry.in_width * geometry.step[0] * channels.min(BLOCK) * size_of::<T>();
+    let blocks = channels.div_ceil(BLOCK);
+    // Segments of a block fit into the cache of a core; there are enough of them to share.
+    let len = (256 * 1024 / row_bytes.max(1)).max(1).min(rows.div_ceil(32usize.div_ceil(blocks))).max(1);
+    let segments = rows.div_ceil(len);
+    let padded = channels.next_multiple_of(BLOCK);
+    let mut partial = vec![0.0f32; segments * taps * padded];
+    let sums = SharedMut::new(&mut partial);
+    (0..segments * blocks).into_par_iter().for_each(|item| {
+        let (segment, block) = (item / blocks, item % blocks);
+        let rows = segment * len..((segment + 1) * len).min(rows);
+        for channel in (block * BLOCK..channels.min((block + 1) * BLOCK)).step_by(simd::lanes(isa)) {
+            let sums = sums.at(segment * taps * padded + channel);
+            run_on(isa, WeightKernel { geometry, grid, x, dy, rows: rows.clone(), channel, sums, padded });
+        }
+    });
+    dw.par_chunks_mut(taps).enumerate().for_each(|(channel, dw)| {
+        for (tap, dw) in dw.iter_mut().enumerate() {
+            let of_segment = |segment: usize| f64::from(partial[(segment * taps + tap) * padded + channel]);
+            *dw = (0..segments).map(of_segment).sum::<f64>() as f32;
+        }
+    });
+}
+
+/// One vector of channels of a segment: sums of `dy` times `x` for each tap.
+struct WeightKernel<'a, T> {
+    geometry: &'a Geometry,
+    grid: TapGrid,
+    x: &'a [T],
+    dy: &'a [T],
+    rows: Range<usize>,
+    channel: usize,
+    /// `[tap][padded]`
+    sums: *mut f32,
+    padded: usize,
+}
+
+impl<T: Element> Kernel for WeightKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let neighbours = self.grid.spacing == [1, 1] && self.grid.rows == self.grid.columns;
+        // SAFETY: the processor has S.
+        unsafe {
+            match (S::MANY_REGISTERS, neighbours, self.grid.columns, self.geometry.step[1]) {
+                (true, true, 3, 1) => self.all::<S, 3, 3, 1, 8>(),
+                (true, true, 3, 2) => self.all::<S, 3, 3, 2, 8>(),
+                (true, true, 5, 1) => self.all::<S, 5, 5, 1, 4>(),
+                (true, true, 5, 2) => self.all::<S, 5, 5, 2, 4>(),
+                (false, true, 3, 1) => self.all::<S, 3, 3, 1, 4>(),
+                (false, true, 3, 2) => self.all::<S, 3, 3, 2, 4>(),
+                (false, true, 5, 1) => self.all::<S, 1, 5, 1, 7>(),
+                (false, true, 5, 2) => self.all::<S, 1, 5, 2, 7>(),
+                _ => self.all::<S, 1, 1, 0, 4>(),
+            }
+        }
+    }
+}
+
+impl<T: Element> WeightKernel<'_, T> {
+    /// `R` rows and `K` columns of taps at once, `STEP` input pixels between outputs, `P` outputs at once.
+    /// `STEP` 0 stands for any columns, spacing and step.
+    #[inline(always)]
+    unsafe fn all<S: Simd, const R: usize, const K: usize, const STEP: usize, const P: usize>(&self) {
+        let lanes = S::LANES.min(self.geometry.in_channels - self.channel);
+        for tap_row in (0..self.grid.rows).step_by(R) {
+            for tap_column in (0..self.grid.columns).step_by(K) {
+                // SAFETY: the processor has S.
+                unsafe {
+                    if lanes == S::LANES {
+                        self.taps::<S, R, K, STEP, P, true>(tap_row, tap_column, lanes);
+                    } else {
+                        self.taps::<S, R, K, STEP, P, false>(tap_row, tap_column, lanes);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn taps<
+        S: Simd,
+        const R: usize,
+        const K: usize,
+        const STEP: usize,
+        const P: usize,
+        const WHOLE: bool,
+    >(
+        &self,
+        tap_row: usize,
+        tap_column: usize,
+        lanes: usize,
+    ) {
+        let (geometry, grid) = (self.geometry, self.grid);
+        let channels = geometry.in_channels;
+        let step = if STEP == 0 { geometry.step[1] } else { STEP };
+        let load = |from: *const T| {
+            // SAFETY: a pixel's channels from `channel` on, at least `lanes` of them.
+            unsafe { if WHOLE { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
+        };
+        // SAFETY: the processor has S. Pixels are read only inside of the images, after checks. The sums are padded
+        // to whole vectors.
+        unsafe {
+            let zero = S::splat(0.0);
+            let mut sums = [[zero; K]; R];
+            for row in self.rows.clone() {
+                let (image, out_row) = (row / geometry.grid_height, row % geometry.grid_height);
+                let dy = self.dy.as_ptr().add(row * geometry.grid_width * channels + self.channel);
+                let mut rows: [Option<*const T>; R] = [None; R];
+                for (r, place) in rows.iter_mut().enumerate() {
+                    let offset = grid.first[0] + (tap_row + r) as isize * grid.spacing[0];
+                    let in_row = (out_row * geometry.step[0]) as isize + offset;
+                    if in_row >= 0 && (in_row as usize) < geometry.in_height {
+                        let pixel = (image * geometry.in_height + in_row as usize) * geometry.in_width;
+                        *place = Some(self.x.as_ptr().add(pixel * channels + self.channel));
+                    }
+                }
+                let mut start = 0;
+                while start < geometry.grid_width {
+                    let count = P.min(geometry.grid_width - start);
+                    let mut gradients = [zero; P];
+                    for p in 0..P {
+                        if p < count {
+                            gradients[p] = load(dy.add((start + p) * channels));
+                        }
+                    }
+                    let first =
+                        (start * step) as isize + grid.first[1] + tap_column as isize * grid.spacing[1];
+                    if STEP == 0 {
+                        for p in 0..P {
+                            let column = first + (p * step) as isize;
+                            if p < count && column >= 0 && (column as usize) < geometry.in_width {
+                                if let Some(x) = rows[0] {
+                                    let input = load(x.add(column as usize * channels));
+                                    sums[0][0] = S::fma(input, gradients[p], sums[0][0]);
+                                }
+                            }
+                        }
+                        start += count;
+                        continue;
+                    }
+                    let reach = (P - 1) * STEP + K;
+                    let inside = first >= 0 && first as usize + reach <= geometry.in_width;
+                    for r in 0..R {
+                        let Some(x) = rows[r] else { continue };
+                        for j in 0..reach {
+                            let column = first + j as isize;
+                            if !inside && (column < 0 || column as usize >= geometry.in_width) {
+                                continue;
+                            }
+                            let input = load(x.offset(column * channels as isize));
+                            for k in 0..K {
+                                if j >= k && (j - k).is_multiple_of(STEP) && (j - k) / STEP < P {
+                                    sums[r][k] = S::fma(input, gradients[(j - k) / STEP], sums[r][k]);
+                                }
+                            }
+                        }
+                    }
+                    start += count;
+                }
+            }
+            for r in 0..R {
+                for k in 0..K {
+                    let tap = (tap_row + r) * grid.columns + tap_column + k;
+                    S::store(self.sums.add(tap * self.padded), sums[r][k]);
+                }
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@
 
 mod dense;
 mod depthwise;
-mod generic;
+mod weights;
 
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
@@ -300,5 +300,9 @@ pub fn conv2d_backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     assert_len("x", x, shape.input_len());
     assert_len("dy", dy, shape.output_len());
     assert_len("dw", dw, shape.weight_len());
-    generic::backward_weights(shape, x, dy, dw);
+    if has_filter_per_channel(shape) {
+        depthwise::backward_weights(Isa::current(), &forward_geometry(shape), forward_grid(shape), x, dy, dw);
+    } else {
+        weights::backward_weights(shape, x, dy, dw);
+    }
 }
