@@ -1,1 +1,59 @@
-fn main() {}
+//! The command `ocelli`: arguments in, words out.
+//!
+//! | to change | see |
+//! |---|---|
+//! | flags and their help | `arguments.rs` |
+//! | what a verb does | `train.rs`, `predict.rs` |
+//! | how training looks in the terminal | `terminal.rs` |
+//! | how numbers and durations are written | `words.rs` |
+
+mod arguments;
+mod predict;
+mod terminal;
+mod train;
+mod words;
+
+use std::process::ExitCode;
+
+use anstream::eprintln;
+use anstyle::{AnsiColor, Style};
+use clap::Parser;
+
+use arguments::{Arguments, Verb};
+
+/// The exit status of a run that was interrupted: 128 + SIGINT.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.verb {
+        Verb::Train(train) => train::run(train),
+        Verb::Predict(predict) => predict::run(predict),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(Failure::Said) => ExitCode::FAILURE,
+        Err(Failure::Error(message)) => {
+            let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+            eprintln!("{red}error:{red:#} {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a verb did not succeed.
+enum Failure {
+    /// With this message, which is still to be printed.
+    Error(String),
+    /// With messages that have been printed.
+    Said,
+    /// The user asked to stop.
+    Interrupted,
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.to_string())
+    }
+}

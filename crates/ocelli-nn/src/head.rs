@@ -59,10 +59,10 @@ impl TransferHead {
     }
 
     fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = self.norm_in.forward(pooled, op::Activation::None, pass);
+        let x = self.norm_in.forward(pooled, pass);
         let x = self.dropout_in.forward(x, pass);
         let x = op::relu(self.hidden.forward(x, pass));
-        let x = self.norm_hidden.forward(x, op::Activation::None, pass);
+        let x = self.norm_hidden.forward(x, pass);
         let x = self.dropout_hidden.forward(x, pass);
         self.output.forward(x, pass)
     }

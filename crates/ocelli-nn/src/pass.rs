@@ -18,7 +18,7 @@ pub enum Pass {
 /// The state of one training pass.
 #[derive(Debug)]
 pub struct Training {
-    /// What batch norms normalise by.
+    /// What the batch norms of the backbone normalise by. A head's always take the batch's.
     pub statistics: Statistics,
     /// The key from which dropout masks are drawn: a pure function of it, the layer and the element.
     pub dropout_key: u64,
@@ -50,5 +50,13 @@ impl Pass {
     /// A training pass whose dropout masks are drawn from `dropout_key`.
     pub fn training(statistics: Statistics, dropout_key: u64) -> Self {
         Self::Training(Training { statistics, dropout_key, seen: RefCell::default() })
+    }
+
+    /// The batch statistics seen in a training pass; none in an inference pass.
+    pub fn into_seen(self) -> Vec<SeenStatistics> {
+        match self {
+            Self::Training(training) => training.seen.into_inner(),
+            Self::Inference => Vec::new(),
+        }
     }
 }

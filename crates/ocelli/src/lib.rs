@@ -1,1 +1,88 @@
-//! Trains image classifiers by transfer learning.
+//! Trains image classifiers by transfer learning: a folder of photos in, a classifier and an honest report out.
+//!
+//! The workflow is that of fast.ai's lesson on image classification: a pretrained backbone, a new head, its
+//! training on precomputed activations, then all layers at learning rates of their own.
+//!
+//! ```
+//! use ocelli::prelude::*;
+//!
+//! # fn main() -> ocelli::Result<()> {
+//! # let out = tempfile::tempdir().unwrap();
+//! # let model_path = out.path().join("model.safetensors");
+//! let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
+//! let data = ImageData::from_folder(photos).size(32).load()?;
+//!
+//! let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
+//! learner.precompute(true)?;
+//! let rows = learner.fit(1e-2, Epochs(4))?;
+//! assert!(rows[3].accuracy > 0.4); // seven classes: a guess is right in 0.14
+//!
+//! learner.save(&model_path)?;
+//! let model = Model::load(&model_path)?;
+//! let photo = format!("{photos}/flags/flag-ch.png");
+//! for prediction in model.predict([photo])? {
+//!     println!("{}", prediction?.best().class);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to change | see |
+//! |---|---|
+//! | what is trained when | [`Recipe`] |
+//! | a whole run with its folder | [`Training`] |
+//! | the training loop | `fit.rs` |
+//! | how learning rates move | [`schedule`] |
+//! | what a learner can do | [`Learner`] |
+//! | how photos are read | [`ImageData`], then `ocelli-data` |
+//! | networks and layers | `ocelli-nn` |
+//! | what is kept between runs | `activations.rs` |
+//! | what a run folder holds | [`RunFolder`] |
+//! | what is told while it works | [`event`] |
+//! | the model file | [`Contract`], [`Model`] |
+
+mod activations;
+mod batch;
+mod cache;
+mod data;
+mod error;
+pub mod event;
+mod file;
+mod fit;
+mod learner;
+mod learning_rate;
+mod model;
+mod optimizer;
+mod photos;
+mod predictions;
+mod recipe;
+mod run;
+pub mod schedule;
+mod state;
+mod training;
+
+pub use cache::{CACHE_VARIABLE, default_cache};
+pub use data::{ClassCount, ImageData, ImageDataBuilder};
+pub use error::{Error, Result};
+pub use event::{EpochRow, Event, Observer};
+pub use learner::Learner;
+pub use learning_rate::LearningRates;
+pub use model::{Contract, Guess, Model, Prediction};
+pub use ocelli_data::{BadImages, Filter, Framing, Normalization, Preprocessing, Skipped, Task};
+pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile};
+pub use optimizer::Optimizer;
+pub use photos::photos_in;
+pub use predictions::{Predictions, Share};
+pub use recipe::Recipe;
+pub use run::{Recorder, RunFolder};
+pub use schedule::{Epochs, Schedule, Sgdr};
+pub use state::State;
+pub use training::{Outcome, Places, Settings, Training};
+
+/// All that the examples use.
+pub mod prelude {
+    pub use crate::{
+        Arch, BadImages, Epochs, Event, Filter, Framing, ImageData, Learner, LearningRates, Model, Observer,
+        Optimizer, Recipe, Schedule, Sgdr,
+    };
+}

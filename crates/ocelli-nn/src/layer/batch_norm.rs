@@ -39,14 +39,16 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `[images, channels]`, then applies the activation.
-    pub fn forward(&self, input: Tensor<2>, activation: Activation, pass: &Pass) -> Tensor<2> {
+    /// Normalises `[images, channels]`: in training always by the batch's statistics, which is what a head's
+    /// norms learn with.
+    pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let [images, channels] = input.dims();
         let input = input.reshape([images, channels, 1, 1]);
-        self.forward_maps(input, None, activation, pass).reshape([images, channels])
+        self.normalise(input, None, Activation::None, pass, Statistics::Batch).reshape([images, channels])
     }
 
-    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation.
+    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in training
+    /// by the statistics that the pass says.
     pub(super) fn forward_maps(
         &self,
         input: Tensor<4>,
@@ -54,9 +56,24 @@ impl BatchNorm {
         activation: Activation,
         pass: &Pass,
     ) -> Tensor<4> {
+        let statistics = match pass {
+            Pass::Training(training) => training.statistics,
+            Pass::Inference => Statistics::Running,
+        };
+        self.normalise(input, residual, activation, pass, statistics)
+    }
+
+    fn normalise(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+        pass: &Pass,
+        statistics: Statistics,
+    ) -> Tensor<4> {
         let running = || (self.running_mean.val().inner(), self.running_var.val().inner());
-        let (statistics, from_batch) = match pass {
-            Pass::Training(training) if training.statistics == Statistics::Batch => {
+        let ((mean, variance), from_batch) = match pass {
+            Pass::Training(training) if statistics == Statistics::Batch => {
                 let (mean, variance) = op::batch_statistics(input.clone().inner());
                 let count = (input.shape().num_elements() / self.channels()) as f64;
                 // PyTorch normalises by the biased variance and remembers the unbiased one.
@@ -73,8 +90,8 @@ impl BatchNorm {
         let scale = op::NormScale {
             weight: self.weight.val(),
             bias: self.bias.val(),
-            mean: statistics.0,
-            variance: statistics.1,
+            mean,
+            variance,
             epsilon: self.epsilon,
             from_batch,
         };

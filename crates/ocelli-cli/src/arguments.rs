@@ -1,0 +1,152 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Trains image classifiers: a folder of photos in, a classifier out.
+#[derive(Debug, Parser)]
+#[command(name = "ocelli", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train a classifier on a folder of photos
+    Train(Train),
+    /// Say what is on photos, with a trained model
+    Predict(Predict),
+}
+
+/// Train a classifier on a folder of photos.
+///
+/// DATA holds a folder of photos for each class, or train/ and valid/ with such folders in them. Nothing is
+/// written into it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli train photos
+  ocelli train photos --size 160 --unfrozen-epochs 3 --lr 1e-5,1e-4,1e-3")]
+pub struct Train {
+    /// The folder of photos
+    pub data: PathBuf,
+
+    /// Side of the square that the network sees, in pixels [default: the backbone's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<usize>,
+    /// How a photo becomes a square
+    #[arg(long, value_enum, default_value_t = Frame::Crop)]
+    pub framing: Frame,
+    /// Share of each class that is held out to measure on, where there is no valid/
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    pub valid: f64,
+    /// What to do with photos that cannot be decoded
+    #[arg(long, value_enum, default_value_t = Bad::Skip)]
+    pub bad_images: Bad,
+
+    /// The pretrained backbone
+    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
+    pub arch: String,
+    /// The backbone's weights, a safetensors file under timm's names [default: built in]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+
+    /// Epochs of the new head, on activations that are computed once
+    #[arg(long, default_value_t = 5)]
+    pub epochs: usize,
+    /// Epochs of all layers afterwards
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
+    pub unfrozen_epochs: usize,
+    /// Learning rate of the head; or three, for early layers, late layers and head while all are trained
+    #[arg(long, value_name = "RATE[,RATE,RATE]", value_delimiter = ',', allow_negative_numbers = true, default_value = "1e-2")]
+    pub lr: Vec<f64>,
+    /// Images a batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 64)]
+    pub batch: usize,
+    /// The rule that moves the weights
+    #[arg(long, value_enum, default_value_t = Rule::Sgd)]
+    pub optimizer: Rule,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "DECAY", default_value_t = 0.0, allow_negative_numbers = true)]
+    pub weight_decay: f64,
+    /// Decides the split, the first weights, dropout and the order of photos
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// Where the run's files go; must be empty or new [default: runs/DATA-1, -2, …]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// How the machine is used; no result depends on it.
+#[derive(Debug, Args)]
+pub struct Machine {
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
+    /// user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Print results only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Say what is on photos, with a trained model.
+///
+/// Photos that cannot be read are reported, and the exit status is then 1.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli predict runs/photos-1/model.safetensors garden.jpg holiday/
+  find . -name '*.jpg' | ocelli predict runs/photos-1/model.safetensors --csv > predictions.csv")]
+pub struct Predict {
+    /// A model.safetensors that `ocelli train` has written
+    pub model: PathBuf,
+    /// Photos, and folders of them; none, or -: paths are read from standard input, one a line
+    pub photos: Vec<PathBuf>,
+
+    /// Print an object a photo, one a line, with the probability of every class
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print a CSV table with the probability of every class
+    #[arg(long)]
+    pub csv: bool,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// How a photo becomes a square.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Frame {
+    /// The shorter side fits; the ends of the longer one are cut off
+    Crop,
+    /// Both sides fit; shapes are distorted
+    Squish,
+    /// The longer side fits; the rest is filled
+    Pad,
+}
+
+/// What to do with photos that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bad {
+    /// Leave them out and list them
+    Skip,
+    /// Stop with an error
+    Fail,
+}
+
+/// The rule that moves the weights.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Rule {
+    /// Gradient descent with momentum 0.9
+    Sgd,
+    /// Adam with decoupled weight decay
+    #[value(name = "adamw")]
+    AdamW,
+}

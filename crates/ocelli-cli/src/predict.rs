@@ -1,0 +1,114 @@
+//! `ocelli predict`
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use anstream::eprintln;
+use ocelli::{Guess, Model, Prediction};
+
+use crate::Failure;
+use crate::arguments::Predict;
+use crate::train::use_threads;
+
+pub fn run(arguments: &Predict) -> Result<(), Failure> {
+    use_threads(arguments.threads)?;
+    let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    let photos = photos(&arguments.photos)?;
+    let mut out = Output::new(arguments, &model.contract().classes)?;
+    let mut failed = 0;
+    let total = photos.len();
+    for prediction in model.predict(photos)? {
+        match prediction {
+            Ok(prediction) => out.write(&prediction)?,
+            Err(error) => {
+                failed += 1;
+                eprintln!("{error}");
+            }
+        }
+    }
+    out.finish()?;
+    if failed > 0 {
+        eprintln!("{failed} of {total} photos could not be read");
+        return Err(Failure::Said);
+    }
+    Ok(())
+}
+
+/// The photos meant: files as given, folders by what is in them, standard input line by line.
+fn photos(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let from_input = given.is_empty() || given == [PathBuf::from("-")];
+    if from_input {
+        let lines: Result<Vec<String>, io::Error> = io::stdin().lock().lines().collect();
+        let lines = lines.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
+        return Ok(lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from).collect());
+    }
+    let mut photos = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            let found = ocelli::photos_in(path)?;
+            if found.is_empty() {
+                return Err(Failure::Error(format!("{}: there are no photos in this folder", path.display())));
+            }
+            photos.extend(found);
+        } else {
+            photos.push(path.clone());
+        }
+    }
+    Ok(photos)
+}
+
+/// Where predictions go, in which form.
+enum Output {
+    Text(io::Stdout),
+    Json(io::Stdout),
+    Csv(csv::Writer<io::Stdout>),
+}
+
+impl Output {
+    fn new(arguments: &Predict, classes: &[String]) -> Result<Self, Failure> {
+        if arguments.json {
+            return Ok(Self::Json(io::stdout()));
+        }
+        if arguments.csv {
+            let mut writer = csv::Writer::from_writer(io::stdout());
+            let header = ["path", "class", "probability"].into_iter();
+            writer.write_record(header.chain(classes.iter().map(String::as_str)))?;
+            return Ok(Self::Csv(writer));
+        }
+        Ok(Self::Text(io::stdout()))
+    }
+
+    fn write(&mut self, prediction: &Prediction) -> Result<(), Failure> {
+        let path = prediction.path.display().to_string();
+        let Guess { class, probability } = prediction.best();
+        match self {
+            Self::Text(out) => writeln!(out, "{path}  {class}  {probability:.4}")?,
+            Self::Json(out) => {
+                let probabilities: serde_json::Map<String, serde_json::Value> = prediction
+                    .classes
+                    .iter()
+                    .zip(&prediction.probabilities)
+                    .map(|(class, probability)| (class.clone(), (*probability).into()))
+                    .collect();
+                let object = serde_json::json!({
+                    "path": path, "class": class, "probability": probability, "probabilities": probabilities,
+                });
+                writeln!(out, "{object}")?;
+            }
+            Self::Csv(writer) => {
+                let mut cells = vec![path, class, probability.to_string()];
+                cells.extend(prediction.probabilities.iter().map(f32::to_string));
+                writer.write_record(cells)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        match self {
+            Self::Text(mut out) | Self::Json(mut out) => out.flush()?,
+            Self::Csv(mut writer) => writer.flush()?,
+        }
+        Ok(())
+    }
+}

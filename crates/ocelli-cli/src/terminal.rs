@@ -1,0 +1,209 @@
+//! Training as it looks in a terminal, and as plain lines where there is none.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anstream::{eprintln, println};
+use indicatif::{ProgressBar, ProgressStyle};
+use ocelli::event::{Progress, Stage, Task};
+use ocelli::{Event, Observer, Result, Training};
+use ocelli_kernels::Isa;
+
+use crate::words::{count, counted, duration, size};
+
+/// `cpu, 2 threads, f32 (AVX-512)`
+pub fn machine() -> String {
+    let isa = match Isa::current() {
+        Isa::Portable => "no vectors",
+        Isa::Avx2 => "AVX2",
+        Isa::Avx512 | Isa::Avx512Bf16 => "AVX-512",
+        Isa::Neon => "NEON",
+        #[allow(unreachable_patterns)]
+        _ => "CPU",
+    };
+    format!("cpu, {}, f32 ({isa})", counted(rayon::current_num_threads(), "thread"))
+}
+
+/// What is about to be trained, on what.
+pub fn introduce(training: &Training) {
+    let learner = training.learner();
+    let data = learner.data();
+    let counts = data.class_counts();
+    let total = data.train_len() + data.valid_len();
+    let mut classes: Vec<String> =
+        counts.iter().take(6).map(|c| format!("{} {}", c.class, count(c.train + c.valid))).collect();
+    if counts.len() > classes.len() {
+        classes.push("…".to_owned());
+    }
+    let origin = if data.has_own_split() { "folders" } else { "split by Ocelli" };
+    println!(
+        "data    {} in {}: {}\n        train {}, valid {} ({origin})",
+        counted(total, "image"),
+        counted(counts.len(), "class"),
+        classes.join(", "),
+        count(data.train_len()),
+        count(data.valid_len()),
+    );
+    let run = training.run_folder().path();
+    if !data.skipped().is_empty() {
+        let listed = run.join("skipped.csv");
+        println!("        {} left out, see {}", counted(data.skipped().len(), "file or folder").replace("folders", "folder"), listed.display());
+    }
+    for notice in data.notices() {
+        println!("        {notice}");
+    }
+    let parameters = learner.network().parameters();
+    println!(
+        "model   {}, {} px · {} parameters, {} of them in the new head",
+        learner.architecture(),
+        data.size(),
+        size(parameters.iter().sum()),
+        size(parameters[parameters.len() - 1]),
+    );
+    println!("run     {}", run.display());
+}
+
+/// Shows the table on standard output and progress on standard error.
+pub struct Terminal {
+    quiet: bool,
+    bar: Option<(Task, ProgressBar)>,
+    /// For plain lines: when the task began, and when it was last mentioned.
+    lines: Option<(Task, Instant, Instant)>,
+    skipped: usize,
+}
+
+/// Without a terminal, long steps say something this often.
+const MENTION: Duration = Duration::from_secs(10);
+
+impl Terminal {
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, bar: None, lines: None, skipped: 0 }
+    }
+
+    fn stage(&mut self, stage: &Stage) {
+        println!(
+            "\n{}  {}   {} at learning rate {}",
+            stage.number,
+            stage.state,
+            counted(stage.epochs, "epoch"),
+            stage.learning_rates
+        );
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        let name = match progress.task {
+            Task::Activations => "activations",
+            Task::Training => "training",
+            Task::Validation => "validation",
+        };
+        if std::io::stderr().is_terminal() {
+            self.show_bar(name, progress);
+        } else {
+            self.mention(name, progress);
+        }
+    }
+
+    fn show_bar(&mut self, name: &'static str, progress: Progress) {
+        let same = |(task, _): &(Task, ProgressBar)| *task == progress.task;
+        if !self.bar.as_ref().is_some_and(same) {
+            self.clear();
+            let bar = ProgressBar::new(progress.total as u64);
+            let template = "   {msg:11} {bar:30} {human_pos} of {human_len} images · {per_sec} · {eta} left";
+            let style = ProgressStyle::with_template(template).expect("a valid template");
+            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{:.0} images/s", state.per_sec());
+            };
+            let left = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                let _ = write!(out, "{}", duration(state.eta().as_secs_f64()));
+            };
+            bar.set_style(style.with_key("per_sec", rate).with_key("eta", left).progress_chars("━╸ "));
+            bar.set_message(name);
+            self.bar = Some((progress.task, bar));
+        }
+        if let Some((_, bar)) = &self.bar {
+            bar.set_position(progress.done as u64);
+        }
+        if progress.done == progress.total {
+            self.clear();
+        }
+    }
+
+    fn mention(&mut self, name: &str, progress: Progress) {
+        let now = Instant::now();
+        match &mut self.lines {
+            Some((task, began, last)) if *task == progress.task && progress.done < progress.total => {
+                if now - *last >= MENTION {
+                    *last = now;
+                    let rate = progress.done as f64 / (now - *began).as_secs_f64();
+                    eprintln!(
+                        "   {name}: {} of {} images · {rate:.0} images/s · {} left",
+                        count(progress.done),
+                        count(progress.total),
+                        duration((progress.total - progress.done) as f64 / rate),
+                    );
+                }
+            }
+            _ => self.lines = (progress.done < progress.total).then_some((progress.task, now, now)),
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some((_, bar)) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Terminal {
+    fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        if let Event::Skipped { path, reason } = event {
+            self.skipped += 1;
+            if self.skipped <= 3 {
+                self.clear();
+                eprintln!("   left out: {}: {reason}", path.display());
+            } else if self.skipped == 4 {
+                eprintln!("   left out: more; they are listed in skipped.csv");
+            }
+        }
+        if self.quiet {
+            return Ok(ControlFlow::Continue(()));
+        }
+        match event {
+            Event::Progress(progress) => self.progress(*progress),
+            Event::StageStarted(stage) => self.stage(stage),
+            Event::Activations { kept, computed: 0, .. } => {
+                println!("\n   activations of {} from the cache", counted(*kept, "image"));
+            }
+            Event::Activations { kept, computed, seconds } => {
+                let rate = *computed as f64 / seconds;
+                let cached = if *kept > 0 { format!(" · {} from the cache", count(*kept)) } else { String::new() };
+                println!(
+                    "\n   activations of {} · {rate:.0} images/s · {}{cached}",
+                    counted(*computed, "image"),
+                    duration(*seconds)
+                );
+            }
+            Event::Epoch(row) => {
+                self.clear();
+                if row.epoch == 1 {
+                    println!("   epoch  train loss  valid loss  accuracy       time");
+                }
+                println!(
+                    "   {:>5}  {:>10.4}  {:>10.4}  {:>8.4}  {:>9}",
+                    row.epoch,
+                    row.train_loss,
+                    row.valid_loss,
+                    row.accuracy,
+                    duration(row.seconds)
+                );
+            }
+            Event::Notice { text } => {
+                self.clear();
+                eprintln!("   note: {text}");
+            }
+            _ => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}

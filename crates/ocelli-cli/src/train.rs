@@ -1,0 +1,138 @@
+//! `ocelli train`
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anstream::{eprintln, println};
+use ocelli::{
+    Arch, Event, Framing, LearningRates, Optimizer, Places, Recipe, Settings, Training, default_cache,
+};
+
+use crate::Failure;
+use crate::arguments::{Bad, Frame, Rule, Train};
+use crate::terminal::{self, Terminal};
+use crate::words::{counted, duration};
+
+pub fn run(arguments: &Train) -> Result<(), Failure> {
+    use_threads(arguments.machine.threads)?;
+    let settings = settings(arguments)?;
+    let places = Places {
+        out: arguments.out.clone(),
+        cache: Some(match &arguments.machine.cache {
+            Some(folder) => folder.clone(),
+            None => default_cache()?,
+        }),
+        threads: arguments.machine.threads,
+        given: std::env::args().collect::<Vec<_>>().join(" "),
+    };
+    let quiet = arguments.machine.quiet;
+    if !quiet {
+        println!("ocelli {} · {}\n", env!("CARGO_PKG_VERSION"), terminal::machine());
+    }
+    let mut training = Training::prepare(&settings, &places)?;
+    if !quiet {
+        terminal::introduce(&training);
+    }
+    training.observe(Terminal::new(quiet));
+    let interrupted = watch_for_interrupt()?;
+    training.observe(move |_: &Event| {
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let outcome = match training.run() {
+        Err(ocelli::Error::Stopped) => {
+            let run = training.run_folder();
+            match training.learner().history().len() {
+                0 => eprintln!("stopped in the first epoch; what was computed of the activations is kept"),
+                epochs => eprintln!(
+                    "stopped after {}; the model as it is then: {}",
+                    counted(epochs, "epoch"),
+                    run.model().display()
+                ),
+            }
+            return Err(Failure::Interrupted);
+        }
+        outcome => outcome?,
+    };
+    let accuracy = outcome.predictions.accuracy();
+    let (low, high) = accuracy.interval();
+    println!(
+        "\naccuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
+        accuracy.value(),
+        accuracy.count,
+        counted(accuracy.total, "validation image"),
+    );
+    if !quiet {
+        println!("done in {}   model {}", duration(outcome.seconds), outcome.model.display());
+        println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
+    }
+    Ok(())
+}
+
+fn settings(arguments: &Train) -> Result<Settings, Failure> {
+    let arch: Arch = arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+    let (head, unfrozen) = match arguments.lr[..] {
+        [rate] => (rate, None),
+        [early, late, head] => (1e-2, Some(LearningRates([early, late, head]))),
+        _ => {
+            return Err(Failure::Error(format!(
+                "--lr has {} rates; it takes one, for the head, or three, for early layers, late layers and head",
+                arguments.lr.len()
+            )));
+        }
+    };
+    let recipe = Recipe::with_learning_rate(head);
+    Ok(Settings {
+        architecture: arch.to_string(),
+        weights: arguments.weights.clone(),
+        size: arguments.size.unwrap_or(arch.info().size),
+        valid: arguments.valid,
+        batch_size: arguments.batch,
+        seed: arguments.seed,
+        weight_decay: arguments.weight_decay,
+        fail_on_bad_images: arguments.bad_images == Bad::Fail,
+        framing: match arguments.framing {
+            Frame::Crop => Framing::Crop { fraction: 1.0 },
+            Frame::Squish => Framing::Squish,
+            Frame::Pad => Framing::Pad,
+        },
+        optimizer: match arguments.optimizer {
+            Rule::Sgd => Optimizer::SGD,
+            Rule::AdamW => Optimizer::ADAM_W,
+        },
+        recipe: Recipe {
+            epochs: arguments.epochs,
+            unfrozen_epochs: arguments.unfrozen_epochs,
+            unfrozen_learning_rates: unfrozen.unwrap_or(recipe.unfrozen_learning_rates),
+            ..recipe
+        },
+        ..Settings::new(&arguments.data)
+    })
+}
+
+/// The kernels' threads; those that decode are the loader's own.
+pub fn use_threads(threads: usize) -> Result<(), Failure> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    Ok(())
+}
+
+/// A flag that Ctrl-C sets. The second Ctrl-C ends the process at once.
+fn watch_for_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = flag.clone();
+    ctrlc::set_handler(move || {
+        if set.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(crate::INTERRUPTED));
+        }
+        eprintln!("\nstopping after this batch; once more to stop at once");
+    })?;
+    Ok(flag)
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:=@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

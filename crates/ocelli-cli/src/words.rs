@@ -1,0 +1,60 @@
+//! Numbers, durations and lists as people write them.
+
+/// `12,345`
+pub fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `1 image`, `2,000 images`
+pub fn counted(number: usize, thing: &str) -> String {
+    let ending = match (number, thing.ends_with("ss")) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {thing}{ending}", count(number))
+}
+
+/// `0.4 s`, `19 s`, `1 min 52 s`, `2 h 5 min`
+pub fn duration(seconds: f64) -> String {
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// `4.7 M`, `683 k`, `512`
+pub fn size(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{:.0} k", number as f64 / 1e3),
+        _ => format!("{:.1} M", number as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!([count(7), count(1000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
+        assert_eq!([counted(1, "class"), counted(2, "class"), counted(2000, "image")], ["1 class", "2 classes", "2,000 images"]);
+        assert_eq!([size(512), size(683_072), size(4_652_008)], ["512", "683 k", "4.7 M"]);
+        let durations = [0.04, 9.96, 19.4, 112.0, 3599.7, 7510.0].map(duration);
+        assert_eq!(durations, ["0.0 s", "10 s", "19 s", "1 min 52 s", "1 h 0 min", "2 h 5 min"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! What can go wrong, said for people.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ocelli_data::DataError;
+
+/// Everything that this crate can refuse.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something is wrong with the photos.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Something is wrong with a network or its weights.
+    #[error(transparent)]
+    Network(#[from] ocelli_nn::Error),
+    /// A setting is outside of its range.
+    #[error("{name} is {value}; it must be {expected}")]
+    Setting {
+        /// The setting's name.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// The values allowed.
+        expected: &'static str,
+    },
+    /// The state of the learner does not allow what was asked.
+    #[error("{found}; {advice}")]
+    State {
+        /// What is the matter.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A file is no model of Ocelli's.
+    #[error("{}: not a model of Ocelli's: {reason}", path.display())]
+    NotAModel {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong in it.
+        reason: String,
+    },
+    /// A photo cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Photo {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// No weights of that backbone are at hand.
+    #[error("the weights of {architecture} are not built in; give their file with `--weights FILE`")]
+    NoWeights {
+        /// The backbone.
+        architecture: String,
+    },
+    /// The loss is no number any more.
+    #[error(
+        "the training loss became {loss} in epoch {epoch}, batch {batch}, at the learning rates {rates}; \
+         train with lower ones, such as a tenth"
+    )]
+    Diverged {
+        /// NaN or an infinity.
+        loss: f32,
+        /// Counted from 1.
+        epoch: usize,
+        /// Counted from 1.
+        batch: usize,
+        /// One a layer group.
+        rates: String,
+    },
+    /// An observer asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
+    /// The run folder that was asked for holds something already.
+    #[error("{}: holds a run already; give another folder, or remove it", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Reading or writing failed.
+    #[error("cannot {action} {}: {source}{}", path.display(), remedy(source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Wraps the system's reason with what was tried on which path.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; choose a folder that you may write to"
+        }
+        _ => "",
+    }
+}

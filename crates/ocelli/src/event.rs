@@ -1,0 +1,142 @@
+//! What happens while a learner works, told to whoever listens.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{Error, LearningRates, Result, State};
+
+/// Something that happened. Serialises to one JSON object with the field `event`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Something that people should know.
+    Notice {
+        /// One sentence.
+        text: String,
+    },
+    /// An image was left out.
+    Skipped {
+        /// The image file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A step of a recipe begins.
+    StageStarted(Stage),
+    /// A long step has gone on.
+    Progress(Progress),
+    /// Activations are ready.
+    Activations {
+        /// Images whose activations were kept from an earlier time.
+        kept: usize,
+        /// Images whose activations were computed now.
+        computed: usize,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// An epoch is over.
+    Epoch(EpochRow),
+    /// A file was written.
+    Written {
+        /// What it is: "model", "history".
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+/// A step of a recipe.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stage {
+    /// Counted from 1.
+    pub number: usize,
+    /// What is frozen and what is precomputed.
+    #[serde(flatten)]
+    pub state: State,
+    /// The peak learning rates.
+    pub learning_rates: LearningRates,
+    /// The number of epochs.
+    pub epochs: usize,
+}
+
+/// How far a long step is.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Progress {
+    /// What is being done.
+    pub task: Task,
+    /// Images done.
+    pub done: usize,
+    /// Images in all.
+    pub total: usize,
+}
+
+/// The steps that take long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Computing the frozen groups' output.
+    Activations,
+    /// Training for one epoch.
+    Training,
+    /// Measuring on the validation set.
+    Validation,
+}
+
+/// A row of the table: one epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EpochRow {
+    /// The stage, counted from 1.
+    pub stage: usize,
+    /// The epoch within the stage, counted from 1.
+    pub epoch: usize,
+    /// Mean loss over the images trained on, in training mode, as the weights moved.
+    pub train_loss: f64,
+    /// Mean loss over the validation images after the epoch.
+    pub valid_loss: f64,
+    /// The share of validation images whose most probable class is theirs.
+    pub accuracy: f64,
+    /// The learning rates of the last step.
+    pub learning_rates: LearningRates,
+    /// Seconds, validation included.
+    pub seconds: f64,
+}
+
+/// Someone who listens. Observers cannot change training, except to ask for its end.
+pub trait Observer {
+    /// Takes one event; `Break` asks to stop after the step at hand.
+    ///
+    /// # Errors
+    /// What keeps the observer from its work, such as a full disk; it ends the training with that error.
+    fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>>;
+}
+
+impl<F: FnMut(&Event) -> ControlFlow<()>> Observer for F {
+    fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        Ok(self(event))
+    }
+}
+
+/// The listeners of a learner.
+#[derive(Default)]
+pub(crate) struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observers {
+    pub(crate) fn add(&mut self, observer: Box<dyn Observer>) {
+        self.0.push(observer);
+    }
+
+    /// Tells everyone; then an error, or a wish to stop, ends the work.
+    pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {
+        let (mut result, mut stop) = (Ok(()), false);
+        for observer in &mut self.0 {
+            match observer.observe(event) {
+                Ok(wish) => stop |= wish.is_break(),
+                Err(error) => result = Err(error),
+            }
+        }
+        if stop && result.is_ok() { Err(Error::Stopped) } else { result }
+    }
+}

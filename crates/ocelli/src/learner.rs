@@ -1,0 +1,450 @@
+//! The learner: a network, photos, and what is trained of it.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped};
+use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Statistics, TensorFile};
+
+use crate::activations::{ActivationStore, Activations};
+use crate::batch::to_tensor;
+use crate::event::{Event, Observers, Progress, Task};
+use crate::model::Contract;
+use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, model};
+
+/// Trains a classifier on photos by transfer learning.
+///
+/// A new learner has a pretrained body, which is frozen, and a new head. See the [crate's docs](crate) for the
+/// usual steps.
+pub struct Learner<B: Backbone = Body> {
+    pub(crate) network: Network<B>,
+    pub(crate) data: ImageData,
+    pub(crate) state: State,
+    pub(crate) observers: Observers,
+    pub(crate) seed: u64,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) weight_decay: f64,
+    pub(crate) statistics: Statistics,
+    /// Steps of the optimizer so far, over all fits: dropout masks are drawn from it.
+    pub(crate) steps: u64,
+    /// Epochs so far, over all fits: shuffling and augmentation are drawn from it.
+    pub(crate) epochs: u64,
+    pub(crate) fits: usize,
+    pub(crate) history: Vec<EpochRow>,
+    architecture: String,
+    normalization: Normalization,
+    cache: Option<PathBuf>,
+    kept: Option<(blake3::Hash, Activations)>,
+    skipped: BTreeSet<PathBuf>,
+}
+
+impl Learner {
+    /// A learner on a backbone of the registry with its built-in weights, seed 0.
+    ///
+    /// # Errors
+    /// [`Error::NoWeights`] where they are not built in: see [`with_weights`](Self::with_weights).
+    pub fn pretrained(arch: Arch, data: ImageData) -> Result<Self> {
+        Self::pretrained_seeded(arch, data, 0)
+    }
+
+    /// As [`pretrained`](Self::pretrained), with a seed for the head's first values, dropout and the order of
+    /// the images.
+    ///
+    /// # Errors
+    /// As [`pretrained`](Self::pretrained).
+    pub fn pretrained_seeded(arch: Arch, data: ImageData, seed: u64) -> Result<Self> {
+        match arch {
+            Arch::EfficientNetLite0 => {
+                let weights = TensorFile::parse(ocelli_lite0::WEIGHTS, "the built-in weights")?;
+                Self::with_weights(arch, &weights, data, seed)
+            }
+            _ => Err(Error::NoWeights { architecture: arch.to_string() }),
+        }
+    }
+
+    /// A learner on a backbone of the registry with the body's weights from a file.
+    ///
+    /// # Errors
+    /// [`Error::Network`] where they are another network's.
+    pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData, seed: u64) -> Result<Self> {
+        let info = arch.info();
+        let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
+        let normalization = Normalization { mean: info.mean, std: info.std };
+        Ok(Self::new(network, info.name, normalization, data, seed))
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    fn new(
+        network: Network<B>,
+        architecture: &str,
+        normalization: Normalization,
+        data: ImageData,
+        seed: u64,
+    ) -> Self {
+        let mut learner = Self {
+            network,
+            data,
+            state: State::Live { frozen: GROUPS - 1 },
+            observers: Observers::default(),
+            seed,
+            optimizer: Optimizer::SGD,
+            weight_decay: 0.0,
+            statistics: Statistics::Running,
+            steps: 0,
+            epochs: 0,
+            fits: 0,
+            history: Vec::new(),
+            architecture: architecture.to_owned(),
+            normalization,
+            cache: None,
+            kept: None,
+            skipped: BTreeSet::new(),
+        };
+        learner.freeze();
+        learner
+    }
+
+    /// Sets the optimizer for the fits to come; its memory starts anew with every fit. Default:
+    /// [`Optimizer::SGD`].
+    pub fn optimizer(&mut self, optimizer: Optimizer) -> &mut Self {
+        self.optimizer = optimizer;
+        self
+    }
+
+    /// Sets the decoupled weight decay: each step takes `rate · decay` of every weight away, norms and biases
+    /// excepted. Default 0.
+    pub fn weight_decay(&mut self, decay: f64) -> &mut Self {
+        self.weight_decay = decay;
+        self
+    }
+
+    /// Sets what the backbone's batch norms normalise by while they are trained. The default, the running
+    /// statistics, leaves the features as the head knows them; the batch's own change them at once. The head's
+    /// norms always take the batch's.
+    pub fn backbone_statistics(&mut self, statistics: Statistics) -> &mut Self {
+        self.statistics = statistics;
+        self
+    }
+
+    /// Keeps precomputed activations in this folder, and takes those that are there. Without a folder they are
+    /// computed in memory.
+    pub fn cache(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// Adds a listener.
+    pub fn observe(&mut self, observer: impl Observer + 'static) -> &mut Self {
+        self.observers.add(Box::new(observer));
+        self
+    }
+
+    /// What is frozen and what is precomputed.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The photos.
+    pub fn data(&self) -> &ImageData {
+        &self.data
+    }
+
+    /// The network as it is now.
+    pub fn network(&self) -> &Network<B> {
+        &self.network
+    }
+
+    /// The backbone's name.
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The rows of all epochs so far.
+    pub fn history(&self) -> &[EpochRow] {
+        &self.history
+    }
+
+    /// From a photo to the network's input.
+    pub fn preprocessing(&self) -> Preprocessing {
+        self.data.preprocessing(self.normalization)
+    }
+
+    /// Freezes the backbone; the head alone is trained.
+    pub fn freeze(&mut self) {
+        self.set_state(State::Live { frozen: GROUPS - 1 });
+    }
+
+    /// Freezes the layer groups before `group` and trains those from it on; 0 trains all. Every epoch then
+    /// starts from the images.
+    ///
+    /// # Errors
+    /// Where there is no such group.
+    pub fn freeze_to(&mut self, group: usize) -> Result<()> {
+        if group >= GROUPS {
+            return Err(Error::Setting {
+                name: "the first layer group to train",
+                value: group.to_string(),
+                expected: "0 (early body), 1 (late body) or 2 (head)",
+            });
+        }
+        self.set_state(State::Live { frozen: group });
+        Ok(())
+    }
+
+    /// Trains all layers; activations are not precomputed any more.
+    pub fn unfreeze(&mut self) {
+        self.set_state(State::Live { frozen: 0 });
+    }
+
+    /// With `true`: computes the frozen groups' output once for every image and trains on it from now on; with
+    /// `false`: every epoch starts from the images.
+    ///
+    /// # Errors
+    /// Where nothing is frozen, or an image cannot be used and bad images are to stop the work.
+    pub fn precompute(&mut self, precompute: bool) -> Result<()> {
+        let frozen = self.state.frozen();
+        if !precompute {
+            self.set_state(State::Live { frozen });
+            return Ok(());
+        }
+        if frozen == 0 {
+            return Err(Error::State {
+                found: "all layers are trained, so no activations stay the same".to_owned(),
+                advice: "freeze some layers first",
+            });
+        }
+        self.set_state(State::Precomputed { frozen });
+        self.ready_activations()
+    }
+
+    fn set_state(&mut self, state: State) {
+        self.state = state;
+        let network = self.network.clone();
+        self.network = network.train_groups_from(state.frozen());
+    }
+
+    /// Predicts the validation set, in the order of the split, as the network is used.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn validate(&mut self) -> Result<Predictions> {
+        let valid = self.data.split.valid.clone();
+        let mut predictions = Predictions::new();
+        if self.state.is_precomputed() {
+            self.ready_activations()?;
+            let with_activations = self.with_activations(&valid);
+            for items in with_activations.chunks(self.data.batch_size()) {
+                let logits = self.infer_activations(self.activations_of(items));
+                self.push(&mut predictions, items, logits);
+            }
+            return Ok(predictions);
+        }
+        let total = valid.len();
+        let mut done = 0;
+        for batch in self.loader()?.batches(valid, 0)? {
+            let batch = batch?;
+            self.tell_skipped(&batch.skipped)?;
+            if !batch.indices.is_empty() {
+                let logits = self.network.infer(to_tensor(&batch, &self.network.device()));
+                self.push(&mut predictions, &batch.indices, logits);
+            }
+            done += batch.indices.len() + batch.skipped.len();
+            self.progress(Task::Validation, done, total)?;
+        }
+        Ok(predictions)
+    }
+
+    fn push(&self, predictions: &mut Predictions, items: &[usize], logits: Tensor<2>) {
+        let classes = self.data.classes().len();
+        let logits = logits.into_data().try_into_vec::<f32>().expect("logits are f32");
+        for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
+            predictions.push(item, self.class_of(item), logits);
+        }
+    }
+
+    /// The class of a labelled item.
+    pub(crate) fn class_of(&self, item: usize) -> usize {
+        self.data.items[item].target.classes()[0]
+    }
+
+    /// Writes the model to a file, with all that is needed to use it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written; what was there before then stays.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let contract = Contract::new(&self.architecture, &self.data.items, self.preprocessing());
+        model::save(path.as_ref(), &contract, &self.network.to_tensors())
+    }
+
+    pub(crate) fn loader(&self) -> Result<Loader> {
+        self.data.loader(self.normalization)
+    }
+
+    pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {
+        self.observers.tell(event)
+    }
+
+    pub(crate) fn progress(&mut self, task: Task, done: usize, total: usize) -> Result<()> {
+        self.observers.tell(&Event::Progress(Progress { task, done, total }))
+    }
+
+    /// Tells of images that were left out, of each once.
+    pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
+        for Skipped { path, reason } in skipped {
+            if self.skipped.insert(path.clone()) {
+                self.observers.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// Precomputed activations.
+impl<B: Backbone> Learner<B> {
+    /// The first stage that is trained.
+    pub(crate) fn border(&self) -> usize {
+        self.network.group_starts()[self.state.frozen()]
+    }
+
+    /// Whether the whole backbone is frozen, so that what is kept is pooled.
+    pub(crate) fn pooled(&self) -> bool {
+        self.border() == self.network.backbone().stages()
+    }
+
+    /// The kept activations of items that have some, as the trained part's input: `[items, …]`.
+    pub(crate) fn activations_of(&self, items: &[usize]) -> TensorData {
+        let (_, kept) = self.kept.as_ref().expect("activations are ready");
+        let rows = items.iter().map(|&item| kept.get(&self.data.digests[item]).expect("an item that has some"));
+        let values: Vec<f32> = rows.flatten().copied().collect();
+        TensorData::new(values, [&[items.len()], &kept.shape[..]].concat())
+    }
+
+    /// The items that have kept activations: all but bad images.
+    pub(crate) fn with_activations(&self, items: &[usize]) -> Vec<usize> {
+        let (_, kept) = self.kept.as_ref().expect("activations are ready");
+        items.iter().copied().filter(|&item| kept.get(&self.data.digests[item]).is_some()).collect()
+    }
+
+    fn infer_activations(&self, activations: TensorData) -> Tensor<2> {
+        let device = self.network.device();
+        if self.pooled() {
+            return self.network.infer_head(Tensor::from_data(activations, &device));
+        }
+        let stages = self.network.backbone().stages();
+        let maps = self.network.infer_stages(Tensor::from_data(activations, &device), self.border(), stages);
+        self.network.infer_head(self.network.pool(maps))
+    }
+
+    /// Makes sure that the activations of all images are at hand: from memory, from the cache folder, or
+    /// computed and kept there.
+    pub(crate) fn ready_activations(&mut self) -> Result<()> {
+        let key = self.activation_key();
+        if self.kept.as_ref().is_some_and(|(kept, _)| *kept == key) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let split = &self.data.split;
+        let wanted: Vec<usize> = [&split.train[..], &split.valid].concat();
+        let digests: HashSet<Digest> = wanted.iter().map(|&item| self.data.digests[item]).collect();
+        let store = self.cache.as_ref().map(|cache| ActivationStore::new(cache, &key));
+        let (mut activations, damaged) =
+            store.as_ref().map(|store| store.load(&digests)).unwrap_or_default();
+        for path in damaged {
+            let text = format!("{} is damaged; its activations are computed again", path.display());
+            self.observers.tell(&Event::Notice { text })?;
+        }
+
+        let mut seen = HashSet::new();
+        let missing: Vec<usize> = wanted
+            .into_iter()
+            .filter(|&item| {
+                let digest = &self.data.digests[item];
+                activations.get(digest).is_none() && seen.insert(*digest)
+            })
+            .collect();
+        let kept = digests.len() - missing.len();
+        let computed = self.compute_activations(missing, store.as_ref(), &mut activations)?;
+        self.kept = Some((key, activations));
+        let seconds = began.elapsed().as_secs_f64();
+        self.observers.tell(&Event::Activations { kept, computed, seconds })
+    }
+
+    /// Computes activations of the items, keeping them now and then; gives how many there were.
+    fn compute_activations(
+        &mut self,
+        items: Vec<usize>,
+        mut store: Option<&ActivationStore>,
+        activations: &mut Activations,
+    ) -> Result<usize> {
+        let (total, border, pooled) = (items.len(), self.border(), self.pooled());
+        let device = self.network.device();
+        let mut unsaved = Vec::new();
+        let (mut done, mut computed) = (0, 0);
+        for batch in self.loader()?.batches(items, 0)? {
+            let batch = batch?;
+            self.tell_skipped(&batch.skipped)?;
+            if !batch.indices.is_empty() {
+                let maps = self.network.infer_stages(to_tensor(&batch, &device), 0, border);
+                let (shape, values) = if pooled {
+                    parts(self.network.pool(maps))
+                } else {
+                    parts(maps)
+                };
+                let digests: Vec<Digest> = batch.indices.iter().map(|&item| self.data.digests[item]).collect();
+                activations.add(&shape, &digests, &values);
+                computed += digests.len();
+                unsaved.extend(digests);
+            }
+            done += batch.indices.len() + batch.skipped.len();
+            if let (Some(to), true) = (store, unsaved.len() >= IMAGES_A_SHARD || done == total)
+                && let Err(error) = to.save(&std::mem::take(&mut unsaved), activations)
+            {
+                // Without the cache all goes on as well, only slower the next time.
+                store = None;
+                let text = format!("{error}; this run goes on without it");
+                self.observers.tell(&Event::Notice { text })?;
+            }
+            self.progress(Task::Activations, done, total)?;
+        }
+        Ok(computed)
+    }
+
+    /// The key of everything that decides activations but the image.
+    fn activation_key(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        add(b"ocelli activations, form 1");
+        add(self.architecture.as_bytes());
+        // Another version's kernels may round otherwise.
+        add(env!("CARGO_PKG_VERSION").as_bytes());
+        add(ocelli_kernels::Isa::current().to_string().as_bytes());
+        add(serde_json::to_string(&self.preprocessing()).expect("plain values serialise").as_bytes());
+        add(&[u8::from(self.pooled())]);
+        let border = self.border();
+        add(&(border as u64).to_le_bytes());
+        let tensors = self.network.to_tensors();
+        for name in tensors.names().filter(|name| !name.starts_with("head.")) {
+            if self.network.backbone().stage_of(name) < border {
+                let tensor = tensors.get(name).expect("a listed name");
+                add(name.as_bytes());
+                let values: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                add(&values);
+            }
+        }
+        hasher.finalize()
+    }
+}
+
+/// So many images' activations are written at once; a killed run computes at most as many again.
+const IMAGES_A_SHARD: usize = 512;
+
+/// The shape of one row, and all numbers.
+fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
+    let shape = tensor.dims()[1..].to_vec();
+    (shape, tensor.into_data().try_into_vec::<f32>().expect("activations are f32"))
+}

@@ -1,0 +1,219 @@
+//! A trained model: one safetensors file that says itself how it is to be used.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use ocelli_data::{BadImages, Classes, Item, Items, Loader, LoaderOptions, Preprocessing, Target, Task};
+use ocelli_nn::{Arch, Network, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::batch::to_tensor;
+use crate::predictions::log_softmax;
+use crate::{Error, Result, file};
+
+/// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Contract {
+    /// The version of this contract's form: 1.
+    pub format: u32,
+    /// The version of Ocelli that wrote it.
+    pub version: String,
+    /// The backbone's name in the registry.
+    pub architecture: String,
+    /// Whether an image has one class or several.
+    pub task: Task,
+    /// The names of the classes, in the order of the outputs.
+    pub classes: Vec<String>,
+    /// From a photo to the network's input.
+    pub preprocessing: Preprocessing,
+}
+
+/// The contract's form that this version writes and reads.
+const FORMAT: u32 = 1;
+/// The metadata entry that holds the contract.
+const ENTRY: &str = "ocelli";
+
+impl Contract {
+    pub(crate) fn new(architecture: &str, items: &Items, preprocessing: Preprocessing) -> Self {
+        Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: architecture.to_owned(),
+            task: items.task,
+            classes: items.classes.names().to_vec(),
+            preprocessing,
+        }
+    }
+
+    /// The bytes of a model file.
+    pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> Vec<u8> {
+        tensors.to_bytes(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
+    }
+}
+
+/// A trained classifier.
+///
+/// ```no_run
+/// # fn main() -> ocelli::Result<()> {
+/// let model = ocelli::Model::load("runs/photos-1/model.safetensors")?;
+/// for prediction in model.predict(["garden.jpg"])? {
+///     let best = prediction?.best();
+///     println!("{} {:.3}", best.class, best.probability);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model {
+    contract: Contract,
+    network: Network,
+    loading: LoaderOptions,
+}
+
+/// What a model says about one photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The photo.
+    pub path: PathBuf,
+    /// The names of the classes.
+    pub classes: Arc<[String]>,
+    /// The probability of each class; they sum to 1.
+    pub probabilities: Vec<f32>,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Guess {
+    /// The class.
+    pub class: String,
+    /// 0 to 1.
+    pub probability: f32,
+}
+
+impl Prediction {
+    /// The most probable class.
+    pub fn best(&self) -> Guess {
+        self.ranked().swap_remove(0)
+    }
+
+    /// All classes, the most probable first.
+    pub fn ranked(&self) -> Vec<Guess> {
+        let named = self.classes.iter().zip(&self.probabilities);
+        let mut guesses: Vec<Guess> =
+            named.map(|(class, &probability)| Guess { class: class.clone(), probability }).collect();
+        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
+    }
+}
+
+impl Model {
+    /// Reads a model that Ocelli has written.
+    ///
+    /// # Errors
+    /// [`Error::Network`] where the file is no whole safetensors file or its tensors are another network's;
+    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let tensors = TensorFile::read(path)?;
+        let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
+        let text = tensors.metadata(ENTRY).ok_or_else(|| {
+            not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
+        })?;
+        let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(value) => match value["format"].as_u64() {
+                Some(format) if format != u64::from(FORMAT) => {
+                    return Err(not_a_model(format!(
+                        "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
+                         use the version that wrote it"
+                    )));
+                }
+                _ => serde_json::from_value(value),
+            },
+            Err(error) => Err(error),
+        }
+        .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
+        contract.preprocessing.validate()?;
+        let arch: Arch = contract.architecture.parse()?;
+        let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
+        Ok(Self { contract, network, loading: LoaderOptions::default() })
+    }
+
+    /// How the model is to be used.
+    pub fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// The number of threads that decode; 0, the default: one for each core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.loading.threads = threads;
+        self
+    }
+
+    /// The probabilities of every class for each photo, in the order given. A photo that cannot be read gives
+    /// an error in its place; the others are not affected.
+    ///
+    /// A photo's probabilities are the same, to the bit, whatever the other photos are, and the same that
+    /// validation saw in training on a machine of the same kind.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn predict<P: Into<PathBuf>>(
+        &self,
+        photos: impl IntoIterator<Item = P>,
+    ) -> Result<impl Iterator<Item = Result<Prediction>>> {
+        let photos: Vec<Item> = photos
+            .into_iter()
+            .map(|photo| {
+                let path: PathBuf = photo.into();
+                Item { id: path.display().to_string(), path, target: Target::Unlabelled }
+            })
+            .collect();
+        let items = Arc::new(Items {
+            root: PathBuf::new(),
+            task: self.contract.task,
+            classes: Classes::default(),
+            items: photos,
+        });
+        let classes: Arc<[String]> = self.contract.classes.clone().into();
+        let options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
+        let loader = Loader::new(items.clone(), self.contract.preprocessing, options)?;
+        let batches = loader.batches((0..items.len()).collect(), 0)?;
+        let network = self.network.clone();
+        let mut place = 0;
+        Ok(batches.flat_map(move |batch| {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return vec![Err(error.into())],
+            };
+            let logits = if batch.indices.is_empty() {
+                Vec::new()
+            } else {
+                let images = to_tensor(&batch, &network.device());
+                network.infer(images).into_data().try_into_vec::<f32>().expect("logits are f32")
+            };
+            let mut rows = logits.chunks_exact(classes.len().max(1));
+            let (mut good, mut bad) = (batch.indices.iter().peekable(), batch.skipped.iter());
+            let count = batch.indices.len() + batch.skipped.len();
+            let results = (place..place + count)
+                .map(|item| {
+                    let path = items[item].path.clone();
+                    if good.next_if_eq(&&item).is_none() {
+                        let reason = bad.next().map(|bad| bad.reason.clone()).unwrap_or_default();
+                        return Err(Error::Photo { path, reason });
+                    }
+                    let row = rows.next().expect("a row an image");
+                    let probabilities = log_softmax(row).iter().map(|log| log.exp() as f32).collect();
+                    Ok(Prediction { path, classes: classes.clone(), probabilities })
+                })
+                .collect();
+            place += count;
+            results
+        }))
+    }
+}
+
+/// Writes a model file.
+pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<()> {
+    file::write(path, &contract.to_bytes(tensors))
+}

@@ -1,0 +1,149 @@
+//! SGD with momentum and AdamW, with a learning rate for each layer group.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Gradients, Tensor};
+use ocelli_nn::{Backbone, Kind, Network, Place};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, LearningRates, Result};
+
+/// Which rule moves the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "optimizer", rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v` (PyTorch's rule).
+    Sgd {
+        /// 0 to below 1. A schedule with a momentum of its own overrides it.
+        momentum: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A schedule's
+    /// momentum overrides `beta_1`.
+    AdamW {
+        /// Decay of the gradient's running mean, 0 to below 1.
+        beta_1: f64,
+        /// Decay of the squared gradient's running mean, 0 to below 1.
+        beta_2: f64,
+        /// Added to the root of the squared gradient's mean.
+        epsilon: f64,
+    },
+}
+
+impl Optimizer {
+    /// The lesson's: momentum 0.9.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9 };
+    /// With the paper's constants.
+    pub const ADAM_W: Self = Self::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
+
+    pub(crate) fn check(self) -> Result<Self> {
+        let decays = match self {
+            Self::Sgd { momentum } => [("momentum", momentum), ("momentum", momentum)],
+            Self::AdamW { beta_1, beta_2, .. } => [("beta_1", beta_1), ("beta_2", beta_2)],
+        };
+        for (name, value) in decays {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The state of an optimizer: what it remembers of each parameter.
+#[derive(Debug, Clone)]
+pub(crate) struct OptimizerState {
+    rule: Optimizer,
+    weight_decay: f64,
+    memory: HashMap<ParamId, Memory>,
+}
+
+/// What is remembered of one parameter, flattened.
+#[derive(Debug, Clone)]
+struct Memory {
+    /// SGD's velocity; Adam's mean.
+    mean: Tensor<1>,
+    /// Adam's mean of squares.
+    square: Option<Tensor<1>>,
+    steps: i32,
+}
+
+impl OptimizerState {
+    /// `weight_decay` is decoupled (each step takes `rate · weight_decay` of a weight away) and does not touch
+    /// biases and norms.
+    pub(crate) fn new(rule: Optimizer, weight_decay: f64) -> Self {
+        Self { rule, weight_decay, memory: HashMap::new() }
+    }
+
+    /// Moves every parameter that has a gradient.
+    pub(crate) fn step<B: Backbone>(
+        &mut self,
+        network: Network<B>,
+        gradients: Gradients,
+        rates: LearningRates,
+        momentum: Option<f64>,
+    ) -> Network<B> {
+        let places = network.places();
+        network.map(&mut Step { state: self, gradients, rates, momentum, places })
+    }
+}
+
+struct Step<'a> {
+    state: &'a mut OptimizerState,
+    gradients: Gradients,
+    rates: LearningRates,
+    momentum: Option<f64>,
+    places: HashMap<ParamId, Place>,
+}
+
+impl ModuleMapper for Step<'_> {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = parameter.val().grad_remove(&mut self.gradients) else { return parameter };
+        let place = self.places[&parameter.id];
+        let rate = self.rates.0[place.group];
+        let decay = if place.kind == Kind::Weight { rate * self.state.weight_decay } else { 0.0 };
+        let delta = self.state.delta(parameter.id, gradient.flatten(0, D - 1), rate, self.momentum);
+        parameter.map(|old| {
+            let shape = old.shape();
+            let mut new = old.inner();
+            if decay > 0.0 {
+                new = new.mul_scalar(1.0 - decay);
+            }
+            (new - delta.reshape(shape)).autodiff().require_grad()
+        })
+    }
+}
+
+impl OptimizerState {
+    /// What is to be taken away from a parameter with this gradient.
+    fn delta(&mut self, id: ParamId, gradient: Tensor<1>, rate: f64, momentum: Option<f64>) -> Tensor<1> {
+        let old = self.memory.remove(&id);
+        let steps = old.as_ref().map_or(0, |memory| memory.steps) + 1;
+        match self.rule {
+            Optimizer::Sgd { momentum: usual } => {
+                let velocity = match old {
+                    Some(memory) => memory.mean.mul_scalar(momentum.unwrap_or(usual)) + gradient,
+                    None => gradient,
+                };
+                let memory = Memory { mean: velocity.clone(), square: None, steps };
+                self.memory.insert(id, memory);
+                velocity.mul_scalar(rate)
+            }
+            Optimizer::AdamW { beta_1, beta_2, epsilon } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let fresh = gradient.clone().mul_scalar(1.0 - beta_1);
+                let fresh_square = gradient.clone() * gradient.mul_scalar(1.0 - beta_2);
+                let (mean, square) = match old {
+                    Some(Memory { mean, square: Some(square), .. }) => {
+                        (mean.mul_scalar(beta_1) + fresh, square.mul_scalar(beta_2) + fresh_square)
+                    }
+                    _ => (fresh, fresh_square),
+                };
+                let memory = Memory { mean: mean.clone(), square: Some(square.clone()), steps };
+                self.memory.insert(id, memory);
+                let root = (square.div_scalar(1.0 - beta_2.powi(steps))).sqrt().add_scalar(epsilon);
+                mean.mul_scalar(rate / (1.0 - beta_1.powi(steps))) / root
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The run folder: all that a run made, in plain files.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use ocelli_data::Skipped;
+use serde::Serialize;
+
+use crate::event::Event;
+use crate::{EpochRow, Error, Observer, Result, file};
+
+/// A folder for the results of one run.
+///
+/// ```text
+/// config.toml         every setting, as given and as resolved
+/// history.csv         a row an epoch: stage, epoch, losses, accuracy, learning rates, seconds
+/// events.jsonl        all that happened, a JSON object a line
+/// skipped.csv         what was left out, and why
+/// model.safetensors   the model
+/// ```
+#[derive(Debug, Clone)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder that was asked for.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`] where it holds anything.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        let mut entries = fs::read_dir(&path).map_err(Error::io("read", &path))?;
+        match entries.next() {
+            Some(_) => Err(Error::RunExists { path }),
+            None => Ok(Self { path }),
+        }
+    }
+
+    /// Makes `runs/NAME-1`, or the first number after the highest there is.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn numbered(runs: impl AsRef<Path>, name: &str) -> Result<Self> {
+        let runs = runs.as_ref();
+        fs::create_dir_all(runs).map_err(Error::io("create", runs))?;
+        let entries = fs::read_dir(runs).map_err(Error::io("read", runs))?;
+        let numbers = entries.filter_map(|entry| {
+            let file_name = entry.ok()?.file_name();
+            file_name.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u64>().ok()
+        });
+        let mut number = numbers.max().unwrap_or(0) + 1;
+        loop {
+            let path = runs.join(format!("{name}-{number}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                // Another run has just taken the number.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(Error::io("create", path)(error)),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the model goes.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    /// Writes the settings.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
+        let text = toml::to_string_pretty(config).expect("settings are tables of plain values");
+        file::write(&self.path.join("config.toml"), text.as_bytes())
+    }
+
+    /// An observer that writes history, events and skipped images; `skipped` was left out before.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn recorder(&self, skipped: &[Skipped]) -> Result<Recorder> {
+        let recorder =
+            Recorder { folder: self.path.clone(), history: Vec::new(), skipped: skipped.to_vec(), unwritten: false };
+        recorder.write_history()?;
+        recorder.write_skipped()?;
+        Ok(recorder)
+    }
+}
+
+/// Writes what happens into the run folder.
+#[derive(Debug)]
+pub struct Recorder {
+    folder: PathBuf,
+    history: Vec<EpochRow>,
+    skipped: Vec<Skipped>,
+    /// Whether skipped images wait to be written.
+    unwritten: bool,
+}
+
+impl Observer for Recorder {
+    fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        match event {
+            Event::Progress(_) => return Ok(ControlFlow::Continue(())),
+            Event::Skipped { path, reason } => {
+                self.skipped.push(Skipped::new(path, reason));
+                self.unwritten = true;
+            }
+            Event::Epoch(row) => {
+                self.history.push(row.clone());
+                self.write_history()?;
+            }
+            _ => {}
+        }
+        if self.unwritten && matches!(event, Event::Activations { .. } | Event::Epoch(_)) {
+            self.write_skipped()?;
+            self.unwritten = false;
+        }
+        self.append(event)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Recorder {
+    fn append(&self, event: &Event) -> Result<()> {
+        let path = self.folder.join("events.jsonl");
+        let mut line = serde_json::to_vec(event).expect("events serialise");
+        line.push(b'\n');
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(&line)).map_err(Error::io("write", path))
+    }
+
+    fn write_history(&self) -> Result<()> {
+        let header = [
+            "stage", "epoch", "train_loss", "valid_loss", "accuracy", "learning_rate_early_body",
+            "learning_rate_late_body", "learning_rate_head", "seconds",
+        ];
+        let rows = self.history.iter().map(|row| {
+            let rates = row.learning_rates.0.map(|rate| rate.to_string());
+            let mut cells = vec![
+                row.stage.to_string(),
+                row.epoch.to_string(),
+                row.train_loss.to_string(),
+                row.valid_loss.to_string(),
+                row.accuracy.to_string(),
+            ];
+            cells.extend(rates);
+            cells.push(format!("{:.3}", row.seconds));
+            cells
+        });
+        self.write_csv("history.csv", &header, rows)
+    }
+
+    fn write_skipped(&self) -> Result<()> {
+        let rows = self.skipped.iter().map(|skipped| vec![skipped.path.display().to_string(), skipped.reason.clone()]);
+        self.write_csv("skipped.csv", &["path", "reason"], rows)
+    }
+
+    fn write_csv(
+        &self,
+        name: &str,
+        header: &[&str],
+        rows: impl Iterator<Item = Vec<String>>,
+    ) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let in_memory = "writing to memory succeeds";
+        writer.write_record(header).expect(in_memory);
+        for row in rows {
+            writer.write_record(row).expect(in_memory);
+        }
+        file::write(&self.folder.join(name), &writer.into_inner().expect(in_memory))
+    }
+}

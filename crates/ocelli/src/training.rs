@@ -1,0 +1,186 @@
+//! A whole run: from settings to a model in a run folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ocelli_data::{BadImages, Filter, Framing};
+use ocelli_nn::{Arch, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::{Error, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder};
+
+/// Everything that decides a run's result, and nothing that does not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The folder of photos.
+    pub data: PathBuf,
+    /// The backbone's name.
+    pub architecture: String,
+    /// A file with the backbone's weights; without it the built-in ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// The side in pixels of the images that the network sees.
+    pub size: usize,
+    /// How a photo is resized.
+    pub filter: Filter,
+    /// The share of every class that is held out where the folders do not say.
+    pub valid: f64,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// The seed of the split, the head, dropout and the order of images.
+    pub seed: u64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Whether images that cannot be decoded end the run.
+    pub fail_on_bad_images: bool,
+    /// How a photo becomes a square.
+    pub framing: Framing,
+    /// The rule that moves the weights.
+    pub optimizer: Optimizer,
+    /// Which layers are trained, for how long, at which rates.
+    pub recipe: Recipe,
+}
+
+impl Settings {
+    /// The usual settings for a folder of photos.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let arch = Arch::EfficientNetLite0;
+        Self {
+            data: data.into(),
+            architecture: arch.to_string(),
+            weights: None,
+            size: arch.info().size,
+            filter: Filter::Bilinear,
+            valid: 0.2,
+            batch_size: 64,
+            seed: 0,
+            weight_decay: 0.0,
+            fail_on_bad_images: false,
+            framing: Framing::Crop { fraction: 1.0 },
+            optimizer: Optimizer::SGD,
+            recipe: Recipe::default(),
+        }
+    }
+}
+
+/// Where a run's files go, and what it works with.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// The run folder; without it `runs/NAME-N` in the current folder.
+    pub out: Option<PathBuf>,
+    /// The cache folder; without it nothing is kept between runs.
+    pub cache: Option<PathBuf>,
+    /// Threads that decode; 0: one for each core.
+    pub threads: usize,
+    /// The settings as they were given, for the run folder.
+    pub given: String,
+}
+
+/// A run that is ready to go: the photos are read and checked, the run folder is made.
+pub struct Training {
+    learner: Learner,
+    run: RunFolder,
+    recipe: Recipe,
+}
+
+/// What `config.toml` holds.
+#[derive(Serialize)]
+struct Config<'a> {
+    version: &'a str,
+    given: &'a str,
+    settings: &'a Settings,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The validation set at the end.
+    pub predictions: Predictions,
+    /// The model's file.
+    pub model: PathBuf,
+    /// Seconds from the first step of the recipe to the written model.
+    pub seconds: f64,
+}
+
+impl Training {
+    /// Reads and checks the photos, builds the network, makes the run folder.
+    ///
+    /// # Errors
+    /// For everything that can be known before something is computed.
+    pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
+        let arch: Arch = settings.architecture.parse()?;
+        let policy = if settings.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
+        let data = ImageData::from_folder(&settings.data)
+            .size(settings.size)
+            .framing(settings.framing)
+            .filter(settings.filter)
+            .valid(settings.valid)
+            .seed(settings.seed)
+            .batch_size(settings.batch_size)
+            .threads(places.threads)
+            .bad_images(policy)
+            .load()?;
+        settings.recipe.check()?;
+        let mut learner = match &settings.weights {
+            Some(path) => Learner::with_weights(arch, &TensorFile::read(path)?, data, settings.seed)?,
+            None => Learner::pretrained_seeded(arch, data, settings.seed)?,
+        };
+        learner.optimizer(settings.optimizer.check()?).weight_decay(settings.weight_decay);
+        if let Some(cache) = &places.cache {
+            learner.cache(cache);
+        }
+        let run = match &places.out {
+            Some(out) => RunFolder::at(out)?,
+            None => RunFolder::numbered("runs", &name_of(&settings.data))?,
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        run.write_config(&Config { version, given: &places.given, settings })?;
+        let recorder = run.recorder(learner.data().skipped())?;
+        learner.observe(recorder);
+        Ok(Self { learner, run, recipe: settings.recipe })
+    }
+
+    /// Adds a listener.
+    pub fn observe(&mut self, observer: impl Observer + 'static) {
+        self.learner.observe(observer);
+    }
+
+    /// The learner, before the recipe.
+    pub fn learner(&self) -> &Learner {
+        &self.learner
+    }
+
+    /// The run folder.
+    pub fn run_folder(&self) -> &RunFolder {
+        &self.run
+    }
+
+    /// Performs the recipe and writes the model.
+    ///
+    /// # Errors
+    /// As [`Learner::fit`]. Where an observer asked to stop after an epoch, the model is written all the same.
+    pub fn run(&mut self) -> Result<Outcome> {
+        let began = Instant::now();
+        let model = self.run.model();
+        let recipe = self.recipe;
+        match recipe.run(&mut self.learner) {
+            Ok(predictions) => {
+                self.learner.save(&model)?;
+                self.learner.tell(&Event::Written { what: "model", path: model.clone() })?;
+                Ok(Outcome { predictions, model, seconds: began.elapsed().as_secs_f64() })
+            }
+            Err(Error::Stopped) if !self.learner.history().is_empty() => {
+                self.learner.save(&model)?;
+                Err(Error::Stopped)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The name of a folder, as a part of another's.
+fn name_of(folder: &Path) -> String {
+    let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    absolute.file_name().map_or_else(|| "photos".to_owned(), |name| name.to_string_lossy().into_owned())
+}
