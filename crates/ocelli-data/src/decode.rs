@@ -12,14 +12,16 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::files::write_whole;
 use crate::{DataError, DecodeError};
 
 /// An upright image: 8-bit RGB, row by row from the top, without padding.
@@ -50,6 +52,16 @@ impl RgbImage {
     /// `[height, width, 3]`.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// Writes the image as a PNG file.
+    pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let path = path.as_ref();
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes)
+            .write_image(&self.pixels, self.width, self.height, image::ExtendedColorType::Rgb8)
+            .map_err(|error| DataError::io("write", path)(std::io::Error::other(error)))?;
+        write_whole(path, &bytes)
     }
 
     /// `[height, width, 3]`.
@@ -99,6 +111,17 @@ impl Format {
         })
     }
 
+    fn kind(self) -> image::ImageFormat {
+        match self {
+            Format::Jpeg => image::ImageFormat::Jpeg,
+            Format::Png => image::ImageFormat::Png,
+            Format::WebP => image::ImageFormat::WebP,
+            Format::Gif => image::ImageFormat::Gif,
+            Format::Bmp => image::ImageFormat::Bmp,
+            Format::Tiff => image::ImageFormat::Tiff,
+        }
+    }
+
     /// The format's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -126,6 +149,30 @@ impl Format {
     /// Every format.
     pub const ALL: [Format; 6] =
         [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
+}
+
+/// What a file says of its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// By content, whatever the name.
+    pub format: Format,
+    /// Of the upright image.
+    pub width: u32,
+    /// Of the upright image.
+    pub height: u32,
+    /// EXIF orientation, 1 to 8; 1 is upright as stored.
+    pub orientation: u8,
+    /// How pixels are stored.
+    pub colour: Colour,
+}
+
+/// How pixels are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Colour {
+    /// 1: grey or palette, 2: grey and alpha, 3: RGB, 4: RGB and alpha, or CMYK in a JPEG.
+    pub channels: u8,
+    /// Bits a channel.
+    pub bits: u8,
 }
 
 /// Decodes images, within limits.
@@ -168,6 +215,30 @@ impl Decoder {
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
+    /// What a file says of its image, without decoding the pixels.
+    pub fn probe(&self, bytes: &[u8]) -> Result<Probe, DecodeError> {
+        if bytes.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        let format = Format::of(bytes).ok_or(DecodeError::UnknownFormat)?;
+        let fail = |error| image_error(error, format);
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.kind());
+        reader.limits(self.limits());
+        let mut decoder = reader.into_decoder().map_err(fail)?;
+        let (mut width, mut height) = decoder.dimensions();
+        let colour = decoder.original_color_type();
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
+        if orientation >= 5 {
+            std::mem::swap(&mut width, &mut height);
+        }
+        let channels = u16::from(colour.channel_count());
+        let colour = match format {
+            Format::Jpeg => jpeg_colour(bytes),
+            _ => Colour { channels: channels as u8, bits: (colour.bits_per_pixel() / channels.max(1)) as u8 },
+        };
+        Ok(Probe { format, width, height, orientation, colour })
+    }
+
     fn check_size(&self, width: u32, height: u32, format: Format) -> Result<(), DecodeError> {
         if width == 0 || height == 0 {
             return Err(DecodeError::Damaged {
@@ -179,6 +250,13 @@ impl Decoder {
             return Err(DecodeError::TooLarge { width, height, limit: self.max_pixels });
         }
         Ok(())
+    }
+
+    /// 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for a decoder's tables.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(64 << 20));
+        limits
     }
 
     fn decode_jpeg(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
@@ -210,18 +288,8 @@ impl Decoder {
 
     fn decode_other(&self, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
         let fail = |error| image_error(error, format);
-        let kind = match format {
-            Format::Jpeg => image::ImageFormat::Jpeg,
-            Format::Png => image::ImageFormat::Png,
-            Format::WebP => image::ImageFormat::WebP,
-            Format::Gif => image::ImageFormat::Gif,
-            Format::Bmp => image::ImageFormat::Bmp,
-            Format::Tiff => image::ImageFormat::Tiff,
-        };
-        // 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for the decoder's tables.
-        let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(64 << 20));
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
+        let limits = self.limits();
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.kind());
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder().map_err(fail)?;
         let (width, height) = decoder.dimensions();
@@ -280,6 +348,25 @@ fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Bits and components, from the frame header.
+fn jpeg_colour(bytes: &[u8]) -> Colour {
+    let mut at = 2;
+    while let [0xFF, marker, rest @ ..] = &bytes[at.min(bytes.len())..] {
+        match (marker, rest) {
+            (0xFF, _) => at += 1,
+            (
+                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF,
+                [_, _, bits, _, _, _, _, channels, ..],
+            ) => {
+                return Colour { channels: *channels, bits: *bits };
+            }
+            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => break,
+        }
+    }
+    Colour { channels: 3, bits: 8 }
 }
 
 fn jpeg_error(error: zune_jpeg::errors::DecodeErrors) -> DecodeError {

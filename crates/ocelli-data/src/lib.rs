@@ -46,20 +46,25 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`source`] | folders of photos: which files are images, and their classes |
+//! | [`source`] | folders, tables of labels, lists: which files are images, and their classes |
 //! | [`items`], [`dataset`] | items with stable ids, targets, classes; what was left out |
 //! | [`digest`], [`mod@split`] | the identity of files; who is held out |
 //! | [`decode`] | bytes to upright RGB pixels |
+//! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on |
+//! | [`store`] | images resized once, kept in the cache folder |
 //! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
+//! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
 //! | [`order`], [`loader`] | epochs, batches, threads |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
 
+pub mod augment;
 pub mod dataset;
 pub mod decode;
 pub mod digest;
 pub mod error;
 mod files;
+pub mod inspect;
 pub mod items;
 pub mod loader;
 pub mod order;
@@ -68,15 +73,19 @@ pub mod random;
 mod resize;
 pub mod source;
 pub mod split;
+pub mod store;
 mod threads;
 
+pub use augment::{Augmentation, Crop, Transform};
 pub use dataset::{Dataset, check_classes};
 pub use decode::{Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
+pub use inspect::{Inspection, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
 pub use order::Order;
 pub use preprocess::{Filter, Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};
 pub use split::Split;
+pub use store::Store;

@@ -4,11 +4,13 @@
 //! into the batch it belongs to. A thread waits before it would begin a batch too far ahead, which bounds the
 //! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use crate::augment::Augmentation;
+use crate::random::{Draws, Purpose};
 use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, threads};
 
 /// What to do about an image that cannot be used.
@@ -69,6 +71,8 @@ pub struct Loader {
     items: Arc<Items>,
     preprocessing: Preprocessing,
     options: LoaderOptions,
+    augmentation: Option<(Augmentation, u64)>,
+    merge_last_of_one: bool,
 }
 
 impl Loader {
@@ -85,12 +89,27 @@ impl Loader {
         };
         at_least_1("batch size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
-        Ok(Loader { items, preprocessing, options })
+        Ok(Loader { items, preprocessing, options, augmentation: None, merge_last_of_one: false })
+    }
+
+    /// The same loader with random changes of the images, drawn from `seed`, the epoch and the item.
+    pub fn augment(mut self, augmentation: Augmentation, seed: u64) -> Result<Self, DataError> {
+        augmentation.validate()?;
+        self.augmentation = Some((augmentation, seed));
+        Ok(self)
+    }
+
+    /// The same loader, which adds a last batch of a single image to the batch before it: batch normalization
+    /// cannot train on one. (Bad images may still leave a batch with one.)
+    pub fn merge_last_of_one(mut self) -> Self {
+        self.merge_last_of_one = true;
+        self
     }
 
     /// The batches of one pass over the items at `indices`, in this order.
     ///
-    /// `epoch` decides the random draws of an augmentation; without one it has no effect.
+    /// `epoch` decides the random draws of an augmentation; without one it has no effect. An item that occurs
+    /// several times is drawn for anew each time.
     pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Result<Batches, DataError> {
         if let Some(index) = indices.iter().find(|index| **index >= self.items.len()) {
             return Err(DataError::Setting {
@@ -99,8 +118,15 @@ impl Loader {
                 expected: "less than the number of items",
             });
         }
+        let mut seen: HashMap<usize, u32> = HashMap::new();
+        let occurrences = indices.iter().map(|&index| {
+            let count = seen.entry(index).or_default();
+            *count += 1;
+            *count - 1
+        });
         let work = Arc::new(Work {
             loader: self.clone(),
+            occurrences: occurrences.collect(),
             indices,
             epoch,
             state: Mutex::new(State::default()),
@@ -126,9 +152,17 @@ impl Loader {
     }
 
     /// Makes the sample of one item.
-    fn sample(&self, index: usize, _epoch: u64, sample: &mut [f32]) -> Result<(), DataError> {
-        let image = self.options.decoder.decode_file(&self.items[index].path)?;
-        self.preprocessing.apply(&image, sample)
+    fn sample(&self, index: usize, epoch: u64, occurrence: u32, sample: &mut [f32]) -> Result<(), DataError> {
+        let item = &self.items[index];
+        let image = self.options.decoder.decode_file(&item.path)?;
+        match &self.augmentation {
+            None => self.preprocessing.apply(&image, sample),
+            Some((augmentation, seed)) => {
+                let mut draws =
+                    Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
+                augmentation.apply(&image, &self.preprocessing, &mut draws, sample)
+            }
+        }
     }
 }
 
@@ -188,6 +222,8 @@ impl Drop for Batches {
 struct Work {
     loader: Loader,
     indices: Vec<usize>,
+    /// How often the item of a place has occurred before it.
+    occurrences: Vec<u32>,
     epoch: u64,
     state: Mutex<State>,
     changed: Condvar,
@@ -217,7 +253,25 @@ struct Underway {
 
 impl Work {
     fn batch_count(&self) -> usize {
-        self.indices.len().div_ceil(self.loader.options.batch_size)
+        let (images, size) = (self.indices.len(), self.loader.options.batch_size);
+        match self.loader.merge_last_of_one && images > size && images % size == 1 {
+            true => images / size,
+            false => images.div_ceil(size),
+        }
+    }
+
+    /// The batch of a place, and the place in it.
+    fn batch_of(&self, place: usize) -> (usize, usize) {
+        let size = self.loader.options.batch_size;
+        let batch = (place / size).min(self.batch_count() - 1);
+        (batch, place - batch * size)
+    }
+
+    /// The items of a batch.
+    fn batch_indices(&self, batch: usize) -> Vec<usize> {
+        let size = self.loader.options.batch_size;
+        let end = if batch + 1 == self.batch_count() { self.indices.len() } else { (batch + 1) * size };
+        self.indices[batch * size..end].to_vec()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -231,30 +285,31 @@ impl Work {
         while let Some(place) = self.begin() {
             let index = self.indices[place];
             // Whoever waits for this place would wait for ever if a panic left it open.
-            let result =
-                catch_unwind(AssertUnwindSafe(|| self.loader.sample(index, self.epoch, &mut sample)))
-                    .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                self.loader.sample(index, self.epoch, self.occurrences[place], &mut sample)
+            }))
+            .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
             self.put(place, result, &sample);
         }
     }
 
     /// The next image to make, once there is room for its batch; `None` at the end.
     fn begin(&self) -> Option<usize> {
-        let LoaderOptions { batch_size, prefetch, .. } = self.loader.options;
+        let prefetch = self.loader.options.prefetch;
         let mut state = self.lock();
         loop {
             if state.stopped || state.begun == self.indices.len() {
                 return None;
             }
-            if state.begun / batch_size <= state.taken + prefetch {
+            if self.batch_of(state.begun).0 <= state.taken + prefetch {
                 break;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let place = state.begun;
         state.begun += 1;
-        if place.is_multiple_of(batch_size) {
-            let indices = self.indices[place..self.indices.len().min(place + batch_size)].to_vec();
+        if let (batch, 0) = self.batch_of(place) {
+            let indices = self.batch_indices(batch);
             let images = vec![0.0; indices.len() * self.loader.preprocessing.sample_len()];
             state.underway.push_back(Underway { missing: indices.len(), indices, images, bad: Vec::new() });
         }
@@ -263,12 +318,10 @@ impl Work {
 
     /// Puts a sample into its batch.
     fn put(&self, place: usize, result: Result<(), DataError>, sample: &[f32]) {
-        let batch_size = self.loader.options.batch_size;
+        let (batch, place) = self.batch_of(place);
         let mut state = self.lock();
-        let batch = place / batch_size - state.taken;
-        // A stopped pass may have given up the batch.
-        let Some(batch) = state.underway.get_mut(batch) else { return };
-        let place = place % batch_size;
+        let underway = batch - state.taken;
+        let Some(batch) = state.underway.get_mut(underway) else { return };
         match result {
             Ok(()) => batch.images[place * sample.len()..][..sample.len()].copy_from_slice(sample),
             Err(error) => batch.bad.push((place, error)),

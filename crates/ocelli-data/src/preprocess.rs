@@ -56,6 +56,28 @@ impl Normalization {
     /// EfficientNet-Lite's: (x − 127) / 128.
     pub const LITE: Normalization = Normalization { mean: [127.0; 3], std: [128.0; 3] };
 
+    /// 8-bit RGB of normalized values, to look at a sample.
+    pub fn undo(&self, sample: &[f32]) -> Vec<u8> {
+        let value = |(at, x): (usize, &f32)| {
+            (x * self.std[at % 3] + self.mean[at % 3]).round().clamp(0.0, 255.0) as u8
+        };
+        sample.iter().enumerate().map(value).collect()
+    }
+
+    /// The colour that becomes zeros, or nearly.
+    pub(crate) fn ground(&self) -> [u8; 3] {
+        self.mean.map(|value| value.round().clamp(0.0, 255.0) as u8)
+    }
+
+    /// Normalizes interleaved RGB values in 0..=255.
+    pub(crate) fn apply_to(&self, sample: &mut [f32]) {
+        for pixel in sample.chunks_exact_mut(3) {
+            for ((value, mean), std) in pixel.iter_mut().zip(self.mean).zip(self.std) {
+                *value = (*value - mean) / std;
+            }
+        }
+    }
+
     /// Normalizes interleaved RGB values.
     pub(crate) fn apply(&self, pixels: &[u8], sample: &mut [f32]) {
         let table: [[f32; 256]; 3] = std::array::from_fn(|channel| {
@@ -115,6 +137,17 @@ impl Preprocessing {
         self.size * self.size * 3
     }
 
+    pub(crate) fn check_sample(&self, sample: &[f32]) -> Result<(), DataError> {
+        match sample.len() == self.sample_len() {
+            true => Ok(()),
+            false => Err(DataError::Setting {
+                name: "sample length",
+                value: sample.len().to_string(),
+                expected: "size · size · 3",
+            }),
+        }
+    }
+
     /// The framed image before normalization, `size × size`: what people look at.
     pub fn frame(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
         self.validate()?;
@@ -127,8 +160,8 @@ impl Preprocessing {
             Framing::Squish => resize::whole(image, (size, size), self.filter),
             Framing::Pad => {
                 let inner = resize::longer_side_to(image, size);
-                let ground = self.normalization.mean.map(|value| value.round().clamp(0.0, 255.0) as u8);
-                resize::centre_on(&resize::whole(image, inner, self.filter), inner, size, ground)
+                let pixels = resize::whole(image, inner, self.filter);
+                resize::centre_on(&pixels, inner, size, self.normalization.ground())
             }
         };
         Ok(RgbImage::new(size, size, pixels).expect("framing gives size × size pixels"))
@@ -136,14 +169,8 @@ impl Preprocessing {
 
     /// The sample a network sees: `[size, size, 3]`, into `sample` of [`sample_len`](Self::sample_len) numbers.
     pub fn apply(&self, image: &RgbImage, sample: &mut [f32]) -> Result<(), DataError> {
+        self.check_sample(sample)?;
         let framed = self.frame(image)?;
-        if sample.len() != self.sample_len() {
-            return Err(DataError::Setting {
-                name: "sample length",
-                value: sample.len().to_string(),
-                expected: "size · size · 3",
-            });
-        }
         self.normalization.apply(framed.pixels(), sample);
         Ok(())
     }

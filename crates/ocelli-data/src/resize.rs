@@ -21,6 +21,22 @@ pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> (u32, u32) {
     scaled(image, side, image.width().min(image.height()))
 }
 
+/// How much longer than its shorter side an image may be before a random crop sees its middle only.
+const LONGEST: f64 = 16.0;
+
+/// The part (left, top, width, height) of the image and its size when its shorter side becomes `side`: all of it,
+/// unless it is so long that resizing it whole would take more memory than the image.
+pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> ((f64, f64, f64, f64), (u32, u32)) {
+    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
+    let longest = LONGEST * width.min(height);
+    if width.max(height) <= longest {
+        return ((0.0, 0.0, width, height), shorter_side_to(image, side));
+    }
+    let (across, down) = (width.min(longest), height.min(longest));
+    let scale = |length: f64| (length * f64::from(side) / width.min(height)).round() as u32;
+    (((width - across) / 2.0, (height - down) / 2.0, across, down), (scale(across), scale(down)))
+}
+
 /// Width and height when the longer side becomes `side`; the shorter one is rounded, and at least 1.
 pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> (u32, u32) {
     scaled(image, side, image.width().max(image.height()))
@@ -83,7 +99,7 @@ pub(crate) fn centre_on(pixels: &[u8], inner: (u32, u32), size: u32, ground: [u8
 /// a part, fast_image_resize 6.1 may read beyond its intermediate image. Across comes first, as in Pillow (what
 /// overshoots is clipped in between, so the order is seen at sharp edges); an image that is very tall for its
 /// width goes down first, lest the intermediate image be larger than both ends.
-fn part(
+pub(crate) fn part(
     image: &RgbImage,
     part: (f64, f64, f64, f64),
     (width, height): (u32, u32),

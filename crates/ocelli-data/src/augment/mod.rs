@@ -1,0 +1,224 @@
+//! Random changes of training images that leave their class as it is.
+//!
+//! An [`Augmentation`] is a value: how large the image is before the crop, where the crop lies, and a list of
+//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's id),
+//! the image is resized once, all geometry is composed into one affine map and all colour into a short list of
+//! maps, and one pass over the sample computes every pixel from the resized 8-bit image, with bilinear
+//! interpolation and without rounding in between.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`transform`] | the transforms, fastai's and others, and how each is drawn |
+//! | [`policy`] | RandAugment and TrivialAugment |
+//! | [`mix`] | mixup and cutmix, which mix the images of a batch |
+//! | [`sheet`] | a contact sheet: what an augmentation does, to look at |
+//!
+//! The numbers of the presets are those of fastai 0.7.
+
+pub mod mix;
+mod plan;
+pub mod policy;
+mod render;
+pub mod sheet;
+pub mod transform;
+
+use serde::{Deserialize, Serialize};
+
+use crate::random::Draws;
+use crate::resize;
+use crate::{DataError, Framing, Preprocessing, RgbImage};
+use plan::Plan;
+use render::Canvas;
+pub use transform::Transform;
+
+/// Where the `size × size` window lies in the resized image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// Anywhere: the start is ⌊u · (side − size)⌋ on each axis, u uniform in [0, 1).
+    #[default]
+    Random,
+    /// In the middle, as for validation.
+    Center,
+    /// A part of 8 to 100 % of the area with an aspect of 3/4 to 4/3, resized to the square (Inception's crop,
+    /// with fastai's linear draw of the aspect): up to ten tries, else the centre. Zoom and padding do not apply.
+    GoogleNet,
+}
+
+/// What a training image undergoes. Made by chaining, never changed in place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Augmentation {
+    /// In order of application.
+    pub transforms: Vec<Transform>,
+    /// With probability 0.75 the image is resized larger by a factor uniform in this range before the crop;
+    /// (1, 1) is none.
+    pub zoom: (f64, f64),
+    /// Where the crop lies.
+    pub crop: Crop,
+    /// Pixels added to every side of the resized image by reflection, so that the crop moves farther.
+    pub pad: usize,
+}
+
+/// The probability with which fastai's `RandomScale` and `RandomRotate` act.
+const USUALLY: f64 = 0.75;
+
+impl Augmentation {
+    /// A random crop alone.
+    pub fn none() -> Self {
+        Augmentation { transforms: Vec::new(), zoom: (1.0, 1.0), crop: Crop::Random, pad: 0 }
+    }
+
+    /// `transforms_basic`: rotation by up to 10° with probability 0.75, lighting by 0.05.
+    pub fn basic() -> Self {
+        Self::none()
+            .with(Transform::Rotate { degrees: 10.0, probability: USUALLY })
+            .with(Transform::Lighting { balance: 0.05, contrast: 0.05 })
+    }
+
+    /// `transforms_side_on`: basic and a horizontal flip; for photos taken from the side.
+    pub fn side_on() -> Self {
+        Self::basic().with(Transform::Flip { probability: 0.5 })
+    }
+
+    /// `transforms_top_down`: basic and the eight symmetries of the square; for satellite images and the like.
+    pub fn top_down() -> Self {
+        Self::basic().with(Transform::Dihedral)
+    }
+
+    /// Adds a transform at the end.
+    pub fn with(mut self, transform: Transform) -> Self {
+        self.transforms.push(transform);
+        self
+    }
+
+    /// Zooms in by up to this factor; fastai's course uses 1.1 for photos from the side, 1.05 from above.
+    pub fn max_zoom(self, factor: f64) -> Self {
+        self.zoom(1.0, factor)
+    }
+
+    /// Zooms by a factor in this range.
+    pub fn zoom(mut self, low: f64, high: f64) -> Self {
+        self.zoom = (low, high);
+        self
+    }
+
+    /// Says where the crop lies.
+    pub fn crop(mut self, crop: Crop) -> Self {
+        self.crop = crop;
+        self
+    }
+
+    /// Adds pixels to every side by reflection before the crop.
+    pub fn pad(mut self, pixels: usize) -> Self {
+        self.pad = pixels;
+        self
+    }
+
+    /// Says which setting is out of range, if one is.
+    pub fn validate(&self) -> Result<(), DataError> {
+        let (low, high) = self.zoom;
+        if !(low >= 1.0 && low <= high && high <= 10.0) {
+            let value = format!("{low} to {high}");
+            return Err(DataError::Setting { name: "zoom", value, expected: "a range within 1 to 10" });
+        }
+        if self.pad > 4096 {
+            let value = self.pad.to_string();
+            return Err(DataError::Setting { name: "pad", value, expected: "at most 4096 pixels" });
+        }
+        self.transforms.iter().try_for_each(Transform::validate)
+    }
+
+    /// The sample a network sees: `[size, size, 3]`, into `sample` of `size · size · 3` numbers.
+    pub fn apply(
+        &self,
+        image: &RgbImage,
+        preprocessing: &Preprocessing,
+        draws: &mut Draws,
+        sample: &mut [f32],
+    ) -> Result<(), DataError> {
+        self.validate()?;
+        preprocessing.check_sample(sample)?;
+        let size = preprocessing.size as u32;
+        let canvas = self.canvas(image, preprocessing, draws);
+        let mut plan = Plan::new(canvas.width(), canvas.height());
+        for transform in &self.transforms {
+            transform.draw(draws, &canvas, &mut plan);
+        }
+        let crop = match self.crop {
+            Crop::Random => |draws: &mut Draws, side: u32, size: u32| {
+                // The product stays below side − size, whose floor is the last start.
+                (draws.uniform() * f64::from(side - size)).floor()
+            },
+            Crop::Center | Crop::GoogleNet => {
+                |_: &mut Draws, side: u32, size: u32| f64::from(side - size) / 2.0
+            }
+        };
+        let (width, height) = plan.size();
+        let left = crop(draws, width, size);
+        let top = crop(draws, height, size);
+        render::render(&canvas, &plan, (left.ceil(), top.ceil()), size, sample);
+        preprocessing.normalization.apply_to(sample);
+        Ok(())
+    }
+
+    /// The image at the size from which the sample is cut.
+    fn canvas(&self, image: &RgbImage, preprocessing: &Preprocessing, draws: &mut Draws) -> Canvas {
+        let filter = preprocessing.filter;
+        let size = preprocessing.size as u32;
+        if self.crop == Crop::GoogleNet {
+            let (part, to) = google_net(image, size, draws);
+            let pixels = resize::part(image, part, to, filter);
+            return Canvas::new(pixels, to, 0, None);
+        }
+        let (low, high) = self.zoom;
+        let zoom = match (low, high) {
+            (1.0, 1.0) => 1.0,
+            _ if draws.chance(USUALLY) => draws.between(low, high),
+            _ => 1.0,
+        };
+        let zoomed = |side: f64| (side * zoom) as u32;
+        let pad = self.pad as u32;
+        match preprocessing.framing {
+            Framing::Crop { fraction } => {
+                let side = zoomed((f64::from(size) / fraction).floor());
+                let to = resize::bounded_shorter_side_to(image, side);
+                let (part, to) = to;
+                Canvas::new(resize::part(image, part, to, filter), to, pad, None)
+            }
+            Framing::Squish => {
+                let side = zoomed(f64::from(size));
+                Canvas::new(resize::whole(image, (side, side), filter), (side, side), pad, None)
+            }
+            Framing::Pad => {
+                let side = zoomed(f64::from(size));
+                let inner = resize::longer_side_to(image, side);
+                let ground = preprocessing.normalization.ground();
+                let pixels = resize::centre_on(&resize::whole(image, inner, filter), inner, side, ground);
+                Canvas::new(pixels, (side, side), pad, Some(ground))
+            }
+        }
+    }
+}
+
+/// (left, top, width, height) of a part of an image, and the size it is resized to.
+type Part = ((f64, f64, f64, f64), (u32, u32));
+
+fn google_net(image: &RgbImage, size: u32, draws: &mut Draws) -> Part {
+    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
+    for _ in 0..10 {
+        let area = draws.between(0.08, 1.0) * width * height;
+        let aspect = draws.between(0.75, 1.333);
+        let mut across = ((area * aspect).sqrt() + 0.5).floor();
+        let mut down = ((area / aspect).sqrt() + 0.5).floor();
+        if draws.chance(0.5) {
+            (across, down) = (down, across);
+        }
+        if (1.0..=width).contains(&across) && (1.0..=height).contains(&down) {
+            let left = (draws.uniform() * (width - across + 1.0)).floor().min(width - across);
+            let top = (draws.uniform() * (height - down + 1.0)).floor().min(height - down);
+            return ((left, top, across, down), (size, size));
+        }
+    }
+    let side = width.min(height);
+    (((width - side) / 2.0, (height - side) / 2.0, side, side), (size, size))
+}

@@ -1,0 +1,120 @@
+//! What the drawn transforms add up to: one affine map, some colour maps, some filters.
+
+/// x' = a·x + b·y + c, y' = d·x + e·y + f, in pixel indices.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Affine(pub [f64; 6]);
+
+impl Affine {
+    pub(crate) const IDENTITY: Affine = Affine([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+
+    /// First `first`, then `self`.
+    pub(crate) fn after(self, first: Affine) -> Affine {
+        let (Affine([a, b, c, d, e, f]), Affine([p, q, r, s, t, u])) = (self, first);
+        Affine([
+            a * p + b * s,
+            a * q + b * t,
+            a * r + b * u + c,
+            d * p + e * s,
+            d * q + e * t,
+            d * r + e * u + f,
+        ])
+    }
+
+    pub(crate) fn apply(self, x: f64, y: f64) -> (f64, f64) {
+        let Affine([a, b, c, d, e, f]) = self;
+        (a * x + b * y + c, d * x + e * y + f)
+    }
+
+    /// The linear map [[a, b], [d, e]] about a centre.
+    pub(crate) fn about((x, y): (f64, f64), [a, b, d, e]: [f64; 4]) -> Affine {
+        Affine([a, b, x - a * x - b * y, d, e, y - d * x - e * y])
+    }
+}
+
+/// A change of colour of single pixels, of values in 0..=255; what leaves that range is clipped.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Colour {
+    /// Rows of red, green and blue; the fourth column is added.
+    Matrix([[f32; 4]; 3]),
+    /// New values by channel of the value rounded.
+    Table(Box<[[f32; 256]; 3]>),
+}
+
+impl Colour {
+    /// x ↦ scale · x + offset, in every channel.
+    pub(crate) fn scale(scale: f64, offset: f64) -> Colour {
+        let (s, o) = (scale as f32, offset as f32);
+        Colour::Matrix([[s, 0.0, 0.0, o], [0.0, s, 0.0, o], [0.0, 0.0, s, o]])
+    }
+
+    pub(crate) fn apply(&self, pixel: [f32; 3]) -> [f32; 3] {
+        match self {
+            Colour::Matrix(rows) => {
+                let [r, g, b] = pixel;
+                rows.map(|[x, y, z, o]| (x * r + y * g + z * b + o).clamp(0.0, 255.0))
+            }
+            Colour::Table(tables) => {
+                std::array::from_fn(|channel| tables[channel][(pixel[channel] + 0.5) as usize])
+            }
+        }
+    }
+}
+
+/// A change of a pixel that depends on others, of the finished sample.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Filter {
+    /// A Gaussian of 2 · strength − 1 pixels.
+    Blur { strength: usize },
+    /// Blends with a smoothed image: 0 is smooth, 1 unchanged, 2 sharp.
+    Sharpness { factor: f64 },
+    /// Black squares: centres as fractions of the sides, and the length of a side as such a fraction.
+    Holes { centres: Vec<(f64, f64)>, length: f64 },
+}
+
+/// What is to be done to one image.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// From pixels of the result to pixels of the canvas.
+    pub map: Affine,
+    pub colours: Vec<Colour>,
+    pub filters: Vec<Filter>,
+    width: u32,
+    height: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(width: u32, height: u32) -> Self {
+        Plan { map: Affine::IDENTITY, colours: Vec::new(), filters: Vec::new(), width, height }
+    }
+
+    /// The size of the image so far.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// Adds a transform that keeps the size, given as the map from its result back to its image.
+    pub(crate) fn warp(&mut self, back: Affine) {
+        self.map = self.map.after(back);
+    }
+
+    /// Mirrors left and right.
+    pub(crate) fn flip(&mut self) {
+        self.warp(Affine([-1.0, 0.0, f64::from(self.width - 1), 0.0, 1.0, 0.0]));
+    }
+
+    /// Turns by 90° counter-clockwise.
+    pub(crate) fn quarter_turn(&mut self) {
+        self.warp(Affine([0.0, -1.0, f64::from(self.width - 1), 1.0, 0.0, 0.0]));
+        std::mem::swap(&mut self.width, &mut self.height);
+    }
+
+    /// The middle between the outermost pixels.
+    pub(crate) fn middle(&self) -> (f64, f64) {
+        (f64::from(self.width - 1) / 2.0, f64::from(self.height - 1) / 2.0)
+    }
+
+    /// OpenCV's centre of rotation in fastai: whole pixels.
+    pub(crate) fn whole_middle(&self) -> (f64, f64) {
+        (f64::from(self.width / 2), f64::from(self.height / 2))
+    }
+}

@@ -1,0 +1,210 @@
+//! Every pixel of a sample, computed once.
+
+use super::plan::{Affine, Filter, Plan};
+
+/// The resized image that a sample is taken from, with a border that goes on for ever.
+#[derive(Debug, Clone)]
+pub(crate) struct Canvas {
+    pixels: Vec<u8>,
+    width: usize,
+    height: usize,
+    /// Pixels of the border that count as the image.
+    pad: u32,
+    /// The colour of the border; `None`: the image reflected at its edges, which are repeated.
+    ground: Option<[u8; 3]>,
+}
+
+impl Canvas {
+    pub(crate) fn new(pixels: Vec<u8>, size: (u32, u32), pad: u32, ground: Option<[u8; 3]>) -> Self {
+        Canvas { pixels, width: size.0 as usize, height: size.1 as usize, pad, ground }
+    }
+
+    /// With the border that counts.
+    pub(crate) fn width(&self) -> u32 {
+        self.width as u32 + 2 * self.pad
+    }
+
+    /// With the border that counts.
+    pub(crate) fn height(&self) -> u32 {
+        self.height as u32 + 2 * self.pad
+    }
+
+    /// Over all pixels and channels, in 0..=255.
+    pub(crate) fn mean(&self) -> f64 {
+        let sum: u64 = self.pixels.iter().map(|&value| u64::from(value)).sum();
+        sum as f64 / self.pixels.len() as f64
+    }
+
+    pub(crate) fn channel_means(&self) -> [f64; 3] {
+        let mut sums = [0u64; 3];
+        for pixel in self.pixels.chunks_exact(3) {
+            for channel in 0..3 {
+                sums[channel] += u64::from(pixel[channel]);
+            }
+        }
+        sums.map(|sum| sum as f64 * 3.0 / self.pixels.len() as f64)
+    }
+
+    pub(crate) fn histograms(&self) -> [[u64; 256]; 3] {
+        let mut histograms = [[0; 256]; 3];
+        for pixel in self.pixels.chunks_exact(3) {
+            for channel in 0..3 {
+                histograms[channel][usize::from(pixel[channel])] += 1;
+            }
+        }
+        histograms
+    }
+
+    /// The pixel at any whole position.
+    fn at(&self, x: i64, y: i64) -> [f32; 3] {
+        let inside = (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y);
+        let (x, y) = match self.ground {
+            Some(ground) if !inside => return ground.map(f32::from),
+            _ => (reflected(x, self.width), reflected(y, self.height)),
+        };
+        let start = (y * self.width + x) * 3;
+        std::array::from_fn(|channel| f32::from(self.pixels[start + channel]))
+    }
+
+    /// The value between the four nearest pixels.
+    fn between(&self, x: f64, y: f64) -> [f32; 3] {
+        let (left, top) = (x.floor(), y.floor());
+        let (u, v) = ((x - left) as f32, (y - top) as f32);
+        let (left, top) = (left as i64, top as i64);
+        let (a, b, c, d) = if left >= 0
+            && top >= 0
+            && left + 1 < self.width as i64
+            && top + 1 < self.height as i64
+        {
+            let start = (top as usize * self.width + left as usize) * 3;
+            let (above, below) =
+                (&self.pixels[start..start + 6], &self.pixels[start + self.width * 3..][..6]);
+            let pixel =
+                |row: &[u8], at: usize| [f32::from(row[at]), f32::from(row[at + 1]), f32::from(row[at + 2])];
+            (pixel(above, 0), pixel(above, 3), pixel(below, 0), pixel(below, 3))
+        } else {
+            (self.at(left, top), self.at(left + 1, top), self.at(left, top + 1), self.at(left + 1, top + 1))
+        };
+        std::array::from_fn(|i| {
+            let above = a[i] + (b[i] - a[i]) * u;
+            let below = c[i] + (d[i] - c[i]) * u;
+            above + (below - above) * v
+        })
+    }
+}
+
+/// `… 2 1 0 | 0 1 2 … n−1 | n−1 n−2 …`
+fn reflected(position: i64, length: usize) -> usize {
+    let period = 2 * length as i64;
+    let position = position.rem_euclid(period);
+    position.min(period - 1 - position) as usize
+}
+
+/// Computes the `size × size` window that begins at `corner` of the plan's result; values in 0..=255.
+pub(crate) fn render(canvas: &Canvas, plan: &Plan, corner: (f64, f64), size: u32, sample: &mut [f32]) {
+    let pad = f64::from(canvas.pad);
+    let map = Affine([1.0, 0.0, -pad, 0.0, 1.0, -pad])
+        .after(plan.map)
+        .after(Affine([1.0, 0.0, corner.0, 0.0, 1.0, corner.1]));
+    let Affine([a, b, _, d, e, _]) = map;
+    // Flips, quarter turns and shifts move pixels without mixing them.
+    let exact = map.0.iter().all(|value| (value - value.round()).abs() < 1e-9)
+        && [a, b, d, e].iter().all(|value| value.abs() < 1.5);
+    for (y, row) in sample.chunks_exact_mut(size as usize * 3).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            let (from_x, from_y) = map.apply(x as f64, y as f64);
+            let mut value = match exact {
+                true => canvas.at(from_x.round() as i64, from_y.round() as i64),
+                false => canvas.between(from_x, from_y),
+            };
+            for colour in &plan.colours {
+                value = colour.apply(value);
+            }
+            pixel.copy_from_slice(&value);
+        }
+    }
+    for filter in &plan.filters {
+        apply(filter, size as usize, sample);
+    }
+}
+
+fn apply(filter: &Filter, size: usize, sample: &mut [f32]) {
+    match filter {
+        Filter::Blur { strength } => {
+            let kernel = gaussian(*strength);
+            separable(&kernel, size, sample);
+        }
+        Filter::Sharpness { factor } => sharpen(*factor as f32, size, sample),
+        Filter::Holes { centres, length } => {
+            let side = size as f64;
+            let half = (length * side / 2.0).round();
+            for &(x, y) in centres {
+                let range = |centre: f64| {
+                    let centre = (centre * side).floor();
+                    ((centre - half).max(0.0) as usize)..((centre + half).min(side) as usize)
+                };
+                for row in range(y) {
+                    let columns = range(x);
+                    sample[(row * size + columns.start) * 3..(row * size + columns.end) * 3].fill(0.0);
+                }
+            }
+        }
+    }
+}
+
+/// OpenCV's kernel of 2 · strength − 1 numbers with its automatic σ.
+fn gaussian(strength: usize) -> Vec<f32> {
+    let centre = strength as f64 - 1.0;
+    let sigma = 0.3 * (centre - 1.0) + 0.8;
+    let weights: Vec<f64> = (0..2 * strength - 1)
+        .map(|at| (-(at as f64 - centre).powi(2) / (2.0 * sigma * sigma)).exp())
+        .collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| (weight / sum) as f32).collect()
+}
+
+/// Convolves rows, then columns; the border reflects without repeating the edge, as OpenCV's does.
+fn separable(kernel: &[f32], size: usize, sample: &mut [f32]) {
+    let half = (kernel.len() / 2) as i64;
+    let last = (size - 1) as i64;
+    let inside = |at: i64| match last {
+        0 => 0,
+        _ => {
+            let at = at.rem_euclid(2 * last);
+            at.min(2 * last - at) as usize
+        }
+    };
+    for (step, line) in [(3, size * 3), (size * 3, 3)] {
+        let source = sample.to_vec();
+        for along in 0..size {
+            for across in 0..size {
+                for channel in 0..3 {
+                    let start = along * line + channel;
+                    let tap = |(at, weight): (usize, &f32)| {
+                        weight * source[start + inside(across as i64 + at as i64 - half) * step]
+                    };
+                    sample[start + across * step] = kernel.iter().enumerate().map(tap).sum();
+                }
+            }
+        }
+    }
+}
+
+/// Pillow's sharpness: away from, or towards, a 3 × 3 mean that counts the centre five times; the border stays.
+fn sharpen(factor: f32, size: usize, sample: &mut [f32]) {
+    let source = sample.to_vec();
+    for y in 1..size.saturating_sub(1) {
+        for x in 1..size - 1 {
+            for channel in 0..3 {
+                let at = |x: usize, y: usize| source[(y * size + x) * 3 + channel];
+                let around: f32 = (y - 1..=y + 1)
+                    .flat_map(|y| (x - 1..=x + 1).map(move |x| (x, y)))
+                    .map(|(x, y)| at(x, y))
+                    .sum();
+                let smooth = (around + 4.0 * at(x, y)) / 13.0;
+                sample[(y * size + x) * 3 + channel] =
+                    (smooth + (at(x, y) - smooth) * factor).clamp(0.0, 255.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What is worth knowing of a data set before it is trained on. Nothing is changed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::decode::{Format, Probe};
+use crate::digest::Digest;
+use crate::preprocess::Filter;
+use crate::threads::pool;
+use crate::{DataError, Decoder, Items, RgbImage, Split, resize};
+
+/// All that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Images of each class, in the order of the classes.
+    pub classes: Vec<ClassCounts>,
+    /// Every image, in the order of the items.
+    pub images: Vec<ImageFacts>,
+    /// Groups of byte-identical images.
+    pub duplicates: Vec<Group>,
+    /// Groups of images that look the same and are not byte-identical throughout: resized, compressed anew,
+    /// slightly cropped.
+    pub near_duplicates: Vec<Group>,
+    /// Names of classes that differ only in upper and lower case.
+    pub case_collisions: Vec<Vec<String>>,
+}
+
+/// Images of a class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassCounts {
+    /// The class.
+    pub name: String,
+    /// Images to train on.
+    pub train: usize,
+    /// Images held out.
+    pub valid: usize,
+    /// Images for the end.
+    pub test: usize,
+}
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImageFacts {
+    /// The index of the item.
+    pub item: usize,
+    /// Size of the file.
+    pub bytes: u64,
+    /// What the file says of its image, if it can be read.
+    pub probe: Option<Probe>,
+    /// Why it cannot be decoded.
+    pub problem: Option<String>,
+    /// The customary ending of its format, where its name says something else.
+    pub wrong_extension: Option<&'static str>,
+}
+
+impl ImageFacts {
+    /// The longer side over the shorter one; 1 if the image cannot be read.
+    pub fn aspect(&self) -> f64 {
+        let ratio = |probe: &Probe| {
+            f64::from(probe.width.max(probe.height)) / f64::from(probe.width.min(probe.height).max(1))
+        };
+        self.probe.as_ref().map_or(1.0, ratio)
+    }
+
+    /// How much of the area a centre crop to a square leaves out, 0 to 1.
+    pub fn lost_by_crop(&self) -> f64 {
+        1.0 - 1.0 / self.aspect()
+    }
+
+    /// Whether the shorter side has fewer pixels than `size`, so that it would be enlarged.
+    pub fn smaller_than(&self, size: u32) -> bool {
+        self.probe.is_some_and(|probe| probe.width.min(probe.height) < size)
+    }
+}
+
+/// Images that are the same, or look it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// Indices of the items, ascending.
+    pub items: Vec<usize>,
+    /// Whether some are trained on and others are not.
+    pub across_splits: bool,
+    /// Whether they have different labels.
+    pub different_labels: bool,
+}
+
+/// Decodes every image once, with `threads` threads (0: one for each core).
+///
+/// `progress` is called after each image, from any thread. Unreadable images are part of the result.
+pub fn inspect(
+    items: &Items,
+    split: &Split,
+    decoder: &Decoder,
+    threads: usize,
+    progress: impl Fn() + Sync,
+) -> Result<Inspection, DataError> {
+    let seen: Vec<Seen> = pool(threads)?.install(|| {
+        let look = |index| {
+            let seen = look(items, index, decoder);
+            progress();
+            seen
+        };
+        (0..items.len()).into_par_iter().map(look).collect()
+    });
+    let sides = sides(items, split);
+    let group = |members: Vec<usize>| Group {
+        across_splits: members.iter().any(|&index| sides[index] != sides[members[0]]),
+        different_labels: members.iter().any(|&index| items[index].target != items[members[0]].target),
+        items: members,
+    };
+    let classes = items.classes.names().iter().enumerate().map(|(class, name)| {
+        let count = |side: &[usize]| items.class_counts(side)[class];
+        ClassCounts {
+            name: name.clone(),
+            train: count(&split.train),
+            valid: count(&split.valid),
+            test: count(&split.test),
+        }
+    });
+    Ok(Inspection {
+        classes: classes.collect(),
+        duplicates: identical(&seen).into_iter().map(group).collect(),
+        near_duplicates: alike(&seen).into_iter().map(group).collect(),
+        case_collisions: case_collisions(items.classes.names()),
+        images: seen.into_iter().map(|seen| seen.facts).collect(),
+    })
+}
+
+/// What is kept of an image while others are looked at.
+struct Seen {
+    facts: ImageFacts,
+    digest: Option<Digest>,
+    look: Option<Look>,
+}
+
+fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
+    let path = &items[index].path;
+    let mut facts = ImageFacts { item: index, bytes: 0, probe: None, problem: None, wrong_extension: None };
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            facts.problem = Some(format!("cannot be read: {error}"));
+            return Seen { facts, digest: None, look: None };
+        }
+    };
+    facts.bytes = bytes.len() as u64;
+    facts.probe = decoder.probe(&bytes).ok();
+    facts.wrong_extension = Format::of(&bytes).and_then(|format| wrong_extension(path, format));
+    let look = match decoder.decode(&bytes) {
+        Ok(image) => Some(Look::of(&image)),
+        Err(error) => {
+            facts.problem = Some(error.to_string());
+            None
+        }
+    };
+    Seen { facts, digest: Some(*blake3::hash(&bytes).as_bytes()), look }
+}
+
+/// The right ending, if the name has none of the format's.
+fn wrong_extension(path: &Path, format: Format) -> Option<&'static str> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    let right = extension.is_some_and(|extension| format.extensions().contains(&extension.as_str()));
+    (!right).then_some(format.extensions()[0])
+}
+
+/// 0: train, 1: valid, 2: test, 3: none of them.
+fn sides(items: &Items, split: &Split) -> Vec<u8> {
+    let mut sides = vec![3; items.len()];
+    for (side, indices) in [(0, &split.train), (1, &split.valid), (2, &split.test)] {
+        indices.iter().for_each(|&index| sides[index] = side);
+    }
+    sides
+}
+
+fn identical(seen: &[Seen]) -> Vec<Vec<usize>> {
+    let mut groups: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for (index, seen) in seen.iter().enumerate() {
+        if let Some(digest) = seen.digest {
+            groups.entry(digest).or_default().push(index);
+        }
+    }
+    let mut groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
+    groups.sort_unstable();
+    groups
+}
+
+/// How an image looks from afar.
+#[derive(Debug, Clone)]
+struct Look {
+    /// Whether each of 8 × 8 places is darker than its right neighbour (a difference hash).
+    hash: u64,
+    /// `[8, 9, 3]`.
+    thumbnail: Vec<u8>,
+}
+
+/// Alike are images whose hashes differ in at most this many of 64 bits …
+const DIFFERENT_BITS: u32 = 3;
+/// … and whose thumbnails differ by at most this much on average, in units of 0..=255.
+const DIFFERENT_COLOUR: u32 = 8;
+
+impl Look {
+    fn of(image: &RgbImage) -> Self {
+        let thumbnail = resize::whole(image, (9, 8), Filter::Area);
+        let luma =
+            |pixel: &[u8]| 299 * u32::from(pixel[0]) + 587 * u32::from(pixel[1]) + 114 * u32::from(pixel[2]);
+        let row = |row: &[u8]| {
+            let luma: Vec<u32> = row.chunks_exact(3).map(luma).collect();
+            luma.windows(2).fold(0u64, |bits, pair| bits << 1 | u64::from(pair[0] < pair[1]))
+        };
+        let hash = thumbnail.chunks_exact(27).fold(0, |bits, line| bits << 8 | row(line));
+        Look { hash, thumbnail }
+    }
+
+    fn is_like(&self, other: &Look) -> bool {
+        let differences = self.thumbnail.iter().zip(&other.thumbnail).map(|(a, b)| u32::from(a.abs_diff(*b)));
+        (self.hash ^ other.hash).count_ones() <= DIFFERENT_BITS
+            && differences.sum::<u32>() <= DIFFERENT_COLOUR * self.thumbnail.len() as u32
+    }
+}
+
+/// Groups of images connected by likeness, without those that are byte-identical throughout.
+fn alike(seen: &[Seen]) -> Vec<Vec<usize>> {
+    // Two hashes that differ in at most three bits agree in at least one of four quarters.
+    let mut candidates: BTreeMap<(u32, u16), Vec<usize>> = BTreeMap::new();
+    for (index, look) in
+        seen.iter().enumerate().filter_map(|(index, seen)| Some((index, seen.look.as_ref()?)))
+    {
+        for quarter in 0..=DIFFERENT_BITS {
+            candidates.entry((quarter, (look.hash >> (16 * quarter)) as u16)).or_default().push(index);
+        }
+    }
+    let mut leader: Vec<usize> = (0..seen.len()).collect();
+    fn find(leader: &mut [usize], mut index: usize) -> usize {
+        while leader[index] != index {
+            leader[index] = leader[leader[index]];
+            index = leader[index];
+        }
+        index
+    }
+    for candidates in candidates.values() {
+        for (place, &a) in candidates.iter().enumerate() {
+            for &b in &candidates[place + 1..] {
+                let (from, to) = (find(&mut leader, b), find(&mut leader, a));
+                if from == to {
+                    continue;
+                }
+                if let (Some(one), Some(other)) = (&seen[a].look, &seen[b].look)
+                    && one.is_like(other)
+                {
+                    leader[from.max(to)] = from.min(to);
+                }
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in 0..seen.len() {
+        groups.entry(find(&mut leader, index)).or_default().push(index);
+    }
+    let differ = |group: &Vec<usize>| group.iter().any(|&index| seen[index].digest != seen[group[0]].digest);
+    groups.into_values().filter(|group| group.len() > 1 && differ(group)).collect()
+}
+
+fn case_collisions(names: &[String]) -> Vec<Vec<String>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in names {
+        groups.entry(name.to_lowercase()).or_default().push(name.clone());
+    }
+    groups.into_values().filter(|group| group.len() > 1).collect()
+}

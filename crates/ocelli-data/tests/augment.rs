@@ -1,0 +1,484 @@
+//! Augmentation follows fastai's formulas, and never leaves the range of values.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use common::fill;
+use ocelli_data::augment::mix::Mix;
+use ocelli_data::augment::policy::{Operation, Policy};
+use ocelli_data::augment::sheet::contact_sheet;
+use ocelli_data::source::folder;
+use ocelli_data::{
+    Augmentation, Crop, Draws, Filter, Framing, Loader, LoaderOptions, Normalization, Preprocessing, Purpose,
+    RgbImage, Transform,
+};
+use proptest::prelude::*;
+
+/// Leaves values in 0..=255.
+const RAW: Normalization = Normalization { mean: [0.0; 3], std: [1.0; 3] };
+
+fn raw(size: usize) -> Preprocessing {
+    Preprocessing { size, framing: Framing::Crop { fraction: 1.0 }, filter: Filter::Area, normalization: RAW }
+}
+
+fn draws(epoch: u64) -> Draws {
+    Draws::new(1, Purpose::Augment, epoch, 9)
+}
+
+fn augmented(
+    image: &RgbImage,
+    augmentation: &Augmentation,
+    preprocessing: Preprocessing,
+    epoch: u64,
+) -> Vec<f32> {
+    let mut sample = vec![0.0; preprocessing.sample_len()];
+    augmentation.apply(image, &preprocessing, &mut draws(epoch), &mut sample).unwrap();
+    sample
+}
+
+/// Red grows to the right by `step` a pixel, green downwards; blue is 50.
+fn ramp(width: u32, height: u32, step: u32) -> RgbImage {
+    let pixels =
+        (0..height).flat_map(|y| (0..width).flat_map(move |x| [(x * step) as u8, (y * step) as u8, 50]));
+    RgbImage::new(width, height, pixels.collect()).unwrap()
+}
+
+fn pixel(sample: &[f32], size: usize, x: usize, y: usize) -> [f32; 3] {
+    std::array::from_fn(|channel| sample[(y * size + x) * 3 + channel])
+}
+
+#[test]
+fn presets_are_fastais() {
+    let rotate = Transform::Rotate { degrees: 10.0, probability: 0.75 };
+    let lighting = Transform::Lighting { balance: 0.05, contrast: 0.05 };
+    assert_eq!(Augmentation::basic().transforms, [rotate.clone(), lighting.clone()]);
+    assert_eq!(
+        Augmentation::side_on().max_zoom(1.1).transforms,
+        [rotate.clone(), lighting.clone(), Transform::Flip { probability: 0.5 }]
+    );
+    assert_eq!(Augmentation::top_down().transforms, [rotate, lighting, Transform::Dihedral]);
+    assert_eq!(Augmentation::side_on().max_zoom(1.1).zoom, (1.0, 1.1));
+}
+
+#[test]
+fn nothing_drawn_is_what_validation_sees() {
+    let image = ramp(60, 40, 3);
+    let contract = Preprocessing { normalization: Normalization::IMAGENET, ..raw(20) };
+    let mut expected = vec![0.0; contract.sample_len()];
+    contract.apply(&image, &mut expected).unwrap();
+    let found = augmented(&image, &Augmentation::none().crop(Crop::Center), contract, 0);
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() < 1e-6);
+    }
+}
+
+/// x ↦ (x − μ) · m + μ + b, with b and c drawn one after the other.
+#[test]
+fn lighting_is_fastais_formula() {
+    let image = ramp(16, 16, 15);
+    let mean =
+        image.pixels().iter().map(|&value| f64::from(value)).sum::<f64>() / image.pixels().len() as f64;
+    let augmentation = Augmentation::none().with(Transform::Lighting { balance: 0.3, contrast: 0.5 });
+    let mut signs = BTreeSet::new();
+    for epoch in 0..20 {
+        let mut draws = draws(epoch);
+        let (b, c) = (draws.uniform() * 0.6 - 0.3, draws.uniform() - 0.5);
+        let m = if c >= 0.0 { 1.0 + c } else { 1.0 / (1.0 - c) };
+        signs.insert(c >= 0.0);
+        for (found, &x) in augmented(&image, &augmentation, raw(16), epoch).iter().zip(image.pixels()) {
+            let on_one = ((f64::from(x) - mean) / 255.0 * m + mean / 255.0 + b).clamp(0.0, 1.0);
+            assert!((f64::from(*found) - on_one * 255.0).abs() < 1e-3, "b {b}, c {c}, x {x}: {found}");
+        }
+    }
+    assert_eq!(signs.len(), 2);
+}
+
+/// Positive angles turn counter-clockwise about (w // 2, h // 2).
+#[test]
+fn rotation_turns_counter_clockwise_about_the_whole_centre() {
+    let size = 41;
+    let image = ramp(41, 41, 6);
+    let augmentation = Augmentation::none().with(Transform::Rotate { degrees: 30.0, probability: 1.0 });
+    for epoch in 0..10 {
+        let mut draws = draws(epoch);
+        draws.uniform();
+        let angle = (draws.uniform() * 60.0 - 30.0).to_radians();
+        let sample = augmented(&image, &augmentation, raw(size), epoch);
+        assert_eq!(pixel(&sample, size, 20, 20), [120.0, 120.0, 50.0], "the centre stays");
+        for (x, y) in [(25usize, 20usize), (20, 12), (14, 26)] {
+            // A point of the scene at (dx, dy) from the centre (y down) moves by the angle, counter-clockwise as
+            // seen: so what is at (x, y) now came from the clockwise side.
+            let (dx, dy) = (x as f64 - 20.0, y as f64 - 20.0);
+            let from = (dx * angle.cos() - dy * angle.sin(), dx * angle.sin() + dy * angle.cos());
+            let expected = [(20.0 + from.0) * 6.0, (20.0 + from.1) * 6.0];
+            let found = pixel(&sample, size, x, y);
+            assert!(
+                (f64::from(found[0]) - expected[0]).abs() < 0.01
+                    && (f64::from(found[1]) - expected[1]).abs() < 0.01
+            );
+        }
+    }
+}
+
+#[test]
+fn corners_are_filled_by_reflection_with_the_edge_repeated() {
+    // Padded by 3 on each side: cba|abc.
+    let image = ramp(8, 8, 30);
+    let sample = augmented(
+        &image,
+        &Augmentation::none().pad(3).crop(Crop::Center),
+        Preprocessing { framing: Framing::Squish, ..raw(8) },
+        0,
+    );
+    // The centre of the padded image is the image itself; a crop elsewhere shows the border.
+    assert_eq!(pixel(&sample, 8, 0, 0), [0.0, 0.0, 50.0]);
+    let mut rows = BTreeSet::new();
+    for epoch in 0..200 {
+        let sample = augmented(
+            &image,
+            &Augmentation::none().pad(3),
+            Preprocessing { framing: Framing::Squish, ..raw(8) },
+            epoch,
+        );
+        rows.insert((0..8).map(|x| (pixel(&sample, 8, x, 4)[0] / 30.0) as u32).collect::<Vec<_>>());
+    }
+    assert!(rows.contains(&vec![2, 1, 0, 0, 1, 2, 3, 4]), "{rows:?}");
+    assert!(rows.contains(&vec![2, 3, 4, 5, 6, 7, 7, 6]), "{rows:?}");
+    // Starts are ⌊u · 6⌋.
+    assert_eq!(rows.len(), 6, "{rows:?}");
+}
+
+#[test]
+fn dihedral_gives_the_eight_symmetries_equally_often() {
+    let image = ramp(5, 5, 20);
+    let symmetries: BTreeSet<Vec<u32>> = (0..8)
+        .map(|symmetry| {
+            let at = |x: usize, y: usize| {
+                let (x, y) = if symmetry & 1 == 1 { (4 - x, y) } else { (x, y) };
+                let (x, y) = if symmetry & 2 == 2 { (x, 4 - y) } else { (x, y) };
+                let (x, y) = if symmetry & 4 == 4 { (y, x) } else { (x, y) };
+                [x as u32 * 20, y as u32 * 20, 50]
+            };
+            (0..25).flat_map(|place| at(place % 5, place / 5)).collect()
+        })
+        .collect();
+    let mut counts = std::collections::BTreeMap::new();
+    for epoch in 0..800 {
+        let sample = augmented(&image, &Augmentation::none().with(Transform::Dihedral), raw(5), epoch);
+        *counts.entry(sample.iter().map(|&value| value as u32).collect::<Vec<_>>()).or_insert(0) += 1;
+    }
+    assert_eq!(counts.keys().cloned().collect::<BTreeSet<_>>(), symmetries);
+    assert!(counts.values().all(|count| (65..140).contains(count)), "{:?}", counts.values());
+}
+
+#[test]
+fn flips_mirror_half_of_the_images() {
+    let image = ramp(6, 6, 20);
+    let augmentation = Augmentation::none().with(Transform::Flip { probability: 0.5 });
+    let mut flipped = 0;
+    for epoch in 0..200 {
+        let sample = augmented(&image, &augmentation, raw(6), epoch);
+        let row: Vec<f32> = (0..6).map(|x| pixel(&sample, 6, x, 2)[0]).collect();
+        match row[0] {
+            0.0 => assert_eq!(row, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]),
+            _ => {
+                assert_eq!(row, [100.0, 80.0, 60.0, 40.0, 20.0, 0.0]);
+                flipped += 1;
+            }
+        }
+    }
+    assert!((75..125).contains(&flipped), "{flipped}");
+}
+
+#[test]
+fn zoom_enlarges_three_quarters_of_the_images() {
+    // The distance between values tells the scale.
+    let image = ramp(80, 80, 3);
+    let mut zoomed = 0;
+    for epoch in 0..200 {
+        let sample = augmented(&image, &Augmentation::none().max_zoom(1.5), raw(40), epoch);
+        let span = pixel(&sample, 40, 39, 20)[0] - pixel(&sample, 40, 0, 20)[0];
+        // Whole: 39 steps of 6; enlarged by 1.5: 39 steps of 4.
+        assert!((155.0..=235.0).contains(&span), "{span}");
+        zoomed += usize::from(span < 233.0);
+    }
+    assert!((120..180).contains(&zoomed), "{zoomed}");
+}
+
+#[test]
+fn google_net_crops_keep_their_area_and_shape() {
+    let image = ramp(120, 84, 2);
+    for epoch in 0..300 {
+        let sample = augmented(&image, &Augmentation::none().crop(Crop::GoogleNet), raw(20), epoch);
+        let across =
+            f64::from(pixel(&sample, 20, 19, 9)[0] - pixel(&sample, 20, 0, 9)[0]) / 2.0 * 20.0 / 19.0;
+        let down = f64::from(pixel(&sample, 20, 9, 19)[1] - pixel(&sample, 20, 9, 0)[1]) / 2.0 * 20.0 / 19.0;
+        let (area, aspect) = (across * down / (120.0 * 84.0), across / down);
+        assert!((0.07..=1.01).contains(&area) && (0.7..=1.43).contains(&aspect), "{across} × {down}");
+    }
+}
+
+#[test]
+fn cutout_and_blur_do_what_they_say() {
+    let white = RgbImage::new(40, 40, vec![255; 4800]).unwrap();
+    let holes = Augmentation::none().with(Transform::Cutout { holes: 1, length: 0.25, probability: 1.0 });
+    for epoch in 0..50 {
+        let black =
+            augmented(&white, &holes, raw(40), epoch).iter().filter(|&&value| value == 0.0).count() / 3;
+        assert!((25..=100).contains(&black), "{black}");
+    }
+    // A single white pixel spreads without loss.
+    let mut pixels = vec![0; 31 * 31 * 3];
+    pixels[(15 * 31 + 15) * 3] = 255;
+    let dot = RgbImage::new(31, 31, pixels).unwrap();
+    let blur = Augmentation::none().with(Transform::Blur { strength: 5, probability: 1.0 });
+    let mut widths = BTreeSet::new();
+    for epoch in 0..50 {
+        let sample = augmented(&dot, &blur, raw(31), epoch);
+        assert!((sample.iter().sum::<f32>() - 255.0).abs() < 0.1);
+        widths.insert((0..31).filter(|&x| pixel(&sample, 31, x, 15)[0] > 0.0).count());
+    }
+    assert_eq!(widths, BTreeSet::from([1, 3, 5, 7, 9]));
+}
+
+#[test]
+fn colours_jitter_around_grey() {
+    let image = RgbImage::new(1, 2, vec![90, 90, 90, 200, 60, 30]).unwrap();
+    let contract = Preprocessing { framing: Framing::Squish, ..raw(2) };
+    let unchanged = augmented(
+        &image,
+        &Augmentation::none().with(Transform::ColorJitter { hue: 0.0, saturation: 0.0 }),
+        contract,
+        0,
+    );
+    assert!((pixel(&unchanged, 2, 0, 1)[0] - 200.0).abs() < 0.01);
+    let jitter = Augmentation::none().with(Transform::ColorJitter { hue: 0.2, saturation: 0.5 });
+    let mut reds = BTreeSet::new();
+    for epoch in 0..20 {
+        let sample = augmented(&image, &jitter, contract, epoch);
+        assert!(pixel(&sample, 2, 0, 0).iter().all(|value| (value - 90.0).abs() < 0.01), "grey stays grey");
+        reds.insert(pixel(&sample, 2, 0, 1)[0] as u32);
+    }
+    assert!(reds.len() > 10);
+}
+
+#[test]
+fn operations_of_policies_are_pillows() {
+    let image = ramp(16, 16, 10);
+    let only = |operation: Operation, magnitude: f64| {
+        let policy = Policy { operations: vec![operation], count: 1, magnitude: Some(magnitude) };
+        augmented(&image, &Augmentation::none().with(Transform::Policy(policy)), raw(16), 0)
+    };
+    let values = image.pixels();
+    let expect = |found: Vec<f32>, expected: &dyn Fn(usize, f32) -> f32| {
+        for (at, (found, &value)) in found.iter().zip(values).enumerate() {
+            let expected = expected(at % 3, f32::from(value));
+            assert!(
+                (found - expected).abs() < 0.01,
+                "channel {}: {value} became {found}, not {expected}",
+                at % 3
+            );
+        }
+    };
+    expect(only(Operation::Identity, 1.0), &|_, x| x);
+    expect(only(Operation::Posterize(4.0), 1.0), &|_, x| (x as u32 & 0xF0) as f32);
+    expect(only(Operation::Solarize, 0.5), &|_, x| if x >= 127.5 { 255.0 - x } else { x });
+    // Red and green reach from 0 to 150; blue has one value and stays.
+    expect(only(Operation::AutoContrast, 0.3), &|channel, x| if channel < 2 { x * 255.0 / 150.0 } else { x });
+    // Sixteen equally frequent values: Pillow's levels step by 256 · 15 / 16 / 255 …
+    expect(only(Operation::Equalize, 0.3), &|channel, x| match channel {
+        2 => x,
+        _ => (x / 10.0 * 16.0).min(255.0),
+    });
+    let brighter = only(Operation::Brightness(0.5), 1.0);
+    let factor = brighter[45] / f32::from(values[45]);
+    assert!((factor - 0.5).abs() < 1e-4 || (factor - 1.5).abs() < 1e-4 || brighter[45] == 255.0, "{factor}");
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let bad = [
+        Augmentation::none().max_zoom(0.5),
+        Augmentation::none().max_zoom(f64::NAN),
+        Augmentation::none().pad(1 << 20),
+        Augmentation::none().with(Transform::Rotate { degrees: -1.0, probability: 1.0 }),
+        Augmentation::none().with(Transform::Flip { probability: 1.5 }),
+        Augmentation::none().with(Transform::Lighting { balance: 0.1, contrast: 1.0 }),
+        Augmentation::none().with(Transform::Blur { strength: 0, probability: 1.0 }),
+        Augmentation::none().with(Transform::Policy(Policy {
+            operations: vec![],
+            count: 1,
+            magnitude: None,
+        })),
+        Augmentation::none().with(Transform::Policy(Policy::rand_augment(2, 31.0))),
+    ];
+    for augmentation in bad {
+        let error = augmentation.validate().unwrap_err().to_string();
+        assert!(error.contains("it must be"), "{error}");
+    }
+    assert!(Augmentation::none().with(Transform::Policy(Policy::trivial_augment())).validate().is_ok());
+}
+
+#[test]
+fn an_augmentation_survives_serialization() {
+    let augmentation = Augmentation::side_on()
+        .max_zoom(1.1)
+        .with(Transform::Policy(Policy::rand_augment(2, 9.0)))
+        .with(Transform::Cutout { holes: 2, length: 0.2, probability: 0.5 });
+    let text = serde_json::to_string(&augmentation).unwrap();
+    assert_eq!(serde_json::from_str::<Augmentation>(&text).unwrap(), augmentation);
+}
+
+fn any_augmentation() -> impl Strategy<Value = Augmentation> {
+    let transform = prop_oneof![
+        (0.0..180.0f64).prop_map(|degrees| Transform::Rotate { degrees, probability: 0.9 }),
+        Just(Transform::Flip { probability: 0.5 }),
+        Just(Transform::Dihedral),
+        (0.0..1.0f64, 0.0..0.9f64).prop_map(|(balance, contrast)| Transform::Lighting { balance, contrast }),
+        (0.0..5.0f64).prop_map(|max| Transform::Zoom { min: 0.0, max }),
+        (0.0..5.0f64).prop_map(|max| Transform::Stretch { max }),
+        Just(Transform::RotateZoom { degrees: 9.0, zoom: 0.18, stretch: 0.1 }),
+        (1..6usize).prop_map(|strength| Transform::Blur { strength, probability: 0.8 }),
+        (0.0..1.0f64).prop_map(|length| Transform::Cutout { holes: 3, length, probability: 0.8 }),
+        Just(Transform::ColorJitter { hue: 0.5, saturation: 1.0 }),
+        (0.0..30.0f64).prop_map(|magnitude| Transform::Policy(Policy::rand_augment(2, magnitude))),
+        Just(Transform::Policy(Policy::trivial_augment())),
+    ];
+    let crop = prop_oneof![Just(Crop::Random), Just(Crop::Center), Just(Crop::GoogleNet)];
+    (prop::collection::vec(transform, 0..4), 1.0..3.0f64, crop, 0..20usize)
+        .prop_map(|(transforms, zoom, crop, pad)| Augmentation { transforms, zoom: (1.0, zoom), crop, pad })
+}
+
+proptest! {
+    #[test]
+    fn any_augmentation_of_any_image_stays_in_range(
+        augmentation in any_augmentation(), width in 1u32..80, height in 1u32..80, size in 1usize..40,
+        framing in prop_oneof![Just(Framing::Crop { fraction: 0.875 }), Just(Framing::Squish), Just(Framing::Pad)],
+        epoch: u64,
+    ) {
+        let image = ramp(width, height, 3);
+        let sample = augmented(&image, &augmentation, Preprocessing { framing, ..raw(size) }, epoch);
+        prop_assert!(sample.iter().all(|value| (-0.01..=255.01).contains(value)));
+    }
+}
+
+#[test]
+fn extreme_shapes_are_augmented() {
+    for (width, height) in [(100_000, 1), (1, 100_000), (1, 1)] {
+        augmented(&ramp(width, height, 1), &Augmentation::side_on().max_zoom(1.1), raw(64), 0);
+    }
+}
+
+#[test]
+fn batches_depend_on_seed_and_epoch_and_not_on_threads() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "", &["cats", "dogs"], 10);
+    let items = Arc::new(folder::read(root.path()).unwrap().items);
+    let batches = |threads, seed, epoch, indices: Vec<usize>| {
+        let options = LoaderOptions { batch_size: 6, threads, ..Default::default() };
+        let loader = Loader::new(Arc::clone(&items), raw(16), options).unwrap();
+        let loader = loader.augment(Augmentation::side_on().max_zoom(1.1), seed).unwrap();
+        loader
+            .batches(indices, epoch)
+            .unwrap()
+            .map(|batch| batch.unwrap().images)
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let all: Vec<usize> = (0..20).collect();
+    let one = batches(1, 5, 2, all.clone());
+    for threads in [2, 7] {
+        assert!(batches(threads, 5, 2, all.clone()) == one);
+    }
+    assert!(batches(1, 6, 2, all.clone()) != one);
+    assert!(batches(1, 5, 3, all.clone()) != one);
+    // An item's sample does not depend on the others', and is new each time the item occurs.
+    let length = raw(16).sample_len();
+    assert_eq!(batches(2, 5, 2, vec![7]), one[7 * length..8 * length]);
+    let twice = batches(2, 5, 2, vec![7, 7]);
+    assert_eq!(twice[..length], one[7 * length..8 * length]);
+    assert_ne!(twice[..length], twice[length..]);
+}
+
+#[test]
+fn a_last_batch_of_one_can_be_merged() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "", &["cats", "dogs"], 5);
+    let items = Arc::new(folder::read(root.path()).unwrap().items);
+    let sizes = |images: usize, batch_size| {
+        let options = LoaderOptions { batch_size, threads: 2, prefetch: 1, ..Default::default() };
+        let loader = Loader::new(Arc::clone(&items), raw(8), options).unwrap().merge_last_of_one();
+        let pass = loader.batches((0..images).collect(), 0).unwrap();
+        let expected = pass.batch_count();
+        let sizes: Vec<usize> = pass.map(|batch| batch.unwrap().shape[0]).collect();
+        assert_eq!(sizes.len(), expected);
+        sizes
+    };
+    assert_eq!(sizes(9, 4), [4, 5]);
+    assert_eq!(sizes(10, 4), [4, 4, 2]);
+    assert_eq!(sizes(8, 4), [4, 4]);
+    assert_eq!(sizes(1, 4), [1]);
+    assert_eq!(sizes(5, 4), [5]);
+}
+
+#[test]
+fn mixed_batches_are_sums_and_rectangles() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "", &["cats", "dogs"], 8);
+    let items = Arc::new(folder::read(root.path()).unwrap().items);
+    let options = LoaderOptions { batch_size: 16, ..Default::default() };
+    let loader = Loader::new(Arc::clone(&items), raw(16), options).unwrap();
+    let plain = loader.batches((0..16).collect(), 0).unwrap().next().unwrap().unwrap();
+    let length = raw(16).sample_len();
+    let mut weights = Vec::new();
+    for epoch in 0..200 {
+        for mix in [Mix::Mixup { alpha: 0.4 }, Mix::CutMix { alpha: 1.0 }] {
+            let mut batch = plain.clone();
+            let mixed = mix.apply(&mut batch, &items, 3, epoch).unwrap();
+            assert!((0.0..=1.0).contains(&mixed.weight));
+            let mut own_pixels = 0;
+            for image in 0..16 {
+                let (own, other) = (
+                    &plain.images[image * length..][..length],
+                    &plain.images[mixed.partners[image] * length..][..length],
+                );
+                for ((a, b), found) in own.iter().zip(other).zip(&batch.images[image * length..]) {
+                    match mix {
+                        Mix::Mixup { .. } => {
+                            assert!((found - (mixed.weight * a + (1.0 - mixed.weight) * b)).abs() < 0.01);
+                        }
+                        Mix::CutMix { .. } => {
+                            assert!(found == a || found == b);
+                            own_pixels += usize::from(found == a);
+                        }
+                    }
+                }
+            }
+            match mix {
+                Mix::Mixup { .. } => weights.push(f64::from(mixed.weight)),
+                Mix::CutMix { .. } => assert!(own_pixels as f32 >= mixed.weight * (16 * length) as f32 - 1.0),
+            }
+        }
+    }
+    // Beta(0.4, 0.4) has mean 1/2 and variance 1 / (4 · (2 · 0.4 + 1)).
+    let mean = weights.iter().sum::<f64>() / 200.0;
+    let variance = weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / 200.0;
+    assert!((mean - 0.5).abs() < 0.09 && (variance - 1.0 / 7.2).abs() < 0.03, "{mean} {variance}");
+    assert!(Mix::Mixup { alpha: 0.0 }.apply(&mut plain.clone(), &items, 1, 0).is_err());
+}
+
+#[test]
+fn a_contact_sheet_shows_what_training_sees() {
+    let image = ramp(60, 40, 3);
+    let sheet = contact_sheet(&image, "a.png", &raw(20), &Augmentation::side_on(), 1, (4, 2)).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (4 * 20 + 5 * 4, 2 * 20 + 3 * 4));
+    let first = raw(20).frame(&image).unwrap();
+    assert_eq!(sheet.pixels()[(4 * 100 + 4) * 3..][..60], first.pixels()[..60]);
+    assert!(contact_sheet(&image, "a.png", &raw(20), &Augmentation::none(), 1, (0, 2)).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sheet.png");
+    sheet.write_png(&path).unwrap();
+    assert_eq!(ocelli_data::Decoder::default().decode_file(&path).unwrap(), sheet);
+}

@@ -1,0 +1,166 @@
+//! What is said about a data set, and the store of resized images.
+
+mod common;
+
+use std::path::Path;
+
+use common::{fill, shared, write};
+use ocelli_data::decode::Colour;
+use ocelli_data::order::{Order, shares};
+use ocelli_data::source::folder;
+use ocelli_data::{Decoder, Format, Store, digests, inspect};
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images").join(name)).unwrap()
+}
+
+/// A photo-like picture of waves at some size.
+fn waves(side: u32, phase: f32, jpeg: bool) -> Vec<u8> {
+    let image = image::RgbImage::from_fn(side, side, |x, y| {
+        let (x, y) = (x as f32 / side as f32 * 9.0, y as f32 / side as f32 * 7.0);
+        let wave =
+            |a: f32, b: f32| (128.0 + 100.0 * (a * x + phase).sin() * (b * y + phase * 2.0).cos()) as u8;
+        image::Rgb([wave(1.0, 0.7), wave(0.6, 1.1), wave(1.3, 0.4)])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let format = if jpeg { image::ImageFormat::Jpeg } else { image::ImageFormat::Png };
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn a_data_set_is_inspected() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "train/Cats/0.jpg", fixture("exif6.jpg"));
+    write(root.path(), "train/Cats/1.jpg", fixture("grey16.png"));
+    write(root.path(), "train/Cats/2.png", &fixture("rgb.png")[..100]);
+    write(root.path(), "train/cats/3.png", waves(200, 0.3, false));
+    write(root.path(), "train/dogs/4.jpg", waves(150, 0.3, true));
+    write(root.path(), "train/dogs/5.png", waves(200, 2.0, false));
+    write(root.path(), "train/dogs/7.png", fixture("alpha.png"));
+    write(root.path(), "valid/dogs/6.png", waves(200, 2.0, false));
+    write(root.path(), "valid/dogs/8.png", fixture("long.png"));
+    let data = folder::read(root.path()).unwrap();
+    let split = data.split.unwrap();
+    let found = inspect(&data.items, &split, &Decoder::default(), 2, || ()).unwrap();
+    let item = |id: &str| data.items.items.iter().position(|item| item.id == id).unwrap();
+    let image = |id: &str| &found.images[item(id)];
+
+    assert_eq!(found.case_collisions, [["Cats", "cats"]]);
+    let counts: Vec<_> =
+        found.classes.iter().map(|class| (class.name.as_str(), class.train, class.valid)).collect();
+    assert_eq!(counts, [("Cats", 3, 0), ("cats", 1, 0), ("dogs", 3, 2)]);
+
+    let rotated = image("train/Cats/0.jpg").probe.unwrap();
+    assert_eq!(
+        (rotated.width, rotated.height, rotated.orientation, rotated.format),
+        (37, 29, 6, Format::Jpeg)
+    );
+    assert_eq!(rotated.colour, Colour { channels: 3, bits: 8 });
+    assert_eq!(image("train/Cats/1.jpg").probe.unwrap().colour, Colour { channels: 1, bits: 16 });
+    assert_eq!(image("train/Cats/1.jpg").wrong_extension, Some("png"));
+    assert_eq!(image("train/dogs/7.png").probe.unwrap().colour, Colour { channels: 4, bits: 8 });
+    assert!(image("train/Cats/2.png").problem.as_ref().unwrap().contains("damaged (PNG)"));
+    assert!(image("train/Cats/0.jpg").smaller_than(30) && !image("train/cats/3.png").smaller_than(30));
+    assert!((image("valid/dogs/8.png").lost_by_crop() - 0.9999).abs() < 1e-6);
+
+    assert_eq!(found.duplicates.len(), 1);
+    assert_eq!(found.duplicates[0].items, [item("train/dogs/5.png"), item("valid/dogs/6.png")]);
+    assert!(found.duplicates[0].across_splits && !found.duplicates[0].different_labels);
+    let alike =
+        found.near_duplicates.iter().find(|group| group.items.contains(&item("train/cats/3.png"))).unwrap();
+    assert_eq!(alike.items, [item("train/cats/3.png"), item("train/dogs/4.jpg")]);
+    assert!(alike.different_labels && !alike.across_splits);
+    assert!(serde_json::to_string(&found).unwrap().contains("\"near_duplicates\""));
+}
+
+#[test]
+fn ants_and_bees_are_inspected() {
+    let Some(root) = shared("data/hymenoptera") else { return };
+    let data = folder::read(root).unwrap();
+    let found = inspect(&data.items, data.split.as_ref().unwrap(), &Decoder::default(), 0, || ()).unwrap();
+    assert!(found.images.iter().all(|image| image.problem.is_none()));
+    let gif = found.images.iter().find(|image| image.probe.unwrap().format == Format::Gif).unwrap();
+    assert!(data.items[gif.item].id.ends_with("imageNotFound.gif"));
+    let counts: Vec<_> = found.classes.iter().map(|class| class.train + class.valid).collect();
+    assert_eq!(counts.iter().sum::<usize>(), data.items.len());
+    println!("duplicates {:?}", found.duplicates);
+    println!("near duplicates {:?}", found.near_duplicates);
+}
+
+#[test]
+fn the_store_keeps_large_images_resized() {
+    let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(root.path(), "a/large.png", waves(400, 0.5, false));
+    write(root.path(), "a/copy.png", waves(400, 0.5, false));
+    write(root.path(), "b/small.png", waves(70, 0.5, false));
+    write(root.path(), "b/bad.png", &waves(400, 0.9, false)[..500]);
+    write(root.path(), "b/turned.jpg", fixture("exif6.jpg"));
+    let items = folder::read(root.path()).unwrap().items;
+    let digests = digests(&items, 2, || ()).unwrap();
+    let store = Store::new(cache.path(), 64).unwrap();
+    let decoder = Decoder::default();
+    let filled = store.fill(&items, &digests, &decoder, 2, || ()).unwrap();
+    assert_eq!((filled.made, filled.present, filled.small, filled.skipped.len()), (1, 0, 2, 1));
+    let filled = store.fill(&items, &digests, &decoder, 2, || ()).unwrap();
+    assert_eq!((filled.made, filled.present), (0, 1));
+
+    let stored = store.substitute(&items, &digests);
+    for (before, after) in items.items.iter().zip(&stored.items) {
+        assert_eq!((&before.id, &before.target), (&after.id, &after.target));
+        assert_eq!(after.path.starts_with(cache.path()), before.id.starts_with("a/"));
+    }
+    let image = decoder.decode_file(&stored[1].path).unwrap();
+    assert_eq!((image.width(), image.height()), (64, 64));
+    let whole = decoder.decode_file(&items[1].path).unwrap();
+    let fine = ocelli_data::Preprocessing {
+        size: 64,
+        framing: ocelli_data::Framing::Squish,
+        filter: ocelli_data::Filter::Bicubic,
+        normalization: ocelli_data::Normalization::IMAGENET,
+    };
+    let expected = fine.frame(&whole).unwrap();
+    let difference: u32 =
+        image.pixels().iter().zip(expected.pixels()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+    assert!(f64::from(difference) / (image.pixels().len() as f64) < 1.5, "{difference}");
+    assert!(Store::new(cache.path(), 0).is_err());
+    // Nothing but whole files is left.
+    for entry in walk(cache.path()) {
+        assert!(decoder.decode_file(&entry).is_ok(), "{}", entry.display());
+    }
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+#[test]
+fn a_balanced_order_gives_every_class_its_share() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "", &["many"], 50);
+    fill(root.path(), "", &["few", "some"], 7);
+    let items = folder::read(root.path()).unwrap().items;
+    let all: Vec<usize> = (0..items.len()).collect();
+    let shares = shares(&items, &all);
+    let said: Vec<_> = shares.iter().map(|share| (share.class, share.items, share.places)).collect();
+    assert_eq!(said, [(Some(0), 7, 22), (Some(1), 50, 21), (Some(2), 7, 21)]);
+
+    let mut seen = vec![0; items.len()];
+    for epoch in 0..10 {
+        let order = Order::ClassBalanced { seed: 4 }.of(&items, &all, epoch);
+        assert_eq!(order.len(), all.len());
+        assert_eq!(items.class_counts(&order), [22, 21, 21]);
+        assert_eq!(order, Order::ClassBalanced { seed: 4 }.of(&items, &all, epoch));
+        order.iter().for_each(|&index| seen[index] += 1);
+    }
+    // 210 places for 50 items, 220 or 210 for 7: nobody is left out.
+    for (index, &count) in seen.iter().enumerate() {
+        let expected = if items[index].id.starts_with("many") { 4..=5 } else { 30..=32 };
+        assert!(expected.contains(&count), "{}: {count}", items[index].id);
+    }
+}
