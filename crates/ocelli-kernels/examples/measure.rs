@@ -18,8 +18,12 @@ struct Settings {
     size: usize,
     batch: usize,
     runs: usize,
+    /// The fastest of the runs counts, not their median: for a machine that is busy otherwise.
+    best: bool,
     threads: usize,
     precision: String,
+    /// Only layers whose name or shape contains this.
+    layer: String,
     /// Measure inference only.
     forward: bool,
 }
@@ -30,7 +34,9 @@ fn main() {
         size: 224,
         batch: 16,
         runs: 5,
+        best: false,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
+        layer: String::new(),
         forward: false,
         precision: if Isa::current().has_bf16() { "bf16" } else { "f32" }.to_owned(),
     };
@@ -43,6 +49,8 @@ fn main() {
             "--batch" => settings.batch = number(value()),
             "--runs" => settings.runs = number(value()),
             "--threads" => settings.threads = number(value()),
+            "--layer" => settings.layer = value(),
+            "--best" => settings.best = true,
             "--forward" => settings.forward = true,
             "--precision" => settings.precision = value(),
             "--isa" => {
@@ -72,6 +80,17 @@ struct Layer {
     residual: bool,
 }
 
+impl Layer {
+    fn description(&self) -> String {
+        let s = &self.shape;
+        let (height, width) = (s.out_height(), s.out_width());
+        format!(
+            "{}x{}x{} -> {height}x{width}x{} k{} s{} g{}",
+            s.in_height, s.in_width, s.in_channels, s.out_channels, s.kernel[0], s.stride[0], s.groups
+        )
+    }
+}
+
 fn measure<T: Element>(settings: &Settings) {
     let layers = match settings.network.as_str() {
         "resnet34" => resnet34(settings.batch, settings.size),
@@ -92,6 +111,10 @@ fn measure<T: Element>(settings: &Settings) {
         }
     }
     for (layer, count) in counted {
+        let description = layer.description();
+        if !format!("{} {description}", layer.name).contains(&settings.layer) {
+            continue;
+        }
         let (flops, copied) = (peak::flops::<T>(settings.threads), peak::copy(settings.threads));
         let shape = &layer.shape;
         let mut seconds = layer_seconds::<T>(&layer, settings);
@@ -102,18 +125,7 @@ fn measure<T: Element>(settings: &Settings) {
         let mut line = common.clone();
         line["layer"] = json!(layer.name);
         line["count"] = json!(count);
-        line["shape"] = json!(format!(
-            "{}x{}x{} -> {}x{}x{} k{} s{} g{}",
-            shape.in_height,
-            shape.in_width,
-            shape.in_channels,
-            shape.out_height(),
-            shape.out_width(),
-            shape.out_channels,
-            shape.kernel[0],
-            shape.stride[0],
-            shape.groups
-        ));
+        line["shape"] = json!(description);
         line["peak_gflops"] = json!(round(flops / 1e9));
         line["copy_gbs"] = json!(round(copied / 1e9));
         for (at, name) in PASSES.into_iter().enumerate() {
@@ -151,7 +163,7 @@ const PASSES: [&str; 6] =
 
 /// Median seconds of each of [`PASSES`].
 fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
-    let (shape, runs) = (&layer.shape, settings.runs);
+    let shape = &layer.shape;
     let x: Vec<T> = values(shape.input_len());
     let weights: Vec<f32> = values(shape.weight_len());
     let dy: Vec<T> = values(shape.output_len());
@@ -164,16 +176,16 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
     let mut dx = vec![T::default(); shape.input_len()];
     let mut dw = vec![0.0; shape.weight_len()];
     let packed = PackedConv2d::<T>::pack(shape, &weights, None, Some(&per_channel));
-    let forward = median(runs, || packed.forward(shape, &x, residual, layer.activation, &mut y));
+    let forward = settings.seconds(|| packed.forward(shape, &x, residual, layer.activation, &mut y));
     if settings.forward {
         return [forward, 0.0, 0.0, 0.0, 0.0, 0.0];
     }
-    let statistics = median(runs, || {
+    let statistics = settings.seconds(|| {
         let packed = PackedConv2d::<T>::pack(shape, &weights, None, None);
         black_box(packed.forward_with_statistics(shape, &x, &mut y));
     });
-    let backward_weights = median(runs, || conv2d_backward_weights(shape, &x, &dy, &mut dw));
-    let backward_data = median(runs, || conv2d_backward_data(shape, &weights, &dy, &mut dx));
+    let backward_weights = settings.seconds(|| conv2d_backward_weights(shape, &x, &dy, &mut dw));
+    let backward_data = settings.seconds(|| conv2d_backward_data(shape, &weights, &dy, &mut dx));
     let norm = BatchNorm {
         mean: &per_channel,
         variance: &per_channel,
@@ -182,8 +194,8 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
         epsilon: 1e-5,
         activation: layer.activation,
     };
-    let normalise = median(runs, || norm.forward(&y, residual, &mut z));
-    let norm_backward = median(runs, || {
+    let normalise = settings.seconds(|| norm.forward(&y, residual, &mut z));
+    let norm_backward = settings.seconds(|| {
         black_box(norm.backward(
             StatisticsSource::Batch,
             &y,
@@ -291,17 +303,20 @@ fn efficientnet_lite0(batch: usize, size: usize) -> Vec<Layer> {
     layers
 }
 
-fn median(runs: usize, mut work: impl FnMut()) -> f64 {
-    work();
-    let mut seconds: Vec<f64> = (0..runs)
-        .map(|_| {
-            let start = Instant::now();
-            work();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
+impl Settings {
+    /// Seconds that work takes once it is warm.
+    fn seconds(&self, mut work: impl FnMut()) -> f64 {
+        work();
+        let mut seconds: Vec<f64> = (0..self.runs)
+            .map(|_| {
+                let start = Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[if self.best { 0 } else { seconds.len() / 2 }]
+    }
 }
 
 fn values<T: Element>(len: usize) -> Vec<T> {

@@ -1,11 +1,11 @@
 //! The two types activations are stored in.
 
-use crate::simd::Simd;
+use crate::{compiled::Compiled, simd::Simd};
 use half::bf16;
 
 /// The storage type of activations: `f32` or `bf16`. Sums are always `f32`.
 pub trait Element:
-    sealed::Lanes + Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + 'static
+    sealed::Lanes + Compiled + Copy + Default + Send + Sync + PartialEq + std::fmt::Debug + 'static
 {
     /// Whether this is `bf16`, whose products are formed two by two.
     const BF16: bool;
@@ -42,6 +42,33 @@ pub(crate) mod sealed {
         /// As [`Simd::fma`].
         unsafe fn multiply<S: Simd>(sum: S::V, a: S::V, b: S::V) -> S::V;
     }
+}
+
+/// Loads a whole register, or unless `WHOLE` the first `lanes`; the others are 0.
+///
+/// # Safety
+/// As [`Simd::load`] and [`Simd::load_first`].
+#[inline(always)]
+pub(crate) unsafe fn load_lanes<S: Simd, T: Element, const WHOLE: bool>(
+    from: *const T,
+    lanes: usize,
+) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe { if WHOLE { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
+}
+
+/// Stores a whole register, or unless `WHOLE` the first `lanes`.
+///
+/// # Safety
+/// As [`Simd::store`] and [`Simd::store_first`].
+#[inline(always)]
+pub(crate) unsafe fn store_lanes<S: Simd, T: Element, const WHOLE: bool>(
+    to: *mut T,
+    lanes: usize,
+    value: S::V,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { if WHOLE { T::store::<S>(to, value) } else { T::store_first::<S>(to, lanes, value) } }
 }
 
 impl Element for f32 {

@@ -42,6 +42,7 @@
 //! | `linear` | fully connected layers |
 
 mod activation;
+mod compiled;
 mod conv;
 mod element;
 mod isa;

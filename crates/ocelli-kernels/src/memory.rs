@@ -85,7 +85,7 @@ impl Drop for Scratch {
 
 /// A slice that several threads write, each at places of its own.
 #[derive(Clone, Copy)]
-pub(crate) struct SharedMut<T> {
+pub struct SharedMut<T> {
     start: *mut T,
     len: usize,
 }

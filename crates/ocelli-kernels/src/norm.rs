@@ -2,8 +2,9 @@
 
 use crate::{
     Activation, Element, Isa, assert_len,
+    element::{load_lanes, store_lanes},
     memory::SharedMut,
-    simd::{self, Kernel, Simd, run_on},
+    simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
 
@@ -95,7 +96,7 @@ impl BatchNorm<'_> {
                 residual: residual.map(|residual| &residual[range]),
                 y,
             };
-            run_on(Isa::current(), kernel);
+            T::norm_forward(Isa::current(), kernel);
         });
     }
 
@@ -148,7 +149,7 @@ impl BatchNorm<'_> {
                     dx,
                     dresidual,
                 };
-                run_on(Isa::current(), kernel)
+                T::norm_backward(Isa::current(), kernel)
             });
             work.collect()
         };
@@ -255,7 +256,7 @@ impl Moments {
 /// Sums of `x - origin` and of its square, for each channel.
 fn shifted_sums<T: Element>(channels: usize, x: &[T], origin: &[f32]) -> [Vec<f64>; 2] {
     let origin = repeat(channels, |c| origin[c]);
-    run_on(Isa::current(), SumKernel { channels, x, origin: &origin })
+    T::norm_sums(Isa::current(), SumKernel { channels, x, origin: &origin })
 }
 
 /// Adds the sums of pieces in their order.
@@ -287,30 +288,58 @@ fn period(channels: usize) -> usize {
 }
 
 /// `[period]` each.
-struct Periodic {
+pub struct Periodic {
     scale: Vec<f32>,
     shift: Vec<f32>,
     mean: Vec<f32>,
 }
 
 /// What dependent statistics add to `scale · du`: `slope · (x − mean) + constant`; `[period]` each.
-struct Correction {
+pub struct Correction {
     slope: Vec<f32>,
     constant: Vec<f32>,
 }
 
-/// Calls `vector(start in the data, start in the period, lanes)` for all of the data.
-#[inline(always)]
-fn each_vector<S: Simd>(len: usize, period: usize, mut vector: impl FnMut(usize, usize, usize)) {
-    let mut base = 0;
-    while base + period <= len {
-        for at in (0..period).step_by(S::LANES) {
-            vector(base + at, at, S::LANES);
-        }
-        base += period;
+/// A vector of data: where it starts, where it is in the period, and how many of its lanes there are.
+struct Place {
+    at: usize,
+    channel: usize,
+    lanes: usize,
+}
+
+/// All vectors of the data. (An iterator, not a function that takes a closure: a closure that is not inlined has none
+/// of the instruction set's features.)
+struct Places {
+    next: usize,
+    channel: usize,
+    len: usize,
+    period: usize,
+    width: usize,
+}
+
+impl Places {
+    #[inline(always)]
+    fn of<S: Simd>(len: usize, period: usize) -> Self {
+        Places { next: 0, channel: 0, len, period, width: S::LANES }
     }
-    for at in (0..len - base).step_by(S::LANES) {
-        vector(base + at, at, S::LANES.min(len - base - at));
+}
+
+impl Iterator for Places {
+    type Item = Place;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Place> {
+        if self.next >= self.len {
+            return None;
+        }
+        let place =
+            Place { at: self.next, channel: self.channel, lanes: self.width.min(self.len - self.next) };
+        self.next += self.width;
+        self.channel += self.width;
+        if self.channel == self.period {
+            self.channel = 0;
+        }
+        Some(place)
     }
 }
 
@@ -319,7 +348,13 @@ fn each_vector<S: Simd>(len: usize, period: usize, mut vector: impl FnMut(usize,
 #[inline(always)]
 unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
     // SAFETY: the caller's promise.
-    unsafe { if lanes == S::LANES { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
+    unsafe {
+        if lanes == S::LANES {
+            load_lanes::<S, T, true>(from, lanes)
+        } else {
+            load_lanes::<S, T, false>(from, lanes)
+        }
+    }
 }
 
 /// # Safety
@@ -328,7 +363,11 @@ unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
 unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
     // SAFETY: the caller's promise.
     unsafe {
-        if lanes == S::LANES { T::store::<S>(to, value) } else { T::store_first::<S>(to, lanes, value) }
+        if lanes == S::LANES {
+            store_lanes::<S, T, true>(to, lanes, value);
+        } else {
+            store_lanes::<S, T, false>(to, lanes, value);
+        }
     }
 }
 
@@ -369,7 +408,7 @@ impl ChannelSums {
     }
 }
 
-struct SumKernel<'a, T> {
+pub struct SumKernel<'a, T> {
     channels: usize,
     x: &'a [T],
     origin: &'a [f32],
@@ -383,7 +422,7 @@ impl<T: Element> Kernel for SumKernel<'_, T> {
         let mut sums = ChannelSums::zeros(self.channels);
         for x in self.x.chunks(sums.interval()) {
             let [first, second] = &mut sums.single;
-            each_vector::<S>(x.len(), self.origin.len(), |at, channel, lanes| {
+            for Place { at, channel, lanes } in Places::of::<S>(x.len(), self.origin.len()) {
                 // SAFETY: the processor has S; sums and origin have a whole period.
                 unsafe {
                     // Lanes beyond the end stay 0, not -origin.
@@ -393,14 +432,14 @@ impl<T: Element> Kernel for SumKernel<'_, T> {
                     S::store(first, S::add(S::load(first), x));
                     S::store(second, S::fma(x, x, S::load(second)));
                 }
-            });
+            }
             sums.flush();
         }
         sums.double
     }
 }
 
-struct ForwardKernel<'a, T> {
+pub struct ForwardKernel<'a, T> {
     activation: Activation,
     periodic: &'a Periodic,
     x: &'a [T],
@@ -414,7 +453,7 @@ impl<T: Element> Kernel for ForwardKernel<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (scale, shift) = (self.periodic.scale.as_ptr(), self.periodic.shift.as_ptr());
-        each_vector::<S>(self.y.len(), self.periodic.scale.len(), |at, channel, lanes| {
+        for Place { at, channel, lanes } in Places::of::<S>(self.y.len(), self.periodic.scale.len()) {
             // SAFETY: the processor has S; all of the data are equally long, and scale and shift have a whole period.
             unsafe {
                 let x = load::<S, T>(self.x.as_ptr().add(at), lanes);
@@ -424,13 +463,13 @@ impl<T: Element> Kernel for ForwardKernel<'_, T> {
                 }
                 store::<S, T>(self.y.as_mut_ptr().add(at), lanes, simd::activate::<S>(self.activation, u));
             }
-        });
+        }
     }
 }
 
 /// What a backward pass over memory does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Job {
+pub enum Job {
     /// Sums `du` and `du · (x − mean)`.
     Sum,
     /// Writes `dx` and `dresidual`.
@@ -439,7 +478,7 @@ enum Job {
 }
 
 /// `du` is the gradient with respect to the activation's argument.
-struct BackwardKernel<'a, T> {
+pub struct BackwardKernel<'a, T> {
     activation: Activation,
     channels: usize,
     periodic: &'a Periodic,
@@ -476,7 +515,7 @@ impl<T: Element> BackwardKernel<'_, T> {
         for start in (0..self.x.len()).step_by(interval) {
             let len = interval.min(self.x.len() - start);
             let [first, second] = &mut sums.single;
-            each_vector::<S>(len, period, |at, channel, lanes| {
+            for Place { at, channel, lanes } in Places::of::<S>(len, period) {
                 let at = start + at;
                 // SAFETY: the processor has S; all of the data are equally long, and what is periodic has a whole
                 // period. Lanes beyond the end are 0 in dy, and so in du.
@@ -513,7 +552,7 @@ impl<T: Element> BackwardKernel<'_, T> {
                         }
                     }
                 }
-            });
+            }
             if SUM {
                 sums.flush();
             }

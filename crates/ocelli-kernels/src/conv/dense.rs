@@ -8,15 +8,15 @@
 use crate::{
     Activation, Element, Isa,
     memory::{AlignedWords, SharedMut},
-    simd::{self, Kernel, Simd, run_on},
+    simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 /// Where output pixels find their inputs and where they are stored: pixels form a grid in each image; pixel
 /// `(row, column)` has its taps at input pixels `(row, column) · step + tap`.
 #[derive(Clone, Debug)]
-pub(crate) struct Geometry {
+pub struct Geometry {
     pub batch: usize,
     pub in_height: usize,
     pub in_width: usize,
@@ -36,13 +36,22 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// Whether the input and output pixels are the same, one tap each.
+    fn is_pointwise(&self) -> bool {
+        self.taps == [[0, 0]]
+            && self.step == [1, 1]
+            && [self.in_height, self.in_width] == [self.grid_height, self.grid_width]
+            && [self.out_image, self.out_row, self.out_column, self.out_first]
+                == [self.grid_height * self.grid_width, self.grid_width, 1, 0]
+    }
+
     pub(crate) fn pixels(&self) -> usize {
         self.batch * self.grid_height * self.grid_width
     }
 }
 
 /// What is done to a tile before it is stored.
-pub(crate) struct Epilogue<'a, T> {
+pub struct Epilogue<'a, T> {
     /// `[out_channels]`
     pub bias: Option<&'a [f32]>,
     /// Of the output's shape.
@@ -64,7 +73,7 @@ pub(crate) struct PackedDense {
 
 /// Output channels that are computed together.
 #[derive(Clone, Copy, Debug)]
-struct Block {
+pub struct Block {
     group: usize,
     /// First channel in the group, and how many.
     first: usize,
@@ -74,13 +83,44 @@ struct Block {
     offset: usize,
 }
 
+/// Where a convolution's weights lie: in PyTorch's order `[outputs of all groups, inputs of a group, taps]`, used
+/// forwards, or backwards with outputs and inputs exchanged.
+pub(crate) struct WeightSource<'a> {
+    pub weights: &'a [f32],
+    /// For each output of all groups; forwards only.
+    pub scale: Option<&'a [f32]>,
+    pub groups: usize,
+    /// As the convolution that is packed sees them.
+    pub group_in: usize,
+    pub group_out: usize,
+    /// Taps of the source, and which of them are used in which order.
+    pub all_taps: usize,
+    pub taps: Vec<usize>,
+    pub backwards: bool,
+}
+
+impl WeightSource<'_> {
+    /// Where the taps of an output and an input of a group lie.
+    fn start(&self, group: usize, output: usize, input: usize) -> usize {
+        if self.backwards {
+            ((group * self.group_in + input) * self.group_out + output) * self.all_taps
+        } else {
+            ((group * self.group_out + output) * self.group_in + input) * self.all_taps
+        }
+    }
+
+    fn scale(&self, group: usize, output: usize) -> f32 {
+        self.scale.map_or(1.0, |scale| scale[group * self.group_out + output])
+    }
+}
+
+/// Inputs that are packed together.
+const PACKED_INPUTS: usize = 16;
+
 impl PackedDense {
-    /// Packs the weight `weight(output channel, input channel in its group, tap)`.
-    pub(crate) fn pack<T: Element>(
-        isa: Isa,
-        [groups, group_in, group_out, taps]: [usize; 4],
-        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> Self {
+    pub(crate) fn pack<T: Element>(isa: Isa, source: &WeightSource<'_>) -> Self {
+        let WeightSource { groups, group_in, group_out, .. } = *source;
+        let taps = source.taps.len();
         let lanes = simd::lanes(isa);
         let words_per_channel = (taps * group_in).div_ceil(T::PER_WORD);
         let mut blocks = Vec::new();
@@ -98,17 +138,36 @@ impl PackedDense {
         }
         let mut words = AlignedWords::zeros(offset);
         let all = SharedMut::new(words.as_mut_slice());
-        blocks.par_iter().for_each(|block| {
+        // Inputs of a block in pieces; if inputs do not fill words, words straddle taps and there is one piece.
+        let straddles = !group_in.is_multiple_of(T::PER_WORD);
+        let piece = if straddles { group_in } else { PACKED_INPUTS };
+        let work: Vec<(&Block, Range<usize>)> = blocks
+            .iter()
+            .flat_map(|block| {
+                (0..group_in).step_by(piece).map(move |first| (block, first..(first + piece).min(group_in)))
+            })
+            .collect();
+        work.into_par_iter().with_min_len(4).for_each(|(block, inputs)| {
             let width = block.vectors * lanes;
-            // SAFETY: blocks do not overlap.
-            let packed = unsafe { all.slice(block.offset, words_per_channel * width) };
-            for lane in 0..block.count {
-                let output = block.group * group_out + block.first + lane;
+            let stage = Stage::of::<T>(isa, source, block, inputs.clone());
+            // SAFETY: words of a block, a tap and an input belong to one piece of work: inputs of pieces fill words.
+            let row = |word: usize| unsafe { all.slice(block.offset + word * width, block.count) };
+            if straddles {
                 for word in 0..words_per_channel {
-                    packed[word * width + lane] = T::word(|i| {
-                        let at = word * T::PER_WORD + i;
-                        if at < taps * group_in { weight(output, at % group_in, at / group_in) } else { 0.0 }
-                    });
+                    stage.words::<T>(
+                        row(word),
+                        [0, 1].map(|i| {
+                            let at = word * T::PER_WORD + i;
+                            (at < taps * group_in).then(|| (at % group_in, source.taps[at / group_in]))
+                        }),
+                    );
+                }
+            } else {
+                for (at, tap) in source.taps.iter().enumerate() {
+                    for input in (0..inputs.len()).step_by(T::PER_WORD) {
+                        let word = (at * group_in + inputs.start + input) / T::PER_WORD;
+                        stage.words::<T>(row(word), [Some((input, *tap)), Some((input + 1, *tap))]);
+                    }
                 }
             }
         });
@@ -185,26 +244,43 @@ impl PackedDense {
         piece: Range<usize>,
         blocks: &[Block],
     ) {
-        let pixels = locate(geometry, piece);
-        let mut outputs: Vec<usize> =
-            pixels.iter().map(|pixel| pixel.output * geometry.out_channels).collect();
-        outputs.resize(pixels.len() + MAX_PIXELS, 0);
         let gathers = self.gathers::<T>();
+        let taps = if gathers { 1 } else { self.taps };
+        let len = piece.len();
+        let stride = len + MAX_PIXELS;
         let patch_len = (self.taps * self.group_in).next_multiple_of(T::PER_WORD);
         let zeros = vec![T::default(); if gathers { patch_len } else { self.group_in }];
-        let mut patches = vec![T::default(); if gathers { patch_len * pixels.len() } else { 0 }];
-        let stride = pixels.len() + MAX_PIXELS;
-        let taps = if gathers { 1 } else { self.taps };
         let mut pointers = vec![zeros.as_ptr(); stride * taps];
+        let mut outputs = vec![0; stride];
+        // A 1×1 convolution without stride: inputs and outputs follow each other.
+        let follows = geometry.is_pointwise() && !gathers;
+        let pixels = if follows { Vec::new() } else { locate(geometry, piece.clone()) };
+        let patch_step = patch_len.next_multiple_of(16) + COPIED + 16;
+        let mut patches = vec![T::default(); if gathers { patch_step * len } else { 0 }];
+        if follows {
+            for (at, output) in piece.clone().zip(&mut outputs) {
+                *output = at * geometry.out_channels;
+            }
+        } else {
+            for (pixel, output) in pixels.iter().zip(&mut outputs) {
+                *output = pixel.output * geometry.out_channels;
+            }
+        }
         let mut group = usize::MAX;
         for block in blocks {
             if block.group != group {
                 group = block.group;
                 let first = group * self.group_in;
                 if gathers {
-                    gather(geometry, x, first, self.group_in, &pixels, patch_len, &mut patches);
-                    for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_len)) {
+                    gather(geometry, x, first, self.group_in, &pixels, patch_step, &mut patches);
+                    for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_step)) {
                         *pointer = patch.as_ptr();
+                    }
+                } else if follows {
+                    let inputs = x[piece.start * geometry.in_channels..piece.end * geometry.in_channels]
+                        .chunks_exact(geometry.in_channels);
+                    for (pointer, input) in pointers.iter_mut().zip(inputs) {
+                        *pointer = input[first..].as_ptr();
                     }
                 } else {
                     point(geometry, x, first, &pixels, &zeros, &mut pointers, stride);
@@ -220,13 +296,97 @@ impl PackedDense {
                 pointers: &pointers,
                 stride,
                 outputs: &outputs,
-                pixels: pixels.len(),
+                pixels: len,
                 bias: epilogue.bias.map(|bias| &bias[channel..][..block.count]),
                 residual: epilogue.residual.map(|residual| residual[channel..].as_ptr()),
                 activation: epilogue.activation,
                 y: y.at(channel),
             };
-            run_on(self.isa, kernel);
+            T::dense_block(self.isa, kernel);
+        }
+    }
+}
+
+/// Weights of a block's outputs and some inputs, scaled and rounded: copied in the order they lie in memory.
+struct Stage {
+    /// f32, or the bits of bf16.
+    values: Vec<u32>,
+    output_step: usize,
+    input_step: usize,
+}
+
+impl Stage {
+    fn of<T: Element>(isa: Isa, source: &WeightSource<'_>, block: &Block, inputs: Range<usize>) -> Self {
+        // Odd steps, so that rows do not meet in the same places of a cache.
+        let inner = if source.backwards { block.count } else { inputs.len() } * source.all_taps;
+        let step = inner.next_multiple_of(16) + 16;
+        let rows = if source.backwards { inputs.len() } else { block.count };
+        let mut values = vec![0u32; rows * step];
+        for (row, values) in values.chunks_exact_mut(step).enumerate() {
+            let (output, input) = if source.backwards { (0, row) } else { (row, 0) };
+            let start = source.start(block.group, block.first + output, inputs.start + input);
+            let scale = source.scale(block.group, block.first + output);
+            T::round_weights(
+                isa,
+                RoundKernel {
+                    from: &source.weights[start..start + inner],
+                    scale,
+                    to: values,
+                    element: PhantomData,
+                },
+            );
+        }
+        let (output_step, input_step) =
+            if source.backwards { (source.all_taps, step) } else { (step, source.all_taps) };
+        Stage { values, output_step, input_step }
+    }
+
+    /// Fills a row of words, one for each output; the word's elements are at these (input, tap), or 0.
+    fn words<T: Element>(&self, row: &mut [u32], elements: [Option<(usize, usize)>; 2]) {
+        let start =
+            |element: Option<(usize, usize)>| element.map(|(input, tap)| input * self.input_step + tap);
+        let outputs = self.values.iter();
+        match (start(elements[0]), start(elements[1])) {
+            (Some(low), Some(high)) if T::BF16 => {
+                let low = outputs.clone().skip(low).step_by(self.output_step);
+                let high = outputs.skip(high).step_by(self.output_step);
+                row.iter_mut()
+                    .zip(low.zip(high))
+                    .for_each(|(word, (low, high))| *word = low >> 16 | high & 0xffff_0000);
+            }
+            (Some(low), _) => {
+                let low = outputs.skip(low).step_by(self.output_step);
+                let shift = if T::BF16 { 16 } else { 0 };
+                row.iter_mut().zip(low).for_each(|(word, low)| *word = low >> shift);
+            }
+            _ => row.fill(0),
+        }
+    }
+}
+
+/// Scales, and rounds to the precision of the element type, still as f32.
+pub struct RoundKernel<'a, T> {
+    from: &'a [f32],
+    scale: f32,
+    to: &'a mut [u32],
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Kernel for RoundKernel<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: the processor has S; `to` is longer than `from` by a vector.
+        unsafe {
+            let scale = S::splat(self.scale);
+            let mut rounded = [T::default(); 16];
+            for at in (0..self.from.len()).step_by(S::LANES) {
+                let lanes = S::LANES.min(self.from.len() - at);
+                let value = S::mul(scale, S::load_first(self.from.as_ptr().add(at), lanes));
+                T::store::<S>(rounded.as_mut_ptr(), value);
+                S::store(self.to.as_mut_ptr().add(at).cast(), T::load::<S>(rounded.as_ptr()));
+            }
         }
     }
 }
@@ -300,6 +460,9 @@ fn point<T: Element>(
     }
 }
 
+/// Elements that are copied at once, and that patches have room for beyond their end.
+const COPIED: usize = 32;
+
 /// Copies each pixel's inputs into a contiguous patch, `[tap][channel]`.
 fn gather<T: Element>(
     geometry: &Geometry,
@@ -307,24 +470,50 @@ fn gather<T: Element>(
     first: usize,
     group_in: usize,
     pixels: &[Pixel],
-    patch_len: usize,
+    patch_step: usize,
     patches: &mut [T],
 ) {
-    for (pixel, patch) in pixels.iter().zip(patches.chunks_exact_mut(patch_len)) {
-        for (tap, patch) in geometry.taps.iter().zip(patch.chunks_exact_mut(group_in)) {
-            match below(geometry, pixel, *tap) {
-                Some(input) => {
-                    let x = &x[input * geometry.in_channels + first..][..group_in];
-                    patch.iter_mut().zip(x).for_each(|(patch, x)| *patch = *x);
+    // Taps side by side read neighbouring inputs if there is one group.
+    let joined =
+        |a: &[isize; 2], b: &[isize; 2]| group_in == geometry.in_channels && a[0] == b[0] && a[1] + 1 == b[1];
+    let rows: Vec<&[[isize; 2]]> = geometry.taps.chunk_by(joined).collect();
+    for (pixel, patch) in pixels.iter().zip(patches.chunks_exact_mut(patch_step)) {
+        let mut at = 0;
+        for taps in &rows {
+            let len = taps.len() * group_in;
+            let inside = below(geometry, pixel, taps[0])
+                .filter(|_| below(geometry, pixel, taps[taps.len() - 1]).is_some());
+            let start = inside.map(|input| input * geometry.in_channels + first);
+            if let Some(start) = start.filter(|start| start + len.next_multiple_of(COPIED) <= x.len()) {
+                // Whole blocks: what is too much is overwritten by the next row, or lies beyond the patch.
+                for block in (0..len).step_by(COPIED) {
+                    let to: &mut [T; COPIED] =
+                        (&mut patch[at + block..][..COPIED]).try_into().expect("as long");
+                    *to = x[start + block..][..COPIED].try_into().expect("as long");
                 }
-                None => patch.fill(T::default()),
+            } else {
+                for (tap, patch) in taps.iter().zip(patch[at..].chunks_exact_mut(group_in)) {
+                    match below(geometry, pixel, *tap) {
+                        Some(input) => {
+                            let x = &x[input * geometry.in_channels + first..][..group_in];
+                            patch.iter_mut().zip(x).for_each(|(patch, x)| *patch = *x);
+                        }
+                        None => patch.fill(T::default()),
+                    }
+                }
             }
+            at += len;
         }
+        patch[at..].fill(T::default());
     }
 }
 
+/// Sums of a tile, `[pixel][channel]`.
+#[repr(align(64))]
+struct TileSums([[f32; 48]; MAX_PIXELS]);
+
 /// One block of output channels of a piece of pixels.
-struct BlockKernel<'a, T> {
+pub struct BlockKernel<'a, T> {
     block: Block,
     weights: *const u32,
     taps: usize,
@@ -388,7 +577,10 @@ impl<T: Element> BlockKernel<'_, T> {
                 let pointers: &[*const T; P] = &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
                 let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
                 for word in 0..self.words_per_tap {
-                    let vectors: [S::V; V] = std::array::from_fn(|v| S::load(weights.add(v * S::LANES)));
+                    let mut vectors = [S::splat(0.0); V];
+                    for v in 0..V {
+                        vectors[v] = S::load(weights.add(v * S::LANES));
+                    }
                     weights = weights.add(V * S::LANES);
                     for p in 0..P {
                         let input = S::splat_word(pointers[p].add(word).read_unaligned());
@@ -398,15 +590,19 @@ impl<T: Element> BlockKernel<'_, T> {
                     }
                 }
             }
-            let whole = self.block.count == V * S::LANES;
+            // Through memory: what follows is too long to be unrolled, and registers have no index.
+            let mut tile = TileSums([[0.0; 48]; MAX_PIXELS]);
             for p in 0..P {
-                // Not the loop's end: the indices of `sums` must be constants for it to stay in registers.
-                if p >= self.pixels - start {
-                    break;
+                for v in 0..V {
+                    S::store(tile.0[p].as_mut_ptr().add(v * S::LANES), sums[p][v]);
                 }
+            }
+            let whole = self.block.count == V * S::LANES;
+            for p in 0..P.min(self.pixels - start) {
                 let output = self.outputs[start + p];
                 for v in 0..V {
-                    let mut value = S::add(sums[p][v], S::load(bias[v].as_ptr()));
+                    let mut value =
+                        S::add(S::load(tile.0[p].as_ptr().add(v * S::LANES)), S::load(bias[v].as_ptr()));
                     let at = output + v * S::LANES;
                     if whole {
                         if let Some(residual) = self.residual {

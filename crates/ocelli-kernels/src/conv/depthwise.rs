@@ -7,8 +7,9 @@
 use super::dense::{Epilogue, Geometry};
 use crate::{
     Element, Isa,
+    element::{load_lanes, store_lanes},
     memory::{AlignedWords, SharedMut},
-    simd::{self, Kernel, Simd, run_on},
+    simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -17,7 +18,7 @@ use std::ops::Range;
 ///
 /// Taps form a grid of `rows × columns`, neighbours `spacing` apart; rows and columns of the geometry's taps.
 #[derive(Clone, Debug)]
-pub(crate) struct PackedDepthwise {
+pub struct PackedDepthwise {
     isa: Isa,
     words: AlignedWords,
     channels: usize,
@@ -26,7 +27,7 @@ pub(crate) struct PackedDepthwise {
 
 /// Taps in rows and columns, `[first + i · spacing]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TapGrid {
+pub struct TapGrid {
     pub rows: usize,
     pub columns: usize,
     pub first: [isize; 2],
@@ -85,7 +86,7 @@ impl PackedDepthwise {
         rows: Range<usize>,
     ) {
         let kernel = RowsKernel { packed: self, geometry, grid, x, epilogue, y, rows };
-        run_on(self.isa, kernel);
+        T::depthwise_rows(self.isa, kernel);
     }
 
     /// Computes all rows on the current thread pool.
@@ -105,7 +106,7 @@ impl PackedDepthwise {
     }
 }
 
-struct RowsKernel<'a, T> {
+pub struct RowsKernel<'a, T> {
     packed: &'a PackedDepthwise,
     geometry: &'a Geometry,
     grid: TapGrid,
@@ -138,6 +139,10 @@ impl<T: Element> Kernel for RowsKernel<'_, T> {
         }
     }
 }
+
+/// Sums of a run, `[pixel][channel]`.
+#[repr(align(64))]
+struct RunSums([[f32; 16]; 8]);
 
 /// A run of grid pixels in a row, and where their inputs and outputs are.
 struct Run {
@@ -199,10 +204,6 @@ impl<T: Element> RowsKernel<'_, T> {
         weights: *const f32,
     ) {
         let (geometry, grid) = (self.geometry, self.grid);
-        let load = |from: *const T| {
-            // SAFETY: an input pixel's channels from `channel` on, at least `lanes` of them.
-            unsafe { if WHOLE { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
-        };
         let step = if STEP == 0 { geometry.step[1] } else { STEP };
         let first_column = (run.start * step) as isize + grid.first[1];
         let reach = if STEP == 0 {
@@ -227,25 +228,36 @@ impl<T: Element> RowsKernel<'_, T> {
                 let pixels = (run.image * geometry.in_height + row as usize) * geometry.in_width;
                 let x = self.x.as_ptr().wrapping_add(pixels * geometry.in_channels + channel);
                 let weights = weights.add(tap_row * grid.columns * BLOCK);
-                let at = |column: isize| x.wrapping_offset(column * geometry.in_channels as isize);
+
                 if STEP == 0 {
                     for tap in 0..grid.columns {
                         let weight = S::load(weights.add(tap * BLOCK));
                         for p in 0..P {
                             let column = first_column + (p * step) as isize + tap as isize * grid.spacing[1];
                             if p < run.count && column >= 0 && (column as usize) < geometry.in_width {
-                                sums[p] = S::fma(load(at(column)), weight, sums[p]);
+                                sums[p] = S::fma(
+                                    load_lanes::<S, T, WHOLE>(
+                                        x.wrapping_offset(column * geometry.in_channels as isize),
+                                        lanes,
+                                    ),
+                                    weight,
+                                    sums[p],
+                                );
                             }
                         }
                     }
                     continue;
                 }
-                let taps: [S::V; K] = std::array::from_fn(|k| S::load(weights.add(k * BLOCK)));
+                let mut taps = [zero; K];
+                for k in 0..K {
+                    taps[k] = S::load(weights.add(k * BLOCK));
+                }
                 // Input vectors from left to right: each output takes its taps in order.
                 if inside {
-                    let x = at(first_column);
+                    let x = x.wrapping_offset(first_column * geometry.in_channels as isize);
                     for j in 0..(P - 1) * STEP + K {
-                        let input = load(x.wrapping_add(j * geometry.in_channels));
+                        let input =
+                            load_lanes::<S, T, WHOLE>(x.wrapping_add(j * geometry.in_channels), lanes);
                         for p in 0..P {
                             if j >= p * STEP && j < p * STEP + K {
                                 sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
@@ -258,7 +270,10 @@ impl<T: Element> RowsKernel<'_, T> {
                         if column < 0 || column as usize >= geometry.in_width {
                             continue;
                         }
-                        let input = load(at(column));
+                        let input = load_lanes::<S, T, WHOLE>(
+                            x.wrapping_offset(column * geometry.in_channels as isize),
+                            lanes,
+                        );
                         for p in 0..P {
                             if j >= p * STEP && j < p * STEP + K {
                                 sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
@@ -271,21 +286,19 @@ impl<T: Element> RowsKernel<'_, T> {
                 Some(bias) => S::load_first(bias.as_ptr().add(channel), lanes),
                 None => zero,
             };
+            // Through memory: what follows is too long to be unrolled, and registers have no index.
+            let mut tile = RunSums([[0.0; 16]; 8]);
             for p in 0..P {
-                if p >= run.count {
-                    break;
-                }
+                S::store(tile.0[p].as_mut_ptr(), sums[p]);
+            }
+            for p in 0..run.count {
                 let at = (run.output + p * geometry.out_column) * geometry.out_channels + channel;
-                let mut value = S::add(sums[p], bias);
+                let mut value = S::add(S::load(tile.0[p].as_ptr()), bias);
                 if let Some(residual) = self.epilogue.residual {
-                    value = S::add(value, load(residual.as_ptr().add(at)));
+                    value = S::add(value, load_lanes::<S, T, WHOLE>(residual.as_ptr().add(at), lanes));
                 }
                 value = simd::activate::<S>(self.epilogue.activation, value);
-                if WHOLE {
-                    T::store::<S>(self.y.at(at), value);
-                } else {
-                    T::store_first::<S>(self.y.at(at), lanes, value);
-                }
+                store_lanes::<S, T, WHOLE>(self.y.at(at), lanes, value);
             }
         }
     }
@@ -317,7 +330,10 @@ pub(crate) fn backward_weights<T: Element>(
         let rows = segment * len..((segment + 1) * len).min(rows);
         for channel in (block * BLOCK..channels.min((block + 1) * BLOCK)).step_by(simd::lanes(isa)) {
             let sums = sums.at(segment * taps * padded + channel);
-            run_on(isa, WeightKernel { geometry, grid, x, dy, rows: rows.clone(), channel, sums, padded });
+            T::depthwise_weights(
+                isa,
+                WeightKernel { geometry, grid, x, dy, rows: rows.clone(), channel, sums, padded },
+            );
         }
     });
     dw.par_chunks_mut(taps).enumerate().for_each(|(channel, dw)| {
@@ -329,7 +345,7 @@ pub(crate) fn backward_weights<T: Element>(
 }
 
 /// One vector of channels of a segment: sums of `dy` times `x` for each tap.
-struct WeightKernel<'a, T> {
+pub struct WeightKernel<'a, T> {
     geometry: &'a Geometry,
     grid: TapGrid,
     x: &'a [T],
@@ -401,10 +417,6 @@ impl<T: Element> WeightKernel<'_, T> {
         let (geometry, grid) = (self.geometry, self.grid);
         let channels = geometry.in_channels;
         let step = if STEP == 0 { geometry.step[1] } else { STEP };
-        let load = |from: *const T| {
-            // SAFETY: a pixel's channels from `channel` on, at least `lanes` of them.
-            unsafe { if WHOLE { T::load::<S>(from) } else { T::load_first::<S>(from, lanes) } }
-        };
         // SAFETY: the processor has S. Pixels are read only inside of the images, after checks. The sums are padded
         // to whole vectors.
         unsafe {
@@ -428,7 +440,7 @@ impl<T: Element> WeightKernel<'_, T> {
                     let mut gradients = [zero; P];
                     for p in 0..P {
                         if p < count {
-                            gradients[p] = load(dy.add((start + p) * channels));
+                            gradients[p] = load_lanes::<S, T, WHOLE>(dy.add((start + p) * channels), lanes);
                         }
                     }
                     let first =
@@ -438,7 +450,8 @@ impl<T: Element> WeightKernel<'_, T> {
                             let column = first + (p * step) as isize;
                             if p < count && column >= 0 && (column as usize) < geometry.in_width {
                                 if let Some(x) = rows[0] {
-                                    let input = load(x.add(column as usize * channels));
+                                    let input =
+                                        load_lanes::<S, T, WHOLE>(x.add(column as usize * channels), lanes);
                                     sums[0][0] = S::fma(input, gradients[p], sums[0][0]);
                                 }
                             }
@@ -455,7 +468,8 @@ impl<T: Element> WeightKernel<'_, T> {
                             if !inside && (column < 0 || column as usize >= geometry.in_width) {
                                 continue;
                             }
-                            let input = load(x.offset(column * channels as isize));
+                            let input =
+                                load_lanes::<S, T, WHOLE>(x.offset(column * channels as isize), lanes);
                             for k in 0..K {
                                 if j >= k && (j - k).is_multiple_of(STEP) && (j - k) / STEP < P {
                                     sums[r][k] = S::fma(input, gradients[(j - k) / STEP], sums[r][k]);

@@ -6,14 +6,14 @@
 //! | `depthwise` | the engine of depthwise convolutions |
 //! | `weights` | gradients with respect to weights |
 
-mod dense;
-mod depthwise;
-mod weights;
+pub(crate) mod dense;
+pub(crate) mod depthwise;
+pub(crate) mod weights;
 
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
 };
-use dense::{Epilogue, Geometry, PackedDense};
+use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
 
@@ -61,8 +61,17 @@ impl<T: Element> PackedConv2d<T> {
             };
             Packed::Depthwise(PackedDepthwise::pack(Isa::current(), shape.in_channels, grid, weight))
         } else {
-            let sizes = [shape.groups, group_in, shape.group_out(), taps];
-            Packed::Dense(PackedDense::pack::<T>(Isa::current(), sizes, weight))
+            let source = WeightSource {
+                weights,
+                scale,
+                groups: shape.groups,
+                group_in,
+                group_out: shape.group_out(),
+                all_taps: taps,
+                taps: (0..taps).collect(),
+                backwards: false,
+            };
+            Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
         };
         PackedConv2d {
             filter: *shape,
@@ -184,12 +193,18 @@ pub fn conv2d_backward_data<T: Element>(shape: &Conv2dShape, weights: &[f32], dy
             let packed = PackedDepthwise::pack(Isa::current(), shape.in_channels, phase.grid, weight);
             packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx);
         } else {
-            let sizes = [shape.groups, group_out, group_in, phase.geometry.taps.len()];
-            // Here the outputs are inputs: weight(input channel over all groups, output channel in its group, tap).
-            let packed = PackedDense::pack::<T>(Isa::current(), sizes, |input, output, tap| {
-                let output = input / group_in * group_out + output;
-                weights[(output * group_in + input % group_in) * taps + kernel_tap(tap)]
-            });
+            let source = WeightSource {
+                weights,
+                scale: None,
+                groups: shape.groups,
+                // Here the outputs are inputs.
+                group_in: group_out,
+                group_out: group_in,
+                all_taps: taps,
+                taps: (0..phase.geometry.taps.len()).map(kernel_tap).collect(),
+                backwards: true,
+            };
+            let packed = PackedDense::pack::<T>(Isa::current(), &source);
             packed.run(&phase.geometry, dy, &epilogue, dx);
         }
     }

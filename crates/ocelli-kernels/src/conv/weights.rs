@@ -9,7 +9,7 @@
 use crate::{
     Conv2dShape, Element, Isa,
     memory::{Scratch, SharedMut},
-    simd::{self, Kernel, Simd, run_on},
+    simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
 use std::{marker::PhantomData, ops::Range};
@@ -60,7 +60,7 @@ impl<'a> Words<'a> {
             let high = (2 * pair + 1 < batch).then(|| &values[(2 * pair + 1) * image..][range.clone()]);
             // SAFETY: ranges of pairs do not overlap.
             let words = unsafe { all.slice(pair * image + range.start, range.len()) };
-            run_on(isa, PairKernel { low, high, words });
+            T::pair_images(isa, PairKernel { low, high, words });
         });
         Words::Paired(words)
     }
@@ -88,7 +88,7 @@ impl WordPointer {
     }
 }
 
-struct PairKernel<'a, T> {
+pub struct PairKernel<'a, T> {
     low: &'a [T],
     high: Option<&'a [T]>,
     words: &'a mut [u32],
@@ -258,7 +258,7 @@ impl Plan {
                         padded: T::BF16 || (self.gathers && !self.vector_is_output),
                         element: PhantomData::<T>,
                     };
-                    broadcast += run_on(isa, kernel);
+                    broadcast += T::sum_products(isa, kernel);
                 }
             }
         }
@@ -331,7 +331,7 @@ impl Plan {
 }
 
 /// Neighbouring output pixels with their input pixels, as offsets in words.
-struct Run {
+pub struct Run {
     input: usize,
     output: usize,
     count: usize,
@@ -366,7 +366,7 @@ fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>, runs: &mut Vec
 }
 
 /// Sums products of up to 2 vectors with as many broadcasts as registers hold; returns how many it did.
-struct SumKernel<'a, T> {
+pub struct SumKernel<'a, T> {
     runs: &'a [Run],
     vector: *const u32,
     broadcast: *const u32,

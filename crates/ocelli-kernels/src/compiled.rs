@@ -1,0 +1,42 @@
+//! The entry points of all kernels, compiled in this crate for both element types. (Generic functions alone would be
+//! compiled again by each crate that uses them, and as slowly as it is compiled itself.)
+
+use crate::{
+    Isa,
+    conv::{dense, depthwise, weights},
+    norm,
+    simd::run_on,
+};
+use half::bf16;
+
+macro_rules! compiled {
+    ($($name:ident($kernel:ty) -> $output:ty;)*) => {
+        pub trait Compiled: Sized {
+            $(fn $name(isa: Isa, kernel: $kernel) -> $output;)*
+        }
+        compiled!(@ f32: $($name($kernel) -> $output;)*);
+        compiled!(@ bf16: $($name($kernel) -> $output;)*);
+    };
+    (@ $element:ty: $($name:ident($kernel:ty) -> $output:ty;)*) => {
+        impl Compiled for $element {
+            $(
+                #[inline(never)]
+                fn $name(isa: Isa, kernel: $kernel) -> $output {
+                    run_on(isa, kernel)
+                }
+            )*
+        }
+    };
+}
+
+compiled! {
+    dense_block(dense::BlockKernel<'_, Self>) -> ();
+    round_weights(dense::RoundKernel<'_, Self>) -> ();
+    depthwise_rows(depthwise::RowsKernel<'_, Self>) -> ();
+    depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
+    pair_images(weights::PairKernel<'_, Self>) -> ();
+    sum_products(weights::SumKernel<'_, Self>) -> usize;
+    norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
+    norm_forward(norm::ForwardKernel<'_, Self>) -> ();
+    norm_backward(norm::BackwardKernel<'_, Self>) -> [Vec<f64>; 2];
+}
