@@ -34,8 +34,8 @@ compiled! {
     round_weights(dense::RoundKernel<'_, Self>) -> ();
     depthwise_rows(depthwise::RowsKernel<'_, Self>) -> ();
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
-    pair_images(weights::PairKernel<'_, Self>) -> ();
-    sum_products(weights::SumKernel<'_, Self>) -> usize;
+    copy_panel(weights::PanelKernel<'_, Self>) -> ();
+    sum_products(weights::SumKernel<'_, Self>) -> ();
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();
     norm_backward(norm::BackwardKernel<'_, Self>) -> [Vec<f64>; 2];

@@ -11,7 +11,7 @@ use crate::{
     simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
-use std::{marker::PhantomData, ops::Range};
+use std::{marker::PhantomData, mem::MaybeUninit, ops::Range};
 
 /// Where output pixels find their inputs and where they are stored: pixels form a grid in each image; pixel
 /// `(row, column)` has its taps at input pixels `(row, column) · step + tap`.
@@ -477,22 +477,32 @@ fn gather<T: Element>(
     let joined =
         |a: &[isize; 2], b: &[isize; 2]| group_in == geometry.in_channels && a[0] == b[0] && a[1] + 1 == b[1];
     let rows: Vec<&[[isize; 2]]> = geometry.taps.chunk_by(joined).collect();
-    for (pixel, patch) in pixels.iter().zip(patches.chunks_exact_mut(patch_step)) {
+    let mut first_patch = 0;
+    for run in pixels.chunk_by(|a, b| (a.image, a.row) == (b.image, b.row)) {
+        let patches = &mut patches[first_patch * patch_step..(first_patch + run.len()) * patch_step];
+        first_patch += run.len();
         let mut at = 0;
         for taps in &rows {
             let len = taps.len() * group_in;
-            let inside = below(geometry, pixel, taps[0])
-                .filter(|_| below(geometry, pixel, taps[taps.len() - 1]).is_some());
-            let start = inside.map(|input| input * geometry.in_channels + first);
-            if let Some(start) = start.filter(|start| start + len.next_multiple_of(COPIED) <= x.len()) {
-                // Whole blocks: what is too much is overwritten by the next row, or lies beyond the patch.
-                for block in (0..len).step_by(COPIED) {
-                    let to: &mut [T; COPIED] =
-                        (&mut patch[at + block..][..COPIED]).try_into().expect("as long");
-                    *to = x[start + block..][..COPIED].try_into().expect("as long");
+            let inside = whole_rows(geometry, run, taps, |start| {
+                start * geometry.in_channels + first + len.next_multiple_of(COPIED) <= x.len()
+            });
+            for (i, (pixel, patch)) in run.iter().zip(patches.chunks_exact_mut(patch_step)).enumerate() {
+                let patch = &mut patch[at..];
+                if inside.contains(&i) {
+                    let input = (pixel.image * geometry.in_height + (pixel.row + taps[0][0]) as usize)
+                        * geometry.in_width
+                        + (pixel.column + taps[0][1]) as usize;
+                    let x = &x[input * geometry.in_channels + first..];
+                    // Whole blocks: what is too much is overwritten by the next row, or lies beyond the patch.
+                    for block in (0..len).step_by(COPIED) {
+                        let to: &mut [T; COPIED] =
+                            (&mut patch[block..][..COPIED]).try_into().expect("as long");
+                        *to = x[block..][..COPIED].try_into().expect("as long");
+                    }
+                    continue;
                 }
-            } else {
-                for (tap, patch) in taps.iter().zip(patch[at..].chunks_exact_mut(group_in)) {
+                for (tap, patch) in taps.iter().zip(patch.chunks_exact_mut(group_in)) {
                     match below(geometry, pixel, *tap) {
                         Some(input) => {
                             let x = &x[input * geometry.in_channels + first..][..group_in];
@@ -504,13 +514,54 @@ fn gather<T: Element>(
             }
             at += len;
         }
-        patch[at..].fill(T::default());
+        for patch in patches.chunks_exact_mut(patch_step) {
+            // A last word that is not full.
+            patch[at..][..8].fill(T::default());
+        }
     }
 }
 
-/// Sums of a tile, `[pixel][channel]`.
+/// The pixels of a run in one row for which all of these taps, neighbours in a row, are inside of the image, and whose
+/// first input pixel `fits`.
+fn whole_rows(
+    geometry: &Geometry,
+    run: &[Pixel],
+    taps: &[[isize; 2]],
+    fits: impl Fn(usize) -> bool,
+) -> Range<usize> {
+    let row = run[0].row + taps[0][0];
+    if row < 0 || row as usize >= geometry.in_height {
+        return 0..0;
+    }
+    let (left, right) = (taps[0][1], taps[taps.len() - 1][1]);
+    let start = run.partition_point(|pixel| pixel.column + left < 0);
+    let end = run.partition_point(|pixel| {
+        let column = pixel.column + left;
+        pixel.column + right < geometry.in_width as isize
+            && fits(
+                (pixel.image * geometry.in_height + row as usize) * geometry.in_width
+                    + column.max(0) as usize,
+            )
+    });
+    start..end.max(start)
+}
+
+/// The limits of an activation that only limits.
+#[inline(always)]
+fn clamp(activation: Activation) -> Option<[f32; 2]> {
+    match activation {
+        Activation::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
+        Activation::Relu => Some([0.0, f32::INFINITY]),
+        Activation::Relu6 => Some([0.0, 6.0]),
+        Activation::Silu | Activation::HardSwish => None,
+    }
+}
+
+/// Sums of the largest tile, `[pixel][channel]`.
 #[repr(align(64))]
-struct TileSums([[f32; 48]; MAX_PIXELS]);
+struct TileSums {
+    _sums: [f32; 28 * 16],
+}
 
 /// One block of output channels of a piece of pixels.
 pub struct BlockKernel<'a, T> {
@@ -590,19 +641,33 @@ impl<T: Element> BlockKernel<'_, T> {
                     }
                 }
             }
-            // Through memory: what follows is too long to be unrolled, and registers have no index.
-            let mut tile = TileSums([[0.0; 48]; MAX_PIXELS]);
+            let whole = self.block.count == V * S::LANES;
+            let pixels = P.min(self.pixels - start);
+            // Through memory: registers have no index, and loops that are too long are not unrolled.
+            let mut tile = MaybeUninit::<TileSums>::uninit();
+            let tile = tile.as_mut_ptr().cast::<f32>();
             for p in 0..P {
                 for v in 0..V {
-                    S::store(tile.0[p].as_mut_ptr().add(v * S::LANES), sums[p][v]);
+                    S::store(tile.add((p * V + v) * S::LANES), sums[p][v]);
                 }
             }
-            let whole = self.block.count == V * S::LANES;
-            for p in 0..P.min(self.pixels - start) {
+            if let (Some([low, high]), None, true) = (clamp(self.activation), self.residual, whole) {
+                let (low, high) = (S::splat(low), S::splat(high));
+                for p in 0..pixels {
+                    let y = self.y.add(self.outputs[start + p]);
+                    for v in 0..V {
+                        let sum = S::load(tile.add((p * V + v) * S::LANES));
+                        let value = S::add(sum, S::load(bias[v].as_ptr()));
+                        T::store::<S>(y.add(v * S::LANES), S::min(high, S::max(low, value)));
+                    }
+                }
+                return;
+            }
+            for p in 0..pixels {
                 let output = self.outputs[start + p];
                 for v in 0..V {
-                    let mut value =
-                        S::add(S::load(tile.0[p].as_ptr().add(v * S::LANES)), S::load(bias[v].as_ptr()));
+                    let sum = S::load(tile.add((p * V + v) * S::LANES));
+                    let mut value = S::add(sum, S::load(bias[v].as_ptr()));
                     let at = output + v * S::LANES;
                     if whole {
                         if let Some(residual) = self.residual {
@@ -614,11 +679,8 @@ impl<T: Element> BlockKernel<'_, T> {
                         if let Some(residual) = self.residual {
                             value = S::add(value, T::load_first::<S>(residual.add(at), count));
                         }
-                        T::store_first::<S>(
-                            self.y.add(at),
-                            count,
-                            simd::activate::<S>(self.activation, value),
-                        );
+                        let value = simd::activate::<S>(self.activation, value);
+                        T::store_first::<S>(self.y.add(at), count, value);
                     }
                 }
             }

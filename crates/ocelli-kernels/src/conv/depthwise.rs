@@ -12,7 +12,7 @@ use crate::{
     simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 /// Weights in the order `[block of channels][tap][channel of the block]`, in f32.
 ///
@@ -22,6 +22,8 @@ pub struct PackedDepthwise {
     isa: Isa,
     words: AlignedWords,
     channels: usize,
+    /// Channels that are computed together.
+    block: usize,
     grid: TapGrid,
 }
 
@@ -34,8 +36,15 @@ pub struct TapGrid {
     pub spacing: [isize; 2],
 }
 
-/// Channels that are computed together: two cache lines of bf16, so that none is touched twice.
+/// Channels of a block where all are too many: two cache lines of bf16, so that none is touched twice.
 const BLOCK: usize = 64;
+
+/// All channels, so that memory is read from one end to the other, if their weights fit into the first cache beside
+/// the inputs; else [`BLOCK`].
+fn block_of(channels: usize, taps: usize) -> usize {
+    let all = channels.next_multiple_of(16);
+    if all * taps * 4 <= 16 * 1024 { all } else { BLOCK }
+}
 
 impl PackedDepthwise {
     /// Packs the weight `weight(channel, row of the grid, column of the grid)`.
@@ -46,16 +55,17 @@ impl PackedDepthwise {
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
         let taps = grid.rows * grid.columns;
-        let mut words = AlignedWords::zeros(channels.next_multiple_of(BLOCK) * taps);
+        let block = block_of(channels, taps);
+        let mut words = AlignedWords::zeros(channels.next_multiple_of(block) * taps);
         let packed = words.as_mut_slice();
         for channel in 0..channels {
-            let start = channel / BLOCK * BLOCK * taps + channel % BLOCK;
+            let start = channel / block * block * taps + channel % block;
             for tap in 0..taps {
-                packed[start + tap * BLOCK] =
+                packed[start + tap * block] =
                     weight(channel, tap / grid.columns, tap % grid.columns).to_bits();
             }
         }
-        PackedDepthwise { isa, words, channels, grid }
+        PackedDepthwise { isa, words, channels, block, grid }
     }
 
     /// The grid with other offsets: the same weights serve every padding.
@@ -140,9 +150,11 @@ impl<T: Element> Kernel for RowsKernel<'_, T> {
     }
 }
 
-/// Sums of a run, `[pixel][channel]`.
+/// Sums of the longest run, `[pixel][channel]`.
 #[repr(align(64))]
-struct RunSums([[f32; 16]; 8]);
+struct RunSums {
+    _sums: [f32; 8 * 16],
+}
 
 /// A run of grid pixels in a row, and where their inputs and outputs are.
 struct Run {
@@ -161,8 +173,9 @@ impl<T: Element> RowsKernel<'_, T> {
     unsafe fn all<S: Simd, const K: usize, const STEP: usize, const P: usize>(&self) {
         let geometry = self.geometry;
         let channels = self.packed.channels;
+        let width = self.packed.block;
         let taps = self.grid.rows * self.grid.columns;
-        for block in (0..channels).step_by(BLOCK) {
+        for block in (0..channels).step_by(width) {
             let weights = self.packed.words.as_ptr().wrapping_add(block * taps).cast::<f32>();
             for row in self.rows.clone() {
                 let (image, row) = (row / geometry.grid_height, row % geometry.grid_height);
@@ -177,7 +190,7 @@ impl<T: Element> RowsKernel<'_, T> {
                         count,
                         output: first_output + start * geometry.out_column,
                     };
-                    for channel in (block..channels.min(block + BLOCK)).step_by(S::LANES) {
+                    for channel in (block..channels.min(block + width)).step_by(S::LANES) {
                         let weights = weights.wrapping_add(channel - block);
                         let lanes = S::LANES.min(channels - channel);
                         // SAFETY: the processor has S; channels, rows and columns are inside of the geometry.
@@ -227,11 +240,11 @@ impl<T: Element> RowsKernel<'_, T> {
                 }
                 let pixels = (run.image * geometry.in_height + row as usize) * geometry.in_width;
                 let x = self.x.as_ptr().wrapping_add(pixels * geometry.in_channels + channel);
-                let weights = weights.add(tap_row * grid.columns * BLOCK);
+                let weights = weights.add(tap_row * grid.columns * self.packed.block);
 
                 if STEP == 0 {
                     for tap in 0..grid.columns {
-                        let weight = S::load(weights.add(tap * BLOCK));
+                        let weight = S::load(weights.add(tap * self.packed.block));
                         for p in 0..P {
                             let column = first_column + (p * step) as isize + tap as isize * grid.spacing[1];
                             if p < run.count && column >= 0 && (column as usize) < geometry.in_width {
@@ -250,7 +263,7 @@ impl<T: Element> RowsKernel<'_, T> {
                 }
                 let mut taps = [zero; K];
                 for k in 0..K {
-                    taps[k] = S::load(weights.add(k * BLOCK));
+                    taps[k] = S::load(weights.add(k * self.packed.block));
                 }
                 // Input vectors from left to right: each output takes its taps in order.
                 if inside {
@@ -287,13 +300,14 @@ impl<T: Element> RowsKernel<'_, T> {
                 None => zero,
             };
             // Through memory: what follows is too long to be unrolled, and registers have no index.
-            let mut tile = RunSums([[0.0; 16]; 8]);
+            let mut tile = MaybeUninit::<RunSums>::uninit();
+            let tile = tile.as_mut_ptr().cast::<f32>();
             for p in 0..P {
-                S::store(tile.0[p].as_mut_ptr(), sums[p]);
+                S::store(tile.add(p * S::LANES), sums[p]);
             }
             for p in 0..run.count {
                 let at = (run.output + p * geometry.out_column) * geometry.out_channels + channel;
-                let mut value = S::add(S::load(tile.0[p].as_ptr()), bias);
+                let mut value = S::add(S::load(tile.add(p * S::LANES)), bias);
                 if let Some(residual) = self.epilogue.residual {
                     value = S::add(value, load_lanes::<S, T, WHOLE>(residual.as_ptr().add(at), lanes));
                 }

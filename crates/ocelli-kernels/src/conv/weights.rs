@@ -1,7 +1,8 @@
 //! Gradients with respect to the weights of dense and grouped convolutions.
 //!
 //! For each tap this is a matrix product that sums over pixels: `dy` (pixels × outputs) with the input pixels below
-//! the tap (pixels × inputs). One side fills vectors, the other is broadcast. In bf16 a word pairs the same place of
+//! the tap (pixels × inputs). One side fills vectors, the other is broadcast. Both are copied into panels first, so
+//! that the channels of a register tile follow each other from pixel to pixel. In bf16 a word pairs the same place of
 //! two images, so that dot products of pairs sum over pixels at any stride and shift.
 //!
 //! Rows of pixels are cut into segments by the shape alone; each segment's sums are kept apart and added in order.
@@ -21,99 +22,132 @@ pub(crate) fn backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     }
     let isa = Isa::current();
     let plan = Plan::of::<T>(isa, shape);
-    let x = Words::of(isa, shape.batch, x);
-    let dy = Words::of(isa, shape.batch, dy);
+    let (input_block, output_block) = plan.blocks();
+    let input_groups = [shape.groups, shape.group_in()];
+    // Patches are gathered from whole pixels.
+    let (input_groups, input_block) =
+        if plan.gathers { ([1, shape.in_channels], shape.in_channels) } else { (input_groups, input_block) };
+    let x = Panels::of(isa, shape.batch, x, input_groups, input_block);
+    let dy = Panels::of(isa, shape.batch, dy, [shape.groups, shape.group_out()], output_block);
     let mut partial = Scratch::take(plan.segments.len() * plan.partial_len());
     let sums = SharedMut::new(partial.as_mut_slice());
-    plan.items()
-        .into_par_iter()
-        .for_each(|item| plan.run::<T>(isa, shape, x.as_ptr(), dy.as_ptr(), &item, sums));
+    plan.items().into_par_iter().for_each(|item| plan.run::<T>(isa, shape, &x, &dy, &item, sums));
     plan.reduce(shape, partial.as_mut_slice(), dw);
 }
 
-/// Activations as words: f32 as they are, bf16 paired from two images.
-enum Words<'a> {
-    Borrowed(&'a [f32]),
-    Paired(Scratch),
+/// Words in the order `[group][block of channels][pixel of all images, or pairs of images][channel of the block]`.
+/// Channels that fill up the last block hold anything.
+struct Panels {
+    words: Scratch,
+    block: usize,
+    /// Blocks of a group.
+    blocks: usize,
+    pixels: usize,
 }
 
-impl<'a> Words<'a> {
-    fn of<T: Element>(isa: Isa, batch: usize, values: &'a [T]) -> Self {
-        if !T::BF16 {
-            // SAFETY: the only other element type is f32 itself.
-            return Words::Borrowed(unsafe {
-                std::slice::from_raw_parts(values.as_ptr().cast(), values.len())
-            });
-        }
-        let image = values.len() / batch;
-        // Whole vectors may be read at the last pixel.
-        let mut words = Scratch::take(batch.div_ceil(2) * image + 64);
-        const CHUNK: usize = 1 << 14;
-        let work: Vec<(usize, Range<usize>)> = (0..batch.div_ceil(2))
-            .flat_map(|pair| {
-                (0..image).step_by(CHUNK).map(move |start| (pair, start..(start + CHUNK).min(image)))
+/// Words that may be read beyond the end of panels and patches.
+const SLACK: usize = 64;
+
+impl Panels {
+    fn of<T: Element>(
+        isa: Isa,
+        batch: usize,
+        values: &[T],
+        [groups, group]: [usize; 2],
+        block: usize,
+    ) -> Self {
+        let channels = groups * group;
+        let units = batch.div_ceil(T::PER_WORD);
+        let image_pixels = values.len() / batch / channels;
+        let (pixels, blocks) = (units * image_pixels, group.div_ceil(block));
+        let mut words = Scratch::take(groups * blocks * pixels * block + SLACK);
+        let all = SharedMut::new(words.as_mut_slice());
+        // Pieces whose values fit into the first cache of a core.
+        let piece = (8192 / channels).max(8);
+        let work: Vec<(usize, Range<usize>)> = (0..units)
+            .flat_map(|unit| {
+                (0..image_pixels).step_by(piece).map(move |at| (unit, at..(at + piece).min(image_pixels)))
             })
             .collect();
-        let all = SharedMut::new(words.as_mut_slice());
-        work.into_par_iter().for_each(|(pair, range)| {
-            let low = &values[2 * pair * image..][range.clone()];
-            let high = (2 * pair + 1 < batch).then(|| &values[(2 * pair + 1) * image..][range.clone()]);
-            // SAFETY: ranges of pairs do not overlap.
-            let words = unsafe { all.slice(pair * image + range.start, range.len()) };
-            T::pair_images(isa, PairKernel { low, high, words });
+        work.into_par_iter().with_min_len(4).for_each(|(unit, range)| {
+            let image =
+                |n: usize| if n < batch { Some(&values[n * image_pixels * channels..]) } else { None };
+            for panel in 0..groups * blocks {
+                let first = panel % blocks * block;
+                let start = range.start * channels + panel / blocks * group + first;
+                let to = (panel * pixels + unit * image_pixels + range.start) * block;
+                let kernel = PanelKernel {
+                    low: &image(unit * T::PER_WORD).expect("a unit begins with an image")[start..],
+                    high: if T::BF16 { image(unit * 2 + 1).map(|image| &image[start..]) } else { None },
+                    channels,
+                    block,
+                    count: block.min(group - first),
+                    pixels: range.len(),
+                    // SAFETY: panels and pieces of pixels do not overlap.
+                    words: unsafe { all.slice(to, range.len() * block) },
+                };
+                T::copy_panel(isa, kernel);
+            }
         });
-        Words::Paired(words)
+        Panels { words, block, blocks, pixels }
     }
 
-    fn as_ptr(&self) -> WordPointer {
-        match self {
-            Words::Borrowed(values) => WordPointer(values.as_ptr().cast()),
-            Words::Paired(words) => WordPointer(words.as_ptr()),
-        }
+    /// The first word of a block.
+    fn at(&self, group: usize, block: usize) -> *const u32 {
+        self.words.as_ptr().wrapping_add((group * self.blocks + block) * self.pixels * self.block)
     }
 }
 
-/// A pointer that threads share to read.
-#[derive(Clone, Copy)]
-struct WordPointer(*const u32);
-
-// SAFETY: what it points to is only read while it is shared.
-unsafe impl Send for WordPointer {}
-// SAFETY: as above.
-unsafe impl Sync for WordPointer {}
-
-impl WordPointer {
-    fn at(self, index: usize) -> *const u32 {
-        self.0.wrapping_add(index)
-    }
-}
-
-pub struct PairKernel<'a, T> {
+/// Copies some channels of some pixels into a panel.
+pub struct PanelKernel<'a, T> {
     low: &'a [T],
+    /// The second image of a pair.
     high: Option<&'a [T]>,
+    /// Distance between pixels.
+    channels: usize,
+    block: usize,
+    /// Channels of the block that there are.
+    count: usize,
+    pixels: usize,
     words: &'a mut [u32],
 }
 
-impl<T: Element> Kernel for PairKernel<'_, T> {
+impl<T: Element> Kernel for PanelKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let high_bits = |i: usize| self.high.map_or(0.0, |high| high[i].to_f32());
-        let mut done = 0;
-        if let Some(high) = self.high {
-            while done + S::LANES <= self.words.len() {
-                // SAFETY: the processor has S; there are LANES elements more in all three. T is bf16.
-                unsafe {
-                    let pairs =
-                        S::load_pairs(self.low.as_ptr().add(done).cast(), high.as_ptr().add(done).cast());
-                    S::store(self.words.as_mut_ptr().add(done).cast(), pairs);
+        let reach = self.count.next_multiple_of(S::LANES);
+        let zeros = [T::default(); 16];
+        for pixel in 0..self.pixels {
+            let from = pixel * self.channels;
+            let to = pixel * self.block;
+            let high_fits = self.high.is_none_or(|high| from + reach <= high.len());
+            if from + reach <= self.low.len() && high_fits && to + reach <= self.words.len() {
+                for at in (0..reach).step_by(S::LANES) {
+                    // SAFETY: the processor has S; there are as many elements and words, by the test above. What is
+                    // too much is overwritten with the next pixel. T is bf16 where it is loaded as bf16.
+                    unsafe {
+                        let low = self.low.as_ptr().add(from + at);
+                        let words = if T::BF16 {
+                            let high = match self.high {
+                                Some(high) => high.as_ptr().add(from + at),
+                                None => zeros.as_ptr(),
+                            };
+                            S::load_pairs(low.cast(), high.cast())
+                        } else {
+                            S::load(low.cast())
+                        };
+                        S::store(self.words.as_mut_ptr().add(to + at).cast(), words);
+                    }
                 }
-                done += S::LANES;
+            } else {
+                for at in 0..self.count {
+                    let low = self.low[from + at].to_f32();
+                    let high = self.high.map_or(0.0, |high| high[from + at].to_f32());
+                    self.words[to + at] = T::word(|i| if i == 0 { low } else { high });
+                }
             }
-        }
-        for i in done..self.words.len() {
-            self.words[i] = self.low[i].to_f32().to_bits() >> 16 | (high_bits(i).to_bits() & 0xffff_0000);
         }
     }
 }
@@ -129,9 +163,10 @@ struct Plan {
     /// Channels of each side in a group; of patches: taps · channels.
     vector_len: usize,
     broadcast_len: usize,
-    /// Blocks of the vector side, in channels.
+    /// Blocks of the sides, in channels: what a register tile holds.
     vector_block: usize,
-    /// Rows of output pixels, over all words' images.
+    broadcast_block: usize,
+    /// Rows of output pixels, over all images or pairs of images.
     segments: Vec<Range<usize>>,
 }
 
@@ -149,53 +184,78 @@ impl Plan {
         let (group_in, group_out) = (shape.group_in(), shape.group_out());
         let gathers = all_taps > 1 && group_in < 16;
         let (inputs, taps) = if gathers { (group_in * all_taps, 1) } else { (group_in, all_taps) };
-        // Idle lanes are lost; so are multiplications with few broadcasts for a loaded vector.
-        let cost = |vector: usize, broadcast: usize| vector.next_multiple_of(lanes) * (broadcast + 2);
+        // Idle lanes and broadcasts are lost.
+        let cost = |vector: usize, broadcast: usize| {
+            vector.next_multiple_of(lanes) * broadcast.next_multiple_of(BroadcastWidths::best(isa, broadcast))
+        };
         let vector_is_output = cost(group_out, inputs) < cost(inputs, group_out);
         let (vector_len, broadcast_len) =
             if vector_is_output { (group_out, inputs) } else { (inputs, group_out) };
-        let vector_block = 2 * lanes;
-        let blocks = vector_len.div_ceil(vector_block);
-        let out_width = shape.out_width();
-        let rows = shape.batch.div_ceil(if T::BF16 { 2 } else { 1 }) * shape.out_height();
-        // The broadcast side of a segment fits into the cache of a core, there are enough items to share, and partial
-        // sums do not fill the memory.
-        let cached = (rows * out_width * broadcast_len * 4).div_ceil(512 * 1024);
-        let shared = 16usize.div_ceil(if gathers { 1 } else { blocks * shape.groups });
-        let partial = shape.groups * taps * broadcast_len * vector_len.next_multiple_of(vector_block);
-        let memory = ((12 << 20) / partial.max(1)).max(1);
-        let count = cached.max(shared).min(memory).min(rows).max(1);
-        let len = rows.div_ceil(count);
-        let segments = (0..rows).step_by(len).map(|start| start..(start + len).min(rows)).collect();
-        Plan {
+        let mut plan = Plan {
             groups: shape.groups,
             vector_is_output,
             gathers,
             taps,
             vector_len,
             broadcast_len,
-            vector_block,
-            segments,
+            vector_block: if vector_len <= lanes { lanes } else { 2 * lanes },
+            broadcast_block: BroadcastWidths::best(isa, broadcast_len),
+            segments: Vec::new(),
+        };
+        let rows = shape.batch.div_ceil(T::PER_WORD) * shape.out_height();
+        // The broadcast side of a segment fits into the cache of a core, there are enough items to share, and partial
+        // sums do not fill the memory.
+        let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(512 * 1024);
+        let shared = 16usize.div_ceil(if gathers { 1 } else { plan.vector_blocks() * shape.groups });
+        let memory = ((12 << 20) / plan.partial_len().max(1)).max(1);
+        let count = cached.max(shared).min(memory).min(rows).max(1);
+        let len = rows.div_ceil(count);
+        plan.segments = (0..rows).step_by(len).map(|start| start..(start + len).min(rows)).collect();
+        plan
+    }
+
+    /// Block lengths of inputs and outputs.
+    fn blocks(&self) -> (usize, usize) {
+        if self.vector_is_output {
+            (self.broadcast_block, self.vector_block)
+        } else {
+            (self.vector_block, self.broadcast_block)
         }
     }
 
+    fn vector_blocks(&self) -> usize {
+        self.vector_len.div_ceil(self.vector_block)
+    }
+
+    fn broadcast_blocks(&self) -> usize {
+        self.broadcast_len.div_ceil(self.broadcast_block)
+    }
+
     fn padded_vector(&self) -> usize {
-        self.vector_len.next_multiple_of(self.vector_block)
+        self.vector_blocks() * self.vector_block
+    }
+
+    fn padded_broadcast(&self) -> usize {
+        self.broadcast_blocks() * self.broadcast_block
     }
 
     /// Sums of a segment: `[group][tap][broadcast][vector]`.
     fn partial_len(&self) -> usize {
-        self.groups * self.taps * self.broadcast_len * self.padded_vector()
+        self.groups * self.taps * self.padded_broadcast() * self.padded_vector()
+    }
+
+    /// Channels of the inputs' side.
+    fn inputs(&self) -> usize {
+        if self.vector_is_output { self.broadcast_len } else { self.vector_len }
     }
 
     fn items(&self) -> Vec<Item> {
-        let blocks = self.vector_len.div_ceil(self.vector_block);
         // Patches are gathered once an item.
-        let per_item = if self.gathers { blocks } else { 1 };
+        let per_item = if self.gathers { self.vector_blocks() } else { 1 };
         let mut items = Vec::new();
         for segment in 0..self.segments.len() {
             for group in 0..self.groups {
-                let ranges = (0..blocks).step_by(per_item).map(|first| first..(first + per_item).min(blocks));
+                let ranges = (0..self.vector_blocks()).step_by(per_item).map(|first| first..first + per_item);
                 items.extend(ranges.map(|blocks| Item { segment, group, blocks }));
             }
         }
@@ -206,95 +266,88 @@ impl Plan {
         &self,
         isa: Isa,
         shape: &Conv2dShape,
-        x: WordPointer,
-        dy: WordPointer,
+        x: &Panels,
+        dy: &Panels,
         item: &Item,
         sums: SharedMut<u32>,
     ) {
         let rows = self.segments[item.segment].clone();
-        let out_width = shape.out_width();
-        let (group_in, group_out) = (shape.group_in(), shape.group_out());
-        let mut patches =
-            Scratch::take(if self.gathers { rows.len() * out_width * self.inputs() + 64 } else { 0 });
-        if self.gathers {
-            self.gather(shape, x, item.group * group_in, rows.clone(), patches.as_mut_slice());
-        }
-        let mut runs = Vec::new();
-        for tap in 0..self.taps {
-            let (input, input_step) = if self.gathers {
-                runs.clear();
-                let pixels = rows.len() * out_width;
-                runs.push(Run {
-                    input: 0,
-                    output: rows.start * out_width * shape.out_channels,
-                    count: pixels,
-                });
-                (patches.as_ptr(), self.inputs())
+        let pixels = rows.len() * shape.out_width();
+        let mut patches = Scratch::take(if self.gathers { pixels * self.inputs() + SLACK } else { 0 });
+        let runs: Vec<Vec<Run>> = if self.gathers {
+            let first = item.group * shape.group_in();
+            self.gather(shape, x.at(0, 0), first, rows.clone(), patches.as_mut_slice());
+            vec![vec![Run { input: 0, output: rows.start * shape.out_width(), count: pixels }]]
+        } else {
+            (0..self.taps).map(|tap| find_runs(shape, tap, rows.clone())).collect()
+        };
+        let input = |block: usize| {
+            if self.gathers {
+                let start = patches.as_ptr().wrapping_add(block * self.blocks().0);
+                Side { start, pixel: self.inputs(), step: self.inputs() }
             } else {
-                find_runs(shape, tap, rows.clone(), &mut runs);
-                (x.at(item.group * group_in), shape.in_channels * shape.stride[1])
-            };
-            let output = dy.at(item.group * group_out);
-            for block in item.blocks.clone() {
-                let first = block * self.vector_block;
-                let lanes = (self.vector_len - first).min(self.vector_block);
-                let mut broadcast = 0;
-                while broadcast < self.broadcast_len {
-                    let left = self.broadcast_len - broadcast;
-                    let sum = ((item.segment * self.groups + item.group) * self.taps + tap)
-                        * self.broadcast_len
-                        + broadcast;
+                Side { start: x.at(item.group, block), pixel: x.block, step: x.block * shape.stride[1] }
+            }
+        };
+        let output = |block: usize| Side { start: dy.at(item.group, block), pixel: dy.block, step: dy.block };
+        for vector in item.blocks.clone() {
+            for broadcast in 0..self.broadcast_blocks() {
+                for (tap, runs) in runs.iter().enumerate() {
+                    let matrix = (item.segment * self.groups + item.group) * self.taps + tap;
+                    let row = matrix * self.padded_broadcast() + broadcast * self.broadcast_block;
                     let kernel = SumKernel {
-                        runs: &runs,
-                        vector: if self.vector_is_output { output } else { input }.wrapping_add(first),
-                        broadcast: if self.vector_is_output { input } else { output }.wrapping_add(broadcast),
-                        vector_step: if self.vector_is_output { shape.out_channels } else { input_step },
-                        broadcast_step: if self.vector_is_output { input_step } else { shape.out_channels },
+                        runs,
+                        vector: if self.vector_is_output { output(vector) } else { input(vector) },
+                        broadcast: if self.vector_is_output { input(broadcast) } else { output(broadcast) },
                         vector_is_output: self.vector_is_output,
-                        lanes,
-                        left,
-                        sums: sums.at(sum * self.padded_vector() + first).cast(),
+                        vector_block: self.vector_block,
+                        broadcast_block: self.broadcast_block,
+                        sums: sums.at(row * self.padded_vector() + vector * self.vector_block).cast(),
                         sum_step: self.padded_vector(),
-                        padded: T::BF16 || (self.gathers && !self.vector_is_output),
                         element: PhantomData::<T>,
                     };
-                    broadcast += T::sum_products(isa, kernel);
+                    T::sum_products(isa, kernel);
                 }
             }
         }
-    }
-
-    fn inputs(&self) -> usize {
-        if self.vector_is_output { self.broadcast_len } else { self.vector_len }
     }
 
     /// Copies the inputs of each output pixel of the rows into a patch, `[tap][channel]`.
     fn gather(
         &self,
         shape: &Conv2dShape,
-        x: WordPointer,
+        x: *const u32,
         first: usize,
         rows: Range<usize>,
         patches: &mut [u32],
     ) {
         let (group_in, out_height, out_width) = (shape.group_in(), shape.out_height(), shape.out_width());
-        let mut patches = patches.chunks_exact_mut(self.inputs());
-        for row in rows {
+        let row_len = shape.kernel[1] * group_in;
+        // Taps of a row follow each other if nothing lies between them.
+        let joined = group_in == shape.in_channels && shape.dilation[1] == 1;
+        let pixels = (0..rows.len() * out_width).map(|at| (rows.start + at / out_width, at % out_width));
+        for ((row, column), patch) in pixels.zip(patches.chunks_exact_mut(self.inputs())) {
             let (image, row) = (row / out_height, row % out_height);
-            for column in 0..out_width {
-                let patch = patches.next().expect("as many patches as pixels");
-                for (tap, patch) in patch.chunks_exact_mut(group_in).enumerate() {
-                    let y = (row * shape.stride[0] + tap / shape.kernel[1] * shape.dilation[0])
-                        .wrapping_sub(shape.padding.top);
-                    let x_column = (column * shape.stride[1] + tap % shape.kernel[1] * shape.dilation[1])
-                        .wrapping_sub(shape.padding.left);
-                    if y < shape.in_height && x_column < shape.in_width {
-                        let pixel = (image * shape.in_height + y) * shape.in_width + x_column;
-                        let from = x.at(pixel * shape.in_channels + first);
-                        for (c, word) in patch.iter_mut().enumerate() {
-                            // SAFETY: a pixel inside of the image.
-                            *word = unsafe { from.add(c).read() };
-                        }
+            let left = (column * shape.stride[1]) as isize - shape.padding.left as isize;
+            for (tap_row, patch) in patch.chunks_exact_mut(row_len).enumerate() {
+                let y = (row * shape.stride[0] + tap_row * shape.dilation[0]).wrapping_sub(shape.padding.top);
+                if y >= shape.in_height {
+                    patch.fill(0);
+                    continue;
+                }
+                let line = (image * shape.in_height + y) * shape.in_width;
+                if joined && left >= 0 && left as usize + shape.kernel[1] <= shape.in_width {
+                    let from = x.wrapping_add((line + left as usize) * shape.in_channels + first);
+                    // SAFETY: all taps of the row are inside of the image.
+                    patch.copy_from_slice(unsafe { std::slice::from_raw_parts(from, row_len) });
+                    continue;
+                }
+                for (tap_column, patch) in patch.chunks_exact_mut(group_in).enumerate() {
+                    let column = left + (tap_column * shape.dilation[1]) as isize;
+                    if column >= 0 && (column as usize) < shape.in_width {
+                        let from = x.wrapping_add((line + column as usize) * shape.in_channels + first);
+                        // SAFETY: a pixel inside of the image.
+                        patch.copy_from_slice(unsafe { std::slice::from_raw_parts(from, group_in) });
                     } else {
                         patch.fill(0);
                     }
@@ -305,24 +358,25 @@ impl Plan {
 
     /// Adds the segments' sums in order and puts them into PyTorch's order.
     fn reduce(&self, shape: &Conv2dShape, partial: &[u32], dw: &mut [f32]) {
-        let (group_in, group_out, all_taps) =
-            (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
+        let (group_in, group_out) = (shape.group_in(), shape.group_out());
+        let all_taps = shape.kernel[0] * shape.kernel[1];
         let (len, padded) = (self.partial_len(), self.padded_vector());
         dw.par_chunks_mut(group_in * all_taps).enumerate().for_each(|(output, dw)| {
             let (group, output) = (output / group_out, output % group_out);
-            for input in 0..group_in {
-                for tap in 0..all_taps {
+            for tap in 0..all_taps {
+                for (input, dw) in dw.chunks_exact_mut(all_taps).enumerate() {
                     let (tap_row, side) =
                         if self.gathers { (0, tap * group_in + input) } else { (tap, input) };
                     let (broadcast, vector) =
                         if self.vector_is_output { (side, output) } else { (output, side) };
-                    let at =
-                        ((group * self.taps + tap_row) * self.broadcast_len + broadcast) * padded + vector;
-                    let segments = (0..self.segments.len()).map(|s| f32::from_bits(partial[s * len + at]));
-                    dw[input * all_taps + tap] = if self.segments.len() == 1 {
-                        segments.sum()
+                    let matrix = group * self.taps + tap_row;
+                    let at = (matrix * self.padded_broadcast() + broadcast) * padded + vector;
+                    dw[tap] = if self.segments.len() == 1 {
+                        f32::from_bits(partial[at])
                     } else {
-                        segments.map(f64::from).sum::<f64>() as f32
+                        let sums = (0..self.segments.len())
+                            .map(|s| f64::from(f32::from_bits(partial[s * len + at])));
+                        sums.sum::<f64>() as f32
                     };
                 }
             }
@@ -330,134 +384,134 @@ impl Plan {
     }
 }
 
-/// Neighbouring output pixels with their input pixels, as offsets in words.
+/// Neighbouring output pixels with their input pixels.
 pub struct Run {
     input: usize,
     output: usize,
     count: usize,
 }
 
-/// The runs of output pixels, row by row, for which a tap is not in padding.
-fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>, runs: &mut Vec<Run>) {
+/// The runs of output pixels for which a tap is not in padding.
+fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>) -> Vec<Run> {
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
-    let (tap_row, tap_column) =
-        (tap / shape.kernel[1] * shape.dilation[0], tap % shape.kernel[1] * shape.dilation[1]);
+    let tap_row = tap / shape.kernel[1] * shape.dilation[0];
+    let tap_column = tap % shape.kernel[1] * shape.dilation[1];
+    let padded_width = shape.in_width + shape.padding.left;
     let start = shape.padding.left.saturating_sub(tap_column).div_ceil(shape.stride[1]);
-    let end = (shape.in_width + shape.padding.left)
-        .saturating_sub(tap_column)
-        .div_ceil(shape.stride[1])
-        .min(out_width);
-    runs.clear();
+    let end = padded_width.saturating_sub(tap_column).div_ceil(shape.stride[1]).min(out_width);
+    let mut runs: Vec<Run> = Vec::new();
     if start >= end {
-        return;
+        return runs;
     }
     for row in rows {
         let (image, out_row) = (row / out_height, row % out_height);
         let in_row = (out_row * shape.stride[0] + tap_row).wrapping_sub(shape.padding.top);
-        if in_row < shape.in_height {
-            let column = start * shape.stride[1] + tap_column - shape.padding.left;
-            runs.push(Run {
-                input: ((image * shape.in_height + in_row) * shape.in_width + column) * shape.in_channels,
-                output: (row * out_width + start) * shape.out_channels,
-                count: end - start,
-            });
+        if in_row >= shape.in_height {
+            continue;
         }
+        let column = start * shape.stride[1] + tap_column - shape.padding.left;
+        let input = (image * shape.in_height + in_row) * shape.in_width + column;
+        let output = row * out_width + start;
+        match runs.last_mut() {
+            // Whole rows that follow each other.
+            Some(run)
+                if run.input + run.count * shape.stride[1] == input && run.output + run.count == output =>
+            {
+                run.count += end - start;
+            }
+            _ => runs.push(Run { input, output, count: end - start }),
+        }
+    }
+    runs
+}
+
+/// Numbers of broadcasts that register tiles are compiled for.
+struct BroadcastWidths;
+
+impl BroadcastWidths {
+    /// The width that does the least for `len` broadcasts: idle ones are lost, and each block loads the vectors.
+    fn best(isa: Isa, len: usize) -> usize {
+        let widths: &[usize] =
+            if simd::has_many_registers(isa) { &[14, 13, 12, 8, 4, 1] } else { &[6, 5, 4, 1] };
+        *widths.iter().min_by_key(|width| len.div_ceil(**width) * (**width + 1)).expect("there are widths")
     }
 }
 
-/// Sums products of up to 2 vectors with as many broadcasts as registers hold; returns how many it did.
+/// A block of channels: its first word, and the distances between pixels and between neighbours of a run.
+pub struct Side {
+    start: *const u32,
+    pixel: usize,
+    step: usize,
+}
+
+/// Sums products of a block of vectors with a block of broadcasts.
 pub struct SumKernel<'a, T> {
     runs: &'a [Run],
-    vector: *const u32,
-    broadcast: *const u32,
-    vector_step: usize,
-    broadcast_step: usize,
+    vector: Side,
+    broadcast: Side,
     vector_is_output: bool,
-    /// Channels of the vector side, at most 2 vectors.
-    lanes: usize,
-    /// Whether whole vectors may be read where `lanes` are fewer.
-    padded: bool,
-    /// Channels of the broadcast side that are left.
-    left: usize,
+    vector_block: usize,
+    broadcast_block: usize,
     sums: *mut f32,
     sum_step: usize,
     element: PhantomData<T>,
 }
 
 impl<T: Element> Kernel for SumKernel<'_, T> {
-    type Output = usize;
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) -> usize {
-        let whole = self.padded || self.lanes.is_multiple_of(S::LANES);
+    unsafe fn run<S: Simd>(self) {
         // SAFETY: the processor has S.
         unsafe {
-            match (self.lanes > S::LANES, whole) {
-                (true, true) => self.widest::<S, 2, true>(),
-                (true, false) => self.widest::<S, 2, false>(),
-                (false, true) => self.widest::<S, 1, true>(),
-                (false, false) => self.widest::<S, 1, false>(),
+            match (S::MANY_REGISTERS, self.vector_block > S::LANES, self.broadcast_block) {
+                (true, true, 14) => self.sum::<S, 14, 2>(),
+                (true, true, 13) => self.sum::<S, 13, 2>(),
+                (true, true, 12) => self.sum::<S, 12, 2>(),
+                (true, true, 8) => self.sum::<S, 8, 2>(),
+                (true, false, 14) => self.sum::<S, 14, 1>(),
+                (true, false, 13) => self.sum::<S, 13, 1>(),
+                (true, false, 12) => self.sum::<S, 12, 1>(),
+                (true, false, 8) => self.sum::<S, 8, 1>(),
+                (false, true, 6) => self.sum::<S, 6, 2>(),
+                (false, true, 5) => self.sum::<S, 5, 2>(),
+                (false, false, 6) => self.sum::<S, 6, 1>(),
+                (false, false, 5) => self.sum::<S, 5, 1>(),
+                (_, true, 4) => self.sum::<S, 4, 2>(),
+                (_, false, 4) => self.sum::<S, 4, 1>(),
+                (_, true, 1) => self.sum::<S, 1, 2>(),
+                (_, false, 1) => self.sum::<S, 1, 1>(),
+                (_, _, width) => unreachable!("no register tile has {width} broadcasts"),
             }
         }
     }
 }
 
 impl<T: Element> SumKernel<'_, T> {
-    /// Chooses the number of broadcasts so that the blocks of what is left are nearly equal.
     #[inline(always)]
-    unsafe fn widest<S: Simd, const V: usize, const WHOLE: bool>(&self) -> usize {
-        let most = if S::MANY_REGISTERS { 14 } else { 6 };
-        let wanted = self.left.div_ceil(self.left.div_ceil(most));
-        // SAFETY: the processor has S.
-        unsafe {
-            if S::MANY_REGISTERS {
-                match wanted {
-                    14.. => self.sum::<S, 14, V, WHOLE>(),
-                    13 => self.sum::<S, 13, V, WHOLE>(),
-                    12 => self.sum::<S, 12, V, WHOLE>(),
-                    8.. => self.sum::<S, 8, V, WHOLE>(),
-                    4.. => self.sum::<S, 4, V, WHOLE>(),
-                    _ => self.sum::<S, 1, V, WHOLE>(),
-                }
-            } else {
-                match wanted {
-                    6.. => self.sum::<S, 6, V, WHOLE>(),
-                    5 => self.sum::<S, 5, V, WHOLE>(),
-                    4 => self.sum::<S, 4, V, WHOLE>(),
-                    _ => self.sum::<S, 1, V, WHOLE>(),
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn sum<S: Simd, const P: usize, const V: usize, const WHOLE: bool>(&self) -> usize {
-        // SAFETY: the processor has S. Runs lie inside of both sides by their construction; a whole vector is read
-        // only if there are as many channels or the side is padded; the sums are padded to whole blocks.
+    unsafe fn sum<S: Simd, const P: usize, const V: usize>(&self) {
+        // SAFETY: the processor has S. Runs lie inside of both sides by their construction; panels and patches may be
+        // read as far as a block beyond their end; the sums are padded to whole blocks.
         unsafe {
             let mut sums = [[S::splat(0.0); V]; P];
             for run in self.runs {
                 let (vector, broadcast) =
                     if self.vector_is_output { (run.output, run.input) } else { (run.input, run.output) };
-                let mut vector = self.vector.add(vector).cast::<f32>();
-                let mut broadcast = self.broadcast.add(broadcast);
+                let mut vector = self.vector.start.add(vector * self.vector.pixel).cast::<f32>();
+                let mut broadcast = self.broadcast.start.add(broadcast * self.broadcast.pixel);
                 for _ in 0..run.count {
-                    let vectors: [S::V; V] = std::array::from_fn(|v| {
-                        let from = vector.add(v * S::LANES);
-                        if WHOLE || v + 1 < V {
-                            S::load(from)
-                        } else {
-                            S::load_first(from, self.lanes - v * S::LANES)
-                        }
-                    });
+                    let mut vectors = [S::splat(0.0); V];
+                    for v in 0..V {
+                        vectors[v] = S::load(vector.add(v * S::LANES));
+                    }
                     for p in 0..P {
                         let factor = S::splat_word(broadcast.add(p).read());
                         for v in 0..V {
                             sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], factor);
                         }
                     }
-                    vector = vector.wrapping_add(self.vector_step);
-                    broadcast = broadcast.wrapping_add(self.broadcast_step);
+                    vector = vector.wrapping_add(self.vector.step);
+                    broadcast = broadcast.wrapping_add(self.broadcast.step);
                 }
             }
             for p in 0..P {
@@ -466,6 +520,5 @@ impl<T: Element> SumKernel<'_, T> {
                 }
             }
         }
-        P
     }
 }

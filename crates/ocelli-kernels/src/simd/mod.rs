@@ -110,6 +110,19 @@ pub(crate) fn lanes(isa: Isa) -> usize {
     run_on(isa, Lanes)
 }
 
+/// Whether an instruction set has 32 registers.
+pub(crate) fn has_many_registers(isa: Isa) -> bool {
+    struct Many;
+    impl Kernel for Many {
+        type Output = bool;
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> bool {
+            S::MANY_REGISTERS
+        }
+    }
+    run_on(isa, Many)
+}
+
 /// An activation function of each lane.
 ///
 /// # Safety
