@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ocelli::DEFAULT_WEIGHT_DECAY;
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -60,7 +61,13 @@ pub struct Train {
     #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
     pub unfrozen_epochs: usize,
     /// Learning rate of the head; or three, for early layers, late layers and head while all are trained
-    #[arg(long, value_name = "RATE[,RATE,RATE]", value_delimiter = ',', allow_negative_numbers = true, default_value = "1e-2")]
+    #[arg(
+        long,
+        value_name = "RATE[,RATE,RATE]",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        default_value = "1e-2"
+    )]
     pub lr: Vec<f64>,
     /// Images a batch
     #[arg(long, value_name = "IMAGES", default_value_t = 64)]
@@ -69,7 +76,7 @@ pub struct Train {
     #[arg(long, value_enum, default_value_t = Rule::Sgd)]
     pub optimizer: Rule,
     /// Decoupled weight decay
-    #[arg(long, value_name = "DECAY", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true)]
     pub weight_decay: f64,
     /// Decides the split, the first weights, dropout and the order of photos
     #[arg(long, default_value_t = 0)]

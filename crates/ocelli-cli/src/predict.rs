@@ -47,7 +47,10 @@ fn photos(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         if path.is_dir() {
             let found = ocelli::photos_in(path)?;
             if found.is_empty() {
-                return Err(Failure::Error(format!("{}: there are no photos in this folder", path.display())));
+                return Err(Failure::Error(format!(
+                    "{}: there are no photos in this folder",
+                    path.display()
+                )));
             }
             photos.extend(found);
         } else {

@@ -48,7 +48,11 @@ pub fn introduce(training: &Training) {
     let run = training.run_folder().path();
     if !data.skipped().is_empty() {
         let listed = run.join("skipped.csv");
-        println!("        {} left out, see {}", counted(data.skipped().len(), "file or folder").replace("folders", "folder"), listed.display());
+        println!(
+            "        {} left out, see {}",
+            counted(data.skipped().len(), "file or folder").replace("folders", "folder"),
+            listed.display()
+        );
     }
     for notice in data.notices() {
         println!("        {notice}");
@@ -177,7 +181,8 @@ impl Observer for Terminal {
             }
             Event::Activations { kept, computed, seconds } => {
                 let rate = *computed as f64 / seconds;
-                let cached = if *kept > 0 { format!(" · {} from the cache", count(*kept)) } else { String::new() };
+                let cached =
+                    if *kept > 0 { format!(" · {} from the cache", count(*kept)) } else { String::new() };
                 println!(
                     "\n   activations of {} · {rate:.0} images/s · {}{cached}",
                     counted(*computed, "image"),

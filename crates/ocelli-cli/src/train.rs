@@ -71,7 +71,8 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
 }
 
 fn settings(arguments: &Train) -> Result<Settings, Failure> {
-    let arch: Arch = arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+    let arch: Arch =
+        arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
     let (head, unfrozen) = match arguments.lr[..] {
         [rate] => (rate, None),
         [early, late, head] => (1e-2, Some(LearningRates([early, late, head]))),

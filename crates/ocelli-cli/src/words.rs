@@ -52,7 +52,10 @@ mod tests {
     #[test]
     fn numbers_are_written_for_people() {
         assert_eq!([count(7), count(1000), count(1_234_567)], ["7", "1,000", "1,234,567"]);
-        assert_eq!([counted(1, "class"), counted(2, "class"), counted(2000, "image")], ["1 class", "2 classes", "2,000 images"]);
+        assert_eq!(
+            [counted(1, "class"), counted(2, "class"), counted(2000, "image")],
+            ["1 class", "2 classes", "2,000 images"]
+        );
         assert_eq!([size(512), size(683_072), size(4_652_008)], ["512", "683 k", "4.7 M"]);
         let durations = [0.04, 9.96, 19.4, 112.0, 3599.7, 7510.0].map(duration);
         assert_eq!(durations, ["0.0 s", "10 s", "19 s", "1 min 52 s", "1 h 0 min", "2 h 5 min"]);

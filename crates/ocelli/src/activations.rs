@@ -119,7 +119,9 @@ fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) ->
         return None;
     }
     let row_bytes = 4 * shape.iter().product::<usize>();
-    for (image, row) in images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes)) {
+    for (image, row) in
+        images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
+    {
         if wanted.contains(image) && found.get(image).is_none() {
             if !found.rows.is_empty() && found.shape != shape {
                 return None;

@@ -59,7 +59,7 @@ impl ImageData {
             root: root.as_ref().to_owned(),
             size: 224,
             framing: Framing::Crop { fraction: 1.0 },
-            filter: Filter::Bilinear,
+            filter: Filter::Bicubic,
             valid: 0.2,
             seed: 0,
             loading: LoaderOptions::default(),
@@ -148,7 +148,7 @@ impl ImageDataBuilder {
         self
     }
 
-    /// How photos are resized. Default bilinear, antialiased.
+    /// How photos are resized. Default bicubic, antialiased, as most backbones were trained.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self

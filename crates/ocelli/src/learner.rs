@@ -12,6 +12,7 @@ use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
 use crate::event::{Event, Observers, Progress, Task};
 use crate::model::Contract;
+use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, model};
 
 /// Trains a classifier on photos by transfer learning.
@@ -91,7 +92,7 @@ impl<B: Backbone> Learner<B> {
             observers: Observers::default(),
             seed,
             optimizer: Optimizer::SGD,
-            weight_decay: 0.0,
+            weight_decay: DEFAULT_WEIGHT_DECAY,
             statistics: Statistics::Running,
             steps: 0,
             epochs: 0,
@@ -115,7 +116,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Sets the decoupled weight decay: each step takes `rate · decay` of every weight away, norms and biases
-    /// excepted. Default 0.
+    /// excepted. Default [`DEFAULT_WEIGHT_DECAY`].
     pub fn weight_decay(&mut self, decay: f64) -> &mut Self {
         self.weight_decay = decay;
         self
@@ -317,7 +318,8 @@ impl<B: Backbone> Learner<B> {
     /// The kept activations of items that have some, as the trained part's input: `[items, …]`.
     pub(crate) fn activations_of(&self, items: &[usize]) -> TensorData {
         let (_, kept) = self.kept.as_ref().expect("activations are ready");
-        let rows = items.iter().map(|&item| kept.get(&self.data.digests[item]).expect("an item that has some"));
+        let rows =
+            items.iter().map(|&item| kept.get(&self.data.digests[item]).expect("an item that has some"));
         let values: Vec<f32> = rows.flatten().copied().collect();
         TensorData::new(values, [&[items.len()], &kept.shape[..]].concat())
     }
@@ -350,8 +352,7 @@ impl<B: Backbone> Learner<B> {
         let wanted: Vec<usize> = [&split.train[..], &split.valid].concat();
         let digests: HashSet<Digest> = wanted.iter().map(|&item| self.data.digests[item]).collect();
         let store = self.cache.as_ref().map(|cache| ActivationStore::new(cache, &key));
-        let (mut activations, damaged) =
-            store.as_ref().map(|store| store.load(&digests)).unwrap_or_default();
+        let (mut activations, damaged) = store.as_ref().map(|store| store.load(&digests)).unwrap_or_default();
         for path in damaged {
             let text = format!("{} is damaged; its activations are computed again", path.display());
             self.observers.tell(&Event::Notice { text })?;
@@ -388,12 +389,9 @@ impl<B: Backbone> Learner<B> {
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
                 let maps = self.network.infer_stages(to_tensor(&batch, &device), 0, border);
-                let (shape, values) = if pooled {
-                    parts(self.network.pool(maps))
-                } else {
-                    parts(maps)
-                };
-                let digests: Vec<Digest> = batch.indices.iter().map(|&item| self.data.digests[item]).collect();
+                let (shape, values) = if pooled { parts(self.network.pool(maps)) } else { parts(maps) };
+                let digests: Vec<Digest> =
+                    batch.indices.iter().map(|&item| self.data.digests[item]).collect();
                 activations.add(&shape, &digests, &values);
                 computed += digests.len();
                 unsaved.extend(digests);

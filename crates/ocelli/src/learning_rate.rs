@@ -24,7 +24,9 @@ impl LearningRates {
     /// From `low` for the first group to `high` for the head, each the same factor above the one before.
     pub fn spread(low: f64, high: f64) -> Self {
         let factor = (high / low).powf(1.0 / (GROUPS - 1) as f64);
-        Self(std::array::from_fn(|group| if group + 1 == GROUPS { high } else { low * factor.powi(group as i32) }))
+        Self(std::array::from_fn(
+            |group| if group + 1 == GROUPS { high } else { low * factor.powi(group as i32) },
+        ))
     }
 
     /// The head's rate.

@@ -70,7 +70,7 @@ pub use learning_rate::LearningRates;
 pub use model::{Contract, Guess, Model, Prediction};
 pub use ocelli_data::{BadImages, Filter, Framing, Normalization, Preprocessing, Skipped, Task};
 pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile};
-pub use optimizer::Optimizer;
+pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
 pub use predictions::{Predictions, Share};
 pub use recipe::Recipe;

@@ -118,7 +118,9 @@ impl Model {
         let tensors = TensorFile::read(path)?;
         let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
         let text = tensors.metadata(ENTRY).ok_or_else(|| {
-            not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
+            not_a_model(
+                "it holds tensors, but not what they are for; give a model.safetensors of a run".into(),
+            )
         })?;
         let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
             Ok(value) => match value["format"].as_u64() {

@@ -88,8 +88,12 @@ impl RunFolder {
     /// # Errors
     /// Where a file cannot be written.
     pub fn recorder(&self, skipped: &[Skipped]) -> Result<Recorder> {
-        let recorder =
-            Recorder { folder: self.path.clone(), history: Vec::new(), skipped: skipped.to_vec(), unwritten: false };
+        let recorder = Recorder {
+            folder: self.path.clone(),
+            history: Vec::new(),
+            skipped: skipped.to_vec(),
+            unwritten: false,
+        };
         recorder.write_history()?;
         recorder.write_skipped()?;
         Ok(recorder)
@@ -140,8 +144,15 @@ impl Recorder {
 
     fn write_history(&self) -> Result<()> {
         let header = [
-            "stage", "epoch", "train_loss", "valid_loss", "accuracy", "learning_rate_early_body",
-            "learning_rate_late_body", "learning_rate_head", "seconds",
+            "stage",
+            "epoch",
+            "train_loss",
+            "valid_loss",
+            "accuracy",
+            "learning_rate_early_body",
+            "learning_rate_late_body",
+            "learning_rate_head",
+            "seconds",
         ];
         let rows = self.history.iter().map(|row| {
             let rates = row.learning_rates.0.map(|rate| rate.to_string());
@@ -160,16 +171,14 @@ impl Recorder {
     }
 
     fn write_skipped(&self) -> Result<()> {
-        let rows = self.skipped.iter().map(|skipped| vec![skipped.path.display().to_string(), skipped.reason.clone()]);
+        let rows = self
+            .skipped
+            .iter()
+            .map(|skipped| vec![skipped.path.display().to_string(), skipped.reason.clone()]);
         self.write_csv("skipped.csv", &["path", "reason"], rows)
     }
 
-    fn write_csv(
-        &self,
-        name: &str,
-        header: &[&str],
-        rows: impl Iterator<Item = Vec<String>>,
-    ) -> Result<()> {
+    fn write_csv(&self, name: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<()> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let in_memory = "writing to memory succeeds";
         writer.write_record(header).expect(in_memory);

@@ -118,7 +118,8 @@ impl Schedule {
                     within -= length;
                     length *= cycle_mult;
                 }
-                let warming_up = step < cycle_len * steps_per_epoch && step * 20 < cycle_len * steps_per_epoch;
+                let warming_up =
+                    step < cycle_len * steps_per_epoch && step * 20 < cycle_len * steps_per_epoch;
                 // A cycle of one step has no course; fastai's formula would warm it up and never train.
                 let factor = if length == 1 {
                     1.0

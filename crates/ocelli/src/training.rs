@@ -8,6 +8,7 @@ use ocelli_nn::{Arch, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
+use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::{Error, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder};
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -51,11 +52,11 @@ impl Settings {
             architecture: arch.to_string(),
             weights: None,
             size: arch.info().size,
-            filter: Filter::Bilinear,
+            filter: Filter::Bicubic,
             valid: 0.2,
             batch_size: 64,
             seed: 0,
-            weight_decay: 0.0,
+            weight_decay: DEFAULT_WEIGHT_DECAY,
             fail_on_bad_images: false,
             framing: Framing::Crop { fraction: 1.0 },
             optimizer: Optimizer::SGD,

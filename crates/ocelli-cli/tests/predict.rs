@@ -1,0 +1,121 @@
+//! The real command says what is on pictures.
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use common::{Place, stderr};
+
+/// A place with a trained model, shared by the tests.
+fn place() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let place = Place::with_photos(12);
+        place.run(&["train", "photos", "--size", "32", "--batch", "8", "--out", "run", "--quiet"]);
+        place
+    })
+}
+
+const MODEL: &str = "run/model.safetensors";
+
+fn photo(class: &str) -> String {
+    let mut names: Vec<_> = fs::read_dir(place().path("photos").join(class)).unwrap().collect();
+    names.sort_by_key(|entry| entry.as_ref().unwrap().path());
+    format!("photos/{class}/{}", names.remove(0).unwrap().file_name().to_str().unwrap())
+}
+
+#[test]
+fn photos_folders_and_standard_input_give_the_same_answers() {
+    let folder = place().run(&["predict", MODEL, "photos", "--csv"]);
+    assert_eq!(folder.lines().count(), 1 + 36);
+    let flag = photo("flags");
+    let alone = place().run(&["predict", MODEL, &flag, "--csv"]);
+    let row = alone.lines().nth(1).unwrap();
+    assert!(folder.lines().any(|line| line == row), "{row} to the last digit in {folder}");
+
+    let mut child = place()
+        .ocelli(&["predict", MODEL, "--csv"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{flag}\n{}", photo("food-and-drink")).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().nth(1).unwrap(), row);
+    assert_eq!(lines.lines().count(), 3);
+}
+
+#[test]
+fn text_json_and_csv_say_the_same() {
+    let flag = photo("flags");
+    let text = place().run(&["predict", MODEL, &flag]);
+    let json: serde_json::Value =
+        serde_json::from_str(&place().run(&["predict", MODEL, &flag, "--json"])).unwrap();
+    let csv = place().run(&["predict", MODEL, &flag, "--csv"]);
+    assert_eq!(json["path"], flag);
+    assert_eq!(json["class"], "flags");
+    let probability = json["probability"].as_f64().unwrap();
+    assert!(probability > 0.5 && probability <= 1.0);
+    let all: f64 = json["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((all - 1.0).abs() < 1e-5);
+    assert_eq!(text, format!("{flag}  flags  {probability:.4}\n"));
+    let header = csv.lines().next().unwrap();
+    assert_eq!(header, "path,class,probability,flags,food-and-drink,smileys-and-emotion");
+    let in_csv: f64 = csv.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap();
+    assert!((in_csv - probability).abs() < 1e-6);
+}
+
+#[test]
+fn a_photo_that_cannot_be_read_is_named_and_the_others_are_answered() {
+    let broken = place().path("broken.jpg");
+    fs::write(&broken, "no photo").unwrap();
+    let flag = photo("flags");
+    let output = place().ocelli(&["predict", MODEL, "broken.jpg", &flag, "missing.jpg"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("broken.jpg") && said.contains("missing.jpg") && said.contains("2 of 3"), "{said}");
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(answers.lines().count(), 1);
+    assert!(answers.starts_with(&flag));
+}
+
+#[test]
+fn files_that_are_no_model_are_refused_with_the_reason() {
+    let flag = photo("flags");
+    let bytes = fs::read(place().path(MODEL)).unwrap();
+    let refused = |name: &str, bytes: Option<&[u8]>, parts: &[&str]| {
+        if let Some(bytes) = bytes {
+            fs::write(place().path(name), bytes).unwrap();
+        }
+        let said = place().refusal(&["predict", name, &flag]);
+        for part in [&[name][..], parts].concat() {
+            assert!(said.contains(part), "{name}: {said:?} lacks {part:?}");
+        }
+    };
+    refused("absent.safetensors", None, &["cannot be read"]);
+    refused("photos", None, &["cannot be read"]);
+    refused("empty.safetensors", Some(b""), &["not a whole safetensors file"]);
+    refused("truncated.safetensors", Some(&bytes[..bytes.len() / 2]), &["not a whole safetensors file"]);
+    refused("text.safetensors", Some(b"not a model, but a longer text"), &["not a whole safetensors file"]);
+    let renamed = |from: &[u8], to: &[u8]| {
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+    };
+    refused(
+        "other.safetensors",
+        Some(&renamed(b"efficientnet_lite0", b"efficientnet_lite1")),
+        &["not the weights of efficientnet_lite1", "missing"],
+    );
+    refused(
+        "unknown.safetensors",
+        Some(&renamed(b"efficientnet_lite0", b"efficientnet_lite9")),
+        &["efficientnet_lite9", "efficientnet_lite0"],
+    );
+    let format = br#"\"format\":1"#;
+    refused("newer.safetensors", Some(&renamed(format, br#"\"format\":9"#)), &["form 9"]);
+    refused("weights.safetensors", Some(ocelli_lite0::WEIGHTS), &["not what they are for"]);
+}
