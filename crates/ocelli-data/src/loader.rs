@@ -153,11 +153,11 @@ impl Loader {
 
     /// Makes the sample of one item.
     fn sample(&self, index: usize, epoch: u64, occurrence: u32, sample: &mut [f32]) -> Result<(), DataError> {
-        let item = &self.items[index];
-        let image = self.options.decoder.decode_file(&item.path)?;
+        let (item, decoder) = (&self.items[index], &self.options.decoder);
         match &self.augmentation {
-            None => self.preprocessing.apply(&image, sample),
+            None => self.preprocessing.load(&item.path, decoder, sample),
             Some((augmentation, seed)) => {
+                let image = decoder.decode_file_for(&item.path, augmentation.needed(&self.preprocessing))?;
                 let mut draws =
                     Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
                 augmentation.apply(&image, &self.preprocessing, &mut draws, sample)

@@ -2,6 +2,8 @@
 //!
 //! The files of `tests/images` were written by Pillow from one picture that is a formula (see [`picture`]).
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{DataError, DecodeError, Decoder, Format, RgbImage};
@@ -250,4 +252,114 @@ fn formats_are_told_apart_by_their_first_bytes() {
         assert_eq!(Format::of(&bytes(name)[..Format::MAGIC_LEN]), Some(format), "{name}");
     }
     assert_eq!(Format::of(b"%PDF-1.7"), None);
+}
+
+/// Mean absolute difference between the pixels of a reduced image and the means of the pixels they stand for;
+/// those cut off by the border are left out.
+fn reduced_difference(whole: &RgbImage, reduced: &RgbImage) -> f64 {
+    let factor = (whole.width() as f64 / reduced.width() as f64).round() as usize;
+    let (stride, small) = (whole.width() as usize, reduced.width() as usize);
+    let (mut sum, mut count) = (0.0, 0);
+    for y in 0..whole.height() as usize / factor {
+        for x in 0..stride / factor {
+            for channel in 0..3 {
+                let part = (0..factor * factor).map(|at| {
+                    let (x, y) = (x * factor + at % factor, y * factor + at / factor);
+                    f64::from(whole.pixels()[(y * stride + x) * 3 + channel])
+                });
+                let mean = part.sum::<f64>() / (factor * factor) as f64;
+                sum += (mean - f64::from(reduced.pixels()[(y * small + x) * 3 + channel])).abs();
+                count += 1;
+            }
+        }
+    }
+    sum / f64::from(count)
+}
+
+/// A 601 × 403 JPEG of waves, written by another encoder with the given colour sampling and restart interval.
+fn large_jpeg(sampling: jpeg_encoder::SamplingFactor, restart: u16, grey: bool) -> Vec<u8> {
+    let (width, height) = (601u16, 403u16);
+    let wave = |x: f32, y: f32| (128.0 + 60.0 * (x / 31.0).sin() + 60.0 * (y / 23.0).cos()) as u8;
+    let mut pixels = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            let (x, y) = (f32::from(x), f32::from(y));
+            pixels.push(wave(x, y));
+            if !grey {
+                pixels.extend([wave(y * 1.3, x * 0.8), wave(x + y, x)]);
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+    encoder.set_sampling_factor(sampling);
+    if restart > 0 {
+        encoder.set_restart_interval(restart);
+    }
+    let colour = if grey { jpeg_encoder::ColorType::Luma } else { jpeg_encoder::ColorType::Rgb };
+    encoder.encode(&pixels, width, height, colour).unwrap();
+    bytes
+}
+
+#[test]
+fn large_jpegs_are_decoded_at_a_reduced_size() {
+    use jpeg_encoder::SamplingFactor::*;
+    for (sampling, restart, grey) in [
+        (R_4_4_4, 0, false),
+        (R_4_2_0, 0, false),
+        (R_4_2_2, 7, false),
+        (R_4_4_0, 3, false),
+        (R_4_4_4, 5, true),
+    ] {
+        let bytes = large_jpeg(sampling, restart, grey);
+        let whole = Decoder::default().decode(&bytes).unwrap();
+        for (needed, size) in
+            [(40, (76, 51)), (100, (151, 101)), (201, (301, 202)), (202, (601, 403)), (1000, (601, 403))]
+        {
+            let reduced = Decoder::default().decode_for(&bytes, needed).unwrap();
+            assert_eq!((reduced.width(), reduced.height()), size, "{sampling:?} for {needed}");
+            let difference = reduced_difference(&whole, &reduced);
+            assert!(difference < 1.5, "{sampling:?} for {needed}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn reduced_photos_are_turned_upright() {
+    for orientation in 1..=8 {
+        let bytes = bytes(&format!("exif{orientation}.jpg"));
+        let reduced = Decoder::default().decode_for(&bytes, 10).unwrap();
+        assert_eq!((reduced.width(), reduced.height()), (19, 15), "{orientation}");
+        let whole = RgbImage::new(WIDTH as u32, HEIGHT as u32, picture()).unwrap();
+        let difference = reduced_difference(&whole, &reduced);
+        // A mirrored image begins with the pixels that the border cut off; a wrong turn differs by 40 and more.
+        assert!(difference < 12.0, "{orientation}: {difference}");
+    }
+}
+
+#[test]
+fn damaged_jpegs_fail_at_a_reduced_size_as_they_do_whole() {
+    let bytes = large_jpeg(jpeg_encoder::SamplingFactor::R_4_2_0, 0, false);
+    let cut = &bytes[..bytes.len() / 2];
+    assert!(Decoder::default().decode_for(cut, 40).is_err());
+    assert!(matches!(Decoder { max_pixels: 1000 }.decode_for(&bytes, 40), Err(DecodeError::TooLarge { .. })));
+}
+
+#[test]
+fn photos_at_a_reduced_size_are_the_photos() {
+    let Some(folder) = common::shared("data/hymenoptera/train/ants") else { return };
+    let (mut reduced_count, mut worst) = (0, [0.0f64; 9]);
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        let whole = Decoder::default().decode(&bytes).unwrap();
+        for needed in [whole.width().min(whole.height()) / 8, 64, 128] {
+            let reduced = Decoder::default().decode_for(&bytes, needed).unwrap();
+            reduced_count += usize::from(reduced.width() < whole.width());
+            let factor = (f64::from(whole.width()) / f64::from(reduced.width())).round() as usize;
+            worst[factor] = worst[factor].max(reduced_difference(&whole, &reduced));
+        }
+    }
+    assert!(reduced_count > 100, "{reduced_count}");
+    // At 1/8 pixels are means; at 1/2 and 1/4 they are sharper than means.
+    assert!(worst[8] < 1.0 && worst[4] < 6.0 && worst[2] < 6.0, "{worst:?}");
 }

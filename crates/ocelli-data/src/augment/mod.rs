@@ -128,6 +128,15 @@ impl Augmentation {
         self.transforms.iter().try_for_each(Transform::validate)
     }
 
+    /// The pixels that the shorter side of an image is resized to at most: what [`decode_for`](crate::Decoder::decode_for) needs to know.
+    /// Inception's crop may take any part, so it needs the whole image.
+    pub fn needed(&self, preprocessing: &Preprocessing) -> u32 {
+        match self.crop {
+            Crop::GoogleNet => u32::MAX,
+            _ => (f64::from(preprocessing.needed()) * self.zoom.1).ceil() as u32,
+        }
+    }
+
     /// The sample a network sees: `[size, size, 3]`, into `sample` of `size · size · 3` numbers.
     pub fn apply(
         &self,

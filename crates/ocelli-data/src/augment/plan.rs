@@ -20,11 +20,6 @@ impl Affine {
         ])
     }
 
-    pub(crate) fn apply(self, x: f64, y: f64) -> (f64, f64) {
-        let Affine([a, b, c, d, e, f]) = self;
-        (a * x + b * y + c, d * x + e * y + f)
-    }
-
     /// The linear map [[a, b], [d, e]] about a centre.
     pub(crate) fn about((x, y): (f64, f64), [a, b, d, e]: [f64; 4]) -> Affine {
         Affine([a, b, x - a * x - b * y, d, e, y - d * x - e * y])
@@ -34,27 +29,37 @@ impl Affine {
 /// A change of colour of single pixels, of values in 0..=255; what leaves that range is clipped.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Colour {
-    /// Rows of red, green and blue; the fourth column is added.
-    Matrix([[f32; 4]; 3]),
+    /// x ↦ scale · x + offset, in every channel.
+    Scale { scale: f32, offset: f32 },
+    /// Rows of red, green and blue.
+    Matrix([[f32; 3]; 3]),
     /// New values by channel of the value rounded.
     Table(Box<[[f32; 256]; 3]>),
 }
 
 impl Colour {
-    /// x ↦ scale · x + offset, in every channel.
     pub(crate) fn scale(scale: f64, offset: f64) -> Colour {
-        let (s, o) = (scale as f32, offset as f32);
-        Colour::Matrix([[s, 0.0, 0.0, o], [0.0, s, 0.0, o], [0.0, 0.0, s, o]])
+        Colour::Scale { scale: scale as f32, offset: offset as f32 }
     }
 
-    pub(crate) fn apply(&self, pixel: [f32; 3]) -> [f32; 3] {
+    /// Changes a line of pixels.
+    pub(crate) fn apply(&self, row: &mut [f32]) {
         match self {
+            Colour::Scale { scale, offset } => {
+                row.iter_mut().for_each(|value| *value = (scale * *value + offset).clamp(0.0, 255.0));
+            }
             Colour::Matrix(rows) => {
-                let [r, g, b] = pixel;
-                rows.map(|[x, y, z, o]| (x * r + y * g + z * b + o).clamp(0.0, 255.0))
+                for pixel in row.chunks_exact_mut(3) {
+                    let changed = rows.map(|[r, g, b]| r * pixel[0] + g * pixel[1] + b * pixel[2]);
+                    pixel.copy_from_slice(&changed.map(|value| value.clamp(0.0, 255.0)));
+                }
             }
             Colour::Table(tables) => {
-                std::array::from_fn(|channel| tables[channel][(pixel[channel] + 0.5) as usize])
+                for pixel in row.chunks_exact_mut(3) {
+                    for (value, table) in pixel.iter_mut().zip(tables.iter()) {
+                        *value = table[usize::from((*value + 0.5) as u8)];
+                    }
+                }
             }
         }
     }

@@ -66,31 +66,68 @@ impl Canvas {
         std::array::from_fn(|channel| f32::from(self.pixels[start + channel]))
     }
 
-    /// The value between the four nearest pixels.
-    fn between(&self, x: f64, y: f64) -> [f32; 3] {
+    /// The value between the four nearest pixels, anywhere.
+    fn between(&self, x: f32, y: f32) -> [f32; 3] {
         let (left, top) = (x.floor(), y.floor());
-        let (u, v) = ((x - left) as f32, (y - top) as f32);
+        let (u, v) = (x - left, y - top);
         let (left, top) = (left as i64, top as i64);
-        let (a, b, c, d) = if left >= 0
-            && top >= 0
-            && left + 1 < self.width as i64
-            && top + 1 < self.height as i64
-        {
-            let start = (top as usize * self.width + left as usize) * 3;
-            let (above, below) =
-                (&self.pixels[start..start + 6], &self.pixels[start + self.width * 3..][..6]);
-            let pixel =
-                |row: &[u8], at: usize| [f32::from(row[at]), f32::from(row[at + 1]), f32::from(row[at + 2])];
-            (pixel(above, 0), pixel(above, 3), pixel(below, 0), pixel(below, 3))
-        } else {
-            (self.at(left, top), self.at(left + 1, top), self.at(left, top + 1), self.at(left + 1, top + 1))
-        };
-        std::array::from_fn(|i| {
-            let above = a[i] + (b[i] - a[i]) * u;
-            let below = c[i] + (d[i] - c[i]) * u;
-            above + (below - above) * v
-        })
+        let (a, b) = (self.at(left, top), self.at(left + 1, top));
+        let (c, d) = (self.at(left, top + 1), self.at(left + 1, top + 1));
+        std::array::from_fn(|channel| mix(a[channel], b[channel], c[channel], d[channel], u, v))
     }
+
+    /// One line of the result: the values at `map` of (0, y), (1, y), …
+    fn line(&self, map: Affine, y: usize, row: &mut [f32]) {
+        let Affine([a, b, c, d, e, f]) = map;
+        let (step_x, start_x) = (a as f32, (b * y as f64 + c) as f32);
+        let (step_y, start_y) = (d as f32, (e * y as f64 + f) as f32);
+        let from = |x: usize| (start_x + step_x * x as f32, start_y + step_y * x as f32);
+        let count = row.len() / 3;
+        // Along a line the places whose four neighbours all exist lie together.
+        let inside = |x: usize| {
+            let (x, y) = from(x);
+            x >= 0.0 && y >= 0.0 && x < self.width as f32 - 1.0 && y < self.height as f32 - 1.0
+        };
+        let first = (0..count).find(|&x| inside(x)).unwrap_or(count);
+        let end = (first..count).rfind(|&x| inside(x)).map_or(first, |last| last + 1);
+        let stride = self.width * 3;
+        let (before, rest) = row.split_at_mut(first * 3);
+        let (within, after) = rest.split_at_mut((end - first) * 3);
+        for (place, part) in [(0, before), (end, after)] {
+            for (x, pixel) in (place..).zip(part.chunks_exact_mut(3)) {
+                let (x, y) = from(x);
+                pixel.copy_from_slice(&self.between(x, y));
+            }
+        }
+        for (x, pixel) in (first..).zip(within.chunks_exact_mut(3)) {
+            let (from_x, from_y) = from(x);
+            // Conversions to i32 are single instructions, those to usize are not.
+            let (left, top) = (from_x as i32, from_y as i32);
+            let (u, v) = (from_x - left as f32, from_y - top as f32);
+            let (left, top) = (left as usize, top as usize);
+            let start = top * stride + left * 3;
+            let (above, below) =
+                (&self.pixels[start..start + 6], &self.pixels[start + stride..start + stride + 6]);
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                *value = mix(
+                    f32::from(above[channel]),
+                    f32::from(above[channel + 3]),
+                    f32::from(below[channel]),
+                    f32::from(below[channel + 3]),
+                    u,
+                    v,
+                );
+            }
+        }
+    }
+}
+
+/// Bilinear interpolation of two values above and two below.
+#[inline(always)]
+fn mix(a: f32, b: f32, c: f32, d: f32, u: f32, v: f32) -> f32 {
+    let above = a + (b - a) * u;
+    let below = c + (d - c) * u;
+    above + (below - above) * v
 }
 
 /// `… 2 1 0 | 0 1 2 … n−1 | n−1 n−2 …`
@@ -106,21 +143,10 @@ pub(crate) fn render(canvas: &Canvas, plan: &Plan, corner: (f64, f64), size: u32
     let map = Affine([1.0, 0.0, -pad, 0.0, 1.0, -pad])
         .after(plan.map)
         .after(Affine([1.0, 0.0, corner.0, 0.0, 1.0, corner.1]));
-    let Affine([a, b, _, d, e, _]) = map;
-    // Flips, quarter turns and shifts move pixels without mixing them.
-    let exact = map.0.iter().all(|value| (value - value.round()).abs() < 1e-9)
-        && [a, b, d, e].iter().all(|value| value.abs() < 1.5);
     for (y, row) in sample.chunks_exact_mut(size as usize * 3).enumerate() {
-        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-            let (from_x, from_y) = map.apply(x as f64, y as f64);
-            let mut value = match exact {
-                true => canvas.at(from_x.round() as i64, from_y.round() as i64),
-                false => canvas.between(from_x, from_y),
-            };
-            for colour in &plan.colours {
-                value = colour.apply(value);
-            }
-            pixel.copy_from_slice(&value);
+        canvas.line(map, y, row);
+        for colour in &plan.colours {
+            colour.apply(row);
         }
     }
     for filter in &plan.filters {

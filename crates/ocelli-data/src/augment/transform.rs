@@ -211,7 +211,7 @@ pub(crate) fn saturation(factor: f64) -> Colour {
     let row = |own: usize| {
         let weight =
             |channel: usize| (1.0 - factor) * LUMA[channel] + if channel == own { factor } else { 0.0 };
-        [weight(0) as f32, weight(1) as f32, weight(2) as f32, 0.0]
+        [weight(0) as f32, weight(1) as f32, weight(2) as f32]
     };
     Colour::Matrix([row(0), row(1), row(2)])
 }
@@ -223,7 +223,7 @@ fn hue_and_saturation(turn: f64, factor: f64) -> Colour {
     let (sin, cos) = (turn * TAU).sin_cos();
     let change = [[1.0, 0.0, 0.0], [0.0, factor * cos, -factor * sin], [0.0, factor * sin, factor * cos]];
     let rows = product(&inverse(&to_yiq), &product(&change, &to_yiq));
-    Colour::Matrix(rows.map(|[r, g, b]| [r as f32, g as f32, b as f32, 0.0]))
+    Colour::Matrix(rows.map(|row| row.map(|weight| weight as f32)))
 }
 
 type Matrix = [[f64; 3]; 3];

@@ -7,6 +7,8 @@
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
 //! one that breaks off is an error.
 
+mod reduced;
+
 use std::fmt;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -206,6 +208,36 @@ impl Decoder {
         })
     }
 
+    /// Decodes an image for a use that needs its shorter side to have `needed` pixels.
+    ///
+    /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never smaller
+    /// than needed; anything else is decoded whole.
+    pub fn decode_for(&self, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
+        let reduced = || {
+            let (width, height) = reduced::size(bytes)?;
+            self.check_size(width, height, Format::Jpeg).ok()?;
+            let side = [1, 2, 4]
+                .into_iter()
+                .find(|side| u64::from(width.min(height)) * side / 8 >= u64::from(needed))?;
+            let reduced = reduced::decode(bytes, side as usize)?;
+            let image = RgbImage::new(reduced.width, reduced.height, reduced.pixels)?;
+            Some(upright(image, jpeg_orientation(bytes)))
+        };
+        match reduced() {
+            Some(image) => Ok(image),
+            None => self.decode(bytes),
+        }
+    }
+
+    /// Reads a file and decodes it as [`decode_for`](Self::decode_for) does.
+    pub fn decode_file_for(&self, path: impl AsRef<Path>, needed: u32) -> Result<RgbImage, DataError> {
+        let path = path.as_ref();
+        std::fs::read(path)
+            .map_err(DecodeError::from)
+            .and_then(|bytes| self.decode_for(&bytes, needed))
+            .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
+    }
+
     /// Reads and decodes a file.
     pub fn decode_file(&self, path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
         let path = path.as_ref();
@@ -333,6 +365,13 @@ fn over_white(image: DynamicImage) -> RgbImage {
 fn from_rgb8(image: image::RgbImage) -> RgbImage {
     let (width, height) = image.dimensions();
     RgbImage { width, height, pixels: image.into_raw() }
+}
+
+/// The EXIF orientation of a JPEG.
+fn jpeg_orientation(bytes: &[u8]) -> Orientation {
+    let mut decoder = JpegDecoder::new(ZCursor::new(bytes));
+    let exif = decoder.decode_headers().ok().and_then(|()| decoder.exif());
+    exif.and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms)
 }
 
 /// Whether an end-of-image marker follows the first scan's header: if not, the file breaks off.
