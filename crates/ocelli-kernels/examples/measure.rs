@@ -346,10 +346,12 @@ mod peak {
     fn registers<T: Element>(rounds: usize) -> f64 {
         #[cfg(target_arch = "x86_64")]
         {
-            // SAFETY: the processor has what `Isa::current` says.
             match Isa::current() {
+                // SAFETY: the processor has what `Isa::current` says.
                 Isa::Avx512Bf16 if T::BF16 => return unsafe { x86::avx512_bf16(rounds) },
+                // SAFETY: the processor has what `Isa::current` says.
                 Isa::Avx512 | Isa::Avx512Bf16 => return unsafe { x86::avx512(rounds) },
+                // SAFETY: the processor has what `Isa::current` says.
                 Isa::Avx2 => return unsafe { x86::avx2(rounds) },
                 _ => {}
             }

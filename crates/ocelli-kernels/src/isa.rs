@@ -16,7 +16,7 @@ use thiserror::Error;
 pub enum Isa {
     /// Plain Rust, on every processor.
     Portable,
-    /// AVX2 and FMA (x86-64).
+    /// AVX2, FMA, BMI1 and BMI2 (x86-64).
     Avx2,
     /// AVX-512 F, BW, DQ and VL (x86-64).
     Avx512,
@@ -99,7 +99,12 @@ impl Isa {
         match self {
             Isa::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("bmi1")
+                    && is_x86_feature_detected!("bmi2")
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
                 Isa::Avx2.is_supported()

@@ -31,7 +31,7 @@ fn check_forward<T: Element>(shape: &Conv2dShape, seed: u64) {
         assert_close(&format!("{isa} {shape:?}"), &y, &plain, tolerance::<T>());
         let packed = PackedConv2d::<T>::pack(shape, &weights, Some(&scale), Some(&bias));
         for (at, activation) in ACTIVATIONS.into_iter().enumerate() {
-            let with_residual = (seed as usize + at) % 2 == 0;
+            let with_residual = (seed as usize + at).is_multiple_of(2);
             let wanted: Vec<f64> = exact
                 .iter()
                 .zip(&residual_f64)

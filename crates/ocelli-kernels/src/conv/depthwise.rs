@@ -462,12 +462,11 @@ impl<T: Element> WeightKernel<'_, T> {
                     if STEP == 0 {
                         for p in 0..P {
                             let column = first + (p * step) as isize;
-                            if p < count && column >= 0 && (column as usize) < geometry.in_width {
-                                if let Some(x) = rows[0] {
-                                    let input =
-                                        load_lanes::<S, T, WHOLE>(x.add(column as usize * channels), lanes);
-                                    sums[0][0] = S::fma(input, gradients[p], sums[0][0]);
-                                }
+                            let inside = p < count && column >= 0 && (column as usize) < geometry.in_width;
+                            if let Some(x) = rows[0].filter(|_| inside) {
+                                let input =
+                                    load_lanes::<S, T, WHOLE>(x.add(column as usize * channels), lanes);
+                                sums[0][0] = S::fma(input, gradients[p], sums[0][0]);
                             }
                         }
                         start += count;

@@ -5,7 +5,7 @@ use half::bf16;
 use std::arch::x86_64::*;
 
 /// # Safety
-/// The processor has AVX2 and FMA.
+/// The processor has AVX2, FMA, BMI1 and BMI2.
 #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.

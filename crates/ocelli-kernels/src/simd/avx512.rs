@@ -5,7 +5,7 @@ use half::bf16;
 use std::arch::x86_64::*;
 
 /// # Safety
-/// The processor has AVX-512 F, BW, DQ and VL.
+/// The processor has AVX-512 F, BW, DQ and VL, and what `avx2::run` needs.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.
@@ -13,7 +13,7 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 }
 
 /// # Safety
-/// The processor has AVX-512 F, BW, DQ, VL and BF16.
+/// The processor has AVX-512 F, BW, DQ, VL and BF16, and what `avx2::run` needs.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.

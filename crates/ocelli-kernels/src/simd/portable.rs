@@ -63,10 +63,12 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self::V {
-        // SAFETY: see above.
-        std::array::from_fn(
-            |i| if i < count { unsafe { from.add(i).read_unaligned() }.to_f32() } else { 0.0 },
-        )
+        let mut lanes = [0.0; LANES];
+        for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+            // SAFETY: see above.
+            *lane = unsafe { from.add(i).read_unaligned() }.to_f32();
+        }
+        lanes
     }
     #[inline(always)]
     unsafe fn store_bf16(to: *mut bf16, value: Self::V) {
