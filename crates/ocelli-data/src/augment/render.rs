@@ -5,7 +5,8 @@ use super::plan::{Affine, Filter, Plan};
 /// The resized image that a sample is taken from, with a border that goes on for ever.
 #[derive(Debug, Clone)]
 pub(crate) struct Canvas {
-    pixels: Vec<u8>,
+    /// Red, green, blue and nothing: four bytes a pixel fill a vector.
+    pixels: Vec<[u8; 4]>,
     width: usize,
     height: usize,
     /// Pixels of the border that count as the image.
@@ -16,6 +17,7 @@ pub(crate) struct Canvas {
 
 impl Canvas {
     pub(crate) fn new(pixels: Vec<u8>, size: (u32, u32), pad: u32, ground: Option<[u8; 3]>) -> Self {
+        let pixels = pixels.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 0]).collect();
         Canvas { pixels, width: size.0 as usize, height: size.1 as usize, pad, ground }
     }
 
@@ -31,25 +33,26 @@ impl Canvas {
 
     /// Over all pixels and channels, in 0..=255.
     pub(crate) fn mean(&self) -> f64 {
-        let sum: u64 = self.pixels.iter().map(|&value| u64::from(value)).sum();
-        sum as f64 / self.pixels.len() as f64
+        self.channel_means().iter().sum::<f64>() / 3.0
     }
 
     pub(crate) fn channel_means(&self) -> [f64; 3] {
-        let mut sums = [0u64; 3];
-        for pixel in self.pixels.chunks_exact(3) {
-            for channel in 0..3 {
-                sums[channel] += u64::from(pixel[channel]);
+        let mut sums = [0u64; 4];
+        for line in self.pixels.chunks(self.width) {
+            let mut sums_of_line = [0u32; 4];
+            for pixel in line {
+                sums_of_line.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u32::from(value));
             }
+            sums.iter_mut().zip(sums_of_line).for_each(|(sum, line)| *sum += u64::from(line));
         }
-        sums.map(|sum| sum as f64 * 3.0 / self.pixels.len() as f64)
+        std::array::from_fn(|channel| sums[channel] as f64 / self.pixels.len() as f64)
     }
 
     pub(crate) fn histograms(&self) -> [[u64; 256]; 3] {
         let mut histograms = [[0; 256]; 3];
-        for pixel in self.pixels.chunks_exact(3) {
-            for channel in 0..3 {
-                histograms[channel][usize::from(pixel[channel])] += 1;
+        for pixel in &self.pixels {
+            for (histogram, &value) in histograms.iter_mut().zip(pixel) {
+                histogram[usize::from(value)] += 1;
             }
         }
         histograms
@@ -62,8 +65,8 @@ impl Canvas {
             Some(ground) if !inside => return ground.map(f32::from),
             _ => (reflected(x, self.width), reflected(y, self.height)),
         };
-        let start = (y * self.width + x) * 3;
-        std::array::from_fn(|channel| f32::from(self.pixels[start + channel]))
+        let [red, green, blue, _] = self.pixels[y * self.width + x].map(f32::from);
+        [red, green, blue]
     }
 
     /// The value between the four nearest pixels, anywhere.
@@ -90,7 +93,6 @@ impl Canvas {
         };
         let first = (0..count).find(|&x| inside(x)).unwrap_or(count);
         let end = (first..count).rfind(|&x| inside(x)).map_or(first, |last| last + 1);
-        let stride = self.width * 3;
         let (before, rest) = row.split_at_mut(first * 3);
         let (within, after) = rest.split_at_mut((end - first) * 3);
         for (place, part) in [(0, before), (end, after)] {
@@ -99,24 +101,25 @@ impl Canvas {
                 pixel.copy_from_slice(&self.between(x, y));
             }
         }
-        for (x, pixel) in (first..).zip(within.chunks_exact_mut(3)) {
-            let (from_x, from_y) = from(x);
-            // Conversions to i32 are single instructions, those to usize are not.
-            let (left, top) = (from_x as i32, from_y as i32);
-            let (u, v) = (from_x - left as f32, from_y - top as f32);
-            let (left, top) = (left as usize, top as usize);
-            let start = top * stride + left * 3;
-            let (above, below) =
-                (&self.pixels[start..start + 6], &self.pixels[start + stride..start + stride + 6]);
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                *value = mix(
-                    f32::from(above[channel]),
-                    f32::from(above[channel + 3]),
-                    f32::from(below[channel]),
-                    f32::from(below[channel + 3]),
-                    u,
-                    v,
-                );
+        // A few places at a time with four channels each, so that channels fill vectors.
+        let mut mixed = [[0.0f32; 4]; 32];
+        for (chunk, part) in within.chunks_mut(3 * mixed.len()).enumerate() {
+            let start = first + chunk * mixed.len();
+            for (x, mixed) in (start..).zip(&mut mixed[..part.len() / 3]) {
+                let (from_x, from_y) = from(x);
+                // Conversions to i32 are single instructions, those to usize are not.
+                let (left, top) = (from_x as i32, from_y as i32);
+                let (u, v) = (from_x - left as f32, from_y - top as f32);
+                let corner = top as usize * self.width + left as usize;
+                let above: &[[u8; 4]; 2] = self.pixels[corner..].first_chunk().expect("two pixels above");
+                let below: &[[u8; 4]; 2] =
+                    self.pixels[corner + self.width..].first_chunk().expect("two pixels below");
+                let [a, b, c, d] = [above[0], above[1], below[0], below[1]].map(|pixel| pixel.map(f32::from));
+                *mixed =
+                    std::array::from_fn(|channel| mix(a[channel], b[channel], c[channel], d[channel], u, v));
+            }
+            for (pixel, mixed) in part.chunks_exact_mut(3).zip(&mixed) {
+                pixel.copy_from_slice(&mixed[..3]);
             }
         }
     }

@@ -198,7 +198,7 @@ impl<'a> Header<'a> {
     }
 
     /// The values of all components at `side`/8 of the size of the image.
-    fn planes(&self, side: usize) -> Option<Vec<Plane>> {
+    fn planes(&self, side: usize) -> Option<Vec<Plane<'_>>> {
         let most = |of: fn(&Component) -> usize| self.components.iter().map(of).max();
         let (most_across, most_down) = (most(|c| c.across)?, most(|c| c.down)?);
         // A single component is not interleaved: its blocks follow each other whatever its sampling factors.
