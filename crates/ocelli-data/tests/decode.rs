@@ -319,7 +319,9 @@ fn large_jpegs_are_decoded_at_a_reduced_size() {
             let reduced = Decoder::default().decode_for(&bytes, needed).unwrap();
             assert_eq!((reduced.width(), reduced.height()), size, "{sampling:?} for {needed}");
             let difference = reduced_difference(&whole, &reduced);
-            assert!(difference < 1.5, "{sampling:?} for {needed}: {difference}");
+            // Colour that is stored at another scale in one direction only is read at the coarser one.
+            let limit = if matches!(sampling, R_4_2_2 | R_4_4_0) { 6.0 } else { 1.5 };
+            assert!(difference < limit, "{sampling:?} for {needed}: {difference}");
         }
     }
 }
@@ -358,13 +360,12 @@ fn photos_at_a_reduced_size_are_the_photos() {
             differences[factor].push(reduced_difference(&whole, &reduced));
         }
     }
-    // Against means of blocks: at 1/2 and 1/4 pixels are sharper than means, and where light and dark are clipped
-    // the coefficients know more than the pixels.
+    // Against means of blocks: where light and dark are clipped the coefficients know more than the pixels.
     for factor in [2, 4, 8] {
         let (count, sum) = (differences[factor].len() as f64, differences[factor].iter().sum::<f64>());
-        assert!(count > 50.0 && sum / count < 1.5, "1/{factor}: {} on average of {count}", sum / count);
+        assert!(count > 50.0 && sum / count < 1.0, "1/{factor}: {} on average of {count}", sum / count);
         assert!(
-            differences[factor].iter().all(|difference| *difference < 6.0),
+            differences[factor].iter().all(|difference| *difference < 3.0),
             "1/{factor}: {:?}",
             differences[factor]
         );

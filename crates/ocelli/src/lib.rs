@@ -19,7 +19,7 @@
 //!
 //! learner.save(&model_path)?;
 //! let model = Model::load(&model_path)?;
-//! let photo = format!("{photos}/flags/flag-ch.png");
+//! let photo = format!("{photos}/flags/de.png");
 //! for prediction in model.predict([photo])? {
 //!     println!("{}", prediction?.best().class);
 //! }

@@ -136,8 +136,10 @@ impl Model {
         }
         .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
         contract.preprocessing.validate()?;
-        let arch: Arch =
-            contract.architecture.parse().map_err(|error: ocelli_nn::Error| not_a_model(error.to_string()))?;
+        let arch: Arch = contract
+            .architecture
+            .parse()
+            .map_err(|error: ocelli_nn::Error| not_a_model(error.to_string()))?;
         let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
         Ok(Self { contract, network, loading: LoaderOptions::default() })
     }

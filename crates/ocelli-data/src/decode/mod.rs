@@ -213,18 +213,15 @@ impl Decoder {
     /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never smaller
     /// than needed; anything else is decoded whole.
     pub fn decode_for(&self, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
-        let reduced = || {
-            let (width, height) = reduced::size(bytes)?;
+        let side = |width: u32, height: u32| {
             self.check_size(width, height, Format::Jpeg).ok()?;
-            let side = [1, 2, 4]
+            [1, 2, 4]
                 .into_iter()
-                .find(|side| u64::from(width.min(height)) * side / 8 >= u64::from(needed))?;
-            let reduced = reduced::decode(bytes, side as usize)?;
-            let image = RgbImage::new(reduced.width, reduced.height, reduced.pixels)?;
-            Some(upright(image, jpeg_orientation(bytes)))
+                .find(|&side| u64::from(width.min(height)) * u64::from(side) / 8 >= needed.into())
         };
-        match reduced() {
-            Some(image) => Ok(image),
+        let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
+        match reduced.and_then(|_| reduced::decode(bytes, side)) {
+            Some(image) => Ok(upright(image, jpeg_orientation(bytes))),
             None => self.decode(bytes),
         }
     }
