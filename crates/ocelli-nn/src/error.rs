@@ -22,6 +22,42 @@ pub enum Error {
         /// What the parser found.
         reason: String,
     },
+    /// A file is of no kind that holds weights.
+    #[error(
+        "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; where it was \
+         downloaded, get it again",
+        path.display()
+    )]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes, as far as they are text.
+        begins: String,
+    },
+    /// A file is no PyTorch checkpoint that can be read, or an incomplete one.
+    #[error(
+        "{origin}: not a whole PyTorch checkpoint of plain tensors ({reason}); copy or download it again, or \
+         save it anew in Python with torch.save(model.state_dict(), FILE)"
+    )]
+    NotPyTorch {
+        /// The file.
+        origin: String,
+        /// What the reader found.
+        reason: String,
+    },
+    /// A checkpoint holds an object that Python would have to make.
+    #[error(
+        "{origin}: {place:?} is made by {object}, and nothing that a file asks for is run here; if you trust \
+         the file, save its tensors alone in Python, with torch.save(model.state_dict(), FILE)"
+    )]
+    ForeignObject {
+        /// The file.
+        origin: String,
+        /// Where the object is: the keys to it, joined by dots.
+        place: String,
+        /// The Python function or class that would make it.
+        object: String,
+    },
     /// A tensor has a number type that is no floating-point type.
     #[error("{origin}: tensor {tensor} holds {found}; f16, bf16, f32 or f64 is needed")]
     TensorType {
@@ -65,8 +101,12 @@ fn mismatch(
 ) -> String {
     /// A list of names with its length, cut where it would fill the screen.
     fn some(names: &[String]) -> String {
-        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        if names.len() > 3 { format!("{shown}, … ({} in all)", names.len()) } else { shown }
+        const SHOWN: usize = 3;
+        let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        match names.len().saturating_sub(SHOWN) {
+            0 => shown,
+            more => format!("{shown} and {more} more"),
+        }
     }
     let mut parts = Vec::new();
     if !missing.is_empty() {

@@ -25,7 +25,7 @@
 //! | a layer | [`layer`] |
 //! | how an operation reaches the kernels or Burn | [`op`] |
 //! | names and initial values of parameters | [`builder`] |
-//! | weights files | [`TensorFile`] |
+//! | which weights files are read, and how | [`TensorFile`], in `weights/` |
 
 mod arch;
 mod backbone;
@@ -37,7 +37,7 @@ pub mod model;
 mod network;
 pub mod op;
 mod pass;
-mod tensor_file;
+mod weights;
 
 pub use arch::{Arch, ArchInfo};
 pub use backbone::{Backbone, Body};
@@ -46,4 +46,4 @@ pub use error::{Error, Result};
 pub use head::{Head, LinearHead, TransferHead};
 pub use network::{GROUPS, Kind, Network, Place};
 pub use pass::{Pass, SeenStatistics, Statistics, Training};
-pub use tensor_file::{NamedTensor, TensorFile};
+pub use weights::{NamedTensor, TensorFile};

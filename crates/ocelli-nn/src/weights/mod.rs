@@ -1,0 +1,138 @@
+//! Weights files: named tensors of a safetensors file or a PyTorch checkpoint, read into f32.
+
+mod pytorch;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Named f32 tensors and the metadata of the file that held them.
+#[derive(Debug, Clone, Default)]
+pub struct TensorFile {
+    origin: String,
+    tensors: BTreeMap<String, NamedTensor>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// One tensor of a file, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The length of every dimension.
+    pub shape: Vec<usize>,
+    /// Its numbers; f16, bf16 and f64 files are converted.
+    pub values: Vec<f32>,
+}
+
+/// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has none.
+const COUNTER: &str = "num_batches_tracked";
+
+/// What `DataParallel` and `torch.compile` put before every name.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+impl TensorFile {
+    /// Reads a weights file whole: safetensors, or a PyTorch checkpoint (`.pth`, `.pt`, `.bin`) of any age. What
+    /// it is shows in its bytes, not in its name.
+    ///
+    /// Of a checkpoint that holds more than weights, those under `state_dict_ema`, `model_ema`, `state_dict`,
+    /// `model_state_dict` or `model` are taken, the first there is. Names lose a `module.` or `_orig_mod.` that
+    /// begins them all, and `num_batches_tracked` is left out. No pickle is executed: besides tensors and
+    /// plain values a checkpoint may hold nothing.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::NotWeights`], [`Error::NotSafetensors`], [`Error::NotPyTorch`],
+    /// [`Error::ForeignObject`] and [`Error::TensorType`]; each names the file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let failed = |source| Error::Read { path: path.to_path_buf(), source };
+        let mut start = Vec::new();
+        let longest = pytorch::START.max(safetensors::START) as u64;
+        File::open(path).and_then(|file| file.take(longest).read_to_end(&mut start)).map_err(failed)?;
+        let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
+        if named_safetensors || safetensors::begins(&start) {
+            let bytes = std::fs::read(path).map_err(failed)?;
+            Self::parse(&bytes, &path.display().to_string())
+        } else if pytorch::begins(&start) {
+            Ok(pytorch::read(path)?.unwrapped())
+        } else {
+            let begins = String::from_utf8_lossy(&start[..start.len().min(16)]).into_owned();
+            Err(Error::NotWeights { path: path.to_path_buf(), begins })
+        }
+    }
+
+    /// Reads the bytes of a safetensors file; `origin` names them in errors.
+    ///
+    /// # Errors
+    /// [`Error::NotSafetensors`] and [`Error::TensorType`].
+    pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
+        Ok(safetensors::parse(bytes, origin)?.unwrapped())
+    }
+
+    /// An empty file, to be filled; `origin` names it in errors.
+    pub fn new(origin: &str) -> Self {
+        Self { origin: origin.to_owned(), ..Self::default() }
+    }
+
+    /// Adds or replaces a tensor.
+    ///
+    /// # Panics
+    /// Where the number of values is not the product of the shape.
+    pub fn insert(&mut self, name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "a tensor's values fill its shape");
+        self.tensors.insert(name.into(), NamedTensor { shape, values });
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&NamedTensor> {
+        self.tensors.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// An entry of the metadata.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// Where the tensors came from: a path, or the name of embedded weights.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The tensors whose names `select` accepts.
+    pub fn filtered(&self, select: impl Fn(&str) -> bool) -> Self {
+        let mut filtered = self.clone();
+        filtered.tensors.retain(|name, _| select(name));
+        filtered
+    }
+
+    /// The bytes of a safetensors file with these tensors in f32 and one entry of metadata. The same tensors
+    /// give the same bytes.
+    pub fn to_bytes(&self, key: &str, text: &str) -> Vec<u8> {
+        safetensors::to_bytes(&self.tensors, key, text)
+    }
+
+    /// With every name freed of what wrappers put before them all.
+    fn unwrapped(mut self) -> Self {
+        let common = |names: &BTreeMap<String, NamedTensor>| {
+            let begins_all = |prefix: &&str| names.keys().all(|name| name.starts_with(*prefix));
+            WRAPPERS.into_iter().find(|prefix| !names.is_empty() && begins_all(prefix))
+        };
+        while let Some(prefix) = common(&self.tensors) {
+            let shortened = |(name, tensor): (String, _)| (name[prefix.len()..].to_owned(), tensor);
+            self.tensors = self.tensors.into_iter().map(shortened).collect();
+        }
+        self
+    }
+}
+
+/// Whether a tensor of that name is one of the counters.
+fn is_counter(name: &str) -> bool {
+    name.rsplit('.').next() == Some(COUNTER)
+}

@@ -1,0 +1,168 @@
+//! PyTorch checkpoints: the zip of today, the pickle stream before 1.6, the tar before 0.1.10.
+//!
+//! `pytorch-reader` interprets the pickle without running anything. What it leaves to its caller is done here:
+//! to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound memory
+//! by the size of the file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use half::{bf16, f16};
+use pytorch_reader::{DType, PickleValue, PytorchReader, Tensor};
+
+use super::{NamedTensor, TensorFile, is_counter};
+use crate::{Error, Result};
+
+/// How many bytes show whether a file is one.
+pub const START: usize = TAR.start + TAR.magic.len();
+
+/// Where a tar file says that it is one.
+const TAR: Magic = Magic { start: 257, magic: b"ustar" };
+
+struct Magic {
+    start: usize,
+    magic: &'static [u8],
+}
+
+/// Under which names training scripts keep the weights, averaged ones first, as timm prefers them.
+const NESTED: [&str; 5] = ["state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model"];
+
+/// Python objects that are as plain as numbers.
+const PLAIN: [&str; 8] = [
+    "int", // one of more than 64 bits
+    "torch.Size",
+    "torch.device",
+    "torch.float16",
+    "torch.bfloat16",
+    "torch.float32",
+    "torch.float64",
+    "torch.int64",
+];
+/// How the reader calls a tensor among other values.
+const TENSOR: &str = "torch.Tensor";
+
+/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than this.
+const EXPANSION: u64 = 16;
+
+/// Whether a file that begins so is meant as a checkpoint.
+pub fn begins(start: &[u8]) -> bool {
+    is_tar(start) || start.starts_with(b"PK") || start.first() == Some(&0x80) // a pickle of protocol 2 or more
+}
+
+fn is_tar(start: &[u8]) -> bool {
+    start.get(TAR.start..).is_some_and(|rest| rest.starts_with(TAR.magic))
+}
+
+pub fn read(path: &Path) -> Result<TensorFile> {
+    let origin = path.display().to_string();
+    let broken = |reason: &dyn std::fmt::Display| Error::NotPyTorch {
+        origin: origin.clone(),
+        reason: reason.to_string(),
+    };
+    let limit = size_limit(path).map_err(|error| broken(&error))?;
+    let too_large = || broken(&format!("its tensors are more than {EXPANSION} times as large as the file"));
+
+    let content = PytorchReader::read_pickle_data(path, None).map_err(|error| broken(&error))?;
+    refuse_foreign(&content, "", &origin)?;
+    let nested = match &content {
+        PickleValue::Dict(entries) => {
+            NESTED.into_iter().find(|name| entries.get(*name).is_some_and(has_tensors))
+        }
+        _ => None,
+    };
+    let reader = match nested {
+        Some(name) => PytorchReader::with_top_level_key(path, name),
+        None => PytorchReader::new(path),
+    };
+    let reader = reader.map_err(|error| broken(&error))?;
+    if reader.metadata().total_data_size.is_some_and(|stored| stored as u64 > limit) {
+        return Err(too_large());
+    }
+    let tensors: BTreeMap<String, Tensor> =
+        reader.into_tensors().into_iter().filter(|(name, _)| !is_counter(name)).collect();
+    let total = tensors.values().try_fold(0u64, |total, tensor| total.checked_add(tensor.byte_len() as u64));
+    if total.is_none_or(|total| total > limit) {
+        return Err(too_large());
+    }
+    if tensors.is_empty() {
+        return Err(broken(&"it holds no tensors"));
+    }
+
+    let mut file = TensorFile::new(&origin);
+    for (name, tensor) in tensors {
+        let shape = tensor.shape().to_vec();
+        let bytes = tensor.read().map_err(|error| broken(&error))?;
+        let values = to_f32(tensor.dtype(), &bytes).ok_or_else(|| Error::TensorType {
+            origin: origin.clone(),
+            tensor: name.clone(),
+            found: format!("{:?}", tensor.dtype()),
+        })?;
+        file.tensors.insert(name, NamedTensor { shape, values });
+    }
+    Ok(file)
+}
+
+/// What a file's tensors may take in memory. The reader takes the entries of a tar into memory whole, so that
+/// one which claims more than that is refused here.
+fn size_limit(path: &Path) -> std::io::Result<u64> {
+    let mut file = File::open(path)?;
+    let limit = file.metadata()?.len().saturating_mul(EXPANSION);
+    let mut start = Vec::new();
+    file.by_ref().take(START as u64).read_to_end(&mut start)?;
+    if is_tar(&start) {
+        file.rewind()?;
+        for entry in tar::Archive::new(file).entries()? {
+            let entry = entry?;
+            if entry.size() > limit {
+                let claim = format!("an entry claims {} bytes, far more than the file has", entry.size());
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, claim));
+            }
+        }
+    }
+    Ok(limit)
+}
+
+/// Refuses what is neither tensor nor plain value, by its name and its place in the file. (An object that the
+/// pickle makes and throws away leaves no trace, and does nothing.)
+fn refuse_foreign(value: &PickleValue, place: &str, origin: &str) -> Result<()> {
+    let at = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+    match value {
+        PickleValue::Dict(entries) => {
+            let entries: BTreeMap<&String, &PickleValue> = entries.iter().collect();
+            entries.into_iter().try_for_each(|(name, value)| refuse_foreign(value, &at(name), origin))
+        }
+        PickleValue::List(values) => {
+            let mut values = values.iter().enumerate();
+            values.try_for_each(|(index, value)| refuse_foreign(value, &at(&index.to_string()), origin))
+        }
+        PickleValue::Unsupported(object) if object != TENSOR && !PLAIN.contains(&object.as_str()) => {
+            Err(Error::ForeignObject {
+                origin: origin.to_owned(),
+                place: place.to_owned(),
+                object: object.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn has_tensors(value: &PickleValue) -> bool {
+    match value {
+        PickleValue::Dict(entries) => entries.values().any(has_tensors),
+        PickleValue::Unsupported(object) => object == TENSOR,
+        _ => false,
+    }
+}
+
+/// Numbers from a tensor's bytes, which the reader gives row-major in this machine's order.
+fn to_f32(kind: DType, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match kind {
+        DType::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect(),
+        DType::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_ne_bytes(*bytes).to_f32()).collect(),
+        DType::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_ne_bytes(*bytes).to_f32()).collect(),
+        DType::F64 => bytes.as_chunks().0.iter().map(|bytes| f64::from_ne_bytes(*bytes) as f32).collect(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,64 @@
+//! Safetensors files.
+
+use std::collections::{BTreeMap, HashMap};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::{NamedTensor, TensorFile, is_counter};
+use crate::{Error, Result};
+
+/// How many bytes show whether a file is one.
+pub const START: usize = 9;
+
+/// Whether a file that begins so is meant as safetensors: the header's length in eight bytes, then JSON.
+pub fn begins(start: &[u8]) -> bool {
+    start.get(START - 1) == Some(&b'{') && start[5..START - 1] == [0; 3]
+}
+
+pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
+    let broken = |error: &dyn std::fmt::Display| Error::NotSafetensors {
+        origin: origin.to_owned(),
+        reason: error.to_string(),
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
+    let mut tensors = BTreeMap::new();
+    for (name, view) in file.iter().filter(|(name, _)| !is_counter(name)) {
+        let values = to_f32(&view).ok_or_else(|| Error::TensorType {
+            origin: origin.to_owned(),
+            tensor: name.to_owned(),
+            found: format!("{:?}", view.dtype()),
+        })?;
+        tensors.insert(name.to_owned(), NamedTensor { shape: view.shape().to_vec(), values });
+    }
+    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    Ok(TensorFile { origin: origin.to_owned(), tensors, metadata })
+}
+
+pub fn to_bytes(tensors: &BTreeMap<String, NamedTensor>, key: &str, text: &str) -> Vec<u8> {
+    let bytes: Vec<(&String, &NamedTensor, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            (name, tensor, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, tensor, bytes)| {
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
+        (name.as_str(), view.expect("four bytes a value"))
+    });
+    // One entry only: the format's writer takes a hash map, whose order would not be fixed.
+    let metadata = HashMap::from([(key.to_owned(), text.to_owned())]);
+    safetensors::serialize(views, Some(metadata)).expect("views of this process's memory serialise")
+}
+
+fn to_f32(view: &TensorView) -> Option<Vec<f32>> {
+    let bytes = view.data();
+    Some(match view.dtype() {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes) as f32).collect(),
+        _ => return None,
+    })
+}
