@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ocelli_data::DataError;
 
+use crate::pull::PullError;
+
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -49,6 +51,9 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Weights by name cannot be had.
+    #[error(transparent)]
+    Pull(#[from] PullError),
     /// No weights of that backbone are at hand.
     #[error("the weights of {architecture} are not built in; give their file with `--weights FILE`")]
     NoWeights {

@@ -39,6 +39,7 @@
 //! | what is kept between runs | `activations.rs` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
+//! | where pretrained weights come from | [`pull`] |
 //! | the model file | [`Contract`], [`Model`] |
 
 mod activations;
@@ -55,6 +56,7 @@ mod model;
 mod optimizer;
 mod photos;
 mod predictions;
+pub mod pull;
 mod recipe;
 mod run;
 pub mod schedule;
@@ -73,6 +75,7 @@ pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
 pub use predictions::{Predictions, Share};
+pub use pull::WeightStore;
 pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, Schedule, Sgdr};

@@ -1,0 +1,231 @@
+//! Pretrained weights by name: found on this machine, or fetched from where they are published.
+//!
+//! torchvision's weights come from its own server, timm's from the Hugging Face hub. A file that the cache
+//! folder, torch hub's or Hugging Face's has already is used where it lies. What is fetched goes into the cache
+//! folder under a name that says what it is, whole and checked, or not at all; a transfer that was cut goes on
+//! where it stopped. Nothing is fetched unasked.
+//!
+//! ```no_run
+//! use ocelli::{Arch, WeightStore};
+//! use std::ops::ControlFlow;
+//!
+//! # fn main() -> ocelli::Result<()> {
+//! let store = WeightStore::from_environment()?;
+//! let path = store.pull(Arch::EfficientNetLite1, &mut |_| ControlFlow::Continue(()))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | environment variable | what it sets | default |
+//! |---|---|---|
+//! | `OCELLI_CACHE` | the cache folder, weights are in `weights/` | `ocelli` in the user's cache folder |
+//! | `OCELLI_TORCHVISION_URL` | a mirror of torchvision's weights | `https://download.pytorch.org/models` |
+//! | `HF_ENDPOINT` | a mirror of the Hugging Face hub | `https://huggingface.co` |
+//! | `TORCH_HOME` | the folder in which torch hub keeps `hub/checkpoints` | `~/.cache/torch` |
+//! | `HF_HUB_CACHE`, `HF_HOME` | Hugging Face's cache, the folder that has it in `hub` | `~/.cache/huggingface` |
+//! | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies | none |
+
+mod error;
+mod places;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+
+use ocelli_nn::Arch;
+
+pub use error::PullError;
+pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
+
+use crate::{Error, Result, default_cache};
+use places::{hugging_face_cache, snapshot, torch_hub};
+use transfer::checksum_of;
+
+/// Where pretrained weights are looked for, and where they are fetched from.
+#[derive(Debug, Clone)]
+pub struct WeightStore {
+    /// The folder for weights that are fetched.
+    pub folder: PathBuf,
+    /// torch hub's folder of checkpoints.
+    pub torch_hub: Option<PathBuf>,
+    /// The Hugging Face hub's cache.
+    pub hugging_face: Option<PathBuf>,
+    /// The address before the names of torchvision's files.
+    pub torchvision_url: String,
+    /// The Hugging Face hub's address.
+    pub hugging_face_url: String,
+    /// When a transfer is given up.
+    pub patience: Patience,
+}
+
+/// Where the weights of a backbone are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose files they are.
+    pub publisher: Publisher,
+    /// The licence of the weights, as an SPDX identifier.
+    pub licence: &'static str,
+}
+
+/// Who publishes weights, and under which name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publisher {
+    /// torchvision, on PyTorch's server; the file's name ends with the beginning of its SHA-256.
+    Torchvision {
+        /// Such as `resnet34-b627a593.pth`.
+        file: &'static str,
+    },
+    /// A repository on the Hugging Face hub, with a `model.safetensors` in it.
+    HuggingFace {
+        /// Such as `timm/tf_efficientnet_lite1.in1k`.
+        repository: &'static str,
+    },
+}
+
+/// The hub's name for a repository's weights.
+const HUB_FILE: &str = "model.safetensors";
+
+impl WeightStore {
+    /// The places that the environment names, or the usual ones.
+    ///
+    /// # Errors
+    /// Where there is no place for the cache: see [`default_cache`].
+    pub fn from_environment() -> Result<Self> {
+        Ok(Self::with_cache(default_cache()?))
+    }
+
+    /// As [`from_environment`](Self::from_environment), with another cache folder.
+    pub fn with_cache(cache: impl AsRef<Path>) -> Self {
+        let url = |name: &str, usual: &str| {
+            let set = std::env::var(name).ok().filter(|url| !url.is_empty());
+            set.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned()
+        };
+        Self {
+            folder: cache.as_ref().join("weights"),
+            torch_hub: torch_hub(),
+            hugging_face: hugging_face_cache(),
+            torchvision_url: url("OCELLI_TORCHVISION_URL", "https://download.pytorch.org/models"),
+            hugging_face_url: url("HF_ENDPOINT", "https://huggingface.co"),
+            patience: Patience::default(),
+        }
+    }
+
+    /// The file with a backbone's weights, where this machine has it; nothing is fetched. Files whose checksum is
+    /// published are checked.
+    ///
+    /// # Errors
+    /// [`PullError::Damaged`] where the file in the cache folder is not what was published;
+    /// [`PullError::Unpublished`] for a backbone without published weights.
+    pub fn find(&self, arch: Arch) -> Result<Option<PathBuf>> {
+        let origin = origin(arch).ok_or_else(|| unpublished(arch))?;
+        let own = self.folder.join(origin.publisher.file_name());
+        if own.is_file() {
+            return match self.differs(&own, &origin.publisher.checksum())? {
+                None => Ok(Some(own)),
+                Some((expected, found)) => Err(PullError::Damaged { path: own, expected, found }.into()),
+            };
+        }
+        let (elsewhere, checksum) = match origin.publisher {
+            Publisher::Torchvision { file } => {
+                (self.torch_hub.as_ref().map(|folder| folder.join(file)), origin.publisher.checksum())
+            }
+            Publisher::HuggingFace { repository } => {
+                let found =
+                    self.hugging_face.as_ref().and_then(|cache| snapshot(cache, repository, HUB_FILE));
+                // The cache keeps content under its checksum, and links to it.
+                let content = found.as_ref().and_then(|path| path.canonicalize().ok());
+                let name = content.as_ref().and_then(|path| path.file_name()?.to_str());
+                let checksum = name.and_then(Checksum::sha256).unwrap_or(Checksum::Unknown);
+                (found, checksum)
+            }
+        };
+        match elsewhere.filter(|path| path.is_file()) {
+            Some(path) if self.differs(&path, &checksum)?.is_none() => Ok(Some(path)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The file with a backbone's weights, fetched where this machine does not have it; `watch` is told what
+    /// happens, and may stop it. What came until then is kept for the next time.
+    ///
+    /// # Errors
+    /// [`Error::Pull`], which says which file to put where when it cannot be fetched; [`Error::Stopped`] where
+    /// `watch` stops it; [`Error::Io`] where the file cannot be written.
+    pub fn pull(&self, arch: Arch, watch: &mut Watch) -> Result<PathBuf> {
+        match self.find(arch) {
+            Ok(Some(path)) => return Ok(path),
+            Ok(None) | Err(Error::Pull(PullError::Damaged { .. })) => {}
+            Err(error) => return Err(error),
+        }
+        let file = self.remote(arch)?;
+        let path = self.folder.join(&file.name);
+        download(&file, &path, &self.patience, watch)?;
+        Ok(path)
+    }
+
+    /// What would be fetched for a backbone, and its name in [`folder`](Self::folder).
+    ///
+    /// # Errors
+    /// [`PullError::Unpublished`] for a backbone without published weights.
+    pub fn remote(&self, arch: Arch) -> Result<RemoteFile> {
+        let origin = origin(arch).ok_or_else(|| unpublished(arch))?;
+        let url = match origin.publisher {
+            Publisher::Torchvision { file } => format!("{}/{file}", self.torchvision_url),
+            Publisher::HuggingFace { repository } => {
+                format!("{}/{repository}/resolve/main/{HUB_FILE}", self.hugging_face_url)
+            }
+        };
+        Ok(RemoteFile {
+            url,
+            name: origin.publisher.file_name(),
+            checksum: origin.publisher.checksum(),
+            licence: origin.licence.to_owned(),
+        })
+    }
+
+    /// What was expected and what was found, where a file is not what its checksum says.
+    fn differs(&self, path: &Path, checksum: &Checksum) -> Result<Option<(String, String)>> {
+        let Some(expected) = checksum.digits() else { return Ok(None) };
+        let found = checksum_of(path).map_err(Error::io("read", path))?;
+        Ok((!found.starts_with(expected)).then(|| (expected.to_owned(), found[..expected.len()].to_owned())))
+    }
+}
+
+impl Publisher {
+    /// The file's name in the cache folder.
+    fn file_name(self) -> String {
+        match self {
+            Self::Torchvision { file } => file.to_owned(),
+            Self::HuggingFace { repository } => {
+                let name = repository.rsplit('/').next().unwrap_or(repository);
+                format!("{name}.safetensors")
+            }
+        }
+    }
+
+    /// What is known of the content before it is asked for. The hub tells it with the file.
+    fn checksum(self) -> Checksum {
+        match self {
+            Self::Torchvision { file } => {
+                let end = file.rsplit_once('-').map(|(_, end)| end.trim_end_matches(".pth"));
+                end.and_then(Checksum::prefix).unwrap_or(Checksum::Unknown)
+            }
+            Self::HuggingFace { .. } => Checksum::FromServer,
+        }
+    }
+}
+
+fn unpublished(arch: Arch) -> PullError {
+    PullError::Unpublished { architecture: arch.to_string() }
+}
+
+/// Where a backbone's weights are published.
+fn origin(arch: Arch) -> Option<Origin> {
+    let repository = match arch {
+        Arch::EfficientNetLite0 => "timm/tf_efficientnet_lite0.in1k",
+        Arch::EfficientNetLite1 => "timm/tf_efficientnet_lite1.in1k",
+        Arch::EfficientNetLite2 => "timm/tf_efficientnet_lite2.in1k",
+        Arch::EfficientNetLite3 => "timm/tf_efficientnet_lite3.in1k",
+        Arch::EfficientNetLite4 => "timm/tf_efficientnet_lite4.in1k",
+    };
+    Some(Origin { publisher: Publisher::HuggingFace { repository }, licence: "Apache-2.0" })
+}
