@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(Failure::Said) => ExitCode::FAILURE,
         Err(Failure::Error(message)) => {
@@ -48,6 +49,8 @@ enum Failure {
     Error(String),
     /// With messages that have been printed.
     Said,
+    /// Whoever read the output has seen enough.
+    Closed,
     /// The user asked to stop.
     Interrupted,
 }

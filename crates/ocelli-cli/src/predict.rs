@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use anstream::eprintln;
-use ocelli::{Guess, Model, Prediction};
+use ocelli::{Guess, Model, Prediction, Skipped};
 
 use crate::Failure;
 use crate::arguments::Predict;
@@ -13,20 +13,23 @@ use crate::train::use_threads;
 pub fn run(arguments: &Predict) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
-    let photos = photos(&arguments.photos)?;
-    let mut out = Output::new(arguments, &model.contract().classes)?;
-    let mut failed = 0;
-    let total = photos.len();
+    let (photos, unusable) = photos(&arguments.photos)?;
+    let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
+    for Skipped { path, reason, .. } in &unusable {
+        eprintln!("{}: {reason}", path.display());
+    }
+    let mut failed = unusable.len();
+    let total = photos.len() + unusable.len();
     for prediction in model.predict(photos)? {
         match prediction {
-            Ok(prediction) => out.write(&prediction)?,
+            Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
             Err(error) => {
                 failed += 1;
                 eprintln!("{error}");
             }
         }
     }
-    out.finish()?;
+    out.finish().map_err(unwritten)?;
     if failed > 0 {
         eprintln!("{failed} of {total} photos could not be read");
         return Err(Failure::Said);
@@ -34,30 +37,37 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The photos meant: files as given, folders by what is in them, standard input line by line.
-fn photos(given: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+/// The photos meant: files as given, folders by what is in them, standard input line by line; then what cannot be
+/// read in those folders.
+fn photos(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Skipped>), Failure> {
     let from_input = given.is_empty() || given == [PathBuf::from("-")];
     if from_input {
         let lines: Result<Vec<String>, io::Error> = io::stdin().lock().lines().collect();
         let lines = lines.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
-        return Ok(lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from).collect());
+        let paths = lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from);
+        return Ok((paths.collect(), Vec::new()));
     }
-    let mut photos = Vec::new();
+    let (mut photos, mut unusable) = (Vec::new(), Vec::new());
     for path in given {
         if path.is_dir() {
-            let found = ocelli::photos_in(path)?;
-            if found.is_empty() {
+            let (found, broken) = ocelli::photos_in(path)?;
+            if found.is_empty() && broken.is_empty() {
                 return Err(Failure::Error(format!(
                     "{}: there are no photos in this folder",
                     path.display()
                 )));
             }
             photos.extend(found);
+            unusable.extend(broken);
         } else {
             photos.push(path.clone());
         }
     }
-    Ok(photos)
+    Ok((photos, unusable))
+}
+
+fn unwritten(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe { Failure::Closed } else { error.into() }
 }
 
 /// Where predictions go, in which form.
@@ -68,7 +78,7 @@ enum Output {
 }
 
 impl Output {
-    fn new(arguments: &Predict, classes: &[String]) -> Result<Self, Failure> {
+    fn new(arguments: &Predict, classes: &[String]) -> io::Result<Self> {
         if arguments.json {
             return Ok(Self::Json(io::stdout()));
         }
@@ -81,7 +91,7 @@ impl Output {
         Ok(Self::Text(io::stdout()))
     }
 
-    fn write(&mut self, prediction: &Prediction) -> Result<(), Failure> {
+    fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = prediction.path.display().to_string();
         let Guess { class, probability } = prediction.best();
         match self {
@@ -107,7 +117,7 @@ impl Output {
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> io::Result<()> {
         match self {
             Self::Text(mut out) | Self::Json(mut out) => out.flush()?,
             Self::Csv(mut writer) => writer.flush()?,

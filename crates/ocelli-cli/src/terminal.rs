@@ -48,11 +48,7 @@ pub fn introduce(training: &Training) {
     let run = training.run_folder().path();
     if !data.skipped().is_empty() {
         let listed = run.join("skipped.csv");
-        println!(
-            "        {} left out, see {}",
-            counted(data.skipped().len(), "file or folder").replace("folders", "folder"),
-            listed.display()
-        );
+        println!("        {} skipped, see {}", count(data.skipped().len()), listed.display());
     }
     for notice in data.notices() {
         println!("        {notice}");
@@ -165,9 +161,9 @@ impl Observer for Terminal {
             self.skipped += 1;
             if self.skipped <= 3 {
                 self.clear();
-                eprintln!("   left out: {}: {reason}", path.display());
+                eprintln!("   skipped {}: {reason}", path.display());
             } else if self.skipped == 4 {
-                eprintln!("   left out: more; they are listed in skipped.csv");
+                eprintln!("   skipped more; they are listed in skipped.csv");
             }
         }
         if self.quiet {

@@ -42,6 +42,11 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     }
     assert_eq!(place.read("runs/photos-1/skipped.csv"), "path,reason\n");
     assert!(place.path("runs/photos-1/model.safetensors").is_file());
+    let split = place.read("runs/photos-1/split.csv");
+    assert!(
+        split.starts_with("id,split\n") && split.contains(",train") && split.contains(",valid"),
+        "{split}"
+    );
 }
 
 #[test]
@@ -72,7 +77,7 @@ fn a_second_run_takes_activations_from_the_cache_and_a_damaged_cache_is_noticed(
     );
 
     let photo = snapshot(&place.path("photos")).remove(0).0;
-    fs::copy(common::samples().join("flags/de.png"), photo).unwrap();
+    fs::copy(common::samples().join("flags/rainbow-flag.png"), photo).unwrap();
     let said = place.run(&quick(&[]));
     assert!(said.contains("activations of 1 image · ") && said.contains("23 from the cache"), "{said}");
 

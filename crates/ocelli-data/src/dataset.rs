@@ -58,7 +58,7 @@ fn check_class(
     for &index in indices {
         match decoder.decode_file(&items[index].path) {
             Ok(_) => return Ok(bad),
-            Err(DataError::BadImage { path, reason }) => bad.push(Skipped::new(path, reason)),
+            Err(DataError::BadImage { path, reason }) => bad.push(Skipped::image(path, reason)),
             Err(error) => return Err(error),
         }
     }

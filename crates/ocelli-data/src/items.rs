@@ -147,11 +147,18 @@ pub struct Skipped {
     pub path: PathBuf,
     /// Why, for people.
     pub reason: String,
+    /// Whether it is meant as an image, by its name or its content.
+    pub is_image: bool,
 }
 
 impl Skipped {
-    /// Records that `path` is left out.
+    /// Records that `path`, which is no image, is left out.
     pub fn new(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Skipped { path: path.as_ref().to_owned(), reason: reason.to_string() }
+        Skipped { path: path.as_ref().to_owned(), reason: reason.to_string(), is_image: false }
+    }
+
+    /// Records that the image `path` is left out.
+    pub fn image(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Skipped { is_image: true, ..Skipped::new(path, reason) }
     }
 }

@@ -343,7 +343,7 @@ impl Loader {
         for (place, error) in made.bad {
             match error {
                 DataError::BadImage { path, reason } if self.options.bad_images == BadImages::Skip => {
-                    skipped.push(Skipped::new(path, reason));
+                    skipped.push(Skipped::image(path, reason));
                     bad.push(place);
                 }
                 error => return Err(error),

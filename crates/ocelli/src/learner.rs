@@ -294,7 +294,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Tells of images that were left out, of each once.
     pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
-        for Skipped { path, reason } in skipped {
+        for Skipped { path, reason, .. } in skipped {
             if self.skipped.insert(path.clone()) {
                 self.observers.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
             }

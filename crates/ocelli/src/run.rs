@@ -17,6 +17,7 @@ use crate::{EpochRow, Error, Observer, Result, file};
 /// config.toml         every setting, as given and as resolved
 /// history.csv         a row an epoch: stage, epoch, losses, accuracy, learning rates, seconds
 /// events.jsonl        all that happened, a JSON object a line
+/// split.csv           which images were trained on, and which were held out
 /// skipped.csv         what was left out, and why
 /// model.safetensors   the model
 /// ```
@@ -115,7 +116,7 @@ impl Observer for Recorder {
         match event {
             Event::Progress(_) => return Ok(ControlFlow::Continue(())),
             Event::Skipped { path, reason } => {
-                self.skipped.push(Skipped::new(path, reason));
+                self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
             }
             Event::Epoch(row) => {

@@ -137,6 +137,8 @@ impl Training {
         };
         let version = env!("CARGO_PKG_VERSION");
         run.write_config(&Config { version, given: &places.given, settings })?;
+        let data = learner.data();
+        data.split().write(data.items(), run.path().join("split.csv"))?;
         let recorder = run.recorder(learner.data().skipped())?;
         learner.observe(recorder);
         Ok(Self { learner, run, recipe: settings.recipe })

@@ -1,5 +1,7 @@
 //! A temporary folder with photos in it, and the real command.
 
+#![allow(dead_code)] // no test file uses all of it
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -80,7 +82,6 @@ pub fn rows(history: &str) -> Vec<String> {
 }
 
 /// All files below a folder with their content.
-#[allow(dead_code)] // not every test file looks at folders
 pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

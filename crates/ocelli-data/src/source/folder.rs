@@ -151,8 +151,9 @@ impl Found {
             let listing = listing::images_below(class_folder);
             let class = file_name(class_folder);
             let found = listing.skipped.len();
+            let unusable = listing.skipped.iter().filter(|skipped| skipped.is_image).count();
             self.skipped.extend(listing.skipped);
-            match (listing.images.is_empty(), listing.unusable) {
+            match (listing.images.is_empty(), unusable) {
                 (false, _) => {
                     by_class.insert(class, listing.images);
                 }

@@ -21,8 +21,6 @@ pub(crate) struct Listing {
     pub images: Vec<PathBuf>,
     /// Everything else that is no folder.
     pub skipped: Vec<Skipped>,
-    /// How many of the skipped files are meant as images, by name or content.
-    pub unusable: usize,
 }
 
 /// What lies directly in a folder.
@@ -98,8 +96,8 @@ impl Listing {
         match not_an_image(path) {
             None => self.images.push(path.to_owned()),
             Some((reason, meant_as_image)) => {
-                self.skipped.push(Skipped::new(path, reason));
-                self.unusable += usize::from(meant_as_image);
+                let skipped = Skipped { is_image: meant_as_image, ..Skipped::new(path, reason) };
+                self.skipped.push(skipped);
             }
         }
     }

@@ -557,6 +557,25 @@ fn clamp(activation: Activation) -> Option<[f32; 2]> {
     }
 }
 
+/// So many products are summed in f32 before they are added to the sum of those before: a single chain over
+/// thousands of products would lose digits. bf16 has lost more already.
+const CHAIN: usize = 128;
+
+/// Adds the sums to the tile, `[pixel][vector]`, and sets them to 0.
+#[inline(always)]
+unsafe fn add_to<S: Simd, const P: usize, const V: usize>(tile: *mut f32, sums: &mut [[S::V; V]; P]) {
+    for p in 0..P {
+        for v in 0..V {
+            // SAFETY: the processor has S; the tile holds P · V vectors.
+            unsafe {
+                let at = tile.add((p * V + v) * S::LANES);
+                S::store(at, S::add(S::load(at), sums[p][v]));
+                sums[p][v] = S::splat(0.0);
+            }
+        }
+    }
+}
+
 /// Sums of the largest tile, `[pixel][channel]`.
 #[repr(align(64))]
 struct TileSums {
@@ -623,34 +642,45 @@ impl<T: Element> BlockKernel<'_, T> {
         // and residuals lie in the output, by the geometry.
         unsafe {
             let mut sums = [[S::splat(0.0); V]; P];
+            // Through memory: registers have no index, and loops that are too long are not unrolled.
+            let mut tile = MaybeUninit::<TileSums>::uninit();
+            let tile = tile.as_mut_ptr().cast::<f32>();
+            for at in 0..P * V {
+                S::store(tile.add(at * S::LANES), S::splat(0.0));
+            }
+            let mut chain = 0;
             let mut weights = self.weights.cast::<f32>();
             for tap in 0..self.taps {
                 let pointers: &[*const T; P] = &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
                 let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
-                for word in 0..self.words_per_tap {
-                    let mut vectors = [S::splat(0.0); V];
-                    for v in 0..V {
-                        vectors[v] = S::load(weights.add(v * S::LANES));
-                    }
-                    weights = weights.add(V * S::LANES);
-                    for p in 0..P {
-                        let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                let mut first = 0;
+                while first < self.words_per_tap {
+                    let end =
+                        if T::BF16 { self.words_per_tap } else { self.words_per_tap.min(first + CHAIN) };
+                    for word in first..end {
+                        let mut vectors = [S::splat(0.0); V];
                         for v in 0..V {
-                            sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                            vectors[v] = S::load(weights.add(v * S::LANES));
+                        }
+                        weights = weights.add(V * S::LANES);
+                        for p in 0..P {
+                            let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                            for v in 0..V {
+                                sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                            }
                         }
                     }
+                    chain += end - first;
+                    first = end;
+                    if !T::BF16 && chain >= CHAIN {
+                        add_to::<S, P, V>(tile, &mut sums);
+                        chain = 0;
+                    }
                 }
             }
+            add_to::<S, P, V>(tile, &mut sums);
             let whole = self.block.count == V * S::LANES;
             let pixels = P.min(self.pixels - start);
-            // Through memory: registers have no index, and loops that are too long are not unrolled.
-            let mut tile = MaybeUninit::<TileSums>::uninit();
-            let tile = tile.as_mut_ptr().cast::<f32>();
-            for p in 0..P {
-                for v in 0..V {
-                    S::store(tile.add((p * V + v) * S::LANES), sums[p][v]);
-                }
-            }
             if let (Some([low, high]), None, true) = (clamp(self.activation), self.residual, whole) {
                 let (low, high) = (S::splat(low), S::splat(high));
                 for p in 0..pixels {
