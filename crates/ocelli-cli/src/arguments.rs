@@ -20,6 +20,8 @@ pub enum Verb {
     Train(Train),
     /// Say what is on photos, with a trained model
     Predict(Predict),
+    /// Fetch the pretrained weights of a backbone
+    Pull(Pull),
 }
 
 /// Train a classifier on a folder of photos.
@@ -50,7 +52,8 @@ pub struct Train {
     /// The pretrained backbone
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     pub arch: String,
-    /// The backbone's weights, a safetensors file under timm's names [default: built in]
+    /// The backbone's weights: safetensors or a PyTorch checkpoint, under torchvision's or timm's names
+    /// [default: the published ones, fetched where they are not here]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
 
@@ -126,6 +129,33 @@ pub struct Predict {
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+}
+
+/// Fetch the pretrained weights of a backbone.
+///
+/// What torch hub's or Hugging Face's cache has is used where it lies. The path of each file is printed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli pull efficientnet_lite4
+  HF_ENDPOINT=https://hub.example.org ocelli pull convnext_atto
+
+Environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; mirrors: HF_ENDPOINT, OCELLI_TORCHVISION_URL;
+caches: OCELLI_CACHE, TORCH_HOME, HF_HOME, HF_HUB_CACHE.")]
+pub struct Pull {
+    /// The backbone's name
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Folder for what speeds up the next run; weights go into weights/ [default: $OCELLI_CACHE, or the user's
+    /// cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// How long the server may be silent, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub patience: u64,
+    /// Print paths only
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// How a photo becomes a square.

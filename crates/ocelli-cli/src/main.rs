@@ -3,12 +3,13 @@
 //! | to change | see |
 //! |---|---|
 //! | flags and their help | `arguments.rs` |
-//! | what a verb does | `train.rs`, `predict.rs` |
+//! | what a verb does | `train.rs`, `predict.rs`, `pull.rs` |
 //! | how training looks in the terminal | `terminal.rs` |
 //! | how numbers and durations are written | `words.rs` |
 
 mod arguments;
 mod predict;
+mod pull;
 mod terminal;
 mod train;
 mod words;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match &arguments.verb {
         Verb::Train(train) => train::run(train),
         Verb::Predict(predict) => predict::run(predict),
+        Verb::Pull(pull) => pull::run(pull),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

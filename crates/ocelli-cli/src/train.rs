@@ -7,23 +7,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, Framing, LearningRates, Optimizer, Places, Recipe, Settings, Training, default_cache,
+    Arch, Event, Framing, LearningRates, Optimizer, Places, Recipe, Settings, Training, WeightStore,
+    default_cache,
 };
 
 use crate::Failure;
 use crate::arguments::{Bad, Frame, Rule, Train};
+use crate::pull::fetched;
 use crate::terminal::{self, Terminal};
 use crate::words::{counted, duration};
 
 pub fn run(arguments: &Train) -> Result<(), Failure> {
     use_threads(arguments.machine.threads)?;
     let settings = settings(arguments)?;
+    let cache = match &arguments.machine.cache {
+        Some(folder) => folder.clone(),
+        None => default_cache()?,
+    };
     let places = Places {
         out: arguments.out.clone(),
-        cache: Some(match &arguments.machine.cache {
-            Some(folder) => folder.clone(),
-            None => default_cache()?,
-        }),
+        cache: Some(cache.clone()),
         threads: arguments.machine.threads,
         given: std::env::args().collect::<Vec<_>>().join(" "),
     };
@@ -31,7 +34,14 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     if !quiet {
         println!("ocelli {} · {}\n", env!("CARGO_PKG_VERSION"), terminal::machine());
     }
-    let mut training = Training::prepare(&settings, &places)?;
+    let mut training = match Training::prepare(&settings, &places) {
+        // By now the photos are known to be usable, so that the transfer is not in vain.
+        Err(ocelli::Error::NoWeights { .. }) => {
+            fetched(&WeightStore::with_cache(&cache), settings.architecture.parse()?, quiet)?;
+            Training::prepare(&settings, &places)?
+        }
+        training => training?,
+    };
     if !quiet {
         terminal::introduce(&training);
     }

@@ -200,6 +200,25 @@ fn weights_are_found_in_a_checkpoint_and_freed_of_wrappers() {
 }
 
 #[test]
+fn names_of_torchvision_s_old_densenet_files_are_todays() {
+    let one = || Pickle::tensor(&[1], 1);
+    let root = Pickle::new().dict(&[
+        ("features.denseblock1.denselayer12.norm.1.running_var", one()),
+        ("features.denseblock1.denselayer12.conv.2.weight", one()),
+        ("features.transition1.norm.weight", one()),
+        ("other.norm.1.weight", one()),
+    ]);
+    let file = read(&zip(&root, &[("0", &[1.0])], false)).unwrap();
+    let wanted = [
+        "features.denseblock1.denselayer12.conv2.weight",
+        "features.denseblock1.denselayer12.norm1.running_var",
+        "features.transition1.norm.weight",
+        "other.norm.1.weight",
+    ];
+    assert_eq!(file.names().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn python_objects_are_refused_by_name_wherever_they_stand() {
     let weights = ("w", Pickle::tensor(&[1], 1));
     let call = || Pickle::new().call("posix", "system", &[Pickle::new().text("touch pwned")]);

@@ -55,10 +55,18 @@ pub enum Error {
     #[error(transparent)]
     Pull(#[from] PullError),
     /// No weights of that backbone are at hand.
-    #[error("the weights of {architecture} are not built in; give their file with `--weights FILE`")]
+    #[error(
+        "the weights of {architecture} are not on this machine; fetch them with `ocelli pull {architecture}`, or \
+         get {url} and save it as {}, or give a file of your own with --weights FILE",
+        path.display()
+    )]
     NoWeights {
         /// The backbone.
         architecture: String,
+        /// Where they are published.
+        url: String,
+        /// Where their file belongs.
+        path: PathBuf,
     },
     /// The loss is no number any more.
     #[error(

@@ -13,6 +13,7 @@ use crate::batch::to_tensor;
 use crate::event::{Event, Observers, Progress, Task};
 use crate::model::Contract;
 use crate::optimizer::DEFAULT_WEIGHT_DECAY;
+use crate::pull::pretrained_weights;
 use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, model};
 
 /// Trains a classifier on photos by transfer learning.
@@ -42,10 +43,12 @@ pub struct Learner<B: Backbone = Body> {
 }
 
 impl Learner {
-    /// A learner on a backbone of the registry with its built-in weights, seed 0.
+    /// A learner on a backbone of the registry with its pretrained weights, seed 0. They are built in, or come from
+    /// this machine: see [`WeightStore`](crate::WeightStore), whose [`pull`](crate::WeightStore::pull) fetches
+    /// them. Nothing is fetched here.
     ///
     /// # Errors
-    /// [`Error::NoWeights`] where they are not built in: see [`with_weights`](Self::with_weights).
+    /// [`Error::NoWeights`] where they are not at hand.
     pub fn pretrained(arch: Arch, data: ImageData) -> Result<Self> {
         Self::pretrained_seeded(arch, data, 0)
     }
@@ -56,13 +59,7 @@ impl Learner {
     /// # Errors
     /// As [`pretrained`](Self::pretrained).
     pub fn pretrained_seeded(arch: Arch, data: ImageData, seed: u64) -> Result<Self> {
-        match arch {
-            Arch::EfficientNetLite0 => {
-                let weights = TensorFile::parse(ocelli_lite0::WEIGHTS, "the built-in weights")?;
-                Self::with_weights(arch, &weights, data, seed)
-            }
-            _ => Err(Error::NoWeights { architecture: arch.to_string() }),
-        }
+        Self::with_weights(arch, &pretrained_weights(arch, None)?, data, seed)
     }
 
     /// A learner on a backbone of the registry with the body's weights from a file.

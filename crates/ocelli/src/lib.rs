@@ -75,7 +75,7 @@ pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
 pub use predictions::{Predictions, Share};
-pub use pull::WeightStore;
+pub use pull::{WeightStore, built_in_weights};
 pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, Schedule, Sgdr};

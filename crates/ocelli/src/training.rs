@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::optimizer::DEFAULT_WEIGHT_DECAY;
+use crate::pull::pretrained_weights;
 use crate::{Error, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder};
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -18,7 +19,7 @@ pub struct Settings {
     pub data: PathBuf,
     /// The backbone's name.
     pub architecture: String,
-    /// A file with the backbone's weights; without it the built-in ones.
+    /// A file with the backbone's weights; without it the published ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
     /// The side in pixels of the images that the network sees.
@@ -123,10 +124,11 @@ impl Training {
             .bad_images(policy)
             .load()?;
         settings.recipe.check()?;
-        let mut learner = match &settings.weights {
-            Some(path) => Learner::with_weights(arch, &TensorFile::read(path)?, data, settings.seed)?,
-            None => Learner::pretrained_seeded(arch, data, settings.seed)?,
+        let weights = match &settings.weights {
+            Some(path) => TensorFile::read(path)?,
+            None => pretrained_weights(arch, places.cache.as_deref())?,
         };
+        let mut learner = Learner::with_weights(arch, &weights, data, settings.seed)?;
         learner.optimizer(settings.optimizer.check()?).weight_decay(settings.weight_decay);
         if let Some(cache) = &places.cache {
             learner.cache(cache);

@@ -13,6 +13,9 @@ pub struct Place {
     folder: TempDir,
 }
 
+/// An address at which nobody listens.
+pub const NOBODY: &str = "http://127.0.0.1:9";
+
 pub fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }
@@ -47,6 +50,16 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ocelli"));
         command.args(arguments).current_dir(self.folder.path()).env("OCELLI_CACHE", self.path("cache"));
         command.env_remove("OCELLI_ISA").env("NO_COLOR", "1");
+        // Nothing is fetched from outside of this machine, and no other program's caches are looked at.
+        for variable in ["HF_ENDPOINT", "OCELLI_TORCHVISION_URL"] {
+            command.env(variable, NOBODY);
+        }
+        command.env("TORCH_HOME", self.path("torch")).env("HF_HOME", self.path("hugging-face"));
+        for variable in
+            ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"]
+        {
+            command.env_remove(variable).env_remove(variable.to_lowercase());
+        }
         command
     }
 

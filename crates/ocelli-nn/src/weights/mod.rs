@@ -39,7 +39,7 @@ impl TensorFile {
     ///
     /// Of a checkpoint that holds more than weights, those under `state_dict_ema`, `model_ema`, `state_dict`,
     /// `model_state_dict` or `model` are taken, the first there is. Names lose a `module.` or `_orig_mod.` that
-    /// begins them all, and `num_batches_tracked` is left out. No pickle is executed: besides tensors and
+    /// begins them all, `norm.1` in a DenseNet is today's `norm1`, and `num_batches_tracked` is left out. No pickle is executed: besides tensors and
     /// plain values a checkpoint may hold nothing.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl TensorFile {
             let bytes = std::fs::read(path).map_err(failed)?;
             Self::parse(&bytes, &path.display().to_string())
         } else if pytorch::begins(&start) {
-            Ok(pytorch::read(path)?.unwrapped())
+            Ok(pytorch::read(path)?.under_usual_names())
         } else {
             let begins = String::from_utf8_lossy(&start[..start.len().min(16)]).into_owned();
             Err(Error::NotWeights { path: path.to_path_buf(), begins })
@@ -68,7 +68,7 @@ impl TensorFile {
     /// # Errors
     /// [`Error::NotSafetensors`] and [`Error::TensorType`].
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
-        Ok(safetensors::parse(bytes, origin)?.unwrapped())
+        Ok(safetensors::parse(bytes, origin)?.under_usual_names())
     }
 
     /// An empty file, to be filled; `origin` names it in errors.
@@ -118,17 +118,35 @@ impl TensorFile {
         safetensors::to_bytes(&self.tensors, key, text)
     }
 
-    /// With every name freed of what wrappers put before them all.
-    fn unwrapped(mut self) -> Self {
+    /// With every name freed of what wrappers put before them all, and in today's spelling.
+    fn under_usual_names(mut self) -> Self {
         let common = |names: &BTreeMap<String, NamedTensor>| {
             let begins_all = |prefix: &&str| names.keys().all(|name| name.starts_with(*prefix));
             WRAPPERS.into_iter().find(|prefix| !names.is_empty() && begins_all(prefix))
         };
         while let Some(prefix) = common(&self.tensors) {
-            let shortened = |(name, tensor): (String, _)| (name[prefix.len()..].to_owned(), tensor);
-            self.tensors = self.tensors.into_iter().map(shortened).collect();
+            self = self.renamed(|name| name[prefix.len()..].to_owned());
         }
-        self
+        self.renamed(todays_spelling)
+    }
+
+    fn renamed(self, rename: impl Fn(String) -> String) -> Self {
+        let tensors = self.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
+        Self { tensors, ..self }
+    }
+}
+
+/// The parts of DenseNet's layers have a dot before their number in torchvision's files, which are older than
+/// its names.
+fn todays_spelling(name: String) -> String {
+    const OLD: [&str; 4] = ["norm.1.", "norm.2.", "conv.1.", "conv.2."];
+    match name.find(".denselayer") {
+        Some(layer) => OLD.into_iter().fold(name, |name, old| {
+            let (before, after) = name.split_at(layer);
+            before.to_owned()
+                + &after.replacen(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1)), 1)
+        }),
+        None => name,
     }
 }
 

@@ -31,7 +31,7 @@ mod transfer;
 
 use std::path::{Path, PathBuf};
 
-use ocelli_nn::Arch;
+use ocelli_nn::{Arch, TensorFile};
 
 pub use error::PullError;
 pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
@@ -212,6 +212,29 @@ impl Publisher {
             Self::HuggingFace { .. } => Checksum::FromServer,
         }
     }
+}
+
+/// The weights that this crate holds itself, as the bytes of a safetensors file.
+pub fn built_in_weights(arch: Arch) -> Option<&'static [u8]> {
+    (arch == Arch::EfficientNetLite0).then_some(ocelli_lite0::WEIGHTS)
+}
+
+/// A backbone's pretrained weights: built in, or from this machine; `cache` is the cache folder where it is not
+/// the usual one.
+///
+/// # Errors
+/// [`Error::NoWeights`] where they are not at hand.
+pub(crate) fn pretrained_weights(arch: Arch, cache: Option<&Path>) -> Result<TensorFile> {
+    if let Some(bytes) = built_in_weights(arch) {
+        return Ok(TensorFile::parse(bytes, "the built-in weights")?);
+    }
+    let store =
+        cache.map_or_else(WeightStore::from_environment, |cache| Ok(WeightStore::with_cache(cache)))?;
+    if let Some(path) = store.find(arch)? {
+        return Ok(TensorFile::read(path)?);
+    }
+    let RemoteFile { url, name, .. } = store.remote(arch)?;
+    Err(Error::NoWeights { architecture: arch.to_string(), url, path: store.folder.join(name) })
 }
 
 fn unpublished(arch: Arch) -> PullError {

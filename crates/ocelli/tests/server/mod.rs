@@ -16,11 +16,12 @@ pub struct Server {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
-    /// The address as asked: a path, or a whole URL where the server is used as a proxy.
+    /// The address as asked: a path, or a host where the server is used as a proxy.
     pub target: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     /// How many requests came before.
+    #[allow(dead_code)] // not every test counts
     pub number: usize,
 }
 
@@ -127,25 +128,16 @@ fn exchange(
     seen: &Mutex<Vec<Request>>,
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next()?.ok()?;
-    let mut words = first.split(' ').map(str::to_owned);
-    let (method, target) = (words.next()?, words.next()?);
-    let mut headers = BTreeMap::new();
-    for line in lines {
-        let line = line.ok()?;
-        let Some((name, value)) = line.split_once(':') else { break };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    let mut input = BufReader::new(stream);
+    let mut request = receive(&mut input, seen)?;
+    let mut out = stream;
+    if request.method == "CONNECT" {
+        // Used as a proxy, the server is its own far end.
+        out.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+        request = receive(&mut input, seen)?;
     }
-    let request = {
-        let mut seen = seen.lock().unwrap();
-        let number = seen.len();
-        seen.push(Request { method, target, headers, number });
-        seen.last()?.clone()
-    };
     let reply = answer(&request);
     std::thread::sleep(reply.delay);
-    let mut out = stream;
     let mut head = format!("HTTP/1.1 {}\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         head += &format!("{name}: {value}\r\n");
@@ -158,4 +150,21 @@ fn exchange(
         std::thread::sleep(reply.silence);
     }
     Some(())
+}
+
+fn receive(input: &mut impl BufRead, seen: &Mutex<Vec<Request>>) -> Option<Request> {
+    let mut lines = input.lines();
+    let first = lines.next()?.ok()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let mut headers = BTreeMap::new();
+    for line in lines {
+        let line = line.ok()?;
+        let Some((name, value)) = line.split_once(':') else { break };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    let mut seen = seen.lock().unwrap();
+    let number = seen.len();
+    seen.push(Request { method, target, headers, number });
+    seen.last().cloned()
 }
