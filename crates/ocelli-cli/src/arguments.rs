@@ -58,7 +58,7 @@ pub struct Train {
     pub weights: Option<PathBuf>,
 
     /// Epochs of the new head, on activations that are computed once
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     pub epochs: usize,
     /// Epochs of all layers afterwards
     #[arg(long, value_name = "EPOCHS", default_value_t = 0)]

@@ -74,7 +74,7 @@ fn unwritten(error: io::Error) -> Failure {
 enum Output {
     Text(io::Stdout),
     Json(io::Stdout),
-    Csv(csv::Writer<io::Stdout>),
+    Csv(Box<csv::Writer<io::Stdout>>),
 }
 
 impl Output {
@@ -86,7 +86,7 @@ impl Output {
             let mut writer = csv::Writer::from_writer(io::stdout());
             let header = ["path", "class", "probability"].into_iter();
             writer.write_record(header.chain(classes.iter().map(String::as_str)))?;
-            return Ok(Self::Csv(writer));
+            return Ok(Self::Csv(Box::new(writer)));
         }
         Ok(Self::Text(io::stdout()))
     }

@@ -30,7 +30,7 @@ impl Recipe {
     /// layers have further to go from ImageNet than earlier ones, and all start near their goal.
     pub fn with_learning_rate(rate: f64) -> Self {
         Self {
-            epochs: 5,
+            epochs: 10,
             learning_rate: rate,
             unfrozen_epochs: 0,
             unfrozen_learning_rates: LearningRates::spread(rate / 1000.0, rate / 10.0),
