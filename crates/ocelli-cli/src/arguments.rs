@@ -18,6 +18,10 @@ pub struct Arguments {
 pub enum Verb {
     /// Train a classifier on a folder of photos
     Train(Train),
+    /// Say what is in a data set before anything is trained on it
+    Inspect(Inspect),
+    /// Show what an augmentation does to a photo
+    Augment(Augment),
     /// Say what is on photos, with a trained model
     Predict(Predict),
     /// Fetch the pretrained weights of a backbone
@@ -26,15 +30,15 @@ pub enum Verb {
 
 /// Train a classifier on a folder of photos.
 ///
-/// DATA holds a folder of photos for each class, or train/ and valid/ with such folders in them. Nothing is
-/// written into it.
+/// DATA holds a folder of photos for each class, or train/ and valid/ with such folders in them; or it is a CSV table
+/// with a row a photo. Nothing is written into it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli train photos
-  ocelli train photos --size 160 --unfrozen-epochs 3 --lr 1e-5,1e-4,1e-3")]
+  ocelli train dogbreeds --labels labels.csv --size 160 --unfrozen-epochs 3 --lr 1e-5,1e-4,1e-3")]
 pub struct Train {
-    /// The folder of photos
-    pub data: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
 
     /// Side of the square that the network sees, in pixels [default: the backbone's own]
     #[arg(long, value_name = "PIXELS")]
@@ -42,9 +46,12 @@ pub struct Train {
     /// How a photo becomes a square
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
     pub framing: Frame,
-    /// Share of each class that is held out to measure on, where there is no valid/
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub valid: f64,
+    /// Random changes of photos while all layers are trained
+    #[arg(long, value_enum, default_value_t = Change::None)]
+    pub augment: Change,
+    /// Draw every class equally often
+    #[arg(long)]
+    pub balanced: bool,
     /// What to do with photos that cannot be decoded
     #[arg(long, value_enum, default_value_t = Bad::Skip)]
     pub bad_images: Bad,
@@ -90,6 +97,127 @@ pub struct Train {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// Photos with their labels, and which of them are held out.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// The folder of photos, or a table of their labels
+    pub data: PathBuf,
+
+    /// A CSV table of labels for the photos in DATA: a row a photo
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// What the table's ids lack to be file names [default: found out]
+    #[arg(long, value_name = ".jpg")]
+    pub suffix: Option<String>,
+    /// The table's column of photos: its name, or its number from 1 [default: 1]
+    #[arg(long, value_name = "COLUMN")]
+    pub id_column: Option<String>,
+    /// The table's column of labels [default: 2]
+    #[arg(long, value_name = "COLUMN")]
+    pub label_column: Option<String>,
+    /// The table's column that says train, valid or test
+    #[arg(long, value_name = "COLUMN")]
+    pub split_column: Option<String>,
+    /// Whether a cell of the table holds one label, or several separated by spaces [default: found out]
+    #[arg(long, value_enum)]
+    pub task: Option<Labels>,
+
+    /// Share of each class that is held out to measure on, or `none` [default: 0.2, or what the data says]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub valid: Option<String>,
+    /// Hold out one fold of several, such as 1/5
+    #[arg(long, value_name = "FOLD/FOLDS", conflicts_with = "valid")]
+    pub fold: Option<String>,
+    /// Hold out what the split.csv of an earlier run says
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"])]
+    pub split: Option<PathBuf>,
+}
+
+/// How many labels a photo has.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Labels {
+    /// One label a photo
+    Single,
+    /// Any number of labels a photo
+    Multi,
+}
+
+/// Random changes of photos in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Change {
+    /// Centre crops, as in validation
+    None,
+    /// Random crops, rotation by up to 10°, light
+    Basic,
+    /// For photos taken from the side: basic, zoom up to 1.1, mirror images
+    SideOn,
+    /// For photos taken from above: basic, zoom up to 1.05, quarter turns and mirror images
+    TopDown,
+    /// TrivialAugment: one strong change a photo, any of many
+    Trivial,
+    /// RandAugment: two changes a photo, any of many
+    Rand,
+}
+
+/// Say what is in a data set before anything is trained on it.
+///
+/// Decodes every photo once. Nothing is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli inspect photos
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
+pub struct Inspect {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Side of the square that a network is to see, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    pub size: usize,
+    /// Decides the split where the data does not
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print all that was found as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// Show what an augmentation does to a photo.
+///
+/// Writes one picture: the photo as validation sees it, then as training sees it, epoch by epoch.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli augment cat.jpg
+  ocelli augment field.tif --augment top-down --columns 8 --rows 4 --out field.png")]
+pub struct Augment {
+    /// The photo
+    pub photo: PathBuf,
+
+    /// The random changes
+    #[arg(long, value_enum, default_value_t = Change::SideOn)]
+    pub augment: Change,
+    /// Side of each picture, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    pub size: usize,
+    /// How a photo becomes a square
+    #[arg(long, value_enum, default_value_t = Frame::Crop)]
+    pub framing: Frame,
+    /// Pictures in a row
+    #[arg(long, default_value_t = 4)]
+    pub columns: usize,
+    /// Rows of pictures
+    #[arg(long, default_value_t = 3)]
+    pub rows: usize,
+    /// Decides the draws
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The picture's file
+    #[arg(long, value_name = "FILE", default_value = "augmented.png")]
+    pub out: PathBuf,
 }
 
 /// How the machine is used; no result depends on it.

@@ -8,8 +8,11 @@
 //! | how numbers and durations are written | `words.rs` |
 
 mod arguments;
+mod augment;
+mod inspect;
 mod predict;
 mod pull;
+mod source;
 mod terminal;
 mod train;
 mod words;
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         Verb::Train(train) => train::run(train),
         Verb::Predict(predict) => predict::run(predict),
         Verb::Pull(pull) => pull::run(pull),
+        Verb::Inspect(inspect) => inspect::run(inspect),
+        Verb::Augment(augment) => augment::run(augment),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

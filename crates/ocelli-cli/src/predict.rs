@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use anstream::eprintln;
-use ocelli::{Guess, Model, Prediction, Skipped};
+use ocelli::{Guess, Model, Prediction, Skipped, Task};
 
 use crate::Failure;
 use crate::arguments::Predict;
@@ -93,9 +93,18 @@ impl Output {
 
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = prediction.path.display().to_string();
-        let Guess { class, probability } = prediction.best();
+        let decided = prediction.decided();
+        let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
+        let probability = prediction.best().probability;
         match self {
-            Self::Text(out) => writeln!(out, "{path}  {class}  {probability:.4}")?,
+            Self::Text(out) if prediction.task == Task::SingleLabel => {
+                writeln!(out, "{path}  {class}  {probability:.4}")?;
+            }
+            Self::Text(out) => {
+                let guess = |guess: &Guess| format!("{} {:.4}", guess.class, guess.probability);
+                let said = decided.iter().map(guess).collect::<Vec<_>>().join(", ");
+                writeln!(out, "{path}  {}", if said.is_empty() { "no label" } else { &said })?;
+            }
             Self::Json(out) => {
                 let probabilities: serde_json::Map<String, serde_json::Value> = prediction
                     .classes
@@ -103,9 +112,16 @@ impl Output {
                     .zip(&prediction.probabilities)
                     .map(|(class, probability)| (class.clone(), (*probability).into()))
                     .collect();
-                let object = serde_json::json!({
-                    "path": path, "class": class, "probability": probability, "probabilities": probabilities,
-                });
+                let mut object = serde_json::json!({ "path": path, "probabilities": probabilities });
+                match prediction.task {
+                    Task::SingleLabel => {
+                        object["class"] = class.into();
+                        object["probability"] = probability.into();
+                    }
+                    Task::MultiLabel => {
+                        object["classes"] = decided.iter().map(|guess| guess.class.as_str()).collect();
+                    }
+                }
                 writeln!(out, "{object}")?;
             }
             Self::Csv(writer) => {

@@ -36,14 +36,14 @@ pub fn introduce(training: &Training) {
     if counts.len() > classes.len() {
         classes.push("…".to_owned());
     }
-    let origin = if data.has_own_split() { "folders" } else { "split by Ocelli" };
     println!(
-        "data    {} in {}: {}\n        train {}, valid {} ({origin})",
+        "data    {} in {}: {}\n        train {}, valid {} ({})",
         counted(total, "image"),
         counted(counts.len(), "class"),
         classes.join(", "),
         count(data.train_len()),
         count(data.valid_len()),
+        data.split_origin(),
     );
     let run = training.run_folder().path();
     if !data.skipped().is_empty() {
@@ -96,6 +96,7 @@ impl Terminal {
             Task::Activations => "activations",
             Task::Training => "training",
             Task::Validation => "validation",
+            Task::Resizing => "resizing",
         };
         if std::io::stderr().is_terminal() {
             self.show_bar(name, progress);
@@ -188,14 +189,18 @@ impl Observer for Terminal {
             Event::Epoch(row) => {
                 self.clear();
                 if row.epoch == 1 {
-                    println!("   epoch  train loss  valid loss  accuracy       time");
+                    let f1 = if row.f1.is_some() { "        F1" } else { "" };
+                    println!("   epoch  train loss  valid loss{f1}  accuracy       time");
                 }
+                let cell =
+                    |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.4}"));
+                let f1 = row.f1.map_or_else(String::new, |f1| format!("  {f1:>8.4}"));
                 println!(
-                    "   {:>5}  {:>10.4}  {:>10.4}  {:>8.4}  {:>9}",
+                    "   {:>5}  {:>10.4}  {:>10}{f1}  {:>8}  {:>9}",
                     row.epoch,
                     row.train_loss,
-                    row.valid_loss,
-                    row.accuracy,
+                    cell(row.valid_loss),
+                    cell(row.accuracy),
                     duration(row.seconds)
                 );
             }

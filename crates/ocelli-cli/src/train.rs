@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, Framing, LearningRates, Optimizer, Places, Recipe, Settings, Training, WeightStore,
-    default_cache,
+    Arch, Event, LearningRates, Optimizer, Places, Predictions, Recipe, Settings, Task, Training,
+    WeightStore, default_cache,
 };
 
 use crate::Failure;
-use crate::arguments::{Bad, Frame, Rule, Train};
+use crate::arguments::{Bad, Rule, Train};
 use crate::pull::fetched;
 use crate::terminal::{self, Terminal};
 use crate::words::{counted, duration};
@@ -65,19 +65,34 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         outcome => outcome?,
     };
-    let accuracy = outcome.predictions.accuracy();
-    let (low, high) = accuracy.interval();
-    println!(
-        "\naccuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
-        accuracy.value(),
-        accuracy.count,
-        counted(accuracy.total, "validation image"),
-    );
+    conclude(&outcome.predictions);
     if !quiet {
         println!("done in {}   model {}", duration(outcome.seconds), outcome.model.display());
         println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
     }
     Ok(())
+}
+
+/// What the run came to, with its uncertainty.
+fn conclude(predictions: &Predictions) {
+    let accuracy = predictions.accuracy();
+    if accuracy.total == 0 {
+        println!("\nnothing was held out, so how good the model is was not measured");
+        return;
+    }
+    println!();
+    if predictions.task == Task::MultiLabel {
+        let f1 = predictions.f1();
+        let (low, high) = f1.interval();
+        println!("F1       {:.4}   95 % interval {low:.4} … {high:.4}   over all labels", f1.value());
+    }
+    let (low, high) = accuracy.interval();
+    println!(
+        "accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
+        accuracy.value(),
+        accuracy.count,
+        counted(accuracy.total, "validation image"),
+    );
 }
 
 fn settings(arguments: &Train) -> Result<Settings, Failure> {
@@ -94,20 +109,20 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         }
     };
     let recipe = Recipe::with_learning_rate(head);
+    let (data, table) = arguments.source.data();
     Ok(Settings {
         architecture: arch.to_string(),
         weights: arguments.weights.clone(),
         size: arguments.size.unwrap_or(arch.info().size),
-        valid: arguments.valid,
+        held_out: arguments.source.held_out()?,
+        balanced: arguments.balanced,
+        table,
+        augmentation: arguments.augment.augmentation(),
         batch_size: arguments.batch,
         seed: arguments.seed,
         weight_decay: arguments.weight_decay,
         fail_on_bad_images: arguments.bad_images == Bad::Fail,
-        framing: match arguments.framing {
-            Frame::Crop => Framing::Crop { fraction: 1.0 },
-            Frame::Squish => Framing::Squish,
-            Frame::Pad => Framing::Pad,
-        },
+        framing: arguments.framing.framing(),
         optimizer: match arguments.optimizer {
             Rule::Sgd => Optimizer::SGD,
             Rule::AdamW => Optimizer::ADAM_W,
@@ -118,7 +133,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
             unfrozen_learning_rates: unfrozen.unwrap_or(recipe.unfrozen_learning_rates),
             ..recipe
         },
-        ..Settings::new(&arguments.data)
+        ..Settings::new(data)
     })
 }
 

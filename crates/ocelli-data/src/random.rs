@@ -27,6 +27,8 @@ pub enum Purpose {
     Initialize = 6,
     /// Dropout masks; the key is the step.
     Dropout = 7,
+    /// Resamples of a result, for its interval.
+    Bootstrap = 8,
 }
 
 /// A stream of random numbers: a pure function of (seed, purpose, epoch, key).

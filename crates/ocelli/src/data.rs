@@ -1,19 +1,23 @@
-//! A folder of photos, read, split and checked, before anything is computed.
+//! Photos with labels, read, split and checked, before anything is computed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ocelli_data::inspect::{Inspection, inspect};
+use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    BadImages, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Preprocessing,
-    Skipped, Split, check_classes, digests, source, split,
+    Augmentation, BadImages, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
+    Preprocessing, Skipped, Split, Task, check_classes, digests, source, split,
 };
 
-use crate::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 /// Photos with labels, divided into those to train on and those to measure on.
 ///
-/// Made by [`ImageData::from_folder`].
+/// Made by [`ImageData::from_folder`] or [`ImageData::from_csv`].
 #[derive(Debug, Clone)]
 pub struct ImageData {
     pub(crate) items: Arc<Items>,
@@ -21,23 +25,70 @@ pub struct ImageData {
     pub(crate) digests: Arc<Vec<Digest>>,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
-    own_split: bool,
+    origin: &'static str,
     size: usize,
     framing: Framing,
     filter: Filter,
+    augmentation: Option<Augmentation>,
+    balanced: bool,
     loading: LoaderOptions,
+}
+
+/// Which images are held out to measure on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldOut {
+    /// This share of every class, above 0 and below 1, drawn from the seed.
+    Fraction(f64),
+    /// One of several folds, counted from 0: each image is held out in exactly one.
+    Fold {
+        /// The number of folds, at least 2.
+        folds: usize,
+        /// Which of them.
+        fold: usize,
+    },
+    /// As a `split.csv` says that an earlier run has written.
+    File(PathBuf),
+    /// These items, as indices into [`ImageData::items`].
+    Items(Vec<usize>),
+    /// None: all are trained on, and nothing is measured.
+    Nothing,
+}
+
+/// Where photos and their labels come from.
+#[derive(Debug, Clone)]
+enum Source {
+    Folder(PathBuf),
+    Table(PathBuf, CsvOptions),
 }
 
 /// How photos are read. Finish with [`load`](ImageDataBuilder::load).
 #[derive(Debug, Clone)]
 pub struct ImageDataBuilder {
-    root: PathBuf,
+    source: Source,
     size: usize,
     framing: Framing,
     filter: Filter,
-    valid: f64,
+    augmentation: Option<Augmentation>,
+    balanced: bool,
+    held_out: Option<HeldOut>,
     seed: u64,
     loading: LoaderOptions,
+}
+
+/// What there is to know of photos before they are trained on.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// The images, of which the inspection holds indices.
+    pub items: Items,
+    /// Files and folders that were left out, sorted by path.
+    pub skipped: Vec<Skipped>,
+    /// What people should know, a sentence each.
+    pub notices: Vec<String>,
+    /// Why nothing can be held out.
+    pub problem: Option<String>,
+    /// What is in the images.
+    pub inspection: Inspection,
 }
 
 /// Images of one class in each part of the data.
@@ -55,15 +106,18 @@ impl ImageData {
     /// Photos in `root/train/CLASS/` and `root/valid/CLASS/`, or in `root/CLASS/`; see
     /// [`ocelli_data::source::folder`].
     pub fn from_folder(root: impl AsRef<Path>) -> ImageDataBuilder {
-        ImageDataBuilder {
-            root: root.as_ref().to_owned(),
-            size: 224,
-            framing: Framing::Crop { fraction: 1.0 },
-            filter: Filter::Bicubic,
-            valid: 0.2,
-            seed: 0,
-            loading: LoaderOptions::default(),
-        }
+        ImageDataBuilder::new(Source::Folder(root.as_ref().to_owned()))
+    }
+
+    /// Photos named in a table, a row each, with their label or labels; see [`ocelli_data::source::csv`]. What the
+    /// options leave open is detected and said in [`notices`](Self::notices).
+    pub fn from_csv(path: impl AsRef<Path>, options: CsvOptions) -> ImageDataBuilder {
+        ImageDataBuilder::new(Source::Table(path.as_ref().to_owned(), options))
+    }
+
+    /// Whether an image has one class or several.
+    pub fn task(&self) -> Task {
+        self.items.task
     }
 
     /// The names of the classes, in the order of a model's outputs.
@@ -100,9 +154,19 @@ impl ImageData {
         &self.split
     }
 
-    /// Whether the folders themselves say what is held out.
-    pub fn has_own_split(&self) -> bool {
-        self.own_split
+    /// Who decided what is held out, for people: "folders", "split by Ocelli".
+    pub fn split_origin(&self) -> &'static str {
+        self.origin
+    }
+
+    /// How images are changed at random where they are trained on.
+    pub fn augmentation(&self) -> Option<&Augmentation> {
+        self.augmentation.as_ref()
+    }
+
+    /// Whether rare classes are drawn as often as frequent ones.
+    pub fn is_balanced(&self) -> bool {
+        self.balanced
     }
 
     /// Files and folders that were left out, sorted by path.
@@ -133,9 +197,64 @@ impl ImageData {
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
         Ok(Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?)
     }
+
+    /// As [`loader`](Self::loader), with augmentation; of these items, which are ours with other files, if given.
+    pub(crate) fn training_loader(
+        &self,
+        items: Option<Arc<Items>>,
+        normalization: Normalization,
+        seed: u64,
+    ) -> Result<Loader> {
+        let items = items.unwrap_or_else(|| self.items.clone());
+        let loader = Loader::new(items, self.preprocessing(normalization), self.loading)?;
+        Ok(match &self.augmentation {
+            Some(augmentation) => loader.augment(augmentation.clone(), seed)?,
+            None => loader,
+        })
+    }
+
+    /// How images are loaded.
+    pub(crate) fn loading(&self) -> LoaderOptions {
+        self.loading
+    }
+
+    /// The shorter side that training needs of an image at most; nothing where it may need whole images.
+    pub(crate) fn store_side(&self, normalization: Normalization) -> Option<u32> {
+        let preprocessing = self.preprocessing(normalization);
+        let needed = match &self.augmentation {
+            Some(augmentation) => augmentation.needed(&preprocessing),
+            None => preprocessing.needed(),
+        };
+        (16..=4000).contains(&needed).then_some(needed)
+    }
+
+    /// The items that are trained on.
+    pub(crate) fn training_items(&self) -> Items {
+        let items = self.split.train.iter().map(|&item| self.items[item].clone()).collect();
+        Items {
+            items,
+            root: self.items.root.clone(),
+            classes: self.items.classes.clone(),
+            task: self.items.task,
+        }
+    }
 }
 
 impl ImageDataBuilder {
+    fn new(source: Source) -> Self {
+        Self {
+            source,
+            size: 224,
+            framing: Framing::Crop { fraction: 1.0 },
+            filter: Filter::Bicubic,
+            augmentation: None,
+            balanced: false,
+            held_out: None,
+            seed: 0,
+            loading: LoaderOptions::default(),
+        }
+    }
+
     /// The side in pixels of the square images that the network sees, 1 to 8192. Default 224.
     pub fn size(mut self, size: usize) -> Self {
         self.size = size;
@@ -154,9 +273,27 @@ impl ImageDataBuilder {
         self
     }
 
-    /// The share of every class that is held out where the folders do not say, above 0 and below 1. Default 0.2.
-    pub fn valid(mut self, fraction: f64) -> Self {
-        self.valid = fraction;
+    /// How images are changed at random where they are trained on and are not precomputed. Default: not at all.
+    pub fn transforms(mut self, augmentation: Augmentation) -> Self {
+        self.augmentation = Some(augmentation);
+        self
+    }
+
+    /// Draws every class equally often in an epoch, rare ones again and again, frequent ones in part. Default: each
+    /// image once.
+    pub fn balanced(mut self, balanced: bool) -> Self {
+        self.balanced = balanced;
+        self
+    }
+
+    /// The share of every class that is held out where the source does not say, above 0 and below 1. Default 0.2.
+    pub fn valid(self, fraction: f64) -> Self {
+        self.hold_out(HeldOut::Fraction(fraction))
+    }
+
+    /// What is held out. Default: what the source says (`valid/`, a column), else a fifth of every class.
+    pub fn hold_out(mut self, held_out: HeldOut) -> Self {
+        self.held_out = Some(held_out);
         self
     }
 
@@ -197,14 +334,13 @@ impl ImageDataBuilder {
                 expected: "at least 2: batch norm needs more than one image",
             });
         }
+        if let Some(augmentation) = &self.augmentation {
+            augmentation.validate()?;
+        }
         let threads = self.loading.threads;
-        let Dataset { items, split: own, mut skipped, mut notices } = source::folder::read(&self.root)?;
+        let Dataset { items, split: own, mut skipped, mut notices } = self.read()?;
         let digests = digests(&items, threads, || ())?;
-        let own_split = own.is_some();
-        let split = match own {
-            Some(split) => split,
-            None => split::stratified(&items, &digests, self.valid, self.seed)?,
-        };
+        let (split, origin) = self.split(own, &items, &digests)?;
         notices.extend(shared_images(&digests, &split));
         let bad = check_classes(&items, &split.train, &self.loading.decoder, threads)?;
         if let (BadImages::Fail, Some(bad)) = (self.loading.bad_images, bad.first()) {
@@ -221,11 +357,66 @@ impl ImageDataBuilder {
             digests: Arc::new(digests),
             skipped,
             notices,
-            own_split,
+            origin,
             size: self.size,
             framing: self.framing,
             filter: self.filter,
+            augmentation: self.augmentation,
+            balanced: self.balanced,
             loading: self.loading,
+        })
+    }
+
+    /// Decodes every image once and says what is worth knowing, whether or not it can be trained on. `progress` is told
+    /// the number of images after each, from any thread.
+    ///
+    /// # Errors
+    /// Where the source cannot be read at all.
+    pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Inspected> {
+        let Dataset { items, split: own, skipped, notices } = self.read()?;
+        let digests = digests(&items, self.loading.threads, || ())?;
+        let (split, problem) = match self.split(own, &items, &digests) {
+            Ok((split, _)) => (split, None),
+            Err(error) => (Split::everything(&items), Some(error.to_string())),
+        };
+        let (decoder, threads, total) = (&self.loading.decoder, self.loading.threads, items.len());
+        let inspection = inspect(&items, &split, decoder, threads, || progress(total))?;
+        Ok(Inspected { items, skipped, notices, problem, inspection })
+    }
+
+    fn read(&self) -> Result<Dataset> {
+        Ok(match &self.source {
+            Source::Folder(root) => source::folder::read(root)?,
+            Source::Table(path, options) => source::csv::read(path, options)?,
+        })
+    }
+
+    /// The split and who decided it.
+    fn split(&self, own: Option<Split>, items: &Items, digests: &[Digest]) -> Result<(Split, &'static str)> {
+        let drawn = "split by Ocelli";
+        Ok(match (&self.held_out, own) {
+            (None, Some(own)) => {
+                let origin =
+                    if matches!(self.source, Source::Folder(_)) { "folders" } else { "as the table says" };
+                (own, origin)
+            }
+            (None, None) => (split::stratified(items, digests, 0.2, self.seed)?, drawn),
+            (Some(HeldOut::Fraction(fraction)), Some(_)) => {
+                return Err(Error::Setting {
+                    name: "the share that is held out",
+                    value: fraction.to_string(),
+                    expected: "none, since the data says itself what is held out",
+                });
+            }
+            (Some(HeldOut::Fraction(fraction)), None) => {
+                (split::stratified(items, digests, *fraction, self.seed)?, drawn)
+            }
+            (Some(HeldOut::Fold { folds, fold }), _) => {
+                (split::k_fold(items, digests, *folds, *fold, self.seed)?, "one fold of several")
+            }
+            (Some(HeldOut::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
+            (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, valid)?, "as asked"),
+            (Some(HeldOut::Nothing), _) => (Split::everything(items), "nothing is held out"),
         })
     }
 

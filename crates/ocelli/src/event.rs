@@ -83,6 +83,8 @@ pub enum Task {
     Training,
     /// Measuring on the validation set.
     Validation,
+    /// Resizing large images once for all epochs.
+    Resizing,
 }
 
 /// A row of the table: one epoch.
@@ -94,10 +96,12 @@ pub struct EpochRow {
     pub epoch: usize,
     /// Mean loss over the images trained on, in training mode, as the weights moved.
     pub train_loss: f64,
-    /// Mean loss over the validation images after the epoch.
-    pub valid_loss: f64,
-    /// The share of validation images whose most probable class is theirs.
-    pub accuracy: f64,
+    /// Mean loss over the validation images after the epoch; nothing where none are held out.
+    pub valid_loss: Option<f64>,
+    /// The share of validation images that are said to have exactly the classes that they have.
+    pub accuracy: Option<f64>,
+    /// The micro-averaged F1 score, where images have several classes.
+    pub f1: Option<f64>,
     /// The learning rates of the last step.
     pub learning_rates: LearningRates,
     /// Seconds, validation included.

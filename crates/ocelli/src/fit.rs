@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData, activation};
-use ocelli_data::{Batches, Draws, Order, Purpose};
+use ocelli_data::{Batches, Draws, Order, Purpose, Task as Labels};
 use ocelli_nn::{Backbone, Pass};
 
 use crate::batch::to_tensor;
@@ -57,18 +57,22 @@ impl<B: Backbone> Learner<B> {
         }))?;
         if self.state.is_precomputed() {
             self.ready_activations()?;
+        } else {
+            self.ready_resized(schedule.epochs())?;
         }
         let mut rows = Vec::new();
         for epoch in 0..schedule.epochs() {
             let began = Instant::now();
             let (train_loss, last_rates) = self.train_epoch(epoch, rates, schedule, &mut optimizer)?;
             let predictions = self.validate()?;
+            let measured = !predictions.items.is_empty();
             let row = EpochRow {
                 stage: self.fits,
                 epoch: epoch + 1,
                 train_loss,
-                valid_loss: predictions.loss(),
-                accuracy: predictions.accuracy().value(),
+                valid_loss: measured.then(|| predictions.loss()),
+                accuracy: measured.then(|| predictions.accuracy().value()),
+                f1: (measured && predictions.task == Labels::MultiLabel).then(|| predictions.f1().value()),
                 learning_rates: last_rates,
                 seconds: began.elapsed().as_secs_f64(),
             };
@@ -88,7 +92,10 @@ impl<B: Backbone> Learner<B> {
         optimizer: &mut OptimizerState,
     ) -> Result<(f64, LearningRates)> {
         let train = &self.data.split.train;
-        let order = Order::Shuffled { seed: self.seed }.of(&self.data.items, train, self.epochs);
+        let seed = self.seed;
+        let order =
+            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
+        let order = order.of(&self.data.items, train, self.epochs);
         let (total, batch_size) = (order.len(), self.data.batch_size());
         // A remainder of one image is no batch.
         let batches = total / batch_size + usize::from(total % batch_size > 1 || total == 1);
@@ -117,7 +124,7 @@ impl<B: Backbone> Learner<B> {
 
     fn source(&self, order: Vec<usize>) -> Result<Source> {
         if !self.state.is_precomputed() {
-            return Ok(Source::Images(self.loader()?.batches(order, self.epochs)?));
+            return Ok(Source::Images(self.training_loader()?.batches(order, self.epochs)?));
         }
         // Bad images leave gaps in their batches, as they do where images are loaded.
         let batches = order.chunks(self.data.batch_size()).map(|items| self.with_activations(items));
@@ -169,7 +176,7 @@ impl<B: Backbone> Learner<B> {
             Input::Maps(maps) => self.network.forward_from(self.border(), maps, &pass),
             Input::Pooled(pooled) => self.network.forward_head(pooled, &pass),
         };
-        let loss = self.cross_entropy(logits, items);
+        let loss = self.loss(logits, items);
         let value = loss.clone().into_scalar();
         if f32::is_finite(value) {
             let gradients = loss.backward();
@@ -180,14 +187,25 @@ impl<B: Backbone> Learner<B> {
         value
     }
 
-    /// The mean negative logarithm of the probabilities of the right classes.
-    fn cross_entropy(&self, logits: Tensor<2>, items: &[usize]) -> Tensor<1> {
+    /// Cross-entropy, or the mean of the classes' binary cross-entropies where images have several; mean over images.
+    fn loss(&self, logits: Tensor<2>, items: &[usize]) -> Tensor<1> {
         let [images, classes] = logits.dims();
-        let mut right = vec![0.0f32; images * classes];
+        let mut has = vec![0.0f32; images * classes];
         for (row, &item) in items.iter().enumerate() {
-            right[row * classes + self.class_of(item)] = -1.0 / images as f32;
+            for class in self.data.items[item].target.classes() {
+                has[row * classes + class] = 1.0;
+            }
         }
-        let right = Tensor::from_data(TensorData::new(right, [images, classes]), &logits.device());
-        (activation::log_softmax(logits, 1) * right).sum()
+        let has = Tensor::from_data(TensorData::new(has, [images, classes]), &logits.device());
+        match self.data.task() {
+            Labels::SingleLabel => {
+                (activation::log_softmax(logits, 1) * has).sum().mul_scalar(-1.0 / images as f32)
+            }
+            Labels::MultiLabel => {
+                let likely = activation::log_sigmoid(logits.clone()) * has.clone();
+                let unlikely = activation::log_sigmoid(logits.neg()) * has.neg().add_scalar(1.0);
+                (likely + unlikely).sum().mul_scalar(-1.0 / (images * classes) as f32)
+            }
+        }
     }
 }

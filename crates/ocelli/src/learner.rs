@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped};
+use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store};
 use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Statistics, TensorFile};
 
 use crate::activations::{ActivationStore, Activations};
@@ -40,6 +42,8 @@ pub struct Learner<B: Backbone = Body> {
     cache: Option<PathBuf>,
     kept: Option<(blake3::Hash, Activations)>,
     skipped: BTreeSet<PathBuf>,
+    /// All items, large ones by their resized copies.
+    resized: Option<Arc<Items>>,
 }
 
 impl Learner {
@@ -100,6 +104,7 @@ impl<B: Backbone> Learner<B> {
             cache: None,
             kept: None,
             skipped: BTreeSet::new(),
+            resized: None,
         };
         learner.freeze();
         learner
@@ -224,13 +229,14 @@ impl<B: Backbone> Learner<B> {
         self.network = network.train_groups_from(state.frozen());
     }
 
-    /// Predicts the validation set, in the order of the split, as the network is used.
+    /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held
+    /// out.
     ///
     /// # Errors
     /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
     pub fn validate(&mut self) -> Result<Predictions> {
         let valid = self.data.split.valid.clone();
-        let mut predictions = Predictions::new();
+        let mut predictions = Predictions::new(self.data.task(), self.data.classes().len());
         if self.state.is_precomputed() {
             self.ready_activations()?;
             let with_activations = self.with_activations(&valid);
@@ -259,13 +265,8 @@ impl<B: Backbone> Learner<B> {
         let classes = self.data.classes().len();
         let logits = logits.into_data().try_into_vec::<f32>().expect("logits are f32");
         for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
-            predictions.push(item, self.class_of(item), logits);
+            predictions.push(item, &self.data.items[item].target, logits);
         }
-    }
-
-    /// The class of a labelled item.
-    pub(crate) fn class_of(&self, item: usize) -> usize {
-        self.data.items[item].target.classes()[0]
     }
 
     /// Writes the model to a file, with all that is needed to use it.
@@ -279,6 +280,56 @@ impl<B: Backbone> Learner<B> {
 
     pub(crate) fn loader(&self) -> Result<Loader> {
         self.data.loader(self.normalization)
+    }
+
+    /// The loader of images to train on: from files or their resized copies, changed at random.
+    pub(crate) fn training_loader(&self) -> Result<Loader> {
+        self.data.training_loader(self.resized.clone(), self.normalization, self.seed)
+    }
+
+    /// Resizes once what several epochs would decode again and again, where that saves time.
+    pub(crate) fn ready_resized(&mut self, epochs: usize) -> Result<()> {
+        self.resized = None;
+        let Some(cache) = self.cache.clone() else { return Ok(()) };
+        let Some(side) = self.data.store_side(self.normalization) else { return Ok(()) };
+        if epochs < 2 {
+            return Ok(());
+        }
+        let items = self.data.training_items();
+        let store = Store::new(cache, side)?;
+        let (done, total) = (AtomicUsize::new(0), items.len());
+        let filled = std::thread::scope(|scope| -> Result<_> {
+            let count = || {
+                done.fetch_add(1, Ordering::Relaxed);
+            };
+            let data = &self.data;
+            let (items, done) = (&items, &done);
+            let digests: Vec<Digest> = data.split.train.iter().map(|&item| data.digests[item]).collect();
+            let store = &store;
+            let options = data.loading();
+            let work =
+                scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
+            while !work.is_finished() {
+                std::thread::sleep(Duration::from_millis(50));
+                let done = done.load(Ordering::Relaxed);
+                self.observers.tell(&Event::Progress(Progress { task: Task::Resizing, done, total }))?;
+            }
+            Ok(work.join().expect("images are resized without a panic"))
+        })?;
+        match filled {
+            Ok(filled) => {
+                self.tell_skipped(&filled.skipped)?;
+                if filled.made + filled.present > 0 {
+                    self.resized = Some(Arc::new(store.substitute(&self.data.items, &self.data.digests)));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Without the copies all goes on as well, only slower.
+                let text = format!("{error}; this run goes on with the original images");
+                self.observers.tell(&Event::Notice { text })
+            }
+        }
     }
 
     pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {

@@ -9,7 +9,7 @@ use ocelli_nn::{Arch, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
-use crate::predictions::log_softmax;
+use crate::predictions::{decided, probabilities};
 use crate::{Error, Result, file};
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
@@ -78,8 +78,10 @@ pub struct Prediction {
     pub path: PathBuf,
     /// The names of the classes.
     pub classes: Arc<[String]>,
-    /// The probability of each class; they sum to 1.
+    /// The probability of each class; they sum to 1 where an image has one class.
     pub probabilities: Vec<f32>,
+    /// Whether an image has one class or several.
+    pub task: Task,
 }
 
 /// A class and its probability.
@@ -95,6 +97,15 @@ impl Prediction {
     /// The most probable class.
     pub fn best(&self) -> Guess {
         self.ranked().swap_remove(0)
+    }
+
+    /// What the photo is said to be, the most probable first: one class; or, where an image has several, all whose
+    /// probability reaches [`THRESHOLD`](crate::THRESHOLD), possibly none.
+    pub fn decided(&self) -> Vec<Guess> {
+        let decided = decided(self.task, &self.probabilities).len();
+        let mut ranked = self.ranked();
+        ranked.truncate(decided);
+        ranked
     }
 
     /// All classes, the most probable first.
@@ -184,7 +195,7 @@ impl Model {
         let options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         let loader = Loader::new(items.clone(), self.contract.preprocessing, options)?;
         let batches = loader.batches((0..items.len()).collect(), 0)?;
-        let network = self.network.clone();
+        let (network, task) = (self.network.clone(), self.contract.task);
         let mut place = 0;
         Ok(batches.flat_map(move |batch| {
             let batch = match batch {
@@ -208,8 +219,8 @@ impl Model {
                         return Err(Error::Photo { path, reason });
                     }
                     let row = rows.next().expect("a row an image");
-                    let probabilities = log_softmax(row).iter().map(|log| log.exp() as f32).collect();
-                    Ok(Prediction { path, classes: classes.clone(), probabilities })
+                    let probabilities = probabilities(task, row);
+                    Ok(Prediction { path, classes: classes.clone(), probabilities, task })
                 })
                 .collect();
             place += count;

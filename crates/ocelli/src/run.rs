@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Skipped;
+use ocelli_data::{Skipped, Task};
 use serde::Serialize;
 
 use crate::event::Event;
@@ -15,7 +15,7 @@ use crate::{EpochRow, Error, Observer, Result, file};
 ///
 /// ```text
 /// config.toml         every setting, as given and as resolved
-/// history.csv         a row an epoch: stage, epoch, losses, accuracy, learning rates, seconds
+/// history.csv         a row an epoch: stage, epoch, losses, accuracy (and F1), learning rates, seconds
 /// events.jsonl        all that happened, a JSON object a line
 /// split.csv           which images were trained on, and which were held out
 /// skipped.csv         what was left out, and why
@@ -88,9 +88,10 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn recorder(&self, skipped: &[Skipped]) -> Result<Recorder> {
+    pub fn recorder(&self, task: Task, skipped: &[Skipped]) -> Result<Recorder> {
         let recorder = Recorder {
             folder: self.path.clone(),
+            task,
             history: Vec::new(),
             skipped: skipped.to_vec(),
             unwritten: false,
@@ -105,6 +106,7 @@ impl RunFolder {
 #[derive(Debug)]
 pub struct Recorder {
     folder: PathBuf,
+    task: Task,
     history: Vec<EpochRow>,
     skipped: Vec<Skipped>,
     /// Whether skipped images wait to be written.
@@ -144,7 +146,7 @@ impl Recorder {
     }
 
     fn write_history(&self) -> Result<()> {
-        let header = [
+        let mut header = vec![
             "stage",
             "epoch",
             "train_loss",
@@ -155,15 +157,21 @@ impl Recorder {
             "learning_rate_head",
             "seconds",
         ];
+        let several = self.task == Task::MultiLabel;
+        if several {
+            header.insert(5, "f1");
+        }
+        let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let rows = self.history.iter().map(|row| {
             let rates = row.learning_rates.0.map(|rate| rate.to_string());
             let mut cells = vec![
                 row.stage.to_string(),
                 row.epoch.to_string(),
                 row.train_loss.to_string(),
-                row.valid_loss.to_string(),
-                row.accuracy.to_string(),
+                cell(row.valid_loss),
+                cell(row.accuracy),
             ];
+            cells.extend(several.then(|| cell(row.f1)));
             cells.extend(rates);
             cells.push(format!("{:.3}", row.seconds));
             cells

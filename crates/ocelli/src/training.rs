@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ocelli_data::{BadImages, Filter, Framing};
+use ocelli_data::source::csv::CsvOptions;
+use ocelli_data::{Augmentation, BadImages, Filter, Framing};
 use ocelli_nn::{Arch, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
-use crate::{Error, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder};
+use crate::{
+    Error, HeldOut, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder,
+};
 
 /// Everything that decides a run's result, and nothing that does not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The folder of photos.
+    /// The folder of photos, or a table of their labels.
     pub data: PathBuf,
     /// The backbone's name.
     pub architecture: String,
@@ -26,8 +29,11 @@ pub struct Settings {
     pub size: usize,
     /// How a photo is resized.
     pub filter: Filter,
-    /// The share of every class that is held out where the folders do not say.
-    pub valid: f64,
+    /// What is held out; without it what the data says, else a fifth of every class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
+    /// Whether every class is drawn equally often.
+    pub balanced: bool,
     /// Images a batch.
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
@@ -42,6 +48,12 @@ pub struct Settings {
     pub optimizer: Optimizer,
     /// Which layers are trained, for how long, at which rates.
     pub recipe: Recipe,
+    /// How a table of labels is read; without it `data` is a folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<CsvOptions>,
+    /// How images are changed at random where they are not precomputed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
 }
 
 impl Settings {
@@ -54,7 +66,8 @@ impl Settings {
             weights: None,
             size: arch.info().size,
             filter: Filter::Bicubic,
-            valid: 0.2,
+            held_out: None,
+            balanced: false,
             batch_size: 64,
             seed: 0,
             weight_decay: DEFAULT_WEIGHT_DECAY,
@@ -62,6 +75,8 @@ impl Settings {
             framing: Framing::Crop { fraction: 1.0 },
             optimizer: Optimizer::SGD,
             recipe: Recipe::default(),
+            table: None,
+            augmentation: None,
         }
     }
 }
@@ -113,11 +128,21 @@ impl Training {
     pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
         let arch: Arch = settings.architecture.parse()?;
         let policy = if settings.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
-        let data = ImageData::from_folder(&settings.data)
+        let mut data = match &settings.table {
+            Some(options) => ImageData::from_csv(&settings.data, options.clone()),
+            None => ImageData::from_folder(&settings.data),
+        };
+        if let Some(held_out) = &settings.held_out {
+            data = data.hold_out(held_out.clone());
+        }
+        if let Some(augmentation) = &settings.augmentation {
+            data = data.transforms(augmentation.clone());
+        }
+        let data = data
             .size(settings.size)
             .framing(settings.framing)
             .filter(settings.filter)
-            .valid(settings.valid)
+            .balanced(settings.balanced)
             .seed(settings.seed)
             .batch_size(settings.batch_size)
             .threads(places.threads)
@@ -141,7 +166,7 @@ impl Training {
         run.write_config(&Config { version, given: &places.given, settings })?;
         let data = learner.data();
         data.split().write(data.items(), run.path().join("split.csv"))?;
-        let recorder = run.recorder(learner.data().skipped())?;
+        let recorder = run.recorder(data.task(), data.skipped())?;
         learner.observe(recorder);
         Ok(Self { learner, run, recipe: settings.recipe })
     }
@@ -184,8 +209,9 @@ impl Training {
     }
 }
 
-/// The name of a folder, as a part of another's.
+/// The name of a folder, or of a table's folder, as a part of another's.
 fn name_of(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    absolute.file_name().map_or_else(|| "photos".to_owned(), |name| name.to_string_lossy().into_owned())
+    let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute) } else { &absolute };
+    folder.file_name().map_or_else(|| "photos".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -39,7 +39,7 @@ fn a_saved_model_predicts_what_validation_saw_to_the_bit() {
     let mut learner = learner();
     learner.precompute(true).unwrap();
     let rows = learner.fit(1e-2, Epochs(3)).unwrap();
-    assert!(rows[2].accuracy > 0.4 && rows[2].valid_loss < rows[0].train_loss);
+    assert!(rows[2].accuracy.unwrap() > 0.4 && rows[2].valid_loss.unwrap() < rows[0].train_loss);
     assert_model_agrees(&mut learner);
     learner.freeze_to(1).unwrap();
     learner.precompute(true).unwrap();

@@ -13,12 +13,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{existing_folder, listing};
 use crate::decode::Format;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
 /// A column of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Column {
     /// Counted from 0.
     Index(usize),
@@ -27,7 +30,7 @@ pub enum Column {
 }
 
 /// How to read a table; what is `None` is detected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// The folder that the files are relative to. Detected: the table's own, or `train/` or `images/` in it.
     pub folder: Option<PathBuf>,
