@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, LearningRates, Optimizer, Places, Predictions, Recipe, Settings, Task, Training,
+    Arch, Event, LearningRates, Metric, Optimizer, Places, Predictions, Recipe, Settings, Task, Training,
     WeightStore, default_cache,
 };
 
@@ -82,9 +82,9 @@ fn conclude(predictions: &Predictions) {
     }
     println!();
     if predictions.task == Task::MultiLabel {
-        let f1 = predictions.f1();
-        let (low, high) = f1.interval();
-        println!("F1       {:.4}   95 % interval {low:.4} … {high:.4}   over all labels", f1.value());
+        let f1 = predictions.measure(Metric::usual(Task::MultiLabel));
+        let (low, high) = f1.interval;
+        println!("F1       {:.4}   95 % interval {low:.4} … {high:.4}   over all labels", f1.value);
     }
     let (low, high) = accuracy.interval();
     println!(

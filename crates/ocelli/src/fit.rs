@@ -10,7 +10,7 @@ use crate::batch::to_tensor;
 use crate::event::{Event, Stage, Task};
 use crate::optimizer::OptimizerState;
 use crate::schedule::Schedule;
-use crate::{EpochRow, Error, Learner, LearningRates, Result};
+use crate::{EpochRow, Error, Learner, LearningRates, Metric, Result};
 
 /// Where the batches of an epoch come from.
 enum Source {
@@ -72,7 +72,8 @@ impl<B: Backbone> Learner<B> {
                 train_loss,
                 valid_loss: measured.then(|| predictions.loss()),
                 accuracy: measured.then(|| predictions.accuracy().value()),
-                f1: (measured && predictions.task == Labels::MultiLabel).then(|| predictions.f1().value()),
+                f1: (measured && predictions.task == Labels::MultiLabel)
+                    .then(|| predictions.value(Metric::usual(Labels::MultiLabel))),
                 learning_rates: last_rates,
                 seconds: began.elapsed().as_secs_f64(),
             };

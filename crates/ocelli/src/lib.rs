@@ -40,6 +40,7 @@
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
 //! | where pretrained weights come from | [`pull`] |
+//! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | the model file | [`Contract`], [`Model`] |
 
 mod activations;
@@ -52,6 +53,7 @@ mod file;
 mod fit;
 mod learner;
 mod learning_rate;
+mod metric;
 mod model;
 mod optimizer;
 mod photos;
@@ -69,18 +71,19 @@ pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
 pub use learner::Learner;
 pub use learning_rate::LearningRates;
+pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
 pub use model::{Contract, Guess, Model, Prediction};
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect::{Group, ImageFacts, Inspection};
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, Skipped, Task,
-    Transform,
+    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, Skipped, Target,
+    Task, Transform,
 };
 pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile};
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
-pub use predictions::{F1, Predictions, Share, THRESHOLD};
+pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};
 pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
 use crate::predictions::{decided, probabilities};
-use crate::{Error, Result, file};
+use crate::{Error, Result, THRESHOLD, file};
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,10 @@ pub struct Contract {
     pub classes: Vec<String>,
     /// From a photo to the network's input.
     pub preprocessing: Preprocessing,
+    /// From which probability on a photo is said to have a class, where it may have several: one a class.
+    /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f32>>,
 }
 
 /// The contract's form that this version writes and reads.
@@ -43,7 +47,13 @@ impl Contract {
             task: items.task,
             classes: items.classes.names().to_vec(),
             preprocessing,
+            thresholds: None,
         }
+    }
+
+    /// The threshold of each class.
+    pub fn thresholds(&self) -> Vec<f32> {
+        self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
     }
 
     /// The bytes of a model file.
@@ -82,6 +92,8 @@ pub struct Prediction {
     pub probabilities: Vec<f32>,
     /// Whether an image has one class or several.
     pub task: Task,
+    /// From which probability on the photo is said to have each class, where it may have several.
+    pub thresholds: Arc<[f32]>,
 }
 
 /// A class and its probability.
@@ -100,12 +112,16 @@ impl Prediction {
     }
 
     /// What the photo is said to be, the most probable first: one class; or, where an image has several, all whose
-    /// probability reaches [`THRESHOLD`](crate::THRESHOLD), possibly none.
+    /// probability reaches their threshold, possibly none.
     pub fn decided(&self) -> Vec<Guess> {
-        let decided = decided(self.task, &self.probabilities).len();
-        let mut ranked = self.ranked();
-        ranked.truncate(decided);
-        ranked
+        let decided = decided(self.task, &self.probabilities, &self.thresholds);
+        let guess = |class: usize| Guess {
+            class: self.classes[class].clone(),
+            probability: self.probabilities[class],
+        };
+        let mut guesses: Vec<Guess> = decided.into_iter().map(guess).collect();
+        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
     }
 
     /// All classes, the most probable first.
@@ -147,6 +163,12 @@ impl Model {
         }
         .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
         contract.preprocessing.validate()?;
+        if let Some(thresholds) = &contract.thresholds
+            && thresholds.len() != contract.classes.len()
+        {
+            let (found, classes) = (thresholds.len(), contract.classes.len());
+            return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
+        }
         let arch: Arch = contract
             .architecture
             .parse()
@@ -192,6 +214,7 @@ impl Model {
             items: photos,
         });
         let classes: Arc<[String]> = self.contract.classes.clone().into();
+        let thresholds: Arc<[f32]> = self.contract.thresholds().into();
         let options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         let loader = Loader::new(items.clone(), self.contract.preprocessing, options)?;
         let batches = loader.batches((0..items.len()).collect(), 0)?;
@@ -220,7 +243,8 @@ impl Model {
                     }
                     let row = rows.next().expect("a row an image");
                     let probabilities = probabilities(task, row);
-                    Ok(Prediction { path, classes: classes.clone(), probabilities, task })
+                    let (classes, thresholds) = (classes.clone(), thresholds.clone());
+                    Ok(Prediction { path, classes, probabilities, task, thresholds })
                 })
                 .collect();
             place += count;

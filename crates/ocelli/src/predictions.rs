@@ -1,6 +1,6 @@
 //! Probabilities and what they are worth, exact over a whole set.
 
-use ocelli_data::{Draws, Purpose, Target, Task};
+use ocelli_data::{Target, Task};
 use serde::Serialize;
 
 /// What a network says about some items whose classes are known.
@@ -19,9 +19,11 @@ pub struct Predictions {
     pub probabilities: Vec<f32>,
     /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
     pub losses: Vec<f64>,
+    /// From which probability on an image is said to have a class, where it may have several: one a class.
+    pub thresholds: Vec<f32>,
 }
 
-/// From this probability on, an image of several classes is said to have one.
+/// From this probability on, an image of several classes is usually said to have one.
 pub const THRESHOLD: f32 = 0.5;
 
 /// A share of a set with its 95 % interval.
@@ -51,53 +53,18 @@ impl Share {
     }
 }
 
-/// The micro-averaged F1 score: the harmonic mean of precision and recall over all labels of all images.
-#[derive(Debug, Clone, PartialEq)]
-pub struct F1 {
-    /// For each image: labels rightly given, wrongly given, and missed.
-    counts: Vec<[usize; 3]>,
-}
-
-/// Resamples of the bootstrap.
-const RESAMPLES: usize = 2000;
-
-impl F1 {
-    /// 0 to 1; NaN where there are no labels, neither given nor true.
-    pub fn value(&self) -> f64 {
-        f1(self.counts.iter())
-    }
-
-    /// The middle 95 % of the scores of 2,000 sets of as many images drawn from these (the bootstrap's percentile
-    /// interval, Efron 1979), always the same draws.
-    pub fn interval(&self) -> (f64, f64) {
-        let images = self.counts.len();
-        let mut scores: Vec<f64> = (0..RESAMPLES as u64)
-            .map(|resample| {
-                let mut draws = Draws::new(0, Purpose::Bootstrap, 0, resample);
-                let drawn: Vec<&[usize; 3]> =
-                    (0..images).map(|_| &self.counts[draws.below(images as u64) as usize]).collect();
-                f1(drawn.into_iter())
-            })
-            .filter(|score| !score.is_nan())
-            .collect();
-        scores.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let place = (share * scores.len() as f64) as usize;
-            scores.get(place.min(scores.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
-        };
-        (at(0.025), at(0.975))
-    }
-}
-
-fn f1<'a>(counts: impl Iterator<Item = &'a [usize; 3]>) -> f64 {
-    let [right, wrong, missed] =
-        counts.fold([0; 3], |sums: [usize; 3], count| std::array::from_fn(|i| sums[i] + count[i]));
-    2.0 * right as f64 / (2 * right + wrong + missed) as f64
-}
-
 impl Predictions {
     pub(crate) fn new(task: Task, classes: usize) -> Self {
-        Self { task, classes, items: vec![], targets: vec![], probabilities: vec![], losses: vec![] }
+        let thresholds = vec![THRESHOLD; classes];
+        Self {
+            task,
+            classes,
+            items: vec![],
+            targets: vec![],
+            probabilities: vec![],
+            losses: vec![],
+            thresholds,
+        }
     }
 
     /// Adds one item with its logits.
@@ -113,25 +80,16 @@ impl Predictions {
         &self.probabilities[place * self.classes..][..self.classes]
     }
 
-    /// The classes that one item is said to have, ascending: the most probable, or all that reach [`THRESHOLD`].
+    /// The classes that one item is said to have, ascending: the most probable, or all that reach their
+    /// [threshold](Self::thresholds).
     pub fn decided(&self, place: usize) -> Vec<usize> {
-        decided(self.task, self.row(place))
+        decided(self.task, self.row(place), &self.thresholds)
     }
 
     /// The share of items that are said to have exactly the classes that they have.
     pub fn accuracy(&self) -> Share {
         let right = |&place: &usize| self.decided(place) == self.targets[place].classes();
         Share { count: (0..self.items.len()).filter(right).count(), total: self.items.len() }
-    }
-
-    /// The micro-averaged F1 score, which is worth looking at where images have several classes.
-    pub fn f1(&self) -> F1 {
-        let count = |place: usize| {
-            let (said, true_classes) = (self.decided(place), self.targets[place].classes());
-            let right = said.iter().filter(|class| true_classes.contains(class)).count();
-            [right, said.len() - right, true_classes.len() - right]
-        };
-        F1 { counts: (0..self.items.len()).map(count).collect() }
     }
 
     /// The mean loss.
@@ -141,10 +99,10 @@ impl Predictions {
 }
 
 /// The classes that an image is said to have, ascending.
-pub(crate) fn decided(task: Task, row: &[f32]) -> Vec<usize> {
+pub(crate) fn decided(task: Task, row: &[f32], thresholds: &[f32]) -> Vec<usize> {
     match task {
         Task::SingleLabel => vec![most_probable(row)],
-        Task::MultiLabel => (0..row.len()).filter(|&class| row[class] >= THRESHOLD).collect(),
+        Task::MultiLabel => (0..row.len()).filter(|&class| row[class] >= thresholds[class]).collect(),
     }
 }
 

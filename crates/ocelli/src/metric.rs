@@ -1,0 +1,501 @@
+//! Named measures of predictions, each exact over a whole set, with a direction and a 95 % interval.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ocelli_data::{Draws, Purpose, Task};
+use serde::{Deserialize, Serialize};
+
+use crate::predictions::Share;
+use crate::{Error, Predictions, Result};
+
+/// A measure of predictions. In text, as in `--metric`, it has the name that [`Display`](fmt::Display) gives.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Metric {
+    /// `accuracy`: the share of images that are said to have exactly the classes that they have.
+    Accuracy,
+    /// `error-rate`: one minus the accuracy.
+    ErrorRate,
+    /// `top-5`: the share of images with a class of theirs among so many most probable ones.
+    Top(usize),
+    /// `label-accuracy`: the share of all images' yes-or-no answers that are right (fastai's `accuracy_thresh`).
+    LabelAccuracy,
+    /// `balanced-accuracy`: the mean over the classes that occur of the share of their images that are found.
+    BalancedAccuracy,
+    /// `log-loss`: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
+    LogLoss,
+    /// `precision`, `precision-macro`, `precision-samples`: of what is said, the share that is true.
+    Precision(Average),
+    /// `recall`, …: of what is true, the share that is said.
+    Recall(Average),
+    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where recall
+    /// counts β times as much as precision (van Rijsbergen 1979).
+    F(f64, Average),
+    /// `auroc`: the probability that an image of a class is given a higher probability of it than one without,
+    /// ties counting half; the mean over the classes that some images have and some have not.
+    Auroc,
+}
+
+/// What precision, recall and F are averaged over. Where nothing is said, or nothing true, they are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Average {
+    /// Counts of all classes together.
+    #[default]
+    Micro,
+    /// The mean over classes, each by itself.
+    Macro,
+    /// The mean over images, each by itself: Kaggle's F2 of satellite images.
+    Samples,
+}
+
+/// Which way is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// More is better.
+    Higher,
+    /// Less is better.
+    Lower,
+}
+
+/// A metric's value with its 95 % interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Measured {
+    /// What was measured.
+    pub metric: Metric,
+    /// NaN where it is not defined, as of nothing.
+    pub value: f64,
+    /// The lower and the upper end of the interval.
+    pub interval: (f64, f64),
+}
+
+/// What is known of one class, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClassMeasures {
+    /// Images that have it.
+    pub support: usize,
+    /// Images that are said to have it.
+    pub said: usize,
+    /// Of those that are said to have it, the share that has; 0 where none are.
+    pub precision: f64,
+    /// Of those that have it, the share that is said to; 0 where none have.
+    pub recall: f64,
+    /// The harmonic mean of both.
+    pub f1: f64,
+    /// See [`Metric::Auroc`]; NaN where all images have it or none.
+    pub auroc: f64,
+}
+
+impl Metric {
+    /// Which way is better.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::ErrorRate | Self::LogLoss => Direction::Lower,
+            _ => Direction::Higher,
+        }
+    }
+
+    /// Whether `new` is better than `old`; a number always is better than none.
+    pub fn is_better(self, new: f64, old: f64) -> bool {
+        match self.direction() {
+            _ if old.is_nan() => !new.is_nan(),
+            Direction::Higher => new > old,
+            Direction::Lower => new < old,
+        }
+    }
+
+    /// The metric by which models of a task are compared where nothing else is asked for.
+    pub fn usual(task: Task) -> Self {
+        match task {
+            Task::SingleLabel => Self::Accuracy,
+            Task::MultiLabel => Self::F(1.0, Average::Micro),
+        }
+    }
+}
+
+impl Direction {
+    /// The better one of two numbers is on this side: `higher` or `lower`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Higher => "higher",
+            Self::Lower => "lower",
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let averaged = |average: &Average| match average {
+            Average::Micro => "",
+            Average::Macro => "-macro",
+            Average::Samples => "-samples",
+        };
+        match self {
+            Self::Accuracy => formatter.write_str("accuracy"),
+            Self::ErrorRate => formatter.write_str("error-rate"),
+            Self::Top(count) => write!(formatter, "top-{count}"),
+            Self::LabelAccuracy => formatter.write_str("label-accuracy"),
+            Self::BalancedAccuracy => formatter.write_str("balanced-accuracy"),
+            Self::LogLoss => formatter.write_str("log-loss"),
+            Self::Precision(average) => write!(formatter, "precision{}", averaged(average)),
+            Self::Recall(average) => write!(formatter, "recall{}", averaged(average)),
+            Self::F(beta, average) => write!(formatter, "f{beta}{}", averaged(average)),
+            Self::Auroc => formatter.write_str("auroc"),
+        }
+    }
+}
+
+impl FromStr for Metric {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let (measure, average) = match name.rsplit_once('-') {
+            Some((measure, "macro")) => (measure, Average::Macro),
+            Some((measure, "samples")) => (measure, Average::Samples),
+            Some((measure, "micro")) => (measure, Average::Micro),
+            _ => (name, Average::Micro),
+        };
+        let number = |prefix: &str| measure.strip_prefix(prefix);
+        Ok(match measure {
+            "precision" => Self::Precision(average),
+            "recall" => Self::Recall(average),
+            _ if number("f").and_then(|beta| beta.parse().ok()).is_some_and(|beta: f64| beta > 0.0) => {
+                Self::F(measure[1..].parse().unwrap_or(1.0), average)
+            }
+            _ if measure != name => return Err(unknown(name)),
+            "accuracy" => Self::Accuracy,
+            "error-rate" => Self::ErrorRate,
+            "label-accuracy" => Self::LabelAccuracy,
+            "balanced-accuracy" => Self::BalancedAccuracy,
+            "log-loss" => Self::LogLoss,
+            "auroc" => Self::Auroc,
+            _ => match number("top-").and_then(|count| count.parse().ok()) {
+                Some(count @ 1..) => Self::Top(count),
+                _ => return Err(unknown(name)),
+            },
+        })
+    }
+}
+
+impl From<Metric> for String {
+    fn from(metric: Metric) -> Self {
+        metric.to_string()
+    }
+}
+
+impl TryFrom<String> for Metric {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        name.parse()
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::Setting {
+        name: "the metric",
+        value: name.to_owned(),
+        expected: "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
+                   recall, f1, f2 as they are or with -macro or -samples",
+    }
+}
+
+/// Resamples of the bootstrap.
+const RESAMPLES: u64 = 2000;
+
+impl Predictions {
+    /// The value of a metric over all images; NaN where it is not defined.
+    pub fn value(&self, metric: Metric) -> f64 {
+        Score::new(self, metric).of(&vec![1; self.items.len()])
+    }
+
+    /// The value of a metric and its 95 % interval: Wilson's where it is a share of the images, else the middle
+    /// 95 % of the values of 2,000 sets of as many images drawn from these (the bootstrap's percentile interval,
+    /// Efron 1979), always the same draws.
+    pub fn measure(&self, metric: Metric) -> Measured {
+        let images = self.items.len();
+        let score = Score::new(self, metric);
+        let value = score.of(&vec![1; images]);
+        let interval = match &score {
+            Score::Mean(scores) if scores.iter().all(|score| [0.0, 1.0].contains(score)) => {
+                Share { count: scores.iter().sum::<f64>() as usize, total: images }.interval()
+            }
+            _ => bootstrap(images, |weights| score.of(weights)),
+        };
+        Measured { metric, value, interval }
+    }
+
+    /// Each class by itself, in the order of the classes.
+    pub fn per_class(&self) -> Vec<ClassMeasures> {
+        let counts = counts(self).into_iter().flatten().fold(
+            vec![Counts::default(); self.classes],
+            |mut sums, (class, count)| {
+                sums[class].add(count, 1);
+                sums
+            },
+        );
+        let aurocs = rankings(self).into_iter().map(|ranking| ranking.auroc(&vec![1; self.items.len()]));
+        let measures = counts.into_iter().zip(aurocs).map(|(counts, auroc)| ClassMeasures {
+            support: counts.right + counts.missed,
+            said: counts.right + counts.wrong,
+            precision: counts.precision(),
+            recall: counts.recall(),
+            f1: counts.f(1.0),
+            auroc,
+        });
+        measures.collect()
+    }
+}
+
+/// The middle 95 % of a score over drawn sets; a set is how often each image is in it.
+fn bootstrap(images: usize, score: impl Fn(&[u32]) -> f64) -> (f64, f64) {
+    let mut scores: Vec<f64> = (0..RESAMPLES)
+        .map(|resample| {
+            let mut draws = Draws::new(0, Purpose::Bootstrap, 0, resample);
+            let mut weights = vec![0; images];
+            (0..images).for_each(|_| weights[draws.below(images as u64) as usize] += 1);
+            score(&weights)
+        })
+        .filter(|score| !score.is_nan())
+        .collect();
+    scores.sort_by(f64::total_cmp);
+    let at = |share: f64| {
+        let place = (share * scores.len() as f64) as usize;
+        scores.get(place.min(scores.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+    };
+    (at(0.025), at(0.975))
+}
+
+/// A metric with all of the predictions that it needs, for any number of each image.
+enum Score {
+    /// The mean of a number an image.
+    Mean(Vec<f64>),
+    /// A function of each image's counts of each class.
+    Counted(Vec<Vec<(usize, Counts)>>, usize, fn(&[Counts], f64) -> f64, f64),
+    /// The mean of the classes' areas.
+    Ranked(Vec<Ranking>),
+}
+
+impl Score {
+    fn new(predictions: &Predictions, metric: Metric) -> Self {
+        let images = 0..predictions.items.len();
+        let exact = |place: usize| predictions.decided(place) == predictions.targets[place].classes();
+        let of = |score: &dyn Fn(usize) -> f64| Self::Mean(images.clone().map(score).collect());
+        let counted =
+            |function, beta| Self::Counted(counts(predictions), predictions.classes, function, beta);
+        let each_image = counts(predictions);
+        let by_image = |score: &dyn Fn(Counts) -> f64| {
+            let scores = each_image.iter().map(|classes| {
+                let classes: Vec<Counts> = classes.iter().map(|(_, counts)| *counts).collect();
+                score(all(&classes))
+            });
+            Self::Mean(scores.collect())
+        };
+        use Average::{Macro, Micro, Samples};
+        match metric {
+            Metric::Accuracy => of(&|place| f64::from(u8::from(exact(place)))),
+            Metric::ErrorRate => of(&|place| f64::from(u8::from(!exact(place)))),
+            Metric::LogLoss => Self::Mean(predictions.losses.clone()),
+            Metric::Top(count) => of(&|place| {
+                let row = predictions.row(place);
+                let found = predictions.targets[place].classes().iter().any(|&class| {
+                    // Of equal ones the first is the more probable, as where one class is decided on.
+                    let before = row.iter().enumerate().filter(|(other, probability)| {
+                        **probability > row[class] || (**probability == row[class] && *other < class)
+                    });
+                    before.count() < count
+                });
+                f64::from(u8::from(found))
+            }),
+            Metric::LabelAccuracy => of(&|place| {
+                let errors: usize =
+                    each_image[place].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
+                1.0 - errors as f64 / predictions.classes as f64
+            }),
+            Metric::BalancedAccuracy => counted(balanced_accuracy, 0.0),
+            Metric::Precision(Samples) => by_image(&Counts::precision),
+            Metric::Recall(Samples) => by_image(&Counts::recall),
+            Metric::F(beta, Samples) => by_image(&|counts| counts.f(beta)),
+            Metric::Precision(Micro) => counted(|classes, _| all(classes).precision(), 0.0),
+            Metric::Recall(Micro) => counted(|classes, _| all(classes).recall(), 0.0),
+            Metric::F(beta, Micro) => counted(|classes, beta| all(classes).f(beta), beta),
+            Metric::Precision(Macro) => {
+                counted(|classes, _| mean(classes.iter().map(|c| c.precision())), 0.0)
+            }
+            Metric::Recall(Macro) => counted(|classes, _| mean(classes.iter().map(|c| c.recall())), 0.0),
+            Metric::F(beta, Macro) => counted(|classes, beta| mean(classes.iter().map(|c| c.f(beta))), beta),
+            Metric::Auroc => Self::Ranked(rankings(predictions)),
+        }
+    }
+
+    /// The metric of a set in which each image is so many times.
+    fn of(&self, weights: &[u32]) -> f64 {
+        match self {
+            Self::Mean(scores) => {
+                let sum: f64 =
+                    scores.iter().zip(weights).map(|(score, &weight)| score * f64::from(weight)).sum();
+                sum / f64::from(weights.iter().sum::<u32>())
+            }
+            Self::Counted(images, classes, function, beta) => {
+                let mut sums = vec![Counts::default(); *classes];
+                for (image, &weight) in images.iter().zip(weights) {
+                    for &(class, counts) in image {
+                        sums[class].add(counts, weight as usize);
+                    }
+                }
+                if weights.is_empty() { f64::NAN } else { function(&sums, *beta) }
+            }
+            Self::Ranked(classes) => {
+                mean(classes.iter().map(|ranking| ranking.auroc(weights)).filter(|area| !area.is_nan()))
+            }
+        }
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count)
+}
+
+fn balanced_accuracy(classes: &[Counts], _: f64) -> f64 {
+    mean(classes.iter().filter(|counts| counts.right + counts.missed > 0).map(|counts| counts.recall()))
+}
+
+fn all(classes: &[Counts]) -> Counts {
+    classes.iter().fold(Counts::default(), |mut sum, &counts| {
+        sum.add(counts, 1);
+        sum
+    })
+}
+
+/// How often something was rightly said, wrongly said, and missed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    right: usize,
+    wrong: usize,
+    missed: usize,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self, times: usize) {
+        self.right += other.right * times;
+        self.wrong += other.wrong * times;
+        self.missed += other.missed * times;
+    }
+
+    fn precision(self) -> f64 {
+        self.right as f64 / (self.right + self.wrong).max(1) as f64
+    }
+
+    fn recall(self) -> f64 {
+        self.right as f64 / (self.right + self.missed).max(1) as f64
+    }
+
+    fn f(self, beta: f64) -> f64 {
+        let [right, wrong, missed] = [self.right, self.wrong, self.missed].map(|count| count as f64);
+        let above = (1.0 + beta * beta) * right;
+        if self.right == 0 { 0.0 } else { above / (above + beta * beta * missed + wrong) }
+    }
+}
+
+/// For each image the classes that it has or is said to have, with what is right of it.
+fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
+    let image = |place: usize| {
+        let (said, has) = (predictions.decided(place), predictions.targets[place].classes());
+        let one = |right: bool, said: bool| Counts {
+            right: usize::from(right),
+            wrong: usize::from(said && !right),
+            missed: usize::from(!said && !right),
+        };
+        let told = said.iter().map(|class| (*class, one(has.contains(class), true)));
+        let missed =
+            has.iter().filter(|class| !said.contains(class)).map(|class| (*class, one(false, false)));
+        told.chain(missed).collect()
+    };
+    (0..predictions.items.len()).map(image).collect()
+}
+
+/// The images in the order of one class's probability, ascending.
+struct Ranking {
+    /// Images of equal probability stand together; whether each has the class.
+    ties: Vec<Vec<(usize, bool)>>,
+}
+
+fn rankings(predictions: &Predictions) -> Vec<Ranking> {
+    let ranking = |class: usize| {
+        let probability = |place: &usize| predictions.row(*place)[class];
+        let mut places: Vec<usize> = (0..predictions.items.len()).collect();
+        places.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
+        let has = |place: &usize| (*place, predictions.targets[*place].classes().contains(&class));
+        let ties = places.chunk_by(|a, b| probability(a) == probability(b));
+        Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
+    };
+    (0..predictions.classes).map(ranking).collect()
+}
+
+impl Ranking {
+    fn auroc(&self, weights: &[u32]) -> f64 {
+        let (mut below, mut have, mut won) = (0.0, 0.0, 0.0);
+        for tie in &self.ties {
+            let (mut with, mut without) = (0.0, 0.0);
+            for &(image, has) in tie {
+                *(if has { &mut with } else { &mut without }) += f64::from(weights[image]);
+            }
+            won += with * (below + without / 2.0);
+            below += without;
+            have += with;
+        }
+        won / (have * below)
+    }
+}
+
+// Thresholds.
+impl Predictions {
+    /// The one threshold for all classes at which the metric is best, of 0.01, 0.02 … 0.99; of equally good ones the
+    /// middle one. Tuned on these images, so the metric at it is optimistic on them.
+    pub fn best_threshold(&self, metric: Metric) -> f32 {
+        let candidates: Vec<f32> = (1..100u8).map(|hundredth| f32::from(hundredth) / 100.0).collect();
+        let mut with = self.clone();
+        let values: Vec<f64> = candidates
+            .iter()
+            .map(|&threshold| {
+                with.thresholds = vec![threshold; self.classes];
+                with.value(metric)
+            })
+            .collect();
+        let best = values
+            .iter()
+            .fold(f64::NAN, |best, &value| if metric.is_better(value, best) { value } else { best });
+        let equal: Vec<f32> =
+            candidates.into_iter().zip(values).filter(|(_, value)| *value == best).map(|(t, _)| t).collect();
+        equal.get(equal.len() / 2).copied().unwrap_or(crate::THRESHOLD)
+    }
+
+    /// For each class the threshold at which its own F-beta is highest, half-way between the probabilities of the
+    /// last image that is said to have it and the next; a class that no image has gets the usual threshold. Tuned
+    /// on these images, so what is measured with them here is optimistic.
+    pub fn best_thresholds(&self, beta: f64) -> Vec<f32> {
+        let threshold = |(class, ranking): (usize, Ranking)| {
+            let support = ranking.ties.iter().flatten().filter(|(_, has)| *has).count();
+            if support == 0 {
+                return crate::THRESHOLD;
+            }
+            let (mut counts, mut best) = (Counts { missed: support, ..Counts::default() }, (0.0, 1.0));
+            let probability = |tie: &[(usize, bool)]| self.row(tie[0].0)[class];
+            for (place, tie) in ranking.ties.iter().enumerate().rev() {
+                let having = tie.iter().filter(|(_, has)| *has).count();
+                counts.right += having;
+                counts.missed -= having;
+                counts.wrong += tie.len() - having;
+                let below = if place == 0 { 0.0 } else { probability(&ranking.ties[place - 1]) };
+                if counts.f(beta) > best.0 {
+                    // What is half-way may round to the lower one, which must stay below.
+                    let middle = (probability(tie) + below) / 2.0;
+                    best = (counts.f(beta), if middle > below { middle } else { probability(tie) });
+                }
+            }
+            best.1
+        };
+        rankings(self).into_iter().enumerate().map(threshold).collect()
+    }
+}
