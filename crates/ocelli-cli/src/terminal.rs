@@ -97,6 +97,7 @@ impl Terminal {
             Task::Training => "training",
             Task::Validation => "validation",
             Task::Resizing => "resizing",
+            Task::Views => "views",
         };
         if std::io::stderr().is_terminal() {
             self.show_bar(name, progress);

@@ -490,3 +490,24 @@ fn a_contact_sheet_shows_what_training_sees() {
     sheet.write_png(&path).unwrap();
     assert_eq!(ocelli_data::Decoder::default().decode_file(&path).unwrap(), sheet);
 }
+
+#[test]
+fn a_fixed_crop_lies_where_it_is_said_to() {
+    // A ramp tells where its pixels come from.
+    let image = ramp(90, 60, 1);
+    let at = |x, y| augmented(&image, &Augmentation::none().crop(Crop::At(x, y)), raw(40), 0);
+    let corner = |sample: &[f32]| (sample[0], sample[(40 * 40 - 1) * 3]);
+    let (left, right) = (corner(&at(0.0, 0.0)), corner(&at(1.0, 1.0)));
+    assert!(left.0 < right.0 && left.1 < right.1, "{left:?} {right:?}");
+    assert_eq!(at(0.0, 0.0), at(0.0, 0.0), "nothing is drawn");
+    assert!(Augmentation::none().crop(Crop::At(1.1, 0.0)).validate().is_err());
+    // One factor of zoom is no range: it always acts.
+    for epoch in 0..8 {
+        let zoomed =
+            augmented(&image, &Augmentation::none().zoom(1.5, 1.5).crop(Crop::Center), raw(40), epoch);
+        assert_eq!(
+            zoomed,
+            augmented(&image, &Augmentation::none().zoom(1.5, 1.5).crop(Crop::Center), raw(40), 0)
+        );
+    }
+}

@@ -83,6 +83,8 @@ pub enum Task {
     Training,
     /// Measuring on the validation set.
     Validation,
+    /// Predicting several views of each image.
+    Views,
     /// Resizing large images once for all epochs.
     Resizing,
 }

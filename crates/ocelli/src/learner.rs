@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store};
+use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
 use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Statistics, TensorFile};
 
 use crate::activations::{ActivationStore, Activations};
@@ -37,6 +37,7 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) epochs: u64,
     pub(crate) fits: usize,
     pub(crate) history: Vec<EpochRow>,
+    pub(crate) thresholds: Option<Vec<f32>>,
     architecture: String,
     normalization: Normalization,
     cache: Option<PathBuf>,
@@ -44,6 +45,17 @@ pub struct Learner<B: Backbone = Body> {
     skipped: BTreeSet<PathBuf>,
     /// All items, large ones by their resized copies.
     resized: Option<Arc<Items>>,
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The images that are trained on.
+    Train,
+    /// Those that are held out to measure on.
+    Valid,
+    /// Those for the very end, with labels or without.
+    Test,
 }
 
 impl Learner {
@@ -99,6 +111,7 @@ impl<B: Backbone> Learner<B> {
             epochs: 0,
             fits: 0,
             history: Vec::new(),
+            thresholds: None,
             architecture: architecture.to_owned(),
             normalization,
             cache: None,
@@ -137,6 +150,23 @@ impl<B: Backbone> Learner<B> {
     pub fn cache(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
         self.cache = Some(folder.into());
         self
+    }
+
+    /// Sets from which probability on an image is said to have a class, one a class, where it may have several; the
+    /// model keeps them. See [`Predictions::best_thresholds`].
+    ///
+    /// # Errors
+    /// Where there are more or fewer than classes, or images have one class each.
+    pub fn thresholds(&mut self, thresholds: Vec<f32>) -> Result<&mut Self> {
+        if self.data.task() == Labels::SingleLabel || thresholds.len() != self.data.classes().len() {
+            return Err(Error::Setting {
+                name: "the number of thresholds",
+                value: thresholds.len().to_string(),
+                expected: "one a class, where images may have several classes",
+            });
+        }
+        self.thresholds = Some(thresholds);
+        Ok(self)
     }
 
     /// Adds a listener.
@@ -235,20 +265,29 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
     pub fn validate(&mut self) -> Result<Predictions> {
-        let valid = self.data.split.valid.clone();
-        let mut predictions = Predictions::new(self.data.task(), self.data.classes().len());
-        if self.state.is_precomputed() {
+        self.predict(Part::Valid)
+    }
+
+    /// Predicts the images of a part, in the order of the split, as the network is used. Those to train on are
+    /// not augmented; those without labels have a loss of NaN.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn predict(&mut self, part: Part) -> Result<Predictions> {
+        let items = self.items_of(part).to_vec();
+        let mut predictions = self.no_predictions();
+        if self.state.is_precomputed() && part != Part::Test {
             self.ready_activations()?;
-            let with_activations = self.with_activations(&valid);
+            let with_activations = self.with_activations(&items);
             for items in with_activations.chunks(self.data.batch_size()) {
                 let logits = self.infer_activations(self.activations_of(items));
                 self.push(&mut predictions, items, logits);
             }
             return Ok(predictions);
         }
-        let total = valid.len();
+        let total = items.len();
         let mut done = 0;
-        for batch in self.loader()?.batches(valid, 0)? {
+        for batch in self.loader()?.batches(items, 0)? {
             let batch = batch?;
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
@@ -259,6 +298,25 @@ impl<B: Backbone> Learner<B> {
             self.progress(Task::Validation, done, total)?;
         }
         Ok(predictions)
+    }
+
+    /// Predictions of nothing, to be filled.
+    pub(crate) fn no_predictions(&self) -> Predictions {
+        let mut predictions = Predictions::new(self.data.task(), self.data.classes().len());
+        if let Some(thresholds) = &self.thresholds {
+            predictions.thresholds.clone_from(thresholds);
+        }
+        predictions
+    }
+
+    /// The items of a part.
+    pub(crate) fn items_of(&self, part: Part) -> &[usize] {
+        let split = &self.data.split;
+        match part {
+            Part::Train => &split.train,
+            Part::Valid => &split.valid,
+            Part::Test => &split.test,
+        }
     }
 
     fn push(&self, predictions: &mut Predictions, items: &[usize], logits: Tensor<2>) {
@@ -274,7 +332,9 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where the file cannot be written; what was there before then stays.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let contract = Contract::new(&self.architecture, &self.data.items, self.preprocessing());
+        let mut contract = Contract::new(&self.architecture, &self.data.items, self.preprocessing());
+        contract.thresholds = self.thresholds.clone();
+        contract.augmentation = self.data.augmentation().cloned();
         model::save(path.as_ref(), &contract, &self.network.to_tensors())
     }
 

@@ -41,6 +41,7 @@
 //! | what is told while it works | [`event`] |
 //! | where pretrained weights come from | [`pull`] |
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
+//! | several views of an image | [`Tta`] |
 //! | the model file | [`Contract`], [`Model`] |
 
 mod activations;
@@ -64,12 +65,13 @@ mod run;
 pub mod schedule;
 mod state;
 mod training;
+mod tta;
 
 pub use cache::{CACHE_VARIABLE, default_cache};
 pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Inspected};
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
-pub use learner::Learner;
+pub use learner::{Learner, Part};
 pub use learning_rate::LearningRates;
 pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
 pub use model::{Contract, Guess, Model, Prediction};
@@ -90,11 +92,12 @@ pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, Schedule, Sgdr};
 pub use state::State;
 pub use training::{Outcome, Places, Settings, Training};
+pub use tta::{Mean, Stack, Tta, Views};
 
 /// All that the examples use.
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
-        LearningRates, Model, Observer, Optimizer, Recipe, Schedule, Sgdr,
+        LearningRates, Model, Observer, Optimizer, Part, Recipe, Schedule, Sgdr, Tta,
     };
 }

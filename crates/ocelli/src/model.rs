@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use ocelli_data::{BadImages, Classes, Item, Items, Loader, LoaderOptions, Preprocessing, Target, Task};
+use ocelli_data::{
+    Augmentation, BadImages, Batch, Batches, Classes, Item, Items, Loader, LoaderOptions, Preprocessing,
+    RgbImage, Skipped, Target, Task,
+};
 use ocelli_nn::{Arch, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
 use crate::predictions::{decided, probabilities};
-use crate::{Error, Result, THRESHOLD, file};
+use crate::{Error, Mean, Result, THRESHOLD, Tta, file};
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Contract {
     /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Vec<f32>>,
+    /// How images were changed at random in training: what test-time augmentation draws views from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
 }
 
 /// The contract's form that this version writes and reads.
@@ -48,6 +54,7 @@ impl Contract {
             classes: items.classes.names().to_vec(),
             preprocessing,
             thresholds: None,
+            augmentation: None,
         }
     }
 
@@ -200,6 +207,19 @@ impl Model {
         &self,
         photos: impl IntoIterator<Item = P>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
+        self.predict_with(photos, None)
+    }
+
+    /// As [`predict`](Self::predict), with test-time augmentation where it is asked for. Random views are drawn from
+    /// the path of the photo and changed as in training.
+    ///
+    /// # Errors
+    /// Where no thread can be started, or there are too many views.
+    pub fn predict_with<P: Into<PathBuf>>(
+        &self,
+        photos: impl IntoIterator<Item = P>,
+        tta: Option<Tta>,
+    ) -> Result<impl Iterator<Item = Result<Prediction>>> {
         let photos: Vec<Item> = photos
             .into_iter()
             .map(|photo| {
@@ -213,27 +233,37 @@ impl Model {
             classes: Classes::default(),
             items: photos,
         });
+        let mut options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
+        if tta.is_some() {
+            // Each view has batches of its own.
+            options.batch_size = options.batch_size.div_ceil(4);
+        }
+        let plain = Loader::new(items.clone(), self.contract.preprocessing, options)?;
+        let loaders = match tta {
+            Some(tta) => tta.views.loaders(&plain, self.contract.augmentation.as_ref(), 0)?,
+            None => vec![(plain, 0, 1.0)],
+        };
+        let all: Vec<usize> = (0..items.len()).collect();
+        let passes = loaders
+            .into_iter()
+            .map(|(loader, epoch, weight)| Ok((loader.batches(all.clone(), epoch)?, weight)));
+        let mut passes = Passes {
+            network: self.network.clone(),
+            task: self.contract.task,
+            mean: tta.map(|tta| tta.mean).unwrap_or_default(),
+            passes: passes.collect::<Result<_>>()?,
+        };
         let classes: Arc<[String]> = self.contract.classes.clone().into();
         let thresholds: Arc<[f32]> = self.contract.thresholds().into();
-        let options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
-        let loader = Loader::new(items.clone(), self.contract.preprocessing, options)?;
-        let batches = loader.batches((0..items.len()).collect(), 0)?;
-        let (network, task) = (self.network.clone(), self.contract.task);
-        let mut place = 0;
-        Ok(batches.flat_map(move |batch| {
-            let batch = match batch {
-                Ok(batch) => batch,
-                Err(error) => return vec![Err(error.into())],
+        let (task, mut place) = (self.contract.task, 0);
+        Ok(std::iter::from_fn(move || passes.next()).flat_map(move |said| {
+            let Said { indices, rows, skipped } = match said {
+                Ok(said) => said,
+                Err(error) => return vec![Err(error)],
             };
-            let logits = if batch.indices.is_empty() {
-                Vec::new()
-            } else {
-                let images = to_tensor(&batch, &network.device());
-                network.infer(images).into_data().try_into_vec::<f32>().expect("logits are f32")
-            };
-            let mut rows = logits.chunks_exact(classes.len().max(1));
-            let (mut good, mut bad) = (batch.indices.iter().peekable(), batch.skipped.iter());
-            let count = batch.indices.len() + batch.skipped.len();
+            let mut rows = rows.into_iter();
+            let (mut good, mut bad) = (indices.iter().peekable(), skipped.iter());
+            let count = indices.len() + skipped.len();
             let results = (place..place + count)
                 .map(|item| {
                     let path = items[item].path.clone();
@@ -241,8 +271,7 @@ impl Model {
                         let reason = bad.next().map(|bad| bad.reason.clone()).unwrap_or_default();
                         return Err(Error::Photo { path, reason });
                     }
-                    let row = rows.next().expect("a row an image");
-                    let probabilities = probabilities(task, row);
+                    let probabilities = rows.next().expect("a row an image");
                     let (classes, thresholds) = (classes.clone(), thresholds.clone());
                     Ok(Prediction { path, classes, probabilities, task, thresholds })
                 })
@@ -251,6 +280,93 @@ impl Model {
             results
         }))
     }
+
+    /// The probabilities of every class for images in memory, a row each.
+    ///
+    /// # Errors
+    /// None that a loaded model can have.
+    pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
+        let Preprocessing { size, .. } = self.contract.preprocessing;
+        let mut rows = Vec::with_capacity(images.len());
+        for images in images.chunks(self.loading.batch_size) {
+            let mut samples = vec![0.0; images.len() * size * size * 3];
+            for (image, sample) in images.iter().zip(samples.chunks_exact_mut(size * size * 3)) {
+                self.contract.preprocessing.apply(image, sample)?;
+            }
+            let batch = Batch {
+                indices: (0..images.len()).collect(),
+                images: samples,
+                shape: [images.len(), size, size, 3],
+                skipped: Vec::new(),
+            };
+            let logits = logits(&self.network, &batch);
+            let classes = self.contract.classes.len();
+            rows.extend(logits.chunks_exact(classes).map(|row| probabilities(self.contract.task, row)));
+        }
+        Ok(rows)
+    }
+}
+
+/// All views of some photos, batch by batch.
+struct Passes {
+    network: Network,
+    task: Task,
+    mean: Mean,
+    passes: Vec<(Batches, f64)>,
+}
+
+/// What is said of the photos of one batch.
+struct Said {
+    indices: Vec<usize>,
+    /// The probabilities of each of them.
+    rows: Vec<Vec<f32>>,
+    skipped: Vec<Skipped>,
+}
+
+impl Passes {
+    fn next(&mut self) -> Option<Result<Said>> {
+        let mut views = Vec::with_capacity(self.passes.len());
+        let mut said = Said { indices: Vec::new(), rows: Vec::new(), skipped: Vec::new() };
+        for (view, (batches, weight)) in self.passes.iter_mut().enumerate() {
+            let batch = match batches.next()? {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error.into())),
+            };
+            views.push((*weight, logits(&self.network, &batch)));
+            if view == 0 {
+                said.indices = batch.indices;
+                said.skipped = batch.skipped;
+            } else if batch.indices != said.indices {
+                let found = "a photo was changed while it was read".to_owned();
+                return Some(Err(Error::State { found, advice: "predict it again" }));
+            }
+        }
+        let images = said.indices.len();
+        said.rows = (0..images)
+            .map(|image| {
+                let row = |logits: &'_ Vec<f32>| {
+                    let classes = logits.len() / images;
+                    image * classes..(image + 1) * classes
+                };
+                let views: Vec<(f64, &[f32])> =
+                    views.iter().map(|(weight, logits)| (*weight, &logits[row(logits)])).collect();
+                match views[..] {
+                    [(_, plain)] => probabilities(self.task, plain),
+                    _ => self.mean.of(self.task, &views),
+                }
+            })
+            .collect();
+        Some(Ok(said))
+    }
+}
+
+/// The logits of a batch, row by row.
+fn logits(network: &Network, batch: &Batch) -> Vec<f32> {
+    if batch.indices.is_empty() {
+        return Vec::new();
+    }
+    let logits = network.infer(to_tensor(batch, &network.device()));
+    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
 }
 
 /// Writes a model file.

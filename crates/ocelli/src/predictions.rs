@@ -3,7 +3,7 @@
 use ocelli_data::{Target, Task};
 use serde::Serialize;
 
-/// What a network says about some items whose classes are known.
+/// What a network says about some items. Metrics are of those whose classes are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     /// Whether an image has one class or several.
@@ -71,7 +71,7 @@ impl Predictions {
     pub(crate) fn push(&mut self, item: usize, target: &Target, logits: &[f32]) {
         self.items.push(item);
         self.targets.push(target.clone());
-        self.losses.push(loss(self.task, logits, target.classes()));
+        self.losses.push(loss(self.task, logits, target));
         self.probabilities.extend(probabilities(self.task, logits));
     }
 
@@ -121,14 +121,15 @@ pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The loss of one image with these classes.
-fn loss(task: Task, logits: &[f32], classes: &[usize]) -> f64 {
-    match task {
-        Task::SingleLabel => -log_softmax(logits)[classes[0]],
-        Task::MultiLabel => {
+/// The loss of one image from its logits; NaN where its classes are not known.
+fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
+    match (task, target) {
+        (_, Target::Unlabelled) => f64::NAN,
+        (Task::SingleLabel, _) => -log_softmax(logits)[target.classes()[0]],
+        (Task::MultiLabel, _) => {
             let terms = logits.iter().enumerate().map(|(class, logit)| {
                 let logit = f64::from(*logit);
-                let has = f64::from(u8::from(classes.contains(&class)));
+                let has = f64::from(u8::from(target.classes().contains(&class)));
                 logit.max(0.0) - logit * has + (-logit.abs()).exp().ln_1p()
             });
             terms.sum::<f64>() / logits.len() as f64
@@ -136,8 +137,27 @@ fn loss(task: Task, logits: &[f32], classes: &[usize]) -> f64 {
     }
 }
 
+/// Probabilities count as at least this in a loss, and as at most 1 less it.
+const LEAST: f64 = 1e-15;
+
+/// The loss of one image from its probabilities; NaN where its classes are not known.
+pub(crate) fn loss_of(task: Task, row: &[f32], target: &Target) -> f64 {
+    let log = |probability: f64| probability.clamp(LEAST, 1.0 - LEAST).ln();
+    match (task, target) {
+        (_, Target::Unlabelled) => f64::NAN,
+        (Task::SingleLabel, _) => -log(f64::from(row[target.classes()[0]])),
+        (Task::MultiLabel, _) => {
+            let terms = row.iter().enumerate().map(|(class, &probability)| {
+                let probability = f64::from(probability);
+                -log(if target.classes().contains(&class) { probability } else { 1.0 - probability })
+            });
+            terms.sum::<f64>() / row.len() as f64
+        }
+    }
+}
+
 /// Logarithms of the softmax, in f64.
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
+pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
     logits.iter().map(|logit| f64::from(*logit) - highest - sum.ln()).collect()

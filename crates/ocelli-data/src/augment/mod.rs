@@ -32,7 +32,7 @@ use render::Canvas;
 pub use transform::Transform;
 
 /// Where the `size × size` window lies in the resized image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crop {
     /// Anywhere: the start is ⌊u · (side − size)⌋ on each axis, u uniform in [0, 1).
@@ -40,6 +40,9 @@ pub enum Crop {
     Random,
     /// In the middle, as for validation.
     Center,
+    /// At these shares, 0 to 1, of the way from left to right and from top to bottom: (0, 0) is the upper left
+    /// corner, (1, 1) the lower right one.
+    At(f64, f64),
     /// A part of 8 to 100 % of the area with an aspect of 3/4 to 4/3, resized to the square (Inception's crop,
     /// with fastai's linear draw of the aspect): up to ten tries, else the centre. Zoom and padding do not apply.
     GoogleNet,
@@ -50,8 +53,8 @@ pub enum Crop {
 pub struct Augmentation {
     /// In order of application.
     pub transforms: Vec<Transform>,
-    /// With probability 0.75 the image is resized larger by a factor uniform in this range before the crop;
-    /// (1, 1) is none.
+    /// With probability 0.75 the image is resized larger by a factor uniform in this range before the crop, or
+    /// always by the one factor where both ends are the same; (1, 1) is none.
     pub zoom: (f64, f64),
     /// Where the crop lies.
     pub crop: Crop,
@@ -121,6 +124,16 @@ impl Augmentation {
             let value = format!("{low} to {high}");
             return Err(DataError::Setting { name: "zoom", value, expected: "a range within 1 to 10" });
         }
+        if let Crop::At(x, y) = self.crop
+            && !((0.0..=1.0).contains(&x) && (0.0..=1.0).contains(&y))
+        {
+            let value = format!("{x}, {y}");
+            return Err(DataError::Setting {
+                name: "the place of the crop",
+                value,
+                expected: "two shares, 0 to 1",
+            });
+        }
         if self.pad > 4096 {
             let value = self.pad.to_string();
             return Err(DataError::Setting { name: "pad", value, expected: "at most 4096 pixels" });
@@ -153,19 +166,18 @@ impl Augmentation {
         for transform in &self.transforms {
             transform.draw(draws, &canvas, &mut plan);
         }
-        let crop = match self.crop {
-            Crop::Random => |draws: &mut Draws, side: u32, size: u32| {
-                // The product stays below side − size, whose floor is the last start.
-                (draws.uniform() * f64::from(side - size)).floor()
-            },
-            Crop::Center | Crop::GoogleNet => {
-                |_: &mut Draws, side: u32, size: u32| f64::from(side - size) / 2.0
-            }
-        };
         let (width, height) = plan.size();
-        let left = crop(draws, width, size);
-        let top = crop(draws, height, size);
-        render::render(&canvas, &plan, (left.ceil(), top.ceil()), size, sample);
+        let [across, down] = [width, height].map(|side| f64::from(side - size));
+        let start = match self.crop {
+            // The product stays below the way, whose floor is the last start.
+            Crop::Random => {
+                let left = (draws.uniform() * across).floor();
+                (left, (draws.uniform() * down).floor())
+            }
+            Crop::Center | Crop::GoogleNet => ((across / 2.0).ceil(), (down / 2.0).ceil()),
+            Crop::At(x, y) => ((x * across).floor(), (y * down).floor()),
+        };
+        render::render(&canvas, &plan, start, size, sample);
         preprocessing.normalization.apply_to(sample);
         Ok(())
     }
@@ -180,10 +192,12 @@ impl Augmentation {
             return Canvas::new(pixels, to, 0, None);
         }
         let (low, high) = self.zoom;
-        let zoom = match (low, high) {
-            (1.0, 1.0) => 1.0,
-            _ if draws.chance(USUALLY) => draws.between(low, high),
-            _ => 1.0,
+        let zoom = if low == high {
+            low
+        } else if draws.chance(USUALLY) {
+            draws.between(low, high)
+        } else {
+            1.0
         };
         let zoomed = |side: f64| (side * zoom) as u32;
         let pad = self.pad as u32;

@@ -1,0 +1,227 @@
+//! Test-time augmentation: a network looks at several views of an image, and the mean of what it says counts.
+
+use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
+use ocelli_nn::Backbone;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::to_tensor;
+use crate::event;
+use crate::predictions::{log_softmax, loss_of, probabilities};
+use crate::{Error, Learner, Part, Predictions, Result};
+
+/// Which views of an image there are besides the plain one, and how what is said of them becomes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tta {
+    /// The views.
+    pub views: Views,
+    /// How they become one.
+    pub mean: Mean,
+}
+
+/// The views of an image besides the plain one, which validation sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Views {
+    /// So many, changed at random as in training. The plain view counts as often as ⌈number / 4⌉ of them (fastai
+    /// 0.7).
+    Random(usize),
+    /// Eight, of which nothing is random: the image enlarged by 1.35, its four corners, each as it is and mirrored.
+    /// The plain view has a weight of 0.4, these have 0.6 together (fastai 1).
+    Corners,
+}
+
+/// How the views of an image become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mean {
+    /// The mean of the probabilities.
+    #[default]
+    Probabilities,
+    /// The probabilities of the mean of the logits: a geometric mean.
+    Logits,
+}
+
+impl Tta {
+    /// So many views changed at random, besides the plain one; the lesson has 4.
+    pub fn views(number: usize) -> Self {
+        Self { views: Views::Random(number), mean: Mean::Probabilities }
+    }
+
+    /// The four corners of the image, mirrored too, besides the plain view.
+    pub fn corners() -> Self {
+        Self { views: Views::Corners, mean: Mean::Probabilities }
+    }
+
+    /// Says how the views become one.
+    pub fn mean(mut self, mean: Mean) -> Self {
+        self.mean = mean;
+        self
+    }
+}
+
+/// The largest number of random views.
+const MAX_VIEWS: usize = 64;
+/// How much [`Views::Corners`] enlarges.
+const ENLARGED: f64 = 1.35;
+/// Random views are drawn as in an epoch that no training reaches.
+const EPOCH: u64 = 1 << 40;
+
+impl Views {
+    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
+    /// sum to 1.
+    pub(crate) fn loaders(
+        self,
+        plain: &Loader,
+        augmentation: Option<&Augmentation>,
+        seed: u64,
+    ) -> Result<Vec<(Loader, u64, f64)>> {
+        let changes: Vec<(Augmentation, f64)> = match self {
+            Self::Random(number) => {
+                if !(1..=MAX_VIEWS).contains(&number) {
+                    return Err(Error::Setting {
+                        name: "the number of views",
+                        value: number.to_string(),
+                        expected: "from 1 to 64",
+                    });
+                }
+                let weight = 1.0 / (number + number.div_ceil(4)) as f64;
+                let change = augmentation.cloned().unwrap_or_else(Augmentation::none);
+                vec![(change, weight); number]
+            }
+            Self::Corners => {
+                let view = |number: usize| {
+                    let at = |bit: usize| (number >> bit & 1) as f64;
+                    let corner = Augmentation::none().zoom(ENLARGED, ENLARGED).crop(Crop::At(at(0), at(1)));
+                    let mirrored = number & 4 != 0;
+                    if mirrored { corner.with(Transform::Flip { probability: 1.0 }) } else { corner }
+                };
+                (0..8).map(|number| (view(number), 0.6 / 8.0)).collect()
+            }
+        };
+        let rest = 1.0 - changes.iter().map(|(_, weight)| weight).sum::<f64>();
+        let mut loaders = vec![(plain.clone(), 0, rest)];
+        for (view, (change, weight)) in changes.into_iter().enumerate() {
+            loaders.push((plain.clone().augment(change, seed)?, EPOCH + view as u64, weight));
+        }
+        Ok(loaders)
+    }
+}
+
+impl Mean {
+    /// The probabilities of one image from its logits in each view, with the views' weights.
+    pub(crate) fn of(self, task: Task, views: &[(f64, &[f32])]) -> Vec<f32> {
+        let classes = views.first().map_or(0, |(_, logits)| logits.len());
+        let mut sums = vec![0.0; classes];
+        for (weight, logits) in views {
+            let values: Vec<f64> = match (self, task) {
+                (Self::Probabilities, _) => probabilities(task, logits).into_iter().map(f64::from).collect(),
+                // A logit's zero means nothing where one class is chosen, so views are made comparable first.
+                (Self::Logits, Task::SingleLabel) => log_softmax(logits),
+                (Self::Logits, Task::MultiLabel) => logits.iter().map(|logit| f64::from(*logit)).collect(),
+            };
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+        }
+        let means: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
+        if self == Self::Logits { probabilities(task, &means) } else { means }
+    }
+}
+
+/// What a network says about each view of some images, not yet averaged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stack {
+    /// Whether an image has one class or several.
+    pub task: Task,
+    /// The number of classes.
+    pub classes: usize,
+    /// The items, as indices into [`ImageData::items`](crate::ImageData::items).
+    pub items: Vec<usize>,
+    /// What each item is.
+    pub targets: Vec<Target>,
+    /// For each view, the plain one first, logits `[items, classes]`, row by row.
+    pub logits: Vec<Vec<f32>>,
+    /// The weight of each view; they sum to 1.
+    pub weights: Vec<f64>,
+    /// From which probability on an image is said to have a class, where it may have several: one a class.
+    pub thresholds: Vec<f32>,
+}
+
+impl Stack {
+    /// The plain view alone: what validation sees.
+    pub fn plain(&self) -> Predictions {
+        let mut predictions = Predictions::new(self.task, self.classes);
+        predictions.thresholds.clone_from(&self.thresholds);
+        let rows = self.logits[0].chunks_exact(self.classes.max(1));
+        for ((&item, target), logits) in self.items.iter().zip(&self.targets).zip(rows) {
+            predictions.push(item, target, logits);
+        }
+        predictions
+    }
+
+    /// The views as one. The losses are those of the averaged probabilities, which count as at least 1e-15.
+    pub fn mean(&self, mean: Mean) -> Predictions {
+        let mut predictions = Predictions::new(self.task, self.classes);
+        predictions.thresholds.clone_from(&self.thresholds);
+        for (place, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {
+            let rows = self.logits.iter().map(|logits| &logits[place * self.classes..][..self.classes]);
+            let row = mean.of(self.task, &self.weights.iter().copied().zip(rows).collect::<Vec<_>>());
+            predictions.items.push(item);
+            predictions.targets.push(target.clone());
+            predictions.losses.push(loss_of(self.task, &row, target));
+            predictions.probabilities.extend(row);
+        }
+        predictions
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// Predicts the validation set with test-time augmentation.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn tta(&mut self, tta: Tta) -> Result<Predictions> {
+        Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
+    }
+
+    /// Predicts every view of the images of a part, from the images, whatever is precomputed. Random views are those
+    /// of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
+        let items = self.items_of(part).to_vec();
+        let loaders = views.loaders(&self.loader()?, self.data.augmentation(), self.seed)?;
+        let total = items.len() * loaders.len();
+        let mut stack = Stack {
+            task: self.data.task(),
+            classes: self.data.classes().len(),
+            items: Vec::new(),
+            targets: Vec::new(),
+            logits: Vec::new(),
+            weights: loaders.iter().map(|(.., weight)| *weight).collect(),
+            thresholds: self.no_predictions().thresholds,
+        };
+        let mut done = 0;
+        for (view, (loader, epoch, _)) in loaders.into_iter().enumerate() {
+            let mut logits = Vec::with_capacity(items.len() * stack.classes);
+            // What the plain view could not read, no other can.
+            let wanted = if view == 0 { items.clone() } else { stack.items.clone() };
+            for batch in loader.batches(wanted, epoch)? {
+                let batch = batch?;
+                self.tell_skipped(&batch.skipped)?;
+                done += batch.indices.len() + batch.skipped.len();
+                if !batch.indices.is_empty() {
+                    let said = self.network.infer(to_tensor(&batch, &self.network.device()));
+                    logits.extend(said.into_data().try_into_vec::<f32>().expect("logits are f32"));
+                }
+                if view == 0 {
+                    let targets = batch.indices.iter().map(|&item| self.data.items[item].target.clone());
+                    stack.targets.extend(targets);
+                    stack.items.extend(batch.indices);
+                }
+                self.progress(event::Task::Views, done, total)?;
+            }
+            stack.logits.push(logits);
+        }
+        Ok(stack)
+    }
+}
