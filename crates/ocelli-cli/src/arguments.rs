@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli::DEFAULT_WEIGHT_DECAY;
+use ocelli::{DEFAULT_WEIGHT_DECAY, Precision};
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -230,9 +230,34 @@ pub struct Machine {
     /// user's cache folder]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// Numbers that activations are stored in; the model is then used with the same
+    #[arg(long, value_enum, default_value_t = Numbers::Auto)]
+    pub precision: Numbers,
     /// Print results only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// The precision of activations.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Numbers {
+    /// The fastest of this processor: bf16 where it has instructions for it
+    Auto,
+    /// 32 bits
+    F32,
+    /// 16 bits (bfloat16), with sums and weights of 32
+    Bf16,
+}
+
+impl Numbers {
+    /// The precision, unless the choice is left to the machine.
+    pub fn precision(self) -> Option<Precision> {
+        match self {
+            Self::Auto => None,
+            Self::F32 => Some(Precision::F32),
+            Self::Bf16 => Some(Precision::Bf16),
+        }
+    }
 }
 
 /// Say what is on photos, with a trained model.
@@ -254,6 +279,9 @@ pub struct Predict {
     /// Print a CSV table with the probability of every class
     #[arg(long)]
     pub csv: bool,
+    /// Numbers that activations are stored in; auto: those that the model was measured with
+    #[arg(long, value_enum, default_value_t = Numbers::Auto)]
+    pub precision: Numbers,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,

@@ -12,7 +12,10 @@ use crate::train::use_threads;
 
 pub fn run(arguments: &Predict) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
-    let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    let mut model = Model::load(&arguments.model)?.threads(arguments.threads);
+    if let Some(precision) = arguments.precision.precision() {
+        model = model.precision(precision);
+    }
     let (photos, unusable) = photos(&arguments.photos)?;
     let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
     for Skipped { path, reason, .. } in &unusable {

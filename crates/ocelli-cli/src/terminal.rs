@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, Task};
-use ocelli::{Event, Observer, Result, Training};
+use ocelli::{Event, Observer, Precision, Result, Training};
 use ocelli_kernels::Isa;
 
 use crate::words::{count, counted, duration, size};
 
-/// `cpu, 2 threads, f32 (AVX-512)`
-pub fn machine() -> String {
+/// `cpu, 2 threads, bf16 (AVX-512)`
+pub fn machine(precision: Precision) -> String {
     let isa = match Isa::current() {
         Isa::Portable => "no vectors",
         Isa::Avx2 => "AVX2",
@@ -22,7 +22,7 @@ pub fn machine() -> String {
         #[allow(unreachable_patterns)]
         _ => "CPU",
     };
-    format!("cpu, {}, f32 ({isa})", counted(rayon::current_num_threads(), "thread"))
+    format!("cpu, {}, {precision} ({isa})", counted(rayon::current_num_threads(), "thread"))
 }
 
 /// What is about to be trained, on what.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, LearningRates, Metric, Optimizer, Places, Predictions, Recipe, Settings, Task, Training,
-    WeightStore, default_cache,
+    Arch, Event, LearningRates, Metric, Optimizer, Places, Precision, Predictions, Recipe, Settings, Task,
+    Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -32,7 +32,8 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     };
     let quiet = arguments.machine.quiet;
     if !quiet {
-        println!("ocelli {} · {}\n", env!("CARGO_PKG_VERSION"), terminal::machine());
+        let precision = settings.precision.unwrap_or_else(Precision::fastest);
+        println!("ocelli {} · {}\n", env!("CARGO_PKG_VERSION"), terminal::machine(precision));
     }
     let mut training = match Training::prepare(&settings, &places) {
         // By now the photos are known to be usable, so that the transfer is not in vain.
@@ -118,6 +119,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         balanced: arguments.balanced,
         table,
         augmentation: arguments.augment.augmentation(),
+        precision: arguments.machine.precision.precision(),
         batch_size: arguments.batch,
         seed: arguments.seed,
         weight_decay: arguments.weight_decay,

@@ -4,7 +4,7 @@
 use crate::{
     Isa,
     conv::{dense, depthwise, weights},
-    norm,
+    elementwise, norm,
     simd::run_on,
 };
 use half::bf16;
@@ -30,6 +30,11 @@ macro_rules! compiled {
 }
 
 compiled! {
+    round(elementwise::Round<'_, Self>) -> ();
+    widen(elementwise::Widen<'_, Self>) -> ();
+    add(elementwise::Add<'_, Self>) -> ();
+    scale(elementwise::Scale<'_, Self>) -> ();
+    scale_sums(elementwise::ScaleSums<'_, Self>) -> ();
     dense_block(dense::BlockKernel<'_, Self>) -> ();
     round_weights(dense::RoundKernel<'_, Self>) -> ();
     depthwise_rows(depthwise::RowsKernel<'_, Self>) -> ();

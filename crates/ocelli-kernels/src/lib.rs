@@ -40,11 +40,14 @@
 //! | `norm` | batch normalisation with residual and activation, and its backward pass |
 //! | `pool` | max, average, global pooling |
 //! | `linear` | fully connected layers |
+//! | `elementwise` | conversion between element types, sums, factors of channels |
+//! | `memory` | [`Buffer`]: memory that is used again |
 
 mod activation;
 mod compiled;
 mod conv;
 mod element;
+mod elementwise;
 mod isa;
 mod linear;
 mod memory;
@@ -56,9 +59,11 @@ mod simd;
 pub use activation::Activation;
 pub use conv::{PackedConv2d, conv2d_backward_data, conv2d_backward_weights};
 pub use element::Element;
+pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, widen};
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};
+pub use memory::Buffer;
 pub use norm::{
     BatchNorm, BatchNormGradients, ChannelStatistics, StatisticsSource, channel_statistics, channel_sums,
 };

@@ -1,8 +1,10 @@
 //! Memory as kernels need it: aligned to cache lines, and written by several threads at disjoint places.
 
+use crate::Element;
 use std::{
+    marker::PhantomData,
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Words that start at a cache line.
@@ -36,25 +38,82 @@ impl AlignedWords {
 }
 
 /// A buffer of words that goes back to a pool when it is dropped: fresh memory costs a page fault every 4 KiB.
+#[derive(Debug)]
 pub(crate) struct Scratch {
     words: AlignedWords,
 }
 
-static POOL: Mutex<Vec<AlignedWords>> = Mutex::new(Vec::new());
+static POOL: Mutex<Pool> = Mutex::new(Pool { kept: Vec::new(), kept_words: 0, lent_words: 0, most_words: 0 });
 
-/// Buffers that the pool keeps, and their size together.
-const KEPT_BUFFERS: usize = 16;
-const KEPT_WORDS: usize = 64 << 20;
+/// Buffers that wait to be used again, the longest unused first. What is kept and lent together stays below the
+/// most that was ever lent, and a little more.
+struct Pool {
+    kept: Vec<AlignedWords>,
+    kept_words: usize,
+    lent_words: usize,
+    most_words: usize,
+}
+
+/// Words that may be kept in any case.
+const KEPT_WORDS: usize = 16 << 20;
+
+impl Pool {
+    /// The smallest buffer that is long enough and not much longer, the last returned of several.
+    fn take(&mut self, len: usize) -> Option<AlignedWords> {
+        let most = len + len / 8 + 1024;
+        let fitting =
+            self.kept.iter().enumerate().rev().filter(|(_, words)| (len..=most).contains(&words.len()));
+        let best = fitting.min_by_key(|(_, words)| words.len()).map(|(at, _)| at);
+        best.map(|at| {
+            let words = self.kept.remove(at);
+            self.kept_words -= words.len();
+            words
+        })
+    }
+
+    fn lend(&mut self, words: usize) -> Vec<AlignedWords> {
+        self.lent_words += words;
+        self.most_words = self.most_words.max(self.lent_words);
+        self.excess()
+    }
+
+    fn give_back(&mut self, words: AlignedWords) -> Vec<AlignedWords> {
+        self.lent_words -= words.len();
+        self.kept_words += words.len();
+        self.kept.push(words);
+        self.excess()
+    }
+
+    /// What is too much; dropped by the caller, who has unlocked the pool by then.
+    fn excess(&mut self) -> Vec<AlignedWords> {
+        let mut surplus = self.kept_words.saturating_sub((self.most_words - self.lent_words).max(KEPT_WORDS));
+        let count = self
+            .kept
+            .iter()
+            .take_while(|words| {
+                let drops = surplus > 0;
+                surplus = surplus.saturating_sub(words.len());
+                drops
+            })
+            .count();
+        let excess: Vec<AlignedWords> = self.kept.drain(..count).collect();
+        self.kept_words -= excess.iter().map(AlignedWords::len).sum::<usize>();
+        excess
+    }
+}
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Scratch {
     /// At least `len` words of any value.
     pub(crate) fn take(len: usize) -> Self {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = pool.iter().enumerate().filter(|(_, words)| words.len() >= len);
-        let best = fitting.min_by_key(|(_, words)| words.len()).map(|(at, _)| at);
-        let kept = best.map(|at| pool.swap_remove(at));
-        drop(pool);
-        Scratch { words: kept.unwrap_or_else(|| AlignedWords::zeros(len)) }
+        let found = pool().take(len);
+        let words = found.unwrap_or_else(|| AlignedWords::zeros(len));
+        let excess = pool().lend(words.len());
+        drop(excess);
+        Scratch { words }
     }
 }
 
@@ -73,13 +132,48 @@ impl DerefMut for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.push(std::mem::take(&mut self.words));
-        while pool.len() > KEPT_BUFFERS || pool.iter().map(AlignedWords::len).sum::<usize>() > KEPT_WORDS {
-            let smallest = (0..pool.len()).min_by_key(|at| pool[*at].len());
-            let Some(smallest) = smallest else { break };
-            pool.swap_remove(smallest);
-        }
+        let words = std::mem::take(&mut self.words);
+        let excess = pool().give_back(words);
+        drop(excess);
+    }
+}
+
+/// Room for activations, from a pool that it goes back to when it is dropped: so the steps of a training use the same
+/// memory again and again. It starts at a cache line.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    words: Scratch,
+    len: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Element> Buffer<T> {
+    /// Room for `len` elements, which hold any values until they are written.
+    pub fn take(len: usize) -> Self {
+        Buffer { words: Scratch::take((len * size_of::<T>()).div_ceil(4)), len, element: PhantomData }
+    }
+}
+
+impl<T: Element> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: there are as many words; every pattern of bits is an f32 or two bf16.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Element> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.words.as_mut_slice().as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Element> AsRef<[u8]> for Buffer<T> {
+    /// Its bytes in the machine's order.
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: there are as many bytes, and they are initialised.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len * size_of::<T>()) }
     }
 }
 

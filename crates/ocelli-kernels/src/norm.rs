@@ -2,7 +2,7 @@
 
 use crate::{
     Activation, Element, Isa, assert_len,
-    element::{load_lanes, store_lanes},
+    elementwise::{load, store},
     memory::SharedMut,
     simd::{self, Kernel, Simd},
 };
@@ -340,34 +340,6 @@ impl Iterator for Places {
             self.channel = 0;
         }
         Some(place)
-    }
-}
-
-/// # Safety
-/// There are `lanes` elements, and the processor has S.
-#[inline(always)]
-unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if lanes == S::LANES {
-            load_lanes::<S, T, true>(from, lanes)
-        } else {
-            load_lanes::<S, T, false>(from, lanes)
-        }
-    }
-}
-
-/// # Safety
-/// There is room for `lanes` elements, and the processor has S.
-#[inline(always)]
-unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if lanes == S::LANES {
-            store_lanes::<S, T, true>(to, lanes, value);
-        } else {
-            store_lanes::<S, T, false>(to, lanes, value);
-        }
     }
 }
 

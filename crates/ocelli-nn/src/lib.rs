@@ -45,5 +45,6 @@ pub use builder::Builder;
 pub use error::{Error, Result};
 pub use head::{Head, LinearHead, TransferHead};
 pub use network::{GROUPS, Kind, Network, Place};
+pub use op::Precision;
 pub use pass::{Pass, SeenStatistics, Statistics, Training};
 pub use weights::{NamedTensor, TensorFile};

@@ -6,6 +6,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use crate::builder::Names;
+use crate::op::{self, Precision, to_precision};
 use crate::pass::SeenStatistics;
 use crate::{Backbone, Body, Head, Pass, TensorFile};
 
@@ -19,6 +20,8 @@ pub struct Network<B: Backbone = Body> {
     head: Head,
     #[module(skip)]
     names: Names,
+    #[module(skip)]
+    precision: Precision,
 }
 
 /// The number of layer groups of every network: early body, late body, head.
@@ -49,7 +52,17 @@ pub(crate) const HEAD: &str = "head";
 
 impl<B: Backbone> Network<B> {
     pub(crate) fn new(backbone: B, head: Head, names: Names) -> Self {
-        Self { backbone, head, names }
+        Self { backbone, head, names, precision: Precision::F32 }
+    }
+
+    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU all is f32.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The precision of the activations in the backbone.
+    pub fn precision(&self) -> Precision {
+        if op::is_cpu(&self.device()) { self.precision } else { Precision::F32 }
     }
 
     /// The backbone.
@@ -76,6 +89,7 @@ impl<B: Backbone> Network<B> {
 
     /// Runs the stages `from..to` as they are used.
     pub fn infer_stages(&self, input: Tensor<4>, from: usize, to: usize) -> Tensor<4> {
+        let input = to_precision(input, self.precision);
         (from..to).fold(input, |x, stage| self.backbone.forward_stage(stage, x, &Pass::Inference).inner())
     }
 
@@ -92,6 +106,7 @@ impl<B: Backbone> Network<B> {
     /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from` takes.
     pub fn forward_from(&self, from: usize, input: Tensor<4>, pass: &Pass) -> Tensor<2> {
         let stages = from..self.backbone.stages();
+        let input = to_precision(input, self.precision);
         let maps = stages.fold(input, |x, stage| self.backbone.forward_stage(stage, x, pass));
         self.head.classify(self.pool(maps), pass)
     }

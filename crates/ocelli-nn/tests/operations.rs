@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use ocelli_nn::builder::build;
-use ocelli_nn::layer::{Conv, ConvBnAct, Linear, Pool};
-use ocelli_nn::op::{self, Activation, Geometry, NormScale, Padding};
+use ocelli_nn::layer::{Conv, ConvBnAct, Linear};
+use ocelli_nn::op::{self, Activation, Geometry, GlobalPool, NormScale, Padding, Window};
 use ocelli_nn::{Arch, Pass, Statistics, TensorFile};
 
 fn device() -> Device {
@@ -47,7 +47,7 @@ fn convolutions_agree_with_burns_in_both_directions() {
         (8, 12, 1, Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
         (3, 16, 3, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
         (6, 6, 5, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
-        (6, 9, 3, Geometry { stride: 1, padding: Padding::Symmetric(2), dilation: 2, groups: 3 }),
+        (6, 9, 3, Geometry { stride: 1, padding: Padding::Symmetric([2; 2]), dilation: 2, groups: 3 }),
     ];
     for (case, (from, to, kernel, conv)) in cases.into_iter().enumerate() {
         let x = random([2, from, 9, 10], 1).require_grad();
@@ -130,7 +130,7 @@ fn statistics_are_the_mean_and_the_biased_variance() {
 
 #[test]
 fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
-    for pool in [Pool::Average, Pool::MaximumAndAverage] {
+    for pool in [GlobalPool::Average, GlobalPool::MaximumAndAverage] {
         let x = random([3, 7, 4, 5], 12).require_grad();
         let (ours, burns) = (op::pool(x.clone(), pool), op::composed::pool(x.clone(), pool));
         assert_close(ours.clone().inner(), burns.clone().inner(), "pooled");
@@ -157,6 +157,53 @@ fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
     assert_close(ours.1, burns.1, "gradient of the input");
     assert_close(ours.2, burns.2, "gradient of the weight");
     assert_close(ours.3, burns.3, "gradient of the bias");
+}
+
+#[test]
+fn windows_agree_with_burns_in_both_directions() {
+    let windows = [
+        Window::new(3, 2).padding(1),
+        Window::new(2, 2),
+        Window::new(3, 2).ceil(),
+        Window::new(2, 2).padding(1).ceil(),
+        Window { kernel: [1, 3], stride: [1, 2], padding: [0, 1], ceil: false },
+    ];
+    for window in windows {
+        let x = random([2, 5, 9, 10], 30).require_grad();
+        let pools: [fn(Tensor<4>, Window) -> Tensor<4>; 3] = [
+            op::max_pool2d,
+            |x, window| op::average_pool2d(x, window, true),
+            |x, window| op::average_pool2d(x, window, false),
+        ];
+        let composed: [fn(Tensor<4>, Window) -> Tensor<4>; 3] = [
+            op::composed::max_pool2d,
+            |x, window| op::composed::average_pool2d(x, window, true),
+            |x, window| op::composed::average_pool2d(x, window, false),
+        ];
+        for (at, (ours, burns)) in pools.into_iter().zip(composed).enumerate() {
+            let what = format!("pooling {at} with {window:?}");
+            let (ours, burns) = (ours(x.clone(), window), burns(x.clone(), window));
+            assert_close(ours.clone().inner(), burns.clone().inner(), &what);
+            let probe = random(ours.dims(), 31);
+            let ours = gradients(ours, probe.clone(), std::slice::from_ref(&x)).remove(0);
+            assert_close(ours, gradients(burns, probe, std::slice::from_ref(&x)).remove(0), &what);
+        }
+    }
+}
+
+#[test]
+fn factors_of_channels_agree_with_burns_in_both_directions() {
+    let x = random([3, 7, 4, 5], 32).require_grad();
+    let factors = random([3, 7], 33).require_grad();
+    let [ours, burns] = [op::scale_channels, op::composed::scale_channels].map(|scale| {
+        let output = scale(x.clone(), factors.clone());
+        let probe = random(output.dims(), 34);
+        let mut gradients = (output.clone() * probe).sum().backward();
+        (output.inner(), x.grad_remove(&mut gradients).unwrap(), factors.grad_remove(&mut gradients).unwrap())
+    });
+    assert_close(ours.0, burns.0, "output");
+    assert_close(ours.1, burns.1, "gradient of the maps");
+    assert_close(ours.2, burns.2, "gradient of the factors");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
-use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Statistics, TensorFile};
+use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Precision, Statistics, TensorFile};
 
 use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
@@ -99,7 +99,7 @@ impl<B: Backbone> Learner<B> {
         seed: u64,
     ) -> Self {
         let mut learner = Self {
-            network,
+            network: network.with_precision(Precision::fastest()),
             data,
             state: State::Live { frozen: GROUPS - 1 },
             observers: Observers::default(),
@@ -142,6 +142,13 @@ impl<B: Backbone> Learner<B> {
     /// norms always take the batch's.
     pub fn backbone_statistics(&mut self, statistics: Statistics) -> &mut Self {
         self.statistics = statistics;
+        self
+    }
+
+    /// Sets the precision of the activations in the backbone, in training and in use; the model is then used with the
+    /// same. The default is [`Precision::fastest`].
+    pub fn precision(&mut self, precision: Precision) -> &mut Self {
+        self.network = self.network.clone().with_precision(precision);
         self
     }
 
@@ -332,7 +339,9 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where the file cannot be written; what was there before then stays.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let mut contract = Contract::new(&self.architecture, &self.data.items, self.preprocessing());
+        let precision = self.network.precision();
+        let mut contract =
+            Contract::new(&self.architecture, &self.data.items, self.preprocessing(), precision);
         contract.thresholds = self.thresholds.clone();
         contract.augmentation = self.data.augmentation().cloned();
         model::save(path.as_ref(), &contract, &self.network.to_tensors())
@@ -529,6 +538,7 @@ impl<B: Backbone> Learner<B> {
         // Another version's kernels may round otherwise.
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(ocelli_kernels::Isa::current().to_string().as_bytes());
+        add(self.network.precision().to_string().as_bytes());
         add(serde_json::to_string(&self.preprocessing()).expect("plain values serialise").as_bytes());
         add(&[u8::from(self.pooled())]);
         let border = self.border();
@@ -552,5 +562,6 @@ const IMAGES_A_SHARD: usize = 512;
 /// The shape of one row, and all numbers.
 fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
     let shape = tensor.dims()[1..].to_vec();
-    (shape, tensor.into_data().try_into_vec::<f32>().expect("activations are f32"))
+    // Maps may be bf16, which f32 holds exactly.
+    (shape, tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32"))
 }

@@ -82,7 +82,7 @@ pub use ocelli_data::{
     Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, Skipped, Target,
     Task, Transform,
 };
-pub use ocelli_nn::{Arch, Error as NetworkError, Network, Statistics, TensorFile};
+pub use ocelli_nn::{Arch, Error as NetworkError, Network, Precision, Statistics, TensorFile};
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
 pub use predictions::{Predictions, Share, THRESHOLD};
@@ -98,6 +98,6 @@ pub use tta::{Mean, Stack, Tta, Views};
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
-        LearningRates, Model, Observer, Optimizer, Part, Recipe, Schedule, Sgdr, Tta,
+        LearningRates, Model, Observer, Optimizer, Part, Precision, Recipe, Schedule, Sgdr, Tta,
     };
 }

@@ -8,7 +8,7 @@ use ocelli_data::{
     Augmentation, BadImages, Batch, Batches, Classes, Item, Items, Loader, LoaderOptions, Preprocessing,
     RgbImage, Skipped, Target, Task,
 };
-use ocelli_nn::{Arch, Network, TensorFile};
+use ocelli_nn::{Arch, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
@@ -37,6 +37,9 @@ pub struct Contract {
     /// How images were changed at random in training: what test-time augmentation draws views from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
+    /// The precision of the activations that it was trained and measured with.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// The contract's form that this version writes and reads.
@@ -45,7 +48,12 @@ const FORMAT: u32 = 1;
 const ENTRY: &str = "ocelli";
 
 impl Contract {
-    pub(crate) fn new(architecture: &str, items: &Items, preprocessing: Preprocessing) -> Self {
+    pub(crate) fn new(
+        architecture: &str,
+        items: &Items,
+        preprocessing: Preprocessing,
+        precision: Precision,
+    ) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,6 +63,7 @@ impl Contract {
             preprocessing,
             thresholds: None,
             augmentation: None,
+            precision,
         }
     }
 
@@ -181,12 +190,18 @@ impl Model {
             .parse()
             .map_err(|error: ocelli_nn::Error| not_a_model(error.to_string()))?;
         let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
+        let network = network.with_precision(contract.precision);
         Ok(Self { contract, network, loading: LoaderOptions::default() })
     }
 
     /// How the model is to be used.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// Computes with another precision than the model was measured with; probabilities then differ a little.
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { network: self.network.with_precision(precision), ..self }
     }
 
     /// The number of threads that decode; 0, the default: one for each core.

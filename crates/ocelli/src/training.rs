@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{Augmentation, BadImages, Filter, Framing};
-use ocelli_nn::{Arch, TensorFile};
+use ocelli_nn::{Arch, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -34,6 +34,9 @@ pub struct Settings {
     pub held_out: Option<HeldOut>,
     /// Whether every class is drawn equally often.
     pub balanced: bool,
+    /// The precision of the activations in the backbone; without it the fastest of this processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Images a batch.
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
@@ -68,6 +71,7 @@ impl Settings {
             filter: Filter::Bicubic,
             held_out: None,
             balanced: false,
+            precision: None,
             batch_size: 64,
             seed: 0,
             weight_decay: DEFAULT_WEIGHT_DECAY,
@@ -155,6 +159,9 @@ impl Training {
         };
         let mut learner = Learner::with_weights(arch, &weights, data, settings.seed)?;
         learner.optimizer(settings.optimizer.check()?).weight_decay(settings.weight_decay);
+        if let Some(precision) = settings.precision {
+            learner.precision(precision);
+        }
         if let Some(cache) = &places.cache {
             learner.cache(cache);
         }
@@ -163,6 +170,7 @@ impl Training {
             None => RunFolder::numbered("runs", &name_of(&settings.data))?,
         };
         let version = env!("CARGO_PKG_VERSION");
+        let settings = &Settings { precision: Some(learner.network().precision()), ..settings.clone() };
         run.write_config(&Config { version, given: &places.given, settings })?;
         let data = learner.data();
         data.split().write(data.items(), run.path().join("split.csv"))?;

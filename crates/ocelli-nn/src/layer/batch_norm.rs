@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::builder::Initial;
 use crate::op::{self, Activation};
-use crate::pass::{SeenStatistics, Statistics};
+use crate::pass::{SeenStatistics, Statistics, Training};
 use crate::{Builder, Pass};
 
 /// Normalises every channel to mean 0 and variance 1, then scales and shifts it.
@@ -15,12 +15,12 @@ use crate::{Builder, Pass};
 /// pass has [`seen`](crate::Training::seen).
 #[derive(Module, Debug)]
 pub struct BatchNorm {
-    pub(super) weight: Param<Tensor<1>>,
-    pub(super) bias: Param<Tensor<1>>,
-    pub(super) running_mean: Param<Tensor<1>>,
-    pub(super) running_var: Param<Tensor<1>>,
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+    running_mean: Param<Tensor<1>>,
+    running_var: Param<Tensor<1>>,
     #[module(skip)]
-    pub(super) epsilon: f64,
+    epsilon: f64,
 }
 
 /// The share of a new batch in the running statistics (PyTorch's default).
@@ -63,6 +63,26 @@ impl BatchNorm {
         self.normalise(input, residual, activation, pass, statistics)
     }
 
+    /// As [`forward_maps`](Self::forward_maps) by the batch's statistics, mean and biased variance, which are known.
+    pub(super) fn forward_seen(
+        &self,
+        input: Tensor<4>,
+        (mean, variance): (Tensor<1>, Tensor<1>),
+        residual: Option<Tensor<4>>,
+        activation: Activation,
+        training: &Training,
+    ) -> Tensor<4> {
+        let count = (input.shape().num_elements() / self.channels()) as f64;
+        // PyTorch normalises by the biased variance and remembers the unbiased one.
+        let unbiased = variance.clone().mul_scalar(count / (count - 1.0).max(1.0));
+        training.seen.borrow_mut().push(SeenStatistics {
+            mean: (self.running_mean.id, mean.clone()),
+            variance: (self.running_var.id, unbiased),
+            momentum: MOMENTUM,
+        });
+        op::batch_norm(input, self.scale(mean, variance, true), residual, activation)
+    }
+
     fn normalise(
         &self,
         input: Tensor<4>,
@@ -71,37 +91,34 @@ impl BatchNorm {
         pass: &Pass,
         statistics: Statistics,
     ) -> Tensor<4> {
-        let running = || (self.running_mean.val().inner(), self.running_var.val().inner());
-        let ((mean, variance), from_batch) = match pass {
-            Pass::Training(training) if statistics == Statistics::Batch => {
-                let (mean, variance) = op::batch_statistics(input.clone().inner());
-                let count = (input.shape().num_elements() / self.channels()) as f64;
-                // PyTorch normalises by the biased variance and remembers the unbiased one.
-                let unbiased = variance.clone().mul_scalar(count / (count - 1.0).max(1.0));
-                training.seen.borrow_mut().push(SeenStatistics {
-                    mean: (self.running_mean.id, mean.clone()),
-                    variance: (self.running_var.id, unbiased),
-                    momentum: MOMENTUM,
-                });
-                ((mean, variance), true)
-            }
-            _ => (running(), false),
-        };
-        let scale = op::NormScale {
-            weight: self.weight.val(),
-            bias: self.bias.val(),
-            mean,
-            variance,
-            epsilon: self.epsilon,
-            from_batch,
-        };
+        if let (Pass::Training(training), Statistics::Batch) = (pass, statistics) {
+            let seen = op::batch_statistics(input.clone().inner());
+            return self.forward_seen(input, seen, residual, activation, training);
+        }
+        let scale = self.scale(self.running_mean.val().inner(), self.running_var.val().inner(), false);
         match pass {
             Pass::Inference => op::batch_norm(input.inner(), scale.inner(), residual, activation),
             Pass::Training(_) => op::batch_norm(input, scale, residual, activation),
         }
     }
 
-    pub(super) fn channels(&self) -> usize {
+    fn scale(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::NormScale {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        op::NormScale { weight, bias, mean, variance, epsilon: self.epsilon, from_batch }
+    }
+
+    /// The norm as it is used, without autodiff.
+    pub(super) fn running(&self) -> op::RunningNorm {
+        op::RunningNorm {
+            weight: self.weight.val().inner(),
+            bias: self.bias.val().inner(),
+            mean: self.running_mean.val().inner(),
+            variance: self.running_var.val().inner(),
+            epsilon: self.epsilon,
+        }
+    }
+
+    fn channels(&self) -> usize {
         self.weight.dims()[0]
     }
 }

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 
 use super::BatchNorm;
 use crate::builder::Initial;
-use crate::op::{self, Activation, FoldedConv, Geometry, Padding};
-use crate::{Builder, Pass};
+use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, Padding};
+use crate::{Builder, Pass, Statistics};
 
 /// What a convolution is: channels, kernel, stride, padding, groups.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,12 @@ pub struct Conv {
 impl Conv {
     /// A square convolution of stride 1 with as much padding on each side as keeps the size.
     pub fn new(from: usize, to: usize, kernel: usize) -> Self {
-        let geometry =
-            Geometry { stride: 1, padding: Padding::Symmetric((kernel - 1) / 2), dilation: 1, groups: 1 };
+        let geometry = Geometry {
+            stride: 1,
+            padding: Padding::Symmetric([(kernel - 1) / 2; 2]),
+            dilation: 1,
+            groups: 1,
+        };
         Self { from, to, kernel, geometry }
     }
 
@@ -84,24 +88,26 @@ impl ConvBnAct {
     /// `[images, channels, height, width]` in and out; the residual has the output's shape.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
         match pass {
-            Pass::Inference => self.folded.forward(
-                input.inner(),
-                residual.map(Tensor::inner),
-                op::ConvNorm {
+            Pass::Inference => {
+                let tensors = ConvNorm {
                     weight: self.weight.val().inner(),
-                    norm_weight: self.norm.weight.val().inner(),
-                    norm_bias: self.norm.bias.val().inner(),
-                    mean: self.norm.running_mean.val().inner(),
-                    variance: self.norm.running_var.val().inner(),
-                    epsilon: self.norm.epsilon,
-                },
-                self.geometry,
-                self.activation,
-            ),
-            Pass::Training(_) => {
-                let x = op::conv2d(input, self.weight.val(), self.geometry);
-                self.norm.forward_maps(x, residual, self.activation, pass)
+                    bias: None,
+                    gain: 1.0,
+                    norm: Some(self.norm.running()),
+                };
+                let residual = residual.map(Tensor::inner);
+                self.folded.forward(input.inner(), residual, tensors, self.geometry, self.activation)
             }
+            Pass::Training(training) => match training.statistics {
+                Statistics::Batch => {
+                    let (x, seen) = op::conv2d_with_statistics(input, self.weight.val(), self.geometry);
+                    self.norm.forward_seen(x, seen, residual, self.activation, training)
+                }
+                Statistics::Running => {
+                    let x = op::conv2d(input, self.weight.val(), self.geometry);
+                    self.norm.forward_maps(x, residual, self.activation, pass)
+                }
+            },
         }
     }
 }

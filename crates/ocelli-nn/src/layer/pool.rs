@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::op;
+use crate::op::{self, GlobalPool};
 
 /// How a feature map `[images, channels, height, width]` becomes one vector an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,9 @@ pub enum Pool {
 impl Pool {
     /// Pools a batch.
     pub fn forward(self, input: Tensor<4>) -> Tensor<2> {
-        op::pool(input, self)
+        match self {
+            Self::Average => op::pool(input, GlobalPool::Average),
+            Self::MaximumAndAverage => op::pool(input, GlobalPool::MaximumAndAverage),
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! The operations as compositions of Burn's: for every backend, differentiable as they stand.
 
-use burn::tensor::ops::{ConvOptions, PadMode};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Tensor, module};
 
-use super::{Activation, ConvNorm, Geometry, NormScale};
-use crate::layer::Pool;
+use super::{Activation, ConvNorm, Geometry, GlobalPool, NormScale, Window};
 
 /// [`conv2d`](super::conv2d), composed.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
@@ -22,7 +21,7 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> 
     module::conv2d(input, weight, None, options)
 }
 
-/// Convolution, norm by running statistics, residual, activation.
+/// [`FoldedConv::forward`](super::FoldedConv::forward), composed.
 pub fn conv_norm(
     input: Tensor<4>,
     residual: Option<Tensor<4>>,
@@ -30,15 +29,17 @@ pub fn conv_norm(
     conv: Geometry,
     activation: Activation,
 ) -> Tensor<4> {
-    let scale = NormScale {
-        weight: tensors.norm_weight,
-        bias: tensors.norm_bias,
-        mean: tensors.mean,
-        variance: tensors.variance,
-        epsilon: tensors.epsilon,
-        from_batch: false,
-    };
-    batch_norm(conv2d(input, tensors.weight, conv), scale, residual, activation)
+    let mut output = conv2d(input, tensors.weight, conv);
+    if let Some(bias) = tensors.bias {
+        output = output + maps(bias);
+    }
+    if tensors.gain != 1.0 {
+        output = output.mul_scalar(tensors.gain);
+    }
+    match tensors.norm {
+        Some(norm) => batch_norm(output, norm.into(), residual, activation),
+        None => activate(residual.map_or(output.clone(), |residual| output + residual), activation),
+    }
 }
 
 /// [`batch_statistics`](super::batch_statistics), composed.
@@ -56,14 +57,18 @@ pub fn batch_norm(
     residual: Option<Tensor<4>>,
     activation: Activation,
 ) -> Tensor<4> {
-    let channels = scale.weight.dims()[0];
-    let maps = |vector: Tensor<1>| vector.reshape([1, channels, 1, 1]);
     // Computed again where the gradient goes through the statistics: Burn then differentiates them.
     let (mean, variance) =
         if scale.from_batch { batch_statistics(input.clone()) } else { (scale.mean, scale.variance) };
     let normalised = (input - maps(mean)) / maps(variance.add_scalar(scale.epsilon).sqrt());
     let output = normalised * maps(scale.weight) + maps(scale.bias);
     activate(residual.map_or(output.clone(), |residual| output + residual), activation)
+}
+
+/// A number for each channel, to be broadcast over maps.
+fn maps(vector: Tensor<1>) -> Tensor<4> {
+    let channels = vector.dims()[0];
+    vector.reshape([1, channels, 1, 1])
 }
 
 fn activate(input: Tensor<4>, activation: Activation) -> Tensor<4> {
@@ -81,16 +86,41 @@ fn activate(input: Tensor<4>, activation: Activation) -> Tensor<4> {
 }
 
 /// [`pool`](super::pool), composed.
-pub fn pool(input: Tensor<4>, pool: Pool) -> Tensor<2> {
+pub fn pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     let [images, channels, height, width] = input.dims();
     let pixels = input.reshape([images, channels, height * width]);
     let average = pixels.clone().mean_dim(2).reshape([images, channels]);
     match pool {
-        Pool::Average => average,
-        Pool::MaximumAndAverage => {
+        GlobalPool::Average => average,
+        GlobalPool::MaximumAndAverage => {
             Tensor::cat(vec![pixels.max_dim(2).reshape([images, channels]), average], 1)
         }
     }
+}
+
+/// [`max_pool2d`](super::max_pool2d), composed.
+pub fn max_pool2d(input: Tensor<4>, window: Window) -> Tensor<4> {
+    let options = MaxPoolOptions::new(window.kernel)
+        .with_stride(window.stride)
+        .with_padding(window.padding)
+        .with_ceil_mode(window.ceil);
+    module::max_pool2d(input, options)
+}
+
+/// [`average_pool2d`](super::average_pool2d), composed.
+pub fn average_pool2d(input: Tensor<4>, window: Window, count_padding: bool) -> Tensor<4> {
+    let options = AvgPoolOptions::new(window.kernel)
+        .with_stride(window.stride)
+        .with_padding(window.padding)
+        .with_count_include_pad(count_padding)
+        .with_ceil_mode(window.ceil);
+    module::avg_pool2d(input, options)
+}
+
+/// [`scale_channels`](super::scale_channels), composed.
+pub fn scale_channels(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
+    let [images, channels] = factors.dims();
+    input * factors.reshape([images, channels, 1, 1])
 }
 
 /// [`linear`](super::linear), composed.

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::{Activation, composed, flex, has_kernels};
 
-/// How a square kernel is applied.
+/// How a kernel is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Conv2d {
     /// The distance between two applications.
@@ -22,8 +22,8 @@ pub struct Conv2d {
 /// Zeros around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Padding {
-    /// So many on each side.
-    Symmetric(usize),
+    /// So many rows above and below, so many columns left and right.
+    Symmetric([usize; 2]),
     /// TensorFlow's "same": as many as give ⌈size / stride⌉ outputs, the odd one at the bottom and right.
     Same,
 }
@@ -32,7 +32,9 @@ impl Conv2d {
     /// The padding for images of that height and width.
     pub(super) fn padding(&self, image: [usize; 2], kernel: [usize; 2]) -> ocelli_kernels::Padding {
         match self.padding {
-            Padding::Symmetric(size) => ocelli_kernels::Padding::uniform(size),
+            Padding::Symmetric([rows, columns]) => {
+                ocelli_kernels::Padding { top: rows, left: columns, bottom: rows, right: columns }
+            }
             Padding::Same => {
                 ocelli_kernels::Padding::same(image, kernel, [self.stride; 2], [self.dilation; 2])
             }
@@ -40,7 +42,7 @@ impl Conv2d {
     }
 }
 
-/// Convolves `[images, channels, height, width]` with `[outputs, channels / groups, kernel, kernel]`.
+/// Convolves `[images, channels, height, width]` with `[outputs, channels / groups, rows, columns]`.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Conv2d) -> Tensor<4> {
     if has_kernels(&input) {
         flex::conv2d(input, weight, conv)
@@ -49,29 +51,64 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Conv2d) -> Tensor<4> {
     }
 }
 
-/// The tensors of a convolution and the norm behind it, without autodiff.
+/// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a batch
+/// norm needs.
+pub fn conv2d_with_statistics(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    conv: Conv2d,
+) -> (Tensor<4>, (Tensor<1>, Tensor<1>)) {
+    if has_kernels(&input) {
+        flex::conv2d_with_statistics(input, weight, conv)
+    } else {
+        let output = composed::conv2d(input, weight, conv);
+        (output.clone(), composed::batch_statistics(output.inner()))
+    }
+}
+
+/// The tensors of a convolution and of what follows it, without autodiff:
+/// `norm(gain · (conv(input) + bias))`.
 #[derive(Debug, Clone)]
 pub struct ConvNorm {
-    /// `[outputs, channels / groups, kernel, kernel]`
+    /// `[outputs, channels / groups, rows, columns]`
     pub weight: Tensor<4>,
-    /// The norm's factor, `[outputs]`.
-    pub norm_weight: Tensor<1>,
-    /// The norm's shift, `[outputs]`.
-    pub norm_bias: Tensor<1>,
-    /// The running mean, `[outputs]`.
+    /// The convolution's own bias, `[outputs]`.
+    pub bias: Option<Tensor<1>>,
+    /// A constant factor.
+    pub gain: f64,
+    /// The norm behind it.
+    pub norm: Option<RunningNorm>,
+}
+
+/// A batch norm by its running statistics; every tensor is `[channels]`.
+#[derive(Debug, Clone)]
+pub struct RunningNorm {
+    /// The factor.
+    pub weight: Tensor<1>,
+    /// The shift.
+    pub bias: Tensor<1>,
+    /// The running mean.
     pub mean: Tensor<1>,
-    /// The running variance, `[outputs]`.
+    /// The running variance.
     pub variance: Tensor<1>,
     /// What is added to the variance.
     pub epsilon: f64,
 }
 
-/// A convolution with its norm folded in, packed for the kernels once and kept while its tensors stay the same.
+impl ConvNorm {
+    /// All tensors but the weight.
+    pub(super) fn vectors(&self) -> impl Iterator<Item = &Tensor<1>> {
+        let norm = self.norm.iter().flat_map(|norm| [&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
+        self.bias.iter().chain(norm)
+    }
+}
+
+/// A convolution with what follows it folded in, packed for the kernels once and kept while its tensors stay the same.
 #[derive(Debug, Clone, Default)]
 pub struct FoldedConv(Arc<Mutex<Option<Arc<flex::Folded>>>>);
 
 impl FoldedConv {
-    /// `activation(norm(conv(input)) + residual)`.
+    /// `activation(norm(gain · (conv(input) + bias)) + residual)`.
     pub fn forward(
         &self,
         input: Tensor<4>,
@@ -86,8 +123,8 @@ impl FoldedConv {
         let folded = {
             let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             match &*kept {
-                Some(folded) if folded.is_of(&tensors) => folded.clone(),
-                _ => kept.insert(Arc::new(flex::Folded::new(&tensors, conv))).clone(),
+                Some(folded) if folded.is_of(&tensors, input.dtype()) => folded.clone(),
+                _ => kept.insert(Arc::new(flex::Folded::new(&tensors, conv, input.dtype()))).clone(),
             }
         };
         folded.forward(input, residual, activation)

@@ -6,17 +6,27 @@ mod conv;
 mod flex;
 mod norm;
 mod other;
+mod precision;
+mod window;
 
-pub use conv::{Conv2d as Geometry, ConvNorm, FoldedConv, Padding, conv2d};
+pub use conv::{
+    Conv2d as Geometry, ConvNorm, FoldedConv, Padding, RunningNorm, conv2d, conv2d_with_statistics,
+};
 pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;
-pub use other::{linear, pool, relu};
+pub use other::{GlobalPool, linear, pool, relu};
+pub use precision::{Precision, to_precision};
+pub use window::{Window, average_pool2d, max_pool2d, scale_channels};
 
 use burn::backend::DispatchDevice;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+
+/// Whether the kernels run on this device.
+pub fn is_cpu(device: &Device) -> bool {
+    matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
+}
 
 /// Whether the kernels can take this tensor.
 fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
-    let device = tensor.device().inner();
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+    is_cpu(&tensor.device()) && flex::has_element(tensor.dtype())
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Activation, composed, flex, has_kernels};
+use super::{Activation, RunningNorm, composed, flex, has_kernels};
 
 /// What a batch norm multiplies by and adds.
 #[derive(Debug, Clone)]
@@ -22,9 +22,31 @@ pub struct NormScale {
 }
 
 impl NormScale {
+    /// A factor and a shift (0 where there is none) without any norm, for the channels of `maps`.
+    pub fn constant(factor: f64, bias: Option<Tensor<1>>, maps: &Tensor<4>) -> Self {
+        let [_, channels, _, _] = maps.dims();
+        let zeros = Tensor::zeros([channels], &maps.device().inner());
+        let ones = zeros.clone().add_scalar(1.0);
+        Self {
+            weight: zeros.clone().add_scalar(factor),
+            bias: bias.unwrap_or_else(|| zeros.clone()),
+            mean: zeros,
+            variance: ones,
+            epsilon: 0.0,
+            from_batch: false,
+        }
+    }
+
     /// The same numbers without autodiff.
     pub fn inner(self) -> Self {
         Self { weight: self.weight.inner(), bias: self.bias.inner(), ..self }
+    }
+}
+
+impl From<RunningNorm> for NormScale {
+    fn from(norm: RunningNorm) -> Self {
+        let RunningNorm { weight, bias, mean, variance, epsilon } = norm;
+        Self { weight, bias, mean, variance, epsilon, from_batch: false }
     }
 }
 

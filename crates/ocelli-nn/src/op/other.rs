@@ -3,10 +3,18 @@
 use burn::tensor::Tensor;
 
 use super::{composed, flex, has_kernels};
-use crate::layer::Pool;
+
+/// How a whole map `[images, channels, height, width]` becomes one vector an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GlobalPool {
+    /// The mean of every channel: `[images, channels]`.
+    Average,
+    /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's order).
+    MaximumAndAverage,
+}
 
 /// Pools whole maps: `[images, channels, height, width]` to `[images, pooled]`.
-pub fn pool(input: Tensor<4>, pool: Pool) -> Tensor<2> {
+pub fn pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     if has_kernels(&input) { flex::pool(input, pool) } else { composed::pool(input, pool) }
 }
 

@@ -1,0 +1,246 @@
+//! Passes over memory that belong to no layer: conversion, sums of two, channels times a factor an image.
+
+use crate::{
+    Element, Isa, assert_len,
+    element::{load_lanes, store_lanes},
+    simd::{Kernel, Simd},
+};
+use rayon::prelude::*;
+
+/// Elements of a piece of work.
+const PIECE: usize = 32_768;
+
+/// `y` = `x`, rounded to nearest, ties to even.
+///
+/// # Panics
+/// On slices of different lengths.
+pub fn round_to<T: Element>(x: &[f32], y: &mut [T]) {
+    assert_len("y", y, x.len());
+    y.par_chunks_mut(PIECE)
+        .zip(x.par_chunks(PIECE))
+        .for_each(|(y, x)| T::round(Isa::current(), Round { x, y }));
+}
+
+/// `y` = `x`, exactly.
+///
+/// # Panics
+/// On slices of different lengths.
+pub fn widen<T: Element>(x: &[T], y: &mut [f32]) {
+    assert_len("y", y, x.len());
+    y.par_chunks_mut(PIECE)
+        .zip(x.par_chunks(PIECE))
+        .for_each(|(y, x)| T::widen(Isa::current(), Widen { x, y }));
+}
+
+/// `y` += `x`.
+///
+/// # Panics
+/// On slices of different lengths.
+pub fn add_to<T: Element>(x: &[T], y: &mut [T]) {
+    assert_len("y", y, x.len());
+    y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| T::add(Isa::current(), Add { x, y }));
+}
+
+/// Each channel of each image times a factor (squeeze and excitation): `y = x · factors`. `x`, `y`:
+/// `[batch, pixels, channels]`; `factors`: `[batch, channels]`.
+///
+/// # Panics
+/// If `pixels` or `channels` is 0, or on slices of other lengths.
+pub fn scale_channels<T: Element>(
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    x: &[T],
+    factors: &[f32],
+    y: &mut [T],
+) {
+    check(batch, pixels, channels, x, factors);
+    assert_len("y", y, x.len());
+    let rows = (PIECE / channels).max(1) * channels;
+    let image = pixels * channels;
+    y.par_chunks_mut(image).zip(x.par_chunks(image)).zip(factors.par_chunks(channels)).for_each(
+        |((y, x), factors)| {
+            y.par_chunks_mut(rows)
+                .zip(x.par_chunks(rows))
+                .for_each(|(y, x)| T::scale(Isa::current(), Scale { x, factors, y }));
+        },
+    );
+}
+
+/// The backward pass of [`scale_channels`]: `dx` and `dfactors` are overwritten.
+///
+/// # Panics
+/// If `pixels` or `channels` is 0, or on slices of other lengths.
+#[allow(clippy::too_many_arguments)] // two inputs, their gradients and a shape
+pub fn scale_channels_backward<T: Element>(
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    x: &[T],
+    factors: &[f32],
+    dy: &[T],
+    dx: &mut [T],
+    dfactors: &mut [f32],
+) {
+    scale_channels(batch, pixels, channels, dy, factors, dx);
+    assert_len("x", x, dy.len());
+    assert_len("dfactors", dfactors, factors.len());
+    let image = pixels * channels;
+    dfactors
+        .par_chunks_mut(channels)
+        .zip(x.par_chunks(image).zip(dy.par_chunks(image)))
+        .for_each(|(sums, (x, dy))| T::scale_sums(Isa::current(), ScaleSums { x, dy, sums }));
+}
+
+#[track_caller]
+fn check<T>(batch: usize, pixels: usize, channels: usize, x: &[T], factors: &[f32]) {
+    assert!(pixels > 0 && channels > 0, "{pixels} pixels with {channels} channels");
+    assert_len("x", x, batch * pixels * channels);
+    assert_len("factors", factors, batch * channels);
+}
+
+pub struct Round<'a, T> {
+    x: &'a [f32],
+    y: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Round<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for at in (0..self.x.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(self.x.len() - at);
+            // SAFETY: the processor has S; both slices have as many lanes.
+            unsafe {
+                store::<S, T>(
+                    self.y.as_mut_ptr().add(at),
+                    lanes,
+                    load::<S, f32>(self.x.as_ptr().add(at), lanes),
+                )
+            };
+        }
+    }
+}
+
+pub struct Widen<'a, T> {
+    x: &'a [T],
+    y: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for Widen<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for at in (0..self.x.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(self.x.len() - at);
+            // SAFETY: the processor has S; both slices have as many lanes.
+            unsafe {
+                store::<S, f32>(
+                    self.y.as_mut_ptr().add(at),
+                    lanes,
+                    load::<S, T>(self.x.as_ptr().add(at), lanes),
+                )
+            };
+        }
+    }
+}
+
+pub struct Add<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Add<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        for at in (0..self.x.len()).step_by(S::LANES) {
+            let lanes = S::LANES.min(self.x.len() - at);
+            // SAFETY: the processor has S; both slices have as many lanes.
+            unsafe {
+                let y = self.y.as_mut_ptr().add(at);
+                let sum = S::add(load::<S, T>(y, lanes), load::<S, T>(self.x.as_ptr().add(at), lanes));
+                store::<S, T>(y, lanes, sum);
+            }
+        }
+    }
+}
+
+pub struct Scale<'a, T> {
+    x: &'a [T],
+    factors: &'a [f32],
+    y: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Scale<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.factors.len();
+        for (x, y) in self.x.chunks_exact(channels).zip(self.y.chunks_exact_mut(channels)) {
+            for at in (0..channels).step_by(S::LANES) {
+                let lanes = S::LANES.min(channels - at);
+                // SAFETY: the processor has S; all slices have as many lanes.
+                unsafe {
+                    let factor = load::<S, f32>(self.factors.as_ptr().add(at), lanes);
+                    let product = S::mul(load::<S, T>(x.as_ptr().add(at), lanes), factor);
+                    store::<S, T>(y.as_mut_ptr().add(at), lanes, product);
+                }
+            }
+        }
+    }
+}
+
+pub struct ScaleSums<'a, T> {
+    x: &'a [T],
+    dy: &'a [T],
+    sums: &'a mut [f32],
+}
+
+impl<T: Element> Kernel for ScaleSums<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let channels = self.sums.len();
+        for at in (0..channels).step_by(S::LANES) {
+            let lanes = S::LANES.min(channels - at);
+            // SAFETY: the processor has S; all rows and the sums have as many lanes.
+            unsafe {
+                let mut sum = S::splat(0.0);
+                for (x, dy) in self.x.chunks_exact(channels).zip(self.dy.chunks_exact(channels)) {
+                    let x = load::<S, T>(x.as_ptr().add(at), lanes);
+                    sum = S::fma(x, load::<S, T>(dy.as_ptr().add(at), lanes), sum);
+                }
+                store::<S, f32>(self.sums.as_mut_ptr().add(at), lanes, sum);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// There are `lanes` elements, and the processor has S.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lanes == S::LANES {
+            load_lanes::<S, T, true>(from, lanes)
+        } else {
+            load_lanes::<S, T, false>(from, lanes)
+        }
+    }
+}
+
+/// # Safety
+/// There is room for `lanes` elements, and the processor has S.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lanes == S::LANES {
+            store_lanes::<S, T, true>(to, lanes, value);
+        } else {
+            store_lanes::<S, T, false>(to, lanes, value);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The operations on Burn's CPU backend, Flex, by this project's kernels, with their own backward passes.
+//!
+//! Maps are NCHW by shape; in memory those made here are channels-last, which the strides say. Maps that lie
+//! otherwise are copied once. Maps and rows of features are f32 or bf16, and what is computed from them has the
+//! same type; parameters, statistics and pooled features are f32.
+
+mod conv;
+mod convert;
+mod linear;
+mod norm;
+mod pool;
+mod scale;
+
+pub(super) use conv::{Folded, conv2d, conv2d_with_statistics};
+pub(super) use convert::to_dtype;
+pub(super) use linear::linear;
+pub(super) use norm::{batch_norm, batch_statistics};
+pub(super) use pool::{average_pool2d, max_pool2d, pool};
+pub(super) use scale::scale_channels;
+
+use std::borrow::Cow;
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, ops::FloatTensorOps};
+use burn::tensor::{AllocationProperty, Bytes, DType, FloatDType, Shape, Tensor};
+use ocelli_kernels::{Buffer, Element, bf16};
+
+/// The types that maps are stored in.
+trait Stored: Element {
+    const DTYPE: DType;
+    const FLOAT: FloatDType;
+    fn storage(tensor: &FlexTensor) -> &[Self];
+}
+
+impl Stored for f32 {
+    const DTYPE: DType = DType::F32;
+    const FLOAT: FloatDType = FloatDType::F32;
+    fn storage(tensor: &FlexTensor) -> &[Self] {
+        tensor.storage()
+    }
+}
+
+impl Stored for bf16 {
+    const DTYPE: DType = DType::BF16;
+    const FLOAT: FloatDType = FloatDType::BF16;
+    fn storage(tensor: &FlexTensor) -> &[Self] {
+        tensor.storage()
+    }
+}
+
+/// Evaluates an expression with `T` being the element type of a tensor.
+macro_rules! by_element {
+    ($tensor:expr, $T:ident => $body:expr) => {
+        if $tensor.dtype() == burn::tensor::DType::BF16 {
+            type $T = ocelli_kernels::bf16;
+            $body
+        } else {
+            type $T = f32;
+            $body
+        }
+    };
+}
+use by_element;
+
+/// Whether the kernels know the element type.
+pub(super) fn has_element(dtype: DType) -> bool {
+    matches!(dtype, DType::F32 | DType::BF16)
+}
+
+/// Feature maps, NCHW by shape, NHWC in memory.
+struct Maps {
+    tensor: FlexTensor,
+    shape: [usize; 4],
+}
+
+impl Maps {
+    fn new(tensor: FlexTensor) -> Self {
+        let shape = four(&tensor);
+        Self { tensor, shape }
+    }
+
+    /// The images, and the pixels and channels of each.
+    fn sizes(&self) -> [usize; 3] {
+        let [images, channels, height, width] = self.shape;
+        [images, height * width, channels]
+    }
+
+    fn length(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The numbers in NHWC order; copied only where they lie in another, or are of another type.
+    fn values<T: Stored>(&self) -> Cow<'_, [T]> {
+        row_major(&self.tensor, self.tensor.layout().permute(&[0, 2, 3, 1]))
+    }
+}
+
+/// The numbers in the order of the shape; copied only where they lie in another, or are of another type.
+fn values<T: Stored>(tensor: &FlexTensor) -> Cow<'_, [T]> {
+    row_major(tensor, tensor.layout().clone())
+}
+
+fn row_major<T: Stored>(tensor: &FlexTensor, layout: Layout) -> Cow<'_, [T]> {
+    if tensor.dtype() == T::DTYPE && is_row_major(&layout) {
+        let start = layout.start_offset();
+        return Cow::Borrowed(&T::storage(tensor)[start..start + layout.num_elements()]);
+    }
+    let length = layout.num_elements();
+    let tensor = Flex::float_cast(tensor.clone().with_layout(layout), T::FLOAT).to_contiguous();
+    Cow::Owned(T::storage(&tensor)[..length].to_vec())
+}
+
+/// Whether elements follow each other; dimensions of one element may have any stride.
+fn is_row_major(layout: &Layout) -> bool {
+    let mut expected = 1;
+    for (&length, &stride) in layout.shape().iter().zip(layout.strides()).rev() {
+        if length != 1 && stride != expected {
+            return false;
+        }
+        expected *= length as isize;
+    }
+    true
+}
+
+/// Maps of that shape, from their numbers in NHWC order.
+fn maps<T: Stored>(values: Buffer<T>, [images, channels, height, width]: [usize; 4]) -> FlexTensor {
+    let nhwc = Layout::contiguous(Shape::from([images, height, width, channels]));
+    stored(values, nhwc.permute(&[0, 3, 1, 2]))
+}
+
+fn matrix<T: Stored>(values: Buffer<T>, shape: [usize; 2]) -> FlexTensor {
+    stored(values, Layout::contiguous(Shape::from(shape)))
+}
+
+/// A tensor in memory that is used again once the tensor is dropped.
+fn stored<T: Stored>(values: Buffer<T>, layout: Layout) -> FlexTensor {
+    let bytes = bytes::Bytes::from_owner(values);
+    FlexTensor::new(Bytes::from_shared(bytes, AllocationProperty::Other), layout, T::DTYPE)
+}
+
+/// A tensor for those who change it in place, as parameters and their gradients are.
+fn owned(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+fn vector(values: Vec<f32>) -> FlexTensor {
+    let length = values.len();
+    owned(values, Shape::from([length]))
+}
+
+fn four(tensor: &FlexTensor) -> [usize; 4] {
+    tensor.layout().shape().dims()
+}
+
+fn two(tensor: &FlexTensor) -> [usize; 2] {
+    tensor.layout().shape().dims()
+}
+
+fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
+    tensor.try_into_primitive::<Flex>().expect("the caller has checked the backend")
+}
+
+/// Hands on a gradient, where one is wanted.
+fn register(gradients: &mut Gradients, node: Option<NodeId>, gradient: FloatTensor<Flex>) {
+    if let Some(node) = node {
+        gradients.register::<Flex>(node, gradient);
+    }
+}

@@ -1,0 +1,57 @@
+//! The precision of activations.
+
+use std::fmt;
+
+use burn::tensor::{DType, Tensor};
+use ocelli_kernels::Isa;
+use serde::{Deserialize, Serialize};
+
+use super::{flex, has_kernels};
+
+/// The numbers that activations are stored in while a network runs. Parameters, statistics, sums, pooled features
+/// and heads are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits, 24 of them significant.
+    #[default]
+    F32,
+    /// 16 bits, 8 of them significant (bfloat16): half the memory, and twice the multiplications a second where the
+    /// processor has instructions for it. Every processor computes it; without them it is slower than f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512 BF16).
+    pub fn fastest() -> Self {
+        if Isa::current().has_bf16() { Self::Bf16 } else { Self::F32 }
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// Maps in that precision. On devices that the kernels do not run on they stay as they are.
+pub fn to_precision(maps: Tensor<4>, precision: Precision) -> Tensor<4> {
+    let dtype = precision.dtype();
+    if maps.dtype() == dtype || !has_kernels(&maps) {
+        maps
+    } else if maps.is_autodiff() {
+        maps.cast(dtype)
+    } else {
+        flex::to_dtype(maps, dtype)
+    }
+}
