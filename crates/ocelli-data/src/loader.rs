@@ -111,6 +111,11 @@ impl Loader {
     /// `epoch` decides the random draws of an augmentation; without one it has no effect. An item that occurs
     /// several times is drawn for anew each time.
     pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Result<Batches, DataError> {
+        self.batches_from(indices, epoch, 0)
+    }
+
+    /// The batches of one pass from `first` on, counted from 0: what is left of a pass that was interrupted.
+    pub fn batches_from(&self, indices: Vec<usize>, epoch: u64, first: usize) -> Result<Batches, DataError> {
         if let Some(index) = indices.iter().find(|index| **index >= self.items.len()) {
             return Err(DataError::Setting {
                 name: "item",
@@ -124,14 +129,19 @@ impl Loader {
             *count += 1;
             *count - 1
         });
-        let work = Arc::new(Work {
+        let mut work = Work {
             loader: self.clone(),
             occurrences: occurrences.collect(),
             indices,
             epoch,
-            state: Mutex::new(State::default()),
+            state: Mutex::default(),
             changed: Condvar::new(),
-        });
+        };
+        let taken = first.min(work.batch_count());
+        let over = taken == work.batch_count();
+        let begun = if over { work.indices.len() } else { taken * self.options.batch_size };
+        work.state = Mutex::new(State { begun, taken, ..State::default() });
+        let work = Arc::new(work);
         let mut batches = Batches { work, threads: Vec::new() };
         // More threads than images would only be started and stopped.
         for thread in 0..threads::count(self.options.threads).min(batches.work.indices.len()) {

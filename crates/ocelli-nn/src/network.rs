@@ -1,14 +1,14 @@
 //! A whole classifier: backbone and head, in layer groups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::builder::Names;
 use crate::op::{self, Precision, to_precision};
 use crate::pass::SeenStatistics;
-use crate::{Backbone, Body, Head, Pass, TensorFile};
+use crate::{Backbone, Body, Error, Head, Pass, Result, TensorFile};
 
 /// A backbone with a head on it.
 ///
@@ -224,6 +224,53 @@ impl<B: Backbone> Network<B> {
         let mut collect = Collect(self, TensorFile::new("a network"));
         self.visit(&mut collect);
         collect.1
+    }
+
+    /// The same network with the values of `tensors`, which must be exactly its own by name and shape, as
+    /// [`to_tensors`](Self::to_tensors) gives them. What is trained stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where tensors are missing, of another shape, or too many.
+    pub fn with_tensors(self, tensors: &TensorFile) -> Result<Self> {
+        struct Load<'a> {
+            names: &'a Names,
+            tensors: &'a TensorFile,
+            missing: Vec<String>,
+            misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
+        }
+        impl ModuleMapper for Load<'_> {
+            fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let name = &self.names[&parameter.id];
+                let shape = parameter.val().dims();
+                match self.tensors.get(name) {
+                    None => self.missing.push(name.clone()),
+                    Some(tensor) if tensor.shape != shape => {
+                        self.misshapen.push((name.clone(), tensor.shape.clone(), shape.to_vec()));
+                    }
+                    Some(tensor) => {
+                        return parameter.map(|old| {
+                            let values = TensorData::new(tensor.values.clone(), shape);
+                            let new = Tensor::from_data(values, &old.device().inner()).autodiff();
+                            new.set_require_grad(old.is_require_grad())
+                        });
+                    }
+                }
+                parameter
+            }
+        }
+        let names = self.names.clone();
+        let (missing, misshapen) = (Vec::new(), Vec::new());
+        let mut load = Load { names: &names, tensors, missing, misshapen };
+        let network = self.map(&mut load);
+        let (missing, misshapen) = (load.missing, load.misshapen);
+        let known: HashSet<&String> = names.values().collect();
+        let unexpected: Vec<String> =
+            tensors.names().map(str::to_owned).filter(|name| !known.contains(name)).collect();
+        if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
+            return Ok(network);
+        }
+        let (origin, architecture) = (tensors.origin().to_owned(), "this network".to_owned());
+        Err(Error::Mismatch { origin, architecture, missing, misshapen, unexpected })
     }
 
     /// The device of the parameters, without autodiff.

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use burn::tensor::{Tensor, TensorData, activation};
 use ocelli_data::{Batches, Draws, Order, Purpose, Task as Labels};
-use ocelli_nn::{Backbone, Pass};
+use ocelli_nn::{Backbone, Network, Pass, TensorFile};
+use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
 use crate::event::{Event, Stage, Task};
 use crate::optimizer::OptimizerState;
 use crate::schedule::Schedule;
-use crate::{EpochRow, Error, Learner, LearningRates, Metric, Result};
+use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result};
 
 /// Where the batches of an epoch come from.
 enum Source {
@@ -26,6 +27,45 @@ enum Input {
     Maps(Tensor<4>),
     /// Pooled features: `[images, features]`.
     Pooled(Tensor<2>),
+}
+
+/// A fit: what was asked for, how far it is, and what it has gathered on the way. It can be kept after any step
+/// and continued.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Fit {
+    pub(crate) rates: LearningRates,
+    pub(crate) schedule: Schedule,
+    /// Epochs of the schedule that are over, validation included.
+    pub(crate) epoch: usize,
+    /// Batches of the epoch at hand that are over.
+    pub(crate) batch: usize,
+    /// What the epoch at hand has come to so far.
+    pub(crate) sums: Sums,
+    pub(crate) optimizer: OptimizerState,
+}
+
+/// What one epoch has come to so far.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Sums {
+    /// The sum of the losses of all images that were trained on.
+    loss: f64,
+    /// Their number.
+    images: usize,
+    /// The learning rates of the last step.
+    rates: Option<LearningRates>,
+    seconds: f64,
+}
+
+impl Fit {
+    /// Adds the fit's tensors to a file, their names beginning with `prefix`.
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        self.optimizer.write(network, &format!("{prefix}optimizer"), file);
+    }
+
+    /// Takes the fit's tensors from a file that [`write`](Self::write) has filled.
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        self.optimizer.read(network, &format!("{prefix}optimizer"), file);
+    }
 }
 
 impl<B: Backbone> Learner<B> {
@@ -45,9 +85,14 @@ impl<B: Backbone> Learner<B> {
         learning_rates: impl Into<LearningRates>,
         schedule: impl Into<Schedule>,
     ) -> Result<Vec<EpochRow>> {
-        let rates = learning_rates.into().check()?;
-        let schedule = schedule.into().check()?;
-        let mut optimizer = OptimizerState::new(self.optimizer.check()?, self.weight_decay);
+        let fit = self.begin(learning_rates.into(), schedule.into())?;
+        self.finish(fit)
+    }
+
+    /// A fit before its first step.
+    pub(crate) fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<Fit> {
+        let (rates, schedule) = (rates.check()?, schedule.check()?);
+        let optimizer = OptimizerState::new(self.optimizer.check()?, self.weight_decay);
         self.fits += 1;
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
@@ -55,28 +100,31 @@ impl<B: Backbone> Learner<B> {
             learning_rates: rates,
             epochs: schedule.epochs(),
         }))?;
+        Ok(Fit { rates, schedule, epoch: 0, batch: 0, sums: Sums::default(), optimizer })
+    }
+
+    /// Goes on with a fit to its end, or to an error, from which it can be resumed; gives the rows of the epochs that
+    /// end meanwhile.
+    pub(crate) fn finish(&mut self, mut fit: Fit) -> Result<Vec<EpochRow>> {
+        let result = self.train(&mut fit);
+        self.unfinished = result.is_err().then_some(fit);
+        result
+    }
+
+    fn train(&mut self, fit: &mut Fit) -> Result<Vec<EpochRow>> {
+        let epochs = fit.schedule.epochs();
         if self.state.is_precomputed() {
             self.ready_activations()?;
         } else {
-            self.ready_resized(schedule.epochs())?;
+            self.ready_resized(epochs)?;
         }
         let mut rows = Vec::new();
-        for epoch in 0..schedule.epochs() {
+        while fit.epoch < epochs {
             let began = Instant::now();
-            let (train_loss, last_rates) = self.train_epoch(epoch, rates, schedule, &mut optimizer)?;
+            self.train_epoch(fit)?;
             let predictions = self.validate()?;
-            let measured = !predictions.items.is_empty();
-            let row = EpochRow {
-                stage: self.fits,
-                epoch: epoch + 1,
-                train_loss,
-                valid_loss: measured.then(|| predictions.loss()),
-                accuracy: measured.then(|| predictions.accuracy().value()),
-                f1: (measured && predictions.task == Labels::MultiLabel)
-                    .then(|| predictions.value(Metric::usual(Labels::MultiLabel))),
-                learning_rates: last_rates,
-                seconds: began.elapsed().as_secs_f64(),
-            };
+            fit.sums.seconds += began.elapsed().as_secs_f64();
+            let row = self.end_epoch(fit, &predictions);
             self.history.push(row.clone());
             rows.push(row.clone());
             self.observers.tell(&Event::Epoch(row))?;
@@ -84,14 +132,8 @@ impl<B: Backbone> Learner<B> {
         Ok(rows)
     }
 
-    /// One pass over the training images; gives the mean loss and the last learning rates.
-    fn train_epoch(
-        &mut self,
-        epoch: usize,
-        rates: LearningRates,
-        schedule: Schedule,
-        optimizer: &mut OptimizerState,
-    ) -> Result<(f64, LearningRates)> {
+    /// What is left of one pass over the training images.
+    fn train_epoch(&mut self, fit: &mut Fit) -> Result<()> {
         let train = &self.data.split.train;
         let seed = self.seed;
         let order =
@@ -100,36 +142,56 @@ impl<B: Backbone> Learner<B> {
         let (total, batch_size) = (order.len(), self.data.batch_size());
         // A remainder of one image is no batch.
         let batches = total / batch_size + usize::from(total % batch_size > 1 || total == 1);
-        let (mut sum, mut count, mut done) = (0.0, 0usize, 0);
-        let mut last_rates = rates;
-        let mut source = self.source(order)?;
-        for batch in 0..batches {
+        let mut source = self.source(order, fit.batch)?;
+        while fit.batch < batches {
             let Some((items, input)) = self.next(&mut source)? else { break };
             if items.len() > 1 {
-                let point = schedule.at(epoch * batches + batch, batches);
-                last_rates = rates.scaled(point.factor);
-                let loss = self.step(&items, input, last_rates, point.momentum, optimizer);
+                let point = fit.schedule.at(fit.epoch * batches + fit.batch, batches);
+                let rates = fit.rates.scaled(point.factor);
+                let loss = self.step(&items, input, rates, point.momentum, &mut fit.optimizer);
                 if !loss.is_finite() {
-                    let (epoch, batch) = (epoch + 1, batch + 1);
-                    return Err(Error::Diverged { loss, epoch, batch, rates: last_rates.to_string() });
+                    let (epoch, batch) = (fit.epoch + 1, fit.batch + 1);
+                    return Err(Error::Diverged { loss, epoch, batch, rates: rates.to_string() });
                 }
-                sum += f64::from(loss) * items.len() as f64;
-                count += items.len();
+                fit.sums.loss += f64::from(loss) * items.len() as f64;
+                fit.sums.images += items.len();
+                fit.sums.rates = Some(rates);
             }
-            done += batch_size.min(total - done);
-            self.progress(Task::Training, done, total)?;
+            fit.batch += 1;
+            self.progress(Task::Training, (fit.batch * batch_size).min(total), total)?;
         }
-        self.epochs += 1;
-        Ok((sum / count as f64, last_rates))
+        Ok(())
     }
 
-    fn source(&self, order: Vec<usize>) -> Result<Source> {
+    /// Counts the epoch and gives its row.
+    fn end_epoch(&mut self, fit: &mut Fit, predictions: &Predictions) -> EpochRow {
+        let sums = std::mem::take(&mut fit.sums);
+        let measured = !predictions.items.is_empty();
+        fit.epoch += 1;
+        fit.batch = 0;
+        self.epochs += 1;
+        EpochRow {
+            stage: self.fits,
+            epoch: fit.epoch,
+            train_loss: sums.loss / sums.images as f64,
+            valid_loss: measured.then(|| predictions.loss()),
+            accuracy: measured.then(|| predictions.accuracy().value()),
+            f1: (measured && predictions.task == Labels::MultiLabel)
+                .then(|| predictions.value(Metric::usual(Labels::MultiLabel))),
+            learning_rates: sums.rates.unwrap_or(fit.rates),
+            seconds: sums.seconds,
+        }
+    }
+
+    /// The batches of an epoch from `first` on.
+    fn source(&self, order: Vec<usize>, first: usize) -> Result<Source> {
         if !self.state.is_precomputed() {
-            return Ok(Source::Images(self.training_loader()?.batches(order, self.epochs)?));
+            return Ok(Source::Images(self.training_loader()?.batches_from(order, self.epochs, first)?));
         }
         // Bad images leave gaps in their batches, as they do where images are loaded.
-        let batches = order.chunks(self.data.batch_size()).map(|items| self.with_activations(items));
-        Ok(Source::Kept(batches.collect::<Vec<_>>().into_iter()))
+        let batches = order.chunks(self.data.batch_size()).skip(first);
+        let batches: Vec<_> = batches.map(|items| self.with_activations(items)).collect();
+        Ok(Source::Kept(batches.into_iter()))
     }
 
     /// The items of the next batch and the trained part's input; both may be of no images.

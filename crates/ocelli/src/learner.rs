@@ -13,6 +13,7 @@ use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Precision, Statistics, Te
 use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
 use crate::event::{Event, Observers, Progress, Task};
+use crate::fit::Fit;
 use crate::model::Contract;
 use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
@@ -38,6 +39,8 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) fits: usize,
     pub(crate) history: Vec<EpochRow>,
     pub(crate) thresholds: Option<Vec<f32>>,
+    /// The fit that an error has ended.
+    pub(crate) unfinished: Option<Fit>,
     architecture: String,
     normalization: Normalization,
     cache: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl<B: Backbone> Learner<B> {
             fits: 0,
             history: Vec::new(),
             thresholds: None,
+            unfinished: None,
             architecture: architecture.to_owned(),
             normalization,
             cache: None,
@@ -260,7 +264,7 @@ impl<B: Backbone> Learner<B> {
         self.ready_activations()
     }
 
-    fn set_state(&mut self, state: State) {
+    pub(crate) fn set_state(&mut self, state: State) {
         self.state = state;
         let network = self.network.clone();
         self.network = network.train_groups_from(state.frozen());

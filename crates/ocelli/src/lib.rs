@@ -32,10 +32,12 @@
 //! | what is trained when | [`Recipe`] |
 //! | a whole run with its folder | [`Training`] |
 //! | the training loop | `fit.rs` |
+//! | where training stands, and how it is resumed | `position.rs` |
 //! | how learning rates move | [`schedule`] |
 //! | what a learner can do | [`Learner`] |
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
+//! | charts | [`plot`] |
 //! | what is kept between runs | `activations.rs` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
@@ -58,6 +60,8 @@ mod metric;
 mod model;
 mod optimizer;
 mod photos;
+pub mod plot;
+mod position;
 mod predictions;
 pub mod pull;
 mod recipe;
@@ -85,11 +89,12 @@ pub use ocelli_data::{
 pub use ocelli_nn::{Arch, Error as NetworkError, Network, Precision, Statistics, TensorFile};
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
 pub use photos::photos_in;
+pub use position::{Numbers, Position};
 pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};
 pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};
-pub use schedule::{Epochs, Schedule, Sgdr};
+pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use state::State;
 pub use training::{Outcome, Places, Settings, Training};
 pub use tta::{Mean, Stack, Tta, Views};
@@ -98,6 +103,6 @@ pub use tta::{Mean, Stack, Tta, Views};
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
-        LearningRates, Model, Observer, Optimizer, Part, Precision, Recipe, Schedule, Sgdr, Tta,
+        LearningRates, Model, Observer, OneCycle, Optimizer, Part, Precision, Recipe, Schedule, Sgdr, Tta,
     };
 }

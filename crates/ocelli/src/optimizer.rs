@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use ocelli_nn::{Backbone, Kind, Network, Place};
+use ocelli_nn::{Backbone, Kind, Network, Place, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, LearningRates, Result};
@@ -57,29 +57,23 @@ impl Optimizer {
     }
 }
 
-/// The state of an optimizer: what it remembers of each parameter.
-#[derive(Debug, Clone)]
+/// An optimizer at work: its rule, and what it remembers of each parameter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OptimizerState {
     rule: Optimizer,
     weight_decay: f64,
-    memory: HashMap<ParamId, Memory>,
-}
-
-/// What is remembered of one parameter, flattened.
-#[derive(Debug, Clone)]
-struct Memory {
-    /// SGD's velocity; Adam's mean.
-    mean: Tensor<1>,
-    /// Adam's mean of squares.
-    square: Option<Tensor<1>>,
+    /// Steps so far.
     steps: i32,
+    /// For each parameter the rule's averages, flattened: SGD's velocity; Adam's mean and mean of squares.
+    #[serde(skip)]
+    memory: HashMap<ParamId, Vec<Tensor<1>>>,
 }
 
 impl OptimizerState {
     /// `weight_decay` is decoupled (each step takes `rate · weight_decay` of a weight away) and does not touch
     /// biases and norms.
     pub(crate) fn new(rule: Optimizer, weight_decay: f64) -> Self {
-        Self { rule, weight_decay, memory: HashMap::new() }
+        Self { rule, weight_decay, steps: 0, memory: HashMap::new() }
     }
 
     /// Moves every parameter that has a gradient.
@@ -90,8 +84,32 @@ impl OptimizerState {
         rates: LearningRates,
         momentum: Option<f64>,
     ) -> Network<B> {
+        self.steps += 1;
         let places = network.places();
         network.map(&mut Step { state: self, gradients, rates, momentum, places })
+    }
+
+    /// Adds what is remembered to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the averages of parameter NAME.
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        for (id, averages) in &self.memory {
+            for (number, average) in averages.iter().enumerate() {
+                let name = format!("{prefix}.{number}.{}", network.name(*id));
+                let values = average.to_data().try_into_vec().expect("averages are f32");
+                file.insert(name, average.dims().to_vec(), values);
+            }
+        }
+    }
+
+    /// Takes what is remembered from a file that [`write`](Self::write) has filled.
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        let device = network.device();
+        let of = |id: &ParamId| -> Vec<Tensor<1>> {
+            let number = |number: usize| file.get(&format!("{prefix}.{number}.{}", network.name(*id)));
+            let values = (0..).map_while(number).map(|average| average.values.as_slice());
+            values.map(|values| Tensor::from_data(values, &device)).collect()
+        };
+        let averages = network.places().into_keys().map(|id| (id, of(&id)));
+        self.memory = averages.filter(|(_, averages)| !averages.is_empty()).collect();
     }
 }
 
@@ -124,33 +142,27 @@ impl ModuleMapper for Step<'_> {
 impl OptimizerState {
     /// What is to be taken away from a parameter with this gradient.
     fn delta(&mut self, id: ParamId, gradient: Tensor<1>, rate: f64, momentum: Option<f64>) -> Tensor<1> {
-        let old = self.memory.remove(&id);
-        let steps = old.as_ref().map_or(0, |memory| memory.steps) + 1;
-        match self.rule {
+        let mut old = self.memory.remove(&id).into_iter().flatten();
+        // What was remembered fades by `share`, and `fresh` comes in.
+        let mut average = |share: f64, fresh: Tensor<1>| match old.next() {
+            Some(old) => old.mul_scalar(share) + fresh,
+            None => fresh,
+        };
+        let (averages, delta) = match self.rule {
             Optimizer::Sgd { momentum: usual } => {
-                let velocity = match old {
-                    Some(memory) => memory.mean.mul_scalar(momentum.unwrap_or(usual)) + gradient,
-                    None => gradient,
-                };
-                let memory = Memory { mean: velocity.clone(), square: None, steps };
-                self.memory.insert(id, memory);
-                velocity.mul_scalar(rate)
+                let velocity = average(momentum.unwrap_or(usual), gradient);
+                (vec![velocity.clone()], velocity.mul_scalar(rate))
             }
             Optimizer::AdamW { beta_1, beta_2, epsilon } => {
                 let beta_1 = momentum.unwrap_or(beta_1);
-                let fresh = gradient.clone().mul_scalar(1.0 - beta_1);
-                let fresh_square = gradient.clone() * gradient.mul_scalar(1.0 - beta_2);
-                let (mean, square) = match old {
-                    Some(Memory { mean, square: Some(square), .. }) => {
-                        (mean.mul_scalar(beta_1) + fresh, square.mul_scalar(beta_2) + fresh_square)
-                    }
-                    _ => (fresh, fresh_square),
-                };
-                let memory = Memory { mean: mean.clone(), square: Some(square.clone()), steps };
-                self.memory.insert(id, memory);
-                let root = (square.div_scalar(1.0 - beta_2.powi(steps))).sqrt().add_scalar(epsilon);
-                mean.mul_scalar(rate / (1.0 - beta_1.powi(steps))) / root
+                let mean = average(beta_1, gradient.clone().mul_scalar(1.0 - beta_1));
+                let square = average(beta_2, gradient.clone() * gradient.mul_scalar(1.0 - beta_2));
+                let averages = vec![mean.clone(), square.clone()];
+                let root = (square.div_scalar(1.0 - beta_2.powi(self.steps))).sqrt().add_scalar(epsilon);
+                (averages, mean.mul_scalar(rate / (1.0 - beta_1.powi(self.steps))) / root)
             }
-        }
+        };
+        self.memory.insert(id, averages);
+        delta
     }
 }

@@ -3,7 +3,7 @@
 use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::Schedule;
+use crate::schedule::OneCycle;
 use crate::{Error, Learner, LearningRates, Predictions, Result};
 
 /// Trains the head on precomputed activations, then all layers together.
@@ -58,12 +58,11 @@ impl Recipe {
         if self.epochs > 0 {
             learner.freeze();
             learner.precompute(true)?;
-            learner.fit(self.learning_rate, Schedule::OneCycle { epochs: self.epochs })?;
+            learner.fit(self.learning_rate, OneCycle::epochs(self.epochs))?;
         }
         if self.unfrozen_epochs > 0 {
             learner.unfreeze();
-            let schedule = Schedule::OneCycle { epochs: self.unfrozen_epochs };
-            learner.fit(self.unfrozen_learning_rates, schedule)?;
+            learner.fit(self.unfrozen_learning_rates, OneCycle::epochs(self.unfrozen_epochs))?;
         }
         learner.validate()
     }

@@ -58,12 +58,16 @@ impl RgbImage {
 
     /// Writes the image as a PNG file.
     pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        let path = path.as_ref();
+        write_whole(path.as_ref(), &self.to_png())
+    }
+
+    /// The bytes of a PNG file with the image.
+    pub fn to_png(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         PngEncoder::new(&mut bytes)
             .write_image(&self.pixels, self.width, self.height, image::ExtendedColorType::Rgb8)
-            .map_err(|error| DataError::io("write", path)(std::io::Error::other(error)))?;
-        write_whole(path, &bytes)
+            .expect("an image of some pixels is written to memory");
+        bytes
     }
 
     /// `[height, width, 3]`.
