@@ -96,6 +96,8 @@ impl Terminal {
             Task::Activations => "activations",
             Task::Training => "training",
             Task::Validation => "validation",
+            Task::Statistics => "statistics",
+            Task::LearningRates => "learning rates",
             Task::Resizing => "resizing",
             Task::Views => "views",
         };

@@ -68,20 +68,28 @@ pub enum Error {
         /// Where their file belongs.
         path: PathBuf,
     },
-    /// The loss is no number any more.
+    /// The loss, or its gradient, is no number any more. The network is as it was before that batch.
     #[error(
-        "the training loss became {loss} in epoch {epoch}, batch {batch}, at the learning rates {rates}; \
+        "the {what} became {value} in epoch {epoch}, batch {batch}, at the learning rates {rates}; \
          train with lower ones, such as a tenth"
     )]
     Diverged {
+        /// "training loss" or "gradients' norm".
+        what: &'static str,
         /// NaN or an infinity.
-        loss: f32,
+        value: f64,
         /// Counted from 1.
         epoch: usize,
         /// Counted from 1.
         batch: usize,
         /// One a layer group.
         rates: String,
+    },
+    /// The learning rate finder found none.
+    #[error("no reliable learning rate: {reason}")]
+    NoLearningRate {
+        /// What the curve shows instead.
+        reason: String,
     },
     /// An observer asked to stop.
     #[error("stopped as asked")]

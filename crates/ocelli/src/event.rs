@@ -85,6 +85,10 @@ pub enum Task {
     Validation,
     /// Predicting several views of each image.
     Views,
+    /// Estimating the statistics of norms for averaged weights.
+    Statistics,
+    /// Searching learning rates.
+    LearningRates,
     /// Resizing large images once for all epochs.
     Resizing,
 }

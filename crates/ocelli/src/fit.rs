@@ -2,23 +2,36 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::Tensor;
+use ocelli_data::augment::mix::Mixed;
 use ocelli_data::{Batches, Draws, Order, Purpose, Task as Labels};
-use ocelli_nn::{Backbone, Network, Pass, TensorFile};
+use ocelli_nn::{Backbone, Network, Pass, Statistics, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::averages::Averages;
 use crate::batch::to_tensor;
 use crate::event::{Event, Stage, Task};
+use crate::gradients::ParameterGradients;
+use crate::method::Method;
 use crate::optimizer::OptimizerState;
 use crate::schedule::Schedule;
 use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result};
 
 /// Where the batches of an epoch come from.
-enum Source {
+pub(crate) enum Source {
     /// Kept activations of these items, one entry a batch.
     Kept(std::vec::IntoIter<Vec<usize>>),
     /// The image files.
     Images(Batches),
+}
+
+/// Some images as the trained part of a network takes them.
+pub(crate) struct Ready {
+    /// How many they are; there may be none.
+    pub(crate) images: usize,
+    /// What they are: `[images, classes]`, row by row.
+    targets: Vec<f32>,
+    input: Input,
 }
 
 /// What the trained part of a network takes.
@@ -30,7 +43,7 @@ enum Input {
 }
 
 /// A fit: what was asked for, how far it is, and what it has gathered on the way. It can be kept after any step
-/// and continued.
+/// and resumed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fit {
     pub(crate) rates: LearningRates,
@@ -41,7 +54,11 @@ pub(crate) struct Fit {
     pub(crate) batch: usize,
     /// What the epoch at hand has come to so far.
     pub(crate) sums: Sums,
-    pub(crate) optimizer: OptimizerState,
+    pub(crate) descent: Descent,
+    /// The exponential average of the weights, if it is wanted.
+    pub(crate) ema: Option<Averages>,
+    /// The mean of the weights after epochs, if it is wanted.
+    pub(crate) swa: Option<Averages>,
 }
 
 /// What one epoch has come to so far.
@@ -56,15 +73,52 @@ pub(crate) struct Sums {
     seconds: f64,
 }
 
+/// How gradients become steps.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Descent {
+    optimizer: OptimizerState,
+    /// Gradients of batches that await their step, each times its number of images.
+    #[serde(skip)]
+    gathered: ParameterGradients,
+    /// The number of those batches and of their images.
+    batches: usize,
+    images: usize,
+}
+
+/// A number of training that is none any more.
+pub(crate) struct NotFinite {
+    what: &'static str,
+    value: f64,
+}
+
+impl Descent {
+    pub(crate) fn new(method: &Method) -> Result<Self> {
+        let optimizer = OptimizerState::new(method.optimizer.check()?, method.weight_decay);
+        Ok(Self { optimizer, gathered: ParameterGradients::default(), batches: 0, images: 0 })
+    }
+}
+
 impl Fit {
     /// Adds the fit's tensors to a file, their names beginning with `prefix`.
     pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
-        self.optimizer.write(network, &format!("{prefix}optimizer"), file);
+        self.descent.optimizer.write(network, &format!("{prefix}optimizer"), file);
+        self.descent.gathered.write(network, &format!("{prefix}gathered"), file);
+        for (average, name) in [(&self.ema, "ema"), (&self.swa, "swa")] {
+            if let Some(average) = average {
+                average.write(network, &format!("{prefix}{name}"), file);
+            }
+        }
     }
 
     /// Takes the fit's tensors from a file that [`write`](Self::write) has filled.
     pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        self.optimizer.read(network, &format!("{prefix}optimizer"), file);
+        self.descent.optimizer.read(network, &format!("{prefix}optimizer"), file);
+        self.descent.gathered.read(network, &format!("{prefix}gathered"), file);
+        for (average, name) in [(&mut self.ema, "ema"), (&mut self.swa, "swa")] {
+            if let Some(average) = average {
+                average.read(network, &format!("{prefix}{name}"), file);
+            }
+        }
     }
 }
 
@@ -73,13 +127,13 @@ impl<B: Backbone> Learner<B> {
     /// rows of the table.
     ///
     /// Each epoch goes once over the training images, in an order drawn from the seed, and then measures on the
-    /// validation images. The loss is cross-entropy. A last batch of one image is left out of training, since
-    /// batch norm needs two.
+    /// validation images. How the weights move is [`method`](Self::method)'s to say. A last batch of one image is
+    /// left out of training, since batch norm needs two.
     ///
     /// # Errors
-    /// [`Error::Setting`] for learning rates or schedules out of range; [`Error::Diverged`] where the loss is no
-    /// number any more, [`Error::Stopped`] where an observer asks to stop: both leave the network as it was
-    /// after the step before.
+    /// [`Error::Setting`] for learning rates or schedules out of range; [`Error::Diverged`] where the loss or its
+    /// gradients are no numbers any more, [`Error::Stopped`] where an observer asks to stop: both leave the network
+    /// as it was after the step before.
     pub fn fit(
         &mut self,
         learning_rates: impl Into<LearningRates>,
@@ -90,9 +144,12 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// A fit before its first step.
-    pub(crate) fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<Fit> {
+    fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<Fit> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
-        let optimizer = OptimizerState::new(self.optimizer.check()?, self.weight_decay);
+        self.method.check(self.data.classes().len())?;
+        let descent = Descent::new(&self.method)?;
+        let average = || Averages::of(&self.network, self.state.frozen());
+        let (ema, swa) = (self.method.ema.map(|_| average()), self.method.swa.map(|_| average()));
         self.fits += 1;
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
@@ -100,7 +157,7 @@ impl<B: Backbone> Learner<B> {
             learning_rates: rates,
             epochs: schedule.epochs(),
         }))?;
-        Ok(Fit { rates, schedule, epoch: 0, batch: 0, sums: Sums::default(), optimizer })
+        Ok(Fit { rates, schedule, epoch: 0, batch: 0, sums: Sums::default(), descent, ema, swa })
     }
 
     /// Goes on with a fit to its end, or to an error, from which it can be resumed; gives the rows of the epochs that
@@ -113,52 +170,90 @@ impl<B: Backbone> Learner<B> {
 
     fn train(&mut self, fit: &mut Fit) -> Result<Vec<EpochRow>> {
         let epochs = fit.schedule.epochs();
-        if self.state.is_precomputed() {
-            self.ready_activations()?;
-        } else {
-            self.ready_resized(epochs)?;
-        }
+        self.ready_images(epochs)?;
         let mut rows = Vec::new();
         while fit.epoch < epochs {
             let began = Instant::now();
             self.train_epoch(fit)?;
-            let predictions = self.validate()?;
-            fit.sums.seconds += began.elapsed().as_secs_f64();
-            let row = self.end_epoch(fit, &predictions);
-            self.history.push(row.clone());
-            rows.push(row.clone());
-            self.observers.tell(&Event::Epoch(row))?;
+            // Measured and kept is the average, where there is one; training goes on with the weights themselves.
+            let trained = self.network.clone();
+            let measured = self.take_averages(fit).and_then(|()| self.measure_epoch(fit, began));
+            if fit.epoch < epochs {
+                self.network = trained;
+            }
+            rows.push(measured?);
         }
         Ok(rows)
     }
 
+    /// Validates after an epoch, counts it, and tells of it.
+    fn measure_epoch(&mut self, fit: &mut Fit, began: Instant) -> Result<EpochRow> {
+        let predictions = self.validate()?;
+        fit.sums.seconds += began.elapsed().as_secs_f64();
+        let row = self.end_epoch(fit, &predictions);
+        self.history.push(row.clone());
+        if let Some(cycle) = fit.schedule.cycle_ends().position(|end| end == fit.epoch) {
+            self.save_cycle(cycle)?;
+        }
+        self.observers.tell(&Event::Epoch(row.clone()))?;
+        Ok(row)
+    }
+
+    /// Makes sure that whatever training starts from is at hand.
+    pub(crate) fn ready_images(&mut self, epochs: usize) -> Result<()> {
+        if self.state.is_precomputed() { self.ready_activations() } else { self.ready_resized(epochs) }
+    }
+
     /// What is left of one pass over the training images.
     fn train_epoch(&mut self, fit: &mut Fit) -> Result<()> {
-        let train = &self.data.split.train;
-        let seed = self.seed;
-        let order =
-            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
-        let order = order.of(&self.data.items, train, self.epochs);
+        let order = self.order();
         let (total, batch_size) = (order.len(), self.data.batch_size());
         // A remainder of one image is no batch.
         let batches = total / batch_size + usize::from(total % batch_size > 1 || total == 1);
         let mut source = self.source(order, fit.batch)?;
         while fit.batch < batches {
-            let Some((items, input)) = self.next(&mut source)? else { break };
-            if items.len() > 1 {
+            let Some(ready) = self.next(&mut source)? else { break };
+            if ready.images > 1 {
+                let images = ready.images;
                 let point = fit.schedule.at(fit.epoch * batches + fit.batch, batches);
                 let rates = fit.rates.scaled(point.factor);
-                let loss = self.step(&items, input, rates, point.momentum, &mut fit.optimizer);
-                if !loss.is_finite() {
-                    let (epoch, batch) = (fit.epoch + 1, fit.batch + 1);
-                    return Err(Error::Diverged { loss, epoch, batch, rates: rates.to_string() });
+                let last = fit.batch + 1 == batches;
+                let loss = self.descend(ready, rates, point.momentum, &mut fit.descent, last).map_err(
+                    |NotFinite { what, value }| {
+                        let (epoch, batch) = (fit.epoch + 1, fit.batch + 1);
+                        Error::Diverged { what, value, epoch, batch, rates: rates.to_string() }
+                    },
+                )?;
+                if let (Some(average), Some(decay), 0) = (&mut fit.ema, self.method.ema, fit.descent.batches)
+                {
+                    average.follow(&self.network, decay);
                 }
-                fit.sums.loss += f64::from(loss) * items.len() as f64;
-                fit.sums.images += items.len();
+                fit.sums.loss += loss * images as f64;
+                fit.sums.images += images;
                 fit.sums.rates = Some(rates);
             }
             fit.batch += 1;
             self.progress(Task::Training, (fit.batch * batch_size).min(total), total)?;
+        }
+        if fit.sums.images == 0 {
+            return Err(Error::State {
+                found: "no batch has two training images that can be read".to_owned(),
+                advice: "see what was skipped",
+            });
+        }
+        Ok(())
+    }
+
+    /// After an epoch: puts the averages of weights in the place of the network's own, where they are wanted.
+    fn take_averages(&mut self, fit: &mut Fit) -> Result<()> {
+        if let (Some(average), Some(first)) = (&mut fit.swa, self.method.swa)
+            && fit.epoch >= first
+        {
+            average.include(&self.network, fit.epoch - first);
+            self.network = average.apply(self.network.clone());
+            self.estimate_statistics()?;
+        } else if let Some(average) = &fit.ema {
+            self.network = average.apply(self.network.clone());
         }
         Ok(())
     }
@@ -183,8 +278,16 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// The batches of an epoch from `first` on.
-    fn source(&self, order: Vec<usize>, first: usize) -> Result<Source> {
+    /// The training images in the order of this epoch.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let seed = self.seed;
+        let order =
+            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
+        order.of(&self.data.items, &self.data.split.train, self.epochs)
+    }
+
+    /// The batches of this epoch from `first` on.
+    pub(crate) fn source(&self, order: Vec<usize>, first: usize) -> Result<Source> {
         if !self.state.is_precomputed() {
             return Ok(Source::Images(self.training_loader()?.batches_from(order, self.epochs, first)?));
         }
@@ -194,8 +297,8 @@ impl<B: Backbone> Learner<B> {
         Ok(Source::Kept(batches.into_iter()))
     }
 
-    /// The items of the next batch and the trained part's input; both may be of no images.
-    fn next(&mut self, source: &mut Source) -> Result<Option<(Vec<usize>, Input)>> {
+    /// The next batch of the epoch.
+    pub(crate) fn next(&mut self, source: &mut Source) -> Result<Option<Ready>> {
         let device = self.network.device();
         match source {
             Source::Kept(batches) => {
@@ -206,11 +309,16 @@ impl<B: Backbone> Learner<B> {
                 } else {
                     Input::Maps(Tensor::from_data(kept, &device))
                 };
-                Ok(Some((items, input)))
+                Ok(Some(Ready { images: items.len(), targets: self.targets(&items), input }))
             }
             Source::Images(batches) => {
-                let Some(batch) = batches.next().transpose()? else { return Ok(None) };
+                let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
                 self.tell_skipped(&batch.skipped)?;
+                let mut targets = self.targets(&batch.indices);
+                if let Some(mix) = self.method.mix {
+                    let mixed = mix.apply(&mut batch, &self.data.items, self.seed, self.epochs)?;
+                    targets = mix_targets(&targets, &mixed, self.data.classes().len());
+                }
                 let images = to_tensor(&batch, &device);
                 let maps = if batch.indices.is_empty() {
                     images
@@ -219,56 +327,104 @@ impl<B: Backbone> Learner<B> {
                 };
                 let input =
                     if self.pooled() { Input::Pooled(self.network.pool(maps)) } else { Input::Maps(maps) };
-                Ok(Some((batch.indices, input)))
+                Ok(Some(Ready { images: batch.indices.len(), targets, input }))
             }
         }
     }
 
-    /// Moves the weights by one batch and gives its mean loss; a loss that is no number moves nothing.
-    fn step(
+    /// A row for each item, 1 where it has the class.
+    fn targets(&self, items: &[usize]) -> Vec<f32> {
+        let classes = self.data.classes().len();
+        let mut targets = vec![0.0; items.len() * classes];
+        for (row, &item) in items.iter().enumerate() {
+            for class in self.data.items[item].target.classes() {
+                targets[row * classes + class] = 1.0;
+            }
+        }
+        targets
+    }
+
+    /// Takes a batch into account and gives its mean loss. The weights move where enough batches have come
+    /// together, or where this is the last. A loss or gradient that is no number moves nothing.
+    pub(crate) fn descend(
         &mut self,
-        items: &[usize],
-        input: Input,
+        ready: Ready,
         rates: LearningRates,
         momentum: Option<f64>,
-        optimizer: &mut OptimizerState,
-    ) -> f32 {
+        descent: &mut Descent,
+        last: bool,
+    ) -> std::result::Result<f64, NotFinite> {
+        let finite =
+            |what, value: f64| if value.is_finite() { Ok(value) } else { Err(NotFinite { what, value }) };
+        let (logits, pass) = self.forward(ready.input, self.statistics);
+        let weights = self.method.loss.weights(&self.data);
+        let loss = self.method.loss.of(logits, ready.targets, weights.as_deref(), self.data.task());
+        let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
+        let mut gradients = ParameterGradients::take(&self.network, loss.backward());
+        let several = self.method.accumulate > 1;
+        if several {
+            gradients.scale(ready.images as f64);
+            gradients.add(descent.gathered.clone());
+        }
+        finite("gradients' norm", gradients.norm())?;
+        descent.batches += 1;
+        descent.images += ready.images;
+        if last || descent.batches >= self.method.accumulate {
+            if several {
+                gradients.scale(1.0 / descent.images as f64);
+            }
+            if let Some(most) = self.method.clip {
+                gradients.clip(most);
+            }
+            self.network = descent.optimizer.step(self.network.clone(), gradients, rates, momentum);
+            (descent.batches, descent.images) = (0, 0);
+            descent.gathered = ParameterGradients::default();
+        } else {
+            descent.gathered = gradients;
+        }
+        self.network = self.network.clone().update_statistics(pass.into_seen());
+        self.steps += 1;
+        Ok(value)
+    }
+
+    /// Logits of a training pass over the trained part, and the pass with what it has seen.
+    fn forward(&self, input: Input, statistics: Statistics) -> (Tensor<2>, Pass) {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
-        let pass = Pass::training(self.statistics, key);
+        let pass = Pass::training(statistics, key);
         let logits = match input {
             Input::Maps(maps) => self.network.forward_from(self.border(), maps, &pass),
             Input::Pooled(pooled) => self.network.forward_head(pooled, &pass),
         };
-        let loss = self.loss(logits, items);
-        let value = loss.clone().into_scalar();
-        if f32::is_finite(value) {
-            let gradients = loss.backward();
-            let network = optimizer.step(self.network.clone(), gradients, rates, momentum);
-            self.network = network.update_statistics(pass.into_seen());
-            self.steps += 1;
-        }
-        value
+        (logits, pass)
     }
 
-    /// Cross-entropy, or the mean of the classes' binary cross-entropies where images have several; mean over images.
-    fn loss(&self, logits: Tensor<2>, items: &[usize]) -> Tensor<1> {
-        let [images, classes] = logits.dims();
-        let mut has = vec![0.0f32; images * classes];
-        for (row, &item) in items.iter().enumerate() {
-            for class in self.data.items[item].target.classes() {
-                has[row * classes + class] = 1.0;
+    /// Sets the running statistics of the norms that train to the means over all training images, as an average of
+    /// weights needs: it has never been run itself.
+    fn estimate_statistics(&mut self) -> Result<()> {
+        let order = self.order();
+        let (total, mut done, mut batches) = (order.len(), 0, 0.0);
+        let mut source = self.source(order, 0)?;
+        while let Some(ready) = self.next(&mut source)? {
+            let images = ready.images;
+            if images > 1 {
+                batches += 1.0;
+                let (_, pass) = self.forward(ready.input, self.statistics);
+                let mut seen = pass.into_seen();
+                seen.iter_mut().for_each(|seen| seen.momentum = 1.0 / batches);
+                self.network = self.network.clone().update_statistics(seen);
             }
+            done += images;
+            self.progress(Task::Statistics, done, total)?;
         }
-        let has = Tensor::from_data(TensorData::new(has, [images, classes]), &logits.device());
-        match self.data.task() {
-            Labels::SingleLabel => {
-                (activation::log_softmax(logits, 1) * has).sum().mul_scalar(-1.0 / images as f32)
-            }
-            Labels::MultiLabel => {
-                let likely = activation::log_sigmoid(logits.clone()) * has.clone();
-                let unlikely = activation::log_sigmoid(logits.neg()) * has.neg().add_scalar(1.0);
-                (likely + unlikely).sum().mul_scalar(-1.0 / (images * classes) as f32)
-            }
-        }
+        Ok(())
     }
+}
+
+/// The targets of images that were mixed with others of their batch.
+fn mix_targets(targets: &[f32], mixed: &Mixed, classes: usize) -> Vec<f32> {
+    let rows = mixed.partners.iter().enumerate().flat_map(|(image, partner)| {
+        let (own, other) = (&targets[image * classes..][..classes], &targets[partner * classes..][..classes]);
+        own.iter().zip(other).map(|(own, other)| mixed.weight * own + (1.0 - mixed.weight) * other)
+    });
+    rows.collect()
 }

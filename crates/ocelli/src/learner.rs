@@ -14,10 +14,10 @@ use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
 use crate::event::{Event, Observers, Progress, Task};
 use crate::fit::Fit;
+use crate::method::Method;
 use crate::model::Contract;
-use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
-use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, model};
+use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, WeightDecay, model};
 
 /// Trains a classifier on photos by transfer learning.
 ///
@@ -29,8 +29,7 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) state: State,
     pub(crate) observers: Observers,
     pub(crate) seed: u64,
-    pub(crate) optimizer: Optimizer,
-    pub(crate) weight_decay: f64,
+    pub(crate) method: Method,
     pub(crate) statistics: Statistics,
     /// Steps of the optimizer so far, over all fits: dropout masks are drawn from it.
     pub(crate) steps: u64,
@@ -44,6 +43,7 @@ pub struct Learner<B: Backbone = Body> {
     architecture: String,
     normalization: Normalization,
     cache: Option<PathBuf>,
+    cycle_save_name: Option<PathBuf>,
     kept: Option<(blake3::Hash, Activations)>,
     skipped: BTreeSet<PathBuf>,
     /// All items, large ones by their resized copies.
@@ -107,8 +107,7 @@ impl<B: Backbone> Learner<B> {
             state: State::Live { frozen: GROUPS - 1 },
             observers: Observers::default(),
             seed,
-            optimizer: Optimizer::SGD,
-            weight_decay: DEFAULT_WEIGHT_DECAY,
+            method: Method::default(),
             statistics: Statistics::Running,
             steps: 0,
             epochs: 0,
@@ -119,6 +118,7 @@ impl<B: Backbone> Learner<B> {
             architecture: architecture.to_owned(),
             normalization,
             cache: None,
+            cycle_save_name: None,
             kept: None,
             skipped: BTreeSet::new(),
             resized: None,
@@ -130,14 +130,29 @@ impl<B: Backbone> Learner<B> {
     /// Sets the optimizer for the fits to come; its memory starts anew with every fit. Default:
     /// [`Optimizer::SGD`].
     pub fn optimizer(&mut self, optimizer: Optimizer) -> &mut Self {
-        self.optimizer = optimizer;
+        self.method.optimizer = optimizer;
         self
     }
 
     /// Sets the decoupled weight decay: each step takes `rate · decay` of every weight away, norms and biases
-    /// excepted. Default [`DEFAULT_WEIGHT_DECAY`].
-    pub fn weight_decay(&mut self, decay: f64) -> &mut Self {
-        self.weight_decay = decay;
+    /// excepted. Default [`DEFAULT_WEIGHT_DECAY`](crate::DEFAULT_WEIGHT_DECAY).
+    pub fn weight_decay(&mut self, decay: impl Into<WeightDecay>) -> &mut Self {
+        self.method.weight_decay = decay.into();
+        self
+    }
+
+    /// Sets all of how the weights move in the fits to come.
+    pub fn method(&mut self, method: Method) -> &mut Self {
+        self.method = method;
+        self
+    }
+
+    /// Saves the model at the end of every cycle of the fits to come, as `NAME_cyc_K.safetensors` with K from 0, in
+    /// each fit anew. Saved is what the epoch has measured; fastai 0.7 saves the weights before the last step.
+    /// An [`Ensemble`](crate::Ensemble) of them averages their predictions (Huang et al. 2017,
+    /// <https://arxiv.org/abs/1704.00109>).
+    pub fn cycle_save_name(&mut self, name: impl Into<PathBuf>) -> &mut Self {
+        self.cycle_save_name = Some(name.into());
         self
     }
 
@@ -349,6 +364,15 @@ impl<B: Backbone> Learner<B> {
         contract.thresholds = self.thresholds.clone();
         contract.augmentation = self.data.augmentation().cloned();
         model::save(path.as_ref(), &contract, &self.network.to_tensors())
+    }
+
+    /// Saves the model at the end of a cycle, counted from 0, if that is wanted.
+    pub(crate) fn save_cycle(&mut self, cycle: usize) -> Result<()> {
+        let Some(name) = &self.cycle_save_name else { return Ok(()) };
+        let mut path = name.clone().into_os_string();
+        path.push(format!("_cyc_{cycle}.safetensors"));
+        self.save(&path)?;
+        self.observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
     }
 
     pub(crate) fn loader(&self) -> Result<Loader> {

@@ -33,6 +33,8 @@
 //! | a whole run with its folder | [`Training`] |
 //! | the training loop | `fit.rs` |
 //! | where training stands, and how it is resumed | `position.rs` |
+//! | what is minimised, and how weights move | [`Loss`], [`Method`] |
+//! | how a learning rate is found | [`LrFind`] |
 //! | how learning rates move | [`schedule`] |
 //! | what a learner can do | [`Learner`] |
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
@@ -47,15 +49,21 @@
 //! | the model file | [`Contract`], [`Model`] |
 
 mod activations;
+mod averages;
 mod batch;
 mod cache;
 mod data;
+mod ensemble;
 mod error;
 pub mod event;
 mod file;
 mod fit;
+mod gradients;
 mod learner;
 mod learning_rate;
+mod loss;
+mod lr_find;
+mod method;
 mod metric;
 mod model;
 mod optimizer;
@@ -73,12 +81,17 @@ mod tta;
 
 pub use cache::{CACHE_VARIABLE, default_cache};
 pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Inspected};
+pub use ensemble::Ensemble;
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
 pub use learner::{Learner, Part};
 pub use learning_rate::LearningRates;
+pub use loss::{ClassWeights, Loss};
+pub use lr_find::{Growth, LrCurve, LrFind, Suggestions};
+pub use method::Method;
 pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
 pub use model::{Contract, Guess, Model, Prediction};
+pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect::{Group, ImageFacts, Inspection};
 pub use ocelli_data::source::csv::{Column, CsvOptions};
@@ -87,7 +100,7 @@ pub use ocelli_data::{
     Task, Transform,
 };
 pub use ocelli_nn::{Arch, Error as NetworkError, Network, Precision, Statistics, TensorFile};
-pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer};
+pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use photos::photos_in;
 pub use position::{Numbers, Position};
 pub use predictions::{Predictions, Share, THRESHOLD};
@@ -103,6 +116,7 @@ pub use tta::{Mean, Stack, Tta, Views};
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
-        LearningRates, Model, Observer, OneCycle, Optimizer, Part, Precision, Recipe, Schedule, Sgdr, Tta,
+        LearningRates, Loss, LrFind, Method, Model, Observer, OneCycle, Optimizer, Part, Precision, Recipe,
+        Schedule, Sgdr, Tta,
     };
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
-use burn::tensor::{Gradients, Tensor};
-use ocelli_nn::{Backbone, Kind, Network, Place, TensorFile};
+use burn::tensor::Tensor;
+use ocelli_nn::{Backbone, GROUPS, Kind, Network, Place, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::gradients::ParameterGradients;
 use crate::{Error, LearningRates, Result};
 
 /// The decoupled weight decay that learners begin with.
@@ -15,6 +16,58 @@ use crate::{Error, LearningRates, Result};
 /// the validation loss of a head on precomputed features on each of four data sets tried (cats and dogs, ants and
 /// bees, satellite images, emoji), by 7 to 17 %; accuracy stayed or rose, but for one photo of 153.
 pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
+
+/// How weights are pulled to 0, apart from the loss (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each
+/// step takes `rate · decay` of a weight away.
+///
+/// fastai 0.7 adds the decay to the gradient instead, of biases and norms too, and begins with 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WeightDecay {
+    /// The decay of each layer group, 0 or more.
+    pub groups: [f64; GROUPS],
+    /// Whether biases and norms are pulled too.
+    pub vectors: bool,
+}
+
+impl WeightDecay {
+    /// The same decay, of biases and norms too.
+    pub fn on_vectors(self) -> Self {
+        Self { vectors: true, ..self }
+    }
+
+    fn of(&self, place: Place) -> f64 {
+        if place.kind == Kind::Weight || self.vectors { self.groups[place.group] } else { 0.0 }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.groups.iter().find(|decay| !(decay.is_finite() && **decay >= 0.0)) {
+            Some(decay) => Err(Error::Setting {
+                name: "weight decay",
+                value: decay.to_string(),
+                expected: "a number of at least 0, such as 0.01",
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for WeightDecay {
+    fn default() -> Self {
+        DEFAULT_WEIGHT_DECAY.into()
+    }
+}
+
+impl From<f64> for WeightDecay {
+    fn from(decay: f64) -> Self {
+        Self { groups: [decay; GROUPS], vectors: false }
+    }
+}
+
+impl From<[f64; GROUPS]> for WeightDecay {
+    fn from(groups: [f64; GROUPS]) -> Self {
+        Self { groups, vectors: false }
+    }
+}
 
 /// Which rule moves the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -61,7 +114,7 @@ impl Optimizer {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OptimizerState {
     rule: Optimizer,
-    weight_decay: f64,
+    weight_decay: WeightDecay,
     /// Steps so far.
     steps: i32,
     /// For each parameter the rule's averages, flattened: SGD's velocity; Adam's mean and mean of squares.
@@ -70,9 +123,7 @@ pub(crate) struct OptimizerState {
 }
 
 impl OptimizerState {
-    /// `weight_decay` is decoupled (each step takes `rate · weight_decay` of a weight away) and does not touch
-    /// biases and norms.
-    pub(crate) fn new(rule: Optimizer, weight_decay: f64) -> Self {
+    pub(crate) fn new(rule: Optimizer, weight_decay: WeightDecay) -> Self {
         Self { rule, weight_decay, steps: 0, memory: HashMap::new() }
     }
 
@@ -80,7 +131,7 @@ impl OptimizerState {
     pub(crate) fn step<B: Backbone>(
         &mut self,
         network: Network<B>,
-        gradients: Gradients,
+        gradients: ParameterGradients,
         rates: LearningRates,
         momentum: Option<f64>,
     ) -> Network<B> {
@@ -115,7 +166,7 @@ impl OptimizerState {
 
 struct Step<'a> {
     state: &'a mut OptimizerState,
-    gradients: Gradients,
+    gradients: ParameterGradients,
     rates: LearningRates,
     momentum: Option<f64>,
     places: HashMap<ParamId, Place>,
@@ -123,11 +174,11 @@ struct Step<'a> {
 
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(gradient) = parameter.val().grad_remove(&mut self.gradients) else { return parameter };
+        let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
         let place = self.places[&parameter.id];
         let rate = self.rates.0[place.group];
-        let decay = if place.kind == Kind::Weight { rate * self.state.weight_decay } else { 0.0 };
-        let delta = self.state.delta(parameter.id, gradient.flatten(0, D - 1), rate, self.momentum);
+        let decay = rate * self.state.weight_decay.of(place);
+        let delta = self.state.delta(parameter.id, gradient, rate, self.momentum);
         parameter.map(|old| {
             let shape = old.shape();
             let mut new = old.inner();

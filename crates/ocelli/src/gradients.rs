@@ -1,0 +1,113 @@
+//! Gradients of a network's parameters.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Gradients, Tensor};
+use ocelli_nn::{Backbone, Network, TensorFile};
+
+/// The gradient of every parameter that has one, flattened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ParameterGradients(BTreeMap<ParamId, Tensor<1>>);
+
+impl ParameterGradients {
+    /// Takes them out of what a backward pass gave.
+    pub(crate) fn take<B: Backbone>(network: &Network<B>, gradients: Gradients) -> Self {
+        struct Take(Gradients, BTreeMap<ParamId, Tensor<1>>);
+        impl ModuleVisitor for Take {
+            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+                if let Some(gradient) = parameter.val().grad_remove(&mut self.0) {
+                    self.1.insert(parameter.id, gradient.flatten(0, D - 1));
+                }
+            }
+        }
+        let mut take = Take(gradients, BTreeMap::new());
+        network.visit(&mut take);
+        Self(take.1)
+    }
+
+    /// Takes one parameter's.
+    pub(crate) fn remove(&mut self, id: ParamId) -> Option<Tensor<1>> {
+        self.0.remove(&id)
+    }
+
+    /// Multiplies all.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        for gradient in self.0.values_mut() {
+            *gradient = gradient.clone().mul_scalar(factor);
+        }
+    }
+
+    /// Adds others, parameter by parameter.
+    pub(crate) fn add(&mut self, others: Self) {
+        for (id, other) in others.0 {
+            let sum = match self.0.remove(&id) {
+                Some(gradient) => gradient + other,
+                None => other,
+            };
+            self.0.insert(id, sum);
+        }
+    }
+
+    /// The Euclidean norm of all together, summed in a fixed order.
+    pub(crate) fn norm(&self) -> f64 {
+        let square = |gradient: &Tensor<1>| {
+            let data = gradient.to_data();
+            let values = data.as_slice::<f32>().expect("gradients are f32");
+            let mut sums = [0.0f64; 8];
+            let (eights, rest) = values.as_chunks::<8>();
+            for eight in eights {
+                for (sum, value) in sums.iter_mut().zip(eight) {
+                    *sum += f64::from(*value) * f64::from(*value);
+                }
+            }
+            let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+            sums.iter().sum::<f64>() + rest
+        };
+        self.0.values().map(square).sum::<f64>().sqrt()
+    }
+
+    /// Shortens all together to a norm of `most`, if it is more (Pascanu et al. 2013,
+    /// <https://arxiv.org/abs/1211.5063>).
+    pub(crate) fn clip(&mut self, most: f64) {
+        let norm = self.norm();
+        if norm > most {
+            self.scale(most / norm);
+        }
+    }
+
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        write_tensors(&self.0, network, prefix, file);
+    }
+
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        self.0 = read_tensors(network, prefix, file);
+    }
+}
+
+/// Adds a tensor for each parameter NAME to a file, as `PREFIX.NAME`.
+pub(crate) fn write_tensors<B: Backbone>(
+    tensors: &BTreeMap<ParamId, Tensor<1>>,
+    network: &Network<B>,
+    prefix: &str,
+    file: &mut TensorFile,
+) {
+    for (id, tensor) in tensors {
+        let values = tensor.to_data().try_into_vec().expect("tensors of parameters are f32");
+        file.insert(format!("{prefix}.{}", network.name(*id)), tensor.dims().to_vec(), values);
+    }
+}
+
+/// The tensors that [`write_tensors`] has written.
+pub(crate) fn read_tensors<B: Backbone>(
+    network: &Network<B>,
+    prefix: &str,
+    file: &TensorFile,
+) -> BTreeMap<ParamId, Tensor<1>> {
+    let device = network.device();
+    let read = |id: ParamId| {
+        let found = file.get(&format!("{prefix}.{}", network.name(id)))?;
+        Some((id, Tensor::from_data(found.values.as_slice(), &device)))
+    };
+    network.places().into_keys().filter_map(read).collect()
+}

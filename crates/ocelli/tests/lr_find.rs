@@ -1,0 +1,230 @@
+//! The learning rate finder on scripted losses, against fastai's rules, and on the sample pictures.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use ocelli::event::Task;
+use ocelli::prelude::*;
+use ocelli::{Error, Growth, LrCurve};
+
+#[test]
+fn rates_grow_as_fastais_do() {
+    // fastai 0.7: (10 / 1e-5)^(1 / 360) = 1.03912 a batch.
+    let find = LrFind::default().steps(360);
+    for step in 1..360 {
+        let growth = find.rates(step).head() / find.rates(step - 1).head();
+        assert!((growth - 1.03912).abs() < 1e-5, "{growth}");
+    }
+    assert_eq!(find.rates(0), 1e-5.into());
+    assert!((find.rates(180).head() - 1e-2).abs() < 1e-12);
+
+    let linear = LrFind::default().start(0.1).end(1.1).steps(100).growth(Growth::Linear);
+    for (step, wanted) in [(0, 0.1), (50, 0.6), (99, 1.09)] {
+        assert!((linear.rates(step).head() - wanted).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn groups_keep_their_proportions() {
+    let find = LrFind::groups([1e-4, 1e-3, 1e-2]);
+    assert!((find.rates(0).head() - 1e-5).abs() < 1e-18);
+    for step in 0..100 {
+        let rates = find.rates(step).0;
+        assert!((rates[2] / rates[1] - 10.0).abs() < 1e-9 && (rates[1] / rates[0] - 10.0).abs() < 1e-9);
+    }
+    let curve = find.search(|_| Ok(1.0)).unwrap();
+    let chosen = curve.rates_at(1e-3).0;
+    assert!((chosen[0] / 1e-5 - 1.0).abs() < 1e-9 && (chosen[2] / 1e-3 - 1.0).abs() < 1e-9);
+}
+
+/// Plays losses, one a step, and tells how many steps were made.
+fn play(losses: &[f64]) -> (LrCurve, usize) {
+    let mut steps = 0;
+    let find = LrFind::default().steps(losses.len());
+    let curve = find.search(|_| {
+        steps += 1;
+        Ok(losses[steps - 1])
+    });
+    (curve.unwrap(), steps)
+}
+
+/// fastai's loop in its own words, as an oracle: the number of losses that it records.
+fn recorded_by_fastai(losses: &[f64]) -> usize {
+    let (mut average, mut best) = (0.0, 1e9);
+    for (batch, loss) in losses.iter().enumerate() {
+        average = average * 0.98 + loss * 0.02;
+        let debiased = average / (1.0 - 0.98f64.powi(batch as i32 + 1));
+        if debiased.is_nan() || debiased > best * 4.0 {
+            return batch;
+        }
+        if debiased < best && batch > 10 {
+            best = debiased;
+        }
+    }
+    losses.len()
+}
+
+#[test]
+fn a_search_stops_where_fastais_does() {
+    let falling = |step: usize| 1.0 / (1.0 + 0.05 * step as f64);
+    let explosion = |at: usize, factor: f64| -> Vec<f64> {
+        (0..100).map(|step| falling(step) * if step < at { 1.0 } else { factor.powi((step - at) as i32) }).collect()
+    };
+    let mut early = vec![0.01; 5];
+    early.extend(vec![1.0; 95]);
+    let cases = [explosion(60, 1.5), explosion(30, 3.0), explosion(95, 1.01), early, vec![0.5; 100]];
+    for losses in cases {
+        let wanted = recorded_by_fastai(&losses);
+        let (curve, steps) = play(&losses);
+        assert_eq!(curve.losses, losses[..wanted], "the step that ends it is left out");
+        assert_eq!(steps, (wanted + 1).min(100), "no step more is made");
+        assert_eq!(curve.diverged.is_some(), wanted < 100);
+        assert_eq!(curve.rates.len(), wanted);
+    }
+    let mut losses = vec![0.5; 100];
+    losses[40] = f64::NAN;
+    assert_eq!(play(&losses).0.losses.len(), 40);
+}
+
+/// A falling, then rising loss over the logarithm of the rate, with or without bumps.
+fn curve(bumps: f64) -> LrCurve {
+    let loss = |step: f64| {
+        let x = -5.0 + 6.0 * step / 100.0;
+        let fall = 0.5 / (1.0 + (-3.0 * (x + 2.5)).exp());
+        0.7 - fall + 0.02 * (3.0 * (x + 0.5)).exp() + bumps * (0.02 * (1.7 * step).sin() + 0.015 * (4.1 * step).sin())
+    };
+    let losses: Vec<f64> = (0..100).map(|step| loss(step as f64)).collect();
+    let rates = (0..100).map(|step| 10f64.powf(-5.0 + 6.0 * step as f64 / 100.0)).collect();
+    LrCurve { start: 1e-5.into(), rates, smoothed: losses.clone(), losses, diverged: None }
+}
+
+/// What fastai 2.8's `valley`, `slide`, `minimum` and `steep` give for the same numbers.
+#[test]
+fn suggestions_are_fastais() {
+    let golden = [
+        (0.0, [0.0016595869074375613, 0.001445439770745928, 0.010471285480508985, 0.0028840315031266055]),
+        (1.0, [0.022908676527677724, 0.2089296130854041, 0.023988329190194897, 0.0007244359600749906]),
+    ];
+    for (bumps, wanted) in golden {
+        let found = curve(bumps).suggestions().unwrap();
+        let found = [found.valley, found.slide, found.minimum, found.steep];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((found / wanted - 1.0).abs() < 1e-6, "{found:e}, fastai {wanted:e}");
+        }
+    }
+}
+
+#[test]
+fn smoothing_lags_nowhere() {
+    let (curve, _) = play(&curve(1.0).losses);
+    let lowest = |losses: &[f64]| (0..losses.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
+    let truth = lowest(&self::curve(0.0).losses);
+    assert!(lowest(&curve.smoothed).abs_diff(truth) <= 3, "{} is not {truth}", lowest(&curve.smoothed));
+}
+
+#[test]
+fn no_answer_is_given_where_there_is_none() {
+    let reason = |losses: &[f64]| match play(losses).0.suggestions() {
+        Err(Error::NoLearningRate { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let noise = |step: usize| 0.7 + 0.2 * (1.7 * step as f64).sin() + 0.15 * (4.1 * step as f64).sin();
+    assert!(reason(&(0..100).map(noise).collect::<Vec<_>>()).contains("does not clearly fall"));
+    assert!(reason(&(0..100).map(|step| 0.5 + 0.01 * step as f64).collect::<Vec<_>>()).contains("does not"));
+    let mut soon = vec![0.7; 15];
+    soon.extend(vec![1e6; 85]);
+    assert!(reason(&soon).contains("begin with a lower rate"));
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let refused = |find: LrFind| matches!(find.search(|_| Ok(1.0)), Err(Error::Setting { .. }));
+    assert!(refused(LrFind::default().steps(3)));
+    assert!(refused(LrFind::default().end(1e-6)));
+    assert!(refused(LrFind::default().start(-1.0)));
+    assert!(refused(LrFind::default().start(f64::NAN)));
+}
+
+fn learner() -> Learner {
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
+    let data = ImageData::from_folder(photos).size(32).batch_size(64).load().unwrap();
+    Learner::pretrained(Arch::EfficientNetLite0, data).unwrap()
+}
+
+/// Everything that the next fit depends on, to the bit.
+fn print(learner: &Learner) -> (String, Vec<(String, Vec<u32>)>) {
+    let position = learner.position();
+    let bits = |name: &str| position.tensors.get(name).unwrap().values.iter().map(|value| value.to_bits()).collect();
+    let tensors = position.tensors.names().map(|name| (name.to_owned(), bits(name))).collect();
+    (toml::to_string(&position.numbers).unwrap(), tensors)
+}
+
+#[test]
+fn a_search_leaves_no_trace() {
+    for (frozen, precompute) in [(2, true), (1, false)] {
+        let mut learner = learner();
+        learner.freeze_to(frozen).unwrap();
+        learner.precompute(precompute).unwrap();
+        let before = print(&learner);
+        // More steps than there are batches, and rates that destroy the network.
+        let curve = learner.lr_find(&LrFind::default().steps(24).end(1e6)).unwrap();
+        assert!(curve.losses.len() > 9 || curve.diverged.is_some());
+        assert_eq!(print(&learner), before);
+        let mut other = self::learner();
+        other.freeze_to(frozen).unwrap();
+        other.precompute(precompute).unwrap();
+        let (mut one, mut two) = (learner.fit(1e-2, Epochs(1)).unwrap(), other.fit(1e-2, Epochs(1)).unwrap());
+        (one[0].seconds, two[0].seconds) = (0.0, 0.0);
+        assert_eq!(one, two);
+    }
+}
+
+#[test]
+fn an_interrupted_search_leaves_no_trace() {
+    let mut learner = learner();
+    learner.precompute(true).unwrap();
+    let before = print(&learner);
+    let steps = Arc::new(Mutex::new(0));
+    let count = steps.clone();
+    learner.observe(move |event: &Event| {
+        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates);
+        *count.lock().unwrap() += usize::from(step);
+        if *count.lock().unwrap() >= 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(learner.lr_find(&LrFind::default()), Err(Error::Stopped)));
+    assert_eq!(*steps.lock().unwrap(), 30);
+    assert_eq!(print(&learner), before);
+}
+
+#[test]
+fn a_search_that_panics_leaves_no_trace() {
+    let mut learner = learner();
+    learner.precompute(true).unwrap();
+    let before = print(&learner);
+    learner.observe(|event: &Event| {
+        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates && progress.done == 12);
+        assert!(!step, "an observer that panics");
+        ControlFlow::Continue(())
+    });
+    let search = std::panic::AssertUnwindSafe(|| learner.lr_find(&LrFind::default()));
+    assert!(std::panic::catch_unwind(search).is_err());
+    assert_eq!(print(&learner), before);
+}
+
+#[test]
+fn the_head_of_the_samples_has_a_learning_rate() {
+    let mut learner = learner();
+    learner.precompute(true).unwrap();
+    let curve = learner.lr_find(&LrFind::default()).unwrap();
+    let suggestions = curve.suggestions().unwrap();
+    for rate in [suggestions.valley, suggestions.slide, suggestions.minimum, suggestions.steep] {
+        assert!((1e-5..1.0).contains(&rate), "{suggestions:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    curve.write(folder.path()).unwrap();
+    let csv = std::fs::read_to_string(folder.path().join("lr_find.csv")).unwrap();
+    assert_eq!(csv.lines().count(), curve.losses.len() + 1);
+    assert!(std::fs::read_to_string(folder.path().join("lr_find.svg")).unwrap().contains("valley"));
+    let png = ocelli::Decoder::default().decode_file(folder.path().join("lr_find.png")).unwrap();
+    assert!(png.width() > 500 && png.height() > 300);
+}
