@@ -18,6 +18,8 @@ pub struct Arguments {
 pub enum Verb {
     /// Train a classifier on a folder of photos
     Train(Train),
+    /// Find the learning rate at which training learns fastest
+    LrFind(LrFind),
     /// Say what is in a data set before anything is trained on it
     Inspect(Inspect),
     /// Show what an augmentation does to a photo
@@ -97,6 +99,90 @@ pub struct Train {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub machine: Machine,
+}
+
+/// Find the learning rate at which training learns fastest.
+///
+/// Trains for some steps at rates that grow from step to step, and shows where the loss falls. No model comes of it. What was
+/// seen is written as lr_find.csv, lr_find.png and lr_find.svg.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli lr-find photos
+  ocelli lr-find photos --layers all --lr 1e-4,1e-3,1e-2 --size 160 --out curves")]
+pub struct LrFind {
+    #[command(flatten)]
+    pub source: Source,
+
+    /// What is trained
+    #[arg(long, value_enum, default_value_t = Layers::Head)]
+    pub layers: Layers,
+    /// Start each step from photos, with their random changes, instead of from activations that are computed once
+    #[arg(long)]
+    pub live: bool,
+    /// Proportions of the learning rates of early layers, late layers and head [default: all alike]
+    #[arg(long, value_name = "RATE,RATE,RATE", value_delimiter = ',', allow_negative_numbers = true)]
+    pub lr: Vec<f64>,
+    /// The head's learning rate in the first step
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5, allow_negative_numbers = true)]
+    pub start: f64,
+    /// The head's learning rate after the last step
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
+    pub end: f64,
+    /// Steps of one batch; photos come again where there are fewer batches
+    #[arg(long, default_value_t = 100)]
+    pub steps: usize,
+    /// Let rates grow by the same difference instead of the same factor
+    #[arg(long)]
+    pub linear: bool,
+
+    /// Side of the square that the network sees, in pixels [default: the backbone's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<usize>,
+    /// How a photo becomes a square
+    #[arg(long, value_enum, default_value_t = Frame::Crop)]
+    pub framing: Frame,
+    /// Random changes of photos, with --live
+    #[arg(long, value_enum, default_value_t = Change::None)]
+    pub augment: Change,
+    /// The pretrained backbone
+    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
+    pub arch: String,
+    /// The backbone's weights: safetensors or a PyTorch checkpoint [default: the published ones, fetched where they
+    /// are not here]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Images a batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 64)]
+    pub batch: usize,
+    /// The rule that moves the weights
+    #[arg(long, value_enum, default_value_t = Rule::Sgd)]
+    pub optimizer: Rule,
+    /// Decoupled weight decay
+    #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true)]
+    pub weight_decay: f64,
+    /// Decides the split, the first weights, dropout and the order of photos
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// The folder that the files go into
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub out: PathBuf,
+    /// Print suggestions and curve as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// Which layers are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Layers {
+    /// The new head alone
+    Head,
+    /// The later half of the backbone, and the head
+    Late,
+    /// All
+    All,
 }
 
 /// Photos with their labels, and which of them are held out.

@@ -10,6 +10,7 @@
 mod arguments;
 mod augment;
 mod inspect;
+mod lr_find;
 mod predict;
 mod pull;
 mod source;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.verb {
         Verb::Train(train) => train::run(train),
+        Verb::LrFind(lr_find) => lr_find::run(lr_find),
         Verb::Predict(predict) => predict::run(predict),
         Verb::Pull(pull) => pull::run(pull),
         Verb::Inspect(inspect) => inspect::run(inspect),

@@ -125,10 +125,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         weight_decay: arguments.weight_decay,
         fail_on_bad_images: arguments.bad_images == Bad::Fail,
         framing: arguments.framing.framing(),
-        optimizer: match arguments.optimizer {
-            Rule::Sgd => Optimizer::SGD,
-            Rule::AdamW => Optimizer::ADAM_W,
-        },
+        optimizer: arguments.optimizer.optimizer(),
         recipe: Recipe {
             epochs: arguments.epochs,
             unfrozen_epochs: arguments.unfrozen_epochs,
@@ -139,6 +136,15 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
     })
 }
 
+impl Rule {
+    pub fn optimizer(self) -> Optimizer {
+        match self {
+            Self::Sgd => Optimizer::SGD,
+            Self::AdamW => Optimizer::ADAM_W,
+        }
+    }
+}
+
 /// The kernels' threads; those that decode are the loader's own.
 pub fn use_threads(threads: usize) -> Result<(), Failure> {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
@@ -146,7 +152,7 @@ pub fn use_threads(threads: usize) -> Result<(), Failure> {
 }
 
 /// A flag that Ctrl-C sets. The second Ctrl-C ends the process at once.
-fn watch_for_interrupt() -> Result<Arc<AtomicBool>, Failure> {
+pub fn watch_for_interrupt() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = flag.clone();
     ctrlc::set_handler(move || {

@@ -17,7 +17,9 @@ use crate::fit::Fit;
 use crate::method::Method;
 use crate::model::Contract;
 use crate::pull::pretrained_weights;
-use crate::{EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, WeightDecay, model};
+use crate::{
+    EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, WeightDecay, model,
+};
 
 /// Trains a classifier on photos by transfer learning.
 ///

@@ -126,7 +126,7 @@ impl LrFind {
         if !(FEWEST..=100_000).contains(&self.steps) {
             return refuse("the finder's number of steps", self.steps.to_string(), "from 20 to 100,000");
         }
-        if !(self.stop_above > 1.0) {
+        if self.stop_above.is_nan() || self.stop_above <= 1.0 {
             return refuse("the finder's stop", self.stop_above.to_string(), "a number above 1");
         }
         Ok(())
@@ -392,7 +392,8 @@ impl<B: Backbone> Learner<B> {
             // A loss that is no number ends a search as one that grows does.
             let loss = trial.descend(ready, rates, None, &mut descent, false).unwrap_or(f64::NAN);
             done += 1;
-            trial.progress(Task::LearningRates, done, find.steps)?;
+            let batch = trial.data.batch_size();
+            trial.progress(Task::LearningRates, done * batch, find.steps * batch)?;
             Ok(loss)
         })
     }

@@ -527,6 +527,7 @@ impl Slanted {
     }
 
     /// The peak over the lowest rate.
+    #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }
@@ -564,6 +565,7 @@ impl LinearOneCycle {
     }
 
     /// The peak over the first rate.
+    #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }
@@ -608,6 +610,7 @@ impl OneCycle {
     }
 
     /// The peak over the first rate.
+    #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }

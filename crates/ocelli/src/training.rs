@@ -83,6 +83,48 @@ impl Settings {
             augmentation: None,
         }
     }
+
+    /// A learner of these settings, before any training: reads and checks the photos, and builds the network.
+    ///
+    /// # Errors
+    /// For everything that can be known before something is computed.
+    pub fn learner(&self, places: &Places) -> Result<Learner> {
+        let arch: Arch = self.architecture.parse()?;
+        let policy = if self.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
+        let mut data = match &self.table {
+            Some(options) => ImageData::from_csv(&self.data, options.clone()),
+            None => ImageData::from_folder(&self.data),
+        };
+        if let Some(held_out) = &self.held_out {
+            data = data.hold_out(held_out.clone());
+        }
+        if let Some(augmentation) = &self.augmentation {
+            data = data.transforms(augmentation.clone());
+        }
+        let data = data
+            .size(self.size)
+            .framing(self.framing)
+            .filter(self.filter)
+            .balanced(self.balanced)
+            .seed(self.seed)
+            .batch_size(self.batch_size)
+            .threads(places.threads)
+            .bad_images(policy)
+            .load()?;
+        let weights = match &self.weights {
+            Some(path) => TensorFile::read(path)?,
+            None => pretrained_weights(arch, places.cache.as_deref())?,
+        };
+        let mut learner = Learner::with_weights(arch, &weights, data, self.seed)?;
+        learner.optimizer(self.optimizer.check()?).weight_decay(self.weight_decay);
+        if let Some(precision) = self.precision {
+            learner.precision(precision);
+        }
+        if let Some(cache) = &places.cache {
+            learner.cache(cache);
+        }
+        Ok(learner)
+    }
 }
 
 /// Where a run's files go, and what it works with.
@@ -130,41 +172,8 @@ impl Training {
     /// # Errors
     /// For everything that can be known before something is computed.
     pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
-        let arch: Arch = settings.architecture.parse()?;
-        let policy = if settings.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
-        let mut data = match &settings.table {
-            Some(options) => ImageData::from_csv(&settings.data, options.clone()),
-            None => ImageData::from_folder(&settings.data),
-        };
-        if let Some(held_out) = &settings.held_out {
-            data = data.hold_out(held_out.clone());
-        }
-        if let Some(augmentation) = &settings.augmentation {
-            data = data.transforms(augmentation.clone());
-        }
-        let data = data
-            .size(settings.size)
-            .framing(settings.framing)
-            .filter(settings.filter)
-            .balanced(settings.balanced)
-            .seed(settings.seed)
-            .batch_size(settings.batch_size)
-            .threads(places.threads)
-            .bad_images(policy)
-            .load()?;
         settings.recipe.check()?;
-        let weights = match &settings.weights {
-            Some(path) => TensorFile::read(path)?,
-            None => pretrained_weights(arch, places.cache.as_deref())?,
-        };
-        let mut learner = Learner::with_weights(arch, &weights, data, settings.seed)?;
-        learner.optimizer(settings.optimizer.check()?).weight_decay(settings.weight_decay);
-        if let Some(precision) = settings.precision {
-            learner.precision(precision);
-        }
-        if let Some(cache) = &places.cache {
-            learner.cache(cache);
-        }
+        let mut learner = settings.learner(places)?;
         let run = match &places.out {
             Some(out) => RunFolder::at(out)?,
             None => RunFolder::numbered("runs", &name_of(&settings.data))?,

@@ -1,0 +1,138 @@
+//! `ocelli lr-find`
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use anstream::{eprintln, println};
+use ocelli::{
+    Arch, Event, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Places, Settings, WeightStore,
+    default_cache,
+};
+
+use crate::Failure;
+use crate::arguments::{Layers, LrFind};
+use crate::pull::fetched;
+use crate::terminal::Terminal;
+use crate::train::{use_threads, watch_for_interrupt};
+
+pub fn run(arguments: &LrFind) -> Result<(), Failure> {
+    use_threads(arguments.machine.threads)?;
+    let search = search(arguments)?;
+    let quiet = arguments.machine.quiet || arguments.json;
+    let mut learner = learner(arguments, quiet)?;
+    learner.observe(Terminal::new(quiet));
+    let interrupted = watch_for_interrupt()?;
+    learner.observe(move |_: &Event| {
+        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    learner.freeze_to(match arguments.layers {
+        Layers::Head => 2,
+        Layers::Late => 1,
+        Layers::All => 0,
+    })?;
+    if arguments.layers != Layers::All && !arguments.live {
+        stopped(learner.precompute(true))?;
+    }
+    let curve = stopped(learner.lr_find(&search))?;
+    curve.write(&arguments.out)?;
+    say(arguments, &curve, quiet)
+}
+
+/// What was found; that nothing was is an error.
+fn say(arguments: &LrFind, curve: &LrCurve, quiet: bool) -> Result<(), Failure> {
+    let suggestions = curve.suggestions();
+    if arguments.json {
+        let found = suggestions.as_ref().ok();
+        let reason = suggestions.as_ref().err().map(ToString::to_string);
+        println!("{}", serde_json::json!({ "suggestions": found, "reason": reason, "curve": curve }));
+    }
+    let pictures = arguments.out.join("lr_find.png");
+    let found = match suggestions {
+        Ok(found) => found,
+        Err(error) => {
+            return Err(Failure::Error(format!("{error}; the curve is in {}", pictures.display())));
+        }
+    };
+    if arguments.json {
+        return Ok(());
+    }
+    let ocelli::Suggestions { valley, slide, minimum, steep } = found;
+    let rates = curve.rates_at(valley);
+    if quiet {
+        println!("{rates}");
+        return Ok(());
+    }
+    println!();
+    println!("learning rate   {rates}");
+    println!(
+        "                valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
+    );
+    match curve.diverged {
+        Some(rate) => println!("                diverged at {rate:.1e}"),
+        None => println!("                did not diverge up to {:.1e}", arguments.end),
+    }
+    println!("curve           {}, .svg, .csv", pictures.display());
+    Ok(())
+}
+
+fn search(arguments: &LrFind) -> Result<Search, Failure> {
+    let start = match arguments.lr[..] {
+        [] => arguments.start.into(),
+        [early, late, head] => {
+            let rates = LearningRates([early, late, head]);
+            rates.scaled(arguments.start / rates.head())
+        }
+        _ => {
+            let number = arguments.lr.len();
+            let wanted = "it takes three, for early layers, late layers and head";
+            return Err(Failure::Error(format!("--lr has {number} rates; {wanted}")));
+        }
+    };
+    let growth = if arguments.linear { Growth::Linear } else { Growth::Geometric };
+    Ok(Search::default().start(start).end(arguments.end).steps(arguments.steps).growth(growth))
+}
+
+fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
+    let arch: Arch =
+        arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+    let (data, table) = arguments.source.data();
+    let settings = Settings {
+        architecture: arch.to_string(),
+        weights: arguments.weights.clone(),
+        size: arguments.size.unwrap_or(arch.info().size),
+        held_out: arguments.source.held_out()?,
+        table,
+        augmentation: arguments.augment.augmentation(),
+        precision: arguments.machine.precision.precision(),
+        batch_size: arguments.batch,
+        seed: arguments.seed,
+        weight_decay: arguments.weight_decay,
+        framing: arguments.framing.framing(),
+        optimizer: arguments.optimizer.optimizer(),
+        ..Settings::new(data)
+    };
+    let cache = match &arguments.machine.cache {
+        Some(folder) => folder.clone(),
+        None => default_cache()?,
+    };
+    let places =
+        Places { cache: Some(cache.clone()), threads: arguments.machine.threads, ..Places::default() };
+    match settings.learner(&places) {
+        Err(ocelli::Error::NoWeights { .. }) => {
+            fetched(&WeightStore::with_cache(&cache), arch, quiet)?;
+            Ok(settings.learner(&places)?)
+        }
+        learner => Ok(learner?),
+    }
+}
+
+/// The wish to stop is no error.
+fn stopped<T>(result: ocelli::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| match error {
+        ocelli::Error::Stopped => {
+            eprintln!("stopped; nothing was written");
+            Failure::Interrupted
+        }
+        error => error.into(),
+    })
+}
