@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli::{DEFAULT_WEIGHT_DECAY, Precision};
+use ocelli::{DEFAULT_WEIGHT_DECAY, DeviceName, Precision};
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ pub enum Verb {
     Augment(Augment),
     /// Say what is on photos, with a trained model
     Predict(Predict),
+    /// List the backbones, or measure how fast they are here
+    Models(Models),
     /// Fetch the pretrained weights of a backbone
     Pull(Pull),
 }
@@ -306,9 +308,13 @@ pub struct Augment {
     pub out: PathBuf,
 }
 
-/// How the machine is used; no result depends on it.
+/// How the machine is used; no result depends on it, but for rounding between devices.
 #[derive(Debug, Args)]
 pub struct Machine {
+    /// What computes: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second of several. All but cpu must be
+    /// compiled in
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceName,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -368,9 +374,56 @@ pub struct Predict {
     /// Numbers that activations are stored in; auto: those that the model was measured with
     #[arg(long, value_enum, default_value_t = Numbers::Auto)]
     pub precision: Numbers,
+    /// What computes: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second of several
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceName,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+}
+
+/// List the backbones with what is published about them, or measure how fast they are here.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli models
+  ocelli models --measure resnet34 efficientnet_lite0 --size 128")]
+pub struct Models {
+    /// Backbones [default: all]
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// Measure images a second: of a frozen network, and in training of all layers. Weights are random
+    #[arg(long)]
+    pub measure: bool,
+    /// Side of the images to measure with, in pixels [default: each backbone's own]
+    #[arg(long, value_name = "PIXELS", requires = "measure")]
+    pub size: Option<usize>,
+    /// Images a batch
+    #[arg(long, value_name = "IMAGES", default_value_t = 16, value_parser = at_least_two)]
+    pub batch: usize,
+    /// Batches to measure, after one to warm up; the median counts
+    #[arg(long, value_name = "BATCHES", default_value_t = 3)]
+    pub runs: usize,
+    /// Print an object a backbone, one a line
+    #[arg(long)]
+    pub json: bool,
+    /// Numbers that activations are stored in; auto: the fastest of this processor
+    #[arg(long, value_enum, default_value_t = Numbers::Auto)]
+    pub precision: Numbers,
+    /// What computes: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second of several
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceName,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// Batch norm learns nothing from one image.
+fn at_least_two(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number >= 2 => Ok(number),
+        _ => Err("a batch has at least 2 images".to_owned()),
+    }
 }
 
 /// Fetch the pretrained weights of a backbone.

@@ -115,8 +115,12 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         Some(folder) => folder.clone(),
         None => default_cache()?,
     };
-    let places =
-        Places { cache: Some(cache.clone()), threads: arguments.machine.threads, ..Places::default() };
+    let places = Places {
+        cache: Some(cache.clone()),
+        device: arguments.machine.device,
+        threads: arguments.machine.threads,
+        ..Places::default()
+    };
     match settings.learner(&places) {
         Err(ocelli::Error::NoWeights { .. }) => {
             fetched(&WeightStore::with_cache(&cache), arch, quiet)?;

@@ -11,6 +11,7 @@ mod arguments;
 mod augment;
 mod inspect;
 mod lr_find;
+mod models;
 mod predict;
 mod pull;
 mod source;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Verb::Train(train) => train::run(train),
         Verb::LrFind(lr_find) => lr_find::run(lr_find),
         Verb::Predict(predict) => predict::run(predict),
+        Verb::Models(models) => models::run(models),
         Verb::Pull(pull) => pull::run(pull),
         Verb::Inspect(inspect) => inspect::run(inspect),
         Verb::Augment(augment) => augment::run(augment),

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use anstream::eprintln;
-use ocelli::{Guess, Model, Prediction, Skipped, Task};
+use ocelli::{DeviceName, Guess, Model, Prediction, Skipped, Task};
 
 use crate::Failure;
 use crate::arguments::Predict;
@@ -15,6 +15,9 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     let mut model = Model::load(&arguments.model)?.threads(arguments.threads);
     if let Some(precision) = arguments.precision.precision() {
         model = model.precision(precision);
+    }
+    if arguments.device != DeviceName::default() {
+        model = model.to_device(&arguments.device.open()?);
     }
     let (photos, unusable) = photos(&arguments.photos)?;
     let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, Task};
-use ocelli::{Event, Observer, Precision, Result, Training};
+use ocelli::{DeviceKind, DeviceName, Event, Observer, Precision, Result, Training};
 use ocelli_kernels::Isa;
 
 use crate::words::{count, counted, duration, size};
 
-/// `cpu, 2 threads, bf16 (AVX-512)`
-pub fn machine(precision: Precision) -> String {
+/// `cpu, 2 threads, bf16 (AVX-512)`, or the name of another device.
+pub fn machine(device: DeviceName, precision: Precision) -> String {
+    if device.kind != DeviceKind::Cpu {
+        return format!("{device}, f32");
+    }
     let isa = match Isa::current() {
         Isa::Portable => "no vectors",
         Isa::Avx2 => "AVX2",
@@ -61,6 +64,13 @@ pub fn introduce(training: &Training) {
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
     );
+    if let Some((path, set_aside)) = training.set_aside() {
+        let classifier = match set_aside {
+            [] => "a body without a classifier".to_owned(),
+            tensors => format!("its classifier is set aside ({})", tensors.join(", ")),
+        };
+        println!("        weights from {}: {classifier}", path.display());
+    }
     println!("run     {}", run.display());
 }
 

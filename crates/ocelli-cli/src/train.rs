@@ -27,13 +27,15 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     let places = Places {
         out: arguments.out.clone(),
         cache: Some(cache.clone()),
+        device: arguments.machine.device,
         threads: arguments.machine.threads,
         given: std::env::args().collect::<Vec<_>>().join(" "),
     };
     let quiet = arguments.machine.quiet;
     if !quiet {
         let precision = settings.precision.unwrap_or_else(Precision::fastest);
-        println!("ocelli {} · {}\n", env!("CARGO_PKG_VERSION"), terminal::machine(precision));
+        let machine = terminal::machine(arguments.machine.device, precision);
+        println!("ocelli {} · {machine}\n", env!("CARGO_PKG_VERSION"));
     }
     let mut training = match Training::prepare(&settings, &places) {
         // By now the photos are known to be usable, so that the transfer is not in vain.

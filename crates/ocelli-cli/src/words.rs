@@ -45,6 +45,29 @@ pub fn size(number: usize) -> String {
     }
 }
 
+/// A table for people: a line of heads, then the rows; columns of numbers are right-aligned.
+pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |text: &str| text.chars().count();
+    let columns: Vec<(usize, bool)> = heads
+        .iter()
+        .enumerate()
+        .map(|(column, head)| {
+            let cells = || rows.iter().map(|row| row[column].as_str());
+            let numbers = cells().all(|cell| cell.starts_with(|c: char| c.is_ascii_digit()));
+            (cells().map(width).chain([width(head)]).max().unwrap_or(0), numbers && !rows.is_empty())
+        })
+        .collect();
+    let line = |cells: Vec<&str>| {
+        let padded = cells.iter().zip(&columns).map(|(cell, (wide, number))| {
+            let space = " ".repeat(wide - width(cell));
+            if *number { format!("{space}{cell}") } else { format!("{cell}{space}") }
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    let rows = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(heads.to_vec())).chain(rows).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +82,11 @@ mod tests {
         assert_eq!([size(512), size(683_072), size(4_652_008)], ["512", "683 k", "4.7 M"]);
         let durations = [0.04, 9.96, 19.4, 112.0, 3599.7, 7510.0].map(duration);
         assert_eq!(durations, ["0.0 s", "10 s", "19 s", "1 min 52 s", "1 h 0 min", "2 h 5 min"]);
+    }
+
+    #[test]
+    fn tables_are_aligned() {
+        let rows = [["a", "7"], ["longer", "12 M"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&["name", "size"], &rows), "name    size\na          7\nlonger  12 M\n");
     }
 }

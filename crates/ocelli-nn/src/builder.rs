@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 
-use crate::{Error, Result, TensorFile};
+use crate::{Error, NamedTensor, Result, TensorFile};
 
 /// The names of a network's tensors, by the parameters that hold them.
 pub type Names = Arc<BTreeMap<ParamId, String>>;
@@ -29,6 +29,7 @@ struct Shared<'a> {
     device: Device,
     weights: Option<&'a TensorFile>,
     seed: u64,
+    input_channels: usize,
     found: RefCell<Found>,
 }
 
@@ -54,7 +55,8 @@ pub enum Initial {
 /// Builds a network with `construct`, its parameters taken from `weights` where given.
 ///
 /// `select` says which names the file is asked for; all others are initialised from `seed`, for a new head on
-/// a pretrained body. Parameters live on `device`, with autodiff and without required gradients.
+/// a pretrained body. Parameters live on `device`, with autodiff and without required gradients. Where
+/// `input_channels` is not 3, the kernels of a file's first convolution are fitted to it.
 ///
 /// # Errors
 /// [`Error::Mismatch`] where a selected tensor is missing or of another shape, or the file holds a selected
@@ -65,6 +67,7 @@ pub fn build<T>(
     weights: Option<&TensorFile>,
     select: impl Fn(&str) -> bool,
     seed: u64,
+    input_channels: usize,
     construct: impl FnOnce(&Builder) -> T,
 ) -> Result<(T, Names)> {
     let selected = weights.map(|file| file.filtered(&select));
@@ -72,6 +75,7 @@ pub fn build<T>(
         device: device.clone().autodiff(),
         weights: selected.as_ref(),
         seed,
+        input_channels,
         found: RefCell::default(),
     };
     let built = construct(&Builder { shared: &shared, path: String::new() });
@@ -106,6 +110,11 @@ impl Builder<'_> {
         &self.shared.device
     }
 
+    /// The number of channels of the images: 3, unless they are grey or from another sensor.
+    pub fn input_channels(&self) -> usize {
+        self.shared.input_channels
+    }
+
     /// A number that depends on the path alone, for layers that draw.
     pub fn key(&self) -> u64 {
         hash(0, &self.path)
@@ -125,6 +134,9 @@ impl Builder<'_> {
         assert!(twice.is_none(), "two parameters are named {name}");
         let values = match self.shared.weights.and_then(|file| file.get(&name)) {
             Some(tensor) if tensor.shape == shape => tensor.values.clone(),
+            Some(tensor) if fits_but_for_channels(tensor, &shape, self.input_channels()) => {
+                with_channels(tensor, self.input_channels())
+            }
             Some(tensor) => {
                 found.misshapen.push((name.clone(), tensor.shape.clone(), shape.to_vec()));
                 self.initial(&name, shape.iter().product(), initial)
@@ -149,6 +161,43 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// The channels of the images that published weights are for.
+const PUBLISHED_CHANNELS: usize = 3;
+
+/// Whether this is the weight of a first convolution for images of other channels.
+fn fits_but_for_channels(tensor: &NamedTensor, shape: &[usize], channels: usize) -> bool {
+    match (&tensor.shape[..], shape) {
+        ([to, PUBLISHED_CHANNELS, kernel @ ..], [wanted_to, wanted, wanted_kernel @ ..]) => {
+            kernel.len() == 2 && *wanted == channels && (to, kernel) == (wanted_to, wanted_kernel)
+        }
+        _ => false,
+    }
+}
+
+/// A first convolution's weight for images of `channels` channels: for one the sum of the kernels of red, green
+/// and blue, which sees a grey image as the network saw it in three equal channels; for several these three again
+/// and again, weakened so that equal channels give what they gave (timm's rule).
+fn with_channels(tensor: &NamedTensor, channels: usize) -> Vec<f32> {
+    let [to, published, rows, columns] = tensor.shape[..] else { unreachable!("a convolution's weight") };
+    let area = rows * columns;
+    let kernel =
+        |output: usize, channel: usize| &tensor.values[(output * published + channel) * area..][..area];
+    let mut values = Vec::with_capacity(to * channels * area);
+    for output in 0..to {
+        for channel in 0..channels {
+            if channels == 1 {
+                values.extend((0..area).map(|place| -> f32 {
+                    (0..published).map(|channel| kernel(output, channel)[place]).sum()
+                }));
+            } else {
+                let share = published as f32 / channels as f32;
+                values.extend(kernel(output, channel % published).iter().map(|value| value * share));
+            }
+        }
+    }
+    values
 }
 
 /// 64 bits of BLAKE3 over a number and a text.

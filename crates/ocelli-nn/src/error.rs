@@ -82,6 +82,31 @@ pub enum Error {
         /// Tensors that the network does not know.
         unexpected: Vec<String>,
     },
+    /// No device has this name.
+    #[error(
+        "there is no device {found:?}; it is cpu, cuda, metal, vulkan, wgpu or rocm, or one of several, such as cuda:1"
+    )]
+    UnknownDevice {
+        /// The name given.
+        found: String,
+    },
+    /// The device's backend is not compiled in.
+    #[error(
+        "this build of Ocelli cannot use {device}; get one that can with \
+         `cargo install --path crates/ocelli-cli --features {device}`, or use cpu"
+    )]
+    DeviceNotBuilt {
+        /// The kind of device, which is the name of the feature.
+        device: &'static str,
+    },
+    /// The machine has no such device, or it does not work.
+    #[error("{device} cannot be used: {reason}; check its driver, or use cpu")]
+    NoDevice {
+        /// The device's name.
+        device: String,
+        /// What its backend said.
+        reason: String,
+    },
     /// No architecture has this name.
     #[error("there is no architecture {found:?}; known are {}", known.join(", "))]
     UnknownArchitecture {

@@ -1,23 +1,34 @@
 //! What stands on a backbone: pooling, then a classifier.
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Tensor, activation};
 
-use crate::layer::{BatchNorm, Dropout, Linear, Pool};
+use crate::layer::{BatchNorm, Dropout, LayerNorm, Linear, Pool};
 use crate::{Builder, Pass, op};
 
-/// A classifier on pooled features: feature maps `[images, channels, height, width]` in, logits
-/// `[images, classes]` out.
+/// What makes logits `[images, classes]` of a backbone's output `[images, channels, height, width]`.
 ///
 /// Pooling and classifying are separate steps, so that pooled features of a frozen backbone can be kept and
 /// the classifier trained on them alone.
+pub trait Classifier: Module + ModuleDisplay {
+    /// One vector an image, without parameters: `[images, pooled]`.
+    fn pool(&self, maps: Tensor<4>) -> Tensor<2>;
+
+    /// Logits `[images, classes]` from pooled features `[images, pooled]`.
+    fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2>;
+
+    /// The number of classes.
+    fn classes(&self) -> usize;
+}
+
+/// The heads of the registry's networks.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one value a network
 pub enum Head {
     /// The head that transfer learning trains.
     Transfer(TransferHead),
-    /// The classifier of many published networks: average pooling and one linear layer.
-    Linear(LinearHead),
+    /// A published network's own classifier.
+    Published(PublishedHead),
 }
 
 /// fastai's head: maximum and average pooling side by side → batch norm → dropout 0.25 → linear → ReLU →
@@ -32,22 +43,52 @@ pub struct TransferHead {
     norm_hidden: BatchNorm,
     dropout_hidden: Dropout,
     output: Linear,
+    #[module(skip)]
+    pool: Pool,
 }
 
 /// Width of the hidden layer of [`TransferHead`].
 const HIDDEN: usize = 512;
 
-/// Average pooling, then one linear layer.
+/// Pooling, a layer norm in some networks, then one linear layer or several with an activation between them.
+/// Dropout, which some have there, is left out: a published network is used, not trained.
 #[derive(Module, Debug)]
-pub struct LinearHead {
-    output: Linear,
+pub struct PublishedHead {
+    norm: Option<LayerNorm>,
+    layers: Vec<Linear>,
+    #[module(skip)]
+    form: PublishedForm,
+}
+
+/// What a published network's classifier is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PublishedForm {
+    /// How the last stage's output becomes one vector.
+    pub pool: Pool,
+    /// The layer norm's name, where there is one.
+    pub norm: Option<&'static str>,
+    /// Hidden layers: name and width.
+    pub hidden: &'static [(&'static str, usize)],
+    /// What follows each hidden layer.
+    pub activation: HiddenActivation,
+    /// The last layer's name.
+    pub output: &'static str,
+}
+
+/// An activation between the layers of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HiddenActivation {
+    /// `max(u, 0)`
+    Relu,
+    /// `u · min(max(u + 3, 0), 6) / 6`
+    HardSwish,
 }
 
 impl TransferHead {
-    /// A head for feature maps of `channels` channels. Its parts are numbered as in PyTorch's `Sequential` of
+    /// A head for a backbone of `channels` channels. Its parts are numbered as in PyTorch's `Sequential` of
     /// concat pooling, flatten, batch norm, dropout, linear, ReLU, batch norm, dropout, linear.
-    pub fn new(builder: &Builder, channels: usize, classes: usize) -> Self {
-        let pooled = 2 * channels;
+    pub fn new(builder: &Builder, pool: Pool, channels: usize, classes: usize) -> Self {
+        let pooled = pool.features(channels);
         Self {
             norm_in: BatchNorm::new(&builder.at("2"), pooled, 1e-5),
             dropout_in: Dropout::new(&builder.at("3"), 0.25),
@@ -55,6 +96,7 @@ impl TransferHead {
             norm_hidden: BatchNorm::new(&builder.at("6"), HIDDEN, 1e-5),
             dropout_hidden: Dropout::new(&builder.at("7"), 0.5),
             output: Linear::new(&builder.at("8"), HIDDEN, classes),
+            pool,
         }
     }
 
@@ -68,40 +110,54 @@ impl TransferHead {
     }
 }
 
-impl LinearHead {
+impl PublishedHead {
     /// The published classifier of a network with `channels` channels.
-    pub fn new(builder: &Builder, channels: usize, classes: usize) -> Self {
-        Self { output: Linear::new(builder, channels, classes) }
+    pub fn new(builder: &Builder, form: PublishedForm, channels: usize, classes: usize) -> Self {
+        let mut inputs = form.pool.features(channels);
+        let norm = form.norm.map(|name| LayerNorm::new(&builder.at(name), inputs));
+        let layers = form.hidden.iter().copied().chain([(form.output, classes)]);
+        let layers = layers.map(|(name, outputs)| {
+            Linear::new(&builder.at(name), std::mem::replace(&mut inputs, outputs), outputs)
+        });
+        Self { norm, layers: layers.collect(), form }
+    }
+
+    fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let x = match &self.norm {
+            Some(norm) => norm.forward(pooled, pass),
+            None => pooled,
+        };
+        let (output, hidden) = self.layers.split_last().expect("a classifier has a last layer");
+        let x = hidden.iter().fold(x, |x, layer| {
+            let x = layer.forward(x, pass);
+            match self.form.activation {
+                HiddenActivation::Relu => op::relu(x),
+                HiddenActivation::HardSwish => activation::hard_swish(x),
+            }
+        });
+        output.forward(x, pass)
     }
 }
 
-impl Head {
-    /// How feature maps become one vector an image.
-    pub fn pooling(&self) -> Pool {
+impl Classifier for Head {
+    fn pool(&self, maps: Tensor<4>) -> Tensor<2> {
         match self {
-            Self::Transfer(_) => Pool::MaximumAndAverage,
-            Self::Linear(_) => Pool::Average,
+            Self::Transfer(head) => head.pool.forward(maps),
+            Self::Published(head) => head.form.pool.forward(maps),
         }
     }
 
-    /// Logits `[images, classes]` from pooled features `[images, pooled]`.
-    pub fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
         match self {
             Self::Transfer(head) => head.classify(pooled, pass),
-            Self::Linear(head) => head.output.forward(pooled, pass),
+            Self::Published(head) => head.classify(pooled, pass),
         }
     }
 
-    /// The number of classes.
-    pub fn classes(&self) -> usize {
+    fn classes(&self) -> usize {
         match self {
             Self::Transfer(head) => head.output.outputs(),
-            Self::Linear(head) => head.output.outputs(),
+            Self::Published(head) => head.layers.last().map_or(0, Linear::outputs),
         }
-    }
-
-    /// The device of the parameters.
-    pub fn device(&self) -> Device {
-        self.devices().remove(0)
     }
 }

@@ -21,15 +21,17 @@
 //!
 //! | to change | see |
 //! |---|---|
-//! | a network, or add one | [`model`], a file each; then [`Arch`] and [`Body`] |
+//! | a network, or add one | [`model`], a file each; then [`Body`] and [`Arch`] |
 //! | a layer | [`layer`] |
 //! | how an operation reaches the kernels or Burn | [`op`] |
 //! | names and initial values of parameters | [`builder`] |
+//! | where networks run | [`DeviceName`] |
 //! | which weights files are read, and how | [`TensorFile`], in `weights/` |
 
 mod arch;
 mod backbone;
 pub mod builder;
+mod device;
 mod error;
 mod head;
 pub mod layer;
@@ -39,11 +41,12 @@ pub mod op;
 mod pass;
 mod weights;
 
-pub use arch::{Arch, ArchInfo};
+pub use arch::{Arch, ArchInfo, Publisher};
 pub use backbone::{Backbone, Body};
 pub use builder::Builder;
+pub use device::{DeviceKind, DeviceName};
 pub use error::{Error, Result};
-pub use head::{Head, LinearHead, TransferHead};
+pub use head::{Classifier, Head, HiddenActivation, PublishedForm, PublishedHead, TransferHead};
 pub use network::{GROUPS, Kind, Network, Place};
 pub use op::Precision;
 pub use pass::{Pass, SeenStatistics, Statistics, Training};

@@ -1,27 +1,33 @@
 //! A whole classifier: backbone and head, in layer groups.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::builder::Names;
+use crate::builder::{Names, build};
 use crate::op::{self, Precision, to_precision};
 use crate::pass::SeenStatistics;
-use crate::{Backbone, Body, Error, Head, Pass, Result, TensorFile};
+use crate::{Backbone, Body, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead};
 
 /// A backbone with a head on it.
 ///
-/// Images are `[images, 3, height, width]`, normalised as the architecture asks. Parameters live on the CPU or
+/// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture asks. Parameters live on the CPU or
 /// another device with autodiff; inference passes do without it.
 #[derive(Module, Debug)]
 pub struct Network<B: Backbone = Body> {
     backbone: B,
-    head: Head,
+    head: B::Head,
     #[module(skip)]
     names: Names,
     #[module(skip)]
     precision: Precision,
+    /// The parameters of the head.
+    #[module(skip)]
+    of_head: Arc<HashSet<ParamId>>,
+    #[module(skip)]
+    input_channels: usize,
 }
 
 /// The number of layer groups of every network: early body, late body, head.
@@ -32,7 +38,7 @@ pub const GROUPS: usize = 3;
 pub enum Kind {
     /// The weights of a convolution or linear layer, which weight decay pulls to 0.
     Weight,
-    /// A bias, or a norm's factor or shift.
+    /// A bias, a norm's factor or shift, a layer's scale, the places of tokens.
     Vector,
     /// A running mean or variance: no gradient reaches it.
     Statistic,
@@ -47,12 +53,33 @@ pub struct Place {
     pub kind: Kind,
 }
 
-/// Tensors whose name begins so belong to the head.
+/// The path of a new head's tensors.
 pub(crate) const HEAD: &str = "head";
 
 impl<B: Backbone> Network<B> {
-    pub(crate) fn new(backbone: B, head: Head, names: Names) -> Self {
-        Self { backbone, head, names, precision: Precision::F32 }
+    /// A network of parts whose parameters a [`Builder`](crate::Builder) has made and named.
+    pub fn new(backbone: B, head: B::Head, names: Names) -> Self {
+        let of_head = Arc::new(paths(&head).into_keys().collect());
+        Self { backbone, head, names, precision: Precision::F32, of_head, input_channels: 3 }
+    }
+
+    /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such as
+    /// `blocks.0.conv.weight`, the head's likewise with `head.` before them.
+    pub fn from_modules(backbone: B, head: B::Head) -> Self {
+        let mut names: BTreeMap<ParamId, String> = paths(&backbone);
+        names.extend(paths(&head).into_iter().map(|(id, path)| (id, format!("{HEAD}.{path}"))));
+        Self::new(with_autodiff(backbone), with_autodiff(head), Arc::new(names))
+    }
+
+    /// Says that images have another number of channels than 3.
+    pub fn for_channels(mut self, channels: usize) -> Self {
+        self.input_channels = channels;
+        self
+    }
+
+    /// The number of channels that images must have.
+    pub fn input_channels(&self) -> usize {
+        self.input_channels
     }
 
     /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU all is f32.
@@ -71,7 +98,7 @@ impl<B: Backbone> Network<B> {
     }
 
     /// The head.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &B::Head {
         &self.head
     }
 
@@ -100,7 +127,7 @@ impl<B: Backbone> Network<B> {
 
     /// Pools the last stage's feature maps: `[images, channels, height, width]` to `[images, pooled]`.
     pub fn pool(&self, maps: Tensor<4>) -> Tensor<2> {
-        self.head.pooling().forward(maps)
+        self.head.pool(maps)
     }
 
     /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from` takes.
@@ -130,14 +157,14 @@ impl<B: Backbone> Network<B> {
     /// Where the parameter is of no network.
     pub fn place(&self, id: ParamId, dimensions: usize) -> Place {
         let name = self.name(id);
-        let group = if name.starts_with(HEAD) {
+        let group = if self.of_head.contains(&id) {
             2
         } else {
             usize::from(self.backbone.stage_of(name) >= self.backbone.group_border())
         };
         let kind = match name.rsplit('.').next() {
             Some("running_mean" | "running_var") => Kind::Statistic,
-            _ if dimensions > 1 => Kind::Weight,
+            Some("weight") if dimensions > 1 => Kind::Weight,
             _ => Kind::Vector,
         };
         Place { group, kind }
@@ -275,6 +302,55 @@ impl<B: Backbone> Network<B> {
 
     /// The device of the parameters, without autodiff.
     pub fn device(&self) -> Device {
-        self.head.device().inner()
+        self.devices().remove(0).inner()
     }
+}
+
+impl<B: Backbone<Head = Head>> Network<B> {
+    /// A backbone of the user's own under a new head for transfer learning, drawn from `seed`. The backbone's
+    /// parameters are named as in [`from_modules`](Self::from_modules).
+    pub fn with_transfer_head(backbone: B, classes: usize, seed: u64) -> Self {
+        let device = backbone.devices().pop().unwrap_or_else(Device::flex).inner();
+        let construct = |builder: &Builder| {
+            TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes)
+        };
+        let (head, of_head) = build("a head", &device, None, |_| true, seed, 3, construct)
+            .expect("without a file there is nothing to mismatch");
+        let mut names = paths(&backbone);
+        names.extend(of_head.iter().map(|(id, name)| (*id, name.clone())));
+        Self::new(with_autodiff(backbone), Head::Transfer(head), Arc::new(names))
+    }
+}
+
+/// A module whose parameters are ready for autodiff, and none of which is trained.
+fn with_autodiff<M: Module>(module: M) -> M {
+    struct WithAutodiff;
+    impl ModuleMapper for WithAutodiff {
+        fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            parameter.map(Tensor::autodiff).set_require_grad(false)
+        }
+    }
+    module.map(&mut WithAutodiff)
+}
+
+/// The paths of a module's parameters.
+fn paths(module: &impl Module) -> BTreeMap<ParamId, String> {
+    #[derive(Default)]
+    struct Paths(Vec<String>, BTreeMap<ParamId, String>);
+    impl ModuleVisitor for Paths {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.1.insert(parameter.id, self.0.join("."));
+        }
+    }
+    let mut paths = Paths::default();
+    module.visit(&mut paths);
+    paths.1
 }

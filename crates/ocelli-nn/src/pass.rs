@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use burn::module::ParamId;
+use burn::module::{Param, ParamId};
 use burn::tensor::Tensor;
 
 /// How a network runs forward. A pass is created for one call of `forward` and changes no parameter: what
@@ -50,6 +50,14 @@ impl Pass {
     /// A training pass whose dropout masks are drawn from `dropout_key`.
     pub fn training(statistics: Statistics, dropout_key: u64) -> Self {
         Self::Training(Training { statistics, dropout_key, seen: RefCell::default() })
+    }
+
+    /// A parameter's value: with autodiff in training, without in inference.
+    pub fn value<const D: usize>(&self, parameter: &Param<Tensor<D>>) -> Tensor<D> {
+        match self {
+            Self::Inference => parameter.val().inner(),
+            Self::Training(_) => parameter.val(),
+        }
     }
 
     /// The batch statistics seen in a training pass; none in an inference pass.

@@ -1,80 +1,42 @@
 //! Networks against logits that PyTorch computed in f64, on weights and inputs given by a formula.
 
-use std::path::{Path, PathBuf};
+mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_nn::{Arch, TensorFile};
+use common::{fixtures, formula, values};
+use ocelli_nn::{Arch, Publisher, TensorFile};
 use serde_json::Value;
-
-fn fixtures() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/backbones");
-    if !path.is_dir() {
-        println!("skipped: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-/// The fixtures' formula: a number in [−1, 1) from a name and an index.
-fn formula(name: &str, index: u64) -> f64 {
-    let hash =
-        name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
-    let mut z = hash.wrapping_add(index).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 40) as f64 / 2f64.powi(24) * 2.0 - 1.0
-}
-
-fn values(name: &str, shape: &[usize]) -> Vec<f32> {
-    let fan_in: usize = shape.iter().skip(1).product();
-    (0..shape.iter().product::<usize>() as u64)
-        .map(|index| {
-            let u = formula(name, index);
-            (if shape.len() > 1 {
-                u * (6.0 / fan_in as f64).sqrt()
-            } else if name.ends_with("running_var") {
-                1.0 + 0.5 * u
-            } else if name.ends_with("weight") {
-                1.0 + 0.1 * u
-            } else {
-                0.1 * u
-            }) as f32
-        })
-        .collect()
-}
 
 fn shape(value: &Value) -> Vec<usize> {
     value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
 }
 
-#[test]
-fn formula_is_the_documented_one() {
-    let seen: Vec<f64> = (0..4).map(|index| formula("input", index)).collect();
-    for (seen, wanted) in seen.iter().zip([-0.804363370, -0.705042839, 0.148168802, 0.705455542]) {
-        assert!((seen - wanted).abs() < 1e-9, "{seen} is not {wanted}");
+fn file(arch: Arch) -> String {
+    match arch.info().publisher {
+        Publisher::Torchvision { .. } => format!("{arch}.json"),
+        Publisher::Timm { name, .. } => format!("timm_{name}.json"),
     }
 }
 
-#[test]
-fn logits_are_those_of_pytorch() {
-    let Some(folder) = fixtures() else { return };
+/// Names and shapes of all tensors are PyTorch's, and so are the logits of two images.
+fn compare(archs: &[Arch]) {
+    let Some(folder) = fixtures("backbones") else { return };
     let device = Device::flex();
-    for arch in Arch::ALL {
-        let path = folder.join(format!("timm_{}.json", arch.info().timm_name));
-        let expected: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let mut weights = TensorFile::new(arch.info().timm_name);
-        let mut names = Vec::new();
+    for &arch in archs {
+        let expected: Value =
+            serde_json::from_slice(&std::fs::read(folder.join(file(arch))).unwrap()).unwrap();
+        let mut weights = TensorFile::new(arch.info().name);
         for tensor in expected["tensors"].as_array().unwrap() {
             let (name, shape) = (tensor[0].as_str().unwrap(), shape(&tensor[1]));
             weights.insert(name, shape.clone(), values(name, &shape));
-            names.push(name);
         }
         // Fails on names or shapes that differ in either direction.
         let network = arch.published(&weights, 1000, &device).unwrap();
-        assert_eq!(network.parameters().iter().sum::<usize>() as u64, expected["params"].as_u64().unwrap());
+        let parameters = network.parameters().iter().sum::<usize>();
+        assert_eq!(parameters as u64, expected["params"].as_u64().unwrap(), "{arch}");
+        assert_eq!(parameters, arch.info().parameters, "{arch}, in the registry");
         let back = network.to_tensors();
-        for name in names {
+        for name in weights.names() {
             assert_eq!(back.get(name), weights.get(name), "{name} comes back unchanged");
         }
 
@@ -98,4 +60,70 @@ fn logits_are_those_of_pytorch() {
         println!("{arch}: logits differ by at most {worst:.1e} of their spread");
         assert!(worst < 1e-4, "{arch}: logits differ by {worst:e} of their spread");
     }
+}
+
+#[test]
+fn formula_is_the_documented_one() {
+    let seen: Vec<f64> = (0..4).map(|index| formula("input", index)).collect();
+    for (seen, wanted) in seen.iter().zip([-0.804363370, -0.705042839, 0.148168802, 0.705455542]) {
+        assert!((seen - wanted).abs() < 1e-9, "{seen} is not {wanted}");
+    }
+}
+
+#[test]
+fn every_fixture_is_of_a_known_backbone() {
+    let Some(folder) = fixtures("backbones") else { return };
+    let known: Vec<String> = Arch::ALL.into_iter().map(file).collect();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(known.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn resnets_are_those_of_torchvision() {
+    use Arch::*;
+    compare(&[ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, WideResNet50_2]);
+}
+
+#[test]
+fn resnexts_are_those_of_torchvision() {
+    use Arch::*;
+    compare(&[ResNext50_32x4d, ResNext101_32x8d, ResNext101_64x4d]);
+}
+
+#[test]
+fn efficientnet_lites_are_those_of_timm() {
+    use Arch::*;
+    compare(&[EfficientNetLite0, EfficientNetLite1, EfficientNetLite2, EfficientNetLite3, EfficientNetLite4]);
+}
+
+#[test]
+fn vggs_are_those_of_torchvision() {
+    compare(&[Arch::Vgg16Bn, Arch::Vgg19Bn]);
+}
+
+#[test]
+fn densenets_are_those_of_torchvision() {
+    compare(&[Arch::DenseNet121, Arch::DenseNet161, Arch::DenseNet169, Arch::DenseNet201]);
+}
+
+#[test]
+fn inceptions_are_those_of_timm() {
+    compare(&[Arch::InceptionV4, Arch::InceptionResNetV2]);
+}
+
+#[test]
+fn small_networks_are_those_of_torchvision() {
+    compare(&[Arch::MobileNetV2, Arch::MobileNetV3Large, Arch::EfficientNetB0]);
+}
+
+#[test]
+fn convnexts_are_those_of_torchvision_and_timm() {
+    compare(&[Arch::ConvNextAtto, Arch::ConvNextTiny]);
+}
+
+#[test]
+fn vision_transformers_are_those_of_timm() {
+    compare(&[Arch::VitTinyPatch16]);
 }

@@ -217,7 +217,7 @@ fn folded_convolutions_follow_their_parameters() {
         let values = random([6], name.len() as u64).abs().add_scalar(offset);
         tensors.insert(format!("norm.{name}"), vec![6], numbers(values));
     }
-    let (layer, _) = build("test", &Device::flex(), Some(&tensors), |_| true, 0, construct).unwrap();
+    let (layer, _) = build("test", &Device::flex(), Some(&tensors), |_| true, 0, 3, construct).unwrap();
     let x = random([2, 4, 8, 8], 19);
     let trained = Pass::training(Statistics::Running, 0);
     let folded = layer.forward(x.clone(), None, &Pass::Inference);
@@ -259,6 +259,7 @@ fn dropout_keeps_the_mean_and_depends_on_its_key_alone() {
         None,
         |_| true,
         0,
+        3,
         |builder| ocelli_nn::layer::Dropout::new(builder, 0.25),
     )
     .unwrap();
@@ -276,7 +277,7 @@ fn dropout_keeps_the_mean_and_depends_on_its_key_alone() {
 #[test]
 fn linear_layers_start_kaiming_normal() {
     let start = |seed| {
-        build("test", &Device::flex(), None, |_| true, seed, |builder| Linear::new(builder, 800, 300))
+        build("test", &Device::flex(), None, |_| true, seed, 3, |builder| Linear::new(builder, 800, 300))
             .unwrap()
             .0
     };

@@ -22,21 +22,49 @@ from torch import nn
 from torch.nn import functional
 
 HERE = Path(__file__).resolve().parent
+RESAVE = HERE.parents[2] / "target/release/examples/resave"
 TOLERANCE = 1e-4
 
 
-def of_timm(name):
-    """Constructor of a network with its classifier, and of one without."""
-    return (
-        lambda: timm.create_model(name),
-        lambda: timm.create_model(name, num_classes=0),
-        lambda body, images: body.forward_features(images),
-    )
+def of_torchvision(name, features, classifier="classifier"):
+    """A network's constructor, its body's feature maps, and the attribute that is its classifier."""
+    return lambda: getattr(torchvision.models, name)(), features, classifier
 
 
-# Ocelli's name -> the network, its body, and the body's feature maps.
+def of_timm(name, classifier, features=lambda body, images: body.forward_features(images)):
+    return lambda: timm.create_model(name), features, classifier
+
+
+def resnet_maps(body, images):
+    x = body.maxpool(body.relu(body.bn1(body.conv1(images))))
+    return body.layer4(body.layer3(body.layer2(body.layer1(x))))
+
+
+def maps(body, images):
+    return body.features(images)
+
+
+def densenet_maps(body, images):
+    return functional.relu(body.features(images))
+
+
+RESNETS = "resnet18 resnet34 resnet50 resnext50_32x4d wide_resnet50_2".split()
+
+# Ocelli's name -> how PyTorch builds it. One network at least of each family.
 NETWORKS = {
-    "efficientnet_lite0": of_timm("tf_efficientnet_lite0"),
+    **{name: of_torchvision(name, resnet_maps, "fc") for name in RESNETS},
+    "vgg16_bn": of_torchvision("vgg16_bn", maps),
+    "densenet121": of_torchvision("densenet121", densenet_maps),
+    "inception_v4": of_timm("inception_v4", "last_linear"),
+    "inception_resnet_v2": of_timm("inception_resnet_v2", "classif"),
+    "mobilenet_v2": of_torchvision("mobilenet_v2", maps),
+    "mobilenet_v3_large": of_torchvision("mobilenet_v3_large", maps),
+    "efficientnet_b0": of_torchvision("efficientnet_b0", maps),
+    "efficientnet_lite0": of_timm("tf_efficientnet_lite0", "classifier"),
+    "efficientnet_lite4": of_timm("tf_efficientnet_lite4", "classifier"),
+    "convnext_atto": of_timm("convnext_atto", "head"),
+    "convnext_tiny": of_torchvision("convnext_tiny", maps),
+    "vit_tiny_patch16": of_timm("vit_tiny_patch16_224", "head"),
 }
 
 
@@ -45,7 +73,7 @@ class Transfer(nn.Module):
 
     def __init__(self, channels, classes):
         super().__init__()
-        wide = 2 * channels
+        wide = 2 * channels  # maxima and means; of tokens the class token and the others' mean
         self.head = nn.Sequential(
             nn.Identity(), nn.Flatten(),
             nn.BatchNorm1d(wide), nn.Dropout(0.25), nn.Linear(wide, 512), nn.ReLU(),
@@ -53,7 +81,10 @@ class Transfer(nn.Module):
         )  # fmt: skip
 
     def forward(self, maps):
-        pooled = [functional.adaptive_max_pool2d(maps, 1), functional.adaptive_avg_pool2d(maps, 1)]
+        if maps.ndim == 3:  # tokens
+            pooled = [maps[:, 0], maps[:, 1:].mean(1)]
+        else:
+            pooled = [functional.adaptive_max_pool2d(maps, 1), functional.adaptive_avg_pool2d(maps, 1)]
         return self.head(torch.cat(pooled, 1))
 
 
@@ -75,14 +106,13 @@ def difference(ours, theirs):
 
 
 def compare(name, folder):
-    whole, body, features = NETWORKS[name]
+    whole, features, classifier = NETWORKS[name]
     first = randomised(whole())
-    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    size = 224 if name.startswith("vit") else 96
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     torch.save(first.state_dict(), folder / "weights.pth")
     save_file({"images": images}, folder / "images.safetensors")
-    command = ["cargo", "run", "--release", "--quiet", "-p", "ocelli-nn", "--example", "resave", "--"]
-    arguments = [name, folder / "weights.pth", folder / "images.safetensors", folder]
-    subprocess.run([*command, *arguments], check=True, cwd=HERE)
+    subprocess.run([RESAVE, name, folder / "weights.pth", folder / "images.safetensors", folder], check=True)
     logits = load_file(folder / "logits.safetensors")
 
     second = whole().eval()
@@ -93,12 +123,13 @@ def compare(name, folder):
     published = difference(logits["published"], second(images))
 
     saved = load_file(folder / "transfer.safetensors")
-    third = body().eval()
+    third = whole().eval()
+    setattr(third, classifier, nn.Identity())
     third.load_state_dict({key: value for key, value in saved.items() if not key.startswith("head.")}, strict=True)
-    maps = features(third, images)
-    head = Transfer(maps.shape[1], 5).eval()
+    found = features(third, images)
+    head = Transfer(found.shape[2 if found.ndim == 3 else 1], 5).eval()
     head.load_state_dict({key: value for key, value in saved.items() if key.startswith("head.")}, strict=True)
-    transfer = difference(logits["transfer"], head(maps))
+    transfer = difference(logits["transfer"], head(found))
 
     print(f"{name}: strict=True, logits differ by {published:.1e} of their spread, with a new head {transfer:.1e}")
     if max(published, transfer) > TOLERANCE:
@@ -107,6 +138,8 @@ def compare(name, folder):
 
 def main():
     print(f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}")
+    command = ["cargo", "build", "--release", "--quiet", "--workspace", "--example", "resave"]
+    subprocess.run(command, check=True, cwd=HERE)
     with torch.inference_mode():
         for name in sys.argv[1:] or NETWORKS:
             with tempfile.TemporaryDirectory() as folder:

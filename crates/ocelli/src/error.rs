@@ -27,6 +27,19 @@ pub enum Error {
         /// The values allowed.
         expected: &'static str,
     },
+    /// The images are too small for the network.
+    #[error(
+        "{architecture} takes images from {smallest} px on, and these are made {size} px; choose a larger size, \
+         or another backbone"
+    )]
+    ImageSize {
+        /// The backbone's name.
+        architecture: String,
+        /// The side of the images in pixels.
+        size: usize,
+        /// The smallest side that the backbone can take.
+        smallest: usize,
+    },
     /// The state of the learner does not allow what was asked.
     #[error("{found}; {advice}")]
     State {

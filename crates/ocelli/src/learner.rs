@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
-use ocelli_nn::{Arch, Backbone, Body, GROUPS, Network, Precision, Statistics, TensorFile};
+use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
 
 use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
@@ -43,6 +44,7 @@ pub struct Learner<B: Backbone = Body> {
     /// The fit that an error has ended.
     pub(crate) unfinished: Option<Fit>,
     architecture: String,
+    set_aside: Vec<String>,
     normalization: Normalization,
     cache: Option<PathBuf>,
     cycle_save_name: Option<PathBuf>,
@@ -86,16 +88,75 @@ impl Learner {
     /// A learner on a backbone of the registry with the body's weights from a file.
     ///
     /// # Errors
-    /// [`Error::Network`] where they are another network's.
+    /// [`Error::Network`] where they are another network's; [`Error::ImageSize`] where the images are too small for
+    /// it.
     pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData, seed: u64) -> Result<Self> {
         let info = arch.info();
+        if data.size() < info.smallest {
+            let (architecture, size) = (info.name.to_owned(), data.size());
+            return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
+        }
         let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
-        Ok(Self::new(network, info.name, normalization, data, seed))
+        let mut learner = Self::new(network, info.name, normalization, data, seed);
+        learner.set_aside = arch.set_aside(weights).into_iter().map(str::to_owned).collect();
+        Ok(learner)
+    }
+}
+
+impl<B: Backbone<Head = Head>> Learner<B> {
+    /// A learner on a backbone of the user's own, with the usual new head: see the example `custom_backbone`.
+    /// `name` stands in the model's file; `normalization` is what the backbone takes.
+    pub fn from_backbone(
+        backbone: B,
+        name: &str,
+        normalization: Normalization,
+        data: ImageData,
+        seed: u64,
+    ) -> Self {
+        let network = Network::with_transfer_head(backbone, data.classes().len(), seed);
+        Self::new(network, name, normalization, data, seed)
     }
 }
 
 impl<B: Backbone> Learner<B> {
+    /// A learner on any network, whose head may be the user's own.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the head has another number of classes than the data, or the network is for images
+    /// that have not three channels: loaded images have red, green and blue.
+    pub fn from_network(
+        network: Network<B>,
+        name: &str,
+        normalization: Normalization,
+        data: ImageData,
+        seed: u64,
+    ) -> Result<Self> {
+        let refused =
+            |name, value: usize, expected| Err(Error::Setting { name, value: value.to_string(), expected });
+        if network.head().classes() != data.classes().len() {
+            let classes = network.head().classes();
+            return refused("the head's number of classes", classes, "as many classes as the data has");
+        }
+        if network.input_channels() != 3 {
+            let channels = network.input_channels();
+            return refused(
+                "the network's number of input channels",
+                channels,
+                "3: images are loaded in colour",
+            );
+        }
+        Ok(Self::new(network, name, normalization, data, seed))
+    }
+
+    /// Moves the network to another device; everything is computed there from now on.
+    pub fn to_device(&mut self, device: &Device) -> &mut Self {
+        self.network = self.network.clone().to_device(&device.clone().autodiff());
+        self.set_state(self.state);
+        self.kept = None;
+        self
+    }
+
     fn new(
         network: Network<B>,
         architecture: &str,
@@ -118,6 +179,7 @@ impl<B: Backbone> Learner<B> {
             thresholds: None,
             unfinished: None,
             architecture: architecture.to_owned(),
+            set_aside: Vec::new(),
             normalization,
             cache: None,
             cycle_save_name: None,
@@ -221,6 +283,11 @@ impl<B: Backbone> Learner<B> {
     /// The backbone's name.
     pub fn architecture(&self) -> &str {
         &self.architecture
+    }
+
+    /// The tensors of the weights file that were left out: those of a classifier.
+    pub fn set_aside(&self) -> &[String] {
+        &self.set_aside
     }
 
     /// The rows of all epochs so far.
@@ -567,7 +634,7 @@ impl<B: Backbone> Learner<B> {
         add(self.architecture.as_bytes());
         // Another version's kernels may round otherwise.
         add(env!("CARGO_PKG_VERSION").as_bytes());
-        add(ocelli_kernels::Isa::current().to_string().as_bytes());
+        add(computed_by(&self.network.device()).as_bytes());
         add(self.network.precision().to_string().as_bytes());
         add(serde_json::to_string(&self.preprocessing()).expect("plain values serialise").as_bytes());
         add(&[u8::from(self.pooled())]);
@@ -584,6 +651,11 @@ impl<B: Backbone> Learner<B> {
         }
         hasher.finalize()
     }
+}
+
+/// What decides how numbers are rounded: the CPU's kernels, or the device.
+fn computed_by(device: &Device) -> String {
+    if *device == Device::flex() { ocelli_kernels::Isa::current().to_string() } else { format!("{device:?}") }
 }
 
 /// So many images' activations are written at once; a killed run computes at most as many again.

@@ -44,6 +44,7 @@
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
 //! | where pretrained weights come from | [`pull`] |
+//! | how fast a backbone is here | [`Speed`] |
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | several views of an image | [`Tta`] |
 //! | the model file | [`Contract`], [`Model`] |
@@ -75,6 +76,7 @@ pub mod pull;
 mod recipe;
 mod run;
 pub mod schedule;
+mod speed;
 mod state;
 mod training;
 mod tta;
@@ -99,7 +101,12 @@ pub use ocelli_data::{
     Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, Skipped, Target,
     Task, Transform,
 };
-pub use ocelli_nn::{Arch, Error as NetworkError, Network, Precision, Statistics, TensorFile};
+/// Networks and their parts, for backbones and heads of one's own.
+pub use ocelli_nn as nn;
+pub use ocelli_nn::{
+    Arch, ArchInfo, DeviceKind, DeviceName, Error as NetworkError, Network, Precision, Publisher, Statistics,
+    TensorFile,
+};
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use photos::photos_in;
 pub use position::{Numbers, Position};
@@ -108,6 +115,7 @@ pub use pull::{WeightStore, built_in_weights};
 pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
+pub use speed::Speed;
 pub use state::State;
 pub use training::{Outcome, Places, Settings, Training};
 pub use tta::{Mean, Stack, Tta, Views};

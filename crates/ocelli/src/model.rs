@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
     Augmentation, BadImages, Batch, Batches, Classes, Item, Items, Loader, LoaderOptions, Preprocessing,
     RgbImage, Skipped, Target, Task,
 };
-use ocelli_nn::{Arch, Network, Precision, TensorFile};
+use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
@@ -91,9 +92,9 @@ impl Contract {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct Model<B: Backbone = Body> {
     contract: Contract,
-    network: Network,
+    network: Network<B>,
     loading: LoaderOptions,
 }
 
@@ -157,41 +158,63 @@ impl Model {
     /// [`Error::Network`] where the file is no whole safetensors file or its tensors are another network's;
     /// [`Error::NotAModel`] where it has no contract, or one that this version does not know.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let tensors = TensorFile::read(path)?;
-        let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
-        let text = tensors.metadata(ENTRY).ok_or_else(|| {
-            not_a_model(
-                "it holds tensors, but not what they are for; give a model.safetensors of a run".into(),
-            )
+        let (contract, tensors) = read(path.as_ref())?;
+        let arch: Arch = contract.architecture.parse().map_err(|error: ocelli_nn::Error| {
+            Error::NotAModel { path: path.as_ref().to_owned(), reason: error.to_string() }
         })?;
-        let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(value) => match value["format"].as_u64() {
-                Some(format) if format != u64::from(FORMAT) => {
-                    return Err(not_a_model(format!(
-                        "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
-                         use the version that wrote it"
-                    )));
-                }
-                _ => serde_json::from_value(value),
-            },
-            Err(error) => Err(error),
-        }
-        .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
-        contract.preprocessing.validate()?;
-        if let Some(thresholds) = &contract.thresholds
-            && thresholds.len() != contract.classes.len()
-        {
-            let (found, classes) = (thresholds.len(), contract.classes.len());
-            return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
-        }
-        let arch: Arch = contract
-            .architecture
-            .parse()
-            .map_err(|error: ocelli_nn::Error| not_a_model(error.to_string()))?;
         let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
         let network = network.with_precision(contract.precision);
         Ok(Self { contract, network, loading: LoaderOptions::default() })
+    }
+}
+
+/// A model file's contract and tensors.
+fn read(path: &Path) -> Result<(Contract, TensorFile)> {
+    let tensors = TensorFile::read(path)?;
+    let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
+    let text = tensors.metadata(ENTRY).ok_or_else(|| {
+        not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
+    })?;
+    let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => match value["format"].as_u64() {
+            Some(format) if format != u64::from(FORMAT) => {
+                return Err(not_a_model(format!(
+                    "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
+                         use the version that wrote it"
+                )));
+            }
+            _ => serde_json::from_value(value),
+        },
+        Err(error) => Err(error),
+    }
+    .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
+    contract.preprocessing.validate()?;
+    if let Some(thresholds) = &contract.thresholds
+        && thresholds.len() != contract.classes.len()
+    {
+        let (found, classes) = (thresholds.len(), contract.classes.len());
+        return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
+    }
+    Ok((contract, tensors))
+}
+
+impl<B: Backbone> Model<B> {
+    /// Reads a model on a backbone or with a head of the user's own, saved by [`Learner::save`](crate::Learner::save).
+    /// `network` is made of the same parts; its values are replaced by the file's.
+    ///
+    /// # Errors
+    /// As [`load`](Model::load).
+    pub fn load_into(path: impl AsRef<Path>, network: Network<B>) -> Result<Self> {
+        let (contract, tensors) = read(path.as_ref())?;
+        let network = network.with_tensors(&tensors)?;
+        let network = network.with_precision(contract.precision);
+        Ok(Self { contract, network, loading: LoaderOptions::default() })
+    }
+
+    /// The model on another device: everything is computed there from now on.
+    pub fn to_device(mut self, device: &Device) -> Self {
+        self.network = self.network.to_device(&device.clone().autodiff());
+        self
     }
 
     /// How the model is to be used.
@@ -323,8 +346,8 @@ impl Model {
 }
 
 /// All views of some photos, batch by batch.
-struct Passes {
-    network: Network,
+struct Passes<B: Backbone> {
+    network: Network<B>,
     task: Task,
     mean: Mean,
     passes: Vec<(Batches, f64)>,
@@ -338,7 +361,7 @@ struct Said {
     skipped: Vec<Skipped>,
 }
 
-impl Passes {
+impl<B: Backbone> Passes<B> {
     fn next(&mut self) -> Option<Result<Said>> {
         let mut views = Vec::with_capacity(self.passes.len());
         let mut said = Said { indices: Vec::new(), rows: Vec::new(), skipped: Vec::new() };
@@ -376,7 +399,7 @@ impl Passes {
 }
 
 /// The logits of a batch, row by row.
-fn logits(network: &Network, batch: &Batch) -> Vec<f32> {
+fn logits<B: Backbone>(network: &Network<B>, batch: &Batch) -> Vec<f32> {
     if batch.indices.is_empty() {
         return Vec::new();
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{Augmentation, BadImages, Filter, Framing};
-use ocelli_nn::{Arch, Precision, TensorFile};
+use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
@@ -90,6 +90,7 @@ impl Settings {
     /// For everything that can be known before something is computed.
     pub fn learner(&self, places: &Places) -> Result<Learner> {
         let arch: Arch = self.architecture.parse()?;
+        let device = places.device.open()?;
         let policy = if self.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
@@ -116,6 +117,9 @@ impl Settings {
             None => pretrained_weights(arch, places.cache.as_deref())?,
         };
         let mut learner = Learner::with_weights(arch, &weights, data, self.seed)?;
+        if places.device != DeviceName::default() {
+            learner.to_device(&device);
+        }
         learner.optimizer(self.optimizer.check()?).weight_decay(self.weight_decay);
         if let Some(precision) = self.precision {
             learner.precision(precision);
@@ -134,6 +138,8 @@ pub struct Places {
     pub out: Option<PathBuf>,
     /// The cache folder; without it nothing is kept between runs.
     pub cache: Option<PathBuf>,
+    /// What computes.
+    pub device: DeviceName,
     /// Threads that decode; 0: one for each core.
     pub threads: usize,
     /// The settings as they were given, for the run folder.
@@ -145,6 +151,8 @@ pub struct Training {
     learner: Learner,
     run: RunFolder,
     recipe: Recipe,
+    /// The weights file that was given.
+    weights: Option<PathBuf>,
 }
 
 /// What `config.toml` holds.
@@ -185,7 +193,7 @@ impl Training {
         data.split().write(data.items(), run.path().join("split.csv"))?;
         let recorder = run.recorder(data.task(), data.skipped())?;
         learner.observe(recorder);
-        Ok(Self { learner, run, recipe: settings.recipe })
+        Ok(Self { learner, run, recipe: settings.recipe, weights: settings.weights.clone() })
     }
 
     /// Adds a listener.
@@ -196,6 +204,11 @@ impl Training {
     /// The learner, before the recipe.
     pub fn learner(&self) -> &Learner {
         &self.learner
+    }
+
+    /// The weights file that was given, and its tensors that were left out: those of its classifier.
+    pub fn set_aside(&self) -> Option<(&Path, &[String])> {
+        self.weights.as_deref().map(|path| (path, self.learner.set_aside()))
     }
 
     /// The run folder.

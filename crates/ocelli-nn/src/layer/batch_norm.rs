@@ -49,7 +49,7 @@ impl BatchNorm {
 
     /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in training
     /// by the statistics that the pass says.
-    pub(super) fn forward_maps(
+    pub fn forward_maps(
         &self,
         input: Tensor<4>,
         residual: Option<Tensor<4>>,

@@ -24,10 +24,18 @@ impl Linear {
 
     /// `[images, inputs]` to `[images, outputs]`.
     pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let (weight, bias) = (pass.value(&self.weight), pass.value(&self.bias));
         match pass {
-            Pass::Inference => op::linear(input.inner(), self.weight.val().inner(), self.bias.val().inner()),
-            Pass::Training(_) => op::linear(input, self.weight.val(), self.bias.val()),
+            Pass::Inference => op::linear(input.inner(), weight, bias),
+            Pass::Training(_) => op::linear(input, weight, bias),
         }
+    }
+
+    /// `[images, tokens, inputs]` to `[images, tokens, outputs]`.
+    pub fn forward_tokens(&self, input: Tensor<3>, pass: &Pass) -> Tensor<3> {
+        let [images, tokens, inputs] = input.dims();
+        let rows = self.forward(input.reshape([images * tokens, inputs]), pass);
+        rows.reshape([images, tokens, self.outputs()])
     }
 
     /// The number of outputs.

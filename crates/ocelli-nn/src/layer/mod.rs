@@ -1,13 +1,51 @@
 //! The layers that networks are made of.
 
+mod attention;
 mod batch_norm;
+mod conv;
 mod conv_bn_act;
 mod dropout;
+mod layer_norm;
+mod layer_scale;
 mod linear;
 mod pool;
+mod squeeze_excite;
 
+use burn::tensor::{DType, Tensor, activation};
+
+pub use attention::Attention;
 pub use batch_norm::BatchNorm;
-pub use conv_bn_act::{Conv, ConvBnAct};
+pub use conv::{Conv, ConvAct};
+pub use conv_bn_act::ConvBnAct;
 pub use dropout::Dropout;
+pub use layer_norm::LayerNorm;
+pub use layer_scale::LayerScale;
 pub use linear::Linear;
 pub use pool::Pool;
+pub use squeeze_excite::{Gate, SqueezeExcite};
+
+/// Joins maps `[images, channels, height, width]` channel by channel.
+pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    channels_first(Tensor::cat(parts.into_iter().map(channels_last).collect(), 3))
+}
+
+/// What has no kernels of its own is computed in f32, and the result has the input's numbers again.
+fn in_f32<const D: usize>(input: Tensor<D>, compute: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
+    let dtype = input.dtype();
+    if dtype == DType::F32 { compute(input) } else { compute(input.cast(DType::F32)).cast(dtype) }
+}
+
+/// GELU (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>): `u · Φ(u)`, Φ being the normal distribution.
+pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
+    in_f32(input, activation::gelu)
+}
+
+/// Maps as `[images, height, width, channels]`, as they lie in memory.
+pub fn channels_last(maps: Tensor<4>) -> Tensor<4> {
+    maps.permute([0, 2, 3, 1])
+}
+
+/// `[images, height, width, channels]` as maps.
+pub fn channels_first(pixels: Tensor<4>) -> Tensor<4> {
+    pixels.permute([0, 3, 1, 2])
+}

@@ -1,24 +1,46 @@
-//! Pooling over a whole feature map.
+//! Pooling of whole maps.
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, module};
 
 use crate::op::{self, GlobalPool};
 
-/// How a feature map `[images, channels, height, width]` becomes one vector an image.
+/// How the last stage's output becomes one vector an image, which a classifier takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// The mean of every channel: `[images, channels]`.
     Average,
     /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's order).
     MaximumAndAverage,
+    /// The means of so many rows and columns of equal parts, channel by channel: `[images, channels · grid²]`.
+    Grid(usize),
+    /// Of tokens `[images, channels, tokens, 1]` the first: `[images, channels]`.
+    ClassToken,
+    /// The first token, then the mean of the others: `[images, 2 · channels]`.
+    ClassTokenAndAverage,
 }
 
 impl Pool {
-    /// Pools a batch.
+    /// Pools a batch `[images, channels, height, width]`.
     pub fn forward(self, input: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Average => op::pool(input, GlobalPool::Average),
             Self::MaximumAndAverage => op::pool(input, GlobalPool::MaximumAndAverage),
+            Self::Grid(side) => module::adaptive_avg_pool2d(input.cast(DType::F32), [side; 2]).flatten(1, 3),
+            Self::ClassToken => input.narrow(2, 0, 1).flatten(1, 3),
+            Self::ClassTokenAndAverage => {
+                let others = input.dims()[2] - 1;
+                let average = op::pool(input.clone().narrow(2, 1, others), GlobalPool::Average);
+                Tensor::cat(vec![Self::ClassToken.forward(input), average], 1)
+            }
+        }
+    }
+
+    /// How many numbers it makes of an image with so many channels.
+    pub fn features(self, channels: usize) -> usize {
+        match self {
+            Self::Average | Self::ClassToken => channels,
+            Self::MaximumAndAverage | Self::ClassTokenAndAverage => 2 * channels,
+            Self::Grid(side) => channels * side * side,
         }
     }
 }

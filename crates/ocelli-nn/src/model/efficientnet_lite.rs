@@ -5,9 +5,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::rounded_channels;
 use crate::layer::{Conv, ConvBnAct};
 use crate::op::Activation;
-use crate::{Backbone, Builder, Pass};
+use crate::{Backbone, Builder, Head, Pass};
 
 /// One of the five published sizes: channels and repetitions of the B0 layout, multiplied.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +72,7 @@ impl EfficientNetLite {
                 // timm and Google scale neither the first nor the last row's number of blocks.
                 let fixed = row == 0 || row == LAYOUT.len() - 1;
                 let depth = if fixed { 1.0 } else { variant.depth };
-                let to = rounded(layout.channels as f64 * variant.width);
+                let to = rounded_channels(layout.channels as f64 * variant.width);
                 let blocks = (layout.blocks as f64 * depth).ceil() as usize;
                 (0..blocks)
                     .map(|block| {
@@ -87,7 +88,7 @@ impl EfficientNetLite {
             stem: ConvBnAct::new(
                 builder,
                 ["conv_stem", "bn1"],
-                conv(3, STEM, 3).stride(2),
+                conv(builder.input_channels(), STEM, 3).stride(2),
                 EPSILON,
                 Activation::Relu6,
             ),
@@ -139,6 +140,8 @@ impl Block {
 }
 
 impl Backbone for EfficientNetLite {
+    type Head = Head;
+
     fn stages(&self) -> usize {
         self.rows.len() + 2
     }
@@ -170,10 +173,4 @@ impl Backbone for EfficientNetLite {
             _ => self.rows.len() + 1,
         }
     }
-}
-
-/// Channels as the paper rounds them: to a multiple of 8, never by more than a tenth downwards.
-fn rounded(channels: f64) -> usize {
-    let nearest = (((channels + 4.0) / 8.0) as usize * 8).max(8);
-    if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
 }

@@ -6,12 +6,6 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullError {
-    /// Nobody publishes weights of this backbone.
-    #[error("no weights of {architecture} are published; give a file of your own with --weights FILE")]
-    Unpublished {
-        /// The backbone.
-        architecture: String,
-    },
     /// The server cannot be reached.
     #[error("cannot reach {url}: {reason}; {}", by_hand(url, path))]
     Unreachable {

@@ -31,7 +31,7 @@ mod transfer;
 
 use std::path::{Path, PathBuf};
 
-use ocelli_nn::{Arch, TensorFile};
+use ocelli_nn::{Arch, Publisher, TensorFile};
 
 pub use error::PullError;
 pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
@@ -55,30 +55,6 @@ pub struct WeightStore {
     pub hugging_face_url: String,
     /// When a transfer is given up.
     pub patience: Patience,
-}
-
-/// Where the weights of a backbone are published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// Whose files they are.
-    pub publisher: Publisher,
-    /// The licence of the weights, as an SPDX identifier.
-    pub licence: &'static str,
-}
-
-/// Who publishes weights, and under which name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Publisher {
-    /// torchvision, on PyTorch's server; the file's name ends with the beginning of its SHA-256.
-    Torchvision {
-        /// Such as `resnet34-b627a593.pth`.
-        file: &'static str,
-    },
-    /// A repository on the Hugging Face hub, with a `model.safetensors` in it.
-    HuggingFace {
-        /// Such as `timm/tf_efficientnet_lite1.in1k`.
-        repository: &'static str,
-    },
 }
 
 /// The hub's name for a repository's weights.
@@ -113,22 +89,22 @@ impl WeightStore {
     /// published are checked.
     ///
     /// # Errors
-    /// [`PullError::Damaged`] where the file in the cache folder is not what was published;
-    /// [`PullError::Unpublished`] for a backbone without published weights.
+    /// [`PullError::Damaged`] where the file in the cache folder is not what was published.
     pub fn find(&self, arch: Arch) -> Result<Option<PathBuf>> {
-        let origin = origin(arch).ok_or_else(|| unpublished(arch))?;
-        let own = self.folder.join(origin.publisher.file_name());
+        let publisher = arch.info().publisher;
+        let own = self.folder.join(file_name(publisher));
         if own.is_file() {
-            return match self.differs(&own, &origin.publisher.checksum())? {
+            return match self.differs(&own, &published_checksum(publisher))? {
                 None => Ok(Some(own)),
                 Some((expected, found)) => Err(PullError::Damaged { path: own, expected, found }.into()),
             };
         }
-        let (elsewhere, checksum) = match origin.publisher {
+        let (elsewhere, checksum) = match publisher {
             Publisher::Torchvision { file } => {
-                (self.torch_hub.as_ref().map(|folder| folder.join(file)), origin.publisher.checksum())
+                let checksum = published_checksum(publisher);
+                (self.torch_hub.as_ref().map(|folder| folder.join(file)), checksum)
             }
-            Publisher::HuggingFace { repository } => {
+            Publisher::Timm { repository, .. } => {
                 let found =
                     self.hugging_face.as_ref().and_then(|cache| snapshot(cache, repository, HUB_FILE));
                 // The cache keeps content under its checksum, and links to it.
@@ -156,30 +132,27 @@ impl WeightStore {
             Ok(None) | Err(Error::Pull(PullError::Damaged { .. })) => {}
             Err(error) => return Err(error),
         }
-        let file = self.remote(arch)?;
+        let file = self.remote(arch);
         let path = self.folder.join(&file.name);
         download(&file, &path, &self.patience, watch)?;
         Ok(path)
     }
 
     /// What would be fetched for a backbone, and its name in [`folder`](Self::folder).
-    ///
-    /// # Errors
-    /// [`PullError::Unpublished`] for a backbone without published weights.
-    pub fn remote(&self, arch: Arch) -> Result<RemoteFile> {
-        let origin = origin(arch).ok_or_else(|| unpublished(arch))?;
-        let url = match origin.publisher {
+    pub fn remote(&self, arch: Arch) -> RemoteFile {
+        let info = arch.info();
+        let url = match info.publisher {
             Publisher::Torchvision { file } => format!("{}/{file}", self.torchvision_url),
-            Publisher::HuggingFace { repository } => {
+            Publisher::Timm { repository, .. } => {
                 format!("{}/{repository}/resolve/main/{HUB_FILE}", self.hugging_face_url)
             }
         };
-        Ok(RemoteFile {
+        RemoteFile {
             url,
-            name: origin.publisher.file_name(),
-            checksum: origin.publisher.checksum(),
-            licence: origin.licence.to_owned(),
-        })
+            name: file_name(info.publisher),
+            checksum: published_checksum(info.publisher),
+            licence: info.licence.to_owned(),
+        }
     }
 
     /// What was expected and what was found, where a file is not what its checksum says.
@@ -190,27 +163,25 @@ impl WeightStore {
     }
 }
 
-impl Publisher {
-    /// The file's name in the cache folder.
-    fn file_name(self) -> String {
-        match self {
-            Self::Torchvision { file } => file.to_owned(),
-            Self::HuggingFace { repository } => {
-                let name = repository.rsplit('/').next().unwrap_or(repository);
-                format!("{name}.safetensors")
-            }
+/// The file's name in the cache folder.
+fn file_name(publisher: Publisher) -> String {
+    match publisher {
+        Publisher::Torchvision { file } => file.to_owned(),
+        Publisher::Timm { repository, .. } => {
+            let name = repository.rsplit('/').next().unwrap_or(repository);
+            format!("{name}.safetensors")
         }
     }
+}
 
-    /// What is known of the content before it is asked for. The hub tells it with the file.
-    fn checksum(self) -> Checksum {
-        match self {
-            Self::Torchvision { file } => {
-                let end = file.rsplit_once('-').map(|(_, end)| end.trim_end_matches(".pth"));
-                end.and_then(Checksum::prefix).unwrap_or(Checksum::Unknown)
-            }
-            Self::HuggingFace { .. } => Checksum::FromServer,
+/// What is known of the content before it is asked for. The hub tells it with the file.
+fn published_checksum(publisher: Publisher) -> Checksum {
+    match publisher {
+        Publisher::Torchvision { file } => {
+            let end = file.rsplit_once('-').map(|(_, end)| end.trim_end_matches(".pth"));
+            end.and_then(Checksum::prefix).unwrap_or(Checksum::Unknown)
         }
+        Publisher::Timm { .. } => Checksum::FromServer,
     }
 }
 
@@ -233,22 +204,6 @@ pub(crate) fn pretrained_weights(arch: Arch, cache: Option<&Path>) -> Result<Ten
     if let Some(path) = store.find(arch)? {
         return Ok(TensorFile::read(path)?);
     }
-    let RemoteFile { url, name, .. } = store.remote(arch)?;
+    let RemoteFile { url, name, .. } = store.remote(arch);
     Err(Error::NoWeights { architecture: arch.to_string(), url, path: store.folder.join(name) })
-}
-
-fn unpublished(arch: Arch) -> PullError {
-    PullError::Unpublished { architecture: arch.to_string() }
-}
-
-/// Where a backbone's weights are published.
-fn origin(arch: Arch) -> Option<Origin> {
-    let repository = match arch {
-        Arch::EfficientNetLite0 => "timm/tf_efficientnet_lite0.in1k",
-        Arch::EfficientNetLite1 => "timm/tf_efficientnet_lite1.in1k",
-        Arch::EfficientNetLite2 => "timm/tf_efficientnet_lite2.in1k",
-        Arch::EfficientNetLite3 => "timm/tf_efficientnet_lite3.in1k",
-        Arch::EfficientNetLite4 => "timm/tf_efficientnet_lite4.in1k",
-    };
-    Some(Origin { publisher: Publisher::HuggingFace { repository }, licence: "Apache-2.0" })
 }

@@ -1,0 +1,178 @@
+//! What a convolution is, and the layer that is nothing but one.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use crate::builder::Initial;
+use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, NormScale, Padding};
+use crate::{Builder, Pass};
+
+/// What a convolution is: channels, kernel, stride, padding, groups.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv {
+    from: usize,
+    to: usize,
+    kernel: [usize; 2],
+    pub(super) geometry: Geometry,
+}
+
+impl Conv {
+    /// A square convolution of stride 1 with as much padding on each side as keeps the size.
+    pub fn new(from: usize, to: usize, kernel: usize) -> Self {
+        Self::rectangle(from, to, [kernel; 2])
+    }
+
+    /// As [`new`](Self::new), with so many rows and columns.
+    pub fn rectangle(from: usize, to: usize, kernel: [usize; 2]) -> Self {
+        let padding = Padding::Symmetric(kernel.map(|side| (side - 1) / 2));
+        let geometry = Geometry { stride: 1, padding, dilation: 1, groups: 1 };
+        Self { from, to, kernel, geometry }
+    }
+
+    /// The distance between two applications of the kernel.
+    pub fn stride(mut self, stride: usize) -> Self {
+        self.geometry.stride = stride;
+        self
+    }
+
+    /// TensorFlow's "same" padding: ⌈size / stride⌉ outputs, the odd pixel of padding at right and bottom.
+    pub fn same(mut self) -> Self {
+        self.geometry.padding = Padding::Same;
+        self
+    }
+
+    /// No padding: TensorFlow's "valid".
+    pub fn unpadded(mut self) -> Self {
+        self.geometry.padding = Padding::Symmetric([0; 2]);
+        self
+    }
+
+    /// Splits the channels into so many groups that do not see each other.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.geometry.groups = groups;
+        self
+    }
+
+    /// One kernel a channel.
+    pub fn depthwise(self) -> Self {
+        self.groups(self.from)
+    }
+
+    /// The number of output channels.
+    pub(super) fn outputs(&self) -> usize {
+        self.to
+    }
+
+    /// The parameter `weight`, `[outputs, channels / groups, rows, columns]`.
+    pub(super) fn weight(&self, builder: &Builder) -> Param<Tensor<4>> {
+        let [rows, columns] = self.kernel;
+        let channels = self.from / self.geometry.groups;
+        let initial = Initial::KaimingNormal { inputs: channels * rows * columns };
+        builder.parameter("weight", [self.to, channels, rows, columns], initial)
+    }
+
+    /// The parameter `bias`, `[outputs]`.
+    pub(super) fn bias(&self, builder: &Builder) -> Param<Tensor<1>> {
+        builder.parameter("bias", [self.to], Initial::Constant(0.0))
+    }
+}
+
+/// Convolution (with or without a bias), a constant gain, optional residual, activation: no norm.
+#[derive(Module, Debug)]
+pub struct ConvAct {
+    weight: Kernel,
+    bias: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    gain: f64,
+    #[module(skip)]
+    geometry: Geometry,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    folded: FoldedConv,
+}
+
+/// A convolution's weight as it is stored.
+#[derive(Module, Debug)]
+enum Kernel {
+    /// `[outputs, channels / groups, rows, columns]`
+    Convolution(Param<Tensor<4>>),
+    /// `[outputs, channels]`, of one row and one column.
+    Linear(Param<Tensor<2>>),
+}
+
+impl Kernel {
+    fn value(&self, pass: &Pass) -> Tensor<4> {
+        match self {
+            Self::Convolution(weight) => pass.value(weight),
+            Self::Linear(weight) => {
+                let [outputs, channels] = weight.dims();
+                pass.value(weight).reshape([outputs, channels, 1, 1])
+            }
+        }
+    }
+}
+
+impl ConvAct {
+    /// A convolution with a bias; tensors `weight` and `bias` in the builder's path.
+    pub fn new(builder: &Builder, conv: Conv, activation: Activation) -> Self {
+        Self { bias: Some(conv.bias(builder)), ..Self::without_bias(builder, conv, activation) }
+    }
+
+    /// A convolution without bias; tensor `weight` in the builder's path.
+    pub fn without_bias(builder: &Builder, conv: Conv, activation: Activation) -> Self {
+        Self {
+            weight: Kernel::Convolution(conv.weight(builder)),
+            bias: None,
+            gain: 1.0,
+            geometry: conv.geometry,
+            activation,
+            folded: FoldedConv::default(),
+        }
+    }
+
+    /// A 1×1 convolution with a bias whose weight is stored as that of a linear layer.
+    pub fn linear(builder: &Builder, from: usize, to: usize, activation: Activation) -> Self {
+        let initial = Initial::KaimingNormal { inputs: from };
+        let conv = Conv::new(from, to, 1);
+        Self {
+            weight: Kernel::Linear(builder.parameter("weight", [to, from], initial)),
+            bias: Some(conv.bias(builder)),
+            gain: 1.0,
+            geometry: conv.geometry,
+            activation,
+            folded: FoldedConv::default(),
+        }
+    }
+
+    /// Multiplies the convolution's result by a constant before the residual is added.
+    pub fn gain(mut self, gain: f64) -> Self {
+        self.gain = gain;
+        self
+    }
+
+    /// `activation(gain · (conv(input) + bias) + residual)`: `[images, channels, height, width]` in and out, the
+    /// residual of the output's shape.
+    pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
+        let weight = self.weight.value(pass);
+        let bias = self.bias.as_ref().map(|bias| pass.value(bias));
+        match pass {
+            Pass::Inference => {
+                let tensors = ConvNorm { weight, bias, gain: self.gain, norm: None };
+                let residual = residual.map(Tensor::inner);
+                self.folded.forward(input.inner(), residual, tensors, self.geometry, self.activation)
+            }
+            Pass::Training(_) => {
+                let x = op::conv2d(input, weight, self.geometry);
+                if bias.is_none()
+                    && residual.is_none()
+                    && (self.gain, self.activation) == (1.0, Activation::None)
+                {
+                    return x;
+                }
+                let bias = bias.map(|bias| bias.mul_scalar(self.gain));
+                op::batch_norm(x.clone(), NormScale::constant(self.gain, bias, &x), residual, self.activation)
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Layer normalisation (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use crate::builder::Initial;
+use crate::{Builder, Pass};
+
+/// Normalises the channels of every place to mean 0 and variance 1, then scales and shifts them.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+}
+
+/// What is added to the variance, in all networks here.
+const EPSILON: f64 = 1e-6;
+
+impl LayerNorm {
+    /// A norm over `channels` channels.
+    pub fn new(builder: &Builder, channels: usize) -> Self {
+        Self {
+            weight: builder.parameter("weight", [channels], Initial::Constant(1.0)),
+            bias: builder.parameter("bias", [channels], Initial::Constant(0.0)),
+        }
+    }
+
+    /// The number of channels.
+    pub fn channels(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    /// Normalises over the last dimension, `[…, channels]`.
+    pub fn forward<const D: usize>(&self, input: Tensor<D>, pass: &Pass) -> Tensor<D> {
+        super::in_f32(input, |input| {
+            let centred = input.clone() - input.mean_dim(D - 1);
+            let variance = centred.clone().square().mean_dim(D - 1);
+            let normalised = centred / variance.add_scalar(EPSILON).sqrt();
+            normalised * pass.value(&self.weight).unsqueeze() + pass.value(&self.bias).unsqueeze()
+        })
+    }
+
+    /// Normalises `[images, channels, height, width]`, each pixel's channels together.
+    pub fn forward_maps(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        super::channels_first(self.forward(super::channels_last(input), pass))
+    }
+}

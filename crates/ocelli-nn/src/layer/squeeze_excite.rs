@@ -1,0 +1,49 @@
+//! Squeeze and excitation (Hu et al. 2018, <https://arxiv.org/abs/1709.01507>).
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation};
+
+use super::{Conv, ConvAct};
+use crate::op::{self, Activation, GlobalPool};
+use crate::{Builder, Pass};
+
+/// Multiplies every channel by a factor from 0 to 1 that two small layers make of all channels' means.
+#[derive(Module, Debug)]
+pub struct SqueezeExcite {
+    squeeze: ConvAct,
+    excite: ConvAct,
+    #[module(skip)]
+    gate: Gate,
+}
+
+/// What makes a factor of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// `1 / (1 + exp(−u))`
+    Sigmoid,
+    /// `min(max(u + 3, 0), 6) / 6`
+    HardSigmoid,
+}
+
+impl SqueezeExcite {
+    /// Layers `fc1`, to `squeezed` channels, and `fc2`, with an activation between them.
+    pub fn new(builder: &Builder, channels: usize, squeezed: usize, between: Activation, gate: Gate) -> Self {
+        Self {
+            squeeze: ConvAct::new(&builder.at("fc1"), Conv::new(channels, squeezed, 1), between),
+            excite: ConvAct::new(&builder.at("fc2"), Conv::new(squeezed, channels, 1), Activation::None),
+            gate,
+        }
+    }
+
+    /// `[images, channels, height, width]` in and out.
+    pub fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let [images, channels, _, _] = input.dims();
+        let means = op::pool(input.clone(), GlobalPool::Average).reshape([images, channels, 1, 1]);
+        let factors = self.excite.forward(self.squeeze.forward(means, None, pass), None, pass);
+        let factors = match self.gate {
+            Gate::Sigmoid => activation::sigmoid(factors),
+            Gate::HardSigmoid => factors.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
+        };
+        op::scale_channels(input, factors.reshape([images, channels]))
+    }
+}

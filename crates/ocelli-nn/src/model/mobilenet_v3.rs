@@ -1,0 +1,162 @@
+//! MobileNetV3-Large (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>); tensor names are torchvision's.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::{feature_number, rounded_channels};
+use crate::layer::{Conv, ConvBnAct, Gate, SqueezeExcite};
+use crate::op::Activation;
+use crate::{Backbone, Builder, Head, Pass};
+
+/// One row of the paper's table 1.
+struct Row {
+    kernel: usize,
+    wide: usize,
+    channels: usize,
+    squeeze: bool,
+    activation: Activation,
+    stride: usize,
+}
+
+const fn row(
+    kernel: usize,
+    wide: usize,
+    channels: usize,
+    squeeze: bool,
+    activation: Activation,
+    stride: usize,
+) -> Row {
+    Row { kernel, wide, channels, squeeze, activation, stride }
+}
+
+const LAYOUT: [Row; 15] = [
+    row(3, 16, 16, false, Activation::Relu, 1),
+    row(3, 64, 24, false, Activation::Relu, 2),
+    row(3, 72, 24, false, Activation::Relu, 1),
+    row(5, 72, 40, true, Activation::Relu, 2),
+    row(5, 120, 40, true, Activation::Relu, 1),
+    row(5, 120, 40, true, Activation::Relu, 1),
+    row(3, 240, 80, false, Activation::HardSwish, 2),
+    row(3, 200, 80, false, Activation::HardSwish, 1),
+    row(3, 184, 80, false, Activation::HardSwish, 1),
+    row(3, 184, 80, false, Activation::HardSwish, 1),
+    row(3, 480, 112, true, Activation::HardSwish, 1),
+    row(3, 672, 112, true, Activation::HardSwish, 1),
+    row(5, 672, 160, true, Activation::HardSwish, 2),
+    row(5, 960, 160, true, Activation::HardSwish, 1),
+    row(5, 960, 160, true, Activation::HardSwish, 1),
+];
+const STEM: usize = 16;
+const FEATURES: usize = 960;
+const EPSILON: f64 = 1e-3;
+
+/// The body: stem, 15 inverted residuals, a last 1×1 convolution to 960 channels; 17 stages.
+#[derive(Module, Debug)]
+pub struct MobileNetV3 {
+    stem: ConvBnAct,
+    blocks: Vec<Block>,
+    last: ConvBnAct,
+}
+
+/// An inverted residual: 1×1 expansion (absent in the first), depthwise convolution, squeeze and excitation in
+/// some, linear 1×1 projection.
+#[derive(Module, Debug)]
+struct Block {
+    expand: Option<ConvBnAct>,
+    depthwise: ConvBnAct,
+    squeeze: Option<SqueezeExcite>,
+    project: ConvBnAct,
+    #[module(skip)]
+    residual: bool,
+}
+
+impl MobileNetV3 {
+    /// The body at width 1.
+    pub fn new(builder: &Builder) -> Self {
+        let builder = builder.at("features");
+        let outer = |number: usize, conv| {
+            ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::HardSwish)
+        };
+        let mut channels = STEM;
+        let blocks: Vec<Block> = LAYOUT
+            .iter()
+            .enumerate()
+            .map(|(index, row)| {
+                let from = std::mem::replace(&mut channels, row.channels);
+                Block::new(&builder.at(index + 1).at("block"), row, from)
+            })
+            .collect();
+        Self {
+            stem: outer(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
+            last: outer(blocks.len() + 1, Conv::new(channels, FEATURES, 1)),
+            blocks,
+        }
+    }
+}
+
+impl Block {
+    fn new(builder: &Builder, row: &Row, from: usize) -> Self {
+        let mut number = 0;
+        let mut next = || {
+            number += 1;
+            builder.at(number - 1)
+        };
+        let layer =
+            |at: Builder, conv, activation| ConvBnAct::new(&at, ["0", "1"], conv, EPSILON, activation);
+        let wide = row.wide;
+        let depthwise = Conv::new(wide, wide, row.kernel).stride(row.stride).depthwise();
+        Self {
+            expand: (wide != from).then(|| layer(next(), Conv::new(from, wide, 1), row.activation)),
+            depthwise: layer(next(), depthwise, row.activation),
+            squeeze: row.squeeze.then(|| {
+                let squeezed = rounded_channels((wide / 4) as f64);
+                SqueezeExcite::new(&next(), wide, squeezed, Activation::Relu, Gate::HardSigmoid)
+            }),
+            project: layer(next(), Conv::new(wide, row.channels, 1), Activation::None),
+            residual: row.stride == 1 && from == row.channels,
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let residual = self.residual.then(|| input.clone());
+        let x = match &self.expand {
+            Some(expand) => expand.forward(input, None, pass),
+            None => input,
+        };
+        let x = self.depthwise.forward(x, None, pass);
+        let x = match &self.squeeze {
+            Some(squeeze) => squeeze.forward(x, pass),
+            None => x,
+        };
+        self.project.forward(x, residual, pass)
+    }
+}
+
+impl Backbone for MobileNetV3 {
+    type Head = Head;
+
+    fn stages(&self) -> usize {
+        self.blocks.len() + 2
+    }
+
+    fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        match stage {
+            0 => self.stem.forward(input, None, pass),
+            stage if stage <= self.blocks.len() => self.blocks[stage - 1].forward(input, pass),
+            _ => self.last.forward(input, None, pass),
+        }
+    }
+
+    fn channels(&self) -> usize {
+        FEATURES
+    }
+
+    /// Where the size falls to a sixteenth of the image's.
+    fn group_border(&self) -> usize {
+        7
+    }
+
+    fn stage_of(&self, tensor: &str) -> usize {
+        feature_number(tensor)
+    }
+}

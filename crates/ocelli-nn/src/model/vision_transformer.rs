@@ -1,0 +1,197 @@
+//! Vision transformer (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>); tensor names are timm's.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::builder::Initial;
+use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Linear, Pool, channels_first, channels_last, gelu};
+use crate::op::Activation;
+use crate::{Backbone, Builder, Head, Pass};
+
+/// A published size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VisionTransformerVariant {
+    /// Numbers a token.
+    pub width: usize,
+    /// Heads of attention.
+    pub heads: usize,
+    /// Blocks.
+    pub depth: usize,
+    /// The side of a patch in pixels.
+    pub patch: usize,
+    /// The side in patches of the images that the published places are for.
+    pub grid: usize,
+}
+
+/// A block's linear layers are wider inside by this factor.
+const EXPANSION: usize = 4;
+
+/// The body: patches become tokens that know their places, with a class token before them; blocks of attention; a
+/// last norm. A stage each, the norm with the last block.
+///
+/// Other image sizes than the published get places by bicubic interpolation; what is left of an image beyond the
+/// last whole patch is not seen.
+#[derive(Module, Debug)]
+pub struct VisionTransformer {
+    patches: ConvAct,
+    class_token: Param<Tensor<3>>,
+    places: Param<Tensor<3>>,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    #[module(skip)]
+    grid: usize,
+}
+
+/// Norm and attention, norm and two linear layers with GELU between them; both are added to their input.
+#[derive(Module, Debug)]
+struct Block {
+    norm_attention: LayerNorm,
+    attention: Attention,
+    norm_linear: LayerNorm,
+    widen: Linear,
+    narrow: Linear,
+}
+
+impl VisionTransformer {
+    /// The body of one variant.
+    pub fn new(builder: &Builder, variant: VisionTransformerVariant) -> Self {
+        let VisionTransformerVariant { width, heads, depth, patch, grid } = variant;
+        let patches = Conv::new(builder.input_channels(), width, patch).stride(patch).unpadded();
+        // Small random places, as in the paper's code: of standard deviation 0.02.
+        let small = Initial::KaimingNormal { inputs: 5000 };
+        Self {
+            patches: ConvAct::new(&builder.at("patch_embed.proj"), patches, Activation::None),
+            class_token: builder.parameter("cls_token", [1, 1, width], Initial::Constant(0.0)),
+            places: builder.parameter("pos_embed", [1, 1 + grid * grid, width], small),
+            blocks: (0..depth)
+                .map(|block| Block::new(&builder.at("blocks").at(block), width, heads))
+                .collect(),
+            norm: LayerNorm::new(&builder.at("norm"), width),
+            grid,
+        }
+    }
+
+    fn embed(&self, images: Tensor<4>, pass: &Pass) -> Tensor<3> {
+        let [count, ..] = images.dims();
+        let patches = self.patches.forward(images, None, pass);
+        let [_, width, rows, columns] = patches.dims();
+        let patches = channels_last(patches).cast(DType::F32).reshape([count, rows * columns, width]);
+        let class_token = pass.value(&self.class_token).repeat_dim(0, count);
+        Tensor::cat(vec![class_token, patches], 1) + self.places_for(rows, columns, pass)
+    }
+
+    /// Places for so many rows and columns of patches, `[1, 1 + rows · columns, width]`.
+    fn places_for(&self, rows: usize, columns: usize, pass: &Pass) -> Tensor<3> {
+        let places = pass.value(&self.places);
+        if (rows, columns) == (self.grid, self.grid) {
+            return places;
+        }
+        let [_, tokens, width] = places.dims();
+        let class_token = places.clone().narrow(1, 0, 1);
+        let grid = places.narrow(1, 1, tokens - 1).reshape([self.grid, self.grid * width]);
+        let device = grid.device().inner();
+        let weights = |to: usize| {
+            let data = TensorData::new(bicubic(self.grid, to), [to, self.grid]);
+            Tensor::<2>::from_data(data, &device)
+        };
+        let grid = weights(rows).matmul(grid).reshape([rows, self.grid, width]);
+        let grid = weights(columns).unsqueeze::<3>().repeat_dim(0, rows).matmul(grid);
+        Tensor::cat(vec![class_token, grid.reshape([1, rows * columns, width])], 1)
+    }
+}
+
+/// The weights `[to, from]` that resample `from` numbers at even distances to `to`: bicubic with a = −0.5 and, where
+/// the number falls, widened against aliasing, as PyTorch's `interpolate` with `antialias` does it for timm.
+fn bicubic(from: usize, to: usize) -> Vec<f32> {
+    let kernel = |x: f64| {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        if x < 1.0 {
+            ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+        } else if x < 2.0 {
+            (((x - 5.0) * x + 8.0) * x - 4.0) * A
+        } else {
+            0.0
+        }
+    };
+    let scale = from as f64 / to as f64;
+    let width = scale.max(1.0);
+    let mut weights = Vec::with_capacity(to * from);
+    for place in 0..to {
+        let centre = (place as f64 + 0.5) * scale;
+        let row: Vec<f64> = (0..from).map(|at| kernel((at as f64 + 0.5 - centre) / width)).collect();
+        let sum: f64 = row.iter().sum();
+        weights.extend(row.iter().map(|weight| (weight / sum) as f32));
+    }
+    weights
+}
+
+impl Block {
+    fn new(builder: &Builder, width: usize, heads: usize) -> Self {
+        let wide = EXPANSION * width;
+        Self {
+            norm_attention: LayerNorm::new(&builder.at("norm1"), width),
+            attention: Attention::new(&builder.at("attn"), width, heads),
+            norm_linear: LayerNorm::new(&builder.at("norm2"), width),
+            widen: Linear::new(&builder.at("mlp.fc1"), width, wide),
+            narrow: Linear::new(&builder.at("mlp.fc2"), wide, width),
+        }
+    }
+
+    fn forward(&self, tokens: Tensor<3>, pass: &Pass) -> Tensor<3> {
+        let x = self.norm_attention.forward(tokens.clone(), pass);
+        let tokens = tokens + self.attention.forward(x, pass);
+        let x = self.norm_linear.forward(tokens.clone(), pass);
+        let x = gelu(self.widen.forward_tokens(x, pass));
+        tokens + self.narrow.forward_tokens(x, pass)
+    }
+}
+
+/// Tokens as maps of one column.
+fn to_maps(tokens: Tensor<3>) -> Tensor<4> {
+    let [images, count, width] = tokens.dims();
+    channels_first(tokens.reshape([images, count, 1, width]))
+}
+
+/// Tokens of maps of one column. They are f32: what is done with them is done by Burn.
+fn to_tokens(maps: Tensor<4>) -> Tensor<3> {
+    let [images, width, count, _] = maps.dims();
+    channels_last(maps).cast(DType::F32).reshape([images, count, width])
+}
+
+impl Backbone for VisionTransformer {
+    type Head = Head;
+
+    fn stages(&self) -> usize {
+        1 + self.blocks.len()
+    }
+
+    fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let Some(block) = stage.checked_sub(1) else { return to_maps(self.embed(input, pass)) };
+        let tokens = self.blocks[block].forward(to_tokens(input), pass);
+        to_maps(if stage + 1 == self.stages() { self.norm.forward(tokens, pass) } else { tokens })
+    }
+
+    fn channels(&self) -> usize {
+        self.norm.channels()
+    }
+
+    /// What the published classifier takes, and beside it what all patches say together.
+    fn pool(&self) -> Pool {
+        Pool::ClassTokenAndAverage
+    }
+
+    /// The middle.
+    fn group_border(&self) -> usize {
+        1 + self.blocks.len() / 2
+    }
+
+    fn stage_of(&self, tensor: &str) -> usize {
+        let block = tensor.strip_prefix("blocks.").and_then(|rest| rest.split('.').next());
+        match block.and_then(|block| block.parse::<usize>().ok()) {
+            Some(block) => block + 1,
+            None if tensor.starts_with("norm.") => self.blocks.len(),
+            None => 0,
+        }
+    }
+}
