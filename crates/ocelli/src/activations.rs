@@ -65,20 +65,20 @@ impl ActivationStore {
         Self { folder: cache.join("activations").join(&key.to_hex()[..32]) }
     }
 
-    /// All kept activations of the wanted images, and the shards that are damaged.
-    pub(crate) fn load(&self, wanted: &HashSet<Digest>) -> (Activations, Vec<PathBuf>) {
-        let (mut found, mut damaged) = (Activations::default(), Vec::new());
+    /// Adds all kept activations of the wanted images; gives the shards that are damaged.
+    pub(crate) fn load(&self, wanted: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
+        let mut damaged = Vec::new();
         // A folder that is not there, or cannot be read, keeps nothing.
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return (found, damaged) };
+        let Ok(entries) = std::fs::read_dir(&self.folder) else { return damaged };
         let mut shards: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         shards.sort();
         for path in shards {
-            if read_shard(&path, wanted, &mut found).is_none() {
+            if read_shard(&path, wanted, found).is_none() {
                 damaged.push(path);
             }
         }
-        (found, damaged)
+        damaged
     }
 
     /// Keeps the activations of some images; they must all be there.

@@ -184,6 +184,17 @@ impl ImageData {
         self.size
     }
 
+    /// The same photos, split and labels for a network that sees squares of another size, 1 to 8192 pixels.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for other sizes.
+    pub fn with_size(self, size: usize) -> Result<Self> {
+        let data = Self { size, ..self };
+        // Any valid normalisation: the network's own comes later.
+        data.preprocessing(Normalization::IMAGENET).validate()?;
+        Ok(data)
+    }
+
     /// Images a batch.
     pub fn batch_size(&self) -> usize {
         self.loading.batch_size

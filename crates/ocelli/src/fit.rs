@@ -14,6 +14,7 @@ use crate::event::{Event, Stage, Task};
 use crate::gradients::ParameterGradients;
 use crate::method::Method;
 use crate::optimizer::OptimizerState;
+use crate::precompute::Look;
 use crate::schedule::Schedule;
 use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result};
 
@@ -293,7 +294,7 @@ impl<B: Backbone> Learner<B> {
         }
         // Bad images leave gaps in their batches, as they do where images are loaded.
         let batches = order.chunks(self.data.batch_size()).skip(first);
-        let batches: Vec<_> = batches.map(|items| self.with_activations(items)).collect();
+        let batches: Vec<_> = batches.map(|items| self.with_activations(items, Look::Training)).collect();
         Ok(Source::Kept(batches.into_iter()))
     }
 
@@ -303,7 +304,7 @@ impl<B: Backbone> Learner<B> {
         match source {
             Source::Kept(batches) => {
                 let Some(items) = batches.next() else { return Ok(None) };
-                let kept = self.activations_of(&items);
+                let kept = self.activations_of(&items, Look::Training);
                 let input = if self.pooled() {
                     Input::Pooled(Tensor::from_data(kept, &device))
                 } else {
@@ -398,9 +399,16 @@ impl<B: Backbone> Learner<B> {
         (logits, pass)
     }
 
-    /// Sets the running statistics of the norms that train to the means over all training images, as an average of
-    /// weights needs: it has never been run itself.
-    fn estimate_statistics(&mut self) -> Result<()> {
+    /// Sets the running statistics of the norms that train to the means of the batches' over all training images: those
+    /// of the head, and, with [`bn_freeze(false)`](Self::bn_freeze), of trained groups of the backbone. An average of
+    /// weights needs this, since it has never been run itself.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn estimate_statistics(&mut self) -> Result<()> {
+        if self.state.is_precomputed() {
+            self.ready_activations()?;
+        }
         let order = self.order();
         let (total, mut done, mut batches) = (order.len(), 0, 0.0);
         let mut source = self.source(order, 0)?;

@@ -1,25 +1,25 @@
 //! The learner: a network, photos, and what is trained of it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
 use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
 
-use crate::activations::{ActivationStore, Activations};
 use crate::batch::to_tensor;
 use crate::event::{Event, Observers, Progress, Task};
 use crate::fit::Fit;
 use crate::method::Method;
 use crate::model::Contract;
+use crate::precompute::{Kept, Look};
 use crate::pull::pretrained_weights;
 use crate::{
-    EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, WeightDecay, model,
+    EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, Summary, WeightDecay, model,
 };
 
 /// Trains a classifier on photos by transfer learning.
@@ -43,12 +43,12 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) thresholds: Option<Vec<f32>>,
     /// The fit that an error has ended.
     pub(crate) unfinished: Option<Fit>,
-    architecture: String,
+    pub(crate) architecture: String,
     set_aside: Vec<String>,
-    normalization: Normalization,
-    cache: Option<PathBuf>,
+    pub(crate) normalization: Normalization,
+    pub(crate) cache: Option<PathBuf>,
     cycle_save_name: Option<PathBuf>,
-    kept: Option<(blake3::Hash, Activations)>,
+    pub(crate) kept: Option<Kept>,
     skipped: BTreeSet<PathBuf>,
     /// All items, large ones by their resized copies.
     resized: Option<Arc<Items>>,
@@ -220,11 +220,14 @@ impl<B: Backbone> Learner<B> {
         self
     }
 
-    /// Sets what the backbone's batch norms normalise by while they are trained. The default, the running
-    /// statistics, leaves the features as the head knows them; the batch's own change them at once. The head's
-    /// norms always take the batch's.
-    pub fn backbone_statistics(&mut self, statistics: Statistics) -> &mut Self {
-        self.statistics = statistics;
+    /// With `true`, the default, the backbone's batch norms normalise by their running statistics while they are
+    /// trained, which leaves the features as the head knows them; with `false` by those of the batch, which the running
+    /// ones follow. The norms of a head always take the batch's, those of frozen groups never.
+    ///
+    /// fastai's default is `false`, after which unfreezing can cost several per cent of accuracy at once; see
+    /// `benches/unfreezing.md`.
+    pub fn bn_freeze(&mut self, freeze: bool) -> &mut Self {
+        self.statistics = if freeze { Statistics::Running } else { Statistics::Batch };
         self
     }
 
@@ -300,6 +303,49 @@ impl<B: Backbone> Learner<B> {
         self.data.preprocessing(self.normalization)
     }
 
+    /// What is trained, with the number of parameters of each layer group.
+    pub fn summary(&self) -> Summary {
+        Summary { state: self.state, statistics: self.statistics, parameters: self.network.parameters() }
+    }
+
+    /// Goes on with other photos of the same classes: more of them, or the same at another size. What is frozen and
+    /// precomputed stays so: activations of the new photos are taken from the cache, or computed, before the next
+    /// fit. (fastai 0.7 freezes the backbone here, and goes on training on the old activations if they were
+    /// precomputed.) A fit that is unfinished cannot be resumed any more.
+    ///
+    /// # Errors
+    /// [`Error::State`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
+    /// backbone; the learner then stays as it was.
+    pub fn set_data(&mut self, data: ImageData) -> Result<()> {
+        if data.classes() != self.data.classes() || data.task() != self.data.task() {
+            let (new, old) = (data.classes().join(", "), self.data.classes().join(", "));
+            return Err(Error::State {
+                found: format!("the new photos have the classes {new}, the learner knows {old}"),
+                advice: "give photos of the same classes, or make a new learner",
+            });
+        }
+        if let Ok(arch) = self.architecture.parse::<Arch>()
+            && data.size() < arch.info().smallest
+        {
+            let (architecture, size) = (self.architecture.clone(), data.size());
+            return Err(Error::ImageSize { architecture, size, smallest: arch.info().smallest });
+        }
+        self.data = data;
+        self.kept = None;
+        self.resized = None;
+        self.unfinished = None;
+        Ok(())
+    }
+
+    /// Goes on with the same photos at another size in pixels: [`set_data`](Self::set_data).
+    ///
+    /// # Errors
+    /// [`Error::Data`] for sizes out of range, [`Error::ImageSize`] for those too small for the backbone.
+    pub fn set_size(&mut self, size: usize) -> Result<()> {
+        let data = self.data.clone().with_size(size)?;
+        self.set_data(data)
+    }
+
     /// Freezes the backbone; the head alone is trained.
     pub fn freeze(&mut self) {
         self.set_state(State::Live { frozen: GROUPS - 1 });
@@ -327,27 +373,6 @@ impl<B: Backbone> Learner<B> {
         self.set_state(State::Live { frozen: 0 });
     }
 
-    /// With `true`: computes the frozen groups' output once for every image and trains on it from now on; with
-    /// `false`: every epoch starts from the images.
-    ///
-    /// # Errors
-    /// Where nothing is frozen, or an image cannot be used and bad images are to stop the work.
-    pub fn precompute(&mut self, precompute: bool) -> Result<()> {
-        let frozen = self.state.frozen();
-        if !precompute {
-            self.set_state(State::Live { frozen });
-            return Ok(());
-        }
-        if frozen == 0 {
-            return Err(Error::State {
-                found: "all layers are trained, so no activations stay the same".to_owned(),
-                advice: "freeze some layers first",
-            });
-        }
-        self.set_state(State::Precomputed { frozen });
-        self.ready_activations()
-    }
-
     pub(crate) fn set_state(&mut self, state: State) {
         self.state = state;
         let network = self.network.clone();
@@ -371,11 +396,11 @@ impl<B: Backbone> Learner<B> {
     pub fn predict(&mut self, part: Part) -> Result<Predictions> {
         let items = self.items_of(part).to_vec();
         let mut predictions = self.no_predictions();
-        if self.state.is_precomputed() && part != Part::Test {
+        if self.keeps(part) {
             self.ready_activations()?;
-            let with_activations = self.with_activations(&items);
+            let with_activations = self.with_activations(&items, Look::Plain);
             for items in with_activations.chunks(self.data.batch_size()) {
-                let logits = self.infer_activations(self.activations_of(items));
+                let logits = self.infer_activations(self.activations_of(items, Look::Plain));
                 self.push(&mut predictions, items, logits);
             }
             return Ok(predictions);
@@ -515,155 +540,4 @@ impl<B: Backbone> Learner<B> {
         }
         Ok(())
     }
-}
-
-// Precomputed activations.
-impl<B: Backbone> Learner<B> {
-    /// The first stage that is trained.
-    pub(crate) fn border(&self) -> usize {
-        self.network.group_starts()[self.state.frozen()]
-    }
-
-    /// Whether the whole backbone is frozen, so that what is kept is pooled.
-    pub(crate) fn pooled(&self) -> bool {
-        self.border() == self.network.backbone().stages()
-    }
-
-    /// The kept activations of items that have some, as the trained part's input: `[items, …]`.
-    pub(crate) fn activations_of(&self, items: &[usize]) -> TensorData {
-        let (_, kept) = self.kept.as_ref().expect("activations are ready");
-        let rows =
-            items.iter().map(|&item| kept.get(&self.data.digests[item]).expect("an item that has some"));
-        let values: Vec<f32> = rows.flatten().copied().collect();
-        TensorData::new(values, [&[items.len()], &kept.shape[..]].concat())
-    }
-
-    /// The items that have kept activations: all but bad images.
-    pub(crate) fn with_activations(&self, items: &[usize]) -> Vec<usize> {
-        let (_, kept) = self.kept.as_ref().expect("activations are ready");
-        items.iter().copied().filter(|&item| kept.get(&self.data.digests[item]).is_some()).collect()
-    }
-
-    fn infer_activations(&self, activations: TensorData) -> Tensor<2> {
-        let device = self.network.device();
-        if self.pooled() {
-            return self.network.infer_head(Tensor::from_data(activations, &device));
-        }
-        let stages = self.network.backbone().stages();
-        let maps = self.network.infer_stages(Tensor::from_data(activations, &device), self.border(), stages);
-        self.network.infer_head(self.network.pool(maps))
-    }
-
-    /// Makes sure that the activations of all images are at hand: from memory, from the cache folder, or
-    /// computed and kept there.
-    pub(crate) fn ready_activations(&mut self) -> Result<()> {
-        let key = self.activation_key();
-        if self.kept.as_ref().is_some_and(|(kept, _)| *kept == key) {
-            return Ok(());
-        }
-        let began = Instant::now();
-        let split = &self.data.split;
-        let wanted: Vec<usize> = [&split.train[..], &split.valid].concat();
-        let digests: HashSet<Digest> = wanted.iter().map(|&item| self.data.digests[item]).collect();
-        let store = self.cache.as_ref().map(|cache| ActivationStore::new(cache, &key));
-        let (mut activations, damaged) = store.as_ref().map(|store| store.load(&digests)).unwrap_or_default();
-        for path in damaged {
-            let text = format!("{} is damaged; its activations are computed again", path.display());
-            self.observers.tell(&Event::Notice { text })?;
-        }
-
-        let mut seen = HashSet::new();
-        let missing: Vec<usize> = wanted
-            .into_iter()
-            .filter(|&item| {
-                let digest = &self.data.digests[item];
-                activations.get(digest).is_none() && seen.insert(*digest)
-            })
-            .collect();
-        let kept = digests.len() - missing.len();
-        let computed = self.compute_activations(missing, store.as_ref(), &mut activations)?;
-        self.kept = Some((key, activations));
-        let seconds = began.elapsed().as_secs_f64();
-        self.observers.tell(&Event::Activations { kept, computed, seconds })
-    }
-
-    /// Computes activations of the items, keeping them now and then; gives how many there were.
-    fn compute_activations(
-        &mut self,
-        items: Vec<usize>,
-        mut store: Option<&ActivationStore>,
-        activations: &mut Activations,
-    ) -> Result<usize> {
-        let (total, border, pooled) = (items.len(), self.border(), self.pooled());
-        let device = self.network.device();
-        let mut unsaved = Vec::new();
-        let (mut done, mut computed) = (0, 0);
-        for batch in self.loader()?.batches(items, 0)? {
-            let batch = batch?;
-            self.tell_skipped(&batch.skipped)?;
-            if !batch.indices.is_empty() {
-                let maps = self.network.infer_stages(to_tensor(&batch, &device), 0, border);
-                let (shape, values) = if pooled { parts(self.network.pool(maps)) } else { parts(maps) };
-                let digests: Vec<Digest> =
-                    batch.indices.iter().map(|&item| self.data.digests[item]).collect();
-                activations.add(&shape, &digests, &values);
-                computed += digests.len();
-                unsaved.extend(digests);
-            }
-            done += batch.indices.len() + batch.skipped.len();
-            if let (Some(to), true) = (store, unsaved.len() >= IMAGES_A_SHARD || done == total)
-                && let Err(error) = to.save(&std::mem::take(&mut unsaved), activations)
-            {
-                // Without the cache all goes on as well, only slower the next time.
-                store = None;
-                let text = format!("{error}; this run goes on without it");
-                self.observers.tell(&Event::Notice { text })?;
-            }
-            self.progress(Task::Activations, done, total)?;
-        }
-        Ok(computed)
-    }
-
-    /// The key of everything that decides activations but the image.
-    fn activation_key(&self) -> blake3::Hash {
-        let mut hasher = blake3::Hasher::new();
-        let mut add = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
-        };
-        add(b"ocelli activations, form 1");
-        add(self.architecture.as_bytes());
-        // Another version's kernels may round otherwise.
-        add(env!("CARGO_PKG_VERSION").as_bytes());
-        add(computed_by(&self.network.device()).as_bytes());
-        add(self.network.precision().to_string().as_bytes());
-        add(serde_json::to_string(&self.preprocessing()).expect("plain values serialise").as_bytes());
-        add(&[u8::from(self.pooled())]);
-        let border = self.border();
-        add(&(border as u64).to_le_bytes());
-        let tensors = self.network.to_tensors();
-        for name in tensors.names().filter(|name| !name.starts_with("head.")) {
-            if self.network.backbone().stage_of(name) < border {
-                let tensor = tensors.get(name).expect("a listed name");
-                add(name.as_bytes());
-                let values: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                add(&values);
-            }
-        }
-        hasher.finalize()
-    }
-}
-
-/// What decides how numbers are rounded: the CPU's kernels, or the device.
-fn computed_by(device: &Device) -> String {
-    if *device == Device::flex() { ocelli_kernels::Isa::current().to_string() } else { format!("{device:?}") }
-}
-
-/// So many images' activations are written at once; a killed run computes at most as many again.
-const IMAGES_A_SHARD: usize = 512;
-
-/// The shape of one row, and all numbers.
-fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
-    let shape = tensor.dims()[1..].to_vec();
-    // Maps may be bf16, which f32 holds exactly.
-    (shape, tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32"))
 }

@@ -40,7 +40,7 @@
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
 //! | charts | [`plot`] |
-//! | what is kept between runs | `activations.rs` |
+//! | what is precomputed, and kept between runs | `precompute.rs`, `activations.rs` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
 //! | where pretrained weights come from | [`pull`] |
@@ -58,6 +58,7 @@ mod ensemble;
 mod error;
 pub mod event;
 mod file;
+mod fine_tune;
 mod fit;
 mod gradients;
 mod learner;
@@ -71,6 +72,7 @@ mod optimizer;
 mod photos;
 pub mod plot;
 mod position;
+mod precompute;
 mod predictions;
 pub mod pull;
 mod recipe;
@@ -116,7 +118,7 @@ pub use recipe::Recipe;
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use speed::Speed;
-pub use state::State;
+pub use state::{State, Summary};
 pub use training::{Outcome, Places, Settings, Training};
 pub use tta::{Mean, Stack, Tta, Views};
 

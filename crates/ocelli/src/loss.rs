@@ -161,3 +161,122 @@ fn image_weights(targets: &[f32], weights: Option<&[f32]>, classes: usize) -> (V
     // A batch of nothing but weightless classes teaches nothing.
     (each, if total > 0.0 { total } else { 1.0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f64; 12] = [1.5, -0.3, 0.2, -2.0, 0.4, 3.1, 0.0, -0.7, 0.9, -4.0, 2.2, 0.6];
+    /// The second image is a mixture.
+    const TARGETS: [f64; 12] = [1.0, 0.0, 0.0, 0.3, 0.7, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0];
+    const CLASSES: usize = 3;
+
+    fn losses() -> Vec<(Loss, Option<Vec<f32>>)> {
+        let weights = Some(vec![0.5, 2.0, 1.25]);
+        vec![
+            (Loss::default(), None),
+            (Loss::smoothed(0.1), None),
+            (Loss::focal(2.0), None),
+            (Loss { smoothing: 0.2, gamma: 1.5, ..Loss::default() }, weights.clone()),
+            (Loss::default(), weights),
+        ]
+    }
+
+    /// The formulas of [`Loss`]'s docs in f64, a number at a time.
+    fn slow(loss: &Loss, weights: Option<&[f32]>, task: Task, logits: &[f64]) -> f64 {
+        let weight = |class: usize| weights.map_or(1.0, |weights| f64::from(weights[class]));
+        let (mut sum, mut total) = (0.0, 0.0);
+        for (row, targets) in logits.chunks(CLASSES).zip(TARGETS.chunks(CLASSES)) {
+            match task {
+                Task::SingleLabel => {
+                    let normal: f64 = row.iter().map(|logit| logit.exp()).sum();
+                    let image: f64 = (0..CLASSES).map(|class| targets[class] * weight(class)).sum();
+                    total += image;
+                    for class in 0..CLASSES {
+                        let p = row[class].exp() / normal;
+                        let goal = (1.0 - loss.smoothing) * targets[class] + loss.smoothing / CLASSES as f64;
+                        sum -= image * goal * (1.0 - p).powf(loss.gamma) * p.ln();
+                    }
+                }
+                Task::MultiLabel => {
+                    total += CLASSES as f64;
+                    for class in 0..CLASSES {
+                        let p = 1.0 / (1.0 + (-row[class]).exp());
+                        let goal = (1.0 - loss.smoothing) * targets[class] + loss.smoothing / 2.0;
+                        sum -= weight(class) * goal * (1.0 - p).powf(loss.gamma) * p.ln();
+                        sum -= (1.0 - goal) * p.powf(loss.gamma) * (1.0 - p).ln();
+                    }
+                }
+            }
+        }
+        sum / total
+    }
+
+    fn tensor(values: &[f64]) -> Tensor<2> {
+        let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+        let data = TensorData::new(values, [LOGITS.len() / CLASSES, CLASSES]);
+        Tensor::from_data(data, &burn::tensor::Device::flex().autodiff()).require_grad()
+    }
+
+    #[test]
+    fn losses_and_their_gradients_are_those_of_the_formulas() {
+        let targets: Vec<f32> = TARGETS.iter().map(|value| *value as f32).collect();
+        for task in [Task::SingleLabel, Task::MultiLabel] {
+            for (loss, weights) in losses() {
+                let logits = tensor(&LOGITS);
+                let value = loss.of(logits.clone(), targets.clone(), weights.as_deref(), task);
+                let wanted = slow(&loss, weights.as_deref(), task, &LOGITS);
+                let seen = f64::from(value.clone().into_scalar::<f32>());
+                assert!(
+                    (seen - wanted).abs() < 1e-5 * wanted.abs().max(1.0),
+                    "{loss:?}, {task:?}: {seen}, {wanted}"
+                );
+                let gradients = value.backward();
+                let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
+                for (place, seen) in gradient.iter().enumerate() {
+                    let moved = |by: f64| {
+                        let mut logits = LOGITS;
+                        logits[place] += by;
+                        slow(&loss, weights.as_deref(), task, &logits)
+                    };
+                    let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                    let off = (f64::from(*seen) - wanted).abs();
+                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {place}: {seen}, {wanted}");
+                }
+            }
+        }
+    }
+
+    /// PyTorch 2's `cross_entropy(weight=…)`, `cross_entropy(label_smoothing=0.1)` and
+    /// `binary_cross_entropy_with_logits(pos_weight=…)` of images of one class.
+    #[test]
+    fn losses_are_pytorchs() {
+        let targets = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0];
+        let weights = Some(vec![0.5f32, 2.0, 1.25]);
+        let cases = [
+            (Loss::default(), weights.clone(), Task::SingleLabel, 1.163186951932677),
+            (Loss::smoothed(0.1), None, Task::SingleLabel, 1.0578527933374928),
+            (Loss::default(), weights, Task::MultiLabel, 0.7115669439520454),
+        ];
+        for (loss, weights, task, wanted) in cases {
+            let seen = loss.of(tensor(&LOGITS), targets.clone(), weights.as_deref(), task);
+            let seen = f64::from(seen.into_scalar::<f32>());
+            assert!((seen - wanted).abs() < 1e-5, "{loss:?}, {task:?}: {seen}, PyTorch {wanted}");
+        }
+    }
+
+    /// Sure answers, right and wrong, give numbers.
+    #[test]
+    fn extreme_logits_give_finite_gradients() {
+        for task in [Task::SingleLabel, Task::MultiLabel] {
+            for (loss, weights) in losses() {
+                let logits = tensor(&[80.0, -80.0, 0.0, -80.0, 80.0, 0.0, 80.0, -80.0, 0.0, 1.0, 2.0, 3.0]);
+                let targets = vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+                let value = loss.of(logits.clone(), targets, weights.as_deref(), task);
+                let gradients = value.backward();
+                let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
+                assert!(gradient.iter().all(|value| value.is_finite()), "{loss:?}, {task:?}: {gradient:?}");
+            }
+        }
+    }
+}

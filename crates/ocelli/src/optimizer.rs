@@ -1,4 +1,4 @@
-//! SGD with momentum and AdamW, with a learning rate for each layer group.
+//! SGD, AdamW and other rules, with a learning rate for each layer group.
 
 use std::collections::HashMap;
 
@@ -69,44 +69,145 @@ impl From<[f64; GROUPS]> for WeightDecay {
     }
 }
 
-/// Which rule moves the weights.
+/// Which rule moves the weights; all are PyTorch's, to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "optimizer", rename_all = "kebab-case")]
 pub enum Optimizer {
-    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v` (PyTorch's rule).
+    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v`.
     Sgd {
         /// 0 to below 1. A schedule with a momentum of its own overrides it.
         momentum: f64,
+        /// Looks one step ahead (Nesterov 1983): `w ← w − rate · (gradient + momentum · v)`.
+        #[serde(default)]
+        nesterov: bool,
     },
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A schedule's
     /// momentum overrides `beta_1`.
     AdamW {
-        /// Decay of the gradient's running mean, 0 to below 1.
+        /// The share of the past in the mean gradient, 0 to below 1.
         beta_1: f64,
-        /// Decay of the squared gradient's running mean, 0 to below 1.
+        /// The share of the past in the mean squared gradient, 0 to below 1.
         beta_2: f64,
-        /// Added to the root of the squared gradient's mean.
+        /// Added to the root of the mean square; above 0.
         epsilon: f64,
+    },
+    /// `s ← alpha · s + (1 − alpha) · gradient²`, `v ← momentum · v + gradient / (√s + epsilon)`, `w ← w − rate · v`
+    /// (Tieleman & Hinton 2012). A schedule's momentum overrides this one's.
+    RmsProp {
+        /// The share of the past in the mean squared gradient, 0 to below 1.
+        alpha: f64,
+        /// 0 to below 1.
+        momentum: f64,
+        /// Added to the root of the mean square; above 0.
+        epsilon: f64,
+    },
+    /// `s ← s + gradient²`, `w ← w − rate · gradient / (√s + epsilon)` (Duchi et al. 2011).
+    AdaGrad {
+        /// Added to the root of the sum of squares; above 0.
+        epsilon: f64,
+    },
+    /// `w ← w − rate · sign(beta_1 · m + (1 − beta_1) · gradient)`, `m ← beta_2 · m + (1 − beta_2) · gradient` (Chen et
+    /// al. 2023, <https://arxiv.org/abs/2302.06675>); rates are 3 to 10 times lower than AdamW's. A schedule's
+    /// momentum overrides `beta_1`.
+    Lion {
+        /// The share of the past in the step's direction, 0 to below 1.
+        beta_1: f64,
+        /// The share of the past in what is remembered, 0 to below 1.
+        beta_2: f64,
     },
 }
 
 impl Optimizer {
-    /// The lesson's: momentum 0.9.
-    pub const SGD: Self = Self::Sgd { momentum: 0.9 };
-    /// With the paper's constants.
+    /// SGD with momentum 0.9, fastai 0.7's default.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
+    /// AdamW with PyTorch's constants.
     pub const ADAM_W: Self = Self::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
+    /// RMSprop with PyTorch's constants.
+    pub const RMS_PROP: Self = Self::RmsProp { alpha: 0.99, momentum: 0.0, epsilon: 1e-8 };
+    /// AdaGrad with PyTorch's constant.
+    pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
+    /// Lion with its paper's constants.
+    pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
 
     pub(crate) fn check(self) -> Result<Self> {
-        let decays = match self {
-            Self::Sgd { momentum } => [("momentum", momentum), ("momentum", momentum)],
-            Self::AdamW { beta_1, beta_2, .. } => [("beta_1", beta_1), ("beta_2", beta_2)],
+        let (shares, epsilon) = match self {
+            Self::Sgd { momentum, .. } => (vec![("momentum", momentum)], None),
+            Self::AdamW { beta_1, beta_2, epsilon } => {
+                (vec![("beta_1", beta_1), ("beta_2", beta_2)], Some(epsilon))
+            }
+            Self::RmsProp { alpha, momentum, epsilon } => {
+                (vec![("alpha", alpha), ("momentum", momentum)], Some(epsilon))
+            }
+            Self::AdaGrad { epsilon } => (vec![], Some(epsilon)),
+            Self::Lion { beta_1, beta_2 } => (vec![("beta_1", beta_1), ("beta_2", beta_2)], None),
         };
-        for (name, value) in decays {
+        for (name, value) in shares {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
             }
         }
-        Ok(self)
+        match epsilon {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                let (value, expected) = (value.to_string(), "a number above 0, such as 1e-8");
+                Err(Error::Setting { name: "epsilon", value, expected })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// What is to be taken away from a parameter with this gradient, and the new averages. `old` are those of the step
+    /// before, none in the first; `steps` counts this one.
+    fn delta(
+        self,
+        old: Vec<Tensor<1>>,
+        gradient: Tensor<1>,
+        rate: f64,
+        momentum: Option<f64>,
+        steps: i32,
+    ) -> (Vec<Tensor<1>>, Tensor<1>) {
+        let mut old = old.into_iter();
+        // What was remembered fades by `share`, and `fresh` comes in.
+        let mut average = |share: f64, fresh: Tensor<1>| match old.next() {
+            Some(old) => old.mul_scalar(share) + fresh,
+            None => fresh,
+        };
+        match self {
+            Self::Sgd { momentum: usual, nesterov } => {
+                let share = momentum.unwrap_or(usual);
+                let velocity = average(share, gradient.clone());
+                let step = match nesterov {
+                    true => gradient + velocity.clone().mul_scalar(share),
+                    false => velocity.clone(),
+                };
+                (vec![velocity], step.mul_scalar(rate))
+            }
+            Self::AdamW { beta_1, beta_2, epsilon } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let mean = average(beta_1, gradient.clone().mul_scalar(1.0 - beta_1));
+                let square = average(beta_2, gradient.clone() * gradient.mul_scalar(1.0 - beta_2));
+                let root = square.clone().div_scalar(1.0 - beta_2.powi(steps)).sqrt().add_scalar(epsilon);
+                let step = mean.clone().mul_scalar(rate / (1.0 - beta_1.powi(steps))) / root;
+                (vec![mean, square], step)
+            }
+            Self::RmsProp { alpha, momentum: usual, epsilon } => {
+                let square = average(alpha, gradient.clone() * gradient.clone().mul_scalar(1.0 - alpha));
+                let step = gradient / square.clone().sqrt().add_scalar(epsilon);
+                let velocity = average(momentum.unwrap_or(usual), step);
+                (vec![square, velocity.clone()], velocity.mul_scalar(rate))
+            }
+            Self::AdaGrad { epsilon } => {
+                let sum = average(1.0, gradient.clone() * gradient.clone());
+                let step = gradient.mul_scalar(rate) / sum.clone().sqrt().add_scalar(epsilon);
+                (vec![sum], step)
+            }
+            Self::Lion { beta_1, beta_2 } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let old = old.next().unwrap_or_else(|| gradient.zeros_like());
+                let direction = old.clone().mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+                let mean = old.mul_scalar(beta_2) + gradient.mul_scalar(1.0 - beta_2);
+                (vec![mean], direction.sign().mul_scalar(rate))
+            }
+        }
     }
 }
 
@@ -117,7 +218,7 @@ pub(crate) struct OptimizerState {
     weight_decay: WeightDecay,
     /// Steps so far.
     steps: i32,
-    /// For each parameter the rule's averages, flattened: SGD's velocity; Adam's mean and mean of squares.
+    /// For each parameter the rule's averages, flattened.
     #[serde(skip)]
     memory: HashMap<ParamId, Vec<Tensor<1>>>,
 }
@@ -178,7 +279,10 @@ impl ModuleMapper for Step<'_> {
         let place = self.places[&parameter.id];
         let rate = self.rates.0[place.group];
         let decay = rate * self.state.weight_decay.of(place);
-        let delta = self.state.delta(parameter.id, gradient, rate, self.momentum);
+        let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
+        let old = memory.remove(&parameter.id).unwrap_or_default();
+        let (averages, delta) = rule.delta(old, gradient, rate, self.momentum, *steps);
+        memory.insert(parameter.id, averages);
         parameter.map(|old| {
             let shape = old.shape();
             let mut new = old.inner();
@@ -190,30 +294,63 @@ impl ModuleMapper for Step<'_> {
     }
 }
 
-impl OptimizerState {
-    /// What is to be taken away from a parameter with this gradient.
-    fn delta(&mut self, id: ParamId, gradient: Tensor<1>, rate: f64, momentum: Option<f64>) -> Tensor<1> {
-        let mut old = self.memory.remove(&id).into_iter().flatten();
-        // What was remembered fades by `share`, and `fresh` comes in.
-        let mut average = |share: f64, fresh: Tensor<1>| match old.next() {
-            Some(old) => old.mul_scalar(share) + fresh,
-            None => fresh,
-        };
-        let (averages, delta) = match self.rule {
-            Optimizer::Sgd { momentum: usual } => {
-                let velocity = average(momentum.unwrap_or(usual), gradient);
-                (vec![velocity.clone()], velocity.mul_scalar(rate))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRADIENTS: [[f32; 3]; 4] =
+        [[0.5, -1.0, 0.25], [0.1, 0.2, -0.3], [-0.7, 0.05, 0.9], [0.3, -0.4, 0.01]];
+
+    /// Where four steps lead from 1, −2, 0.5 at rate 0.1.
+    fn walked(rule: Optimizer) -> Vec<f32> {
+        let device = burn::tensor::Device::flex();
+        let mut weights = Tensor::<1>::from_data([1.0f32, -2.0, 0.5], &device);
+        let mut averages = Vec::new();
+        for (step, gradient) in GRADIENTS.iter().enumerate() {
+            let gradient = Tensor::from_data(*gradient, &device);
+            let (new, delta) = rule.delta(averages, gradient, 0.1, None, step as i32 + 1);
+            (averages, weights) = (new, weights - delta);
+        }
+        weights.into_data().try_into_vec().unwrap()
+    }
+
+    /// PyTorch 2's results for the same steps, in f64.
+    #[test]
+    fn rules_are_pytorchs() {
+        let cases = [
+            (Optimizer::SGD, [0.90395, -1.6798, 0.323325]),
+            (Optimizer::Sgd { momentum: 0.9, nesterov: true }, [0.893555, -1.59682, 0.2549925]),
+            (
+                Optimizer::AdamW { beta_1: 0.9, beta_2: 0.99, epsilon: 1e-8 },
+                [0.827303395, -1.763148796, 0.315321534],
+            ),
+            (
+                Optimizer::RmsProp { alpha: 0.9, momentum: 0.9, epsilon: 1e-8 },
+                [0.126168154, -0.990271904, -0.475932863],
+            ),
+            (Optimizer::ADA_GRAD, [0.928484741, -1.888031774, 0.384066392]),
+        ];
+        for (rule, wanted) in cases {
+            for (seen, wanted) in walked(rule).iter().zip(wanted) {
+                assert!((f64::from(*seen) - wanted).abs() < 2e-6, "{rule:?}: {seen}, PyTorch {wanted}");
             }
-            Optimizer::AdamW { beta_1, beta_2, epsilon } => {
-                let beta_1 = momentum.unwrap_or(beta_1);
-                let mean = average(beta_1, gradient.clone().mul_scalar(1.0 - beta_1));
-                let square = average(beta_2, gradient.clone() * gradient.mul_scalar(1.0 - beta_2));
-                let averages = vec![mean.clone(), square.clone()];
-                let root = (square.div_scalar(1.0 - beta_2.powi(self.steps))).sqrt().add_scalar(epsilon);
-                (averages, mean.mul_scalar(rate / (1.0 - beta_1.powi(self.steps))) / root)
+        }
+    }
+
+    #[test]
+    fn lion_follows_signs() {
+        // m after each step: 0.01 g, then 0.99 m + 0.01 g; directions by hand.
+        let mut wanted = [1.0f64, -2.0, 0.5];
+        let mut mean = [0.0f64; 3];
+        for gradient in GRADIENTS {
+            for place in 0..3 {
+                let gradient = f64::from(gradient[place]);
+                wanted[place] -= 0.1 * (0.9 * mean[place] + 0.1 * gradient).signum();
+                mean[place] = 0.99 * mean[place] + 0.01 * gradient;
             }
-        };
-        self.memory.insert(id, averages);
-        delta
+        }
+        for (seen, wanted) in walked(Optimizer::LION).iter().zip(wanted) {
+            assert!((f64::from(*seen) - wanted).abs() < 1e-6, "{seen}, {wanted}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Where training stands between two steps, as one value that can be kept and returned to.
 
-use ocelli_nn::{Backbone, TensorFile};
+use ocelli_nn::{Backbone, Statistics, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::fit::Fit;
@@ -21,6 +21,8 @@ pub struct Position {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Numbers {
     pub(crate) state: State,
+    /// Whether the backbone's norms keep their statistics.
+    pub(crate) bn_frozen: bool,
     pub(crate) steps: u64,
     pub(crate) epochs: u64,
     pub(crate) fits: usize,
@@ -44,7 +46,8 @@ impl<B: Backbone> Learner<B> {
             fit.write(&self.network, FIT, &mut tensors);
         }
         let Self { state, steps, epochs, fits, .. } = *self;
-        Position { numbers: Numbers { state, steps, epochs, fits, fit: fit.cloned() }, tensors }
+        let bn_frozen = self.statistics == Statistics::Running;
+        Position { numbers: Numbers { state, bn_frozen, steps, epochs, fits, fit: fit.cloned() }, tensors }
     }
 
     /// Returns to a position of a learner of the same photos, architecture and settings. If a fit was under way there,
@@ -58,6 +61,7 @@ impl<B: Backbone> Learner<B> {
         let own = tensors.filtered(|name| !name.starts_with(FIT));
         self.network = self.network.clone().with_tensors(&own)?;
         self.set_state(numbers.state);
+        self.bn_freeze(numbers.bn_frozen);
         self.steps = numbers.steps;
         self.epochs = numbers.epochs;
         self.fits = numbers.fits;

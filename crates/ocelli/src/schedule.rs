@@ -16,6 +16,7 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 
 use crate::plot::{Axis, Figure, Line, Panel};
+use crate::state::GROUP_NAMES;
 use crate::{Error, LearningRates, Result};
 
 /// The learning rate and momentum of every step of a fit.
@@ -215,9 +216,6 @@ impl Schedule {
         Ok(self)
     }
 }
-
-/// The layer groups, for people.
-const GROUP_NAMES: [&str; ocelli_nn::GROUPS] = ["early body", "late body", "head"];
 
 impl Course {
     /// Where the course stands when `t` of its `n` steps are over.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ocelli_nn::GROUPS;
+use ocelli_nn::{GROUPS, Statistics};
 use serde::{Deserialize, Serialize};
 
 /// Which layer groups are frozen, and whether their output is computed once or in every epoch.
@@ -12,10 +12,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "activations", rename_all = "kebab-case")]
 pub enum State {
-    /// The output of the frozen groups was computed once for every image and kept; augmentation has no effect.
+    /// The output of the frozen groups was computed once for every image and kept; without views augmentation has no effect.
     Precomputed {
         /// The number of frozen groups, at least 1.
         frozen: usize,
+        /// The number of augmented views of each image to train on, of which each epoch takes one; 0: the image as it
+        /// is.
+        #[serde(default)]
+        views: usize,
     },
     /// Every epoch starts from the images.
     Live {
@@ -28,7 +32,15 @@ impl State {
     /// The number of frozen groups.
     pub fn frozen(self) -> usize {
         match self {
-            Self::Precomputed { frozen } | Self::Live { frozen } => frozen,
+            Self::Precomputed { frozen, .. } | Self::Live { frozen } => frozen,
+        }
+    }
+
+    /// The number of views that are precomputed of each image to train on.
+    pub fn views(self) -> usize {
+        match self {
+            Self::Precomputed { views, .. } => views,
+            Self::Live { .. } => 0,
         }
     }
 
@@ -45,6 +57,67 @@ impl fmt::Display for State {
             frozen if frozen + 1 == GROUPS => "head",
             _ => "late layers and head",
         })?;
-        if self.is_precomputed() { formatter.write_str(", precomputed") } else { Ok(()) }
+        match self {
+            Self::Precomputed { views: 0, .. } => formatter.write_str(", precomputed"),
+            Self::Precomputed { views, .. } => write!(formatter, ", precomputed, {views} views"),
+            Self::Live { .. } => Ok(()),
+        }
     }
+}
+
+/// What is trained of a network: printed, a line a layer group.
+///
+/// ```text
+/// early body      61,840 parameters   frozen
+/// late body    3,309,168 parameters   frozen
+/// head         1,318,919 parameters   trained   norms by batches
+/// head, precomputed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// What is frozen and precomputed.
+    pub state: State,
+    /// What the norms of trained groups of the backbone normalise by.
+    pub statistics: Statistics,
+    /// The parameters of each layer group, running statistics not counted.
+    pub parameters: [usize; GROUPS],
+}
+
+impl Summary {
+    /// The parameters that are trained.
+    pub fn trained(&self) -> usize {
+        self.parameters[self.state.frozen()..].iter().sum()
+    }
+
+    /// The parameters that stay as they are.
+    pub fn frozen(&self) -> usize {
+        self.parameters[..self.state.frozen()].iter().sum()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        for (group, (name, parameters)) in GROUP_NAMES.iter().zip(self.parameters).enumerate() {
+            let norms = match self.statistics {
+                _ if group + 1 == GROUPS => "norms by batches",
+                Statistics::Batch => "norms by batches",
+                Statistics::Running => "norms by running statistics",
+            };
+            let trained = group >= self.state.frozen();
+            let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };
+            writeln!(formatter, "{name:10} {:>12} parameters   {state}", grouped(parameters))?;
+        }
+        write!(formatter, "{}", self.state)
+    }
+}
+
+/// The layer groups, for people.
+pub(crate) const GROUP_NAMES: [&str; GROUPS] = ["early body", "late body", "head"];
+
+/// `12,345`
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let parts: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).unwrap_or("")).collect();
+    parts.join(",")
 }

@@ -1,0 +1,190 @@
+//! What is frozen stays, what is kept is never stale.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use ocelli::prelude::*;
+use ocelli::{Error, State, TensorFile};
+
+const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
+
+fn data(size: usize) -> ImageData {
+    let augmentation = Augmentation::side_on().max_zoom(1.2);
+    ImageData::from_folder(PHOTOS).size(size).transforms(augmentation).load().unwrap()
+}
+
+fn learner() -> Learner {
+    Learner::pretrained(Arch::EfficientNetLite0, data(32)).unwrap()
+}
+
+/// Notes how many activations were taken from the cache, and how many were computed.
+fn count(learner: &mut Learner) -> Arc<Mutex<Vec<(usize, usize)>>> {
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let list = counts.clone();
+    learner.observe(move |event: &Event| {
+        if let Event::Activations { kept, computed, .. } = event {
+            list.lock().unwrap().push((*kept, *computed));
+        }
+        ControlFlow::Continue(())
+    });
+    counts
+}
+
+#[test]
+fn the_state_is_told_with_the_number_of_parameters() {
+    let mut learner = learner();
+    let all = learner.network().parameters();
+    for frozen in [2, 1, 0] {
+        learner.freeze_to(frozen).unwrap();
+        let summary = learner.summary();
+        assert_eq!(summary.trained(), all[frozen..].iter().sum::<usize>());
+        assert_eq!(summary.trained() + summary.frozen(), all.iter().sum::<usize>());
+        let text = summary.to_string();
+        assert_eq!(text.matches("frozen").count(), frozen, "{text}");
+        assert_eq!(text.matches("trained").count(), 3 - frozen, "{text}");
+    }
+    learner.bn_freeze(false);
+    assert_eq!(learner.summary().to_string().matches("norms by batches").count(), 3);
+    learner.freeze();
+    learner.precompute_views(2).unwrap();
+    assert!(learner.summary().to_string().ends_with("head, precomputed, 2 views"));
+}
+
+#[test]
+fn norms_of_frozen_groups_never_move() {
+    let moved = |before: &TensorFile, after: &TensorFile, name: &str| before.get(name) != after.get(name);
+    for (freeze, frozen) in [(true, 0), (false, 0), (false, 1), (false, 2)] {
+        let mut learner = learner();
+        learner.freeze_to(frozen).unwrap();
+        learner.bn_freeze(freeze);
+        let before = learner.network().to_tensors();
+        learner.fit(1e-4, Epochs(1)).unwrap();
+        let after = learner.network().to_tensors();
+        for (name, group) in
+            [("bn1.running_mean", 0), ("blocks.1.0.bn2.running_var", 0), ("bn2.running_mean", 1)]
+        {
+            assert_eq!(
+                moved(&before, &after, name),
+                !freeze && group >= frozen,
+                "{name}, {freeze}, {frozen}"
+            );
+        }
+        assert!(moved(&before, &after, "head.2.running_mean"), "a head's norms always learn");
+    }
+}
+
+#[test]
+fn statistics_can_be_estimated_anew() {
+    let mut learner = learner();
+    learner.unfreeze();
+    learner.bn_freeze(false);
+    let before = learner.network().to_tensors();
+    learner.estimate_statistics().unwrap();
+    let after = learner.network().to_tensors();
+    for name in before.names() {
+        assert_eq!(before.get(name) != after.get(name), name.contains("running"), "{name}");
+    }
+}
+
+#[test]
+fn views_are_computed_once_and_seen_in_turn() {
+    let cache = tempfile::tempdir().unwrap();
+    let fit = |views: usize| {
+        let mut learner = learner();
+        let counts = count(&mut learner);
+        learner.cache(cache.path());
+        if views == 0 {
+            learner.precompute(true).unwrap()
+        } else {
+            learner.precompute_views(views).unwrap()
+        };
+        assert_eq!(learner.state(), State::Precomputed { frozen: 2, views });
+        let mut rows = learner.fit(1e-2, Epochs(2)).unwrap();
+        rows.iter_mut().for_each(|row| row.seconds = 0.0);
+        let counts = counts.lock().unwrap().clone();
+        (rows, counts)
+    };
+    let (two, counts) = fit(2);
+    assert_eq!(counts, [(0, 2 * 560 + 140)], "two views of each image to train on, one to measure on");
+    let (again, counts) = fit(2);
+    assert_eq!(counts, [(2 * 560 + 140, 0)]);
+    assert_eq!(two, again, "from the cache as computed");
+    let (three, counts) = fit(3);
+    assert_eq!(counts, [(2 * 560 + 140, 560)], "one view more");
+    let (plain, counts) = fit(0);
+    assert_eq!(counts, [(140, 560)]);
+    assert!(two[0] != plain[0] && three != two, "views are augmented");
+}
+
+#[test]
+fn views_ask_for_augmentation_and_frozen_groups() {
+    let plain = ImageData::from_folder(PHOTOS).size(32).load().unwrap();
+    let mut learner = Learner::pretrained(Arch::EfficientNetLite0, plain).unwrap();
+    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+    let mut learner = self::learner();
+    assert!(matches!(learner.precompute_views(0), Err(Error::Setting { .. })));
+    learner.unfreeze();
+    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+}
+
+/// Precomputed validation says what validation from the images says.
+fn assert_fresh(learner: &mut Learner) {
+    let kept = learner.validate().unwrap();
+    let state = learner.state();
+    learner.precompute(false).unwrap();
+    assert_eq!(kept, learner.validate().unwrap(), "{state}");
+    learner.precompute(true).unwrap();
+}
+
+fn grow(cache: Option<&Path>, frozen: usize) -> Vec<(usize, usize)> {
+    let mut learner = learner();
+    let counts = count(&mut learner);
+    if let Some(cache) = cache {
+        learner.cache(cache);
+    }
+    learner.freeze_to(frozen).unwrap();
+    learner.precompute(true).unwrap();
+    learner.fit(1e-3, Epochs(1)).unwrap();
+    for size in [48, 64, 32] {
+        learner.set_size(size).unwrap();
+        assert_eq!((learner.data().size(), learner.preprocessing().size), (size, size));
+        learner.fit(1e-3, Epochs(1)).unwrap();
+        assert_fresh(&mut learner);
+    }
+    learner.set_data(data(48)).unwrap();
+    assert_fresh(&mut learner);
+    counts.lock().unwrap().clone()
+}
+
+#[test]
+fn activations_follow_the_size() {
+    let cache = tempfile::tempdir().unwrap();
+    for frozen in [2, 1] {
+        grow(None, frozen);
+        let counts = grow(Some(cache.path()), frozen);
+        let computed: Vec<usize> =
+            counts.iter().map(|(_, computed)| *computed).filter(|computed| *computed > 0).collect();
+        assert_eq!(computed, [700, 700, 700], "each size once: 32 and 48 come back from the cache");
+    }
+}
+
+#[test]
+fn photos_of_other_classes_are_refused() {
+    let mut learner = learner();
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["one", "two"] {
+        let place = folder.path().join(class);
+        std::fs::create_dir(&place).unwrap();
+        for name in ["de.png", "it.png", "checkered_flag.png"] {
+            std::fs::copy(Path::new(PHOTOS).join("flags").join(name), place.join(format!("{class}-{name}")))
+                .unwrap();
+        }
+    }
+    let other = ImageData::from_folder(folder.path()).size(32).load().unwrap();
+    let error = learner.set_data(other).unwrap_err();
+    assert!(error.to_string().contains("one, two") && error.to_string().contains("flags"), "{error}");
+    assert_eq!(learner.data().classes().len(), 7);
+    assert!(learner.set_size(0).is_err() && learner.set_size(100_000).is_err());
+    assert_eq!(learner.data().size(), 32);
+}
