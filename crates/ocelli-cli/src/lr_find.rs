@@ -33,7 +33,7 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
     if arguments.layers != Layers::All && !arguments.live {
         stopped(learner.precompute(true))?;
     }
-    let curve = stopped(learner.lr_find(&search))?;
+    let curve = stopped(learner.lr_find(search))?;
     curve.write(&arguments.out)?;
     say(arguments, &curve, quiet)
 }

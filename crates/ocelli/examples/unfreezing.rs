@@ -60,8 +60,7 @@ fn main() -> Result<()> {
             learner.fit([1e-9, 1e-9, 1e-3], Epochs(1))?;
         }
         let proportions = LearningRates::spread(1e-2, 1.0);
-        let found =
-            learner.lr_find(&LrFind::groups(proportions).start(proportions.scaled(1e-6)).steps(40))?;
+        let found = learner.lr_find(LrFind::groups(proportions).start(proportions.scaled(1e-6)).steps(40))?;
         let (rates, said) = match found.suggestions() {
             Ok(found) => (proportions.scaled(found.valley), format!("{:.1e}", found.valley)),
             Err(error) => (proportions.scaled(1e-4), format!("1e-4 ({error})")),

@@ -14,7 +14,7 @@ use crate::{Error, Learner, LearningRates, Result};
 
 /// How the learning rate finder searches. The default is one rate for all layer groups, from 1e-5 to 10 in 100
 /// steps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LrFind {
     /// The rates of the first step.
     pub start: LearningRates,
@@ -377,7 +377,7 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// [`Error::Setting`] for settings out of range; [`Error::Stopped`] where an observer asks to stop; where an
     /// image cannot be used and bad images are to stop the work.
-    pub fn lr_find(&mut self, find: &LrFind) -> Result<LrCurve> {
+    pub fn lr_find(&mut self, find: LrFind) -> Result<LrCurve> {
         find.check()?;
         self.method.check(self.data.classes().len())?;
         // The photos come again and again only where a search needs more than there are.

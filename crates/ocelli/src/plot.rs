@@ -129,6 +129,18 @@ impl Scale {
         self.start + (self.end - self.start) * (value - low) / (high - low)
     }
 
+    /// A number on the axis: plain where it is short; on a logarithmic axis, and else, with an exponent.
+    fn words(&self, value: f64) -> String {
+        match value.abs() {
+            size if size < 1e-12 => "0".to_owned(),
+            size if !self.logarithmic && (1e-3..1e5).contains(&size) => {
+                let text = format!("{value:.4}");
+                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            }
+            _ => format!("{value:.1e}").replace(".0e", "e"),
+        }
+    }
+
     /// Round numbers to draw grid lines at.
     fn ticks(&self) -> Vec<f64> {
         let (low, high) = (self.low, self.high);
@@ -207,12 +219,12 @@ impl Panel {
         for tick in x.ticks() {
             let at = x.at(tick);
             canvas.line(&[(at, top), (at, bottom)], 1.0, GRID);
-            canvas.text(&number(tick), (at, bottom + 18.0), 12.0, TEXT, Anchor::Middle);
+            canvas.text(&x.words(tick), (at, bottom + 18.0), 12.0, TEXT, Anchor::Middle);
         }
         for tick in y.ticks() {
             let at = y.at(tick);
             canvas.line(&[(left, at), (right, at)], 1.0, GRID);
-            canvas.text(&number(tick), (left - 8.0, at + 4.0), 12.0, TEXT, Anchor::End);
+            canvas.text(&y.words(tick), (left - 8.0, at + 4.0), 12.0, TEXT, Anchor::End);
         }
         canvas.line(&[(left, top), (left, bottom), (right, bottom)], 1.0, TEXT);
         canvas.text(&self.x.label, ((left + right) / 2.0, bottom + 42.0), 13.0, TEXT, Anchor::Middle);
@@ -303,16 +315,4 @@ fn clipped(
         share => (from.0 + share * across, from.1 + share * down),
     };
     (enters <= leaves).then(|| (at(enters), at(leaves)))
-}
-
-/// A number on an axis: plain where it is short, else with an exponent.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size < 1e-12 => "0".to_owned(),
-        size if (1e-3..1e5).contains(&size) => {
-            let text = format!("{value:.4}");
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        }
-        _ => format!("{value:.1e}").replace(".0e", "e"),
-    }
 }

@@ -172,7 +172,7 @@ fn a_search_leaves_no_trace() {
         learner.precompute(precompute).unwrap();
         let before = print(&learner);
         // More steps than there are batches, and rates that destroy the network.
-        let curve = learner.lr_find(&LrFind::default().steps(24).end(1e6)).unwrap();
+        let curve = learner.lr_find(LrFind::default().steps(24).end(1e6)).unwrap();
         assert!(curve.losses.len() > 9 || curve.diverged.is_some());
         assert_eq!(print(&learner), before);
         let mut other = self::learner();
@@ -196,7 +196,7 @@ fn an_interrupted_search_leaves_no_trace() {
         *count.lock().unwrap() += usize::from(step);
         if *count.lock().unwrap() >= 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    assert!(matches!(learner.lr_find(&LrFind::default()), Err(Error::Stopped)));
+    assert!(matches!(learner.lr_find(LrFind::default()), Err(Error::Stopped)));
     assert_eq!(*steps.lock().unwrap(), 30);
     assert_eq!(print(&learner), before);
 }
@@ -211,7 +211,7 @@ fn a_search_that_panics_leaves_no_trace() {
         assert!(!step, "an observer that panics");
         ControlFlow::Continue(())
     });
-    let search = std::panic::AssertUnwindSafe(|| learner.lr_find(&LrFind::default()));
+    let search = std::panic::AssertUnwindSafe(|| learner.lr_find(LrFind::default()));
     assert!(std::panic::catch_unwind(search).is_err());
     assert_eq!(print(&learner), before);
 }
@@ -220,7 +220,7 @@ fn a_search_that_panics_leaves_no_trace() {
 fn the_head_of_the_samples_has_a_learning_rate() {
     let mut learner = learner();
     learner.precompute(true).unwrap();
-    let curve = learner.lr_find(&LrFind::default()).unwrap();
+    let curve = learner.lr_find(LrFind::default()).unwrap();
     let suggestions = curve.suggestions().unwrap();
     for rate in [suggestions.valley, suggestions.slide, suggestions.minimum, suggestions.steep] {
         assert!((1e-5..1.0).contains(&rate), "{suggestions:?}");
