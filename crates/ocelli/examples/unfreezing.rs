@@ -1,7 +1,10 @@
 //! What unfreezing does to a trained head, by what the backbone's batch norms normalise by: the table of
 //! `benches/unfreezing.md`.
 //!
-//! `cargo run --release -p ocelli --example unfreezing -- DATA SIZE HEAD_EPOCHS EPOCHS SEED`
+//! `cargo run --release -p ocelli --example unfreezing -- DATA SIZE HEAD_EPOCHS EPOCHS SEED RATE,…`
+//!
+//! All layers are trained in one cycle, the body's rates spread up to that of the head, each group's ten times that of
+//! the one before.
 
 use std::time::Instant;
 
@@ -24,24 +27,26 @@ enum Way {
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [data, size, head_epochs, epochs, seed] = &arguments[..] else {
-        eprintln!("usage: unfreezing DATA SIZE HEAD_EPOCHS EPOCHS SEED");
+    let [data, size, head_epochs, epochs, seed, rates] = &arguments[..] else {
+        eprintln!("usage: unfreezing DATA SIZE HEAD_EPOCHS EPOCHS SEED RATE,…");
         std::process::exit(2);
     };
     let number = |text: &str| text.parse::<usize>().expect("a number");
     let (head_epochs, epochs) = (number(head_epochs), number(epochs));
+    let rates: Vec<f64> = rates.split(',').map(|rate| rate.parse().expect("a rate")).collect();
     let augmentation = match data.contains("satellite") {
         true => Augmentation::top_down(),
         false => Augmentation::side_on().max_zoom(1.1),
     };
     let photos = ImageData::from_folder(data).transforms(augmentation).size(number(size)).load()?;
     println!(
-        "{data}, {size} px, seed {seed}: {} trained on, {} measured",
+        "{data}, {size} px, seed {seed}: {} images trained on, {} measured\n",
         photos.train_len(),
         photos.valid_len()
     );
+    println!("| norms of the backbone | head | unfrozen, found | at | after each epoch | time |");
+    println!("|---|---|---|---|---|---|");
     for way in [Way::Running, Way::Batch, Way::Estimated, Way::HeadFirst] {
-        let began = Instant::now();
         let mut learner =
             Learner::pretrained_seeded(Arch::EfficientNetLite0, photos.clone(), number(seed) as u64)?;
         learner.cache(default_cache()?);
@@ -60,20 +65,24 @@ fn main() -> Result<()> {
             learner.fit([1e-9, 1e-9, 1e-3], Epochs(1))?;
         }
         let proportions = LearningRates::spread(1e-2, 1.0);
-        let found = learner.lr_find(LrFind::groups(proportions).start(proportions.scaled(1e-6)).steps(40))?;
-        let (rates, said) = match found.suggestions() {
-            Ok(found) => (proportions.scaled(found.valley), format!("{:.1e}", found.valley)),
-            Err(error) => (proportions.scaled(1e-4), format!("1e-4 ({error})")),
+        let curve = learner.lr_find(LrFind::groups(proportions).steps(60))?;
+        let found = match curve.suggestions() {
+            Ok(found) => format!("valley {:.1e}, minimum/10 {:.1e}", found.valley, found.minimum),
+            Err(_) => "nothing reliable".to_owned(),
         };
-        let after: Vec<String> = match learner.fit(rates, OneCycle::epochs(epochs)) {
-            Ok(rows) => rows.iter().map(|row| format!("{:.4}", row.accuracy.unwrap_or(f64::NAN))).collect(),
-            Err(error) => vec![error.to_string()],
-        };
-        println!(
-            "| {way:?} | {head:.4} | {said} | {} | {:.0} s |",
-            after.join(" "),
-            began.elapsed().as_secs_f64()
-        );
+        let start = learner.position();
+        for rate in &rates {
+            let began = Instant::now();
+            learner.return_to(start.clone())?;
+            let after: Vec<String> = match learner.fit(proportions.scaled(*rate), OneCycle::epochs(epochs)) {
+                Ok(rows) => {
+                    rows.iter().map(|row| format!("{:.4}", row.accuracy.unwrap_or(f64::NAN))).collect()
+                }
+                Err(error) => vec![error.to_string()],
+            };
+            let seconds = began.elapsed().as_secs_f64();
+            println!("| {way:?} | {head:.4} | {found} | {rate:.0e} | {} | {seconds:.0} s |", after.join(" "));
+        }
     }
     Ok(())
 }
