@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, activation};
 use ocelli::nn::layer::Pool;
 use ocelli::nn::{Backbone, Classifier, Head, Network, Pass};
 use ocelli::prelude::*;
-use ocelli::{Normalization, nn};
+use ocelli::Normalization;
 
 /// Convolution, batch norm, ReLU; each halves the size.
 #[derive(Module, Debug)]
@@ -121,7 +121,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Under the usual head.
     let body = Blocks::<Head>::new(&device);
     let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?, 1);
-    learner.backbone_statistics(nn::Statistics::Batch).unfreeze();
+    learner.bn_freeze(false).unfreeze();
     for row in learner.fit(3e-2, Epochs(4))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
@@ -135,7 +135,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = data()?;
     let classes = data.classes().len();
     let mut learner = Learner::from_network(network(classes), "blocks", normalization, data, 1)?;
-    learner.backbone_statistics(nn::Statistics::Batch).unfreeze();
+    learner.bn_freeze(false).unfreeze();
     learner.fit(3e-2, Epochs(4))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 
