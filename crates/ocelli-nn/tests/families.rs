@@ -186,6 +186,22 @@ fn heads_take_what_fastais_take() {
 }
 
 #[test]
+fn the_registry_says_what_networks_are() {
+    for (arch, _) in FAMILIES {
+        let (info, network) = (arch.info(), network(arch));
+        let body = network.backbone();
+        assert_eq!(
+            body.stage_of(&format!("{}.weight", info.late)),
+            body.group_border(),
+            "{arch}: {}",
+            info.late
+        );
+        let smallest = network.infer(images(3, [info.smallest; 2]));
+        assert!(numbers(smallest).iter().all(|x| x.is_finite()), "{arch} at {} px", info.smallest);
+    }
+}
+
+#[test]
 fn first_convolutions_fit_images_of_other_channels() {
     for arch in [Arch::ResNet18, Arch::MobileNetV2, Arch::ConvNextAtto, Arch::VitTinyPatch16] {
         let weights = network(arch).to_tensors();

@@ -83,6 +83,7 @@ mod state;
 mod training;
 mod tta;
 
+pub use burn::tensor::Device;
 pub use cache::{CACHE_VARIABLE, default_cache};
 pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Inspected};
 pub use ensemble::Ensemble;
