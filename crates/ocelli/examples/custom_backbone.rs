@@ -10,10 +10,10 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
+use ocelli::Normalization;
 use ocelli::nn::layer::Pool;
 use ocelli::nn::{Backbone, Classifier, Head, Network, Pass};
 use ocelli::prelude::*;
-use ocelli::Normalization;
 
 /// Convolution, batch norm, ReLU; each halves the size.
 #[derive(Module, Debug)]

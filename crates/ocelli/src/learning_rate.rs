@@ -14,7 +14,8 @@ use crate::{Error, Result};
 ///
 /// let same: LearningRates = 1e-2.into();
 /// let each: LearningRates = [1e-4, 1e-3, 1e-2].into();
-/// assert_eq!(LearningRates::spread(1e-4, 1e-2).to_string(), each.to_string());
+/// let spread: LearningRates = (1e-4, 1e-2).into();
+/// assert_eq!(spread.to_string(), each.to_string());
 /// # let _ = same;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,13 @@ impl LearningRates {
 impl From<f64> for LearningRates {
     fn from(rate: f64) -> Self {
         Self([rate; GROUPS])
+    }
+}
+
+/// From the low one for the first group to the high one for the head: [`LearningRates::spread`].
+impl From<(f64, f64)> for LearningRates {
+    fn from((low, high): (f64, f64)) -> Self {
+        Self::spread(low, high)
     }
 }
 

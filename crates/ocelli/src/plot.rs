@@ -1,6 +1,6 @@
 //! Line charts as PNG and SVG.
 //!
-//! A chart is laid out once, on a [`Canvas`] that writes an SVG file or fills pixels. Text is set in a font that
+//! A chart is laid out once, on a canvas that writes an SVG file or fills pixels. Text is set in a font that
 //! comes along, so that a picture is the same on every machine.
 
 mod canvas;

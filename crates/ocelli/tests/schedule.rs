@@ -198,7 +198,7 @@ fn plots_show_every_step() {
 
 #[test]
 fn rates_spread_geometrically() {
-    let LearningRates(rates) = LearningRates::spread(1e-4, 1e-2);
+    let LearningRates(rates) = (1e-4, 1e-2).into();
     for (seen, wanted) in rates.iter().zip([1e-4, 1e-3, 1e-2]) {
         assert!((seen / wanted - 1.0).abs() < 1e-12);
     }

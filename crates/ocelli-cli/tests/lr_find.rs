@@ -1,0 +1,51 @@
+//! `ocelli lr-find`, as a user runs it.
+
+mod common;
+
+use common::{Place, snapshot};
+
+#[test]
+fn a_learning_rate_is_found_and_shown() {
+    let place = Place::with_photos(40);
+    let before = snapshot(&place.path("photos"));
+    let said = place.run(&["lr-find", "photos", "--size", "32", "--batch", "16", "--out", "curve"]);
+    assert!(said.contains("learning rate ") && said.contains("valley") && said.contains("steep"), "{said}");
+    let csv = place.read("curve/lr_find.csv");
+    assert!(csv.starts_with("step,learning_rate,loss,smoothed_loss\n0,1e-5,"), "{csv}");
+    assert!(place.read("curve/lr_find.svg").contains("learning rate"));
+    assert!(std::fs::read(place.path("curve/lr_find.png")).unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(snapshot(&place.path("photos")), before, "nothing is written beside the photos");
+
+    let again = place.run(&["lr-find", "photos", "--size", "32", "--batch", "16", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&again).unwrap();
+    let valley = found["suggestions"]["valley"].as_f64().unwrap();
+    assert!((1e-5..1.0).contains(&valley), "{valley}");
+    assert!(said.contains(&format!("valley {valley:.1e}")), "the same rate again: {valley:e}, {said}");
+    assert_eq!(found["curve"]["rates"].as_array().unwrap().len(), csv.lines().count() - 1);
+}
+
+#[test]
+fn every_layer_group_has_its_rate() {
+    let place = Place::with_photos(12);
+    let all = ["lr-find", "photos", "--size", "32", "--batch", "12", "--layers", "all", "--steps", "20"];
+    let output = place.ocelli(&[&all[..], &["--lr", "1e-4,1e-3,1e-2", "--json"]].concat()).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let start: Vec<f64> =
+        found["curve"]["start"].as_array().unwrap().iter().map(|rate| rate.as_f64().unwrap()).collect();
+    assert!((start[2] / 1e-5 - 1.0).abs() < 1e-9 && (start[1] / start[0] - 10.0).abs() < 1e-9, "{start:?}");
+    // Twenty steps may be too few to tell, which is then said.
+    assert_eq!(output.status.success(), found["suggestions"].is_object());
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let place = Place::with_photos(12);
+    for (wrong, said) in [
+        (["--steps", "3"], "number of steps"),
+        (["--end", "1e-9"], "last learning rate"),
+        (["--lr", "1e-3,1e-2"], "three"),
+    ] {
+        let answer = place.refusal(&[&["lr-find", "photos", "--size", "32"], &wrong[..]].concat());
+        assert!(answer.contains(said), "{answer}");
+    }
+}
