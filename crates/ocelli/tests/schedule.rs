@@ -47,7 +47,7 @@ fn assert_factors(schedule: impl Into<Schedule>, wanted: &[(usize, f64)]) {
     let schedule = schedule.into();
     for &(step, wanted) in wanted {
         let seen = schedule.at(step, 100).factor;
-        assert!((seen - wanted).abs() < 1e-6 * wanted, "{seen} is not {wanted} at step {step}");
+        assert!((seen - wanted).abs() <= 1e-6 * wanted, "{seen} is not {wanted} at step {step}");
     }
 }
 
