@@ -47,4 +47,5 @@ for _ in range(options.passes):
         pass
     best = min(best, time.perf_counter() - start)
 processes = max(options.workers, 1)
-print(f"PyTorch DataLoader with Pillow, {options.workers} workers: {len(files) / best:.0f} images/s, {len(files) / best / processes:.0f} a process")
+name = "one process" if options.workers == 0 else f"{options.workers} workers"
+print(f"| PyTorch DataLoader with Pillow, {name} | {len(files) / best:.0f} | {len(files) / best / processes:.0f} |")

@@ -50,9 +50,9 @@ pub struct Train {
     /// How a photo becomes a square
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
     pub framing: Frame,
-    /// Random changes of photos while all layers are trained
-    #[arg(long, value_enum, default_value_t = Change::None)]
-    pub augment: Change,
+    /// Random changes of photos while all layers are trained; several, separated by commas, add up
+    #[arg(long, value_enum, value_name = "CHANGE[,CHANGE]", value_delimiter = ',', default_value = "none")]
+    pub augment: Vec<Change>,
     /// Draw every class equally often
     #[arg(long)]
     pub balanced: bool,
@@ -208,9 +208,16 @@ pub struct Source {
     /// The table's column that says train, valid or test
     #[arg(long, value_name = "COLUMN")]
     pub split_column: Option<String>,
+    /// What separates several labels in a cell of the table [default: a space]
+    #[arg(long, value_name = "CHARACTER")]
+    pub label_separator: Option<char>,
     /// Whether a cell of the table holds one label, or several separated by spaces [default: found out]
     #[arg(long, value_enum)]
     pub task: Option<Labels>,
+
+    /// The largest photo that is read, in pixels [default: 178956970]
+    #[arg(long, value_name = "PIXELS")]
+    pub max_pixels: Option<u64>,
 
     /// Share of each class that is held out to measure on, or `none` [default: 0.2, or what the data says]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
@@ -247,6 +254,16 @@ pub enum Change {
     Trivial,
     /// RandAugment: two changes a photo, any of many
     Rand,
+    /// Any part of 8 % or more of the photo, instead of zoom and crop
+    GoogleNet,
+    /// Hue and saturation, a little
+    Jitter,
+    /// Wider or higher by up to a tenth
+    Stretch,
+    /// Blur of every second photo
+    Blur,
+    /// A black square on every second photo
+    Cutout,
 }
 
 /// Say what is in a data set before anything is trained on it.
@@ -254,7 +271,7 @@ pub enum Change {
 /// Decodes every photo once. Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  ocelli inspect photos
+  ocelli inspect photos --html photos.html
   ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
 pub struct Inspect {
     #[command(flatten)]
@@ -269,6 +286,9 @@ pub struct Inspect {
     /// Print all that was found as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Write a page with pictures of the classes and of what was found
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -279,15 +299,21 @@ pub struct Inspect {
 /// Writes one picture: the photo as validation sees it, then as training sees it, epoch by epoch.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  ocelli augment cat.jpg
+  ocelli augment cat.jpg --augment side-on,jitter,cutout
   ocelli augment field.tif --augment top-down --columns 8 --rows 4 --out field.png")]
 pub struct Augment {
     /// The photo
     pub photo: PathBuf,
 
-    /// The random changes
-    #[arg(long, value_enum, default_value_t = Change::SideOn)]
-    pub augment: Change,
+    /// The random changes; several, separated by commas, add up
+    #[arg(
+        long,
+        value_enum,
+        value_name = "CHANGE[,CHANGE]",
+        value_delimiter = ',',
+        default_value = "side-on"
+    )]
+    pub augment: Vec<Change>,
     /// Side of each picture, in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 224)]
     pub size: usize,

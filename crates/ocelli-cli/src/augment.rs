@@ -5,6 +5,7 @@ use ocelli::{Augmentation, Decoder, Filter, Normalization, Preprocessing, contac
 
 use crate::Failure;
 use crate::arguments::Augment;
+use crate::source::augmentation;
 
 pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let preprocessing = Preprocessing {
@@ -14,7 +15,7 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
         normalization: Normalization::IMAGENET,
     };
     preprocessing.validate()?;
-    let augmentation = arguments.augment.augmentation().unwrap_or_else(Augmentation::none);
+    let augmentation = augmentation(&arguments.augment).unwrap_or_else(Augmentation::none);
     let image = Decoder::default().decode_file_for(&arguments.photo, augmentation.needed(&preprocessing))?;
     let id = arguments.photo.file_name().unwrap_or_default().to_string_lossy();
     let (columns, rows) = (arguments.columns, arguments.rows);

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use ocelli::{Augmentation, Column, CsvOptions, Framing, HeldOut, Policy, Task, Transform};
+use ocelli::{
+    Augmentation, Column, Crop, CsvOptions, Decoder, Framing, HeldOut, ImageData, ImageDataBuilder, Policy,
+    Task, Transform,
+};
 
 use crate::Failure;
 use crate::arguments::{Change, Frame, Labels, Source};
@@ -32,9 +35,27 @@ impl Source {
                 Labels::Single => Task::SingleLabel,
                 Labels::Multi => Task::MultiLabel,
             }),
-            ..CsvOptions::default()
+            label_separator: self.label_separator.unwrap_or(usual.label_separator),
+            header: usual.header,
         };
         (file, Some(options))
+    }
+
+    /// The photos, with everything that is said about them here.
+    pub fn builder(&self) -> Result<ImageDataBuilder, Failure> {
+        let mut data = match self.data() {
+            (table, Some(options)) => ImageData::from_csv(table, options),
+            (folder, None) => ImageData::from_folder(folder),
+        };
+        if let Some(held_out) = self.held_out()? {
+            data = data.hold_out(held_out);
+        }
+        Ok(data.max_pixels(self.decoder().max_pixels))
+    }
+
+    /// The limits of decoding.
+    pub fn decoder(&self) -> Decoder {
+        self.max_pixels.map_or_else(Decoder::default, |max_pixels| Decoder { max_pixels })
     }
 
     /// What is held out, if it is said.
@@ -85,15 +106,32 @@ impl Frame {
     }
 }
 
+/// All of the changes, one after the other; nothing where none is wanted.
+pub fn augmentation(changes: &[Change]) -> Option<Augmentation> {
+    let wanted = changes.iter().filter(|change| **change != Change::None);
+    wanted.map(|change| change.augmentation()).reduce(|mut all, next| {
+        all.transforms.extend(next.transforms);
+        let zoom = (all.zoom.0.max(next.zoom.0), all.zoom.1.max(next.zoom.1));
+        let crop = if next.crop == Crop::Random { all.crop } else { next.crop };
+        Augmentation { zoom, crop, ..all }
+    })
+}
+
 impl Change {
-    pub fn augmentation(self) -> Option<Augmentation> {
-        Some(match self {
-            Self::None => return None,
+    fn augmentation(self) -> Augmentation {
+        let only = |transform| Augmentation::none().with(transform);
+        match self {
+            Self::None => Augmentation::none(),
             Self::Basic => Augmentation::basic(),
             Self::SideOn => Augmentation::side_on().max_zoom(1.1),
             Self::TopDown => Augmentation::top_down().max_zoom(1.05),
-            Self::Trivial => Augmentation::none().with(Transform::Policy(Policy::trivial_augment())),
-            Self::Rand => Augmentation::none().with(Transform::Policy(Policy::rand_augment(2, 9.0))),
-        })
+            Self::Trivial => only(Transform::Policy(Policy::trivial_augment())),
+            Self::Rand => only(Transform::Policy(Policy::rand_augment(2, 9.0))),
+            Self::GoogleNet => Augmentation::none().crop(Crop::GoogleNet),
+            Self::Jitter => only(Transform::ColorJitter { hue: 0.03, saturation: 0.3 }),
+            Self::Stretch => only(Transform::Stretch { max: 0.1 }),
+            Self::Blur => only(Transform::Blur { strength: 3, probability: 0.5 }),
+            Self::Cutout => only(Transform::Cutout { holes: 1, length: 0.25, probability: 0.5 }),
+        }
     }
 }

@@ -14,6 +14,7 @@ use ocelli::{
 use crate::Failure;
 use crate::arguments::{Bad, Rule, Train};
 use crate::pull::fetched;
+use crate::source::augmentation;
 use crate::terminal::{self, Terminal};
 use crate::words::{counted, duration};
 
@@ -120,12 +121,13 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         held_out: arguments.source.held_out()?,
         balanced: arguments.balanced,
         table,
-        augmentation: arguments.augment.augmentation(),
+        augmentation: augmentation(&arguments.augment),
         precision: arguments.machine.precision.precision(),
         batch_size: arguments.batch,
         seed: arguments.seed,
         weight_decay: arguments.weight_decay,
         fail_on_bad_images: arguments.bad_images == Bad::Fail,
+        max_pixels: arguments.source.max_pixels,
         framing: arguments.framing.framing(),
         optimizer: arguments.optimizer.optimizer(),
         recipe: Recipe {

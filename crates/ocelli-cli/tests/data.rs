@@ -19,6 +19,15 @@ fn labelled(place: &Place, table: &str, cell: impl Fn(&str) -> String) {
     fs::write(place.path(table), lines).unwrap();
 }
 
+/// A PNG file of so many pixels.
+fn image(width: u32, height: u32) -> Vec<u8> {
+    let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, (x / 5) as u8]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    ocelli::RgbImage::new(width, height, pixels.collect()).unwrap().write_png(&path).unwrap();
+    fs::read(path).unwrap()
+}
+
 #[test]
 fn a_table_of_labels_is_trained_on() {
     let place = Place::with_photos(8);
@@ -125,11 +134,17 @@ fn augmentation_and_balance_change_training_and_repeat() {
     let plain = run("plain", &[]);
     let augmented = run("augmented", &["--augment", "side-on"]);
     assert_ne!(plain, augmented);
+    assert_ne!(augmented, run("more", &["--augment", "side-on,jitter,cutout"]));
     assert_eq!(augmented, run("augmented-again", &["--augment", "side-on", "--threads", "1"]));
-    assert!(place.path("cache/resized").is_dir(), "64-pixel photos are kept at the size that is needed");
-    // Resized copies that are gone are made again; damaged ones are found out by nobody but the decoder.
+    assert!(!place.path("cache/resized").exists(), "64-pixel photos are quickly decoded");
+    let large = image(1200, 900);
+    fs::write(place.path("photos/flags/large.png"), large).unwrap();
+    let resized = run("large", &["--augment", "side-on", "--valid", "none"]);
+    assert!(place.path("cache/resized").is_dir(), "a large photo is kept at the size that is needed");
+    // Resized copies that are gone are made again.
     fs::remove_dir_all(place.path("cache/resized")).unwrap();
-    assert_eq!(augmented, run("augmented-thrice", &["--augment", "side-on"]));
+    assert_eq!(resized, run("large-again", &["--augment", "side-on", "--valid", "none"]));
+    fs::remove_file(place.path("photos/flags/large.png")).unwrap();
     for photo in &snapshot(&place.path("photos/flags"))[4..] {
         fs::remove_file(&photo.0).unwrap();
     }
@@ -152,11 +167,39 @@ fn a_data_set_is_inspected() {
     assert!(said.contains("notes.txt"), "{said}");
     assert_eq!(before, snapshot(&place.path("photos")), "nothing is changed");
 
-    let found: serde_json::Value =
-        serde_json::from_str(&place.run(&["inspect", "photos", "--json"])).unwrap();
+    let said = place.run(&["inspect", "photos", "--json", "--html", "pages/photos.html"]);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(found["inspection"]["images"].as_array().unwrap().len(), 26);
     assert_eq!(found["inspection"]["duplicates"].as_array().unwrap().len(), 1);
+    let titles: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|f| f["title"].as_str().unwrap()).collect();
+    assert!(titles.contains(&"cannot be decoded"), "{titles:?}");
+    let page = place.read("pages/photos.html");
+    assert!(page.starts_with("<!doctype html>") && page.contains("copy-of-a-flag.png"));
+    assert_eq!(before, snapshot(&place.path("photos")), "nothing is changed");
     assert!(place.refusal(&["inspect", "nowhere"]).contains("nowhere"));
+}
+
+#[test]
+fn a_training_folder_with_a_test_folder_is_split() {
+    let place = Place::with_photos(8);
+    fs::rename(place.path("photos"), place.path("train")).unwrap();
+    fs::create_dir_all(place.path("photos/test/flags")).unwrap();
+    fs::rename(place.path("train"), place.path("photos/train")).unwrap();
+    for (number, (_, bytes)) in snapshot(&place.path("photos/train/flags")).into_iter().take(3).enumerate() {
+        fs::write(place.path(&format!("photos/test/flags/{number}.png")), bytes).unwrap();
+    }
+    let said = place.run(&["train", "photos", "--size", "32", "--epochs", "1", "--out", "run", "--balanced"]);
+    assert!(said.contains("valid 6 (split by Ocelli)"), "{said}");
+    assert!(said.contains("3 images are byte for byte both trained on and held out"), "{said}");
+    assert!(said.contains("balanced: an epoch draws each of 6 images"), "{said}");
+    let split = place.read("run/split.csv");
+    assert_eq!(split.lines().filter(|line| line.ends_with(",test")).count(), 3, "{split}");
+    assert!(split.lines().all(|line| line.ends_with(",test") == line.starts_with("test/")), "{split}");
+    let said = place.run(&["inspect", "photos", "--fold", "2/4"]);
+    assert!(said.contains("27 images in 3 classes"), "{said}");
+    let said = place.refusal(&["train", "photos", "--max-pixels", "100", "--out", "none"]);
+    assert!(said.contains("more than the limit of 100"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Images a second from files to batches, and where the time goes.
+//! Images a second from files to training batches, and where the time goes, as rows of a table. `benches/data/run` does
+//! it beside PyTorch.
 //!
-//! `cargo run --release -p ocelli-data --example loader_speed -- FOLDER… [--size 224] [--threads 1] [--passes 3]`
+//! `cargo run --release -p ocelli-data --example loader_speed -- FOLDER… [--size 224] [--threads 1] [--passes 3]
+//! [--stages]`; with `--stages` the table is that of the stages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use ocelli_data::source::list;
 use ocelli_data::*;
 
 fn main() -> Result<(), DataError> {
-    let (mut folders, mut size, mut threads, mut passes) = (Vec::new(), 224, 1, 3);
+    let (mut folders, mut size, mut threads, mut passes, mut stages) = (Vec::new(), 224, 1, 3, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().and_then(|text| text.parse().ok()).expect("a number");
@@ -17,6 +19,7 @@ fn main() -> Result<(), DataError> {
             "--size" => size = number(),
             "--threads" => threads = number(),
             "--passes" => passes = number(),
+            "--stages" => stages = true,
             _ => folders.push(argument),
         }
     }
@@ -30,6 +33,9 @@ fn main() -> Result<(), DataError> {
     let augmentation = Augmentation::side_on().max_zoom(1.1);
     let indices: Vec<usize> = (0..items.len()).collect();
 
+    if stages {
+        return print_stages(&items, &preprocessing, &augmentation, passes);
+    }
     let options = LoaderOptions { threads, ..LoaderOptions::default() };
     let loader = Loader::new(Arc::clone(&items), preprocessing, options)?.augment(augmentation.clone(), 1)?;
     let mut best = Duration::MAX;
@@ -41,34 +47,51 @@ fn main() -> Result<(), DataError> {
         best = best.min(start.elapsed());
     }
     let rate = items.len() as f64 / best.as_secs_f64();
-    println!("ocelli-data, {threads} threads: {rate:.0} images/s, {:.0} a thread", rate / threads as f64);
+    println!("| ocelli-data, {threads} threads | {rate:.0} | {:.0} |", rate / threads as f64);
+    Ok(())
+}
 
+/// Each stage of each image, timed one after the other on one thread; of several passes the fastest of each counts.
+fn print_stages(
+    items: &Items,
+    preprocessing: &Preprocessing,
+    augmentation: &Augmentation,
+    passes: usize,
+) -> Result<(), DataError> {
     let decoder = Decoder::default();
-    let mut stages = [Duration::ZERO; 4];
+    let plain = Augmentation { transforms: Vec::new(), ..augmentation.clone() };
     let mut sample = vec![0.0; preprocessing.sample_len()];
-    for item in &items.items {
-        let start = Instant::now();
-        let bytes = std::fs::read(&item.path).map_err(DataError::io("read", &item.path))?;
-        let read = Instant::now();
-        let image = decoder.decode_for(&bytes, augmentation.needed(&preprocessing)).expect("an image");
-        let decoded = Instant::now();
-        let plain = preprocessing.frame(&image)?;
-        let framed = Instant::now();
-        std::hint::black_box(plain);
-        let mut draws = Draws::new(1, Purpose::Augment, 0, item.key());
-        augmentation.apply(&image, &preprocessing, &mut draws, &mut sample)?;
-        let augmented = Instant::now();
-        for (stage, time) in
-            stages.iter_mut().zip([read - start, decoded - read, framed - decoded, augmented - framed])
-        {
-            *stage += time;
+    let mut best = [f64::INFINITY; 4];
+    for _ in 0..passes {
+        let mut stages = [Duration::ZERO; 4];
+        for item in &items.items {
+            let start = Instant::now();
+            let bytes = std::fs::read(&item.path).map_err(DataError::io("read", &item.path))?;
+            let read = Instant::now();
+            let image = decoder.decode_for(&bytes, augmentation.needed(preprocessing)).expect("an image");
+            let decoded = Instant::now();
+            let draws = || Draws::new(1, Purpose::Augment, 0, item.key());
+            plain.apply(&image, preprocessing, &mut draws(), &mut sample)?;
+            let resized = Instant::now();
+            augmentation.apply(&image, preprocessing, &mut draws(), &mut sample)?;
+            let augmented = Instant::now();
+            let changes = (augmented - resized).saturating_sub(resized - decoded);
+            for (stage, time) in
+                stages.iter_mut().zip([read - start, decoded - read, resized - decoded, changes])
+            {
+                *stage += time;
+            }
+        }
+        for (best, stage) in best.iter_mut().zip(stages) {
+            *best = best.min(stage.as_secs_f64() * 1000.0 / items.len() as f64);
         }
     }
-    let milliseconds = stages.map(|stage| stage.as_secs_f64() * 1000.0 / items.len() as f64);
-    let [read, decode, frame, augment] = milliseconds;
-    println!(
-        "one thread, ms an image: read {read:.2}, decode {decode:.2}, resize, warp, colour, normalize {augment:.2}"
-    );
-    println!("(resize and crop alone, without augmentation: {frame:.2})");
+    let total: f64 = best.iter().sum();
+    println!("| stage | ms an image | share |\n|---|---|---|");
+    let names = ["read", "decode", "resize, zoom, crop, normalise", "rotation, flip, lighting on top of it"];
+    for (name, time) in names.iter().zip(best) {
+        println!("| {name} | {time:.2} | {:.0} % |", 100.0 * time / total);
+    }
+    println!("| all | {total:.2} | |");
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::{DataError, Decoder};
 pub struct Dataset {
     /// All items: for training, validation and testing.
     pub items: Items,
-    /// The split that the source itself describes (`train/` and `valid/` folders), if it does.
+    /// The split that the source itself describes (`train/` and `valid/` folders, a column), if it does. Where no item
+    /// of it is for validation, the source does not say what is held out of those to train on.
     pub split: Option<Split>,
     /// Files and folders that were left out, sorted by path.
     pub skipped: Vec<Skipped>,
@@ -56,7 +57,7 @@ fn check_class(
 ) -> Result<Vec<Skipped>, DataError> {
     let mut bad = Vec::new();
     for &index in indices {
-        match decoder.decode_file(&items[index].path) {
+        match decoder.decode_file_for(&items[index].path, 1) {
             Ok(_) => return Ok(bad),
             Err(DataError::BadImage { path, reason }) => bad.push(Skipped::image(path, reason)),
             Err(error) => return Err(error),

@@ -65,7 +65,7 @@ pub enum DataError {
         /// The classes that the training folder has.
         known: String,
     },
-    /// There is a training folder without a validation folder, or the reverse.
+    /// There is a validation folder without a training folder.
     #[error("{path} has the folder {present}/ but no {missing}/; add {missing}/, or give {path}/{present} as one folder of class folders", path = .path.display())]
     HalfASplit {
         /// The data folder.

@@ -20,7 +20,7 @@
 //! let items = Arc::new(data.items);
 //! let split = match data.split {
 //!     Some(split) => split,
-//!     None => split::stratified(&items, &digests(&items, 0, || ())?, 0.2, 42)?,
+//!     None => split::stratified(&items, &digests(&items, 0, || ())?, &[], 0.2, 42)?,
 //! };
 //! check_classes(&items, &split.train, &Decoder::default(), 0)?;
 //!
@@ -50,7 +50,7 @@
 //! | [`items`], [`dataset`] | items with stable ids, targets, classes; what was left out |
 //! | [`digest`], [`mod@split`] | the identity of files; who is held out |
 //! | [`decode`] | bytes to upright RGB pixels |
-//! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on |
+//! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on, as a report and as a page |
 //! | [`store`] | images resized once, kept in the cache folder |
 //! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
 //! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
@@ -81,7 +81,8 @@ pub use dataset::{Dataset, check_classes};
 pub use decode::{Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
-pub use inspect::{Inspection, inspect};
+pub use files::write_whole;
+pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
 pub use order::Order;

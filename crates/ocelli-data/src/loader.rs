@@ -1,8 +1,9 @@
 //! Batches of samples, made by threads ahead of their use.
 //!
-//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and puts it
-//! into the batch it belongs to. A thread waits before it would begin a batch too far ahead, which bounds the
-//! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
+//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and hands it to the
+//! batch it belongs to; who brings the last one puts the batch together. A thread waits before it would begin a batch
+//! too far ahead, which bounds the memory. No thread decides anything: what a sample is follows from the item, and
+//! where it goes from its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -162,17 +163,19 @@ impl Loader {
     }
 
     /// Makes the sample of one item.
-    fn sample(&self, index: usize, epoch: u64, occurrence: u32, sample: &mut [f32]) -> Result<(), DataError> {
+    fn sample(&self, index: usize, epoch: u64, occurrence: u32) -> Result<Vec<f32>, DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
+        let mut sample = vec![0.0; self.preprocessing.sample_len()];
         match &self.augmentation {
-            None => self.preprocessing.load(&item.path, decoder, sample),
+            None => self.preprocessing.load(&item.path, decoder, &mut sample)?,
             Some((augmentation, seed)) => {
                 let image = decoder.decode_file_for(&item.path, augmentation.needed(&self.preprocessing))?;
                 let mut draws =
                     Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
-                augmentation.apply(&image, &self.preprocessing, &mut draws, sample)
+                augmentation.apply(&image, &self.preprocessing, &mut draws, &mut sample)?;
             }
         }
+        Ok(sample)
     }
 }
 
@@ -201,14 +204,14 @@ impl Iterator for Batches {
             if state.stopped || state.taken == self.work.batch_count() {
                 return None;
             }
-            if state.underway.front().is_some_and(|batch| batch.missing == 0) {
+            if state.underway.front().is_some_and(|batch| batch.images.is_some()) {
                 break;
             }
             state = self.work.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let made = state.underway.pop_front()?;
         state.taken += 1;
-        let result = self.work.loader.finish(made);
+        let result = made.images?;
         state.stopped = result.is_err();
         drop(state);
         self.work.changed.notify_all();
@@ -255,10 +258,11 @@ struct State {
 #[derive(Debug)]
 struct Underway {
     indices: Vec<usize>,
-    images: Vec<f32>,
+    /// By place in the batch, as far as they are made.
+    samples: Vec<Option<Result<Vec<f32>, DataError>>>,
     missing: usize,
-    /// By place in the batch.
-    bad: Vec<(usize, DataError)>,
+    /// All of them together, once that is done.
+    images: Option<Result<Batch, DataError>>,
 }
 
 impl Work {
@@ -291,15 +295,14 @@ impl Work {
 
     /// The life of a thread.
     fn run(&self) {
-        let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
         while let Some(place) = self.begin() {
             let index = self.indices[place];
             // Whoever waits for this place would wait for ever if a panic left it open.
-            let result = catch_unwind(AssertUnwindSafe(|| {
-                self.loader.sample(index, self.epoch, self.occurrences[place], &mut sample)
+            let sample = catch_unwind(AssertUnwindSafe(|| {
+                self.loader.sample(index, self.epoch, self.occurrences[place])
             }))
             .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
-            self.put(place, result, &sample);
+            self.put(place, sample);
         }
     }
 
@@ -320,59 +323,65 @@ impl Work {
         state.begun += 1;
         if let (batch, 0) = self.batch_of(place) {
             let indices = self.batch_indices(batch);
-            let images = vec![0.0; indices.len() * self.loader.preprocessing.sample_len()];
-            state.underway.push_back(Underway { missing: indices.len(), indices, images, bad: Vec::new() });
+            let samples = indices.iter().map(|_| None).collect();
+            state.underway.push_back(Underway { missing: indices.len(), indices, samples, images: None });
         }
         Some(place)
     }
 
-    /// Puts a sample into its batch.
-    fn put(&self, place: usize, result: Result<(), DataError>, sample: &[f32]) {
+    /// Hands a sample to its batch, and puts the batch together if it was the last one.
+    fn put(&self, place: usize, sample: Result<Vec<f32>, DataError>) {
         let (batch, place) = self.batch_of(place);
         let mut state = self.lock();
-        let underway = batch - state.taken;
-        let Some(batch) = state.underway.get_mut(underway) else { return };
-        match result {
-            Ok(()) => batch.images[place * sample.len()..][..sample.len()].copy_from_slice(sample),
-            Err(error) => batch.bad.push((place, error)),
+        // Batches are taken whole, so this one is still there, at the place that it has by now.
+        let Some(underway) = state.underway_mut(batch) else { return };
+        underway.samples[place] = Some(sample);
+        underway.missing -= 1;
+        if underway.missing > 0 {
+            return;
         }
-        batch.missing -= 1;
-        if batch.missing == 0 {
-            drop(state);
-            self.changed.notify_all();
+        let (indices, samples) =
+            (std::mem::take(&mut underway.indices), std::mem::take(&mut underway.samples));
+        drop(state);
+        let images = self.loader.finish(indices, samples.into_iter().flatten());
+        let mut state = self.lock();
+        if let Some(underway) = state.underway_mut(batch) {
+            underway.images = Some(images);
         }
+        drop(state);
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    /// The batch of this number, unless it was handed over.
+    fn underway_mut(&mut self, batch: usize) -> Option<&mut Underway> {
+        self.underway.get_mut(batch.checked_sub(self.taken)?)
     }
 }
 
 impl Loader {
-    /// Closes the gaps of bad images, or gives the first one's error.
-    fn finish(&self, mut made: Underway) -> Result<Batch, DataError> {
-        made.bad.sort_by_key(|(place, _)| *place);
-        let mut skipped = Vec::new();
-        let mut bad = Vec::new();
-        for (place, error) in made.bad {
-            match error {
-                DataError::BadImage { path, reason } if self.options.bad_images == BadImages::Skip => {
-                    skipped.push(Skipped::image(path, reason));
-                    bad.push(place);
-                }
-                error => return Err(error),
-            }
-        }
-        let length = self.preprocessing.sample_len();
-        let mut kept = 0;
-        for place in 0..made.indices.len() {
-            if bad.binary_search(&place).is_err() {
-                if kept != place {
-                    made.images.copy_within(place * length..(place + 1) * length, kept * length);
-                    made.indices[kept] = made.indices[place];
-                }
-                kept += 1;
-            }
-        }
-        made.images.truncate(kept * length);
-        made.indices.truncate(kept);
+    /// Puts samples together, without those of bad images, or gives the first one's error.
+    fn finish(
+        &self,
+        indices: Vec<usize>,
+        samples: impl Iterator<Item = Result<Vec<f32>, DataError>>,
+    ) -> Result<Batch, DataError> {
         let size = self.preprocessing.size;
-        Ok(Batch { indices: made.indices, images: made.images, shape: [kept, size, size, 3], skipped })
+        let mut images = Vec::with_capacity(indices.len() * self.preprocessing.sample_len());
+        let (mut kept, mut skipped) = (Vec::with_capacity(indices.len()), Vec::new());
+        for (index, sample) in indices.into_iter().zip(samples) {
+            match sample {
+                Ok(sample) => {
+                    images.extend_from_slice(&sample);
+                    kept.push(index);
+                }
+                Err(DataError::BadImage { path, reason }) if self.options.bad_images == BadImages::Skip => {
+                    skipped.push(Skipped::image(path, reason));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Batch { shape: [kept.len(), size, size, 3], indices: kept, images, skipped })
     }
 }

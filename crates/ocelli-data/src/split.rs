@@ -22,14 +22,14 @@ pub struct Split {
 }
 
 impl Split {
-    /// No validation set: every labelled item is trained on.
-    pub fn everything(items: &Items) -> Self {
-        let (test, train) = unlabelled_and_labelled(items);
+    /// No validation set: every labelled item is trained on, except those of `test`.
+    pub fn everything(items: &Items, test: &[usize]) -> Self {
+        let (test, train) = apart(items, test);
         Split { train, valid: Vec::new(), test }
     }
 
-    /// Holds out exactly these items.
-    pub fn explicit(items: &Items, valid: &[usize]) -> Result<Self, DataError> {
+    /// Holds out exactly these items; those of `test` stay for the end.
+    pub fn explicit(items: &Items, test: &[usize], valid: &[usize]) -> Result<Self, DataError> {
         let wanted: HashSet<usize> = valid.iter().copied().collect();
         if let Some(&beyond) = valid.iter().find(|&&index| index >= items.len()) {
             return Err(refused(
@@ -40,7 +40,7 @@ impl Split {
                 "give indices of items",
             ));
         }
-        let (test, labelled) = unlabelled_and_labelled(items);
+        let (test, labelled) = apart(items, test);
         let (valid, train): (Vec<_>, Vec<_>) = labelled.into_iter().partition(|index| wanted.contains(index));
         if train.is_empty() {
             return Err(refused("no item is left to train on".to_owned(), "hold out fewer"));
@@ -132,14 +132,20 @@ impl Split {
 /// Holds out `fraction` of every class, chosen by `seed` and the items' ids alone.
 ///
 /// Every class with at least two different images has one on either side. Items with equal digests stay
-/// together. Unlabelled items become the test items. Of multi-label items every class is held out in
-/// proportion as nearly as its combinations allow (iterative stratification, Sechidis et al. 2011).
-pub fn stratified(items: &Items, digests: &[Digest], fraction: f64, seed: u64) -> Result<Split, DataError> {
+/// together. Items of `test`, and unlabelled ones, stay for the end. Of multi-label items every class is held out
+/// in proportion as nearly as its combinations allow (iterative stratification, Sechidis et al. 2011).
+pub fn stratified(
+    items: &Items,
+    digests: &[Digest],
+    test: &[usize],
+    fraction: f64,
+    seed: u64,
+) -> Result<Split, DataError> {
     if !(fraction > 0.0 && fraction < 1.0) {
         let value = fraction.to_string();
         return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
     }
-    let (test, labelled) = unlabelled_and_labelled(items);
+    let (test, labelled) = apart(items, test);
     let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
     let mut split = Split { test, ..Split::default() };
     match items.task {
@@ -169,17 +175,18 @@ pub fn stratified(items: &Items, digests: &[Digest], fraction: f64, seed: u64) -
     Ok(split)
 }
 
-/// Fold `fold` (from 0) of `folds`: every labelled item is held out in exactly one of them.
+/// Fold `fold` (from 0) of `folds`: every labelled item that is not in `test` is held out in exactly one of them.
 ///
 /// Classes are spread evenly over the folds; items with equal digests stay together.
 pub fn k_fold(
     items: &Items,
     digests: &[Digest],
+    test: &[usize],
     folds: usize,
     fold: usize,
     seed: u64,
 ) -> Result<Split, DataError> {
-    let (test, labelled) = unlabelled_and_labelled(items);
+    let (test, labelled) = apart(items, test);
     if folds < 2 || folds > labelled.len() {
         let value = folds.to_string();
         return Err(DataError::Setting { name: "folds", value, expected: "from 2 to the number of images" });
@@ -240,8 +247,10 @@ pub fn get_cv_idxs(n: usize, cv_idx: usize, val_pct: f64, seed: u32) -> Vec<usiz
     order.into_iter().skip(cv_idx.saturating_mul(size)).take(size).collect()
 }
 
-fn unlabelled_and_labelled(items: &Items) -> (Vec<usize>, Vec<usize>) {
-    (0..items.len()).partition(|&index| items[index].target == Target::Unlabelled)
+/// What stays for the end, and what can be trained on or held out.
+fn apart(items: &Items, test: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let test: HashSet<usize> = test.iter().copied().collect();
+    (0..items.len()).partition(|index| items[*index].target == Target::Unlabelled || test.contains(index))
 }
 
 fn refused(reason: String, advice: &str) -> DataError {

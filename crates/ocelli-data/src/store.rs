@@ -18,10 +18,12 @@ use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped, resize};
 
 /// Part of the key of an entry: changes with anything that changes its pixels.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 const QUALITY: u8 = 95;
-/// An image is kept resized if that leaves at most a half of its pixels.
+/// An image is kept resized if that leaves at most a half of its pixels …
 const WORTHWHILE: f64 = 0.5;
+/// … and it has at least as many as these: smaller ones are decoded in less time than copies are written.
+const LARGE: u64 = 500_000;
 
 /// Resized images with one length of the shorter side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +121,7 @@ impl Store {
         if path.is_file() {
             return Ok(Entry::Present);
         }
-        let bad = |reason: DecodeError| Entry::Bad(Skipped::new(&item.path, reason));
+        let bad = |reason: DecodeError| Entry::Bad(Skipped::image(&item.path, reason));
         let bytes = match std::fs::read(&item.path) {
             Ok(bytes) => bytes,
             Err(error) => return Ok(bad(error.into())),
@@ -129,7 +131,7 @@ impl Store {
             Ok(_) => {}
             Err(reason) => return Ok(bad(reason)),
         }
-        match decoder.decode(&bytes) {
+        match decoder.decode_for(&bytes, self.side) {
             Ok(image) => write_whole(&path, &self.encode(&image)?).map(|()| Entry::Made),
             Err(reason) => Ok(bad(reason)),
         }
@@ -137,7 +139,8 @@ impl Store {
 
     fn is_worthwhile(&self, width: u32, height: u32) -> bool {
         let scale = f64::from(self.side) / f64::from(width.min(height).max(1));
-        scale * scale <= WORTHWHILE && width.max(height) <= 16 * width.min(height)
+        let pixels = u64::from(width) * u64::from(height);
+        pixels >= LARGE && scale * scale <= WORTHWHILE && width.max(height) <= 16 * width.min(height)
     }
 
     fn encode(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {

@@ -211,6 +211,65 @@ fn zoom_enlarges_three_quarters_of_the_images() {
     assert!((120..180).contains(&zoomed), "{zoomed}");
 }
 
+/// The pixel of the ramp that is seen at (x, y) of a 41 × 41 sample, and the middle, 20.
+fn seen(image: &RgbImage, transform: &Transform, epoch: u64, x: usize, y: usize) -> (f64, f64) {
+    let sample = augmented(image, &Augmentation::none().with(transform.clone()), raw(41), epoch);
+    let [red, green, _] = pixel(&sample, 41, x, y).map(f64::from);
+    (red / 6.0, green / 6.0)
+}
+
+/// Zoom: 1 + z about the centre. Stretch: one axis by 1 + s.
+#[test]
+fn zoom_and_stretch_enlarge_about_the_centre() {
+    let image = ramp(41, 41, 6);
+    let near = |(a, b): (f64, f64), (c, d): (f64, f64)| (a - c).abs() < 1e-3 && (b - d).abs() < 1e-3;
+    let mut axes = BTreeSet::new();
+    for epoch in 0..30 {
+        let factor = 1.0 + 0.1 + draws(epoch).uniform() * 0.4;
+        for (x, y) in [(0usize, 0usize), (33, 7), (20, 20)] {
+            let from = |at: usize| 20.0 + (at as f64 - 20.0) / factor;
+            let found = seen(&image, &Transform::Zoom { min: 0.1, max: 0.5 }, epoch, x, y);
+            assert!(near(found, (from(x), from(y))), "{found:?}");
+        }
+        let mut draws = draws(epoch);
+        let (factor, across) = (1.0 + draws.uniform() * 0.5, draws.uniform() < 0.5);
+        axes.insert(across);
+        let from = |at: usize, moved: bool| 20.0 + (at as f64 - 20.0) / if moved { factor } else { 1.0 };
+        let found = seen(&image, &Transform::Stretch { max: 0.5 }, epoch, 33, 7);
+        assert!(near(found, (from(33, across), from(7, !across))), "{found:?}");
+    }
+    assert_eq!(axes.len(), 2);
+}
+
+/// A quarter of the images each: rotation, zoom, stretch, nothing.
+#[test]
+fn rotate_zoom_picks_one_of_four() {
+    let image = ramp(41, 41, 6);
+    let transform = Transform::RotateZoom { degrees: 9.0, zoom: 0.5, stretch: 0.5 };
+    let mut counts = [0; 4];
+    for epoch in 0..400 {
+        let (right, below) =
+            (seen(&image, &transform, epoch, 33, 20), seen(&image, &transform, epoch, 20, 33));
+        let scale = ((right.0 - 20.0) / 13.0, (below.1 - 20.0) / 13.0);
+        let turned = (right.1 - 20.0).abs() > 1e-3;
+        let kind = match (turned, (scale.0 - 1.0).abs() > 1e-3, (scale.1 - 1.0).abs() > 1e-3) {
+            (true, _, _) => 0,
+            (false, true, true) => 1,
+            (false, false, false) => 3,
+            _ => 2,
+        };
+        counts[kind] += 1;
+    }
+    assert!(counts.iter().all(|count| (70..130).contains(count)), "{counts:?}");
+}
+
+/// fastai's start is ⌈(side − size) / 2⌉.
+#[test]
+fn a_centre_crop_starts_at_the_larger_half() {
+    let sample = augmented(&ramp(25, 24, 10), &Augmentation::none().crop(Crop::Center), raw(24), 0);
+    assert_eq!(pixel(&sample, 24, 0, 0), [10.0, 0.0, 50.0]);
+}
+
 #[test]
 fn google_net_crops_keep_their_area_and_shape() {
     let image = ramp(120, 84, 2);

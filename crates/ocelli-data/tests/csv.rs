@@ -69,7 +69,9 @@ fn columns_by_name_and_a_folder() {
     };
     let data = read(&root, &options);
     assert_eq!(rows(&data), [row("x/a.png", &["cat"]), row("b.png", &["dog"])]);
-    assert_eq!(data.notices, Vec::<String>::new());
+    assert_eq!(data.notices, ["read as single-label: none of 2 rows has several labels"]);
+    let stated = CsvOptions { task: Some(Task::SingleLabel), ..options.clone() };
+    assert_eq!(read(&root, &stated).notices, Vec::<String>::new(), "nothing is left to be detected");
     let wrong = CsvOptions { label: Column::Name("breed".to_owned()), ..options.clone() };
     refused(&root, &wrong, &["no column \"breed\"", "n, kind, file"]);
     refused(&root, &CsvOptions { id: Column::Index(7), ..options }, &["3 columns", "no column number 8"]);
@@ -84,6 +86,7 @@ fn several_labels() {
     assert_eq!(data.items.classes.names(), ["clear", "haze", "road", "water"]);
     assert_eq!(rows(&data)[2], row("3.png", &["haze", "road", "water"]));
     assert_eq!(data.items[3].target, Target::Classes(vec![]));
+    assert!(data.notices.iter().any(|notice| notice.contains("1 rows have no label")), "{:?}", data.notices);
     let notice = data.notices.iter().find(|notice| notice.contains("multi-label")).unwrap();
     assert!(notice.contains("2 of 5 rows") && notice.contains("row 2: \"clear road\""), "{notice}");
 
@@ -155,6 +158,16 @@ fn rows_without_files_and_files_without_rows_are_listed() {
         );
     }
     assert_eq!(reasons.len(), 5, "{reasons:?}");
+    let said = data.notices.join("\n");
+    for part in [
+        "row 1 of labels.csv names the columns (id, label): there is no file",
+        "1 of 6 rows of labels.csv name files that do not exist; the first is row 4: ",
+        "1 of 6 rows of labels.csv repeat others and are left out; the first is row 5: 2.png",
+        "1 images in",
+        "9.png",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Files written by real encoders, and damaged ones, become the pixels that were meant.
 //!
-//! The files of `tests/images` were written by Pillow from one picture that is a formula (see [`picture`]).
+//! The files of `tests/images` were written by Pillow (`ycck.jpg` by libjpeg-turbo) from one picture that is a formula
+//! (see [`picture`]).
 
 mod common;
 
@@ -92,6 +93,7 @@ fn lossy_files_are_read_closely() {
         ("restart.jpg", 4.5),
         ("rgb.jpg", 2.0),
         ("cmyk.jpg", 2.0),
+        ("ycck.jpg", 2.0),
         ("lossy.webp", 8.0),
         ("jpeg.tif", 5.0),
         ("rgb.gif", 9.0),

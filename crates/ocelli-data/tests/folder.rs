@@ -159,13 +159,27 @@ fn wrong_places_are_refused() {
 }
 
 #[test]
-fn half_a_split_is_refused() {
+fn a_training_folder_alone_does_not_say_what_is_held_out() {
     let root = tempfile::tempdir().unwrap();
     fill(root.path(), "train/", &["cats", "dogs"], 2);
-    refused(root.path(), &["train/ but no valid/"]);
-    write(root.path(), "test/0.png", png(1));
-    refused(root.path(), &["train/ but no valid/"]);
+    let split = folder::read(root.path()).unwrap().split.unwrap();
+    assert_eq!((split.train.len(), split.valid.len(), split.test.len()), (4, 0, 0));
+    fill(root.path(), "test/", &["dogs"], 1);
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(data.items.classes.names(), ["cats", "dogs"]);
+    let split = data.split.as_ref().unwrap();
+    assert_eq!((split.train.len(), split.valid.len()), (4, 0));
+    assert_eq!(ids(&data, &split.test), ["test/dogs/0.png"]);
 
+    // Beside class folders it is taken for one of them, which is said.
+    fill(root.path(), "", &["cats"], 2);
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(data.items.classes.names(), ["cats", "test", "train"]);
+    assert!(data.notices[0].contains("test is read as a class"), "{:?}", data.notices);
+}
+
+#[test]
+fn half_a_split_is_refused() {
     let root = tempfile::tempdir().unwrap();
     fill(root.path(), "val/", &["cats", "dogs"], 2);
     refused(root.path(), &["val/ but no train/"]);

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use common::{fill, shared, write};
 use ocelli_data::decode::Colour;
+use ocelli_data::inspect::page;
+use ocelli_data::inspect::report::Histogram;
 use ocelli_data::order::{Order, shares};
 use ocelli_data::source::folder;
-use ocelli_data::{Decoder, Format, Store, digests, inspect};
+use ocelli_data::{Dataset, Decoder, Format, Report, Store, digests, inspect};
 
 fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images").join(name)).unwrap()
@@ -41,14 +43,14 @@ fn a_data_set_is_inspected() {
     write(root.path(), "valid/dogs/6.png", waves(200, 2.0, false));
     write(root.path(), "valid/dogs/8.png", fixture("long.png"));
     let data = folder::read(root.path()).unwrap();
-    let split = data.split.unwrap();
-    let found = inspect(&data.items, &split, &Decoder::default(), 2, || ()).unwrap();
+    let report = report(&data, 120);
+    let found = &report.inspection;
     let item = |id: &str| data.items.items.iter().position(|item| item.id == id).unwrap();
     let image = |id: &str| &found.images[item(id)];
 
-    assert_eq!(found.case_collisions, [["Cats", "cats"]]);
+    let counts = report.class_counts();
     let counts: Vec<_> =
-        found.classes.iter().map(|class| (class.name.as_str(), class.train, class.valid)).collect();
+        counts.iter().map(|class| (class.class.as_str(), class.train, class.valid)).collect();
     assert_eq!(counts, [("Cats", 3, 0), ("cats", 1, 0), ("dogs", 3, 2)]);
 
     let rotated = image("train/Cats/0.jpg").probe.unwrap();
@@ -64,25 +66,103 @@ fn a_data_set_is_inspected() {
     assert!(image("train/Cats/0.jpg").smaller_than(30) && !image("train/cats/3.png").smaller_than(30));
     assert!((image("valid/dogs/8.png").lost_by_crop() - 0.9999).abs() < 1e-6);
 
-    assert_eq!(found.duplicates.len(), 1);
-    assert_eq!(found.duplicates[0].items, [item("train/dogs/5.png"), item("valid/dogs/6.png")]);
-    assert!(found.duplicates[0].across_splits && !found.duplicates[0].different_labels);
-    let alike =
-        found.near_duplicates.iter().find(|group| group.items.contains(&item("train/cats/3.png"))).unwrap();
-    assert_eq!(alike.items, [item("train/cats/3.png"), item("train/dogs/4.jpg")]);
-    assert!(alike.different_labels && !alike.across_splits);
+    assert_eq!(found.duplicates, [[item("train/dogs/5.png"), item("valid/dogs/6.png")]]);
+    let alike = found.near_duplicates.iter().find(|group| group.contains(&item("train/cats/3.png"))).unwrap();
+    assert_eq!(*alike, [item("train/cats/3.png"), item("train/dogs/4.jpg")]);
     assert!(serde_json::to_string(&found).unwrap().contains("\"near_duplicates\""));
+
+    let findings = report.findings();
+    let cases = |title: &str| -> Vec<&str> {
+        let finding = findings.iter().find(|finding| finding.title.starts_with(title));
+        finding.unwrap_or_else(|| panic!("{title}")).cases.iter().map(|case| case.text.as_str()).collect()
+    };
+    assert!(cases("cannot be decoded")[0].starts_with("train/Cats/2.png: "));
+    assert_eq!(
+        cases("identical, in training and held out"),
+        ["train/dogs/5.png (train) = valid/dogs/6.png (valid)"]
+    );
+    assert!(
+        cases("look the same, with different labels")
+            .contains(&"train/cats/3.png (cats) = train/dogs/4.jpg (dogs)")
+    );
+    assert_eq!(cases("with another ending"), ["train/Cats/1.jpg is a .png file"]);
+    assert_eq!(cases("tiny"), ["train/Cats/0.jpg has 37 × 29", "valid/dogs/8.png has 10000 × 1"]);
+    assert_eq!(cases("more than three times"), ["valid/dogs/8.png has 10000 × 1; a crop leaves out 100 %"]);
+    assert_eq!(cases("turned"), ["train/Cats/0.jpg has orientation 6"]);
+    assert_eq!(cases("classes whose names"), ["Cats = cats"]);
+    assert_eq!(cases("classes with no image held out"), ["Cats", "cats"]);
+    assert!(findings.iter().all(|finding| !finding.title.starts_with("identical otherwise")));
+}
+
+/// As [`ocelli_data::inspect`] has it for these items.
+fn report(data: &Dataset, size: u32) -> Report {
+    Report {
+        data: data.items.root.clone(),
+        items: data.items.clone(),
+        split: data.split.clone().unwrap(),
+        skipped: data.skipped.clone(),
+        notices: data.notices.clone(),
+        problem: None,
+        size,
+        inspection: inspect(&data.items, &Decoder::default(), 2, || ()).unwrap(),
+    }
+}
+
+#[test]
+fn a_page_shows_the_findings_and_escapes_names() {
+    let root = tempfile::tempdir().unwrap();
+    write(root.path(), "train/<b>&\"cats\"/0.png", waves(300, 0.3, false));
+    write(root.path(), "train/dogs/1.png", waves(200, 2.0, false));
+    write(root.path(), "valid/dogs/2.png", waves(200, 2.0, false));
+    write(root.path(), "valid/dogs/3.png", b"no image");
+    let report = report(&folder::read(root.path()).unwrap(), 224);
+    let page = page::page(&report, &Decoder::default(), 2).unwrap();
+    assert!(!page.contains("<b>&\"cats") && page.contains("&lt;b&gt;&amp;&quot;cats&quot;"));
+    assert!(page.contains("train/dogs/1.png (train) = valid/dogs/2.png (valid)"));
+    assert!(page.contains("3.png: named .png, but its content is no image"));
+    // Nothing is fetched: every picture is within, and each decodes to a small JPEG.
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
+    let pictures: Vec<&str> = page.split("src=\"").skip(1).collect();
+    assert_eq!(pictures.len(), 5, "three examples, and the two that are identical");
+    for picture in pictures {
+        let data = picture.split('"').next().unwrap().strip_prefix("data:image/jpeg;base64,").unwrap();
+        let bytes = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, data).unwrap();
+        let image = Decoder::default().decode(&bytes).unwrap();
+        assert_eq!((image.width(), image.height()), (144, 144));
+    }
+    let open = |tag: &str| page.matches(&format!("<{tag}")).count();
+    for tag in ["table", "ul", "div", "section", "svg", "figure", "h2", "li", "tr", "td"] {
+        assert_eq!(
+            open(&format!("{tag}>")) + open(&format!("{tag} ")),
+            page.matches(&format!("</{tag}>")).count(),
+            "{tag}"
+        );
+    }
+}
+
+#[test]
+fn histograms_count_everything_in_round_bins() {
+    let mut sides: Vec<u32> = (0..1000).map(|number| 120 + number % 379).collect();
+    sides.push(40_000);
+    sides.sort_unstable();
+    let Histogram { start, step, counts, beyond } = Histogram::of(&sides, 12);
+    assert_eq!((start, step, beyond), (100, 50, 1));
+    assert_eq!(counts.iter().sum::<usize>(), 1000);
+    assert_eq!(counts[1], sides.iter().filter(|side| (150..200).contains(*side)).count());
+    assert_eq!(Histogram::of(&[7], 12), Histogram { start: 7, step: 1, counts: vec![1], beyond: 0 });
+    assert_eq!(Histogram::of(&[], 12).counts, [0]);
 }
 
 #[test]
 fn ants_and_bees_are_inspected() {
     let Some(root) = shared("data/hymenoptera") else { return };
     let data = folder::read(root).unwrap();
-    let found = inspect(&data.items, data.split.as_ref().unwrap(), &Decoder::default(), 0, || ()).unwrap();
+    let report = report(&data, 224);
+    let found = &report.inspection;
     assert!(found.images.iter().all(|image| image.problem.is_none()));
     let gif = found.images.iter().find(|image| image.probe.unwrap().format == Format::Gif).unwrap();
     assert!(data.items[gif.item].id.ends_with("imageNotFound.gif"));
-    let counts: Vec<_> = found.classes.iter().map(|class| class.train + class.valid).collect();
+    let counts: Vec<_> = report.class_counts().iter().map(|class| class.train + class.valid).collect();
     assert_eq!(counts.iter().sum::<usize>(), data.items.len());
     println!("duplicates {:?}", found.duplicates);
     println!("near duplicates {:?}", found.near_duplicates);
@@ -91,10 +171,10 @@ fn ants_and_bees_are_inspected() {
 #[test]
 fn the_store_keeps_large_images_resized() {
     let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write(root.path(), "a/large.png", waves(400, 0.5, false));
-    write(root.path(), "a/copy.png", waves(400, 0.5, false));
-    write(root.path(), "b/small.png", waves(70, 0.5, false));
-    write(root.path(), "b/bad.png", &waves(400, 0.9, false)[..500]);
+    write(root.path(), "a/large.png", waves(800, 0.5, false));
+    write(root.path(), "a/copy.png", waves(800, 0.5, false));
+    write(root.path(), "b/small.png", waves(400, 0.5, false));
+    write(root.path(), "b/bad.png", &waves(800, 0.9, false)[..500]);
     write(root.path(), "b/turned.jpg", fixture("exif6.jpg"));
     let items = folder::read(root.path()).unwrap().items;
     let digests = digests(&items, 2, || ()).unwrap();

@@ -38,7 +38,7 @@ fn ids(items: &Items, indices: &[usize]) -> Vec<String> {
 fn every_class_gives_its_fraction() {
     let classes: Vec<_> = (0..1000).map(|place| Some(if place < 900 { 0 } else { 1 })).collect();
     let items = items(&classes);
-    let split = stratified(&items, &different(1000), 0.2, 42).unwrap();
+    let split = stratified(&items, &different(1000), &[], 0.2, 42).unwrap();
     assert_eq!(items.class_counts(&split.valid)[..2], [180, 20]);
     assert_eq!(items.class_counts(&split.train)[..2], [720, 80]);
 }
@@ -47,7 +47,7 @@ fn every_class_gives_its_fraction() {
 fn a_class_of_two_has_one_on_either_side_and_a_class_of_one_is_trained_on() {
     let items = items(&[Some(0), Some(0), Some(1), Some(2), Some(2), Some(2)]);
     for fraction in [0.01, 0.2, 0.5, 0.99] {
-        let split = stratified(&items, &different(6), fraction, 7).unwrap();
+        let split = stratified(&items, &different(6), &[], fraction, 7).unwrap();
         assert_eq!(items.class_counts(&split.valid)[..2], [1, 0]);
         assert!((1..=2).contains(&items.class_counts(&split.valid)[2]));
     }
@@ -56,13 +56,30 @@ fn a_class_of_two_has_one_on_either_side_and_a_class_of_one_is_trained_on() {
 #[test]
 fn unlabelled_items_are_for_testing() {
     let items = items(&[Some(0), None, Some(0), Some(1), Some(1), None]);
-    assert_eq!(stratified(&items, &different(6), 0.5, 1).unwrap().test, [1, 5]);
+    assert_eq!(stratified(&items, &different(6), &[], 0.5, 1).unwrap().test, [1, 5]);
+}
+
+#[test]
+fn labelled_test_items_are_neither_trained_on_nor_held_out() {
+    let items = items(&[Some(0); 30]);
+    let (digests, test) = (different(30), [3, 7, 20]);
+    let splits = [
+        stratified(&items, &digests, &test, 0.2, 1).unwrap(),
+        k_fold(&items, &digests, &test, 3, 0, 1).unwrap(),
+        Split::everything(&items, &test),
+        Split::explicit(&items, &test, &[0, 3]).unwrap(),
+    ];
+    for split in splits {
+        assert_eq!(split.test, test);
+        assert_eq!(split.train.len() + split.valid.len(), 27);
+        assert!(test.iter().all(|index| !split.train.contains(index) && !split.valid.contains(index)));
+    }
 }
 
 #[test]
 fn seeds_differ() {
     let items = items(&vec![Some(0); 100]);
-    let valid = |seed| stratified(&items, &different(100), 0.2, seed).unwrap().valid;
+    let valid = |seed| stratified(&items, &different(100), &[], 0.2, seed).unwrap().valid;
     assert_eq!(valid(1), valid(1));
     assert_ne!(valid(1), valid(2));
 }
@@ -70,13 +87,13 @@ fn seeds_differ() {
 #[test]
 fn what_cannot_be_split_is_refused() {
     let single = items(&[Some(0), Some(1)]);
-    let error = stratified(&single, &different(2), 0.2, 1).unwrap_err();
+    let error = stratified(&single, &different(2), &[], 0.2, 1).unwrap_err();
     assert!(
         matches!(error, DataError::Split { .. }) && error.to_string().contains("train on everything"),
         "{error}"
     );
     for fraction in [0.0, 1.0, -0.5, f64::NAN, 20.0] {
-        let error = stratified(&single, &different(2), fraction, 1).unwrap_err().to_string();
+        let error = stratified(&single, &different(2), &[], fraction, 1).unwrap_err().to_string();
         assert!(error.contains("must be a fraction between 0 and 1"), "{error}");
     }
 }
@@ -92,7 +109,7 @@ proptest! {
     fn a_split_is_a_partition_that_keeps_copies_together((classes, copies) in some_items(), fraction in 0.05f64..0.9, seed: u64) {
         let items = items(&classes);
         let digests: Vec<Digest> = copies.iter().map(|copy| different(60)[*copy]).collect();
-        let Ok(Split { train, valid, test }) = stratified(&items, &digests, fraction, seed) else { return Ok(()) };
+        let Ok(Split { train, valid, test }) = stratified(&items, &digests, &[], fraction, seed) else { return Ok(()) };
         let mut all: Vec<usize> = [&train[..], &valid, &test].concat();
         all.sort_unstable();
         prop_assert_eq!(all, (0..items.len()).collect::<Vec<_>>());
@@ -110,7 +127,7 @@ proptest! {
         back.items.rotate_left(rotation);
         let mut rotated = digests.clone();
         rotated.rotate_left(rotation);
-        let (Ok(a), Ok(b)) = (stratified(&forth, &digests, 0.3, seed), stratified(&back, &rotated, 0.3, seed)) else { return Ok(()) };
+        let (Ok(a), Ok(b)) = (stratified(&forth, &digests, &[], 0.3, seed), stratified(&back, &rotated, &[], 0.3, seed)) else { return Ok(()) };
         prop_assert_eq!(ids(&forth, &a.valid), ids(&back, &b.valid));
         prop_assert_eq!(ids(&forth, &a.train), ids(&back, &b.train));
     }
@@ -120,7 +137,7 @@ proptest! {
         let items = items(&classes.iter().map(|&class| Some(class)).collect::<Vec<_>>());
         let mut counts = HashMap::new();
         classes.iter().for_each(|class| *counts.entry(*class).or_insert(0) += 1);
-        let Ok(split) = stratified(&items, &different(items.len()), fraction, seed) else { return Ok(()) };
+        let Ok(split) = stratified(&items, &different(items.len()), &[], fraction, seed) else { return Ok(()) };
         let (train, valid) = (items.class_counts(&split.train), items.class_counts(&split.valid));
         for (class, count) in counts {
             prop_assert!(train[class] > 0);
@@ -163,7 +180,7 @@ fn folds_hold_out_everything_once_and_evenly() {
     digests[50] = digests[7];
     let mut held_out = Vec::new();
     for fold in 0..5 {
-        let split = k_fold(&items, &digests, 5, fold, 1).unwrap();
+        let split = k_fold(&items, &digests, &[], 5, fold, 1).unwrap();
         assert!(split.valid.iter().all(|index| !split.train.contains(index)));
         assert_eq!(split.valid.contains(&50), split.valid.contains(&7));
         assert!(items.class_counts(&split.valid)[..3].iter().all(|count| (6..=8).contains(count)));
@@ -171,7 +188,9 @@ fn folds_hold_out_everything_once_and_evenly() {
     }
     held_out.sort_unstable();
     assert_eq!(held_out, (0..103).collect::<Vec<_>>());
-    assert!(k_fold(&items, &digests, 1, 0, 1).is_err() && k_fold(&items, &digests, 5, 5, 1).is_err());
+    assert!(
+        k_fold(&items, &digests, &[], 1, 0, 1).is_err() && k_fold(&items, &digests, &[], 5, 5, 1).is_err()
+    );
 }
 
 #[test]
@@ -184,7 +203,7 @@ fn several_labels_are_held_out_in_proportion() {
         item.target = Target::Classes((0..4).filter(|&class| draws.chance(frequencies[class])).collect());
     }
     let all = items.class_counts(&(0..500).collect::<Vec<_>>());
-    let split = stratified(&items, &different(500), 0.2, 3).unwrap();
+    let split = stratified(&items, &different(500), &[], 0.2, 3).unwrap();
     assert!((95..=105).contains(&split.valid.len()), "{}", split.valid.len());
     for (class, count) in items.class_counts(&split.valid).into_iter().take(4).enumerate() {
         let wanted = all[class] as f64 * 0.2;
@@ -197,7 +216,7 @@ fn a_split_is_written_and_read_back() {
     let items = items(&[Some(0), Some(1), Some(0), Some(1), None, Some(0)]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run/split.csv");
-    let split = stratified(&items, &different(6), 0.4, 1).unwrap();
+    let split = stratified(&items, &different(6), &[], 0.4, 1).unwrap();
     split.write(&items, &path).unwrap();
     assert_eq!(Split::read(&items, &path).unwrap(), split);
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("id,split\n00000.jpg,"));
@@ -218,11 +237,11 @@ fn a_split_is_written_and_read_back() {
 #[test]
 fn explicit_indices_and_no_validation_set() {
     let items = items(&[Some(0), Some(1), None, Some(0)]);
-    let split = Split::explicit(&items, &[3, 0, 3]).unwrap();
+    let split = Split::explicit(&items, &[], &[3, 0, 3]).unwrap();
     assert_eq!((split.train, split.valid, split.test), (vec![1], vec![0, 3], vec![2]));
-    assert!(Split::explicit(&items, &[4]).unwrap_err().to_string().contains("there are 4 items"));
-    assert!(Split::explicit(&items, &[0, 1, 3]).is_err());
-    let all = Split::everything(&items);
+    assert!(Split::explicit(&items, &[], &[4]).unwrap_err().to_string().contains("there are 4 items"));
+    assert!(Split::explicit(&items, &[], &[0, 1, 3]).is_err());
+    let all = Split::everything(&items, &[]);
     assert_eq!((all.train, all.valid, all.test), (vec![0, 1, 3], vec![], vec![2]));
 }
 

@@ -1,10 +1,10 @@
 //! Photos with labels, read, split and checked, before anything is computed.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ocelli_data::inspect::{Inspection, inspect};
+use ocelli_data::inspect::{Report, inspect};
+use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
     Augmentation, BadImages, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
@@ -74,21 +74,6 @@ pub struct ImageDataBuilder {
     held_out: Option<HeldOut>,
     seed: u64,
     loading: LoaderOptions,
-}
-
-/// What there is to know of photos before they are trained on.
-#[derive(Debug, Clone)]
-pub struct Inspected {
-    /// The images, of which the inspection holds indices.
-    pub items: Items,
-    /// Files and folders that were left out, sorted by path.
-    pub skipped: Vec<Skipped>,
-    /// What people should know, a sentence each.
-    pub notices: Vec<String>,
-    /// Why nothing can be held out.
-    pub problem: Option<String>,
-    /// What is in the images.
-    pub inspection: Inspection,
 }
 
 /// Images of one class in each part of the data.
@@ -332,6 +317,12 @@ impl ImageDataBuilder {
         self
     }
 
+    /// The largest number of pixels of an image that is read; it bounds the memory. Default 178,956,970, Pillow's.
+    pub fn max_pixels(mut self, pixels: u64) -> Self {
+        self.loading.decoder.max_pixels = pixels;
+        self
+    }
+
     /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
     ///
     /// # Errors
@@ -352,7 +343,10 @@ impl ImageDataBuilder {
         let Dataset { items, split: own, mut skipped, mut notices } = self.read()?;
         let digests = digests(&items, threads, || ())?;
         let (split, origin) = self.split(own, &items, &digests)?;
-        notices.extend(shared_images(&digests, &split));
+        notices.extend(shared_images(&items, &digests, &split));
+        if self.balanced {
+            notices.extend(balance(&items, &split));
+        }
         let bad = check_classes(&items, &split.train, &self.loading.decoder, threads)?;
         if let (BadImages::Fail, Some(bad)) = (self.loading.bad_images, bad.first()) {
             return Err(crate::Error::State {
@@ -383,16 +377,22 @@ impl ImageDataBuilder {
     ///
     /// # Errors
     /// Where the source cannot be read at all.
-    pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Inspected> {
-        let Dataset { items, split: own, skipped, notices } = self.read()?;
-        let digests = digests(&items, self.loading.threads, || ())?;
-        let (split, problem) = match self.split(own, &items, &digests) {
+    pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
+        self.preprocessing_is_valid()?;
+        let Dataset { items, split: own, skipped, mut notices } = self.read()?;
+        let total = items.len();
+        let inspection = inspect(&items, &self.loading.decoder, self.loading.threads, || progress(total))?;
+        let (split, problem) = match self.split(own, &items, &inspection.digests) {
             Ok((split, _)) => (split, None),
-            Err(error) => (Split::everything(&items), Some(error.to_string())),
+            Err(error) => (Split::everything(&items, &[]), Some(error.to_string())),
         };
-        let (decoder, threads, total) = (&self.loading.decoder, self.loading.threads, items.len());
-        let inspection = inspect(&items, &split, decoder, threads, || progress(total))?;
-        Ok(Inspected { items, skipped, notices, problem, inspection })
+        if self.balanced {
+            notices.extend(balance(&items, &split));
+        }
+        let data = match self.source {
+            Source::Folder(path) | Source::Table(path, _) => path,
+        };
+        Ok(Report { data, items, split, skipped, notices, problem, size: self.size as u32, inspection })
     }
 
     fn read(&self) -> Result<Dataset> {
@@ -405,29 +405,31 @@ impl ImageDataBuilder {
     /// The split and who decided it.
     fn split(&self, own: Option<Split>, items: &Items, digests: &[Digest]) -> Result<(Split, &'static str)> {
         let drawn = "split by Ocelli";
+        let says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
+        let test = own.as_ref().map_or_else(Vec::new, |own| own.test.clone());
         Ok(match (&self.held_out, own) {
-            (None, Some(own)) => {
+            (None, Some(own)) if says => {
                 let origin =
                     if matches!(self.source, Source::Folder(_)) { "folders" } else { "as the table says" };
                 (own, origin)
             }
-            (None, None) => (split::stratified(items, digests, 0.2, self.seed)?, drawn),
-            (Some(HeldOut::Fraction(fraction)), Some(_)) => {
+            (None, _) => (split::stratified(items, digests, &test, 0.2, self.seed)?, drawn),
+            (Some(HeldOut::Fraction(fraction)), _) if says => {
                 return Err(Error::Setting {
                     name: "the share that is held out",
                     value: fraction.to_string(),
                     expected: "none, since the data says itself what is held out",
                 });
             }
-            (Some(HeldOut::Fraction(fraction)), None) => {
-                (split::stratified(items, digests, *fraction, self.seed)?, drawn)
+            (Some(HeldOut::Fraction(fraction)), _) => {
+                (split::stratified(items, digests, &test, *fraction, self.seed)?, drawn)
             }
             (Some(HeldOut::Fold { folds, fold }), _) => {
-                (split::k_fold(items, digests, *folds, *fold, self.seed)?, "one fold of several")
+                (split::k_fold(items, digests, &test, *folds, *fold, self.seed)?, "one fold of several")
             }
             (Some(HeldOut::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
-            (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, valid)?, "as asked"),
-            (Some(HeldOut::Nothing), _) => (Split::everything(items), "nothing is held out"),
+            (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
+            (Some(HeldOut::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })
     }
 
@@ -439,11 +441,31 @@ impl ImageDataBuilder {
     }
 }
 
-/// A warning where images to measure on are also trained on, as in splits that the folders give.
-fn shared_images(digests: &[Digest], split: &Split) -> Option<String> {
-    let trained: BTreeMap<&Digest, usize> = split.train.iter().map(|&item| (&digests[item], item)).collect();
-    let shared = split.valid.iter().filter(|&&item| trained.contains_key(&digests[item])).count();
-    (shared > 0).then(|| {
-        format!("{shared} of the validation images are byte for byte among the training images, so the accuracy is too high")
-    })
+/// A warning where the same image is on several sides of the split, as in splits that the folders give.
+fn shared_images(items: &Items, digests: &[Digest], split: &Split) -> Option<String> {
+    let shared = split.shared_images(digests);
+    let first = shared.first()?;
+    let names: Vec<&str> = first.iter().take(3).map(|&item| items[item].id.as_str()).collect();
+    Some(format!(
+        "{} images are byte for byte both trained on and held out, so what is measured is too good; the first is {}",
+        shared.len(),
+        names.join(" = ")
+    ))
+}
+
+/// What drawing every class equally often does to the rarest and the most frequent one.
+fn balance(items: &Items, split: &Split) -> Option<String> {
+    let shares = order::shares(items, &split.train);
+    let said = |share: &Share| {
+        let class = share.class.and_then(|class| items.classes.name(class)).unwrap_or("no class");
+        let times = share.places as f64 / share.items as f64;
+        format!("each of {} images of {class} about {times:.2} times", share.items)
+    };
+    let rarest = shares.iter().min_by_key(|share| share.items)?;
+    let commonest = shares.iter().max_by_key(|share| share.items)?;
+    Some(format!(
+        "balanced: an epoch draws {}, {}; probabilities are those of a world where all classes are equally frequent",
+        said(rarest),
+        said(commonest)
+    ))
 }

@@ -85,7 +85,7 @@ mod tta;
 
 pub use burn::tensor::Device;
 pub use cache::{CACHE_VARIABLE, default_cache};
-pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Inspected};
+pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder};
 pub use ensemble::Ensemble;
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
@@ -98,11 +98,11 @@ pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
 pub use model::{Contract, Guess, Model, Prediction};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
-pub use ocelli_data::inspect::{Group, ImageFacts, Inspection};
+pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, Skipped, Target,
-    Task, Transform,
+    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, RgbImage, Skipped,
+    Target, Task, Transform, write_whole,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;

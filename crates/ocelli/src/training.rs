@@ -45,6 +45,9 @@ pub struct Settings {
     pub weight_decay: f64,
     /// Whether images that cannot be decoded end the run.
     pub fail_on_bad_images: bool,
+    /// The largest number of pixels of an image that is read; without it Pillow's limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_pixels: Option<u64>,
     /// How a photo becomes a square.
     pub framing: Framing,
     /// The rule that moves the weights.
@@ -76,6 +79,7 @@ impl Settings {
             seed: 0,
             weight_decay: DEFAULT_WEIGHT_DECAY,
             fail_on_bad_images: false,
+            max_pixels: None,
             framing: Framing::Crop { fraction: 1.0 },
             optimizer: Optimizer::SGD,
             recipe: Recipe::default(),
@@ -98,6 +102,9 @@ impl Settings {
         };
         if let Some(held_out) = &self.held_out {
             data = data.hold_out(held_out.clone());
+        }
+        if let Some(pixels) = self.max_pixels {
+            data = data.max_pixels(pixels);
         }
         if let Some(augmentation) = &self.augmentation {
             data = data.transforms(augmentation.clone());

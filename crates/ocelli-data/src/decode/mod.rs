@@ -172,6 +172,25 @@ pub struct Probe {
     pub colour: Colour,
 }
 
+impl Probe {
+    /// How pixels are stored, for people: "RGB", "CMYK", "grey, 16 bits".
+    pub fn colour_name(&self) -> String {
+        let kind = match (self.colour.channels, self.format) {
+            (1, Format::Jpeg) => "grey",
+            (1, _) => "grey or palette",
+            (2, _) => "grey with transparency",
+            (3, _) => "RGB",
+            (_, Format::Jpeg) => "CMYK",
+            _ => "RGB with transparency, or CMYK",
+        };
+        match self.colour.bits {
+            8 => kind.to_owned(),
+            1 => format!("{kind}, 1 bit"),
+            bits => format!("{kind}, {bits} bits"),
+        }
+    }
+}
+
 /// How pixels are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Colour {

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Commas, semicolons and tabs are told apart by the first line. What is not stated is detected and said in
-//! [`Dataset::notices`]: whether there is a header, where the files are, what ending their names lack, and the
-//! task. Rows are numbered as the lines of the file, from 1.
+//! [`Dataset::notices`], with the rows that decided it: whether there is a header, where the files are, what ending
+//! their names lack, and the task; so is how many rows could not be used. Rows are numbered as the lines of the file,
+//! from 1.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -76,14 +77,24 @@ pub fn read(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Dataset, Dat
     let columns = Columns::find(&table, header.as_deref(), options)?;
     let place = Place::find(&table, &columns, options, header.is_none(), &mut notices)?;
     if options.header.is_none() && header.is_none() && table.first_row_is_a_header(&columns, &place) {
-        table.rows.remove(0);
+        let (line, names) = table.rows.remove(0);
+        let file = place.file(&names[columns.id]);
+        notices.insert(
+            0,
+            format!(
+                "row {line} of {} names the columns ({}): there is no file {}",
+                table.name(),
+                names.join(", "),
+                file.display()
+            ),
+        );
     }
 
-    let mut skipped = std::mem::take(&mut table.skipped);
-    let rows = table.items(&columns, &place, &mut skipped)?;
+    let mut skipped = Vec::new();
+    let rows = table.items(&columns, &place, &mut skipped, &mut notices)?;
     let task = decide_task(&rows, options, &mut notices);
-    let (items, sides) = label(path, &place, rows, task, options, &mut skipped)?;
-    list_unnamed(&place, &items, path, &mut skipped);
+    let (items, sides) = label(&table, &place, rows, task, options, &mut skipped, &mut notices)?;
+    list_unnamed(&place, &items, &table, &mut skipped, &mut notices);
     let split = columns.split.is_some().then(|| {
         let side = |wanted| (0..sides.len()).filter(|&index| sides[index] == Some(wanted)).collect();
         Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
@@ -97,7 +108,6 @@ struct Table {
     path: PathBuf,
     /// Line number and cells.
     rows: Vec<(u64, Vec<String>)>,
-    skipped: Vec<Skipped>,
 }
 
 impl Table {
@@ -132,7 +142,12 @@ impl Table {
         if rows.is_empty() {
             return Err(table_error(path, None, "has no rows", "give a table with a row for each image"));
         }
-        Ok(Table { path: path.to_owned(), rows, skipped: Vec::new() })
+        Ok(Table { path: path.to_owned(), rows })
+    }
+
+    /// The file's name, for people.
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     /// Takes the first row off if it is known to be a header.
@@ -164,14 +179,17 @@ impl Table {
 
     /// The rows whose files exist, each file once.
     fn items(
-        self,
+        &self,
         columns: &Columns,
         place: &Place,
         skipped: &mut Vec<Skipped>,
+        notices: &mut Vec<String>,
     ) -> Result<Vec<Row>, DataError> {
         let mut rows: Vec<Row> = Vec::new();
         let mut seen: HashMap<String, usize> = HashMap::new();
-        for (line, cells) in self.rows {
+        let (mut missing, mut repeated) = (Tally::default(), Tally::default());
+        for (line, cells) in &self.rows {
+            let line = *line;
             let mut skip = |path: &Path, reason: String| skipped.push(Skipped::new(path, reason));
             let (Some(id), Some(label)) = (cells.get(columns.id), cells.get(columns.label)) else {
                 skip(&self.path, format!("row {line} has too few columns ({})", cells.len()));
@@ -187,6 +205,7 @@ impl Table {
             };
             if !file.is_file() {
                 skip(&file, format!("named in row {line}, but there is no such file"));
+                missing.count(line, || file.display().to_string());
                 continue;
             }
             let side = match columns.split.map(|column| cells.get(column).map_or("", String::as_str)) {
@@ -215,10 +234,36 @@ impl Table {
                         "keep the right one",
                     ));
                 }
-                Some(first) => skip(&row.file, format!("row {line} repeats row {}", first.line)),
+                Some(first) => {
+                    skip(&row.file, format!("row {line} repeats row {}", first.line));
+                    repeated.count(line, || row.id.clone());
+                }
             }
         }
+        let of = format!("of {} rows of {}", self.rows.len(), self.name());
+        missing.say(&format!("{of} name files that do not exist"), notices);
+        repeated.say(&format!("{of} repeat others and are left out"), notices);
         Ok(rows)
+    }
+}
+
+/// How often something was met, and where first.
+#[derive(Default)]
+struct Tally {
+    times: usize,
+    first: Option<(u64, String)>,
+}
+
+impl Tally {
+    fn count(&mut self, line: u64, what: impl FnOnce() -> String) {
+        self.times += 1;
+        self.first.get_or_insert_with(|| (line, what()));
+    }
+
+    fn say(&self, what: &str, notices: &mut Vec<String>) {
+        if let Some((line, first)) = &self.first {
+            notices.push(format!("{} {what}; the first is row {line}: {first}", self.times));
+        }
     }
 }
 
@@ -295,6 +340,9 @@ impl Columns {
     }
 }
 
+/// So many rows tell where the files are.
+const SOME_ROWS: usize = 500;
+
 /// Where the files are.
 struct Place {
     folder: PathBuf,
@@ -324,21 +372,30 @@ impl Place {
         };
         let ids: Vec<&str> =
             table.rows.iter().filter_map(|(_, cells)| cells.get(columns.id)).map(String::as_str).collect();
-        let mut best = (0, Place { folder: folders[0].clone(), suffix: suffixes[0].clone() });
-        for folder in &folders {
-            for suffix in &suffixes {
-                let place = Place { folder: folder.clone(), suffix: suffix.clone() };
-                let found = ids.iter().filter(|id| !id.is_empty() && place.file(id).is_file()).count();
-                if found > best.0 {
-                    best = (found, place);
-                }
-                // No other place can have more.
-                if found + usize::from(may_have_header) >= ids.len() {
-                    break;
+        let best = |ids: &[&str]| {
+            let mut best = (0, Place { folder: folders[0].clone(), suffix: suffixes[0].clone() });
+            for folder in &folders {
+                for suffix in &suffixes {
+                    let place = Place { folder: folder.clone(), suffix: suffix.clone() };
+                    let found = ids.iter().filter(|id| !id.is_empty() && place.file(id).is_file()).count();
+                    if found > best.0 {
+                        best = (found, place);
+                    }
+                    // No other place can have more.
+                    if found + usize::from(may_have_header) >= ids.len() {
+                        break;
+                    }
                 }
             }
+            best
+        };
+        // Some rows from all over the table tell; all of them are looked at only if those find nothing.
+        let some: Vec<&str> = ids.iter().copied().step_by(ids.len().div_ceil(SOME_ROWS).max(1)).collect();
+        let mut best_place = best(&some);
+        if best_place.0 == 0 && some.len() < ids.len() {
+            best_place = best(&ids);
         }
-        let (found, place) = best;
+        let (found, place) = best_place;
         if found == 0 {
             let example = ids.get(usize::from(may_have_header && ids.len() > 1)).copied().unwrap_or_default();
             return Err(table_error(
@@ -348,15 +405,19 @@ impl Place {
                 "give the folder of the images, the column of the file names, or the suffix they lack",
             ));
         }
+        let mut said = Vec::new();
         if options.folder.is_none() && place.folder != beside {
-            notices.push(format!("the files of {} are in {}", table.path.display(), place.folder.display()));
+            said.push(format!("the files of {} are in {}", table.name(), place.folder.display()));
         }
         if options.suffix.is_none() && !place.suffix.is_empty() {
-            notices.push(format!(
-                "the ids of {} lack \"{}\" to be file names",
-                table.path.display(),
-                place.suffix
-            ));
+            said.push(format!("the ids of {} lack \"{}\" to be file names", table.name(), place.suffix));
+        }
+        let file = |(line, cells): &(u64, Vec<String>)| {
+            let file = cells.get(columns.id).filter(|id| !id.is_empty()).map(|id| place.file(id))?;
+            file.is_file().then(|| format!("row {line}: {}", file.display()))
+        };
+        if let (false, Some(example)) = (said.is_empty(), table.rows.iter().find_map(file)) {
+            notices.push(format!("{} ({example})", said.join(", and ")));
         }
         Ok(place)
     }
@@ -387,9 +448,13 @@ fn labels(cell: &str, separator: char) -> BTreeSet<&str> {
 /// The task as stated, or as the cells suggest it.
 fn decide_task(rows: &[Row], options: &CsvOptions, notices: &mut Vec<String>) -> Task {
     let separator = options.label_separator;
+    if let Some(task) = options.task {
+        return task;
+    }
     let several: Vec<&Row> = rows.iter().filter(|row| labels(&row.label, separator).len() > 1).collect();
-    let (Some(first), None) = (several.first(), options.task) else {
-        return options.task.unwrap_or(Task::SingleLabel);
+    let Some(first) = several.first() else {
+        notices.push(format!("read as single-label: none of {} rows has several labels", rows.len()));
+        return Task::SingleLabel;
     };
     // Labels recur in other combinations; the words of a class's name seldom do.
     let cells: HashSet<BTreeSet<&str>> = rows.iter().map(|row| labels(&row.label, separator)).collect();
@@ -414,12 +479,13 @@ fn decide_task(rows: &[Row], options: &CsvOptions, notices: &mut Vec<String>) ->
 
 /// Turns rows into items; rows without a label are no training images unless several labels are allowed.
 fn label(
-    path: &Path,
+    table: &Table,
     place: &Place,
     rows: Vec<Row>,
     task: Task,
     options: &CsvOptions,
     skipped: &mut Vec<Skipped>,
+    notices: &mut Vec<String>,
 ) -> Result<(Items, Vec<Option<Side>>), DataError> {
     let of = |row: &Row| -> Vec<String> {
         match task {
@@ -433,17 +499,21 @@ fn label(
     };
     let classes = Classes::new(rows.iter().flat_map(&of));
     match classes.names() {
-        [] => return Err(table_error(path, None, "has no labels", "name the column of the labels")),
+        [] => return Err(table_error(&table.path, None, "has no labels", "name the column of the labels")),
         [class] if task == Task::SingleLabel => {
-            return Err(DataError::SingleClass { path: path.to_owned(), class: class.clone() });
+            return Err(DataError::SingleClass { path: table.path.clone(), class: class.clone() });
         }
         _ => {}
     }
     let mut items = Vec::new();
     let mut sides = Vec::new();
+    let mut without = Tally::default();
     for row in rows {
         let mut classes: Vec<usize> = of(&row).iter().filter_map(|label| classes.index(label)).collect();
         classes.sort_unstable();
+        if classes.is_empty() && row.side != Some(Side::Test) {
+            without.count(row.line, || row.id.clone());
+        }
         let target = match (task, classes.first()) {
             (Task::MultiLabel, _) => Target::Classes(classes),
             (Task::SingleLabel, Some(&class)) => Target::Class(class),
@@ -456,19 +526,40 @@ fn label(
         items.push(Item { id: row.id, path: row.file, target });
         sides.push(row.side);
     }
+    let read_as = match task {
+        Task::SingleLabel => "rows have no label and are left out",
+        Task::MultiLabel => "rows have no label, so none of the classes is in their images",
+    };
+    without.say(read_as, notices);
     Ok((Items { root: place.folder.clone(), task, classes, items }, sides))
 }
 
 /// Lists the images in the folder that no row names.
-fn list_unnamed(place: &Place, items: &Items, table: &Path, skipped: &mut Vec<Skipped>) {
+fn list_unnamed(
+    place: &Place,
+    items: &Items,
+    table: &Table,
+    skipped: &mut Vec<Skipped>,
+    notices: &mut Vec<String>,
+) {
     let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
-    let listed: BTreeMap<PathBuf, ()> = skipped.iter().map(|skipped| (skipped.path.clone(), ())).collect();
-    let name = table.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let unnamed = listing::images_below(&place.folder)
+    let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
+    let name = table.name();
+    let unnamed: Vec<PathBuf> = listing::images_below(&place.folder)
         .images
         .into_iter()
-        .filter(|image| !named.contains(image.as_path()) && !listed.contains_key(image));
-    skipped.extend(unnamed.map(|image| Skipped::new(image, format!("an image that no row of {name} names"))));
+        .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))
+        .collect();
+    if let Some(first) = unnamed.first() {
+        let (count, folder) = (unnamed.len(), place.folder.display());
+        notices.push(format!(
+            "{count} images in {folder} are named by no row of {name}; the first is {}",
+            first.display()
+        ));
+    }
+    skipped.extend(
+        unnamed.into_iter().map(|image| Skipped::new(image, format!("an image that no row of {name} names"))),
+    );
 }
 
 fn table_error(path: &Path, row: Option<u64>, detail: impl ToString, advice: &str) -> DataError {

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The name of a class folder is the class of all images below it, at any depth. `valid/` may also be called
-//! `val/` or `validation/`. `test/` is optional: if it consists of class folders its items are labelled,
-//! otherwise they are not. Folders beside these three are left out.
+//! `val/` or `validation/`; without it nothing says what is held out of `train/`. `test/` is optional: if it consists
+//! of class folders its items are labelled, otherwise they are not. Folders beside these three are left out.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ const TEST: &str = "test";
 
 /// Reads the names below `root`; no image is decoded.
 ///
-/// Without `train/` and `valid/` the data set has no split of its own: see [`split`](mod@crate::split).
+/// Without `train/` the data set has no split of its own: see [`split`](mod@crate::split). With `train/` and without
+/// `valid/` no item of the split is for validation.
 pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
     let root = existing_folder(root.as_ref())?;
     let entries = listing::entries(&root)?;
@@ -38,19 +39,17 @@ pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
     let (train, valid) = (named(&[TRAIN]), named(&VALID));
     let others = entries.folders.len() - train.len() - valid.len() - named(&[TEST]).len();
     match (&train[..], &valid[..]) {
-        ([train], [valid]) => split_folders(&root, train, valid, &entries),
+        ([train], [valid]) => split_folders(&root, train, Some(valid), &entries),
         ([_], [first, second, ..]) => Err(DataError::Split {
             reason: format!("{} and {} both hold validation images", first.display(), second.display()),
             advice: "keep one of them".to_owned(),
         }),
-        ([_], []) if others == 0 => half_a_split(root, TRAIN, VALID[0]),
-        ([], [valid, ..]) if others == 0 => half_a_split(root, &file_name(valid), TRAIN),
+        ([train], []) if others == 0 => split_folders(&root, train, None, &entries),
+        ([], [valid, ..]) if others == 0 => {
+            Err(DataError::HalfASplit { present: file_name(valid), missing: TRAIN.to_owned(), path: root })
+        }
         _ => one_folder(&root, &entries),
     }
-}
-
-fn half_a_split(path: PathBuf, present: &str, missing: &str) -> Result<Dataset, DataError> {
-    Err(DataError::HalfASplit { path, present: present.to_owned(), missing: missing.to_owned() })
 }
 
 /// `root/CLASS/…`
@@ -61,6 +60,13 @@ fn one_folder(root: &Path, entries: &listing::Entries) -> Result<Dataset, DataEr
     for (class, images) in &by_class {
         found.label(&classes, class, images);
     }
+    if by_class.contains_key(TEST) {
+        found.notices.push(format!(
+            "{} is read as a class; if it is a test set, put the class folders into {}",
+            root.join(TEST).display(),
+            root.join(TRAIN).display()
+        ));
+    }
     Ok(found.dataset(classes, None))
 }
 
@@ -68,16 +74,16 @@ fn one_folder(root: &Path, entries: &listing::Entries) -> Result<Dataset, DataEr
 fn split_folders(
     root: &Path,
     train: &Path,
-    valid: &Path,
+    valid: Option<&Path>,
     entries: &listing::Entries,
 ) -> Result<Dataset, DataError> {
     let mut found = Found::new(root);
     found.skipped.extend(entries.skipped.iter().cloned());
-    let beside = entries
-        .files
-        .iter()
-        .chain(&entries.folders)
-        .filter(|path| *path != train && *path != valid && (file_name(path) != TEST || !path.is_dir()));
+    let beside = entries.files.iter().chain(&entries.folders).filter(|path| {
+        *path != train
+            && valid.is_none_or(|valid| *path != valid)
+            && (file_name(path) != TEST || !path.is_dir())
+    });
     found.skipped.extend(beside.map(|path| Skipped::new(path, "lies beside the folders of the split")));
 
     let mut split = Split::default();
@@ -88,28 +94,9 @@ fn split_folders(
         split.train.extend(found.label(&classes, class, images));
     }
 
-    let validated =
-        found.class_folders(valid, &listing::entries(valid)?, "lies outside of the class folders")?;
-    for (class, images) in &validated {
-        if classes.index(class).is_none() {
-            return Err(DataError::UnknownClass {
-                path: valid.join(class),
-                class: class.clone(),
-                train: train.to_owned(),
-                known: some_of(classes.names()),
-            });
-        }
-        split.valid.extend(found.label(&classes, class, images));
+    if let Some(valid) = valid {
+        split.valid = found.validation(valid, train, &classes)?;
     }
-    if split.valid.is_empty() {
-        return Err(DataError::NoImages { path: valid.to_owned(), found: found.summary(valid) });
-    }
-    for class in classes.names().iter().filter(|class| !validated.contains_key(*class)) {
-        found
-            .notices
-            .push(format!("{} has no images of \"{class}\": nothing is measured on it", valid.display()));
-    }
-
     if let Some(test) = entries.folders.iter().find(|folder| file_name(folder) == TEST) {
         split.test = found.test(test, &classes)?;
     }
@@ -219,6 +206,32 @@ impl Found {
             target: target(path),
         }));
         start..self.items.len()
+    }
+
+    /// Labelled images of known classes.
+    fn validation(&mut self, valid: &Path, train: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
+        let by_class =
+            self.class_folders(valid, &listing::entries(valid)?, "lies outside of the class folders")?;
+        let mut indices = Vec::new();
+        for (class, images) in &by_class {
+            if classes.index(class).is_none() {
+                return Err(DataError::UnknownClass {
+                    path: valid.join(class),
+                    class: class.clone(),
+                    train: train.to_owned(),
+                    known: some_of(classes.names()),
+                });
+            }
+            indices.extend(self.label(classes, class, images));
+        }
+        if indices.is_empty() {
+            return Err(DataError::NoImages { path: valid.to_owned(), found: self.summary(valid) });
+        }
+        for class in classes.names().iter().filter(|class| !by_class.contains_key(*class)) {
+            self.notices
+                .push(format!("{} has no images of \"{class}\": nothing is measured on it", valid.display()));
+        }
+        Ok(indices)
     }
 
     /// Labelled if all images lie in folders of known classes, else unlabelled.

@@ -1,4 +1,13 @@
 //! What is worth knowing of a data set before it is trained on. Nothing is changed.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | this one | the facts of each image, and which images are the same or look it |
+//! | [`report`] | what people should look at, and the numbers in between |
+//! | [`page`] | the report as an HTML page with pictures |
+
+pub mod page;
+pub mod report;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,35 +19,22 @@ use crate::decode::{Format, Probe};
 use crate::digest::Digest;
 use crate::preprocess::Filter;
 use crate::threads::pool;
-use crate::{DataError, Decoder, Items, RgbImage, Split, resize};
+use crate::{DataError, Decoder, Items, RgbImage, resize};
+pub use report::Report;
 
-/// All that was found.
+/// All that was found in the images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
-    /// Images of each class, in the order of the classes.
-    pub classes: Vec<ClassCounts>,
     /// Every image, in the order of the items.
     pub images: Vec<ImageFacts>,
-    /// Groups of byte-identical images.
-    pub duplicates: Vec<Group>,
+    /// The digest of every file, in the order of the items. Of a file that cannot be read that of its id.
+    #[serde(skip)]
+    pub digests: Vec<Digest>,
+    /// Groups of byte-identical images: indices of the items, ascending.
+    pub duplicates: Vec<Vec<usize>>,
     /// Groups of images that look the same and are not byte-identical throughout: resized, compressed anew,
     /// slightly cropped.
-    pub near_duplicates: Vec<Group>,
-    /// Names of classes that differ only in upper and lower case.
-    pub case_collisions: Vec<Vec<String>>,
-}
-
-/// Images of a class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClassCounts {
-    /// The class.
-    pub name: String,
-    /// Images to train on.
-    pub train: usize,
-    /// Images held out.
-    pub valid: usize,
-    /// Images for the end.
-    pub test: usize,
+    pub near_duplicates: Vec<Vec<usize>>,
 }
 
 /// One image.
@@ -76,23 +72,11 @@ impl ImageFacts {
     }
 }
 
-/// Images that are the same, or look it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Group {
-    /// Indices of the items, ascending.
-    pub items: Vec<usize>,
-    /// Whether some are trained on and others are not.
-    pub across_splits: bool,
-    /// Whether they have different labels.
-    pub different_labels: bool,
-}
-
 /// Decodes every image once, with `threads` threads (0: one for each core).
 ///
 /// `progress` is called after each image, from any thread. Unreadable images are part of the result.
 pub fn inspect(
     items: &Items,
-    split: &Split,
     decoder: &Decoder,
     threads: usize,
     progress: impl Fn() + Sync,
@@ -105,26 +89,10 @@ pub fn inspect(
         };
         (0..items.len()).into_par_iter().map(look).collect()
     });
-    let sides = sides(items, split);
-    let group = |members: Vec<usize>| Group {
-        across_splits: members.iter().any(|&index| sides[index] != sides[members[0]]),
-        different_labels: members.iter().any(|&index| items[index].target != items[members[0]].target),
-        items: members,
-    };
-    let classes = items.classes.names().iter().enumerate().map(|(class, name)| {
-        let count = |side: &[usize]| items.class_counts(side)[class];
-        ClassCounts {
-            name: name.clone(),
-            train: count(&split.train),
-            valid: count(&split.valid),
-            test: count(&split.test),
-        }
-    });
     Ok(Inspection {
-        classes: classes.collect(),
-        duplicates: identical(&seen).into_iter().map(group).collect(),
-        near_duplicates: alike(&seen).into_iter().map(group).collect(),
-        case_collisions: case_collisions(items.classes.names()),
+        duplicates: identical(&seen),
+        near_duplicates: alike(&seen),
+        digests: seen.iter().map(|seen| seen.digest).collect(),
         images: seen.into_iter().map(|seen| seen.facts).collect(),
     })
 }
@@ -132,7 +100,7 @@ pub fn inspect(
 /// What is kept of an image while others are looked at.
 struct Seen {
     facts: ImageFacts,
-    digest: Option<Digest>,
+    digest: Digest,
     look: Option<Look>,
 }
 
@@ -143,7 +111,7 @@ fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
         Ok(bytes) => bytes,
         Err(error) => {
             facts.problem = Some(format!("cannot be read: {error}"));
-            return Seen { facts, digest: None, look: None };
+            return Seen { facts, digest: *blake3::hash(items[index].id.as_bytes()).as_bytes(), look: None };
         }
     };
     facts.bytes = bytes.len() as u64;
@@ -156,7 +124,7 @@ fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
             None
         }
     };
-    Seen { facts, digest: Some(*blake3::hash(&bytes).as_bytes()), look }
+    Seen { facts, digest: *blake3::hash(&bytes).as_bytes(), look }
 }
 
 /// The right ending, if the name has none of the format's.
@@ -166,21 +134,10 @@ fn wrong_extension(path: &Path, format: Format) -> Option<&'static str> {
     (!right).then_some(format.extensions()[0])
 }
 
-/// 0: train, 1: valid, 2: test, 3: none of them.
-fn sides(items: &Items, split: &Split) -> Vec<u8> {
-    let mut sides = vec![3; items.len()];
-    for (side, indices) in [(0, &split.train), (1, &split.valid), (2, &split.test)] {
-        indices.iter().for_each(|&index| sides[index] = side);
-    }
-    sides
-}
-
 fn identical(seen: &[Seen]) -> Vec<Vec<usize>> {
     let mut groups: HashMap<Digest, Vec<usize>> = HashMap::new();
     for (index, seen) in seen.iter().enumerate() {
-        if let Some(digest) = seen.digest {
-            groups.entry(digest).or_default().push(index);
-        }
+        groups.entry(seen.digest).or_default().push(index);
     }
     let mut groups: Vec<_> = groups.into_values().filter(|group| group.len() > 1).collect();
     groups.sort_unstable();
@@ -261,12 +218,4 @@ fn alike(seen: &[Seen]) -> Vec<Vec<usize>> {
     }
     let differ = |group: &Vec<usize>| group.iter().any(|&index| seen[index].digest != seen[group[0]].digest);
     groups.into_values().filter(|group| group.len() > 1 && differ(group)).collect()
-}
-
-fn case_collisions(names: &[String]) -> Vec<Vec<String>> {
-    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in names {
-        groups.entry(name.to_lowercase()).or_default().push(name.clone());
-    }
-    groups.into_values().filter(|group| group.len() > 1).collect()
 }

@@ -1,0 +1,30 @@
+"""How far our resizing is from Pillow's, on photos: Pillow decodes them, both resize the same pixels.
+
+python resize.py PHOTOS...      prints a table; run it at the top of the repository
+"""
+import pathlib, subprocess, sys, tempfile
+import numpy as np
+from PIL import Image
+
+FILTERS = {"area": Image.BOX, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
+SIZES = (64, 224, 600)
+
+print("| filter | photos | values | largest difference of 255 | mean difference |\n|---|---|---|---|---|")
+with tempfile.TemporaryDirectory() as work:
+    whole, framed = pathlib.Path(work, "whole"), pathlib.Path(work, "framed")
+    whole.mkdir()
+    pictures = []
+    for number, path in enumerate(sys.argv[1:]):
+        pictures.append(whole / f"{number}.png")
+        Image.open(path).convert("RGB").save(pictures[-1])
+    for name, filter in FILTERS.items():
+        differences = []
+        for size in SIZES:
+            frame = ["cargo", "run", "--quiet", "--release", "-p", "ocelli-data", "--example", "frame", "--"]
+            subprocess.run([*frame, name, str(size), framed, *pictures], check=True)
+            for picture in pictures:
+                theirs = np.asarray(Image.open(picture).resize((size, size), filter)).astype(int)
+                ours = np.asarray(Image.open(framed / picture.name)).astype(int)
+                differences.append(np.abs(theirs - ours).ravel())
+        differences = np.concatenate(differences)
+        print(f"| {name} | {len(pictures)} | {len(differences):,} | {differences.max()} | {differences.mean():.4f} |")

@@ -1,0 +1,452 @@
+//! A report as one HTML file with small pictures: no script, nothing fetched, light and dark.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jpeg_encoder::{ColorType, Encoder};
+use rayon::prelude::*;
+
+use super::report::{ClassCounts, Finding, Histogram, Report};
+use crate::preprocess::Filter;
+use crate::threads::pool;
+use crate::{DataError, Decoder, resize};
+
+/// The longer side of a small picture, in pixels.
+const THUMBNAIL: u32 = 144;
+const QUALITY: u8 = 75;
+/// Small pictures of all classes together, and of one at most.
+const EXAMPLES: usize = 240;
+const EXAMPLES_OF_A_CLASS: usize = 8;
+/// Cases of a finding that are shown with pictures, and images of a case.
+const SHOWN: usize = 24;
+const SHOWN_OF_A_CASE: usize = 6;
+/// Further cases that are listed by name.
+const LISTED: usize = 1000;
+const BINS: usize = 20;
+
+/// The page. Small pictures are decoded with `threads` threads (0: one for each core).
+pub fn page(report: &Report, decoder: &Decoder, threads: usize) -> Result<String, DataError> {
+    let findings = report.findings();
+    let examples = examples(report);
+    let wanted: BTreeSet<usize> = examples
+        .iter()
+        .flatten()
+        .copied()
+        .chain(findings.iter().flat_map(|finding| {
+            let shown = finding.cases.iter().take(SHOWN);
+            shown.flat_map(|case| case.items.iter().take(SHOWN_OF_A_CASE).copied())
+        }))
+        .collect();
+    let pictures: HashMap<usize, String> = pool(threads)?.install(|| {
+        let picture = |&item: &usize| Some((item, thumbnail(report, item, decoder)?));
+        wanted.into_iter().collect::<Vec<_>>().par_iter().filter_map(picture).collect()
+    });
+    let page = Page { report, pictures };
+    Ok(page.html(&findings, &examples))
+}
+
+/// Items of each class, from all over its items.
+fn examples(report: &Report) -> Vec<Vec<usize>> {
+    let classes = report.items.classes.len();
+    let each = (EXAMPLES / classes.max(1)).clamp(1, EXAMPLES_OF_A_CLASS);
+    let mut members = vec![Vec::new(); classes];
+    for image in &report.inspection.images {
+        if image.problem.is_none() {
+            report.items[image.item]
+                .target
+                .classes()
+                .iter()
+                .for_each(|&class| members[class].push(image.item));
+        }
+    }
+    let spread =
+        |items: Vec<usize>| items.iter().copied().step_by(items.len().div_ceil(each).max(1)).collect();
+    members.into_iter().map(spread).collect()
+}
+
+/// A small picture as a data URL; nothing if it cannot be decoded.
+fn thumbnail(report: &Report, item: usize, decoder: &Decoder) -> Option<String> {
+    let image = decoder.decode_file_for(&report.items[item].path, THUMBNAIL).ok()?;
+    let longer = image.width().max(image.height()).min(THUMBNAIL);
+    let (width, height) = resize::longer_side_to(&image, longer);
+    let pixels = resize::whole(&image, (width, height), Filter::Area);
+    let mut bytes = Vec::new();
+    Encoder::new(&mut bytes, QUALITY).encode(&pixels, width as u16, height as u16, ColorType::Rgb).ok()?;
+    Some(format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(bytes)))
+}
+
+struct Page<'a> {
+    report: &'a Report,
+    pictures: HashMap<usize, String>,
+}
+
+impl Page<'_> {
+    fn html(&self, findings: &[Finding], examples: &[Vec<usize>]) -> String {
+        let report = self.report;
+        let name = report.data.display().to_string();
+        let name = escaped(&name);
+        let mut out = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{name}: what is in the images</title>\n\
+             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{name}</h1>\n"
+        );
+        let total: u64 = report.inspection.images.iter().map(|image| image.bytes).sum();
+        let split = &report.split;
+        put(
+            &mut out,
+            format_args!(
+                "<p class=\"lead\"><b>{}</b> images in <b>{}</b> classes, {} · train {}, valid {}, test {}</p>\n",
+                count(report.items.len()),
+                count(report.items.classes.len()),
+                bytes(total),
+                count(split.train.len()),
+                count(split.valid.len()),
+                count(split.test.len()),
+            ),
+        );
+        if report.notices.len() + report.problem.iter().len() > 0 {
+            out.push_str("<ul class=\"notices\">\n");
+            for notice in report.notices.iter().chain(&report.problem) {
+                put(&mut out, format_args!("<li>{}</li>\n", escaped(notice)));
+            }
+            out.push_str("</ul>\n");
+        }
+        self.contents(&mut out, findings);
+        self.classes(&mut out, examples);
+        self.sizes(&mut out);
+        self.kinds(&mut out);
+        for (number, finding) in findings.iter().enumerate() {
+            self.finding(&mut out, number, finding);
+        }
+        put(
+            &mut out,
+            format_args!(
+                "</main>\n<footer>Ocelli {}. No file was changed.</footer>\n</body>\n</html>\n",
+                env!("CARGO_PKG_VERSION")
+            ),
+        );
+        out
+    }
+
+    /// What there is to look at, each with a link.
+    fn contents(&self, out: &mut String, findings: &[Finding]) {
+        out.push_str("<h2 id=\"findings\">To look at</h2>\n");
+        if findings.is_empty() {
+            out.push_str("<p>Nothing looks wrong.</p>\n");
+            return;
+        }
+        out.push_str("<ul class=\"contents\">\n");
+        for (number, finding) in findings.iter().enumerate() {
+            put(
+                out,
+                format_args!(
+                    "<li><a href=\"#finding-{number}\">{}</a> <b>{}</b></li>\n",
+                    finding.title,
+                    count(finding.cases.len())
+                ),
+            );
+        }
+        out.push_str("</ul>\n");
+    }
+
+    fn classes(&self, out: &mut String, examples: &[Vec<usize>]) {
+        let classes = self.report.class_counts();
+        let most =
+            classes.iter().map(|class| class.train + class.valid + class.test).max().unwrap_or(0).max(1);
+        out.push_str(
+            "<h2>Classes</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">class</th>\
+             <th scope=\"col\" class=\"n\">train</th><th scope=\"col\" class=\"n\">valid</th>\
+             <th scope=\"col\" class=\"n\">test</th><th scope=\"col\" class=\"n\">lost by a centre crop</th>\
+             <th scope=\"col\" aria-hidden=\"true\"></th></tr></thead>\n<tbody>\n",
+        );
+        for ClassCounts { class, train, valid, test, lost_by_crop } in &classes {
+            let bar = |images: &usize, name: &str| {
+                let width = 100.0 * *images as f64 / most as f64;
+                format!("<span class=\"bar {name}\" style=\"width:{width:.2}%\"></span>")
+            };
+            put(
+                out,
+                format_args!(
+                    "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+                 <td class=\"n\">{lost_by_crop} %</td><td class=\"bars\" aria-hidden=\"true\">{}{}{}</td></tr>\n",
+                    escaped(class),
+                    count(*train),
+                    count(*valid),
+                    count(*test),
+                    bar(train, "train"),
+                    bar(valid, "valid"),
+                    bar(test, "test"),
+                ),
+            );
+        }
+        out.push_str("</tbody>\n</table></div>\n<h3>Examples</h3>\n");
+        for (class, items) in classes.iter().zip(examples) {
+            if !items.is_empty() {
+                put(out, format_args!("<h4>{}</h4>\n<div class=\"strip\">", escaped(&class.class)));
+                items.iter().for_each(|&item| self.picture(out, item));
+                out.push_str("</div>\n");
+            }
+        }
+    }
+
+    fn sizes(&self, out: &mut String) {
+        let (widths, heights) = self.report.sizes();
+        if widths.is_empty() {
+            return;
+        }
+        put(
+            out,
+            format_args!(
+                "<h2>Sizes</h2>\n<p>A centre crop to a square leaves out {:.0} % of the area on average.</p>\n\
+             <div class=\"pair\">\n",
+                100.0 * self.report.lost_by_crop()
+            ),
+        );
+        for (name, sides) in [("Width", &widths), ("Height", &heights)] {
+            put(
+                out,
+                format_args!(
+                    "<figure><figcaption>{name}: {} to {} px, half of them up to {}</figcaption>{}</figure>\n",
+                    count(sides[0] as usize),
+                    count(sides[sides.len() - 1] as usize),
+                    count(sides[sides.len() / 2] as usize),
+                    chart(&Histogram::of(sides, BINS), name)
+                ),
+            );
+        }
+        out.push_str("</div>\n");
+        let small = self.report.inspection.images.iter().filter(|image| image.smaller_than(self.report.size));
+        let small = small.count();
+        if small > 0 {
+            put(
+                out,
+                format_args!(
+                    "<p>{} of {} images are smaller than {} px and would be enlarged.</p>\n",
+                    count(small),
+                    count(widths.len()),
+                    self.report.size
+                ),
+            );
+        }
+    }
+
+    fn kinds(&self, out: &mut String) {
+        let (formats, colours) = self.report.kinds();
+        let formats: Vec<(String, usize)> =
+            formats.into_iter().map(|(name, images)| (name.to_owned(), images)).collect();
+        out.push_str("<h2>Kinds</h2>\n<div class=\"pair\">\n");
+        for (name, kinds) in [("format", formats), ("colour", colours.into_iter().collect())] {
+            put(
+                out,
+                format_args!(
+                    "<table><thead><tr><th scope=\"col\">{name}</th><th scope=\"col\" class=\"n\">images</th></tr></thead>\
+                 <tbody>\n"
+                ),
+            );
+            for (kind, images) in kinds {
+                put(
+                    out,
+                    format_args!(
+                        "<tr><th scope=\"row\">{kind}</th><td class=\"n\">{}</td></tr>\n",
+                        count(images)
+                    ),
+                );
+            }
+            out.push_str("</tbody></table>\n");
+        }
+        out.push_str("</div>\n");
+    }
+
+    fn finding(&self, out: &mut String, number: usize, finding: &Finding) {
+        put(
+            out,
+            format_args!(
+                "<section id=\"finding-{number}\">\n<h2>{} <span class=\"count\">{}</span></h2>\n",
+                capitalized(finding.title),
+                count(finding.cases.len())
+            ),
+        );
+        if !finding.advice.is_empty() {
+            put(out, format_args!("<p>{}.</p>\n", capitalized(finding.advice)));
+        }
+        let (pictured, plain): (Vec<_>, Vec<_>) = finding
+            .cases
+            .iter()
+            .take(SHOWN)
+            .partition(|case| case.items.iter().any(|item| self.pictures.contains_key(item)));
+        if !pictured.is_empty() {
+            out.push_str("<div class=\"cases\">\n");
+            for case in pictured {
+                out.push_str("<div class=\"case\"><div class=\"strip\">");
+                case.items.iter().take(SHOWN_OF_A_CASE).for_each(|&item| self.picture(out, item));
+                put(out, format_args!("</div><p>{}</p></div>\n", escaped(&case.text)));
+            }
+            out.push_str("</div>\n");
+        }
+        list(out, plain.iter().map(|case| case.text.as_str()));
+        let more = finding.cases.len().saturating_sub(SHOWN);
+        if more > 0 {
+            put(out, format_args!("<details><summary>{} more</summary>\n", count(more)));
+            list(out, finding.cases.iter().skip(SHOWN).take(LISTED).map(|case| case.text.as_str()));
+            if more > LISTED {
+                put(out, format_args!("<p>… and {} more, which the JSON lists.</p>\n", count(more - LISTED)));
+            }
+            out.push_str("</details>\n");
+        }
+        out.push_str("</section>\n");
+    }
+
+    fn picture(&self, out: &mut String, item: usize) {
+        let id = escaped(&self.report.items[item].id);
+        if let Some(url) = self.pictures.get(&item) {
+            put(out, format_args!("<img src=\"{url}\" alt=\"{id}\" title=\"{id}\" loading=\"lazy\">"));
+        }
+    }
+}
+
+fn list<'a>(out: &mut String, lines: impl Iterator<Item = &'a str>) {
+    let lines: Vec<String> = lines.map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
+    if !lines.is_empty() {
+        put(out, format_args!("<ul class=\"list\">\n{}</ul>\n", lines.concat()));
+    }
+}
+
+/// Bars with the numbers of pixels below; the numbers of images are in the bars' titles and in the label.
+fn chart(histogram: &Histogram, name: &str) -> String {
+    let Histogram { start, step, counts, beyond } = histogram;
+    let bars: Vec<(String, usize)> = counts
+        .iter()
+        .enumerate()
+        .map(|(bin, &images)| {
+            let from = start + bin as u32 * step;
+            (if *step == 1 { format!("{from}") } else { format!("{from} to {}", from + step - 1) }, images)
+        })
+        .chain((*beyond > 0).then(|| (format!("{} and more", start + counts.len() as u32 * step), *beyond)))
+        .collect();
+    let (width, height, base) = (480.0, 150.0, 130.0);
+    let most = bars.iter().map(|(_, images)| *images).max().unwrap_or(0).max(1) as f64;
+    let pitch = width / bars.len() as f64;
+    let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"");
+    let said = bars.iter().filter(|(_, images)| *images > 0);
+    let said: Vec<String> = said.map(|(range, images)| format!("{range} px: {images}")).collect();
+    put(&mut svg, format_args!("{name} of images. {}\">", said.join("; ")));
+    for (bin, (range, images)) in bars.iter().enumerate() {
+        let tall = (*images as f64 / most * (base - 8.0)).max(if *images > 0 { 1.0 } else { 0.0 });
+        put(
+            &mut svg,
+            format_args!(
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\"><title>{range} px: {images}</title></rect>",
+                bin as f64 * pitch + 1.0,
+                base - tall,
+                (pitch - 2.0).max(1.0),
+            ),
+        );
+    }
+    put(&mut svg, format_args!("<line x1=\"0\" x2=\"{width}\" y1=\"{base}\" y2=\"{base}\"/>"));
+    // About six numbers fit below.
+    for bin in (0..counts.len()).step_by(counts.len().div_ceil(6).max(1)) {
+        put(
+            &mut svg,
+            format_args!(
+                "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+                bin as f64 * pitch + 1.0,
+                height - 4.0,
+                start + bin as u32 * step
+            ),
+        );
+    }
+    if *beyond > 0 {
+        put(
+            &mut svg,
+            format_args!("<text x=\"{width}\" y=\"{:.1}\" text-anchor=\"end\">more</text>", height - 4.0),
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments) {
+    out.write_fmt(text).expect("writing to a String does not fail");
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// `12,345`
+fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|part| str::from_utf8(part).ok()).collect();
+    grouped.join(",")
+}
+
+/// `18 MB`
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
+        1_000_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        10_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+const STYLE: &str = "
+:root{--ground:#fff;--text:#1b1f24;--soft:#57606a;--line:#d0d7de;--train:#2f6fb2;--valid:#c2620e;--test:#6b7d3a;--tint:#f4f6f8}
+@media (prefers-color-scheme:dark){:root{--ground:#14171a;--text:#e4e7eb;--soft:#9aa4af;--line:#343b43;--train:#6ea8e6;\
+--valid:#e69a55;--test:#a9bf6c;--tint:#1d2126}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--text);font:16px/1.5 system-ui,sans-serif}
+main,footer{max-width:70rem;margin:0 auto;padding:1rem 1.5rem}
+footer{color:var(--soft);border-top:1px solid var(--line);margin-top:3rem}
+h1{font-size:1.6rem;overflow-wrap:anywhere;margin:1rem 0 .5rem}
+h2{font-size:1.2rem;margin:2.5rem 0 .5rem}
+h3{font-size:1rem;margin:1.5rem 0 .25rem}
+h4{font-size:.9rem;font-weight:600;margin:.75rem 0 .25rem}
+.lead{font-size:1.05rem;margin:.25rem 0 1rem}
+.notices{background:var(--tint);border-left:3px solid var(--valid);padding:.6rem 1rem .6rem 2rem;margin:0}
+.notices li,.list li{overflow-wrap:anywhere}
+.contents{columns:22rem;padding-left:1.2rem}
+a{color:var(--train)}
+a:focus-visible,summary:focus-visible{outline:2px solid var(--train);outline-offset:2px}
+.count{color:var(--soft);font-weight:400}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;align-self:start}
+th,td{padding:.25rem .75rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);font-weight:400}
+thead th{color:var(--soft);font-size:.85rem}
+.wide table{width:100%}
+.n{text-align:right}
+.bars{width:40%;padding-right:0;white-space:nowrap;font-size:0}
+.bar{display:inline-block;height:.8rem}
+.bar.train{background:var(--train)}.bar.valid{background:var(--valid)}.bar.test{background:var(--test)}
+.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1.5rem}
+figure{margin:0}
+figcaption{color:var(--soft);font-size:.9rem;margin-bottom:.25rem}
+svg{width:100%;height:auto;display:block}
+svg rect{fill:var(--train)}svg line{stroke:var(--line)}svg text{fill:var(--soft);font-size:12px}
+.strip{display:flex;flex-wrap:wrap;gap:6px;align-items:flex-start}
+.strip img{max-height:112px;max-width:100%;background:var(--tint);border-radius:3px}
+.cases{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1.25rem}
+.case p{margin:.25rem 0 0;font-size:.85rem;overflow-wrap:anywhere;color:var(--soft)}
+.list{font-size:.9rem;padding-left:1.2rem}
+summary{cursor:pointer;margin:.75rem 0}
+";
