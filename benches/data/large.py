@@ -1,7 +1,8 @@
-"""Photos of 12 megapixels, made of smaller ones: mosaics of 8 × 8, each scaled to 500 × 375.
+"""Photos of 12 megapixels, made of smaller ones.
 
-python large.py FOLDER PHOTOS...         writes FOLDER/large-0.jpg (4:2:0, quality 90) and large-1.jpg (4:4:4, quality 95)
-python large.py --describe PHOTOS...     says how large the photos are
+python large.py FOLDER PHOTOS...         writes FOLDER/dense.jpg, a mosaic of photos at their own size, and
+                                         FOLDER/soft.jpg, a mosaic of photos that are enlarged four times
+python large.py --describe PHOTOS...     says how large photos are
 """
 import pathlib, statistics, sys
 from PIL import Image
@@ -10,12 +11,13 @@ if sys.argv[1] == "--describe":
     sizes = [Image.open(path).size for path in sys.argv[2:]]
     width, height = (int(statistics.median(side)) for side in zip(*sizes))
     kilobytes = statistics.median(pathlib.Path(path).stat().st_size for path in sys.argv[2:]) / 1000
-    print(f"{width} × {height} pixels and {kilobytes:.0f} kB (medians)")
+    print(f"{width} × {height} pixels, {kilobytes:,.0f} kB")
     sys.exit()
 folder, photos = pathlib.Path(sys.argv[1]), sys.argv[2:]
-large = Image.new("RGB", (4000, 3000))
-for place in range(64):
-    photo = Image.open(photos[place % len(photos)]).convert("RGB").resize((500, 375), Image.BICUBIC)
-    large.paste(photo, (place % 8 * 500, place // 8 * 375))
-large.save(folder / "large-0.jpg", quality=90, subsampling="4:2:0")
-large.save(folder / "large-1.jpg", quality=95, subsampling="4:4:4")
+for name, across in [("dense", 8), ("soft", 2)]:
+    large = Image.new("RGB", (4000, 3000))
+    width, height = 4000 // across, 3000 // across
+    for place in range(across * across):
+        photo = Image.open(photos[place % len(photos)]).convert("RGB").resize((width, height), Image.BICUBIC)
+        large.paste(photo, (place % across * width, place // across * height))
+    large.save(folder / f"{name}.jpg", quality=90, subsampling="4:2:0")
