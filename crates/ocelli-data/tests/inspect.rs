@@ -87,7 +87,9 @@ fn a_data_set_is_inspected() {
     );
     assert_eq!(cases("with another ending"), ["train/Cats/1.jpg is a .png file"]);
     let tiny = cases("tiny");
-    assert!(tiny.contains(&"train/Cats/0.jpg has 37 × 29") && tiny.contains(&"valid/dogs/8.png has 10000 × 1"));
+    assert!(
+        tiny.contains(&"train/Cats/0.jpg has 37 × 29") && tiny.contains(&"valid/dogs/8.png has 10000 × 1")
+    );
     assert!(!tiny.iter().any(|case| case.contains("train/cats/3.png")), "{tiny:?}");
     assert_eq!(cases("more than three times"), ["valid/dogs/8.png has 10000 × 1; a crop leaves out 100 %"]);
     assert_eq!(cases("turned"), ["train/Cats/0.jpg has orientation 6"]);
