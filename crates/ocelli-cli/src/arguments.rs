@@ -144,8 +144,8 @@ pub struct LrFind {
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
     pub framing: Frame,
     /// Random changes of photos, with --live
-    #[arg(long, value_enum, default_value_t = Change::None)]
-    pub augment: Change,
+    #[arg(long, value_enum, value_name = "CHANGE[,CHANGE]", value_delimiter = ',', default_value = "none")]
+    pub augment: Vec<Change>,
     /// The pretrained backbone
     #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
     pub arch: String,

@@ -12,6 +12,7 @@ use ocelli::{
 use crate::Failure;
 use crate::arguments::{Layers, LrFind};
 use crate::pull::fetched;
+use crate::source::augmentation;
 use crate::terminal::Terminal;
 use crate::train::{use_threads, watch_for_interrupt};
 
@@ -102,7 +103,7 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         size: arguments.size.unwrap_or(arch.info().size),
         held_out: arguments.source.held_out()?,
         table,
-        augmentation: arguments.augment.augmentation(),
+        augmentation: augmentation(&arguments.augment),
         precision: arguments.machine.precision.precision(),
         batch_size: arguments.batch,
         seed: arguments.seed,
