@@ -4,7 +4,7 @@
 use crate::{
     Isa,
     conv::{dense, depthwise, weights},
-    elementwise, norm,
+    elementwise, norm, pool,
     simd::run_on,
 };
 use half::bf16;
@@ -41,6 +41,7 @@ compiled! {
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
     copy_panel(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
+    row_of_maxima(pool::MaximumKernel<'_, Self>) -> bool;
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();
     norm_backward(norm::BackwardKernel<'_, Self>) -> [Vec<f64>; 2];

@@ -41,6 +41,7 @@
 //! | `pool` | max, average, global pooling |
 //! | `linear` | fully connected layers |
 //! | `elementwise` | conversion between element types, sums, factors of channels |
+//! | `optimizer` | steps of SGD and AdamW |
 //! | `memory` | [`Buffer`]: memory that is used again |
 
 mod activation;
@@ -52,6 +53,7 @@ mod isa;
 mod linear;
 mod memory;
 mod norm;
+mod optimizer;
 mod pool;
 mod shape;
 mod simd;
@@ -67,6 +69,7 @@ pub use memory::Buffer;
 pub use norm::{
     BatchNorm, BatchNormGradients, ChannelStatistics, StatisticsSource, channel_statistics, channel_sums,
 };
+pub use optimizer::{AdamWStep, SgdStep, adamw_step, sgd_step};
 pub use pool::{
     average_pool2d, average_pool2d_backward, global_average_pool, global_average_pool_backward,
     global_concat_pool, global_concat_pool_backward, max_pool2d, max_pool2d_backward,

@@ -55,12 +55,12 @@ struct Pool {
 }
 
 /// Words that may be kept in any case.
-const KEPT_WORDS: usize = 16 << 20;
+const KEPT_WORDS: usize = 64 << 20;
 
 impl Pool {
-    /// The smallest buffer that is long enough and not much longer, the last returned of several.
+    /// The smallest buffer that is long enough and at most about twice as long, the last returned of several.
     fn take(&mut self, len: usize) -> Option<AlignedWords> {
-        let most = len + len / 8 + 1024;
+        let most = 2 * len + 1024;
         let fitting =
             self.kept.iter().enumerate().rev().filter(|(_, words)| (len..=most).contains(&words.len()));
         let best = fitting.min_by_key(|(_, words)| words.len()).map(|(at, _)| at);

@@ -1,6 +1,10 @@
 //! Max, average and global pooling, forward and backward.
 
-use crate::{Element, Pool2dShape, assert_len};
+use crate::{
+    Element, Isa, Pool2dShape, assert_len,
+    elementwise::{load, store},
+    simd::{Kernel, Simd},
+};
 use rayon::prelude::*;
 
 /// `y` = the maximum of each window; `argmax` = where it was (`row · in_width + column` within its image; of equal
@@ -18,25 +22,9 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
     let work = |row: usize, y: &mut [T], mut argmax: Option<&mut [u32]>| {
         let (image, oy) = (row / shape.out_height(), row % shape.out_height());
         let x = &x[image * shape.in_height * shape.in_width * shape.channels..];
-        for ox in 0..shape.out_width() {
-            for c in 0..shape.channels {
-                let mut best: Option<(f32, usize)> = None;
-                for iy in window(oy, shape.stride[0], shape.kernel[0], shape.padding.top, shape.in_height) {
-                    for ix in window(ox, shape.stride[1], shape.kernel[1], shape.padding.left, shape.in_width)
-                    {
-                        let at = iy * shape.in_width + ix;
-                        let value = x[at * shape.channels + c].to_f32();
-                        if best.is_none_or(|(best, _)| value > best || (value.is_nan() && !best.is_nan())) {
-                            best = Some((value, at));
-                        }
-                    }
-                }
-                let (value, at) = best.expect("a valid shape has a pixel in each window");
-                y[ox * shape.channels + c] = T::from_f32(value);
-                if let Some(argmax) = &mut argmax {
-                    argmax[ox * shape.channels + c] = at as u32;
-                }
-            }
+        let kernel = MaximumKernel { shape, oy, x, y: &mut *y, argmax: argmax.as_deref_mut() };
+        if !T::row_of_maxima(Isa::current(), kernel) {
+            careful_row_of_maxima(shape, oy, x, y, argmax);
         }
     };
     match &mut argmax {
@@ -48,6 +36,94 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
                 .for_each(|(row, (y, argmax))| work(row, y, Some(argmax)));
         }
         None => y.par_chunks_mut(row_len).enumerate().for_each(|(row, y)| work(row, y, None)),
+    }
+}
+
+/// A row of windows, one by one.
+fn careful_row_of_maxima<T: Element>(
+    shape: &Pool2dShape,
+    oy: usize,
+    x: &[T],
+    y: &mut [T],
+    mut argmax: Option<&mut [u32]>,
+) {
+    for ox in 0..shape.out_width() {
+        for c in 0..shape.channels {
+            let mut best: Option<(f32, usize)> = None;
+            for iy in window(oy, shape.stride[0], shape.kernel[0], shape.padding.top, shape.in_height) {
+                for ix in window(ox, shape.stride[1], shape.kernel[1], shape.padding.left, shape.in_width) {
+                    let at = iy * shape.in_width + ix;
+                    let value = x[at * shape.channels + c].to_f32();
+                    if best.is_none_or(|(best, _)| value > best || (value.is_nan() && !best.is_nan())) {
+                        best = Some((value, at));
+                    }
+                }
+            }
+            let (value, at) = best.expect("a valid shape has a pixel in each window");
+            y[ox * shape.channels + c] = T::from_f32(value);
+            if let Some(argmax) = &mut argmax {
+                argmax[ox * shape.channels + c] = at as u32;
+            }
+        }
+    }
+}
+
+/// A row of windows, a vector of channels at a time. It returns whether that is good: not where a number is NaN or
+/// infinite, nor where a place is not exact in f32.
+pub struct MaximumKernel<'a, T> {
+    shape: &'a Pool2dShape,
+    oy: usize,
+    /// The image and what follows it.
+    x: &'a [T],
+    y: &'a mut [T],
+    argmax: Option<&'a mut [u32]>,
+}
+
+impl<T: Element> Kernel for MaximumKernel<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) -> bool {
+        let shape = self.shape;
+        if shape.in_height * shape.in_width >= 1 << 24 {
+            return false;
+        }
+        let channels = shape.channels;
+        let mut at_once = [0.0f32; 16];
+        // SAFETY: the processor has S; windows lie inside of the image; `y`, `argmax` have a row.
+        unsafe {
+            // NaN as soon as a number is not finite.
+            let mut probe = S::splat(0.0);
+            for ox in 0..shape.out_width() {
+                let rows =
+                    window(self.oy, shape.stride[0], shape.kernel[0], shape.padding.top, shape.in_height);
+                let columns =
+                    window(ox, shape.stride[1], shape.kernel[1], shape.padding.left, shape.in_width);
+                for channel in (0..channels).step_by(S::LANES) {
+                    let lanes = S::LANES.min(channels - channel);
+                    let mut best = S::splat(f32::NEG_INFINITY);
+                    let mut place = S::splat(0.0);
+                    for iy in rows.clone() {
+                        for ix in columns.clone() {
+                            let at = iy * shape.in_width + ix;
+                            let x = load::<S, T>(self.x.as_ptr().add(at * channels + channel), lanes);
+                            let change = S::sub(S::splat(at as f32), place);
+                            place = S::add(place, S::where_greater(x, best, change));
+                            best = S::max(x, best);
+                            probe = S::fma(x, S::splat(0.0), probe);
+                        }
+                    }
+                    store::<S, T>(self.y.as_mut_ptr().add(ox * channels + channel), lanes, best);
+                    if let Some(argmax) = &mut self.argmax {
+                        S::store(at_once.as_mut_ptr(), place);
+                        let argmax = &mut argmax[ox * channels + channel..][..lanes];
+                        argmax.iter_mut().zip(at_once).for_each(|(argmax, place)| *argmax = place as u32);
+                    }
+                }
+            }
+            S::store(at_once.as_mut_ptr(), probe);
+        }
+        at_once.iter().all(|probe| *probe == 0.0)
     }
 }
 

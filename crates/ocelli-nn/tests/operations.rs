@@ -207,6 +207,28 @@ fn factors_of_channels_agree_with_burns_in_both_directions() {
 }
 
 #[test]
+fn optimizers_steps_agree_with_burns() {
+    let vector = |seed| random([1000], seed).inner();
+    let step = op::SgdStep { rate: 0.1, momentum: 0.9, kept: 0.99 };
+    for velocity in [None, Some(vector(42))] {
+        let ours = op::sgd_step(step, vector(40), vector(41), velocity.clone());
+        let burns = op::composed::sgd_step(step, vector(40), vector(41), velocity);
+        assert_close(ours.0, burns.0, "weights of SGD");
+        assert_close(ours.1, burns.1, "velocity of SGD");
+    }
+    let step =
+        op::AdamWStep { rate: 0.1, beta_1: 0.9, beta_2: 0.99, square_factor: 2.0, epsilon: 1e-8, kept: 0.99 };
+    for averages in [None, Some([vector(42), vector(43).abs()])] {
+        let ours = op::adamw_step(step, vector(40), vector(41), averages.clone());
+        let burns = op::composed::adamw_step(step, vector(40), vector(41), averages);
+        assert_close(ours.0, burns.0, "weights of AdamW");
+        for (ours, burns) in ours.1.into_iter().zip(burns.1) {
+            assert_close(ours, burns, "averages of AdamW");
+        }
+    }
+}
+
+#[test]
 fn folded_convolutions_follow_their_parameters() {
     let construct = |builder: &ocelli_nn::Builder| {
         ConvBnAct::new(builder, ["conv", "norm"], Conv::new(4, 6, 3).same(), 1e-3, Activation::Relu)

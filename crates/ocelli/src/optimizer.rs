@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
+use ocelli_nn::op::{AdamWStep, SgdStep, adamw_step, sgd_step};
 use ocelli_nn::{Backbone, GROUPS, Kind, Network, Place, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -155,15 +156,53 @@ impl Optimizer {
         }
     }
 
-    /// What is to be taken away from a parameter with this gradient, and the new averages. `old` are those of the step
-    /// before, none in the first; `steps` counts this one.
+    /// A step: the new averages, and a parameter's new value. `old` are the averages of the step before, none in the
+    /// first; `steps` counts this one; `kept` of the old weights remains.
+    fn step(
+        self,
+        old: Vec<Tensor<1>>,
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+        point: Point,
+        steps: i32,
+    ) -> (Vec<Tensor<1>>, Tensor<1>) {
+        let Point { rate, kept, momentum } = point;
+        match self {
+            // The usual rules go over memory once.
+            Self::Sgd { momentum: usual, nesterov: false } => {
+                let momentum = momentum.unwrap_or(usual) as f32;
+                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
+                (vec![velocity], weights)
+            }
+            Self::AdamW { beta_1, beta_2, epsilon } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let step = AdamWStep {
+                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    beta_1: beta_1 as f32,
+                    beta_2: beta_2 as f32,
+                    square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
+                    epsilon: epsilon as f32,
+                    kept: kept as f32,
+                };
+                let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
+                (averages.to_vec(), weights)
+            }
+            _ => {
+                let (averages, delta) = self.delta(old, gradient, rate, momentum);
+                let weights = if kept == 1.0 { weights } else { weights.mul_scalar(kept) };
+                (averages, weights - delta)
+            }
+        }
+    }
+
+    /// The new averages, and what is to be taken away from a parameter with this gradient.
     fn delta(
         self,
         old: Vec<Tensor<1>>,
         gradient: Tensor<1>,
         rate: f64,
         momentum: Option<f64>,
-        steps: i32,
     ) -> (Vec<Tensor<1>>, Tensor<1>) {
         let mut old = old.into_iter();
         // What was remembered fades by `share`, and `fresh` comes in.
@@ -172,23 +211,13 @@ impl Optimizer {
             None => fresh,
         };
         match self {
-            Self::Sgd { momentum: usual, nesterov } => {
+            Self::Sgd { momentum: usual, .. } => {
                 let share = momentum.unwrap_or(usual);
                 let velocity = average(share, gradient.clone());
-                let step = match nesterov {
-                    true => gradient + velocity.clone().mul_scalar(share),
-                    false => velocity.clone(),
-                };
+                let step = gradient + velocity.clone().mul_scalar(share);
                 (vec![velocity], step.mul_scalar(rate))
             }
-            Self::AdamW { beta_1, beta_2, epsilon } => {
-                let beta_1 = momentum.unwrap_or(beta_1);
-                let mean = average(beta_1, gradient.clone().mul_scalar(1.0 - beta_1));
-                let square = average(beta_2, gradient.clone() * gradient.mul_scalar(1.0 - beta_2));
-                let root = square.clone().div_scalar(1.0 - beta_2.powi(steps)).sqrt().add_scalar(epsilon);
-                let step = mean.clone().mul_scalar(rate / (1.0 - beta_1.powi(steps))) / root;
-                (vec![mean, square], step)
-            }
+            Self::AdamW { .. } => unreachable!("AdamW has a step of its own"),
             Self::RmsProp { alpha, momentum: usual, epsilon } => {
                 let square = average(alpha, gradient.clone() * gradient.clone().mul_scalar(1.0 - alpha));
                 let step = gradient / square.clone().sqrt().add_scalar(epsilon);
@@ -209,6 +238,17 @@ impl Optimizer {
             }
         }
     }
+}
+
+/// What a schedule says about a step.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    /// The learning rate.
+    rate: f64,
+    /// What is kept of a weight: 1 − rate · decay.
+    kept: f64,
+    /// A momentum that overrides the rule's.
+    momentum: Option<f64>,
 }
 
 /// An optimizer at work: its rule, and what it remembers of each parameter.
@@ -278,18 +318,17 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
         let place = self.places[&parameter.id];
         let rate = self.rates.0[place.group];
-        let decay = rate * self.state.weight_decay.of(place);
+        let kept = 1.0 - rate * self.state.weight_decay.of(place);
+        let point = Point { rate, kept, momentum: self.momentum };
         let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
-        let old = memory.remove(&parameter.id).unwrap_or_default();
-        let (averages, delta) = rule.delta(old, gradient, rate, self.momentum, *steps);
-        memory.insert(parameter.id, averages);
+        let id = parameter.id;
+        let old_averages = memory.remove(&id).unwrap_or_default();
         parameter.map(|old| {
             let shape = old.shape();
-            let mut new = old.inner();
-            if decay > 0.0 {
-                new = new.mul_scalar(1.0 - decay);
-            }
-            (new - delta.reshape(shape)).autodiff().require_grad()
+            let old = old.inner().flatten(0, D - 1);
+            let (averages, new) = rule.step(old_averages, old, gradient, point, *steps);
+            memory.insert(id, averages);
+            new.reshape(shape).autodiff().require_grad()
         })
     }
 }
@@ -308,8 +347,8 @@ mod tests {
         let mut averages = Vec::new();
         for (step, gradient) in GRADIENTS.iter().enumerate() {
             let gradient = Tensor::from_data(*gradient, &device);
-            let (new, delta) = rule.delta(averages, gradient, 0.1, None, step as i32 + 1);
-            (averages, weights) = (new, weights - delta);
+            let point = Point { rate: 0.1, kept: 1.0, momentum: None };
+            (averages, weights) = rule.step(averages, weights, gradient, point, step as i32 + 1);
         }
         weights.into_data().try_into_vec().unwrap()
     }

@@ -66,6 +66,8 @@ pub(crate) struct PackedDense {
     words: AlignedWords,
     blocks: Vec<Block>,
     taps: usize,
+    /// Taps side by side whose inputs follow each other in memory.
+    row: usize,
     groups: usize,
     group_in: usize,
     group_out: usize,
@@ -96,6 +98,8 @@ pub(crate) struct WeightSource<'a> {
     /// Taps of the source, and which of them are used in which order.
     pub all_taps: usize,
     pub taps: Vec<usize>,
+    /// So many taps are side by side, and their inputs follow each other in memory; 1 if none do.
+    pub row: usize,
     pub backwards: bool,
 }
 
@@ -122,7 +126,17 @@ impl PackedDense {
         let WeightSource { groups, group_in, group_out, .. } = *source;
         let taps = source.taps.len();
         let lanes = simd::lanes(isa);
-        let words_per_channel = (taps * group_in).div_ceil(T::PER_WORD);
+        let gathers = gathers::<T>(taps, group_in);
+        // Rows of taps fill whole words if they are read where they lie, and all taps together if they are gathered.
+        let joined = match source.row {
+            1 => taps,
+            row => row,
+        };
+        let words_per_row = (joined * group_in).div_ceil(T::PER_WORD);
+        let words_per_channel = match gathers {
+            true => taps / joined * words_per_row,
+            false => taps * (group_in / T::PER_WORD),
+        };
         let mut blocks = Vec::new();
         let mut offset = 0;
         for group in 0..groups {
@@ -138,9 +152,8 @@ impl PackedDense {
         }
         let mut words = AlignedWords::zeros(offset);
         let all = SharedMut::new(words.as_mut_slice());
-        // Inputs of a block in pieces; if inputs do not fill words, words straddle taps and there is one piece.
-        let straddles = !group_in.is_multiple_of(T::PER_WORD);
-        let piece = if straddles { group_in } else { PACKED_INPUTS };
+        // Inputs of a block in pieces; words may straddle taps if inputs are gathered, and there is one piece.
+        let piece = if gathers { group_in } else { PACKED_INPUTS };
         let work: Vec<(&Block, Range<usize>)> = blocks
             .iter()
             .flat_map(|block| {
@@ -152,15 +165,15 @@ impl PackedDense {
             let stage = Stage::of::<T>(isa, source, block, inputs.clone());
             // SAFETY: words of a block, a tap and an input belong to one piece of work: inputs of pieces fill words.
             let row = |word: usize| unsafe { all.slice(block.offset + word * width, block.count) };
-            if straddles {
+            if gathers {
                 for word in 0..words_per_channel {
-                    stage.words::<T>(
-                        row(word),
-                        [0, 1].map(|i| {
-                            let at = word * T::PER_WORD + i;
-                            (at < taps * group_in).then(|| (at % group_in, source.taps[at / group_in]))
-                        }),
-                    );
+                    let (first_tap, word_of_row) = (word / words_per_row * joined, word % words_per_row);
+                    let element = |i: usize| {
+                        let at = word_of_row * T::PER_WORD + i;
+                        let inside = at < joined * group_in;
+                        inside.then(|| (at % group_in, source.taps[first_tap + at / group_in]))
+                    };
+                    stage.words::<T>(row(word), [element(0), element(1)]);
                 }
             } else {
                 for (at, tap) in source.taps.iter().enumerate() {
@@ -171,13 +184,7 @@ impl PackedDense {
                 }
             }
         });
-        PackedDense { isa, words, blocks, taps, groups, group_in, group_out }
-    }
-
-    /// Whether taps are gathered into contiguous patches first: where channels do not fill words, or are so few that
-    /// finding their addresses would take longer than multiplying them.
-    fn gathers<T: Element>(&self) -> bool {
-        self.taps > 0 && (!self.group_in.is_multiple_of(T::PER_WORD) || (self.group_in < 8 && self.taps > 1))
+        PackedDense { isa, words, blocks, taps, row: source.row, groups, group_in, group_out }
     }
 
     /// Computes all pixels on the current thread pool.
@@ -244,19 +251,26 @@ impl PackedDense {
         piece: Range<usize>,
         blocks: &[Block],
     ) {
-        let gathers = self.gathers::<T>();
-        let taps = if gathers { 1 } else { self.taps };
+        let by_rows = gathers::<T>(self.taps, self.group_in) && self.row > 1;
+        let gathers = gathers::<T>(self.taps, self.group_in) && !by_rows;
+        let taps = match (by_rows, gathers) {
+            (true, _) => self.taps / self.row,
+            (_, true) => 1,
+            _ => self.taps,
+        };
         let len = piece.len();
         let stride = len + MAX_PIXELS;
-        let patch_len = (self.taps * self.group_in).next_multiple_of(T::PER_WORD);
-        let zeros = vec![T::default(); if gathers { patch_len } else { self.group_in }];
+        let joined = if by_rows { self.row } else { self.taps };
+        let patch_len = (joined * self.group_in).next_multiple_of(T::PER_WORD);
+        let zeros = vec![T::default(); if gathers || by_rows { patch_len } else { self.group_in }];
         let mut pointers = vec![zeros.as_ptr(); stride * taps];
         let mut outputs = vec![0; stride];
         // A 1×1 convolution without stride: inputs and outputs follow each other.
-        let follows = geometry.is_pointwise() && !gathers;
+        let follows = geometry.is_pointwise() && !gathers && !by_rows;
         let pixels = if follows { Vec::new() } else { locate(geometry, piece.clone()) };
         let patch_step = patch_len.next_multiple_of(16) + COPIED + 16;
         let mut patches = vec![T::default(); if gathers { patch_step * len } else { 0 }];
+        let mut edges = vec![T::default(); if by_rows { patch_len * taps * len } else { 0 }];
         if follows {
             for (at, output) in piece.clone().zip(&mut outputs) {
                 *output = at * geometry.out_channels;
@@ -271,7 +285,9 @@ impl PackedDense {
             if block.group != group {
                 group = block.group;
                 let first = group * self.group_in;
-                if gathers {
+                if by_rows {
+                    point_rows(geometry, x, self.row, &pixels, patch_len, &mut edges, &mut pointers, stride);
+                } else if gathers {
                     gather(geometry, x, first, self.group_in, &pixels, patch_step, &mut patches);
                     for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_step)) {
                         *pointer = patch.as_ptr();
@@ -292,7 +308,7 @@ impl PackedDense {
                 // SAFETY: a block's words follow its offset.
                 weights: unsafe { self.words.as_ptr().add(block.offset) },
                 taps,
-                words_per_tap: if gathers { patch_len / T::PER_WORD } else { self.group_in / T::PER_WORD },
+                words_per_tap: if gathers || by_rows { patch_len } else { self.group_in } / T::PER_WORD,
                 pointers: &pointers,
                 stride,
                 outputs: &outputs,
@@ -305,6 +321,12 @@ impl PackedDense {
             T::dense_block(self.isa, kernel);
         }
     }
+}
+
+/// Whether words straddle taps: where channels do not fill words, or are so few that finding the address of each tap
+/// would take longer than multiplying them. Then rows of taps are read together, or taps are gathered into patches.
+fn gathers<T: Element>(taps: usize, group_in: usize) -> bool {
+    taps > 0 && (!group_in.is_multiple_of(T::PER_WORD) || (group_in < 8 && taps > 1))
 }
 
 /// Weights of a block's outputs and some inputs, scaled and rounded: copied in the order they lie in memory.
@@ -460,6 +482,47 @@ fn point<T: Element>(
     }
 }
 
+/// Fills `pointers`, `[row of taps][pixel]`, with the addresses of each pixel's inputs, which follow each other for the
+/// taps of a row. The last word may hold an element more than the row has; its weight is 0. Rows that reach into
+/// padding are copied into `edges`, which has room for `patch_len` elements a pixel and row.
+#[allow(clippy::too_many_arguments)] // where from, where to, and how much
+fn point_rows<T: Element>(
+    geometry: &Geometry,
+    x: &[T],
+    row: usize,
+    pixels: &[Pixel],
+    patch_len: usize,
+    edges: &mut [T],
+    pointers: &mut [*const T],
+    stride: usize,
+) {
+    let channels = geometry.in_channels;
+    let mut edges = edges.chunks_exact_mut(patch_len);
+    let mut first = 0;
+    for run in pixels.chunk_by(|a, b| (a.image, a.row) == (b.image, b.row)) {
+        for (taps, pointers) in geometry.taps.chunks_exact(row).zip(pointers.chunks_exact_mut(stride)) {
+            let inside = whole_rows(geometry, run, taps, |start| start * channels + patch_len <= x.len());
+            for (i, (pixel, pointer)) in run.iter().zip(&mut pointers[first..]).enumerate() {
+                if inside.contains(&i) {
+                    let line = pixel.image * geometry.in_height + (pixel.row + taps[0][0]) as usize;
+                    let input = line * geometry.in_width + (pixel.column + taps[0][1]) as usize;
+                    *pointer = x[input * channels..].as_ptr();
+                    continue;
+                }
+                let edge = edges.next().expect("there is room for all");
+                for (tap, edge) in taps.iter().zip(edge.chunks_exact_mut(channels)) {
+                    match below(geometry, pixel, *tap) {
+                        Some(input) => edge.copy_from_slice(&x[input * channels..][..channels]),
+                        None => edge.fill(T::default()),
+                    }
+                }
+                *pointer = edge.as_ptr();
+            }
+        }
+        first += run.len();
+    }
+}
+
 /// Elements that are copied at once, and that patches have room for beyond their end.
 const COPIED: usize = 32;
 
@@ -561,6 +624,20 @@ fn clamp(activation: Activation) -> Option<[f32; 2]> {
 /// thousands of products would lose digits. bf16 has lost more already.
 const CHAIN: usize = 128;
 
+/// Writes the sums to the tile, `[pixel][vector]`, and sets them to 0.
+#[inline(always)]
+unsafe fn move_to<S: Simd, const P: usize, const V: usize>(tile: *mut f32, sums: &mut [[S::V; V]; P]) {
+    for p in 0..P {
+        for v in 0..V {
+            // SAFETY: the processor has S; the tile holds P · V vectors.
+            unsafe {
+                S::store(tile.add((p * V + v) * S::LANES), sums[p][v]);
+                sums[p][v] = S::splat(0.0);
+            }
+        }
+    }
+}
+
 /// Adds the sums to the tile, `[pixel][vector]`, and sets them to 0.
 #[inline(always)]
 unsafe fn add_to<S: Simd, const P: usize, const V: usize>(tile: *mut f32, sums: &mut [[S::V; V]; P]) {
@@ -641,14 +718,19 @@ impl<T: Element> BlockKernel<'_, T> {
         // pixel, to a patch or to zeros. The weights hold as many rows of V vectors as words are multiplied. Outputs
         // and residuals lie in the output, by the geometry.
         unsafe {
+            // The first sums begin with the bias.
             let mut sums = [[S::splat(0.0); V]; P];
+            for v in 0..V {
+                let bias = S::load(bias[v].as_ptr());
+                for p in 0..P {
+                    sums[p][v] = bias;
+                }
+            }
             // Through memory: registers have no index, and loops that are too long are not unrolled.
             let mut tile = MaybeUninit::<TileSums>::uninit();
             let tile = tile.as_mut_ptr().cast::<f32>();
-            for at in 0..P * V {
-                S::store(tile.add(at * S::LANES), S::splat(0.0));
-            }
             let mut chain = 0;
+            let mut is_first = true;
             let mut weights = self.weights.cast::<f32>();
             for tap in 0..self.taps {
                 let pointers: &[*const T; P] = &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
@@ -673,12 +755,21 @@ impl<T: Element> BlockKernel<'_, T> {
                     chain += end - first;
                     first = end;
                     if !T::BF16 && chain >= CHAIN {
-                        add_to::<S, P, V>(tile, &mut sums);
+                        if is_first {
+                            move_to::<S, P, V>(tile, &mut sums);
+                        } else {
+                            add_to::<S, P, V>(tile, &mut sums);
+                        }
+                        is_first = false;
                         chain = 0;
                     }
                 }
             }
-            add_to::<S, P, V>(tile, &mut sums);
+            if is_first {
+                move_to::<S, P, V>(tile, &mut sums);
+            } else {
+                add_to::<S, P, V>(tile, &mut sums);
+            }
             let whole = self.block.count == V * S::LANES;
             let pixels = P.min(self.pixels - start);
             if let (Some([low, high]), None, true) = (clamp(self.activation), self.residual, whole) {
@@ -686,8 +777,7 @@ impl<T: Element> BlockKernel<'_, T> {
                 for p in 0..pixels {
                     let y = self.y.add(self.outputs[start + p]);
                     for v in 0..V {
-                        let sum = S::load(tile.add((p * V + v) * S::LANES));
-                        let value = S::add(sum, S::load(bias[v].as_ptr()));
+                        let value = S::load(tile.add((p * V + v) * S::LANES));
                         T::store::<S>(y.add(v * S::LANES), S::min(high, S::max(low, value)));
                     }
                 }
@@ -696,8 +786,7 @@ impl<T: Element> BlockKernel<'_, T> {
             for p in 0..pixels {
                 let output = self.outputs[start + p];
                 for v in 0..V {
-                    let sum = S::load(tile.add((p * V + v) * S::LANES));
-                    let mut value = S::add(sum, S::load(bias[v].as_ptr()));
+                    let mut value = S::load(tile.add((p * V + v) * S::LANES));
                     let at = output + v * S::LANES;
                     if whole {
                         if let Some(residual) = self.residual {

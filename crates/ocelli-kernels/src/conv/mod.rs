@@ -69,6 +69,7 @@ impl<T: Element> PackedConv2d<T> {
                 group_out: shape.group_out(),
                 all_taps: taps,
                 taps: (0..taps).collect(),
+                row: if shape.groups == 1 && shape.dilation[1] == 1 { shape.kernel[1] } else { 1 },
                 backwards: false,
             };
             Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
@@ -202,6 +203,7 @@ pub fn conv2d_backward_data<T: Element>(shape: &Conv2dShape, weights: &[f32], dy
                 group_out: group_in,
                 all_taps: taps,
                 taps: (0..phase.geometry.taps.len()).map(kernel_tap).collect(),
+                row: 1,
                 backwards: true,
             };
             let packed = PackedDense::pack::<T>(Isa::current(), &source);

@@ -360,29 +360,73 @@ impl Plan {
     fn reduce(&self, shape: &Conv2dShape, partial: &[u32], dw: &mut [f32]) {
         let (group_in, group_out) = (shape.group_in(), shape.group_out());
         let all_taps = shape.kernel[0] * shape.kernel[1];
-        let (len, padded) = (self.partial_len(), self.padded_vector());
-        dw.par_chunks_mut(group_in * all_taps).enumerate().for_each(|(output, dw)| {
-            let (group, output) = (output / group_out, output % group_out);
+        let row_len = group_in * all_taps;
+        let dw = SharedMut::new(dw);
+        // Some outputs together: they follow each other in memory where they are the vector side.
+        let work: Vec<(usize, Range<usize>)> = (0..self.groups)
+            .flat_map(|group| {
+                (0..group_out)
+                    .step_by(TOGETHER)
+                    .map(move |first| (group, first..(first + TOGETHER).min(group_out)))
+            })
+            .collect();
+        work.into_par_iter().for_each(|(group, outputs)| {
+            // SAFETY: outputs are disjoint.
+            let dw =
+                unsafe { dw.slice((group * group_out + outputs.start) * row_len, outputs.len() * row_len) };
+            let place = |tap: usize, input: usize| {
+                let (tap_row, side) = if self.gathers { (0, tap * group_in + input) } else { (tap, input) };
+                (group * self.taps + tap_row, side)
+            };
             for tap in 0..all_taps {
-                for (input, dw) in dw.chunks_exact_mut(all_taps).enumerate() {
-                    let (tap_row, side) =
-                        if self.gathers { (0, tap * group_in + input) } else { (tap, input) };
-                    let (broadcast, vector) =
-                        if self.vector_is_output { (side, output) } else { (output, side) };
-                    let matrix = group * self.taps + tap_row;
-                    let at = (matrix * self.padded_broadcast() + broadcast) * padded + vector;
-                    dw[tap] = if self.segments.len() == 1 {
-                        f32::from_bits(partial[at])
-                    } else {
-                        let sums = (0..self.segments.len())
-                            .map(|s| f64::from(f32::from_bits(partial[s * len + at])));
-                        sums.sum::<f64>() as f32
-                    };
+                if self.vector_is_output {
+                    for input in 0..group_in {
+                        let (matrix, side) = place(tap, input);
+                        let row = matrix * self.padded_broadcast() + side;
+                        let sums =
+                            self.sums(partial, row * self.padded_vector() + outputs.start, outputs.len());
+                        for (output, sum) in sums[..outputs.len()].iter().enumerate() {
+                            dw[output * row_len + input * all_taps + tap] = *sum;
+                        }
+                    }
+                    continue;
+                }
+                for output in 0..outputs.len() {
+                    for input in (0..group_in).step_by(TOGETHER) {
+                        let (matrix, side) = place(tap, input);
+                        let row = matrix * self.padded_broadcast() + outputs.start + output;
+                        let count = TOGETHER.min(group_in - input);
+                        let sums = self.sums(partial, row * self.padded_vector() + side, count);
+                        for (i, sum) in sums[..count].iter().enumerate() {
+                            dw[output * row_len + (input + i) * all_taps + tap] = *sum;
+                        }
+                    }
                 }
             }
         });
     }
+
+    /// The sums of all segments at `count` places from `at` on, up to [`TOGETHER`].
+    fn sums(&self, partial: &[u32], at: usize, count: usize) -> [f32; TOGETHER] {
+        let mut all = [0.0; TOGETHER];
+        if self.segments.len() == 1 {
+            for (sum, word) in all.iter_mut().zip(&partial[at..at + count]) {
+                *sum = f32::from_bits(*word);
+            }
+            return all;
+        }
+        let mut sums = [0.0f64; TOGETHER];
+        for segment in partial.chunks_exact(self.partial_len()).take(self.segments.len()) {
+            for (sum, word) in sums.iter_mut().zip(&segment[at..at + count]) {
+                *sum += f64::from(f32::from_bits(*word));
+            }
+        }
+        sums.map(|sum| sum as f32)
+    }
 }
+
+/// Outputs or inputs whose sums are added together.
+const TOGETHER: usize = 16;
 
 /// Neighbouring output pixels with their input pixels.
 pub struct Run {

@@ -99,6 +99,10 @@ impl Simd for Portable {
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
         map2(a, b, |a, b| a / b)
     }
+    #[inline(always)]
+    unsafe fn sqrt(a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
+    }
     // Two roundings: `f32::mul_add` would be a function call where there is no such instruction.
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {

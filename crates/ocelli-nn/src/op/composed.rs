@@ -3,7 +3,7 @@
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Tensor, module};
 
-use super::{Activation, ConvNorm, Geometry, GlobalPool, NormScale, Window};
+use super::{Activation, AdamWStep, ConvNorm, Geometry, GlobalPool, NormScale, SgdStep, Window};
 
 /// [`conv2d`](super::conv2d), composed.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
@@ -126,4 +126,38 @@ pub fn scale_channels(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
 /// [`linear`](super::linear), composed.
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     input.matmul(weight.transpose()) + bias.unsqueeze()
+}
+
+/// [`sgd_step`](super::sgd_step), composed.
+pub fn sgd_step(
+    step: SgdStep,
+    weights: Tensor<1>,
+    gradient: Tensor<1>,
+    velocity: Option<Tensor<1>>,
+) -> (Tensor<1>, Tensor<1>) {
+    let velocity = match velocity {
+        Some(velocity) => velocity.mul_scalar(step.momentum) + gradient,
+        None => gradient,
+    };
+    (weights.mul_scalar(step.kept) - velocity.clone().mul_scalar(step.rate), velocity)
+}
+
+/// [`adamw_step`](super::adamw_step), composed.
+pub fn adamw_step(
+    step: AdamWStep,
+    weights: Tensor<1>,
+    gradient: Tensor<1>,
+    averages: Option<[Tensor<1>; 2]>,
+) -> (Tensor<1>, [Tensor<1>; 2]) {
+    let fresh = gradient.clone().mul_scalar(1.0 - step.beta_1);
+    let fresh_square = gradient.clone() * gradient.mul_scalar(1.0 - step.beta_2);
+    let (mean, square) = match averages {
+        Some([mean, square]) => {
+            (mean.mul_scalar(step.beta_1) + fresh, square.mul_scalar(step.beta_2) + fresh_square)
+        }
+        None => (fresh, fresh_square),
+    };
+    let root = square.clone().mul_scalar(step.square_factor).sqrt().add_scalar(step.epsilon);
+    let delta = mean.clone().mul_scalar(step.rate) / root;
+    (weights.mul_scalar(step.kept) - delta, [mean, square])
 }

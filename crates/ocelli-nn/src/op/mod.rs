@@ -7,6 +7,7 @@ mod flex;
 mod norm;
 mod other;
 mod precision;
+mod step;
 mod window;
 
 pub use conv::{
@@ -16,7 +17,10 @@ pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;
 pub use other::{GlobalPool, linear, pool, relu};
 pub use precision::{Precision, to_precision};
+pub use step::{AdamWStep, SgdStep, adamw_step, sgd_step};
 pub use window::{Window, average_pool2d, max_pool2d, scale_channels};
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
@@ -26,7 +30,15 @@ pub fn is_cpu(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
+/// Has the whole process compute by the composed operations on the CPU too, in f32: to compare the two. With
+/// `false` it goes on with the kernels, as it begins.
+pub fn compose_always(always: bool) {
+    COMPOSED.store(always, Ordering::Relaxed);
+}
+
+static COMPOSED: AtomicBool = AtomicBool::new(false);
+
 /// Whether the kernels can take this tensor.
 fn has_kernels<const D: usize>(tensor: &Tensor<D>) -> bool {
-    is_cpu(&tensor.device()) && flex::has_element(tensor.dtype())
+    is_cpu(&tensor.device()) && flex::has_element(tensor.dtype()) && !COMPOSED.load(Ordering::Relaxed)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
+use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
@@ -15,7 +15,7 @@ use ocelli_kernels::{
 };
 
 use super::super::{ConvNorm, Geometry};
-use super::{Maps, Stored, by_element, four, maps, owned, primitive, register, values, vector};
+use super::{Maps, Stored, by_element, four, maps, primitive, register, stored, values, vector};
 
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
     let call = Call { conv, statistics: None };
@@ -117,9 +117,9 @@ fn backward<T: Stored>(
         maps(dx, x.shape)
     });
     let dw = to_weight.then(|| {
-        let mut dw = vec![0.0; shape.weight_len()];
+        let mut dw = Buffer::<f32>::take(shape.weight_len());
         conv2d_backward_weights(&shape, &x.values::<T>(), &dy, &mut dw);
-        owned(dw, weight.layout().shape().clone())
+        stored(dw, Layout::contiguous(weight.layout().shape().clone()))
     });
     [dx, dw]
 }

@@ -6,12 +6,12 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::Tensor;
 use ocelli_kernels::{
     Activation, Buffer, PackedLinear, channel_sums, linear_backward_data, linear_backward_weights,
 };
 
-use super::{Stored, by_element, matrix, owned, register, two, values, vector};
+use super::{Stored, by_element, matrix, register, two, values, vector};
 
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::ocelli_linear(
@@ -98,9 +98,9 @@ fn backward<T: Stored>(
         matrix(dx, [rows, inputs])
     });
     let dw = to_weight.then(|| {
-        let mut dw = vec![0.0f32; outputs * inputs];
+        let mut dw = Buffer::<f32>::take(outputs * inputs);
         linear_backward_weights(rows, inputs, outputs, &values::<T>(input), &dy, &mut dw);
-        owned(dw, Shape::from([outputs, inputs]))
+        matrix(dw, [outputs, inputs])
     });
     [dx, dw, to_bias.then(|| vector(channel_sums(outputs, &dy)))]
 }

@@ -10,6 +10,7 @@ mod linear;
 mod norm;
 mod pool;
 mod scale;
+mod step;
 
 pub(super) use conv::{Folded, conv2d, conv2d_with_statistics};
 pub(super) use convert::to_dtype;
@@ -17,6 +18,7 @@ pub(super) use linear::linear;
 pub(super) use norm::{batch_norm, batch_statistics};
 pub(super) use pool::{average_pool2d, max_pool2d, pool};
 pub(super) use scale::scale_channels;
+pub(super) use step::{adamw_step, sgd_step};
 
 use std::borrow::Cow;
 
@@ -141,14 +143,9 @@ fn stored<T: Stored>(values: Buffer<T>, layout: Layout) -> FlexTensor {
     FlexTensor::new(Bytes::from_shared(bytes, AllocationProperty::Other), layout, T::DTYPE)
 }
 
-/// A tensor for those who change it in place, as parameters and their gradients are.
-fn owned(values: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
-}
-
 fn vector(values: Vec<f32>) -> FlexTensor {
-    let length = values.len();
-    owned(values, Shape::from([length]))
+    let layout = Layout::contiguous(Shape::from([values.len()]));
+    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }
 
 fn four(tensor: &FlexTensor) -> [usize; 4] {

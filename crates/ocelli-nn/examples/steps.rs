@@ -1,0 +1,168 @@
+//! Images a second of a network as it is used and as it is trained, one JSON object a line: a forward pass, and a
+//! whole step of training (forward, backward, SGD with momentum) on the same images again and again.
+//!
+//! ```text
+//! cargo run --release -p ocelli-nn --example steps -- efficientnet_lite0 --size 224 --batch 16 --precision bf16
+//! cargo run --release -p ocelli-nn --example steps -- resnet34 --isa avx2 --precision f32 --statistics running
+//! ```
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
+use ocelli_kernels::Isa;
+use ocelli_nn::op::{SgdStep, sgd_step};
+use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
+use serde_json::json;
+
+struct Settings {
+    arch: Arch,
+    size: usize,
+    batch: usize,
+    runs: usize,
+    threads: usize,
+    precision: Precision,
+    statistics: Statistics,
+    forward: bool,
+    train: bool,
+}
+
+fn main() {
+    let mut settings = Settings {
+        arch: Arch::EfficientNetLite0,
+        size: 224,
+        batch: 16,
+        runs: 5,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        precision: Precision::fastest(),
+        statistics: Statistics::Batch,
+        forward: true,
+        train: true,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} takes a value"));
+        let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"));
+        match argument.as_str() {
+            "--size" => settings.size = number(value()),
+            "--batch" => settings.batch = number(value()),
+            "--runs" => settings.runs = number(value()),
+            "--threads" => settings.threads = number(value()),
+            "--precision" => {
+                settings.precision = match value().as_str() {
+                    "f32" => Precision::F32,
+                    "bf16" => Precision::Bf16,
+                    other => panic!("--precision is f32 or bf16, not {other:?}"),
+                }
+            }
+            "--statistics" => {
+                settings.statistics = match value().as_str() {
+                    "batch" => Statistics::Batch,
+                    "running" => Statistics::Running,
+                    other => panic!("--statistics are batch or running, not {other:?}"),
+                }
+            }
+            "--only" => match value().as_str() {
+                "forward" => settings.train = false,
+                "train" => settings.forward = false,
+                other => panic!("--only is forward or train, not {other:?}"),
+            },
+            "--isa" => {
+                let isa = value().parse().unwrap_or_else(|error| panic!("{error}"));
+                Isa::force(Some(isa)).unwrap_or_else(|error| panic!("{error}"));
+            }
+            name => settings.arch = name.parse().unwrap_or_else(|error| panic!("{error}")),
+        }
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
+    pool.expect("threads can be started").install(|| measure(&settings));
+}
+
+fn measure(settings: &Settings) {
+    let device = Device::flex();
+    let network = settings.arch.untrained(3, 1000, 0, &device).with_precision(settings.precision);
+    let mut network = network.train_groups_from(0);
+    let Settings { batch, size, .. } = *settings;
+    let values = (0..batch * 3 * size * size).map(|i| ((i * 2_654_435_761) >> 7 & 255) as f32 / 128.0 - 1.0);
+    // Channels last, as the loader makes them.
+    let images = TensorData::new(values.collect::<Vec<_>>(), [batch, size, size, 3]);
+    let images = Tensor::<4>::from_data(images, &device).permute([0, 3, 1, 2]);
+
+    let mut line = json!({
+        "arch": settings.arch.to_string(), "size": size, "batch": batch, "engine": "ocelli",
+        "precision": settings.precision.to_string(), "isa": Isa::current().to_string(), "threads": settings.threads,
+    });
+    if settings.forward {
+        let seconds = settings.seconds(|| drop(network.infer(images.clone()).into_data()));
+        line["forward_images_per_s"] = json!((batch as f64 / seconds * 10.0).round() / 10.0);
+    }
+    if settings.train {
+        let mut velocities = HashMap::new();
+        let seconds = settings.seconds(|| {
+            network = step(network.clone(), images.clone(), settings.statistics, &mut velocities);
+        });
+        line["statistics"] = json!(format!("{:?}", settings.statistics).to_lowercase());
+        line["train_images_per_s"] = json!((batch as f64 / seconds * 10.0).round() / 10.0);
+    }
+    line["peak_mib"] = json!(peak_mib());
+    println!("{line}");
+}
+
+/// A step of training towards class 0.
+fn step(
+    network: Network,
+    images: Tensor<4>,
+    statistics: Statistics,
+    velocities: &mut HashMap<ParamId, Tensor<1>>,
+) -> Network {
+    let pass = Pass::training(statistics, 0);
+    let logits = network.forward_from(0, images, &pass);
+    let loss = activation::log_softmax(logits, 1).narrow(1, 0, 1).mean().neg();
+    let gradients = loss.backward();
+    network.map(&mut Sgd { velocities, gradients }).update_statistics(pass.into_seen())
+}
+
+struct Sgd<'a> {
+    velocities: &'a mut HashMap<ParamId, Tensor<1>>,
+    gradients: Gradients,
+}
+
+impl ModuleMapper for Sgd<'_> {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = parameter.val().grad_remove(&mut self.gradients) else { return parameter };
+        let step = SgdStep { rate: 1e-3, momentum: 0.9, kept: 1.0 };
+        let velocity = self.velocities.remove(&parameter.id);
+        let id = parameter.id;
+        parameter.map(|old| {
+            let shape = old.shape();
+            let (new, velocity) =
+                sgd_step(step, old.inner().flatten(0, D - 1), gradient.flatten(0, D - 1), velocity);
+            self.velocities.insert(id, velocity);
+            new.reshape(shape).autodiff().require_grad()
+        })
+    }
+}
+
+impl Settings {
+    /// The median of the seconds that work takes once it is warm.
+    fn seconds(&self, mut work: impl FnMut()) -> f64 {
+        work();
+        let mut seconds: Vec<f64> = (0..self.runs)
+            .map(|_| {
+                let start = Instant::now();
+                work();
+                start.elapsed().as_secs_f64()
+            })
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    }
+}
+
+/// The most memory that this process has had, where the system says it.
+fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
