@@ -187,13 +187,16 @@ impl LrCurve {
         }
         let lowest = argmin(losses.iter().copied());
         let fall = 1.0 - losses[lowest] / losses[0];
-        let noise = self.noise();
-        if fall < 0.02_f64.max(2.0 * noise) {
+        if fall < self.clear() {
+            let rise = match self.rises_at() {
+                Some(rate) => format!("it rises from {rate:.1e} on"),
+                None => "it does not rise either".to_owned(),
+            };
             return doubt(format!(
-                "the loss does not clearly fall at any rate: by {:.1} % at best, where it varies by {:.1} % from \
-                 batch to batch",
+                "the loss does not clearly fall at any rate: by {:.0} % at best, where chance alone makes {:.0} %; \
+                 {rise}",
                 100.0 * fall.max(0.0),
-                100.0 * noise
+                100.0 * self.clear()
             ));
         }
         Ok(Suggestions {
@@ -210,6 +213,21 @@ impl LrCurve {
     /// As [`suggestions`](Self::suggestions).
     pub fn valley(&self) -> Result<f64> {
         Ok(self.suggestions()?.valley)
+    }
+
+    /// The rate from which on the loss is clearly higher than its lowest, by more than it varies from batch to batch;
+    /// nothing where it never is. Where a network is trained already, so that no rate lets its loss fall clearly, a
+    /// tenth of this one does no harm.
+    pub fn rises_at(&self) -> Option<f64> {
+        let (rates, losses) = self.considered();
+        let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+        let as_low = losses.iter().rposition(|loss| *loss <= lowest * (1.0 + self.clear()))?;
+        rates.get(as_low + 1).copied().or(self.diverged)
+    }
+
+    /// The relative difference of losses that is not by chance.
+    fn clear(&self) -> f64 {
+        0.02_f64.max(2.0 * self.noise())
     }
 
     /// The rates of all groups where the head's is `head`, in the proportions of the search.

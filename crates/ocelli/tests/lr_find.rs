@@ -141,6 +141,18 @@ fn no_answer_is_given_where_there_is_none() {
 }
 
 #[test]
+fn a_rise_is_seen_where_it_begins() {
+    let rise = |step: usize| 0.5 * 1.1f64.powi(step.saturating_sub(60) as i32);
+    let (curve, _) = play(&(0..100).map(rise).collect::<Vec<_>>());
+    let place = curve.rates.iter().position(|rate| Some(*rate) == curve.rises_at()).unwrap();
+    assert!(place.abs_diff(60) <= 5, "{place}");
+    let text = curve.suggestions().unwrap_err().to_string();
+    assert!(text.contains("does not clearly fall") && text.contains("it rises from"), "{text}");
+    let (flat, _) = play(&[0.5; 100]);
+    assert_eq!(flat.rises_at(), None);
+}
+
+#[test]
 fn settings_out_of_range_are_refused() {
     let refused = |find: LrFind| matches!(find.search(|_| Ok(1.0)), Err(Error::Setting { .. }));
     assert!(refused(LrFind::default().steps(3)));
