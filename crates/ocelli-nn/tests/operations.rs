@@ -73,6 +73,7 @@ fn batch_norms_agree_with_burns_in_both_directions() {
                 Activation::Relu,
                 Activation::Relu6,
                 Activation::Silu,
+                Activation::Gelu,
                 Activation::HardSwish,
             ] {
                 let what = format!("batch {from_batch}, residual {with_residual}, {activation:?}");

@@ -616,7 +616,7 @@ fn clamp(activation: Activation) -> Option<[f32; 2]> {
         Activation::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
         Activation::Relu => Some([0.0, f32::INFINITY]),
         Activation::Relu6 => Some([0.0, 6.0]),
-        Activation::Silu | Activation::HardSwish => None,
+        Activation::Silu | Activation::HardSwish | Activation::Gelu => None,
     }
 }
 

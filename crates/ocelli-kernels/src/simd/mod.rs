@@ -12,6 +12,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+use crate::activation::{DENSITY_AT_0, TAIL, TAIL_TERMS};
 use crate::{Activation, Isa};
 use half::bf16;
 
@@ -142,6 +143,7 @@ pub(crate) unsafe fn activate<S: Simd>(activation: Activation, u: S::V) -> S::V 
                 let gate = S::min(S::splat(6.0), S::max(S::splat(0.0), S::add(u, S::splat(3.0))));
                 S::mul(u, S::mul(gate, S::splat(1.0 / 6.0)))
             }
+            Activation::Gelu => S::mul(u, normal::<S>(u).0),
         }
     }
 }
@@ -171,7 +173,30 @@ pub(crate) unsafe fn activation_gradient<S: Simd>(activation: Activation, u: S::
                 let above = S::sub(S::splat(1.0), S::where_greater(S::splat(3.0), u, S::splat(1.0)));
                 S::mul(gradient, S::add(inner, above))
             }
+            Activation::Gelu => {
+                let (below, density) = normal::<S>(u);
+                S::mul(gradient, S::fma(u, density, below))
+            }
         }
+    }
+}
+
+/// The normal distribution, within 1.5e-7, and its density.
+#[inline(always)]
+unsafe fn normal<S: Simd>(u: S::V) -> (S::V, S::V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (zero, one) = (S::splat(0.0), S::splat(1.0));
+        let bell = exp::<S>(S::mul(S::mul(u, u), S::splat(-0.5)));
+        let size = S::max(S::sub(zero, u), u);
+        let t = S::div(one, S::fma(size, S::splat(TAIL * std::f32::consts::FRAC_1_SQRT_2), one));
+        let mut sum = zero;
+        for term in TAIL_TERMS {
+            sum = S::fma(sum, t, S::splat(term));
+        }
+        let tail = S::mul(S::mul(sum, t), bell);
+        let above = S::where_greater(u, zero, S::fma(tail, S::splat(-2.0), one));
+        (S::add(tail, above), S::mul(bell, S::splat(DENSITY_AT_0)))
     }
 }
 

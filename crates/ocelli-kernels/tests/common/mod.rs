@@ -216,8 +216,14 @@ pub fn conv_backward_weights(shape: &Conv2dShape, x: &[f64], dy: &[f64]) -> Vec<
     dw
 }
 
-pub const ACTIVATIONS: [Activation; 5] =
-    [Activation::None, Activation::Relu, Activation::Relu6, Activation::Silu, Activation::HardSwish];
+pub const ACTIVATIONS: [Activation; 6] = [
+    Activation::None,
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::Silu,
+    Activation::HardSwish,
+    Activation::Gelu,
+];
 
 pub fn activate(activation: Activation, u: f64) -> f64 {
     match activation {
@@ -226,7 +232,21 @@ pub fn activate(activation: Activation, u: f64) -> f64 {
         Activation::Relu6 => u.clamp(0.0, 6.0),
         Activation::Silu => u / (1.0 + (-u).exp()),
         Activation::HardSwish => u * (u + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Gelu => u * normal_distribution(u),
     }
+}
+
+/// By its Taylor series, whose terms fall from the u²/2-th on.
+fn normal_distribution(u: f64) -> f64 {
+    if u.abs() > 6.0 {
+        return f64::from(u > 0.0);
+    }
+    let (mut term, mut sum) = (u, u);
+    for n in 1..200 {
+        term *= -u * u / (2 * n) as f64;
+        sum += term / (2 * n + 1) as f64;
+    }
+    0.5 + sum / (2.0 * std::f64::consts::PI).sqrt()
 }
 
 /// By central differences, so that it owes nothing to a formula.

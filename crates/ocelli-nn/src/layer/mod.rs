@@ -11,7 +11,7 @@ mod linear;
 mod pool;
 mod squeeze_excite;
 
-use burn::tensor::{DType, Tensor, activation};
+use burn::tensor::{DType, Tensor};
 
 pub use attention::Attention;
 pub use batch_norm::BatchNorm;
@@ -33,11 +33,6 @@ pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
 fn in_f32<const D: usize>(input: Tensor<D>, compute: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
     let dtype = input.dtype();
     if dtype == DType::F32 { compute(input) } else { compute(input.cast(DType::F32)).cast(dtype) }
-}
-
-/// GELU (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>): `u · Φ(u)`, Φ being the normal distribution.
-pub fn gelu<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    in_f32(input, activation::gelu)
 }
 
 /// Maps as `[images, height, width, channels]`, as they lie in memory.

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::layer::{Conv, ConvAct, LayerNorm, LayerScale, gelu};
+use crate::layer::{Conv, ConvAct, LayerNorm, LayerScale};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -125,7 +125,7 @@ impl Block {
                 Self {
                     depthwise: ConvAct::new(&at(0), depthwise, none),
                     norm: LayerNorm::new(&at(2), width),
-                    widen: ConvAct::linear(&at(3), width, wide, none),
+                    widen: ConvAct::linear(&at(3), width, wide, Activation::Gelu),
                     narrow: ConvAct::linear(&at(5), wide, width, none),
                     scale: LayerScale::maps(builder, "layer_scale", width),
                 }
@@ -133,7 +133,7 @@ impl Block {
             ConvNextNames::Timm => Self {
                 depthwise: ConvAct::new(&builder.at("conv_dw"), depthwise, none),
                 norm: LayerNorm::new(&builder.at("norm"), width),
-                widen: ConvAct::new(&builder.at("mlp.fc1"), Conv::new(width, wide, 1), none),
+                widen: ConvAct::new(&builder.at("mlp.fc1"), Conv::new(width, wide, 1), Activation::Gelu),
                 narrow: ConvAct::new(&builder.at("mlp.fc2"), Conv::new(wide, width, 1), none),
                 scale: LayerScale::vector(builder, "gamma", width),
             },
@@ -143,7 +143,7 @@ impl Block {
     fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let x = self.depthwise.forward(input.clone(), None, pass);
         let x = self.norm.forward_maps(x, pass);
-        let x = gelu(self.widen.forward(x, None, pass));
+        let x = self.widen.forward(x, None, pass);
         self.scale.forward(self.narrow.forward(x, None, pass), input, pass)
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
 use crate::builder::Initial;
-use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Linear, Pool, channels_first, channels_last, gelu};
+use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Pool, channels_first, channels_last};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -48,8 +48,8 @@ struct Block {
     norm_attention: LayerNorm,
     attention: Attention,
     norm_linear: LayerNorm,
-    widen: Linear,
-    narrow: Linear,
+    widen: ConvAct,
+    narrow: ConvAct,
 }
 
 impl VisionTransformer {
@@ -133,17 +133,17 @@ impl Block {
             norm_attention: LayerNorm::new(&builder.at("norm1"), width),
             attention: Attention::new(&builder.at("attn"), width, heads),
             norm_linear: LayerNorm::new(&builder.at("norm2"), width),
-            widen: Linear::new(&builder.at("mlp.fc1"), width, wide),
-            narrow: Linear::new(&builder.at("mlp.fc2"), wide, width),
+            widen: ConvAct::linear(&builder.at("mlp.fc1"), width, wide, Activation::Gelu),
+            narrow: ConvAct::linear(&builder.at("mlp.fc2"), wide, width, Activation::None),
         }
     }
 
     fn forward(&self, tokens: Tensor<3>, pass: &Pass) -> Tensor<3> {
         let x = self.norm_attention.forward(tokens.clone(), pass);
         let tokens = tokens + self.attention.forward(x, pass);
-        let x = self.norm_linear.forward(tokens.clone(), pass);
-        let x = gelu(self.widen.forward_tokens(x, pass));
-        tokens + self.narrow.forward_tokens(x, pass)
+        let x = to_maps(self.norm_linear.forward(tokens.clone(), pass));
+        let x = self.widen.forward(x, None, pass);
+        to_tokens(self.narrow.forward(x, Some(to_maps(tokens)), pass))
     }
 }
 

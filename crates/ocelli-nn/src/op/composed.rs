@@ -78,6 +78,7 @@ fn activate(input: Tensor<4>, activation: Activation) -> Tensor<4> {
         Activation::Relu => burn_activation::relu(input),
         Activation::Relu6 => input.clamp(0.0, 6.0),
         Activation::Silu => burn_activation::silu(input),
+        Activation::Gelu => burn_activation::gelu(input),
         Activation::HardSwish => {
             let gate = input.clone().add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0);
             input * gate
