@@ -4,14 +4,14 @@
     cargo build --release
     python benches/backbones.py [NAME...] > table.md
 
-For each backbone Ocelli (`ocelli models --measure`) and PyTorch take turns, two times each, and the faster of the two
-counts. PyTorch runs in four configurations, plain and channels-last, f32 and bf16; the fastest of the four is its
+For each backbone Ocelli (`ocelli models --measure`) and PyTorch take turns, two rounds, and the faster of the two counts. PyTorch runs in four configurations, plain and channels-last, f32 and bf16; the fastest of the four is its
 figure, and the fastest of the two in f32 stands beside it. A training step is forward, backward and SGD over all
 layers. Weights are random. Needs torch, torchvision and timm.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -21,7 +21,7 @@ import timm
 import torch
 import torchvision
 
-OCELLI = Path(__file__).resolve().parent.parent / "target/release/ocelli"
+OCELLI = os.environ.get("OCELLI", Path(__file__).resolve().parent.parent / "target/release/ocelli")
 
 
 def build(name, published, size):
@@ -88,6 +88,7 @@ def main():
     arguments.add_argument("--size", type=int, default=96)
     arguments.add_argument("--batch", type=int, default=8)
     arguments.add_argument("--runs", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=2)
     given = arguments.parse_args()
     listed = subprocess.run([OCELLI, "models", "--json", *given.names], check=True, capture_output=True, text=True)
     print(f"{given.size} px, batches of {given.batch}; PyTorch {torch.__version__}, {torch.get_num_threads()} threads\n")
@@ -98,7 +99,7 @@ def main():
         name, how = info["name"], (given.size, given.batch, given.runs)
         net = build(name, info["published_name"], given.size)
         ours, theirs = [], {False: [], True: []}
-        for _ in range(2):
+        for _ in range(given.rounds):
             ours.append(ocelli(name, *how))
             for bf16, pairs in pytorch(net, *how).items():
                 theirs[bf16] += pairs
