@@ -62,7 +62,7 @@ impl Activation {
 /// Coefficients of the normal distribution's tail: `p`, then those of t⁵ … t, halved (Abramowitz & Stegun 7.1.26, whose
 /// error is at most 1.5e-7).
 pub(crate) const TAIL: f32 = 0.327_591_1;
-pub(crate) const TAIL_TERMS: [f32; 5] = [0.530_702_7, -0.726_576_0, 0.710_706_9, -0.142_248_4, 0.127_414_8];
+pub(crate) const TAIL_TERMS: [f32; 5] = [0.530_702_7, -0.726_576, 0.710_706_9, -0.142_248_4, 0.127_414_8];
 /// `1 / √(2π)`
 pub(crate) const DENSITY_AT_0: f32 = 0.398_942_3;
 
