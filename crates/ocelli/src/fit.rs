@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::Tensor;
 use ocelli_data::augment::mix::Mixed;
 use ocelli_data::{Batches, Draws, Order, Purpose, Task as Labels};
-use ocelli_nn::{Backbone, Network, Pass, Statistics, TensorFile};
+use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::averages::Averages;
@@ -357,7 +357,7 @@ impl<B: Backbone> Learner<B> {
     ) -> std::result::Result<f64, NotFinite> {
         let finite =
             |what, value: f64| if value.is_finite() { Ok(value) } else { Err(NotFinite { what, value }) };
-        let (logits, pass) = self.forward(ready.input, self.statistics);
+        let (logits, pass) = self.forward(&self.network, ready.input, self.statistics);
         let weights = self.method.loss.weights(&self.data);
         let loss = self.method.loss.of(logits, ready.targets, weights.as_deref(), self.data.task());
         let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
@@ -388,13 +388,13 @@ impl<B: Backbone> Learner<B> {
         Ok(value)
     }
 
-    /// Logits of a training pass over the trained part, and the pass with what it has seen.
-    fn forward(&self, input: Input, statistics: Statistics) -> (Tensor<2>, Pass) {
+    /// Logits of a training pass over the trained part of a network, and the pass with what it has seen.
+    fn forward(&self, network: &Network<B>, input: Input, statistics: Statistics) -> (Tensor<2>, Pass) {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
         let pass = Pass::training(statistics, key);
         let logits = match input {
-            Input::Maps(maps) => self.network.forward_from(self.border(), maps, &pass),
-            Input::Pooled(pooled) => self.network.forward_head(pooled, &pass),
+            Input::Maps(maps) => network.forward_from(self.border(), maps, &pass),
+            Input::Pooled(pooled) => network.forward_head(pooled, &pass),
         };
         (logits, pass)
     }
@@ -416,7 +416,9 @@ impl<B: Backbone> Learner<B> {
             let images = ready.images;
             if images > 1 {
                 batches += 1.0;
-                let (_, pass) = self.forward(ready.input, self.statistics);
+                // Without gradients: what a pass keeps for them would stay in memory, since none are asked for.
+                let network = self.network.clone().train_groups_from(GROUPS);
+                let (_, pass) = self.forward(&network, ready.input, self.statistics);
                 let mut seen = pass.into_seen();
                 seen.iter_mut().for_each(|seen| seen.momentum = 1.0 / batches);
                 self.network = self.network.clone().update_statistics(seen);
