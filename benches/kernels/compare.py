@@ -6,7 +6,7 @@
 --peers names the folder with torch_steps.py and engines_forward.py; this script runs in the Python that has their
 packages. Every measurement is one JSON object a line; the last lines compare the best round of each.
 """
-import argparse, json, os, subprocess, sys
+import argparse, json, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
