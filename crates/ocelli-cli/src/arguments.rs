@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli::{DEFAULT_WEIGHT_DECAY, DeviceName, Precision};
+use ocelli::{DEFAULT_WEIGHT_DECAY, DeviceName, Metric, Precision, Preset};
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -28,9 +28,53 @@ pub enum Verb {
     Predict(Predict),
     /// List the backbones, or measure how fast they are here
     Models(Models),
+    /// Write a submission to a competition
+    Submit(Submit),
     /// Fetch the pretrained weights of a backbone
     Pull(Pull),
 }
+
+/// What a run's settings are made from: a run that goes on has its own.
+const SETTINGS: [&str; 38] = [
+    "data",
+    "config",
+    "labels",
+    "suffix",
+    "id_column",
+    "label_column",
+    "split_column",
+    "task",
+    "valid",
+    "fold",
+    "split",
+    "size",
+    "framing",
+    "augment",
+    "balanced",
+    "bad_images",
+    "arch",
+    "weights",
+    "recipe",
+    "epochs",
+    "augmented_epochs",
+    "views",
+    "unfrozen_epochs",
+    "cycles",
+    "cycle_len",
+    "cycle_mult",
+    "lr",
+    "spread",
+    "tta",
+    "metric",
+    "patience",
+    "batch",
+    "optimizer",
+    "weight_decay",
+    "seed",
+    "out",
+    "label_separator",
+    "max_pixels",
+];
 
 /// Train a classifier on a folder of photos.
 ///
@@ -39,62 +83,104 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli train photos
-  ocelli train dogbreeds --labels labels.csv --size 160 --unfrozen-epochs 3 --lr 1e-5,1e-4,1e-3")]
+  ocelli train planet --labels train.csv --augment top-down --size 64,128 --spread 3 --metric f2-samples
+  ocelli train --resume runs/photos-1")]
 pub struct Train {
+    /// The folder of photos, or a table of their labels
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    pub data: Option<PathBuf>,
+    /// Go on with a run that was interrupted, as if it had not been
+    #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS)]
+    pub resume: Option<PathBuf>,
+    /// Begin with the settings of this file, such as an earlier run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     #[command(flatten)]
     pub source: Source,
 
-    /// Side of the square that the network sees, in pixels [default: the backbone's own]
-    #[arg(long, value_name = "PIXELS")]
-    pub size: Option<usize>,
-    /// How a photo becomes a square
-    #[arg(long, value_enum, default_value_t = Frame::Crop)]
-    pub framing: Frame,
-    /// Random changes of photos while all layers are trained; several, separated by commas, add up
-    #[arg(long, value_enum, value_name = "CHANGE[,CHANGE]", value_delimiter = ',', default_value = "none")]
+    /// Side of the square that the network sees, in pixels; several: one after the other [default: the backbone's]
+    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Photos")]
+    pub size: Vec<usize>,
+    /// How a photo becomes a square [default: crop]
+    #[arg(long, value_enum, help_heading = "Photos")]
+    pub framing: Option<Frame>,
+    /// Random changes of photos where they are not precomputed; several add up [default: none, or side-on in the lesson]
+    #[arg(long, value_enum, value_name = "CHANGE", value_delimiter = ',', help_heading = "Photos")]
     pub augment: Vec<Change>,
     /// Draw every class equally often
-    #[arg(long)]
+    #[arg(long, help_heading = "Photos")]
     pub balanced: bool,
-    /// What to do with photos that cannot be decoded
-    #[arg(long, value_enum, default_value_t = Bad::Skip)]
-    pub bad_images: Bad,
+    /// What to do with photos that cannot be decoded [default: skip]
+    #[arg(long, value_enum, help_heading = "Photos")]
+    pub bad_images: Option<Bad>,
 
-    /// The pretrained backbone
-    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
-    pub arch: String,
-    /// The backbone's weights: safetensors or a PyTorch checkpoint, under torchvision's or timm's names
-    /// [default: the published ones, fetched where they are not here]
-    #[arg(long, value_name = "FILE")]
+    /// The pretrained backbone [default: efficientnet_lite0]
+    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    pub arch: Option<String>,
+    /// Its weights: safetensors or a PyTorch checkpoint [default: the published ones]
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub weights: Option<PathBuf>,
 
-    /// Epochs of the new head, on activations that are computed once
-    #[arg(long, default_value_t = 10)]
-    pub epochs: usize,
-    /// Epochs of all layers afterwards
-    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
-    pub unfrozen_epochs: usize,
-    /// Learning rate of the head; or three, for early layers, late layers and head while all are trained
+    /// What is done: quick (a new head), lesson, full, or fine-tune-N [default: quick]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
+    pub recipe: Option<Preset>,
+    /// Epochs of the new head on activations that are computed once
+    #[arg(long, help_heading = "Recipe")]
+    pub epochs: Option<usize>,
+    /// Cycles of one epoch of the head on augmented photos
+    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    pub augmented_epochs: Option<usize>,
+    /// Augmented views of each photo that are precomputed for these; 0: each epoch starts from the photos
+    #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
+    pub views: Option<usize>,
+    /// Epochs of all layers, in one cycle; 0: none
+    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    pub unfrozen_epochs: Option<usize>,
+    /// Cycles of all layers instead, each from the peak rate to 0
+    #[arg(long, conflicts_with = "unfrozen_epochs", help_heading = "Recipe")]
+    pub cycles: Option<usize>,
+    /// Epochs of the first cycle
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
+    pub cycle_len: usize,
+    /// Each cycle is so many times as long as the one before
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
+    pub cycle_mult: usize,
+    /// Learning rate of the head; three: of early layers, late layers and head while all are trained
+    /// [default: found]
     #[arg(
         long,
-        value_name = "RATE[,RATE,RATE]",
+        value_name = "RATE",
         value_delimiter = ',',
         allow_negative_numbers = true,
-        default_value = "1e-2"
+        help_heading = "Recipe"
     )]
     pub lr: Vec<f64>,
-    /// Images a batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 64)]
-    pub batch: usize,
-    /// The rule that moves the weights
-    #[arg(long, value_enum, default_value_t = Rule::Sgd)]
-    pub optimizer: Rule,
-    /// Decoupled weight decay
-    #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true)]
-    pub weight_decay: f64,
-    /// Decides the split, the first weights, dropout and the order of photos
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Rate of a layer group over that of the one before it; 10 for everyday photos, 3 for others [default: 10]
+    #[arg(long, value_name = "FACTOR", help_heading = "Recipe")]
+    pub spread: Option<f64>,
+    /// Predict with so many augmented views besides the plain one at the end, or `corners`, or `none`
+    #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
+    pub tta: Option<String>,
+    /// What the best weights are kept by, such as accuracy, log-loss or f2-samples [default: accuracy, or f1]
+    #[arg(long, help_heading = "Recipe")]
+    pub metric: Option<Metric>,
+    /// End a stage after so many epochs without a better one
+    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    pub patience: Option<usize>,
+
+    /// Images a batch [default: 64]
+    #[arg(long, value_name = "IMAGES", help_heading = "Optimizer")]
+    pub batch: Option<usize>,
+    /// The rule that moves the weights [default: sgd]
+    #[arg(long, value_enum, help_heading = "Optimizer")]
+    pub optimizer: Option<Rule>,
+    /// Decoupled weight decay [default: 1]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub weight_decay: Option<f64>,
+    /// Decides the split, the first weights, dropout and the order of photos [default: 0]
+    #[arg(long, help_heading = "Optimizer")]
+    pub seed: Option<u64>,
 
     /// Where the run's files go; must be empty or new [default: runs/DATA-1, -2, …]
     #[arg(long, value_name = "FOLDER")]
@@ -112,6 +198,9 @@ pub struct Train {
   ocelli lr-find photos
   ocelli lr-find photos --layers all --lr 1e-4,1e-3,1e-2 --size 160 --out curves")]
 pub struct LrFind {
+    /// The folder of photos, or a table of their labels
+    pub data: PathBuf,
+
     #[command(flatten)]
     pub source: Source,
 
@@ -189,10 +278,8 @@ pub enum Layers {
 
 /// Photos with their labels, and which of them are held out.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Labels")]
 pub struct Source {
-    /// The folder of photos, or a table of their labels
-    pub data: PathBuf,
-
     /// A CSV table of labels for the photos in DATA: a row a photo
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
@@ -274,6 +361,9 @@ pub enum Change {
   ocelli inspect photos --html photos.html
   ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
 pub struct Inspect {
+    /// The folder of photos, or a table of their labels
+    pub data: PathBuf,
+
     #[command(flatten)]
     pub source: Source,
 
@@ -352,8 +442,11 @@ pub struct Machine {
     #[arg(long, value_enum, default_value_t = Numbers::Auto)]
     pub precision: Numbers,
     /// Print results only
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Print checkpoints too, as they are written
+    #[arg(long, short)]
+    pub verbose: bool,
 }
 
 /// The precision of activations.
@@ -403,6 +496,9 @@ pub struct Predict {
     /// What computes: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second of several
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
+    /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
+    #[arg(long, value_name = "VIEWS")]
+    pub tta: Option<String>,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -450,6 +546,41 @@ fn at_least_two(text: &str) -> Result<usize, String> {
         Ok(number) if number >= 2 => Ok(number),
         _ => Err("a batch has at least 2 images".to_owned()),
     }
+}
+
+/// Write a submission to a competition: a CSV table with a row for each test photo.
+///
+/// With a sample submission, its ids, their order and its columns are taken over; every id must have its photo.
+/// Probabilities are kept as far from 0 and 1 as was best for the log loss of the validation images.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli submit runs/dogbreeds-1/model.safetensors test --sample sample_submission.csv
+  ocelli train --config runs/dogbreeds-1/config.toml --valid none --out runs/all
+  ocelli submit runs/all/model.safetensors test --clip 0.001 --tta 4 --out all.csv")]
+pub struct Submit {
+    /// A model.safetensors that `ocelli train` has written
+    pub model: PathBuf,
+    /// The folder of test photos
+    pub test: PathBuf,
+
+    /// The competition's sample submission
+    #[arg(long, value_name = "FILE")]
+    pub sample: Option<PathBuf>,
+    /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
+    #[arg(long, value_name = "VIEWS")]
+    pub tta: Option<String>,
+    /// Keep probabilities this far from 0 and 1 [default: as was best for the validation images]
+    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
+    pub clip: Option<f64>,
+    /// The table's file
+    #[arg(long, value_name = "FILE", default_value = "submission.csv")]
+    pub out: PathBuf,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Print the path only
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Fetch the pretrained weights of a backbone.

@@ -20,7 +20,7 @@ const BINS: usize = 12;
 const BAR: usize = 24;
 
 pub fn run(arguments: &Inspect) -> Result<(), Failure> {
-    let data = arguments.source.builder()?;
+    let data = arguments.source.builder(&arguments.data)?;
     let bar = ProgressBar::new(0);
     let template = "   looking  {bar:30} {human_pos} of {human_len} images · {eta} left";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ "));

@@ -21,7 +21,7 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
     let search = search(arguments)?;
     let quiet = arguments.machine.quiet || arguments.json;
     let mut learner = learner(arguments, quiet)?;
-    learner.observe(Terminal::new(quiet));
+    learner.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;
     learner.observe(move |_: &Event| {
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -35,7 +35,7 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         stopped(learner.precompute(true))?;
     }
     let curve = stopped(learner.lr_find(search))?;
-    curve.write(&arguments.out)?;
+    curve.write(&arguments.out, "lr_find")?;
     say(arguments, &curve, quiet)
 }
 
@@ -96,7 +96,7 @@ fn search(arguments: &LrFind) -> Result<Search, Failure> {
 fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
     let arch: Arch =
         arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
-    let (data, table) = arguments.source.data();
+    let (data, table) = arguments.source.data(&arguments.data);
     let settings = Settings {
         architecture: arch.to_string(),
         weights: arguments.weights.clone(),

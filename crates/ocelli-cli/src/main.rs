@@ -3,7 +3,7 @@
 //! | to change | see |
 //! |---|---|
 //! | flags and their help | `arguments.rs` |
-//! | what a verb does | `train.rs`, `predict.rs`, `pull.rs` |
+//! | what a verb does | `train.rs`, `predict.rs`, `submit.rs`, `pull.rs` |
 //! | how training looks in the terminal | `terminal.rs` |
 //! | how numbers and durations are written | `words.rs` |
 
@@ -15,6 +15,7 @@ mod models;
 mod predict;
 mod pull;
 mod source;
+mod submit;
 mod terminal;
 mod train;
 mod words;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Verb::LrFind(lr_find) => lr_find::run(lr_find),
         Verb::Predict(predict) => predict::run(predict),
         Verb::Models(models) => models::run(models),
+        Verb::Submit(submit) => submit::run(submit),
         Verb::Pull(pull) => pull::run(pull),
         Verb::Inspect(inspect) => inspect::run(inspect),
         Verb::Augment(augment) => augment::run(augment),

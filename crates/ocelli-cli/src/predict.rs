@@ -8,7 +8,7 @@ use ocelli::{DeviceName, Guess, Model, Prediction, Skipped, Task};
 
 use crate::Failure;
 use crate::arguments::Predict;
-use crate::train::use_threads;
+use crate::train::{use_threads, views};
 
 pub fn run(arguments: &Predict) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -26,7 +26,8 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     }
     let mut failed = unusable.len();
     let total = photos.len() + unusable.len();
-    for prediction in model.predict(photos)? {
+    let tta = arguments.tta.as_deref().map(views).transpose()?;
+    for prediction in model.predict_with(photos, tta)? {
         match prediction {
             Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
             Err(error) => {

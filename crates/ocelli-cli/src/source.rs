@@ -1,6 +1,6 @@
 //! What of the arguments says where photos and labels are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ocelli::{
     Augmentation, Column, Crop, CsvOptions, Decoder, Framing, HeldOut, ImageData, ImageDataBuilder, Policy,
@@ -12,17 +12,15 @@ use crate::arguments::{Change, Frame, Labels, Source};
 
 impl Source {
     /// What is read, and how, where it is a table.
-    pub fn data(&self) -> (PathBuf, Option<CsvOptions>) {
-        let extension = self.data.extension().map(|extension| extension.to_ascii_lowercase());
+    pub fn data(&self, data: &Path) -> (PathBuf, Option<CsvOptions>) {
+        let extension = data.extension().map(|extension| extension.to_ascii_lowercase());
         let is_table = extension.is_some_and(|extension| extension == "csv" || extension == "tsv");
         let (file, folder) = match &self.labels {
-            None if is_table => (self.data.clone(), None),
-            None => return (self.data.clone(), None),
+            None if is_table => (data.to_owned(), None),
+            None => return (data.to_owned(), None),
             // A bare name is looked for here and among the photos.
-            Some(labels) if !labels.exists() && self.data.join(labels).exists() => {
-                (self.data.join(labels), None)
-            }
-            Some(labels) => (labels.clone(), Some(self.data.clone())),
+            Some(labels) if !labels.exists() && data.join(labels).exists() => (data.join(labels), None),
+            Some(labels) => (labels.clone(), Some(data.to_owned())),
         };
         let usual = CsvOptions::default();
         let options = CsvOptions {
@@ -42,8 +40,8 @@ impl Source {
     }
 
     /// The photos, with everything that is said about them here.
-    pub fn builder(&self) -> Result<ImageDataBuilder, Failure> {
-        let mut data = match self.data() {
+    pub fn builder(&self, data: &Path) -> Result<ImageDataBuilder, Failure> {
+        let mut data = match self.data(data) {
             (table, Some(options)) => ImageData::from_csv(table, options),
             (folder, None) => ImageData::from_folder(folder),
         };

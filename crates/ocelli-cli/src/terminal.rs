@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::event::{Progress, Stage, Task};
-use ocelli::{DeviceKind, DeviceName, Event, Observer, Precision, Result, Training};
+use ocelli::event::{Progress, Stage, StepStarted, Task};
+use ocelli::{
+    DeviceKind, DeviceName, Event, LearningRates, Observer, Precision, Result, Step, Suggestions, Train,
+    Training, Tta, Views,
+};
 use ocelli_kernels::Isa;
 
 use crate::words::{count, counted, duration, size};
@@ -81,24 +84,73 @@ pub struct Terminal {
     /// For plain lines: when the task began, and when it was last mentioned.
     lines: Option<(Task, Instant, Instant)>,
     skipped: usize,
+    verbose: bool,
+    /// Whether the next row needs a header above it.
+    header: bool,
 }
+
+/// What training in this way is for.
+fn purpose(train: &Train) -> &'static str {
+    match (train.frozen, train.precompute && train.views == 0) {
+        (0, _) => "all layers, the earlier the slower: edges and textures are of use anywhere",
+        (GROUPS_BEFORE_HEAD, true) => "a new head, on what the pretrained layers see in each photo",
+        (GROUPS_BEFORE_HEAD, false) => {
+            "the head, on photos changed at random: what does not matter is learnt"
+        }
+        _ => "later layers too, on what the earlier ones see",
+    }
+}
+
+/// Layer groups that are frozen where the head alone is trained.
+const GROUPS_BEFORE_HEAD: usize = 2;
 
 /// Without a terminal, long steps say something this often.
 const MENTION: Duration = Duration::from_secs(10);
 
 impl Terminal {
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet, bar: None, lines: None, skipped: 0 }
+    pub fn new(quiet: bool, verbose: bool) -> Self {
+        Self { quiet, bar: None, lines: None, skipped: 0, verbose, header: false }
+    }
+
+    /// What a step of the recipe is, and what it is for.
+    fn step(&mut self, StepStarted { number, step }: &StepStarted) {
+        let (name, purpose) = match step {
+            Step::Train(train) => {
+                let augmented = if train.frozen > 0 && !train.precompute { ", augmented" } else { "" };
+                (format!("{}{augmented}", train.state()), purpose(train))
+            }
+            Step::Resize { size } => {
+                (format!("{size} px"), "larger images show more, and are nearly new photos to the network")
+            }
+            Step::Views(Tta { views: Views::Random(number), .. }) => {
+                (format!("test-time augmentation, {number} views + 1"), "errors of single views are outvoted")
+            }
+            Step::Views(_) => {
+                ("test-time augmentation, corners".to_owned(), "errors of single views are outvoted")
+            }
+        };
+        println!("\n{number}  {name}   {purpose}");
     }
 
     fn stage(&mut self, stage: &Stage) {
-        println!(
-            "\n{}  {}   {} at learning rate {}",
-            stage.number,
-            stage.state,
-            counted(stage.epochs, "epoch"),
-            stage.learning_rates
-        );
+        // Frozen groups have no learning rate.
+        let rates = match stage.state.frozen() {
+            GROUPS_BEFORE_HEAD => LearningRates::from(stage.learning_rates.head()),
+            _ => stage.learning_rates,
+        };
+        println!("   {} at learning rate {rates}", counted(stage.epochs, "epoch"));
+    }
+
+    fn found(&mut self, rates: LearningRates, suggestions: &Option<Suggestions>, doubt: &Option<String>) {
+        match (suggestions, doubt) {
+            (Some(Suggestions { valley, slide, minimum, steep }), _) => println!(
+                "   found: valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
+            ),
+            (None, doubt) => println!(
+                "   {}; taken: {rates}",
+                doubt.as_deref().unwrap_or("the learning rate finder has no reliable answer")
+            ),
+        }
     }
 
     fn progress(&mut self, progress: Progress) {
@@ -185,7 +237,25 @@ impl Observer for Terminal {
         }
         match event {
             Event::Progress(progress) => self.progress(*progress),
+            Event::StepStarted(step) => self.step(step),
             Event::StageStarted(stage) => self.stage(stage),
+            Event::RateFound { rates, suggestions, doubt, .. } => {
+                self.clear();
+                self.found(*rates, suggestions, doubt);
+            }
+            Event::Resumed { stage, epochs: (over, all) } => {
+                println!("\n   going on with step {stage}: {over} of {} are over", counted(*all, "epoch"));
+                self.header = true;
+            }
+            Event::Reading(reading) => {
+                for line in reading.to_string().lines() {
+                    println!("   → {line}");
+                }
+            }
+            Event::Written { what: "checkpoint", path } if self.verbose => {
+                self.clear();
+                println!("   checkpoint {}", path.display());
+            }
             Event::Activations { kept, computed: 0, .. } => {
                 println!("\n   activations of {} from the cache", counted(*kept, "image"));
             }
@@ -201,15 +271,19 @@ impl Observer for Terminal {
             }
             Event::Epoch(row) => {
                 self.clear();
-                if row.epoch == 1 {
-                    let f1 = if row.f1.is_some() { "        F1" } else { "" };
-                    println!("   epoch  train loss  valid loss{f1}  accuracy       time");
+                let names: Vec<String> = row.metrics.iter().map(|(metric, _)| metric.to_string()).collect();
+                if row.epoch == 1 || std::mem::take(&mut self.header) {
+                    let names: String = names.iter().map(|name| format!("  {name:>8}")).collect();
+                    println!("   epoch  train loss  valid loss{names}  accuracy       time");
                 }
                 let cell =
                     |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.4}"));
-                let f1 = row.f1.map_or_else(String::new, |f1| format!("  {f1:>8.4}"));
+                let wide = |(name, (_, value)): (&String, &(_, f64))| {
+                    format!("  {value:>width$.4}", width = name.len().max(8))
+                };
+                let metrics: String = names.iter().zip(&row.metrics).map(wide).collect();
                 println!(
-                    "   {:>5}  {:>10.4}  {:>10}{f1}  {:>8}  {:>9}",
+                    "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>9}",
                     row.epoch,
                     row.train_loss,
                     cell(row.valid_loss),

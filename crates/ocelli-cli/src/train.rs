@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, LearningRates, Metric, Optimizer, Places, Precision, Predictions, Recipe, Settings, Task,
-    Training, WeightStore, default_cache,
+    Arch, Choices, Event, LearningRates, Metric, OneCycle, Optimizer, Outcome, Places, Preset, Schedule,
+    Settings, Sgdr, Task, Training, Tta, WeightStore, default_cache,
 };
 
 use crate::Failure;
-use crate::arguments::{Bad, Rule, Train};
+use crate::arguments::{Bad, Change, Rule, Train};
 use crate::pull::fetched;
 use crate::source::augmentation;
 use crate::terminal::{self, Terminal};
@@ -20,7 +20,6 @@ use crate::words::{counted, duration};
 
 pub fn run(arguments: &Train) -> Result<(), Failure> {
     use_threads(arguments.machine.threads)?;
-    let settings = settings(arguments)?;
     let cache = match &arguments.machine.cache {
         Some(folder) => folder.clone(),
         None => default_cache()?,
@@ -33,78 +32,180 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         given: std::env::args().collect::<Vec<_>>().join(" "),
     };
     let quiet = arguments.machine.quiet;
-    if !quiet {
-        let precision = settings.precision.unwrap_or_else(Precision::fastest);
-        let machine = terminal::machine(arguments.machine.device, precision);
-        println!("ocelli {} · {machine}\n", env!("CARGO_PKG_VERSION"));
-    }
-    let mut training = match Training::prepare(&settings, &places) {
+    let settings = if arguments.resume.is_some() { None } else { Some(settings(arguments)?) };
+    let prepare = || match (&settings, &arguments.resume) {
+        (Some(settings), _) => Training::prepare(settings, &places),
+        (None, run) => Training::resume(run.as_deref().unwrap_or(Path::new(".")), &places),
+    };
+    let mut training = match prepare() {
         // By now the photos are known to be usable, so that the transfer is not in vain.
-        Err(ocelli::Error::NoWeights { .. }) => {
-            fetched(&WeightStore::with_cache(&cache), settings.architecture.parse()?, quiet)?;
-            Training::prepare(&settings, &places)?
+        Err(ocelli::Error::NoWeights { architecture, .. }) => {
+            fetched(&WeightStore::with_cache(&cache), architecture.parse()?, quiet)?;
+            prepare()?
         }
         training => training?,
     };
     if !quiet {
+        let precision = training.learner().network().precision();
+        println!(
+            "ocelli {} · {}\n",
+            env!("CARGO_PKG_VERSION"),
+            terminal::machine(arguments.machine.device, precision)
+        );
         terminal::introduce(&training);
     }
-    training.observe(Terminal::new(quiet));
+    training.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;
     training.observe(move |_: &Event| {
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    let outcome = match training.run() {
+    match training.run() {
         Err(ocelli::Error::Stopped) => {
-            let run = training.run_folder();
-            match training.learner().history().len() {
-                0 => eprintln!("stopped in the first epoch; what was computed of the activations is kept"),
-                epochs => eprintln!(
-                    "stopped after {}; the model as it is then: {}",
-                    counted(epochs, "epoch"),
-                    run.model().display()
-                ),
-            }
-            return Err(Failure::Interrupted);
+            let run = training.run_folder().path();
+            eprintln!("stopped; all is kept. To go on:  ocelli train --resume {}", quoted(run));
+            Err(Failure::Interrupted)
         }
-        outcome => outcome?,
-    };
-    conclude(&outcome.predictions);
-    if !quiet {
-        println!("done in {}   model {}", duration(outcome.seconds), outcome.model.display());
-        println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
+        Err(error) => {
+            let go_on = format!("ocelli train --resume {}", quoted(training.run_folder().path()));
+            let kept = if training.has_checkpoint() {
+                format!("\n       to go on:  {go_on}")
+            } else {
+                String::new()
+            };
+            Err(Failure::Error(format!("{error}{kept}")))
+        }
+        Ok(outcome) => {
+            conclude(&outcome);
+            if !quiet {
+                println!("done in {}   model {}", duration(outcome.seconds), outcome.model.display());
+                println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// What the run came to, with its uncertainty.
-fn conclude(predictions: &Predictions) {
-    let accuracy = predictions.accuracy();
-    if accuracy.total == 0 {
-        println!("\nnothing was held out, so how good the model is was not measured");
+fn conclude(outcome: &Outcome) {
+    let predictions = &outcome.predictions;
+    println!();
+    if predictions.items.is_empty() {
+        println!("nothing was held out, so how good the model is was not measured");
         return;
     }
-    println!();
-    if predictions.task == Task::MultiLabel {
-        let f1 = predictions.measure(Metric::usual(Task::MultiLabel));
-        let (low, high) = f1.interval;
-        println!("F1       {:.4}   95 % interval {low:.4} … {high:.4}   over all labels", f1.value);
+    let lines: Vec<(Metric, &str)> = match predictions.task {
+        Task::SingleLabel => vec![(Metric::Accuracy, ""), (Metric::LogLoss, "")],
+        Task::MultiLabel => {
+            let f1 = Metric::usual(Task::MultiLabel);
+            vec![(f1, "over all labels"), (Metric::LabelAccuracy, "of each label of each image")]
+        }
+    };
+    let mut lines = lines;
+    if !lines.iter().any(|(metric, _)| *metric == outcome.metric) {
+        lines.insert(0, (outcome.metric, ""));
     }
-    let (low, high) = accuracy.interval();
-    println!(
-        "accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
-        accuracy.value(),
-        accuracy.count,
-        counted(accuracy.total, "validation image"),
-    );
+    let sets = [("", Some(predictions)), ("  with test-time augmentation", outcome.augmented.as_ref())];
+    for (name, predictions) in sets {
+        let Some(predictions) = predictions else { continue };
+        for (metric, more) in &lines {
+            let measured = predictions.measure(*metric);
+            let (low, high) = measured.interval;
+            let count = match metric {
+                Metric::Accuracy => {
+                    let share = predictions.accuracy();
+                    format!("{} of {} right", share.count, counted(share.total, "validation image"))
+                }
+                _ => (*more).to_owned(),
+            };
+            let line = format!(
+                "{:<14} {:.4}   95 % interval {low:.4} … {high:.4}   {count}",
+                metric.to_string(),
+                measured.value
+            );
+            println!("{}{name}", line.trim_end());
+        }
+    }
+    if let Some(threshold) = outcome.threshold {
+        println!(
+            "a label is given from a probability of {threshold:.2} on, tuned to {} on these images",
+            outcome.metric
+        );
+    }
 }
 
 fn settings(arguments: &Train) -> Result<Settings, Failure> {
-    let arch: Arch =
-        arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
-    let (head, unfrozen) = match arguments.lr[..] {
-        [rate] => (rate, None),
-        [early, late, head] => (1e-2, Some(LearningRates([early, late, head]))),
+    let mut settings = match (&arguments.config, &arguments.data) {
+        (Some(path), _) => Settings::read(path)?,
+        (None, data) => Settings::new(data.clone().unwrap_or_default()),
+    };
+    if let Some(data) = &arguments.data {
+        (settings.data, settings.table) = arguments.source.data(data);
+    }
+    if let Some(name) = &arguments.arch {
+        let arch: Arch =
+            name.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+        settings.architecture = arch.to_string();
+        settings.size = arch.info().size;
+        settings.recipe = Choices::new(Preset::Quick, vec![settings.size]).recipe();
+    }
+    if let Some(held_out) = arguments.source.held_out()? {
+        settings.held_out = Some(held_out);
+    }
+    if let Some(weights) = &arguments.weights {
+        settings.weights = Some(weights.clone());
+    }
+    if let Some(framing) = arguments.framing {
+        settings.framing = framing.framing();
+    }
+    if let Some(bad) = arguments.bad_images {
+        settings.fail_on_bad_images = bad == Bad::Fail;
+    }
+    if let Some(rule) = arguments.optimizer {
+        settings.optimizer = rule.optimizer();
+    }
+    settings.balanced |= arguments.balanced;
+    settings.max_pixels = arguments.source.max_pixels.or(settings.max_pixels);
+    settings.batch_size = arguments.batch.unwrap_or(settings.batch_size);
+    settings.seed = arguments.seed.unwrap_or(settings.seed);
+    settings.weight_decay = arguments.weight_decay.unwrap_or(settings.weight_decay);
+    settings.metric = arguments.metric.or(settings.metric);
+    settings.precision = arguments.machine.precision.precision().or(settings.precision);
+    settings.patience = arguments.patience.or(settings.patience);
+    let preset = arguments.recipe.unwrap_or(Preset::Quick);
+    if !arguments.augment.is_empty() {
+        settings.augmentation = augmentation(&arguments.augment);
+    } else if arguments.config.is_none() && matches!(preset, Preset::Lesson | Preset::Full) {
+        // The lesson's steps are about augmentation.
+        settings.augmentation = augmentation(&[Change::SideOn]);
+    }
+    if arguments.config.is_none() || changes_recipe(arguments) {
+        let choices = choices(arguments, preset, settings.size, settings.augmentation.is_some())?;
+        settings.size = choices.sizes[0];
+        settings.recipe = choices.recipe();
+    }
+    Ok(settings)
+}
+
+/// Whether anything is given that a recipe follows from.
+fn changes_recipe(arguments: &Train) -> bool {
+    let Train {
+        recipe, epochs, augmented_epochs, views, unfrozen_epochs, cycles, lr, spread, tta, size, ..
+    } = arguments;
+    let numbers = [epochs, augmented_epochs, views, unfrozen_epochs, cycles];
+    recipe.is_some()
+        || numbers.into_iter().any(Option::is_some)
+        || !lr.is_empty()
+        || !size.is_empty()
+        || spread.is_some()
+        || tta.is_some()
+}
+
+fn choices(arguments: &Train, preset: Preset, size: usize, augmented: bool) -> Result<Choices, Failure> {
+    let sizes = if arguments.size.is_empty() { vec![size] } else { arguments.size.clone() };
+    let (rate, unfrozen_rates) = match arguments.lr[..] {
+        [] => (None, None),
+        [rate] => (Some(rate), None),
+        [early, late, head] => (None, Some(LearningRates([early, late, head]))),
         _ => {
             return Err(Failure::Error(format!(
                 "--lr has {} rates; it takes one, for the head, or three, for early layers, late layers and head",
@@ -112,32 +213,45 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
             )));
         }
     };
-    let recipe = Recipe::with_learning_rate(head);
-    let (data, table) = arguments.source.data();
-    Ok(Settings {
-        architecture: arch.to_string(),
-        weights: arguments.weights.clone(),
-        size: arguments.size.unwrap_or(arch.info().size),
-        held_out: arguments.source.held_out()?,
-        balanced: arguments.balanced,
-        table,
-        augmentation: augmentation(&arguments.augment),
-        precision: arguments.machine.precision.precision(),
-        batch_size: arguments.batch,
-        seed: arguments.seed,
-        weight_decay: arguments.weight_decay,
-        fail_on_bad_images: arguments.bad_images == Bad::Fail,
-        max_pixels: arguments.source.max_pixels,
-        framing: arguments.framing.framing(),
-        optimizer: arguments.optimizer.optimizer(),
-        recipe: Recipe {
-            epochs: arguments.epochs,
-            unfrozen_epochs: arguments.unfrozen_epochs,
-            unfrozen_learning_rates: unfrozen.unwrap_or(recipe.unfrozen_learning_rates),
-            ..recipe
+    let unfrozen: Option<Schedule> = match (arguments.unfrozen_epochs, arguments.cycles) {
+        (Some(epochs), _) => Some(OneCycle::epochs(epochs).into()),
+        (None, Some(cycles)) => {
+            Some(Sgdr::cycles(cycles).len(arguments.cycle_len).mult(arguments.cycle_mult).into())
+        }
+        (None, None) => None,
+    };
+    let usual = Choices::new(preset, sizes);
+    Ok(Choices {
+        augmented,
+        epochs: arguments.epochs,
+        augmented_epochs: arguments.augmented_epochs,
+        views: arguments.views,
+        unfrozen,
+        rate,
+        // What the head is given, its layers are given in a tenth, since all start near their goal.
+        unfrozen_rates: unfrozen_rates.or(rate.map(|rate| {
+            let spread = arguments.spread.unwrap_or(usual.spread);
+            LearningRates::spread(rate / 10.0 / spread.powi(2), rate / 10.0)
+        })),
+        spread: arguments.spread.unwrap_or(usual.spread),
+        tta: match arguments.tta.as_deref() {
+            None => None,
+            Some("none") => Some(None),
+            Some(text) => Some(Some(views(text)?)),
         },
-        ..Settings::new(data)
+        ..usual
     })
+}
+
+/// `--tta 4`, `--tta corners`
+pub fn views(text: &str) -> Result<Tta, Failure> {
+    match (text, text.parse()) {
+        ("corners", _) => Ok(Tta::corners()),
+        (_, Ok(number @ 1..=64)) => Ok(Tta::views(number)),
+        _ => Err(Failure::Error(format!(
+            "--tta {text} is no number of views; give one from 1 to 64, such as 4, or corners"
+        ))),
+    }
 }
 
 impl Rule {

@@ -185,6 +185,24 @@ impl ImageData {
         self.loading.batch_size
     }
 
+    /// A hash of the images, their labels and their split.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        self.classes().iter().for_each(|class| add(class.as_bytes()));
+        for (item, digest) in self.items.items.iter().zip(self.digests.iter()) {
+            add(item.id.as_bytes());
+            add(digest);
+            item.target.classes().iter().for_each(|class| add(&(*class as u64).to_le_bytes()));
+        }
+        for part in [&self.split.train, &self.split.valid, &self.split.test] {
+            add(&part.iter().flat_map(|item| (*item as u64).to_le_bytes()).collect::<Vec<u8>>());
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     /// From file to network, for a network that wants this normalisation.
     pub(crate) fn preprocessing(&self, normalization: Normalization) -> Preprocessing {
         Preprocessing { size: self.size, framing: self.framing, filter: self.filter, normalization }

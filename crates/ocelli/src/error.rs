@@ -56,6 +56,36 @@ pub enum Error {
         /// What is missing or wrong in it.
         reason: String,
     },
+    /// A file is no checkpoint.
+    #[error("{}: not a checkpoint: {reason}", path.display())]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong in it.
+        reason: String,
+    },
+    /// A folder is not that of a run.
+    #[error("{}: not the folder of a run, for it has no config.toml; give one such as runs/photos-1", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file with settings cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// A run has come to its end.
+    #[error("{}: this run is finished; its model is {}", path.display(), model.display())]
+    Finished {
+        /// The folder.
+        path: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
     /// A photo cannot be used.
     #[error("{}: {reason}", path.display())]
     Photo {

@@ -3,9 +3,10 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, LearningRates, Result, State};
+use crate::recipe::Step;
+use crate::{Error, LearningRates, LrCurve, Metric, Reading, Result, State, Suggestions};
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
 #[derive(Debug, Clone, Serialize)]
@@ -25,7 +26,29 @@ pub enum Event {
         reason: String,
     },
     /// A step of a recipe begins.
+    StepStarted(StepStarted),
+    /// The learning rate finder has looked for the rates of a fit.
+    RateFound {
+        /// The stage that it is for, counted from 1.
+        stage: usize,
+        /// The peak learning rates that are gone on with.
+        rates: LearningRates,
+        /// What the curve suggests for the head, if it suggests anything.
+        suggestions: Option<Suggestions>,
+        /// Why it suggests nothing.
+        doubt: Option<String>,
+        /// What the finder saw.
+        curve: LrCurve,
+    },
+    /// A fit begins.
     StageStarted(Stage),
+    /// An interrupted fit goes on.
+    Resumed {
+        /// The stage, counted from 1.
+        stage: usize,
+        /// Epochs that are over, and all.
+        epochs: (usize, usize),
+    },
     /// A long step has gone on.
     Progress(Progress),
     /// Activations are ready.
@@ -39,6 +62,8 @@ pub enum Event {
     },
     /// An epoch is over.
     Epoch(EpochRow),
+    /// What the rows of a stage mean.
+    Reading(Reading),
     /// A file was written.
     Written {
         /// What it is: "model", "history".
@@ -49,6 +74,16 @@ pub enum Event {
 }
 
 /// A step of a recipe.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepStarted {
+    /// Counted from 1.
+    pub number: usize,
+    /// What is done.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// A fit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stage {
     /// Counted from 1.
@@ -94,7 +129,7 @@ pub enum Task {
 }
 
 /// A row of the table: one epoch.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// The stage, counted from 1.
     pub stage: usize,
@@ -106,8 +141,8 @@ pub struct EpochRow {
     pub valid_loss: Option<f64>,
     /// The share of validation images that are said to have exactly the classes that they have.
     pub accuracy: Option<f64>,
-    /// The micro-averaged F1 score, where images have several classes.
-    pub f1: Option<f64>,
+    /// The other metrics that are measured, where any image is held out.
+    pub metrics: Vec<(Metric, f64)>,
     /// The learning rates of the last step.
     pub learning_rates: LearningRates,
     /// Seconds, validation included.

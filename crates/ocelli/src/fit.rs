@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use ocelli_data::augment::mix::Mixed;
-use ocelli_data::{Batches, Draws, Order, Purpose, Task as Labels};
+use ocelli_data::{Batches, Draws, Order, Purpose};
 use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::method::Method;
 use crate::optimizer::OptimizerState;
 use crate::precompute::Look;
 use crate::schedule::Schedule;
-use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result};
+use crate::{EpochRow, Error, Learner, LearningRates, Predictions, Result};
 
 /// Where the batches of an epoch come from.
 pub(crate) enum Source {
@@ -145,7 +145,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// A fit before its first step.
-    fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<Fit> {
+    pub(crate) fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<Fit> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
         self.method.check(self.data.classes().len())?;
         let descent = Descent::new(&self.method)?;
@@ -183,6 +183,7 @@ impl<B: Backbone> Learner<B> {
                 self.network = trained;
             }
             rows.push(measured?);
+            self.write_checkpoint(Some(fit))?;
         }
         Ok(rows)
     }
@@ -193,6 +194,10 @@ impl<B: Backbone> Learner<B> {
         fit.sums.seconds += began.elapsed().as_secs_f64();
         let row = self.end_epoch(fit, &predictions);
         self.history.push(row.clone());
+        self.consider(&row);
+        if self.is_out_of_patience() {
+            fit.epoch = fit.schedule.epochs();
+        }
         if let Some(cycle) = fit.schedule.cycle_ends().position(|end| end == fit.epoch) {
             self.save_cycle(cycle)?;
         }
@@ -235,6 +240,7 @@ impl<B: Backbone> Learner<B> {
             }
             fit.batch += 1;
             self.progress(Task::Training, (fit.batch * batch_size).min(total), total)?;
+            self.write_checkpoint_if_due(fit)?;
         }
         if fit.sums.images == 0 {
             return Err(Error::State {
@@ -266,14 +272,14 @@ impl<B: Backbone> Learner<B> {
         fit.epoch += 1;
         fit.batch = 0;
         self.epochs += 1;
+        let metrics = self.metrics.iter().map(|&metric| (metric, predictions.value(metric)));
         EpochRow {
             stage: self.fits,
             epoch: fit.epoch,
             train_loss: sums.loss / sums.images as f64,
             valid_loss: measured.then(|| predictions.loss()),
             accuracy: measured.then(|| predictions.accuracy().value()),
-            f1: (measured && predictions.task == Labels::MultiLabel)
-                .then(|| predictions.value(Metric::usual(Labels::MultiLabel))),
+            metrics: if measured { metrics.collect() } else { Vec::new() },
             learning_rates: sums.rates.unwrap_or(fit.rates),
             seconds: sums.seconds,
         }

@@ -1,6 +1,6 @@
 //! The learner: a network, photos, and what is trained of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +12,18 @@ use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, 
 use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
 
 use crate::batch::to_tensor;
+use crate::best::Best;
+use crate::checkpoint::Checkpoints;
 use crate::event::{Event, Observers, Progress, Task};
 use crate::fit::Fit;
 use crate::method::Method;
 use crate::model::Contract;
+use crate::perform::Progress as Performance;
 use crate::precompute::{Kept, Look};
 use crate::pull::pretrained_weights;
 use crate::{
-    EpochRow, Error, ImageData, Observer, Optimizer, Predictions, Result, State, Summary, WeightDecay, model,
+    Clip, EpochRow, Error, ImageData, Metric, Observer, Optimizer, Predictions, Result, State, Summary,
+    WeightDecay, model,
 };
 
 /// Trains a classifier on photos by transfer learning.
@@ -41,6 +45,19 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) fits: usize,
     pub(crate) history: Vec<EpochRow>,
     pub(crate) thresholds: Option<Vec<f32>>,
+    pub(crate) clip: Option<Clip>,
+    /// What is measured after every epoch, besides losses and accuracy.
+    pub(crate) metrics: Vec<Metric>,
+    /// What the best weights are kept by.
+    pub(crate) keeping: Option<Metric>,
+    /// The best weights by the size of the images.
+    pub(crate) best: BTreeMap<usize, Best<B>>,
+    pub(crate) patience: Option<usize>,
+    /// How far the recipe is that is being performed.
+    pub(crate) performance: Performance,
+    /// When the seconds in [`performance`](Self::performance) were counted last.
+    pub(crate) clock: Instant,
+    pub(crate) checkpoints: Option<Checkpoints>,
     /// The fit that an error has ended.
     pub(crate) unfinished: Option<Fit>,
     pub(crate) architecture: String,
@@ -164,6 +181,7 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Self {
+        let several = data.task() == Labels::MultiLabel;
         let mut learner = Self {
             network: network.with_precision(Precision::fastest()),
             data,
@@ -177,6 +195,14 @@ impl<B: Backbone> Learner<B> {
             fits: 0,
             history: Vec::new(),
             thresholds: None,
+            clip: None,
+            metrics: if several { vec![Metric::usual(Labels::MultiLabel)] } else { Vec::new() },
+            keeping: None,
+            best: BTreeMap::new(),
+            patience: None,
+            performance: Performance::default(),
+            clock: Instant::now(),
+            checkpoints: None,
             unfinished: None,
             architecture: architecture.to_owned(),
             set_aside: Vec::new(),
@@ -452,12 +478,18 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where the file cannot be written; what was there before then stays.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_as(path.as_ref(), &self.network, self.data.size())
+    }
+
+    /// Writes a model of another network like this one's, for images of another size.
+    pub(crate) fn save_as(&self, path: &Path, network: &Network<B>, size: usize) -> Result<()> {
+        let preprocessing = Preprocessing { size, ..self.preprocessing() };
         let precision = self.network.precision();
-        let mut contract =
-            Contract::new(&self.architecture, &self.data.items, self.preprocessing(), precision);
+        let mut contract = Contract::new(&self.architecture, &self.data.items, preprocessing, precision);
         contract.thresholds = self.thresholds.clone();
         contract.augmentation = self.data.augmentation().cloned();
-        model::save(path.as_ref(), &contract, &self.network.to_tensors())
+        contract.clip = self.clip;
+        model::save(path, &contract, &network.to_tensors())
     }
 
     /// Saves the model at the end of a cycle, counted from 0, if that is wanted.

@@ -30,7 +30,11 @@
 //! | to change | see |
 //! |---|---|
 //! | what is trained when | [`Recipe`] |
+//! | how its steps are done | `perform.rs` |
+//! | the best weights, early stopping | `best.rs` |
 //! | a whole run with its folder | [`Training`] |
+//! | checkpoints, resuming | `checkpoint.rs` |
+//! | what is said about rows | [`Reading`] |
 //! | the training loop | `fit.rs` |
 //! | where training stands, and how it is resumed | `position.rs` |
 //! | what is minimised, and how weights move | [`Loss`], [`Method`] |
@@ -47,12 +51,15 @@
 //! | how fast a backbone is here | [`Speed`] |
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | several views of an image | [`Tta`] |
+//! | submissions | [`Submission`] |
 //! | the model file | [`Contract`], [`Model`] |
 
 mod activations;
 mod averages;
 mod batch;
+mod best;
 mod cache;
+mod checkpoint;
 mod data;
 mod ensemble;
 mod error;
@@ -69,17 +76,20 @@ mod method;
 mod metric;
 mod model;
 mod optimizer;
+mod perform;
 mod photos;
 pub mod plot;
 mod position;
 mod precompute;
 mod predictions;
 pub mod pull;
+mod reading;
 mod recipe;
 mod run;
 pub mod schedule;
 mod speed;
 mod state;
+mod submission;
 mod training;
 mod tta;
 
@@ -111,15 +121,18 @@ pub use ocelli_nn::{
     TensorFile,
 };
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
+pub use perform::Performed;
 pub use photos::photos_in;
 pub use position::{Numbers, Position};
 pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};
-pub use recipe::Recipe;
+pub use reading::{Change, Fitting, Reading};
+pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use speed::Speed;
 pub use state::{State, Summary};
+pub use submission::{Clip, Submission, Submitted};
 pub use training::{Outcome, Places, Settings, Training};
 pub use tta::{Mean, Stack, Tta, Views};
 
@@ -127,7 +140,7 @@ pub use tta::{Mean, Stack, Tta, Views};
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
-        LearningRates, Loss, LrFind, Method, Model, Observer, OneCycle, Optimizer, Part, Precision, Recipe,
-        Schedule, Sgdr, Tta,
+        LearningRates, Loss, LrFind, Method, Model, Observer, OneCycle, Optimizer, Part, Precision, Preset,
+        Recipe, Schedule, Sgdr, Tta,
     };
 }

@@ -299,16 +299,16 @@ impl LrCurve {
         std::iter::once("step,learning_rate,loss,smoothed_loss\n".to_owned()).chain(rows).collect()
     }
 
-    /// Writes `lr_find.csv`, `lr_find.png` and `lr_find.svg` into a folder.
+    /// Writes NAME`.csv`, NAME`.png` and NAME`.svg` into a folder.
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn write(&self, folder: impl AsRef<std::path::Path>) -> Result<()> {
-        let path = |name: &str| folder.as_ref().join(name);
-        crate::file::write(&path("lr_find.csv"), self.to_csv().as_bytes())?;
+    pub fn write(&self, folder: impl AsRef<std::path::Path>, name: &str) -> Result<()> {
+        let path = |extension: &str| folder.as_ref().join(format!("{name}.{extension}"));
+        crate::file::write(&path("csv"), self.to_csv().as_bytes())?;
         let figure = self.plot();
-        figure.write(path("lr_find.png"))?;
-        figure.write(path("lr_find.svg"))
+        figure.write(path("png"))?;
+        figure.write(path("svg"))
     }
 
     /// The smoothed loss at a rate, between steps along a straight line over the logarithm.

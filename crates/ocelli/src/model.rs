@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::to_tensor;
 use crate::predictions::{decided, probabilities};
-use crate::{Error, Mean, Result, THRESHOLD, Tta, file};
+use crate::{Clip, Error, Mean, Result, THRESHOLD, Tta, file};
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Contract {
     /// The precision of the activations that it was trained and measured with.
     #[serde(default)]
     pub precision: Precision,
+    /// How far submissions keep probabilities from 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
 }
 
 /// The contract's form that this version writes and reads.
@@ -65,6 +68,7 @@ impl Contract {
             thresholds: None,
             augmentation: None,
             precision,
+            clip: None,
         }
     }
 

@@ -81,7 +81,7 @@ impl<B: Backbone> Learner<B> {
         self.precompute_state(State::Precomputed { frozen: self.state.frozen(), views })
     }
 
-    fn precompute_state(&mut self, state: State) -> Result<()> {
+    pub(crate) fn precompute_state(&mut self, state: State) -> Result<()> {
         if state.frozen() == 0 {
             return Err(Error::State {
                 found: "all layers are trained, so no activations stay the same".to_owned(),

@@ -5,17 +5,19 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, Task};
+use ocelli_data::Skipped;
 use serde::Serialize;
 
 use crate::event::Event;
-use crate::{EpochRow, Error, Observer, Result, file};
+use crate::{EpochRow, Error, Metric, Observer, Result, file};
 
 /// A folder for the results of one run.
 ///
 /// ```text
 /// config.toml         every setting, as given and as resolved
-/// history.csv         a row an epoch: stage, epoch, losses, accuracy (and F1), learning rates, seconds
+/// history.csv         a row an epoch: stage, epoch, losses, metrics, learning rates, seconds
+/// lr_find-1.csv …     what the learning rate finder saw before stage 1, also as PNG and SVG
+/// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line
 /// split.csv           which images were trained on, and which were held out
 /// skipped.csv         what was left out, and why
@@ -65,6 +67,28 @@ impl RunFolder {
         }
     }
 
+    /// The folder of a run that is there.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] where it holds no settings.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        match path.join(CONFIG).is_file() {
+            true => Ok(Self { path }),
+            false => Err(Error::NotARun { path }),
+        }
+    }
+
+    /// Where checkpoints go.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Where the settings are.
+    pub fn config(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -81,18 +105,17 @@ impl RunFolder {
     /// Where the file cannot be written.
     pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
         let text = toml::to_string_pretty(config).expect("settings are tables of plain values");
-        file::write(&self.path.join("config.toml"), text.as_bytes())
+        file::write(&self.config(), text.as_bytes())
     }
 
-    /// An observer that writes history, events and skipped images; `skipped` was left out before.
+    /// An observer that writes history, events and skipped images; what is given was there before.
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn recorder(&self, task: Task, skipped: &[Skipped]) -> Result<Recorder> {
+    pub fn recorder(&self, history: &[EpochRow], skipped: &[Skipped]) -> Result<Recorder> {
         let recorder = Recorder {
             folder: self.path.clone(),
-            task,
-            history: Vec::new(),
+            history: history.to_vec(),
             skipped: skipped.to_vec(),
             unwritten: false,
         };
@@ -102,11 +125,13 @@ impl RunFolder {
     }
 }
 
+/// The name of the file with the settings.
+const CONFIG: &str = "config.toml";
+
 /// Writes what happens into the run folder.
 #[derive(Debug)]
 pub struct Recorder {
     folder: PathBuf,
-    task: Task,
     history: Vec<EpochRow>,
     skipped: Vec<Skipped>,
     /// Whether skipped images wait to be written.
@@ -120,6 +145,9 @@ impl Observer for Recorder {
             Event::Skipped { path, reason } => {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
+            }
+            Event::RateFound { stage, curve, .. } => {
+                curve.write(&self.folder, &format!("lr_find-{stage}"))?
             }
             Event::Epoch(row) => {
                 self.history.push(row.clone());
@@ -146,21 +174,18 @@ impl Recorder {
     }
 
     fn write_history(&self) -> Result<()> {
-        let mut header = vec![
-            "stage",
-            "epoch",
-            "train_loss",
-            "valid_loss",
-            "accuracy",
-            "learning_rate_early_body",
-            "learning_rate_late_body",
-            "learning_rate_head",
-            "seconds",
-        ];
-        let several = self.task == Task::MultiLabel;
-        if several {
-            header.insert(5, "f1");
-        }
+        let metrics: Vec<Metric> = self
+            .history
+            .first()
+            .into_iter()
+            .flat_map(|row| &row.metrics)
+            .map(|(metric, _)| *metric)
+            .collect();
+        let mut header: Vec<String> =
+            ["stage", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
+        header.extend(metrics.iter().map(Metric::to_string));
+        header.extend(["early_body", "late_body", "head"].map(|group| format!("learning_rate_{group}")));
+        header.push("seconds".to_owned());
         let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let rows = self.history.iter().map(|row| {
             let rates = row.learning_rates.0.map(|rate| rate.to_string());
@@ -171,11 +196,12 @@ impl Recorder {
                 cell(row.valid_loss),
                 cell(row.accuracy),
             ];
-            cells.extend(several.then(|| cell(row.f1)));
+            cells.extend(metrics.iter().map(|metric| cell(row.value(*metric))));
             cells.extend(rates);
             cells.push(format!("{:.3}", row.seconds));
             cells
         });
+        let header: Vec<&str> = header.iter().map(String::as_str).collect();
         self.write_csv("history.csv", &header, rows)
     }
 

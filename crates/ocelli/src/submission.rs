@@ -32,12 +32,15 @@ impl Clip {
                 row.copy_from_slice(&new);
             });
             clipped.losses = (0..clipped.items.len())
-                .map(|place| crate::predictions::loss_of(clipped.task, clipped.row(place), &clipped.targets[place]))
+                .map(|place| {
+                    crate::predictions::loss_of(clipped.task, clipped.row(place), &clipped.targets[place])
+                })
                 .collect();
             clipped
         };
         let losses = CLIPS.map(|at| (at, clipped(at).loss()));
-        let best = losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let best =
+            losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
         let Measured { value, interval: (low, high), .. } = clipped(best.0).measure(Metric::LogLoss);
         Some(Self { at: best.0, log_loss: (value, low, high) })
     }
@@ -45,7 +48,8 @@ impl Clip {
 
 /// One image's probabilities, kept from 0 and 1.
 fn clip(task: Task, row: &[f32], at: f64) -> Vec<f32> {
-    let clipped: Vec<f64> = row.iter().map(|&probability| f64::from(probability).clamp(at, 1.0 - at)).collect();
+    let clipped: Vec<f64> =
+        row.iter().map(|&probability| f64::from(probability).clamp(at, 1.0 - at)).collect();
     let sum: f64 = if task == Task::SingleLabel { clipped.iter().sum() } else { 1.0 };
     clipped.into_iter().map(|probability| (probability / sum) as f32).collect()
 }
@@ -108,7 +112,8 @@ impl Submission {
         let (header, ids, columns) = match &self.sample {
             Some(sample) => self.of_sample(sample, model)?,
             None => {
-                let header = std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect();
+                let header =
+                    std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect();
                 let all = (0..contract.classes.len()).collect();
                 (header, photos.ids(), Columns::Probabilities(all))
             }
@@ -133,7 +138,8 @@ impl Submission {
         for (place, (id, prediction)) in ids.iter().zip(model.predict_with(paths, self.tta)?).enumerate() {
             let (row, names) = match prediction {
                 Ok(prediction) => {
-                    let names: Vec<String> = prediction.decided().into_iter().map(|guess| guess.class).collect();
+                    let names: Vec<String> =
+                        prediction.decided().into_iter().map(|guess| guess.class).collect();
                     (clip(prediction.task, &prediction.probabilities, at), names.join(" "))
                 }
                 Err(Error::Photo { path, reason }) => {
@@ -144,7 +150,9 @@ impl Submission {
             };
             let mut cells = vec![id.clone()];
             match &columns {
-                Columns::Probabilities(order) => cells.extend(order.iter().map(|&class| row[class].to_string())),
+                Columns::Probabilities(order) => {
+                    cells.extend(order.iter().map(|&class| row[class].to_string()))
+                }
                 Columns::One(class) => cells.push(row[*class].to_string()),
                 Columns::Names => cells.push(names),
             }
@@ -165,13 +173,15 @@ impl Submission {
 
     /// The header, the ids and the columns of a sample.
     fn of_sample(&self, path: &Path, model: &Model) -> Result<(Vec<String>, Vec<String>, Columns)> {
-        let wrong = |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let wrong =
+            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
         let unreadable = |error: csv::Error| {
             wrong(format!("not a table: {error}"), "give the competition's sample submission, a CSV file")
         };
         let mut reader = csv::Reader::from_path(path).map_err(unreadable)?;
         let header: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_owned).collect();
-        let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().map_err(unreadable)?;
+        let rows: Vec<csv::StringRecord> =
+            reader.records().map(|row| row.map_err(unreadable)).collect::<Result<_>>()?;
         let mut ids = Vec::with_capacity(rows.len());
         let mut seen = BTreeSet::new();
         for (row, record) in rows.iter().enumerate() {
@@ -188,18 +198,26 @@ impl Submission {
         let place = |name: &String| classes.iter().position(|class| class == name.trim());
         let columns = match &header[..] {
             [] | [_] => return Err(wrong("it has no column after the id".to_owned(), "give another sample")),
-            [_, only] => match (place(only), rows.first().and_then(|row| row.get(1)).map(str::parse::<f64>)) {
-                (Some(class), _) => Columns::One(class),
-                // A number where two classes are told apart: the probability of the second, as in 0 and 1.
-                (None, Some(Ok(_))) if classes.len() == 2 && model.contract().task == Task::SingleLabel => Columns::One(1),
-                (None, Some(Ok(_))) => {
-                    return Err(wrong(
-                        format!("its column \"{only}\" holds numbers, but is none of the model's classes"),
-                        "name the column after the class whose probability is asked for",
-                    ));
+            [_, only] => {
+                match (place(only), rows.first().and_then(|row| row.get(1)).map(str::parse::<f64>)) {
+                    (Some(class), _) => Columns::One(class),
+                    // A number where two classes are told apart: the probability of the second, as in 0 and 1.
+                    (None, Some(Ok(_)))
+                        if classes.len() == 2 && model.contract().task == Task::SingleLabel =>
+                    {
+                        Columns::One(1)
+                    }
+                    (None, Some(Ok(_))) => {
+                        return Err(wrong(
+                            format!(
+                                "its column \"{only}\" holds numbers, but is none of the model's classes"
+                            ),
+                            "name the column after the class whose probability is asked for",
+                        ));
+                    }
+                    _ => Columns::Names,
                 }
-                _ => Columns::Names,
-            },
+            }
             [_, named @ ..] => {
                 let order: Option<Vec<usize>> = named.iter().map(place).collect();
                 let all = order.as_ref().is_some_and(|order| order.len() == classes.len());
@@ -208,13 +226,21 @@ impl Submission {
                     Some(order) if all && distinct.len() == named.len() => Columns::Probabilities(order),
                     _ => {
                         let foreign = named.iter().find(|name| place(name).is_none());
-                        let missing = classes.iter().find(|class| !named.iter().any(|name| name.trim() == **class));
+                        let missing =
+                            classes.iter().find(|class| !named.iter().any(|name| name.trim() == **class));
                         let found = match (foreign, missing) {
-                            (Some(name), _) => format!("its column \"{name}\" is none of the model's classes"),
-                            (None, Some(class)) => format!("it has no column for the model's class \"{class}\""),
+                            (Some(name), _) => {
+                                format!("its column \"{name}\" is none of the model's classes")
+                            }
+                            (None, Some(class)) => {
+                                format!("it has no column for the model's class \"{class}\"")
+                            }
                             (None, None) => "it has a column twice".to_owned(),
                         };
-                        return Err(wrong(found, "train on the competition's labels, or give another sample"));
+                        return Err(wrong(
+                            found,
+                            "train on the competition's labels, or give another sample",
+                        ));
                     }
                 }
             }

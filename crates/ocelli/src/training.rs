@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ocelli_data::source::csv::CsvOptions;
-use ocelli_data::{Augmentation, BadImages, Filter, Framing};
+use ocelli_data::{Augmentation, BadImages, Filter, Framing, Task as Labels};
 use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::event::Event;
 use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
+use crate::recipe::{Preset, Recipe, Step};
 use crate::{
-    Error, HeldOut, ImageData, Learner, Observer, Optimizer, Predictions, Recipe, Result, RunFolder,
+    Clip, Error, HeldOut, ImageData, Learner, Metric, Observer, Optimizer, Predictions, Result, RunFolder,
 };
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -52,6 +54,12 @@ pub struct Settings {
     pub framing: Framing,
     /// The rule that moves the weights.
     pub optimizer: Optimizer,
+    /// By which metric the best weights are kept; without it by the task's usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Metric>,
+    /// A stage ends after so many epochs without a better one; without it, when its epochs are over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Which layers are trained, for how long, at which rates.
     pub recipe: Recipe,
     /// How a table of labels is read; without it `data` is a folder.
@@ -82,7 +90,9 @@ impl Settings {
             max_pixels: None,
             framing: Framing::Crop { fraction: 1.0 },
             optimizer: Optimizer::SGD,
-            recipe: Recipe::default(),
+            metric: None,
+            patience: None,
+            recipe: Recipe::preset(Preset::Quick, arch.info().size),
             table: None,
             augmentation: None,
         }
@@ -131,6 +141,8 @@ impl Settings {
         if let Some(precision) = self.precision {
             learner.precision(precision);
         }
+        let metric = self.metric.unwrap_or(Metric::usual(learner.data().task()));
+        learner.keep_best(Some(metric)).early_stopping(self.patience);
         if let Some(cache) = &places.cache {
             learner.cache(cache);
         }
@@ -157,28 +169,52 @@ pub struct Places {
 pub struct Training {
     learner: Learner,
     run: RunFolder,
-    recipe: Recipe,
-    /// The weights file that was given.
-    weights: Option<PathBuf>,
+    settings: Settings,
 }
 
 /// What `config.toml` holds.
-#[derive(Serialize)]
-struct Config<'a> {
-    version: &'a str,
-    given: &'a str,
-    settings: &'a Settings,
+#[derive(Serialize, Deserialize)]
+struct Config {
+    version: String,
+    given: String,
+    settings: Settings,
 }
 
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The validation set at the end.
+    /// The validation set at the end, as the model predicts it.
     pub predictions: Predictions,
+    /// The same with test-time augmentation, where the recipe ends with it.
+    pub augmented: Option<Predictions>,
+    /// What the best weights were kept by.
+    pub metric: Metric,
+    /// From which probability on the model says that an image has a class, where it may have several.
+    pub threshold: Option<f32>,
     /// The model's file.
     pub model: PathBuf,
-    /// Seconds from the first step of the recipe to the written model.
+    /// Seconds from the first step of the recipe to the written model, over all attempts.
     pub seconds: f64,
+}
+
+impl Settings {
+    /// Reads the settings of a run's `config.toml`, or a file like it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or a setting is missing, unknown or of another kind.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        match toml::from_str::<Config>(&text) {
+            Ok(config) => Ok(config.settings),
+            Err(error) => {
+                let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+                let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+                let reason = format!("{place}{}", error.message());
+                Err(Error::Settings { path: path.to_owned(), reason })
+            }
+        }
+    }
 }
 
 impl Training {
@@ -193,14 +229,42 @@ impl Training {
             Some(out) => RunFolder::at(out)?,
             None => RunFolder::numbered("runs", &name_of(&settings.data))?,
         };
-        let version = env!("CARGO_PKG_VERSION");
+        let version = env!("CARGO_PKG_VERSION").to_owned();
         let settings = &Settings { precision: Some(learner.network().precision()), ..settings.clone() };
-        run.write_config(&Config { version, given: &places.given, settings })?;
+        run.write_config(&Config { version, given: places.given.clone(), settings: settings.clone() })?;
         let data = learner.data();
         data.split().write(data.items(), run.path().join("split.csv"))?;
-        let recorder = run.recorder(data.task(), data.skipped())?;
+        let recorder = run.recorder(&[], data.skipped())?;
         learner.observe(recorder);
-        Ok(Self { learner, run, recipe: settings.recipe, weights: settings.weights.clone() })
+        learner.checkpoints = Some(Checkpoints::new(run.checkpoints()));
+        Ok(Self { learner, run, settings: settings.clone() })
+    }
+
+    /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
+    /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been.
+    ///
+    /// # Errors
+    /// [`Error::Finished`] where there is nothing left to do; where the photos are not what they were.
+    pub fn resume(run: &Path, places: &Places) -> Result<Self> {
+        let run = RunFolder::open(run)?;
+        if run.model().exists() {
+            return Err(Error::Finished { path: run.path().to_owned(), model: run.model() });
+        }
+        let settings = Settings::read(run.config())?;
+        let mut learner = settings.learner(places)?;
+        let (checkpoint, damaged) = Checkpoint::last(&run.checkpoints());
+        let history = checkpoint.as_ref().map(|checkpoint| checkpoint.history().to_vec()).unwrap_or_default();
+        let recorder = run.recorder(&history, learner.data().skipped())?;
+        learner.observe(recorder);
+        for error in damaged {
+            let text = format!("{error}; the checkpoint before it is gone on from");
+            learner.tell(&Event::Notice { text })?;
+        }
+        match checkpoint {
+            Some(checkpoint) => learner.return_to_checkpoint(checkpoint)?,
+            None => learner.checkpoints = Some(Checkpoints::new(run.checkpoints())),
+        }
+        Ok(Self { learner, run, settings })
     }
 
     /// Adds a listener.
@@ -215,7 +279,7 @@ impl Training {
 
     /// The weights file that was given, and its tensors that were left out: those of its classifier.
     pub fn set_aside(&self) -> Option<(&Path, &[String])> {
-        self.weights.as_deref().map(|path| (path, self.learner.set_aside()))
+        self.settings.weights.as_deref().map(|path| (path, self.learner.set_aside()))
     }
 
     /// The run folder.
@@ -223,26 +287,60 @@ impl Training {
         &self.run
     }
 
-    /// Performs the recipe and writes the model.
+    /// What is to be done.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether there is a checkpoint to go on from.
+    pub fn has_checkpoint(&self) -> bool {
+        Checkpoint::exists(&self.run.checkpoints())
+    }
+
+    /// Performs the recipe, or what is left of it, and writes the model.
     ///
     /// # Errors
-    /// As [`Learner::fit`]. Where an observer asked to stop after an epoch, the model is written all the same.
+    /// As [`Learner::fit`]. Where an observer asked to stop, a checkpoint is written first. Whatever the error is, the
+    /// last checkpoint is whole, and [`resume`](Self::resume) goes on from it.
     pub fn run(&mut self) -> Result<Outcome> {
-        let began = Instant::now();
-        let model = self.run.model();
-        let recipe = self.recipe;
-        match recipe.run(&mut self.learner) {
-            Ok(predictions) => {
-                self.learner.save(&model)?;
-                self.learner.tell(&Event::Written { what: "model", path: model.clone() })?;
-                Ok(Outcome { predictions, model, seconds: began.elapsed().as_secs_f64() })
-            }
-            Err(Error::Stopped) if !self.learner.history().is_empty() => {
-                self.learner.save(&model)?;
-                Err(Error::Stopped)
-            }
-            Err(error) => Err(error),
+        let learner = &mut self.learner;
+        learner.clock = Instant::now();
+        if let Some(fit) = &learner.unfinished {
+            let epochs = (fit.epoch, fit.schedule.epochs());
+            learner.tell(&Event::Resumed { stage: learner.fits, epochs })?;
         }
+        let performed = match learner.go_on(&self.settings.recipe) {
+            Err(Error::Stopped) => {
+                let fit = learner.unfinished.take();
+                learner.write_checkpoint(fit.as_ref())?;
+                learner.unfinished = fit;
+                return Err(Error::Stopped);
+            }
+            performed => performed?,
+        };
+        let metric = learner.keeping.unwrap_or(Metric::usual(learner.data().task()));
+        let tta = self.settings.recipe.steps.iter().rev().find_map(|step| match step {
+            Step::Views(tta) => Some(tta.mean),
+            _ => None,
+        });
+        let mut predictions = performed.predictions;
+        let mut augmented = performed.views.zip(tta).map(|(views, mean)| views.mean(mean));
+        let mut threshold = None;
+        if learner.data().task() == Labels::MultiLabel && !predictions.items.is_empty() {
+            let best = predictions.best_threshold(metric);
+            let thresholds = vec![best; predictions.classes];
+            learner.thresholds(thresholds.clone())?;
+            for predictions in augmented.iter_mut().chain([&mut predictions]) {
+                predictions.thresholds.clone_from(&thresholds);
+            }
+            threshold = Some(best);
+        }
+        learner.clip = Clip::chosen_on(&predictions);
+        let model = self.run.model();
+        learner.save(&model)?;
+        learner.tell(&Event::Written { what: "model", path: model.clone() })?;
+        let seconds = learner.performance.seconds + learner.clock.elapsed().as_secs_f64();
+        Ok(Outcome { predictions, augmented, metric, threshold, model, seconds })
     }
 }
 

@@ -238,7 +238,7 @@ fn the_head_of_the_samples_has_a_learning_rate() {
         assert!((1e-5..1.0).contains(&rate), "{suggestions:?}");
     }
     let folder = tempfile::tempdir().unwrap();
-    curve.write(folder.path()).unwrap();
+    curve.write(folder.path(), "lr_find").unwrap();
     let csv = std::fs::read_to_string(folder.path().join("lr_find.csv")).unwrap();
     assert_eq!(csv.lines().count(), curve.losses.len() + 1);
     assert!(std::fs::read_to_string(folder.path().join("lr_find.svg")).unwrap().contains("valley"));

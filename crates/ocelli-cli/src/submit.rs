@@ -1,0 +1,63 @@
+//! `ocelli submit`
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+
+use anstream::{eprintln, println};
+use indicatif::ProgressBar;
+use ocelli::{Model, Submission};
+
+use crate::Failure;
+use crate::arguments::Submit;
+use crate::train::{use_threads, views};
+use crate::words::{count, counted};
+
+pub fn run(arguments: &Submit) -> Result<(), Failure> {
+    use_threads(arguments.threads)?;
+    let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    let submission = Submission {
+        sample: arguments.sample.clone(),
+        tta: arguments.tta.as_deref().map(views).transpose()?,
+        clip: arguments.clip,
+    };
+    let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
+    let submitted = submission.write(&model, &arguments.test, &arguments.out, |done, total| {
+        if let Some(bar) = &bar {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+        ControlFlow::Continue(())
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let submitted = submitted?;
+    for skipped in &submitted.filled {
+        eprintln!("{}: {}", skipped.path.display(), skipped.reason);
+    }
+    if !submitted.filled.is_empty() {
+        let photos = counted(submitted.filled.len(), "photo");
+        eprintln!("{photos} could not be read; their rows say that every class is as likely as any other");
+    }
+    if submitted.unnamed > 0 {
+        eprintln!("{} are not named in the sample, and were left out", counted(submitted.unnamed, "photo"));
+    }
+    if arguments.quiet {
+        println!("{}", arguments.out.display());
+        return Ok(());
+    }
+    println!("{}   {} rows · {}", arguments.out.display(), count(submitted.rows), submitted.columns);
+    if submitted.clip > 0.0 {
+        println!("probabilities are kept {} from 0 and 1", submitted.clip);
+    }
+    match model.contract().clip {
+        Some(chosen) if chosen.at == submitted.clip => {
+            let (loss, low, high) = chosen.log_loss;
+            println!(
+                "expected log loss {loss:.4}   95 % interval {low:.4} … {high:.4}   as on the validation images, without views"
+            );
+        }
+        _ => {}
+    }
+    Ok(())
+}
