@@ -149,10 +149,17 @@ impl Choices {
         let unfrozen = self.unfrozen.clone().or(unfrozen).filter(|schedule| schedule.epochs() > 0);
         let found = |steps, otherwise| Rates::Found { spread: self.spread, steps, otherwise };
         let given = |rates| Rates::Given(rates);
-        let head = self.rate.map_or(found(100, USUAL_RATE), |rate| given(rate.into()));
-        let all = self.unfrozen_rates.map_or(found(UNFROZEN_STEPS, USUAL_RATE / 10.0), given);
-        let train =
-            |frozen, precompute, rates, schedule| Step::Train(Train { frozen, precompute, rates, schedule });
+        let (found_head, found_all, pct_start) = match self.preset {
+            Preset::FineTune(_) => (given(2e-3.into()), given(LearningRates::spread(1e-5, 1e-3)), 0.99),
+            _ => (found(100, USUAL_RATE), found(UNFROZEN_STEPS, USUAL_RATE / 10.0), 0.25),
+        };
+        let head = self.rate.map_or(found_head, |rate| given(rate.into()));
+        let all = self.unfrozen_rates.map_or(found_all, given);
+        let train = |frozen, precompute, views, rates, schedule| {
+            Step::Train(Train { frozen, precompute, views, rates, schedule })
+        };
+        // fastai's `fine_tune` augments its one epoch of the head as well.
+        let precompute = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
 
         let mut steps = Vec::new();
         for (place, &size) in self.sizes.iter().enumerate() {
@@ -160,7 +167,13 @@ impl Choices {
                 steps.push(Step::Resize { size });
             }
             if epochs > 0 {
-                steps.push(train(HEAD, true, 0, head, OneCycle::epochs(epochs).into()));
+                steps.push(train(
+                    HEAD,
+                    precompute,
+                    0,
+                    head,
+                    OneCycle::epochs(epochs).pct_start(pct_start).into(),
+                ));
             }
             if augmented_epochs > 0 {
                 steps.push(train(HEAD, views > 0, views, head, Sgdr::cycles(augmented_epochs).into()));
