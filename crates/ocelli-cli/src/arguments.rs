@@ -15,6 +15,7 @@ pub struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one value a process
 pub enum Verb {
     /// Train a classifier on a folder of photos
     Train(Train),
