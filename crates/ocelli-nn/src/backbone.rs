@@ -37,6 +37,12 @@ pub trait Backbone: Module + ModuleDisplay {
         Pool::MaximumAndAverage
     }
 
+    /// Whether stages take maps of any [`Precision`](crate::op::Precision): those made of the layers here do, Burn's
+    /// own layers take f32 alone.
+    fn takes_any_precision(&self) -> bool {
+        false
+    }
+
     /// The first stage of the second layer group.
     fn group_border(&self) -> usize;
 
@@ -98,6 +104,10 @@ impl Backbone for Body {
 
     fn pool(&self) -> Pool {
         of_body!(self, body => body.pool())
+    }
+
+    fn takes_any_precision(&self) -> bool {
+        true
     }
 
     fn group_border(&self) -> usize {

@@ -82,14 +82,16 @@ impl<B: Backbone> Network<B> {
         self.input_channels
     }
 
-    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU all is f32.
+    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU, and in
+    /// backbones that do not take it, all is f32.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
     /// The precision of the activations in the backbone.
     pub fn precision(&self) -> Precision {
-        if op::is_cpu(&self.device()) { self.precision } else { Precision::F32 }
+        let takes_it = self.backbone.takes_any_precision() && op::is_cpu(&self.device());
+        if takes_it { self.precision } else { Precision::F32 }
     }
 
     /// The backbone.
@@ -116,7 +118,7 @@ impl<B: Backbone> Network<B> {
 
     /// Runs the stages `from..to` as they are used.
     pub fn infer_stages(&self, input: Tensor<4>, from: usize, to: usize) -> Tensor<4> {
-        let input = to_precision(input, self.precision);
+        let input = to_precision(input, self.precision());
         (from..to).fold(input, |x, stage| self.backbone.forward_stage(stage, x, &Pass::Inference).inner())
     }
 
@@ -133,7 +135,7 @@ impl<B: Backbone> Network<B> {
     /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from` takes.
     pub fn forward_from(&self, from: usize, input: Tensor<4>, pass: &Pass) -> Tensor<2> {
         let stages = from..self.backbone.stages();
-        let input = to_precision(input, self.precision);
+        let input = to_precision(input, self.precision());
         let maps = stages.fold(input, |x, stage| self.backbone.forward_stage(stage, x, pass));
         self.head.classify(self.pool(maps), pass)
     }
