@@ -141,7 +141,8 @@ pub struct EpochRow {
     pub valid_loss: Option<f64>,
     /// The share of validation images that are said to have exactly the classes that they have.
     pub accuracy: Option<f64>,
-    /// The other metrics that are measured, where any image is held out.
+    /// The other metrics that are measured, where any image is held out; F of several labels an image at the one
+    /// threshold at which it is highest.
     pub metrics: Vec<(Metric, f64)>,
     /// The learning rates of the last step.
     pub learning_rates: LearningRates,

@@ -272,7 +272,7 @@ impl<B: Backbone> Learner<B> {
         fit.epoch += 1;
         fit.batch = 0;
         self.epochs += 1;
-        let metrics = self.metrics.iter().map(|&metric| (metric, predictions.value(metric)));
+        let metrics = self.metrics.iter().map(|&metric| (metric, predictions.watched(metric)));
         EpochRow {
             stage: self.fits,
             epoch: fit.epoch,

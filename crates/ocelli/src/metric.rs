@@ -471,6 +471,18 @@ impl Predictions {
         equal.get(equal.len() / 2).copied().unwrap_or(crate::THRESHOLD)
     }
 
+    /// The value of a metric by which training is watched: F of several labels an image at its
+    /// [best threshold](Self::best_threshold), since at a fixed one it says more of how sure a network is than of how
+    /// right; every other metric as it is.
+    pub(crate) fn watched(&self, metric: Metric) -> f64 {
+        if !matches!((self.task, metric), (Task::MultiLabel, Metric::F(..))) {
+            return self.value(metric);
+        }
+        let mut tuned = self.clone();
+        tuned.thresholds = vec![self.best_threshold(metric); self.classes];
+        tuned.value(metric)
+    }
+
     /// For each class the threshold at which its own F-beta is highest, half-way between the probabilities of the
     /// last image that is said to have it and the next; a class that no image has gets the usual threshold. Tuned
     /// on these images, so what is measured with them here is optimistic.
