@@ -425,7 +425,9 @@ impl<B: Backbone> Learner<B> {
         if self.keeps(part) {
             self.ready_activations()?;
             let with_activations = self.with_activations(&items, Look::Plain);
-            for items in with_activations.chunks(self.data.batch_size()) {
+            // Pooled features are small: many at once share the packing of the head's weights.
+            let many = if self.pooled() { 1024 } else { 1 };
+            for items in with_activations.chunks(self.data.batch_size().max(many)) {
                 let logits = self.infer_activations(self.activations_of(items, Look::Plain));
                 self.push(&mut predictions, items, logits);
             }

@@ -7,11 +7,11 @@
 
 use crate::{
     Activation, Element, Isa,
-    memory::{AlignedWords, SharedMut},
+    memory::{Scratch, SharedMut},
     simd::{self, Kernel, Simd},
 };
 use rayon::prelude::*;
-use std::{marker::PhantomData, mem::MaybeUninit, ops::Range};
+use std::{marker::PhantomData, mem::MaybeUninit, ops::Range, sync::Arc};
 
 /// Where output pixels find their inputs and where they are stored: pixels form a grid in each image; pixel
 /// `(row, column)` has its taps at input pixels `(row, column) · step + tap`.
@@ -63,7 +63,8 @@ pub struct Epilogue<'a, T> {
 #[derive(Clone, Debug)]
 pub(crate) struct PackedDense {
     isa: Isa,
-    words: AlignedWords,
+    /// Lanes beyond a block's channels hold anything.
+    words: Arc<Scratch>,
     blocks: Vec<Block>,
     taps: usize,
     /// Taps side by side whose inputs follow each other in memory.
@@ -150,7 +151,7 @@ impl PackedDense {
                 offset += words_per_channel * vectors * lanes;
             }
         }
-        let mut words = AlignedWords::zeros(offset);
+        let mut words = Scratch::take(offset);
         let all = SharedMut::new(words.as_mut_slice());
         // Inputs of a block in pieces; words may straddle taps if inputs are gathered, and there is one piece.
         let piece = if gathers { group_in } else { PACKED_INPUTS };
@@ -184,7 +185,16 @@ impl PackedDense {
                 }
             }
         });
-        PackedDense { isa, words, blocks, taps, row: source.row, groups, group_in, group_out }
+        PackedDense {
+            isa,
+            words: Arc::new(words),
+            blocks,
+            taps,
+            row: source.row,
+            groups,
+            group_in,
+            group_out,
+        }
     }
 
     /// Computes all pixels on the current thread pool.

@@ -188,7 +188,8 @@ impl Plan {
         let cost = |vector: usize, broadcast: usize| {
             vector.next_multiple_of(lanes) * broadcast.next_multiple_of(BroadcastWidths::best(isa, broadcast))
         };
-        let vector_is_output = cost(group_out, inputs) < cost(inputs, group_out);
+        // Where outputs are the vector side, sums are transposed in the end: only where it pays.
+        let vector_is_output = cost(group_out, inputs) * 16 < cost(inputs, group_out) * 15;
         let (vector_len, broadcast_len) =
             if vector_is_output { (group_out, inputs) } else { (inputs, group_out) };
         let mut plan = Plan {
