@@ -31,6 +31,14 @@ pub enum Verb {
     Models(Models),
     /// Write a submission to a competition
     Submit(Submit),
+    /// Measure a trained model on new photos with labels
+    Evaluate(Evaluate),
+    /// Show where in a photo a trained model looks
+    Explain(Explain),
+    /// Write the report of a run
+    Report(Report),
+    /// Say how two runs differ, image by image
+    Compare(Compare),
     /// Fetch the pretrained weights of a backbone
     Pull(Pull),
 }
@@ -115,6 +123,9 @@ pub struct Train {
     /// What to do with photos that cannot be decoded [default: skip]
     #[arg(long, value_enum, help_heading = "Photos")]
     pub bad_images: Option<Bad>,
+    /// Labels of training photos to correct and photos to drop: the table that the report's page gives
+    #[arg(long, value_name = "FILE", help_heading = "Photos")]
+    pub decisions: Option<PathBuf>,
 
     /// The pretrained backbone [default: efficientnet_lite0]
     #[arg(long, value_name = "NAME", help_heading = "Network")]
@@ -491,6 +502,9 @@ pub struct Predict {
     /// Print a CSV table with the probability of every class
     #[arg(long)]
     pub csv: bool,
+    /// Give probabilities as calibrated on the validation photos, not as validation saw them
+    #[arg(long)]
+    pub calibrated: bool,
     /// Numbers that activations are stored in; auto: those that the model was measured with
     #[arg(long, value_enum, default_value_t = Numbers::Auto)]
     pub precision: Numbers,
@@ -582,6 +596,108 @@ pub struct Submit {
     /// Print the path only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Measure a trained model on new photos with labels.
+///
+/// Of data that says what is held out, or of which it is said here, that part is measured on, else all of it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli evaluate runs/photos-1/model.safetensors new-photos
+  ocelli evaluate model.safetensors dogbreeds --labels labels.csv --out dogbreeds-report")]
+pub struct Evaluate {
+    /// A model.safetensors that `ocelli train` has written
+    pub model: PathBuf,
+    /// The folder of photos, or a table of their labels
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Where predictions, tables and the report go; must be empty or new [default: evaluations/DATA-1, -2, …]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// Show where in a photo a trained model looks.
+///
+/// Writes a picture a photo: as the network sees it, then with the heat map of Grad-CAM, red where the evidence for
+/// the class is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli explain runs/photos-1/model.safetensors garden.jpg
+  ocelli explain model.safetensors cat.jpg dog.jpg --class dogs --out heat")]
+pub struct Explain {
+    /// A model.safetensors that `ocelli train` has written
+    pub model: PathBuf,
+    /// Photos
+    #[arg(required = true)]
+    pub photos: Vec<PathBuf>,
+
+    /// The class to explain [default: what the photo is said to be]
+    #[arg(long, value_name = "CLASS")]
+    pub class: Option<String>,
+    /// The folder of the pictures
+    #[arg(long, value_name = "FOLDER", default_value = "explained")]
+    pub out: PathBuf,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// Write the report of a run.
+///
+/// One page, report.html, which works offline, and its tables as CSV and JSON in results/, both in the run's folder.
+/// `ocelli train` writes them itself; this makes them anew.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli report runs/photos-1
+  ocelli report runs/photos-1 --data /media/photos")]
+pub struct Report {
+    /// The folder of a finished run
+    pub run: PathBuf,
+
+    /// Where the photos are now, if they have been moved
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<PathBuf>,
+    /// Threads; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+    /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
+    /// user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Print results only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Say how two runs differ, image by image.
+///
+/// The images that both were measured on are compared: McNemar's exact test, and which images flipped.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli compare runs/photos-1 runs/photos-2
+  ocelli compare runs/photos-1 runs/photos-2 --out difference.html")]
+pub struct Compare {
+    /// The folder of a finished run
+    #[arg(value_name = "RUN_A")]
+    pub first: PathBuf,
+    /// The folder of another
+    #[arg(value_name = "RUN_B")]
+    pub second: PathBuf,
+
+    /// The page that shows both side by side
+    #[arg(long, value_name = "FILE", default_value = "compare.html")]
+    pub out: PathBuf,
+    /// Print the comparison as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Fetch the pretrained weights of a backbone.

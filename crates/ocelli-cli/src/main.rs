@@ -3,17 +3,21 @@
 //! | to change | see |
 //! |---|---|
 //! | flags and their help | `arguments.rs` |
-//! | what a verb does | `train.rs`, `predict.rs`, `submit.rs`, `pull.rs` |
+//! | what a verb does | the file of its name: `train.rs`, `predict.rs`, … |
 //! | how training looks in the terminal | `terminal.rs` |
 //! | how numbers and durations are written | `words.rs` |
 
 mod arguments;
 mod augment;
+mod compare;
+mod evaluate;
+mod explain;
 mod inspect;
 mod lr_find;
 mod models;
 mod predict;
 mod pull;
+mod report;
 mod source;
 mod submit;
 mod terminal;
@@ -42,6 +46,10 @@ fn main() -> ExitCode {
         Verb::Pull(pull) => pull::run(pull),
         Verb::Inspect(inspect) => inspect::run(inspect),
         Verb::Augment(augment) => augment::run(augment),
+        Verb::Evaluate(evaluate) => evaluate::run(evaluate),
+        Verb::Explain(explain) => explain::run(explain),
+        Verb::Report(report) => report::run(report),
+        Verb::Compare(compare) => compare::run(compare),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,6 +19,9 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     if arguments.device != DeviceName::default() {
         model = model.to_device(&arguments.device.open()?);
     }
+    if arguments.calibrated {
+        model = model.calibrated()?;
+    }
     let (photos, unusable) = photos(&arguments.photos)?;
     let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
     for Skipped { path, reason, .. } in &unusable {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{eprintln, println};
+use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
     Arch, Choices, Event, LearningRates, Metric, OneCycle, Optimizer, Outcome, Places, Preset, Schedule,
     Settings, Sgdr, Task, Training, Tta, WeightStore, default_cache,
@@ -76,8 +77,22 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         Ok(outcome) => {
             conclude(&outcome);
+            let options = ReportOptions {
+                cache: Some(cache.clone()),
+                threads: arguments.machine.threads,
+                only_kept_activations: true,
+                ..ReportOptions::default()
+            };
+            // The model is what counts: without its report the run is still done.
+            let report = match report_run(training.run_folder().path(), options) {
+                Ok(report) => format!("   report {}", report.page.display()),
+                Err(error) => {
+                    eprintln!("   note: no report was written: {error}");
+                    String::new()
+                }
+            };
             if !quiet {
-                println!("done in {}   model {}", duration(outcome.seconds), outcome.model.display());
+                println!("done in {}   model {}{report}", duration(outcome.seconds), outcome.model.display());
                 println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
             }
             Ok(())
@@ -156,6 +171,9 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
     }
     if let Some(framing) = arguments.framing {
         settings.framing = framing.framing();
+    }
+    if let Some(decisions) = &arguments.decisions {
+        settings.decisions = Some(decisions.clone());
     }
     if let Some(bad) = arguments.bad_images {
         settings.fail_on_bad_images = bad == Bad::Fail;

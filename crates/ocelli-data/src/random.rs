@@ -29,6 +29,8 @@ pub enum Purpose {
     Dropout = 7,
     /// Resamples of a result, for its interval.
     Bootstrap = 8,
+    /// The directions of a random projection.
+    Project = 16,
 }
 
 /// A stream of random numbers: a pure function of (seed, purpose, epoch, key).

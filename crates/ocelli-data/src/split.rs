@@ -48,6 +48,11 @@ impl Split {
         Ok(Split { train, valid, test })
     }
 
+    /// The same division without its validation items.
+    pub fn without_valid(&self) -> Self {
+        Split { valid: Vec::new(), ..self.clone() }
+    }
+
     /// Writes the split as a table of ids: `id,split`.
     pub fn write(&self, items: &Items, path: impl AsRef<Path>) -> Result<(), DataError> {
         let path = path.as_ref();

@@ -18,10 +18,13 @@ pub enum Pass {
 /// The state of one training pass.
 #[derive(Debug)]
 pub struct Training {
-    /// What the batch norms of the backbone normalise by. A head's always take the batch's.
+    /// What the batch norms of the backbone normalise by.
     pub statistics: Statistics,
-    /// The key from which dropout masks are drawn: a pure function of it, the layer and the element.
-    pub dropout_key: u64,
+    /// What the batch norms of the head normalise by.
+    pub head_statistics: Statistics,
+    /// The key from which dropout masks are drawn, a pure function of it, the layer and the element; without one
+    /// nothing is dropped.
+    pub dropout_key: Option<u64>,
     /// Batch statistics seen on the way, in the order of the layers.
     pub seen: RefCell<Vec<SeenStatistics>>,
 }
@@ -47,9 +50,25 @@ pub struct SeenStatistics {
 }
 
 impl Pass {
-    /// A training pass whose dropout masks are drawn from `dropout_key`.
+    /// A training pass whose dropout masks are drawn from `dropout_key`. A head's norms take the batch's statistics,
+    /// which is what they learn with.
     pub fn training(statistics: Statistics, dropout_key: u64) -> Self {
-        Self::Training(Training { statistics, dropout_key, seen: RefCell::default() })
+        Self::Training(Training {
+            statistics,
+            head_statistics: Statistics::Batch,
+            dropout_key: Some(dropout_key),
+            seen: RefCell::default(),
+        })
+    }
+
+    /// The numbers of [`Inference`](Self::Inference), with autodiff: gradients of what the network says as it is used.
+    pub fn differentiable() -> Self {
+        Self::Training(Training {
+            statistics: Statistics::Running,
+            head_statistics: Statistics::Running,
+            dropout_key: None,
+            seen: RefCell::default(),
+        })
     }
 
     /// A parameter's value: with autodiff in training, without in inference.

@@ -1,7 +1,7 @@
 //! The kernels' bridge against Burn's own operations, forward and backward, on the layers that networks use.
 
 use burn::module::Module;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use ocelli_nn::builder::build;
 use ocelli_nn::layer::{Conv, ConvBnAct, Linear};
 use ocelli_nn::op::{self, Activation, Geometry, GlobalPool, NormScale, Padding, Window};
@@ -357,5 +357,56 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
         for ((before, after), seen) in before.iter().zip(after).zip(mean) {
             assert!((0.9 * before + 0.1 * seen - after).abs() < 1e-5 * after.abs().max(1.0), "{name}");
         }
+    }
+}
+
+/// The gradient of a class's logit with respect to the last maps, as a network is used, is what moving the maps a little
+/// shows.
+#[test]
+fn gradients_of_a_network_in_use_are_finite_differences() {
+    let device = Device::flex();
+    let weights = TensorFile::parse(ocelli_lite0::WEIGHTS, "lite0").unwrap();
+    let network = Arch::EfficientNetLite0.transfer(&weights, 3, 7, &device).unwrap();
+    let (images, channels) = (2, 1280);
+    let values: Vec<f32> =
+        (0..images * channels * 4).map(|at| (((at * 37) % 101) as f32 / 50.0 - 1.0).max(0.0)).collect();
+    let maps = |values: &[f32]| {
+        Tensor::<4>::from_data(TensorData::new(values.to_vec(), [images, channels, 2, 2]), &device)
+    };
+    // The sum of the first image's logit of class 1 and the second's of class 2.
+    let score = |values: &[f32]| {
+        let logits =
+            network.infer_head(network.pool(maps(values))).into_data().try_into_vec::<f32>().unwrap();
+        f64::from(logits[1]) + f64::from(logits[3 + 2])
+    };
+    let leaf = maps(&values).autodiff().require_grad();
+    let pass = Pass::differentiable();
+    let logits = network.forward_head(network.pool(leaf.clone()), &pass);
+    assert!(pass.into_seen().is_empty(), "no statistics are learnt");
+    let plain = network.infer_head(network.pool(maps(&values))).into_data();
+    assert_eq!(logits.clone().inner().into_data(), plain, "the numbers of inference, to the bit");
+    let chosen = Tensor::<2>::from_data(
+        TensorData::new(vec![0.0f32, 1.0, 0.0, 0.0, 0.0, 1.0], [2, 3]),
+        &logits.device(),
+    );
+    let gradients = (logits * chosen).sum().backward();
+    let gradient = leaf.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
+    let largest = gradient.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+    for at in (0..values.len()).step_by(997) {
+        let moved = |by: f32| {
+            let mut moved = values.clone();
+            moved[at] += by;
+            score(&moved)
+        };
+        let slope = (moved(2e-2) - moved(-2e-2)) / 4e-2;
+        // A maximum that moves to another pixel on the way has no one slope.
+        let map = &values[at / 4 * 4..][..4];
+        let unclear =
+            map.iter().enumerate().any(|(other, value)| other != at % 4 && (value - values[at]).abs() < 3e-2);
+        assert!(
+            unclear || (slope - f64::from(gradient[at])).abs() < 0.02 * f64::from(largest),
+            "{at}: {slope} and {}",
+            gradient[at]
+        );
     }
 }

@@ -7,13 +7,14 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
-    Preprocessing, Skipped, Split, Task, check_classes, digests, source, split,
+    Augmentation, BadImages, Classes, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions,
+    Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, digests, source, split,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::interpret::target_of;
+use crate::{Error, Result, decisions};
 
 /// Photos with labels, divided into those to train on and those to measure on.
 ///
@@ -26,6 +27,8 @@ pub struct ImageData {
     skipped: Vec<Skipped>,
     notices: Vec<String>,
     origin: &'static str,
+    /// Items that were to be trained on, and that people have decided to leave out.
+    dropped: Vec<usize>,
     size: usize,
     framing: Framing,
     filter: Filter,
@@ -72,12 +75,13 @@ pub struct ImageDataBuilder {
     augmentation: Option<Augmentation>,
     balanced: bool,
     held_out: Option<HeldOut>,
+    decisions: Option<PathBuf>,
     seed: u64,
     loading: LoaderOptions,
 }
 
 /// Images of one class in each part of the data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     /// The class.
     pub class: String,
@@ -137,6 +141,23 @@ impl ImageData {
     /// Which items are trained on and which are held out.
     pub fn split(&self) -> &Split {
         &self.split
+    }
+
+    /// Writes which items are trained on and which are held out, as [`HeldOut::File`] reads it. Training items that
+    /// [decisions](ImageDataBuilder::decisions) leave out count as trained on: the decisions are a file of their own.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write_split(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut split = self.split.clone();
+        split.train.extend(&self.dropped);
+        split.train.sort_unstable();
+        Ok(split.write(&self.items, path)?)
+    }
+
+    /// The same images, divided otherwise.
+    pub(crate) fn with_split(&self, split: Split) -> Self {
+        Self { split, ..self.clone() }
     }
 
     /// Who decided what is held out, for people: "folders", "split by Ocelli".
@@ -264,6 +285,7 @@ impl ImageDataBuilder {
             augmentation: None,
             balanced: false,
             held_out: None,
+            decisions: None,
             seed: 0,
             loading: LoaderOptions::default(),
         }
@@ -308,6 +330,14 @@ impl ImageDataBuilder {
     /// What is held out. Default: what the source says (`valid/`, a column), else a fifth of every class.
     pub fn hold_out(mut self, held_out: HeldOut) -> Self {
         self.held_out = Some(held_out);
+        self
+    }
+
+    /// A table of what people have decided about labels, as the page of a report gives it, with the columns `id`,
+    /// `decision` (keep, relabel or drop) and `label`. Training images are relabelled or left out; held-out ones stay
+    /// as they are, so that results stay comparable.
+    pub fn decisions(mut self, path: impl Into<PathBuf>) -> Self {
+        self.decisions = Some(path.into());
         self
     }
 
@@ -358,9 +388,15 @@ impl ImageDataBuilder {
             augmentation.validate()?;
         }
         let threads = self.loading.threads;
-        let Dataset { items, split: own, mut skipped, mut notices } = self.read()?;
+        let Dataset { mut items, split: own, mut skipped, mut notices } = self.read()?;
         let digests = digests(&items, threads, || ())?;
-        let (split, origin) = self.split(own, &items, &digests)?;
+        let (mut split, origin) = self.split(own, &items, &digests)?;
+        let mut dropped = Vec::new();
+        if let Some(path) = &self.decisions {
+            let applied = decisions::apply(&decisions::read(path)?, path, &mut items, &mut split)?;
+            notices.push(applied.to_string());
+            dropped = applied.dropped;
+        }
         notices.extend(shared_images(&items, &digests, &split));
         if self.balanced {
             notices.extend(balance(&items, &split));
@@ -381,11 +417,66 @@ impl ImageDataBuilder {
             skipped,
             notices,
             origin,
+            dropped,
             size: self.size,
             framing: self.framing,
             filter: self.filter,
             augmentation: self.augmentation,
             balanced: self.balanced,
+            loading: self.loading,
+        })
+    }
+
+    /// The images with labels that a model of these classes is to be measured on, as held out: those that the source
+    /// itself holds out, or all of them.
+    pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
+        self.preprocessing_is_valid()?;
+        let Dataset { mut items, split: own, mut skipped, notices } = self.read()?;
+        let digests = digests(&items, self.loading.threads, || ())?;
+        let known = Classes::new(classes.iter().cloned());
+        let class = |&class: &usize| {
+            let name = items.classes.name(class).unwrap_or_default();
+            known.index(name).ok_or_else(|| Error::State {
+                found: format!(
+                    "{} has the class \"{name}\", which the model does not know",
+                    items.root.display()
+                ),
+                advice: "rename it, or leave it out; `ocelli predict` needs no classes",
+            })
+        };
+        let targets = items.items.iter().map(|item| {
+            let classes = item.target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
+            Ok(match &item.target {
+                Target::Unlabelled => Target::Unlabelled,
+                _ => target_of(items.task, classes),
+            })
+        });
+        let targets = targets.collect::<Result<Vec<_>>>()?;
+        items.items.iter_mut().zip(targets).for_each(|(item, target)| item.target = target);
+        items.classes = known;
+        let asked = self.held_out.as_ref().filter(|held_out| **held_out != HeldOut::Nothing);
+        let (valid, origin) = match own {
+            own if asked.is_some() => {
+                let (split, origin) = self.split(own, &items, &digests)?;
+                (split.valid, origin)
+            }
+            Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
+            _ => (Split::everything(&items, &[]).train, "all"),
+        };
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(ImageData {
+            items: Arc::new(items),
+            split: Split { valid, ..Split::default() },
+            digests: Arc::new(digests),
+            skipped,
+            notices,
+            origin,
+            dropped: Vec::new(),
+            size: self.size,
+            framing: self.framing,
+            filter: self.filter,
+            augmentation: None,
+            balanced: false,
             loading: self.loading,
         })
     }

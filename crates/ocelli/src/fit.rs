@@ -152,6 +152,7 @@ impl<B: Backbone> Learner<B> {
         let average = || Averages::of(&self.network, self.state.frozen());
         let (ema, swa) = (self.method.ema.map(|_| average()), self.method.swa.map(|_| average()));
         self.fits += 1;
+        self.temperature = None;
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
             state: self.state,

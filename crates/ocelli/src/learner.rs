@@ -63,6 +63,8 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) architecture: String,
     set_aside: Vec<String>,
     pub(crate) normalization: Normalization,
+    /// What logits are divided by to be calibrated, if it is known for the weights as they are.
+    pub(crate) temperature: Option<f64>,
     pub(crate) cache: Option<PathBuf>,
     cycle_save_name: Option<PathBuf>,
     pub(crate) kept: Option<Kept>,
@@ -206,6 +208,7 @@ impl<B: Backbone> Learner<B> {
             unfinished: None,
             architecture: architecture.to_owned(),
             set_aside: Vec::new(),
+            temperature: None,
             normalization,
             cache: None,
             cycle_save_name: None,
@@ -286,6 +289,10 @@ impl<B: Backbone> Learner<B> {
         }
         self.thresholds = Some(thresholds);
         Ok(self)
+    }
+
+    pub(crate) fn observe_boxed(&mut self, observer: Box<dyn Observer>) {
+        self.observers.add(observer);
     }
 
     /// Adds a listener.
@@ -475,6 +482,13 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
+    /// Fits the temperature that makes probabilities mean what they say on predictions of held-out images, and keeps it
+    /// for the models that are [saved](Self::save) until the weights are trained again.
+    pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
+        self.temperature = predictions.temperature();
+        self.temperature
+    }
+
     /// Writes the model to a file, with all that is needed to use it.
     ///
     /// # Errors
@@ -489,6 +503,7 @@ impl<B: Backbone> Learner<B> {
         let precision = self.network.precision();
         let mut contract = Contract::new(&self.architecture, &self.data.items, preprocessing, precision);
         contract.thresholds = self.thresholds.clone();
+        contract.temperature = self.temperature;
         contract.augmentation = self.data.augmentation().cloned();
         contract.clip = self.clip;
         model::save(path, &contract, &network.to_tensors())

@@ -53,6 +53,8 @@
 //! | several views of an image | [`Tta`] |
 //! | submissions | [`Submission`] |
 //! | the model file | [`Contract`], [`Model`] |
+//! | what it gets right and wrong | [`interpret`] |
+//! | the page that shows it | [`report`] |
 
 mod activations;
 mod averages;
@@ -61,6 +63,7 @@ mod best;
 mod cache;
 mod checkpoint;
 mod data;
+mod decisions;
 mod ensemble;
 mod error;
 pub mod event;
@@ -68,6 +71,7 @@ mod file;
 mod fine_tune;
 mod fit;
 mod gradients;
+pub mod interpret;
 mod learner;
 mod learning_rate;
 mod loss;
@@ -85,6 +89,7 @@ mod predictions;
 pub mod pull;
 mod reading;
 mod recipe;
+pub mod report;
 mod run;
 pub mod schedule;
 mod speed;
@@ -99,6 +104,7 @@ pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder};
 pub use ensemble::Ensemble;
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
+pub use interpret::Interpretation;
 pub use learner::{Learner, Part};
 pub use learning_rate::LearningRates;
 pub use loss::{ClassWeights, Loss};

@@ -156,6 +156,28 @@ impl<B: Backbone> Learner<B> {
         self.network.infer_head(self.network.pool(maps))
     }
 
+    /// Whether the pooled activations of the backbone are in the cache folder, but for those of a few images, which may
+    /// be bad ones.
+    pub(crate) fn has_kept_activations(&mut self) -> bool {
+        self.freeze();
+        let Some(cache) = &self.cache else { return false };
+        let split = &self.data.split;
+        let wanted: HashSet<Digest> =
+            split.train.iter().chain(&split.valid).map(|&item| self.data.digests[item]).collect();
+        let mut kept = Activations::default();
+        ActivationStore::new(cache, &self.activation_key()).load(&wanted, &mut kept);
+        let found = wanted.iter().filter(|digest| kept.get(digest).is_some()).count();
+        found * 20 >= wanted.len() * 19
+    }
+
+    /// The backbone's pooled activations of items that have some, row by row: `[items, features]`.
+    pub(crate) fn pooled_activations(&mut self, items: &[usize]) -> Result<Vec<f32>> {
+        self.freeze();
+        self.precompute(true)?;
+        let values = self.activations_of(items, Look::Plain).try_into_vec::<f32>();
+        Ok(values.expect("activations are f32"))
+    }
+
     /// Makes sure that the activations that training and validation need are at hand: from memory, from the cache
     /// folder, or computed and kept there.
     pub(crate) fn ready_activations(&mut self) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::{EpochRow, Error, Metric, Observer, Result, file};
 /// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line
 /// split.csv           which images were trained on, and which were held out
+/// predictions.csv     what the model says of the held-out images: id, label, decision, loss, probabilities
 /// skipped.csv         what was left out, and why
 /// model.safetensors   the model
 /// ```
@@ -97,6 +98,11 @@ impl RunFolder {
     /// Where the model goes.
     pub fn model(&self) -> PathBuf {
         self.path.join("model.safetensors")
+    }
+
+    /// Where the predictions of the held-out images go.
+    pub fn predictions(&self) -> PathBuf {
+        self.path.join("predictions.csv")
     }
 
     /// Writes the settings.

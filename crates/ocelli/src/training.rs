@@ -14,7 +14,8 @@ use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
 use crate::{
-    Clip, Error, HeldOut, ImageData, Learner, Metric, Observer, Optimizer, Predictions, Result, RunFolder,
+    Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Metric, Observer, Optimizer,
+    Predictions, Result, RunFolder,
 };
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -68,6 +69,9 @@ pub struct Settings {
     /// How images are changed at random where they are not precomputed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
+    /// A table of what people have decided about labels of training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decisions: Option<PathBuf>,
 }
 
 impl Settings {
@@ -95,16 +99,12 @@ impl Settings {
             recipe: Recipe::preset(Preset::Quick, arch.info().size),
             table: None,
             augmentation: None,
+            decisions: None,
         }
     }
 
-    /// A learner of these settings, before any training: reads and checks the photos, and builds the network.
-    ///
-    /// # Errors
-    /// For everything that can be known before something is computed.
-    pub fn learner(&self, places: &Places) -> Result<Learner> {
-        let arch: Arch = self.architecture.parse()?;
-        let device = places.device.open()?;
+    /// The photos that the settings tell of, to be loaded.
+    pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
         let policy = if self.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
@@ -119,16 +119,31 @@ impl Settings {
         if let Some(augmentation) = &self.augmentation {
             data = data.transforms(augmentation.clone());
         }
-        let data = data
-            .size(self.size)
+        if let Some(decisions) = &self.decisions {
+            data = data.decisions(decisions);
+        }
+        data.size(self.size)
             .framing(self.framing)
             .filter(self.filter)
             .balanced(self.balanced)
             .seed(self.seed)
             .batch_size(self.batch_size)
-            .threads(places.threads)
+            .threads(threads)
             .bad_images(policy)
-            .load()?;
+    }
+
+    /// A learner of these settings, before any training: reads and checks the photos, and builds the network.
+    ///
+    /// # Errors
+    /// For everything that can be known before something is computed.
+    pub fn learner(&self, places: &Places) -> Result<Learner> {
+        self.learner_on(self.image_data(places.threads).load()?, places)
+    }
+
+    /// As [`learner`](Self::learner), on photos that have been read already.
+    pub(crate) fn learner_on(&self, data: ImageData, places: &Places) -> Result<Learner> {
+        let arch: Arch = self.architecture.parse()?;
+        let device = places.device.open()?;
         let weights = match &self.weights {
             Some(path) => TensorFile::read(path)?,
             None => pretrained_weights(arch, places.cache.as_deref())?,
@@ -177,6 +192,9 @@ pub struct Training {
 struct Config {
     version: String,
     given: String,
+    /// Where the command ran: relative paths of the settings begin here.
+    #[serde(default)]
+    directory: PathBuf,
     settings: Settings,
 }
 
@@ -231,9 +249,15 @@ impl Training {
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let settings = &Settings { precision: Some(learner.network().precision()), ..settings.clone() };
-        run.write_config(&Config { version, given: places.given.clone(), settings: settings.clone() })?;
+        let directory = std::env::current_dir().unwrap_or_default();
+        run.write_config(&Config {
+            version,
+            given: places.given.clone(),
+            directory,
+            settings: settings.clone(),
+        })?;
         let data = learner.data();
-        data.split().write(data.items(), run.path().join("split.csv"))?;
+        data.write_split(run.path().join("split.csv"))?;
         let recorder = run.recorder(&[], data.skipped())?;
         learner.observe(recorder);
         learner.checkpoints = Some(Checkpoints::new(run.checkpoints()));
@@ -337,8 +361,10 @@ impl Training {
         }
         learner.clip = Clip::chosen_on(&predictions);
         let model = self.run.model();
+        learner.calibrate(&predictions);
         learner.save(&model)?;
         learner.tell(&Event::Written { what: "model", path: model.clone() })?;
+        Interpretation::new(predictions.clone(), learner.data().items()).write_csv(self.run.predictions())?;
         let seconds = learner.performance.seconds + learner.clock.elapsed().as_secs_f64();
         Ok(Outcome { predictions, augmented, metric, threshold, model, seconds })
     }

@@ -70,6 +70,22 @@ impl RgbImage {
         bytes
     }
 
+    /// The bytes of a JPEG file, of quality 1 to 100, colour at half the resolution.
+    ///
+    /// # Panics
+    /// Where a side is longer than 65,535 pixels.
+    pub fn to_jpeg(&self, quality: u8) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality);
+        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
+        encoder.set_optimized_huffman_tables(true);
+        let side = |side: u32| u16::try_from(side).expect("a side that JPEG can tell");
+        let encoded =
+            encoder.encode(&self.pixels, side(self.width), side(self.height), jpeg_encoder::ColorType::Rgb);
+        encoded.expect("writing to memory succeeds");
+        bytes
+    }
+
     /// `[height, width, 3]`.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels

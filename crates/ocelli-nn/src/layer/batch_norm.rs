@@ -39,12 +39,15 @@ impl BatchNorm {
         }
     }
 
-    /// Normalises `[images, channels]`: in training always by the batch's statistics, which is what a head's
-    /// norms learn with.
+    /// Normalises a head's `[images, channels]`; in training by the statistics that the pass says for heads.
     pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let [images, channels] = input.dims();
         let input = input.reshape([images, channels, 1, 1]);
-        self.normalise(input, None, Activation::None, pass, Statistics::Batch).reshape([images, channels])
+        let statistics = match pass {
+            Pass::Training(training) => training.head_statistics,
+            Pass::Inference => Statistics::Running,
+        };
+        self.normalise(input, None, Activation::None, pass, statistics).reshape([images, channels])
     }
 
     /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in training

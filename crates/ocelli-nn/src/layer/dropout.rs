@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::{Builder, Pass};
+use crate::{Builder, Pass, Training};
 
 /// In training zeroes each number with probability `p` and divides the others by `1 − p`; else does nothing.
 #[derive(Module, Debug)]
@@ -28,11 +28,11 @@ impl Dropout {
 
     /// Any matrix `[images, features]`.
     pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let Pass::Training(training) = pass else { return input };
+        let Pass::Training(Training { dropout_key: Some(dropout_key), .. }) = pass else { return input };
         if self.probability == 0.0 {
             return input;
         }
-        let mut random = ChaCha8Rng::seed_from_u64(self.key ^ training.dropout_key.rotate_left(32));
+        let mut random = ChaCha8Rng::seed_from_u64(self.key ^ dropout_key.rotate_left(32));
         let dropped_below = (self.probability * 2f64.powi(32)) as u32;
         let kept = (1.0 / (1.0 - self.probability)) as f32;
         let shape = input.dims();

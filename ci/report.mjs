@@ -1,0 +1,105 @@
+// Opens reports in headless Chromium and uses them as people do: from a confusion cell to its images, decisions about
+// labels down to the file, at three widths, light and dark, without an error in the console or a serious finding of
+// axe-core.
+//
+//   node ci/report.mjs [--screenshots FOLDER] PAGE…
+//
+// Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
+
+import { readFileSync, mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(join(process.cwd(), "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+const pages = process.argv.slice(2);
+let folder = null;
+if (pages[0] === "--screenshots") [, folder] = pages.splice(0, 2);
+if (folder) mkdirSync(folder, { recursive: true });
+
+const WIDTHS = [375, 820, 1440];
+const failures = [];
+const check = (holds, what) => { if (!holds) failures.push(what); };
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+for (const path of pages) {
+  const address = pathToFileURL(resolve(path)).href;
+  const name = `${basename(dirname(resolve(path)))}-${basename(path, ".html")}`;
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of WIDTHS) {
+      const where = `${name}, ${width} px, ${colorScheme}`;
+      const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 }, acceptDownloads: true, offline: true });
+      const page = await context.newPage();
+      page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
+      page.on("pageerror", (error) => check(false, `${where}: ${error}`));
+      page.on("request", (request) => check(/^(file|data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
+      await page.goto(address);
+      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
+      const empty = await page.$$eval("img", (all) => all.filter((image) => !image.alt).length);
+      check(empty === 0, `${where}: ${empty} images say nothing to screen readers`);
+      await page.evaluate(axe);
+      const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      for (const violation of found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
+        check(false, `${where}: axe-core: ${violation.id}: ${violation.help} (${violation.nodes.length} times, first ${violation.nodes[0].target})`);
+      }
+      if (folder) await page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+      if (width === 1440 && colorScheme === "light") await use(page, where);
+      await context.close();
+    }
+  }
+}
+await browser.close();
+
+/** Clicks and keys, once a page. */
+async function use(page, where) {
+  const data = JSON.parse(await page.$eval("#page-data", (script) => script.textContent));
+  if (!data.figures || !data.classes) return;
+  // From a cell of the confusion matrix to its images, by keyboard.
+  const wrong = await page.$$eval("[data-cell]", (all) => all.map((cell) => cell.dataset.cell).find((cell) => cell.split(",")[0] !== cell.split(",")[1]));
+  if (wrong) {
+    const [truth, said] = wrong.split(",").map(Number);
+    await page.focus(`[data-cell="${wrong}"]`);
+    await page.keyboard.press("Enter");
+    const number = data.confusion.cells.find((cell) => cell[0] === truth && cell[1] === said)[2];
+    const heading = await page.textContent("#cell-images h3");
+    check(heading.includes(data.classes[truth]) && heading.includes(data.classes[said]), `${where}: the cell ${wrong} opens "${heading}"`);
+    check(await page.evaluate(() => document.activeElement.matches("#cell-images h3")), `${where}: the focus goes to the images`);
+    const captions = await page.$$eval("#cell-images figcaption", (all) => all.map((caption) => caption.textContent));
+    check(captions.length > 0 && captions.length <= number, `${where}: ${captions.length} images of ${number}`);
+    check(captions.every((caption) => caption.includes("wrong") && caption.includes(`is ${data.classes[truth]}`)), `${where}: the images are those of the cell`);
+    if (folder) await page.locator("#confusion").screenshot({ path: join(folder, "cell.png") });
+  }
+  const box = await page.$(".heat-switch");
+  if (box) {
+    await box.check();
+    check(await page.$eval(".photo canvas", (canvas) => getComputedStyle(canvas).display !== "none"), `${where}: heat maps are shown`);
+    if (folder) await page.locator("#pictures").screenshot({ path: join(folder, "heat.png") });
+  }
+  // Decisions, down to the file.
+  const fields = page.locator("#labels fieldset");
+  if (data.labels?.trainable && (await fields.count()) >= 2) {
+    const ids = await page.$$eval("#labels .gallery.wide figure", (all) => all.slice(0, 2).map((figure) => figure.querySelector(".name").textContent));
+    const suggested = data.labels.suspects[0].suggested.map((place) => data.classes[place]).join("|");
+    await fields.nth(0).getByLabel("relabel").check();
+    await fields.nth(1).getByLabel("drop").check();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+    check(download.suggestedFilename() === "decisions.csv", `${where}: downloads ${download.suggestedFilename()}`);
+    const table = readFileSync(await download.path(), "utf8");
+    check(table === `id,decision,label\n${ids[0]},relabel,${suggested}\n${ids[1]},drop,\n`, `${where}: decisions.csv is ${JSON.stringify(table)}`);
+    await page.reload();
+    check(await fields.nth(1).getByLabel("drop").isChecked(), `${where}: decisions are remembered`);
+    if (process.env.DECISIONS) (await import("node:fs")).writeFileSync(process.env.DECISIONS, table);
+  }
+}
+
+for (const failure of failures) console.error(failure);
+console.log(`${pages.length} pages at ${WIDTHS.length} widths, light and dark: ${failures.length ? `${failures.length} failures` : "as they should be"}`);
+process.exit(failures.length ? 1 : 0);

@@ -1,0 +1,66 @@
+//! `ocelli compare`
+
+use anstream::println;
+use ocelli::Share;
+use ocelli::interpret::Flip;
+use ocelli::report::compare_runs;
+
+use crate::Failure;
+use crate::arguments::Compare;
+use crate::words::{count, counted};
+
+/// Flips that are listed each way; all are in the JSON.
+const LISTED: usize = 8;
+
+pub fn run(arguments: &Compare) -> Result<(), Failure> {
+    let comparison = compare_runs(&arguments.first, &arguments.second, Some(&arguments.out))?;
+    if arguments.json {
+        println!("{}", serde_json::to_value(&comparison)?);
+        return Ok(());
+    }
+    let line = |run: &std::path::Path, share: Share| {
+        let (low, high) = share.interval();
+        println!(
+            "{}   accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
+            run.display(),
+            share.value(),
+            count(share.count),
+            counted(share.total, "image")
+        );
+    };
+    line(&arguments.first, comparison.first);
+    line(&arguments.second, comparison.second);
+    if comparison.only_first + comparison.only_second > 0 {
+        println!(
+            "not compared: {} only in {}, {} only in {}",
+            counted(comparison.only_first, "image"),
+            arguments.first.display(),
+            count(comparison.only_second),
+            arguments.second.display()
+        );
+    }
+    list("right, then wrong", &comparison.right_to_wrong);
+    list("wrong, then right", &comparison.wrong_to_right);
+    let verdict = if comparison.p_value < 0.05 { "a difference is shown" } else { "no difference is shown" };
+    println!("\nMcNemar's exact test   p = {:.4}: {verdict}", comparison.p_value);
+    println!("side by side   {}", arguments.out.display());
+    Ok(())
+}
+
+fn list(title: &str, flips: &[Flip]) {
+    println!("\n{title}: {}", counted(flips.len(), "image"));
+    for flip in flips.iter().take(LISTED) {
+        let said = |classes: &str| if classes.is_empty() { "nothing".to_owned() } else { classes.to_owned() };
+        println!(
+            "  {}   is {}: {}, then {} {:.4}",
+            flip.id,
+            said(&flip.truth),
+            said(&flip.first),
+            said(&flip.second),
+            flip.probability
+        );
+    }
+    if flips.len() > LISTED {
+        println!("  … {} more", count(flips.len() - LISTED));
+    }
+}

@@ -1,0 +1,134 @@
+//! `ocelli evaluate`
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anstream::{eprintln, println};
+use indicatif::{ProgressBar, ProgressStyle};
+use ocelli::report::{Evaluation, evaluate, report_evaluation};
+use ocelli::{Interpretation, Model, RunFolder, Share, Task};
+
+use crate::Failure;
+use crate::arguments::Evaluate;
+use crate::report;
+use crate::train::use_threads;
+use crate::words::{count, counted};
+
+/// Classes and pairs that are listed; all are in the tables.
+const LISTED: usize = 12;
+
+pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
+    use_threads(arguments.threads)?;
+    let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    let data = arguments.source.builder(&arguments.data)?;
+    let bar = ProgressBar::new(0);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+    }
+    let template = "   predicting {bar:30} {human_pos} of {human_len} images · {eta} left";
+    bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ "));
+    let evaluation = evaluate(&model, data.threads(arguments.threads), &mut |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    })?;
+    bar.finish_and_clear();
+    for skipped in &evaluation.skipped {
+        eprintln!("   skipped {}: {}", skipped.path.display(), skipped.reason);
+    }
+    let name = name_of(&arguments.data);
+    let folder = match &arguments.out {
+        Some(out) => RunFolder::at(out)?,
+        None => RunFolder::numbered("evaluations", &name)?,
+    };
+    evaluation.named.write_csv(folder.predictions())?;
+    let title = format!("{name}, by {}", arguments.model.display());
+    let written = report_evaluation(&model, &evaluation, &title, folder.path())?;
+    if arguments.json {
+        let tables = written.tables.iter().filter(|table| ["figures", "classes"].contains(&table.name));
+        let tables: serde_json::Map<String, serde_json::Value> =
+            tables.map(|table| (table.name.to_owned(), table.objects())).collect();
+        println!("{}", serde_json::Value::Object(tables));
+        return Ok(());
+    }
+    print(&evaluation);
+    println!();
+    report::say(&written);
+    Ok(())
+}
+
+fn print(evaluation: &Evaluation) {
+    let Evaluation { named, data, .. } = evaluation;
+    println!(
+        "data    {} in {} ({})",
+        counted(named.len(), "image"),
+        counted(named.classes.len(), "class"),
+        data.split_origin()
+    );
+    let accuracy = named.predictions.accuracy();
+    let (low, high) = accuracy.interval();
+    println!(
+        "accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
+        accuracy.value(),
+        count(accuracy.count),
+        counted(accuracy.total, "image")
+    );
+    print_classes(named);
+    if let Ok(matrix) = named.confusion_matrix() {
+        if matrix.classes.len() <= LISTED {
+            println!("\nrows are what images are, columns what they are said to be\n{matrix}");
+        } else {
+            println!("\nmost confused");
+            for pair in matrix.most_confused(1).iter().take(LISTED) {
+                println!(
+                    "  {:>5} of {:<5} {} said to be {}",
+                    count(pair.count),
+                    count(pair.of),
+                    pair.truth,
+                    pair.predicted
+                );
+            }
+        }
+    }
+    let calibration = named.calibration();
+    println!("\ncalibration   expected error {:.4}", calibration.plain.expected_error);
+}
+
+fn print_classes(named: &Interpretation) {
+    let mut rows = named.class_table().rows;
+    let all = rows.len();
+    if all > LISTED {
+        // The classes that are recognised worst say most.
+        rows.retain(|row| row.support > 0);
+        rows.sort_by(|a, b| a.f1.unwrap_or(0.0).total_cmp(&b.f1.unwrap_or(0.0)));
+        rows.truncate(LISTED);
+        println!("\nthe {LISTED} of {all} classes with the lowest F1");
+    } else {
+        println!();
+    }
+    let width = rows.iter().map(|row| row.class.chars().count()).max().unwrap_or(0).max(5);
+    println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
+    let cell =
+        |share: Option<Share>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.4}", share.value()));
+    for row in rows {
+        let f1 = row.f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.4}"));
+        println!(
+            "{:width$}  {:>7}  {:>9}  {:>7}  {f1:>7}",
+            row.class,
+            count(row.support),
+            cell(row.precision),
+            cell(row.recall)
+        );
+    }
+    if named.task() == Task::MultiLabel {
+        let best = &named.threshold_curves()[0];
+        println!(
+            "\nthreshold    highest F1 at {:.2}, highest F2 at {:.2}, over all labels",
+            best.best_f1, best.best_f2
+        );
+    }
+}
+
+fn name_of(data: &Path) -> String {
+    let absolute = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    absolute.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,233 @@
+//! The real command shows what a model gets right and wrong.
+
+mod common;
+
+use std::fs;
+use std::sync::OnceLock;
+
+use common::{Place, rows, snapshot};
+use serde_json::Value;
+
+/// A place with two runs on the same held-out photos, shared by the tests.
+fn place() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let place = Place::with_photos(16);
+        let train = ["train", "photos", "--size", "32", "--batch", "8"];
+        place.run(&[&train[..], &["--epochs", "3", "--out", "a"]].concat());
+        place.run(&[&train[..], &["--epochs", "1", "--lr", "1e-4", "--out", "b"]].concat());
+        place
+    })
+}
+
+/// What the page was given.
+fn page(path: &str) -> Value {
+    let html = place().read(path);
+    let start = html.find(r#"type="application/json">"#).unwrap() + r#"type="application/json">"#.len();
+    serde_json::from_str(&html[start..start + html[start..].find("</script>").unwrap()]).unwrap()
+}
+
+fn table(path: &str) -> Vec<Vec<String>> {
+    place().read(path).lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn a_run_ends_with_a_report_that_agrees_with_its_tables() {
+    let page = page("a/report.html");
+    assert_eq!(page["classes"].as_array().unwrap().len(), 3);
+    let predictions = table("a/predictions.csv");
+    assert_eq!(predictions.len(), 9, "a fifth of each class is held out");
+    let right = predictions.iter().filter(|row| row[1] == row[2]).count();
+    let accuracy =
+        page["figures"].as_array().unwrap().iter().find(|figure| figure["name"] == "Accuracy").unwrap();
+    assert!((accuracy["value"].as_f64().unwrap() - right as f64 / 9.0).abs() < 1e-9);
+    let counts: u64 =
+        page["confusion"]["cells"].as_array().unwrap().iter().map(|cell| cell[2].as_u64().unwrap()).sum();
+    assert_eq!(counts, 9);
+    for row in table("a/results/confusion.csv") {
+        assert_eq!(row[1..].iter().map(|count| count.parse::<usize>().unwrap()).sum::<usize>(), 3, "{row:?}");
+    }
+    let history = place().read("a/history.csv");
+    assert_eq!(page["history"]["rows"].as_array().unwrap().len(), history.lines().count() - 1);
+    let images = page["images"].as_array().unwrap();
+    assert!(images.iter().all(|image| !image["jpeg"].as_str().unwrap().is_empty()));
+    assert!(images.iter().any(|image| image["heat"].is_array()), "some images have heat maps");
+    assert_eq!(page["labels"]["looked_at"], 39);
+    assert!(page["inside"]["filters"].is_string());
+    for name in [
+        "classes",
+        "ranking",
+        "top_losses",
+        "calibration",
+        "label_errors",
+        "duplicates",
+        "outliers",
+        "data",
+        "figures",
+        "most_confused",
+    ] {
+        let csv = table(&format!("a/results/{name}.csv"));
+        let json: Vec<Value> =
+            serde_json::from_str(&place().read(&format!("a/results/{name}.json"))).unwrap();
+        assert_eq!(csv.len(), json.len(), "{name}");
+    }
+    let html = place().read("a/report.html");
+    assert!(
+        !html.contains("http://")
+            || html.matches("http://").count() == html.matches("http://www.w3.org/2000/svg").count()
+    );
+    assert!(!html.contains("https://"), "nothing is fetched");
+}
+
+#[test]
+fn a_report_can_be_made_again_and_after_the_photos_have_moved() {
+    let before = page("b/report.html");
+    for (path, bytes) in snapshot(&place().path("b")) {
+        let to = place().path("c").join(path.strip_prefix(place().path("b")).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::write(to, bytes).unwrap();
+    }
+    let said = place().run(&["report", "c"]);
+    assert!(said.contains("report  c/report.html") && said.contains("labels  "), "{said}");
+    let mut after = page("c/report.html");
+    after["title"] = before["title"].clone();
+    for part in ["figures", "confusion", "images", "labels"] {
+        assert_eq!(after[part], before[part], "{part}");
+    }
+    let said = place().refusal(&["report", "photos"]);
+    assert!(said.contains("config.toml") && said.contains("finished run"), "{said}");
+    let said = place().refusal(&["report", "a", "--data", "elsewhere"]);
+    assert!(said.contains("elsewhere"), "{said}");
+}
+
+#[test]
+fn an_evaluation_of_the_held_out_photos_says_what_validation_said() {
+    let held_out: Vec<Vec<String>> = table("a/predictions.csv");
+    for row in &held_out {
+        let to = place().path("again").join(&row[0]);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(place().path("photos").join(&row[0]), to).unwrap();
+    }
+    let said = place().run(&["evaluate", "a/model.safetensors", "again", "--out", "evaluated"]);
+    assert!(said.contains("9 images in 3 classes") && said.contains("precision"), "{said}");
+    let mut again = table("evaluated/predictions.csv");
+    again.sort();
+    let mut wanted = held_out;
+    wanted.sort();
+    for (again, wanted) in again.iter().zip(&wanted) {
+        assert_eq!(again[..3], wanted[..3]);
+        assert_eq!(again[4..], wanted[4..], "probabilities to the bit");
+    }
+    assert_eq!(page("evaluated/report.html")["figures"][0], page("a/report.html")["figures"][0]);
+    let json: Value =
+        serde_json::from_str(&place().run(&["evaluate", "a/model.safetensors", "again", "--json"])).unwrap();
+    assert_eq!(json["classes"].as_array().unwrap().len(), 3);
+
+    fs::create_dir_all(place().path("strange/elks")).unwrap();
+    fs::create_dir_all(place().path("strange/flags")).unwrap();
+    let photo = place().path("again").join(&wanted[0][0]);
+    fs::copy(&photo, place().path("strange/elks/1.png")).unwrap();
+    fs::copy(&photo, place().path("strange/flags/1.png")).unwrap();
+    let said = place().refusal(&["evaluate", "a/model.safetensors", "strange"]);
+    assert!(said.contains("elks") && said.contains("does not know"), "{said}");
+}
+
+#[test]
+fn two_runs_are_compared_image_by_image() {
+    let said = place().run(&["compare", "a", "b", "--out", "difference.html"]);
+    let (a, b) = (table("a/predictions.csv"), table("b/predictions.csv"));
+    let right = |row: &Vec<String>| row[1] == row[2];
+    let lost = a.iter().zip(&b).filter(|(a, b)| right(a) && !right(b)).count();
+    let won = a.iter().zip(&b).filter(|(a, b)| !right(a) && right(b)).count();
+    assert!(lost > 0, "one epoch at a low rate learns less than three");
+    assert!(said.contains(&format!("right, then wrong: {lost} image")), "{said}");
+    assert!(said.contains(&format!("wrong, then right: {won} image")), "{said}");
+    assert!(said.contains("McNemar"), "{said}");
+    let page = page("difference.html");
+    assert_eq!(page["comparison"]["right_to_wrong"].as_array().unwrap().len(), lost);
+    assert!(
+        page["differences"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row[0].as_str().unwrap().starts_with("recipe")),
+        "{page}"
+    );
+    let json: Value = serde_json::from_str(&place().run(&["compare", "a", "b", "--json"])).unwrap();
+    assert_eq!(json["wrong_to_right"].as_array().unwrap().len(), won);
+    let said = place().refusal(&["compare", "a", "photos"]);
+    assert!(said.contains("photos") && said.contains("finished run"), "{said}");
+}
+
+#[test]
+fn explain_writes_a_picture_a_photo() {
+    let photo = "photos/flags";
+    let name = fs::read_dir(place().path(photo)).unwrap().next().unwrap().unwrap().file_name();
+    let photo = format!("{photo}/{}", name.to_str().unwrap());
+    let said = place().run(&["explain", "a/model.safetensors", &photo, &photo, "--out", "heat"]);
+    assert_eq!(said.lines().count(), 2);
+    assert_eq!(
+        fs::read_dir(place().path("heat")).unwrap().count(),
+        2,
+        "the second does not overwrite the first"
+    );
+    let said = place().refusal(&["explain", "a/model.safetensors", &photo, "--class", "elks"]);
+    assert!(said.contains("elks"), "{said}");
+}
+
+#[test]
+fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
+    let split = table("a/split.csv");
+    let ids = |side: &str, class: &str| -> Vec<String> {
+        let of = |row: &&Vec<String>| row[1] == side && row[0].starts_with(class);
+        split.iter().filter(of).map(|row| row[0].clone()).collect()
+    };
+    let (flags, food) = (ids("train", "flags"), ids("train", "food-and-drink"));
+    let held_out = &ids("valid", "flags")[0];
+    let decisions = format!(
+        "id,decision,label\n{},relabel,food-and-drink\n{},drop,\n{},keep,\n{held_out},drop,\n",
+        flags[0], flags[1], food[0]
+    );
+    fs::write(place().path("decisions.csv"), decisions).unwrap();
+    let train = ["train", "photos", "--size", "32", "--batch", "8", "--epochs", "1"];
+    let said = place().run(&[&train[..], &["--decisions", "decisions.csv", "--out", "decided"]].concat());
+    assert!(said.contains("train 38, valid 9"), "{said}");
+    assert!(said.contains("1 relabelled, 1 dropped, 1 kept; 1 is about a held-out image"), "{said}");
+    let counts = table("decided/results/data.csv");
+    assert_eq!(counts[0][..3], ["flags", "11", "3"], "13 less the relabelled and the dropped one");
+    assert_eq!(counts[1][..3], ["food-and-drink", "14", "3"]);
+    // The split of the run can be used again, with the decisions and without.
+    let again = place().run(&[&train[..], &["--split", "decided/split.csv", "--out", "undecided"]].concat());
+    assert!(again.contains("train 39, valid 9"), "{again}");
+    assert_ne!(rows(&place().read("decided/history.csv")), rows(&place().read("undecided/history.csv")));
+
+    for (table, parts) in [
+        ("id,decision,label\nflags/none.png,drop,\n".to_owned(), ["flags/none.png", "row 2"]),
+        (format!("id,decision,label\n{},relabel,elks\n", flags[0]), ["elks", "flags"]),
+        (format!("id,decision,label\n{},burn,\n", flags[0]), ["burn", "keep, relabel or drop"]),
+        ("name,what\n".to_owned(), ["columns id and decision", "wrong.csv"]),
+    ] {
+        fs::write(place().path("wrong.csv"), table).unwrap();
+        let said = place().refusal(&[&train[..], &["--decisions", "wrong.csv"]].concat());
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+}
+
+#[test]
+fn calibrated_probabilities_are_said_only_when_asked_for() {
+    let model = "b/model.safetensors";
+    let photo = format!("photos/{}", table("b/predictions.csv")[0][0]);
+    let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--json"])).unwrap();
+    let output = place().ocelli(&["predict", model, &photo, "--json", "--calibrated"]).output().unwrap();
+    assert!(output.status.success(), "{}", common::stderr(&output));
+    let calibrated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(plain["class"], calibrated["class"]);
+    assert_ne!(plain["probability"], calibrated["probability"]);
+    let sum: f64 =
+        calibrated["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5);
+    // Validation and prediction agree to the bit on probabilities as they are.
+    let said: Vec<String> = table("b/predictions.csv")[0][4..].to_vec();
+    let row = place().run(&["predict", model, &photo, "--csv"]);
+    assert_eq!(row.lines().nth(1).unwrap().split(',').skip(3).collect::<Vec<_>>(), said);
+}

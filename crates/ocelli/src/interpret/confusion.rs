@@ -1,0 +1,159 @@
+//! Which classes are taken for which.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Interpretation;
+use crate::{Error, Result, Task};
+
+/// Images of each class by the class that they are said to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfusionMatrix {
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// `counts[true][predicted]`
+    pub counts: Vec<Vec<usize>>,
+}
+
+/// Images of one class that are said to be another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Confused {
+    /// What they are.
+    pub truth: String,
+    /// What they are said to be.
+    pub predicted: String,
+    /// How many.
+    pub count: usize,
+    /// Of how many images of the true class.
+    pub of: usize,
+}
+
+impl Interpretation {
+    /// Which classes are taken for which.
+    ///
+    /// # Errors
+    /// Where images have several classes, so that none is taken for another.
+    pub fn confusion_matrix(&self) -> Result<ConfusionMatrix> {
+        if self.task() == Task::MultiLabel {
+            return Err(Error::State {
+                found: "images with several classes have no confusion matrix".to_owned(),
+                advice: "look at the table of classes",
+            });
+        }
+        let mut counts = vec![vec![0; self.classes.len()]; self.classes.len()];
+        for place in 0..self.len() {
+            counts[self.truth(place)[0]][self.predictions.decided(place)[0]] += 1;
+        }
+        Ok(ConfusionMatrix { classes: self.classes.clone(), counts })
+    }
+}
+
+impl ConfusionMatrix {
+    /// The counts as shares of their true class, 0 to 1; 0 in the row of a class without images.
+    pub fn normalised(&self) -> Vec<Vec<f64>> {
+        let share = |row: &Vec<usize>| {
+            let total = row.iter().sum::<usize>().max(1) as f64;
+            row.iter().map(|&count| count as f64 / total).collect()
+        };
+        self.counts.iter().map(share).collect()
+    }
+
+    /// Pairs of a class and one that at least `minimum` (and 1) of its images are taken for, the most frequent first;
+    /// of equally frequent pairs, the one that is the larger part of its class.
+    pub fn most_confused(&self, minimum: usize) -> Vec<Confused> {
+        let mut pairs = Vec::new();
+        for (truth, row) in self.counts.iter().enumerate() {
+            let of = row.iter().sum();
+            for (predicted, &count) in row.iter().enumerate() {
+                if predicted != truth && count >= minimum.max(1) {
+                    let name = |class: usize| self.classes[class].clone();
+                    pairs.push(Confused { truth: name(truth), predicted: name(predicted), count, of });
+                }
+            }
+        }
+        pairs.sort_by(|a, b| b.count.cmp(&a.count).then(a.of.cmp(&b.of)));
+        pairs
+    }
+
+    /// An order of the classes in which those that are taken for each other stand side by side: the leaves of
+    /// average-linkage clustering, where classes are as near as the shares of their images that are exchanged, each
+    /// cluster turned so that the nearer ends meet.
+    pub fn clustered(&self) -> Vec<usize> {
+        let shares = self.normalised();
+        let classes = self.classes.len();
+        let near = |a: usize, b: usize| shares[a][b] + shares[b][a];
+        let mut clusters: Vec<Vec<usize>> = (0..classes).map(|class| vec![class]).collect();
+        let mut nearness: Vec<Vec<f64>> =
+            (0..classes).map(|a| (0..classes).map(|b| near(a, b)).collect()).collect();
+        let mut alive: Vec<usize> = (0..classes).collect();
+        while alive.len() > 1 {
+            let Some((a, b)) = nearest(&alive, &nearness) else { break };
+            let (one, other) = (std::mem::take(&mut clusters[a]), std::mem::take(&mut clusters[b]));
+            let (sizes, all) = ((one.len() as f64, other.len() as f64), one.len() + other.len());
+            clusters[a] = joined(one, other, near);
+            for &c in &alive {
+                let mean = (nearness[a][c] * sizes.0 + nearness[b][c] * sizes.1) / all as f64;
+                (nearness[a][c], nearness[c][a]) = (mean, mean);
+            }
+            alive.retain(|&cluster| cluster != b);
+        }
+        // What was never taken for each other stays in the order of the classes.
+        alive.into_iter().flat_map(|cluster| std::mem::take(&mut clusters[cluster])).collect()
+    }
+}
+
+/// The two nearest clusters, the lower first; nothing where none are near.
+fn nearest(alive: &[usize], nearness: &[Vec<f64>]) -> Option<(usize, usize)> {
+    let mut best = (0.0, None);
+    for (place, &a) in alive.iter().enumerate() {
+        for &b in &alive[place + 1..] {
+            if nearness[a][b] > best.0 {
+                best = (nearness[a][b], Some((a, b)));
+            }
+        }
+    }
+    best.1
+}
+
+/// Two rows of classes as one, turned so that the nearest ends meet.
+fn joined(mut one: Vec<usize>, mut other: Vec<usize>, near: impl Fn(usize, usize) -> f64) -> Vec<usize> {
+    let ends = |row: &[usize]| (row[0], row[row.len() - 1]);
+    let ((first, last), (left, right)) = (ends(&one), ends(&other));
+    let turns = [
+        (near(last, left), false, false),
+        (near(last, right), false, true),
+        (near(first, left), true, false),
+        (near(first, right), true, true),
+    ];
+    let best = turns.into_iter().fold(turns[0], |best, turn| if turn.0 > best.0 { turn } else { best });
+    if best.1 {
+        one.reverse();
+    }
+    if best.2 {
+        other.reverse();
+    }
+    one.extend(other);
+    one
+}
+
+impl fmt::Display for ConfusionMatrix {
+    /// Rows are what images are, columns what they are said to be.
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let columns: Vec<String> = (1..=self.classes.len()).map(|number| number.to_string()).collect();
+        let largest = self.counts.iter().flatten().max().copied().unwrap_or(0);
+        let cell = largest.to_string().len().max(columns.last().map_or(1, String::len));
+        let width = self.classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        write!(formatter, "{:width$}     ", "")?;
+        for column in &columns {
+            write!(formatter, "  {column:>cell$}")?;
+        }
+        for ((class, row), column) in self.classes.iter().zip(&self.counts).zip(&columns) {
+            write!(formatter, "\n{class:width$}  {column:>3}")?;
+            for count in row {
+                write!(formatter, "  {count:>cell$}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! Where in a photo the network looks: Grad-CAM (Selvaraju et al. 2017, <https://arxiv.org/abs/1610.02391>).
+
+use std::path::Path;
+
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use ocelli_data::{Decoder, RgbImage};
+use ocelli_nn::layer::Pool;
+use ocelli_nn::{Backbone, Network, Pass};
+use serde::Serialize;
+
+use crate::{Error, Model, Prediction, Result};
+
+/// Where the evidence for a class lies in a photo, on the grid of the last stage's maps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeatMap {
+    /// Rows of the grid.
+    pub height: usize,
+    /// Columns of the grid.
+    pub width: usize,
+    /// `[height, width]`, 0 to 1; all 0 where nothing speaks for the class.
+    pub values: Vec<f32>,
+}
+
+/// A photo as the network sees it, what it says, and where it looks.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The framed photo.
+    pub image: RgbImage,
+    /// What the network says.
+    pub prediction: Prediction,
+    /// The class that is explained.
+    pub class: String,
+    /// Where the evidence for it lies.
+    pub heat: HeatMap,
+}
+
+/// The class that is to be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// The most probable one.
+    Best,
+    /// The one of this name.
+    Class(String),
+}
+
+impl HeatMap {
+    /// The value at a point of the photo, 0 to 1 from the left and the top, between the grid's points linearly.
+    pub fn at(&self, x: f64, y: f64) -> f32 {
+        let along = |position: f64, cells: usize| {
+            let place = (position * cells as f64 - 0.5).clamp(0.0, (cells - 1) as f64);
+            let low = place.floor() as usize;
+            (low, (low + 1).min(cells - 1), (place - place.floor()) as f32)
+        };
+        let ((left, right, across), (top, bottom, down)) = (along(x, self.width), along(y, self.height));
+        let value = |row: usize, column: usize| self.values[row * self.width + column];
+        let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
+        let upper = mix(value(top, left), value(top, right), across);
+        mix(upper, mix(value(bottom, left), value(bottom, right), across), down)
+    }
+
+    /// The photo with the map over it: red where the evidence is, the photo darkened where there is none.
+    pub fn over(&self, image: &RgbImage) -> RgbImage {
+        let (width, height) = (image.width(), image.height());
+        let mut pixels = image.pixels().to_vec();
+        for (index, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let (x, y) = (index as u32 % width, index as u32 / width);
+            let place = |at: u32, of: u32| (f64::from(at) + 0.5) / f64::from(of);
+            let heat = self.at(place(x, width), place(y, height));
+            let colour = colour_of(heat);
+            for (value, colour) in pixel.iter_mut().zip(colour) {
+                *value = (f32::from(*value) * (1.0 - 0.55 * heat.max(0.25)) + colour * 0.55 * heat) as u8;
+            }
+        }
+        RgbImage::new(width, height, pixels).expect("as many pixels as before")
+    }
+}
+
+/// Yellow at the top, red in the middle, dark below.
+fn colour_of(heat: f32) -> [f32; 3] {
+    [(heat * 510.0).min(255.0), ((heat - 0.5) * 400.0).clamp(0.0, 200.0), 0.0]
+}
+
+impl Explanation {
+    /// The photo, and the photo with its heat map, side by side.
+    pub fn side_by_side(&self) -> RgbImage {
+        let heated = self.heat.over(&self.image);
+        let line = 3 * self.image.width() as usize;
+        let lines = self.image.pixels().chunks_exact(line).zip(heated.pixels().chunks_exact(line));
+        let pixels: Vec<u8> = lines.flat_map(|(left, right)| [left, right].concat()).collect();
+        RgbImage::new(2 * self.image.width(), self.image.height(), pixels)
+            .expect("two images of the same size")
+    }
+}
+
+impl Model {
+    /// A photo as the network sees it, with its heat map for a class.
+    ///
+    /// # Errors
+    /// Where the photo cannot be read, or there is no such class.
+    pub fn explain(&self, photo: impl AsRef<Path>, wanted: &Wanted) -> Result<Explanation> {
+        let path = photo.as_ref();
+        let preprocessing = self.contract().preprocessing;
+        let image = Decoder::default().decode_file_for(path, preprocessing.needed())?;
+        let framed = preprocessing.frame(&image)?;
+        let mut sample = vec![0.0; preprocessing.sample_len()];
+        preprocessing.apply(&image, &mut sample)?;
+        let size = preprocessing.size;
+        let images = TensorData::new(sample, [1, size, size, 3]);
+        let images = Tensor::<4>::from_data(images, &self.network.device()).permute([0, 3, 1, 2]);
+        let maps = self.network.infer_stages(images, 0, explained_stages(&self.network));
+        let prediction = self.predict([path])?.next().expect("an answer a photo")?;
+        let class = match wanted {
+            Wanted::Best => prediction.best().class,
+            Wanted::Class(class) => class.clone(),
+        };
+        let known = self.contract().classes.iter().position(|known| *known == class);
+        let index = known.ok_or_else(|| Error::Setting {
+            name: "the class to explain",
+            value: class.clone(),
+            expected: "one of the model's classes",
+        })?;
+        let heat = heat_maps(&self.network, maps, &[index]).remove(0);
+        Ok(Explanation { image: framed, prediction, class, heat })
+    }
+}
+
+/// Whether a network's maps are tokens, a class token before those of the image's parts.
+fn has_tokens<B: Backbone>(network: &Network<B>) -> bool {
+    matches!(network.backbone().pool(), Pool::ClassToken | Pool::ClassTokenAndAverage)
+}
+
+/// How many stages come before the maps that are explained: all; of a network of tokens all but the last, behind which
+/// the class token alone may count.
+pub(crate) fn explained_stages<B: Backbone>(network: &Network<B>) -> usize {
+    network.backbone().stages() - usize::from(has_tokens(network))
+}
+
+/// Maps `[images, channels, height, width]` as they lie in the image: tokens without the class token, row by row.
+pub(crate) fn in_place<B: Backbone>(network: &Network<B>, maps: Tensor<4>) -> Tensor<4> {
+    if !has_tokens(network) {
+        return maps;
+    }
+    let [images, channels, tokens, _] = maps.dims();
+    let side = ((tokens - 1) as f64).sqrt() as usize;
+    maps.narrow(2, 1, side * side).reshape([images, channels, side, side])
+}
+
+/// Heat maps from the maps `[images, channels, height, width]` after [`explained_stages`], for one class an image.
+///
+/// The gradient of the class's logit goes through what follows, as it is used; its mean over a channel's map is the
+/// channel's weight, and what the weighted maps sum to above 0 is the heat.
+pub(crate) fn heat_maps<B: Backbone>(
+    network: &Network<B>,
+    maps: Tensor<4>,
+    classes: &[usize],
+) -> Vec<HeatMap> {
+    let images = classes.len();
+    let maps = maps.cast(FloatDType::F32);
+    let leaf = maps.clone().autodiff().require_grad();
+    let logits = network.forward_from(explained_stages(network), leaf.clone(), &Pass::differentiable());
+    let all = logits.dims()[1];
+    let mut chosen = vec![0.0f32; images * all];
+    for (image, class) in classes.iter().enumerate() {
+        chosen[image * all + class] = 1.0;
+    }
+    let chosen = Tensor::<2>::from_data(TensorData::new(chosen, [images, all]), &logits.device());
+    // Images do not mix in a pass with running statistics, so one sum serves all.
+    let gradients = (logits * chosen).sum().backward();
+    let gradient = in_place(network, leaf.grad(&gradients).expect("the maps take part"));
+    let maps = in_place(network, maps.inner());
+    let [_, _, height, width] = maps.dims();
+    let weights = gradient.mean_dim(3).mean_dim(2);
+    let heat = (maps * weights).sum_dim(1).reshape([images, height * width]);
+    let heat = heat.into_data().try_into_vec::<f32>().expect("maps are f32");
+    heat.chunks_exact(height * width)
+        .map(|values| {
+            let highest = values.iter().copied().fold(0.0, f32::max);
+            let scale = |value: &f32| if highest > 0.0 { value.max(0.0) / highest } else { 0.0 };
+            HeatMap { height, width, values: values.iter().map(scale).collect() }
+        })
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! What a classifier gets right and wrong, as plain values: tables, rankings, calibration, label errors, and pictures
+//! of what it looks at.
+//!
+//! Everything starts from an [`Interpretation`]: predictions of images whose labels are known, with their names.
+//!
+//! | to see | see |
+//! |---|---|
+//! | which classes are taken for which | [`ConfusionMatrix`] |
+//! | precision, recall and F1 of every class | [`ClassRow`] |
+//! | which images are most right, most wrong, most uncertain | [`Ranked`] |
+//! | whether probabilities mean what they say | [`Calibration`] |
+//! | what another threshold would give, where images have several classes | [`ThresholdCurve`] |
+//! | which labels are likely wrong | [`LabelErrors`] |
+//! | which images are alike, or like no others | [`Neighbours`] |
+//! | where in a photo the network looks | [`Explanation`] |
+//! | what filters respond to | [`Inside`] |
+//! | how two models differ | [`Comparison`] |
+
+mod calibration;
+mod classes;
+mod compare;
+mod confusion;
+mod explain;
+mod inside;
+mod labels;
+mod neighbours;
+mod out_of_fold;
+mod ranking;
+mod table;
+mod thresholds;
+
+pub use calibration::{Bin, Calibration, Reliability};
+pub(crate) use calibration::{temper, tempered_thresholds};
+pub use classes::{ClassRow, ClassTable, Means};
+pub use compare::{Comparison, Flip};
+pub use confusion::{Confused, ConfusionMatrix};
+pub use explain::{Explanation, HeatMap, Wanted};
+pub(crate) use explain::{explained_stages, heat_maps, in_place};
+pub use inside::{Inside, Patches, StagePicture};
+pub(crate) use inside::{Strongest, filters, stage_picture};
+pub use labels::{LabelErrors, Suspect};
+pub use neighbours::{Neighbours, Outlier, Pair};
+pub use out_of_fold::OUT_OF_FOLD_EPOCHS;
+pub use ranking::{Order, Ranked};
+pub use thresholds::{ThresholdCurve, ThresholdPoint};
+
+use std::path::PathBuf;
+
+use ocelli_data::{Items, Target};
+
+use crate::{Predictions, Result, Task};
+
+/// Predictions of images whose labels are known, with the names of images and classes.
+#[derive(Debug, Clone)]
+pub struct Interpretation {
+    /// The names of the classes, in the order of the probabilities.
+    pub classes: Vec<String>,
+    /// The images' ids, in the order of the predictions.
+    pub ids: Vec<String>,
+    /// The images' files.
+    pub paths: Vec<PathBuf>,
+    /// What the network says of them.
+    pub predictions: Predictions,
+}
+
+impl Interpretation {
+    /// Names the predictions, whose items are indices into `items`.
+    pub fn new(predictions: Predictions, items: &Items) -> Self {
+        Self {
+            classes: items.classes.names().to_vec(),
+            ids: predictions.items.iter().map(|&item| items[item].id.clone()).collect(),
+            paths: predictions.items.iter().map(|&item| items[item].path.clone()).collect(),
+            predictions,
+        }
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Whether an image has one class or several.
+    pub fn task(&self) -> Task {
+        self.predictions.task
+    }
+
+    /// The index of a class.
+    ///
+    /// # Errors
+    /// Where there is no class of that name.
+    pub fn class(&self, name: &str) -> Result<usize> {
+        self.classes.iter().position(|class| class == name).ok_or_else(|| crate::Error::Setting {
+            name: "the class",
+            value: name.to_owned(),
+            expected: "one of the model's classes",
+        })
+    }
+
+    /// The true classes of an image, ascending.
+    pub fn truth(&self, place: usize) -> &[usize] {
+        self.predictions.targets[place].classes()
+    }
+
+    /// Whether an image is said to have exactly the classes that it has.
+    pub fn is_right(&self, place: usize) -> bool {
+        self.predictions.decided(place) == self.truth(place)
+    }
+
+    /// The names of some classes, joined by commas.
+    pub fn named(&self, classes: &[usize]) -> String {
+        classes.iter().map(|&class| self.classes[class].as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The target of an image with these classes.
+pub(crate) fn target_of(task: Task, classes: Vec<usize>) -> Target {
+    match task {
+        Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
+        Task::MultiLabel => Target::Classes(classes),
+    }
+}

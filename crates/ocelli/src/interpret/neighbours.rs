@@ -1,0 +1,164 @@
+//! Images that are alike to the network, and images that are like no others.
+
+use ocelli_data::{Draws, Purpose};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// What the nearest neighbours of images in a network's features say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Neighbours {
+    /// Pairs of images that are nearly the same to the network, the most alike first.
+    pub pairs: Vec<Pair>,
+    /// The images that are farthest from their neighbours, the farthest first.
+    pub outliers: Vec<Outlier>,
+}
+
+/// Two images that are nearly the same.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Pair {
+    /// The earlier image's place.
+    pub first: usize,
+    /// The later image's place.
+    pub second: usize,
+    /// The cosine of their features, up to 1.
+    pub likeness: f64,
+}
+
+/// An image that is like no others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Outlier {
+    /// The image's place.
+    pub place: usize,
+    /// The mean distance to its nearest neighbours, as 1 − cosine, 0 to 2.
+    pub distance: f64,
+}
+
+/// Neighbours that are looked at (cleanlab's number for outliers).
+const NEIGHBOURS: usize = 10;
+/// From this likeness on, two images are said to be nearly the same.
+const NEARLY_THE_SAME: f32 = 0.97;
+/// Dimensions of the random projection in which neighbours are looked for (Johnson & Lindenstrauss 1984).
+const DIMENSIONS: usize = 96;
+/// With more images than these, outliers are measured against so many of them.
+const REFERENCES: usize = 20_000;
+
+impl Neighbours {
+    /// Of features `[images, features]`, row by row: the first `outliers` of them, and all pairs.
+    ///
+    /// Every feature is centred and scaled to variance 1, so that those with large numbers do not decide alone.
+    ///
+    /// # Panics
+    /// Where the features are no whole rows of `images`.
+    pub fn of(features: &[f32], images: usize, outliers: usize) -> Self {
+        if images < 2 {
+            return Self { pairs: Vec::new(), outliers: Vec::new() };
+        }
+        assert_eq!(features.len() % images, 0, "features are [images, features]");
+        let rows = normalised(features, images);
+        let length = rows.len() / images;
+        let projected = projected(&rows, length);
+        let step = images.div_ceil(REFERENCES);
+        let found: Vec<(f64, Vec<Pair>)> = (0..images)
+            .into_par_iter()
+            .map(|place| {
+                let mut near: Vec<(f32, usize)> = (0..images)
+                    .step_by(step)
+                    .filter(|&other| other != place)
+                    .map(|other| {
+                        (dot(row(&projected, DIMENSIONS, place), row(&projected, DIMENSIONS, other)), other)
+                    })
+                    .collect();
+                // More than needed by the projection, for the exact likeness to choose from.
+                let candidates = (3 * NEIGHBOURS).min(near.len());
+                near.select_nth_unstable_by(candidates - 1, |a, b| b.0.total_cmp(&a.0));
+                near.truncate(candidates);
+                for (likeness, other) in &mut near {
+                    *likeness = dot(row(&rows, length, place), row(&rows, length, *other));
+                }
+                near.sort_by(|a, b| b.0.total_cmp(&a.0));
+                let pairs = near.iter().take_while(|(likeness, _)| *likeness >= NEARLY_THE_SAME);
+                let pairs = pairs.filter(|(_, other)| *other > place || *other % step != 0);
+                let pairs = pairs.map(|&(likeness, other)| Pair {
+                    first: place.min(other),
+                    second: place.max(other),
+                    likeness: f64::from(likeness.min(1.0)),
+                });
+                let pairs = pairs.collect();
+                near.truncate(NEIGHBOURS);
+                let mean = near.iter().map(|(likeness, _)| 1.0 - f64::from(*likeness)).sum::<f64>()
+                    / near.len() as f64;
+                (mean, pairs)
+            })
+            .collect();
+        let mut far: Vec<Outlier> =
+            found.iter().enumerate().map(|(place, found)| Outlier { place, distance: found.0 }).collect();
+        far.sort_by(|a, b| b.distance.total_cmp(&a.distance));
+        far.truncate(outliers);
+        let mut pairs: Vec<Pair> = found.into_iter().flat_map(|found| found.1).collect();
+        pairs.sort_by(|a, b| {
+            b.likeness.total_cmp(&a.likeness).then((a.first, a.second).cmp(&(b.first, b.second)))
+        });
+        Self { pairs, outliers: far }
+    }
+}
+
+fn row(rows: &[f32], length: usize, place: usize) -> &[f32] {
+    &rows[place * length..][..length]
+}
+
+/// The sum of products, in eight lanes.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let (whole_a, rest_a) = a.as_chunks::<8>();
+    let (whole_b, rest_b) = b.as_chunks::<8>();
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// Every column with mean 0 and variance 1, then every row with length 1.
+fn normalised(features: &[f32], images: usize) -> Vec<f32> {
+    let length = features.len() / images;
+    let (mut mean, mut square) = (vec![0.0f64; length], vec![0.0f64; length]);
+    for row in features.chunks_exact(length) {
+        for (column, &value) in row.iter().enumerate() {
+            mean[column] += f64::from(value);
+            square[column] += f64::from(value) * f64::from(value);
+        }
+    }
+    let count = images as f64;
+    let scale: Vec<(f32, f32)> = mean
+        .iter()
+        .zip(&square)
+        .map(|(sum, square)| {
+            let mean = sum / count;
+            let deviation = (square / count - mean * mean).max(0.0).sqrt();
+            (mean as f32, if deviation > 1e-6 { (1.0 / deviation) as f32 } else { 0.0 })
+        })
+        .collect();
+    let mut rows = features.to_vec();
+    rows.par_chunks_exact_mut(length).for_each(|row| {
+        row.iter_mut().zip(&scale).for_each(|(value, (mean, scale))| *value = (*value - mean) * scale);
+        let norm = dot(row, row).sqrt().max(f32::MIN_POSITIVE);
+        row.iter_mut().for_each(|value| *value /= norm);
+    });
+    rows
+}
+
+/// The rows in fewer dimensions, where neighbours stay near.
+fn projected(rows: &[f32], length: usize) -> Vec<f32> {
+    let mut draws = Draws::new(0, Purpose::Project, 0, 0);
+    let directions: Vec<f32> = (0..DIMENSIONS * length).map(|_| draws.normal() as f32).collect();
+    let mut projected = vec![0.0; rows.len() / length * DIMENSIONS];
+    projected.par_chunks_exact_mut(DIMENSIONS).zip(rows.par_chunks_exact(length)).for_each(|(to, from)| {
+        for (value, direction) in to.iter_mut().zip(directions.chunks_exact(length)) {
+            *value = dot(from, direction);
+        }
+        let norm = dot(to, to).sqrt().max(f32::MIN_POSITIVE);
+        to.iter_mut().for_each(|value| *value /= norm);
+    });
+    projected
+}

@@ -1,0 +1,109 @@
+//! Predictions as a table in a file: a row an image.
+//!
+//! ```text
+//! id,label,decision,loss,cats,dogs
+//! valid/cats/1.jpg,cats,cats,0.0012,0.9988,0.0012
+//! ```
+//!
+//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`.
+
+use std::path::Path;
+
+use ocelli_data::{DataError, Task};
+
+use super::{Interpretation, target_of};
+use crate::decisions::SEPARATOR;
+use crate::{Error, Predictions, Result, file};
+
+/// Columns before the probabilities.
+const BEFORE: usize = 4;
+const SINGLE: [&str; BEFORE] = ["id", "label", "decision", "loss"];
+const SEVERAL: [&str; BEFORE] = ["id", "labels", "decisions", "loss"];
+
+impl Interpretation {
+    /// Writes the predictions as a CSV table; numbers have all their digits.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn write_csv(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let in_memory = "writing to memory succeeds";
+        let header = match self.task() {
+            Task::SingleLabel => SINGLE,
+            Task::MultiLabel => SEVERAL,
+        };
+        let header = header.into_iter().chain(self.classes.iter().map(String::as_str));
+        writer.write_record(header).expect(in_memory);
+        for place in 0..self.len() {
+            let mut cells = vec![
+                self.ids[place].clone(),
+                self.cell(self.truth(place)),
+                self.cell(&self.predictions.decided(place)),
+                self.predictions.losses[place].to_string(),
+            ];
+            cells.extend(self.predictions.row(place).iter().map(f32::to_string));
+            writer.write_record(cells).expect(in_memory);
+        }
+        file::write(path.as_ref(), &writer.into_inner().expect(in_memory))
+    }
+
+    /// Reads a table that was written, to the bit. Where the images are is not in it: paths are the ids below `root`.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is no such table; the error names the row.
+    pub fn read_csv(path: impl AsRef<Path>, root: impl AsRef<Path>) -> Result<Self> {
+        let (path, root) = (path.as_ref(), root.as_ref());
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let wrong = |row: Option<u64>, detail: String| -> Error {
+            let advice = "give a predictions.csv as a run writes it".to_owned();
+            DataError::Table { path: path.to_owned(), row, detail, advice }.into()
+        };
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let header = reader.headers().map_err(|error| wrong(Some(1), error.to_string()))?.clone();
+        let first: Vec<&str> = header.iter().take(BEFORE).collect();
+        let task = match &first[..] {
+            first if first == SINGLE => Task::SingleLabel,
+            first if first == SEVERAL => Task::MultiLabel,
+            _ => return Err(wrong(Some(1), format!("begins with the columns {}", first.join(", ")))),
+        };
+        let classes: Vec<String> = header.iter().skip(BEFORE).map(str::to_owned).collect();
+        let mut read = Self {
+            ids: Vec::new(),
+            paths: Vec::new(),
+            predictions: Predictions::new(task, classes.len()),
+            classes,
+        };
+        for record in reader.records() {
+            let record = record.map_err(|error| wrong(None, error.to_string()))?;
+            let row = record.position().map(csv::Position::line);
+            let number = |cell: &str| wrong(row, format!("has \"{cell}\" where a number is needed"));
+            let label = |name: &str| {
+                let class = read.classes.iter().position(|class| class == name);
+                class.ok_or_else(|| wrong(row, format!("is labelled \"{name}\", which is no column")))
+            };
+            let labels = match task {
+                Task::SingleLabel => vec![label(&record[1])?],
+                Task::MultiLabel => {
+                    let names = record[1].split(SEPARATOR).filter(|name| !name.is_empty());
+                    names.map(label).collect::<Result<_>>()?
+                }
+            };
+            let loss = record[3].parse::<f64>().map_err(|_| number(&record[3]))?;
+            let values = record.iter().skip(BEFORE).map(|cell| cell.parse::<f32>().map_err(|_| number(cell)));
+            let values = values.collect::<Result<Vec<f32>>>()?;
+            let predictions = &mut read.predictions;
+            predictions.items.push(read.ids.len());
+            predictions.targets.push(target_of(task, labels));
+            predictions.losses.push(loss);
+            predictions.probabilities.extend(values);
+            read.paths.push(root.join(&record[0]));
+            read.ids.push(record[0].to_owned());
+        }
+        Ok(read)
+    }
+
+    fn cell(&self, classes: &[usize]) -> String {
+        let names: Vec<&str> = classes.iter().map(|&class| self.classes[class].as_str()).collect();
+        names.join(&SEPARATOR.to_string())
+    }
+}

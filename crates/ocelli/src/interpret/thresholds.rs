@@ -1,0 +1,88 @@
+//! What another threshold would give, where images have several classes.
+
+use serde::Serialize;
+
+use super::Interpretation;
+
+/// One class, or all labels together, at many thresholds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ThresholdCurve {
+    /// The class; nothing: all labels of all images together.
+    pub class: Option<String>,
+    /// Ascending by threshold.
+    pub points: Vec<ThresholdPoint>,
+    /// The threshold of the highest F1 score among the points.
+    pub best_f1: f64,
+    /// The threshold of the highest F2 score, in which recall counts four times as much.
+    pub best_f2: f64,
+}
+
+/// What one threshold gives.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ThresholdPoint {
+    /// From this probability on, an image is said to have the class.
+    pub threshold: f64,
+    /// 0 to 1; 1 where nothing is said.
+    pub precision: f64,
+    /// 0 to 1; 1 where there is nothing to find.
+    pub recall: f64,
+    /// The harmonic mean of both.
+    pub f1: f64,
+    /// The F-beta score for beta 2.
+    pub f2: f64,
+}
+
+/// The thresholds: every fiftieth between 0 and 1.
+const STEPS: usize = 50;
+
+impl Interpretation {
+    /// The curve of all labels together, then that of every class.
+    pub fn threshold_curves(&self) -> Vec<ThresholdCurve> {
+        let one = |class: usize| curve(Some(self.classes[class].clone()), &self.answers([class]));
+        let all = curve(None, &self.answers(0..self.classes.len()));
+        std::iter::once(all).chain((0..self.classes.len()).map(one)).collect()
+    }
+
+    /// The probability of each of some classes in each image, and whether the image has it.
+    fn answers(&self, classes: impl IntoIterator<Item = usize> + Clone) -> Vec<(f32, bool)> {
+        let of = |place: usize| {
+            let (row, truth) = (self.predictions.row(place), self.truth(place));
+            classes.clone().into_iter().map(move |class| (row[class], truth.contains(&class)))
+        };
+        (0..self.len()).flat_map(of).collect()
+    }
+}
+
+fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
+    let positives = answers.iter().filter(|answer| answer.1).count();
+    let points: Vec<ThresholdPoint> = (1..STEPS)
+        .map(|step| {
+            let threshold = step as f64 / STEPS as f64;
+            let said = answers.iter().filter(|answer| f64::from(answer.0) >= threshold);
+            let (right, said) =
+                said.fold((0, 0), |(right, said), answer| (right + usize::from(answer.1), said + 1));
+            let share = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
+            // F-beta of counts: (1 + β²) right / (β² positives + said).
+            let score = |square: f64| {
+                let of = square * positives as f64 + said as f64;
+                if of == 0.0 { 1.0 } else { (1.0 + square) * right as f64 / of }
+            };
+            ThresholdPoint {
+                threshold,
+                precision: share(right, said),
+                recall: share(right, positives),
+                f1: score(1.0),
+                f2: score(4.0),
+            }
+        })
+        .collect();
+    let best = |score: fn(&ThresholdPoint) -> f64| {
+        let better = |best: &ThresholdPoint, point: &ThresholdPoint| score(point) > score(best);
+        points
+            .iter()
+            .fold(points[0], |best, point| if better(&best, point) { *point } else { best })
+            .threshold
+    };
+    let (best_f1, best_f2) = (best(|point| point.f1), best(|point| point.f2));
+    ThresholdCurve { class, points, best_f1, best_f2 }
+}

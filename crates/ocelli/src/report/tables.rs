@@ -1,0 +1,298 @@
+//! Every table of a report as plain data: CSV and JSON files.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::Subject;
+use crate::interpret::Order;
+use crate::{Result, Share, Task, file};
+
+/// A table with named columns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// The name of its files.
+    pub name: &'static str,
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, a value a column.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    fn new(name: &'static str, columns: &[&str]) -> Self {
+        Self { name, columns: columns.iter().map(|&column| column.to_owned()).collect(), rows: Vec::new() }
+    }
+
+    fn add<const N: usize>(&mut self, row: [Value; N]) {
+        self.rows.push(row.into());
+    }
+
+    /// A list of objects, one a row.
+    pub fn objects(&self) -> Value {
+        let object = |row: &Vec<Value>| {
+            Value::Object(self.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
+        };
+        self.rows.iter().map(object).collect()
+    }
+
+    /// Writes the table as `NAME.csv` and `NAME.json` into a folder.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let in_memory = "writing to memory succeeds";
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(&self.columns).expect(in_memory);
+        for row in &self.rows {
+            writer.write_record(row.iter().map(cell)).expect(in_memory);
+        }
+        file::write(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
+        let text = serde_json::to_string_pretty(&self.objects()).expect("plain values serialise");
+        file::write(&folder.join(self.name).with_extension("json"), text.as_bytes())
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join("|"),
+        other => other.to_string(),
+    }
+}
+
+/// All tables of a report.
+pub(super) fn tables(subject: &Subject) -> Vec<Table> {
+    let mut tables = vec![data(subject)];
+    if !subject.named.is_empty() {
+        tables.extend([
+            figures(subject),
+            classes(subject),
+            ranking(subject),
+            losses(subject),
+            calibration(subject),
+        ]);
+        if subject.named.task() == Task::SingleLabel {
+            tables.extend(confusion(subject));
+        } else {
+            tables.push(thresholds(subject));
+        }
+    }
+    if subject.doubts.is_some() {
+        tables.extend([label_errors(subject), duplicates(subject), outliers(subject)]);
+    }
+    tables
+}
+
+fn data(subject: &Subject) -> Table {
+    let mut table = Table::new("data", &["class", "train", "valid"]);
+    for count in subject.data.class_counts() {
+        table.add([json!(count.class), json!(count.train), json!(count.valid)]);
+    }
+    table
+}
+
+fn figures(subject: &Subject) -> Table {
+    let mut table = Table::new("figures", &["figure", "value", "low", "high"]);
+    for figure in super::page::figures(subject.named) {
+        table.add([json!(figure.name), json!(figure.value), json!(figure.low), json!(figure.high)]);
+    }
+    table
+}
+
+fn classes(subject: &Subject) -> Table {
+    let columns = [
+        "class",
+        "support",
+        "predicted",
+        "precision",
+        "precision_low",
+        "precision_high",
+        "recall",
+        "recall_low",
+        "recall_high",
+        "f1",
+        "auroc",
+    ];
+    let mut table = Table::new("classes", &columns);
+    let parts = |share: Option<Share>| match share {
+        Some(share) => {
+            let (low, high) = share.interval();
+            [json!(share.value()), json!(low), json!(high)]
+        }
+        None => [Value::Null, Value::Null, Value::Null],
+    };
+    for row in subject.named.class_table().rows {
+        let [precision, precision_low, precision_high] = parts(row.precision);
+        let [recall, recall_low, recall_high] = parts(row.recall);
+        let (class, support, predicted, f1) =
+            (json!(row.class), json!(row.support), json!(row.predicted), json!(row.f1));
+        let auroc = json!(row.auroc);
+        table.add([
+            class,
+            support,
+            predicted,
+            precision,
+            precision_low,
+            precision_high,
+            recall,
+            recall_low,
+            recall_high,
+            f1,
+            auroc,
+        ]);
+    }
+    table
+}
+
+fn ranking(subject: &Subject) -> Table {
+    let columns = ["order", "class", "rank", "id", "label", "decision", "probability", "loss"];
+    let mut table = Table::new("ranking", &columns);
+    let orders = [
+        (Order::MostCorrect, "most correct"),
+        (Order::MostIncorrect, "most incorrect"),
+        (Order::MostUncertain, "most uncertain"),
+    ];
+    for (order, name) in orders {
+        for class in &subject.named.classes {
+            let ranked = subject.named.ranked(order, class, 20).expect("a class of its own");
+            for (rank, image) in ranked.into_iter().enumerate() {
+                table.add([
+                    json!(name),
+                    json!(class),
+                    json!(rank + 1),
+                    json!(image.id),
+                    json!(image.truth),
+                    json!(image.predicted),
+                    json!(image.probability),
+                    json!(image.loss),
+                ]);
+            }
+        }
+    }
+    table
+}
+
+fn losses(subject: &Subject) -> Table {
+    let mut table = Table::new("top_losses", &["rank", "id", "label", "decision", "probability", "loss"]);
+    for (rank, image) in subject.named.top_losses(200).into_iter().enumerate() {
+        table.add([
+            json!(rank + 1),
+            json!(image.id),
+            json!(image.truth),
+            json!(image.predicted),
+            json!(image.probability),
+            json!(image.loss),
+        ]);
+    }
+    table
+}
+
+fn calibration(subject: &Subject) -> Table {
+    let columns = ["probabilities", "temperature", "low", "high", "count", "confidence", "accuracy"];
+    let mut table = Table::new("calibration", &columns);
+    let calibration = subject.named.calibration();
+    let kinds = [
+        ("plain", Some(calibration.plain), Some(1.0)),
+        ("calibrated", calibration.calibrated, calibration.temperature),
+    ];
+    for (kind, reliability, temperature) in kinds {
+        for bin in reliability.into_iter().flat_map(|reliability| reliability.bins) {
+            table.add([
+                json!(kind),
+                json!(temperature),
+                json!(bin.low),
+                json!(bin.high),
+                json!(bin.count),
+                json!(bin.confidence),
+                json!(bin.accuracy),
+            ]);
+        }
+    }
+    table
+}
+
+fn confusion(subject: &Subject) -> [Table; 2] {
+    let matrix = subject.named.confusion_matrix().expect("images have one class each");
+    let mut counts = Table::new("confusion", &["label"]);
+    counts.columns.extend(matrix.classes.iter().cloned());
+    for (class, row) in matrix.classes.iter().zip(&matrix.counts) {
+        counts.rows.push(std::iter::once(json!(class)).chain(row.iter().map(|count| json!(count))).collect());
+    }
+    let mut pairs = Table::new("most_confused", &["label", "decision", "count", "of"]);
+    for pair in matrix.most_confused(1) {
+        pairs.add([json!(pair.truth), json!(pair.predicted), json!(pair.count), json!(pair.of)]);
+    }
+    [counts, pairs]
+}
+
+fn thresholds(subject: &Subject) -> Table {
+    let mut table = Table::new("thresholds", &["class", "threshold", "precision", "recall", "f1", "f2"]);
+    for curve in subject.named.threshold_curves() {
+        for point in &curve.points {
+            table.add([
+                json!(curve.class.as_deref().unwrap_or("all labels")),
+                json!(point.threshold),
+                json!(point.precision),
+                json!(point.recall),
+                json!(point.f1),
+                json!(point.f2),
+            ]);
+        }
+    }
+    table
+}
+
+fn label_errors(subject: &Subject) -> Table {
+    let mut table = Table::new("label_errors", &["rank", "id", "label", "suggested", "score", "likely"]);
+    for (rank, suspect) in subject.doubts.iter().flat_map(|doubts| &doubts.errors.suspects).enumerate() {
+        table.add([
+            json!(rank + 1),
+            json!(suspect.id),
+            json!(suspect.given),
+            json!(suspect.suggested),
+            json!(suspect.score),
+            json!(suspect.likely),
+        ]);
+    }
+    table
+}
+
+fn duplicates(subject: &Subject) -> Table {
+    let mut table = Table::new("duplicates", &["first", "second", "likeness", "identical", "same_label"]);
+    let Some(doubts) = subject.doubts else { return table };
+    let named = &doubts.named;
+    let mut add = |first: usize, second: usize, likeness: f64, identical: bool| {
+        let same = named.truth(first) == named.truth(second);
+        table.add([
+            json!(named.ids[first]),
+            json!(named.ids[second]),
+            json!(likeness),
+            json!(identical),
+            json!(same),
+        ]);
+    };
+    for group in &doubts.duplicates {
+        group[1..].iter().for_each(|&other| add(group[0], other, 1.0, true));
+    }
+    for pair in super::page::near_duplicates(doubts) {
+        add(pair.first, pair.second, pair.likeness, false);
+    }
+    table
+}
+
+fn outliers(subject: &Subject) -> Table {
+    let mut table = Table::new("outliers", &["rank", "id", "label", "distance"]);
+    let Some(doubts) = subject.doubts else { return table };
+    for (rank, outlier) in doubts.neighbours.outliers.iter().enumerate() {
+        let label = doubts.named.named(doubts.named.truth(outlier.place));
+        table.add([
+            json!(rank + 1),
+            json!(doubts.named.ids[outlier.place]),
+            json!(label),
+            json!(outlier.distance),
+        ]);
+    }
+    table
+}

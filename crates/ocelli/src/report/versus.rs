@@ -1,0 +1,92 @@
+//! The page that compares two runs on the images that both were measured on.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::ReportOptions;
+use super::html;
+use super::pictures::base64;
+use super::records::Records;
+use crate::interpret::{Comparison, Flip};
+use crate::{Error, Interpretation, Model, Result, file};
+use ocelli_data::{Decoder, Preprocessing};
+
+/// What the page is given.
+#[derive(Serialize)]
+struct Page<'a> {
+    first: String,
+    second: String,
+    comparison: &'a Comparison,
+    /// Values of the figures in both runs, by name.
+    figures: Vec<(&'static str, f64, f64)>,
+    /// Settings that differ: name, first, second.
+    differences: Vec<[String; 3]>,
+    /// A JPEG in base 64 for each of the first flips, right to wrong, then wrong to right.
+    pictures: [Vec<String>; 2],
+}
+
+/// Flips that are shown with their pictures.
+const SHOWN: usize = 60;
+const SIDE: usize = 96;
+
+/// Compares two runs by their folders; `page` is where the page is written, if it is to be.
+///
+/// # Errors
+/// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Photos that have gone are left out
+/// of the page.
+pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<Comparison> {
+    let (one, two) = (Records::read(first)?, Records::read(second)?);
+    let read = |run: &Path| -> Result<Interpretation> {
+        let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;
+        named.predictions.thresholds = Model::load(run.join("model.safetensors"))?.contract().thresholds();
+        Ok(named)
+    };
+    let (mut named, other) = (read(first)?, read(second)?);
+    let comparison = named.compare(&other).map_err(|error| match error {
+        Error::State { found, advice } => {
+            Error::State { found: format!("{} and {}: {found}", first.display(), second.display()), advice }
+        }
+        error => error,
+    })?;
+    if let Some(path) = page {
+        if let Ok(data) = one.data(&ReportOptions::default()) {
+            named = super::with_items(named, data.items(), first)?;
+        }
+        let preprocessing = Model::load(first.join("model.safetensors"))?.contract().preprocessing;
+        let small = Preprocessing { size: SIDE, ..preprocessing };
+        let picture = |flip: &Flip| -> String {
+            let path: &PathBuf = &named.paths[flip.place];
+            let image = Decoder::default().decode_file_for(path, small.needed());
+            let framed = image.and_then(|image| small.frame(&image));
+            framed.map(|image| base64(&image.to_jpeg(70))).unwrap_or_default()
+        };
+        let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];
+        let pictures = pictures.map(|flips| flips.iter().take(SHOWN).map(picture).collect());
+        let figures = super::page::figures(&named).into_iter().zip(super::page::figures(&other));
+        let page = Page {
+            first: one.name.clone(),
+            second: two.name.clone(),
+            comparison: &comparison,
+            figures: figures.map(|(a, b)| (a.name, a.value, b.value)).collect(),
+            differences: differences(&one, &two),
+            pictures,
+        };
+        let title = format!("{} and {} · Ocelli", page.first, page.second);
+        file::write(path, html::page(&title, include_str!("versus.js"), &page).as_bytes())?;
+    }
+    Ok(comparison)
+}
+
+/// Settings that are not the same.
+fn differences(one: &Records, two: &Records) -> Vec<[String; 3]> {
+    let (one, two) = (super::page::settings(one), super::page::settings(two));
+    let value = |rows: &[[String; 2]], name: &str| {
+        rows.iter().find(|row| row[0] == name).map_or_else(|| "–".to_owned(), |row| row[1].clone())
+    };
+    let mut names: Vec<&String> = one.iter().chain(&two).map(|row| &row[0]).collect();
+    names.sort();
+    names.dedup();
+    let rows = names.into_iter().map(|name| [name.clone(), value(&one, name), value(&two, name)]);
+    rows.filter(|row| row[1] != row[2]).collect()
+}

@@ -1,0 +1,362 @@
+//! Tables, rankings, calibration and label errors against scikit-learn, SciPy and cleanlab, and slow definitions.
+//!
+//! Probabilities are a formula of the image and the class, so that both sides have the same.
+
+use ocelli::interpret::{Neighbours, Order};
+use ocelli::{Interpretation, Predictions, Task};
+use ocelli_data::Target;
+
+const CLASSES: usize = 4;
+
+/// What class an image has, and the logits that speak for it.
+fn class_of(image: usize) -> usize {
+    (image * 7 + image / 3) % CLASSES
+}
+
+fn noise(image: usize, class: usize) -> f64 {
+    3.0 * (12.9898 * (image * CLASSES + class) as f64 + 1.0).sin()
+}
+
+fn named(task: Task, rows: Vec<(Target, Vec<f64>)>) -> Interpretation {
+    let images = rows.len();
+    let mut predictions = Predictions {
+        task,
+        classes: CLASSES,
+        items: (0..images).collect(),
+        targets: Vec::new(),
+        probabilities: Vec::new(),
+        losses: Vec::new(),
+        thresholds: vec![0.5; CLASSES],
+    };
+    for (target, probabilities) in rows {
+        let loss = match &target {
+            Target::Class(class) => -probabilities[*class].ln(),
+            _ => {
+                let term = |(class, p): (usize, &f64)| {
+                    if target.classes().contains(&class) { -p.ln() } else { -(1.0 - p).ln() }
+                };
+                probabilities.iter().enumerate().map(term).sum::<f64>() / CLASSES as f64
+            }
+        };
+        predictions.losses.push(loss);
+        predictions.targets.push(target);
+        predictions.probabilities.extend(probabilities.iter().map(|&p| p as f32));
+    }
+    Interpretation {
+        classes: ["ant", "bee", "cat", "dog"].map(str::to_owned).to_vec(),
+        ids: (0..images).map(|image| format!("{image}.jpg")).collect(),
+        paths: (0..images).map(|image| format!("photos/{image}.jpg").into()).collect(),
+        predictions,
+    }
+}
+
+fn softmax(logits: [f64; CLASSES]) -> Vec<f64> {
+    let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+    logits.iter().map(|logit| logit.exp() / sum).collect()
+}
+
+/// 60 images with one class each.
+fn single() -> Interpretation {
+    let row = |image| {
+        let class = class_of(image);
+        let logits = std::array::from_fn(|c| noise(image, c) + if c == class { 2.5 } else { 0.0 });
+        (Target::Class(class), softmax(logits))
+    };
+    named(Task::SingleLabel, (0..60).map(row).collect())
+}
+
+/// 60 images with any number of classes.
+fn several() -> Interpretation {
+    let row = |image: usize| {
+        let has = |class: usize| (78.233 * (image * CLASSES + class) as f64 + 2.0).sin() > 0.2;
+        let probability = |class| {
+            let logit = noise(image, class) + if has(class) { 2.0 } else { -1.0 };
+            1.0 / (1.0 + (-logit).exp())
+        };
+        let classes: Vec<usize> = (0..CLASSES).filter(|&class| has(class)).collect();
+        (Target::Classes(classes), (0..CLASSES).map(probability).collect())
+    };
+    named(Task::MultiLabel, (0..60).map(row).collect())
+}
+
+fn near(found: f64, wanted: f64, within: f64) {
+    assert!((found - wanted).abs() < within, "{found} where {wanted} is wanted");
+}
+
+#[test]
+fn the_confusion_matrix_is_scikit_learns() {
+    let matrix = single().confusion_matrix().unwrap();
+    assert_eq!(matrix.counts, [[15, 0, 0, 5], [0, 10, 0, 0], [0, 0, 20, 0], [4, 0, 0, 6]]);
+    assert_eq!(matrix.normalised()[0], [0.75, 0.0, 0.0, 0.25]);
+    let confused = matrix.most_confused(1);
+    let pairs: Vec<_> =
+        confused.iter().map(|c| (c.truth.as_str(), c.predicted.as_str(), c.count, c.of)).collect();
+    assert_eq!(pairs, [("ant", "dog", 5, 20), ("dog", "ant", 4, 10)]);
+    assert_eq!(matrix.most_confused(5).len(), 1);
+    let order = matrix.clustered();
+    let place = |class: usize| order.iter().position(|&c| c == class).unwrap();
+    assert_eq!(
+        place(0).abs_diff(place(3)),
+        1,
+        "ants and dogs, which are confused, stand side by side: {order:?}"
+    );
+    assert!(several().confusion_matrix().is_err(), "images with several classes have none");
+}
+
+#[test]
+fn clustering_keeps_every_class_and_brings_blocks_together() {
+    // Classes c and c + 10 are confused with each other and with nothing else.
+    let classes = 20;
+    let count = |a: usize, b: usize| {
+        if a == b {
+            10
+        } else if a % 10 == b % 10 {
+            3
+        } else {
+            0
+        }
+    };
+    let matrix = ocelli::interpret::ConfusionMatrix {
+        classes: (0..classes).map(|class| format!("class {class}")).collect(),
+        counts: (0..classes).map(|a| (0..classes).map(|b| count(a, b)).collect()).collect(),
+    };
+    let order = matrix.clustered();
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..classes).collect::<Vec<_>>());
+    for pair in order.chunks(2) {
+        assert_eq!(pair[0] % 10, pair[1] % 10, "{order:?}");
+    }
+}
+
+#[test]
+fn precision_recall_and_f1_are_scikit_learns() {
+    let check =
+        |found: &Interpretation, precision: [f64; 4], recall: [f64; 4], f1: [f64; 4], support: [usize; 4]| {
+            let table = found.class_table();
+            for (class, row) in table.rows.iter().enumerate() {
+                near(row.precision.unwrap().value(), precision[class], 1e-6);
+                near(row.recall.unwrap().value(), recall[class], 1e-6);
+                near(row.f1.unwrap(), f1[class], 1e-6);
+                assert_eq!(row.support, support[class]);
+            }
+            table.means
+        };
+    let means = check(
+        &single(),
+        [0.789474, 1.0, 1.0, 0.545455],
+        [0.75, 1.0, 1.0, 0.6],
+        [0.769231, 1.0, 1.0, 0.571429],
+        [20, 10, 20, 10],
+    );
+    near(means.precision, 0.833732057, 1e-9);
+    near(means.recall, 0.8375, 1e-9);
+    near(means.f1, 0.835164835, 1e-9);
+    check(
+        &several(),
+        [0.606061, 0.586207, 0.59375, 0.583333],
+        [0.769231, 0.653846, 0.703704, 0.84],
+        [0.677966, 0.618182, 0.644068, 0.688525],
+        [26, 26, 27, 25],
+    );
+}
+
+#[test]
+fn rankings_are_those_of_sorting_everything() {
+    let found = single();
+    for (class, name) in found.classes.clone().iter().enumerate() {
+        let p = |place: usize| found.predictions.row(place)[class];
+        let of_class: Vec<usize> = (0..60).filter(|&place| class_of(place) == class).collect();
+        let places = |order| -> Vec<usize> {
+            found.ranked(order, name, 100).unwrap().iter().map(|ranked| ranked.place).collect()
+        };
+        let (right, wrong) = (places(Order::MostCorrect), places(Order::MostIncorrect));
+        assert_eq!(right.len() + wrong.len(), of_class.len());
+        assert!(
+            right.is_sorted_by(|&a, &b| p(a) >= p(b)) && right.iter().all(|&place| found.is_right(place))
+        );
+        assert!(
+            wrong.is_sorted_by(|&a, &b| p(a) <= p(b)) && wrong.iter().all(|&place| !found.is_right(place))
+        );
+        let uncertain = places(Order::MostUncertain);
+        let gap = |place: usize| {
+            let mut row = found.predictions.row(place).to_vec();
+            row.sort_by(f32::total_cmp);
+            row[3] - row[2]
+        };
+        assert_eq!(uncertain.len(), of_class.len());
+        assert!(uncertain.is_sorted_by(|&a, &b| gap(a) <= gap(b)));
+    }
+    let top = found.top_losses(7);
+    assert_eq!(top.len(), 7);
+    let highest = found.predictions.losses.iter().copied().fold(0.0, f64::max);
+    assert!(top[0].loss == highest && top.is_sorted_by(|a, b| a.loss >= b.loss));
+    assert!(found.most_correct("elk", 1).is_err(), "no such class");
+}
+
+#[test]
+fn calibration_is_that_of_its_definitions() {
+    let found = single();
+    let calibration = found.calibration();
+    near(calibration.plain.expected_error, 0.195351050, 1e-6);
+    near(calibration.plain.log_loss, 0.457767903, 1e-6);
+    near(calibration.plain.brier, 0.231449573, 1e-6);
+    // SciPy's minimize_scalar on the log loss.
+    let temperature = calibration.temperature.unwrap();
+    near(temperature, 0.460263068, 1e-5);
+    let better = calibration.calibrated.unwrap();
+    near(better.log_loss, 0.336965638, 1e-6);
+    assert_eq!(better.bins.iter().map(|bin| bin.count).sum::<usize>(), 60);
+    near(several().calibration().temperature.unwrap(), 1.778456272, 1e-5);
+}
+
+#[test]
+fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
+    for found in [single(), several()] {
+        let tempered = found.predictions.tempered(2.5);
+        for place in 0..found.len() {
+            assert_eq!(tempered.decided(place), found.predictions.decided(place));
+        }
+        let back = tempered.tempered(0.4);
+        for (a, b) in back.probabilities.iter().zip(&found.predictions.probabilities) {
+            near(f64::from(*a), f64::from(*b), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_calibrated_where_everything_is_right() {
+    let row = |image| {
+        let logits = std::array::from_fn(|class| if class == class_of(image) { 5.0 } else { 0.0 });
+        (Target::Class(class_of(image)), softmax(logits))
+    };
+    let calibration = named(Task::SingleLabel, (0..20).map(row).collect()).calibration();
+    assert_eq!(calibration.temperature, None);
+    assert!(calibration.calibrated.is_none());
+}
+
+#[test]
+fn threshold_curves_are_scikit_learns() {
+    let curves = several().threshold_curves();
+    assert_eq!(curves.len(), 1 + CLASSES);
+    let at = |class: usize, threshold: f64| {
+        let points = &curves[class].points;
+        *points.iter().find(|point| (point.threshold - threshold).abs() < 1e-9).unwrap()
+    };
+    near(at(2, 0.26).precision, 0.634146, 1e-6);
+    near(at(2, 0.26).recall, 1.0, 1e-6);
+    near(at(2, 0.26).f1, 0.776119, 1e-6);
+    near(at(2, 0.5).f1, 0.618182, 1e-6);
+    near(at(0, 0.26).f2, 0.882852, 1e-6);
+    near(at(0, 0.74).f2, 0.620155, 1e-6);
+    for curve in &curves {
+        let best = curve.points.iter().map(|point| point.f1).fold(0.0, f64::max);
+        let at_best = curve.points.iter().find(|point| point.threshold == curve.best_f1).unwrap();
+        assert_eq!(at_best.f1, best);
+        assert!(curve.points.is_sorted_by(|a, b| a.recall >= b.recall), "a higher threshold finds no more");
+    }
+}
+
+#[test]
+fn label_errors_are_cleanlabs() {
+    let given = |image: usize| (class_of(image) + usize::from(image.is_multiple_of(9))) % CLASSES;
+    let row = |image| {
+        let class = class_of(image);
+        let logits = std::array::from_fn(|c| noise(image, c) + if c == class { 4.0 } else { 0.0 });
+        (Target::Class(given(image)), softmax(logits))
+    };
+    let found = named(Task::SingleLabel, (0..80).map(row).collect()).label_errors();
+    // cleanlab.filter.find_label_issues(filter_by="confident_learning")
+    let mut likely: Vec<usize> = found.suspects[..found.likely].iter().map(|suspect| suspect.place).collect();
+    likely.sort_unstable();
+    assert_eq!(likely, [0, 54, 63, 72]);
+    assert!(found.suspects[..found.likely].is_sorted_by(|a, b| a.score <= b.score));
+    assert_eq!(found.suspects.len(), 9, "labels less probable than another class");
+}
+
+#[test]
+fn a_wrong_label_among_several_is_found() {
+    let mut found = several();
+    // The network is sure of what two images have; of one the label says otherwise.
+    for (place, labelled) in [(10, vec![0, 2]), (20, vec![0, 1, 2])] {
+        found.predictions.targets[place] = Target::Classes(labelled);
+        found.predictions.probabilities[place * CLASSES..][..CLASSES]
+            .copy_from_slice(&[0.99, 0.001, 0.99, 0.02]);
+    }
+    let errors = found.label_errors();
+    let first = &errors.suspects[0];
+    assert_eq!((first.place, first.likely), (20, true));
+    assert_eq!(
+        (&first.given[..], &first.suggested[..]),
+        (&["ant", "bee", "cat"].map(str::to_owned)[..], &["ant", "cat"].map(str::to_owned)[..])
+    );
+    assert!(errors.suspects.iter().all(|suspect| suspect.place != 10));
+}
+
+#[test]
+fn a_table_of_predictions_is_read_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.csv");
+    for found in [single(), several()] {
+        found.write_csv(&path).unwrap();
+        let read = Interpretation::read_csv(&path, "photos").unwrap();
+        assert_eq!(read.predictions, found.predictions, "to the bit");
+        assert_eq!((read.ids, read.paths, read.classes), (found.ids, found.paths, found.classes));
+    }
+    std::fs::write(&path, "id,label,decision,loss,ant,bee\n1.jpg,cow,ant,0.1,0.9,0.1\n").unwrap();
+    let error = Interpretation::read_csv(&path, "").unwrap_err().to_string();
+    assert!(error.contains("row 2") && error.contains("cow"), "{error}");
+}
+
+#[test]
+fn two_models_are_compared_on_the_images_that_both_have_seen() {
+    let first = single();
+    let mut second = single();
+    // The second model is right about every ant, and wrong about two cats.
+    let decide = |model: &mut Interpretation, place: usize, class: usize| {
+        let row = &mut model.predictions.probabilities[place * CLASSES..][..CLASSES];
+        row.fill(0.0);
+        row[class] = 1.0;
+    };
+    let ants: Vec<usize> = (0..60).filter(|&place| class_of(place) == 0).collect();
+    ants.iter().for_each(|&place| decide(&mut second, place, 0));
+    let cats: Vec<usize> = (0..60).filter(|&place| class_of(place) == 2).take(2).collect();
+    cats.iter().for_each(|&place| decide(&mut second, place, 1));
+    let comparison = first.compare(&second).unwrap();
+    assert_eq!((comparison.wrong_to_right.len(), comparison.right_to_wrong.len()), (5, 2));
+    assert_eq!((comparison.both_right, comparison.both_wrong), (49, 4));
+    assert_eq!((comparison.first.count, comparison.second.count), (51, 54));
+    // scipy.stats.binomtest(2, 7).pvalue
+    near(comparison.p_value, 0.453125, 1e-12);
+    assert_eq!(comparison.right_to_wrong[0].second, "bee");
+
+    second.ids[0] = "other.jpg".to_owned();
+    let fewer = first.compare(&second).unwrap();
+    assert_eq!((fewer.only_first, fewer.only_second, fewer.first.total), (1, 1, 59));
+    second.classes[0] = "wasp".to_owned();
+    assert!(first.compare(&second).is_err());
+}
+
+#[test]
+fn neighbours_find_what_is_nearly_the_same_and_what_is_like_nothing() {
+    // Five groups of features around directions of their own; image 7 is nearly image 3, image 50 is far from all.
+    let (images, length) = (120, 40);
+    let mut features: Vec<f32> = (0..images * length)
+        .map(|at| {
+            let (image, feature) = (at / length, at % length);
+            let centre = (1.7 * ((image % 5 + 1) * (feature + 3)) as f64).sin() * 3.0;
+            (centre + noise(image, feature * 31) / 3.0) as f32
+        })
+        .collect();
+    let third = features[3 * length..4 * length].to_vec();
+    let seventh = &mut features[7 * length..8 * length];
+    seventh.iter_mut().zip(&third).enumerate().for_each(|(at, (to, from))| *to = from + 0.001 * at as f32);
+    for (at, value) in features[50 * length..51 * length].iter_mut().enumerate() {
+        *value = if at % 2 == 0 { 9.0 } else { -9.0 };
+    }
+    let found = Neighbours::of(&features, images, 5);
+    assert_eq!((found.pairs[0].first, found.pairs[0].second), (3, 7));
+    assert!(found.pairs[0].likeness > 0.999);
+    assert_eq!(found.outliers[0].place, 50);
+    assert_eq!(found.outliers.len(), 5);
+}
