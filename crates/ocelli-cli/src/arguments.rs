@@ -112,15 +112,18 @@ pub struct Train {
     #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Photos")]
     pub size: Vec<usize>,
     /// How a photo becomes a square [default: crop]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Photos")]
     pub framing: Option<Frame>,
     /// Random changes of photos where they are not precomputed; several add up [default: none, or side-on in the lesson]
     #[arg(long, value_enum, value_name = "CHANGE", value_delimiter = ',', help_heading = "Photos")]
     pub augment: Vec<Change>,
     /// Draw every class equally often
+    #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Photos")]
     pub balanced: bool,
     /// What to do with photos that cannot be decoded [default: skip]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Photos")]
     pub bad_images: Option<Bad>,
     /// Labels of training photos to correct and photos to drop: the table that the report's page gives
@@ -131,6 +134,7 @@ pub struct Train {
     #[arg(long, value_name = "NAME", help_heading = "Network")]
     pub arch: Option<String>,
     /// Its weights: safetensors or a PyTorch checkpoint [default: the published ones]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub weights: Option<PathBuf>,
 
@@ -144,6 +148,7 @@ pub struct Train {
     #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
     pub augmented_epochs: Option<usize>,
     /// Augmented views of each photo that are precomputed for these; 0: each epoch starts from the photos
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
     pub views: Option<usize>,
     /// Epochs of all layers, in one cycle; 0: none
@@ -153,9 +158,11 @@ pub struct Train {
     #[arg(long, conflicts_with = "unfrozen_epochs", help_heading = "Recipe")]
     pub cycles: Option<usize>,
     /// Epochs of the first cycle
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "EPOCHS", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
     pub cycle_len: usize,
     /// Each cycle is so many times as long as the one before
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
     pub cycle_mult: usize,
     /// Learning rate of the head; three: of early layers, late layers and head while all are trained
@@ -178,6 +185,7 @@ pub struct Train {
     #[arg(long, help_heading = "Recipe")]
     pub metric: Option<Metric>,
     /// End a stage after so many epochs without a better one
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
     pub patience: Option<usize>,
 
@@ -185,9 +193,11 @@ pub struct Train {
     #[arg(long, value_name = "IMAGES", help_heading = "Optimizer")]
     pub batch: Option<usize>,
     /// The rule that moves the weights [default: sgd]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Optimizer")]
     pub optimizer: Option<Rule>,
     /// Decoupled weight decay [default: 1]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
     pub weight_decay: Option<f64>,
     /// Decides the split, the first weights, dropout and the order of photos [default: 0]
@@ -195,7 +205,7 @@ pub struct Train {
     pub seed: Option<u64>,
 
     /// Where the run's files go; must be empty or new [default: runs/DATA-1, -2, …]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub machine: Machine,
@@ -296,25 +306,32 @@ pub struct Source {
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// What the table's ids lack to be file names [default: found out]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = ".jpg")]
     pub suffix: Option<String>,
     /// The table's column of photos: its name, or its number from 1 [default: 1]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN")]
     pub id_column: Option<String>,
     /// The table's column of labels [default: 2]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN")]
     pub label_column: Option<String>,
     /// The table's column that says train, valid or test
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN")]
     pub split_column: Option<String>,
     /// What separates several labels in a cell of the table [default: a space]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "CHARACTER")]
     pub label_separator: Option<char>,
     /// Whether a cell of the table holds one label, or several separated by spaces [default: found out]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum)]
     pub task: Option<Labels>,
 
     /// The largest photo that is read, in pixels [default: 178956970]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "PIXELS")]
     pub max_pixels: Option<u64>,
 
@@ -322,6 +339,7 @@ pub struct Source {
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub valid: Option<String>,
     /// Hold out one fold of several, such as 1/5
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FOLD/FOLDS", conflicts_with = "valid")]
     pub fold: Option<String>,
     /// Hold out what the split.csv of an earlier run says
@@ -438,9 +456,11 @@ pub struct Augment {
 
 /// How the machine is used; no result depends on it, but for rounding between devices.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
 pub struct Machine {
     /// What computes: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second of several. All but cpu must be
     /// compiled in
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
     /// Threads; 0: one for each core
@@ -448,15 +468,18 @@ pub struct Machine {
     pub threads: usize,
     /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
     /// user's cache folder]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
     /// Numbers that activations are stored in; the model is then used with the same
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, default_value_t = Numbers::Auto)]
     pub precision: Numbers,
     /// Print results only
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print checkpoints too, as they are written
+    #[arg(hide_short_help = true)]
     #[arg(long, short)]
     pub verbose: bool,
 }
