@@ -6,7 +6,7 @@
 For each architecture a network with random weights and statistics is saved by torch.save, read and written
 again by Ocelli (the example `resave`), and loaded into a second network with load_state_dict(strict=True):
 once whole, and once as the body under a new head. Every tensor must come back bit for bit, and Ocelli's logits
-must agree within 1e-4 of their spread. Needs torch, torchvision, timm, safetensors, and cargo.
+must agree within 1e-4 of their spread with PyTorch's in f64. Needs torch, torchvision, timm, safetensors, and cargo.
 """
 
 import subprocess
@@ -126,17 +126,17 @@ def compare(name, size, folder):
         if not tensor_name.endswith("num_batches_tracked") and not torch.equal(given, back):
             sys.exit(f"error: {name}: {tensor_name} does not come back as it was")
     resize(second, size)
-    published = difference(logits["published"], second(images))
+    published = difference(logits["published"], second.double()(images.double()))
 
     saved = load_file(folder / "transfer.safetensors")
     third = whole().eval()
     setattr(third, classifier, nn.Identity())
     third.load_state_dict({key: value for key, value in saved.items() if not key.startswith("head.")}, strict=True)
     resize(third, size)
-    found = features(third, images)
+    found = features(third.double(), images.double())
     head = Transfer(found.shape[2 if found.ndim == 3 else 1], 5).eval()
     head.load_state_dict({key: value for key, value in saved.items() if key.startswith("head.")}, strict=True)
-    transfer = difference(logits["transfer"], head(found))
+    transfer = difference(logits["transfer"], head.double()(found))
 
     print(f"{name}, {size} px: strict=True, logits differ by {published:.1e} of their spread, with a new head {transfer:.1e}")
     if max(published, transfer) > TOLERANCE:
