@@ -537,6 +537,9 @@ pub struct Predict {
     /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
     #[arg(long, value_name = "VIEWS")]
     pub tta: Option<String>,
+    /// The largest photo that is read, in pixels [default: 178956970]
+    #[arg(long, value_name = "PIXELS")]
+    pub max_pixels: Option<u64>,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,

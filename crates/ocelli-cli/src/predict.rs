@@ -16,6 +16,9 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     if let Some(precision) = arguments.precision.precision() {
         model = model.precision(precision);
     }
+    if let Some(pixels) = arguments.max_pixels {
+        model = model.max_pixels(pixels);
+    }
     if arguments.device != DeviceName::default() {
         model = model.to_device(&arguments.device.open()?);
     }

@@ -200,6 +200,11 @@ fn a_training_folder_with_a_test_folder_is_split() {
     assert!(said.contains("27 images in 3 classes"), "{said}");
     let said = place.refusal(&["train", "photos", "--max-pixels", "100", "--out", "none"]);
     assert!(said.contains("more than the limit of 100"), "{said}");
+    let predict = ["predict", "run/model.safetensors", "photos/train/flags", "--max-pixels", "100"];
+    let output = place.ocelli(&predict).output().unwrap();
+    let said = common::stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("more than the limit of 100"), "{said}");
 }
 
 #[test]

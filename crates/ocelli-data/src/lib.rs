@@ -72,6 +72,7 @@ pub mod preprocess;
 pub mod random;
 mod resize;
 pub mod source;
+mod spare;
 pub mod split;
 pub mod store;
 mod threads;

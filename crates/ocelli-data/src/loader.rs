@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use crate::augment::Augmentation;
 use crate::random::{Draws, Purpose};
-use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, threads};
+use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, spare, threads};
 
 /// What to do about an image that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,6 +137,7 @@ impl Loader {
             epoch,
             state: Mutex::default(),
             changed: Condvar::new(),
+            spare: Mutex::default(),
         };
         let taken = first.min(work.batch_count());
         let over = taken == work.batch_count();
@@ -162,10 +163,15 @@ impl Loader {
         DataError::BadImage { path: self.items[index].path.clone(), reason }
     }
 
-    /// Makes the sample of one item.
-    fn sample(&self, index: usize, epoch: u64, occurrence: u32) -> Result<Vec<f32>, DataError> {
+    /// Makes the sample of one item; all of `sample` is written.
+    fn sample(
+        &self,
+        index: usize,
+        epoch: u64,
+        occurrence: u32,
+        mut sample: Vec<f32>,
+    ) -> Result<Vec<f32>, DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
-        let mut sample = vec![0.0; self.preprocessing.sample_len()];
         match &self.augmentation {
             None => self.preprocessing.load(&item.path, decoder, &mut sample)?,
             Some((augmentation, seed)) => {
@@ -173,6 +179,7 @@ impl Loader {
                 let mut draws =
                     Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
                 augmentation.apply(&image, &self.preprocessing, &mut draws, &mut sample)?;
+                spare::keep(image.into_pixels());
             }
         }
         Ok(sample)
@@ -240,6 +247,8 @@ struct Work {
     epoch: u64,
     state: Mutex<State>,
     changed: Condvar,
+    /// Buffers of samples that were put together, for the next ones: at most as many as a batch has.
+    spare: Mutex<Vec<Vec<f32>>>,
 }
 
 /// How far a pass is.
@@ -288,6 +297,12 @@ impl Work {
         self.indices[batch * size..end].to_vec()
     }
 
+    /// The buffer of a sample: one of a batch before, if there is one.
+    fn buffer(&self) -> Vec<f32> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| vec![0.0; self.loader.preprocessing.sample_len()])
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is changed in single steps that cannot panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -299,7 +314,7 @@ impl Work {
             let index = self.indices[place];
             // Whoever waits for this place would wait for ever if a panic left it open.
             let sample = catch_unwind(AssertUnwindSafe(|| {
-                self.loader.sample(index, self.epoch, self.occurrences[place])
+                self.loader.sample(index, self.epoch, self.occurrences[place], self.buffer())
             }))
             .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
             self.put(place, sample);
@@ -343,7 +358,12 @@ impl Work {
         let (indices, samples) =
             (std::mem::take(&mut underway.indices), std::mem::take(&mut underway.samples));
         drop(state);
-        let images = self.loader.finish(indices, samples.into_iter().flatten());
+        let images = self.loader.finish(indices, samples.into_iter().flatten(), &mut |buffer| {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if spare.len() < self.loader.options.batch_size {
+                spare.push(buffer);
+            }
+        });
         let mut state = self.lock();
         if let Some(underway) = state.underway_mut(batch) {
             underway.images = Some(images);
@@ -361,11 +381,12 @@ impl State {
 }
 
 impl Loader {
-    /// Puts samples together, without those of bad images, or gives the first one's error.
+    /// Puts samples together, without those of bad images, or gives the first one's error. Buffers go to `done`.
     fn finish(
         &self,
         indices: Vec<usize>,
         samples: impl Iterator<Item = Result<Vec<f32>, DataError>>,
+        done: &mut dyn FnMut(Vec<f32>),
     ) -> Result<Batch, DataError> {
         let size = self.preprocessing.size;
         let mut images = Vec::with_capacity(indices.len() * self.preprocessing.sample_len());
@@ -374,6 +395,7 @@ impl Loader {
             match sample {
                 Ok(sample) => {
                     images.extend_from_slice(&sample);
+                    done(sample);
                     kept.push(index);
                 }
                 Err(DataError::BadImage { path, reason }) if self.options.bad_images == BadImages::Skip => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Decoder, RgbImage, resize};
+use crate::{DataError, Decoder, RgbImage, resize, spare};
 
 /// The largest side of a sample: 800 MB of numbers.
 const MAX_SIZE: usize = 8192;
@@ -30,7 +30,8 @@ pub enum Framing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
-    /// The average over the area of the new pixel (Pillow's BOX).
+    /// The average of the pixels whose centres lie in the new pixel (Pillow's BOX). A centre exactly on the edge
+    /// between two new pixels counts as rounding decides, here as there.
     Area,
     /// A triangle two pixels wide.
     Bilinear,
@@ -159,7 +160,10 @@ impl Preprocessing {
         decoder: &Decoder,
         sample: &mut [f32],
     ) -> Result<(), DataError> {
-        self.apply(&decoder.decode_file_for(path, self.needed())?, sample)
+        let image = decoder.decode_file_for(path, self.needed())?;
+        let applied = self.apply(&image, sample);
+        spare::keep(image.into_pixels());
+        applied
     }
 
     pub(crate) fn check_sample(&self, sample: &[f32]) -> Result<(), DataError> {
@@ -197,6 +201,7 @@ impl Preprocessing {
         self.check_sample(sample)?;
         let framed = self.frame(image)?;
         self.normalization.apply(framed.pixels(), sample);
+        spare::keep(framed.into_pixels());
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use fast_image_resize as fir;
 
-use crate::RgbImage;
 use crate::preprocess::Filter;
+use crate::{RgbImage, spare};
 
 impl Filter {
     fn algorithm(self) -> fir::ResizeAlg {
@@ -114,7 +114,9 @@ pub(crate) fn part(
     let mut resizer = fir::Resizer::new();
     let options = fir::ResizeOptions::new().resize_alg(filter.algorithm());
     let mut resize = |from: &dyn Fn(&mut fir::Resizer, &mut fir::images::Image), (width, height)| {
-        let mut into = fir::images::Image::new(width, height, PIXEL);
+        let bytes = spare::zeros(width as usize * height as usize * 3);
+        let mut into =
+            fir::images::Image::from_vec_u8(width, height, bytes, PIXEL).expect("three bytes a pixel");
         from(&mut resizer, &mut into);
         into
     };
@@ -125,7 +127,9 @@ pub(crate) fn part(
             (columns.len, height),
         );
         let options = options.crop(columns.inner(left), 0.0, columns.fit(left, across), f64::from(height));
-        resize(&|r, into| pass(r, &middle, into, &options), (width, height))
+        let resized = resize(&|r, into| pass(r, &middle, into, &options), (width, height));
+        spare::keep(middle.into_vec());
+        resized
     } else {
         let (start, len) = (f64::from(rows.start), f64::from(rows.len));
         let middle = resize(
@@ -133,7 +137,9 @@ pub(crate) fn part(
             (width, rows.len),
         );
         let options = options.crop(0.0, rows.inner(top), f64::from(width), rows.fit(top, down));
-        resize(&|r, into| pass(r, &middle, into, &options), (width, height))
+        let resized = resize(&|r, into| pass(r, &middle, into, &options), (width, height));
+        spare::keep(middle.into_vec());
+        resized
     };
     resized.into_vec()
 }

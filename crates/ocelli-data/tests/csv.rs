@@ -207,3 +207,21 @@ fn dog_breeds() {
     assert_eq!((data.items.len(), data.skipped.len()), (1000, 0));
     assert_eq!(data.items[0].id, "000bec180eb18c7604dcecc8fe0dba07.jpg");
 }
+
+#[test]
+fn rows_are_numbered_as_the_lines_of_the_file() {
+    for (table, line) in [
+        ("id,label\na.png,cat\nno.png,dog\nb.png,dog\n", 3),
+        ("id,label\r\na.png,cat\r\nno.png,dog\r\nb.png,dog\r\n", 3),
+        ("id,label\ra.png,cat\rno.png,dog\rb.png,dog\r", 3),
+        ("id,label\r\n\r\n\r\na.png,cat\r\n\r\nno.png,dog\r\nb.png,dog", 6),
+        ("id,label,note\na.png,cat,\"two\nlines\"\nno.png,dog,\nb.png,dog,\n", 4),
+        ("id,label,note\r\na.png,cat,\"three\r\nlines\r\nhere\"\r\nno.png,dog,\r\nb.png,dog,\r\n", 5),
+        ("\u{feff}id,label\r\na.png,cat\r\nno.png,dog\r\nb.png,dog\r\n", 3),
+        ("no.png,dog\r\na.png,cat\r\nb.png,dog", 1),
+    ] {
+        let data = read(&folder(&["a.png", "b.png"], table), &CsvOptions::default());
+        let reasons: Vec<&str> = data.skipped.iter().map(|skipped| skipped.reason.as_str()).collect();
+        assert_eq!(reasons, [format!("named in row {line}, but there is no such file")], "{table:?}");
+    }
+}

@@ -91,6 +91,9 @@ fn a_data_set_is_inspected() {
         tiny.contains(&"train/Cats/0.jpg has 37 × 29") && tiny.contains(&"valid/dogs/8.png has 10000 × 1")
     );
     assert!(!tiny.iter().any(|case| case.contains("train/cats/3.png")), "{tiny:?}");
+    // Its size is known, but what cannot be decoded is listed as that alone.
+    assert!(image("train/Cats/2.png").smaller_than(30), "{:?}", image("train/Cats/2.png").probe);
+    assert!(!tiny.iter().any(|case| case.contains("train/Cats/2.png")), "{tiny:?}");
     assert_eq!(cases("more than three times"), ["valid/dogs/8.png has 10000 × 1; a crop leaves out 100 %"]);
     assert_eq!(cases("turned"), ["train/Cats/0.jpg has orientation 6"]);
     assert_eq!(cases("classes whose names"), ["Cats = cats"]);

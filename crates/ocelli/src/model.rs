@@ -265,6 +265,12 @@ impl<B: Backbone> Model<B> {
         Ok(self)
     }
 
+    /// The largest photo that is read, in pixels; by default the number above which Pillow refuses too.
+    pub fn max_pixels(mut self, pixels: u64) -> Self {
+        self.loading.decoder.max_pixels = pixels;
+        self
+    }
+
     /// The probabilities of every class for each photo, in the order given. A photo that cannot be read gives
     /// an error in its place; the others are not affected.
     ///

@@ -177,8 +177,7 @@ impl Augmentation {
             Crop::Center | Crop::GoogleNet => ((across / 2.0).ceil(), (down / 2.0).ceil()),
             Crop::At(x, y) => ((x * across).floor(), (y * down).floor()),
         };
-        render::render(&canvas, &plan, start, size, sample);
-        preprocessing.normalization.apply_to(sample);
+        render::render(&canvas, &plan, start, size, &preprocessing.normalization, sample);
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! Every pixel of a sample, computed once.
 
 use super::plan::{Affine, Filter, Plan};
+use crate::{Normalization, spare};
 
 /// The resized image that a sample is taken from, with a border that goes on for ever.
 #[derive(Debug, Clone)]
 pub(crate) struct Canvas {
     /// Red, green, blue and nothing: four bytes a pixel fill a vector.
-    pixels: Vec<[u8; 4]>,
+    bytes: Vec<u8>,
     width: usize,
     height: usize,
     /// Pixels of the border that count as the image.
@@ -15,10 +16,24 @@ pub(crate) struct Canvas {
     ground: Option<[u8; 3]>,
 }
 
+impl Drop for Canvas {
+    fn drop(&mut self) {
+        spare::keep(std::mem::take(&mut self.bytes));
+    }
+}
+
 impl Canvas {
     pub(crate) fn new(pixels: Vec<u8>, size: (u32, u32), pad: u32, ground: Option<[u8; 3]>) -> Self {
-        let pixels = pixels.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2], 0]).collect();
-        Canvas { pixels, width: size.0 as usize, height: size.1 as usize, pad, ground }
+        let mut bytes = spare::zeros(pixels.len() / 3 * 4);
+        for (four, three) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(pixels.as_chunks::<3>().0) {
+            *four = [three[0], three[1], three[2], 0];
+        }
+        spare::keep(pixels);
+        Canvas { bytes, width: size.0 as usize, height: size.1 as usize, pad, ground }
+    }
+
+    fn pixels(&self) -> &[[u8; 4]] {
+        self.bytes.as_chunks().0
     }
 
     /// With the border that counts.
@@ -38,19 +53,19 @@ impl Canvas {
 
     pub(crate) fn channel_means(&self) -> [f64; 3] {
         let mut sums = [0u64; 4];
-        for line in self.pixels.chunks(self.width) {
+        for line in self.pixels().chunks(self.width) {
             let mut sums_of_line = [0u32; 4];
             for pixel in line {
                 sums_of_line.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u32::from(value));
             }
             sums.iter_mut().zip(sums_of_line).for_each(|(sum, line)| *sum += u64::from(line));
         }
-        std::array::from_fn(|channel| sums[channel] as f64 / self.pixels.len() as f64)
+        std::array::from_fn(|channel| sums[channel] as f64 / self.pixels().len() as f64)
     }
 
     pub(crate) fn histograms(&self) -> [[u64; 256]; 3] {
         let mut histograms = [[0; 256]; 3];
-        for pixel in &self.pixels {
+        for pixel in self.pixels() {
             for (histogram, &value) in histograms.iter_mut().zip(pixel) {
                 histogram[usize::from(value)] += 1;
             }
@@ -65,7 +80,7 @@ impl Canvas {
             Some(ground) if !inside => return ground.map(f32::from),
             _ => (reflected(x, self.width), reflected(y, self.height)),
         };
-        let [red, green, blue, _] = self.pixels[y * self.width + x].map(f32::from);
+        let [red, green, blue, _] = self.pixels()[y * self.width + x].map(f32::from);
         [red, green, blue]
     }
 
@@ -101,6 +116,7 @@ impl Canvas {
                 pixel.copy_from_slice(&self.between(x, y));
             }
         }
+        let pixels = self.pixels();
         // A few places at a time with four channels each, so that channels fill vectors.
         let mut mixed = [[0.0f32; 4]; 32];
         for (chunk, part) in within.chunks_mut(3 * mixed.len()).enumerate() {
@@ -111,9 +127,9 @@ impl Canvas {
                 let (left, top) = (from_x as i32, from_y as i32);
                 let (u, v) = (from_x - left as f32, from_y - top as f32);
                 let corner = top as usize * self.width + left as usize;
-                let above: &[[u8; 4]; 2] = self.pixels[corner..].first_chunk().expect("two pixels above");
+                let above: &[[u8; 4]; 2] = pixels[corner..].first_chunk().expect("two pixels above");
                 let below: &[[u8; 4]; 2] =
-                    self.pixels[corner + self.width..].first_chunk().expect("two pixels below");
+                    pixels[corner + self.width..].first_chunk().expect("two pixels below");
                 let [a, b, c, d] = [above[0], above[1], below[0], below[1]].map(|pixel| pixel.map(f32::from));
                 *mixed =
                     std::array::from_fn(|channel| mix(a[channel], b[channel], c[channel], d[channel], u, v));
@@ -140,8 +156,15 @@ fn reflected(position: i64, length: usize) -> usize {
     position.min(period - 1 - position) as usize
 }
 
-/// Computes the `size × size` window that begins at `corner` of the plan's result; values in 0..=255.
-pub(crate) fn render(canvas: &Canvas, plan: &Plan, corner: (f64, f64), size: u32, sample: &mut [f32]) {
+/// Computes the `size × size` window that begins at `corner` of the plan's result, normalized.
+pub(crate) fn render(
+    canvas: &Canvas,
+    plan: &Plan,
+    corner: (f64, f64),
+    size: u32,
+    normalization: &Normalization,
+    sample: &mut [f32],
+) {
     let pad = f64::from(canvas.pad);
     let map = Affine([1.0, 0.0, -pad, 0.0, 1.0, -pad])
         .after(plan.map)
@@ -151,9 +174,16 @@ pub(crate) fn render(canvas: &Canvas, plan: &Plan, corner: (f64, f64), size: u32
         for colour in &plan.colours {
             colour.apply(row);
         }
+        // While the line is at hand, unless a filter wants values in 0..=255.
+        if plan.filters.is_empty() {
+            normalization.apply_to(row);
+        }
     }
-    for filter in &plan.filters {
-        apply(filter, size as usize, sample);
+    if !plan.filters.is_empty() {
+        for filter in &plan.filters {
+            apply(filter, size as usize, sample);
+        }
+        normalization.apply_to(sample);
     }
 }
 

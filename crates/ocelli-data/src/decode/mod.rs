@@ -24,7 +24,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::files::write_whole;
-use crate::{DataError, DecodeError};
+use crate::{DataError, DecodeError, spare};
 
 /// An upright image: 8-bit RGB, row by row from the top, without padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -348,7 +348,9 @@ impl Decoder {
         let (width, height) = decoder.dimensions().ok_or_else(|| damaged("it has no size"))?;
         let (width, height) = (width as u32, height as u32);
         self.check_size(width, height, Format::Jpeg)?;
-        let pixels = decoder.decode().map_err(jpeg_error)?;
+        // Three bytes a pixel were asked for.
+        let mut pixels = spare::zeros(width as usize * height as usize * 3);
+        decoder.decode_into(&mut pixels).map_err(jpeg_error)?;
         let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
         let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("pixels are missing"))?;
         Ok(upright(image, orientation.unwrap_or(Orientation::NoTransforms)))

@@ -187,7 +187,7 @@ impl Report {
                 "tiny, less than a quarter of what the network sees",
                 "enlarged so much they are blurred",
                 about(&|image| {
-                    let tiny = image.smaller_than(self.size / TINY);
+                    let tiny = image.problem.is_none() && image.smaller_than(self.size / TINY);
                     tiny.then(|| format!("{} has {}", id(image), size(image)))
                 }),
             ),
@@ -196,7 +196,7 @@ impl Report {
                 "a centre crop leaves out most of them; padding or squishing keeps it",
                 about(&|image| {
                     let lost = 100.0 * image.lost_by_crop();
-                    let long = image.aspect() > LONG;
+                    let long = image.problem.is_none() && image.aspect() > LONG;
                     long.then(|| format!("{} has {}; a crop leaves out {lost:.0} %", id(image), size(image)))
                 }),
             ),

@@ -103,6 +103,32 @@ pub fn read(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Dataset, Dat
     Ok(Dataset { items, split, skipped, notices })
 }
 
+/// Counts lines up to the places of rows; the reader's own count is behind by one after `\r\n`.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes counted.
+    seen: usize,
+    /// The line of the next byte, from 1.
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the row that the reader began to look for at this byte, which is not before those asked for so far:
+    /// the rest of a line's end and empty lines may come before the row.
+    fn of(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(&found) = self.bytes.get(self.seen) {
+            if self.seen >= byte && !matches!(found, b'\r' | b'\n') {
+                break;
+            }
+            self.seen += 1;
+            let ends = found == b'\n' || found == b'\r' && self.bytes.get(self.seen) != Some(&b'\n');
+            self.line += u64::from(ends);
+        }
+        self.line
+    }
+}
+
 /// A file of rows.
 struct Table {
     path: PathBuf,
@@ -128,9 +154,10 @@ impl Table {
             .delimiter(delimiter)
             .from_reader(bytes);
         let mut rows = Vec::new();
+        let mut lines = Lines { bytes, seen: 0, line: 1 };
         for record in reader.byte_records() {
             let record = record.map_err(|error| table_error(path, None, error, "save it as a CSV file"))?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = lines.of(record.position().map_or(0, csv::Position::byte));
             let cell = |cell: &[u8]| std::str::from_utf8(cell).map(|text| text.trim().to_owned());
             let cells = record.iter().map(cell).collect::<Result<Vec<_>, _>>();
             let cells =
