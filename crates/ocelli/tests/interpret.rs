@@ -341,11 +341,17 @@ fn two_models_are_compared_on_the_images_that_both_have_seen() {
 fn neighbours_find_what_is_nearly_the_same_and_what_is_like_nothing() {
     // Five groups of features around directions of their own; image 7 is nearly image 3, image 50 is far from all.
     let (images, length) = (120, 40);
+    // Without a period, unlike a sine: from -1 to 1 by the bits of a product (Weyl's sequence, mixed once).
+    let noise = |at: usize| {
+        let mixed = (at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
     let mut features: Vec<f32> = (0..images * length)
         .map(|at| {
             let (image, feature) = (at / length, at % length);
             let centre = (1.7 * ((image % 5 + 1) * (feature + 3)) as f64).sin() * 3.0;
-            (centre + noise(image, feature * 31) / 3.0) as f32
+            (centre + noise(at)) as f32
         })
         .collect();
     let third = features[3 * length..4 * length].to_vec();
