@@ -61,8 +61,19 @@ fn several_labels_an_image_are_learned_and_predicted() {
         }
         .to_owned()
     });
-    let said = place.run(&["train", "all/tags.csv", "--size", "64", "--epochs", "8", "--out", "run"]);
-    assert!(said.contains("read as multi-label"), "{said}");
+    let said = place.run(&[
+        "train",
+        "all/tags.csv",
+        "--task",
+        "multi",
+        "--size",
+        "64",
+        "--epochs",
+        "8",
+        "--out",
+        "run",
+    ]);
+    assert!(said.contains("72 images in 4 classes"), "{said}");
     let history = place.read("run/history.csv");
     assert!(history.starts_with("stage,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
     let f1: f64 = history.lines().last().unwrap().split(',').nth(5).unwrap().parse().unwrap();

@@ -15,7 +15,7 @@ fn place() -> &'static Place {
         let place = Place::with_photos(16);
         let train = ["train", "photos", "--size", "32", "--batch", "8"];
         place.run(&[&train[..], &["--epochs", "3", "--out", "a"]].concat());
-        place.run(&[&train[..], &["--epochs", "1", "--lr", "1e-4", "--out", "b"]].concat());
+        place.run(&[&train[..], &["--epochs", "1", "--lr", "1e-3", "--out", "b"]].concat());
         place
     })
 }

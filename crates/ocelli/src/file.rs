@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
-use crate::Result;
+use ocelli_data::DataError;
 
-/// See [`ocelli_data::write_whole`].
+use crate::{Error, Result};
+
+/// See [`ocelli_data::write_whole`]. What keeps a file from being written is this crate's error, which names the remedy.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    Ok(ocelli_data::write_whole(path, bytes)?)
+    ocelli_data::write_whole(path, bytes).map_err(|error| match error {
+        DataError::Io { action, path, source } => Error::Io { action, path, source },
+        error => error.into(),
+    })
 }

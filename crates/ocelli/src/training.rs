@@ -185,6 +185,8 @@ pub struct Training {
     learner: Learner,
     run: RunFolder,
     settings: Settings,
+    /// What is to be said as soon as somebody listens.
+    notices: Vec<String>,
 }
 
 /// What `config.toml` holds.
@@ -261,7 +263,7 @@ impl Training {
         let recorder = run.recorder(&[], data.skipped())?;
         learner.observe(recorder);
         learner.checkpoints = Some(Checkpoints::new(run.checkpoints()));
-        Ok(Self { learner, run, settings: settings.clone() })
+        Ok(Self { learner, run, settings: settings.clone(), notices: Vec::new() })
     }
 
     /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
@@ -280,15 +282,15 @@ impl Training {
         let history = checkpoint.as_ref().map(|checkpoint| checkpoint.history().to_vec()).unwrap_or_default();
         let recorder = run.recorder(&history, learner.data().skipped())?;
         learner.observe(recorder);
-        for error in damaged {
-            let text = format!("{error}; the checkpoint before it is gone on from");
-            learner.tell(&Event::Notice { text })?;
-        }
+        let notices = damaged
+            .iter()
+            .map(|error| format!("{error}; the checkpoint before it is gone on from"))
+            .collect();
         match checkpoint {
             Some(checkpoint) => learner.return_to_checkpoint(checkpoint)?,
             None => learner.checkpoints = Some(Checkpoints::new(run.checkpoints())),
         }
-        Ok(Self { learner, run, settings })
+        Ok(Self { learner, run, settings, notices })
     }
 
     /// Adds a listener.
@@ -329,6 +331,9 @@ impl Training {
     pub fn run(&mut self) -> Result<Outcome> {
         let learner = &mut self.learner;
         learner.clock = Instant::now();
+        for text in self.notices.drain(..) {
+            learner.tell(&Event::Notice { text })?;
+        }
         if let Some(fit) = &learner.unfinished {
             let epochs = (fit.epoch, fit.schedule.epochs());
             learner.tell(&Event::Resumed { stage: learner.fits, epochs })?;
