@@ -45,8 +45,9 @@ pub(crate) struct Scratch {
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { kept: Vec::new(), kept_words: 0, lent_words: 0, most_words: 0 });
 
-/// Buffers that wait to be used again, the longest unused first. What is kept and lent together stays below the
-/// most that was ever lent, and a little more.
+/// Buffers that wait to be used again, the longest unused first. What is kept and lent together stays below one and a
+/// half times the most that was ever lent: less, and the buffers of one size push out those of another, which a step
+/// of training needs again.
 struct Pool {
     kept: Vec<AlignedWords>,
     kept_words: usize,
@@ -86,7 +87,8 @@ impl Pool {
 
     /// What is too much; dropped by the caller, who has unlocked the pool by then.
     fn excess(&mut self) -> Vec<AlignedWords> {
-        let mut surplus = self.kept_words.saturating_sub((self.most_words - self.lent_words).max(KEPT_WORDS));
+        let room = self.most_words + self.most_words / 2 - self.lent_words;
+        let mut surplus = self.kept_words.saturating_sub(room.max(KEPT_WORDS));
         let count = self
             .kept
             .iter()

@@ -8,7 +8,7 @@
 use crate::{
     Activation, Element, Isa,
     memory::{Scratch, SharedMut},
-    simd::{self, Kernel, Simd},
+    simd::{self, Kernel, Simd, unrolled},
 };
 use rayon::prelude::*;
 use std::{marker::PhantomData, mem::MaybeUninit, ops::Range, sync::Arc};
@@ -621,7 +621,7 @@ fn whole_rows(
 
 /// The limits of an activation that only limits.
 #[inline(always)]
-fn clamp(activation: Activation) -> Option<[f32; 2]> {
+pub(crate) fn clamp(activation: Activation) -> Option<[f32; 2]> {
     match activation {
         Activation::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
         Activation::Relu => Some([0.0, f32::INFINITY]),
@@ -775,24 +775,42 @@ impl<T: Element> BlockKernel<'_, T> {
                     }
                 }
             }
-            if is_first {
-                move_to::<S, P, V>(tile, &mut sums);
-            } else {
-                add_to::<S, P, V>(tile, &mut sums);
+            if !is_first {
+                unrolled!(p < P, {
+                    for v in 0..V {
+                        sums[p][v] = S::add(S::load(tile.add((p * V + v) * S::LANES)), sums[p][v]);
+                    }
+                });
             }
             let whole = self.block.count == V * S::LANES;
             let pixels = P.min(self.pixels - start);
-            if let (Some([low, high]), None, true) = (clamp(self.activation), self.residual, whole) {
+            if let (Some([low, high]), true) = (clamp(self.activation), whole) {
                 let (low, high) = (S::splat(low), S::splat(high));
-                for p in 0..pixels {
-                    let y = self.y.add(self.outputs[start + p]);
-                    for v in 0..V {
-                        let value = S::load(tile.add((p * V + v) * S::LANES));
-                        T::store::<S>(y.add(v * S::LANES), S::min(high, S::max(low, value)));
-                    }
+                let outputs = self.outputs.as_ptr().add(start);
+                match self.residual {
+                    None => unrolled!(p < P, {
+                        if p < pixels {
+                            let y = self.y.add(*outputs.add(p));
+                            for v in 0..V {
+                                T::store::<S>(y.add(v * S::LANES), S::min(high, S::max(low, sums[p][v])));
+                            }
+                        }
+                    }),
+                    Some(residual) => unrolled!(p < P, {
+                        if p < pixels {
+                            let output = *outputs.add(p);
+                            for v in 0..V {
+                                let at = output + v * S::LANES;
+                                let value = S::add(sums[p][v], T::load::<S>(residual.add(at)));
+                                T::store::<S>(self.y.add(at), S::min(high, S::max(low, value)));
+                            }
+                        }
+                    }),
                 }
                 return;
             }
+            // Through memory: what follows is too long to be repeated.
+            move_to::<S, P, V>(tile, &mut sums);
             for p in 0..pixels {
                 let output = self.outputs[start + p];
                 for v in 0..V {

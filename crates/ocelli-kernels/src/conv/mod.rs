@@ -59,7 +59,14 @@ impl<T: Element> PackedConv2d<T> {
             let weight = |channel, row, column| {
                 T::from_f32(weight(channel, 0, row * shape.kernel[1] + column)).to_f32()
             };
-            Packed::Depthwise(PackedDepthwise::pack(Isa::current(), shape.in_channels, grid, weight))
+            let channels = shape.in_channels;
+            Packed::Depthwise(PackedDepthwise::pack::<T>(
+                Isa::current(),
+                channels,
+                grid,
+                shape.stride,
+                weight,
+            ))
         } else {
             let source = WeightSource {
                 weights,
@@ -191,7 +198,8 @@ pub fn conv2d_backward_data<T: Element>(shape: &Conv2dShape, weights: &[f32], dy
                 let tap = kernel_tap(row * phase.columns.len() + column);
                 T::from_f32(weights[channel * taps + tap]).to_f32()
             };
-            let packed = PackedDepthwise::pack(Isa::current(), shape.in_channels, phase.grid, weight);
+            let (channels, step) = (shape.in_channels, phase.geometry.step);
+            let packed = PackedDepthwise::pack::<T>(Isa::current(), channels, phase.grid, step, weight);
             packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx);
         } else {
             let source = WeightSource {

@@ -59,6 +59,7 @@ unsafe fn from_bf16(halves: __m256i) -> __m512 {
 impl<const BF16: bool> Simd for Avx512<BF16> {
     const LANES: usize = LANES;
     const MANY_REGISTERS: bool = true;
+    const FAST_DOT: bool = BF16;
     type V = __m512;
 
     #[inline(always)]
@@ -185,10 +186,39 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> __m512 {
         // SAFETY: see above.
+        unsafe { pairs(_mm256_loadu_si256(low.cast()), _mm256_loadu_si256(high.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs_first(low: *const bf16, lows: usize, high: *const bf16, highs: usize) -> __m512 {
+        // SAFETY: see above.
         unsafe {
-            let low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(low.cast()));
-            let high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(high.cast()));
-            _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)))
+            pairs(
+                _mm256_maskz_loadu_epi16(first(lows), low.cast()),
+                _mm256_maskz_loadu_epi16(first(highs), high.cast()),
+            )
         }
     }
 }
+
+/// Halves of words, lane by lane.
+#[inline(always)]
+unsafe fn pairs(low: __m256i, high: __m256i) -> __m512 {
+    // SAFETY: the caller's promise that there is AVX-512 BW; the index has 32 lanes of 16 bits.
+    unsafe {
+        let index = _mm512_loadu_si512(ALTERNATING.as_ptr().cast());
+        let (low, high) = (_mm512_castsi256_si512(low), _mm512_castsi256_si512(high));
+        _mm512_castsi512_ps(_mm512_permutex2var_epi16(low, index, high))
+    }
+}
+
+/// Lane i of the first of two registers (0 to 31), then lane i of the second (32 to 63).
+const ALTERNATING: [u16; 32] = {
+    let mut index = [0; 32];
+    let mut i = 0;
+    while i < 16 {
+        index[2 * i] = i as u16;
+        index[2 * i + 1] = 32 + i as u16;
+        i += 1;
+    }
+    index
+};

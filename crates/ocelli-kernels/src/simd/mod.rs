@@ -26,6 +26,8 @@ pub trait Simd: Copy + 'static {
     const LANES: usize;
     /// Whether there are 32 registers; else there are 16.
     const MANY_REGISTERS: bool;
+    /// Whether [`Simd::dot`] is one instruction: then products of pairs cost half as much as those of f32.
+    const FAST_DOT: bool = false;
     /// [`Simd::LANES`] values of `f32`, or as many words of two bf16.
     type V: Copy;
 
@@ -62,6 +64,23 @@ pub trait Simd: Copy + 'static {
     unsafe fn dot(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// Words that pair the values at `low` and `high`, [`Simd::LANES`] of each.
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V;
+    /// As [`Simd::load_pairs`] with so many values of each, `0..=LANES`; the others are 0.
+    unsafe fn load_pairs_first(low: *const bf16, lows: usize, high: *const bf16, highs: usize) -> Self::V {
+        let mut words = [0u32; 16];
+        for (i, word) in words.iter_mut().enumerate() {
+            // SAFETY: there are as many values.
+            unsafe {
+                if i < lows {
+                    *word |= u32::from(low.add(i).read_unaligned().to_bits());
+                }
+                if i < highs {
+                    *word |= u32::from(high.add(i).read_unaligned().to_bits()) << 16;
+                }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { Self::load(words.as_ptr().cast()) }
+    }
 }
 
 /// 1.5 · 2²³: adding it to a small number leaves the nearest integer in the low bits.
@@ -124,6 +143,34 @@ pub(crate) fn has_many_registers(isa: Isa) -> bool {
     }
     run_on(isa, Many)
 }
+
+/// Whether pairs of bf16 are multiplied by an instruction of their own.
+pub(crate) fn has_fast_dot(isa: Isa) -> bool {
+    struct Fast;
+    impl Kernel for Fast {
+        type Output = bool;
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) -> bool {
+            S::FAST_DOT
+        }
+    }
+    run_on(isa, Fast)
+}
+
+/// Repeats a block for each index below a constant of at most 14, in the text: a loop that long stays a loop, and
+/// registers have no index.
+macro_rules! unrolled {
+    ($index:ident < $end:ident, $body:block) => {
+        { unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13); }
+    };
+    (@ $index:ident $end:ident $body:block $($value:literal)*) => {
+        $(if $value < $end {
+            let $index: usize = $value;
+            $body
+        })*
+    };
+}
+pub(crate) use unrolled;
 
 /// An activation function of each lane.
 ///

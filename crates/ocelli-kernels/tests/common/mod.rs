@@ -158,6 +158,7 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
             shapes.push(usual(2, 19, [channels; 2], kernel, stride, channels));
             shapes.push(usual(1, 7, [channels; 2], kernel, stride, channels));
         }
+        shapes.push(Conv2dShape { stride: [1, 2], ..usual(2, 9, [40; 2], kernel, 2, 40) });
         shapes.push(usual(2, 16, [64, 64], kernel, stride, 4));
         shapes.push(usual(2, 9, [32, 64], kernel, stride, 32));
     }
