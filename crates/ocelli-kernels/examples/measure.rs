@@ -185,7 +185,7 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
         black_box(packed.forward_with_statistics(shape, &x, &mut y));
     });
     let backward_weights = settings.seconds(|| conv2d_backward_weights(shape, &x, &dy, &mut dw));
-    let backward_data = settings.seconds(|| conv2d_backward_data(shape, &weights, &dy, &mut dx));
+    let backward_data = settings.seconds(|| conv2d_backward_data(shape, &weights, &dy, None, &mut dx));
     let norm = BatchNorm {
         mean: &per_channel,
         variance: &per_channel,

@@ -46,7 +46,7 @@ pub fn linear_backward_data<T: Element>(
     dy: &[T],
     dx: &mut [T],
 ) {
-    conv2d_backward_data(&as_conv(rows, inputs, outputs), weights, dy, dx);
+    conv2d_backward_data(&as_conv(rows, inputs, outputs), weights, dy, None, dx);
 }
 
 /// The gradient with respect to the weights: `dw = dyᵀ · x`, `[outputs, inputs]`, overwritten; `x`: `[rows, inputs]`,

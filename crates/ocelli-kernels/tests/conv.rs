@@ -62,11 +62,15 @@ fn check_backward<T: Element>(shape: &Conv2dShape, seed: u64) {
     let dy: Vec<T> = random(seed + 1, shape.output_len());
     let weights: Vec<f32> = random(seed + 2, shape.weight_len());
     let exact_dx = conv_backward_data(shape, &rounded::<T>(&weights), &f64s(&dy));
+    let others: Vec<T> = random(seed + 3, shape.input_len());
+    let exact_sum: Vec<f64> = exact_dx.iter().zip(f64s(&others)).map(|(dx, other)| dx + other).collect();
     let exact_dw = conv_backward_weights(shape, &f64s(&x), &f64s(&dy));
     on_every_isa(|isa| {
         let mut dx = vec![T::from_f32(f32::NAN); shape.input_len()];
-        conv2d_backward_data(shape, &weights, &dy, &mut dx);
+        conv2d_backward_data(shape, &weights, &dy, None, &mut dx);
         assert_close(&format!("dx {isa} {shape:?}"), &dx, &exact_dx, tolerance::<T>());
+        conv2d_backward_data(shape, &weights, &dy, Some(&others), &mut dx);
+        assert_close(&format!("dx with others {isa} {shape:?}"), &dx, &exact_sum, tolerance::<T>());
         let mut dw = vec![f32::NAN; shape.weight_len()];
         conv2d_backward_weights(shape, &x, &dy, &mut dw);
         assert_close(&format!("dw {isa} {shape:?}"), &dw, &exact_dw, tolerance::<T>());

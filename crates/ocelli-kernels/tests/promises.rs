@@ -37,7 +37,7 @@ fn everything<T: Element>(shape: &Conv2dShape) -> Vec<Vec<u32>> {
     let mut raw = vec![T::default(); dy.len()];
     let statistics = packed.forward_with_statistics(shape, &x, &mut raw);
     let mut dx = vec![T::default(); x.len()];
-    conv2d_backward_data(shape, &weights, &dy, &mut dx);
+    conv2d_backward_data(shape, &weights, &dy, None, &mut dx);
     let mut dw = vec![0.0; weights.len()];
     conv2d_backward_weights(shape, &x, &dy, &mut dw);
     let again = channel_statistics(channels, &raw);
@@ -180,7 +180,7 @@ fn an_empty_batch_is_no_work() {
         Activation::None,
         &mut [],
     );
-    conv2d_backward_data::<f32>(&shape, &weights, &[], &mut []);
+    conv2d_backward_data::<f32>(&shape, &weights, &[], None, &mut []);
     let mut dw = vec![f32::NAN; weights.len()];
     conv2d_backward_weights::<f32>(&shape, &[], &[], &mut dw);
     assert!(dw.iter().all(|dw| *dw == 0.0));

@@ -174,21 +174,31 @@ impl<T: Element> PackedConv2d<T> {
     }
 }
 
-/// The gradient with respect to the input: `dx` from `dy` and the weights.
+/// The gradient with respect to the input: `dx` from `dy` and the weights, plus `others` if there are any: gradients
+/// that reach the same input by other ways.
 ///
-/// `weights`: as for [`PackedConv2d::pack`]; `dy`: `[batch, out_height, out_width, out_channels]`; `dx`:
-/// `[batch, in_height, in_width, in_channels]`, overwritten.
+/// `weights`: as for [`PackedConv2d::pack`]; `dy`: `[batch, out_height, out_width, out_channels]`; `others` and `dx`:
+/// `[batch, in_height, in_width, in_channels]`; `dx` is overwritten.
 ///
 /// # Panics
 /// On an invalid shape or slices of other lengths.
-pub fn conv2d_backward_data<T: Element>(shape: &Conv2dShape, weights: &[f32], dy: &[T], dx: &mut [T]) {
+pub fn conv2d_backward_data<T: Element>(
+    shape: &Conv2dShape,
+    weights: &[f32],
+    dy: &[T],
+    others: Option<&[T]>,
+    dx: &mut [T],
+) {
     shape.assert_valid();
     assert_len("weights", weights, shape.weight_len());
     assert_len("dy", dy, shape.output_len());
     assert_len("dx", dx, shape.input_len());
+    if let Some(others) = others {
+        assert_len("others", others, shape.input_len());
+    }
     let (group_in, group_out, taps) =
         (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
-    let epilogue = Epilogue { bias: None, residual: None, activation: Activation::None };
+    let epilogue = Epilogue { bias: None, residual: others, activation: Activation::None };
     for phase in phases(shape) {
         let kernel_tap = |tap: usize| {
             phase.rows[tap / phase.columns.len()] * shape.kernel[1] + phase.columns[tap % phase.columns.len()]

@@ -15,7 +15,9 @@ use ocelli_kernels::{
 };
 
 use super::super::{ConvNorm, Geometry};
-use super::{Maps, Stored, by_element, four, maps, primitive, register, stored, values, vector};
+use super::{
+    Maps, Stored, by_element, four, is_registered, maps, primitive, register, stored, values, vector,
+};
 
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
     let call = Call { conv, statistics: None };
@@ -90,22 +92,30 @@ impl Backward<Flex, 2> for ConvBackward {
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let (input, weight, conv) = ops.state;
-        let nodes = ops.parents.map(|node| node.map(|node| node.id));
         let dy = gradients.consume::<Flex>(&ops.node);
+        // The gradient of a shortcut around this convolution, say. What is a result, as `ops.node` is, no longer has
+        // a gradient once it is consumed; that of a parameter would stay.
+        let others = ops.parents[0].as_ref().and_then(|node| {
+            let is_met = node.requirement == ops.node.requirement && is_registered(node.id);
+            is_met.then(|| gradients.consume::<Flex>(node))
+        });
+        let nodes = ops.parents.map(|node| node.map(|node| node.id));
         by_element!(input, T => {
-            let [dx, dw] = backward::<T>(input, &weight, conv, dy, nodes.map(|node| node.is_some()));
+            let wanted = nodes.map(|node| node.is_some());
+            let [dx, dw] = backward::<T>(input, &weight, conv, dy, others, wanted);
             dx.into_iter().for_each(|dx| register(gradients, nodes[0], dx));
             dw.into_iter().for_each(|dw| register(gradients, nodes[1], dw));
         });
     }
 }
 
-/// The gradients with respect to input and weight, as far as they are wanted.
+/// The gradients with respect to input and weight, as far as they are wanted; that of the input with `others` added.
 fn backward<T: Stored>(
     input: FlexTensor,
     weight: &FlexTensor,
     conv: Geometry,
     dy: FlexTensor,
+    others: Option<FlexTensor>,
     [to_input, to_weight]: [bool; 2],
 ) -> [Option<FlexTensor>; 2] {
     let (x, dy) = (Maps::new(input), Maps::new(dy));
@@ -113,7 +123,9 @@ fn backward<T: Stored>(
     let shape = conv_shape(x.shape, four(weight), conv);
     let dx = to_input.then(|| {
         let mut dx = Buffer::<T>::take(shape.input_len());
-        conv2d_backward_data(&shape, &values(weight), &dy, &mut dx);
+        let others = others.map(Maps::new);
+        let others = others.as_ref().map(Maps::values);
+        conv2d_backward_data(&shape, &values(weight), &dy, others.as_deref(), &mut dx);
         maps(dx, x.shape)
     });
     let dw = to_weight.then(|| {

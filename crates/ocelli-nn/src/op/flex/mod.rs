@@ -21,6 +21,8 @@ pub(super) use scale::scale_channels;
 pub(super) use step::{adamw_step, sgd_step};
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::grads::Gradients;
@@ -164,5 +166,24 @@ fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
 fn register(gradients: &mut Gradients, node: Option<NodeId>, gradient: FloatTensor<Flex>) {
     if let Some(node) = node {
         gradients.register::<Flex>(node, gradient);
+        REGISTERED.with_borrow_mut(|registered| {
+            if registered.len() == REMEMBERED {
+                registered.clear();
+            }
+            registered.insert(node);
+        });
     }
+}
+
+/// Whether an operation of this module has handed on a gradient to a node, as far as it is remembered: Burn does not
+/// tell, and adds gradients that meet at a node on one thread.
+fn is_registered(node: NodeId) -> bool {
+    REGISTERED.with_borrow(|registered| registered.contains(&node))
+}
+
+/// More nodes than the networks here have. What is forgotten is added by Burn.
+const REMEMBERED: usize = 4096;
+
+thread_local! {
+    static REGISTERED: RefCell<HashSet<NodeId>> = RefCell::default();
 }
