@@ -18,18 +18,19 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
         println!("{}", serde_json::to_value(&comparison)?);
         return Ok(());
     }
-    let line = |run: &std::path::Path, share: Share| {
+    let names = [&arguments.first, &arguments.second].map(|run| run.display().to_string());
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let line = |run: &str, share: Share| {
         let (low, high) = share.interval();
         println!(
-            "{}   accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
-            run.display(),
+            "{run:width$}   accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",
             share.value(),
             count(share.count),
             counted(share.total, "image")
         );
     };
-    line(&arguments.first, comparison.first);
-    line(&arguments.second, comparison.second);
+    line(&names[0], comparison.first);
+    line(&names[1], comparison.second);
     if comparison.only_first + comparison.only_second > 0 {
         println!(
             "not compared: {} only in {}, {} only in {}",
@@ -42,7 +43,11 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
     list("right, then wrong", &comparison.right_to_wrong);
     list("wrong, then right", &comparison.wrong_to_right);
     let verdict = if comparison.p_value < 0.05 { "a difference is shown" } else { "no difference is shown" };
-    println!("\nMcNemar's exact test   p = {:.4}: {verdict}", comparison.p_value);
+    let probability = match comparison.p_value {
+        ..0.0001 => "p < 0.0001".to_owned(),
+        value => format!("p = {value:.4}"),
+    };
+    println!("\nMcNemar's exact test   {probability}: {verdict}");
     println!("side by side   {}", arguments.out.display());
     Ok(())
 }

@@ -10,12 +10,9 @@ use ocelli::{Interpretation, Model, RunFolder, Share, Task};
 
 use crate::Failure;
 use crate::arguments::Evaluate;
-use crate::report;
+use crate::report::{self, LISTED};
 use crate::train::use_threads;
 use crate::words::{count, counted};
-
-/// Classes and pairs that are listed; all are in the tables.
-const LISTED: usize = 12;
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -73,22 +70,7 @@ fn print(evaluation: &Evaluation) {
         counted(accuracy.total, "image")
     );
     print_classes(named);
-    if let Ok(matrix) = named.confusion_matrix() {
-        if matrix.classes.len() <= LISTED {
-            println!("\nrows are what images are, columns what they are said to be\n{matrix}");
-        } else {
-            println!("\nmost confused");
-            for pair in matrix.most_confused(1).iter().take(LISTED) {
-                println!(
-                    "  {:>5} of {:<5} {} said to be {}",
-                    count(pair.count),
-                    count(pair.of),
-                    pair.truth,
-                    pair.predicted
-                );
-            }
-        }
-    }
+    report::confusion(named);
     let calibration = named.calibration();
     println!("\ncalibration   expected error {:.4}", calibration.plain.expected_error);
 }

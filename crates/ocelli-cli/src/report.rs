@@ -1,14 +1,17 @@
 //! `ocelli report`
 
 use anstream::{eprintln, println};
-use ocelli::default_cache;
 use ocelli::report::{Report as Written, ReportOptions, report_run};
+use ocelli::{Interpretation, default_cache};
 
 use crate::Failure;
 use crate::arguments::Report;
 use crate::terminal::Terminal;
 use crate::train::use_threads;
 use crate::words::{count, counted};
+
+/// Classes and pairs that are listed; all are in the tables.
+pub const LISTED: usize = 12;
 
 pub fn run(arguments: &Report) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -26,8 +29,29 @@ pub fn run(arguments: &Report) -> Result<(), Failure> {
             ..ReportOptions::default()
         },
     )?;
+    confusion(&written.named);
+    println!();
     say(&written);
     Ok(())
+}
+
+/// Which classes are taken for which: the matrix of few classes, else the pairs that are confused most.
+pub fn confusion(named: &Interpretation) {
+    let Ok(matrix) = named.confusion_matrix() else { return };
+    if matrix.classes.len() <= LISTED {
+        println!("\nrows are what images are, columns what they are said to be\n{matrix}");
+        return;
+    }
+    let pairs = matrix.most_confused(1);
+    if pairs.is_empty() {
+        println!("\nno class is taken for another");
+        return;
+    }
+    println!("\nmost confused");
+    for pair in pairs.iter().take(LISTED) {
+        let (number, of) = (count(pair.count), count(pair.of));
+        println!("  {number:>5} of {of:<5} {} said to be {}", pair.truth, pair.predicted);
+    }
 }
 
 /// Where things are, and what to look at first.

@@ -41,8 +41,12 @@ fn a_run_ends_with_a_report_that_agrees_with_its_tables() {
     let accuracy =
         page["figures"].as_array().unwrap().iter().find(|figure| figure["name"] == "Accuracy").unwrap();
     assert!((accuracy["value"].as_f64().unwrap() - right as f64 / 9.0).abs() < 1e-9);
-    let counts: u64 =
-        page["confusion"]["cells"].as_array().unwrap().iter().map(|cell| cell[2].as_u64().unwrap()).sum();
+    let counts: u64 = page["confusion"]["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| cell["count"].as_u64().unwrap())
+        .sum();
     assert_eq!(counts, 9);
     for row in table("a/results/confusion.csv") {
         assert_eq!(row[1..].iter().map(|count| count.parse::<usize>().unwrap()).sum::<usize>(), 3, "{row:?}");
@@ -80,6 +84,55 @@ fn a_run_ends_with_a_report_that_agrees_with_its_tables() {
 }
 
 #[test]
+fn learning_rates_are_shown_step_by_step_and_searches_as_they_were_recorded() {
+    let (page, given) = (page("a/report.html"), page("b/report.html"));
+    // 39 images in batches of 8 are 5 steps, of which history.csv has each epoch's last.
+    let curves = page["rates"].as_array().unwrap();
+    assert_eq!(curves.len(), 1, "the head alone was trained");
+    let points = curves[0]["points"].as_array().unwrap();
+    assert_eq!(points.len(), 3 * 5);
+    let history = place().read("a/history.csv");
+    let head = history.lines().next().unwrap().split(',').position(|name| name == "learning_rate_head");
+    for (epoch, row) in table("a/history.csv").iter().enumerate() {
+        let last = &points[5 * epoch + 4];
+        assert!((last[0].as_f64().unwrap() - (epoch as f64 + 0.8)).abs() < 1e-9, "{last}");
+        assert_eq!(last[1].as_f64().unwrap(), row[head.unwrap()].parse::<f64>().unwrap());
+    }
+    let search = &page["searches"][0];
+    let steps = table("a/lr_find-1.csv");
+    let near = |value: &Value, cell: &str| {
+        let (value, cell) = (value.as_f64().unwrap(), cell.parse::<f64>().unwrap());
+        (value - cell).abs() <= 1e-12 * cell.abs()
+    };
+    assert_eq!(search["curve"]["rates"].as_array().unwrap().len(), steps.len());
+    for (step, row) in steps.iter().enumerate() {
+        assert!(
+            near(&search["curve"]["rates"][step], &row[1]) && near(&search["curve"]["losses"][step], &row[2])
+        );
+    }
+    assert!(given["searches"].as_array().unwrap().is_empty(), "a given rate is not searched for");
+}
+
+#[test]
+fn charts_and_matrices_are_drawn_as_files() {
+    let svg = place().read("a/results/confusion.svg");
+    for row in table("a/results/confusion.csv") {
+        assert!(svg.contains(&format!(">{}</text>", row[0])), "{} is named", row[0]);
+        for count in row[1..].iter().filter(|count| *count != "0") {
+            assert!(svg.contains(&format!(">{count}</text>")), "{row:?}");
+        }
+    }
+    for name in ["confusion", "confusion_normalised", "calibration", "losses", "learning_rates"] {
+        let svg = place().read(&format!("a/results/{name}.svg"));
+        let width = svg.split("width=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap();
+        let png = fs::read(place().path(&format!("a/results/{name}.png"))).unwrap();
+        assert_eq!(png[..8], *b"\x89PNG\r\n\x1a\n");
+        let pixels = u32::from_be_bytes(png[16..20].try_into().unwrap());
+        assert_eq!(f64::from(pixels), (2.0 * width).floor(), "{name} has two pixels a unit");
+    }
+}
+
+#[test]
 fn a_report_can_be_made_again_and_after_the_photos_have_moved() {
     let before = page("b/report.html");
     for (path, bytes) in snapshot(&place().path("b")) {
@@ -88,6 +141,7 @@ fn a_report_can_be_made_again_and_after_the_photos_have_moved() {
         fs::write(to, bytes).unwrap();
     }
     let said = place().run(&["report", "c"]);
+    assert!(said.contains("rows are what images are, columns what they are said to be"), "{said}");
     assert!(said.contains("report  c/report.html") && said.contains("labels  "), "{said}");
     let mut after = page("c/report.html");
     after["title"] = before["title"].clone();

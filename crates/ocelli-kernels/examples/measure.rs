@@ -6,6 +6,7 @@
 //! cargo run --release -p ocelli-kernels --example measure -- efficientnet_lite0 --threads 1 --isa avx2 --precision f32
 //! ```
 
+use clap::Parser;
 use ocelli_kernels::{
     Activation, BatchNorm, Conv2dShape, Element, Isa, PackedConv2d, Padding, StatisticsSource, bf16,
     conv2d_backward_data, conv2d_backward_weights,
@@ -13,63 +14,46 @@ use ocelli_kernels::{
 use serde_json::json;
 use std::{hint::black_box, time::Instant};
 
+/// Measures the kernels on the layers of a network.
+#[derive(Parser)]
 struct Settings {
+    #[arg(value_parser = ["resnet34", "efficientnet_lite0"], default_value = "resnet34")]
     network: String,
+    /// The side of the images in pixels.
+    #[arg(long, default_value_t = 224)]
     size: usize,
+    #[arg(long, default_value_t = 16)]
     batch: usize,
+    #[arg(long, default_value_t = 5)]
     runs: usize,
     /// The fastest of the runs counts, not their median: for a machine that is busy otherwise.
+    #[arg(long)]
     best: bool,
+    /// 0: one for each core.
+    #[arg(long, default_value_t = 0)]
     threads: usize,
-    precision: String,
+    /// f32 or bf16; without it the faster one of this processor.
+    #[arg(long, value_parser = ["f32", "bf16"])]
+    precision: Option<String>,
     /// Only layers whose name or shape contains this.
+    #[arg(long, default_value = "")]
     layer: String,
     /// Measure inference only.
+    #[arg(long)]
     forward: bool,
+    /// A set of kernels, such as portable, avx2, avx512.
+    #[arg(long)]
+    isa: Option<Isa>,
 }
 
-fn main() {
-    let mut settings = Settings {
-        network: "resnet34".to_owned(),
-        size: 224,
-        batch: 16,
-        runs: 5,
-        best: false,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        layer: String::new(),
-        forward: false,
-        precision: if Isa::current().has_bf16() { "bf16" } else { "f32" }.to_owned(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} takes a value"));
-        let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"));
-        match argument.as_str() {
-            "--size" => settings.size = number(value()),
-            "--batch" => settings.batch = number(value()),
-            "--runs" => settings.runs = number(value()),
-            "--threads" => settings.threads = number(value()),
-            "--layer" => settings.layer = value(),
-            "--best" => settings.best = true,
-            "--forward" => settings.forward = true,
-            "--precision" => settings.precision = value(),
-            "--isa" => {
-                let isa = value().parse().unwrap_or_else(|error| panic!("{error}"));
-                Isa::force(Some(isa)).unwrap_or_else(|error| panic!("{error}"));
-            }
-            "resnet34" | "efficientnet_lite0" => settings.network = argument,
-            _ => panic!("{argument} is neither a network (resnet34, efficientnet_lite0) nor an option"),
-        }
-    }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.threads)
-        .build()
-        .expect("threads can be started");
-    pool.install(|| match settings.precision.as_str() {
-        "bf16" => measure::<bf16>(&settings),
-        "f32" => measure::<f32>(&settings),
-        other => panic!("--precision is f32 or bf16, not {other:?}"),
-    });
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let settings = Settings::parse();
+    Isa::force(settings.isa)?;
+    let bf16_wanted =
+        settings.precision.as_deref().map_or(Isa::current().has_bf16(), |wanted| wanted == "bf16");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build()?;
+    pool.install(|| if bf16_wanted { measure::<bf16>(&settings) } else { measure::<f32>(&settings) });
+    Ok(())
 }
 
 /// A convolution with the batch norm that follows it.
@@ -96,9 +80,10 @@ fn measure<T: Element>(settings: &Settings) {
         "resnet34" => resnet34(settings.batch, settings.size),
         _ => efficientnet_lite0(settings.batch, settings.size),
     };
+    let threads = rayon::current_num_threads();
     let common = json!({
-        "network": settings.network, "size": settings.size, "batch": settings.batch, "threads": settings.threads,
-        "isa": Isa::current().to_string(), "precision": settings.precision,
+        "network": settings.network, "size": settings.size, "batch": settings.batch, "threads": threads,
+        "isa": Isa::current().to_string(), "precision": if T::BF16 { "bf16" } else { "f32" },
     });
     // Per layer class: the same shape is measured once and counted as often as it occurs.
     let mut totals = [0.0; 6];
@@ -115,7 +100,7 @@ fn measure<T: Element>(settings: &Settings) {
         if !format!("{} {description}", layer.name).contains(&settings.layer) {
             continue;
         }
-        let (flops, copied) = (peak::flops::<T>(settings.threads), peak::copy(settings.threads));
+        let (flops, copied) = (peak::flops::<T>(threads), peak::copy(threads));
         let shape = &layer.shape;
         let mut seconds = layer_seconds::<T>(&layer, settings);
         if layer.name == "stem" {

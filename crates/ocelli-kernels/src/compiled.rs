@@ -30,8 +30,8 @@ macro_rules! compiled {
 }
 
 compiled! {
-    round(elementwise::Round<'_, Self>) -> ();
-    widen(elementwise::Widen<'_, Self>) -> ();
+    round(elementwise::Convert<'_, f32, Self>) -> ();
+    widen(elementwise::Convert<'_, Self, f32>) -> ();
     add(elementwise::Add<'_, Self>) -> ();
     scale(elementwise::Scale<'_, Self>) -> ();
     scale_sums(elementwise::ScaleSums<'_, Self>) -> ();

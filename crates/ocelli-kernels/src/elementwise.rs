@@ -18,7 +18,7 @@ pub fn round_to<T: Element>(x: &[f32], y: &mut [T]) {
     assert_len("y", y, x.len());
     y.par_chunks_mut(PIECE)
         .zip(x.par_chunks(PIECE))
-        .for_each(|(y, x)| T::round(Isa::current(), Round { x, y }));
+        .for_each(|(y, x)| T::round(Isa::current(), Convert { x, y }));
 }
 
 /// `y` = `x`, exactly.
@@ -29,7 +29,7 @@ pub fn widen<T: Element>(x: &[T], y: &mut [f32]) {
     assert_len("y", y, x.len());
     y.par_chunks_mut(PIECE)
         .zip(x.par_chunks(PIECE))
-        .for_each(|(y, x)| T::widen(Isa::current(), Widen { x, y }));
+        .for_each(|(y, x)| T::widen(Isa::current(), Convert { x, y }));
 }
 
 /// `y` += `x`.
@@ -99,12 +99,13 @@ fn check<T>(batch: usize, pixels: usize, channels: usize, x: &[T], factors: &[f3
     assert_len("factors", factors, batch * channels);
 }
 
-pub struct Round<'a, T> {
-    x: &'a [f32],
-    y: &'a mut [T],
+/// To the other type's precision: exact where it is the wider, rounded to nearest where not.
+pub struct Convert<'a, X, Y> {
+    x: &'a [X],
+    y: &'a mut [Y],
 }
 
-impl<T: Element> Kernel for Round<'_, T> {
+impl<X: Element, Y: Element> Kernel for Convert<'_, X, Y> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
@@ -112,33 +113,10 @@ impl<T: Element> Kernel for Round<'_, T> {
             let lanes = S::LANES.min(self.x.len() - at);
             // SAFETY: the processor has S; both slices have as many lanes.
             unsafe {
-                store::<S, T>(
+                store::<S, Y>(
                     self.y.as_mut_ptr().add(at),
                     lanes,
-                    load::<S, f32>(self.x.as_ptr().add(at), lanes),
-                )
-            };
-        }
-    }
-}
-
-pub struct Widen<'a, T> {
-    x: &'a [T],
-    y: &'a mut [f32],
-}
-
-impl<T: Element> Kernel for Widen<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        for at in (0..self.x.len()).step_by(S::LANES) {
-            let lanes = S::LANES.min(self.x.len() - at);
-            // SAFETY: the processor has S; both slices have as many lanes.
-            unsafe {
-                store::<S, f32>(
-                    self.y.as_mut_ptr().add(at),
-                    lanes,
-                    load::<S, T>(self.x.as_ptr().add(at), lanes),
+                    load::<S, X>(self.x.as_ptr().add(at), lanes),
                 )
             };
         }

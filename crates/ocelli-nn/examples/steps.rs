@@ -11,77 +11,69 @@ use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
+use clap::Parser;
 use ocelli_kernels::Isa;
 use ocelli_nn::op::{SgdStep, sgd_step};
 use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
 use serde_json::json;
 
+/// Measures images a second.
+#[derive(Parser)]
 struct Settings {
+    #[arg(default_value_t = Arch::EfficientNetLite0)]
     arch: Arch,
+    /// The side of the images in pixels.
+    #[arg(long, default_value_t = 224)]
     size: usize,
+    #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// Runs, of which the median counts.
+    #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// 0: one for each core.
+    #[arg(long, default_value_t = 0)]
     threads: usize,
-    precision: Precision,
+    /// f32 or bf16; without it the fastest of this processor.
+    #[arg(long, value_parser = precision)]
+    precision: Option<Precision>,
+    /// What norms normalise by in training: batch or running.
+    #[arg(long, value_parser = statistics, default_value = "batch")]
     statistics: Statistics,
-    forward: bool,
-    train: bool,
+    /// Measure one alone: forward or train.
+    #[arg(long, value_parser = ["forward", "train"])]
+    only: Option<String>,
+    /// A set of kernels, such as portable, avx2, avx512.
+    #[arg(long)]
+    isa: Option<Isa>,
 }
 
-fn main() {
-    let mut settings = Settings {
-        arch: Arch::EfficientNetLite0,
-        size: 224,
-        batch: 16,
-        runs: 5,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        precision: Precision::fastest(),
-        statistics: Statistics::Batch,
-        forward: true,
-        train: true,
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().unwrap_or_else(|| panic!("{argument} takes a value"));
-        let number = |text: String| text.parse().unwrap_or_else(|_| panic!("{text:?} is no number"));
-        match argument.as_str() {
-            "--size" => settings.size = number(value()),
-            "--batch" => settings.batch = number(value()),
-            "--runs" => settings.runs = number(value()),
-            "--threads" => settings.threads = number(value()),
-            "--precision" => {
-                settings.precision = match value().as_str() {
-                    "f32" => Precision::F32,
-                    "bf16" => Precision::Bf16,
-                    other => panic!("--precision is f32 or bf16, not {other:?}"),
-                }
-            }
-            "--statistics" => {
-                settings.statistics = match value().as_str() {
-                    "batch" => Statistics::Batch,
-                    "running" => Statistics::Running,
-                    other => panic!("--statistics are batch or running, not {other:?}"),
-                }
-            }
-            "--only" => match value().as_str() {
-                "forward" => settings.train = false,
-                "train" => settings.forward = false,
-                other => panic!("--only is forward or train, not {other:?}"),
-            },
-            "--isa" => {
-                let isa = value().parse().unwrap_or_else(|error| panic!("{error}"));
-                Isa::force(Some(isa)).unwrap_or_else(|error| panic!("{error}"));
-            }
-            name => settings.arch = name.parse().unwrap_or_else(|error| panic!("{error}")),
-        }
+fn precision(text: &str) -> Result<Precision, String> {
+    [Precision::F32, Precision::Bf16]
+        .into_iter()
+        .find(|precision| precision.to_string() == text)
+        .ok_or_else(|| "f32 or bf16 is expected".to_owned())
+}
+
+fn statistics(text: &str) -> Result<Statistics, String> {
+    match text {
+        "batch" => Ok(Statistics::Batch),
+        "running" => Ok(Statistics::Running),
+        _ => Err("batch or running is expected".to_owned()),
     }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
-    pool.expect("threads can be started").install(|| measure(&settings));
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let settings = Settings::parse();
+    Isa::force(settings.isa)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build()?;
+    pool.install(|| measure(&settings));
+    Ok(())
 }
 
 fn measure(settings: &Settings) {
     let device = Device::flex();
-    let network = settings.arch.untrained(3, 1000, 0, &device).with_precision(settings.precision);
+    let precision = settings.precision.unwrap_or_else(Precision::fastest);
+    let network = settings.arch.untrained(3, 1000, 0, &device).with_precision(precision);
     let mut network = network.train_groups_from(0);
     let Settings { batch, size, .. } = *settings;
     let values = (0..batch * 3 * size * size).map(|i| ((i * 2_654_435_761) >> 7 & 255) as f32 / 128.0 - 1.0);
@@ -91,13 +83,14 @@ fn measure(settings: &Settings) {
 
     let mut line = json!({
         "arch": settings.arch.to_string(), "size": size, "batch": batch, "engine": "ocelli",
-        "precision": settings.precision.to_string(), "isa": Isa::current().to_string(), "threads": settings.threads,
+        "precision": precision.to_string(), "isa": Isa::current().to_string(), "threads": rayon::current_num_threads(),
     });
-    if settings.forward {
+    let measured = |what| settings.only.as_deref().is_none_or(|only| only == what);
+    if measured("forward") {
         let seconds = settings.seconds(|| drop(network.infer(images.clone()).into_data()));
         line["forward_images_per_s"] = json!((batch as f64 / seconds * 10.0).round() / 10.0);
     }
-    if settings.train {
+    if measured("train") {
         let mut velocities = HashMap::new();
         let seconds = settings.seconds(|| {
             network = step(network.clone(), images.clone(), settings.statistics, &mut velocities);

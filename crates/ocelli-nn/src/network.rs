@@ -302,6 +302,30 @@ impl<B: Backbone> Network<B> {
         Err(Error::Mismatch { origin, architecture, missing, misshapen, unexpected })
     }
 
+    /// A copy to be kept while this network is trained. Clones share the running statistics of Burn's own batch norms,
+    /// which training moves in place; a copy has its own.
+    pub fn copy(&self) -> Self {
+        #[derive(Default)]
+        struct Trained(HashSet<ParamId>);
+        impl ModuleVisitor for Trained {
+            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+                if parameter.val().is_require_grad() {
+                    self.0.insert(parameter.id);
+                }
+            }
+        }
+        impl ModuleMapper for Trained {
+            fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let trained = self.0.contains(&parameter.id);
+                parameter.map(Tensor::autodiff).set_require_grad(trained)
+            }
+        }
+        let mut trained = Trained::default();
+        self.visit(&mut trained);
+        // Of all that Burn does to modules this alone gives running statistics a place of their own.
+        self.valid().map(&mut trained)
+    }
+
     /// The device of the parameters, without autodiff.
     pub fn device(&self) -> Device {
         self.devices().remove(0).inner()

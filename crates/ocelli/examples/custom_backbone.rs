@@ -121,8 +121,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Under the usual head.
     let body = Blocks::<Head>::new(&device);
     let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?, 1);
+    // Nothing is pretrained: all layers train, and norms by what they see. A rate that warms up and ends low suits them.
     learner.bn_freeze(false).unfreeze();
-    for row in learner.fit(3e-2, Epochs(4))? {
+    for row in learner.fit(1e-2, OneCycle::epochs(8))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
 
@@ -136,7 +137,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let classes = data.classes().len();
     let mut learner = Learner::from_network(network(classes), "blocks", normalization, data, 1)?;
     learner.bn_freeze(false).unfreeze();
-    learner.fit(3e-2, Epochs(4))?;
+    learner.fit(1e-2, OneCycle::epochs(8))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 
     // What is saved is a model like any other; reading it needs the same modules, whatever their values.

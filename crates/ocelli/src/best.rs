@@ -73,9 +73,10 @@ impl<B: Backbone> Learner<B> {
 
     /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
     pub fn return_to_best(&mut self) {
-        if let Some(best) = self.best.get(&self.data.size()).cloned() {
-            self.set_state(best.state);
-            self.network = best.network.train_groups_from(best.state.frozen());
+        if let Some(best) = self.best.get(&self.data.size()) {
+            let (network, state) = (best.network.copy(), best.state);
+            self.set_state(state);
+            self.network = network.train_groups_from(state.frozen());
         }
     }
 
@@ -85,7 +86,7 @@ impl<B: Backbone> Learner<B> {
         let size = self.data.size();
         let better = self.best.get(&size).is_none_or(|best| row.is_better(&best.row, metric));
         if better && row.valid_loss.is_some() {
-            let best = Best { network: self.network.clone(), state: self.state, row: row.clone() };
+            let best = Best { network: self.network.copy(), state: self.state, row: row.clone() };
             self.best.insert(size, best);
         }
     }

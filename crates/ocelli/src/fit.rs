@@ -215,8 +215,7 @@ impl<B: Backbone> Learner<B> {
     fn train_epoch(&mut self, fit: &mut Fit) -> Result<()> {
         let order = self.order();
         let (total, batch_size) = (order.len(), self.data.batch_size());
-        // A remainder of one image is no batch.
-        let batches = total / batch_size + usize::from(total % batch_size > 1 || total == 1);
+        let batches = batches_per_epoch(total, batch_size);
         let mut source = self.source(order, fit.batch)?;
         while fit.batch < batches {
             let Some(ready) = self.next(&mut source)? else { break };
@@ -435,6 +434,11 @@ impl<B: Backbone> Learner<B> {
         }
         Ok(())
     }
+}
+
+/// Batches of an epoch: a remainder of one image is none, since batch norm needs two.
+pub(crate) fn batches_per_epoch(images: usize, batch_size: usize) -> usize {
+    images / batch_size + usize::from(images % batch_size > 1 || images == 1)
 }
 
 /// The targets of images that were mixed with others of their batch.

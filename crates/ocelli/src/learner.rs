@@ -126,6 +126,10 @@ impl Learner {
 impl<B: Backbone<Head = Head>> Learner<B> {
     /// A learner on a backbone of the user's own, with the usual new head: see the example `custom_backbone`.
     /// `name` stands in the model's file; `normalization` is what the backbone takes.
+    ///
+    /// As every new learner it trains the head alone. A backbone without weights is to be trained whole:
+    /// [`unfreeze`](Self::unfreeze), and [`bn_freeze(false)`](Self::bn_freeze), since its running statistics tell nothing
+    /// yet.
     pub fn from_backbone(
         backbone: B,
         name: &str,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Task;
 use crate::fit::{Descent, Ready, Source};
-use crate::plot::{Axis, Figure, Line, Mark, Panel};
+use crate::plot::{Axis, Chart, Figure, Line, Mark};
 use crate::{Error, Learner, LearningRates, Result};
 
 /// How the learning rate finder searches. The default is one rate for all layer groups, from 1e-5 to 10 in 100
@@ -287,8 +287,8 @@ impl LrCurve {
             line("smoothed", points(&self.smoothed), false),
             line("each batch", points(&self.losses), true),
         ];
-        let panel = Panel { x, y, lines, marks };
-        Figure { title: format!("Learning rate finder{title}"), panels: vec![panel] }
+        let chart = Chart { x, y, lines, marks, bars: Vec::new() };
+        Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
     }
 
     /// The curve as a CSV file: `step,learning_rate,loss,smoothed_loss`.
@@ -451,7 +451,7 @@ struct Trial<'a, B: Backbone> {
 
 impl<'a, B: Backbone> Trial<'a, B> {
     fn of(learner: &'a mut Learner<B>) -> Self {
-        Self { network: learner.network.clone(), steps: learner.steps, epochs: learner.epochs, learner }
+        Self { network: learner.network.copy(), steps: learner.steps, epochs: learner.epochs, learner }
     }
 }
 

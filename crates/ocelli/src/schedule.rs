@@ -15,7 +15,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plot::{Axis, Figure, Line, Panel};
+use crate::plot::{Axis, Chart, Figure, Line, Panel};
 use crate::state::GROUP_NAMES;
 use crate::{Error, LearningRates, Result};
 
@@ -191,11 +191,9 @@ impl Schedule {
             true => vec![line("all layers", rate(0))],
             false => GROUP_NAMES.iter().enumerate().map(|(group, name)| line(name, rate(group))).collect(),
         };
-        let panel = |label: &str, lines| Panel {
-            x: Axis::linear("epochs").between(0.0, self.epochs() as f64),
-            y: Axis::linear(label),
-            lines,
-            marks: Vec::new(),
+        let panel = |label: &str, lines| {
+            let x = Axis::linear("epochs").between(0.0, self.epochs() as f64);
+            Panel::from(Chart { x, y: Axis::linear(label), lines, marks: Vec::new(), bars: Vec::new() })
         };
         let mut panels = vec![panel("learning rate", lines)];
         let momentum = course(&|point| point.momentum);

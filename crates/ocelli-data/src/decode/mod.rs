@@ -14,6 +14,8 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageReader, Limits};
@@ -84,6 +86,14 @@ impl RgbImage {
             encoder.encode(&self.pixels, side(self.width), side(self.height), jpeg_encoder::ColorType::Rgb);
         encoded.expect("writing to memory succeeds");
         bytes
+    }
+
+    /// A JPEG of quality 1 to 100 as a `data:` address, which an HTML page holds as it is.
+    ///
+    /// # Panics
+    /// As [`to_jpeg`](Self::to_jpeg).
+    pub fn to_inline_jpeg(&self, quality: u8) -> String {
+        format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(self.to_jpeg(quality)))
     }
 
     /// `[height, width, 3]`.

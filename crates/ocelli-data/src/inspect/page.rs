@@ -3,15 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use jpeg_encoder::{ColorType, Encoder};
 use rayon::prelude::*;
 
 use super::report::{ClassCounts, Finding, Histogram, Report};
 use crate::preprocess::Filter;
 use crate::threads::pool;
-use crate::{DataError, Decoder, resize};
+use crate::{DataError, Decoder, RgbImage, resize};
 
 /// The longer side of a small picture, in pixels.
 const THUMBNAIL: u32 = 144;
@@ -72,9 +69,7 @@ fn thumbnail(report: &Report, item: usize, decoder: &Decoder) -> Option<String> 
     let longer = image.width().max(image.height()).min(THUMBNAIL);
     let (width, height) = resize::longer_side_to(&image, longer);
     let pixels = resize::whole(&image, (width, height), Filter::Area);
-    let mut bytes = Vec::new();
-    Encoder::new(&mut bytes, QUALITY).encode(&pixels, width as u16, height as u16, ColorType::Rgb).ok()?;
-    Some(format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(bytes)))
+    Some(RgbImage::new(width, height, pixels).expect("three bytes a pixel").to_inline_jpeg(QUALITY))
 }
 
 struct Page<'a> {

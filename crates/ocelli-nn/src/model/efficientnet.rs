@@ -5,20 +5,20 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::feature_number;
-use crate::layer::{Conv, ConvBnAct, Gate, SqueezeExcite};
+use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
 /// One row of the paper's table 1.
-struct Row {
-    kernel: usize,
-    stride: usize,
-    expansion: usize,
-    channels: usize,
-    blocks: usize,
+pub(super) struct Row {
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) expansion: usize,
+    pub(super) channels: usize,
+    pub(super) blocks: usize,
 }
 
-const LAYOUT: [Row; 7] = [
+pub(super) const LAYOUT: [Row; 7] = [
     Row { kernel: 3, stride: 1, expansion: 1, channels: 16, blocks: 1 },
     Row { kernel: 3, stride: 2, expansion: 6, channels: 24, blocks: 2 },
     Row { kernel: 5, stride: 2, expansion: 6, channels: 40, blocks: 2 },
@@ -27,28 +27,16 @@ const LAYOUT: [Row; 7] = [
     Row { kernel: 5, stride: 2, expansion: 6, channels: 192, blocks: 4 },
     Row { kernel: 3, stride: 1, expansion: 6, channels: 320, blocks: 1 },
 ];
-const STEM: usize = 32;
-const FEATURES: usize = 1280;
+pub(super) const STEM: usize = 32;
+pub(super) const FEATURES: usize = 1280;
 const EPSILON: f64 = 1e-5;
 
 /// The body: stem, seven rows of blocks, and a last 1×1 convolution to 1280 channels; nine stages.
 #[derive(Module, Debug)]
 pub struct EfficientNet {
     stem: ConvBnAct,
-    rows: Vec<Vec<Block>>,
+    rows: Vec<Vec<InvertedResidual>>,
     last: ConvBnAct,
-}
-
-/// An inverted residual: 1×1 expansion (absent in the first), depthwise convolution, squeeze and excitation, linear
-/// 1×1 projection.
-#[derive(Module, Debug)]
-struct Block {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    squeeze: SqueezeExcite,
-    project: ConvBnAct,
-    #[module(skip)]
-    residual: bool,
 }
 
 impl EfficientNet {
@@ -59,15 +47,15 @@ impl EfficientNet {
             ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::Silu)
         };
         let mut channels = STEM;
-        let rows: Vec<Vec<Block>> = LAYOUT
+        let rows: Vec<Vec<InvertedResidual>> = LAYOUT
             .iter()
             .enumerate()
             .map(|(row, layout)| {
                 (0..layout.blocks)
-                    .map(|block| {
-                        let stride = if block == 0 { layout.stride } else { 1 };
+                    .map(|number| {
+                        let stride = if number == 0 { layout.stride } else { 1 };
                         let from = std::mem::replace(&mut channels, layout.channels);
-                        Block::new(&builder.at(row + 1).at(block).at("block"), layout, from, stride)
+                        block(&builder.at(row + 1).at(number).at("block"), layout, from, stride)
                     })
                     .collect()
             })
@@ -80,38 +68,21 @@ impl EfficientNet {
     }
 }
 
-impl Block {
-    fn new(builder: &Builder, layout: &Row, from: usize, stride: usize) -> Self {
-        let layer = |at: usize, conv, activation| {
-            ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, activation)
-        };
-        let wide = from * layout.expansion;
-        let expand = (wide != from).then(|| layer(0, Conv::new(from, wide, 1), Activation::Silu));
-        let first = usize::from(expand.is_some());
-        let depthwise = Conv::new(wide, wide, layout.kernel).stride(stride).depthwise();
-        Self {
-            expand,
-            depthwise: layer(first, depthwise, Activation::Silu),
-            squeeze: SqueezeExcite::new(
-                &builder.at(first + 1),
-                wide,
-                from / 4,
-                Activation::Silu,
-                Gate::Sigmoid,
-            ),
-            project: layer(first + 2, Conv::new(wide, layout.channels, 1), Activation::None),
-            residual: stride == 1 && from == layout.channels,
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let residual = self.residual.then(|| input.clone());
-        let x = match &self.expand {
-            Some(expand) => expand.forward(input, None, pass),
-            None => input,
-        };
-        let x = self.squeeze.forward(self.depthwise.forward(x, None, pass), pass);
-        self.project.forward(x, residual, pass)
+/// An inverted residual with squeeze and excitation to a quarter of the block's input.
+fn block(builder: &Builder, layout: &Row, from: usize, stride: usize) -> InvertedResidual {
+    let layer =
+        |at: usize, conv, activation| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, activation);
+    let wide = from * layout.expansion;
+    let expand = (wide != from).then(|| layer(0, Conv::new(from, wide, 1), Activation::Silu));
+    let first = usize::from(expand.is_some());
+    let depthwise = Conv::new(wide, wide, layout.kernel).stride(stride).depthwise();
+    let squeeze = &builder.at(first + 1);
+    InvertedResidual {
+        expand,
+        depthwise: layer(first, depthwise, Activation::Silu),
+        squeeze: Some(SqueezeExcite::new(squeeze, wide, from / 4, Activation::Silu, Gate::Sigmoid)),
+        project: layer(first + 2, Conv::new(wide, layout.channels, 1), Activation::None),
+        residual: stride == 1 && from == layout.channels,
     }
 }
 

@@ -5,8 +5,9 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::efficientnet::{FEATURES, LAYOUT, Row, STEM};
 use super::rounded_channels;
-use crate::layer::{Conv, ConvBnAct};
+use crate::layer::{Conv, ConvBnAct, InvertedResidual};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -19,26 +20,6 @@ pub struct LiteVariant {
     pub depth: f64,
 }
 
-/// One row of the B0 layout.
-struct Row {
-    kernel: usize,
-    stride: usize,
-    expansion: usize,
-    channels: usize,
-    blocks: usize,
-}
-
-const LAYOUT: [Row; 7] = [
-    Row { kernel: 3, stride: 1, expansion: 1, channels: 16, blocks: 1 },
-    Row { kernel: 3, stride: 2, expansion: 6, channels: 24, blocks: 2 },
-    Row { kernel: 5, stride: 2, expansion: 6, channels: 40, blocks: 2 },
-    Row { kernel: 3, stride: 2, expansion: 6, channels: 80, blocks: 3 },
-    Row { kernel: 5, stride: 1, expansion: 6, channels: 112, blocks: 3 },
-    Row { kernel: 5, stride: 2, expansion: 6, channels: 192, blocks: 4 },
-    Row { kernel: 3, stride: 1, expansion: 6, channels: 320, blocks: 1 },
-];
-const STEM: usize = 32;
-const FEATURES: usize = 1280;
 /// TensorFlow's constant in batch norms.
 const EPSILON: f64 = 1e-3;
 
@@ -46,18 +27,8 @@ const EPSILON: f64 = 1e-3;
 #[derive(Module, Debug)]
 pub struct EfficientNetLite {
     stem: ConvBnAct,
-    rows: Vec<Vec<Block>>,
+    rows: Vec<Vec<InvertedResidual>>,
     last: ConvBnAct,
-}
-
-/// An inverted residual: 1×1 expansion (absent in the first row), depthwise convolution, 1×1 projection.
-#[derive(Module, Debug)]
-struct Block {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    project: ConvBnAct,
-    #[module(skip)]
-    residual: bool,
 }
 
 impl EfficientNetLite {
@@ -75,11 +46,11 @@ impl EfficientNetLite {
                 let to = rounded_channels(layout.channels as f64 * variant.width);
                 let blocks = (layout.blocks as f64 * depth).ceil() as usize;
                 (0..blocks)
-                    .map(|block| {
-                        let stride = if block == 0 { layout.stride } else { 1 };
-                        let at = builder.at("blocks").at(row).at(block);
+                    .map(|number| {
+                        let stride = if number == 0 { layout.stride } else { 1 };
+                        let at = builder.at("blocks").at(row).at(number);
                         let from = std::mem::replace(&mut channels, to);
-                        Block::new(&at, layout, from, to, stride)
+                        block(&at, layout, from, to, stride)
                     })
                     .collect()
             })
@@ -104,38 +75,29 @@ impl EfficientNetLite {
     }
 }
 
-impl Block {
-    fn new(builder: &Builder, layout: &Row, from: usize, to: usize, stride: usize) -> Self {
-        let conv = |from, to, kernel| Conv::new(from, to, kernel).same();
-        let layer = |names, conv, activation| ConvBnAct::new(builder, names, conv, EPSILON, activation);
-        let wide = from * layout.expansion;
-        let depthwise = conv(wide, wide, layout.kernel).stride(stride).depthwise();
-        let residual = stride == 1 && from == to;
-        if layout.expansion == 1 {
-            Self {
-                expand: None,
-                depthwise: layer(["conv_dw", "bn1"], depthwise, Activation::Relu6),
-                project: layer(["conv_pw", "bn2"], conv(wide, to, 1), Activation::None),
-                residual,
-            }
-        } else {
-            Self {
-                expand: Some(layer(["conv_pw", "bn1"], conv(from, wide, 1), Activation::Relu6)),
-                depthwise: layer(["conv_dw", "bn2"], depthwise, Activation::Relu6),
-                project: layer(["conv_pwl", "bn3"], conv(wide, to, 1), Activation::None),
-                residual,
-            }
+/// An inverted residual, whose names count only the layers that are there.
+fn block(builder: &Builder, layout: &Row, from: usize, to: usize, stride: usize) -> InvertedResidual {
+    let conv = |from, to, kernel| Conv::new(from, to, kernel).same();
+    let layer = |names, conv, activation| ConvBnAct::new(builder, names, conv, EPSILON, activation);
+    let wide = from * layout.expansion;
+    let depthwise = conv(wide, wide, layout.kernel).stride(stride).depthwise();
+    let residual = stride == 1 && from == to;
+    if layout.expansion == 1 {
+        InvertedResidual {
+            expand: None,
+            depthwise: layer(["conv_dw", "bn1"], depthwise, Activation::Relu6),
+            squeeze: None,
+            project: layer(["conv_pw", "bn2"], conv(wide, to, 1), Activation::None),
+            residual,
         }
-    }
-
-    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let residual = self.residual.then(|| input.clone());
-        let x = match &self.expand {
-            Some(expand) => expand.forward(input, None, pass),
-            None => input,
-        };
-        let x = self.depthwise.forward(x, None, pass);
-        self.project.forward(x, residual, pass)
+    } else {
+        InvertedResidual {
+            expand: Some(layer(["conv_pw", "bn1"], conv(from, wide, 1), Activation::Relu6)),
+            depthwise: layer(["conv_dw", "bn2"], depthwise, Activation::Relu6),
+            squeeze: None,
+            project: layer(["conv_pwl", "bn3"], conv(wide, to, 1), Activation::None),
+            residual,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::feature_number;
-use crate::layer::{Conv, ConvBnAct};
+use crate::layer::{Conv, ConvBnAct, InvertedResidual};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -33,18 +33,8 @@ const EPSILON: f64 = 1e-5;
 #[derive(Module, Debug)]
 pub struct MobileNetV2 {
     stem: ConvBnAct,
-    blocks: Vec<Block>,
+    blocks: Vec<InvertedResidual>,
     last: ConvBnAct,
-}
-
-/// An inverted residual: 1×1 expansion (absent in the first), depthwise 3×3, linear 1×1 projection.
-#[derive(Module, Debug)]
-struct Block {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    project: ConvBnAct,
-    #[module(skip)]
-    residual: bool,
 }
 
 impl MobileNetV2 {
@@ -57,11 +47,11 @@ impl MobileNetV2 {
         let mut channels = STEM;
         let mut blocks = Vec::new();
         for row in LAYOUT {
-            for block in 0..row.blocks {
+            for number in 0..row.blocks {
                 let at = builder.at(blocks.len() + 1).at("conv");
                 let from = std::mem::replace(&mut channels, row.channels);
-                let stride = if block == 0 { row.stride } else { 1 };
-                blocks.push(Block::new(&at, &row, from, stride));
+                let stride = if number == 0 { row.stride } else { 1 };
+                blocks.push(block(&at, &row, from, stride));
             }
         }
         Self {
@@ -72,32 +62,23 @@ impl MobileNetV2 {
     }
 }
 
-impl Block {
-    fn new(builder: &Builder, row: &Row, from: usize, stride: usize) -> Self {
-        let wide = from * row.expansion;
-        let relu6 =
-            |at: usize, conv| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, Activation::Relu6);
-        let expand = (row.expansion != 1).then(|| relu6(0, Conv::new(from, wide, 1)));
-        let first = usize::from(expand.is_some());
-        let depthwise = relu6(first, Conv::new(wide, wide, 3).stride(stride).depthwise());
-        let names = [first + 1, first + 2].map(|number| number.to_string());
-        let project = Conv::new(wide, row.channels, 1);
-        let names = names.each_ref().map(String::as_str);
-        Self {
-            expand,
-            depthwise,
-            project: ConvBnAct::new(builder, names, project, EPSILON, Activation::None),
-            residual: stride == 1 && from == row.channels,
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let residual = self.residual.then(|| input.clone());
-        let x = match &self.expand {
-            Some(expand) => expand.forward(input, None, pass),
-            None => input,
-        };
-        self.project.forward(self.depthwise.forward(x, None, pass), residual, pass)
+/// An inverted residual; the first is not wider inside.
+fn block(builder: &Builder, row: &Row, from: usize, stride: usize) -> InvertedResidual {
+    let wide = from * row.expansion;
+    let relu6 =
+        |at: usize, conv| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, Activation::Relu6);
+    let expand = (row.expansion != 1).then(|| relu6(0, Conv::new(from, wide, 1)));
+    let first = usize::from(expand.is_some());
+    let depthwise = relu6(first, Conv::new(wide, wide, 3).stride(stride).depthwise());
+    let names = [first + 1, first + 2].map(|number| number.to_string());
+    let names = names.each_ref().map(String::as_str);
+    let project = Conv::new(wide, row.channels, 1);
+    InvertedResidual {
+        expand,
+        depthwise,
+        squeeze: None,
+        project: ConvBnAct::new(builder, names, project, EPSILON, Activation::None),
+        residual: stride == 1 && from == row.channels,
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{feature_number, rounded_channels};
-use crate::layer::{Conv, ConvBnAct, Gate, SqueezeExcite};
+use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -54,20 +54,8 @@ const EPSILON: f64 = 1e-3;
 #[derive(Module, Debug)]
 pub struct MobileNetV3 {
     stem: ConvBnAct,
-    blocks: Vec<Block>,
+    blocks: Vec<InvertedResidual>,
     last: ConvBnAct,
-}
-
-/// An inverted residual: 1×1 expansion (absent in the first), depthwise convolution, squeeze and excitation in
-/// some, linear 1×1 projection.
-#[derive(Module, Debug)]
-struct Block {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    squeeze: Option<SqueezeExcite>,
-    project: ConvBnAct,
-    #[module(skip)]
-    residual: bool,
 }
 
 impl MobileNetV3 {
@@ -78,12 +66,12 @@ impl MobileNetV3 {
             ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::HardSwish)
         };
         let mut channels = STEM;
-        let blocks: Vec<Block> = LAYOUT
+        let blocks: Vec<InvertedResidual> = LAYOUT
             .iter()
             .enumerate()
             .map(|(index, row)| {
                 let from = std::mem::replace(&mut channels, row.channels);
-                Block::new(&builder.at(index + 1).at("block"), row, from)
+                block(&builder.at(index + 1).at("block"), row, from)
             })
             .collect();
         Self {
@@ -94,41 +82,25 @@ impl MobileNetV3 {
     }
 }
 
-impl Block {
-    fn new(builder: &Builder, row: &Row, from: usize) -> Self {
-        let mut number = 0;
-        let mut next = || {
-            number += 1;
-            builder.at(number - 1)
-        };
-        let layer =
-            |at: Builder, conv, activation| ConvBnAct::new(&at, ["0", "1"], conv, EPSILON, activation);
-        let wide = row.wide;
-        let depthwise = Conv::new(wide, wide, row.kernel).stride(row.stride).depthwise();
-        Self {
-            expand: (wide != from).then(|| layer(next(), Conv::new(from, wide, 1), row.activation)),
-            depthwise: layer(next(), depthwise, row.activation),
-            squeeze: row.squeeze.then(|| {
-                let squeezed = rounded_channels((wide / 4) as f64);
-                SqueezeExcite::new(&next(), wide, squeezed, Activation::Relu, Gate::HardSigmoid)
-            }),
-            project: layer(next(), Conv::new(wide, row.channels, 1), Activation::None),
-            residual: row.stride == 1 && from == row.channels,
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let residual = self.residual.then(|| input.clone());
-        let x = match &self.expand {
-            Some(expand) => expand.forward(input, None, pass),
-            None => input,
-        };
-        let x = self.depthwise.forward(x, None, pass);
-        let x = match &self.squeeze {
-            Some(squeeze) => squeeze.forward(x, pass),
-            None => x,
-        };
-        self.project.forward(x, residual, pass)
+/// An inverted residual, with squeeze and excitation where the row has it.
+fn block(builder: &Builder, row: &Row, from: usize) -> InvertedResidual {
+    let mut number = 0;
+    let mut next = || {
+        number += 1;
+        builder.at(number - 1)
+    };
+    let layer = |at: Builder, conv, activation| ConvBnAct::new(&at, ["0", "1"], conv, EPSILON, activation);
+    let wide = row.wide;
+    let depthwise = Conv::new(wide, wide, row.kernel).stride(row.stride).depthwise();
+    InvertedResidual {
+        expand: (wide != from).then(|| layer(next(), Conv::new(from, wide, 1), row.activation)),
+        depthwise: layer(next(), depthwise, row.activation),
+        squeeze: row.squeeze.then(|| {
+            let squeezed = rounded_channels((wide / 4) as f64);
+            SqueezeExcite::new(&next(), wide, squeezed, Activation::Relu, Gate::HardSigmoid)
+        }),
+        project: layer(next(), Conv::new(wide, row.channels, 1), Activation::None),
+        residual: row.stride == 1 && from == row.channels,
     }
 }
 

@@ -40,8 +40,9 @@ pub struct Patches {
     pub picture: RgbImage,
 }
 
-/// Pixels of a drawn filter, map or patch.
+/// Pixels of a drawn filter or patch, and of a map.
 const TILE: usize = 48;
+const MAP: usize = 96;
 /// Maps of a stage that are shown.
 const MAPS: usize = 8;
 /// Filters of a stage whose patches are shown.
@@ -49,7 +50,7 @@ const FILTERS: usize = 6;
 /// Patches of a filter.
 const STRONGEST: usize = 9;
 
-/// A tile: [`TILE`] × [`TILE`] colours.
+/// The colours of a square, row by row.
 type Tile = Vec<[u8; 3]>;
 
 /// The first convolution's filters, 8 in a row.
@@ -69,12 +70,12 @@ pub(crate) fn filters<B: Backbone>(network: &Network<B>) -> Option<RgbImage> {
         let low = filter.iter().copied().fold(f32::INFINITY, f32::min);
         let high = filter.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let scaled = |value: f32| ((value - low) / (high - low).max(f32::MIN_POSITIVE) * 255.0) as u8;
-        tile(|x, y| {
+        tile(TILE, |x, y| {
             let (column, row) = (x * width / TILE, y * height / TILE);
             std::array::from_fn(|colour| scaled(filter[(colour * height + row) * width + column]))
         })
     });
-    Some(sheet(tiles.collect(), 8))
+    Some(sheet(tiles.collect(), TILE, 8))
 }
 
 /// Collects what responds most while batches of photos pass through the stages.
@@ -154,7 +155,7 @@ impl Strongest {
                 && !tiles.is_empty()
             {
                 let columns = watched.strongest[0].len();
-                let picture = sheet(tiles, columns);
+                let picture = sheet(tiles, TILE, columns);
                 found.push(Patches { stage: watched.stage, channels: watched.channels.clone(), picture });
             }
         }
@@ -176,9 +177,16 @@ pub(crate) fn stage_picture(stage: usize, maps: &Tensor<4>) -> StagePicture {
         let low = map.iter().copied().fold(f32::INFINITY, f32::min);
         let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
-        tile(|x, y| [((map[y * height / TILE * width + x * width / TILE] - low) * scale) as u8; 3])
+        // Of large maps a pixel is the mean of what it stands for; single points of them would be noise.
+        let part = |at: usize, of: usize| at * of / MAP..((at + 1) * of / MAP).max(at * of / MAP + 1);
+        tile(MAP, |x, y| {
+            let (columns, rows) = (part(x, width), part(y, height));
+            let count = columns.len() * rows.len();
+            let sum: f32 = rows.map(|row| map[row * width..][columns.clone()].iter().sum::<f32>()).sum();
+            [((sum / count as f32 - low) * scale) as u8; 3]
+        })
     });
-    let picture = sheet(tiles.collect(), MAPS);
+    let picture = sheet(tiles.collect(), MAP, MAPS);
     StagePicture { stage, channels, side: [height, width], picture }
 }
 
@@ -204,7 +212,7 @@ fn cut(photo: &RgbImage, response: &Response) -> Tile {
     let (width, height) = (photo.width() as usize, photo.height() as usize);
     let start = |point: f64| (point - response.part / 2.0).clamp(0.0, 1.0 - response.part);
     let (left, top) = (start(response.point[0]), start(response.point[1]));
-    tile(|x, y| {
+    tile(TILE, |x, y| {
         let at = |start: f64, place: usize, of: usize| {
             let place = start + response.part * (place as f64 + 0.5) / TILE as f64;
             ((place * of as f64) as usize).min(of - 1)
@@ -218,22 +226,22 @@ fn blank() -> Tile {
     vec![[128; 3]; TILE * TILE]
 }
 
-fn tile(colour: impl Fn(usize, usize) -> [u8; 3]) -> Tile {
-    (0..TILE * TILE).map(|index| colour(index % TILE, index / TILE)).collect()
+fn tile(side: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Tile {
+    (0..side * side).map(|index| colour(index % side, index / side)).collect()
 }
 
-/// Tiles side by side, with a grey line between them.
-fn sheet(tiles: Vec<Tile>, columns: usize) -> RgbImage {
+/// Tiles of a side in pixels next to each other, with a grey line between them.
+fn sheet(tiles: Vec<Tile>, tile: usize, columns: usize) -> RgbImage {
     const GAP: usize = 2;
     let columns = columns.min(tiles.len()).max(1);
     let rows = tiles.len().div_ceil(columns);
-    let side = |count: usize| count * (TILE + GAP) - GAP;
+    let side = |count: usize| count * (tile + GAP) - GAP;
     let (width, height) = (side(columns), side(rows));
     let mut pixels = vec![[128u8; 3]; width * height];
-    for (place, tile) in tiles.iter().enumerate() {
-        let (left, top) = (place % columns * (TILE + GAP), place / columns * (TILE + GAP));
-        for (row, line) in tile.chunks_exact(TILE).enumerate() {
-            pixels[(top + row) * width + left..][..TILE].copy_from_slice(line);
+    for (place, colours) in tiles.iter().enumerate() {
+        let (left, top) = (place % columns * (tile + GAP), place / columns * (tile + GAP));
+        for (row, line) in colours.chunks_exact(tile).enumerate() {
+            pixels[(top + row) * width + left..][..tile].copy_from_slice(line);
         }
     }
     RgbImage::new(width as u32, height as u32, pixels.concat()).expect("tiles fill the sheet")

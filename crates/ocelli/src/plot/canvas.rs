@@ -1,4 +1,4 @@
-//! Lines, dots and words, as an SVG file or as pixels.
+//! Lines, rectangles, dots and words, as an SVG file or as pixels.
 
 use std::fmt::Write;
 
@@ -23,12 +23,14 @@ pub enum Anchor {
 pub trait Canvas {
     /// A line of straight parts.
     fn line(&mut self, places: &[Place], width: f64, colour: Colour);
+    /// A full rectangle between two corners.
+    fn rectangle(&mut self, from: Place, to: Place, colour: Colour);
     /// A full circle.
     fn dot(&mut self, centre: Place, radius: f64, colour: Colour);
     /// A word whose base line is at the place.
     fn text(&mut self, text: &str, at: Place, size: f64, colour: Colour, anchor: Anchor);
-    /// A word that is read from below, its middle at the place.
-    fn text_upwards(&mut self, text: &str, at: Place, size: f64, colour: Colour);
+    /// A word that is read from below, its base line through the place.
+    fn text_upwards(&mut self, text: &str, at: Place, size: f64, colour: Colour, anchor: Anchor);
 }
 
 /// An SVG file in the making.
@@ -37,7 +39,7 @@ pub struct Svg {
 }
 
 impl Svg {
-    pub fn new(width: f64, height: f64) -> Self {
+    pub fn new((width, height): (f64, f64)) -> Self {
         let text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"DejaVu Sans, Verdana, sans-serif\">\n\
@@ -79,6 +81,14 @@ impl Canvas for Svg {
         ));
     }
 
+    fn rectangle(&mut self, from: Place, to: Place, [r, g, b]: Colour) {
+        let (width, height) = (to.0 - from.0, to.1 - from.1);
+        self.add(format_args!(
+            "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{width:.2}\" height=\"{height:.2}\" fill=\"rgb({r},{g},{b})\"/>",
+            from.0, from.1
+        ));
+    }
+
     fn dot(&mut self, (x, y): Place, radius: f64, [r, g, b]: Colour) {
         self.add(format_args!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"rgb({r},{g},{b})\"/>"
@@ -89,9 +99,9 @@ impl Canvas for Svg {
         self.word(text, &format!("x=\"{x:.1}\" y=\"{y:.1}\""), size, colour, anchor);
     }
 
-    fn text_upwards(&mut self, text: &str, (x, y): Place, size: f64, colour: Colour) {
+    fn text_upwards(&mut self, text: &str, (x, y): Place, size: f64, colour: Colour, anchor: Anchor) {
         let place = format!("transform=\"translate({x:.1},{y:.1}) rotate(-90)\"");
-        self.word(text, &place, size, colour, Anchor::Middle);
+        self.word(text, &place, size, colour, anchor);
     }
 }
 
@@ -107,7 +117,7 @@ pub struct Pixels {
 const FINE: f64 = 2.0;
 
 impl Pixels {
-    pub fn new(width: f64, height: f64) -> Self {
+    pub fn new((width, height): (f64, f64)) -> Self {
         let bytes = include_bytes!("../../assets/DejaVuSans-latin-greek-cyrillic.ttf");
         let font = FontRef::try_from_slice(bytes).expect("the font in assets is a font");
         let (width, height) = ((width * FINE) as usize, (height * FINE) as usize);
@@ -195,25 +205,35 @@ impl Canvas for Pixels {
         self.fill(&shapes, colour);
     }
 
+    fn rectangle(&mut self, from: Place, to: Place, colour: Colour) {
+        self.fill(&[vec![from, (to.0, from.1), to, (from.0, to.1)]], colour);
+    }
+
     fn dot(&mut self, centre: Place, radius: f64, colour: Colour) {
         self.fill(&[circle(centre, radius)], colour);
     }
 
     fn text(&mut self, text: &str, (x, y): Place, size: f64, colour: Colour, anchor: Anchor) {
-        let share = match anchor {
-            Anchor::Start => 0.0,
-            Anchor::Middle => 0.5,
-            Anchor::End => 1.0,
-        };
+        let share = share_before(anchor);
         self.word(text, size, colour, |length, right, down| {
             ((x * FINE - share * length).round() as i64 + right, (y * FINE).round() as i64 + down)
         });
     }
 
-    fn text_upwards(&mut self, text: &str, (x, y): Place, size: f64, colour: Colour) {
+    fn text_upwards(&mut self, text: &str, (x, y): Place, size: f64, colour: Colour, anchor: Anchor) {
+        let share = share_before(anchor);
         self.word(text, size, colour, |length, right, down| {
-            ((x * FINE).round() as i64 + down, (y * FINE + length / 2.0).round() as i64 - right)
+            ((x * FINE).round() as i64 + down, (y * FINE + share * length).round() as i64 - right)
         });
+    }
+}
+
+/// The part of a word that stands before its place.
+fn share_before(anchor: Anchor) -> f64 {
+    match anchor {
+        Anchor::Start => 0.0,
+        Anchor::Middle => 0.5,
+        Anchor::End => 1.0,
     }
 }
 

@@ -158,5 +158,4 @@ function chart(label, { series = [], bars = [], x, y, logX = false, logY = false
   return element("div", {}, svg, legend);
 }
 
-const photoOf = (jpeg) => `data:image/jpeg;base64,${jpeg}`;
 const note = (text) => element("p", { class: "quiet" }, text);

@@ -4,6 +4,7 @@
 //! report.html            the page: styles, script, data and pictures inline, so that it works from a file
 //! results/NAME.csv       every table of it
 //! results/NAME.json      the same, a list of objects
+//! results/NAME.png, .svg every chart and matrix of it
 //! ```
 //!
 //! | to change | see |
@@ -13,9 +14,11 @@
 //! | which images are shown, and their heat maps | `pictures.rs` |
 //! | what is read of a run's folder | `records.rs` |
 //! | tables as files | `tables.rs` |
+//! | charts and matrices as files | `drawings.rs` |
 //! | how it looks and behaves | `page.html`, `style.css`, `page.js` |
 //! | the page that compares two runs | `versus.rs`, `versus.js` |
 
+mod drawings;
 mod html;
 mod page;
 mod pictures;
@@ -60,6 +63,8 @@ pub struct Report {
     pub page: PathBuf,
     /// The tables, as in the files beside the page.
     pub tables: Vec<Table>,
+    /// Predictions of the images that were measured on.
+    pub named: Interpretation,
     /// The labels of training images that are likely wrong, if they were looked for.
     pub label_errors: Option<LabelErrors>,
     /// What could not be shown, and why: a sentence each.
@@ -214,18 +219,25 @@ pub fn report_evaluation(
     write(&subject, folder)
 }
 
-/// Page and tables.
+/// Page, tables, and drawings.
 fn write(subject: &Subject, folder: &Path) -> Result<Report> {
     let page = Page::of(subject)?;
     let tables = tables::tables(subject);
+    let results = folder.join("results");
     for table in &tables {
-        table.write(&folder.join("results"))?;
+        table.write(&results)?;
+    }
+    for (name, figure) in drawings::drawings(subject)? {
+        for ending in ["png", "svg"] {
+            figure.write(results.join(name).with_extension(ending))?;
+        }
     }
     let path = folder.join("report.html");
     file::write(&path, page.html().as_bytes())?;
     Ok(Report {
         page: path,
         tables,
+        named: subject.named.clone(),
         label_errors: subject.doubts.map(|doubts| doubts.errors.clone()),
         notices: page.notices,
     })

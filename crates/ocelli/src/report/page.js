@@ -29,7 +29,7 @@ function card(number, more = null, [agrees, differs, is] = ["✓ right", "✗ wr
   const [best] = image.top;
   const said = data.several ? names(image.said) : `${classes[best[0]]} with ${fixed(best[1], 3)}`;
   const alternative = `${image.id}: labelled ${names(image.truth)}, said to be ${said}`;
-  const picture = image.jpeg ? element("img", { src: photoOf(image.jpeg), alt: alternative, decoding: "async" }) : element("span", {}, "cannot be read");
+  const picture = image.jpeg ? element("img", { src: image.jpeg, alt: alternative, decoding: "async" }) : element("span", {}, "cannot be read");
   return element("figure", {},
     element("div", { class: "photo" }, picture, heat(image)),
     element("figcaption", {},
@@ -76,8 +76,8 @@ function top() {
 function confusion() {
   const part = data.confusion;
   if (!part) return;
-  const cells = new Map(part.cells.map((cell) => [`${cell[0]},${cell[1]}`, cell]));
-  const totals = classes.map((_, truth) => part.cells.filter((cell) => cell[0] === truth).reduce((sum, cell) => sum + cell[2], 0));
+  const cells = new Map(part.cells.map((cell) => [`${cell.truth},${cell.said}`, cell]));
+  const totals = classes.map((_, truth) => part.cells.filter((cell) => cell.truth === truth).reduce((sum, cell) => sum + cell.count, 0));
   const shown = element("div", { id: "cell-images" });
   let pressed = null;
   const open = (truth, said, button = null) => {
@@ -86,10 +86,11 @@ function confusion() {
     pressed?.setAttribute("aria-pressed", "true");
     const cell = cells.get(`${truth},${said}`);
     const title = truth === said ? `${classes[truth]}, recognised` : `${classes[truth]}, said to be ${classes[said]}`;
-    const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell ? cell[2] : 0, "image")}`);
-    const numbers = cell ? cell[3] : [];
-    const left = cell && numbers.length < cell[2] ? note(`${count(numbers.length)} of them are shown, those with the highest loss first; all are in results/ranking.csv and predictions.csv.`) : null;
-    shown.replaceChildren(heading, left ?? "", gallery(numbers, "No image."));
+    const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell?.count ?? 0, "image")}`);
+    const { images: numbers, more } = cell ?? { images: [], more: [] };
+    const left = cell && numbers.length < cell.count ? note(numbers.length ? `${count(numbers.length)} of them are shown, those with the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
+    const others = more.length ? element("details", { open: !numbers.length }, element("summary", {}, numbers.length ? `${count(more.length)} more by name` : `${count(more.length)} by name`), element("ul", { class: "names" }, more.map((id) => element("li", {}, id)))) : "";
+    shown.replaceChildren(heading, left, numbers.length ? gallery(numbers) : cell ? "" : note("No image."), others);
     heading.focus();
   };
   const label = (truth, said, number) => `${counted(number, "image")} of ${classes[truth]} ${truth === said ? "recognised" : `said to be ${classes[said]}`}`;
@@ -98,7 +99,7 @@ function confusion() {
     const order = classes.length > 12 ? part.order : classes.map((_, place) => place);
     const heads = order.map((place) => element("th", { scope: "col", title: classes[place] }, classes[place]));
     const rows = order.map((truth) => element("tr", {}, element("th", { scope: "row" }, classes[truth]), order.map((said) => {
-      const number = cells.get(`${truth},${said}`)?.[2] ?? 0;
+      const number = cells.get(`${truth},${said}`)?.count ?? 0;
       const share = totals[truth] ? number / totals[truth] : 0;
       const inside = number ? element("button", { type: "button", "aria-pressed": "false", "aria-label": label(truth, said, number), "data-cell": `${truth},${said}`, onclick: (event) => open(truth, said, event.currentTarget) }, count(number)) : element("span", { class: "quiet" }, "0");
       return element("td", { class: truth === said ? "right" : null, style: { "--share": share.toFixed(3) } }, inside);
@@ -108,7 +109,7 @@ function confusion() {
   } else {
     const place = new Map(part.order.map((name, at) => [name, at]));
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${classes.length} ${classes.length}`, role: "img", "aria-label": `Confusion matrix of ${classes.length} classes; the pairs are listed below`, style: { "max-width": "46rem", border: "1px solid var(--line)" } });
-    for (const [truth, said, number] of part.cells) {
+    for (const { truth, said, count: number } of part.cells) {
       const share = number / totals[truth];
       svg.append(element("rect", { class: truth === said ? "cell" : "cell wrong", x: place.get(said), y: place.get(truth), width: 1, height: 1, "fill-opacity": (0.2 + 0.8 * share).toFixed(2), onclick: () => open(truth, said) }, element("title", {}, label(truth, said, number))));
     }
@@ -215,27 +216,28 @@ function training() {
   charts.append(element("div", {}, element("h3", {}, "Loss"), chart("Training and validation loss by epoch", { x: "epoch", y: "loss", series: [line("Training", "train_loss", "one"), ...(has("valid_loss") ? [line("Validation", "valid_loss", "two")] : [])] })));
   const known = ["stage", "epoch", "train_loss", "valid_loss", "seconds"];
   const metrics = columns.filter((name) => !known.includes(name) && !name.startsWith("learning_rate") && has(name) && rows.every((row) => number(row, name) === null || (number(row, name) >= 0 && number(row, name) <= 1)));
-  if (metrics.length) charts.append(element("div", {}, element("h3", {}, "Metrics"), chart("Metrics on the validation images by epoch", { x: "epoch", y: "value", series: metrics.slice(0, 4).map((name) => line(name.replaceAll("_", " "), name)) })));
-  const groups = columns.filter((name) => name.startsWith("learning_rate"));
-  const alike = groups.every((name) => rows.every((row) => row[at(name)] === row[at(groups[0])]));
-  const rates = alike ? groups.slice(-1) : groups;
-  if (rates.length) charts.append(element("div", {}, element("h3", {}, "Learning rates"), chart("Learning rates at the end of each epoch", { x: "epoch", y: "learning rate", logY: true, series: rates.map((name) => line(alike ? "all layers" : name.replace("learning_rate_", "").replaceAll("_", " "), name)) })));
-  if (data.finder) {
-    const finder = data.finder;
-    const column = (...wanted) => finder.columns.findIndex((name) => wanted.includes(name));
-    const rate = column("learning_rate", "rate", "lr");
-    if (rate >= 0) {
-      const curve = (name, place) => ({ name, points: finder.rows.map((row) => [Number(row[rate]), row[place] === "" ? null : Number(row[place])]) });
-      const lines = [["Loss", column("loss", "train_loss")], ["Smoothed", column("smoothed", "smoothed_loss", "smooth")]].filter(([, place]) => place >= 0);
-      if (lines.length) charts.append(element("div", {}, element("h3", {}, "Learning-rate finder"), chart("Loss by learning rate", { x: "learning rate", y: "loss", logX: true, series: lines.map(([name, place]) => curve(name, place)) })));
-    }
+  if (metrics.length) charts.append(element("div", {}, element("h3", {}, "Metrics"), chart("Metrics on the validation images by epoch", { x: "epoch", y: metrics.length === 1 ? metrics[0].replaceAll("_", " ") : "value", series: metrics.slice(0, 4).map((name) => line(name.replaceAll("_", " "), name)) })));
+  if (data.rates.length) charts.append(element("div", {}, element("h3", {}, "Learning rates"), chart("Learning rates by epoch, step by step", { x: "epoch", y: data.rates.length === 1 ? `learning rate of ${data.rates[0].name}` : "learning rate", series: data.rates })));
+  for (const search of data.searches) {
+    const { rates, losses, smoothed } = search.curve;
+    // What comes after divergence would press all else flat.
+    const [lowest, first] = [Math.min(...smoothed), smoothed[0]];
+    const range = [lowest - 0.1 * Math.max(first - lowest, 0.1 * first), Math.max(2 * first - lowest, 1.2 * first)];
+    const points = (values) => values.map((value, step) => [rates[step], value >= range[0] && value <= range[1] ? value : null]);
+    const chosen = search.rates[search.rates.length - 1];
+    const rate = (value) => value.toExponential(1);
+    const found = search.suggestions;
+    const words = found ? `Suggested: valley ${rate(found.valley)}, slide ${rate(found.slide)}, minimum / 10 ${rate(found.minimum)}, steep ${rate(found.steep)}. Gone on with ${rate(chosen)} for the head.` : `${search.doubt}. Gone on with ${rate(chosen)} for the head.`;
+    charts.append(element("div", {}, element("h3", {}, `Learning-rate finder before stage ${search.stage}`), chart(`Loss by learning rate before stage ${search.stage}`, { x: "learning rate of the head", y: "loss", logX: true, rangeY: range, marks: chosen >= rates[0] && chosen <= rates[rates.length - 1] ? [{ x: chosen, name: "chosen" }] : [], series: [{ name: "Smoothed", points: points(smoothed), kind: "one" }, { name: "Each batch", points: points(losses), kind: "one faint" }] }), note(words)));
   }
   made.append(charts);
   for (const stage of data.stages) {
     const own = rows.filter((row) => number(row, "stage") === stage.number);
     if (!own.length) continue;
+    const frozen = columns.filter((name) => name.startsWith("learning_rate")).slice(0, stage.frozen);
+    const groups = columns.filter((name) => name.startsWith("learning_rate") && !frozen.includes(name));
     const same = groups.every((name) => own.every((row) => row[at(name)] === row[at(groups[0])]));
-    const shownColumns = columns.filter((name) => name !== "stage" && own.some((row) => row[at(name)] !== "") && !(same && groups.slice(0, -1).includes(name)));
+    const shownColumns = columns.filter((name) => name !== "stage" && own.some((row) => row[at(name)] !== "") && !frozen.includes(name) && !(same && groups.slice(0, -1).includes(name)));
     made.append(element("h3", {}, `Stage ${stage.number}: ${stage.title}`), table(`${counted(own.length, "epoch")}, ${seconds(stage.seconds)}`, shownColumns.map((name) => ({
       name: same && groups.includes(name) ? "learning rate" : name.replaceAll("_", " "),
       value: (row) => name === "epoch" ? row[at(name)] : name.startsWith("learning_rate") ? Number(row[at(name)]).toExponential(1) : name === "seconds" ? fixed(row[at(name)], 1) : row[at(name)] === "" ? "–" : fixed(row[at(name)]),
@@ -357,7 +359,7 @@ function labels() {
 function inside() {
   const part = data.inside;
   if (!part.filters && !part.stages.length) return;
-  const sheet = (jpeg, alternative) => element("img", { class: "sheet", src: photoOf(jpeg), alt: alternative, decoding: "async" });
+  const sheet = (jpeg, alternative) => element("img", { class: "sheet", src: jpeg, alt: alternative, decoding: "async" });
   const made = section("inside", "Inside the network");
   if (part.filters) made.append(element("h3", {}, "First-layer filters"), note("What the first convolution looks for, each filter on a scale of its own."), sheet(part.filters, "The first convolution's filters side by side"));
   if (part.patches.length) {

@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::pictures::{Album, Picture, Source};
-use super::records::Records;
+use super::records::{RateCurve, Records, SearchRecord};
 use super::{Doubts, Subject, html};
 use crate::interpret::{Calibration, Confused, Order, Pair, ThresholdCurve};
 use crate::{Average, ClassCount, Interpretation, Measured, Metric, Result, Share, Task};
 
 /// Everything on the page. Images are numbers of places in [`images`](Self::images).
 #[derive(Serialize)]
-pub(super) struct Page {
+pub(super) struct Page<'a> {
     title: String,
     subtitle: String,
     /// Whether images have several classes.
@@ -28,7 +28,8 @@ pub(super) struct Page {
     data: DataPart,
     stages: Vec<StagePart>,
     history: Option<Grid>,
-    finder: Option<Grid>,
+    rates: Vec<RateCurve>,
+    searches: &'a [SearchRecord],
     times: Vec<(String, f64)>,
     confusion: Option<ConfusionPart>,
     table: Vec<ClassPart>,
@@ -66,9 +67,10 @@ struct DataPart {
 
 #[derive(Serialize)]
 struct StagePart {
-    number: u64,
+    number: usize,
     title: String,
-    epochs: u64,
+    /// The number of frozen layer groups.
+    frozen: usize,
     seconds: f64,
 }
 
@@ -81,12 +83,22 @@ struct Grid {
 
 #[derive(Serialize)]
 struct ConfusionPart {
-    /// What is not 0: true class, said class, count, images.
-    cells: Vec<(usize, usize, usize, Vec<usize>)>,
+    cells: Vec<CellPart>,
     /// The classes in an order that brings confused ones together.
     order: Vec<usize>,
     confused: Vec<Confused>,
     confused_in_all: usize,
+}
+
+/// A cell of the matrix that is not 0.
+#[derive(Serialize)]
+struct CellPart {
+    truth: usize,
+    said: usize,
+    count: usize,
+    images: Vec<usize>,
+    /// The ids of mistakes for whose pictures there is no room.
+    more: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -140,6 +152,8 @@ struct InsidePart {
 
 /// Images of a wrong cell that can be clicked through.
 const IN_A_CELL: usize = 24;
+/// Mistakes that are told by name, in all.
+const NAMES: usize = 10_000;
 /// Top losses.
 const LOSSES: usize = 24;
 /// Images of each order in a gallery, at most.
@@ -155,8 +169,8 @@ const SKIPPED: usize = 200;
 /// Images whose size is looked at.
 const SIZES: usize = 2000;
 
-impl Page {
-    pub(super) fn of(subject: &Subject) -> Result<Self> {
+impl<'a> Page<'a> {
+    pub(super) fn of(subject: &'a Subject) -> Result<Self> {
         let named = subject.named;
         let mut album = Album::default();
         let losses: Vec<usize> = named
@@ -202,7 +216,10 @@ impl Page {
             data: data(subject),
             stages: subject.records.map(stages).unwrap_or_default(),
             history: subject.records.map(|records| grid(&records.history)),
-            finder: subject.records.and_then(|records| records.finder.as_ref()).map(grid),
+            rates: subject
+                .records
+                .map_or_else(Vec::new, |records| records.rate_curves(subject.data.train_len())),
+            searches: subject.records.map_or(&[], |records| &records.searches),
             times: subject.records.map(times).unwrap_or_default(),
             confusion,
             means: measured.then_some(table.means),
@@ -309,20 +326,31 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
         places.entry((named.truth(place)[0], named.predictions.decided(place)[0])).or_default().push(place);
     }
     let losses = &named.predictions.losses;
-    // Wrong cells first: they are what people click on.
-    let mut cells: Vec<((usize, usize), Vec<usize>)> = places.into_iter().collect();
-    cells.sort_by_key(|((truth, said), places)| (truth == said, std::cmp::Reverse(places.len())));
-    let mut cells: Vec<(usize, usize, usize, Vec<usize>)> = cells
-        .into_iter()
-        .map(|((truth, said), mut places)| {
-            let count = places.len();
-            places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
-            let shown =
-                places.into_iter().take(IN_A_CELL).filter_map(|place| album.add(Source::Measured, place));
-            (truth, said, count, shown.collect())
-        })
-        .collect();
-    cells.sort_unstable();
+    places.values_mut().for_each(|places| places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
+    // Wrong cells first: they are what people click on. Each has one picture before any has two.
+    let mut order: Vec<(usize, usize)> = places.keys().copied().collect();
+    order.sort_by_key(|cell| std::cmp::Reverse(places[cell].len()));
+    let (wrong, right): (Vec<_>, Vec<_>) = order.into_iter().partition(|(truth, said)| truth != said);
+    let mut images: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for cells in [&wrong, &right] {
+        for turn in 0..IN_A_CELL {
+            for cell in cells {
+                let image = places[cell].get(turn).and_then(|&place| album.add(Source::Measured, place));
+                images.entry(*cell).or_default().extend(image);
+            }
+        }
+    }
+    let mut room = NAMES;
+    let cells = places.into_iter().map(|((truth, said), places)| {
+        let (count, images) = (places.len(), images.remove(&(truth, said)).unwrap_or_default());
+        let hidden = if truth == said { 0 } else { (count - images.len()).min(room) };
+        room -= hidden;
+        let pictured = |place: &&usize| album.has(Source::Measured, **place);
+        let more = places.iter().filter(|place| !pictured(place)).take(hidden);
+        let more = more.map(|&place| named.ids[place].clone()).collect();
+        CellPart { truth, said, count, images, more }
+    });
+    let cells = cells.collect();
     let mut confused = matrix.most_confused(1);
     let confused_in_all = confused.len();
     confused.truncate(CONFUSED);
@@ -480,7 +508,7 @@ fn stages(records: &Records) -> Vec<StagePart> {
     let part = |stage: &super::records::StageRecord| StagePart {
         number: stage.number,
         title: stage.title.clone(),
-        epochs: stage.epochs,
+        frozen: stage.frozen,
         seconds: stage.seconds,
     };
     records.stages.iter().map(part).collect()
@@ -509,5 +537,5 @@ fn grid((columns, rows): &(Vec<String>, Vec<Vec<String>>)) -> Grid {
 }
 
 fn jpeg(image: &RgbImage) -> String {
-    super::pictures::base64(&image.to_jpeg(85))
+    image.to_inline_jpeg(85)
 }

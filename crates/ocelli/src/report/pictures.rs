@@ -39,7 +39,7 @@ pub(super) struct Album {
 #[derive(Serialize)]
 pub(super) struct Picture {
     id: String,
-    /// The bytes of a JPEG file in base 64; empty where the image cannot be read.
+    /// The address of a JPEG that is in it; empty where the image cannot be read.
     jpeg: String,
     truth: Vec<usize>,
     said: Vec<usize>,
@@ -85,6 +85,11 @@ impl Album {
         Some(number)
     }
 
+    /// Whether the image is on the page.
+    pub(super) fn has(&self, source: Source, place: usize) -> bool {
+        self.numbers.contains_key(&(source, place))
+    }
+
     /// Makes the pictures, and those of the inside on the way.
     pub(super) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside)> {
         let of = |source: Source| match source {
@@ -98,7 +103,7 @@ impl Album {
             .par_iter()
             .map(|&(source, place)| {
                 let image = framed(&of(source).paths[place], &small);
-                image.map(|image| base64(&image.to_jpeg(QUALITY))).unwrap_or_default()
+                image.map(|image| image.to_inline_jpeg(QUALITY)).unwrap_or_default()
             })
             .collect();
         let (mut heat, inside) = self.look(subject)?;
@@ -186,7 +191,7 @@ fn picture(named: &Interpretation, place: usize, jpeg: String, heat: Option<Heat
         loss: named.predictions.losses[place],
         heat: heat.map(|heat| {
             let bytes: Vec<u8> = heat.values.iter().map(|value| (value * 255.0) as u8).collect();
-            (heat.width, heat.height, base64(&bytes))
+            (heat.width, heat.height, STANDARD.encode(&bytes))
         }),
     }
 }
@@ -194,8 +199,4 @@ fn picture(named: &Interpretation, place: usize, jpeg: String, heat: Option<Heat
 /// The class of the highest probability.
 fn likeliest(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
-}
-
-pub(super) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
 }

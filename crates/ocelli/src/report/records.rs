@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use ocelli_nn::GROUPS;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ReportOptions;
-use crate::state::State;
-use crate::{Error, HeldOut, ImageData, Result, Settings};
+use crate::fit::batches_per_epoch;
+use crate::recipe::Step;
+use crate::state::{GROUP_NAMES, State};
+use crate::{Error, HeldOut, ImageData, LearningRates, LrCurve, Result, Settings, Suggestions};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
@@ -22,8 +25,8 @@ pub(crate) struct Records {
     pub(crate) stages: Vec<StageRecord>,
     /// Columns and rows of `history.csv`.
     pub(crate) history: (Vec<String>, Vec<Vec<String>>),
-    /// Columns and rows of `lr_find.csv`, if there is one.
-    pub(crate) finder: Option<(Vec<String>, Vec<Vec<String>>)>,
+    /// What the learning rate finder saw, search by search.
+    pub(crate) searches: Vec<SearchRecord>,
     /// Rows of `skipped.csv`: path and reason.
     pub(crate) skipped: Vec<Vec<String>>,
     /// What people were told while it ran.
@@ -36,12 +39,42 @@ pub(crate) struct Records {
 
 /// One stage of a run.
 pub(crate) struct StageRecord {
-    pub(crate) number: u64,
+    pub(crate) number: usize,
     /// "head, precomputed"
     pub(crate) title: String,
     pub(crate) seconds: f64,
-    pub(crate) epochs: u64,
+    pub(crate) epochs: usize,
+    /// The number of frozen layer groups.
+    pub(crate) frozen: usize,
+    /// The peaks of the learning rates.
+    pub(crate) rates: LearningRates,
 }
+
+/// One search of the learning rate finder.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SearchRecord {
+    /// The stage that it was for.
+    stage: usize,
+    /// What was gone on with.
+    rates: LearningRates,
+    /// What the curve suggests, if it suggests anything.
+    suggestions: Option<Suggestions>,
+    /// Why it suggests nothing.
+    doubt: Option<String>,
+    curve: LrCurve,
+}
+
+/// The learning rates of some steps of a run.
+#[derive(Serialize)]
+pub(crate) struct RateCurve {
+    /// The layer group, or all of them.
+    pub(crate) name: &'static str,
+    /// Epochs since the start, and the rate; nothing where the group is frozen.
+    pub(crate) points: Vec<(f64, Option<f64>)>,
+}
+
+/// Points of a curve of learning rates, about.
+const RATE_POINTS: usize = 600;
 
 /// `config.toml`
 #[derive(Deserialize)]
@@ -80,7 +113,7 @@ impl Records {
             settings: config.settings,
             stages: Vec::new(),
             history: table(&folder.join("history.csv")).unwrap_or_default(),
-            finder: table(&folder.join("lr_find.csv")),
+            searches: Vec::new(),
             skipped: table(&folder.join("skipped.csv")).unwrap_or_default().1,
             notices: Vec::new(),
             activations: 0.0,
@@ -97,11 +130,16 @@ impl Records {
     fn add(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("stage-started") => {
-                let title = serde_json::from_value::<State>(event.clone())
-                    .map_or_else(|_| "training".into(), |s| s.to_string());
-                let number = event["number"].as_u64().unwrap_or(0);
-                let epochs = event["epochs"].as_u64().unwrap_or(0);
-                self.stages.push(StageRecord { number, title, seconds: 0.0, epochs });
+                let state = serde_json::from_value::<State>(event.clone()).ok();
+                let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
+                let frozen = state.map_or(0, State::frozen);
+                let number = event["number"].as_u64().unwrap_or(0) as usize;
+                let epochs = event["epochs"].as_u64().unwrap_or(0) as usize;
+                let rates = serde_json::from_value(event["learning_rates"].clone())
+                    .unwrap_or(LearningRates::from(0.0));
+                // A stage that was interrupted before its first checkpoint begins again.
+                self.stages.retain(|stage| stage.number != number);
+                self.stages.push(StageRecord { number, title, seconds: 0.0, epochs, frozen, rates });
             }
             Some("epoch") => {
                 if let Some(stage) = self.stages.last_mut() {
@@ -112,9 +150,58 @@ impl Records {
                 self.activations += event["seconds"].as_f64().unwrap_or(0.0);
                 self.computed += event["computed"].as_u64().unwrap_or(0);
             }
+            Some("rate-found") => {
+                if let Ok(search) = serde_json::from_value::<SearchRecord>(event.clone()) {
+                    self.searches.retain(|other| other.stage != search.stage);
+                    self.searches.push(search);
+                }
+            }
             Some("notice") => self.notices.extend(event["text"].as_str().map(str::to_owned)),
             _ => {}
         }
+    }
+
+    /// A column of `history.csv` as numbers; nothing where a cell holds none. Nothing at all where there is no such
+    /// column.
+    pub(crate) fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
+        let (columns, rows) = &self.history;
+        let place = columns.iter().position(|column| column == name)?;
+        Some(rows.iter().map(|row| row.get(place)?.parse().ok()).collect())
+    }
+
+    /// The learning rates of the steps that the run took, by its schedules: one curve where all layers have the same,
+    /// else one a layer group. Long runs are told with fewer points.
+    pub(crate) fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
+        let steps = batches_per_epoch(training_images, self.settings.batch_size);
+        let epochs_of = |number: usize| {
+            let stages = self.column("stage").unwrap_or_default();
+            stages.iter().filter(|stage| **stage == Some(number as f64)).count()
+        };
+        let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
+        let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
+        for stage in &self.stages {
+            let Some(Step::Train(train)) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))
+            else {
+                continue;
+            };
+            let epochs = epochs_of(stage.number);
+            // The ends of epochs are where schedules jump.
+            let told = |step: &usize| step % stride == 0 || step % steps == 0 || (step + 1) % steps == 0;
+            for step in (0..epochs * steps).filter(told) {
+                let at = before as f64 + step as f64 / steps as f64;
+                let rates = stage.rates.scaled(train.schedule.at(step, steps).factor);
+                for (group, points) in points.iter_mut().enumerate() {
+                    points.push((at, (group >= stage.frozen).then_some(rates.0[group])));
+                }
+            }
+            before += epochs;
+        }
+        if points[0] == points[GROUPS - 1] {
+            let [.., points] = points;
+            return vec![RateCurve { name: "all layers", points }];
+        }
+        let curves = points.into_iter().zip(GROUP_NAMES).map(|(points, name)| RateCurve { name, points });
+        curves.filter(|curve| curve.points.iter().any(|point| point.1.is_some())).collect()
     }
 
     /// A path of the settings, from where the command ran.

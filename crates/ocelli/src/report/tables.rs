@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::Subject;
-use crate::interpret::Order;
+use crate::interpret::{Order, Ranked};
 use crate::{Result, Share, Task, file};
 
 /// A table with named columns.
@@ -147,8 +147,7 @@ fn classes(subject: &Subject) -> Table {
 }
 
 fn ranking(subject: &Subject) -> Table {
-    let columns = ["order", "class", "rank", "id", "label", "decision", "probability", "loss"];
-    let mut table = Table::new("ranking", &columns);
+    let mut table = Table::new("ranking", &[&["order", "class"], &RANKED[..]].concat());
     let orders = [
         (Order::MostCorrect, "most correct"),
         (Order::MostIncorrect, "most incorrect"),
@@ -156,18 +155,9 @@ fn ranking(subject: &Subject) -> Table {
     ];
     for (order, name) in orders {
         for class in &subject.named.classes {
-            let ranked = subject.named.ranked(order, class, 20).expect("a class of its own");
-            for (rank, image) in ranked.into_iter().enumerate() {
-                table.add([
-                    json!(name),
-                    json!(class),
-                    json!(rank + 1),
-                    json!(image.id),
-                    json!(image.truth),
-                    json!(image.predicted),
-                    json!(image.probability),
-                    json!(image.loss),
-                ]);
+            let images = subject.named.ranked(order, class, 20).expect("a class of its own");
+            for row in ranked(images) {
+                table.rows.push([json!(name), json!(class)].into_iter().chain(row).collect());
             }
         }
     }
@@ -175,18 +165,20 @@ fn ranking(subject: &Subject) -> Table {
 }
 
 fn losses(subject: &Subject) -> Table {
-    let mut table = Table::new("top_losses", &["rank", "id", "label", "decision", "probability", "loss"]);
-    for (rank, image) in subject.named.top_losses(200).into_iter().enumerate() {
-        table.add([
-            json!(rank + 1),
-            json!(image.id),
-            json!(image.truth),
-            json!(image.predicted),
-            json!(image.probability),
-            json!(image.loss),
-        ]);
-    }
+    let mut table = Table::new("top_losses", &RANKED);
+    ranked(subject.named.top_losses(200)).for_each(|row| table.add(row));
     table
+}
+
+/// What is told of an image that has a place in an order.
+const RANKED: [&str; 6] = ["rank", "id", "label", "decision", "probability", "loss"];
+
+/// The cells of [`RANKED`] for images in their order.
+fn ranked(images: Vec<Ranked>) -> impl Iterator<Item = [Value; RANKED.len()]> {
+    images.into_iter().enumerate().map(|(place, image)| {
+        let Ranked { id, truth, predicted, probability, loss, .. } = image;
+        [json!(place + 1), json!(id), json!(truth), json!(predicted), json!(probability), json!(loss)]
+    })
 }
 
 fn calibration(subject: &Subject) -> Table {

@@ -8,11 +8,12 @@ document.getElementById("top").append(
   element("p", { class: "quiet" }, `${counted(all, "image")} that both were measured on`));
 
 const p = comparison.p_value;
+const probability = p < 0.0001 ? "below 0.0001" : fixed(p);
 const better = comparison.second.count === comparison.first.count ? null : comparison.second.count > comparison.first.count ? second : first;
 section("difference", "Difference",
   element("p", {}, better === null ? "Both are right about equally many images." : p < 0.05
-    ? `${better} is better: a difference as large would be seen with probability ${fixed(p)} if both were equally good (McNemar's exact test).`
-    : `No difference is shown: one as large, or larger, would be seen with probability ${fixed(p)} even if both were equally good (McNemar's exact test).`),
+    ? `${better} is better: a difference as large would be seen with probability ${probability} if both were equally good (McNemar's exact test).`
+    : `No difference is shown: one as large, or larger, would be seen with probability ${probability} even if both were equally good (McNemar's exact test).`),
   element("div", { class: "columns" },
     table("Images by who is right", [
       { name: "", value: (row) => row[0] },
@@ -34,7 +35,7 @@ function flips(id, title, list, pictures) {
   const shown = list.slice(0, pictures.length);
   section(id, title, note(`${counted(list.length, "image")}${shown.length < list.length ? `; the first ${shown.length} are shown` : ""}, the surest first.`),
     shown.length ? element("ul", { class: "gallery" }, shown.map((flip, place) => element("li", {}, element("figure", {},
-      element("div", { class: "photo" }, pictures[place] ? element("img", { src: photoOf(pictures[place]), alt: `${flip.id}, labelled ${flip.truth}` }) : element("span", {}, "not at hand")),
+      element("div", { class: "photo" }, pictures[place] ? element("img", { src: pictures[place], alt: `${flip.id}, labelled ${flip.truth}` }) : element("span", {}, "not at hand")),
       element("figcaption", {}, `is ${flip.truth || "nothing"}`, element("br"), `${first}: ${flip.first || "nothing"}`, element("br"), `${second}: ${flip.second || "nothing"} (${fixed(flip.probability, 3)})`, element("span", { class: "name" }, flip.id)))))) : note("None."));
 }
 flips("lost", "Right, then wrong", comparison.right_to_wrong, data.pictures[0]);

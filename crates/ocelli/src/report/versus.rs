@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::ReportOptions;
 use super::html;
-use super::pictures::base64;
 use super::records::Records;
 use crate::interpret::{Comparison, Flip};
 use crate::{Error, Interpretation, Model, Result, file};
@@ -22,7 +21,7 @@ struct Page<'a> {
     figures: Vec<(&'static str, f64, f64)>,
     /// Settings that differ: name, first, second.
     differences: Vec<[String; 3]>,
-    /// A JPEG in base 64 for each of the first flips, right to wrong, then wrong to right.
+    /// The address of an inline JPEG for each of the first flips, right to wrong, then wrong to right.
     pictures: [Vec<String>; 2],
 }
 
@@ -59,7 +58,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
             let path: &PathBuf = &named.paths[flip.place];
             let image = Decoder::default().decode_file_for(path, small.needed());
             let framed = image.and_then(|image| small.frame(&image));
-            framed.map(|image| base64(&image.to_jpeg(70))).unwrap_or_default()
+            framed.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];
         let pictures = pictures.map(|flips| flips.iter().take(SHOWN).map(picture).collect());
