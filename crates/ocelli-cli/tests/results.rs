@@ -86,6 +86,10 @@ fn a_run_ends_with_a_report_that_agrees_with_its_tables() {
 #[test]
 fn learning_rates_are_shown_step_by_step_and_searches_as_they_were_recorded() {
     let (page, given) = (page("a/report.html"), page("b/report.html"));
+    let near = |value: &Value, cell: &str| {
+        let (value, cell) = (value.as_f64().unwrap(), cell.parse::<f64>().unwrap());
+        (value - cell).abs() <= 1e-12 * cell.abs()
+    };
     // 39 images in batches of 8 are 5 steps, of which history.csv has each epoch's last.
     let curves = page["rates"].as_array().unwrap();
     assert_eq!(curves.len(), 1, "the head alone was trained");
@@ -96,14 +100,10 @@ fn learning_rates_are_shown_step_by_step_and_searches_as_they_were_recorded() {
     for (epoch, row) in table("a/history.csv").iter().enumerate() {
         let last = &points[5 * epoch + 4];
         assert!((last[0].as_f64().unwrap() - (epoch as f64 + 0.8)).abs() < 1e-9, "{last}");
-        assert_eq!(last[1].as_f64().unwrap(), row[head.unwrap()].parse::<f64>().unwrap());
+        assert!(near(&last[1], &row[head.unwrap()]), "{last} is not the rate of {row:?}");
     }
     let search = &page["searches"][0];
     let steps = table("a/lr_find-1.csv");
-    let near = |value: &Value, cell: &str| {
-        let (value, cell) = (value.as_f64().unwrap(), cell.parse::<f64>().unwrap());
-        (value - cell).abs() <= 1e-12 * cell.abs()
-    };
     assert_eq!(search["curve"]["rates"].as_array().unwrap().len(), steps.len());
     for (step, row) in steps.iter().enumerate() {
         assert!(

@@ -1,5 +1,6 @@
 //! Schedules against fastai 0.7's printed values and their own definitions.
 
+use ocelli::plot::{Chart, Panel};
 use ocelli::schedule::{LinearOneCycle, OneCycle, Phase, Phases, Shape, Slanted, StepDecay};
 use ocelli::{Epochs, LearningRates, Schedule, Sgdr};
 
@@ -175,7 +176,7 @@ fn plots_show_every_step() {
     let schedule: Schedule = OneCycle::epochs(2).into();
     let figure = schedule.plot([1e-4, 1e-3, 1e-2], 50);
     assert_eq!(figure.panels.len(), 2, "learning rate and momentum");
-    let lines = &figure.panels[0].lines;
+    let Panel::Chart(Chart { lines, .. }) = &figure.panels[0] else { panic!("rates are a chart") };
     assert_eq!(lines.len(), 3, "a line a layer group");
     for (group, peak) in [1e-4, 1e-3, 1e-2].iter().enumerate() {
         assert_eq!(lines[group].points.len(), 100);

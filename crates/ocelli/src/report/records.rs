@@ -186,7 +186,8 @@ impl Records {
             };
             let epochs = epochs_of(stage.number);
             // The ends of epochs are where schedules jump.
-            let told = |step: &usize| step % stride == 0 || step % steps == 0 || (step + 1) % steps == 0;
+            let at_end = |step: usize| step.is_multiple_of(steps) || (step + 1).is_multiple_of(steps);
+            let told = |step: &usize| step.is_multiple_of(stride) || at_end(*step);
             for step in (0..epochs * steps).filter(told) {
                 let at = before as f64 + step as f64 / steps as f64;
                 let rates = stage.rates.scaled(train.schedule.at(step, steps).factor);
