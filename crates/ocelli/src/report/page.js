@@ -88,7 +88,7 @@ function confusion() {
     const title = truth === said ? `${classes[truth]}, recognised` : `${classes[truth]}, said to be ${classes[said]}`;
     const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell?.count ?? 0, "image")}`);
     const { images: numbers, more } = cell ?? { images: [], more: [] };
-    const left = cell && numbers.length < cell.count ? note(numbers.length ? `${count(numbers.length)} of them are shown, those with the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
+    const left = cell && numbers.length < cell.count ? note(numbers.length ? `Shown: ${count(numbers.length)}, the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
     const others = more.length ? element("details", { open: !numbers.length }, element("summary", {}, numbers.length ? `${count(more.length)} more by name` : `${count(more.length)} by name`), element("ul", { class: "names" }, more.map((id) => element("li", {}, id)))) : "";
     shown.replaceChildren(heading, left, numbers.length ? gallery(numbers) : cell ? "" : note("No image."), others);
     heading.focus();
