@@ -482,13 +482,35 @@ fn point<T: Element>(
     pointers: &mut [*const T],
     stride: usize,
 ) {
-    for (tap, pointers) in geometry.taps.iter().zip(pointers.chunks_exact_mut(stride)) {
-        for (pixel, pointer) in pixels.iter().zip(pointers) {
-            *pointer = match below(geometry, pixel, *tap) {
-                Some(input) => x[input * geometry.in_channels + first..].as_ptr(),
-                None => zeros.as_ptr(),
-            };
+    let mut start = 0;
+    for run in pixels.chunk_by(|a, b| (a.image, a.row) == (b.image, b.row)) {
+        for (tap, pointers) in geometry.taps.iter().zip(pointers.chunks_exact_mut(stride)) {
+            let pointers = &mut pointers[start..start + run.len()];
+            let inside = whole_rows(geometry, run, &[*tap], |_| true);
+            pointers[..inside.start].fill(zeros.as_ptr());
+            pointers[inside.end..].fill(zeros.as_ptr());
+            point_inside(geometry, x, first, run, *tap, inside, pointers);
         }
+        start += run.len();
+    }
+}
+
+/// Fills in the addresses of a tap's inputs for those pixels of a run for which it is inside of the image.
+fn point_inside<T: Element>(
+    geometry: &Geometry,
+    x: &[T],
+    first: usize,
+    run: &[Pixel],
+    tap: [isize; 2],
+    inside: Range<usize>,
+    pointers: &mut [*const T],
+) {
+    let Some(pixel) = run[inside.clone()].first() else { return };
+    let input = below(geometry, pixel, tap).expect("the tap is inside of the image");
+    let from = x[input * geometry.in_channels + first..].as_ptr();
+    let step = geometry.step[1] * geometry.in_channels;
+    for (i, pointer) in pointers[inside].iter_mut().enumerate() {
+        *pointer = from.wrapping_add(i * step);
     }
 }
 
@@ -512,21 +534,17 @@ fn point_rows<T: Element>(
     for run in pixels.chunk_by(|a, b| (a.image, a.row) == (b.image, b.row)) {
         for (taps, pointers) in geometry.taps.chunks_exact(row).zip(pointers.chunks_exact_mut(stride)) {
             let inside = whole_rows(geometry, run, taps, |start| start * channels + patch_len <= x.len());
-            for (i, (pixel, pointer)) in run.iter().zip(&mut pointers[first..]).enumerate() {
-                if inside.contains(&i) {
-                    let line = pixel.image * geometry.in_height + (pixel.row + taps[0][0]) as usize;
-                    let input = line * geometry.in_width + (pixel.column + taps[0][1]) as usize;
-                    *pointer = x[input * channels..].as_ptr();
-                    continue;
-                }
+            let pointers = &mut pointers[first..first + run.len()];
+            point_inside(geometry, x, 0, run, taps[0], inside.clone(), pointers);
+            for i in (0..inside.start).chain(inside.end..run.len()) {
                 let edge = edges.next().expect("there is room for all");
                 for (tap, edge) in taps.iter().zip(edge.chunks_exact_mut(channels)) {
-                    match below(geometry, pixel, *tap) {
+                    match below(geometry, &run[i], *tap) {
                         Some(input) => edge.copy_from_slice(&x[input * channels..][..channels]),
                         None => edge.fill(T::default()),
                     }
                 }
-                *pointer = edge.as_ptr();
+                pointers[i] = edge.as_ptr();
             }
         }
         first += run.len();
@@ -784,15 +802,22 @@ impl<T: Element> BlockKernel<'_, T> {
             }
             let whole = self.block.count == V * S::LANES;
             let pixels = P.min(self.pixels - start);
-            if let (Some([low, high]), true) = (clamp(self.activation), whole) {
+            if let (Some([low, high]), true) = (clamp(self.activation), whole || self.residual.is_none()) {
                 let (low, high) = (S::splat(low), S::splat(high));
                 let outputs = self.outputs.as_ptr().add(start);
+                // Of the last vector.
+                let lanes = self.block.count - (V - 1) * S::LANES;
                 match self.residual {
                     None => unrolled!(p < P, {
                         if p < pixels {
                             let y = self.y.add(*outputs.add(p));
                             for v in 0..V {
-                                T::store::<S>(y.add(v * S::LANES), S::min(high, S::max(low, sums[p][v])));
+                                let value = S::min(high, S::max(low, sums[p][v]));
+                                if whole || v + 1 < V {
+                                    T::store::<S>(y.add(v * S::LANES), value);
+                                } else {
+                                    T::store_first::<S>(y.add(v * S::LANES), lanes, value);
+                                }
                             }
                         }
                     }),

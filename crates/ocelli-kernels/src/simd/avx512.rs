@@ -189,6 +189,11 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe { pairs(_mm256_loadu_si256(low.cast()), _mm256_loadu_si256(high.cast())) }
     }
     #[inline(always)]
+    unsafe fn prefetch<T>(at: *const T) {
+        // SAFETY: see above; a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs_first(low: *const bf16, lows: usize, high: *const bf16, highs: usize) -> __m512 {
         // SAFETY: see above.
         unsafe {

@@ -64,6 +64,9 @@ pub trait Simd: Copy + 'static {
     unsafe fn dot(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// Words that pair the values at `low` and `high`, [`Simd::LANES`] of each.
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V;
+    /// Says that the cache line at this address, which may be any, will be read soon.
+    #[inline(always)]
+    unsafe fn prefetch<T>(_: *const T) {}
     /// As [`Simd::load_pairs`] with so many values of each, `0..=LANES`; the others are 0.
     unsafe fn load_pairs_first(low: *const bf16, lows: usize, high: *const bf16, highs: usize) -> Self::V {
         let mut words = [0u32; 16];
