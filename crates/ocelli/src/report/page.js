@@ -297,7 +297,11 @@ function decide(number, suggested, changed) {
   const { id, truth } = images[number];
   const name = `decision-${controls++}`;
   const options = [...new Set([suggested, ...classes.map((_, place) => [place])].map((list) => list.map((place) => classes[place]).join(separator)))].filter((label) => label !== names(truth));
-  const select = element("select", { "aria-label": `New label of ${id}`, onchange: () => set("relabel") }, options.map((label) => element("option", { value: label }, label.replaceAll(separator, ", ") || "nothing")));
+  const option = (label) => element("option", { value: label }, label.replaceAll(separator, ", ") || "nothing");
+  // Of many classes in many selects, most are never looked at.
+  let left = options.slice(1);
+  const fill = () => { select.append(...left.map(option)); left = []; };
+  const select = element("select", { "aria-label": `New label of ${id}`, onchange: () => set("relabel"), onfocus: () => fill(), onpointerdown: () => fill() }, options.slice(0, 1).map(option));
   const set = (what) => {
     if (what === null) decisions.delete(id); else decisions.set(id, { what, label: select.value });
     try { localStorage.setItem(STORE, JSON.stringify([...decisions])); } catch { /* nothing is remembered */ }
@@ -308,7 +312,7 @@ function decide(number, suggested, changed) {
   const refresh = () => {
     const decision = decisions.get(id);
     for (const input of field.querySelectorAll("input")) input.checked = input.value === (decision?.what ?? "");
-    if (decision?.what === "relabel") select.value = decision.label;
+    if (decision?.what === "relabel" && select.value !== decision.label) { fill(); select.value = decision.label; }
   };
   document.addEventListener("decided", refresh);
   refresh();
