@@ -59,6 +59,7 @@
 //! | [`error`] | what can be wrong, said for people |
 
 pub mod augment;
+mod buffer;
 pub mod dataset;
 pub mod decode;
 pub mod digest;
@@ -78,6 +79,7 @@ pub mod store;
 mod threads;
 
 pub use augment::{Augmentation, Crop, Transform};
+pub use buffer::Buffer;
 pub use dataset::{Dataset, check_classes};
 pub use decode::{Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};

@@ -1,9 +1,8 @@
 //! Batches of samples, made by threads ahead of their use.
 //!
-//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and hands it to the
-//! batch it belongs to; who brings the last one puts the batch together. A thread waits before it would begin a batch
-//! too far ahead, which bounds the memory. No thread decides anything: what a sample is follows from the item, and
-//! where it goes from its place.
+//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and copies it to that
+//! place of the batch it belongs to. A thread waits before it would begin a batch too far ahead, which bounds the
+//! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::augment::Augmentation;
+use crate::buffer::{Buffer, Buffers};
 use crate::random::{Draws, Purpose};
 use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, spare, threads};
 
@@ -57,7 +57,7 @@ pub struct Batch {
     /// The items in this batch, as indices into [`Items`]: the first dimension of `images`.
     pub indices: Vec<usize>,
     /// `[images, size, size, 3]`: NHWC.
-    pub images: Vec<f32>,
+    pub images: Buffer,
     /// The shape of `images`; the first number may be 0, if no image of the batch could be used.
     pub shape: [usize; 4],
     /// The images that belonged to this batch and could not be used.
@@ -137,7 +137,7 @@ impl Loader {
             epoch,
             state: Mutex::default(),
             changed: Condvar::new(),
-            spare: Mutex::default(),
+            buffers: Buffers::default(),
         };
         let taken = first.min(work.batch_count());
         let over = taken == work.batch_count();
@@ -164,25 +164,19 @@ impl Loader {
     }
 
     /// Makes the sample of one item; all of `sample` is written.
-    fn sample(
-        &self,
-        index: usize,
-        epoch: u64,
-        occurrence: u32,
-        mut sample: Vec<f32>,
-    ) -> Result<Vec<f32>, DataError> {
+    fn sample(&self, index: usize, epoch: u64, occurrence: u32, sample: &mut [f32]) -> Result<(), DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
         match &self.augmentation {
-            None => self.preprocessing.load(&item.path, decoder, &mut sample)?,
+            None => self.preprocessing.load(&item.path, decoder, sample),
             Some((augmentation, seed)) => {
                 let image = decoder.decode_file_for(&item.path, augmentation.needed(&self.preprocessing))?;
                 let mut draws =
                     Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
-                augmentation.apply(&image, &self.preprocessing, &mut draws, &mut sample)?;
+                let applied = augmentation.apply(&image, &self.preprocessing, &mut draws, sample);
                 spare::keep(image.into_pixels());
+                applied
             }
         }
-        Ok(sample)
     }
 }
 
@@ -211,16 +205,16 @@ impl Iterator for Batches {
             if state.stopped || state.taken == self.work.batch_count() {
                 return None;
             }
-            if state.underway.front().is_some_and(|batch| batch.images.is_some()) {
+            if state.underway.front().is_some_and(|batch| batch.missing == 0) {
                 break;
             }
             state = self.work.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let made = state.underway.pop_front()?;
         state.taken += 1;
-        let result = made.images?;
-        state.stopped = result.is_err();
         drop(state);
+        let result = self.work.loader.finish(made);
+        self.work.lock().stopped |= result.is_err();
         self.work.changed.notify_all();
         Some(result)
     }
@@ -247,8 +241,7 @@ struct Work {
     epoch: u64,
     state: Mutex<State>,
     changed: Condvar,
-    /// Buffers of samples that were put together, for the next ones: at most as many as a batch has.
-    spare: Mutex<Vec<Vec<f32>>>,
+    buffers: Buffers,
 }
 
 /// How far a pass is.
@@ -267,11 +260,11 @@ struct State {
 #[derive(Debug)]
 struct Underway {
     indices: Vec<usize>,
+    /// Room for all its samples. Its lock is held only while one is copied.
+    images: Arc<Mutex<Buffer>>,
     /// By place in the batch, as far as they are made.
-    samples: Vec<Option<Result<Vec<f32>, DataError>>>,
+    made: Vec<Option<Result<(), DataError>>>,
     missing: usize,
-    /// All of them together, once that is done.
-    images: Option<Result<Batch, DataError>>,
 }
 
 impl Work {
@@ -297,12 +290,6 @@ impl Work {
         self.indices[batch * size..end].to_vec()
     }
 
-    /// The buffer of a sample: one of a batch before, if there is one.
-    fn buffer(&self) -> Vec<f32> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| vec![0.0; self.loader.preprocessing.sample_len()])
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // The state is changed in single steps that cannot panic half-way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -310,19 +297,34 @@ impl Work {
 
     /// The life of a thread.
     fn run(&self) {
-        while let Some(place) = self.begin() {
+        let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
+        while let Some((place, images)) = self.begin() {
             let index = self.indices[place];
             // Whoever waits for this place would wait for ever if a panic left it open.
-            let sample = catch_unwind(AssertUnwindSafe(|| {
-                self.loader.sample(index, self.epoch, self.occurrences[place], self.buffer())
+            let made = catch_unwind(AssertUnwindSafe(|| {
+                self.loader.sample(index, self.epoch, self.occurrences[place], &mut sample)
             }))
             .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
-            self.put(place, sample);
+            let (batch, place) = self.batch_of(place);
+            if made.is_ok() {
+                let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
+                images[place * sample.len()..][..sample.len()].copy_from_slice(&sample);
+            }
+            drop(images);
+            let mut state = self.lock();
+            // Batches are taken whole, so this one is still there, at the place that it has by now.
+            let Some(underway) = state.underway_mut(batch) else { continue };
+            underway.made[place] = Some(made);
+            underway.missing -= 1;
+            if underway.missing == 0 {
+                drop(state);
+                self.changed.notify_all();
+            }
         }
     }
 
-    /// The next image to make, once there is room for its batch; `None` at the end.
-    fn begin(&self) -> Option<usize> {
+    /// The next image to make, and the room of its batch, once there is some; `None` at the end.
+    fn begin(&self) -> Option<(usize, Arc<Mutex<Buffer>>)> {
         let prefetch = self.loader.options.prefetch;
         let mut state = self.lock();
         loop {
@@ -336,40 +338,18 @@ impl Work {
         }
         let place = state.begun;
         state.begun += 1;
-        if let (batch, 0) = self.batch_of(place) {
+        let (batch, at) = self.batch_of(place);
+        if at == 0 {
             let indices = self.batch_indices(batch);
-            let samples = indices.iter().map(|_| None).collect();
-            state.underway.push_back(Underway { missing: indices.len(), indices, samples, images: None });
+            let images = self.buffers.take(indices.len() * self.loader.preprocessing.sample_len());
+            state.underway.push_back(Underway {
+                missing: indices.len(),
+                made: indices.iter().map(|_| None).collect(),
+                images: Arc::new(Mutex::new(images)),
+                indices,
+            });
         }
-        Some(place)
-    }
-
-    /// Hands a sample to its batch, and puts the batch together if it was the last one.
-    fn put(&self, place: usize, sample: Result<Vec<f32>, DataError>) {
-        let (batch, place) = self.batch_of(place);
-        let mut state = self.lock();
-        // Batches are taken whole, so this one is still there, at the place that it has by now.
-        let Some(underway) = state.underway_mut(batch) else { return };
-        underway.samples[place] = Some(sample);
-        underway.missing -= 1;
-        if underway.missing > 0 {
-            return;
-        }
-        let (indices, samples) =
-            (std::mem::take(&mut underway.indices), std::mem::take(&mut underway.samples));
-        drop(state);
-        let images = self.loader.finish(indices, samples.into_iter().flatten(), &mut |buffer| {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            if spare.len() < self.loader.options.batch_size {
-                spare.push(buffer);
-            }
-        });
-        let mut state = self.lock();
-        if let Some(underway) = state.underway_mut(batch) {
-            underway.images = Some(images);
-        }
-        drop(state);
-        self.changed.notify_all();
+        Some((place, Arc::clone(&state.underway_mut(batch)?.images)))
     }
 }
 
@@ -381,21 +361,19 @@ impl State {
 }
 
 impl Loader {
-    /// Puts samples together, without those of bad images, or gives the first one's error. Buffers go to `done`.
-    fn finish(
-        &self,
-        indices: Vec<usize>,
-        samples: impl Iterator<Item = Result<Vec<f32>, DataError>>,
-        done: &mut dyn FnMut(Vec<f32>),
-    ) -> Result<Batch, DataError> {
-        let size = self.preprocessing.size;
-        let mut images = Vec::with_capacity(indices.len() * self.preprocessing.sample_len());
-        let (mut kept, mut skipped) = (Vec::with_capacity(indices.len()), Vec::new());
-        for (index, sample) in indices.into_iter().zip(samples) {
-            match sample {
-                Ok(sample) => {
-                    images.extend_from_slice(&sample);
-                    done(sample);
+    /// A batch whose samples are made, without those of bad images, or the first one's error.
+    fn finish(&self, underway: Underway) -> Result<Batch, DataError> {
+        let (size, length) = (self.preprocessing.size, self.preprocessing.sample_len());
+        let mut images = std::mem::take(&mut *underway.images.lock().unwrap_or_else(PoisonError::into_inner));
+        let (mut kept, mut skipped) = (Vec::with_capacity(underway.indices.len()), Vec::new());
+        for (place, (index, made)) in
+            underway.indices.into_iter().zip(underway.made.into_iter().flatten()).enumerate()
+        {
+            match made {
+                Ok(()) => {
+                    if !skipped.is_empty() {
+                        images.copy_within(place * length..(place + 1) * length, kept.len() * length);
+                    }
                     kept.push(index);
                 }
                 Err(DataError::BadImage { path, reason }) if self.options.bad_images == BadImages::Skip => {
@@ -404,6 +382,7 @@ impl Loader {
                 Err(error) => return Err(error),
             }
         }
+        images.truncate(kept.len() * length);
         Ok(Batch { shape: [kept.len(), size, size, 3], indices: kept, images, skipped })
     }
 }

@@ -1,46 +1,111 @@
-//! Resizing, with Pillow's rules: antialiased, and to within rounding its values.
+//! Resizing, with the rules of Pillow 13 and, to the bit, its values.
+//!
+//! One axis is resized after the other, with weights of 22 bits, and rounded to 8 bits in between. Only the rows and
+//! columns that are wanted are computed, and of what lies between the two passes no more rows are kept than the next
+//! row of the result needs.
 
-use fast_image_resize as fir;
+use std::ops::Range;
 
+use macerator::{AutoArch, Simd, WithSimd};
+
+use crate::RgbImage;
 use crate::preprocess::Filter;
-use crate::{RgbImage, spare};
 
-impl Filter {
-    fn algorithm(self) -> fir::ResizeAlg {
-        fir::ResizeAlg::Convolution(match self {
-            Filter::Area => fir::FilterType::Box,
-            Filter::Bilinear => fir::FilterType::Bilinear,
-            Filter::Bicubic => fir::FilterType::CatmullRom,
-            Filter::Lanczos => fir::FilterType::Lanczos3,
-        })
-    }
+/// One axis: the part from `start` on of this `length`, in pixels of the image, becomes `to` pixels.
+#[derive(Debug, Clone, PartialEq)]
+struct Axis {
+    start: f64,
+    length: f64,
+    to: u32,
+    /// Which of the new pixels are computed; at least one.
+    wanted: Range<u32>,
 }
 
-/// Width and height when the shorter side becomes `side`; the longer one is rounded to the nearest pixel.
-pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> (u32, u32) {
-    scaled(image, side, image.width().min(image.height()))
+/// How an image is resized, and which part of the result is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Resize {
+    across: Axis,
+    down: Axis,
+}
+
+impl Resize {
+    /// The whole image at this width and height.
+    pub(crate) fn whole(image: &RgbImage, to: (u32, u32)) -> Self {
+        Self::part(((0.0, 0.0), (f64::from(image.width()), f64::from(image.height()))), to)
+    }
+
+    /// The part (left, top), (width, height) of an image at this width and height.
+    pub(crate) fn part((start, length): ((f64, f64), (f64, f64)), to: (u32, u32)) -> Self {
+        let axis = |start, length, to| Axis { start, length, to, wanted: 0..to };
+        Resize { across: axis(start.0, length.0, to.0), down: axis(start.1, length.1, to.1) }
+    }
+
+    /// The whole image when its shorter side becomes `side`; the longer one is rounded to the nearest pixel.
+    pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> Self {
+        Self::whole(image, scaled(image, side, image.width().min(image.height())))
+    }
+
+    /// The same, unless the image is so long that its result would take more memory than the image: then its middle.
+    pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> Self {
+        let (width, height) = (f64::from(image.width()), f64::from(image.height()));
+        let longest = LONGEST * width.min(height);
+        if width.max(height) <= longest {
+            return Self::shorter_side_to(image, side);
+        }
+        let (across, down) = (width.min(longest), height.min(longest));
+        let scale = |length: f64| (length * f64::from(side) / width.min(height)).round() as u32;
+        let start = ((width - across) / 2.0, (height - down) / 2.0);
+        Self::part((start, (across, down)), (scale(across), scale(down)))
+    }
+
+    /// The whole image when its longer side becomes `side`; the shorter one is rounded, and at least 1.
+    pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> Self {
+        Self::whole(image, scaled(image, side, image.width().max(image.height())))
+    }
+
+    /// Width and height of the whole result.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        (self.across.to, self.down.to)
+    }
+
+    /// Only these columns and rows of the result.
+    pub(crate) fn only(mut self, columns: Range<u32>, rows: Range<u32>) -> Self {
+        (self.across.wanted, self.down.wanted) = (columns, rows);
+        self
+    }
+
+    /// Only the `size × size` pixels in its middle; both sides are at least as long.
+    pub(crate) fn centre(self, size: u32) -> Self {
+        let (left, top) = (centred(self.across.to, size), centred(self.down.to, size));
+        self.only(left..left + size, top..top + size)
+    }
+
+    /// Whether the rows are resized before the columns: where they lose more than twice as much, as in Pillow.
+    fn down_first(&self) -> bool {
+        let lost = |axis: &Axis| axis.length - f64::from(axis.to);
+        lost(&self.down) > 0.0 && lost(&self.down) > 2.0 * lost(&self.across)
+    }
+
+    /// Computes what is wanted: `row` gets its number, counted from the first one that is wanted, and its pixels as
+    /// red, green, blue and a byte without meaning.
+    pub(crate) fn run(&self, image: &RgbImage, filter: Filter, row: impl FnMut(usize, &[[u8; 4]])) {
+        let columns = Weights::new(&self.across, image.width(), filter);
+        let rows = Weights::new(&self.down, image.height(), filter);
+        AutoArch::new().dispatch(Passes { image, columns, rows, down_first: self.down_first(), row });
+    }
+
+    /// The pixels that are wanted.
+    pub(crate) fn pixels(&self, image: &RgbImage, filter: Filter) -> Vec<u8> {
+        let mut pixels = Vec::with_capacity(self.across.wanted.len() * self.down.wanted.len() * 3);
+        self.run(image, filter, |_, row| {
+            pixels.extend(row.iter().flat_map(|&[red, green, blue, _]| [red, green, blue]))
+        });
+        pixels
+    }
 }
 
 /// How much longer than its shorter side an image may be before a random crop sees its middle only.
 const LONGEST: f64 = 16.0;
-
-/// The part (left, top, width, height) of the image and its size when its shorter side becomes `side`: all of it,
-/// unless it is so long that resizing it whole would take more memory than the image.
-pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> ((f64, f64, f64, f64), (u32, u32)) {
-    let (width, height) = (f64::from(image.width()), f64::from(image.height()));
-    let longest = LONGEST * width.min(height);
-    if width.max(height) <= longest {
-        return ((0.0, 0.0, width, height), shorter_side_to(image, side));
-    }
-    let (across, down) = (width.min(longest), height.min(longest));
-    let scale = |length: f64| (length * f64::from(side) / width.min(height)).round() as u32;
-    (((width - across) / 2.0, (height - down) / 2.0, across, down), (scale(across), scale(down)))
-}
-
-/// Width and height when the longer side becomes `side`; the shorter one is rounded, and at least 1.
-pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> (u32, u32) {
-    scaled(image, side, image.width().max(image.height()))
-}
 
 fn scaled(image: &RgbImage, side: u32, of: u32) -> (u32, u32) {
     let scale = |length: u32| {
@@ -52,137 +117,221 @@ fn scaled(image: &RgbImage, side: u32, of: u32) -> (u32, u32) {
 
 /// Where a centred window of `size` begins on a side of `length ≥ size`: half of the rest, halves to even,
 /// as in torchvision.
-fn centred(length: u32, size: u32) -> u32 {
+pub(crate) fn centred(length: u32, size: u32) -> u32 {
     (f64::from(length - size) / 2.0).round_ties_even() as u32
 }
 
-/// The image at exactly this width and height.
-pub(crate) fn whole(image: &RgbImage, (width, height): (u32, u32), filter: Filter) -> Vec<u8> {
-    let source = (0.0, 0.0, f64::from(image.width()), f64::from(image.height()));
-    part(image, source, (width, height), filter)
-}
+/// Pillow's precision: 8 bits for the result, two for what overshoots.
+const BITS: u32 = 32 - 8 - 2;
 
-/// The centre `size × size` of the image at this width and height; only that part is computed.
-pub(crate) fn crop(image: &RgbImage, (width, height): (u32, u32), size: u32, filter: Filter) -> Vec<u8> {
-    let (left, top) = (centred(width, size), centred(height, size));
-    let (x, y) = (f64::from(image.width()) / f64::from(width), f64::from(image.height()) / f64::from(height));
-    let across = within(f64::from(left) * x, f64::from(size) * x, image.width());
-    let down = within(f64::from(top) * y, f64::from(size) * y, image.height());
-    part(image, (f64::from(left) * x, f64::from(top) * y, across, down), (size, size), filter)
-}
-
-/// The largest length up to `length` that, from `start`, stays within `end` in spite of rounding.
-fn within(start: f64, length: f64, end: u32) -> f64 {
-    let mut length = length;
-    while start + length > f64::from(end) {
-        length = length.next_down();
-    }
-    length
-}
-
-/// The pixels of `inner` size in the middle of a square of `size`, the rest in the colour `ground`.
-pub(crate) fn centre_on(pixels: &[u8], inner: (u32, u32), size: u32, ground: [u8; 3]) -> Vec<u8> {
-    let size_bytes = size as usize * 3;
-    let mut square = ground.repeat(size as usize * size as usize);
-    let (left, top) = (centred(size, inner.0) as usize * 3, centred(size, inner.1) as usize);
-    let row_bytes = inner.0 as usize * 3;
-    for (row, line) in pixels.chunks_exact(row_bytes).enumerate() {
-        let start = (top + row) * size_bytes + left;
-        square[start..start + row_bytes].copy_from_slice(line);
-    }
-    square
-}
-
-/// The part (left, top, width, height) of the image, resized.
-///
-/// The two axes are resized one after the other, over whole pixels on the other axis: given both at once with
-/// a part, fast_image_resize 6.1 may read beyond its intermediate image. Across comes first, as in Pillow (what
-/// overshoots is clipped in between, so the order is seen at sharp edges); an image that is very tall for its
-/// width goes down first, lest the intermediate image be larger than both ends.
-pub(crate) fn part(
-    image: &RgbImage,
-    part: (f64, f64, f64, f64),
-    (width, height): (u32, u32),
-    filter: Filter,
-) -> Vec<u8> {
-    let (left, top, across, down) = part;
-    let columns = window(left, across, width, image.width(), filter);
-    let rows = window(top, down, height, image.height(), filter);
-    let down_first = u64::from(width) * u64::from(rows.len) > 8 * u64::from(columns.len) * u64::from(height);
-    let source = fir::images::ImageRef::new(image.width(), image.height(), image.pixels(), PIXEL)
-        .expect("an RgbImage has width · height · 3 bytes");
-    let mut resizer = fir::Resizer::new();
-    let options = fir::ResizeOptions::new().resize_alg(filter.algorithm());
-    let mut resize = |from: &dyn Fn(&mut fir::Resizer, &mut fir::images::Image), (width, height)| {
-        let bytes = spare::zeros(width as usize * height as usize * 3);
-        let mut into =
-            fir::images::Image::from_vec_u8(width, height, bytes, PIXEL).expect("three bytes a pixel");
-        from(&mut resizer, &mut into);
-        into
-    };
-    let resized = if down_first {
-        let (start, len) = (f64::from(columns.start), f64::from(columns.len));
-        let middle = resize(
-            &|r, into| pass(r, &source, into, &options.crop(start, top, len, down)),
-            (columns.len, height),
-        );
-        let options = options.crop(columns.inner(left), 0.0, columns.fit(left, across), f64::from(height));
-        let resized = resize(&|r, into| pass(r, &middle, into, &options), (width, height));
-        spare::keep(middle.into_vec());
-        resized
-    } else {
-        let (start, len) = (f64::from(rows.start), f64::from(rows.len));
-        let middle = resize(
-            &|r, into| pass(r, &source, into, &options.crop(left, start, across, len)),
-            (width, rows.len),
-        );
-        let options = options.crop(0.0, rows.inner(top), f64::from(width), rows.fit(top, down));
-        let resized = resize(&|r, into| pass(r, &middle, into, &options), (width, height));
-        spare::keep(middle.into_vec());
-        resized
-    };
-    resized.into_vec()
-}
-
-const PIXEL: fir::PixelType = fir::PixelType::U8x3;
-
-fn pass(
-    resizer: &mut fir::Resizer,
-    from: &impl fir::IntoImageView,
-    into: &mut fir::images::Image,
-    options: &fir::ResizeOptions,
-) {
-    resizer.resize(from, into, options).expect("the part lies within the image");
-}
-
-/// Whole pixels of one axis.
-struct Window {
-    start: u32,
-    len: u32,
-}
-
-impl Window {
-    /// `left` as seen from the start of the window.
-    fn inner(&self, left: f64) -> f64 {
-        left - f64::from(self.start)
+impl Filter {
+    /// How far it reaches.
+    fn support(self) -> f64 {
+        match self {
+            Filter::Area => 0.5,
+            Filter::Bilinear => 1.0,
+            Filter::Bicubic => 2.0,
+            Filter::Lanczos => 3.0,
+        }
     }
 
-    /// The length of the part, within the window in spite of rounding.
-    fn fit(&self, left: f64, length: f64) -> f64 {
-        within(self.inner(left), length, self.len)
+    fn weight(self, x: f64) -> f64 {
+        // Written as in Pillow, whose rounding is wanted.
+        match self {
+            Filter::Area => f64::from(x > -0.5 && x <= 0.5),
+            Filter::Bilinear => (1.0 - x.abs()).max(0.0),
+            Filter::Bicubic => {
+                const A: f64 = -0.5;
+                match x.abs() {
+                    x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+                    x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+                    _ => 0.0,
+                }
+            }
+            Filter::Lanczos => {
+                let sinc = |x: f64| {
+                    if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) }
+                };
+                if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+            }
+        }
     }
 }
 
-/// The pixels of an axis that the part `start .. start + length`, resized to `to` pixels, depends on.
-fn window(start: f64, length: f64, to: u32, end: u32, filter: Filter) -> Window {
-    let support = match filter {
-        Filter::Area => 0.5,
-        Filter::Bilinear => 1.0,
-        Filter::Bicubic => 2.0,
-        Filter::Lanczos => 3.0,
-    };
-    let margin = support * (length / f64::from(to)).max(1.0) + 1.0;
-    let first = (start - margin).floor().clamp(0.0, f64::from(end - 1)) as u32;
-    let last = (start + length + margin).ceil().clamp(f64::from(first + 1), f64::from(end)) as u32;
-    Window { start: first, len: last - first }
+/// For each new pixel of an axis the first old one it depends on, and the weights of that and those after it: the same
+/// number for all, of which the first and the last ones may be 0.
+struct Weights {
+    taps: usize,
+    starts: Vec<usize>,
+    values: Vec<i32>,
+}
+
+impl Weights {
+    fn new(axis: &Axis, length: u32, filter: Filter) -> Self {
+        let scale = axis.length / f64::from(axis.to);
+        let filter_scale = scale.max(1.0);
+        let support = filter.support() * filter_scale;
+        let centre = |at: u32| axis.start + (f64::from(at) + 0.5) * scale;
+        let reach = |at: u32| {
+            let first = (centre(at) - support + 0.5).max(0.0) as usize;
+            let end = ((centre(at) + support + 0.5) as usize).min(length as usize);
+            first.min(length as usize - 1)..end.max(first + 1).min(length as usize)
+        };
+        let taps = axis.wanted.clone().map(|at| reach(at).len()).max().unwrap_or(1);
+        let mut starts = Vec::with_capacity(axis.wanted.len());
+        let mut values = vec![0; axis.wanted.len() * taps];
+        let mut weights = Vec::with_capacity(taps);
+        for (at, values) in axis.wanted.clone().zip(values.chunks_exact_mut(taps)) {
+            let reach = reach(at);
+            let start = reach.start.min(length as usize - taps);
+            let lead = reach.start - start;
+            let (centre, factor) = (centre(at), 1.0 / filter_scale);
+            weights.clear();
+            weights.extend(reach.map(|old| filter.weight((old as f64 - centre + 0.5) * factor)));
+            let sum: f64 = weights.iter().sum();
+            for (value, weight) in values[lead..].iter_mut().zip(&weights) {
+                let share = if sum == 0.0 { *weight } else { weight / sum };
+                *value = (share * f64::from(1 << BITS) + 0.5f64.copysign(share)) as i32;
+            }
+            starts.push(start);
+        }
+        Weights { taps, starts, values }
+    }
+
+    /// The old pixels that are used at all.
+    fn used(&self) -> Range<usize> {
+        self.starts[0]..self.starts[self.starts.len() - 1] + self.taps
+    }
+
+    fn of(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        self.starts.iter().copied().zip(self.values.chunks_exact(self.taps))
+    }
+}
+
+/// Rows that are resized across at once: their pixels, four bytes each, fill a vector.
+const ROWS: usize = 4;
+type Group = [[u8; 4]; ROWS];
+
+struct Passes<'a, Row> {
+    image: &'a RgbImage,
+    columns: Weights,
+    rows: Weights,
+    down_first: bool,
+    row: Row,
+}
+
+impl<Row: FnMut(usize, &[[u8; 4]])> WithSimd for Passes<'_, Row> {
+    type Output = ();
+
+    // Inlined, as is everything it calls, so that it is compiled for the processor's vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        if self.down_first { self.down_then_across() } else { self.across_then_down() }
+    }
+}
+
+impl<Row: FnMut(usize, &[[u8; 4]])> Passes<'_, Row> {
+    /// The columns of a row of the image that are used.
+    #[inline(always)]
+    fn line(&self, row: usize) -> &[u8] {
+        let columns = self.columns.used();
+        &self.image.pixels()[(row * self.image.width() as usize + columns.start) * 3..][..columns.len() * 3]
+    }
+
+    #[inline(always)]
+    fn across_then_down(mut self) {
+        let (used, width) = (self.rows.used(), self.columns.starts.len());
+        // A ring of rows resized across: those that a row of the result needs, and the rest of a group.
+        let slots = (self.rows.taps + ROWS - 1).min(used.len()).next_multiple_of(ROWS);
+        let mut ring = vec![[0; 4]; slots * width];
+        let mut group = vec![Group::default(); self.columns.used().len()];
+        let mut resized = vec![Group::default(); width];
+        let (mut sums, mut line) = (vec![0; width * 4], vec![[0; 4]; width]);
+        let mut done = 0;
+        for (number, (start, weights)) in self.rows.of().enumerate() {
+            let start = start - used.start;
+            while done < start + self.rows.taps {
+                // Where rows end within a group, the last one is repeated.
+                let row = |place: usize| (used.start + done + place).min(used.end - 1);
+                gather(std::array::from_fn(|place| self.line(row(place))), &mut group);
+                across(&group, &self.columns, &mut resized);
+                let rows = &mut ring[done % slots * width..][..ROWS * width];
+                for (place, row) in rows.chunks_exact_mut(width).enumerate() {
+                    row.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
+                }
+                done += ROWS;
+            }
+            let row = |row: usize| ring[row % slots * width..][..width].as_flattened();
+            down((start..start + weights.len()).map(row).zip(weights), &mut sums, line.as_flattened_mut());
+            (self.row)(number, &line);
+        }
+    }
+
+    #[inline(always)]
+    fn down_then_across(mut self) {
+        let (used, width) = (self.columns.used().len(), self.columns.starts.len());
+        let (mut sums, mut lines) = (vec![0; used * 3], vec![0; used * 3 * ROWS]);
+        let (mut group, mut resized) = (vec![Group::default(); used], vec![Group::default(); width]);
+        let mut pixels = vec![[0; 4]; width];
+        let rows: Vec<(usize, &[i32])> = self.rows.of().collect();
+        for (number, rows) in rows.chunks(ROWS).enumerate() {
+            for ((start, weights), line) in rows.iter().zip(lines.chunks_exact_mut(used * 3)) {
+                down(
+                    (*start..start + weights.len()).map(|row| self.line(row)).zip(*weights),
+                    &mut sums,
+                    line,
+                );
+            }
+            gather(std::array::from_fn(|place| &lines[place * used * 3..][..used * 3]), &mut group);
+            across(&group, &self.columns, &mut resized);
+            for place in 0..rows.len() {
+                pixels.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
+                (self.row)(number * ROWS + place, &pixels);
+            }
+        }
+    }
+}
+
+/// Resizes down to one line: the weighted sum of rows.
+#[inline(always)]
+fn down<'a>(rows: impl Iterator<Item = (&'a [u8], &'a i32)>, sums: &mut [i32], line: &mut [u8]) {
+    sums.fill(HALF);
+    for (row, weight) in rows {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += weight * i32::from(value));
+    }
+    line.iter_mut().zip(sums).for_each(|(value, sum)| *value = clipped(*sum));
+}
+
+/// Puts the pixels of `ROWS` lines beside each other.
+#[inline(always)]
+fn gather(lines: [&[u8]; ROWS], group: &mut [Group]) {
+    let (last, group) = group.split_last_mut().expect("a column");
+    // A pixel is read with the byte after it, which has no meaning; the last one has none.
+    for (x, pixels) in group.iter_mut().enumerate() {
+        *pixels = lines.map(|line| *line[3 * x..].first_chunk().expect("four bytes"));
+    }
+    *last = lines.map(|line| [line[line.len() - 3], line[line.len() - 2], line[line.len() - 1], 0]);
+}
+
+/// Resizes a group of rows across.
+#[inline(always)]
+fn across(group: &[Group], columns: &Weights, resized: &mut [Group]) {
+    let used = columns.used().start;
+    for (resized, (start, weights)) in resized.iter_mut().zip(columns.of()) {
+        let mut sums = [HALF; 4 * ROWS];
+        for (pixels, weight) in group[start - used..].iter().zip(weights) {
+            for (sum, &value) in sums.iter_mut().zip(pixels.as_flattened()) {
+                *sum += weight * i32::from(value);
+            }
+        }
+        resized.as_flattened_mut().iter_mut().zip(sums).for_each(|(value, sum)| *value = clipped(sum));
+    }
+}
+
+/// One half, in the weights' units: what is cut off after it was added is rounded.
+const HALF: i32 = 1 << (BITS - 1);
+
+#[inline(always)]
+fn clipped(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
 }

@@ -14,11 +14,12 @@ use rayon::prelude::*;
 use crate::digest::Digest;
 use crate::files::write_whole;
 use crate::preprocess::Filter;
+use crate::resize::Resize;
 use crate::threads::pool;
-use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped, resize};
+use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 
 /// Part of the key of an entry: changes with anything that changes its pixels.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 const QUALITY: u8 = 95;
 /// An image is kept resized if that leaves at most a half of its pixels …
 const WORTHWHILE: f64 = 0.5;
@@ -144,8 +145,8 @@ impl Store {
     }
 
     fn encode(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
-        let size = resize::shorter_side_to(image, self.side);
-        let pixels = resize::whole(image, size, Filter::Bicubic);
+        let resize = Resize::shorter_side_to(image, self.side);
+        let (size, pixels) = (resize.size(), resize.pixels(image, Filter::Bicubic));
         let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes, QUALITY);
         encoder.set_sampling_factor(SamplingFactor::R_4_4_4);

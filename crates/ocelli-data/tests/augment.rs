@@ -450,7 +450,7 @@ fn batches_depend_on_seed_and_epoch_and_not_on_threads() {
         loader
             .batches(indices, epoch)
             .unwrap()
-            .map(|batch| batch.unwrap().images)
+            .map(|batch| batch.unwrap().images.to_vec())
             .collect::<Vec<_>>()
             .concat()
     };

@@ -80,7 +80,7 @@ fn a_bad_image_leaves_a_gap_in_its_own_batch() {
             .iter()
             .flat_map(|&place| whole.images[place * length..(place + 1) * length].to_vec())
             .collect();
-        assert_eq!(gap.images, images);
+        assert_eq!(*gap.images, images);
         assert_eq!(gap.skipped.len(), 4 - kept.len());
         assert!(
             gap.skipped.iter().all(|skipped| skipped.reason.contains("damaged (PNG)")),

@@ -1,10 +1,13 @@
 //! From the loader's numbers to tensors.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
 use ocelli_data::Batch;
 
-/// `[images, 3, size, size]`, lying in memory as the loader made it: channels last.
-pub(crate) fn to_tensor(batch: &Batch, device: &Device) -> Tensor<4> {
-    let images = TensorData::new(batch.images.clone(), batch.shape);
+/// `[images, 3, size, size]`, lying in memory as the loader made it: channels last. The batch's numbers are taken,
+/// and their memory goes back to the loader once the tensor is dropped.
+pub(crate) fn to_tensor(batch: &mut Batch, device: &Device) -> Tensor<4> {
+    let bytes = bytes::Bytes::from_owner(std::mem::take(&mut batch.images));
+    let bytes = Bytes::from_shared(bytes, AllocationProperty::Other);
+    let images = TensorData::from_bytes(bytes, batch.shape, DType::F32);
     Tensor::<4>::from_data(images, device).permute([0, 3, 1, 2])
 }

@@ -326,7 +326,7 @@ impl<B: Backbone> Learner<B> {
                     let mixed = mix.apply(&mut batch, &self.data.items, self.seed, self.epochs)?;
                     targets = mix_targets(&targets, &mixed, self.data.classes().len());
                 }
-                let images = to_tensor(&batch, &device);
+                let images = to_tensor(&mut batch, &device);
                 let maps = if batch.indices.is_empty() {
                     images
                 } else {

@@ -447,10 +447,10 @@ impl<B: Backbone> Learner<B> {
         let total = items.len();
         let mut done = 0;
         for batch in self.loader()?.batches(items, 0)? {
-            let batch = batch?;
+            let mut batch = batch?;
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
-                let logits = self.network.infer(to_tensor(&batch, &self.network.device()));
+                let logits = self.network.infer(to_tensor(&mut batch, &self.network.device()));
                 self.push(&mut predictions, &batch.indices, logits);
             }
             done += batch.indices.len() + batch.skipped.len();

@@ -375,13 +375,13 @@ impl<B: Backbone> Model<B> {
             for (image, sample) in images.iter().zip(samples.chunks_exact_mut(size * size * 3)) {
                 self.contract.preprocessing.apply(image, sample)?;
             }
-            let batch = Batch {
+            let mut batch = Batch {
                 indices: (0..images.len()).collect(),
-                images: samples,
+                images: samples.into(),
                 shape: [images.len(), size, size, 3],
                 skipped: Vec::new(),
             };
-            let logits = logits(&self.network, &batch);
+            let logits = logits(&self.network, &mut batch);
             let classes = self.contract.classes.len();
             rows.extend(logits.chunks_exact(classes).map(|row| probabilities(self.contract.task, row)));
         }
@@ -410,11 +410,11 @@ impl<B: Backbone> Passes<B> {
         let mut views = Vec::with_capacity(self.passes.len());
         let mut said = Said { indices: Vec::new(), rows: Vec::new(), skipped: Vec::new() };
         for (view, (batches, weight)) in self.passes.iter_mut().enumerate() {
-            let batch = match batches.next()? {
+            let mut batch = match batches.next()? {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error.into())),
             };
-            views.push((*weight, logits(&self.network, &batch)));
+            views.push((*weight, logits(&self.network, &mut batch)));
             if view == 0 {
                 said.indices = batch.indices;
                 said.skipped = batch.skipped;
@@ -443,7 +443,7 @@ impl<B: Backbone> Passes<B> {
 }
 
 /// The logits of a batch, row by row.
-fn logits<B: Backbone>(network: &Network<B>, batch: &Batch) -> Vec<f32> {
+fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
     if batch.indices.is_empty() {
         return Vec::new();
     }

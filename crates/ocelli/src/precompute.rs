@@ -251,10 +251,10 @@ impl<B: Backbone> Learner<B> {
         let mut unsaved = Vec::new();
         let (mut looked_at, mut computed) = (0, 0);
         for batch in self.batches_to_keep(missing, view)? {
-            let batch = batch?;
+            let mut batch = batch?;
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
-                let maps = self.network.infer_stages(to_tensor(&batch, &device), 0, border);
+                let maps = self.network.infer_stages(to_tensor(&mut batch, &device), 0, border);
                 let (shape, values) = if pooled { parts(self.network.pool(maps)) } else { parts(maps) };
                 let digests: Vec<Digest> = batch.indices.iter().map(|&item| digest(self, item)).collect();
                 activations.add(&shape, &digests, &values);

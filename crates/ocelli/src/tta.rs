@@ -206,11 +206,11 @@ impl<B: Backbone> Learner<B> {
             // What the plain view could not read, no other can.
             let wanted = if view == 0 { items.clone() } else { stack.items.clone() };
             for batch in loader.batches(wanted, epoch)? {
-                let batch = batch?;
+                let mut batch = batch?;
                 self.tell_skipped(&batch.skipped)?;
                 done += batch.indices.len() + batch.skipped.len();
                 if !batch.indices.is_empty() {
-                    let said = self.network.infer(to_tensor(&batch, &self.network.device()));
+                    let said = self.network.infer(to_tensor(&mut batch, &self.network.device()));
                     logits.extend(said.into_data().try_into_vec::<f32>().expect("logits are f32"));
                 }
                 if view == 0 {

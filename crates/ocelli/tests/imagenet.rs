@@ -43,7 +43,7 @@ fn lite0_sees_in_imagenet_photos_what_it_sees_in_pytorch() {
     for batch in loader.batches((0..images.len()).collect(), 0).unwrap() {
         let batch = batch.unwrap();
         assert!(batch.skipped.is_empty());
-        let input = Tensor::<4>::from_data(TensorData::new(batch.images, batch.shape), &device);
+        let input = Tensor::<4>::from_data(TensorData::new(batch.images.to_vec(), batch.shape), &device);
         let logits = network.infer(input.permute([0, 3, 1, 2])).into_data().try_into_vec::<f32>().unwrap();
         for (&index, logits) in batch.indices.iter().zip(logits.chunks_exact(1000)) {
             let image = &images[index];

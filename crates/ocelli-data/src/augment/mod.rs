@@ -1,10 +1,10 @@
 //! Random changes of training images that leave their class as it is.
 //!
 //! An [`Augmentation`] is a value: how large the image is before the crop, where the crop lies, and a list of
-//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's id),
-//! the image is resized once, all geometry is composed into one affine map and all colour into a short list of
-//! maps, and one pass over the sample computes every pixel from the resized 8-bit image, with bilinear
-//! interpolation and without rounding in between.
+//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's id), all
+//! geometry is composed into one affine map and all colour into a short list of maps. The part of the image that the
+//! sample is taken from is resized once, and one pass over the sample computes every pixel from that 8-bit image, with
+//! bilinear interpolation and without rounding in between.
 //!
 //! | module | what it knows |
 //! |---|---|
@@ -25,9 +25,9 @@ pub mod transform;
 use serde::{Deserialize, Serialize};
 
 use crate::random::Draws;
-use crate::resize;
-use crate::{DataError, Framing, Preprocessing, RgbImage};
-use plan::Plan;
+use crate::resize::{Resize, centred};
+use crate::{DataError, Filter, Framing, Preprocessing, RgbImage};
+use plan::{Affine, Plan};
 use render::Canvas;
 pub use transform::Transform;
 
@@ -161,10 +161,10 @@ impl Augmentation {
         self.validate()?;
         preprocessing.check_sample(sample)?;
         let size = preprocessing.size as u32;
-        let canvas = self.canvas(image, preprocessing, draws);
-        let mut plan = Plan::new(canvas.width(), canvas.height());
+        let base = self.base(image, preprocessing, draws);
+        let mut plan = Plan::new(base.width, base.height);
         for transform in &self.transforms {
-            transform.draw(draws, &canvas, &mut plan);
+            transform.draw(draws, &base, &mut plan);
         }
         let (width, height) = plan.size();
         let [across, down] = [width, height].map(|side| f64::from(side - size));
@@ -177,18 +177,26 @@ impl Augmentation {
             Crop::Center | Crop::GoogleNet => ((across / 2.0).ceil(), (down / 2.0).ceil()),
             Crop::At(x, y) => ((x * across).floor(), (y * down).floor()),
         };
-        render::render(&canvas, &plan, start, size, &preprocessing.normalization, sample);
+        let (left, top) = base.border;
+        let map = Affine::shift(-f64::from(left), -f64::from(top))
+            .after(plan.map)
+            .after(Affine::shift(start.0, start.1));
+        let canvas = Canvas::new(&base, map, size);
+        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample);
         Ok(())
     }
 
-    /// The image at the size from which the sample is cut.
-    fn canvas(&self, image: &RgbImage, preprocessing: &Preprocessing, draws: &mut Draws) -> Canvas {
-        let filter = preprocessing.filter;
+    /// The image before its transforms: its zoom is drawn.
+    fn base<'a>(&self, image: &'a RgbImage, preprocessing: &Preprocessing, draws: &mut Draws) -> Base<'a> {
         let size = preprocessing.size as u32;
+        let filter = preprocessing.filter;
+        let of = |resize: Resize, pad: u32| {
+            let (width, height) = resize.size();
+            let (width, height, border) = (width + 2 * pad, height + 2 * pad, (pad, pad));
+            Base { image, resize, filter, width, height, border, ground: None }
+        };
         if self.crop == Crop::GoogleNet {
-            let (part, to) = google_net(image, size, draws);
-            let pixels = resize::part(image, part, to, filter);
-            return Canvas::new(pixels, to, 0, None);
+            return of(Resize::part(google_net(image, draws), (size, size)), 0);
         }
         let (low, high) = self.zoom;
         let zoom = if low == high {
@@ -198,34 +206,62 @@ impl Augmentation {
         } else {
             1.0
         };
-        let zoomed = |side: f64| (side * zoom) as u32;
+        let side = (f64::from(preprocessing.needed()) * zoom) as u32;
         let pad = self.pad as u32;
         match preprocessing.framing {
-            Framing::Crop { fraction } => {
-                let side = zoomed((f64::from(size) / fraction).floor());
-                let to = resize::bounded_shorter_side_to(image, side);
-                let (part, to) = to;
-                Canvas::new(resize::part(image, part, to, filter), to, pad, None)
-            }
-            Framing::Squish => {
-                let side = zoomed(f64::from(size));
-                Canvas::new(resize::whole(image, (side, side), filter), (side, side), pad, None)
-            }
+            Framing::Crop { .. } => of(Resize::bounded_shorter_side_to(image, side), pad),
+            Framing::Squish => of(Resize::whole(image, (side, side)), pad),
             Framing::Pad => {
-                let side = zoomed(f64::from(size));
-                let inner = resize::longer_side_to(image, side);
-                let ground = preprocessing.normalization.ground();
-                let pixels = resize::centre_on(&resize::whole(image, inner, filter), inner, side, ground);
-                Canvas::new(pixels, (side, side), pad, Some(ground))
+                let resize = Resize::longer_side_to(image, side);
+                let (width, height) = resize.size();
+                let border = (centred(side, width) + pad, centred(side, height) + pad);
+                let (width, height) = (side + 2 * pad, side + 2 * pad);
+                let ground = Some(preprocessing.normalization.ground());
+                Base { image, resize, filter, width, height, border, ground }
             }
         }
     }
 }
 
-/// (left, top, width, height) of a part of an image, and the size it is resized to.
-type Part = ((f64, f64, f64, f64), (u32, u32));
+/// What transforms begin with: the resized image and what is around it.
+#[derive(Debug)]
+pub(crate) struct Base<'a> {
+    image: &'a RgbImage,
+    resize: Resize,
+    filter: Filter,
+    /// With the border that counts as the image.
+    width: u32,
+    height: u32,
+    /// Where the resized image begins in it.
+    border: (u32, u32),
+    /// The colour around it; `None`: the image reflected at its edges, which are repeated.
+    ground: Option<[u8; 3]>,
+}
 
-fn google_net(image: &RgbImage, size: u32, draws: &mut Draws) -> Part {
+impl Base<'_> {
+    /// The means of the image's channels, in 0..=255. Resizing would not change them, but for rounding.
+    pub(crate) fn means(&self) -> [f64; 3] {
+        self.image.means()
+    }
+
+    /// How often each value occurs in the channels of the resized image.
+    pub(crate) fn histograms(&self) -> [[u64; 256]; 3] {
+        let mut histograms = [[0; 256]; 3];
+        self.resize.run(self.image, self.filter, |_, row| {
+            for pixel in row {
+                for (histogram, &value) in histograms.iter_mut().zip(pixel) {
+                    histogram[usize::from(value)] += 1;
+                }
+            }
+        });
+        histograms
+    }
+}
+
+/// (left, top), (width, height) of a part of an image.
+type Part = ((f64, f64), (f64, f64));
+
+fn google_net(image: &RgbImage, draws: &mut Draws) -> Part {
     let (width, height) = (f64::from(image.width()), f64::from(image.height()));
     for _ in 0..10 {
         let area = draws.between(0.08, 1.0) * width * height;
@@ -238,9 +274,9 @@ fn google_net(image: &RgbImage, size: u32, draws: &mut Draws) -> Part {
         if (1.0..=width).contains(&across) && (1.0..=height).contains(&down) {
             let left = (draws.uniform() * (width - across + 1.0)).floor().min(width - across);
             let top = (draws.uniform() * (height - down + 1.0)).floor().min(height - down);
-            return ((left, top, across, down), (size, size));
+            return ((left, top), (across, down));
         }
     }
     let side = width.min(height);
-    (((width - side) / 2.0, (height - side) / 2.0, side, side), (size, size))
+    (((width - side) / 2.0, (height - side) / 2.0), (side, side))
 }

@@ -7,6 +7,17 @@ pub(crate) struct Affine(pub [f64; 6]);
 impl Affine {
     pub(crate) const IDENTITY: Affine = Affine([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
 
+    /// Moves by (x, y).
+    pub(crate) fn shift(x: f64, y: f64) -> Affine {
+        Affine([1.0, 0.0, x, 0.0, 1.0, y])
+    }
+
+    /// Where (x, y) is taken to.
+    pub(crate) fn of(self, x: f64, y: f64) -> (f64, f64) {
+        let Affine([a, b, c, d, e, f]) = self;
+        (a * x + b * y + c, d * x + e * y + f)
+    }
+
     /// First `first`, then `self`.
     pub(crate) fn after(self, first: Affine) -> Affine {
         let (Affine([a, b, c, d, e, f]), Affine([p, q, r, s, t, u])) = (self, first);
@@ -43,6 +54,7 @@ impl Colour {
     }
 
     /// Changes a line of pixels.
+    #[inline(always)]
     pub(crate) fn apply(&self, row: &mut [f32]) {
         match self {
             Colour::Scale { scale, offset } => {
@@ -79,7 +91,7 @@ pub(crate) enum Filter {
 /// What is to be done to one image.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// From pixels of the result to pixels of the canvas.
+    /// From pixels of the result to pixels of the resized image with its border.
     pub map: Affine,
     pub colours: Vec<Colour>,
     pub filters: Vec<Filter>,

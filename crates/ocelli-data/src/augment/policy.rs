@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Base;
 use super::plan::{Affine, Colour, Filter, Plan};
-use super::render::Canvas;
 use super::transform::{LUMA, Transform, rotate, saturation};
 use crate::DataError;
 use crate::random::Draws;
@@ -106,11 +106,11 @@ impl Policy {
         })
     }
 
-    pub(crate) fn draw(&self, draws: &mut Draws, canvas: &Canvas, plan: &mut Plan) {
+    pub(crate) fn draw(&self, draws: &mut Draws, base: &Base, plan: &mut Plan) {
         for _ in 0..self.count {
             let operation = &self.operations[draws.below(self.operations.len() as u64) as usize];
             let magnitude = self.magnitude.unwrap_or_else(|| draws.uniform());
-            operation.draw(magnitude, draws, canvas, plan);
+            operation.draw(magnitude, draws, base, plan);
         }
     }
 }
@@ -136,7 +136,7 @@ fn operations(shear: f64, translate: f64, rotate: f64, enhance: f64, posterize: 
 }
 
 impl Operation {
-    fn draw(&self, magnitude: f64, draws: &mut Draws, canvas: &Canvas, plan: &mut Plan) {
+    fn draw(&self, magnitude: f64, draws: &mut Draws, base: &Base, plan: &mut Plan) {
         let mut signed = |max: f64| if draws.chance(0.5) { magnitude * max } else { -magnitude * max };
         let (width, height) = plan.size();
         match self {
@@ -158,7 +158,7 @@ impl Operation {
             Operation::Color(max) => plan.colours.push(saturation(1.0 + signed(*max))),
             Operation::Contrast(max) => {
                 let factor = 1.0 + signed(*max);
-                let means = canvas.channel_means();
+                let means = base.means();
                 let luma: f64 = means.iter().zip(LUMA).map(|(mean, weight)| mean * weight).sum();
                 plan.colours.push(Colour::scale(factor, luma * (1.0 - factor)));
             }
@@ -174,7 +174,7 @@ impl Operation {
                 }));
             }
             Operation::AutoContrast => {
-                let ends = canvas.histograms().map(|histogram| {
+                let ends = base.histograms().map(|histogram| {
                     let low = histogram.iter().position(|&count| count > 0).unwrap_or(0) as f64;
                     let high = histogram.iter().rposition(|&count| count > 0).unwrap_or(255) as f64;
                     (low, high)
@@ -187,10 +187,10 @@ impl Operation {
                 }));
             }
             Operation::Equalize => {
-                let tables = canvas.histograms().map(|histogram| equalize(&histogram));
+                let tables = base.histograms().map(|histogram| equalize(&histogram));
                 plan.colours.push(table(|channel, value| tables[channel][value]));
             }
-            Operation::Other(transform) => transform.draw(draws, canvas, plan),
+            Operation::Other(transform) => transform.draw(draws, base, plan),
         }
     }
 }

@@ -1,18 +1,25 @@
 //! Every pixel of a sample, computed once.
 
+use std::ops::Range;
+
+use macerator::{AutoArch, Simd, WithSimd};
+
+use super::Base;
 use super::plan::{Affine, Filter, Plan};
 use crate::{Normalization, spare};
 
-/// The resized image that a sample is taken from, with a border that goes on for ever.
-#[derive(Debug, Clone)]
+/// The part of a resized image that a sample is taken from; what is around the image goes on for ever.
+#[derive(Debug)]
 pub(crate) struct Canvas {
     /// Red, green, blue and nothing: four bytes a pixel fill a vector.
     bytes: Vec<u8>,
-    width: usize,
-    height: usize,
-    /// Pixels of the border that count as the image.
-    pad: u32,
-    /// The colour of the border; `None`: the image reflected at its edges, which are repeated.
+    /// Of the whole image.
+    width: u32,
+    height: u32,
+    /// The part of it that is at hand.
+    columns: Range<u32>,
+    rows: Range<u32>,
+    /// The colour around the image; `None`: the image reflected at its edges, which are repeated.
     ground: Option<[u8; 3]>,
 }
 
@@ -23,64 +30,35 @@ impl Drop for Canvas {
 }
 
 impl Canvas {
-    pub(crate) fn new(pixels: Vec<u8>, size: (u32, u32), pad: u32, ground: Option<[u8; 3]>) -> Self {
-        let mut bytes = spare::zeros(pixels.len() / 3 * 4);
-        for (four, three) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(pixels.as_chunks::<3>().0) {
-            *four = [three[0], three[1], three[2], 0];
-        }
-        spare::keep(pixels);
-        Canvas { bytes, width: size.0 as usize, height: size.1 as usize, pad, ground }
+    /// What a sample of `size × size` pixels needs whose pixels lie at `map` of (0, 0), (1, 0), … in the image.
+    pub(crate) fn new(base: &Base, map: Affine, size: u32) -> Self {
+        let (width, height) = base.resize.size();
+        let last = f64::from(size - 1);
+        let corners = [(0.0, 0.0), (last, 0.0), (0.0, last), (last, last)].map(|(x, y)| map.of(x, y));
+        let columns = reached(corners.map(|(x, _)| x), width);
+        let rows = reached(corners.map(|(_, y)| y), height);
+        let mut bytes = spare::take(columns.len() * rows.len() * 4);
+        let resize = base.resize.clone().only(columns.clone(), rows.clone());
+        resize.run(base.image, base.filter, |_, row| bytes.extend_from_slice(row.as_flattened()));
+        Canvas { bytes, width, height, columns, rows, ground: base.ground }
     }
 
     fn pixels(&self) -> &[[u8; 4]] {
         self.bytes.as_chunks().0
     }
 
-    /// With the border that counts.
-    pub(crate) fn width(&self) -> u32 {
-        self.width as u32 + 2 * self.pad
-    }
-
-    /// With the border that counts.
-    pub(crate) fn height(&self) -> u32 {
-        self.height as u32 + 2 * self.pad
-    }
-
-    /// Over all pixels and channels, in 0..=255.
-    pub(crate) fn mean(&self) -> f64 {
-        self.channel_means().iter().sum::<f64>() / 3.0
-    }
-
-    pub(crate) fn channel_means(&self) -> [f64; 3] {
-        let mut sums = [0u64; 4];
-        for line in self.pixels().chunks(self.width) {
-            let mut sums_of_line = [0u32; 4];
-            for pixel in line {
-                sums_of_line.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u32::from(value));
-            }
-            sums.iter_mut().zip(sums_of_line).for_each(|(sum, line)| *sum += u64::from(line));
-        }
-        std::array::from_fn(|channel| sums[channel] as f64 / self.pixels().len() as f64)
-    }
-
-    pub(crate) fn histograms(&self) -> [[u64; 256]; 3] {
-        let mut histograms = [[0; 256]; 3];
-        for pixel in self.pixels() {
-            for (histogram, &value) in histograms.iter_mut().zip(pixel) {
-                histogram[usize::from(value)] += 1;
-            }
-        }
-        histograms
-    }
-
     /// The pixel at any whole position.
     fn at(&self, x: i64, y: i64) -> [f32; 3] {
-        let inside = (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y);
+        let inside = (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
         let (x, y) = match self.ground {
             Some(ground) if !inside => return ground.map(f32::from),
             _ => (reflected(x, self.width), reflected(y, self.height)),
         };
-        let [red, green, blue, _] = self.pixels()[y * self.width + x].map(f32::from);
+        let at = |position: u32, part: &Range<u32>| {
+            (position.clamp(part.start, part.end - 1) - part.start) as usize
+        };
+        let pixel = self.pixels()[at(y, &self.rows) * self.columns.len() + at(x, &self.columns)];
+        let [red, green, blue, _] = pixel.map(f32::from);
         [red, green, blue]
     }
 
@@ -95,47 +73,50 @@ impl Canvas {
     }
 
     /// One line of the result: the values at `map` of (0, y), (1, y), …
-    fn line(&self, map: Affine, y: usize, row: &mut [f32]) {
+    #[inline(always)]
+    fn line(&self, map: Affine, y: usize, row: &mut [[f32; 3]]) {
         let Affine([a, b, c, d, e, f]) = map;
         let (step_x, start_x) = (a as f32, (b * y as f64 + c) as f32);
         let (step_y, start_y) = (d as f32, (e * y as f64 + f) as f32);
         let from = |x: usize| (start_x + step_x * x as f32, start_y + step_y * x as f32);
-        let count = row.len() / 3;
-        // Along a line the places whose four neighbours all exist lie together.
+        // Along a line the places whose four neighbours are at hand lie together.
+        let (left, right) = (self.columns.start as f32, self.columns.end as f32 - 1.0);
+        let (above, below) = (self.rows.start as f32, self.rows.end as f32 - 1.0);
         let inside = |x: usize| {
             let (x, y) = from(x);
-            x >= 0.0 && y >= 0.0 && x < self.width as f32 - 1.0 && y < self.height as f32 - 1.0
+            x >= left && y >= above && x < right && y < below
         };
+        let count = row.len();
         let first = (0..count).find(|&x| inside(x)).unwrap_or(count);
         let end = (first..count).rfind(|&x| inside(x)).map_or(first, |last| last + 1);
-        let (before, rest) = row.split_at_mut(first * 3);
-        let (within, after) = rest.split_at_mut((end - first) * 3);
-        for (place, part) in [(0, before), (end, after)] {
-            for (x, pixel) in (place..).zip(part.chunks_exact_mut(3)) {
-                let (x, y) = from(x);
-                pixel.copy_from_slice(&self.between(x, y));
-            }
+        for x in (0..first).chain(end..count) {
+            let (from_x, from_y) = from(x);
+            row[x] = self.between(from_x, from_y);
         }
-        let pixels = self.pixels();
-        // A few places at a time with four channels each, so that channels fill vectors.
-        let mut mixed = [[0.0f32; 4]; 32];
-        for (chunk, part) in within.chunks_mut(3 * mixed.len()).enumerate() {
-            let start = first + chunk * mixed.len();
-            for (x, mixed) in (start..).zip(&mut mixed[..part.len() / 3]) {
+        let (pixels, width) = (self.pixels(), self.columns.len());
+        let (left, top) = (self.columns.start as i32, self.rows.start as i32);
+        // A few places at a time, so that first these and then four channels fill vectors.
+        const PLACES: usize = 16;
+        let (mut corners, mut shares, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
+        for (part, row) in row[first..end].chunks_mut(PLACES).enumerate() {
+            for (x, (corner, share)) in (first + part * PLACES..).zip(corners.iter_mut().zip(&mut shares)) {
                 let (from_x, from_y) = from(x);
                 // Conversions to i32 are single instructions, those to usize are not.
-                let (left, top) = (from_x as i32, from_y as i32);
-                let (u, v) = (from_x - left as f32, from_y - top as f32);
-                let corner = top as usize * self.width + left as usize;
-                let above: &[[u8; 4]; 2] = pixels[corner..].first_chunk().expect("two pixels above");
-                let below: &[[u8; 4]; 2] =
-                    pixels[corner + self.width..].first_chunk().expect("two pixels below");
-                let [a, b, c, d] = [above[0], above[1], below[0], below[1]].map(|pixel| pixel.map(f32::from));
-                *mixed =
-                    std::array::from_fn(|channel| mix(a[channel], b[channel], c[channel], d[channel], u, v));
+                let (whole_x, whole_y) = (from_x as i32, from_y as i32);
+                *corner = (whole_y - top) * width as i32 + (whole_x - left);
+                *share = (from_x - whole_x as f32, from_y - whole_y as f32);
             }
-            for (pixel, mixed) in part.chunks_exact_mut(3).zip(&mixed) {
-                pixel.copy_from_slice(&mixed[..3]);
+            for ((corner, (u, v)), mixed) in corners.iter().zip(&shares).zip(&mut mixed[..row.len()]) {
+                let corner = *corner as usize;
+                let above: &[[u8; 4]; 2] = pixels[corner..].first_chunk().expect("two pixels above");
+                let below: &[[u8; 4]; 2] = pixels[corner + width..].first_chunk().expect("two pixels below");
+                let [a, b, c, d] = [above[0], above[1], below[0], below[1]].map(|pixel| pixel.map(f32::from));
+                for channel in 0..4 {
+                    mixed[channel] = mix(a[channel], b[channel], c[channel], d[channel], *u, *v);
+                }
+            }
+            for (pixel, mixed) in row.iter_mut().zip(&mixed) {
+                *pixel = [mixed[0], mixed[1], mixed[2]];
             }
         }
     }
@@ -150,40 +131,73 @@ fn mix(a: f32, b: f32, c: f32, d: f32, u: f32, v: f32) -> f32 {
 }
 
 /// `… 2 1 0 | 0 1 2 … n−1 | n−1 n−2 …`
-fn reflected(position: i64, length: usize) -> usize {
-    let period = 2 * length as i64;
+fn reflected(position: i64, length: u32) -> u32 {
+    let period = 2 * i64::from(length);
     let position = position.rem_euclid(period);
-    position.min(period - 1 - position) as usize
+    position.min(period - 1 - position) as u32
 }
 
-/// Computes the `size × size` window that begins at `corner` of the plan's result, normalized.
+/// The pixels of an axis, reflected at its ends, that are neighbours of a position between the outermost of these.
+fn reached(corners: [f64; 4], length: u32) -> Range<u32> {
+    let length = i64::from(length);
+    // A pixel more on both sides, since positions are rounded.
+    let low = corners.into_iter().fold(f64::INFINITY, f64::min).floor() as i64 - 1;
+    let high = corners.into_iter().fold(f64::NEG_INFINITY, f64::max).floor() as i64 + 2;
+    let (mut first, mut last) = (low.clamp(0, length - 1), high.clamp(0, length - 1));
+    if low < 0 {
+        (first, last) = (0, last.max((-1 - low).min(length - 1)));
+    }
+    if high >= length {
+        (first, last) = (first.min((2 * length - 1 - high).max(0)), length - 1);
+    }
+    first as u32..last as u32 + 1
+}
+
+/// Computes the `size × size` sample whose pixels lie at `map` of (0, 0), (1, 0), … in the image, with the plan's
+/// colours and filters, normalized.
 pub(crate) fn render(
     canvas: &Canvas,
     plan: &Plan,
-    corner: (f64, f64),
+    map: Affine,
     size: u32,
     normalization: &Normalization,
     sample: &mut [f32],
 ) {
-    let pad = f64::from(canvas.pad);
-    let map = Affine([1.0, 0.0, -pad, 0.0, 1.0, -pad])
-        .after(plan.map)
-        .after(Affine([1.0, 0.0, corner.0, 0.0, 1.0, corner.1]));
-    for (y, row) in sample.chunks_exact_mut(size as usize * 3).enumerate() {
-        canvas.line(map, y, row);
-        for colour in &plan.colours {
-            colour.apply(row);
+    AutoArch::new().dispatch(Lines { canvas, plan, map, size: size as usize, normalization, sample });
+}
+
+struct Lines<'a> {
+    canvas: &'a Canvas,
+    plan: &'a Plan,
+    map: Affine,
+    size: usize,
+    normalization: &'a Normalization,
+    sample: &'a mut [f32],
+}
+
+impl WithSimd for Lines<'_> {
+    type Output = ();
+
+    // Inlined, as are the lines, so that it is compiled for the processor's vectors.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let Lines { canvas, plan, map, size, normalization, sample } = self;
+        for (y, row) in sample.chunks_exact_mut(size * 3).enumerate() {
+            canvas.line(map, y, row.as_chunks_mut().0);
+            for colour in &plan.colours {
+                colour.apply(row);
+            }
+            // While the line is at hand, unless a filter wants values in 0..=255.
+            if plan.filters.is_empty() {
+                normalization.apply_to(row);
+            }
         }
-        // While the line is at hand, unless a filter wants values in 0..=255.
-        if plan.filters.is_empty() {
-            normalization.apply_to(row);
+        if !plan.filters.is_empty() {
+            for filter in &plan.filters {
+                apply(filter, size, sample);
+            }
+            normalization.apply_to(sample);
         }
-    }
-    if !plan.filters.is_empty() {
-        for filter in &plan.filters {
-            apply(filter, size as usize, sample);
-        }
-        normalization.apply_to(sample);
     }
 }
 

@@ -4,9 +4,9 @@ use std::f64::consts::TAU;
 
 use serde::{Deserialize, Serialize};
 
+use super::Base;
 use super::plan::{Affine, Colour, Filter, Plan};
 use super::policy::Policy;
-use super::render::Canvas;
 use crate::DataError;
 use crate::random::Draws;
 
@@ -32,7 +32,7 @@ pub enum Transform {
     Dihedral,
     /// Brightness and contrast, always: b uniform in ± `balance`, c in ± `contrast`, m = 1 + c or 1 / (1 − c) for
     /// negative c; x ↦ (x − μ) · m + μ + b on a scale of 0 to 1, clipped, where μ is the mean over all pixels
-    /// and channels of the resized image. fastai: `RandomLighting`.
+    /// and channels of the image. fastai: `RandomLighting`.
     Lighting {
         /// The largest shift, on a scale of 0 to 1.
         balance: f64,
@@ -128,7 +128,7 @@ impl Transform {
     }
 
     /// Draws the transform's numbers and adds it to the plan.
-    pub(crate) fn draw(&self, draws: &mut Draws, canvas: &Canvas, plan: &mut Plan) {
+    pub(crate) fn draw(&self, draws: &mut Draws, base: &Base, plan: &mut Plan) {
         match *self {
             Transform::Rotate { degrees, probability } => {
                 if draws.chance(probability) {
@@ -149,7 +149,7 @@ impl Transform {
             Transform::Lighting { balance, contrast } => {
                 let b = draws.between(-balance, balance);
                 let c = draws.between(-contrast, contrast);
-                plan.colours.push(lighting(b, c, canvas.mean()));
+                plan.colours.push(lighting(b, c, base.means().iter().sum::<f64>() / 3.0));
             }
             Transform::Zoom { min, max } => zoom(plan, draws.between(min, max)),
             Transform::Stretch { max } => stretch(plan, max, draws),
@@ -175,7 +175,7 @@ impl Transform {
                 let factor = 1.0 + draws.between(-saturation, saturation);
                 plan.colours.push(hue_and_saturation(turn, factor));
             }
-            Transform::Policy(ref policy) => policy.draw(draws, canvas, plan),
+            Transform::Policy(ref policy) => policy.draw(draws, base, plan),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
 //! one that breaks off is an error.
 
+mod baseline;
 mod reduced;
 
 use std::fmt;
@@ -56,6 +57,23 @@ impl RgbImage {
     /// `[height, width, 3]`.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
+    }
+
+    /// The means of red, green and blue, in 0..=255.
+    pub fn means(&self) -> [f64; 3] {
+        // Sixteen pixels fill vectors; sums of 32 bits are taken before they could overflow.
+        let mut totals = [0u64; 3];
+        for part in self.pixels.chunks(48 << 16) {
+            let (groups, rest) = part.as_chunks::<48>();
+            let mut sums = [0u32; 48];
+            for group in groups {
+                sums.iter_mut().zip(group).for_each(|(sum, &value)| *sum += u32::from(value));
+            }
+            for (at, sum) in sums.into_iter().chain(rest.iter().map(|&value| value.into())).enumerate() {
+                totals[at % 3] += u64::from(sum);
+            }
+        }
+        totals.map(|total| total as f64 / (self.pixels.len() / 3) as f64)
     }
 
     /// Writes the image as a PNG file.
@@ -268,8 +286,10 @@ impl Decoder {
                 .into_iter()
                 .find(|&side| u64::from(width.min(height)) * u64::from(side) / 8 >= needed.into())
         };
+        // At a half most codes are read in any case: libjpeg-turbo is faster there.
+        let small = |width, height| side(width, height).filter(|&side| side <= 2);
         let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
-        match reduced.and_then(|_| reduced::decode(bytes, side)) {
+        match reduced.and_then(|_| baseline::decode(bytes, small).or_else(|| reduced::decode(bytes, side))) {
             Some(image) => Ok(upright(image, jpeg_orientation(bytes))),
             None => self.decode(bytes),
         }

@@ -18,8 +18,9 @@ use serde::Serialize;
 use crate::decode::{Format, Probe};
 use crate::digest::Digest;
 use crate::preprocess::Filter;
+use crate::resize::Resize;
 use crate::threads::pool;
-use crate::{DataError, Decoder, Items, RgbImage, resize};
+use crate::{DataError, Decoder, Items, RgbImage};
 pub use report::Report;
 
 /// All that was found in the images.
@@ -160,7 +161,7 @@ const DIFFERENT_COLOUR: u32 = 8;
 
 impl Look {
     fn of(image: &RgbImage) -> Self {
-        let thumbnail = resize::whole(image, (9, 8), Filter::Area);
+        let thumbnail = Resize::whole(image, (9, 8)).pixels(image, Filter::Area);
         let luma =
             |pixel: &[u8]| 299 * u32::from(pixel[0]) + 587 * u32::from(pixel[1]) + 114 * u32::from(pixel[2]);
         let row = |row: &[u8]| {

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use super::report::{ClassCounts, Finding, Histogram, Report};
 use crate::preprocess::Filter;
+use crate::resize::Resize;
 use crate::threads::pool;
-use crate::{DataError, Decoder, RgbImage, resize};
+use crate::{DataError, Decoder, RgbImage};
 
 /// The longer side of a small picture, in pixels.
 const THUMBNAIL: u32 = 144;
@@ -67,8 +68,8 @@ fn examples(report: &Report) -> Vec<Vec<usize>> {
 fn thumbnail(report: &Report, item: usize, decoder: &Decoder) -> Option<String> {
     let image = decoder.decode_file_for(&report.items[item].path, THUMBNAIL).ok()?;
     let longer = image.width().max(image.height()).min(THUMBNAIL);
-    let (width, height) = resize::longer_side_to(&image, longer);
-    let pixels = resize::whole(&image, (width, height), Filter::Area);
+    let resize = Resize::longer_side_to(&image, longer);
+    let ((width, height), pixels) = (resize.size(), resize.pixels(&image, Filter::Area));
     Some(RgbImage::new(width, height, pixels).expect("three bytes a pixel").to_inline_jpeg(QUALITY))
 }
 

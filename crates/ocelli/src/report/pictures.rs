@@ -137,11 +137,11 @@ impl Album {
         let mut strongest = Strongest::new(network);
         let mut looked_at: Vec<usize> = Vec::new();
         for batch in loader.batches(items, 0)? {
-            let batch = batch?;
+            let mut batch = batch?;
             if batch.indices.is_empty() {
                 continue;
             }
-            let (mut maps, mut explained) = (to_tensor(&batch, &network.device()), None);
+            let (mut maps, mut explained) = (to_tensor(&mut batch, &network.device()), None);
             for stage in 0..network.backbone().stages() {
                 maps = network.infer_stages(maps, stage, stage + 1);
                 if stage + 1 == explained_stages(network) {
