@@ -44,7 +44,7 @@ pub enum Verb {
 }
 
 /// What a run's settings are made from: a run that goes on has its own.
-const SETTINGS: [&str; 38] = [
+const SETTINGS: [&str; 50] = [
     "data",
     "config",
     "labels",
@@ -76,6 +76,18 @@ const SETTINGS: [&str; 38] = [
     "tta",
     "metric",
     "patience",
+    "thresholds",
+    "decisions",
+    "mixup",
+    "cutmix",
+    "label_smoothing",
+    "focal",
+    "class_weights",
+    "clip",
+    "accumulate",
+    "ema",
+    "swa",
+    "batch_statistics",
     "batch",
     "optimizer",
     "weight_decay",
@@ -90,10 +102,16 @@ const SETTINGS: [&str; 38] = [
 /// DATA holds a folder of photos for each class, or train/ and valid/ with such folders in them; or it is a CSV table
 /// with a row a photo. Nothing is written into it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Examples:
+  ocelli train photos
+  ocelli train planet --labels train.csv --augment top-down --size 64,128 --spread 3
+These are the usual options; `ocelli train --help` lists all.",
+    after_long_help = "Examples:
   ocelli train photos
   ocelli train planet --labels train.csv --augment top-down --size 64,128 --spread 3 --metric f2-samples
-  ocelli train --resume runs/photos-1")]
+  ocelli train --resume runs/photos-1"
+)]
 pub struct Train {
     /// The folder of photos, or a table of their labels
     #[arg(required_unless_present_any = ["resume", "config"])]
@@ -101,23 +119,41 @@ pub struct Train {
     /// Go on with a run that was interrupted, as if it had not been
     #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS)]
     pub resume: Option<PathBuf>,
-    /// Begin with the settings of this file, such as an earlier run's config.toml
+    /// Begin with the settings of this file: an earlier run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     #[command(flatten)]
     pub source: Source,
 
-    /// Side of the square that the network sees, in pixels; several: one after the other [default: the backbone's]
+    /// Side of the images in pixels; several: one after the other
+    ///
+    /// [default: that of the backbone's own training]
     #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Photos")]
     pub size: Vec<usize>,
     /// How a photo becomes a square [default: crop]
     #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Photos")]
     pub framing: Option<Frame>,
-    /// Random changes of photos where they are not precomputed; several add up [default: none, or side-on in the lesson]
+    /// Random changes of photos; several add up [default: the recipe's]
+    ///
+    /// The lesson has side-on, quick none.
     #[arg(long, value_enum, value_name = "CHANGE", value_delimiter = ',', help_heading = "Photos")]
     pub augment: Vec<Change>,
+    /// Mix each photo with another of its batch (mixup), by shares drawn from Beta(ALPHA, ALPHA); 0.2 to 0.4 is usual
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Photos")]
+    pub mixup: Option<f64>,
+    /// Paste a part of another photo of its batch into each (CutMix); 1 is usual
+    #[arg(hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "ALPHA",
+        allow_negative_numbers = true,
+        conflicts_with = "mixup",
+        help_heading = "Photos"
+    )]
+    pub cutmix: Option<f64>,
     /// Draw every class equally often
     #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Photos")]
@@ -127,34 +163,35 @@ pub struct Train {
     #[arg(long, value_enum, help_heading = "Photos")]
     pub bad_images: Option<Bad>,
     /// Labels of training photos to correct and photos to drop: the table that the report's page gives
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", help_heading = "Photos")]
     pub decisions: Option<PathBuf>,
 
-    /// The pretrained backbone [default: efficientnet_lite0]
-    #[arg(long, value_name = "NAME", help_heading = "Network")]
+    /// The backbone; see `ocelli models` [default: efficientnet_lite0]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
     pub arch: Option<String>,
     /// Its weights: safetensors or a PyTorch checkpoint [default: the published ones]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     pub weights: Option<PathBuf>,
-
-    /// What is done: quick (a new head), lesson, full, or fine-tune-N [default: quick]
+    /// quick (a new head), lesson, full, or fine-tune-N [default: lesson]
     #[arg(long, value_name = "NAME", help_heading = "Recipe")]
     pub recipe: Option<Preset>,
     /// Epochs of the new head on activations that are computed once
-    #[arg(long, help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub epochs: Option<usize>,
     /// Cycles of one epoch of the head on augmented photos
-    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub augmented_epochs: Option<usize>,
     /// Augmented views of each photo that are precomputed for these; 0: each epoch starts from the photos
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
     pub views: Option<usize>,
     /// Epochs of all layers, in one cycle; 0: none
-    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe")]
     pub unfrozen_epochs: Option<usize>,
     /// Cycles of all layers instead, each from the peak rate to 0
+    #[arg(hide_short_help = true)]
     #[arg(long, conflicts_with = "unfrozen_epochs", help_heading = "Recipe")]
     pub cycles: Option<usize>,
     /// Epochs of the first cycle
@@ -165,8 +202,9 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
     pub cycle_mult: usize,
-    /// Learning rate of the head; three: of early layers, late layers and head while all are trained
-    /// [default: found]
+    /// The head's learning rate; three: early layers', late ones', head's [default: found]
+    ///
+    /// One is for the head; all layers then train at a tenth of it and below. Three are for training all layers.
     #[arg(
         long,
         value_name = "RATE",
@@ -175,23 +213,29 @@ pub struct Train {
         help_heading = "Recipe"
     )]
     pub lr: Vec<f64>,
-    /// Rate of a layer group over that of the one before it; 10 for everyday photos, 3 for others [default: 10]
+    /// Rate of a layer group over that of the one before it [default: 10]
+    ///
+    /// 10 is for photos like ImageNet's, everyday ones; 3 for others, such as satellite or medical images.
     #[arg(long, value_name = "FACTOR", help_heading = "Recipe")]
     pub spread: Option<f64>,
-    /// Predict with so many augmented views besides the plain one at the end, or `corners`, or `none`
+    /// Views at the end, besides the plain one: a number, corners or none
     #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
     pub tta: Option<String>,
-    /// What the best weights are kept by, such as accuracy, log-loss or f2-samples [default: accuracy, or f1]
-    #[arg(long, help_heading = "Recipe")]
+    /// What the best weights are kept by, such as log-loss [default: accuracy, or f1]
+    ///
+    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2, auroc; precision,
+    /// recall and F also with -macro or -samples. [default: accuracy; f1 where photos have several labels]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
     pub metric: Option<Metric>,
+    /// From which probability on a photo has a label, where it may have several [default: one]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_enum, help_heading = "Recipe")]
+    pub thresholds: Option<Tuned>,
     /// End a stage after so many epochs without a better one
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
     pub patience: Option<usize>,
 
-    /// Images a batch [default: 64]
-    #[arg(long, value_name = "IMAGES", help_heading = "Optimizer")]
-    pub batch: Option<usize>,
     /// The rule that moves the weights [default: sgd]
     #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Optimizer")]
@@ -200,11 +244,46 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
     pub weight_decay: Option<f64>,
-    /// Decides the split, the first weights, dropout and the order of photos [default: 0]
+    /// Share of each label that is spread over all classes; 0.1 is usual [default: 0]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub label_smoothing: Option<f64>,
+    /// Exponent of the focal loss, which makes less of what is known already; 2 is usual [default: 0, cross-entropy]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub focal: Option<f64>,
+    /// What classes weigh in the loss: `equal`, `balanced`, or a number a class, in their order [default: equal]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "WEIGHTS", value_delimiter = ',', help_heading = "Optimizer")]
+    pub class_weights: Vec<String>,
+    /// The greatest norm of all gradients together [default: none]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub clip: Option<f64>,
+    /// Batches a step, over which gradients are averaged [default: 1]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "BATCHES", help_heading = "Optimizer")]
+    pub accumulate: Option<usize>,
+    /// Measure and keep an exponential average of the weights; 0.99 to 0.9999 are usual
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
+    pub ema: Option<f64>,
+    /// Average the weights after each epoch of a stage, from this one on, counted from 0
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "ema", help_heading = "Optimizer")]
+    pub swa: Option<usize>,
+    /// Let the backbone's norms follow each batch while they are trained, instead of keeping their statistics
+    #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Optimizer")]
-    pub seed: Option<u64>,
+    pub batch_statistics: bool,
 
-    /// Where the run's files go; must be empty or new [default: runs/DATA-1, -2, …]
+    /// Images a batch [default: 64]
+    #[arg(long, value_name = "IMAGES", help_heading = "Run")]
+    pub batch: Option<usize>,
+    /// Decides split, first weights, dropout, order of photos [default: 0]
+    #[arg(long, value_name = "NUMBER", help_heading = "Run")]
+    pub seed: Option<u64>,
+    /// Where the run's files go: an empty or new folder [default: runs/DATA-1, …]
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -222,9 +301,6 @@ pub struct Train {
 pub struct LrFind {
     /// The folder of photos, or a table of their labels
     pub data: PathBuf,
-
-    #[command(flatten)]
-    pub source: Source,
 
     /// What is trained
     #[arg(long, value_enum, default_value_t = Layers::Head)]
@@ -245,6 +321,7 @@ pub struct LrFind {
     #[arg(long, default_value_t = 100)]
     pub steps: usize,
     /// Let rates grow by the same difference instead of the same factor
+    #[arg(hide_short_help = true)]
     #[arg(long)]
     pub linear: bool,
 
@@ -252,6 +329,7 @@ pub struct LrFind {
     #[arg(long, value_name = "PIXELS")]
     pub size: Option<usize>,
     /// How a photo becomes a square
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
     pub framing: Frame,
     /// Random changes of photos, with --live
@@ -262,18 +340,22 @@ pub struct LrFind {
     pub arch: String,
     /// The backbone's weights: safetensors or a PyTorch checkpoint [default: the published ones, fetched where they
     /// are not here]
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Images a batch
     #[arg(long, value_name = "IMAGES", default_value_t = 64)]
     pub batch: usize,
     /// The rule that moves the weights
+    #[arg(hide_short_help = true)]
     #[arg(long, value_enum, default_value_t = Rule::Sgd)]
     pub optimizer: Rule,
     /// Decoupled weight decay
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true)]
     pub weight_decay: f64,
     /// Decides the split, the first weights, dropout and the order of photos
+    #[arg(hide_short_help = true)]
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
@@ -283,6 +365,8 @@ pub struct LrFind {
     /// Print suggestions and curve as one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub source: Source,
     #[command(flatten)]
     pub machine: Machine,
 }
@@ -302,7 +386,7 @@ pub enum Layers {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Labels")]
 pub struct Source {
-    /// A CSV table of labels for the photos in DATA: a row a photo
+    /// A CSV table of labels for the photos in DATA
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// What the table's ids lack to be file names [default: found out]
@@ -335,7 +419,9 @@ pub struct Source {
     #[arg(long, value_name = "PIXELS")]
     pub max_pixels: Option<u64>,
 
-    /// Share of each class that is held out to measure on, or `none` [default: 0.2, or what the data says]
+    /// Share of each class that is held out, or `none` [default: 0.2]
+    ///
+    /// Where the data says what is held out, that is the default.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub valid: Option<String>,
     /// Hold out one fold of several, such as 1/5
@@ -343,6 +429,7 @@ pub struct Source {
     #[arg(long, value_name = "FOLD/FOLDS", conflicts_with = "valid")]
     pub fold: Option<String>,
     /// Hold out what the split.csv of an earlier run says
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"])]
     pub split: Option<PathBuf>,
 }
@@ -394,9 +481,6 @@ pub struct Inspect {
     /// The folder of photos, or a table of their labels
     pub data: PathBuf,
 
-    #[command(flatten)]
-    pub source: Source,
-
     /// Side of the square that a network is to see, in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 224)]
     pub size: usize,
@@ -412,6 +496,9 @@ pub struct Inspect {
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+
+    #[command(flatten)]
+    pub source: Source,
 }
 
 /// Show what an augmentation does to a photo.
@@ -464,7 +551,8 @@ pub struct Machine {
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub threads: usize,
     /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
     /// user's cache folder]
@@ -636,8 +724,6 @@ pub struct Evaluate {
     pub model: PathBuf,
     /// The folder of photos, or a table of their labels
     pub data: PathBuf,
-    #[command(flatten)]
-    pub source: Source,
 
     /// Where predictions, tables and the report go; must be empty or new [default: evaluations/DATA-1, -2, …]
     #[arg(long, value_name = "FOLDER")]
@@ -648,6 +734,9 @@ pub struct Evaluate {
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
+
+    #[command(flatten)]
+    pub source: Source,
 }
 
 /// Show where in a photo a trained model looks.
@@ -773,12 +862,31 @@ pub enum Bad {
     Fail,
 }
 
+/// How thresholds are tuned on what is held out.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Tuned {
+    /// One for all labels
+    One,
+    /// One for each label
+    PerClass,
+}
+
 /// The rule that moves the weights.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Rule {
     /// Gradient descent with momentum 0.9
     Sgd,
+    /// The same, looking one step ahead
+    Nesterov,
     /// Adam with decoupled weight decay
     #[value(name = "adamw")]
     AdamW,
+    /// Steps by the root of the mean square of gradients
+    #[value(name = "rmsprop")]
+    RmsProp,
+    /// Steps by the root of the sum of their squares
+    #[value(name = "adagrad")]
+    AdaGrad,
+    /// Steps by the sign of the mean gradient
+    Lion,
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use anstream::{eprintln, println};
 use ocelli::{
-    Arch, Event, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Places, Settings, WeightStore,
-    default_cache,
+    Arch, Event, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places,
+    Settings, Suggestions, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -41,15 +41,19 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
 
 /// What was found; that nothing was is an error.
 fn say(arguments: &LrFind, curve: &LrCurve, quiet: bool) -> Result<(), Failure> {
-    let suggestions = curve.suggestions();
-    if arguments.json {
-        let found = suggestions.as_ref().ok();
-        let reason = suggestions.as_ref().err().map(ToString::to_string);
-        println!("{}", serde_json::json!({ "suggestions": found, "reason": reason, "curve": curve }));
-    }
+    let finding = curve.finding();
     let pictures = arguments.out.join("lr_find.png");
-    let found = match suggestions {
-        Ok(found) => found,
+    if arguments.json {
+        let suggestions = curve.suggestions().ok();
+        let reason = finding.as_ref().err().map(ToString::to_string);
+        let rises_at = curve.rises_at();
+        println!(
+            "{}",
+            serde_json::json!({ "suggestions": suggestions, "rises_at": rises_at, "reason": reason, "curve": curve })
+        );
+    }
+    let finding = match finding {
+        Ok(finding) => finding,
         Err(error) => {
             return Err(Failure::Error(format!("{error}; the curve is in {}", pictures.display())));
         }
@@ -57,17 +61,24 @@ fn say(arguments: &LrFind, curve: &LrCurve, quiet: bool) -> Result<(), Failure> 
     if arguments.json {
         return Ok(());
     }
-    let ocelli::Suggestions { valley, slide, minimum, steep } = found;
-    let rates = curve.rates_at(valley);
+    let rates = curve.rates_at(match finding {
+        Finding::Falls(suggestions) => suggestions.valley,
+        Finding::Rises(_) => finding.rate(),
+    });
     if quiet {
         println!("{rates}");
         return Ok(());
     }
     println!();
     println!("learning rate   {rates}");
-    println!(
-        "                valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
-    );
+    match finding {
+        Finding::Falls(Suggestions { valley, slide, minimum, steep }) => println!(
+            "                valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
+        ),
+        Finding::Rises(rate) => println!(
+            "                a tenth of the rate from which on the loss rises, {rate:.1e}; it does not clearly fall"
+        ),
+    }
     match curve.diverged {
         Some(rate) => println!("                diverged at {rate:.1e}"),
         None => println!("                did not diverge up to {:.1e}", arguments.end),
@@ -107,9 +118,12 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         precision: arguments.machine.precision.precision(),
         batch_size: arguments.batch,
         seed: arguments.seed,
-        weight_decay: arguments.weight_decay,
         framing: arguments.framing.framing(),
-        optimizer: arguments.optimizer.optimizer(),
+        method: Method {
+            optimizer: arguments.optimizer.optimizer(),
+            weight_decay: arguments.weight_decay.into(),
+            ..Method::default()
+        },
         ..Settings::new(data)
     };
     let cache = match &arguments.machine.cache {

@@ -8,8 +8,8 @@ use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, StepStarted, Task};
 use ocelli::{
-    DeviceKind, DeviceName, Event, LearningRates, Observer, Precision, Result, Step, Suggestions, Train,
-    Training, Tta, Views,
+    DeviceKind, DeviceName, Event, Finding, LearningRates, Observer, Precision, Result, Step, Suggestions,
+    Train, Training, Tta, Views,
 };
 use ocelli_kernels::Isa;
 
@@ -141,10 +141,13 @@ impl Terminal {
         println!("   {} at learning rate {rates}", counted(stage.epochs, "epoch"));
     }
 
-    fn found(&mut self, rates: LearningRates, suggestions: &Option<Suggestions>, doubt: &Option<String>) {
-        match (suggestions, doubt) {
-            (Some(Suggestions { valley, slide, minimum, steep }), _) => println!(
+    fn found(&mut self, rates: LearningRates, finding: Option<Finding>, doubt: &Option<String>) {
+        match (finding, doubt) {
+            (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => println!(
                 "   found: valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
+            ),
+            (Some(Finding::Rises(rate)), _) => println!(
+                "   found: the loss does not clearly fall any more, and rises from {rate:.1e} on; a tenth of that is taken"
             ),
             (None, doubt) => println!(
                 "   {}; taken: {rates}",
@@ -239,9 +242,9 @@ impl Observer for Terminal {
             Event::Progress(progress) => self.progress(*progress),
             Event::StepStarted(step) => self.step(step),
             Event::StageStarted(stage) => self.stage(stage),
-            Event::RateFound { rates, suggestions, doubt, .. } => {
+            Event::RateFound { rates, finding, doubt, .. } => {
                 self.clear();
-                self.found(*rates, suggestions, doubt);
+                self.found(*rates, *finding, doubt);
             }
             Event::Resumed { stage, epochs: (over, all) } => {
                 println!("\n   going on with step {stage}: {over} of {} are over", counted(*all, "epoch"));

@@ -4,20 +4,22 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anstream::{eprintln, println};
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, Event, LearningRates, Metric, OneCycle, Optimizer, Outcome, Places, Preset, Schedule,
-    Settings, Sgdr, Task, Training, Tta, WeightStore, default_cache,
+    Arch, Choices, ClassWeights, Event, Interpretation, Items, LearningRates, Method, Metric, Mix, OneCycle,
+    Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task, Thresholds, Training,
+    Tta, WeightStore, default_cache,
 };
 
 use crate::Failure;
-use crate::arguments::{Bad, Change, Rule, Train};
+use crate::arguments::{Bad, Rule, Train, Tuned};
 use crate::pull::fetched;
 use crate::source::augmentation;
 use crate::terminal::{self, Terminal};
-use crate::words::{counted, duration};
+use crate::words::{count, counted, duration};
 
 pub fn run(arguments: &Train) -> Result<(), Failure> {
     use_threads(arguments.machine.threads)?;
@@ -76,13 +78,14 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             Err(Failure::Error(format!("{error}{kept}")))
         }
         Ok(outcome) => {
-            conclude(&outcome);
+            conclude(&outcome, training.learner().data().items());
             let options = ReportOptions {
                 cache: Some(cache.clone()),
                 threads: arguments.machine.threads,
                 only_kept_activations: true,
                 ..ReportOptions::default()
             };
+            let began = Instant::now();
             // The model is what counts: without its report the run is still done.
             let report = match report_run(training.run_folder().path(), options) {
                 Ok(report) => format!("   report {}", report.page.display()),
@@ -92,7 +95,13 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
                 }
             };
             if !quiet {
-                println!("done in {}   model {}{report}", duration(outcome.seconds), outcome.model.display());
+                let reporting = began.elapsed().as_secs_f64();
+                println!(
+                    "done in {}, {} of it for the report   model {}{report}",
+                    duration(outcome.seconds + reporting),
+                    duration(reporting),
+                    outcome.model.display()
+                );
                 println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
             }
             Ok(())
@@ -100,8 +109,8 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     }
 }
 
-/// What the run came to, with its uncertainty.
-fn conclude(outcome: &Outcome) {
+/// What the run came to, with its uncertainty, and what it gets wrong.
+fn conclude(outcome: &Outcome, items: &Items) {
     let predictions = &outcome.predictions;
     println!();
     if predictions.items.is_empty() {
@@ -140,13 +149,37 @@ fn conclude(outcome: &Outcome) {
             println!("{}{name}", line.trim_end());
         }
     }
-    if let Some(threshold) = outcome.threshold {
+    let used = outcome.augmented.as_ref().unwrap_or(predictions);
+    if let Some(mistakes) = mistakes(used, items) {
+        println!("most often wrong   {mistakes}");
+    }
+    if let Some(thresholds) = &outcome.thresholds {
+        let lowest = thresholds.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = thresholds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (each, from) = match lowest == highest {
+            true => ("a label", format!("{lowest:.2}")),
+            false => ("each label", format!("its own, {lowest:.2} to {highest:.2},")),
+        };
         println!(
-            "a label is given from a probability of {threshold:.2} on, tuned to {} on these images",
+            "{each} is given from a probability of {from} on, tuned to {} on these images",
             outcome.metric
         );
     }
 }
+
+/// `cats said to be dogs 12 of 1,000 · …`; nothing where images have several classes, or all are right.
+fn mistakes(predictions: &Predictions, items: &Items) -> Option<String> {
+    let matrix = Interpretation::new(predictions.clone(), items).confusion_matrix().ok()?;
+    let pairs = matrix.most_confused(1).into_iter().take(MISTAKES).map(|pair| {
+        let (truth, predicted, of) = (pair.truth, pair.predicted, count(pair.of));
+        format!("{truth} said to be {predicted} {} of {of}", count(pair.count))
+    });
+    let pairs: Vec<String> = pairs.collect();
+    (!pairs.is_empty()).then(|| pairs.join(" · "))
+}
+
+/// Pairs of classes that are named.
+const MISTAKES: usize = 3;
 
 fn settings(arguments: &Train) -> Result<Settings, Failure> {
     let mut settings = match (&arguments.config, &arguments.data) {
@@ -161,7 +194,6 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
             name.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
         settings.architecture = arch.to_string();
         settings.size = arch.info().size;
-        settings.recipe = Choices::new(Preset::Quick, vec![settings.size]).recipe();
     }
     if let Some(held_out) = arguments.source.held_out()? {
         settings.held_out = Some(held_out);
@@ -178,23 +210,26 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
     if let Some(bad) = arguments.bad_images {
         settings.fail_on_bad_images = bad == Bad::Fail;
     }
-    if let Some(rule) = arguments.optimizer {
-        settings.optimizer = rule.optimizer();
-    }
+    settings.method = method(arguments, settings.method)?;
+    settings.bn_freeze &= !arguments.batch_statistics;
     settings.balanced |= arguments.balanced;
     settings.max_pixels = arguments.source.max_pixels.or(settings.max_pixels);
     settings.batch_size = arguments.batch.unwrap_or(settings.batch_size);
     settings.seed = arguments.seed.unwrap_or(settings.seed);
-    settings.weight_decay = arguments.weight_decay.unwrap_or(settings.weight_decay);
     settings.metric = arguments.metric.or(settings.metric);
     settings.precision = arguments.machine.precision.precision().or(settings.precision);
     settings.patience = arguments.patience.or(settings.patience);
-    let preset = arguments.recipe.unwrap_or(Preset::Quick);
+    if let Some(thresholds) = arguments.thresholds {
+        settings.thresholds = match thresholds {
+            Tuned::One => Thresholds::One,
+            Tuned::PerClass => Thresholds::PerClass,
+        };
+    }
+    let preset = arguments.recipe.unwrap_or_default();
     if !arguments.augment.is_empty() {
         settings.augmentation = augmentation(&arguments.augment);
-    } else if arguments.config.is_none() && matches!(preset, Preset::Lesson | Preset::Full) {
-        // The lesson's steps are about augmentation.
-        settings.augmentation = augmentation(&[Change::SideOn]);
+    } else if arguments.config.is_none() {
+        settings.augmentation = preset.augmentation();
     }
     if arguments.config.is_none() || changes_recipe(arguments) {
         let choices = choices(arguments, preset, settings.size, settings.augmentation.is_some())?;
@@ -202,6 +237,40 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         settings.recipe = choices.recipe();
     }
     Ok(settings)
+}
+
+/// How weights move, with what was asked for.
+fn method(arguments: &Train, mut method: Method) -> Result<Method, Failure> {
+    if let Some(rule) = arguments.optimizer {
+        method.optimizer = rule.optimizer();
+    }
+    if let Some(decay) = arguments.weight_decay {
+        method.weight_decay = decay.into();
+    }
+    method.loss.smoothing = arguments.label_smoothing.unwrap_or(method.loss.smoothing);
+    method.loss.gamma = arguments.focal.unwrap_or(method.loss.gamma);
+    match arguments.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["equal"] => method.loss.class_weights = ClassWeights::Equal,
+        ["balanced"] => method.loss.class_weights = ClassWeights::Balanced,
+        ref numbers => {
+            let weights: Result<Vec<f64>, _> = numbers.iter().map(|number| number.parse()).collect();
+            let Ok(weights) = weights else {
+                return Err(Failure::Error(format!(
+                    "--class-weights {} is neither equal nor balanced nor a number a class, such as 1,2,1",
+                    numbers.join(",")
+                )));
+            };
+            method.loss.class_weights = ClassWeights::Given(weights);
+        }
+    }
+    let mixup = arguments.mixup.map(|alpha| Mix::Mixup { alpha });
+    method.mix = mixup.or(arguments.cutmix.map(|alpha| Mix::CutMix { alpha })).or(method.mix);
+    method.clip = arguments.clip.or(method.clip);
+    method.accumulate = arguments.accumulate.unwrap_or(method.accumulate);
+    method.ema = arguments.ema.or(method.ema);
+    method.swa = arguments.swa.or(method.swa);
+    Ok(method)
 }
 
 /// Whether anything is given that a recipe follows from.
@@ -276,7 +345,11 @@ impl Rule {
     pub fn optimizer(self) -> Optimizer {
         match self {
             Self::Sgd => Optimizer::SGD,
+            Self::Nesterov => Optimizer::Sgd { momentum: 0.9, nesterov: true },
             Self::AdamW => Optimizer::ADAM_W,
+            Self::RmsProp => Optimizer::RMS_PROP,
+            Self::AdaGrad => Optimizer::ADA_GRAD,
+            Self::Lion => Optimizer::LION,
         }
     }
 }

@@ -32,7 +32,7 @@ fn image(width: u32, height: u32) -> Vec<u8> {
 fn a_table_of_labels_is_trained_on() {
     let place = Place::with_photos(8);
     labelled(&place, "all/labels.csv", str::to_owned);
-    let common = ["--size", "32", "--epochs", "3", "--split-column", "use"];
+    let common = ["--recipe", "quick", "--size", "32", "--epochs", "3", "--split-column", "use"];
     let said = place.run(&[&["train", "all", "--labels", "labels.csv"], &common[..]].concat());
     assert!(said.contains("24 images in 3 classes") && said.contains("train 18, valid 6"), "{said}");
     assert!(said.contains("lack \".png\"") && said.contains("as the table says"), "{said}");
@@ -43,7 +43,9 @@ fn a_table_of_labels_is_trained_on() {
 
     let named =
         ["train", "all/labels.csv", "--id-column", "picture", "--label-column", "use", "--size", "32"];
-    assert!(place.run(&[&named[..], &["--epochs", "1"]].concat()).contains("in 2 classes"));
+    assert!(
+        place.run(&[&named[..], &["--recipe", "quick", "--epochs", "1"]].concat()).contains("in 2 classes")
+    );
     let said = place.refusal(&["train", "all/labels.csv", "--label-column", "kind"]);
     assert!(said.contains("labels.csv") && said.contains("kind") && said.contains("what"), "{said}");
     let said = place.refusal(&["train", "all", "--labels", "none.csv"]);
@@ -66,6 +68,8 @@ fn several_labels_an_image_are_learned_and_predicted() {
         "all/tags.csv",
         "--task",
         "multi",
+        "--recipe",
+        "quick",
         "--size",
         "64",
         "--epochs",
@@ -87,8 +91,31 @@ fn several_labels_an_image_are_learned_and_predicted() {
         assert_eq!(decided.iter().any(|name| name == class), probability(class) >= 0.5, "{line}");
     }
     assert!(probability("thing") > 0.5 && probability("face") < 0.5, "{line}");
+    // A threshold for each label stands in the model, and decides.
+    let usual =
+        ["train", "all/tags.csv", "--task", "multi", "--recipe", "quick", "--size", "64", "--epochs", "8"];
+    let said = place.run(&[&usual[..], &["--thresholds", "per-class", "--out", "each"]].concat());
+    assert!(said.contains("each label is given from a probability of its own"), "{said}");
+    let file = fs::read(place.path("each/model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
+    let contract: serde_json::Value =
+        serde_json::from_str(header["__metadata__"]["ocelli"].as_str().unwrap()).unwrap();
+    let thresholds: Vec<f64> =
+        contract["thresholds"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    assert!(thresholds.iter().any(|threshold| *threshold != thresholds[0]), "{thresholds:?}");
+    let lines = place.run(&["predict", "each/model.safetensors", "all", "--json"]);
+    for line in lines.lines() {
+        let prediction: serde_json::Value = serde_json::from_str(line).unwrap();
+        let decided = prediction["classes"].as_array().unwrap();
+        for (class, threshold) in ["cloth", "face", "food", "thing"].iter().zip(&thresholds) {
+            let probability = prediction["probabilities"][class].as_f64().unwrap();
+            assert_eq!(decided.iter().any(|name| name == class), probability >= *threshold, "{line}");
+        }
+    }
     // The same cells, said to be one label each.
-    let single = ["train", "all/tags.csv", "--task", "single", "--size", "32", "--epochs", "1"];
+    let single =
+        ["train", "all/tags.csv", "--task", "single", "--recipe", "quick", "--size", "32", "--epochs", "1"];
     assert!(place.run(&single).contains("in 3 classes"));
 }
 
@@ -96,7 +123,8 @@ fn several_labels_an_image_are_learned_and_predicted() {
 fn what_is_held_out_can_be_said() {
     let place = Place::with_photos(9);
     let run = |out: &str, more: &[&str]| {
-        place.run(&[&["train", "photos", "--size", "32", "--epochs", "2", "--out", out], more].concat())
+        let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "2", "--out", out];
+        place.run(&[&quick[..], more].concat())
     };
     let held_out = |out: &str| -> Vec<String> {
         let split = place.read(&format!("{out}/split.csv"));
@@ -138,7 +166,18 @@ fn what_is_held_out_can_be_said() {
 fn augmentation_and_balance_change_training_and_repeat() {
     let place = Place::with_photos(12);
     let run = |out: &str, more: &[&str]| {
-        let usual = ["train", "photos", "--size", "32", "--epochs", "0", "--unfrozen-epochs", "2"];
+        let usual = [
+            "train",
+            "photos",
+            "--recipe",
+            "quick",
+            "--size",
+            "32",
+            "--epochs",
+            "0",
+            "--unfrozen-epochs",
+            "2",
+        ];
         place.run(&[&usual[..], &["--batch", "16", "--out", out], more].concat());
         rows(&place.read(&format!("{out}/history.csv")))
     };
@@ -200,7 +239,8 @@ fn a_training_folder_with_a_test_folder_is_split() {
     for (number, (_, bytes)) in snapshot(&place.path("photos/train/flags")).into_iter().take(3).enumerate() {
         fs::write(place.path(&format!("photos/test/flags/{number}.png")), bytes).unwrap();
     }
-    let said = place.run(&["train", "photos", "--size", "32", "--epochs", "1", "--out", "run", "--balanced"]);
+    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
+    let said = place.run(&[&quick[..], &["--out", "run", "--balanced"]].concat());
     assert!(said.contains("valid 6 (split by Ocelli)"), "{said}");
     assert!(said.contains("3 images are byte for byte both trained on and held out"), "{said}");
     assert!(said.contains("balanced: an epoch draws each of 6 images"), "{said}");

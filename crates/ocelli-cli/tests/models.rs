@@ -52,7 +52,8 @@ fn speed_is_measured() {
 fn a_classifier_in_given_weights_is_set_aside_and_said() {
     let place = Place::with_photos(4);
     fs::write(place.path("own.safetensors"), ocelli_lite0::WEIGHTS).unwrap();
-    let train = ["train", "photos", "--weights", "own.safetensors", "--size", "32", "--epochs", "1"];
+    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
+    let train = [&quick[..], &["--weights", "own.safetensors"]].concat();
     let said = place.run(&train);
     let line =
         "weights from own.safetensors: its classifier is set aside (classifier.bias, classifier.weight)";

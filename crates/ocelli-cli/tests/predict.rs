@@ -14,7 +14,8 @@ fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
         let place = Place::with_photos(12);
-        place.run(&["train", "photos", "--size", "32", "--batch", "8", "--out", "run", "--quiet"]);
+        let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8"];
+        place.run(&[&quick[..], &["--out", "run", "--quiet"]].concat());
         place
     })
 }

@@ -13,7 +13,7 @@ fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
         let place = Place::with_photos(16);
-        let train = ["train", "photos", "--size", "32", "--batch", "8"];
+        let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8"];
         place.run(&[&train[..], &["--epochs", "3", "--out", "a"]].concat());
         place.run(&[&train[..], &["--epochs", "1", "--lr", "1e-3", "--out", "b"]].concat());
         place
@@ -243,7 +243,7 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
         flags[0], flags[1], food[0]
     );
     fs::write(place().path("decisions.csv"), decisions).unwrap();
-    let train = ["train", "photos", "--size", "32", "--batch", "8", "--epochs", "1"];
+    let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "1"];
     let said = place().run(&[&train[..], &["--decisions", "decisions.csv", "--out", "decided"]].concat());
     assert!(said.contains("train 38, valid 9"), "{said}");
     assert!(said.contains("1 relabelled, 1 dropped, 1 kept; 1 is about a held-out image"), "{said}");

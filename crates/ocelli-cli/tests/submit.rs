@@ -18,7 +18,8 @@ fn place() -> (Place, Vec<(String, String)>) {
         fs::copy(&path, test.join(format!("{id}.png"))).unwrap();
         photos.push((id, class));
     }
-    place.run(&["train", "photos", "--size", "32", "--batch", "8", "--epochs", "4", "--out", "run"]);
+    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "4"];
+    place.run(&[&quick[..], &["--out", "run"]].concat());
     (place, photos)
 }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use common::{Place, rows, snapshot, stderr};
 
-const QUICK: [&str; 8] = ["train", "photos", "--size", "32", "--batch", "8", "--epochs", "3"];
+const QUICK: [&str; 10] =
+    ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "3"];
 
 fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&QUICK[..], more].concat()
@@ -159,7 +160,7 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     refused(&["train", "photos", "--size", "0"], &["size is 0", "from 1"]);
     refused(&["train", "photos", "--lr", "-1"], &["learning rate is -1", "above 0"]);
     refused(&["train", "photos", "--lr", "1,2"], &["one", "three"]);
-    refused(&["train", "photos", "--epochs", "0"], &["epochs", "at least 1"]);
+    refused(&["train", "photos", "--recipe", "quick", "--epochs", "0"], &["epochs", "at least 1"]);
     refused(&["train", "photos", "--batch", "1"], &["batch size is 1", "at least 2"]);
     refused(&["train", "photos", "--valid", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["train", "photos", "--arch", "resnet9000"], &["resnet9000", "efficientnet_lite0"]);
@@ -181,6 +182,135 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     refused(&["train", "one"], &["single class", "flags"]);
     assert!(!place.path("runs").exists(), "no run folder is left behind");
     assert!(!place.path("cache").exists(), "nothing was computed");
+}
+
+#[test]
+fn the_default_recipe_does_the_lessons_steps_and_says_each() {
+    let place = Place::with_photos(12);
+    let said = place.run(&["train", "photos", "--size", "32,48", "--batch", "8"]);
+    let steps = [
+        "1  head, precomputed ",
+        "2  head, precomputed, 2 views",
+        "3  all layers",
+        "4  48 px",
+        "5  head, precomputed ",
+        "6  head, precomputed, 2 views",
+        "7  test-time augmentation, 4 views + 1",
+    ];
+    let mut rest = &said[..];
+    for step in steps {
+        let at = rest.find(&format!("\n{step}")).unwrap_or_else(|| panic!("{step} in its place in {said}"));
+        rest = &rest[at + 1..];
+    }
+    assert_eq!(said.matches("   found: ").count() + said.matches("no reliable learning rate").count(), 5);
+    assert!(rest.contains("with test-time augmentation"), "{said}");
+    assert!(rest.contains("most often wrong") || said.contains("9 of 9"), "{said}");
+}
+
+#[test]
+fn every_recipe_trains_on_all_photos_where_nothing_is_held_out() {
+    let place = Place::with_photos(5);
+    let recipes: [&[&str]; 4] =
+        [&["quick"], &["lesson"], &["full", "--cycles", "1"], &["fine-tune-1", "--augment", "side-on"]];
+    for recipe in recipes {
+        let out = recipe[0];
+        let usual = ["train", "photos", "--valid", "none", "--size", "32", "--batch", "8", "--out", out];
+        let said = place.run(&[&usual[..], &["--recipe"], recipe].concat());
+        assert!(said.contains("train 15, valid 0") && said.contains("was not measured"), "{said}");
+        let history = place.read(&format!("{out}/history.csv"));
+        assert!(history.lines().skip(1).all(|row| row.split(',').nth(3) == Some("")), "{history}");
+        assert!(place.path(out).join("model.safetensors").is_file(), "{out}");
+    }
+}
+
+#[test]
+fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
+    let place = Place::with_photos(5);
+    let asked = [
+        "--optimizer=nesterov",
+        "--weight-decay=0.1",
+        "--label-smoothing=0.1",
+        "--focal=2",
+        "--class-weights=1,2,0.5",
+        "--mixup=0.3",
+        "--clip=1",
+        "--accumulate=2",
+        "--ema=0.9",
+        "--batch-statistics",
+        "--patience=2",
+    ];
+    let more = ["--unfrozen-epochs", "1", "--lr", "1e-2"];
+    let quick = |more: &[&str]| -> Vec<String> {
+        let usual = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "4", "--epochs", "1"];
+        [&usual[..], more].concat().into_iter().map(str::to_owned).collect()
+    };
+    let run = |arguments: Vec<String>| place.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    run(quick(&[&more[..], &asked[..], &["--out", "all"]].concat()));
+    let config: toml::Table = place.read("all/config.toml").parse().unwrap();
+    let method = &config["settings"]["method"];
+    assert_eq!(method["optimizer"]["nesterov"].as_bool(), Some(true));
+    assert_eq!(method["weight_decay"]["groups"].as_array().unwrap()[0].as_float(), Some(0.1));
+    assert_eq!(method["loss"]["smoothing"].as_float(), Some(0.1));
+    assert_eq!(method["loss"]["gamma"].as_float(), Some(2.0));
+    assert_eq!(method["loss"]["class_weights"]["given"].as_array().unwrap()[2].as_float(), Some(0.5));
+    assert_eq!(method["clip"].as_float(), Some(1.0));
+    assert_eq!(method["accumulate"].as_integer(), Some(2));
+    assert_eq!(method["ema"].as_float(), Some(0.9));
+    assert_eq!(config["settings"]["bn_freeze"].as_bool(), Some(false));
+    assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
+    let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
+    place.run(&["train", "--config", "all/config.toml", "--out", "again"]);
+    assert_eq!(history("again"), history("all"), "settings are read as they were written");
+
+    // Each of them does something: none of the flags is read and forgotten.
+    run(quick(&[&more[..], &["--out", "plain"]].concat()));
+    for (number, flag) in asked[..10].iter().enumerate() {
+        let out = format!("one-{number}");
+        run(quick(&[&more[..], &[flag, "--out", &out]].concat()));
+        assert_ne!(history(&out), history("plain"), "{flag}");
+    }
+    for (wrong, said) in [
+        ("--label-smoothing=2", "label smoothing is 2"),
+        ("--focal=0.5", "gamma"),
+        ("--class-weights=1,2", "one a class"),
+        ("--class-weights=many", "neither equal nor balanced"),
+        ("--mixup=0", "alpha"),
+        ("--clip=-1", "gradient norm is -1"),
+        ("--accumulate=0", "batches a step is 0"),
+        ("--ema=1", "averaged weights is 1"),
+    ] {
+        let refused = place.refusal(&["train", "photos", "--size", "32", wrong, "--out", "none"]);
+        assert!(refused.contains(said), "{wrong}: {refused}");
+    }
+    assert!(!place.path("none").exists());
+}
+
+/// The system's limit on a process's address space stands for any lack of memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_memory_is_said_before_anything_is_computed_with_the_batch_that_fits() {
+    let place = Place::with_photos(60);
+    let train =
+        "train photos --size 224 --epochs 0 --augmented-epochs 0 --unfrozen-epochs 1 --lr 1e-2 --tta none";
+    let limited = |batch: &str| {
+        let ocelli = place.ocelli(&[]);
+        let program = ocelli.get_program().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        let line = format!("ulimit -v 2500000 && exec \"$0\" {train} --batch {batch} --out run");
+        shell.args(["-c", &line]).arg(program).current_dir(place.path("."));
+        shell.env("OCELLI_CACHE", place.path("cache")).env("NO_COLOR", "1");
+        shell.output().unwrap()
+    };
+    let output = limited("144");
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("training all layers with 144 images of 224 px at once takes about"), "{said}");
+    assert!(said.contains(" GB are free"), "{said}");
+    assert!(!place.path("run").exists(), "no run folder is left behind");
+    let fits = said.split("--batch ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!((2..144).contains(&fits.parse::<usize>().unwrap()), "{said}");
+    let output = limited(&fits);
+    assert!(output.status.success(), "what is said to fit does: {}", stderr(&output));
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward,
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};
-pub use memory::Buffer;
+pub use memory::{Buffer, peak_of};
 pub use norm::{
     BatchNorm, BatchNormGradients, ChannelStatistics, StatisticsSource, channel_statistics, channel_sums,
 };

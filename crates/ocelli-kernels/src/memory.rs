@@ -43,7 +43,8 @@ pub(crate) struct Scratch {
     words: AlignedWords,
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { kept: Vec::new(), kept_words: 0, lent_words: 0, most_words: 0 });
+static POOL: Mutex<Pool> =
+    Mutex::new(Pool { kept: Vec::new(), kept_words: 0, lent_words: 0, most_words: 0, peak_words: 0 });
 
 /// Buffers that wait to be used again, the longest unused first. What is kept and lent together stays below one and a
 /// half times the most that was ever lent: less, and the buffers of one size push out those of another, which a step
@@ -53,6 +54,8 @@ struct Pool {
     kept_words: usize,
     lent_words: usize,
     most_words: usize,
+    /// The most that was lent since somebody began to watch.
+    peak_words: usize,
 }
 
 /// Words that may be kept in any case.
@@ -75,6 +78,7 @@ impl Pool {
     fn lend(&mut self, words: usize) -> Vec<AlignedWords> {
         self.lent_words += words;
         self.most_words = self.most_words.max(self.lent_words);
+        self.peak_words = self.peak_words.max(self.lent_words);
         self.excess()
     }
 
@@ -106,6 +110,19 @@ impl Pool {
 
 fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does some work, and says how many bytes of [`Buffer`]s and other memory of the kernels were in use at once while it
+/// went on, besides those in use before. What other threads do meanwhile counts too.
+pub fn peak_of<R>(work: impl FnOnce() -> R) -> (R, usize) {
+    let before = {
+        let mut pool = pool();
+        pool.peak_words = pool.lent_words;
+        pool.lent_words
+    };
+    let result = work();
+    let peak = pool().peak_words;
+    (result, peak.saturating_sub(before) * size_of::<u32>())
 }
 
 impl Scratch {

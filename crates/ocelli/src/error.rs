@@ -128,6 +128,25 @@ pub enum Error {
         /// One a layer group.
         rates: String,
     },
+    /// There is less memory than a step of training, or of using the network, takes.
+    #[error(
+        "{task} with {batch} images of {size} px at once takes about {} of memory, and {} are free; {}",
+        gigabytes(*needed), gigabytes(*available), smaller(*fits)
+    )]
+    Memory {
+        /// "training all layers"
+        task: &'static str,
+        /// Images a batch.
+        batch: usize,
+        /// Their side in pixels.
+        size: usize,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+        /// The largest batch that would fit, if one of two images does.
+        fits: Option<usize>,
+    },
     /// The learning rate finder found none.
     #[error("no reliable learning rate: {reason}")]
     NoLearningRate {
@@ -162,6 +181,17 @@ impl Error {
     /// Wraps the system's reason with what was tried on which path.
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+fn smaller(fits: Option<usize>) -> String {
+    match fits {
+        Some(fits) => format!("--batch {fits} fits"),
+        None => "choose a smaller --size or another --arch, or free some".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Step;
-use crate::{Error, LearningRates, LrCurve, Metric, Reading, Result, State, Suggestions};
+use crate::{Error, Finding, LearningRates, LrCurve, Metric, Reading, Result, State};
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
 #[derive(Debug, Clone, Serialize)]
@@ -33,9 +33,9 @@ pub enum Event {
         stage: usize,
         /// The peak learning rates that are gone on with.
         rates: LearningRates,
-        /// What the curve suggests for the head, if it suggests anything.
-        suggestions: Option<Suggestions>,
-        /// Why it suggests nothing.
+        /// What the curve says of the head's, if it is of use.
+        finding: Option<Finding>,
+        /// Why it is not.
         doubt: Option<String>,
         /// What the finder saw.
         curve: LrCurve,

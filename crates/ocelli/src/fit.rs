@@ -36,11 +36,21 @@ pub(crate) struct Ready {
 }
 
 /// What the trained part of a network takes.
-enum Input {
+pub(crate) enum Input {
     /// Images, or feature maps at the border: `[images, channels, height, width]`.
     Maps(Tensor<4>),
     /// Pooled features: `[images, features]`.
     Pooled(Tensor<2>),
+}
+
+impl Input {
+    /// The number of numbers.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Maps(maps) => maps.shape().num_elements(),
+            Self::Pooled(pooled) => pooled.shape().num_elements(),
+        }
+    }
 }
 
 /// A fit: what was asked for, how far it is, and what it has gathered on the way. It can be kept after any step
@@ -395,7 +405,12 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Logits of a training pass over the trained part of a network, and the pass with what it has seen.
-    fn forward(&self, network: &Network<B>, input: Input, statistics: Statistics) -> (Tensor<2>, Pass) {
+    pub(crate) fn forward(
+        &self,
+        network: &Network<B>,
+        input: Input,
+        statistics: Statistics,
+    ) -> (Tensor<2>, Pass) {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
         let pass = Pass::training(statistics, key);
         let logits = match input {

@@ -431,32 +431,45 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
     pub fn predict(&mut self, part: Part) -> Result<Predictions> {
-        let items = self.items_of(part).to_vec();
+        let (items, logits) = self.infer(part, Task::Validation)?;
         let mut predictions = self.no_predictions();
+        for (&item, logits) in items.iter().zip(logits.chunks_exact(self.data.classes().len())) {
+            predictions.push(item, &self.data.items[item].target, logits);
+        }
+        Ok(predictions)
+    }
+
+    /// The images of a part that can be read, and their logits `[images, classes]`, row by row; from kept activations
+    /// where there are some. `task` is what progress is told of.
+    pub(crate) fn infer(&mut self, part: Part, task: Task) -> Result<(Vec<usize>, Vec<f32>)> {
+        let items = self.items_of(part).to_vec();
+        let mut all = Vec::with_capacity(items.len() * self.data.classes().len());
+        let mut add = |logits: Tensor<2>| {
+            all.extend(logits.into_data().try_into_vec::<f32>().expect("logits are f32"));
+        };
         if self.keeps(part) {
             self.ready_activations()?;
             let with_activations = self.with_activations(&items, Look::Plain);
             // Pooled features are small: many at once share the packing of the head's weights.
             let many = if self.pooled() { 1024 } else { 1 };
             for items in with_activations.chunks(self.data.batch_size().max(many)) {
-                let logits = self.infer_activations(self.activations_of(items, Look::Plain));
-                self.push(&mut predictions, items, logits);
+                add(self.infer_activations(self.activations_of(items, Look::Plain)));
             }
-            return Ok(predictions);
+            return Ok((with_activations, all));
         }
-        let total = items.len();
-        let mut done = 0;
+        let (total, mut done) = (items.len(), 0);
+        let mut readable = Vec::with_capacity(total);
         for batch in self.loader()?.batches(items, 0)? {
             let mut batch = batch?;
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
-                let logits = self.network.infer(to_tensor(&mut batch, &self.network.device()));
-                self.push(&mut predictions, &batch.indices, logits);
+                add(self.network.infer(to_tensor(&mut batch, &self.network.device())));
             }
             done += batch.indices.len() + batch.skipped.len();
-            self.progress(Task::Validation, done, total)?;
+            readable.extend_from_slice(&batch.indices);
+            self.progress(task, done, total)?;
         }
-        Ok(predictions)
+        Ok((readable, all))
     }
 
     /// Predictions of nothing, to be filled.
@@ -475,14 +488,6 @@ impl<B: Backbone> Learner<B> {
             Part::Train => &split.train,
             Part::Valid => &split.valid,
             Part::Test => &split.test,
-        }
-    }
-
-    fn push(&self, predictions: &mut Predictions, items: &[usize], logits: Tensor<2>) {
-        let classes = self.data.classes().len();
-        let logits = logits.into_data().try_into_vec::<f32>().expect("logits are f32");
-        for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
-            predictions.push(item, &self.data.items[item].target, logits);
         }
     }
 

@@ -76,6 +76,7 @@ mod learner;
 mod learning_rate;
 mod loss;
 mod lr_find;
+mod memory;
 mod method;
 mod metric;
 mod model;
@@ -108,7 +109,7 @@ pub use interpret::Interpretation;
 pub use learner::{Learner, Part};
 pub use learning_rate::LearningRates;
 pub use loss::{ClassWeights, Loss};
-pub use lr_find::{Growth, LrCurve, LrFind, Suggestions};
+pub use lr_find::{Finding, Growth, LrCurve, LrFind, Suggestions};
 pub use method::Method;
 pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
 pub use model::{Contract, Guess, Model, Prediction};
@@ -117,8 +118,8 @@ pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Normalization, Preprocessing, RgbImage, Skipped,
-    Target, Task, Transform, write_whole,
+    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage,
+    Skipped, Target, Task, Transform, write_whole,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
@@ -139,7 +140,7 @@ pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use speed::Speed;
 pub use state::{State, Summary};
 pub use submission::{Clip, Submission, Submitted};
-pub use training::{Outcome, Places, Settings, Training};
+pub use training::{Outcome, Places, Settings, Thresholds, Training};
 pub use tta::{Mean, Stack, Tta, Views};
 
 /// All that the examples use.

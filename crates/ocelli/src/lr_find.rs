@@ -139,6 +139,12 @@ const AVERAGED: f64 = 0.98;
 const SMOOTHED: f64 = 0.03;
 /// Fewer steps say nothing.
 const FEWEST: usize = 20;
+/// Fewer steps before the loss grows without bounds say nothing.
+const FEWEST_KEPT: usize = 10;
+/// The standard deviation of the smoothing in which a rise is looked for, as a share of the steps.
+const RISE_SMOOTHED: f64 = 0.05;
+/// The smallest rise of the loss's logarithm that counts.
+const LEAST_RISE: f64 = 0.05;
 
 /// What the learning rate finder saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,6 +163,16 @@ pub struct LrCurve {
     pub diverged: Option<f64>,
 }
 
+/// What a curve says of the head's learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// The loss falls, and these rates are suggested.
+    Falls(Suggestions),
+    /// No rate lets the loss clearly fall, as is so where a network knows its photos already; from this one on it rises.
+    Rises(f64),
+}
+
 /// Learning rates of the head that a curve suggests, by fastai 2's four rules on the smoothed losses.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Suggestions {
@@ -170,16 +186,26 @@ pub struct Suggestions {
     pub steep: f64,
 }
 
+impl Finding {
+    /// A tenth of the rate of the lowest loss, or of the one from which on the loss rises: where training is fast, or as
+    /// fast as it may be without harm.
+    pub fn rate(self) -> f64 {
+        match self {
+            Self::Falls(suggestions) => suggestions.minimum,
+            Self::Rises(rate) => rate / 10.0,
+        }
+    }
+}
+
 impl LrCurve {
     /// The four suggestions.
     ///
     /// # Errors
     /// [`Error::NoLearningRate`], with the reason, where the curve supports none.
     pub fn suggestions(&self) -> Result<Suggestions> {
-        let doubt = |reason: String| Err(Error::NoLearningRate { reason });
         let (rates, losses) = self.considered();
-        if losses.len() < FEWEST {
-            return doubt(format!(
+        if losses.len() < FEWEST_KEPT {
+            return self.doubt(format!(
                 "the loss grew without bounds after {} steps; begin with a lower rate than {:.1e}",
                 self.losses.len(),
                 self.start.head()
@@ -192,12 +218,7 @@ impl LrCurve {
                 Some(rate) => format!("it rises from {rate:.1e} on"),
                 None => "it does not rise either".to_owned(),
             };
-            return doubt(format!(
-                "the loss does not clearly fall at any rate: by {:.0} % at best, where chance alone makes {:.0} %; \
-                 {rise}",
-                100.0 * fall.max(0.0),
-                100.0 * self.clear()
-            ));
+            return self.doubt(format!("the loss does not clearly fall at any rate; {rise}"));
         }
         Ok(Suggestions {
             valley: rates[valley(losses)],
@@ -205,6 +226,29 @@ impl LrCurve {
             minimum: rates[lowest] / 10.0,
             steep: rates[steep(rates, losses)],
         })
+    }
+
+    /// The suggestions, or else the rate from which on the loss rises, which bounds what a network that is trained
+    /// already can go on with.
+    ///
+    /// # Errors
+    /// [`Error::NoLearningRate`], with the reason, where the loss neither falls nor rises, rises from the first rates
+    /// on, or grew without bounds too soon.
+    pub fn finding(&self) -> Result<Finding> {
+        match (self.suggestions(), self.rises_at()) {
+            (Ok(suggestions), _) => Ok(Finding::Falls(suggestions)),
+            (Err(error), _) if self.considered().1.len() < FEWEST_KEPT => Err(error),
+            (Err(error), None) => Err(error),
+            (Err(_), Some(_)) if self.rises_at_once() => self.doubt(format!(
+                "the loss rises from the first rates on; begin with a lower rate than {:.1e}",
+                self.start.head()
+            )),
+            (Err(_), Some(rate)) => Ok(Finding::Rises(rate)),
+        }
+    }
+
+    fn doubt<T>(&self, reason: String) -> Result<T> {
+        Err(Error::NoLearningRate { reason })
     }
 
     /// The rate in the middle of the longest run of falling losses: what fastai 2 suggests by default.
@@ -215,14 +259,42 @@ impl LrCurve {
         Ok(self.suggestions()?.valley)
     }
 
-    /// The rate from which on the loss is clearly higher than its lowest, by more than it varies from batch to batch;
-    /// nothing where it never is. Where a network is trained already, so that no rate lets its loss fall clearly, a
-    /// tenth of this one does no harm.
+    /// The rate from which on the loss is clearly higher than at low rates, for good; nothing where it never is.
+    ///
+    /// Low rates are those of the first half of the steps, at which a network that is trained already stays as it is; clearly
+    /// higher is by more than two standard deviations of the mean of so many batches as the smoothing takes together.
     pub fn rises_at(&self) -> Option<f64> {
-        let (rates, losses) = self.considered();
-        let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
-        let as_low = losses.iter().rposition(|loss| *loss <= lowest * (1.0 + self.clear()))?;
-        rates.get(as_low + 1).copied().or(self.diverged)
+        let (level, deviation) = self.low_rates()?;
+        let width = (self.losses.len() as f64 * RISE_SMOOTHED).max(1.0);
+        let higher = (2.0 * deviation / averaged(width).sqrt()).max(LEAST_RISE);
+        let smoothed = smoothed(&self.losses, width);
+        let last_low = smoothed.iter().rposition(|loss| loss.ln() <= level + higher)?;
+        self.rates.get(last_low + 1).copied().or(self.diverged)
+    }
+
+    /// Whether the loss rises already among the low rates: its mean logarithm in the second quarter of the steps is clearly
+    /// above that in the first.
+    fn rises_at_once(&self) -> bool {
+        let Some((_, deviation)) = self.low_rates() else { return false };
+        let quarter = self.losses.len() / 4;
+        let mean =
+            |losses: &[f64]| losses.iter().map(|loss| logarithm(*loss)).sum::<f64>() / losses.len() as f64;
+        let rise = mean(&self.losses[quarter..2 * quarter]) - mean(&self.losses[..quarter]);
+        rise > (2.0 * deviation * (2.0 / quarter as f64).sqrt()).max(LEAST_RISE)
+    }
+
+    /// The logarithm of the loss at the rates of the first half, and its standard deviation from batch to batch, both by
+    /// medians; nothing where there are too few.
+    fn low_rates(&self) -> Option<(f64, f64)> {
+        let half = &self.losses[..self.losses.len() / 2];
+        let median = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        let level = median(half.iter().map(|loss| logarithm(*loss)).collect())?;
+        // 1.4826 median absolute deviations of a normal number are its standard deviation.
+        let deviation = 1.4826 * median(half.iter().map(|loss| (logarithm(*loss) - level).abs()).collect())?;
+        (half.len() >= FEWEST_KEPT / 2).then_some((level, deviation))
     }
 
     /// The relative difference of losses that is not by chance.
@@ -252,24 +324,29 @@ impl LrCurve {
         squares.sort_by(f64::total_cmp);
         // By the median, which divergence does not move; 0.455 is that of a squared normal number.
         let variance = squares.get(squares.len() / 2).copied().unwrap_or(0.0) / 0.455;
-        // A Gaussian kernel of standard deviation s averages 2 √π s numbers.
-        let averaged = (2.0 * std::f64::consts::PI.sqrt() * SMOOTHED * count as f64).max(1.0);
-        1.96 * (variance / averaged).sqrt()
+        1.96 * (variance / averaged(SMOOTHED * count as f64)).sqrt()
     }
 
     /// The curve as a picture: rates on a logarithmic axis, the suggestions marked.
     pub fn plot(&self) -> Figure {
         let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
         let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
-        let (title, marks) = match self.suggestions() {
-            Ok(Suggestions { valley, slide, minimum, steep }) => {
-                let mark = |name: &str, rate: f64| Mark {
-                    label: format!("{name} {rate:.1e}"),
-                    at: (rate, self.smoothed_at(rate)),
-                };
+        let mark = |name: &str, rate: f64| Mark {
+            label: format!("{name} {rate:.1e}"),
+            at: (rate, self.smoothed_at(rate)),
+        };
+        let (title, marks) = match self.finding() {
+            Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
                 let marks =
                     [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
                 (String::new(), marks.map(|(name, rate)| mark(name, rate)).to_vec())
+            }
+            Ok(Finding::Rises(rate)) => {
+                let marks = [("a tenth", rate / 10.0), ("rises from", rate)];
+                (
+                    ": the loss does not clearly fall".to_owned(),
+                    marks.map(|(name, rate)| mark(name, rate)).to_vec(),
+                )
             }
             Err(error) => (format!(": {error}"), Vec::new()),
         };
@@ -323,9 +400,19 @@ impl LrCurve {
     }
 }
 
+/// How many numbers a Gaussian kernel of this standard deviation averages, in the variance of its mean: 2 √π s.
+fn averaged(width: f64) -> f64 {
+    (2.0 * std::f64::consts::PI.sqrt() * width).max(1.0)
+}
+
+/// Of a loss, which may be 0.
+fn logarithm(loss: f64) -> f64 {
+    loss.max(1e-12).ln()
+}
+
 /// Weighted means of logarithms, weights `exp(−d² / 2 width²)` at a distance of d steps.
 fn smoothed(losses: &[f64], width: f64) -> Vec<f64> {
-    let logarithms: Vec<f64> = losses.iter().map(|loss| loss.max(1e-12).ln()).collect();
+    let logarithms: Vec<f64> = losses.iter().map(|loss| logarithm(*loss)).collect();
     let at = |centre: usize| {
         let weights = logarithms.iter().enumerate().map(|(place, logarithm)| {
             let distance = place as f64 - centre as f64;

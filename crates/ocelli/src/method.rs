@@ -66,6 +66,15 @@ impl Method {
         self.optimizer.check()?;
         self.weight_decay.check()?;
         self.loss.check(classes)?;
+        if let Some(Mix::Mixup { alpha } | Mix::CutMix { alpha }) = self.mix
+            && !(alpha > 0.0 && alpha <= 100.0)
+        {
+            return refuse(
+                "the alpha of mixed images",
+                alpha.to_string(),
+                "above 0 and at most 100, such as 0.4",
+            );
+        }
         if let Some(clip) = self.clip
             && !(clip.is_finite() && clip > 0.0)
         {

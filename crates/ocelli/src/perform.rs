@@ -4,7 +4,7 @@ use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, StepStarted};
-use crate::lr_find::LrFind;
+use crate::lr_find::{Finding, LrFind};
 use crate::reading::Reading;
 use crate::recipe::{Rates, Recipe, Step, Train};
 use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result, Stack};
@@ -44,11 +44,12 @@ impl<B: Backbone> Learner<B> {
     /// A step that diverges is given up where there are good weights to return to.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit).
+    /// As [`fit`](Self::fit); [`Error::Memory`] before the first step where the machine has too little of it.
     pub fn perform(&mut self, recipe: &Recipe) -> Result<Performed> {
         recipe.check()?;
         self.performance = Progress::default();
         self.unfinished = None;
+        self.check_memory(recipe)?;
         self.go_on(recipe)
     }
 
@@ -134,16 +135,19 @@ impl<B: Backbone> Learner<B> {
     /// Runs the learning rate finder and says what it found.
     fn find_rates(&mut self, rates: Rates, steps: usize, otherwise: f64) -> Result<LearningRates> {
         // Where all layers are trained, what is good is a tenth and less of what is good for a new head.
-        let all = self.state.frozen() == 0;
-        let (start, end) = if all { (1e-6, 1.0) } else { (1e-5, 10.0) };
+        let (start, end) = if self.state.frozen() == 0 { (1e-5, 1.0) } else { (1e-5, 10.0) };
         let curve = self.lr_find(LrFind::default().start(rates.spread(start)).end(end).steps(steps))?;
-        let (suggestions, doubt) = match curve.suggestions() {
-            Ok(suggestions) => (Some(suggestions), None),
+        let (finding, doubt) = match curve.finding() {
+            Ok(finding) => (Some(finding), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let head = suggestions.map_or(otherwise, |found| found.minimum * if all { 1.0 } else { NEW_HEAD });
+        let head = match finding {
+            Some(Finding::Falls(found)) if self.state.frozen() > 0 => NEW_HEAD * found.minimum,
+            Some(finding) => finding.rate(),
+            None => otherwise,
+        };
         let rates = rates.spread(head);
-        self.tell(&Event::RateFound { stage: self.performance.done + 1, rates, suggestions, doubt, curve })?;
+        self.tell(&Event::RateFound { stage: self.performance.done + 1, rates, finding, doubt, curve })?;
         Ok(rates)
     }
 

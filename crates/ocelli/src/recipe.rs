@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ocelli_data::Augmentation;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
@@ -70,11 +71,12 @@ pub enum Rates {
 }
 
 /// A recipe by name, as `--recipe` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preset {
     /// A new head on precomputed activations.
     Quick,
-    /// The lesson's steps, with few epochs, and all layers trained at the first size alone.
+    /// The lesson's steps, with few epochs, and all layers trained at the first size alone: the default.
+    #[default]
     Lesson,
     /// The lesson's steps with its numbers: cycles of 1, 2 and 4 epochs of all layers, at every size.
     Full,
@@ -193,12 +195,22 @@ impl Choices {
 /// The layer groups before the head.
 const HEAD: usize = GROUPS - 1;
 /// Steps of the finder where each goes through the whole network.
-const UNFROZEN_STEPS: usize = 40;
+const UNFROZEN_STEPS: usize = 30;
+
+impl Preset {
+    /// How photos are changed at random, where nothing else is said: as photos taken from the side are, in the recipes whose
+    /// steps are about augmentation.
+    pub fn augmentation(self) -> Option<Augmentation> {
+        matches!(self, Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
+    }
+}
 
 impl Recipe {
-    /// A preset with its own numbers for images of one side, in pixels.
+    /// A preset with its own numbers for images of one side, in pixels, changed by its own
+    /// [augmentation](Preset::augmentation).
     pub fn preset(preset: Preset, size: usize) -> Self {
-        Choices::new(preset, vec![size]).recipe()
+        let augmented = preset.augmentation().is_some();
+        Choices { augmented, ..Choices::new(preset, vec![size]) }.recipe()
     }
 
     /// The epochs of all steps.

@@ -10,11 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::event::Event;
-use crate::optimizer::DEFAULT_WEIGHT_DECAY;
 use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
 use crate::{
-    Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Metric, Observer, Optimizer,
+    Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Method, Metric, Observer,
     Predictions, Result, RunFolder,
 };
 
@@ -44,8 +43,6 @@ pub struct Settings {
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
     pub seed: u64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
     /// Whether images that cannot be decoded end the run.
     pub fail_on_bad_images: bool,
     /// The largest number of pixels of an image that is read; without it Pillow's limit.
@@ -53,11 +50,18 @@ pub struct Settings {
     pub max_pixels: Option<u64>,
     /// How a photo becomes a square.
     pub framing: Framing,
-    /// The rule that moves the weights.
-    pub optimizer: Optimizer,
+    /// How weights move: loss, optimizer, regularisers.
+    #[serde(default)]
+    pub method: Method,
+    /// Whether the backbone's batch norms keep their running statistics while they are trained: see
+    /// [`Learner::bn_freeze`].
+    pub bn_freeze: bool,
     /// By which metric the best weights are kept; without it by the task's usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
+    /// From which probability on an image has a class, where it may have several.
+    #[serde(default)]
+    pub thresholds: Thresholds,
     /// A stage ends after so many epochs without a better one; without it, when its epochs are over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
@@ -74,10 +78,22 @@ pub struct Settings {
     pub decisions: Option<PathBuf>,
 }
 
+/// From which probability on an image is said to have a class, where it may have several: tuned on the held-out images
+/// to the metric by which the best weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Thresholds {
+    /// One for all classes, at which the metric is best.
+    #[default]
+    One,
+    /// One for each class, at which its own F is highest: by the metric's beta, if it is an F, else by 1.
+    PerClass,
+}
+
 impl Settings {
-    /// The usual settings for a folder of photos.
+    /// The usual settings for a folder of photos: the recipe [`Preset::default`], with its augmentation.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        let arch = Arch::EfficientNetLite0;
+        let (arch, preset) = (Arch::EfficientNetLite0, Preset::default());
         Self {
             data: data.into(),
             architecture: arch.to_string(),
@@ -89,16 +105,17 @@ impl Settings {
             precision: None,
             batch_size: 64,
             seed: 0,
-            weight_decay: DEFAULT_WEIGHT_DECAY,
             fail_on_bad_images: false,
             max_pixels: None,
             framing: Framing::Crop { fraction: 1.0 },
-            optimizer: Optimizer::SGD,
+            method: Method::default(),
+            bn_freeze: true,
             metric: None,
+            thresholds: Thresholds::default(),
             patience: None,
-            recipe: Recipe::preset(Preset::Quick, arch.info().size),
+            recipe: Recipe::preset(preset, arch.info().size),
             table: None,
-            augmentation: None,
+            augmentation: preset.augmentation(),
             decisions: None,
         }
     }
@@ -152,7 +169,8 @@ impl Settings {
         if places.device != DeviceName::default() {
             learner.to_device(&device);
         }
-        learner.optimizer(self.optimizer.check()?).weight_decay(self.weight_decay);
+        self.method.check(learner.data().classes().len())?;
+        learner.method(self.method.clone()).bn_freeze(self.bn_freeze);
         if let Some(precision) = self.precision {
             learner.precision(precision);
         }
@@ -209,8 +227,8 @@ pub struct Outcome {
     pub augmented: Option<Predictions>,
     /// What the best weights were kept by.
     pub metric: Metric,
-    /// From which probability on the model says that an image has a class, where it may have several.
-    pub threshold: Option<f32>,
+    /// From which probability on the model says that an image has each class, where it may have several.
+    pub thresholds: Option<Vec<f32>>,
     /// The model's file.
     pub model: PathBuf,
     /// Seconds from the first step of the recipe to the written model, over all attempts.
@@ -245,6 +263,7 @@ impl Training {
     pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
         settings.recipe.check()?;
         let mut learner = settings.learner(places)?;
+        learner.check_memory(&settings.recipe)?;
         let run = match &places.out {
             Some(out) => RunFolder::at(out)?,
             None => RunFolder::numbered("runs", &name_of(&settings.data))?,
@@ -290,6 +309,7 @@ impl Training {
             Some(checkpoint) => learner.return_to_checkpoint(checkpoint)?,
             None => learner.checkpoints = Some(Checkpoints::new(run.checkpoints())),
         }
+        learner.check_memory(&settings.recipe)?;
         Ok(Self { learner, run, settings, notices })
     }
 
@@ -354,15 +374,18 @@ impl Training {
         });
         let mut predictions = performed.predictions;
         let mut augmented = performed.views.zip(tta).map(|(views, mean)| views.mean(mean));
-        let mut threshold = None;
+        let mut thresholds = None;
         if learner.data().task() == Labels::MultiLabel && !predictions.items.is_empty() {
-            let best = predictions.best_threshold(metric);
-            let thresholds = vec![best; predictions.classes];
-            learner.thresholds(thresholds.clone())?;
+            let tuned = match (self.settings.thresholds, metric) {
+                (Thresholds::One, _) => vec![predictions.best_threshold(metric); predictions.classes],
+                (Thresholds::PerClass, Metric::F(beta, _)) => predictions.best_thresholds(beta),
+                (Thresholds::PerClass, _) => predictions.best_thresholds(1.0),
+            };
+            learner.thresholds(tuned.clone())?;
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
-                predictions.thresholds.clone_from(&thresholds);
+                predictions.thresholds.clone_from(&tuned);
             }
-            threshold = Some(best);
+            thresholds = Some(tuned);
         }
         learner.clip = Clip::chosen_on(&predictions);
         let model = self.run.model();
@@ -371,7 +394,7 @@ impl Training {
         learner.tell(&Event::Written { what: "model", path: model.clone() })?;
         Interpretation::new(predictions.clone(), learner.data().items()).write_csv(self.run.predictions())?;
         let seconds = learner.performance.seconds + learner.clock.elapsed().as_secs_f64();
-        Ok(Outcome { predictions, augmented, metric, threshold, model, seconds })
+        Ok(Outcome { predictions, augmented, metric, thresholds, model, seconds })
     }
 }
 

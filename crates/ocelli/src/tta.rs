@@ -182,46 +182,40 @@ impl<B: Backbone> Learner<B> {
         Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
     }
 
-    /// Predicts every view of the images of a part, from the images, whatever is precomputed. Random views are those
-    /// of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
+    /// Predicts every view of the images of a part, all but the plain one from the images, whatever is precomputed. Random
+    /// views are those of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
-        let items = self.items_of(part).to_vec();
         let loaders = views.loaders(&self.loader()?, self.data.augmentation(), self.seed)?;
-        let total = items.len() * loaders.len();
-        let mut stack = Stack {
-            task: self.data.task(),
-            classes: self.data.classes().len(),
-            items: Vec::new(),
-            targets: Vec::new(),
-            logits: Vec::new(),
-            weights: loaders.iter().map(|(.., weight)| *weight).collect(),
-            thresholds: self.no_predictions().thresholds,
-        };
-        let mut done = 0;
-        for (view, (loader, epoch, _)) in loaders.into_iter().enumerate() {
-            let mut logits = Vec::with_capacity(items.len() * stack.classes);
-            // What the plain view could not read, no other can.
-            let wanted = if view == 0 { items.clone() } else { stack.items.clone() };
-            for batch in loader.batches(wanted, epoch)? {
+        let weights = loaders.iter().map(|(.., weight)| *weight).collect();
+        // What the plain view cannot read, no other can.
+        let (items, plain) = self.infer(part, event::Task::Views)?;
+        let mut logits = vec![plain];
+        let (total, mut done) = (items.len() * (loaders.len() - 1), 0);
+        for (loader, epoch, _) in loaders.into_iter().skip(1) {
+            let mut of_view = Vec::with_capacity(logits[0].len());
+            for batch in loader.batches(items.clone(), epoch)? {
                 let mut batch = batch?;
                 self.tell_skipped(&batch.skipped)?;
                 done += batch.indices.len() + batch.skipped.len();
                 if !batch.indices.is_empty() {
                     let said = self.network.infer(to_tensor(&mut batch, &self.network.device()));
-                    logits.extend(said.into_data().try_into_vec::<f32>().expect("logits are f32"));
-                }
-                if view == 0 {
-                    let targets = batch.indices.iter().map(|&item| self.data.items[item].target.clone());
-                    stack.targets.extend(targets);
-                    stack.items.extend(batch.indices);
+                    of_view.extend(said.into_data().try_into_vec::<f32>().expect("logits are f32"));
                 }
                 self.progress(event::Task::Views, done, total)?;
             }
-            stack.logits.push(logits);
+            logits.push(of_view);
         }
-        Ok(stack)
+        Ok(Stack {
+            task: self.data.task(),
+            classes: self.data.classes().len(),
+            targets: items.iter().map(|&item| self.data.items[item].target.clone()).collect(),
+            items,
+            logits,
+            weights,
+            thresholds: self.no_predictions().thresholds,
+        })
     }
 }

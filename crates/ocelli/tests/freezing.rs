@@ -170,6 +170,34 @@ fn activations_follow_the_size() {
 }
 
 #[test]
+fn the_same_learner_goes_on_at_the_lessons_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    for class in ["flags", "symbols"] {
+        let place = folder.path().join(class);
+        std::fs::create_dir(&place).unwrap();
+        let mut photos: Vec<_> = std::fs::read_dir(Path::new(PHOTOS).join(class)).unwrap().collect();
+        photos.sort_by_key(|photo| photo.as_ref().unwrap().path());
+        for photo in photos.into_iter().take(10).map(Result::unwrap) {
+            std::fs::copy(photo.path(), place.join(photo.file_name())).unwrap();
+        }
+    }
+    let data = ImageData::from_folder(folder.path()).size(64).batch_size(8).load().unwrap();
+    let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
+    for size in [64, 128, 224, 299] {
+        learner.set_size(size).unwrap();
+        learner.freeze();
+        learner.precompute(true).unwrap();
+        learner.fit(1e-2, Epochs(1)).unwrap();
+        assert_fresh(&mut learner);
+        learner.unfreeze();
+        let rows = learner.fit([1e-5, 1e-4, 1e-3], Epochs(1)).unwrap();
+        assert!(rows[0].train_loss.is_finite() && rows[0].valid_loss.unwrap().is_finite(), "{size} px");
+    }
+    assert_eq!(learner.history().len(), 8);
+    assert_eq!(learner.preprocessing().size, 299);
+}
+
+#[test]
 fn photos_of_other_classes_are_refused() {
     let mut learner = learner();
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ocelli::event::Task;
 use ocelli::prelude::*;
-use ocelli::{Error, Growth, LrCurve};
+use ocelli::{Error, Finding, Growth, LrCurve};
 
 #[test]
 fn rates_grow_as_fastais_do() {
@@ -150,6 +150,41 @@ fn a_rise_is_seen_where_it_begins() {
     assert!(text.contains("does not clearly fall") && text.contains("it rises from"), "{text}");
     let (flat, _) = play(&[0.5; 100]);
     assert_eq!(flat.rises_at(), None);
+}
+
+#[test]
+fn where_nothing_falls_the_rise_bounds_the_rate() {
+    // A network that knows its photos: losses vary by a factor of e from batch to batch, until they explode.
+    let varied = |step: usize| (0.4 * ((1.7 * step as f64).sin() + (4.1 * step as f64).sin())).exp();
+    for (steps, rises) in [(100, 75), (40, 30), (30, 23)] {
+        let loss = |step: usize| 0.08 * varied(step) * 1.6f64.powi(step.saturating_sub(rises) as i32);
+        let (curve, _) = play(&(0..steps).map(loss).collect::<Vec<_>>());
+        let finding = curve.finding().unwrap();
+        let Finding::Rises(rate) = finding else { panic!("{finding:?}") };
+        assert_eq!(finding.rate(), rate / 10.0);
+        // Within half a decade of where it begins: before it by what the smoothing takes together, after it by the noise.
+        let began = 1e-5 * 1e6f64.powf(rises as f64 / steps as f64);
+        assert!((0.5..3.0).contains(&(rate / began)), "{steps} steps: {rate:e}, it began at {began:e}");
+    }
+    // A clear fall is what counts, whatever comes after it.
+    assert!(
+        matches!(curve(0.0).finding().unwrap(), Finding::Falls(found) if found == curve(0.0).suggestions().unwrap())
+    );
+}
+
+#[test]
+fn a_rise_from_the_first_rates_on_bounds_nothing() {
+    let reason = |losses: &[f64]| match play(losses).0.finding() {
+        Err(Error::NoLearningRate { reason }) => reason,
+        other => panic!("{other:?}"),
+    };
+    let at_once: Vec<f64> = (0..100).map(|step| 0.5 * 1.02f64.powi(step)).collect();
+    assert!(reason(&at_once).contains("begin with a lower rate"));
+    assert!(reason(&[0.5; 100]).contains("does not rise either"));
+    let mut soon = vec![0.7; 15];
+    soon.extend(vec![1e6; 85]);
+    assert!(reason(&soon).contains("begin with a lower rate"));
+    assert!(reason(&[f64::NAN; 100]).contains("begin with a lower rate"));
 }
 
 #[test]

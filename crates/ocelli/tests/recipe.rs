@@ -1,0 +1,106 @@
+//! Recipes as a library: when a stage ends early, when a step is given up, and what is left at the end.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use ocelli::prelude::*;
+use ocelli::{EpochRow, Error, Metric, Rates, Step, Train};
+
+fn learner() -> Learner {
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
+    let data = ImageData::from_folder(photos).size(32).load().unwrap();
+    Learner::pretrained(Arch::EfficientNetLite0, data).unwrap()
+}
+
+/// The head on precomputed activations.
+fn head(rate: f64, epochs: usize) -> Step {
+    let (rates, schedule) = (Rates::Given(rate.into()), Epochs(epochs).into());
+    Step::Train(Train { frozen: 2, precompute: true, views: 0, rates, schedule })
+}
+
+/// The number of rows after which nobody has the patience for more: naively, from the rows themselves.
+fn endured(rows: &[EpochRow], patience: usize) -> usize {
+    let better = |new: &EpochRow, old: &EpochRow| {
+        let key = |row: &EpochRow| (row.accuracy.unwrap(), -row.valid_loss.unwrap());
+        key(new) > key(old)
+    };
+    let (mut best, mut since) = (0, 0);
+    for place in 1..rows.len() {
+        if better(&rows[place], &rows[best]) {
+            (best, since) = (place, 0);
+        } else {
+            since += 1;
+            if since == patience {
+                return place + 1;
+            }
+        }
+    }
+    rows.len()
+}
+
+#[test]
+fn a_stage_ends_when_patience_is_over() {
+    let fit = |rate: f64, patience: Option<usize>| {
+        let mut learner = learner();
+        learner.precompute(true).unwrap();
+        learner.keep_best(Some(Metric::Accuracy)).early_stopping(patience);
+        let mut rows = learner.fit(rate, Epochs(12)).unwrap();
+        rows.iter_mut().for_each(|row| row.seconds = 0.0);
+        rows
+    };
+    // So high a rate that epochs soon are no better than those before.
+    let all = fit(0.3, None);
+    assert_eq!(all.len(), 12);
+    for patience in [1, 3] {
+        let wanted = endured(&all, patience);
+        assert!(wanted < 12, "the rows must get worse somewhere: {all:?}");
+        assert_eq!(fit(0.3, Some(patience)), all[..wanted], "patience {patience}");
+    }
+    assert_eq!(fit(0.3, Some(50)), all);
+}
+
+#[test]
+fn patience_counts_in_each_stage_anew() {
+    let mut learner = learner();
+    learner.early_stopping(Some(1));
+    let recipe = Recipe { steps: vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)] };
+    learner.perform(&recipe).unwrap();
+    for stage in 1..=3 {
+        let rows: Vec<EpochRow> =
+            learner.history().iter().filter(|row| row.stage == stage).cloned().collect();
+        assert!(!rows.is_empty(), "stage {stage} has its first epoch");
+        assert_eq!(rows.len(), endured(&rows, 1), "stage {stage} ended when it had to, and not before");
+    }
+}
+
+#[test]
+fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let list = heard.clone();
+    let mut learner = learner();
+    learner.observe(move |event: &Event| {
+        if let Event::Notice { text } = event {
+            list.lock().unwrap().push(text.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    let recipe = Recipe { steps: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
+    let performed = learner.perform(&recipe).unwrap();
+    let notices = heard.lock().unwrap().clone();
+    assert!(
+        matches!(&notices[..], [text] if text.contains("became") && text.contains("given up")),
+        "{notices:?}"
+    );
+    let stages: Vec<usize> = learner.history().iter().map(|row| row.stage).collect();
+    assert_eq!(stages, [1, 1, 1, 3], "no row of what diverged, and the step after it is made");
+    let best = learner
+        .history()
+        .iter()
+        .reduce(|best, row| if row.is_better(best, Metric::Accuracy) { row } else { best });
+    assert_eq!(Some(performed.predictions.accuracy().value()), best.unwrap().accuracy);
+    assert_eq!(learner.validate().unwrap(), performed.predictions);
+
+    let mut learner = self::learner();
+    let error = learner.perform(&Recipe { steps: vec![head(1e36, 2)] }).unwrap_err();
+    assert!(matches!(error, Error::Diverged { .. }), "there are no weights to return to: {error}");
+}
