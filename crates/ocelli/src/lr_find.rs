@@ -280,7 +280,8 @@ impl LrCurve {
         let mean =
             |losses: &[f64]| losses.iter().map(|loss| logarithm(*loss)).sum::<f64>() / losses.len() as f64;
         let rise = mean(&self.losses[quarter..2 * quarter]) - mean(&self.losses[..quarter]);
-        rise > (2.0 * deviation * (2.0 / quarter as f64).sqrt()).max(LEAST_RISE)
+        // Four standard deviations of the difference, since this takes an answer away.
+        rise > (4.0 * deviation * (2.0 / quarter as f64).sqrt()).max(LEAST_RISE)
     }
 
     /// The logarithm of the loss at the rates of the first half, and its standard deviation from batch to batch, both by
