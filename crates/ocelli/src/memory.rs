@@ -75,7 +75,8 @@ impl<B: Backbone> Learner<B> {
         let [few, more] = TRIALS.map(|images| peak_of(|| self.try_step(images, size, frozen)));
         let entry = few.0;
         self.set_state(state);
-        let of_an_image = (more.1.saturating_sub(few.1) / (TRIALS[1] - TRIALS[0])) as u64;
+        // The kernels keep buffers for the next step, up to half of what was in use at once.
+        let of_an_image = (more.1.saturating_sub(few.1) / (TRIALS[1] - TRIALS[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
         let weights: usize = self.network.parameters().iter().sum();
         let kept = kept.map_or(0, |views| {
