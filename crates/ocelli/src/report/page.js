@@ -226,8 +226,11 @@ function training() {
     const points = (values) => values.map((value, step) => [rates[step], value >= range[0] && value <= range[1] ? value : null]);
     const chosen = search.rates[search.rates.length - 1];
     const rate = (value) => value.toExponential(1);
-    const found = search.suggestions;
-    const words = found ? `Suggested: valley ${rate(found.valley)}, slide ${rate(found.slide)}, minimum / 10 ${rate(found.minimum)}, steep ${rate(found.steep)}. Gone on with ${rate(chosen)} for the head.` : `${search.doubt}. Gone on with ${rate(chosen)} for the head.`;
+    const { falls, rises } = search.finding || {};
+    const said = falls
+      ? `Suggested: valley ${rate(falls.valley)}, slide ${rate(falls.slide)}, minimum / 10 ${rate(falls.minimum)}, steep ${rate(falls.steep)}`
+      : rises ? `The loss does not clearly fall any more, and rises from ${rate(rises)} on` : search.doubt;
+    const words = `${said}. Gone on with ${rate(chosen)} for the head.`;
     charts.append(element("div", {}, element("h3", {}, `Learning-rate finder before stage ${search.stage}`), chart(`Loss by learning rate before stage ${search.stage}`, { x: "learning rate of the head", y: "loss", logX: true, rangeY: range, marks: chosen >= rates[0] && chosen <= rates[rates.length - 1] ? [{ x: chosen, name: "chosen" }] : [], series: [{ name: "Smoothed", points: points(smoothed), kind: "one" }, { name: "Each batch", points: points(losses), kind: "one faint" }] }), note(words)));
   }
   made.append(charts);

@@ -10,7 +10,7 @@ use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
 use crate::state::{GROUP_NAMES, State};
-use crate::{Error, HeldOut, ImageData, LearningRates, LrCurve, Result, Settings, Suggestions};
+use crate::{Error, Finding, HeldOut, ImageData, LearningRates, LrCurve, Result, Settings};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
@@ -57,9 +57,9 @@ pub(crate) struct SearchRecord {
     stage: usize,
     /// What was gone on with.
     rates: LearningRates,
-    /// What the curve suggests, if it suggests anything.
-    suggestions: Option<Suggestions>,
-    /// Why it suggests nothing.
+    /// What the curve says of the head's, if it is of use.
+    finding: Option<Finding>,
+    /// Why it is not.
     doubt: Option<String>,
     curve: LrCurve,
 }
