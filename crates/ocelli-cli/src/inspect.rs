@@ -125,10 +125,14 @@ fn print_sizes(report: &Report) {
             counts.iter().enumerate().map(|(bin, images)| (start + bin as u32 * step, Some(step), *images));
         let more = (beyond > 0).then_some((start + counts.len() as u32 * step, None, beyond));
         for (from, step, images) in bars.chain(more) {
-            let to = step.map_or_else(String::new, |step| (from + step - 1).to_string());
+            let to = match step {
+                Some(1) => String::new(),
+                Some(step) => format!("… {}", from + step - 1),
+                None => "…".to_owned(),
+            };
             let bar = "█".repeat((images * BAR).div_ceil(most));
             println!(
-                "         {from:>6} … {to:<6} {bar}{}{}",
+                "         {from:>6} {to:<8} {bar}{}{}",
                 if images > 0 { " " } else { "" },
                 count(images)
             );

@@ -1,17 +1,6 @@
 //! Numbers, durations and lists as people write them.
 
-/// `12,345`
-pub fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
+pub use ocelli::words::count;
 
 /// `1 image`, `2,000 images`
 pub fn counted(number: usize, thing: &str) -> String {

@@ -57,6 +57,7 @@
 //! | [`order`], [`loader`] | epochs, batches, threads |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
+//! | [`words`] | numbers as people read them |
 
 pub mod augment;
 mod buffer;
@@ -77,6 +78,7 @@ mod spare;
 pub mod split;
 pub mod store;
 mod threads;
+pub mod words;
 
 pub use augment::{Augmentation, Crop, Transform};
 pub use buffer::Buffer;

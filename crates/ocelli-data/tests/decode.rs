@@ -311,7 +311,6 @@ fn large_jpegs_are_decoded_at_a_reduced_size() {
         (R_4_2_0, 0, false),
         (R_4_2_2, 7, false),
         (R_4_4_0, 3, false),
-        (R_4_1_1, 0, false),
         (R_4_4_4, 5, true),
     ] {
         let bytes = large_jpeg(sampling, restart, grey);
@@ -322,9 +321,8 @@ fn large_jpegs_are_decoded_at_a_reduced_size() {
             let reduced = Decoder::default().decode_for(&bytes, needed).unwrap();
             assert_eq!((reduced.width(), reduced.height()), size, "{sampling:?} for {needed}");
             let difference = reduced_difference(&whole, &reduced);
-            // At a half colour that is stored at another scale in one direction only is read at the coarser one.
-            let uneven = needed == 201 && matches!(sampling, R_4_2_2 | R_4_4_0 | R_4_1_1);
-            let limit = if uneven { 8.0 } else { 1.5 };
+            // Colour that is stored at another scale in one direction only is read at the coarser one.
+            let limit = if matches!(sampling, R_4_2_2 | R_4_4_0) { 6.0 } else { 1.5 };
             assert!(difference < limit, "{sampling:?} for {needed}: {difference}");
         }
     }

@@ -11,6 +11,10 @@ use ocelli_nn::{Arch, DeviceName, Network, Pass, Statistics};
 /// A network of each kind of layer.
 const ARCHS: [Arch; 4] = [Arch::ResNet34, Arch::EfficientNetLite0, Arch::ConvNextAtto, Arch::VitTinyPatch16];
 
+/// More than a few: the norms of the head take the statistics of the batch, and of two images these say which is the
+/// larger and nothing else, so that what reaches the layers before them is rounding.
+const IMAGES: usize = 8;
+
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().unwrap()
 }
@@ -32,7 +36,7 @@ fn gradients(network: &Network, gradients: &Gradients) -> BTreeMap<String, Vec<f
 /// Logits of a frozen pass, and the gradients of the loss of a training pass.
 fn compute(arch: Arch, images: &[f32], device: &Device) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
     let network = arch.untrained(3, 5, 3, device).train_groups_from(0);
-    let images = Tensor::<1>::from_floats(images, device).reshape([2, 3, 64, 64]);
+    let images = Tensor::<1>::from_floats(images, device).reshape([IMAGES, 3, 64, 64]);
     let logits = numbers(network.infer(images.clone()));
     let pass = Pass::training(Statistics::Running, 9);
     let loss = activation::log_softmax(network.forward_from(0, images, &pass), 1);
@@ -40,11 +44,14 @@ fn compute(arch: Arch, images: &[f32], device: &Device) -> (Vec<f32>, BTreeMap<S
     (logits, gradients(&network, &loss.backward()))
 }
 
-/// The largest difference, as a share of the largest number.
-fn difference(seen: &[f32], wanted: &[f32]) -> f32 {
-    let largest = |numbers: &mut dyn Iterator<Item = f32>| numbers.fold(0f32, |most, x| most.max(x.abs()));
-    let spread = largest(&mut wanted.iter().copied()).max(1e-12);
-    largest(&mut seen.iter().zip(wanted).map(|(seen, wanted)| seen - wanted)) / spread
+fn length(numbers: impl IntoIterator<Item = f32>) -> f64 {
+    numbers.into_iter().map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+/// The length of the difference, as a share of the length wanted, which is taken to be `least` or more.
+fn difference(seen: &[f32], wanted: &[f32], least: f64) -> f64 {
+    let of_all = length(wanted.iter().copied()).max(least);
+    length(seen.iter().zip(wanted).map(|(seen, wanted)| seen - wanted)) / of_all
 }
 
 #[test]
@@ -56,22 +63,28 @@ fn devices_agree_with_the_cpu() {
     let device = name.parse::<DeviceName>().unwrap().open().unwrap();
     let cpu = Device::flex();
     cpu.seed(4);
-    let images = numbers(Tensor::<1>::random([2 * 3 * 64 * 64], Distribution::Normal(0.0, 1.0), &cpu));
+    let images = numbers(Tensor::<1>::random([IMAGES * 3 * 64 * 64], Distribution::Normal(0.0, 1.0), &cpu));
     for arch in ARCHS {
         let (wanted_logits, wanted) = compute(arch, &images, &cpu);
         let (logits, seen) = compute(arch, &images, &device);
-        let of_logits = difference(&logits, &wanted_logits);
+        let of_logits = difference(&logits, &wanted_logits, f64::MIN_POSITIVE);
         assert_eq!(seen.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{arch}");
-        let (worst, parameter) = seen
-            .iter()
-            .map(|(name, gradient)| (difference(gradient, &wanted[name]), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .unwrap();
+        // A bias before a norm has no gradient but rounding: shares are of something that counts.
+        let least =
+            1e-3 * wanted.values().map(|gradient| length(gradient.iter().copied())).fold(0.0, f64::max);
+        let mut differences: Vec<(f64, &String)> =
+            seen.iter().map(|(name, gradient)| (difference(gradient, &wanted[name], least), name)).collect();
+        differences.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (median, _) = differences[differences.len() / 2];
+        let (worst, parameter) = *differences.last().unwrap();
         println!(
-            "{arch} on {name}: logits {of_logits:.1e} apart, {} gradients {worst:.1e} ({parameter})",
+            "{arch} on {name}: logits {of_logits:.1e} apart, {} gradients {median:.1e} (the median), {worst:.1e} \
+             ({parameter})",
             seen.len()
         );
-        assert!(of_logits < 1e-3, "{arch}: logits");
-        assert!(worst < 1e-2, "{arch}: the gradient of {parameter}");
+        assert!(of_logits < 1e-4, "{arch}: logits");
+        assert!(median < 1e-2, "{arch}: the gradients");
+        // Where the argument of a ReLU is 0 but for rounding, a whole product of its gradient is on one side only.
+        assert!(worst < 5e-2, "{arch}: the gradient of {parameter}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ocelli_data::words::count;
 use ocelli_nn::{GROUPS, Statistics};
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +106,7 @@ impl fmt::Display for Summary {
             };
             let trained = group >= self.state.frozen();
             let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };
-            writeln!(formatter, "{name:10} {:>12} parameters   {state}", grouped(parameters))?;
+            writeln!(formatter, "{name:10} {:>12} parameters   {state}", count(parameters))?;
         }
         write!(formatter, "{}", self.state)
     }
@@ -113,11 +114,3 @@ impl fmt::Display for Summary {
 
 /// The layer groups, for people.
 pub(crate) const GROUP_NAMES: [&str; GROUPS] = ["early body", "late body", "head"];
-
-/// `12,345`
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let parts: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).unwrap_or("")).collect();
-    parts.join(",")
-}

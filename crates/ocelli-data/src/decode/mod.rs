@@ -7,7 +7,6 @@
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
 //! one that breaks off is an error.
 
-mod baseline;
 mod reduced;
 
 use std::fmt;
@@ -286,10 +285,8 @@ impl Decoder {
                 .into_iter()
                 .find(|&side| u64::from(width.min(height)) * u64::from(side) / 8 >= needed.into())
         };
-        // At a half most codes are read in any case: libjpeg-turbo is faster there.
-        let small = |width, height| side(width, height).filter(|&side| side <= 2);
         let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
-        match reduced.and_then(|_| baseline::decode(bytes, small).or_else(|| reduced::decode(bytes, side))) {
+        match reduced.and_then(|_| reduced::decode(bytes, side)) {
             Some(image) => Ok(upright(image, jpeg_orientation(bytes))),
             None => self.decode(bytes),
         }

@@ -1,6 +1,6 @@
 //! JPEGs at 1/2, 1/4 or 1/8 of their size, straight from the low frequencies of their blocks.
 //!
-//! For what [`baseline`](super::baseline) does not take. The pure-Rust decoders gain less from it or cannot do it at all (see the table in `benches/data`), so this is
+//! The pure-Rust decoders gain less from it or cannot do it at all (see the table in `benches/data`), so this is
 //! libjpeg-turbo's work, in the edition of mozjpeg, which needs nothing but a C compiler to be built. Whole images
 //! are decoded in Rust.
 

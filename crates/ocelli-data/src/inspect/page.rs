@@ -9,6 +9,7 @@ use super::report::{ClassCounts, Finding, Histogram, Report};
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
+use crate::words::count;
 use crate::{DataError, Decoder, RgbImage};
 
 /// The longer side of a small picture, in pixels.
@@ -386,14 +387,6 @@ fn escaped(text: &str) -> String {
 fn capitalized(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}
-
-/// `12,345`
-fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let grouped: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().filter_map(|part| str::from_utf8(part).ok()).collect();
-    grouped.join(",")
 }
 
 /// `18 MB`

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{existing_folder, listing};
 use crate::decode::Format;
+use crate::words::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
 /// A column of a table.
@@ -267,7 +268,7 @@ impl Table {
                 }
             }
         }
-        let of = format!("of {} rows of {}", self.rows.len(), self.name());
+        let of = format!("of {} rows of {}", count(self.rows.len()), self.name());
         missing.say(&format!("{of} name files that do not exist"), notices);
         repeated.say(&format!("{of} repeat others and are left out"), notices);
         Ok(rows)
@@ -289,7 +290,7 @@ impl Tally {
 
     fn say(&self, what: &str, notices: &mut Vec<String>) {
         if let Some((line, first)) = &self.first {
-            notices.push(format!("{} {what}; the first is row {line}: {first}", self.times));
+            notices.push(format!("{} {what}; the first is row {line}: {first}", count(self.times)));
         }
     }
 }
@@ -480,7 +481,7 @@ fn decide_task(rows: &[Row], options: &CsvOptions, notices: &mut Vec<String>) ->
     }
     let several: Vec<&Row> = rows.iter().filter(|row| labels(&row.label, separator).len() > 1).collect();
     let Some(first) = several.first() else {
-        notices.push(format!("read as single-label: none of {} rows has several labels", rows.len()));
+        notices.push(format!("read as single-label: none of {} rows has several labels", count(rows.len())));
         return Task::SingleLabel;
     };
     // Labels recur in other combinations; the words of a class's name seldom do.
@@ -491,8 +492,8 @@ fn decide_task(rows: &[Row], options: &CsvOptions, notices: &mut Vec<String>) ->
     let recurring = cells_with.values().filter(|&&cells| cells > 1).count();
     let evidence = format!(
         "{} of {} rows have several words, the first is row {}: \"{}\"; {recurring} of {words} words are in different cells",
-        several.len(),
-        rows.len(),
+        count(several.len()),
+        count(rows.len()),
         first.line,
         first.label,
     );
@@ -578,9 +579,9 @@ fn list_unnamed(
         .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))
         .collect();
     if let Some(first) = unnamed.first() {
-        let (count, folder) = (unnamed.len(), place.folder.display());
+        let (images, folder) = (count(unnamed.len()), place.folder.display());
         notices.push(format!(
-            "{count} images in {folder} are named by no row of {name}; the first is {}",
+            "{images} images in {folder} are named by no row of {name}; the first is {}",
             first.display()
         ));
     }

@@ -76,7 +76,8 @@ fn activate(input: Tensor<4>, activation: Activation) -> Tensor<4> {
     match activation {
         Activation::None => input,
         Activation::Relu => burn_activation::relu(input),
-        Activation::Relu6 => input.clamp(0.0, 6.0),
+        // Burn's clamp has a slope of 1 at 0; here, as in PyTorch, it is 0.
+        Activation::Relu6 => burn_activation::relu(input).clamp_max(6.0),
         Activation::Silu => burn_activation::silu(input),
         Activation::Gelu => burn_activation::gelu(input),
         Activation::HardSwish => {

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
+use ocelli_data::words::count;
+
 use super::pictures::{Album, Picture, Source};
 use super::records::{RateCurve, Records, SearchRecord};
 use super::{Doubts, Subject, html};
@@ -421,15 +423,6 @@ fn subtitle(subject: &Subject) -> String {
         }
         None => format!("{what} · measured on {measured} images"),
     }
-}
-
-/// `12,345`
-fn count(number: usize) -> String {
-    let digits = number.to_string();
-    let first = (digits.len() - 1) % 3 + 1;
-    let groups =
-        digits.as_bytes()[first..].chunks(3).map(|group| std::str::from_utf8(group).expect("digits"));
-    std::iter::once(&digits[..first]).chain(groups).collect::<Vec<_>>().join(",")
 }
 
 fn facts(subject: &Subject) -> Vec<[String; 2]> {
