@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_data::{Decoder, RgbImage};
+use ocelli_data::{Decoder, RgbImage, words::count};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
-
-use ocelli_data::words::count;
 
 use super::pictures::{Album, Picture, Source};
 use super::records::{RateCurve, Records, SearchRecord};
