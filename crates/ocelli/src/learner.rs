@@ -174,7 +174,8 @@ impl<B: Backbone> Learner<B> {
 
     /// Moves the network to another device; everything is computed there from now on.
     pub fn to_device(&mut self, device: &Device) -> &mut Self {
-        self.network = self.network.clone().to_device(&device.clone().autodiff());
+        // A fork's parameters are leaves again; those of `to_device` are results of a move.
+        self.network = self.network.clone().fork(&device.clone().autodiff());
         self.set_state(self.state);
         self.kept = None;
         self

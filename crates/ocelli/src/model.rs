@@ -223,7 +223,7 @@ impl<B: Backbone> Model<B> {
 
     /// The model on another device: everything is computed there from now on.
     pub fn to_device(mut self, device: &Device) -> Self {
-        self.network = self.network.to_device(&device.clone().autodiff());
+        self.network = self.network.fork(&device.clone().autodiff());
         self
     }
 

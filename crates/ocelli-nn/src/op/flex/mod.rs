@@ -22,7 +22,7 @@ pub(super) use step::{adamw_step, sgd_step};
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::grads::Gradients;
@@ -167,23 +167,24 @@ fn register(gradients: &mut Gradients, node: Option<NodeId>, gradient: FloatTens
     if let Some(node) = node {
         gradients.register::<Flex>(node, gradient);
         REGISTERED.with_borrow_mut(|registered| {
-            if registered.len() == REMEMBERED {
-                registered.clear();
-            }
             registered.insert(node);
+            // Those of graphs that are done with: nodes are numbered in the order in which they are made.
+            while registered.len() > REMEMBERED {
+                registered.pop_first();
+            }
         });
     }
 }
 
-/// Whether an operation of this module has handed on a gradient to a node, as far as it is remembered: Burn does not
-/// tell, and adds gradients that meet at a node on one thread.
+/// Whether an operation of this module has handed on a gradient to a node: Burn does not tell, and adds gradients that
+/// meet at a node on one thread.
 fn is_registered(node: NodeId) -> bool {
     REGISTERED.with_borrow(|registered| registered.contains(&node))
 }
 
-/// More nodes than the networks here have. What is forgotten is added by Burn.
-const REMEMBERED: usize = 4096;
+/// More nodes than any network's graph has. (What is forgotten is added by Burn, which rounds otherwise.)
+const REMEMBERED: usize = 1 << 14;
 
 thread_local! {
-    static REGISTERED: RefCell<HashSet<NodeId>> = RefCell::default();
+    static REGISTERED: RefCell<BTreeSet<NodeId>> = RefCell::default();
 }
