@@ -113,12 +113,12 @@ fn print_sizes(report: &Report) {
         if sides.is_empty() {
             return;
         }
-        println!(
-            "{name:8} {} to {} pixels, half of them up to {}",
-            count(sides[0] as usize),
-            count(sides[sides.len() - 1] as usize),
-            count(sides[sides.len() / 2] as usize)
-        );
+        let [least, middle, most] =
+            [0, sides.len() / 2, sides.len() - 1].map(|place| count(sides[place] as usize));
+        match least == most {
+            true => println!("{name:8} {least} pixels, all of them"),
+            false => println!("{name:8} {least} to {most} pixels, half of them up to {middle}"),
+        }
         let Histogram { start, step, counts, beyond } = Histogram::of(sides, BINS);
         let most = counts.iter().copied().max().unwrap_or(0).max(beyond).max(1);
         let bars =
