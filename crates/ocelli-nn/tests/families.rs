@@ -1,6 +1,7 @@
 //! What every family of networks promises, on weights that are drawn: no file is needed.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
@@ -24,7 +25,11 @@ const FAMILIES: [(Arch, [usize; 2]); 14] = [
     (Arch::VitTinyPatch16, [53, 39]),
 ];
 
+/// Held while numbers are drawn: all tests of this process draw from one generator.
+static DRAWING: Mutex<()> = Mutex::new(());
+
 fn images(channels: usize, [height, width]: [usize; 2]) -> Tensor<4> {
+    let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     let device = Device::flex();
     device.seed(5);
     Tensor::random([2, channels, height, width], Distribution::Normal(0.0, 1.0), &device)
@@ -43,6 +48,7 @@ fn network(arch: Arch) -> Network {
             })
         }
     }
+    let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
     Device::flex().seed(11);
     arch.untrained(3, 4, 1, &Device::flex()).map(&mut Stir).train_groups_from(0)
 }
