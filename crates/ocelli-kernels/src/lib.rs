@@ -59,7 +59,7 @@ mod shape;
 mod simd;
 
 pub use activation::Activation;
-pub use conv::{PackedConv2d, conv2d_backward_data, conv2d_backward_weights};
+pub use conv::{Link, PackedConv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain};
 pub use element::Element;
 pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, widen};
 pub use half::bf16;

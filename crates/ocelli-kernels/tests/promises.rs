@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Activation, BatchNorm, Conv2dShape, Element, PackedConv2d, PackedLinear, StatisticsSource, bf16,
-    channel_statistics, conv2d_backward_data, conv2d_backward_weights, global_concat_pool,
+    Activation, BatchNorm, Conv2dShape, Element, Link, PackedConv2d, PackedLinear, StatisticsSource, bf16,
+    channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain, global_concat_pool,
     linear_backward_data, linear_backward_weights,
 };
 
@@ -184,4 +184,92 @@ fn an_empty_batch_is_no_work() {
     let mut dw = vec![f32::NAN; weights.len()];
     conv2d_backward_weights::<f32>(&shape, &[], &[], &mut dw);
     assert!(dw.iter().all(|dw| *dw == 0.0));
+}
+
+/// The shapes of an inverted residual: 1×1 to more channels, depthwise, 1×1 to others.
+fn inverted_residual(
+    batch: usize,
+    size: usize,
+    channels: [usize; 3],
+    kernel: usize,
+    stride: usize,
+) -> [Conv2dShape; 3] {
+    let [from, wide, to] = channels;
+    let expand = usual(batch, size, [from, wide], 1, 1, 1);
+    let depthwise = usual(batch, size, [wide, wide], kernel, stride, wide);
+    [expand, depthwise, usual(batch, depthwise.out_height(), [wide, to], 1, 1, 1)]
+}
+
+fn chain_as_one_by_one<T: Element>(shapes: &[Conv2dShape], residual: bool) {
+    let activations = [Activation::Relu6, Activation::Silu, Activation::None];
+    let x: Vec<T> = random(1, shapes[0].input_len());
+    on_every_isa(|isa| {
+        let packed: Vec<_> = (2..)
+            .zip(shapes)
+            .map(|(seed, shape)| {
+                let bias = random(seed + 10, shape.out_channels);
+                PackedConv2d::<T>::pack(shape, &random(seed, shape.weight_len()), None, Some(&bias))
+            })
+            .collect();
+        let links: Vec<_> = packed
+            .iter()
+            .zip(shapes)
+            .zip(activations)
+            .map(|((conv, shape), activation)| Link { conv, shape: *shape, activation })
+            .collect();
+        let mut wanted = x.clone();
+        for (at, link) in links.iter().enumerate() {
+            let mut y = vec![T::default(); link.shape.output_len()];
+            let added = (residual && at + 1 == links.len()).then_some(&x[..]);
+            link.conv.forward(&link.shape, &wanted, added, link.activation, &mut y);
+            wanted = y;
+        }
+        for threads in [1, 2, 5] {
+            let mut y = vec![T::from_f32(f32::NAN); wanted.len()];
+            on_threads(threads, || conv2d_chain(&links, &x, residual, &mut y));
+            assert!(bits(&y) == bits(&wanted), "{isa} with {threads} threads: {shapes:?}");
+        }
+    });
+}
+
+#[test]
+fn chains_do_what_their_links_do_one_by_one() {
+    let cases = [
+        // Whole images: many, few, and fewer than threads.
+        (inverted_residual(13, 7, [24, 72, 24], 3, 1), true),
+        (inverted_residual(3, 14, [16, 96, 40], 5, 2), false),
+        (inverted_residual(1, 9, [16, 33, 16], 3, 1), true),
+        // Bands, of odd heights too; the input's last row has no use where the stride skips it.
+        (inverted_residual(2, 61, [16, 144, 16], 5, 1), true),
+        (inverted_residual(1, 86, [8, 96, 24], 3, 2), false),
+        (inverted_residual(1, 85, [8, 96, 24], 5, 2), false),
+    ];
+    for (shapes, residual) in cases {
+        chain_as_one_by_one::<f32>(&shapes, residual);
+        chain_as_one_by_one::<bf16>(&shapes, residual);
+        chain_as_one_by_one::<bf16>(&shapes[1..], false);
+    }
+    // Padding that is not "same", rows that are far apart, and kernels of several rows one after another.
+    let uneven = |shape: Conv2dShape| Conv2dShape {
+        padding: ocelli_kernels::Padding { top: 3, left: 0, bottom: 1, right: 2 },
+        ..shape
+    };
+    let first = uneven(usual(2, 120, [16, 64], 3, 1, 1));
+    let then = Conv2dShape {
+        in_height: first.out_height(),
+        in_width: first.out_width(),
+        dilation: [2, 2],
+        ..usual(2, 1, [64, 24], 3, 1, 1)
+    };
+    chain_as_one_by_one::<f32>(&[first, uneven(then)], false);
+    chain_as_one_by_one::<bf16>(&[first, uneven(then)], false);
+}
+
+#[test]
+#[should_panic(expected = "one link's output is the next's input")]
+fn links_follow_each_other() {
+    let shapes = [usual(1, 4, [8, 8], 1, 1, 1), usual(1, 5, [8, 8], 1, 1, 1)];
+    let packed = shapes.map(|shape| PackedConv2d::<f32>::pack(&shape, &[0.0; 64], None, None));
+    let link = |at: usize| Link { conv: &packed[at], shape: shapes[at], activation: Activation::None };
+    conv2d_chain(&[link(0), link(1)], &[0.0; 128], false, &mut [0.0; 200]);
 }

@@ -2,10 +2,12 @@
 //!
 //! | module | |
 //! |---|---|
+//! | `chain` | convolutions one after another, in the cache |
 //! | `dense` | the engine of dense and grouped convolutions |
 //! | `depthwise` | the engine of depthwise convolutions |
 //! | `weights` | gradients with respect to weights |
 
+pub(crate) mod chain;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod weights;
@@ -13,6 +15,7 @@ pub(crate) mod weights;
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
 };
+pub use chain::{Link, conv2d_chain};
 use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
@@ -161,11 +164,16 @@ impl<T: Element> PackedConv2d<T> {
     }
 
     #[track_caller]
-    fn check(&self, shape: &Conv2dShape, x: &[T], residual: Option<&[T]>, y: &[T]) {
+    fn check_filter(&self, shape: &Conv2dShape) {
         shape.assert_valid();
         let filter =
             |s: &Conv2dShape| (s.in_channels, s.out_channels, s.kernel, s.stride, s.dilation, s.groups);
         assert_eq!(filter(shape), filter(&self.filter), "the weights were packed for another filter");
+    }
+
+    #[track_caller]
+    fn check(&self, shape: &Conv2dShape, x: &[T], residual: Option<&[T]>, y: &[T]) {
+        self.check_filter(shape);
         assert_len("x", x, shape.input_len());
         if let Some(residual) = residual {
             assert_len("residual", residual, shape.output_len());

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{BatchNorm, Conv};
-use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, NormScale};
+use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, Link, NormScale};
 use crate::{Builder, Pass, Statistics};
 
 /// Convolution, batch norm, optional residual, activation.
@@ -58,19 +58,21 @@ impl ConvBnAct {
 
     /// `[images, channels, height, width]` in and out; the residual has the output's shape.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
-        let weight = pass.value(&self.weight);
-        let bias = self.bias.as_ref().map(|bias| pass.value(bias));
-        match pass {
+        let training = match pass {
             Pass::Inference => {
-                let tensors = ConvNorm { weight, bias, gain: 1.0, norm: Some(self.norm.running()) };
+                let Link { folded, tensors, conv, activation } = self.link();
                 let residual = residual.map(Tensor::inner);
-                self.folded.forward(input.inner(), residual, tensors, self.geometry, self.activation)
+                return folded.forward(input.inner(), residual, tensors, conv, activation);
             }
-            Pass::Training(training) if bias.is_none() && training.statistics == Statistics::Batch => {
+            Pass::Training(training) => training,
+        };
+        let weight = self.weight.val();
+        match self.bias.as_ref().map(Param::val) {
+            None if training.statistics == Statistics::Batch => {
                 let (x, seen) = op::conv2d_with_statistics(input, weight, self.geometry);
                 self.norm.forward_seen(x, seen, residual, self.activation, training)
             }
-            Pass::Training(_) => {
+            bias => {
                 let x = op::conv2d(input, weight, self.geometry);
                 let x = match &bias {
                     Some(_) => {
@@ -81,5 +83,13 @@ impl ConvBnAct {
                 self.norm.forward_maps(x, residual, self.activation, pass)
             }
         }
+    }
+
+    /// The layer as it is used, as a link of a chain.
+    pub(super) fn link(&self) -> Link<'_> {
+        let weight = Pass::Inference.value(&self.weight);
+        let bias = self.bias.as_ref().map(|bias| Pass::Inference.value(bias));
+        let tensors = ConvNorm { weight, bias, gain: 1.0, norm: Some(self.norm.running()) };
+        Link { folded: &self.folded, tensors, conv: self.geometry, activation: self.activation }
     }
 }

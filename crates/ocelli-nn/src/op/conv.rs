@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use super::{Activation, composed, flex, has_kernels};
 
@@ -120,13 +120,43 @@ impl FoldedConv {
         if !has_kernels(&input) {
             return composed::conv_norm(input, residual, tensors, conv, activation);
         }
-        let folded = {
-            let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            match &*kept {
-                Some(folded) if folded.is_of(&tensors, input.dtype()) => folded.clone(),
-                _ => kept.insert(Arc::new(flex::Folded::new(&tensors, conv, input.dtype()))).clone(),
-            }
-        };
-        folded.forward(input, residual, activation)
+        self.packed(&tensors, conv, input.dtype()).forward(input, residual, activation)
     }
+
+    fn packed(&self, tensors: &ConvNorm, conv: Conv2d, dtype: DType) -> Arc<flex::Folded> {
+        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*kept {
+            Some(folded) if folded.is_of(tensors, dtype) => folded.clone(),
+            _ => kept.insert(Arc::new(flex::Folded::new(tensors, conv, dtype))).clone(),
+        }
+    }
+}
+
+/// A convolution of a chain: what [`FoldedConv::forward`] takes, without a residual.
+#[derive(Debug)]
+pub struct Link<'a> {
+    /// The convolution's own, and of nothing else.
+    pub folded: &'a FoldedConv,
+    /// Its tensors.
+    pub tensors: ConvNorm,
+    /// How it is applied.
+    pub conv: Conv2d,
+    /// What follows it.
+    pub activation: Activation,
+}
+
+/// Convolutions one after another, and the input added before the last activation if `residual`: as by
+/// [`FoldedConv::forward`] one by one. The kernels keep the maps between them in the processor's cache.
+pub fn conv_chain(input: Tensor<4>, links: Vec<Link<'_>>, residual: bool) -> Tensor<4> {
+    if has_kernels(&input) {
+        let packed = |link: &Link<'_>| link.folded.packed(&link.tensors, link.conv, input.dtype());
+        let links: Vec<_> = links.iter().map(|link| (packed(link), link.activation)).collect();
+        return flex::conv_chain(input, &links, residual);
+    }
+    let last = links.len() - 1;
+    let added = residual.then(|| input.clone());
+    links.into_iter().enumerate().fold(input, |x, (at, link)| {
+        let residual = added.clone().filter(|_| at == last);
+        composed::conv_norm(x, residual, link.tensors, link.conv, link.activation)
+    })
 }

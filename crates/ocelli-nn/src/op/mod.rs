@@ -11,7 +11,8 @@ mod step;
 mod window;
 
 pub use conv::{
-    Conv2d as Geometry, ConvNorm, FoldedConv, Padding, RunningNorm, conv2d, conv2d_with_statistics,
+    Conv2d as Geometry, ConvNorm, FoldedConv, Link, Padding, RunningNorm, conv_chain, conv2d,
+    conv2d_with_statistics,
 };
 pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;

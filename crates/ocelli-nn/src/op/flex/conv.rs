@@ -10,8 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::{
-    Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, conv2d_backward_data,
-    conv2d_backward_weights,
+    Activation, Buffer, ChannelStatistics, Conv2dShape, Link, PackedConv2d, bf16, conv2d_backward_data,
+    conv2d_backward_weights, conv2d_chain,
 };
 
 use super::super::{ConvNorm, Geometry};
@@ -147,7 +147,7 @@ pub struct Folded {
 }
 
 #[derive(Debug)]
-enum Packed {
+pub enum Packed {
     F32(PackedConv2d<f32>),
     Bf16(PackedConv2d<bf16>),
 }
@@ -227,6 +227,32 @@ impl Folded {
         packed.forward(&shape, &x.values(), residual.as_deref(), activation, &mut y);
         maps(y, output_of(&shape))
     }
+}
+
+/// Folded convolutions, each with its activation, one after another; see [`conv_chain`](super::super::conv_chain).
+pub fn conv_chain(input: Tensor<4>, links: &[(Arc<Folded>, Activation)], residual: bool) -> Tensor<4> {
+    let input = primitive(input);
+    Tensor::from_primitive::<Flex>(by_element!(input, T => run_chain::<T>(input, links, residual)))
+}
+
+fn run_chain<T: Stored>(
+    input: FlexTensor,
+    links: &[(Arc<Folded>, Activation)],
+    residual: bool,
+) -> FlexTensor {
+    let x = Maps::new(input);
+    let mut image = x.shape;
+    let links: Vec<Link<'_, T>> = links
+        .iter()
+        .map(|(folded, activation)| {
+            let shape = conv_shape(image, folded.weight_shape, folded.conv);
+            image = output_of(&shape);
+            Link { conv: T::packed(&folded.packed), shape, activation: *activation }
+        })
+        .collect();
+    let mut y = Buffer::take(image.iter().product());
+    conv2d_chain(&links, &x.values(), residual, &mut y);
+    maps(y, image)
 }
 
 fn sources(tensors: &ConvNorm) -> Vec<FlexTensor> {

@@ -12,7 +12,7 @@ mod pool;
 mod scale;
 mod step;
 
-pub(super) use conv::{Folded, conv2d, conv2d_with_statistics};
+pub(super) use conv::{Folded, conv_chain, conv2d, conv2d_with_statistics};
 pub(super) use convert::to_dtype;
 pub(super) use linear::linear;
 pub(super) use norm::{batch_norm, batch_statistics};
@@ -30,13 +30,16 @@ use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, ops::FloatTensorOps};
 use burn::tensor::{AllocationProperty, Bytes, DType, FloatDType, Shape, Tensor};
-use ocelli_kernels::{Buffer, Element, bf16};
+use conv::Packed;
+use ocelli_kernels::{Buffer, Element, PackedConv2d, bf16};
 
 /// The types that maps are stored in.
 trait Stored: Element {
     const DTYPE: DType;
     const FLOAT: FloatDType;
     fn storage(tensor: &FlexTensor) -> &[Self];
+    /// What was packed for maps of this type.
+    fn packed(packed: &Packed) -> &PackedConv2d<Self>;
 }
 
 impl Stored for f32 {
@@ -45,6 +48,12 @@ impl Stored for f32 {
     fn storage(tensor: &FlexTensor) -> &[Self] {
         tensor.storage()
     }
+    fn packed(packed: &Packed) -> &PackedConv2d<Self> {
+        match packed {
+            Packed::F32(packed) => packed,
+            Packed::Bf16(_) => unreachable!("maps are f32"),
+        }
+    }
 }
 
 impl Stored for bf16 {
@@ -52,6 +61,12 @@ impl Stored for bf16 {
     const FLOAT: FloatDType = FloatDType::BF16;
     fn storage(tensor: &FlexTensor) -> &[Self] {
         tensor.storage()
+    }
+    fn packed(packed: &Packed) -> &PackedConv2d<Self> {
+        match packed {
+            Packed::Bf16(packed) => packed,
+            Packed::F32(_) => unreachable!("maps are bf16"),
+        }
     }
 }
 
