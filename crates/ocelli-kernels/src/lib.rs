@@ -42,6 +42,7 @@
 //! | `linear` | fully connected layers |
 //! | `elementwise` | conversion between element types, sums, factors of channels |
 //! | `optimizer` | steps of SGD and AdamW |
+//! | `threads` | whether work is shared |
 //! | `memory` | [`Buffer`]: memory that is used again |
 
 mod activation;
@@ -57,9 +58,13 @@ mod optimizer;
 mod pool;
 mod shape;
 mod simd;
+mod threads;
 
 pub use activation::Activation;
-pub use conv::{Link, PackedConv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain};
+pub use conv::{
+    Link, LinkGradients, PackedConv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
+    conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
+};
 pub use element::Element;
 pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, widen};
 pub use half::bf16;

@@ -5,6 +5,7 @@ use crate::{
     elementwise::{load, store},
     memory::SharedMut,
     simd::{self, Kernel, Simd},
+    threads,
 };
 use rayon::prelude::*;
 
@@ -36,8 +37,11 @@ pub fn channel_statistics<T: Element>(channels: usize, x: &[T]) -> ChannelStatis
 pub fn channel_sums<T: Element>(channels: usize, x: &[T]) -> Vec<f32> {
     pixels(channels, x);
     let zeros = vec![0.0; channels];
-    let pieces: Vec<[Vec<f64>; 2]> =
-        x.par_chunks(piece_len(channels)).map(|piece| shifted_sums(channels, piece, &zeros)).collect();
+    let pieces: Vec<[Vec<f64>; 2]> = x
+        .par_chunks(piece_len(channels))
+        .with_min_len(threads::least(1))
+        .map(|piece| shifted_sums(channels, piece, &zeros))
+        .collect();
     add_pieces(channels, &pieces)[0].iter().map(|sum| *sum as f32).collect()
 }
 
@@ -127,7 +131,7 @@ impl BatchNorm<'_> {
         let dx = SharedMut::new(dx);
         let dresidual = dresidual.map(SharedMut::new);
         let pass = |job: Job, correction: Option<&Correction>| -> Vec<[Vec<f64>; 2]> {
-            let pieces = (0..x.len().div_ceil(piece)).into_par_iter();
+            let pieces = (0..x.len().div_ceil(piece)).into_par_iter().with_min_len(threads::least(1));
             let work = pieces.map(|at| {
                 let range = at * piece..((at + 1) * piece).min(x.len());
                 // SAFETY: pieces do not overlap, and one pass follows the other.

@@ -121,6 +121,84 @@ fn batch_norms_agree_with_burns_in_both_directions() {
 }
 
 #[test]
+fn chains_agree_with_burns_in_both_directions() {
+    use op::{TrainedLink, trained_chain};
+    let vector = |channels, seed| random([channels], seed);
+    // With an expansion and a residual, and without either; the last has too few images for a backward pass of its own.
+    for (case, (images, channels, stride, expands)) in
+        [(8, [8, 48, 8], 1, true), (9, [24, 24, 10], 2, false), (1, [8, 48, 8], 1, true)]
+            .into_iter()
+            .enumerate()
+    {
+        let [from, wide, to] = channels;
+        let residual = expands;
+        let link = |weight: [usize; 4], stride: usize, activation, seed: u64| TrainedLink {
+            norm: NormScale {
+                weight: vector(weight[0], seed).add_scalar(1.0),
+                bias: vector(weight[0], seed + 1).add_scalar(2.0),
+                mean: vector(weight[0], seed + 2).inner(),
+                variance: vector(weight[0], seed + 3).powf_scalar(2.0).add_scalar(0.5).inner(),
+                epsilon: 1e-3,
+                from_batch: false,
+            },
+            conv: Geometry {
+                stride,
+                padding: Padding::Same,
+                dilation: 1,
+                groups: if weight[1] == 1 { weight[0] } else { 1 },
+            },
+            weight: random(weight, seed + 4),
+            activation,
+        };
+        let mut links = vec![
+            link([wide, 1, 3, 3], stride, Activation::Relu6, 20),
+            link([to, wide, 1, 1], 1, Activation::None, 30),
+        ];
+        if expands {
+            links.insert(0, link([wide, from, 1, 1], 1, Activation::Relu6, 10));
+        }
+        let x = random([images, from, 10, 9], 1).require_grad();
+        for link in &mut links {
+            link.weight = link.weight.clone().inner().autodiff().require_grad();
+            link.norm.weight = link.norm.weight.clone().inner().autodiff().require_grad();
+            link.norm.bias = link.norm.bias.clone().inner().autodiff().require_grad();
+        }
+        let ours = trained_chain(x.clone(), links.clone(), residual);
+        let last = links.len() - 1;
+        let burns = links.iter().cloned().enumerate().fold(x.clone(), |y, (at, link)| {
+            let added = (residual && at == last).then(|| x.clone());
+            let y = op::composed::conv2d(y, link.weight, link.conv);
+            op::composed::batch_norm(y, link.norm, added, link.activation)
+        });
+        assert_close(ours.clone().inner(), burns.clone().inner(), &format!("output of case {case}"));
+        let probe = random(ours.dims(), 3);
+        let weights: Vec<Tensor<4>> =
+            std::iter::once(x.clone()).chain(links.iter().map(|link| link.weight.clone())).collect();
+        let vectors: Vec<Tensor<1>> =
+            links.iter().flat_map(|link| [link.norm.weight.clone(), link.norm.bias.clone()]).collect();
+        let of = |output: Tensor<4>| {
+            let mut gradients = (output * probe.clone()).sum().backward();
+            let weights: Vec<_> = weights
+                .iter()
+                .map(|tensor| tensor.grad_remove(&mut gradients).expect("a gradient"))
+                .collect();
+            let vectors: Vec<_> = vectors
+                .iter()
+                .map(|tensor| tensor.grad_remove(&mut gradients).expect("a gradient"))
+                .collect();
+            (weights, vectors)
+        };
+        let (ours, burns) = (of(ours), of(burns));
+        for (at, (ours, burns)) in ours.0.into_iter().zip(burns.0).enumerate() {
+            assert_close(ours, burns, &format!("gradient of x or weight {at}, case {case}"));
+        }
+        for (at, (ours, burns)) in ours.1.into_iter().zip(burns.1).enumerate() {
+            assert_close(ours, burns, &format!("gradient of norm {at}, case {case}"));
+        }
+    }
+}
+
+#[test]
 fn statistics_are_the_mean_and_the_biased_variance() {
     let x = random([4, 3, 5, 6], 11).inner();
     let (mean, variance) = op::batch_statistics(x.clone());

@@ -9,6 +9,7 @@ use crate::{
     Activation, Element, Isa,
     memory::{Scratch, SharedMut},
     simd::{self, Kernel, Simd, unrolled},
+    threads,
 };
 use rayon::prelude::*;
 use std::{marker::PhantomData, mem::MaybeUninit, ops::Range, sync::Arc};
@@ -161,7 +162,7 @@ impl PackedDense {
                 (0..group_in).step_by(piece).map(move |first| (block, first..(first + piece).min(group_in)))
             })
             .collect();
-        work.into_par_iter().with_min_len(4).for_each(|(block, inputs)| {
+        work.into_par_iter().with_min_len(threads::least(4)).for_each(|(block, inputs)| {
             let width = block.vectors * lanes;
             let stage = Stage::of::<T>(isa, source, block, inputs.clone());
             // SAFETY: words of a block, a tap and an input belong to one piece of work: inputs of pieces fill words.
@@ -206,15 +207,16 @@ impl PackedDense {
         y: &mut [T],
     ) {
         let y = SharedMut::new(y);
-        let pieces = self.pieces::<T>(geometry, 16);
+        let wanted = threads::pieces(16);
+        let pieces = self.pieces::<T>(geometry, wanted);
         // Few pixels: cut the output channels as well.
-        let cuts = (16 / pieces.len().max(1)).clamp(1, self.blocks.len());
+        let cuts = (wanted / pieces.len().max(1)).clamp(1, self.blocks.len());
         let per_cut = self.blocks.len().div_ceil(cuts);
         let work: Vec<_> = pieces
             .iter()
             .flat_map(|piece| self.blocks.chunks(per_cut).map(move |blocks| (piece, blocks)))
             .collect();
-        work.into_par_iter().for_each(|(piece, blocks)| {
+        work.into_par_iter().with_min_len(threads::least(1)).for_each(|(piece, blocks)| {
             // SAFETY: pieces of pixels and blocks of channels are disjoint.
             unsafe { self.run_blocks(geometry, x, epilogue, y, piece.clone(), blocks) }
         });

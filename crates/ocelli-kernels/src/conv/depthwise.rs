@@ -11,6 +11,7 @@ use crate::{
     element::{load_lanes, store_lanes},
     memory::{AlignedWords, SharedMut},
     simd::{self, Kernel, Simd, unrolled},
+    threads,
 };
 use rayon::prelude::*;
 use std::{mem::MaybeUninit, ops::Range};
@@ -101,8 +102,9 @@ impl PackedDepthwise {
         let height = geometry.grid_height;
         let row_bytes = geometry.in_width * geometry.step[0] * self.channels * size_of::<T>();
         let fits = 256 * 1024 / row_bytes.max(1);
+        let shared = (geometry.batch * height).div_ceil(threads::pieces(16));
         // Even, so that rows find their neighbours.
-        let len = fits.min((geometry.batch * height).div_ceil(16)).next_multiple_of(2).max(2);
+        let len = fits.min(shared).next_multiple_of(2).max(2);
         let rows = |image: usize| {
             (0..height).step_by(len).map(move |row| {
                 let first = image * height;
@@ -139,7 +141,8 @@ impl PackedDepthwise {
         y: &mut [T],
     ) {
         let y = SharedMut::new(y);
-        self.pieces::<T>(geometry).into_par_iter().for_each(|rows| {
+        let pieces = self.pieces::<T>(geometry).into_par_iter().with_min_len(threads::least(1));
+        pieces.for_each(|rows| {
             // SAFETY: pieces of rows are disjoint.
             unsafe { self.run_piece(geometry, grid, x, epilogue, y, rows) }
         });
@@ -585,12 +588,15 @@ pub(crate) fn backward_weights<T: Element>(
     let row_bytes = geometry.in_width * geometry.step[0] * channels.min(BLOCK) * size_of::<T>();
     let blocks = channels.div_ceil(BLOCK);
     // Segments of a block fit into the cache of a core; there are enough of them to share.
-    let len = (256 * 1024 / row_bytes.max(1)).max(1).min(rows.div_ceil(32usize.div_ceil(blocks))).max(1);
+    let len = (256 * 1024 / row_bytes.max(1))
+        .max(1)
+        .min(rows.div_ceil(threads::pieces(32).div_ceil(blocks)))
+        .max(1);
     let segments = rows.div_ceil(len);
     let padded = channels.next_multiple_of(BLOCK);
     let mut partial = vec![0.0f32; segments * taps * padded];
     let sums = SharedMut::new(&mut partial);
-    (0..segments * blocks).into_par_iter().for_each(|item| {
+    (0..segments * blocks).into_par_iter().with_min_len(threads::least(1)).for_each(|item| {
         let (segment, block) = (item / blocks, item % blocks);
         let rows = segment * len..((segment + 1) * len).min(rows);
         for channel in (block * BLOCK..channels.min((block + 1) * BLOCK)).step_by(simd::lanes(isa)) {
@@ -601,7 +607,7 @@ pub(crate) fn backward_weights<T: Element>(
             );
         }
     });
-    dw.par_chunks_mut(taps).enumerate().for_each(|(channel, dw)| {
+    dw.par_chunks_mut(taps).enumerate().with_min_len(threads::least(1)).for_each(|(channel, dw)| {
         for (tap, dw) in dw.iter_mut().enumerate() {
             let of_segment = |segment: usize| f64::from(partial[(segment * taps + tap) * padded + channel]);
             *dw = (0..segments).map(of_segment).sum::<f64>() as f32;

@@ -15,7 +15,9 @@ pub(crate) mod weights;
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
 };
-pub use chain::{Link, conv2d_chain};
+pub use chain::{
+    Link, LinkGradients, conv2d_chain, conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
+};
 use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
@@ -204,36 +206,61 @@ pub fn conv2d_backward_data<T: Element>(
     if let Some(others) = others {
         assert_len("others", others, shape.input_len());
     }
-    let (group_in, group_out, taps) =
-        (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
-    let epilogue = Epilogue { bias: None, residual: others, activation: Activation::None };
-    for phase in phases(shape) {
-        let kernel_tap = |tap: usize| {
-            phase.rows[tap / phase.columns.len()] * shape.kernel[1] + phase.columns[tap % phase.columns.len()]
+    PackedBackward::pack::<T>(shape, weights).run(shape, dy, others, dx);
+}
+
+/// Weights in the order that the gradient with respect to the input reads them, phase by phase.
+struct PackedBackward(Vec<Packed>);
+
+impl PackedBackward {
+    /// They serve any batch of images of this size.
+    fn pack<T: Element>(shape: &Conv2dShape, weights: &[f32]) -> Self {
+        let (group_in, group_out, taps) =
+            (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
+        let pack = |phase: Phase| {
+            let kernel_tap = |tap: usize| {
+                phase.rows[tap / phase.columns.len()] * shape.kernel[1]
+                    + phase.columns[tap % phase.columns.len()]
+            };
+            if has_filter_per_channel(shape) {
+                let weight = |channel: usize, row: usize, column: usize| {
+                    let tap = kernel_tap(row * phase.columns.len() + column);
+                    T::from_f32(weights[channel * taps + tap]).to_f32()
+                };
+                let (channels, step) = (shape.in_channels, phase.geometry.step);
+                Packed::Depthwise(PackedDepthwise::pack::<T>(
+                    Isa::current(),
+                    channels,
+                    phase.grid,
+                    step,
+                    weight,
+                ))
+            } else {
+                let source = WeightSource {
+                    weights,
+                    scale: None,
+                    groups: shape.groups,
+                    // Here the outputs are inputs.
+                    group_in: group_out,
+                    group_out: group_in,
+                    all_taps: taps,
+                    taps: (0..phase.geometry.taps.len()).map(kernel_tap).collect(),
+                    row: 1,
+                    backwards: true,
+                };
+                Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
+            }
         };
-        if has_filter_per_channel(shape) {
-            let weight = |channel: usize, row: usize, column: usize| {
-                let tap = kernel_tap(row * phase.columns.len() + column);
-                T::from_f32(weights[channel * taps + tap]).to_f32()
-            };
-            let (channels, step) = (shape.in_channels, phase.geometry.step);
-            let packed = PackedDepthwise::pack::<T>(Isa::current(), channels, phase.grid, step, weight);
-            packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx);
-        } else {
-            let source = WeightSource {
-                weights,
-                scale: None,
-                groups: shape.groups,
-                // Here the outputs are inputs.
-                group_in: group_out,
-                group_out: group_in,
-                all_taps: taps,
-                taps: (0..phase.geometry.taps.len()).map(kernel_tap).collect(),
-                row: 1,
-                backwards: true,
-            };
-            let packed = PackedDense::pack::<T>(Isa::current(), &source);
-            packed.run(&phase.geometry, dy, &epilogue, dx);
+        PackedBackward(phases(shape).into_iter().map(pack).collect())
+    }
+
+    fn run<T: Element>(&self, shape: &Conv2dShape, dy: &[T], others: Option<&[T]>, dx: &mut [T]) {
+        let epilogue = Epilogue { bias: None, residual: others, activation: Activation::None };
+        for (phase, packed) in phases(shape).iter().zip(&self.0) {
+            match packed {
+                Packed::Dense(packed) => packed.run(&phase.geometry, dy, &epilogue, dx),
+                Packed::Depthwise(packed) => packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx),
+            }
         }
     }
 }

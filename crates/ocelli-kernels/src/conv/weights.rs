@@ -11,6 +11,7 @@ use crate::{
     Conv2dShape, Element, Isa,
     memory::{Scratch, SharedMut},
     simd::{self, Kernel, Simd},
+    threads,
 };
 use rayon::prelude::*;
 use std::{marker::PhantomData, ops::Range};
@@ -31,7 +32,8 @@ pub(crate) fn backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     let dy = Panels::of(isa, shape.batch, dy, [shape.groups, shape.group_out()], output_block);
     let mut partial = Scratch::take(plan.segments.len() * plan.partial_len());
     let sums = SharedMut::new(partial.as_mut_slice());
-    plan.items().into_par_iter().for_each(|item| plan.run::<T>(isa, shape, &x, &dy, &item, sums));
+    let items = plan.items().into_par_iter().with_min_len(threads::least(1));
+    items.for_each(|item| plan.run::<T>(isa, shape, &x, &dy, &item, sums));
     plan.reduce(shape, partial.as_mut_slice(), dw);
 }
 
@@ -69,7 +71,7 @@ impl Panels {
                 (0..image_pixels).step_by(piece).map(move |at| (unit, at..(at + piece).min(image_pixels)))
             })
             .collect();
-        work.into_par_iter().with_min_len(4).for_each(|(unit, range)| {
+        work.into_par_iter().with_min_len(threads::least(4)).for_each(|(unit, range)| {
             let image =
                 |n: usize| if n < batch { Some(&values[n * image_pixels * channels..]) } else { None };
             for panel in 0..groups * blocks {
@@ -207,7 +209,8 @@ impl Plan {
         // The broadcast side of a segment fits into the cache of a core, there are enough items to share, and partial
         // sums do not fill the memory.
         let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(512 * 1024);
-        let shared = 16usize.div_ceil(if gathers { 1 } else { plan.vector_blocks() * shape.groups });
+        let shared =
+            threads::pieces(16).div_ceil(if gathers { 1 } else { plan.vector_blocks() * shape.groups });
         let memory = ((12 << 20) / plan.partial_len().max(1)).max(1);
         let count = cached.max(shared).min(memory).min(rows).max(1);
         let len = rows.div_ceil(count);
@@ -371,7 +374,7 @@ impl Plan {
                     .map(move |first| (group, first..(first + TOGETHER).min(group_out)))
             })
             .collect();
-        work.into_par_iter().for_each(|(group, outputs)| {
+        work.into_par_iter().with_min_len(threads::least(1)).for_each(|(group, outputs)| {
             // SAFETY: outputs are disjoint.
             let dw =
                 unsafe { dw.slice((group * group_out + outputs.start) * row_len, outputs.len() * row_len) };

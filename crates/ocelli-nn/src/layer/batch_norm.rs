@@ -98,11 +98,16 @@ impl BatchNorm {
             let seen = op::batch_statistics(input.clone().inner());
             return self.forward_seen(input, seen, residual, activation, training);
         }
-        let scale = self.scale(self.running_mean.val().inner(), self.running_var.val().inner(), false);
+        let scale = self.scale_by_running();
         match pass {
             Pass::Inference => op::batch_norm(input.inner(), scale.inner(), residual, activation),
             Pass::Training(_) => op::batch_norm(input, scale, residual, activation),
         }
+    }
+
+    /// The norm as it is trained by its running statistics.
+    pub(super) fn scale_by_running(&self) -> op::NormScale {
+        self.scale(self.running_mean.val().inner(), self.running_var.val().inner(), false)
     }
 
     fn scale(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::NormScale {

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{BatchNorm, Conv};
-use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, Link, NormScale};
+use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, Link, NormScale, TrainedLink};
 use crate::{Builder, Pass, Statistics};
 
 /// Convolution, batch norm, optional residual, activation.
@@ -91,5 +91,15 @@ impl ConvBnAct {
         let bias = self.bias.as_ref().map(|bias| Pass::Inference.value(bias));
         let tensors = ConvNorm { weight, bias, gain: 1.0, norm: Some(self.norm.running()) };
         Link { folded: &self.folded, tensors, conv: self.geometry, activation: self.activation }
+    }
+
+    /// The layer as it is trained by running statistics, as a link of a chain; nothing for one with a bias.
+    pub(super) fn trained_link(&self) -> Option<TrainedLink> {
+        self.bias.is_none().then(|| TrainedLink {
+            weight: self.weight.val(),
+            conv: self.geometry,
+            norm: self.norm.scale_by_running(),
+            activation: self.activation,
+        })
     }
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{ConvBnAct, SqueezeExcite};
-use crate::{Pass, op};
+use crate::{Pass, Statistics, op};
 
 /// 1×1 expansion (absent where the block is not wider inside), depthwise convolution, squeeze and excitation in some
 /// networks, linear 1×1 projection. Networks differ in kernels, activations and names, so that each builds its own.
@@ -26,9 +26,23 @@ pub struct InvertedResidual {
 impl InvertedResidual {
     /// `[images, channels, height, width]` in and out.
     pub fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        if let (Pass::Inference, None) = (pass, &self.squeeze) {
+        if self.squeeze.is_none() {
             let layers = self.expand.iter().chain([&self.depthwise, &self.project]);
-            return op::conv_chain(input.inner(), layers.map(ConvBnAct::link).collect(), self.residual);
+            match pass {
+                Pass::Inference => {
+                    return op::conv_chain(
+                        input.inner(),
+                        layers.map(ConvBnAct::link).collect(),
+                        self.residual,
+                    );
+                }
+                Pass::Training(training) if training.statistics == Statistics::Running => {
+                    if let Some(links) = layers.map(ConvBnAct::trained_link).collect() {
+                        return op::trained_chain(input, links, self.residual);
+                    }
+                }
+                Pass::Training(_) => {}
+            }
         }
         let residual = self.residual.then(|| input.clone());
         let x = match &self.expand {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::{DType, Tensor};
 
-use super::{Activation, composed, flex, has_kernels};
+use super::{Activation, NormScale, batch_norm, composed, flex, has_kernels};
 
 /// How a kernel is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,5 +158,35 @@ pub fn conv_chain(input: Tensor<4>, links: Vec<Link<'_>>, residual: bool) -> Ten
     links.into_iter().enumerate().fold(input, |x, (at, link)| {
         let residual = added.clone().filter(|_| at == last);
         composed::conv_norm(x, residual, link.tensors, link.conv, link.activation)
+    })
+}
+
+/// A convolution of a chain that is trained, and what follows it.
+#[derive(Debug, Clone)]
+pub struct TrainedLink {
+    /// `[outputs, channels / groups, rows, columns]`
+    pub weight: Tensor<4>,
+    /// How it is applied.
+    pub conv: Conv2d,
+    /// The norm behind it, by running statistics.
+    pub norm: NormScale,
+    /// What follows the norm.
+    pub activation: Activation,
+}
+
+/// Convolutions one after another, and the input added before the last activation if `residual`, with gradients: the
+/// numbers of [`conv_chain`]. The kernels compute the maps between them once more on the way back instead of keeping
+/// them, where that is faster.
+pub fn trained_chain(input: Tensor<4>, links: Vec<TrainedLink>, residual: bool) -> Tensor<4> {
+    if has_kernels(&input)
+        && let Some(output) = flex::trained_chain(&input, &links, residual)
+    {
+        return output;
+    }
+    let last = links.len() - 1;
+    let added = residual.then(|| input.clone());
+    links.into_iter().enumerate().fold(input, |x, (at, link)| {
+        let residual = added.clone().filter(|_| at == last);
+        batch_norm(conv2d(x, link.weight, link.conv), link.norm, residual, link.activation)
     })
 }

@@ -11,8 +11,8 @@ mod step;
 mod window;
 
 pub use conv::{
-    Conv2d as Geometry, ConvNorm, FoldedConv, Link, Padding, RunningNorm, conv_chain, conv2d,
-    conv2d_with_statistics,
+    Conv2d as Geometry, ConvNorm, FoldedConv, Link, Padding, RunningNorm, TrainedLink, conv_chain, conv2d,
+    conv2d_with_statistics, trained_chain,
 };
 pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;

@@ -10,8 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::{
-    Activation, Buffer, ChannelStatistics, Conv2dShape, Link, PackedConv2d, bf16, conv2d_backward_data,
-    conv2d_backward_weights, conv2d_chain,
+    Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, conv2d_backward_data,
+    conv2d_backward_weights,
 };
 
 use super::super::{ConvNorm, Geometry};
@@ -146,6 +146,7 @@ pub struct Folded {
     packed: Packed,
 }
 
+/// A packed convolution for maps of either type.
 #[derive(Debug)]
 pub enum Packed {
     F32(PackedConv2d<f32>),
@@ -200,6 +201,18 @@ impl Folded {
             })
     }
 
+    pub fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
+    pub fn weight_shape(&self) -> [usize; 4] {
+        self.weight_shape
+    }
+
+    pub fn conv(&self) -> Geometry {
+        self.conv
+    }
+
     pub fn forward(
         &self,
         input: Tensor<4>,
@@ -229,38 +242,12 @@ impl Folded {
     }
 }
 
-/// Folded convolutions, each with its activation, one after another; see [`conv_chain`](super::super::conv_chain).
-pub fn conv_chain(input: Tensor<4>, links: &[(Arc<Folded>, Activation)], residual: bool) -> Tensor<4> {
-    let input = primitive(input);
-    Tensor::from_primitive::<Flex>(by_element!(input, T => run_chain::<T>(input, links, residual)))
-}
-
-fn run_chain<T: Stored>(
-    input: FlexTensor,
-    links: &[(Arc<Folded>, Activation)],
-    residual: bool,
-) -> FlexTensor {
-    let x = Maps::new(input);
-    let mut image = x.shape;
-    let links: Vec<Link<'_, T>> = links
-        .iter()
-        .map(|(folded, activation)| {
-            let shape = conv_shape(image, folded.weight_shape, folded.conv);
-            image = output_of(&shape);
-            Link { conv: T::packed(&folded.packed), shape, activation: *activation }
-        })
-        .collect();
-    let mut y = Buffer::take(image.iter().product());
-    conv2d_chain(&links, &x.values(), residual, &mut y);
-    maps(y, image)
-}
-
 fn sources(tensors: &ConvNorm) -> Vec<FlexTensor> {
     let vectors = tensors.vectors().map(|vector| primitive(vector.clone()));
     std::iter::once(primitive(tensors.weight.clone())).chain(vectors).collect()
 }
 
-fn conv_shape(image: [usize; 4], weight: [usize; 4], conv: Geometry) -> Conv2dShape {
+pub fn conv_shape(image: [usize; 4], weight: [usize; 4], conv: Geometry) -> Conv2dShape {
     let [batch, _, in_height, in_width] = image;
     let [out_channels, group_channels, kernel_height, kernel_width] = weight;
     let kernel = [kernel_height, kernel_width];
@@ -278,6 +265,6 @@ fn conv_shape(image: [usize; 4], weight: [usize; 4], conv: Geometry) -> Conv2dSh
     }
 }
 
-fn output_of(shape: &Conv2dShape) -> [usize; 4] {
+pub fn output_of(shape: &Conv2dShape) -> [usize; 4] {
     [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()]
 }

@@ -4,6 +4,7 @@
 //! otherwise are copied once. Maps and rows of features are f32 or bf16, and what is computed from them has the
 //! same type; parameters, statistics and pooled features are f32.
 
+mod chain;
 mod conv;
 mod convert;
 mod linear;
@@ -12,7 +13,8 @@ mod pool;
 mod scale;
 mod step;
 
-pub(super) use conv::{Folded, conv_chain, conv2d, conv2d_with_statistics};
+pub(super) use chain::{conv_chain, trained_chain};
+pub(super) use conv::{Folded, conv2d, conv2d_with_statistics};
 pub(super) use convert::to_dtype;
 pub(super) use linear::linear;
 pub(super) use norm::{batch_norm, batch_statistics};
@@ -40,6 +42,8 @@ trait Stored: Element {
     fn storage(tensor: &FlexTensor) -> &[Self];
     /// What was packed for maps of this type.
     fn packed(packed: &Packed) -> &PackedConv2d<Self>;
+    /// The other way round.
+    fn pack(packed: PackedConv2d<Self>) -> Packed;
 }
 
 impl Stored for f32 {
@@ -54,6 +58,9 @@ impl Stored for f32 {
             Packed::Bf16(_) => unreachable!("maps are f32"),
         }
     }
+    fn pack(packed: PackedConv2d<Self>) -> Packed {
+        Packed::F32(packed)
+    }
 }
 
 impl Stored for bf16 {
@@ -67,6 +74,9 @@ impl Stored for bf16 {
             Packed::Bf16(packed) => packed,
             Packed::F32(_) => unreachable!("maps are bf16"),
         }
+    }
+    fn pack(packed: PackedConv2d<Self>) -> Packed {
+        Packed::Bf16(packed)
     }
 }
 
