@@ -145,7 +145,9 @@ impl PackedDense {
             let mut first = 0;
             while first < group_out {
                 let left = (group_out - first).div_ceil(lanes);
-                let vectors = if left == 1 || left == 3 { left } else { 2 };
+                // Three vectors and enough pixels for them take more registers than some sets have.
+                let at_once = if simd::has_many_registers(isa) { 3 } else { 1 };
+                let vectors = if left == 1 || left == at_once { left } else { 2 };
                 let count = (vectors * lanes).min(group_out - first);
                 blocks.push(Block { group, first, count, vectors, offset });
                 first += count;
@@ -717,8 +719,7 @@ impl<T: Element> Kernel for BlockKernel<'_, T> {
                 (true, 2) => self.tiles::<S, 14, 2>(),
                 (true, _) => self.tiles::<S, 9, 3>(),
                 (false, 1) => self.tiles::<S, 7, 1>(),
-                (false, 2) => self.tiles::<S, 6, 2>(),
-                (false, _) => self.tiles::<S, 4, 3>(),
+                (false, _) => self.tiles::<S, 6, 2>(),
             }
         }
     }

@@ -190,16 +190,13 @@ impl<T: Element> Kernel for RowsKernel<'_, T> {
         let neighbours = self.grid.spacing[1] == 1;
         // SAFETY: the processor has S.
         unsafe {
-            match (S::MANY_REGISTERS, neighbours, columns, step) {
-                (true, true, 3, 1) => self.all::<S, 3, 1, 8>(),
-                (true, true, 3, 2) => self.all::<S, 3, 2, 6>(),
-                (true, true, 5, 1) => self.all::<S, 5, 1, 8>(),
-                (true, true, 5, 2) => self.all::<S, 5, 2, 6>(),
-                (false, true, 3, 1) => self.all::<S, 3, 1, 6>(),
-                (false, true, 3, 2) => self.all::<S, 3, 2, 4>(),
-                (false, true, 5, 1) => self.all::<S, 5, 1, 4>(),
-                (false, true, 5, 2) => self.all::<S, 5, 2, 2>(),
-                (_, true, 2, 1) => self.all::<S, 2, 1, 6>(),
+            match (neighbours, columns, step) {
+                (true, 3, 1) => self.all_widths::<S, 3, 1>(),
+                (true, 3, 2) => self.all_widths::<S, 3, 2>(),
+                (true, 5, 1) => self.all_widths::<S, 5, 1>(),
+                (true, 5, 2) => self.all_widths::<S, 5, 2>(),
+                (true, 2, 1) => self.all_widths::<S, 2, 1>(),
+                (true, 1, 1) => self.all_widths::<S, 1, 1>(),
                 _ => self.all::<S, 1, 0, 4>(),
             }
         }
@@ -228,6 +225,19 @@ struct Run {
 }
 
 impl<T: Element> RowsKernel<'_, T> {
+    /// As [`all`](Self::all), with tiles that rows of this width are multiples of, mostly.
+    #[inline(always)]
+    unsafe fn all_widths<S: Simd, const K: usize, const STEP: usize>(&self) {
+        // SAFETY: the processor has S.
+        unsafe {
+            match self.geometry.grid_width {
+                ..=4 => self.all::<S, K, STEP, 4>(),
+                width if width.is_multiple_of(7) => self.all::<S, K, STEP, 7>(),
+                _ => self.all::<S, K, STEP, 8>(),
+            }
+        }
+    }
+
     /// `K` columns of taps side by side, `STEP` input pixels between outputs, `P` outputs a tile.
     /// `STEP` 0 stands for any number of columns, spacing and step.
     #[inline(always)]
@@ -289,11 +299,14 @@ impl<T: Element> RowsKernel<'_, T> {
             && run.count == P
             && first_column >= 0
             && first_column + reach < geometry.in_width as isize;
-        // SAFETY: the processor has S. Input pixels are read only inside of the image: all of the row's if `inside`,
-        // else each after a check. Weights are padded to whole vectors.
+        // SAFETY: the processor has S. Input pixels are read only inside of the image, or zeros instead. Weights are padded to whole vectors.
         unsafe {
-            let zero = S::splat(0.0);
-            let mut sums = [zero; P];
+            let bias = match self.epilogue.bias {
+                Some(bias) => load_lanes::<S, f32, WHOLE>(bias.as_ptr().add(channel), lanes),
+                None => S::splat(0.0),
+            };
+            let zeros = [T::default(); 16];
+            let mut sums = [bias; P];
             for tap_row in 0..grid.rows {
                 let row = run.row + grid.first[0] + tap_row as isize * grid.spacing[0];
                 if row < 0 || row as usize >= geometry.in_height {
@@ -322,44 +335,39 @@ impl<T: Element> RowsKernel<'_, T> {
                     }
                     continue;
                 }
-                let mut taps = [zero; K];
-                for k in 0..K {
-                    taps[k] = S::load(weights.add(k * self.packed.block));
-                }
-                // Input vectors from left to right: each output takes its taps in order.
+                let x = x.wrapping_offset(first_column * geometry.in_channels as isize);
                 if inside {
-                    let x = x.wrapping_offset(first_column * geometry.in_channels as isize);
-                    for j in 0..(P - 1) * STEP + K {
-                        let input =
-                            load_lanes::<S, T, WHOLE>(x.wrapping_add(j * geometry.in_channels), lanes);
-                        for p in 0..P {
-                            if j >= p * STEP && j < p * STEP + K {
-                                sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
-                            }
-                        }
-                    }
+                    self.add_row::<S, K, STEP, P, WHOLE, true>(
+                        x,
+                        first_column,
+                        lanes,
+                        weights,
+                        &zeros,
+                        &mut sums,
+                    );
                 } else {
-                    for j in 0..(P - 1) * STEP + K {
-                        let column = first_column + j as isize;
-                        if column < 0 || column as usize >= geometry.in_width {
-                            continue;
-                        }
-                        let input = load_lanes::<S, T, WHOLE>(
-                            x.wrapping_offset(column * geometry.in_channels as isize),
-                            lanes,
-                        );
-                        for p in 0..P {
-                            if j >= p * STEP && j < p * STEP + K {
-                                sums[p] = S::fma(input, taps[j - p * STEP], sums[p]);
-                            }
-                        }
-                    }
+                    self.add_row::<S, K, STEP, P, WHOLE, false>(
+                        x,
+                        first_column,
+                        lanes,
+                        weights,
+                        &zeros,
+                        &mut sums,
+                    );
                 }
             }
-            let bias = match self.epilogue.bias {
-                Some(bias) => S::load_first(bias.as_ptr().add(channel), lanes),
-                None => zero,
-            };
+            let first = run.output * geometry.out_channels + channel;
+            let step = geometry.out_column * geometry.out_channels;
+            if let (Some([low, high]), None) = (clamp(self.epilogue.activation), self.epilogue.residual) {
+                let (low, high) = (S::splat(low), S::splat(high));
+                unrolled!(p < P, {
+                    if p < run.count {
+                        let value = S::min(high, S::max(low, sums[p]));
+                        store_lanes::<S, T, WHOLE>(self.y.at(first + p * step), lanes, value);
+                    }
+                });
+                return;
+            }
             // Through memory: what follows is too long to be unrolled, and registers have no index.
             let mut tile = MaybeUninit::<RunSums>::uninit();
             let tile = tile.as_mut_ptr().cast::<f32>();
@@ -367,13 +375,77 @@ impl<T: Element> RowsKernel<'_, T> {
                 S::store(tile.add(p * S::LANES), sums[p]);
             }
             for p in 0..run.count {
-                let at = (run.output + p * geometry.out_column) * geometry.out_channels + channel;
-                let mut value = S::add(S::load(tile.add(p * S::LANES)), bias);
+                let at = first + p * step;
+                let mut value = S::load(tile.add(p * S::LANES));
                 if let Some(residual) = self.epilogue.residual {
                     value = S::add(value, load_lanes::<S, T, WHOLE>(residual.as_ptr().add(at), lanes));
                 }
                 value = simd::activate::<S>(self.epilogue.activation, value);
                 store_lanes::<S, T, WHOLE>(self.y.at(at), lanes, value);
+            }
+        }
+    }
+}
+
+impl<T: Element> RowsKernel<'_, T> {
+    /// Adds what a row of taps gives to neighbouring outputs; `x`: the first one's first input, at `column`. `INSIDE`:
+    /// all inputs are inside of the image.
+    #[inline(always)]
+    unsafe fn add_row<
+        S: Simd,
+        const K: usize,
+        const STEP: usize,
+        const P: usize,
+        const WHOLE: bool,
+        const INSIDE: bool,
+    >(
+        &self,
+        x: *const T,
+        column: isize,
+        lanes: usize,
+        weights: *const f32,
+        zeros: &[T; 16],
+        sums: &mut [S::V; P],
+    ) {
+        let (channels, width) = (self.geometry.in_channels, self.geometry.in_width);
+        // SAFETY: the processor has S. Pixels are inside of the image, or zeros are read instead. Weights are padded to
+        // whole vectors.
+        unsafe {
+            let mut taps = [S::splat(0.0); K];
+            for k in 0..K {
+                taps[k] = S::load(weights.add(k * self.packed.block));
+            }
+            if STEP == 1 {
+                // Input vectors from left to right: each output takes its taps in order.
+                for j in 0..P - 1 + K {
+                    let x = x.wrapping_add(j * channels);
+                    // Where the next tile reads: see `add_pair`.
+                    if INSIDE && j < P {
+                        S::prefetch(x.wrapping_add(P * channels));
+                    }
+                    // A choice of addresses instead of a branch, which would be foreseen badly.
+                    let within = INSIDE || ((column + j as isize) as usize) < width;
+                    let input = load_lanes::<S, T, WHOLE>(if within { x } else { zeros.as_ptr() }, lanes);
+                    for p in 0..P {
+                        if j >= p && j < p + K {
+                            sums[p] = S::fma(input, taps[j - p], sums[p]);
+                        }
+                    }
+                }
+                return;
+            }
+            // An input has few outputs: it is loaded again for each.
+            for k in 0..K {
+                for p in 0..P {
+                    let j = p * STEP + k;
+                    let x = x.wrapping_add(j * channels);
+                    if INSIDE && k < STEP {
+                        S::prefetch(x.wrapping_add(P * STEP * channels));
+                    }
+                    let within = INSIDE || ((column + j as isize) as usize) < width;
+                    let input = load_lanes::<S, T, WHOLE>(if within { x } else { zeros.as_ptr() }, lanes);
+                    sums[p] = S::fma(input, taps[k], sums[p]);
+                }
             }
         }
     }
@@ -477,16 +549,15 @@ impl<T: Element> RowsKernel<'_, T> {
                     (false, false) => {}
                 }
             }
-            let [low, high] = clamp(self.epilogue.activation).unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-            let (low, high) = (S::splat(low), S::splat(high));
-            let plain = clamp(self.epilogue.activation).is_some() && self.epilogue.residual.is_none();
+            let limits = clamp(self.epilogue.activation).filter(|_| self.epilogue.residual.is_none());
             for output in 0..2 {
                 if !run.computed[output] {
                     continue;
                 }
                 let first = run.outputs[output] * geometry.out_channels + channel;
                 let step = geometry.out_column * geometry.out_channels;
-                if plain {
+                if let Some([low, high]) = limits {
+                    let (low, high) = (S::splat(low), S::splat(high));
                     unrolled!(p < P, {
                         if p < run.count {
                             let value = S::min(high, S::max(low, sums[output][p]));
