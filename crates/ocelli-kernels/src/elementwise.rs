@@ -41,6 +41,23 @@ pub fn add_to<T: Element>(x: &[T], y: &mut [T]) {
     y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| T::add(Isa::current(), Add { x, y }));
 }
 
+/// The sum of all squares, in f64 and in an order that depends on the length alone.
+pub fn sum_of_squares(x: &[f32]) -> f64 {
+    let piece = |x: &[f32]| {
+        let mut sums = [0.0f64; 8];
+        let (eights, rest) = x.as_chunks::<8>();
+        for eight in eights {
+            for (sum, value) in sums.iter_mut().zip(eight) {
+                *sum += f64::from(*value) * f64::from(*value);
+            }
+        }
+        let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
+        sums.iter().sum::<f64>() + rest
+    };
+    let pieces: Vec<f64> = x.par_chunks(PIECE).map(piece).collect();
+    pieces.iter().sum()
+}
+
 /// Each channel of each image times a factor (squeeze and excitation): `y = x · factors`. `x`, `y`:
 /// `[batch, pixels, channels]`; `factors`: `[batch, channels]`.
 ///

@@ -66,7 +66,7 @@ pub use conv::{
     conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
 };
 pub use element::Element;
-pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, widen};
+pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, sum_of_squares, widen};
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
+use ocelli_nn::op::sum_of_squares;
 use ocelli_nn::{Backbone, Network, TensorFile};
 
 /// The gradient of every parameter that has one, flattened.
@@ -51,20 +52,7 @@ impl ParameterGradients {
 
     /// The Euclidean norm of all together, summed in a fixed order.
     pub(crate) fn norm(&self) -> f64 {
-        let square = |gradient: &Tensor<1>| {
-            let data = gradient.to_data();
-            let values = data.as_slice::<f32>().expect("gradients are f32");
-            let mut sums = [0.0f64; 8];
-            let (eights, rest) = values.as_chunks::<8>();
-            for eight in eights {
-                for (sum, value) in sums.iter_mut().zip(eight) {
-                    *sum += f64::from(*value) * f64::from(*value);
-                }
-            }
-            let rest: f64 = rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
-            sums.iter().sum::<f64>() + rest
-        };
-        self.0.values().map(square).sum::<f64>().sqrt()
+        self.0.values().map(sum_of_squares).sum::<f64>().sqrt()
     }
 
     /// Shortens all together to a norm of `most`, if it is more (Pascanu et al. 2013,

@@ -115,7 +115,7 @@ impl<B: Backbone> Learner<B> {
     pub(crate) fn activations_of(&self, items: &[usize], look: Look) -> TensorData {
         let rows =
             items.iter().map(|&item| self.activations_of_one(item, look).expect("an item that has some"));
-        let values: Vec<f32> = rows.flatten().copied().collect();
+        let values = rows.collect::<Vec<&[f32]>>().concat();
         let kept = self.kept.as_ref().expect("activations are ready");
         let shape =
             kept.views.first().filter(|_| look == Look::Training).unwrap_or(&kept.plain).shape.clone();

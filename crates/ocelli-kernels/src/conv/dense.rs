@@ -7,6 +7,7 @@
 
 use crate::{
     Activation, Element, Isa,
+    elementwise::load,
     memory::{Scratch, SharedMut},
     simd::{self, Kernel, Simd, unrolled},
     threads,
@@ -118,6 +119,36 @@ impl WeightSource<'_> {
     fn scale(&self, group: usize, output: usize) -> f32 {
         self.scale.map_or(1.0, |scale| scale[group * self.group_out + output])
     }
+
+    /// Packs some inputs of a block as f32: a word is a weight.
+    ///
+    /// # Safety
+    /// No other thread writes these words, `width` a tap and input.
+    unsafe fn copy(&self, block: &Block, inputs: Range<usize>, width: usize, words: SharedMut<u32>) {
+        let word = |at: usize, input: usize| words.at(block.offset + (at * self.group_in + input) * width);
+        if self.backwards {
+            for input in inputs {
+                let weights = &self.weights[self.start(block.group, block.first, input)..];
+                for (at, tap) in self.taps.iter().enumerate() {
+                    // SAFETY: the caller's promise.
+                    let row = unsafe { std::slice::from_raw_parts_mut(word(at, input), block.count) };
+                    let weights = weights[*tap..].iter().step_by(self.all_taps);
+                    row.iter_mut().zip(weights).for_each(|(word, weight)| *word = weight.to_bits());
+                }
+            }
+            return;
+        }
+        for output in 0..block.count {
+            let scale = self.scale(block.group, block.first + output);
+            let weights = &self.weights[self.start(block.group, block.first + output, inputs.start)..];
+            for (input, weights) in inputs.clone().zip(weights.chunks_exact(self.all_taps)) {
+                for (at, tap) in self.taps.iter().enumerate() {
+                    // SAFETY: the caller's promise; there are as many words as outputs.
+                    unsafe { word(at, input).add(output).write((weights[*tap] * scale).to_bits()) };
+                }
+            }
+        }
+    }
 }
 
 /// Inputs that are packed together.
@@ -157,7 +188,11 @@ impl PackedDense {
         let mut words = Scratch::take(offset);
         let all = SharedMut::new(words.as_mut_slice());
         // Inputs of a block in pieces; words may straddle taps if inputs are gathered, and there is one piece.
-        let piece = if gathers { group_in } else { PACKED_INPUTS };
+        let piece = match gathers {
+            true => group_in,
+            false if T::BF16 => PACKED_INPUTS,
+            false => 4 * PACKED_INPUTS,
+        };
         let work: Vec<(&Block, Range<usize>)> = blocks
             .iter()
             .flat_map(|block| {
@@ -166,6 +201,10 @@ impl PackedDense {
             .collect();
         work.into_par_iter().with_min_len(threads::least(4)).for_each(|(block, inputs)| {
             let width = block.vectors * lanes;
+            if !T::BF16 && !gathers {
+                // SAFETY: as below.
+                return unsafe { source.copy(block, inputs, width, all) };
+            }
             let stage = Stage::of::<T>(isa, source, block, inputs.clone());
             // SAFETY: words of a block, a tap and an input belong to one piece of work: inputs of pieces fill words.
             let row = |word: usize| unsafe { all.slice(block.offset + word * width, block.count) };
@@ -419,7 +458,7 @@ impl<T: Element> Kernel for RoundKernel<'_, T> {
             let mut rounded = [T::default(); 16];
             for at in (0..self.from.len()).step_by(S::LANES) {
                 let lanes = S::LANES.min(self.from.len() - at);
-                let value = S::mul(scale, S::load_first(self.from.as_ptr().add(at), lanes));
+                let value = S::mul(scale, load::<S, f32>(self.from.as_ptr().add(at), lanes));
                 T::store::<S>(rounded.as_mut_ptr(), value);
                 S::store(self.to.as_mut_ptr().add(at).cast(), T::load::<S>(rounded.as_ptr()));
             }

@@ -163,3 +163,9 @@ pub fn adamw_step(
     let delta = mean.clone().mul_scalar(step.rate) / root;
     (weights.mul_scalar(step.kept) - delta, [mean, square])
 }
+
+/// [`sum_of_squares`](super::sum_of_squares), on the CPU whatever the device.
+pub fn sum_of_squares(values: &Tensor<1>) -> f64 {
+    let values = values.to_data().convert::<f32>();
+    ocelli_kernels::sum_of_squares(values.as_slice().expect("converted to f32"))
+}

@@ -18,7 +18,7 @@ pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;
 pub use other::{GlobalPool, linear, pool, relu};
 pub use precision::{Precision, to_precision};
-pub use step::{AdamWStep, SgdStep, adamw_step, sgd_step};
+pub use step::{AdamWStep, SgdStep, adamw_step, sgd_step, sum_of_squares};
 pub use window::{Window, average_pool2d, max_pool2d, scale_channels};
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -34,3 +34,8 @@ pub fn adamw_step(
         composed::adamw_step(step, weights, gradient, averages)
     }
 }
+
+/// The sum of all squares, in an order that does not depend on the number of threads.
+pub fn sum_of_squares(values: &Tensor<1>) -> f64 {
+    if has_kernels(values) { flex::sum_of_squares(values.clone()) } else { composed::sum_of_squares(values) }
+}

@@ -20,7 +20,7 @@ pub(super) use linear::linear;
 pub(super) use norm::{batch_norm, batch_statistics};
 pub(super) use pool::{average_pool2d, max_pool2d, pool};
 pub(super) use scale::scale_channels;
-pub(super) use step::{adamw_step, sgd_step};
+pub(super) use step::{adamw_step, sgd_step, sum_of_squares};
 
 use std::borrow::Cow;
 use std::cell::RefCell;

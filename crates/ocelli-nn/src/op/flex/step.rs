@@ -51,6 +51,10 @@ pub fn adamw_step(
     (vector(new_weights), [vector(mean), vector(square)])
 }
 
+pub fn sum_of_squares(of: Tensor<1>) -> f64 {
+    ocelli_kernels::sum_of_squares(&values(&primitive(of)))
+}
+
 fn vector(values: Buffer<f32>) -> Tensor<1> {
     let layout = Layout::contiguous(Shape::from([values.len()]));
     Tensor::from_primitive::<Flex>(stored(values, layout))
