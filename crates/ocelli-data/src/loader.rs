@@ -1,10 +1,11 @@
 //! Batches of samples, made by threads ahead of their use.
 //!
-//! The unit of work is one image: each thread takes the next place of the pass, makes its sample and copies it to that
-//! place of the batch it belongs to. A thread waits before it would begin a batch too far ahead, which bounds the
+//! The unit of work is one image: each thread takes the next place of the pass, and those after it with samples of the
+//! same image, makes them and copies each to its place of the batch. A thread waits before it would begin a batch too far ahead, which bounds the
 //! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,7 +13,7 @@ use std::thread::JoinHandle;
 use crate::augment::Augmentation;
 use crate::buffer::{Buffer, Buffers};
 use crate::random::{Draws, Purpose};
-use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, Skipped, spare, threads};
+use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, spare, threads};
 
 /// What to do about an image that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +57,8 @@ impl Default for LoaderOptions {
 pub struct Batch {
     /// The items in this batch, as indices into [`Items`]: the first dimension of `images`.
     pub indices: Vec<usize>,
+    /// The epoch that each one's random changes were drawn for.
+    pub epochs: Vec<u64>,
     /// `[images, size, size, 3]`: NHWC.
     pub images: Buffer,
     /// The shape of `images`; the first number may be 0, if no image of the batch could be used.
@@ -117,36 +120,46 @@ impl Loader {
 
     /// The batches of one pass from `first` on, counted from 0: what is left of a pass that was interrupted.
     pub fn batches_from(&self, indices: Vec<usize>, epoch: u64, first: usize) -> Result<Batches, DataError> {
-        if let Some(index) = indices.iter().find(|index| **index >= self.items.len()) {
+        let samples = indices.into_iter().map(|index| (index, epoch)).collect();
+        self.samples_from(samples, first)
+    }
+
+    /// The batches of some samples: items, and the epochs to draw their changes for. An image whose samples follow each
+    /// other in a batch is decoded once for all of them.
+    pub fn batches_of(&self, samples: Vec<(usize, u64)>) -> Result<Batches, DataError> {
+        self.samples_from(samples, 0)
+    }
+
+    fn samples_from(&self, samples: Vec<(usize, u64)>, first: usize) -> Result<Batches, DataError> {
+        if let Some((index, _)) = samples.iter().find(|(index, _)| *index >= self.items.len()) {
             return Err(DataError::Setting {
                 name: "item",
                 value: index.to_string(),
                 expected: "less than the number of items",
             });
         }
-        let mut seen: HashMap<usize, u32> = HashMap::new();
-        let occurrences = indices.iter().map(|&index| {
-            let count = seen.entry(index).or_default();
+        let mut seen: HashMap<(usize, u64), u32> = HashMap::new();
+        let occurrences = samples.iter().map(|sample| {
+            let count = seen.entry(*sample).or_default();
             *count += 1;
             *count - 1
         });
         let mut work = Work {
             loader: self.clone(),
             occurrences: occurrences.collect(),
-            indices,
-            epoch,
+            samples,
             state: Mutex::default(),
             changed: Condvar::new(),
             buffers: Buffers::default(),
         };
         let taken = first.min(work.batch_count());
         let over = taken == work.batch_count();
-        let begun = if over { work.indices.len() } else { taken * self.options.batch_size };
+        let begun = if over { work.samples.len() } else { taken * self.options.batch_size };
         work.state = Mutex::new(State { begun, taken, ..State::default() });
         let work = Arc::new(work);
         let mut batches = Batches { work, threads: Vec::new() };
         // More threads than images would only be started and stopped.
-        for thread in 0..threads::count(self.options.threads).min(batches.work.indices.len()) {
+        for thread in 0..threads::count(self.options.threads).min(batches.work.samples.len()) {
             let work = Arc::clone(&batches.work);
             let thread = std::thread::Builder::new()
                 .name(format!("ocelli-loader-{thread}"))
@@ -163,20 +176,27 @@ impl Loader {
         DataError::BadImage { path: self.items[index].path.clone(), reason }
     }
 
-    /// Makes the sample of one item; all of `sample` is written.
-    fn sample(&self, index: usize, epoch: u64, occurrence: u32, sample: &mut [f32]) -> Result<(), DataError> {
+    /// Makes one sample of an item; all of `sample` is written. `decoded`: the item's image, once it was needed.
+    fn sample(
+        &self,
+        (index, epoch): (usize, u64),
+        occurrence: u32,
+        decoded: &mut Option<RgbImage>,
+        sample: &mut [f32],
+    ) -> Result<(), DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
-        match &self.augmentation {
-            None => self.preprocessing.load(&item.path, decoder, sample),
-            Some((augmentation, seed)) => {
-                let image = decoder.decode_file_for(&item.path, augmentation.needed(&self.preprocessing))?;
-                let mut draws =
-                    Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
-                let applied = augmentation.apply(&image, &self.preprocessing, &mut draws, sample);
-                spare::keep(image.into_pixels());
-                applied
+        let Some((augmentation, seed)) = &self.augmentation else {
+            return self.preprocessing.load(&item.path, decoder, sample);
+        };
+        let image = match decoded {
+            Some(image) => image,
+            None => {
+                let needed = augmentation.needed(&self.preprocessing);
+                decoded.insert(decoder.decode_file_for(&item.path, needed)?)
             }
-        }
+        };
+        let mut draws = Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
+        augmentation.apply(image, &self.preprocessing, &mut draws, sample)
     }
 }
 
@@ -235,10 +255,10 @@ impl Drop for Batches {
 #[derive(Debug)]
 struct Work {
     loader: Loader,
-    indices: Vec<usize>,
-    /// How often the item of a place has occurred before it.
+    /// Items, and the epochs to draw for.
+    samples: Vec<(usize, u64)>,
+    /// How often the sample of a place has occurred before it.
     occurrences: Vec<u32>,
-    epoch: u64,
     state: Mutex<State>,
     changed: Condvar,
     buffers: Buffers,
@@ -259,7 +279,7 @@ struct State {
 /// A batch in the making.
 #[derive(Debug)]
 struct Underway {
-    indices: Vec<usize>,
+    samples: Vec<(usize, u64)>,
     /// Room for all its samples. Its lock is held only while one is copied.
     images: Arc<Mutex<Buffer>>,
     /// By place in the batch, as far as they are made.
@@ -269,7 +289,7 @@ struct Underway {
 
 impl Work {
     fn batch_count(&self) -> usize {
-        let (images, size) = (self.indices.len(), self.loader.options.batch_size);
+        let (images, size) = (self.samples.len(), self.loader.options.batch_size);
         match self.loader.merge_last_of_one && images > size && images % size == 1 {
             true => images / size,
             false => images.div_ceil(size),
@@ -283,11 +303,11 @@ impl Work {
         (batch, place - batch * size)
     }
 
-    /// The items of a batch.
-    fn batch_indices(&self, batch: usize) -> Vec<usize> {
+    /// The places of a batch.
+    fn places(&self, batch: usize) -> Range<usize> {
         let size = self.loader.options.batch_size;
-        let end = if batch + 1 == self.batch_count() { self.indices.len() } else { (batch + 1) * size };
-        self.indices[batch * size..end].to_vec()
+        let end = if batch + 1 == self.batch_count() { self.samples.len() } else { (batch + 1) * size };
+        batch * size..end
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -298,37 +318,42 @@ impl Work {
     /// The life of a thread.
     fn run(&self) {
         let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
-        while let Some((place, images)) = self.begin() {
-            let index = self.indices[place];
-            // Whoever waits for this place would wait for ever if a panic left it open.
-            let made = catch_unwind(AssertUnwindSafe(|| {
-                self.loader.sample(index, self.epoch, self.occurrences[place], &mut sample)
-            }))
-            .unwrap_or_else(|_| Err(self.loader.gave_up(index)));
-            let (batch, place) = self.batch_of(place);
-            if made.is_ok() {
-                let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
-                images[place * sample.len()..][..sample.len()].copy_from_slice(&sample);
+        while let Some((places, images)) = self.begin() {
+            let (mut decoded, mut complete) = (None, false);
+            for place in places {
+                // Whoever waits for this place would wait for ever if a panic left it open.
+                let made = catch_unwind(AssertUnwindSafe(|| {
+                    let (of, occurrence) = (self.samples[place], self.occurrences[place]);
+                    self.loader.sample(of, occurrence, &mut decoded, &mut sample)
+                }))
+                .unwrap_or_else(|_| Err(self.loader.gave_up(self.samples[place].0)));
+                let (batch, place) = self.batch_of(place);
+                if made.is_ok() {
+                    let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
+                    images[place * sample.len()..][..sample.len()].copy_from_slice(&sample);
+                }
+                let mut state = self.lock();
+                // Batches are taken whole, so this one is still there, at the place that it has by now.
+                let Some(underway) = state.underway_mut(batch) else { break };
+                underway.made[place] = Some(made);
+                underway.missing -= 1;
+                complete = underway.missing == 0;
             }
-            drop(images);
-            let mut state = self.lock();
-            // Batches are taken whole, so this one is still there, at the place that it has by now.
-            let Some(underway) = state.underway_mut(batch) else { continue };
-            underway.made[place] = Some(made);
-            underway.missing -= 1;
-            if underway.missing == 0 {
-                drop(state);
+            if complete {
                 self.changed.notify_all();
+            }
+            if let Some(image) = decoded {
+                spare::keep(image.into_pixels());
             }
         }
     }
 
-    /// The next image to make, and the room of its batch, once there is some; `None` at the end.
-    fn begin(&self) -> Option<(usize, Arc<Mutex<Buffer>>)> {
+    /// The next samples to make, all of one image, and the room of their batch, once there is some; `None` at the end.
+    fn begin(&self) -> Option<(Range<usize>, Arc<Mutex<Buffer>>)> {
         let prefetch = self.loader.options.prefetch;
         let mut state = self.lock();
         loop {
-            if state.stopped || state.begun == self.indices.len() {
+            if state.stopped || state.begun == self.samples.len() {
                 return None;
             }
             if self.batch_of(state.begun).0 <= state.taken + prefetch {
@@ -337,19 +362,23 @@ impl Work {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let place = state.begun;
-        state.begun += 1;
         let (batch, at) = self.batch_of(place);
+        let of_batch = self.places(batch);
+        let of_image =
+            self.samples[place..of_batch.end].iter().take_while(|sample| sample.0 == self.samples[place].0);
+        let places = place..place + of_image.count();
+        state.begun = places.end;
         if at == 0 {
-            let indices = self.batch_indices(batch);
-            let images = self.buffers.take(indices.len() * self.loader.preprocessing.sample_len());
+            let samples = self.samples[of_batch].to_vec();
+            let images = self.buffers.take(samples.len() * self.loader.preprocessing.sample_len());
             state.underway.push_back(Underway {
-                missing: indices.len(),
-                made: indices.iter().map(|_| None).collect(),
+                missing: samples.len(),
+                made: samples.iter().map(|_| None).collect(),
                 images: Arc::new(Mutex::new(images)),
-                indices,
+                samples,
             });
         }
-        Some((place, Arc::clone(&state.underway_mut(batch)?.images)))
+        Some((places, Arc::clone(&state.underway_mut(batch)?.images)))
     }
 }
 
@@ -365,16 +394,16 @@ impl Loader {
     fn finish(&self, underway: Underway) -> Result<Batch, DataError> {
         let (size, length) = (self.preprocessing.size, self.preprocessing.sample_len());
         let mut images = std::mem::take(&mut *underway.images.lock().unwrap_or_else(PoisonError::into_inner));
-        let (mut kept, mut skipped) = (Vec::with_capacity(underway.indices.len()), Vec::new());
-        for (place, (index, made)) in
-            underway.indices.into_iter().zip(underway.made.into_iter().flatten()).enumerate()
+        let (mut kept, mut skipped): (Vec<(usize, u64)>, _) = (Vec::new(), Vec::new());
+        for (place, (sample, made)) in
+            underway.samples.into_iter().zip(underway.made.into_iter().flatten()).enumerate()
         {
             match made {
                 Ok(()) => {
                     if !skipped.is_empty() {
                         images.copy_within(place * length..(place + 1) * length, kept.len() * length);
                     }
-                    kept.push(index);
+                    kept.push(sample);
                 }
                 Err(DataError::BadImage { path, reason }) if self.options.bad_images == BadImages::Skip => {
                     skipped.push(Skipped::image(path, reason));
@@ -383,6 +412,8 @@ impl Loader {
             }
         }
         images.truncate(kept.len() * length);
-        Ok(Batch { shape: [kept.len(), size, size, 3], indices: kept, images, skipped })
+        let shape = [kept.len(), size, size, 3];
+        let (indices, epochs) = kept.into_iter().unzip();
+        Ok(Batch { indices, epochs, images, shape, skipped })
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::{fill, shared, write};
 use ocelli_data::source::folder;
 use ocelli_data::{
-    BadImages, Batch, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Order,
-    Preprocessing,
+    Augmentation, BadImages, Batch, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
+    Order, Preprocessing,
 };
 
 const SMALL: Preprocessing = Preprocessing {
@@ -55,6 +55,45 @@ fn a_batch_holds_the_samples_of_its_items() {
             let mut sample = vec![0.0; SMALL.sample_len()];
             SMALL.apply(&image, &mut sample).unwrap();
             assert_eq!(batch.images[place * sample.len()..][..sample.len()], sample);
+        }
+    }
+}
+
+#[test]
+fn samples_of_one_image_side_by_side_are_those_of_their_epochs() {
+    let (root, items) = items(4);
+    write(root.path(), "cats/broken.png", b"not a picture");
+    let items = match items.len() {
+        8 => Arc::new(folder::read(root.path()).unwrap().items),
+        other => panic!("{other} items"),
+    };
+    let broken = items.items.iter().position(|item| item.id.contains("broken")).expect("it is listed");
+    let augmentation = Augmentation::side_on().max_zoom(1.3);
+    for (threads, batch_size) in [(1, 4), (3, 5), (2, 64)] {
+        let options = LoaderOptions { batch_size, threads, ..Default::default() };
+        let loader =
+            Loader::new(items.clone(), SMALL, options).unwrap().augment(augmentation.clone(), 7).unwrap();
+        let samples: Vec<(usize, u64)> =
+            (0..items.len()).flat_map(|item| [(item, 3), (item, 900), (item, 3)]).collect();
+        let seen: Vec<Batch> = loader.batches_of(samples.clone()).unwrap().collect::<Result<_, _>>().unwrap();
+        let of = |batches: &[Batch]| -> Vec<((usize, u64), Vec<f32>)> {
+            let rows = batches.iter().flat_map(|batch| {
+                let names = batch.indices.iter().copied().zip(batch.epochs.iter().copied());
+                names.zip(batch.images.chunks_exact(SMALL.sample_len()).map(<[f32]>::to_vec))
+            });
+            rows.collect()
+        };
+        let seen_samples = of(&seen);
+        let wanted = samples.iter().copied().filter(|(item, _)| *item != broken);
+        assert!(seen_samples.iter().map(|(name, _)| *name).eq(wanted), "{threads} threads");
+        assert_eq!(seen.iter().map(|batch| batch.skipped.len()).sum::<usize>(), 3);
+        // A pass of one epoch, in which an item occurs twice, draws the same.
+        for epoch in [3, 900] {
+            let order: Vec<usize> =
+                samples.iter().filter(|(_, of)| *of == epoch).map(|(item, _)| *item).collect();
+            let pass: Vec<Batch> = loader.batches(order, epoch).unwrap().collect::<Result<_, _>>().unwrap();
+            let of_epoch: Vec<_> = seen_samples.iter().filter(|((_, of), _)| *of == epoch).cloned().collect();
+            assert!(of(&pass) == of_epoch, "epoch {epoch}, {threads} threads");
         }
     }
 }

@@ -206,6 +206,11 @@ impl ImageData {
         self.loading.batch_size
     }
 
+    /// Changes the number of images a batch, and gives what it was.
+    pub(crate) fn set_batch_size(&mut self, images: usize) -> usize {
+        std::mem::replace(&mut self.loading.batch_size, images)
+    }
+
     /// A hash of the images, their labels and their split.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();

@@ -24,6 +24,9 @@ pub struct LrFind {
     pub steps: usize,
     /// How the rates grow.
     pub growth: Growth,
+    /// Images a step; without it as many as training takes.
+    #[serde(default)]
+    pub batch_size: Option<usize>,
     /// The search ends where the average loss is so many times the lowest one so far.
     pub stop_above: f64,
 }
@@ -40,7 +43,14 @@ pub enum Growth {
 
 impl Default for LrFind {
     fn default() -> Self {
-        Self { start: 1e-5.into(), end: 10.0, steps: 100, growth: Growth::Geometric, stop_above: 4.0 }
+        Self {
+            start: 1e-5.into(),
+            end: 10.0,
+            steps: 100,
+            growth: Growth::Geometric,
+            batch_size: None,
+            stop_above: 4.0,
+        }
     }
 }
 
@@ -64,6 +74,11 @@ impl LrFind {
     /// The number of steps.
     pub fn steps(self, steps: usize) -> Self {
         Self { steps, ..self }
+    }
+
+    /// The number of images a step.
+    pub fn batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size: Some(batch_size), ..self }
     }
 
     /// How the rates grow.
@@ -125,6 +140,9 @@ impl LrFind {
         }
         if !(FEWEST..=100_000).contains(&self.steps) {
             return refuse("the finder's number of steps", self.steps.to_string(), "from 20 to 100,000");
+        }
+        if self.batch_size.is_some_and(|images| images < 2) {
+            return refuse("the finder's batch size", format!("{:?}", self.batch_size), "at least 2");
         }
         if self.stop_above.is_nan() || self.stop_above <= 1.0 {
             return refuse("the finder's stop", self.stop_above.to_string(), "a number above 1");
@@ -239,10 +257,12 @@ impl LrCurve {
             (Ok(suggestions), _) => Ok(Finding::Falls(suggestions)),
             (Err(error), _) if self.considered().1.len() < FEWEST_KEPT => Err(error),
             (Err(error), None) => Err(error),
-            (Err(_), Some(_)) if self.rises_at_once() => self.doubt(format!(
-                "the loss rises from the first rates on; begin with a lower rate than {:.1e}",
-                self.start.head()
-            )),
+            (Err(_), Some(rate)) if self.rates.iter().take(self.rates.len() / 4).any(|low| *low == rate) => {
+                self.doubt(format!(
+                    "the loss rises from the first rates on; begin with a lower rate than {:.1e}",
+                    self.start.head()
+                ))
+            }
             (Err(_), Some(rate)) => Ok(Finding::Rises(rate)),
         }
     }
@@ -261,10 +281,10 @@ impl LrCurve {
 
     /// The rate from which on the loss is clearly higher than at low rates, for good; nothing where it never is.
     ///
-    /// Low rates are those of the first half of the steps, at which a network that is trained already stays as it is; clearly
-    /// higher is by more than two standard deviations of the mean of so many batches as the smoothing takes together.
+    /// Low rates are those of the first half of the steps, at which a network that is trained already stays as it is, or of
+    /// the first quarter, where the loss is higher in the second one already; clearly higher is by more than two standard deviations of the mean of so many batches as the smoothing takes together.
     pub fn rises_at(&self) -> Option<f64> {
-        let (level, deviation) = self.low_rates()?;
+        let (level, deviation) = self.low_rates(if self.rises_at_once() { 4 } else { 2 })?;
         let width = (self.losses.len() as f64 * RISE_SMOOTHED).max(1.0);
         let higher = (2.0 * deviation / averaged(width).sqrt()).max(LEAST_RISE);
         let smoothed = smoothed(&self.losses, width);
@@ -275,27 +295,27 @@ impl LrCurve {
     /// Whether the loss rises already among the low rates: its mean logarithm in the second quarter of the steps is clearly
     /// above that in the first.
     fn rises_at_once(&self) -> bool {
-        let Some((_, deviation)) = self.low_rates() else { return false };
+        let Some((_, deviation)) = self.low_rates(2) else { return false };
         let quarter = self.losses.len() / 4;
         let mean =
             |losses: &[f64]| losses.iter().map(|loss| logarithm(*loss)).sum::<f64>() / losses.len() as f64;
         let rise = mean(&self.losses[quarter..2 * quarter]) - mean(&self.losses[..quarter]);
-        // Four standard deviations of the difference, since this takes an answer away.
+        // Four standard deviations of the difference, since it takes most of the level's steps away.
         rise > (4.0 * deviation * (2.0 / quarter as f64).sqrt()).max(LEAST_RISE)
     }
 
-    /// The logarithm of the loss at the rates of the first half, and its standard deviation from batch to batch, both by
-    /// medians; nothing where there are too few.
-    fn low_rates(&self) -> Option<(f64, f64)> {
-        let half = &self.losses[..self.losses.len() / 2];
+    /// The logarithm of the loss at the rates of the first half, quarter …, and its standard deviation from batch to batch,
+    /// both by medians; nothing where there are too few.
+    fn low_rates(&self, part: usize) -> Option<(f64, f64)> {
+        let low = &self.losses[..self.losses.len() / part];
         let median = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied()
         };
-        let level = median(half.iter().map(|loss| logarithm(*loss)).collect())?;
+        let level = median(low.iter().map(|loss| logarithm(*loss)).collect())?;
         // 1.4826 median absolute deviations of a normal number are its standard deviation.
-        let deviation = 1.4826 * median(half.iter().map(|loss| (logarithm(*loss) - level).abs()).collect())?;
-        (half.len() >= FEWEST_KEPT / 2).then_some((level, deviation))
+        let deviation = 1.4826 * median(low.iter().map(|loss| (logarithm(*loss) - level).abs()).collect())?;
+        (low.len() >= FEWEST_KEPT / 2).then_some((level, deviation))
     }
 
     /// The relative difference of losses that is not by chance.
@@ -486,11 +506,12 @@ impl<B: Backbone> Learner<B> {
     pub fn lr_find(&mut self, find: LrFind) -> Result<LrCurve> {
         find.check()?;
         self.method.check(self.data.classes().len())?;
+        let images = find.batch_size.unwrap_or(self.data.batch_size());
         // The photos come again and again only where a search needs more than there are.
-        let epochs = (find.steps * self.data.batch_size()).div_ceil(self.data.train_len().max(1));
+        let epochs = (find.steps * images).div_ceil(self.data.train_len().max(1));
         self.ready_images(epochs)?;
         let mut descent = Descent::new(&self.method)?;
-        let mut trial = Trial::of(self);
+        let mut trial = Trial::of(self, images);
         let mut source = None;
         let mut done = 0;
         find.search(|rates| {
@@ -498,8 +519,7 @@ impl<B: Backbone> Learner<B> {
             // A loss that is no number ends a search as one that grows does.
             let loss = trial.descend(ready, rates, None, &mut descent, false).unwrap_or(f64::NAN);
             done += 1;
-            let batch = trial.data.batch_size();
-            trial.progress(Task::LearningRates, done * batch, find.steps * batch)?;
+            trial.progress(Task::LearningRates, done * images, find.steps * images)?;
             Ok(loss)
         })
     }
@@ -535,11 +555,15 @@ struct Trial<'a, B: Backbone> {
     network: Network<B>,
     steps: u64,
     epochs: u64,
+    batch_size: usize,
 }
 
 impl<'a, B: Backbone> Trial<'a, B> {
-    fn of(learner: &'a mut Learner<B>) -> Self {
-        Self { network: learner.network.copy(), steps: learner.steps, epochs: learner.epochs, learner }
+    /// One that takes so many images a step.
+    fn of(learner: &'a mut Learner<B>, images: usize) -> Self {
+        let Learner { steps, epochs, .. } = *learner;
+        let batch_size = learner.data.set_batch_size(images);
+        Self { network: learner.network.copy(), steps, epochs, batch_size, learner }
     }
 }
 
@@ -548,6 +572,7 @@ impl<B: Backbone> Drop for Trial<'_, B> {
         self.learner.network = self.network.clone();
         self.learner.steps = self.steps;
         self.learner.epochs = self.epochs;
+        self.learner.data.set_batch_size(self.batch_size);
     }
 }
 

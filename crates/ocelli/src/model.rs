@@ -377,6 +377,7 @@ impl<B: Backbone> Model<B> {
             }
             let mut batch = Batch {
                 indices: (0..images.len()).collect(),
+                epochs: vec![0; images.len()],
                 images: samples.into(),
                 shape: [images.len(), size, size, 3],
                 skipped: Vec::new(),

@@ -134,9 +134,14 @@ impl<B: Backbone> Learner<B> {
 
     /// Runs the learning rate finder and says what it found.
     fn find_rates(&mut self, rates: Rates, steps: usize, otherwise: f64) -> Result<LearningRates> {
-        // Where all layers are trained, what is good is a tenth and less of what is good for a new head.
-        let (start, end) = if self.state.frozen() == 0 { (1e-5, 1.0) } else { (1e-5, 10.0) };
-        let curve = self.lr_find(LrFind::default().start(rates.spread(start)).end(end).steps(steps))?;
+        let (start, end, images) = match self.state.frozen() {
+            // Where all layers are trained, what is good is a tenth and less of what is good for a new head. Each step is
+            // dear, and half a batch says as much of where the loss rises.
+            0 => (1e-4, 1.0, self.data.batch_size().div_ceil(2).max(2)),
+            _ => (1e-5, 10.0, self.data.batch_size()),
+        };
+        let find = LrFind::default().start(rates.spread(start)).end(end).steps(steps).batch_size(images);
+        let curve = self.lr_find(find)?;
         let (finding, doubt) = match curve.finding() {
             Ok(finding) => (Some(finding), None),
             Err(error) => (None, Some(error.to_string())),

@@ -26,6 +26,43 @@ pub(crate) struct Kept {
     views: Vec<Activations>,
 }
 
+/// One way of looking at images, while its activations are gathered.
+struct Looked {
+    /// Which view; none: plainly.
+    view: Option<u64>,
+    activations: Activations,
+    store: Option<ActivationStore>,
+    /// What the store does not hold yet.
+    unsaved: Vec<Digest>,
+}
+
+impl Looked {
+    fn new<B: Backbone>(
+        learner: &Learner<B>,
+        key: blake3::Hash,
+        activations: Activations,
+        view: Option<u64>,
+    ) -> Self {
+        let store = learner.cache.as_ref().map(|cache| ActivationStore::new(cache, &key));
+        Self { view, activations, store, unsaved: Vec::new() }
+    }
+
+    /// The epoch that its random changes are drawn for.
+    fn epoch(&self) -> u64 {
+        self.view.map_or(0, |view| EPOCH_OF_VIEWS + view)
+    }
+}
+
+/// How far the gathering of activations is, in images.
+#[derive(Default)]
+struct Gathered {
+    total: usize,
+    done: usize,
+    /// Kept already.
+    found: usize,
+    computed: usize,
+}
+
 /// How images are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -193,96 +230,108 @@ impl<B: Backbone> Learner<B> {
         let split = &self.data.split;
         let train = split.train.clone();
         let seen_plainly = if views == 0 { [&train[..], &split.valid].concat() } else { split.valid.clone() };
-        let all = (train.len() * views + seen_plainly.len(), 0);
-        let (mut kept, done) = self.gather(&key, seen_plainly, None, &mut plain, all)?;
-        let (mut computed, mut sets) = (done.1, Vec::new());
-        let mut at = (all.0, done.0);
-        for view in 0..views as u64 {
-            let key = self.view_key(&key, view);
-            let mut activations = Activations::default();
-            let (found, done) = self.gather(&key, train.clone(), Some(view), &mut activations, at)?;
-            at.1 = done.0;
-            kept += found;
-            computed += done.1;
-            sets.push(activations);
-        }
+        let total = train.len() * views + seen_plainly.len();
+        let mut progress = Gathered { total, ..Gathered::default() };
+        let mut looks = vec![Looked::new(self, key, std::mem::take(&mut plain), None)];
+        self.gather(seen_plainly, &mut looks, &mut progress)?;
+        plain = looks.remove(0).activations;
+        looks
+            .extend((0..views as u64).map(|view| {
+                Looked::new(self, self.view_key(&key, view), Activations::default(), Some(view))
+            }));
+        self.gather(train, &mut looks, &mut progress)?;
+        let sets = looks.into_iter().map(|look| look.activations).collect();
         let of_train = of_train || views == 0;
         self.kept = Some(Kept { key, plain, of_train, views: sets });
         let seconds = began.elapsed().as_secs_f64();
-        self.observers.tell(&Event::Activations { kept, computed, seconds })
+        let Gathered { found, computed, .. } = progress;
+        self.observers.tell(&Event::Activations { kept: found, computed, seconds })
     }
 
-    /// Adds the activations of `items` that are not there yet: from the cache, or computed and kept there. `total` and
-    /// `before` are images in all and those done before. Gives how many were in the cache, and then how many images
-    /// are done and how many were computed.
-    fn gather(
-        &mut self,
-        key: &blake3::Hash,
-        items: Vec<usize>,
-        view: Option<u64>,
-        activations: &mut Activations,
-        (total, before): (usize, usize),
-    ) -> Result<(usize, (usize, usize))> {
-        let digest = |learner: &Self, item: usize| match view {
-            None => learner.data.digests[item],
-            Some(_) => learner.view_digest(item),
-        };
-        let wanted: HashSet<Digest> = items.iter().map(|&item| digest(self, item)).collect();
-        let mut store = self.cache.as_ref().map(|cache| ActivationStore::new(cache, key));
-        if let Some(store) = &store {
-            let lacking = wanted.iter().copied().filter(|digest| activations.get(digest).is_none()).collect();
-            for path in store.load(&lacking, activations) {
+    /// Adds the activations of `items` that are not there yet, of all looks at them: from the cache, or computed and kept
+    /// there. An image is decoded once for all views of it.
+    fn gather(&mut self, items: Vec<usize>, looks: &mut [Looked], progress: &mut Gathered) -> Result<()> {
+        let mut samples: Vec<(usize, u64)> = Vec::new();
+        let mut wanting: Vec<HashSet<usize>> = Vec::new();
+        for look in looks.iter_mut() {
+            let wanted: HashSet<Digest> = items.iter().map(|&item| self.digest(item, look.view)).collect();
+            let lacking =
+                wanted.iter().copied().filter(|digest| look.activations.get(digest).is_none()).collect();
+            let damaged = look.store.as_ref().map(|store| store.load(&lacking, &mut look.activations));
+            for path in damaged.into_iter().flatten() {
                 let text = format!("{} is damaged; its activations are computed again", path.display());
                 self.observers.tell(&Event::Notice { text })?;
             }
+            let mut seen = HashSet::new();
+            let missing: HashSet<usize> = items
+                .iter()
+                .copied()
+                .filter(|&item| {
+                    let digest = self.digest(item, look.view);
+                    look.activations.get(&digest).is_none() && seen.insert(digest)
+                })
+                .collect();
+            progress.found += wanted.len() - missing.len();
+            progress.done += items.len() - missing.len();
+            wanting.push(missing);
         }
-        let all = items.len();
-        let mut seen = HashSet::new();
-        let missing: Vec<usize> = items
-            .into_iter()
-            .filter(|&item| {
-                let digest = digest(self, item);
-                activations.get(&digest).is_none() && seen.insert(digest)
-            })
-            .collect();
-        let found = wanted.len() - missing.len();
-        let (border, pooled, last) = (self.border(), self.pooled(), missing.len());
-        let device = self.network.device();
-        let mut unsaved = Vec::new();
-        let (mut looked_at, mut computed) = (0, 0);
-        for batch in self.batches_to_keep(missing, view)? {
+        for &item in &items {
+            for (look, missing) in looks.iter().zip(&mut wanting) {
+                // Once, where an item occurs several times.
+                if missing.remove(&item) {
+                    samples.push((item, look.epoch()));
+                }
+            }
+        }
+        let (border, pooled, device) = (self.border(), self.pooled(), self.network.device());
+        let mut left = samples.len();
+        for batch in self.batches_to_keep(samples, looks)? {
             let mut batch = batch?;
             self.tell_skipped(&batch.skipped)?;
             if !batch.indices.is_empty() {
                 let maps = self.network.infer_stages(to_tensor(&mut batch, &device), 0, border);
                 let (shape, values) = if pooled { parts(self.network.pool(maps)) } else { parts(maps) };
-                let digests: Vec<Digest> = batch.indices.iter().map(|&item| digest(self, item)).collect();
-                activations.add(&shape, &digests, &values);
-                computed += digests.len();
-                unsaved.extend(digests);
+                let rows = values.chunks_exact(shape.iter().product());
+                for ((&item, &epoch), row) in batch.indices.iter().zip(&batch.epochs).zip(rows) {
+                    let look = looks.iter_mut().find(|look| look.epoch() == epoch).expect("it was asked for");
+                    let digest = self.digest(item, look.view);
+                    look.activations.add(&shape, &[digest], row);
+                    look.unsaved.push(digest);
+                }
+                progress.computed += batch.indices.len();
             }
-            looked_at += batch.indices.len() + batch.skipped.len();
-            if let (Some(to), true) = (&store, unsaved.len() >= IMAGES_A_SHARD || looked_at == last)
-                && let Err(error) = to.save(&std::mem::take(&mut unsaved), activations)
-            {
-                // Without the cache all goes on as well, only slower the next time.
-                store = None;
-                let text = format!("{error}; this run goes on without it");
-                self.observers.tell(&Event::Notice { text })?;
+            let looked_at = batch.indices.len() + batch.skipped.len();
+            left -= looked_at;
+            progress.done += looked_at;
+            for look in looks.iter_mut() {
+                if let (Some(store), true) = (&look.store, look.unsaved.len() >= IMAGES_A_SHARD || left == 0)
+                    && let Err(error) = store.save(&std::mem::take(&mut look.unsaved), &look.activations)
+                {
+                    // Without the cache all goes on as well, only slower the next time.
+                    look.store = None;
+                    let text = format!("{error}; this run goes on without it");
+                    self.observers.tell(&Event::Notice { text })?;
+                }
             }
-            self.progress(Task::Activations, before + all - last + looked_at, total)?;
+            self.progress(Task::Activations, progress.done, progress.total)?;
         }
-        Ok((found, (before + all, computed)))
+        Ok(())
     }
 
-    fn batches_to_keep(&self, items: Vec<usize>, view: Option<u64>) -> Result<Batches> {
-        Ok(match view {
-            None => self.loader()?.batches(items, 0)?,
-            Some(view) => {
-                let loader = self.data.training_loader(None, self.normalization, self.seed)?;
-                loader.batches(items, EPOCH_OF_VIEWS + view)?
-            }
-        })
+    fn batches_to_keep(&self, samples: Vec<(usize, u64)>, looks: &[Looked]) -> Result<Batches> {
+        let loader = match looks.iter().any(|look| look.view.is_some()) {
+            true => self.data.training_loader(None, self.normalization, self.seed)?,
+            false => self.loader()?,
+        };
+        Ok(loader.batches_of(samples)?)
+    }
+
+    /// The identity of an image, looked at plainly or as a view.
+    fn digest(&self, item: usize, view: Option<u64>) -> Digest {
+        match view {
+            None => self.data.digests[item],
+            Some(_) => self.view_digest(item),
+        }
     }
 
     /// The key of a view's activations.

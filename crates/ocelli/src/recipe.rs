@@ -168,7 +168,9 @@ impl Choices {
             if place > 0 {
                 steps.push(Step::Resize { size });
             }
-            if epochs > 0 {
+            // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once.
+            let goes_on = place > 0 && augmented_epochs > 0;
+            if epochs > 0 && !goes_on {
                 steps.push(train(
                     HEAD,
                     precompute,
@@ -178,7 +180,10 @@ impl Choices {
                 ));
             }
             if augmented_epochs > 0 {
-                steps.push(train(HEAD, views > 0, views, head, Sgdr::cycles(augmented_epochs).into()));
+                let cycles = Sgdr::cycles(augmented_epochs);
+                // What is new to the head it learns in ever longer cycles, as in the lesson.
+                let cycles = if goes_on { cycles.mult(2) } else { cycles };
+                steps.push(train(HEAD, views > 0, views, head, cycles.into()));
             }
             // Small images are the cheapest to train all layers on.
             if let Some(schedule) = &unfrozen
@@ -195,7 +200,7 @@ impl Choices {
 /// The layer groups before the head.
 const HEAD: usize = GROUPS - 1;
 /// Steps of the finder where each goes through the whole network.
-const UNFROZEN_STEPS: usize = 30;
+const UNFROZEN_STEPS: usize = 24;
 
 impl Preset {
     /// How photos are changed at random, where nothing else is said: as photos taken from the side are, in the recipes whose

@@ -209,13 +209,13 @@ pub struct Training {
 
 /// What `config.toml` holds.
 #[derive(Serialize, Deserialize)]
-struct Config {
-    version: String,
-    given: String,
+pub(crate) struct Config {
+    pub(crate) version: String,
+    pub(crate) given: String,
     /// Where the command ran: relative paths of the settings begin here.
     #[serde(default)]
-    directory: PathBuf,
-    settings: Settings,
+    pub(crate) directory: PathBuf,
+    pub(crate) settings: Settings,
 }
 
 /// What a run came to.

@@ -1,5 +1,7 @@
 //! Test-time augmentation: a network looks at several views of an image, and the mean of what it says counts.
 
+use std::collections::HashMap;
+
 use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
 use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
@@ -67,15 +69,10 @@ const ENLARGED: f64 = 1.35;
 const EPOCH: u64 = 1 << 40;
 
 impl Views {
-    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
-    /// sum to 1.
-    pub(crate) fn loaders(
-        self,
-        plain: &Loader,
-        augmentation: Option<&Augmentation>,
-        seed: u64,
-    ) -> Result<Vec<(Loader, u64, f64)>> {
-        let changes: Vec<(Augmentation, f64)> = match self {
+    /// The passes that make all views but the plain one: the changes of each, the epochs to draw for, a view each, and the
+    /// weight of a view. The plain view has the rest of 1.
+    fn passes(self, augmentation: Option<&Augmentation>) -> Result<Vec<(Augmentation, Vec<u64>, f64)>> {
+        match self {
             Self::Random(number) => {
                 if !(1..=MAX_VIEWS).contains(&number) {
                     return Err(Error::Setting {
@@ -86,23 +83,39 @@ impl Views {
                 }
                 let weight = 1.0 / (number + number.div_ceil(4)) as f64;
                 let change = augmentation.cloned().unwrap_or_else(Augmentation::none);
-                vec![(change, weight); number]
+                Ok(vec![(change, (0..number as u64).map(|view| EPOCH + view).collect(), weight)])
             }
             Self::Corners => {
-                let view = |number: usize| {
-                    let at = |bit: usize| (number >> bit & 1) as f64;
+                let view = |number: u64| {
+                    let at = |bit: u64| (number >> bit & 1) as f64;
                     let corner = Augmentation::none().zoom(ENLARGED, ENLARGED).crop(Crop::At(at(0), at(1)));
                     let mirrored = number & 4 != 0;
-                    if mirrored { corner.with(Transform::Flip { probability: 1.0 }) } else { corner }
+                    let corner =
+                        if mirrored { corner.with(Transform::Flip { probability: 1.0 }) } else { corner };
+                    (corner, vec![EPOCH + number], 0.6 / 8.0)
                 };
-                (0..8).map(|number| (view(number), 0.6 / 8.0)).collect()
+                Ok((0..8).map(view).collect())
             }
-        };
-        let rest = 1.0 - changes.iter().map(|(_, weight)| weight).sum::<f64>();
-        let mut loaders = vec![(plain.clone(), 0, rest)];
-        for (view, (change, weight)) in changes.into_iter().enumerate() {
-            loaders.push((plain.clone().augment(change, seed)?, EPOCH + view as u64, weight));
         }
+    }
+}
+
+impl Views {
+    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
+    /// sum to 1.
+    pub(crate) fn loaders(
+        self,
+        plain: &Loader,
+        augmentation: Option<&Augmentation>,
+        seed: u64,
+    ) -> Result<Vec<(Loader, u64, f64)>> {
+        let mut loaders = Vec::new();
+        for (change, epochs, weight) in self.passes(augmentation)? {
+            let loader = plain.clone().augment(change, seed)?;
+            loaders.extend(epochs.into_iter().map(|epoch| (loader.clone(), epoch, weight)));
+        }
+        let rest = 1.0 - loaders.iter().map(|(.., weight)| weight).sum::<f64>();
+        loaders.insert(0, (plain.clone(), 0, rest));
         Ok(loaders)
     }
 }
@@ -188,29 +201,40 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// As [`validate`](Self::validate).
     pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
-        let loaders = views.loaders(&self.loader()?, self.data.augmentation(), self.seed)?;
-        let weights = loaders.iter().map(|(.., weight)| *weight).collect();
-        // What the plain view cannot read, no other can.
+        let passes = views.passes(self.data.augmentation())?;
+        let mut weights: Vec<f64> =
+            passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
+        weights.insert(0, 1.0 - weights.iter().sum::<f64>());
+        let plain_loader = self.loader()?;
         let (items, plain) = self.infer(part, event::Task::Views)?;
-        let mut logits = vec![plain];
-        let (total, mut done) = (items.len() * (loaders.len() - 1), 0);
-        for (loader, epoch, _) in loaders.into_iter().skip(1) {
-            let mut of_view = Vec::with_capacity(logits[0].len());
-            for batch in loader.batches(items.clone(), epoch)? {
+        let classes = self.data.classes().len();
+        let places: HashMap<usize, usize> =
+            items.iter().enumerate().map(|(place, &item)| (item, place)).collect();
+        // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
+        let mut logits = vec![plain; weights.len()];
+        let (total, mut done) = (items.len() * (weights.len() - 1), 0);
+        for (change, epochs, _) in passes {
+            let loader = plain_loader.clone().augment(change, self.seed)?;
+            let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
+            for batch in loader.batches_of(samples.collect())? {
                 let mut batch = batch?;
                 self.tell_skipped(&batch.skipped)?;
                 done += batch.indices.len() + batch.skipped.len();
                 if !batch.indices.is_empty() {
                     let said = self.network.infer(to_tensor(&mut batch, &self.network.device()));
-                    of_view.extend(said.into_data().try_into_vec::<f32>().expect("logits are f32"));
+                    let said = said.into_data().try_into_vec::<f32>().expect("logits are f32");
+                    let samples = batch.indices.iter().zip(&batch.epochs);
+                    for ((item, epoch), row) in samples.zip(said.chunks_exact(classes)) {
+                        let view = 1 + (epoch - EPOCH) as usize;
+                        logits[view][places[item] * classes..][..classes].copy_from_slice(row);
+                    }
                 }
                 self.progress(event::Task::Views, done, total)?;
             }
-            logits.push(of_view);
         }
         Ok(Stack {
             task: self.data.task(),
-            classes: self.data.classes().len(),
+            classes,
             targets: items.iter().map(|&item| self.data.items[item].target.clone()).collect(),
             items,
             logits,

@@ -173,6 +173,19 @@ fn where_nothing_falls_the_rise_bounds_the_rate() {
 }
 
 #[test]
+fn a_rise_among_the_low_rates_bounds_the_rate_too() {
+    let varied = |step: usize| (0.1 * ((1.7 * step as f64).sin() + (4.1 * step as f64).sin())).exp();
+    for (steps, rises) in [(100, 35), (40, 14), (24, 8)] {
+        let loss = |step: usize| 0.08 * varied(step) * 1.3f64.powi(step.saturating_sub(rises) as i32);
+        let (curve, _) = play(&(0..steps).map(loss).collect::<Vec<_>>());
+        let finding = curve.finding().unwrap();
+        let Finding::Rises(rate) = finding else { panic!("{finding:?}") };
+        let began = 1e-5 * 1e6f64.powf(rises as f64 / steps as f64);
+        assert!((0.3..8.0).contains(&(rate / began)), "{steps} steps: {rate:e}, it began at {began:e}");
+    }
+}
+
+#[test]
 fn a_rise_from_the_first_rates_on_bounds_nothing() {
     let reason = |losses: &[f64]| match play(losses).0.finding() {
         Err(Error::NoLearningRate { reason }) => reason,

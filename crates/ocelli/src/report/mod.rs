@@ -96,7 +96,7 @@ pub(crate) struct Subject<'a> {
 }
 
 /// Folds for the predictions of training images.
-const FOLDS: usize = 5;
+const FOLDS: usize = 3;
 /// Images like no others that are shown.
 const OUTLIERS: usize = 24;
 

@@ -10,6 +10,7 @@ use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
 use crate::state::{GROUP_NAMES, State};
+use crate::training::Config;
 use crate::{Error, Finding, HeldOut, ImageData, LearningRates, LrCurve, Result, Settings};
 
 /// What a run has written of itself.
@@ -75,16 +76,6 @@ pub(crate) struct RateCurve {
 
 /// Points of a curve of learning rates, about.
 const RATE_POINTS: usize = 600;
-
-/// `config.toml`
-#[derive(Deserialize)]
-struct Config {
-    version: String,
-    given: String,
-    #[serde(default)]
-    directory: PathBuf,
-    settings: Settings,
-}
 
 impl Records {
     /// Reads a run's folder.
