@@ -24,8 +24,8 @@
 //!
 //! - **Lengths are the caller's business**: functions panic if a slice has another length than its shape says, or
 //!   if a shape does not [validate](Conv2dShape::validate). Nothing else panics.
-//! - **Threads do not change results**: work runs on the current rayon pool, is cut by the shape of the data alone,
-//!   and sums have a fixed order: the same bits for any number of threads.
+//! - **Threads do not change results**: work runs on the current rayon pool, and sums have an order that the shape of
+//!   the data alone decides: the same bits for any number of threads.
 //! - **Batches do not change images**: in forward passes each image's result has the same bits whatever the batch
 //!   and its place therein. (Batch statistics and weight gradients sum over the batch, of course.)
 //! - **Instruction sets are chosen at run time** ([`Isa`]); between two of them results differ by rounding.
@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `shape` | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] |
 //! | `isa`, `simd` | which vector instructions, and the few operations that kernels are written in |
-//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights |
+//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; chains of convolutions |
 //! | `norm` | batch normalisation with residual and activation, and its backward pass |
 //! | `pool` | max, average, global pooling |
 //! | `linear` | fully connected layers |

@@ -356,14 +356,15 @@ impl LrCurve {
             label: format!("{name} {rate:.1e}"),
             at: (rate, self.smoothed_at(rate)),
         };
-        let (title, marks) = match self.finding() {
+        let finding = self.finding();
+        let (title, marks) = match &finding {
             Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
                 let marks =
                     [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
-                (String::new(), marks.map(|(name, rate)| mark(name, rate)).to_vec())
+                (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
             }
             Ok(Finding::Rises(rate)) => {
-                let marks = [("a tenth", rate / 10.0), ("rises from", rate)];
+                let marks = [("a tenth", rate / 10.0), ("rises from", *rate)];
                 (
                     ": the loss does not clearly fall".to_owned(),
                     marks.map(|(name, rate)| mark(name, rate)).to_vec(),
@@ -374,7 +375,13 @@ impl LrCurve {
         // What comes after divergence would press all else flat.
         let lowest = self.smoothed.iter().copied().fold(f64::INFINITY, f64::min);
         let first = self.smoothed.first().copied().unwrap_or(1.0);
-        let highest = (2.0 * first - lowest).max(1.2 * first);
+        let mut highest = (2.0 * first - lowest).max(1.2 * first);
+        if let Ok(Finding::Rises(_)) = finding {
+            // All that it is compared with, and the rise itself.
+            let low_rates = self.smoothed.iter().take(self.smoothed.len() / 2).copied();
+            let seen = low_rates.chain(marks.iter().map(|mark| mark.at.1));
+            highest = seen.map(|loss| 1.1 * loss).fold(highest, f64::max);
+        }
         let y =
             Axis::linear("training loss").between(lowest - 0.1 * (first - lowest).max(0.1 * first), highest);
         let x = Axis::logarithmic(match self.start.0 == [self.start.head(); GROUPS] {

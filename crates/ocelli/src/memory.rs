@@ -25,6 +25,8 @@ struct Demand {
 
 /// Images of the two trials; what is different between them is that of so many images.
 const TRIALS: [usize; 2] = [2, 4];
+/// Those of the trials that decide where these say that there is too little: the kernels need less for each of many.
+const LARGER_TRIALS: [usize; 2] = [8, 16];
 /// Copies of an image's pixels, as f32, on the way from the loader to the network: batches ahead, and the tensor.
 const PIXELS: u64 = 4;
 /// Copies of all weights: in training, of the best epoch, of a search; gradients, an optimizer's two memories; packed.
@@ -32,7 +34,7 @@ const WEIGHTS: u64 = 8;
 
 impl<B: Backbone> Learner<B> {
     /// Refuses what is left of a recipe where it would need more memory than there is, as far as the system says how
-    /// much that is. What is needed is measured: a training step of two images, and of four.
+    /// much that is. What is needed is measured: a training step of two images, and of four; of more, if that is too much.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -44,8 +46,15 @@ impl<B: Backbone> Learner<B> {
         let most = self.data.train_len().max(self.data.valid_len());
         let batch = self.data.batch_size().min(most) as u64;
         for demand in demands(recipe, self.performance.done, self.data.size()) {
-            let (fixed, of_an_image) = self.measure_memory(demand);
-            let needed = fixed + batch * of_an_image;
+            let needed = |(fixed, of_an_image)| fixed + batch * of_an_image;
+            let mut measured = self.measure_memory(demand, TRIALS);
+            if needed(measured) > available
+                && measured.0 + LARGER_TRIALS[1] as u64 * measured.1 < available
+                && batch >= LARGER_TRIALS[1] as u64
+            {
+                measured = self.measure_memory(demand, LARGER_TRIALS);
+            }
+            let (needed, (fixed, of_an_image)) = (needed(measured), measured);
             if needed > available {
                 let fits = (available.saturating_sub(fixed) / of_an_image.max(1)) as usize;
                 // A number that people would choose.
@@ -68,15 +77,15 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Bytes of a demand, whatever the batch is, and those of each of its images.
-    fn measure_memory(&mut self, demand: Demand) -> (u64, u64) {
+    fn measure_memory(&mut self, demand: Demand, trials: [usize; 2]) -> (u64, u64) {
         let Demand { size, frozen, kept } = demand;
         let state = self.state;
         self.set_state(State::Live { frozen: frozen.min(GROUPS - 1) });
-        let [few, more] = TRIALS.map(|images| peak_of(|| self.try_step(images, size, frozen)));
+        let [few, more] = trials.map(|images| peak_of(|| self.try_step(images, size, frozen)));
         let entry = few.0;
         self.set_state(state);
         // The kernels keep buffers for the next step, up to half of what was in use at once.
-        let of_an_image = (more.1.saturating_sub(few.1) / (TRIALS[1] - TRIALS[0]) * 3 / 2) as u64;
+        let of_an_image = (more.1.saturating_sub(few.1) / (trials[1] - trials[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
         let weights: usize = self.network.parameters().iter().sum();
         let kept = kept.map_or(0, |views| {

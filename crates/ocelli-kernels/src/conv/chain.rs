@@ -1,8 +1,9 @@
-//! Convolutions one after another, without norms by the batch's statistics between them: the maps between them never
-//! leave the cache of a core.
+//! Convolutions one after another, without norms by the batch's statistics between them: what lies between them stays in
+//! the cache of a core.
 //!
-//! Forwards each core takes some images, or a band of rows of one, through all of the convolutions. Rows above and below a band
-//! that a kernel of several rows reaches into are computed twice. Backwards it takes some images.
+//! Forwards each core takes some images, or a band of rows of one, through all of the convolutions; rows above and below
+//! a band that a kernel reaches into are computed twice. In training, where the maps are kept, it takes whole images,
+//! forwards and backwards; what stays in the cache then are the gradients.
 
 use super::{PackedBackward, PackedConv2d, conv2d_backward_weights, dense::clamp};
 use crate::{
