@@ -61,13 +61,10 @@ fn a_batch_holds_the_samples_of_its_items() {
 
 #[test]
 fn samples_of_one_image_side_by_side_are_those_of_their_epochs() {
-    let (root, items) = items(4);
-    write(root.path(), "cats/broken.png", b"not a picture");
-    let items = match items.len() {
-        8 => Arc::new(folder::read(root.path()).unwrap().items),
-        other => panic!("{other} items"),
-    };
-    let broken = items.items.iter().position(|item| item.id.contains("broken")).expect("it is listed");
+    let (_root, items) = items(4);
+    let broken = 2;
+    let whole = std::fs::read(&items[broken].path).unwrap();
+    std::fs::write(&items[broken].path, &whole[..whole.len() / 2]).unwrap();
     let augmentation = Augmentation::side_on().max_zoom(1.3);
     for (threads, batch_size) in [(1, 4), (3, 5), (2, 64)] {
         let options = LoaderOptions { batch_size, threads, ..Default::default() };

@@ -168,8 +168,9 @@ impl Choices {
             if place > 0 {
                 steps.push(Step::Resize { size });
             }
-            // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once.
-            let goes_on = place > 0 && augmented_epochs > 0;
+            // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once,
+            // where their activations are computed for all epochs together.
+            let goes_on = place > 0 && augmented_epochs > 0 && views > 0;
             if epochs > 0 && !goes_on {
                 steps.push(train(
                     HEAD,
