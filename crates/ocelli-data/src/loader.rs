@@ -1,8 +1,9 @@
 //! Batches of samples, made by threads ahead of their use.
 //!
 //! The unit of work is one image: each thread takes the next place of the pass, and those after it with samples of the
-//! same image, makes them and copies each to its place of the batch. A thread waits before it would begin a batch too far ahead, which bounds the
-//! memory. No thread decides anything: what a sample is follows from the item, and where it goes from its place.
+//! same image, makes them and copies each to its place of the batch. A thread waits before it would begin a batch too
+//! far ahead, which bounds the memory. No thread decides anything: what a sample is follows from the item, and where it
+//! goes from its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;

@@ -19,7 +19,7 @@ pub(crate) fn alone<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-pub(crate) fn is_alone() -> bool {
+fn is_alone() -> bool {
     ALONE.get()
 }
 

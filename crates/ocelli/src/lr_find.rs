@@ -257,7 +257,7 @@ impl LrCurve {
             (Ok(suggestions), _) => Ok(Finding::Falls(suggestions)),
             (Err(error), _) if self.considered().1.len() < FEWEST_KEPT => Err(error),
             (Err(error), None) => Err(error),
-            (Err(_), Some(rate)) if self.rates.iter().take(self.rates.len() / 4).any(|low| *low == rate) => {
+            (Err(_), Some(rate)) if self.rates.get(self.rates.len() / 4).is_some_and(|low| rate < *low) => {
                 self.doubt(format!(
                     "the loss rises from the first rates on; begin with a lower rate than {:.1e}",
                     self.start.head()
@@ -282,7 +282,8 @@ impl LrCurve {
     /// The rate from which on the loss is clearly higher than at low rates, for good; nothing where it never is.
     ///
     /// Low rates are those of the first half of the steps, at which a network that is trained already stays as it is, or of
-    /// the first quarter, where the loss is higher in the second one already; clearly higher is by more than two standard deviations of the mean of so many batches as the smoothing takes together.
+    /// the first quarter, where the loss is higher in the second one already; clearly higher is by more
+    /// than two standard deviations of the mean of so many batches as the smoothing takes together.
     pub fn rises_at(&self) -> Option<f64> {
         let (level, deviation) = self.low_rates(if self.rises_at_once() { 4 } else { 2 })?;
         let width = (self.losses.len() as f64 * RISE_SMOOTHED).max(1.0);

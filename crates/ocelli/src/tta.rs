@@ -98,9 +98,7 @@ impl Views {
             }
         }
     }
-}
 
-impl Views {
     /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
     /// sum to 1.
     pub(crate) fn loaders(

@@ -47,7 +47,8 @@ pub fn conv2d_chain<T: Element>(links: &[Link<'_, T>], x: &[T], residual: bool, 
     assert_len("x", x, links[0].shape.input_len());
     assert_len("y", y, last.output_len());
     let Some(pieces) = pieces(links) else {
-        return one_by_one(links, x, residual, y);
+        let shapes: Vec<Conv2dShape> = links.iter().map(|link| link.shape).collect();
+        return through(links, &shapes, x, residual.then_some(x), y);
     };
     let y = SharedMut::new(y);
     pieces.into_par_iter().for_each(|piece| {
@@ -107,10 +108,7 @@ fn pieces<T: Element>(links: &[Link<'_, T>]) -> Option<Vec<Piece>> {
     } else {
         let wanted = PIXELS.div_ceil(height * last.out_width()).min(CACHED.div_ceil(image));
         let groups = batch.div_ceil(wanted).next_multiple_of(threads);
-        let each = batch.div_ceil(groups).max(1);
-        (0..batch)
-            .step_by(each)
-            .map(|start| start..(start + each).min(batch))
+        cut(0..batch, batch.div_ceil(groups))
             .map(|images| Piece { rows: images.start * height..images.end * height, images })
             .collect()
     };
@@ -124,15 +122,22 @@ fn image_bytes<'a, T: Element>(shapes: impl Iterator<Item = &'a Conv2dShape>) ->
     shapes.map(bytes).max().unwrap_or(0).max(1)
 }
 
-fn one_by_one<T: Element>(links: &[Link<'_, T>], x: &[T], residual: bool, y: &mut [T]) {
+/// Takes `x` through the links on the threads at hand, in their shapes here; `added`: before the last activation.
+fn through<T: Element>(
+    links: &[Link<'_, T>],
+    shapes: &[Conv2dShape],
+    x: &[T],
+    added: Option<&[T]>,
+    y: &mut [T],
+) {
     let mut between: Option<Buffer<T>> = None;
-    for (at, link) in links.iter().enumerate() {
+    for (at, (link, shape)) in links.iter().zip(shapes).enumerate() {
         let input = between.as_deref().unwrap_or(x);
         if at + 1 == links.len() {
-            return link.conv.forward(&link.shape, input, residual.then_some(x), link.activation, y);
+            return link.conv.forward(shape, input, added, link.activation, y);
         }
-        let mut output = Buffer::take(link.shape.output_len());
-        link.conv.forward(&link.shape, input, None, link.activation, &mut output);
+        let mut output = Buffer::take(shape.output_len());
+        link.conv.forward(shape, input, None, link.activation, &mut output);
         between = Some(output);
     }
 }
@@ -166,16 +171,7 @@ fn run_piece<T: Element>(links: &[Link<'_, T>], x: &[T], residual: bool, piece: 
         let start = piece.rows.start * last_row(last);
         &x[start..][..y.len()]
     });
-    let mut between: Option<Buffer<T>> = None;
-    for (at, (link, shape)) in links.iter().zip(&shapes).enumerate() {
-        let input = between.as_deref().unwrap_or(input);
-        if at + 1 == links.len() {
-            return link.conv.forward(shape, input, added, link.activation, y);
-        }
-        let mut output = Buffer::take(shape.output_len());
-        link.conv.forward(shape, input, None, link.activation, &mut output);
-        between = Some(output);
-    }
+    through(links, &shapes, input, added, y);
 }
 
 /// The convolution that computes some rows of one image's output, and the rows of input that it needs.

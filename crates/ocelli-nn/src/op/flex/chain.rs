@@ -22,9 +22,9 @@ use super::{Maps, Stored, by_element, four, maps, primitive, register, stored, v
 pub fn conv_chain(input: Tensor<4>, links: &[(Arc<Folded>, Activation)], residual: bool) -> Tensor<4> {
     let input = primitive(input);
     let filters = links.iter().map(|(folded, activation)| Filter {
-        packed: folded.packed(),
-        weight: folded.weight_shape(),
-        conv: folded.conv(),
+        packed: &folded.packed,
+        weight: folded.weight_shape,
+        conv: folded.conv,
         activation: *activation,
     });
     let filters: Vec<Filter<'_>> = filters.collect();

@@ -141,9 +141,9 @@ fn backward<T: Stored>(
 #[derive(Debug)]
 pub struct Folded {
     sources: Vec<FlexTensor>,
-    conv: Geometry,
-    weight_shape: [usize; 4],
-    packed: Packed,
+    pub conv: Geometry,
+    pub weight_shape: [usize; 4],
+    pub packed: Packed,
 }
 
 /// A packed convolution for maps of either type.
@@ -199,18 +199,6 @@ impl Folded {
             && self.sources.iter().zip(&given).all(|(kept, given)| {
                 std::sync::Arc::ptr_eq(&kept.data_arc(), &given.data_arc()) && kept.layout() == given.layout()
             })
-    }
-
-    pub fn packed(&self) -> &Packed {
-        &self.packed
-    }
-
-    pub fn weight_shape(&self) -> [usize; 4] {
-        self.weight_shape
-    }
-
-    pub fn conv(&self) -> Geometry {
-        self.conv
     }
 
     pub fn forward(
