@@ -3,7 +3,7 @@
 
 use crate::{
     Isa,
-    conv::{dense, depthwise, weights},
+    conv::{dense, depthwise, weights, winograd},
     elementwise, norm, pool,
     simd::run_on,
 };
@@ -41,6 +41,9 @@ compiled! {
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
     copy_panel(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
+    winograd_inputs(winograd::InputKernel<'_, Self>) -> ();
+    winograd_outputs(winograd::OutputKernel<'_, Self>) -> ();
+    winograd_gradients(winograd::GradientKernel<'_, Self>) -> ();
     row_of_maxima(pool::MaximumKernel<'_, Self>) -> bool;
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();

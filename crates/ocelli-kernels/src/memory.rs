@@ -219,6 +219,11 @@ impl<T> SharedMut<T> {
         self.start.wrapping_add(index)
     }
 
+    /// The elements from `index` on.
+    pub(crate) fn from(self, index: usize) -> Self {
+        SharedMut { len: self.len - index, start: self.at(index) }
+    }
+
     /// # Safety
     /// Inside of the slice, which is still borrowed, and no other thread has or writes this piece.
     pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [T] {

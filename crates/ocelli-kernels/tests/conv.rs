@@ -86,6 +86,12 @@ proptest! {
     }
 
     #[test]
+    fn with_fewer_multiplications(shape in winograd_shapes(), seed in 0u64..1000) {
+        check_forward::<f32>(&shape, seed);
+        check_backward::<f32>(&shape, seed);
+    }
+
+    #[test]
     fn forward_bf16(shape in conv_shapes(), seed in 0u64..1000) {
         check_forward::<bf16>(&shape, seed);
     }

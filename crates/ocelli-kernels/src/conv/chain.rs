@@ -92,6 +92,10 @@ const PIXELS: usize = 196;
 
 /// The work in pieces, if there are enough for all threads: how it is cut does not change the results.
 fn pieces<T: Element>(links: &[Link<'_, T>]) -> Option<Vec<Piece>> {
+    // A band's tiles would begin elsewhere than the image's, and sum in another order.
+    if links.iter().any(|link| link.conv.has_tiles()) {
+        return None;
+    }
     let last = &links[links.len() - 1].shape;
     let (batch, height) = (last.batch, last.out_height());
     let image = image_bytes::<T>(links.iter().map(|link| &link.shape));

@@ -81,11 +81,32 @@ pub(crate) struct PackedDense {
 pub struct Block {
     group: usize,
     /// First channel in the group, and how many.
-    first: usize,
-    count: usize,
-    vectors: usize,
+    pub(super) first: usize,
+    pub(super) count: usize,
+    pub(super) vectors: usize,
     /// Its first word.
     offset: usize,
+}
+
+/// Cuts the output channels of all groups into blocks; also, how many words they have together.
+fn blocks(isa: Isa, groups: usize, group_out: usize, words_per_channel: usize) -> (Vec<Block>, usize) {
+    let lanes = simd::lanes(isa);
+    // Three vectors and enough pixels for them take more registers than some sets have.
+    let at_once = if simd::has_many_registers(isa) { 3 } else { 1 };
+    let mut blocks = Vec::new();
+    let mut offset = 0;
+    for group in 0..groups {
+        let mut first = 0;
+        while first < group_out {
+            let left = (group_out - first).div_ceil(lanes);
+            let vectors = if left == 1 || left == at_once { left } else { 2 };
+            let count = (vectors * lanes).min(group_out - first);
+            blocks.push(Block { group, first, count, vectors, offset });
+            first += count;
+            offset += words_per_channel * vectors * lanes;
+        }
+    }
+    (blocks, offset)
 }
 
 /// Where a convolution's weights lie: in PyTorch's order `[outputs of all groups, inputs of a group, taps]`, used
@@ -108,7 +129,7 @@ pub(crate) struct WeightSource<'a> {
 
 impl WeightSource<'_> {
     /// Where the taps of an output and an input of a group lie.
-    fn start(&self, group: usize, output: usize, input: usize) -> usize {
+    pub(super) fn start(&self, group: usize, output: usize, input: usize) -> usize {
         if self.backwards {
             ((group * self.group_in + input) * self.group_out + output) * self.all_taps
         } else {
@@ -116,7 +137,7 @@ impl WeightSource<'_> {
         }
     }
 
-    fn scale(&self, group: usize, output: usize) -> f32 {
+    pub(super) fn scale(&self, group: usize, output: usize) -> f32 {
         self.scale.map_or(1.0, |scale| scale[group * self.group_out + output])
     }
 
@@ -170,22 +191,8 @@ impl PackedDense {
             true => taps / joined * words_per_row,
             false => taps * (group_in / T::PER_WORD),
         };
-        let mut blocks = Vec::new();
-        let mut offset = 0;
-        for group in 0..groups {
-            let mut first = 0;
-            while first < group_out {
-                let left = (group_out - first).div_ceil(lanes);
-                // Three vectors and enough pixels for them take more registers than some sets have.
-                let at_once = if simd::has_many_registers(isa) { 3 } else { 1 };
-                let vectors = if left == 1 || left == at_once { left } else { 2 };
-                let count = (vectors * lanes).min(group_out - first);
-                blocks.push(Block { group, first, count, vectors, offset });
-                first += count;
-                offset += words_per_channel * vectors * lanes;
-            }
-        }
-        let mut words = Scratch::take(offset);
+        let (blocks, len) = blocks(isa, groups, group_out, words_per_channel);
+        let mut words = Scratch::take(len);
         let all = SharedMut::new(words.as_mut_slice());
         // Inputs of a block in pieces; words may straddle taps if inputs are gathered, and there is one piece.
         let piece = match gathers {
@@ -237,6 +244,41 @@ impl PackedDense {
             group_in,
             group_out,
         }
+    }
+
+    /// `count` pointwise convolutions of f32 with so many inputs and outputs. `fill` writes the words of a block of
+    /// outputs and some inputs, in all of them: those of a convolution and an input follow each other at the address
+    /// that it gets, as many as the block's vectors hold.
+    pub(super) fn pointwise(
+        isa: Isa,
+        [inputs, outputs]: [usize; 2],
+        count: usize,
+        fill: impl Fn(&Block, Range<usize>, &dyn Fn(usize, usize) -> *mut u32) + Sync,
+    ) -> Vec<Self> {
+        let (blocks, len) = blocks(isa, 1, outputs, inputs);
+        let mut words: Vec<Scratch> = (0..count).map(|_| Scratch::take(len)).collect();
+        let all: Vec<SharedMut<u32>> =
+            words.iter_mut().map(|words| SharedMut::new(words.as_mut_slice())).collect();
+        let work: Vec<(&Block, usize)> = blocks
+            .iter()
+            .flat_map(|block| (0..inputs).step_by(PACKED_INPUTS).map(move |first| (block, first)))
+            .collect();
+        work.into_par_iter().with_min_len(threads::least(4)).for_each(|(block, first)| {
+            let width = block.vectors * simd::lanes(isa);
+            let word = |which: usize, input: usize| all[which].at(block.offset + input * width);
+            fill(block, first..(first + PACKED_INPUTS).min(inputs), &word);
+        });
+        let packed = |words| PackedDense {
+            isa,
+            words: Arc::new(words),
+            blocks: blocks.clone(),
+            taps: 1,
+            row: 1,
+            groups: 1,
+            group_in: inputs,
+            group_out: outputs,
+        };
+        words.into_iter().map(packed).collect()
     }
 
     /// Computes all pixels on the current thread pool.

@@ -6,11 +6,13 @@
 //! | `dense` | the engine of dense and grouped convolutions |
 //! | `depthwise` | the engine of depthwise convolutions |
 //! | `weights` | gradients with respect to weights |
+//! | `winograd` | 3×3 convolutions of f32 with fewer multiplications |
 
 pub(crate) mod chain;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod weights;
+pub(crate) mod winograd;
 
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
@@ -21,6 +23,7 @@ pub use chain::{
 use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
+use winograd::PackedWinograd;
 
 /// Weights of a convolution in the order that its kernel reads them, with bias.
 ///
@@ -38,6 +41,7 @@ pub struct PackedConv2d<T: Element> {
 enum Packed {
     Dense(PackedDense),
     Depthwise(PackedDepthwise),
+    Winograd(PackedWinograd),
 }
 
 impl<T: Element> PackedConv2d<T> {
@@ -84,7 +88,11 @@ impl<T: Element> PackedConv2d<T> {
                 row: if shape.groups == 1 && shape.dilation[1] == 1 { shape.kernel[1] } else { 1 },
                 backwards: false,
             };
-            Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
+            if winograd::is_for::<T>(shape) {
+                Packed::Winograd(PackedWinograd::pack(Isa::current(), &source))
+            } else {
+                Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
+            }
         };
         PackedConv2d {
             filter: *shape,
@@ -117,6 +125,9 @@ impl<T: Element> PackedConv2d<T> {
             Packed::Depthwise(packed) => {
                 packed.run(&geometry, packed.at(forward_grid(shape).first), x, &epilogue, y);
             }
+            Packed::Winograd(packed) => {
+                packed.run(&geometry, forward_grid(shape).first, x, &epilogue, y, |_| ());
+            }
         }
     }
 
@@ -130,22 +141,25 @@ impl<T: Element> PackedConv2d<T> {
         let epilogue = Epilogue { bias: self.bias.as_deref(), residual: None, activation: Activation::None };
         let geometry = forward_geometry(shape);
         let channels = shape.out_channels;
-        let y = SharedMut::new(y);
         // Each piece is summed while it is in the cache of the core that computed it.
         let moments: Vec<Moments> = match &self.packed {
-            Packed::Dense(packed) => packed
-                .pieces::<T>(&geometry, 16)
-                .into_par_iter()
-                .map(|pixels| {
-                    // SAFETY: pieces of pixels are disjoint.
-                    let done = unsafe {
-                        packed.run_piece(&geometry, x, &epilogue, y, pixels.clone());
-                        y.slice(pixels.start * channels, pixels.len() * channels)
-                    };
-                    Moments::of(channels, done)
-                })
-                .collect(),
+            Packed::Dense(packed) => {
+                let y = SharedMut::new(y);
+                let pieces = packed.pieces::<T>(&geometry, 16);
+                pieces
+                    .into_par_iter()
+                    .map(|pixels| {
+                        // SAFETY: pieces of pixels are disjoint.
+                        let done = unsafe {
+                            packed.run_piece(&geometry, x, &epilogue, y, pixels.clone());
+                            y.slice(pixels.start * channels, pixels.len() * channels)
+                        };
+                        Moments::of(channels, done)
+                    })
+                    .collect()
+            }
             Packed::Depthwise(packed) => {
+                let y = SharedMut::new(y);
                 let grid = packed.at(forward_grid(shape).first);
                 let row_len = geometry.grid_width * channels;
                 let pieces = packed.pieces::<T>(&geometry);
@@ -161,8 +175,17 @@ impl<T: Element> PackedConv2d<T> {
                     })
                     .collect()
             }
+            Packed::Winograd(packed) => {
+                let first = forward_grid(shape).first;
+                packed.run(&geometry, first, x, &epilogue, y, |done| Moments::of(channels, done))
+            }
         };
         Moments::merge(channels, &moments)
+    }
+
+    /// Whether outputs are computed in tiles, from which their sums' order follows.
+    fn has_tiles(&self) -> bool {
+        matches!(self.packed, Packed::Winograd(_))
     }
 
     #[track_caller]
@@ -248,7 +271,11 @@ impl PackedBackward {
                     row: 1,
                     backwards: true,
                 };
-                Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
+                if winograd::is_for::<T>(shape) {
+                    Packed::Winograd(PackedWinograd::pack(Isa::current(), &source))
+                } else {
+                    Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
+                }
             }
         };
         PackedBackward(phases(shape).into_iter().map(pack).collect())
@@ -260,6 +287,9 @@ impl PackedBackward {
             match packed {
                 Packed::Dense(packed) => packed.run(&phase.geometry, dy, &epilogue, dx),
                 Packed::Depthwise(packed) => packed.run(&phase.geometry, phase.grid, dy, &epilogue, dx),
+                Packed::Winograd(packed) => {
+                    packed.run(&phase.geometry, phase.grid.first, dy, &epilogue, dx, |_| ());
+                }
             }
         }
     }
@@ -372,6 +402,9 @@ pub fn conv2d_backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     assert_len("dw", dw, shape.weight_len());
     if has_filter_per_channel(shape) {
         depthwise::backward_weights(Isa::current(), &forward_geometry(shape), forward_grid(shape), x, dy, dw);
+    } else if winograd::is_for::<T>(shape) {
+        let first = forward_grid(shape).first;
+        winograd::backward_weights(Isa::current(), &forward_geometry(shape), first, x, dy, dw);
     } else {
         weights::backward_weights(shape, x, dy, dw);
     }

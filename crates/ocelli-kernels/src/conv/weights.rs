@@ -48,7 +48,7 @@ struct Panels {
 }
 
 /// Words that may be read beyond the end of panels and patches.
-const SLACK: usize = 64;
+pub(super) const SLACK: usize = 64;
 
 impl Panels {
     fn of<T: Element>(
@@ -308,6 +308,7 @@ impl Plan {
                         broadcast_block: self.broadcast_block,
                         sums: sums.at(row * self.padded_vector() + vector * self.vector_block).cast(),
                         sum_step: self.padded_vector(),
+                        adds: false,
                         element: PhantomData::<T>,
                     };
                     T::sum_products(isa, kernel);
@@ -434,9 +435,9 @@ const TOGETHER: usize = 16;
 
 /// Neighbouring output pixels with their input pixels.
 pub struct Run {
-    input: usize,
-    output: usize,
-    count: usize,
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) count: usize,
 }
 
 /// The runs of output pixels for which a tap is not in padding.
@@ -474,11 +475,11 @@ fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>) -> Vec<Run> {
 }
 
 /// Numbers of broadcasts that register tiles are compiled for.
-struct BroadcastWidths;
+pub(super) struct BroadcastWidths;
 
 impl BroadcastWidths {
     /// The width that does the least for `len` broadcasts: idle ones are lost, and each block loads the vectors.
-    fn best(isa: Isa, len: usize) -> usize {
+    pub(super) fn best(isa: Isa, len: usize) -> usize {
         let widths: &[usize] =
             if simd::has_many_registers(isa) { &[14, 13, 12, 8, 4, 1] } else { &[6, 5, 4, 1] };
         *widths.iter().min_by_key(|width| len.div_ceil(**width) * (**width + 1)).expect("there are widths")
@@ -487,22 +488,24 @@ impl BroadcastWidths {
 
 /// A block of channels: its first word, and the distances between pixels and between neighbours of a run.
 pub struct Side {
-    start: *const u32,
-    pixel: usize,
-    step: usize,
+    pub(super) start: *const u32,
+    pub(super) pixel: usize,
+    pub(super) step: usize,
 }
 
 /// Sums products of a block of vectors with a block of broadcasts.
 pub struct SumKernel<'a, T> {
-    runs: &'a [Run],
-    vector: Side,
-    broadcast: Side,
-    vector_is_output: bool,
-    vector_block: usize,
-    broadcast_block: usize,
-    sums: *mut f32,
-    sum_step: usize,
-    element: PhantomData<T>,
+    pub(super) runs: &'a [Run],
+    pub(super) vector: Side,
+    pub(super) broadcast: Side,
+    pub(super) vector_is_output: bool,
+    pub(super) vector_block: usize,
+    pub(super) broadcast_block: usize,
+    pub(super) sums: *mut f32,
+    pub(super) sum_step: usize,
+    /// To what is there already.
+    pub(super) adds: bool,
+    pub(super) element: PhantomData<T>,
 }
 
 impl<T: Element> Kernel for SumKernel<'_, T> {
@@ -564,7 +567,9 @@ impl<T: Element> SumKernel<'_, T> {
             }
             for p in 0..P {
                 for v in 0..V {
-                    S::store(self.sums.add(p * self.sum_step + v * S::LANES), sums[p][v]);
+                    let to = self.sums.add(p * self.sum_step + v * S::LANES);
+                    let sum = if self.adds { S::add(S::load(to), sums[p][v]) } else { sums[p][v] };
+                    S::store(to, sum);
                 }
             }
         }

@@ -165,6 +165,25 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
     shapes
 }
 
+/// Dense 3×3 convolutions of stride 1.
+pub fn winograd_shapes() -> impl Strategy<Value = Conv2dShape> {
+    let sizes = (1usize..4, 1usize..20, 1usize..20);
+    let padding = (0usize..4, 0usize..4, 0usize..4, 0usize..4);
+    (sizes, padding, 14usize..50, 14usize..50).prop_filter_map(
+        "the kernel fits",
+        |(sizes, padding, from, to)| {
+            let shape = Conv2dShape {
+                batch: sizes.0,
+                in_height: sizes.1,
+                in_width: sizes.2,
+                padding: Padding { top: padding.0, bottom: padding.1, left: padding.2, right: padding.3 },
+                ..usual(1, 9, [from, to], 3, 1, 1)
+            };
+            shape.validate().is_ok().then_some(shape)
+        },
+    )
+}
+
 /// Calls `visit(index of x, index of the weight, index of y)` for each product of a convolution.
 fn products(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     let (group_in, group_out) = (shape.in_channels / shape.groups, shape.out_channels / shape.groups);
