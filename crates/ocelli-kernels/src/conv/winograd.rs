@@ -1,10 +1,11 @@
-//! Dense 3×3 convolutions of stride 1 with fewer multiplications: Winograd's F(2×2, 3×3) (Lavin and Gray 2015,
+//! Dense 3×3 convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering (Lavin and Gray 2015,
 //! "Fast Algorithms for Convolutional Neural Networks").
 //!
-//! A tile of 2×2 outputs sees 4×4 inputs `d`. These and each filter `g` are transformed to 16 places, `Bᵀ d B` and
-//! `G g Gᵀ`, multiplied place by place, and summed over the channels: 16 products instead of 36. `Aᵀ m A` of the sums
-//! is the tile. So each place has a matrix product of its own. The gradient of the filters takes the same steps
-//! transposed: `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`.
+//! A tile of m×m outputs sees (m + 2)×(m + 2) inputs `d`. These and each filter `g` are transformed to as many places,
+//! `Bᵀ d B` and `G g Gᵀ`, multiplied place by place, and summed over the channels; `Aᵀ s A` of the sums is the tile. So
+//! each place has a matrix product of its own, of tiles and channels. With m = 4 that takes 36 products for what takes
+//! 144 otherwise, with m = 2 it takes 16 for 36. The gradient of the filters takes the same steps transposed:
+//! `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`.
 //!
 //! In forward passes a tile's sums have the order of the channels, however the work is cut.
 
@@ -22,14 +23,15 @@ use crate::{
 use rayon::prelude::*;
 use std::{marker::PhantomData, ops::Range};
 
-/// Products of a tile.
-const PLACES: usize = 16;
-
 /// With fewer channels on either side the transforms take longer than the products that they save.
 const CHANNELS: usize = 16;
 
+/// Pairs of inputs and outputs above which tiles are small: the transformed filters of large ones take four times the
+/// memory of the filters, which are as large as the images then.
+const PAIRS: usize = 256 * 256;
+
 /// Tiles that are computed together at least: so often are the transformed filters used when they are read.
-const TILES: usize = 64;
+const TOGETHER: usize = 48;
 
 /// Words between the places of a piece, beyond its tiles: so that they do not meet in the same lines of a cache.
 const APART: usize = 16;
@@ -42,10 +44,184 @@ pub(super) fn is_for<T: Element>(shape: &Conv2dShape) -> bool {
         && shape.in_channels.min(shape.out_channels) >= CHANNELS
 }
 
+/// The side of a convolution's tiles in pixels of the output.
+fn side_of(inputs: usize, outputs: usize) -> usize {
+    if inputs * outputs <= PAIRS { Four::OUT } else { Two::OUT }
+}
+
+/// The transforms of one dimension, of a tile that has [`Transforms::OUT`] outputs and two inputs more. Arrays have room
+/// for the largest.
+trait Transforms {
+    const OUT: usize;
+    /// Inputs, and places.
+    const PLACES: usize = Self::OUT + 2;
+
+    /// `Bᵀ d`
+    ///
+    /// # Safety
+    /// The processor has S; so for the following.
+    unsafe fn inputs<S: Simd>(d: [S::V; 6]) -> [S::V; 6];
+    /// `G g`
+    unsafe fn filter<S: Simd>(g: [S::V; 3]) -> [S::V; 6];
+    /// `Aᵀ s`
+    unsafe fn outputs<S: Simd>(s: [S::V; 6]) -> [S::V; 4];
+    /// `A dy`
+    unsafe fn gradients<S: Simd>(dy: [S::V; 4]) -> [S::V; 6];
+    /// `Gᵀ s`
+    unsafe fn slopes<S: Simd>(s: [S::V; 6]) -> [S::V; 3];
+}
+
+/// F(2, 3), by the points 0, 1, -1 and infinity.
+struct Two;
+
+// SAFETY of all blocks here and below: the processor has S, by the trait's contract.
+impl Transforms for Two {
+    const OUT: usize = 2;
+
+    #[inline(always)]
+    unsafe fn inputs<S: Simd>([d0, d1, d2, d3, ..]: [S::V; 6]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let none = S::splat(0.0);
+            [S::sub(d0, d2), S::add(d1, d2), S::sub(d2, d1), S::sub(d1, d3), none, none]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn filter<S: Simd>([g0, g1, g2]: [S::V; 3]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let (half, ends, none) = (S::splat(0.5), S::add(g0, g2), S::splat(0.0));
+            [g0, S::mul(half, S::add(ends, g1)), S::mul(half, S::sub(ends, g1)), g2, none, none]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn outputs<S: Simd>([s0, s1, s2, s3, ..]: [S::V; 6]) -> [S::V; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let none = S::splat(0.0);
+            [S::add(s0, S::add(s1, s2)), S::sub(S::sub(s1, s2), s3), none, none]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gradients<S: Simd>([dy0, dy1, ..]: [S::V; 4]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let none = S::splat(0.0);
+            [dy0, S::add(dy0, dy1), S::sub(dy0, dy1), S::sub(none, dy1), none, none]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn slopes<S: Simd>([s0, s1, s2, s3, ..]: [S::V; 6]) -> [S::V; 3] {
+        // SAFETY: see above.
+        unsafe {
+            let half = S::splat(0.5);
+            let (sum, difference) = (S::mul(half, S::add(s1, s2)), S::mul(half, S::sub(s1, s2)));
+            [S::add(s0, sum), difference, S::add(sum, s3)]
+        }
+    }
+}
+
+/// F(4, 3), by the points 0, 1, -1, 1/2, -2 and infinity: these lose fewer digits than the usual 0, ±1, ±2 (Barabasz
+/// et al. 2020, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks").
+struct Four;
+
+impl Transforms for Four {
+    const OUT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn inputs<S: Simd>([d0, d1, d2, d3, d4, d5]: [S::V; 6]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let factor = S::splat(1.5);
+            let (even, odd) = (S::sub(d4, d2), S::sub(d3, d1));
+            [
+                S::fma(factor, odd, S::add(S::sub(d0, d2), even)),
+                S::fma(factor, S::add(d2, d3), S::add(even, odd)),
+                S::fma(factor, S::sub(d3, d2), S::sub(even, odd)),
+                S::fma(S::splat(2.0), odd, even),
+                S::fma(S::splat(-0.5), odd, even),
+                S::fma(factor, even, S::sub(S::sub(d5, d3), odd)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn filter<S: Simd>([g0, g1, g2]: [S::V; 3]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let (third, ends) = (S::splat(1.0 / 3.0), S::add(g0, g2));
+            let at_half = S::fma(S::splat(0.5), g1, S::fma(S::splat(0.25), g2, g0));
+            let at_two = S::fma(S::splat(-2.0), g1, S::fma(S::splat(4.0), g2, g0));
+            [
+                g0,
+                S::mul(third, S::add(g1, ends)),
+                S::mul(third, S::sub(g1, ends)),
+                S::mul(S::splat(-16.0 / 15.0), at_half),
+                S::mul(S::splat(1.0 / 15.0), at_two),
+                g2,
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn outputs<S: Simd>([s0, s1, s2, s3, s4, s5]: [S::V; 6]) -> [S::V; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let (sum, difference) = (S::add(s1, s2), S::sub(s1, s2));
+            [
+                S::add(S::add(s0, sum), S::add(s3, s4)),
+                S::fma(S::splat(-2.0), s4, S::fma(S::splat(0.5), s3, difference)),
+                S::fma(S::splat(4.0), s4, S::fma(S::splat(0.25), s3, sum)),
+                S::fma(S::splat(-8.0), s4, S::fma(S::splat(0.125), s3, S::add(difference, s5))),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn gradients<S: Simd>([dy0, dy1, dy2, dy3]: [S::V; 4]) -> [S::V; 6] {
+        // SAFETY: see above.
+        unsafe {
+            let (even, odd) = (S::add(dy0, dy2), S::add(dy1, dy3));
+            let half = S::fma(S::splat(0.25), dy2, dy0);
+            let two = S::fma(S::splat(4.0), dy2, dy0);
+            [
+                dy0,
+                S::add(even, odd),
+                S::sub(even, odd),
+                S::fma(S::splat(0.5), dy1, S::fma(S::splat(0.125), dy3, half)),
+                S::fma(S::splat(-2.0), dy1, S::fma(S::splat(-8.0), dy3, two)),
+                dy3,
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn slopes<S: Simd>([s0, s1, s2, s3, s4, s5]: [S::V; 6]) -> [S::V; 3] {
+        // SAFETY: see above.
+        unsafe {
+            let third = S::splat(1.0 / 3.0);
+            let (sum, difference) = (S::mul(third, S::add(s1, s2)), S::mul(third, S::sub(s1, s2)));
+            let half = S::mul(S::splat(-16.0 / 15.0), s3);
+            let two = S::mul(S::splat(1.0 / 15.0), s4);
+            [
+                S::add(S::add(s0, difference), S::add(half, two)),
+                S::fma(S::splat(0.5), half, S::fma(S::splat(-2.0), two, sum)),
+                S::fma(S::splat(0.25), half, S::fma(S::splat(4.0), two, S::add(difference, s5))),
+            ]
+        }
+    }
+}
+
 /// Transformed filters, a matrix for each place.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedWinograd {
     isa: Isa,
+    /// Of the tiles.
+    side: usize,
     places: Vec<PackedDense>,
 }
 
@@ -53,7 +229,8 @@ impl PackedWinograd {
     /// Of a source with nine taps and one group.
     pub(super) fn pack(isa: Isa, source: &WeightSource<'_>) -> Self {
         let channels = [source.group_in, source.group_out];
-        let places = PackedDense::pointwise(isa, channels, PLACES, |block, inputs, word| {
+        let side = side_of(source.group_in, source.group_out);
+        let places = PackedDense::pointwise(isa, channels, (side + 2).pow(2), |block, inputs, word| {
             // [tap][output of the block]
             let mut filters = [[0.0; 48]; 9];
             for input in inputs {
@@ -64,11 +241,11 @@ impl PackedWinograd {
                         values[output] = filter[*tap] * scale;
                     }
                 }
-                let to = std::array::from_fn(|place| word(place, input).cast());
-                simd::run_on(isa, FilterKernel { filters: &filters, vectors: block.vectors, to });
+                let to = |place| word(place, input).cast::<f32>();
+                simd::run_on(isa, FilterKernel { filters: &filters, vectors: block.vectors, side, to: &to });
             }
         });
-        PackedWinograd { isa, places }
+        PackedWinograd { isa, side, places }
     }
 
     /// Computes all pixels, and calls `then` with each piece of the output while it is in a cache. `first`: where the
@@ -82,8 +259,8 @@ impl PackedWinograd {
         y: &mut [T],
         then: impl Fn(&[T]) -> R + Sync,
     ) -> Vec<R> {
-        let tiles = Tiles::of(geometry);
-        let pieces = tiles.pieces(TILES);
+        let tiles = Tiles::of(geometry, self.side);
+        let pieces = tiles.pieces(TOGETHER);
         let y = SharedMut::new(y);
         // SAFETY: pieces of rows are disjoint.
         let done = |rows: Range<usize>| unsafe {
@@ -117,7 +294,7 @@ impl PackedWinograd {
     ) {
         let count = rows.len() * tiles.columns;
         let transformed = Places::of_inputs(self.isa, geometry, tiles, first, x, rows.clone(), 0);
-        let mut sums = Places::<T>::new(count, geometry.out_channels, 0);
+        let mut sums = Places::<T>::new(tiles, rows.len(), geometry.out_channels, 0);
         let (step, all) = (sums.step, SharedMut::new(&mut sums.values));
         let matrix = Geometry {
             batch: 1,
@@ -177,11 +354,11 @@ pub(super) fn backward_weights<T: Element>(
     let row_len = vectors * vector_block;
     // [place][output][input]
     let place_len = broadcasts * broadcast_block * row_len;
-    let mut sums = Scratch::take(PLACES * place_len);
+    let tiles = Tiles::of(geometry, side_of(inputs, outputs));
+    let mut sums = Scratch::take(tiles.places() * place_len);
     let all = SharedMut::new(sums.as_mut_slice());
-    let tiles = Tiles::of(geometry);
     // A place's values of both sides fit into the cache of a core, unless the sums would be read too often then.
-    let at_once = (256 * 1024 / size_of::<f32>() / (inputs + outputs)).max(4 * TILES);
+    let at_once = (256 * 1024 / size_of::<f32>() / (inputs + outputs)).max(4 * TOGETHER);
     for (at, rows) in tiles.pieces(at_once).into_iter().enumerate() {
         let runs = [Run { input: 0, output: 0, count: rows.len() * tiles.columns }];
         let x = Places::of_inputs(isa, geometry, &tiles, first, x, rows.clone(), SLACK);
@@ -191,7 +368,7 @@ pub(super) fn backward_weights<T: Element>(
             pixel: channels,
             step: channels,
         };
-        (0..PLACES * vectors).into_par_iter().with_min_len(threads::least(1)).for_each(|item| {
+        (0..tiles.places() * vectors).into_par_iter().with_min_len(threads::least(1)).for_each(|item| {
             let (place, vector) = (item / vectors, item % vectors * vector_block);
             for broadcast in (0..outputs).step_by(broadcast_block) {
                 let kernel = SumKernel {
@@ -213,7 +390,13 @@ pub(super) fn backward_weights<T: Element>(
     let sums: &[u32] = sums.as_mut_slice();
     dw.par_chunks_exact_mut(inputs * 9).enumerate().with_min_len(threads::least(1)).for_each(
         |(output, dw)| {
-            let kernel = SlopeKernel { sums: &sums[output * row_len..], step: place_len, inputs, dw };
+            let kernel = SlopeKernel {
+                sums: &sums[output * row_len..],
+                step: place_len,
+                side: tiles.side,
+                inputs,
+                dw,
+            };
             simd::run_on(isa, kernel);
         },
     );
@@ -225,35 +408,41 @@ struct Tiles {
     /// Of an image, in pixels.
     height: usize,
     width: usize,
+    /// Of a tile, in pixels.
+    side: usize,
     /// Tiles of a row.
     columns: usize,
 }
 
 impl Tiles {
-    fn of(geometry: &Geometry) -> Self {
+    fn of(geometry: &Geometry, side: usize) -> Self {
         let (batch, height, width) = (geometry.batch, geometry.grid_height, geometry.grid_width);
-        Tiles { batch, height, width, columns: width.div_ceil(2) }
+        Tiles { batch, height, width, side, columns: width.div_ceil(side) }
+    }
+
+    fn places(&self) -> usize {
+        (self.side + 2).pow(2)
     }
 
     /// Rows of tiles, over all images.
     fn rows(&self) -> usize {
-        self.batch * self.height.div_ceil(2)
+        self.batch * self.height.div_ceil(self.side)
     }
 
     /// All rows of tiles in even pieces of about so many tiles.
     fn pieces(&self, tiles: usize) -> Vec<Range<usize>> {
         let rows = self.rows();
         let count = rows.div_ceil(tiles.div_ceil(self.columns.max(1)));
-        // An even number of them, for two threads, or four.
-        let count =
-            if count > 1 { count.next_multiple_of(if count > 8 { 4 } else { 2 }).min(rows) } else { count };
+        // As many for each of two threads, or four.
+        let threads = if count > 8 { 4 } else { 2 };
+        let count = if count > 1 { count.next_multiple_of(threads).min(rows) } else { count };
         (0..count).map(|at| at * rows / count..(at + 1) * rows / count).collect()
     }
 
     /// An image, and the first row of a row of tiles therein, in pixels.
     fn place(&self, row: usize) -> (usize, usize) {
-        let rows = self.height.div_ceil(2);
-        (row / rows, row % rows * 2)
+        let rows = self.height.div_ceil(self.side);
+        (row / rows, row % rows * self.side)
     }
 
     /// The pixels of some rows of tiles, over all images.
@@ -275,9 +464,9 @@ struct Places<T: Element> {
 
 impl<T: Element> Places<T> {
     /// Of any values, with room behind the last.
-    fn new(tiles: usize, channels: usize, slack: usize) -> Self {
-        let step = tiles * channels + APART;
-        Places { values: Buffer::take(PLACES * step + slack), step }
+    fn new(tiles: &Tiles, rows: usize, channels: usize, slack: usize) -> Self {
+        let step = rows * tiles.columns * channels + APART;
+        Places { values: Buffer::take(tiles.places() * step + slack), step }
     }
 
     fn of_inputs(
@@ -323,7 +512,7 @@ impl<T: Element> Places<T> {
         slack: usize,
         fill: impl Fn(usize, SharedMut<T>, usize) + Sync,
     ) -> Self {
-        let mut places = Self::new(rows.len() * tiles.columns, channels, slack);
+        let mut places = Self::new(tiles, rows.len(), channels, slack);
         let (step, row_len) = (places.step, tiles.columns * channels);
         let all = SharedMut::new(&mut places.values);
         rows.clone().into_par_iter().with_min_len(threads::least(1)).for_each(|row| {
@@ -338,8 +527,10 @@ struct FilterKernel<'a> {
     /// `[tap][output]`
     filters: &'a [[f32; 48]; 9],
     vectors: usize,
-    /// A row of words of each place, as long as the vectors.
-    to: [*mut f32; PLACES],
+    /// Of the tiles.
+    side: usize,
+    /// Where the words of a place go, as many as the vectors hold.
+    to: &'a dyn Fn(usize) -> *mut f32,
 }
 
 impl Kernel for FilterKernel<'_> {
@@ -347,37 +538,35 @@ impl Kernel for FilterKernel<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: the processor has S; filters have room for three vectors, the words for as many as there are.
+        // SAFETY: the processor has S.
         unsafe {
-            for at in (0..self.vectors * S::LANES).step_by(S::LANES) {
-                let mut columns = [[S::splat(0.0); 4]; 3];
-                for column in 0..3 {
-                    let g0 = S::load(self.filters[column].as_ptr().add(at));
-                    let g1 = S::load(self.filters[3 + column].as_ptr().add(at));
-                    let g2 = S::load(self.filters[6 + column].as_ptr().add(at));
-                    columns[column] = spread_filter::<S>(g0, g1, g2);
-                }
-                for row in 0..4 {
-                    let places = spread_filter::<S>(columns[0][row], columns[1][row], columns[2][row]);
-                    for column in 0..4 {
-                        S::store(self.to[row * 4 + column].add(at), places[column]);
-                    }
-                }
-            }
+            if self.side == Four::OUT { self.transform::<S, Four>() } else { self.transform::<S, Two>() }
         }
     }
 }
 
-/// `G` times a column of three.
-///
-/// # Safety
-/// The processor has S.
-#[inline(always)]
-unsafe fn spread_filter<S: Simd>(a: S::V, b: S::V, c: S::V) -> [S::V; 4] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (half, ends) = (S::splat(0.5), S::add(a, c));
-        [a, S::mul(half, S::add(ends, b)), S::mul(half, S::sub(ends, b)), c]
+impl FilterKernel<'_> {
+    #[inline(always)]
+    unsafe fn transform<S: Simd, F: Transforms>(&self) {
+        // SAFETY: the processor has S; filters have room for three vectors, the words for as many as there are.
+        unsafe {
+            for at in (0..self.vectors * S::LANES).step_by(S::LANES) {
+                let mut columns = [[S::splat(0.0); 6]; 3];
+                for column in 0..3 {
+                    let mut g = [S::splat(0.0); 3];
+                    for row in 0..3 {
+                        g[row] = S::load(self.filters[row * 3 + column].as_ptr().add(at));
+                    }
+                    columns[column] = F::filter::<S>(g);
+                }
+                for row in 0..F::PLACES {
+                    let places = F::filter::<S>([columns[0][row], columns[1][row], columns[2][row]]);
+                    for column in 0..F::PLACES {
+                        S::store((self.to)(row * F::PLACES + column).add(at), places[column]);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -402,67 +591,84 @@ impl<T: Element> Kernel for InputKernel<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the processor has S.
+        unsafe { if self.tiles.side == Four::OUT { self.row::<S, Four>() } else { self.row::<S, Two>() } }
+    }
+}
+
+impl<T: Element> InputKernel<'_, T> {
+    /// The channels of an input pixel of a tile.
+    fn pixel(&self, row: usize, column: usize) -> *const T {
         let Geometry { in_height, in_width, in_channels: channels, .. } = *self.geometry;
-        let whole = channels / S::LANES * S::LANES;
-        for column in 0..self.tiles.columns {
-            let pixel = |row: usize, at: usize| {
-                let row = self.first[0] + (self.top + row) as isize;
-                let column = self.first[1] + (column * 2 + at) as isize;
-                // Negative numbers become large ones.
-                if (row as usize) < in_height && (column as usize) < in_width {
-                    let pixel = (self.image * in_height + row as usize) * in_width + column as usize;
-                    self.x[pixel * channels..][..channels].as_ptr()
-                } else {
-                    self.zeros.as_ptr()
+        let row = self.first[0] + (self.top + row) as isize;
+        let column = self.first[1] + column as isize;
+        // Negative numbers become large ones.
+        if (row as usize) < in_height && (column as usize) < in_width {
+            let pixel = (self.image * in_height + row as usize) * in_width + column as usize;
+            self.x[pixel * channels..][..channels].as_ptr()
+        } else {
+            self.zeros.as_ptr()
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row<S: Simd, F: Transforms>(&self) {
+        let channels = self.geometry.in_channels;
+        let mut pixels = [[self.zeros.as_ptr(); 6]; 6];
+        for tile in 0..self.tiles.columns {
+            for (row, pixels) in pixels.iter_mut().enumerate().take(F::PLACES) {
+                for (column, pixel) in pixels.iter_mut().enumerate().take(F::PLACES) {
+                    *pixel = self.pixel(row, tile * F::OUT + column);
                 }
-            };
-            let pixels: [[*const T; 4]; 4] =
-                std::array::from_fn(|row| std::array::from_fn(|at| pixel(row, at)));
-            let to = self.to.at(column * channels);
-            for at in (0..whole).step_by(S::LANES) {
-                // SAFETY: the processor has S; each pixel has its channels, and there is room for the tile's.
-                unsafe { transform_inputs::<S, T, true>(&pixels, at, S::LANES, to.add(at), self.step) };
             }
-            if whole < channels {
-                // SAFETY: as above.
+            let to = self.to.at(tile * channels);
+            for at in (0..channels).step_by(S::LANES) {
+                let lanes = S::LANES.min(channels - at);
+                // SAFETY: the processor has S; each pixel has its channels, and there is room for the tile's.
                 unsafe {
-                    transform_inputs::<S, T, false>(
-                        &pixels,
-                        whole,
-                        channels - whole,
-                        to.add(whole),
-                        self.step,
-                    );
+                    if lanes == S::LANES {
+                        self.tile::<S, F, true>(&pixels, at, lanes, to.add(at));
+                    } else {
+                        self.tile::<S, F, false>(&pixels, at, lanes, to.add(at));
+                    }
                 }
             }
         }
     }
-}
 
-/// # Safety
-/// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
-#[inline(always)]
-unsafe fn transform_inputs<S: Simd, T: Element, const WHOLE: bool>(
-    pixels: &[[*const T; 4]; 4],
-    at: usize,
-    lanes: usize,
-    to: *mut T,
-    step: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        // A row of places at a time: all at once would take more registers than there are.
-        for row in 0..4 {
-            let [from, other] = [[0, 2], [1, 2], [2, 1], [1, 3]][row];
-            let mut d = [S::splat(0.0); 4];
-            for column in 0..4 {
-                let a = load_lanes::<S, T, WHOLE>(pixels[from][column].add(at), lanes);
-                let b = load_lanes::<S, T, WHOLE>(pixels[other][column].add(at), lanes);
-                d[column] = if row == 1 { S::add(a, b) } else { S::sub(a, b) };
+    /// # Safety
+    /// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
+        &self,
+        pixels: &[[*const T; 6]; 6],
+        at: usize,
+        lanes: usize,
+        to: *mut T,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // [place of the rows][column]
+            let mut columns = [[S::splat(0.0); 6]; 6];
+            for column in 0..F::PLACES {
+                let mut d = [S::splat(0.0); 6];
+                for row in 0..F::PLACES {
+                    d[row] = load_lanes::<S, T, WHOLE>(pixels[row][column].add(at), lanes);
+                }
+                let places = F::inputs::<S>(d);
+                for row in 0..F::PLACES {
+                    columns[row][column] = places[row];
+                }
             }
-            let places = [S::sub(d[0], d[2]), S::add(d[1], d[2]), S::sub(d[2], d[1]), S::sub(d[1], d[3])];
-            for column in 0..4 {
-                store_lanes::<S, T, WHOLE>(to.add((row * 4 + column) * step), lanes, places[column]);
+            for row in 0..F::PLACES {
+                let places = F::inputs::<S>(columns[row]);
+                for column in 0..F::PLACES {
+                    store_lanes::<S, T, WHOLE>(
+                        to.add((row * F::PLACES + column) * self.step),
+                        lanes,
+                        places[column],
+                    );
+                }
             }
         }
     }
@@ -472,6 +678,7 @@ unsafe fn transform_inputs<S: Simd, T: Element, const WHOLE: bool>(
 pub struct GradientKernel<'a, T> {
     tiles: &'a Tiles,
     image: usize,
+    /// First row of the tiles, in pixels.
     top: usize,
     dy: &'a [T],
     channels: usize,
@@ -487,71 +694,85 @@ impl<T: Element> Kernel for GradientKernel<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the processor has S.
+        unsafe { if self.tiles.side == Four::OUT { self.row::<S, Four>() } else { self.row::<S, Two>() } }
+    }
+}
+
+impl<T: Element> GradientKernel<'_, T> {
+    fn pixel(&self, row: usize, column: usize) -> *const T {
         let Tiles { height, width, .. } = *self.tiles;
-        for column in 0..self.tiles.columns {
-            let pixel = |row: usize, column: usize| {
-                if row < height && column < width {
-                    let pixel = (self.image * height + row) * width + column;
-                    self.dy[pixel * self.channels..][..self.channels].as_ptr()
-                } else {
-                    self.zeros.as_ptr()
+        if row < height && column < width {
+            let pixel = (self.image * height + row) * width + column;
+            self.dy[pixel * self.channels..][..self.channels].as_ptr()
+        } else {
+            self.zeros.as_ptr()
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row<S: Simd, F: Transforms>(&self) {
+        let mut pixels = [[self.zeros.as_ptr(); 4]; 4];
+        for tile in 0..self.tiles.columns {
+            for (row, pixels) in pixels.iter_mut().enumerate().take(F::OUT) {
+                for (column, pixel) in pixels.iter_mut().enumerate().take(F::OUT) {
+                    *pixel = self.pixel(self.top + row, tile * F::OUT + column);
                 }
-            };
-            let pixels = [0, 1].map(|row| [0, 1].map(|at| pixel(self.top + row, column * 2 + at)));
-            let to = self.to.at(column * self.channels);
+            }
+            let to = self.to.at(tile * self.channels);
             for at in (0..self.channels).step_by(S::LANES) {
                 let lanes = S::LANES.min(self.channels - at);
                 // SAFETY: the processor has S; each pixel has its channels, and there is room for the tile's.
                 unsafe {
                     if lanes == S::LANES {
-                        transform_gradients::<S, T, true>(&pixels, at, lanes, to.add(at), self.step);
+                        self.tile::<S, F, true>(&pixels, at, lanes, to.add(at));
                     } else {
-                        transform_gradients::<S, T, false>(&pixels, at, lanes, to.add(at), self.step);
+                        self.tile::<S, F, false>(&pixels, at, lanes, to.add(at));
                     }
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
+        &self,
+        pixels: &[[*const T; 4]; 4],
+        at: usize,
+        lanes: usize,
+        to: *mut T,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // [place of the rows][column]
+            let mut columns = [[S::splat(0.0); 4]; 6];
+            for column in 0..F::OUT {
+                let mut dy = [S::splat(0.0); 4];
+                for row in 0..F::OUT {
+                    dy[row] = load_lanes::<S, T, WHOLE>(pixels[row][column].add(at), lanes);
+                }
+                let places = F::gradients::<S>(dy);
+                for row in 0..F::PLACES {
+                    columns[row][column] = places[row];
+                }
+            }
+            for row in 0..F::PLACES {
+                let places = F::gradients::<S>(columns[row]);
+                for column in 0..F::PLACES {
+                    store_lanes::<S, T, WHOLE>(
+                        to.add((row * F::PLACES + column) * self.step),
+                        lanes,
+                        places[column],
+                    );
                 }
             }
         }
     }
 }
 
-/// # Safety
-/// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
-#[inline(always)]
-unsafe fn transform_gradients<S: Simd, T: Element, const WHOLE: bool>(
-    pixels: &[[*const T; 2]; 2],
-    at: usize,
-    lanes: usize,
-    to: *mut T,
-    step: usize,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut columns = [[S::splat(0.0); 4]; 2];
-        for column in 0..2 {
-            let above = load_lanes::<S, T, WHOLE>(pixels[0][column].add(at), lanes);
-            let below = load_lanes::<S, T, WHOLE>(pixels[1][column].add(at), lanes);
-            columns[column] = spread::<S>(above, below);
-        }
-        for row in 0..4 {
-            let places = spread::<S>(columns[0][row], columns[1][row]);
-            for column in 0..4 {
-                store_lanes::<S, T, WHOLE>(to.add((row * 4 + column) * step), lanes, places[column]);
-            }
-        }
-    }
-}
-
-/// `A` times a column of two.
-///
-/// # Safety
-/// The processor has S.
-#[inline(always)]
-unsafe fn spread<S: Simd>(a: S::V, b: S::V) -> [S::V; 4] {
-    // SAFETY: the caller's promise.
-    unsafe { [a, S::add(a, b), S::sub(a, b), S::sub(S::splat(0.0), b)] }
-}
-
-/// `Aᵀ m A` of a row of tiles, and what follows a convolution.
+/// `Aᵀ s A` of a row of tiles, and what follows a convolution.
 pub struct OutputKernel<'a, T> {
     geometry: &'a Geometry,
     tiles: &'a Tiles,
@@ -571,34 +792,41 @@ impl<T: Element> Kernel for OutputKernel<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let channels = self.geometry.out_channels;
-        let whole = channels / S::LANES * S::LANES;
-        let (image, top) = self.tiles.place(self.row);
-        let rows = (self.tiles.height - top).min(2);
-        for column in 0..self.tiles.columns {
-            let size = [rows, (self.tiles.width - column * 2).min(2)];
-            let first = ((image * self.tiles.height + top) * self.tiles.width + column * 2) * channels;
-            let sums = self.sums[column * channels..].as_ptr();
-            for at in (0..whole).step_by(S::LANES) {
-                // SAFETY: the processor has S; the tile has its channels at each place and in the output.
-                unsafe { self.tile::<S, true>(sums.add(at), at, S::LANES, first + at, size) };
-            }
-            if whole < channels {
-                // SAFETY: as above.
-                unsafe {
-                    self.tile::<S, false>(sums.add(whole), whole, channels - whole, first + whole, size)
-                };
-            }
-        }
+        // SAFETY: the processor has S.
+        unsafe { if self.tiles.side == Four::OUT { self.row::<S, Four>() } else { self.row::<S, Two>() } }
     }
 }
 
 impl<T: Element> OutputKernel<'_, T> {
+    #[inline(always)]
+    unsafe fn row<S: Simd, F: Transforms>(&self) {
+        let channels = self.geometry.out_channels;
+        let Tiles { height, width, columns, .. } = *self.tiles;
+        let (image, top) = self.tiles.place(self.row);
+        let rows = (height - top).min(F::OUT);
+        for tile in 0..columns {
+            let size = [rows, (width - tile * F::OUT).min(F::OUT)];
+            let first = ((image * height + top) * width + tile * F::OUT) * channels;
+            let sums = self.sums[tile * channels..].as_ptr();
+            for at in (0..channels).step_by(S::LANES) {
+                let lanes = S::LANES.min(channels - at);
+                // SAFETY: the processor has S; the tile has its channels at each place and in the output.
+                unsafe {
+                    if lanes == S::LANES {
+                        self.tile::<S, F, true>(sums.add(at), at, lanes, first + at, size);
+                    } else {
+                        self.tile::<S, F, false>(sums.add(at), at, lanes, first + at, size);
+                    }
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// The processor has S; there are `lanes` channels from `at` on, at `sums` and so in each place, and at `first` and
     /// so in each pixel of the tile.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const WHOLE: bool>(
+    unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
         &self,
         sums: *const T,
         at: usize,
@@ -612,16 +840,21 @@ impl<T: Element> OutputKernel<'_, T> {
                 Some(bias) => load_lanes::<S, f32, WHOLE>(bias.as_ptr().add(at), lanes),
                 None => S::splat(0.0),
             };
-            for row in 0..rows {
-                let mut m = [S::splat(0.0); 4];
-                for column in 0..4 {
-                    let place = sums.add((row * 4 + column) * self.step);
-                    let a = load_lanes::<S, T, WHOLE>(place, lanes);
-                    let b = load_lanes::<S, T, WHOLE>(place.add(4 * self.step), lanes);
-                    let c = load_lanes::<S, T, WHOLE>(place.add(8 * self.step), lanes);
-                    m[column] = if row == 0 { S::add(S::add(a, b), c) } else { S::sub(S::sub(a, b), c) };
+            // [row of the tile][place of the columns]
+            let mut half = [[S::splat(0.0); 6]; 4];
+            for column in 0..F::PLACES {
+                let mut s = [S::splat(0.0); 6];
+                for row in 0..F::PLACES {
+                    let place = sums.add((row * F::PLACES + column) * self.step);
+                    s[row] = load_lanes::<S, T, WHOLE>(place, lanes);
                 }
-                let outputs = [S::add(S::add(m[0], m[1]), m[2]), S::sub(S::sub(m[1], m[2]), m[3])];
+                let outputs = F::outputs::<S>(s);
+                for row in 0..F::OUT {
+                    half[row][column] = outputs[row];
+                }
+            }
+            for row in 0..rows {
+                let outputs = F::outputs::<S>(half[row]);
                 for column in 0..columns {
                     let pixel = first + (row * self.tiles.width + column) * self.geometry.out_channels;
                     let mut output = S::add(outputs[column], bias);
@@ -643,6 +876,8 @@ struct SlopeKernel<'a> {
     sums: &'a [u32],
     /// Words between places.
     step: usize,
+    /// Of the tiles.
+    side: usize,
     inputs: usize,
     /// `[input][tap]`
     dw: &'a mut [f32],
@@ -652,48 +887,47 @@ impl Kernel for SlopeKernel<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the processor has S; there are whole vectors at each place.
+    unsafe fn run<S: Simd>(mut self) {
+        // SAFETY: the processor has S.
         unsafe {
-            let mut stage = [[0.0f32; 16]; 9];
-            for at in (0..self.inputs).step_by(S::LANES) {
-                let sums = self.sums[at..].as_ptr().cast::<f32>();
-                let mut columns = [[S::splat(0.0); 3]; 4];
-                for column in 0..4 {
-                    let mut s = [S::splat(0.0); 4];
-                    for row in 0..4 {
-                        s[row] = S::load(sums.add((row * 4 + column) * self.step));
-                    }
-                    columns[column] = gather::<S>(s);
-                }
-                for row in 0..3 {
-                    let s = [columns[0][row], columns[1][row], columns[2][row], columns[3][row]];
-                    let taps = gather::<S>(s);
-                    for column in 0..3 {
-                        S::store(stage[row * 3 + column].as_mut_ptr(), taps[column]);
-                    }
-                }
-                let inputs = S::LANES.min(self.inputs - at);
-                for (input, dw) in self.dw[at * 9..].chunks_exact_mut(9).enumerate().take(inputs) {
-                    for (dw, stage) in dw.iter_mut().zip(&stage) {
-                        *dw = stage[input];
-                    }
-                }
-            }
+            if self.side == Four::OUT { self.transform::<S, Four>() } else { self.transform::<S, Two>() }
         }
     }
 }
 
-/// `Gᵀ` times a column of four.
-///
-/// # Safety
-/// The processor has S.
-#[inline(always)]
-unsafe fn gather<S: Simd>(s: [S::V; 4]) -> [S::V; 3] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let half = S::splat(0.5);
-        let (sum, difference) = (S::mul(half, S::add(s[1], s[2])), S::mul(half, S::sub(s[1], s[2])));
-        [S::add(s[0], sum), difference, S::add(sum, s[3])]
+impl SlopeKernel<'_> {
+    #[inline(always)]
+    unsafe fn transform<S: Simd, F: Transforms>(&mut self) {
+        let mut stage = [[0.0f32; 16]; 9];
+        for at in (0..self.inputs).step_by(S::LANES) {
+            let sums = self.sums[at..].as_ptr().cast::<f32>();
+            // SAFETY: the processor has S; there are whole vectors at each place.
+            unsafe {
+                // [row of taps][place of the columns]
+                let mut rows = [[S::splat(0.0); 6]; 3];
+                for column in 0..F::PLACES {
+                    let mut s = [S::splat(0.0); 6];
+                    for row in 0..F::PLACES {
+                        s[row] = S::load(sums.add((row * F::PLACES + column) * self.step));
+                    }
+                    let taps = F::slopes::<S>(s);
+                    for row in 0..3 {
+                        rows[row][column] = taps[row];
+                    }
+                }
+                for row in 0..3 {
+                    let taps = F::slopes::<S>(rows[row]);
+                    for column in 0..3 {
+                        S::store(stage[row * 3 + column].as_mut_ptr(), taps[column]);
+                    }
+                }
+            }
+            let inputs = S::LANES.min(self.inputs - at);
+            for (input, dw) in self.dw[at * 9..].chunks_exact_mut(9).enumerate().take(inputs) {
+                for (dw, stage) in dw.iter_mut().zip(&stage) {
+                    *dw = stage[input];
+                }
+            }
+        }
     }
 }

@@ -153,6 +153,8 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
         shapes.push(usual(2, 15, channels, kernel, stride, 1));
         shapes.push(usual(3, 8, channels, kernel, stride, 1));
     }
+    // So many channels that tiles are small.
+    shapes.push(usual(2, 7, [260, 264], 3, 1, 1));
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (4, 3)] {
         for channels in [8, 32, 72, 145] {
             shapes.push(usual(2, 19, [channels; 2], kernel, stride, channels));
