@@ -41,6 +41,7 @@ compiled! {
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
     copy_panel(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
+    winograd_filters(winograd::FilterKernel<'_, Self>) -> ();
     winograd_inputs(winograd::InputKernel<'_, Self>) -> ();
     winograd_outputs(winograd::OutputKernel<'_, Self>) -> ();
     winograd_gradients(winograd::GradientKernel<'_, Self>) -> ();

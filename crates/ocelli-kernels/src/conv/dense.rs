@@ -246,16 +246,16 @@ impl PackedDense {
         }
     }
 
-    /// `count` pointwise convolutions of f32 with so many inputs and outputs. `fill` writes the words of a block of
-    /// outputs and some inputs, in all of them: those of a convolution and an input follow each other at the address
-    /// that it gets, as many as the block's vectors hold.
-    pub(super) fn pointwise(
+    /// `count` pointwise convolutions with so many inputs, which fill words, and outputs. `fill` writes the words of a
+    /// block of outputs and some inputs, in all of them: those of a convolution and an input, or a pair, follow each
+    /// other at the address that it gets, as many as the block's vectors hold.
+    pub(super) fn pointwise<T: Element>(
         isa: Isa,
         [inputs, outputs]: [usize; 2],
         count: usize,
         fill: impl Fn(&Block, Range<usize>, &dyn Fn(usize, usize) -> *mut u32) + Sync,
     ) -> Vec<Self> {
-        let (blocks, len) = blocks(isa, 1, outputs, inputs);
+        let (blocks, len) = blocks(isa, 1, outputs, inputs / T::PER_WORD);
         let mut words: Vec<Scratch> = (0..count).map(|_| Scratch::take(len)).collect();
         let all: Vec<SharedMut<u32>> =
             words.iter_mut().map(|words| SharedMut::new(words.as_mut_slice())).collect();
@@ -265,7 +265,7 @@ impl PackedDense {
             .collect();
         work.into_par_iter().with_min_len(threads::least(4)).for_each(|(block, first)| {
             let width = block.vectors * simd::lanes(isa);
-            let word = |which: usize, input: usize| all[which].at(block.offset + input * width);
+            let word = |which: usize, input: usize| all[which].at(block.offset + input / T::PER_WORD * width);
             fill(block, first..(first + PACKED_INPUTS).min(inputs), &word);
         });
         let packed = |words| PackedDense {
@@ -303,6 +303,35 @@ impl PackedDense {
             // SAFETY: pieces of pixels and blocks of channels are disjoint.
             unsafe { self.run_blocks(geometry, x, epilogue, y, piece.clone(), blocks) }
         });
+    }
+
+    /// The sums of a pointwise convolution with one group, and nothing after them: `sums`, `[pixel][output]`, of `x`,
+    /// `[pixel][input]`, on this thread.
+    pub(super) fn products<T: Element>(&self, x: &[T], sums: &mut [f32]) {
+        let pixels = sums.len() / self.group_out;
+        let zeros = vec![T::default(); self.group_in];
+        let inputs = x.chunks_exact(self.group_in).take(pixels).map(<[T]>::as_ptr);
+        let pointers: Vec<*const T> = inputs.chain([zeros.as_ptr(); MAX_PIXELS]).collect();
+        let outputs: Vec<usize> = (0..pixels).map(|pixel| pixel * self.group_out).collect();
+        for block in &self.blocks {
+            let kernel = BlockKernel {
+                block: *block,
+                // SAFETY: a block's words follow its offset.
+                weights: unsafe { self.words.as_ptr().add(block.offset) },
+                taps: 1,
+                words_per_tap: self.group_in / T::PER_WORD,
+                pointers: &pointers,
+                stride: pointers.len(),
+                outputs: &outputs,
+                pixels,
+                bias: None,
+                residual: None,
+                activation: Activation::None,
+                y: std::ptr::null_mut(),
+                sums: Some(sums[block.first..].as_mut_ptr()),
+            };
+            T::dense_block(self.isa, kernel);
+        }
     }
 
     /// The grid's pixels in pieces that fit into the cache of a core, at least `wanted` of them if there are enough
@@ -412,6 +441,7 @@ impl PackedDense {
                 residual: epilogue.residual.map(|residual| residual[channel..].as_ptr()),
                 activation: epilogue.activation,
                 y: y.at(channel),
+                sums: None,
             };
             T::dense_block(self.isa, kernel);
         }
@@ -786,6 +816,8 @@ pub struct BlockKernel<'a, T> {
     residual: Option<*const T>,
     activation: Activation,
     y: *mut T,
+    /// Where the bare sums go, instead.
+    sums: Option<*mut f32>,
 }
 
 impl<T: Element> Kernel for BlockKernel<'_, T> {
@@ -886,6 +918,23 @@ impl<T: Element> BlockKernel<'_, T> {
             }
             let whole = self.block.count == V * S::LANES;
             let pixels = P.min(self.pixels - start);
+            if let Some(to) = self.sums {
+                let outputs = self.outputs.as_ptr().add(start);
+                let lanes = self.block.count - (V - 1) * S::LANES;
+                unrolled!(p < P, {
+                    if p < pixels {
+                        let to = to.add(*outputs.add(p));
+                        for v in 0..V {
+                            if whole || v + 1 < V {
+                                S::store(to.add(v * S::LANES), sums[p][v]);
+                            } else {
+                                S::store_first(to.add(v * S::LANES), lanes, sums[p][v]);
+                            }
+                        }
+                    }
+                });
+                return;
+            }
             if let (Some([low, high]), true) = (clamp(self.activation), whole || self.residual.is_none()) {
                 let (low, high) = (S::splat(low), S::splat(high));
                 let outputs = self.outputs.as_ptr().add(start);

@@ -89,7 +89,7 @@ impl<T: Element> PackedConv2d<T> {
                 backwards: false,
             };
             if winograd::is_for::<T>(shape) {
-                Packed::Winograd(PackedWinograd::pack(Isa::current(), &source))
+                Packed::Winograd(PackedWinograd::pack::<T>(Isa::current(), &source))
             } else {
                 Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
             }
@@ -272,7 +272,7 @@ impl PackedBackward {
                     backwards: true,
                 };
                 if winograd::is_for::<T>(shape) {
-                    Packed::Winograd(PackedWinograd::pack(Isa::current(), &source))
+                    Packed::Winograd(PackedWinograd::pack::<T>(Isa::current(), &source))
                 } else {
                     Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
                 }

@@ -102,16 +102,16 @@ impl Panels {
 
 /// Copies some channels of some pixels into a panel.
 pub struct PanelKernel<'a, T> {
-    low: &'a [T],
+    pub(super) low: &'a [T],
     /// The second image of a pair.
-    high: Option<&'a [T]>,
+    pub(super) high: Option<&'a [T]>,
     /// Distance between pixels.
-    channels: usize,
-    block: usize,
+    pub(super) channels: usize,
+    pub(super) block: usize,
     /// Channels of the block that there are.
-    count: usize,
-    pixels: usize,
-    words: &'a mut [u32],
+    pub(super) count: usize,
+    pub(super) pixels: usize,
+    pub(super) words: &'a mut [u32],
 }
 
 impl<T: Element> Kernel for PanelKernel<'_, T> {

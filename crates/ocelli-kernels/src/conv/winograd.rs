@@ -11,7 +11,7 @@
 
 use super::{
     dense::{Epilogue, Geometry, PackedDense, WeightSource},
-    weights::{BroadcastWidths, Run, SLACK, Side, SumKernel},
+    weights::{BroadcastWidths, PanelKernel, Run, SLACK, Side, SumKernel},
 };
 use crate::{
     Activation, Buffer, Conv2dShape, Element, Isa,
@@ -24,7 +24,9 @@ use rayon::prelude::*;
 use std::{marker::PhantomData, ops::Range};
 
 /// With fewer channels on either side the transforms take longer than the products that they save.
-const CHANNELS: usize = 16;
+fn least_channels<T: Element>() -> usize {
+    if T::BF16 { 32 } else { 16 }
+}
 
 /// Pairs of inputs and outputs above which tiles are small: the transformed filters of large ones take four times the
 /// memory of the filters, which are as large as the images then.
@@ -36,17 +38,19 @@ const TOGETHER: usize = 48;
 /// Words between the places of a piece, beyond its tiles: so that they do not meet in the same lines of a cache.
 const APART: usize = 16;
 
-/// Whether a convolution is computed in this way. In bf16 it is not: the transformed values would be rounded.
+/// Whether a convolution is computed in this way.
 pub(super) fn is_for<T: Element>(shape: &Conv2dShape) -> bool {
-    !T::BF16
-        && shape.groups == 1
+    let channels = [shape.in_channels, shape.out_channels];
+    shape.groups == 1
         && [shape.kernel, shape.stride, shape.dilation] == [[3, 3], [1, 1], [1, 1]]
-        && shape.in_channels.min(shape.out_channels) >= CHANNELS
+        && channels
+            .iter()
+            .all(|channels| *channels >= least_channels::<T>() && channels.is_multiple_of(T::PER_WORD))
 }
 
-/// The side of a convolution's tiles in pixels of the output.
-fn side_of(inputs: usize, outputs: usize) -> usize {
-    if inputs * outputs <= PAIRS { Four::OUT } else { Two::OUT }
+/// The side of a convolution's tiles in pixels of the output. Large tiles would lose more digits than bf16 has.
+fn side_of<T: Element>(inputs: usize, outputs: usize) -> usize {
+    if T::BF16 || inputs * outputs > PAIRS { Two::OUT } else { Four::OUT }
 }
 
 /// The transforms of one dimension, of a tile that has [`Transforms::OUT`] outputs and two inputs more. Arrays have room
@@ -227,22 +231,25 @@ pub(crate) struct PackedWinograd {
 
 impl PackedWinograd {
     /// Of a source with nine taps and one group.
-    pub(super) fn pack(isa: Isa, source: &WeightSource<'_>) -> Self {
+    pub(super) fn pack<T: Element>(isa: Isa, source: &WeightSource<'_>) -> Self {
         let channels = [source.group_in, source.group_out];
-        let side = side_of(source.group_in, source.group_out);
-        let places = PackedDense::pointwise(isa, channels, (side + 2).pow(2), |block, inputs, word| {
-            // [tap][output of the block]
-            let mut filters = [[0.0; 48]; 9];
-            for input in inputs {
-                for output in 0..block.count {
-                    let filter = &source.weights[source.start(0, block.first + output, input)..];
-                    let scale = source.scale(0, block.first + output);
-                    for (values, tap) in filters.iter_mut().zip(&source.taps) {
-                        values[output] = filter[*tap] * scale;
+        let side = side_of::<T>(source.group_in, source.group_out);
+        let places = PackedDense::pointwise::<T>(isa, channels, (side + 2).pow(2), |block, inputs, word| {
+            // [input of the word][tap][output of the block]
+            let mut filters = [[[0.0; 48]; 9]; 2];
+            for first in inputs.step_by(T::PER_WORD) {
+                for (input, filters) in filters.iter_mut().enumerate().take(T::PER_WORD) {
+                    for output in 0..block.count {
+                        let start = source.start(0, block.first + output, first + input);
+                        let scale = source.scale(0, block.first + output);
+                        for (values, tap) in filters.iter_mut().zip(&source.taps) {
+                            values[output] = source.weights[start + tap] * scale;
+                        }
                     }
                 }
-                let to = |place| word(place, input).cast::<f32>();
-                simd::run_on(isa, FilterKernel { filters: &filters, vectors: block.vectors, side, to: &to });
+                let to = |place| word(place, first);
+                let (vectors, element) = (block.vectors, PhantomData::<T>);
+                T::winograd_filters(isa, FilterKernel { filters: &filters, vectors, side, to: &to, element });
             }
         });
         PackedWinograd { isa, side, places }
@@ -294,32 +301,12 @@ impl PackedWinograd {
     ) {
         let count = rows.len() * tiles.columns;
         let transformed = Places::of_inputs(self.isa, geometry, tiles, first, x, rows.clone(), 0);
-        let mut sums = Places::<T>::new(tiles, rows.len(), geometry.out_channels, 0);
+        let mut sums = Places::<f32>::new(tiles, rows.len(), geometry.out_channels, 0);
         let (step, all) = (sums.step, SharedMut::new(&mut sums.values));
-        let matrix = Geometry {
-            batch: 1,
-            in_height: 1,
-            in_width: count,
-            in_channels: geometry.in_channels,
-            step: [1, 1],
-            taps: vec![[0, 0]],
-            grid_height: 1,
-            grid_width: count,
-            out_image: count,
-            out_row: count,
-            out_column: 1,
-            out_first: 0,
-            out_channels: geometry.out_channels,
-        };
-        let nothing = Epilogue { bias: None, residual: None, activation: Activation::None };
-        let places = self.places.par_iter().enumerate().with_min_len(threads::least(1));
-        places.for_each(|(place, packed)| {
-            let x = &transformed.values[place * transformed.step..][..count * geometry.in_channels];
+        self.places.par_iter().enumerate().with_min_len(threads::least(1)).for_each(|(place, packed)| {
             // SAFETY: places are disjoint.
-            unsafe {
-                let y = SharedMut::new(all.slice(place * step, count * geometry.out_channels));
-                packed.run_piece(&matrix, x, &nothing, y, 0..count);
-            }
+            let sums = unsafe { all.slice(place * step, count * geometry.out_channels) };
+            packed.products(&transformed.values[place * transformed.step..], sums);
         });
         rows.clone().into_par_iter().with_min_len(threads::least(1)).for_each(|row| {
             let kernel = OutputKernel {
@@ -354,27 +341,24 @@ pub(super) fn backward_weights<T: Element>(
     let row_len = vectors * vector_block;
     // [place][output][input]
     let place_len = broadcasts * broadcast_block * row_len;
-    let tiles = Tiles::of(geometry, side_of(inputs, outputs));
+    let tiles = Tiles::of(geometry, side_of::<T>(inputs, outputs));
     let mut sums = Scratch::take(tiles.places() * place_len);
     let all = SharedMut::new(sums.as_mut_slice());
     // A place's values of both sides fit into the cache of a core, unless the sums would be read too often then.
     let at_once = (256 * 1024 / size_of::<f32>() / (inputs + outputs)).max(4 * TOGETHER);
     for (at, rows) in tiles.pieces(at_once).into_iter().enumerate() {
-        let runs = [Run { input: 0, output: 0, count: rows.len() * tiles.columns }];
         let x = Places::of_inputs(isa, geometry, &tiles, first, x, rows.clone(), SLACK);
-        let dy = Places::of_gradients(isa, geometry, &tiles, dy, rows, SLACK);
-        let side = |places: &Places<T>, channels: usize, at: usize| Side {
-            start: places.values[at..].as_ptr().cast(),
-            pixel: channels,
-            step: channels,
-        };
+        let dy = Places::of_gradients(isa, geometry, &tiles, dy, rows.clone(), SLACK);
+        let count = rows.len() * tiles.columns;
+        let (x, dy) = (Words::of(isa, x, count, inputs), Words::of(isa, dy, count, outputs));
+        let runs = [Run { input: 0, output: 0, count: count.div_ceil(T::PER_WORD) }];
         (0..tiles.places() * vectors).into_par_iter().with_min_len(threads::least(1)).for_each(|item| {
             let (place, vector) = (item / vectors, item % vectors * vector_block);
             for broadcast in (0..outputs).step_by(broadcast_block) {
                 let kernel = SumKernel {
                     runs: &runs,
-                    vector: side(&x, inputs, place * x.step + vector),
-                    broadcast: side(&dy, outputs, place * dy.step + broadcast),
+                    vector: x.side(place, vector),
+                    broadcast: dy.side(place, broadcast),
                     vector_is_output: false,
                     vector_block,
                     broadcast_block,
@@ -522,18 +506,69 @@ impl<T: Element> Places<T> {
     }
 }
 
-/// `G g Gᵀ` of an input's filters.
-struct FilterKernel<'a> {
-    /// `[tap][output]`
-    filters: &'a [[f32; 48]; 9],
+/// Transformed values as words, of which those of bf16 pair tiles of the first half with those of the second: sums over
+/// tiles are sums over words then.
+struct Words<T: Element> {
+    places: Places<T>,
+    /// Of pairs.
+    pairs: Option<Scratch>,
+    /// Words between places.
+    step: usize,
+    channels: usize,
+}
+
+impl<T: Element> Words<T> {
+    fn of(isa: Isa, places: Places<T>, tiles: usize, channels: usize) -> Self {
+        if !T::BF16 {
+            return Words { step: places.step, places, pairs: None, channels };
+        }
+        let (low, high) = (tiles.div_ceil(2), tiles / 2);
+        let step = low * channels + APART;
+        let count = places.values.len() / places.step;
+        let mut words = Scratch::take(count * step + SLACK);
+        let all = SharedMut::new(words.as_mut_slice());
+        (0..count).into_par_iter().with_min_len(threads::least(1)).for_each(|place| {
+            let values = &places.values[place * places.step..];
+            let pair = |tiles: Range<usize>, paired: bool| PanelKernel {
+                low: &values[tiles.start * channels..],
+                high: paired.then(|| &values[(low + tiles.start) * channels..]),
+                channels,
+                block: channels,
+                count: channels,
+                pixels: tiles.len(),
+                // SAFETY: places and tiles are disjoint.
+                words: unsafe { all.slice(place * step + tiles.start * channels, tiles.len() * channels) },
+            };
+            T::copy_panel(isa, pair(0..high, true));
+            T::copy_panel(isa, pair(high..low, false));
+        });
+        Words { places, pairs: Some(words), step, channels }
+    }
+
+    /// The tiles' channels of a place, from one on.
+    fn side(&self, place: usize, channel: usize) -> Side {
+        let start = match &self.pairs {
+            Some(words) => words.as_ptr(),
+            None => self.places.values.as_ptr().cast(),
+        };
+        let start = start.wrapping_add(place * self.step + channel);
+        Side { start, pixel: self.channels, step: self.channels }
+    }
+}
+
+/// `G g Gᵀ` of an input's filters, or of two inputs' in bf16.
+pub struct FilterKernel<'a, T> {
+    /// `[input of a word][tap][output]`
+    filters: &'a [[[f32; 48]; 9]; 2],
     vectors: usize,
     /// Of the tiles.
     side: usize,
     /// Where the words of a place go, as many as the vectors hold.
-    to: &'a dyn Fn(usize) -> *mut f32,
+    to: &'a dyn Fn(usize) -> *mut u32,
+    element: PhantomData<T>,
 }
 
-impl Kernel for FilterKernel<'_> {
+impl<T: Element> Kernel for FilterKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -545,25 +580,37 @@ impl Kernel for FilterKernel<'_> {
     }
 }
 
-impl FilterKernel<'_> {
+impl<T: Element> FilterKernel<'_, T> {
     #[inline(always)]
     unsafe fn transform<S: Simd, F: Transforms>(&self) {
-        // SAFETY: the processor has S; filters have room for three vectors, the words for as many as there are.
-        unsafe {
-            for at in (0..self.vectors * S::LANES).step_by(S::LANES) {
-                let mut columns = [[S::splat(0.0); 6]; 3];
-                for column in 0..3 {
-                    let mut g = [S::splat(0.0); 3];
-                    for row in 0..3 {
-                        g[row] = S::load(self.filters[row * 3 + column].as_ptr().add(at));
+        // The values of a vector, of each input of a word.
+        let mut stage = [[[T::default(); 16]; 36]; 2];
+        for at in (0..self.vectors * S::LANES).step_by(S::LANES) {
+            // SAFETY: the processor has S; filters have room for three vectors, the words for as many as there are.
+            unsafe {
+                for input in 0..T::PER_WORD {
+                    let mut columns = [[S::splat(0.0); 6]; 3];
+                    for column in 0..3 {
+                        let mut g = [S::splat(0.0); 3];
+                        for row in 0..3 {
+                            g[row] = S::load(self.filters[input][row * 3 + column].as_ptr().add(at));
+                        }
+                        columns[column] = F::filter::<S>(g);
                     }
-                    columns[column] = F::filter::<S>(g);
+                    for row in 0..F::PLACES {
+                        let places = F::filter::<S>([columns[0][row], columns[1][row], columns[2][row]]);
+                        for column in 0..F::PLACES {
+                            let to = stage[input][row * F::PLACES + column].as_mut_ptr();
+                            T::store::<S>(to, places[column]);
+                        }
+                    }
                 }
-                for row in 0..F::PLACES {
-                    let places = F::filter::<S>([columns[0][row], columns[1][row], columns[2][row]]);
-                    for column in 0..F::PLACES {
-                        S::store((self.to)(row * F::PLACES + column).add(at), places[column]);
-                    }
+                for place in 0..F::PLACES * F::PLACES {
+                    let [low, high] = [0, 1].map(|input: usize| stage[input][place].as_ptr());
+                    // T is bf16 where it is loaded as bf16.
+                    let words =
+                        if T::BF16 { S::load_pairs(low.cast(), high.cast()) } else { S::load(low.cast()) };
+                    S::store((self.to)(place).add(at).cast(), words);
                 }
             }
         }
@@ -778,7 +825,7 @@ pub struct OutputKernel<'a, T> {
     tiles: &'a Tiles,
     row: usize,
     /// The first place of the row.
-    sums: &'a [T],
+    sums: &'a [f32],
     /// Elements between places.
     step: usize,
     bias: Option<&'a [f32]>,
@@ -828,7 +875,7 @@ impl<T: Element> OutputKernel<'_, T> {
     #[inline(always)]
     unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
         &self,
-        sums: *const T,
+        sums: *const f32,
         at: usize,
         lanes: usize,
         first: usize,
@@ -846,7 +893,7 @@ impl<T: Element> OutputKernel<'_, T> {
                 let mut s = [S::splat(0.0); 6];
                 for row in 0..F::PLACES {
                     let place = sums.add((row * F::PLACES + column) * self.step);
-                    s[row] = load_lanes::<S, T, WHOLE>(place, lanes);
+                    s[row] = load_lanes::<S, f32, WHOLE>(place, lanes);
                 }
                 let outputs = F::outputs::<S>(s);
                 for row in 0..F::OUT {

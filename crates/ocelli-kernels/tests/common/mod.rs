@@ -171,19 +171,17 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
 pub fn winograd_shapes() -> impl Strategy<Value = Conv2dShape> {
     let sizes = (1usize..4, 1usize..20, 1usize..20);
     let padding = (0usize..4, 0usize..4, 0usize..4, 0usize..4);
-    (sizes, padding, 14usize..50, 14usize..50).prop_filter_map(
-        "the kernel fits",
-        |(sizes, padding, from, to)| {
-            let shape = Conv2dShape {
-                batch: sizes.0,
-                in_height: sizes.1,
-                in_width: sizes.2,
-                padding: Padding { top: padding.0, bottom: padding.1, left: padding.2, right: padding.3 },
-                ..usual(1, 9, [from, to], 3, 1, 1)
-            };
-            shape.validate().is_ok().then_some(shape)
-        },
-    )
+    let channels = (8usize..32, 8usize..32, 0usize..2).prop_map(|(from, to, odd)| [2 * from, 2 * to + odd]);
+    (sizes, padding, channels).prop_filter_map("the kernel fits", |(sizes, padding, channels)| {
+        let shape = Conv2dShape {
+            batch: sizes.0,
+            in_height: sizes.1,
+            in_width: sizes.2,
+            padding: Padding { top: padding.0, bottom: padding.1, left: padding.2, right: padding.3 },
+            ..usual(1, 9, channels, 3, 1, 1)
+        };
+        shape.validate().is_ok().then_some(shape)
+    })
 }
 
 /// Calls `visit(index of x, index of the weight, index of y)` for each product of a convolution.
