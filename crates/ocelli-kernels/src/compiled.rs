@@ -2,9 +2,9 @@
 //! compiled again by each crate that uses them, and as slowly as it is compiled itself.)
 
 use crate::{
-    Isa,
+    Isa, attention,
     conv::{dense, depthwise, weights},
-    elementwise, norm, pool,
+    elementwise, layer_norm, norm, pool,
     simd::run_on,
 };
 use half::bf16;
@@ -45,4 +45,8 @@ compiled! {
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();
     norm_backward(norm::BackwardKernel<'_, Self>) -> [Vec<f64>; 2];
+    layer_norm_forward(layer_norm::ForwardKernel<'_, Self>) -> ();
+    layer_norm_backward(layer_norm::BackwardKernel<'_, Self>) -> [Vec<f32>; 2];
+    attention_forward(attention::ForwardKernel<'_, Self>) -> ();
+    attention_backward(attention::BackwardKernel<'_, Self>) -> ();
 }
