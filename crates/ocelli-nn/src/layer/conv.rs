@@ -163,13 +163,15 @@ impl ConvAct {
                 self.folded.forward(input.inner(), residual, tensors, self.geometry, self.activation)
             }
             Pass::Training(_) => {
+                let is_plain = (self.gain, self.activation) == (1.0, Activation::None);
+                let (bias, residual) = match (bias, residual) {
+                    (None, None) if is_plain => return op::conv2d(input, weight, self.geometry),
+                    (Some(bias), residual) if is_plain => {
+                        return op::conv2d_with_bias(input, weight, bias, residual, self.geometry);
+                    }
+                    both => both,
+                };
                 let x = op::conv2d(input, weight, self.geometry);
-                if bias.is_none()
-                    && residual.is_none()
-                    && (self.gain, self.activation) == (1.0, Activation::None)
-                {
-                    return x;
-                }
                 let bias = bias.map(|bias| bias.mul_scalar(self.gain));
                 op::batch_norm(x.clone(), NormScale::constant(self.gain, bias, &x), residual, self.activation)
             }

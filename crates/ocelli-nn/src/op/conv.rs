@@ -51,6 +51,21 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Conv2d) -> Tensor<4> {
     }
 }
 
+/// [`conv2d`] plus a bias, `[outputs]`, plus a residual of the output's shape.
+pub fn conv2d_with_bias(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    conv: Conv2d,
+) -> Tensor<4> {
+    if has_kernels(&input) {
+        flex::conv2d_with_bias(input, weight, bias, residual, conv)
+    } else {
+        composed::conv2d_with_bias(input, weight, bias, residual, conv)
+    }
+}
+
 /// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a batch
 /// norm needs.
 pub fn conv2d_with_statistics(
