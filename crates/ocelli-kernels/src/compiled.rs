@@ -39,7 +39,7 @@ compiled! {
     round_weights(dense::RoundKernel<'_, Self>) -> ();
     depthwise_rows(depthwise::RowsKernel<'_, Self>) -> ();
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
-    copy_panel(weights::PanelKernel<'_, Self>) -> ();
+    copy_panels(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
     row_of_maxima(pool::MaximumKernel<'_, Self>) -> bool;
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
