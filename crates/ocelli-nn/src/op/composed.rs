@@ -48,6 +48,9 @@ pub fn conv_norm(
     if tensors.gain != 1.0 {
         output = output.mul_scalar(tensors.gain);
     }
+    if let Some(scale) = tensors.scale {
+        output = output * maps(scale);
+    }
     match tensors.norm {
         Some(norm) => batch_norm(output, norm.into(), residual, activation),
         None => activate(residual.map_or(output.clone(), |residual| output + residual), activation),

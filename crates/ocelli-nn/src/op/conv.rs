@@ -82,7 +82,7 @@ pub fn conv2d_with_statistics(
 }
 
 /// The tensors of a convolution and of what follows it, without autodiff:
-/// `norm(gain · (conv(input) + bias))`.
+/// `norm(gain · scale · (conv(input) + bias))`.
 #[derive(Debug, Clone)]
 pub struct ConvNorm {
     /// `[outputs, channels / groups, rows, columns]`
@@ -91,6 +91,8 @@ pub struct ConvNorm {
     pub bias: Option<Tensor<1>>,
     /// A constant factor.
     pub gain: f64,
+    /// A factor a channel, `[outputs]`.
+    pub scale: Option<Tensor<1>>,
     /// The norm behind it.
     pub norm: Option<RunningNorm>,
 }
@@ -114,7 +116,7 @@ impl ConvNorm {
     /// All tensors but the weight.
     pub(super) fn vectors(&self) -> impl Iterator<Item = &Tensor<1>> {
         let norm = self.norm.iter().flat_map(|norm| [&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
-        self.bias.iter().chain(norm)
+        self.bias.iter().chain(&self.scale).chain(norm)
     }
 }
 

@@ -301,6 +301,12 @@ impl Folded {
             Some(bias) => own(bias).iter().map(|bias| f64::from(*bias) * tensors.gain).collect(),
             None => vec![0.0; weight_shape[0]],
         };
+        if let Some(factors) = &tensors.scale {
+            for (channel, factor) in own(factors).into_iter().enumerate() {
+                scale[channel] *= f64::from(factor);
+                bias[channel] *= f64::from(factor);
+            }
+        }
         if let Some(norm) = &tensors.norm {
             let (weight, shift) = (own(&norm.weight), own(&norm.bias));
             let (mean, variance) = (own(&norm.mean), own(&norm.variance));
