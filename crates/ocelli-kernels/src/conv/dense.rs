@@ -280,12 +280,14 @@ impl PackedDense {
     pub(crate) fn pieces<T: Element>(&self, geometry: &Geometry, wanted: usize) -> Vec<Range<usize>> {
         // Divisible by the pixels of all tiles.
         const WHOLE: usize = 252;
+        // Whole tiles, of most blocks at least.
+        let tile = if simd::has_many_registers(self.isa) { MAX_PIXELS } else { 6 };
         let pixels = geometry.pixels();
         let reach = geometry.step[0] * geometry.step[1];
         let bytes = (self.group_in * self.groups * reach + self.group_out * self.groups) * size_of::<T>();
-        let fits = (512 * 1024 / bytes / 14).max(1) * 14;
-        let balanced = pixels.div_ceil(wanted).next_multiple_of(14);
-        let len = WHOLE.min(fits).min(balanced).max(14);
+        let fits = (512 * 1024 / bytes / tile).max(1) * tile;
+        let balanced = pixels.div_ceil(wanted).next_multiple_of(tile);
+        let len = WHOLE.min(fits).min(balanced).max(tile);
         (0..pixels).step_by(len).map(|start| start..(start + len).min(pixels)).collect()
     }
 

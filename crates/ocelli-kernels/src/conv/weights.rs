@@ -239,8 +239,8 @@ impl Plan {
         // there are enough items to share, and partial sums do not fill the memory.
         let worthwhile = (512 * 1024).max(4 * plan.partial_len() * 4);
         let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(worthwhile);
-        let shared =
-            threads::pieces(16).div_ceil(if gathers { 1 } else { plan.vector_blocks() * shape.groups });
+        let blocks = if gathers { 1 } else { plan.vector_blocks() * shape.groups };
+        let shared = (threads::pieces(16) / blocks).max(1);
         let memory = ((12 << 20) / plan.partial_len().max(1)).max(1);
         let count = cached.max(shared).min(memory).min(rows).max(1);
         let len = rows.div_ceil(count);
@@ -420,6 +420,14 @@ impl Plan {
             // SAFETY: outputs are disjoint.
             let dw =
                 unsafe { dw.slice((group * group_out + outputs.start) * row_len, outputs.len() * row_len) };
+            if self.segments.len() == 1 && all_taps == 1 && !self.vector_is_output {
+                for (output, dw) in outputs.clone().zip(dw.chunks_exact_mut(row_len)) {
+                    let row = group * self.padded_broadcast() + output;
+                    let sums = &partial[row * self.padded_vector()..][..row_len];
+                    dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw = f32::from_bits(*sum));
+                }
+                return;
+            }
             let place = |tap: usize, input: usize| {
                 let (tap_row, side) = if self.gathers { (0, tap * group_in + input) } else { (tap, input) };
                 (group * self.taps + tap_row, side)
