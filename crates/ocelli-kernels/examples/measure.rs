@@ -17,7 +17,7 @@ use std::{hint::black_box, time::Instant};
 /// Measures the kernels on the layers of a network.
 #[derive(Parser)]
 struct Settings {
-    #[arg(value_parser = ["resnet34", "efficientnet_lite0"], default_value = "resnet34")]
+    #[arg(value_parser = ["resnet34", "efficientnet_lite0", "vit_tiny_patch16"], default_value = "resnet34")]
     network: String,
     /// The side of the images in pixels.
     #[arg(long, default_value_t = 224)]
@@ -78,6 +78,7 @@ impl Layer {
 fn measure<T: Element>(settings: &Settings) {
     let layers = match settings.network.as_str() {
         "resnet34" => resnet34(settings.batch, settings.size),
+        "vit_tiny_patch16" => vit_tiny_patch16(settings.batch, settings.size),
         _ => efficientnet_lite0(settings.batch, settings.size),
     };
     let threads = rayon::current_num_threads();
@@ -286,6 +287,36 @@ fn efficientnet_lite0(batch: usize, size: usize) -> Vec<Layer> {
     }
     add("head", size, [channels, 1280], 1, 1, 1, false, relu6);
     layers
+}
+
+/// The linear layers of the blocks.
+fn vit_tiny_patch16(batch: usize, size: usize) -> Vec<Layer> {
+    let tokens = 1 + (size / 16).pow(2);
+    let layer = |(name, channels, activation, residual): (&str, [usize; 2], Activation, bool)| Layer {
+        name: name.to_owned(),
+        shape: Conv2dShape {
+            batch,
+            in_height: tokens,
+            in_width: 1,
+            in_channels: channels[0],
+            out_channels: channels[1],
+            kernel: [1; 2],
+            stride: [1; 2],
+            padding: Padding::default(),
+            dilation: [1; 2],
+            groups: 1,
+        },
+        activation,
+        residual,
+    };
+    let none = Activation::None;
+    let block = [
+        ("queries, keys, values", [192, 576], none, false),
+        ("projection", [192, 192], none, true),
+        ("widen", [192, 768], Activation::Gelu, false),
+        ("narrow", [768, 192], none, true),
+    ];
+    (0..12).flat_map(|_| block.map(layer)).collect()
 }
 
 impl Settings {

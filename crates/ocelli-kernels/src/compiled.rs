@@ -2,9 +2,9 @@
 //! compiled again by each crate that uses them, and as slowly as it is compiled itself.)
 
 use crate::{
-    Isa,
+    Isa, attention,
     conv::{dense, depthwise, weights, winograd},
-    elementwise, norm, pool,
+    elementwise, layer_norm, norm, pool,
     simd::run_on,
 };
 use half::bf16;
@@ -39,7 +39,7 @@ compiled! {
     round_weights(dense::RoundKernel<'_, Self>) -> ();
     depthwise_rows(depthwise::RowsKernel<'_, Self>) -> ();
     depthwise_weights(depthwise::WeightKernel<'_, Self>) -> ();
-    copy_panel(weights::PanelKernel<'_, Self>) -> ();
+    copy_panels(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
     winograd_filters(winograd::FilterKernel<'_, Self>) -> ();
     winograd_inputs(winograd::InputKernel<'_, Self>) -> ();
@@ -49,4 +49,8 @@ compiled! {
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();
     norm_backward(norm::BackwardKernel<'_, Self>) -> [Vec<f64>; 2];
+    layer_norm_forward(layer_norm::ForwardKernel<'_, Self>) -> ();
+    layer_norm_backward(layer_norm::BackwardKernel<'_, Self>) -> [Vec<f32>; 2];
+    attention_forward(attention::ForwardKernel<'_, Self>) -> ();
+    attention_backward(attention::BackwardKernel<'_, Self>) -> ();
 }

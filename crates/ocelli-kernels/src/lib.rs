@@ -1,4 +1,4 @@
-//! CPU kernels of convolutional networks, on slices.
+//! CPU kernels of convolutional networks and transformers, on slices.
 //!
 //! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come in
 //! PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
@@ -38,6 +38,8 @@
 //! | `isa`, `simd` | which vector instructions, and the few operations that kernels are written in |
 //! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; chains of convolutions |
 //! | `norm` | batch normalisation with residual and activation, and its backward pass |
+//! | `layer_norm` | layer normalisation, and its backward pass |
+//! | `attention` | attention of several heads, and its backward pass |
 //! | `pool` | max, average, global pooling |
 //! | `linear` | fully connected layers |
 //! | `elementwise` | conversion between element types, sums, factors of channels |
@@ -46,11 +48,13 @@
 //! | `memory` | [`Buffer`]: memory that is used again |
 
 mod activation;
+mod attention;
 mod compiled;
 mod conv;
 mod element;
 mod elementwise;
 mod isa;
+mod layer_norm;
 mod linear;
 mod memory;
 mod norm;
@@ -61,6 +65,7 @@ mod simd;
 mod threads;
 
 pub use activation::Activation;
+pub use attention::Attention;
 pub use conv::{
     Link, LinkGradients, PackedConv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
     conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
@@ -69,10 +74,11 @@ pub use element::Element;
 pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, sum_of_squares, widen};
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
+pub use layer_norm::LayerNorm;
 pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};
 pub use memory::{Buffer, peak_of};
 pub use norm::{
-    BatchNorm, BatchNormGradients, ChannelStatistics, StatisticsSource, channel_statistics, channel_sums,
+    BatchNorm, ChannelStatistics, NormGradients, StatisticsSource, channel_statistics, channel_sums,
 };
 pub use optimizer::{AdamWStep, SgdStep, adamw_step, sgd_step};
 pub use pool::{

@@ -74,7 +74,7 @@ pub struct BatchNorm<'a> {
 
 /// Gradients with respect to the learnt scale and shift.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BatchNormGradients {
+pub struct NormGradients {
     /// `[channels]`
     pub gamma: Vec<f32>,
     /// `[channels]`
@@ -119,7 +119,7 @@ impl BatchNorm<'_> {
         dy: &[T],
         dx: &mut [T],
         dresidual: Option<&mut [T]>,
-    ) -> BatchNormGradients {
+    ) -> NormGradients {
         let channels = self.check(x, residual);
         assert_len("dy", dy, x.len());
         assert_len("dx", dx, x.len());
@@ -167,7 +167,7 @@ impl BatchNorm<'_> {
             pass(Job::Write, Some(&correction));
         }
         let single = |sums: Vec<f64>| sums.into_iter().map(|sum| sum as f32).collect();
-        BatchNormGradients { gamma: single(gamma), beta: single(beta) }
+        NormGradients { gamma: single(gamma), beta: single(beta) }
     }
 
     fn inverse_deviation(&self) -> impl Iterator<Item = f64> {

@@ -4,9 +4,9 @@ mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Activation, BatchNorm, Conv2dShape, Element, Link, PackedConv2d, PackedLinear, StatisticsSource, bf16,
-    channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain, global_concat_pool,
-    linear_backward_data, linear_backward_weights,
+    Activation, Attention, BatchNorm, Conv2dShape, Element, LayerNorm, Link, PackedConv2d, PackedLinear,
+    StatisticsSource, bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
+    global_concat_pool, linear_backward_data, linear_backward_weights,
 };
 
 fn shapes() -> Vec<Conv2dShape> {
@@ -96,6 +96,40 @@ fn threads_do_not_change_results() {
                 let more = on_threads(threads, || (everything::<f32>(&shape), everything::<bf16>(&shape)));
                 assert!(one == more, "{isa}, {threads} threads: {shape:?}");
             }
+        }
+    });
+}
+
+/// Attention and layer norms of images of 50 tokens, two heads of 24 numbers.
+fn tokens<T: Element>(images: usize) -> Vec<Vec<u32>> {
+    let attention = Attention { batch: images, tokens: 50, heads: 2, width: 24 };
+    let qkv: Vec<T> = random(1, images * 50 * 3 * 48);
+    let dy: Vec<T> = random(2, images * 50 * 48);
+    let mut y = vec![T::default(); dy.len()];
+    attention.forward(&qkv, &mut y);
+    let mut dqkv = vec![T::default(); qkv.len()];
+    attention.backward(&qkv, &dy, &mut dqkv);
+    let (gamma, beta): (Vec<f32>, Vec<f32>) = (random(3, 48), random(4, 48));
+    let norm = LayerNorm { gamma: &gamma, beta: &beta, epsilon: 1e-6 };
+    let (mut normalised, mut dx) = (vec![T::default(); dy.len()], vec![T::default(); dy.len()]);
+    norm.forward(&y, &mut normalised);
+    let gradients = norm.backward(&y, &dy, Some(&normalised), &mut dx);
+    vec![bits(&y), bits(&normalised), bits(&dqkv), bits(&dx), bits(&gradients.gamma), bits(&gradients.beta)]
+}
+
+#[test]
+fn threads_and_batches_do_not_change_tokens() {
+    on_every_isa(|isa| {
+        let one = on_threads(1, || (tokens::<f32>(5), tokens::<bf16>(5)));
+        for threads in [2, 3, 7] {
+            let more = on_threads(threads, || (tokens::<f32>(5), tokens::<bf16>(5)));
+            assert!(one == more, "{isa}, {threads} threads");
+        }
+        // The random numbers of fewer images are the first of more.
+        let fewer = (tokens::<f32>(2), tokens::<bf16>(2));
+        for which in 0..4 {
+            assert!(one.0[which].starts_with(&fewer.0[which]), "{isa}, {which}");
+            assert!(one.1[which].starts_with(&fewer.1[which]), "{isa}, {which}");
         }
     });
 }

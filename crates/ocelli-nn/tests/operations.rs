@@ -65,6 +65,70 @@ fn convolutions_agree_with_burns_in_both_directions() {
 }
 
 #[test]
+fn convolutions_with_bias_and_residual_agree_with_burns_in_both_directions() {
+    let conv = Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 };
+    for with_residual in [true, false] {
+        let x = random([2, 8, 9, 10], 1).require_grad();
+        let w = random([12, 8, 3, 3], 2).require_grad();
+        let bias = random([12], 3).require_grad();
+        let residual = with_residual.then(|| random([2, 12, 5, 5], 4).require_grad());
+        let [ours, burns] = [op::conv2d_with_bias, op::composed::conv2d_with_bias].map(|conv2d| {
+            let output = conv2d(x.clone(), w.clone(), bias.clone(), residual.clone(), conv);
+            let probe = random(output.dims(), 5);
+            let mut gradients = (output.clone() * probe).sum().backward();
+            let maps = [Some(&x), Some(&w), residual.as_ref()].into_iter().flatten();
+            let maps: Vec<_> = maps.map(|tensor| tensor.grad_remove(&mut gradients).unwrap()).collect();
+            (output.inner(), maps, bias.grad_remove(&mut gradients).unwrap())
+        });
+        assert_close(ours.0, burns.0, "output");
+        for (at, (ours, burns)) in ours.1.into_iter().zip(burns.1).enumerate() {
+            assert_close(ours, burns, &format!("gradient of maps {at}"));
+        }
+        assert_close(ours.2, burns.2, "gradient of the bias");
+    }
+}
+
+/// Also where the input is used besides, so that its gradient comes by two ways.
+#[test]
+fn layer_norms_agree_with_burns_in_both_directions() {
+    for besides in [false, true] {
+        let leaf = random([3, 21, 4, 5], 70).require_grad();
+        let weight = random([21], 71).require_grad();
+        let bias = random([21], 72).require_grad();
+        let [ours, burns] = [op::layer_norm, op::composed::layer_norm].map(|layer_norm| {
+            let x = leaf.clone().mul_scalar(2.0);
+            let mut output = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-6);
+            if besides {
+                let identity = Tensor::<2>::eye(21, &leaf.device()).reshape([21, 21, 1, 1]);
+                let conv = Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 };
+                output = op::conv2d_with_bias(output, identity, bias.clone(), Some(x), conv);
+            }
+            let probe = random(output.dims(), 73);
+            let mut gradients = (output.clone() * probe).sum().backward();
+            let vectors = [&weight, &bias].map(|tensor| tensor.grad_remove(&mut gradients).unwrap());
+            (output.inner(), leaf.grad_remove(&mut gradients).unwrap(), vectors)
+        });
+        assert_close(ours.0, burns.0, "normalised");
+        assert_close(ours.1, burns.1, "gradient of the input");
+        for (ours, burns) in ours.2.into_iter().zip(burns.2) {
+            assert_close(ours, burns, "gradient of a parameter");
+        }
+    }
+}
+
+#[test]
+fn attention_agrees_with_burns_in_both_directions() {
+    for (images, heads, width, tokens) in [(2, 3, 8, 37), (1, 2, 5, 3)] {
+        let qkv = random([images, 3 * heads * width, tokens, 1], 74).require_grad();
+        let (ours, burns) = (op::attention(qkv.clone(), heads), op::composed::attention(qkv.clone(), heads));
+        assert_close(ours.clone().inner(), burns.clone().inner(), "mixed");
+        let probe = random(ours.dims(), 75);
+        let ours = gradients(ours, probe.clone(), std::slice::from_ref(&qkv)).remove(0);
+        assert_close(ours, gradients(burns, probe, &[qkv]).remove(0), "gradient of queries, keys and values");
+    }
+}
+
+#[test]
 fn batch_norms_agree_with_burns_in_both_directions() {
     for from_batch in [true, false] {
         for with_residual in [true, false] {

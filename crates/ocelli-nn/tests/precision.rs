@@ -107,6 +107,21 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
         }
     }
 
+    compare(
+        "layer norm",
+        &[representable([3, 24, 4, 6], 4)],
+        &[random([24], 6), random([24], 7)],
+        |x, p| op::layer_norm(x[0].clone(), p[0].clone(), p[1].clone(), 1e-6),
+        |x, p| op::composed::layer_norm(x[0].clone(), p[0].clone(), p[1].clone(), 1e-6),
+    );
+    compare(
+        "attention",
+        &[representable([2, 3 * 16, 21, 1], 4)],
+        &[],
+        |x, _| op::attention(x[0].clone(), 2),
+        |x, _| op::composed::attention(x[0].clone(), 2),
+    );
+
     let x = [representable([2, 7, 9, 10], 8)];
     let window = Window::new(3, 2).padding(1);
     compare(

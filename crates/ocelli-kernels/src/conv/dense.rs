@@ -153,8 +153,12 @@ impl WeightSource<'_> {
                 for (at, tap) in self.taps.iter().enumerate() {
                     // SAFETY: the caller's promise.
                     let row = unsafe { std::slice::from_raw_parts_mut(word(at, input), block.count) };
-                    let weights = weights[*tap..].iter().step_by(self.all_taps);
-                    row.iter_mut().zip(weights).for_each(|(word, weight)| *word = weight.to_bits());
+                    let copy = |(word, weight): (&mut u32, &f32)| *word = weight.to_bits();
+                    if self.all_taps == 1 {
+                        row.iter_mut().zip(weights).for_each(copy);
+                    } else {
+                        row.iter_mut().zip(weights[*tap..].iter().step_by(self.all_taps)).for_each(copy);
+                    }
                 }
             }
             return;
@@ -162,6 +166,14 @@ impl WeightSource<'_> {
         for output in 0..block.count {
             let scale = self.scale(block.group, block.first + output);
             let weights = &self.weights[self.start(block.group, block.first + output, inputs.start)..];
+            if self.all_taps == 1 {
+                let to = word(0, inputs.start).wrapping_add(output);
+                for (at, weight) in weights[..inputs.len()].iter().enumerate() {
+                    // SAFETY: as below.
+                    unsafe { to.add(at * width).write((weight * scale).to_bits()) };
+                }
+                continue;
+            }
             for (input, weights) in inputs.clone().zip(weights.chunks_exact(self.all_taps)) {
                 for (at, tap) in self.taps.iter().enumerate() {
                     // SAFETY: the caller's promise; there are as many words as outputs.
@@ -339,12 +351,14 @@ impl PackedDense {
     pub(crate) fn pieces<T: Element>(&self, geometry: &Geometry, wanted: usize) -> Vec<Range<usize>> {
         // Divisible by the pixels of all tiles.
         const WHOLE: usize = 252;
+        // Whole tiles, of most blocks at least.
+        let tile = if simd::has_many_registers(self.isa) { MAX_PIXELS } else { 6 };
         let pixels = geometry.pixels();
         let reach = geometry.step[0] * geometry.step[1];
         let bytes = (self.group_in * self.groups * reach + self.group_out * self.groups) * size_of::<T>();
-        let fits = (512 * 1024 / bytes / 14).max(1) * 14;
-        let balanced = pixels.div_ceil(wanted).next_multiple_of(14);
-        let len = WHOLE.min(fits).min(balanced).max(14);
+        let fits = (512 * 1024 / bytes / tile).max(1) * tile;
+        let balanced = pixels.div_ceil(wanted).next_multiple_of(tile);
+        let len = WHOLE.min(fits).min(balanced).max(tile);
         (0..pixels).step_by(len).map(|start| start..(start + len).min(pixels)).collect()
     }
 
@@ -767,6 +781,9 @@ pub(crate) fn clamp(activation: Activation) -> Option<[f32; 2]> {
 /// thousands of products would lose digits. bf16 has lost more already.
 const CHAIN: usize = 128;
 
+/// Words of a line of the cache.
+const WORDS_OF_A_LINE: usize = 16;
+
 /// Writes the sums to the tile, `[pixel][vector]`, and sets them to 0.
 #[inline(always)]
 unsafe fn move_to<S: Simd, const P: usize, const V: usize>(tile: *mut f32, sums: &mut [[S::V; V]; P]) {
@@ -879,22 +896,35 @@ impl<T: Element> BlockKernel<'_, T> {
             for tap in 0..self.taps {
                 let pointers: &[*const T; P] = &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
                 let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
+                let next = if start + P < self.pixels { start + P } else { start };
+                let next = self.pointers.as_ptr().add(tap * self.stride + next);
                 let mut first = 0;
                 while first < self.words_per_tap {
                     let end =
                         if T::BF16 { self.words_per_tap } else { self.words_per_tap.min(first + CHAIN) };
-                    for word in first..end {
-                        let mut vectors = [S::splat(0.0); V];
-                        for v in 0..V {
-                            vectors[v] = S::load(weights.add(v * S::LANES));
-                        }
-                        weights = weights.add(V * S::LANES);
-                        for p in 0..P {
-                            let input = S::splat_word(pointers[p].add(word).read_unaligned());
-                            for v in 0..V {
-                                sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                    let mut line = first;
+                    while line < end {
+                        // The next tile's inputs. Those of more taps are in the cache already: they overlap.
+                        if self.taps == 1 {
+                            for p in 0..P {
+                                S::prefetch((*next.add(p)).cast::<u32>().wrapping_add(line));
                             }
                         }
+                        let next_line = end.min(line + WORDS_OF_A_LINE);
+                        for word in line..next_line {
+                            let mut vectors = [S::splat(0.0); V];
+                            for v in 0..V {
+                                vectors[v] = S::load(weights.add(v * S::LANES));
+                            }
+                            weights = weights.add(V * S::LANES);
+                            for p in 0..P {
+                                let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                                for v in 0..V {
+                                    sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                                }
+                            }
+                        }
+                        line = next_line;
                     }
                     chain += end - first;
                     first = end;

@@ -74,22 +74,20 @@ impl Panels {
         work.into_par_iter().with_min_len(threads::least(4)).for_each(|(unit, range)| {
             let image =
                 |n: usize| if n < batch { Some(&values[n * image_pixels * channels..]) } else { None };
-            for panel in 0..groups * blocks {
-                let first = panel % blocks * block;
-                let start = range.start * channels + panel / blocks * group + first;
-                let to = (panel * pixels + unit * image_pixels + range.start) * block;
-                let kernel = PanelKernel {
-                    low: &image(unit * T::PER_WORD).expect("a unit begins with an image")[start..],
-                    high: if T::BF16 { image(unit * 2 + 1).map(|image| &image[start..]) } else { None },
-                    channels,
-                    block,
-                    count: block.min(group - first),
-                    pixels: range.len(),
-                    // SAFETY: panels and pieces of pixels do not overlap.
-                    words: unsafe { all.slice(to, range.len() * block) },
-                };
-                T::copy_panel(isa, kernel);
-            }
+            let low = image(unit * T::PER_WORD).expect("a unit begins with an image");
+            let high = if T::BF16 { image(unit * 2 + 1) } else { None };
+            let kernel = PanelKernel {
+                low: &low[range.start * channels..],
+                high: high.map(|high| &high[range.start * channels..]),
+                groups,
+                group,
+                block,
+                pixels: range.len(),
+                words: all,
+                first: (unit * image_pixels + range.start) * block,
+                step: pixels * block,
+            };
+            T::copy_panels(isa, kernel);
         });
         Panels { words, block, blocks, pixels }
     }
@@ -100,18 +98,21 @@ impl Panels {
     }
 }
 
-/// Copies some channels of some pixels into a panel.
+/// Copies some pixels into all panels.
 pub struct PanelKernel<'a, T> {
     pub(super) low: &'a [T],
     /// The second image of a pair.
     pub(super) high: Option<&'a [T]>,
-    /// Distance between pixels.
-    pub(super) channels: usize,
+    pub(super) groups: usize,
+    /// Channels of a group, and of a block.
+    pub(super) group: usize,
     pub(super) block: usize,
-    /// Channels of the block that there are.
-    pub(super) count: usize,
     pub(super) pixels: usize,
-    pub(super) words: &'a mut [u32],
+    /// No other thread writes these pixels' words.
+    pub(super) words: SharedMut<u32>,
+    /// Where the pixels' words are in the first panel, and the distance to the next.
+    pub(super) first: usize,
+    pub(super) step: usize,
 }
 
 impl<T: Element> Kernel for PanelKernel<'_, T> {
@@ -119,36 +120,61 @@ impl<T: Element> Kernel for PanelKernel<'_, T> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let reach = self.count.next_multiple_of(S::LANES);
+        let channels = self.groups * self.group;
+        let mut to = self.first;
+        for group in 0..self.groups {
+            for first in (0..self.group).step_by(self.block) {
+                let count = self.block.min(self.group - first);
+                // SAFETY: the processor has S; panels and pieces of pixels do not overlap.
+                unsafe {
+                    let words = self.words.slice(to, self.pixels * self.block);
+                    self.panel::<S>(group * self.group + first, channels, count, words);
+                }
+                to += self.step;
+            }
+        }
+    }
+}
+
+impl<T: Element> PanelKernel<'_, T> {
+    /// Copies `count` channels of each pixel from `first` on.
+    #[inline(always)]
+    unsafe fn panel<S: Simd>(&self, first: usize, channels: usize, count: usize, words: &mut [u32]) {
+        let reach = count.next_multiple_of(S::LANES);
         let zeros = [T::default(); 16];
-        for pixel in 0..self.pixels {
-            let from = pixel * self.channels;
-            let to = pixel * self.block;
-            let high_fits = self.high.is_none_or(|high| from + reach <= high.len());
-            if from + reach <= self.low.len() && high_fits && to + reach <= self.words.len() {
-                for at in (0..reach).step_by(S::LANES) {
-                    // SAFETY: the processor has S; there are as many elements and words, by the test above. What is
-                    // too much is overwritten with the next pixel. T is bf16 where it is loaded as bf16.
-                    unsafe {
-                        let low = self.low.as_ptr().add(from + at);
-                        let words = if T::BF16 {
-                            let high = match self.high {
-                                Some(high) => high.as_ptr().add(from + at),
-                                None => zeros.as_ptr(),
-                            };
-                            S::load_pairs(low.cast(), high.cast())
-                        } else {
-                            S::load(low.cast())
+        // The pixels of which whole vectors can be read and written.
+        let steps = |len: usize, start: usize, step: usize| match len.checked_sub(start + reach) {
+            Some(left) => left / step + 1,
+            None => 0,
+        };
+        let shorter = self.high.map_or(self.low.len(), |high| high.len().min(self.low.len()));
+        let whole = steps(shorter, first, channels).min(steps(words.len(), 0, self.block)).min(self.pixels);
+        for pixel in 0..whole {
+            for at in (0..reach).step_by(S::LANES) {
+                let from = first + pixel * channels + at;
+                // SAFETY: the processor has S; there are as many elements and words, by the count above. What is too
+                // much is overwritten with the next pixel. T is bf16 where it is loaded as bf16.
+                unsafe {
+                    let low = self.low.as_ptr().add(from);
+                    let values = if T::BF16 {
+                        let high = match self.high {
+                            Some(high) => high.as_ptr().add(from),
+                            None => zeros.as_ptr(),
                         };
-                        S::store(self.words.as_mut_ptr().add(to + at).cast(), words);
-                    }
+                        S::load_pairs(low.cast(), high.cast())
+                    } else {
+                        S::load(low.cast())
+                    };
+                    S::store(words.as_mut_ptr().add(pixel * self.block + at).cast(), values);
                 }
-            } else {
-                for at in 0..self.count {
-                    let low = self.low[from + at].to_f32();
-                    let high = self.high.map_or(0.0, |high| high[from + at].to_f32());
-                    self.words[to + at] = T::word(|i| if i == 0 { low } else { high });
-                }
+            }
+        }
+        for pixel in whole..self.pixels {
+            for at in 0..count {
+                let from = first + pixel * channels + at;
+                let (low, high) =
+                    (self.low[from].to_f32(), self.high.map_or(0.0, |high| high[from].to_f32()));
+                words[pixel * self.block + at] = T::word(|i| if i == 0 { low } else { high });
             }
         }
     }
@@ -170,6 +196,8 @@ struct Plan {
     broadcast_block: usize,
     /// Rows of output pixels, over all images or pairs of images.
     segments: Vec<Range<usize>>,
+    /// So many rows are summed at once: the vector side's stay in the first cache of a core.
+    rows_at_once: usize,
 }
 
 /// What one task computes: blocks of the vector side in one segment.
@@ -204,17 +232,21 @@ impl Plan {
             vector_block: if vector_len <= lanes { lanes } else { 2 * lanes },
             broadcast_block: BroadcastWidths::best(isa, broadcast_len),
             segments: Vec::new(),
+            rows_at_once: 1,
         };
         let rows = shape.batch.div_ceil(T::PER_WORD) * shape.out_height();
-        // The broadcast side of a segment fits into the cache of a core, there are enough items to share, and partial
-        // sums do not fill the memory.
-        let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(512 * 1024);
-        let shared =
-            threads::pieces(16).div_ceil(if gathers { 1 } else { plan.vector_blocks() * shape.groups });
+        // The broadcast side of a segment fits into the cache of a core, or is at least much more than the partial sums;
+        // there are enough items to share, and partial sums do not fill the memory.
+        let worthwhile = (512 * 1024).max(4 * plan.partial_len() * 4);
+        let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(worthwhile);
+        let blocks = if gathers { 1 } else { plan.vector_blocks() * shape.groups };
+        let shared = (threads::pieces(16) / blocks).max(1);
         let memory = ((12 << 20) / plan.partial_len().max(1)).max(1);
         let count = cached.max(shared).min(memory).min(rows).max(1);
         let len = rows.div_ceil(count);
         plan.segments = (0..rows).step_by(len).map(|start| start..(start + len).min(rows)).collect();
+        let row = shape.out_width().max(1) * if gathers { vector_len } else { plan.vector_block } * 4;
+        plan.rows_at_once = (24 * 1024 / row).max(1);
         plan
     }
 
@@ -275,43 +307,52 @@ impl Plan {
         item: &Item,
         sums: SharedMut<u32>,
     ) {
-        let rows = self.segments[item.segment].clone();
-        let pixels = rows.len() * shape.out_width();
+        let segment = self.segments[item.segment].clone();
+        let pixels = segment.len().min(self.rows_at_once) * shape.out_width();
         let mut patches = Scratch::take(if self.gathers { pixels * self.inputs() + SLACK } else { 0 });
-        let runs: Vec<Vec<Run>> = if self.gathers {
-            let first = item.group * shape.group_in();
-            self.gather(shape, x.at(0, 0), first, rows.clone(), patches.as_mut_slice());
-            vec![vec![Run { input: 0, output: rows.start * shape.out_width(), count: pixels }]]
-        } else {
-            (0..self.taps).map(|tap| find_runs(shape, tap, rows.clone())).collect()
-        };
-        let input = |block: usize| {
-            if self.gathers {
-                let start = patches.as_ptr().wrapping_add(block * self.blocks().0);
-                Side { start, pixel: self.inputs(), step: self.inputs() }
+        for first in segment.clone().step_by(self.rows_at_once) {
+            let rows = first..(first + self.rows_at_once).min(segment.end);
+            let runs: Vec<Vec<Run>> = if self.gathers {
+                let channel = item.group * shape.group_in();
+                self.gather(shape, x.at(0, 0), channel, rows.clone(), patches.as_mut_slice());
+                let output = rows.start * shape.out_width();
+                vec![vec![Run { input: 0, output, count: rows.len() * shape.out_width() }]]
             } else {
-                Side { start: x.at(item.group, block), pixel: x.block, step: x.block * shape.stride[1] }
-            }
-        };
-        let output = |block: usize| Side { start: dy.at(item.group, block), pixel: dy.block, step: dy.block };
-        for vector in item.blocks.clone() {
-            for broadcast in 0..self.broadcast_blocks() {
-                for (tap, runs) in runs.iter().enumerate() {
-                    let matrix = (item.segment * self.groups + item.group) * self.taps + tap;
-                    let row = matrix * self.padded_broadcast() + broadcast * self.broadcast_block;
-                    let kernel = SumKernel {
-                        runs,
-                        vector: if self.vector_is_output { output(vector) } else { input(vector) },
-                        broadcast: if self.vector_is_output { input(broadcast) } else { output(broadcast) },
-                        vector_is_output: self.vector_is_output,
-                        vector_block: self.vector_block,
-                        broadcast_block: self.broadcast_block,
-                        sums: sums.at(row * self.padded_vector() + vector * self.vector_block).cast(),
-                        sum_step: self.padded_vector(),
-                        adds: false,
-                        element: PhantomData::<T>,
-                    };
-                    T::sum_products(isa, kernel);
+                (0..self.taps).map(|tap| find_runs(shape, tap, rows.clone())).collect()
+            };
+            let input = |block: usize| {
+                if self.gathers {
+                    let start = patches.as_ptr().wrapping_add(block * self.blocks().0);
+                    Side { start, pixel: self.inputs(), step: self.inputs() }
+                } else {
+                    Side { start: x.at(item.group, block), pixel: x.block, step: x.block * shape.stride[1] }
+                }
+            };
+            let output =
+                |block: usize| Side { start: dy.at(item.group, block), pixel: dy.block, step: dy.block };
+            for vector in item.blocks.clone() {
+                for broadcast in 0..self.broadcast_blocks() {
+                    for (tap, runs) in runs.iter().enumerate() {
+                        let matrix = (item.segment * self.groups + item.group) * self.taps + tap;
+                        let row = matrix * self.padded_broadcast() + broadcast * self.broadcast_block;
+                        let kernel = SumKernel {
+                            runs,
+                            vector: if self.vector_is_output { output(vector) } else { input(vector) },
+                            broadcast: if self.vector_is_output {
+                                input(broadcast)
+                            } else {
+                                output(broadcast)
+                            },
+                            vector_is_output: self.vector_is_output,
+                            vector_block: self.vector_block,
+                            broadcast_block: self.broadcast_block,
+                            sums: sums.at(row * self.padded_vector() + vector * self.vector_block).cast(),
+                            sum_step: self.padded_vector(),
+                            adds: first > segment.start,
+                            element: PhantomData::<T>,
+                        };
+                        T::sum_products(isa, kernel);
+                    }
                 }
             }
         }
@@ -379,6 +420,14 @@ impl Plan {
             // SAFETY: outputs are disjoint.
             let dw =
                 unsafe { dw.slice((group * group_out + outputs.start) * row_len, outputs.len() * row_len) };
+            if self.segments.len() == 1 && all_taps == 1 && !self.vector_is_output {
+                for (output, dw) in outputs.clone().zip(dw.chunks_exact_mut(row_len)) {
+                    let row = group * self.padded_broadcast() + output;
+                    let sums = &partial[row * self.padded_vector()..][..row_len];
+                    dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw = f32::from_bits(*sum));
+                }
+                return;
+            }
             let place = |tap: usize, input: usize| {
                 let (tap_row, side) = if self.gathers { (0, tap * group_in + input) } else { (tap, input) };
                 (group * self.taps + tap_row, side)
@@ -402,8 +451,14 @@ impl Plan {
                         let row = matrix * self.padded_broadcast() + outputs.start + output;
                         let count = TOGETHER.min(group_in - input);
                         let sums = self.sums(partial, row * self.padded_vector() + side, count);
-                        for (i, sum) in sums[..count].iter().enumerate() {
-                            dw[output * row_len + (input + i) * all_taps + tap] = *sum;
+                        let to = &mut dw[output * row_len + input * all_taps + tap..];
+                        if all_taps == 1 {
+                            to[..count].copy_from_slice(&sums[..count]);
+                        } else {
+                            to.iter_mut()
+                                .step_by(all_taps)
+                                .zip(&sums[..count])
+                                .for_each(|(to, sum)| *to = *sum);
                         }
                     }
                 }
@@ -413,17 +468,13 @@ impl Plan {
 
     /// The sums of all segments at `count` places from `at` on, up to [`TOGETHER`].
     fn sums(&self, partial: &[u32], at: usize, count: usize) -> [f32; TOGETHER] {
-        let mut all = [0.0; TOGETHER];
-        if self.segments.len() == 1 {
-            for (sum, word) in all.iter_mut().zip(&partial[at..at + count]) {
-                *sum = f32::from_bits(*word);
-            }
-            return all;
-        }
         let mut sums = [0.0f64; TOGETHER];
         for segment in partial.chunks_exact(self.partial_len()).take(self.segments.len()) {
-            for (sum, word) in sums.iter_mut().zip(&segment[at..at + count]) {
-                *sum += f64::from(f32::from_bits(*word));
+            let add = |(sum, word): (&mut f64, &u32)| *sum += f64::from(f32::from_bits(*word));
+            match segment[at..].first_chunk::<TOGETHER>() {
+                // What is too much is not used.
+                Some(words) => sums.iter_mut().zip(words).for_each(add),
+                None => sums.iter_mut().zip(&segment[at..at + count]).for_each(add),
             }
         }
         sums.map(|sum| sum as f32)

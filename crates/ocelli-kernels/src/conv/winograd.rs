@@ -532,15 +532,16 @@ impl<T: Element> Words<T> {
             let pair = |tiles: Range<usize>, paired: bool| PanelKernel {
                 low: &values[tiles.start * channels..],
                 high: paired.then(|| &values[(low + tiles.start) * channels..]),
-                channels,
+                groups: 1,
+                group: channels,
                 block: channels,
-                count: channels,
                 pixels: tiles.len(),
-                // SAFETY: places and tiles are disjoint.
-                words: unsafe { all.slice(place * step + tiles.start * channels, tiles.len() * channels) },
+                words: all,
+                first: place * step + tiles.start * channels,
+                step,
             };
-            T::copy_panel(isa, pair(0..high, true));
-            T::copy_panel(isa, pair(high..low, false));
+            T::copy_panels(isa, pair(0..high, true));
+            T::copy_panels(isa, pair(high..low, false));
         });
         Words { places, pairs: Some(words), step, channels }
     }

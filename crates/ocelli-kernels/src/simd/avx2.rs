@@ -173,6 +173,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn prefetch<T>(at: *const T) {
+        // SAFETY: see above; a prefetch reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> __m256 {
         // SAFETY: see above.
         unsafe {

@@ -261,8 +261,11 @@ unsafe fn sigmoid<S: Simd>(u: S::V) -> S::V {
 }
 
 /// `exp(x)` with x clamped to ±87: `2^n · exp(r)`, |r| ≤ ln 2 / 2, by the Taylor series to r⁷ / 7!.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
 #[inline(always)]
-unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
         let x = S::min(S::splat(87.0), S::max(S::splat(-87.0), x));
@@ -277,6 +280,41 @@ unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         }
         S::mul(sum, S::power_of_two(n))
     }
+}
+
+/// The sum of all lanes, halves by halves.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
+#[inline(always)]
+pub(crate) unsafe fn sum_of_lanes<S: Simd>(values: S::V) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { fold_lanes::<S>(values, |a, b| a + b) }
+}
+
+/// The largest lane.
+///
+/// # Safety
+/// The processor has the instruction set `S`.
+#[inline(always)]
+pub(crate) unsafe fn most_of_lanes<S: Simd>(values: S::V) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { fold_lanes::<S>(values, f32::max) }
+}
+
+#[inline(always)]
+unsafe fn fold_lanes<S: Simd>(values: S::V, fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    // SAFETY: the caller's promise; no register has more lanes.
+    unsafe { S::store(lanes.as_mut_ptr(), values) };
+    let mut half = S::LANES / 2;
+    while half > 0 {
+        for at in 0..half {
+            lanes[at] = fold(lanes[at], lanes[at + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// The bits of a bf16 nearest to a number, ties to even; NaN stays NaN.

@@ -155,6 +155,10 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
     }
     // So many channels that tiles are small.
     shapes.push(usual(2, 7, [260, 264], 3, 1, 1));
+    // More pixels than are summed at once, and enough channels to share without cutting pixels.
+    for kernel in [1, 3] {
+        shapes.push(usual(4, 14, [256, 10], kernel, 1, 1));
+    }
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (4, 3)] {
         for channels in [8, 32, 72, 145] {
             shapes.push(usual(2, 19, [channels; 2], kernel, stride, channels));

@@ -158,20 +158,47 @@ impl ConvAct {
         let bias = self.bias.as_ref().map(|bias| pass.value(bias));
         match pass {
             Pass::Inference => {
-                let tensors = ConvNorm { weight, bias, gain: self.gain, norm: None };
+                let tensors = ConvNorm { weight, bias, gain: self.gain, scale: None, norm: None };
                 let residual = residual.map(Tensor::inner);
                 self.folded.forward(input.inner(), residual, tensors, self.geometry, self.activation)
             }
             Pass::Training(_) => {
+                let is_plain = (self.gain, self.activation) == (1.0, Activation::None);
+                let (bias, residual) = match (bias, residual) {
+                    (None, None) if is_plain => return op::conv2d(input, weight, self.geometry),
+                    (Some(bias), residual) if is_plain => {
+                        return op::conv2d_with_bias(input, weight, bias, residual, self.geometry);
+                    }
+                    both => both,
+                };
                 let x = op::conv2d(input, weight, self.geometry);
-                if bias.is_none()
-                    && residual.is_none()
-                    && (self.gain, self.activation) == (1.0, Activation::None)
-                {
-                    return x;
-                }
                 let bias = bias.map(|bias| bias.mul_scalar(self.gain));
                 op::batch_norm(x.clone(), NormScale::constant(self.gain, bias, &x), residual, self.activation)
+            }
+        }
+    }
+
+    /// `scale · (conv(input) + bias) + residual`, a factor for each output, for a convolution without gain and activation:
+    /// shapes as for [`forward`](Self::forward), the scale `[outputs]`.
+    pub fn forward_scaled(
+        &self,
+        input: Tensor<4>,
+        scale: Tensor<1>,
+        residual: Tensor<4>,
+        pass: &Pass,
+    ) -> Tensor<4> {
+        match pass {
+            Pass::Inference => {
+                let (weight, bias) =
+                    (self.weight.value(pass), self.bias.as_ref().map(|bias| pass.value(bias)));
+                let tensors = ConvNorm { weight, bias, gain: 1.0, scale: Some(scale), norm: None };
+                let residual = Some(residual.inner());
+                self.folded.forward(input.inner(), residual, tensors, self.geometry, Activation::None)
+            }
+            Pass::Training(_) => {
+                let x = self.forward(input, None, pass);
+                let scale = NormScale { weight: scale, ..NormScale::constant(1.0, None, &x) };
+                op::batch_norm(x, scale, Some(residual), Activation::None)
             }
         }
     }

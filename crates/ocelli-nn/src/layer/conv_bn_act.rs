@@ -89,7 +89,7 @@ impl ConvBnAct {
     pub(super) fn link(&self) -> Link<'_> {
         let weight = Pass::Inference.value(&self.weight);
         let bias = self.bias.as_ref().map(|bias| Pass::Inference.value(bias));
-        let tensors = ConvNorm { weight, bias, gain: 1.0, norm: Some(self.norm.running()) };
+        let tensors = ConvNorm { weight, bias, gain: 1.0, scale: None, norm: Some(self.norm.running()) };
         Link { folded: &self.folded, tensors, conv: self.geometry, activation: self.activation }
     }
 

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use crate::builder::Initial;
-use crate::{Builder, Pass};
+use crate::{Builder, Pass, op};
 
 /// Normalises the channels of every place to mean 0 and variance 1, then scales and shifts them.
 #[derive(Module, Debug)]
@@ -30,18 +30,14 @@ impl LayerNorm {
         self.weight.dims()[0]
     }
 
-    /// Normalises over the last dimension, `[…, channels]`.
-    pub fn forward<const D: usize>(&self, input: Tensor<D>, pass: &Pass) -> Tensor<D> {
-        super::in_f32(input, |input| {
-            let centred = input.clone() - input.mean_dim(D - 1);
-            let variance = centred.clone().square().mean_dim(D - 1);
-            let normalised = centred / variance.add_scalar(EPSILON).sqrt();
-            normalised * pass.value(&self.weight).unsqueeze() + pass.value(&self.bias).unsqueeze()
-        })
+    /// Normalises `[images, channels]`, each image's channels together.
+    pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let [images, channels] = input.dims();
+        self.forward_maps(input.reshape([images, channels, 1, 1]), pass).reshape([images, channels])
     }
 
     /// Normalises `[images, channels, height, width]`, each pixel's channels together.
     pub fn forward_maps(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        super::channels_first(self.forward(super::channels_last(input), pass))
+        op::layer_norm(input, pass.value(&self.weight), pass.value(&self.bias), EPSILON)
     }
 }

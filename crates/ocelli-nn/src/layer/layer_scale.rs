@@ -4,11 +4,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use super::ConvAct;
 use crate::builder::Initial;
-use crate::op::{self, Activation, NormScale};
 use crate::{Builder, Pass};
 
-/// `factor · branch + residual`, a factor a channel.
+/// A factor for each channel of what the last convolution of a branch gives, before the residual is added.
 #[derive(Module, Debug)]
 pub enum LayerScale {
     /// As timm stores it: `[channels]`.
@@ -31,13 +31,12 @@ impl LayerScale {
         Self::Maps(builder.parameter(name, [channels, 1, 1], FIRST))
     }
 
-    /// `[images, channels, height, width]` in and out.
-    pub fn forward(&self, branch: Tensor<4>, residual: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let weight = match self {
-            Self::Vector(factor) => pass.value(factor),
-            Self::Maps(factor) => pass.value(factor).flatten(0, 2),
+    /// `factor · branch(input) + residual`: `[images, channels, height, width]`.
+    pub fn forward(&self, branch: &ConvAct, input: Tensor<4>, residual: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let factors = match self {
+            Self::Vector(factors) => pass.value(factors),
+            Self::Maps(factors) => pass.value(factors).flatten(0, 2),
         };
-        let scale = NormScale { weight, ..NormScale::constant(1.0, None, &branch) };
-        op::batch_norm(branch, scale, Some(residual), Activation::None)
+        branch.forward_scaled(input, factors, residual, pass)
     }
 }

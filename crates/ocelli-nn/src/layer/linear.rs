@@ -31,13 +31,6 @@ impl Linear {
         }
     }
 
-    /// `[images, tokens, inputs]` to `[images, tokens, outputs]`.
-    pub fn forward_tokens(&self, input: Tensor<3>, pass: &Pass) -> Tensor<3> {
-        let [images, tokens, inputs] = input.dims();
-        let rows = self.forward(input.reshape([images * tokens, inputs]), pass);
-        rows.reshape([images, tokens, self.outputs()])
-    }
-
     /// The number of outputs.
     pub fn outputs(&self) -> usize {
         self.bias.dims()[0]

@@ -12,7 +12,7 @@ mod linear;
 mod pool;
 mod squeeze_excite;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 pub use attention::Attention;
 pub use batch_norm::BatchNorm;
@@ -29,12 +29,6 @@ pub use squeeze_excite::{Gate, SqueezeExcite};
 /// Joins maps `[images, channels, height, width]` channel by channel.
 pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
     channels_first(Tensor::cat(parts.into_iter().map(channels_last).collect(), 3))
-}
-
-/// What has no kernels of its own is computed in f32, and the result has the input's numbers again.
-fn in_f32<const D: usize>(input: Tensor<D>, compute: impl FnOnce(Tensor<D>) -> Tensor<D>) -> Tensor<D> {
-    let dtype = input.dtype();
-    if dtype == DType::F32 { compute(input) } else { compute(input.cast(DType::F32)).cast(dtype) }
 }
 
 /// Maps as `[images, height, width, channels]`, as they lie in memory.

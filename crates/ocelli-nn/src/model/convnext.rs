@@ -144,7 +144,7 @@ impl Block {
         let x = self.depthwise.forward(input.clone(), None, pass);
         let x = self.norm.forward_maps(x, pass);
         let x = self.widen.forward(x, None, pass);
-        self.scale.forward(self.narrow.forward(x, None, pass), input, pass)
+        self.scale.forward(&self.narrow, x, input, pass)
     }
 }
 

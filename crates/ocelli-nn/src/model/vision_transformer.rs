@@ -71,13 +71,16 @@ impl VisionTransformer {
         }
     }
 
-    fn embed(&self, images: Tensor<4>, pass: &Pass) -> Tensor<3> {
+    /// Tokens as maps of one column, `[images, width, tokens, 1]`.
+    fn embed(&self, images: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let [count, ..] = images.dims();
         let patches = self.patches.forward(images, None, pass);
-        let [_, width, rows, columns] = patches.dims();
+        let ([_, width, rows, columns], precision) = (patches.dims(), patches.dtype());
         let patches = channels_last(patches).cast(DType::F32).reshape([count, rows * columns, width]);
         let class_token = pass.value(&self.class_token).repeat_dim(0, count);
-        Tensor::cat(vec![class_token, patches], 1) + self.places_for(rows, columns, pass)
+        let tokens = Tensor::cat(vec![class_token, patches], 1) + self.places_for(rows, columns, pass);
+        let [_, tokens_each, _] = tokens.dims();
+        channels_first(tokens.cast(precision).reshape([count, tokens_each, 1, width]))
     }
 
     /// Places for so many rows and columns of patches, `[1, 1 + rows · columns, width]`.
@@ -138,25 +141,13 @@ impl Block {
         }
     }
 
-    fn forward(&self, tokens: Tensor<3>, pass: &Pass) -> Tensor<3> {
-        let x = self.norm_attention.forward(tokens.clone(), pass);
-        let tokens = tokens + self.attention.forward(x, pass);
-        let x = to_maps(self.norm_linear.forward(tokens.clone(), pass));
+    fn forward(&self, tokens: Tensor<4>, pass: &Pass) -> Tensor<4> {
+        let x = self.norm_attention.forward_maps(tokens.clone(), pass);
+        let tokens = self.attention.forward(x, tokens, pass);
+        let x = self.norm_linear.forward_maps(tokens.clone(), pass);
         let x = self.widen.forward(x, None, pass);
-        to_tokens(self.narrow.forward(x, Some(to_maps(tokens)), pass))
+        self.narrow.forward(x, Some(tokens), pass)
     }
-}
-
-/// Tokens as maps of one column.
-fn to_maps(tokens: Tensor<3>) -> Tensor<4> {
-    let [images, count, width] = tokens.dims();
-    channels_first(tokens.reshape([images, count, 1, width]))
-}
-
-/// Tokens of maps of one column. They are f32: what is done with them is done by Burn.
-fn to_tokens(maps: Tensor<4>) -> Tensor<3> {
-    let [images, width, count, _] = maps.dims();
-    channels_last(maps).cast(DType::F32).reshape([images, count, width])
 }
 
 impl Backbone for VisionTransformer {
@@ -167,9 +158,9 @@ impl Backbone for VisionTransformer {
     }
 
     fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let Some(block) = stage.checked_sub(1) else { return to_maps(self.embed(input, pass)) };
-        let tokens = self.blocks[block].forward(to_tokens(input), pass);
-        to_maps(if stage + 1 == self.stages() { self.norm.forward(tokens, pass) } else { tokens })
+        let Some(block) = stage.checked_sub(1) else { return self.embed(input, pass) };
+        let tokens = self.blocks[block].forward(input, pass);
+        if stage + 1 == self.stages() { self.norm.forward_maps(tokens, pass) } else { tokens }
     }
 
     fn channels(&self) -> usize {

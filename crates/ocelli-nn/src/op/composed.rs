@@ -21,6 +21,18 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> 
     module::conv2d(input, weight, None, options)
 }
 
+/// [`conv2d_with_bias`](super::conv2d_with_bias), composed.
+pub fn conv2d_with_bias(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    conv: Geometry,
+) -> Tensor<4> {
+    let output = conv2d(input, weight, conv) + maps(bias);
+    residual.map_or(output.clone(), |residual| output + residual)
+}
+
 /// [`FoldedConv::forward`](super::FoldedConv::forward), composed.
 pub fn conv_norm(
     input: Tensor<4>,
@@ -35,6 +47,9 @@ pub fn conv_norm(
     }
     if tensors.gain != 1.0 {
         output = output.mul_scalar(tensors.gain);
+    }
+    if let Some(scale) = tensors.scale {
+        output = output * maps(scale);
     }
     match tensors.norm {
         Some(norm) => batch_norm(output, norm.into(), residual, activation),
@@ -123,6 +138,26 @@ pub fn average_pool2d(input: Tensor<4>, window: Window, count_padding: bool) -> 
 pub fn scale_channels(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
     let [images, channels] = factors.dims();
     input * factors.reshape([images, channels, 1, 1])
+}
+
+/// [`layer_norm`](super::layer_norm), composed.
+pub fn layer_norm(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<4> {
+    let centred = input.clone() - input.mean_dim(1);
+    let variance = centred.clone().square().mean_dim(1);
+    centred / variance.add_scalar(epsilon).sqrt() * maps(weight) + maps(bias)
+}
+
+/// [`attention`](super::attention), composed.
+pub fn attention(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [images, channels, tokens, _] = qkv.dims();
+    let (channels, width) = (channels / 3, channels / 3 / heads);
+    let [query, key, value] = [0, 1, 2].map(|part| {
+        let part = qkv.clone().narrow(1, part * channels, channels);
+        part.reshape([images, heads, width, tokens]).swap_dims(2, 3)
+    });
+    let scores = query.mul_scalar((width as f64).powf(-0.5)).matmul(key.swap_dims(2, 3));
+    let mixed = burn::tensor::activation::softmax(scores, 3).matmul(value); // [images, heads, tokens, width]
+    mixed.swap_dims(2, 3).reshape([images, channels, tokens, 1])
 }
 
 /// [`linear`](super::linear), composed.

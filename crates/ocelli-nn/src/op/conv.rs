@@ -51,6 +51,21 @@ pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Conv2d) -> Tensor<4> {
     }
 }
 
+/// [`conv2d`] plus a bias, `[outputs]`, plus a residual of the output's shape.
+pub fn conv2d_with_bias(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    conv: Conv2d,
+) -> Tensor<4> {
+    if has_kernels(&input) {
+        flex::conv2d_with_bias(input, weight, bias, residual, conv)
+    } else {
+        composed::conv2d_with_bias(input, weight, bias, residual, conv)
+    }
+}
+
 /// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a batch
 /// norm needs.
 pub fn conv2d_with_statistics(
@@ -67,7 +82,7 @@ pub fn conv2d_with_statistics(
 }
 
 /// The tensors of a convolution and of what follows it, without autodiff:
-/// `norm(gain · (conv(input) + bias))`.
+/// `norm(gain · scale · (conv(input) + bias))`.
 #[derive(Debug, Clone)]
 pub struct ConvNorm {
     /// `[outputs, channels / groups, rows, columns]`
@@ -76,6 +91,8 @@ pub struct ConvNorm {
     pub bias: Option<Tensor<1>>,
     /// A constant factor.
     pub gain: f64,
+    /// A factor a channel, `[outputs]`.
+    pub scale: Option<Tensor<1>>,
     /// The norm behind it.
     pub norm: Option<RunningNorm>,
 }
@@ -99,7 +116,7 @@ impl ConvNorm {
     /// All tensors but the weight.
     pub(super) fn vectors(&self) -> impl Iterator<Item = &Tensor<1>> {
         let norm = self.norm.iter().flat_map(|norm| [&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
-        self.bias.iter().chain(norm)
+        self.bias.iter().chain(&self.scale).chain(norm)
     }
 }
 

@@ -8,17 +8,19 @@ mod norm;
 mod other;
 mod precision;
 mod step;
+mod token;
 mod window;
 
 pub use conv::{
     Conv2d as Geometry, ConvNorm, FoldedConv, Link, Padding, RunningNorm, TrainedLink, conv_chain, conv2d,
-    conv2d_with_statistics, trained_chain,
+    conv2d_with_bias, conv2d_with_statistics, trained_chain,
 };
 pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;
 pub use other::{GlobalPool, linear, pool, relu};
 pub use precision::{Precision, to_precision};
 pub use step::{AdamWStep, SgdStep, adamw_step, sgd_step, sum_of_squares};
+pub use token::{attention, layer_norm};
 pub use window::{Window, average_pool2d, max_pool2d, scale_channels};
 
 use std::sync::atomic::{AtomicBool, Ordering};

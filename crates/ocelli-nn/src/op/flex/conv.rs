@@ -10,14 +10,12 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::{
-    Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, conv2d_backward_data,
-    conv2d_backward_weights,
+    Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, channel_sums,
+    conv2d_backward_data, conv2d_backward_weights,
 };
 
 use super::super::{ConvNorm, Geometry};
-use super::{
-    Maps, Stored, by_element, four, is_registered, maps, primitive, register, stored, values, vector,
-};
+use super::{Maps, Stored, by_element, four, maps, others, primitive, register, stored, values, vector};
 
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
     let call = Call { conv, statistics: None };
@@ -37,6 +35,22 @@ pub fn conv2d_with_statistics(
     (Tensor::from_dispatch(output), (tensor(mean), tensor(variance)))
 }
 
+pub fn conv2d_with_bias(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    conv: Geometry,
+) -> Tensor<4> {
+    let (x, weight, bias) = (input.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(match residual {
+        Some(residual) => {
+            Dispatch::ocelli_conv2d_bias_residual(x, weight, bias, residual.into_dispatch(), conv)
+        }
+        None => Dispatch::ocelli_conv2d_bias(x, weight, bias, conv),
+    })
+}
+
 /// How a convolution is called.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -49,11 +63,47 @@ pub struct Call {
 pub trait ConvKernels: Backend {
     /// `[images, channels, height, width]` with `[outputs, channels / groups, rows, columns]`.
     fn ocelli_conv2d(input: FloatTensor<Self>, weight: FloatTensor<Self>, call: Call) -> FloatTensor<Self>;
+
+    /// And `[outputs]` added.
+    fn ocelli_conv2d_bias(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        conv: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// And what has the output's shape.
+    fn ocelli_conv2d_bias_residual(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        conv: Geometry,
+    ) -> FloatTensor<Self>;
 }
 
 impl ConvKernels for Flex {
     fn ocelli_conv2d(input: FlexTensor, weight: FlexTensor, call: Call) -> FlexTensor {
         by_element!(input, T => forward::<T>(input, &weight, &call))
+    }
+
+    fn ocelli_conv2d_bias(
+        input: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        conv: Geometry,
+    ) -> FlexTensor {
+        by_element!(input, T => forward_with_bias::<T>(input, &weight, &bias, None, conv))
+    }
+
+    fn ocelli_conv2d_bias_residual(
+        input: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        residual: FlexTensor,
+        conv: Geometry,
+    ) -> FlexTensor {
+        by_element!(input, T => forward_with_bias::<T>(input, &weight, &bias, Some(residual), conv))
     }
 }
 
@@ -65,6 +115,50 @@ impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
             OpsKind::Tracked(prepared) => prepared
                 .finish((input.clone(), weight.clone(), call.conv), Flex::ocelli_conv2d(input, weight, call)),
             OpsKind::UnTracked(prepared) => prepared.finish(Flex::ocelli_conv2d(input, weight, call)),
+        }
+    }
+
+    fn ocelli_conv2d_bias(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        conv: Geometry,
+    ) -> FloatTensor<Self> {
+        let (input, input_node) = input.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let (bias, bias_node) = bias.into_parts();
+        let nodes = [input_node, weight_node, bias_node];
+        match ConvBiasBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(
+                (input.clone(), weight.clone(), conv),
+                Flex::ocelli_conv2d_bias(input, weight, bias, conv),
+            ),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(Flex::ocelli_conv2d_bias(input, weight, bias, conv))
+            }
+        }
+    }
+
+    fn ocelli_conv2d_bias_residual(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        conv: Geometry,
+    ) -> FloatTensor<Self> {
+        let (input, input_node) = input.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let (bias, bias_node) = bias.into_parts();
+        let (residual, residual_node) = residual.into_parts();
+        let nodes = [input_node, weight_node, bias_node, residual_node];
+        match ConvBiasBackward.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish(
+                (input.clone(), weight.clone(), conv),
+                Flex::ocelli_conv2d_bias_residual(input, weight, bias, residual, conv),
+            ),
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(Flex::ocelli_conv2d_bias_residual(input, weight, bias, residual, conv))
+            }
         }
     }
 }
@@ -84,6 +178,22 @@ fn forward<T: Stored>(input: FlexTensor, weight: &FlexTensor, call: &Call) -> Fl
     maps(y, output_of(&shape))
 }
 
+fn forward_with_bias<T: Stored>(
+    input: FlexTensor,
+    weight: &FlexTensor,
+    bias: &FlexTensor,
+    residual: Option<FlexTensor>,
+    conv: Geometry,
+) -> FlexTensor {
+    let (x, residual) = (Maps::new(input), residual.map(Maps::new));
+    let residual = residual.as_ref().map(Maps::values);
+    let shape = conv_shape(x.shape, four(weight), conv);
+    let packed = PackedConv2d::<T>::pack(&shape, &values(weight), None, Some(&values(bias)));
+    let mut y = Buffer::take(shape.output_len());
+    packed.forward(&shape, &x.values(), residual.as_deref(), Activation::None, &mut y);
+    maps(y, output_of(&shape))
+}
+
 #[derive(Debug)]
 struct ConvBackward;
 
@@ -91,22 +201,49 @@ impl Backward<Flex, 2> for ConvBackward {
     type State = (FlexTensor, FlexTensor, Geometry);
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let (input, weight, conv) = ops.state;
         let dy = gradients.consume::<Flex>(&ops.node);
-        // The gradient of a shortcut around this convolution, say. What is a result, as `ops.node` is, no longer has
-        // a gradient once it is consumed; that of a parameter would stay.
-        let others = ops.parents[0].as_ref().and_then(|node| {
-            let is_met = node.requirement == ops.node.requirement && is_registered(node.id);
-            is_met.then(|| gradients.consume::<Flex>(node))
-        });
-        let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        by_element!(input, T => {
-            let wanted = nodes.map(|node| node.is_some());
-            let [dx, dw] = backward::<T>(input, &weight, conv, dy, others, wanted);
-            dx.into_iter().for_each(|dx| register(gradients, nodes[0], dx));
-            dw.into_iter().for_each(|dw| register(gradients, nodes[1], dw));
-        });
+        pass_back(ops, dy, gradients);
     }
+}
+
+/// With a bias, and a residual if there are four parents.
+#[derive(Debug)]
+struct ConvBiasBackward;
+
+impl<const N: usize> Backward<Flex, N> for ConvBiasBackward {
+    type State = (FlexTensor, FlexTensor, Geometry);
+
+    fn backward(self, ops: Ops<Self::State, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        let nodes = ops.parents.each_ref().map(|node| node.as_ref().map(|node| node.id));
+        if nodes[2].is_some() {
+            let maps = Maps::new(dy.clone());
+            let [_, _, outputs] = maps.sizes();
+            let sums = by_element!(dy, T => channel_sums::<T>(outputs, &maps.values()));
+            register(gradients, nodes[2], vector(sums));
+        }
+        pass_back(ops, dy.clone(), gradients);
+        if let Some(residual) = nodes.get(3) {
+            register(gradients, *residual, dy);
+        }
+    }
+}
+
+/// Hands on the gradients with respect to input and weight, the first two parents.
+fn pass_back<const N: usize>(
+    ops: Ops<(FlexTensor, FlexTensor, Geometry), N>,
+    dy: FlexTensor,
+    gradients: &mut Gradients,
+) {
+    let others = others(gradients, &ops);
+    let (input, weight, conv) = ops.state;
+    let nodes = ops.parents.map(|node| node.map(|node| node.id));
+    by_element!(input, T => {
+        let wanted = [nodes[0].is_some(), nodes[1].is_some()];
+        let [dx, dw] = backward::<T>(input, &weight, conv, dy, others, wanted);
+        dx.into_iter().for_each(|dx| register(gradients, nodes[0], dx));
+        dw.into_iter().for_each(|dw| register(gradients, nodes[1], dw));
+    });
 }
 
 /// The gradients with respect to input and weight, as far as they are wanted; that of the input with `others` added.
@@ -164,6 +301,12 @@ impl Folded {
             Some(bias) => own(bias).iter().map(|bias| f64::from(*bias) * tensors.gain).collect(),
             None => vec![0.0; weight_shape[0]],
         };
+        if let Some(factors) = &tensors.scale {
+            for (channel, factor) in own(factors).into_iter().enumerate() {
+                scale[channel] *= f64::from(factor);
+                bias[channel] *= f64::from(factor);
+            }
+        }
         if let Some(norm) = &tensors.norm {
             let (weight, shift) = (own(&norm.weight), own(&norm.bias));
             let (mean, variance) = (own(&norm.mean), own(&norm.variance));

@@ -4,18 +4,22 @@
 //! otherwise are copied once. Maps and rows of features are f32 or bf16, and what is computed from them has the
 //! same type; parameters, statistics and pooled features are f32.
 
+mod attention;
 mod chain;
 mod conv;
 mod convert;
+mod layer_norm;
 mod linear;
 mod norm;
 mod pool;
 mod scale;
 mod step;
 
+pub(super) use attention::attention;
 pub(super) use chain::{conv_chain, trained_chain};
-pub(super) use conv::{Folded, conv2d, conv2d_with_statistics};
+pub(super) use conv::{Folded, conv2d, conv2d_with_bias, conv2d_with_statistics};
 pub(super) use convert::to_dtype;
+pub(super) use layer_norm::layer_norm;
 pub(super) use linear::linear;
 pub(super) use norm::{batch_norm, batch_statistics};
 pub(super) use pool::{average_pool2d, max_pool2d, pool};
@@ -28,6 +32,7 @@ use std::collections::BTreeSet;
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::Ops;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, ops::FloatTensorOps};
@@ -205,6 +210,15 @@ fn register(gradients: &mut Gradients, node: Option<NodeId>, gradient: FloatTens
 /// meet at a node on one thread.
 fn is_registered(node: NodeId) -> bool {
     REGISTERED.with_borrow(|registered| registered.contains(&node))
+}
+
+/// The gradients that have reached an operation's first input by other ways, that of a shortcut around it, say, for its
+/// kernels to add. What is a result, as `ops.node` is, no longer has a gradient once it is consumed; that of a parameter
+/// would stay.
+fn others<S, const N: usize>(gradients: &mut Gradients, ops: &Ops<S, N>) -> Option<FlexTensor> {
+    let input = ops.parents[0].as_ref()?;
+    let is_met = input.requirement == ops.node.requirement && is_registered(input.id);
+    is_met.then(|| gradients.consume::<Flex>(input))
 }
 
 /// More nodes than any network's graph has. (What is forgotten is added by Burn, which rounds otherwise.)

@@ -208,6 +208,11 @@ fn backward<T: Stored>(
     norm: &Norm,
     dy: FlexTensor,
 ) -> ([FlexTensor; 3], Option<FlexTensor>) {
+    // Without an activation what reaches the residual is what comes.
+    let (residual, whole) = match norm.activation {
+        Activation::None => (None, residual.map(|_| dy.clone())),
+        _ => (residual, None),
+    };
     let (x, dy, residual) = (Maps::new(input), Maps::new(dy), residual.map(Maps::new));
     let residual = residual.as_ref().map(Maps::values);
     let (weight, bias) = (values(weight), values(bias));
@@ -224,6 +229,6 @@ fn backward<T: Stored>(
     );
     (
         [maps(dx, x.shape), vector(gradients.gamma), vector(gradients.beta)],
-        dresidual.map(|dresidual| maps(dresidual, x.shape)),
+        dresidual.map(|dresidual| maps(dresidual, x.shape)).or(whole),
     )
 }
