@@ -42,9 +42,8 @@ compiled! {
     copy_panels(weights::PanelKernel<'_, Self>) -> ();
     sum_products(weights::SumKernel<'_, Self>) -> ();
     winograd_filters(winograd::FilterKernel<'_, Self>) -> ();
-    winograd_inputs(winograd::InputKernel<'_, Self>) -> ();
+    winograd_tiles(winograd::TileKernel<'_, Self>) -> ();
     winograd_outputs(winograd::OutputKernel<'_, Self>) -> ();
-    winograd_gradients(winograd::GradientKernel<'_, Self>) -> ();
     row_of_maxima(pool::MaximumKernel<'_, Self>) -> bool;
     norm_sums(norm::SumKernel<'_, Self>) -> [Vec<f64>; 2];
     norm_forward(norm::ForwardKernel<'_, Self>) -> ();

@@ -6,7 +6,7 @@
 //! | `dense` | the engine of dense and grouped convolutions |
 //! | `depthwise` | the engine of depthwise convolutions |
 //! | `weights` | gradients with respect to weights |
-//! | `winograd` | 3×3 convolutions of f32 with fewer multiplications |
+//! | `winograd` | 3×3 convolutions with fewer multiplications |
 
 pub(crate) mod chain;
 pub(crate) mod dense;
@@ -42,6 +42,17 @@ enum Packed {
     Dense(PackedDense),
     Depthwise(PackedDepthwise),
     Winograd(PackedWinograd),
+}
+
+impl Packed {
+    /// Weights of a dense or grouped convolution of this shape, forwards or backwards.
+    fn dense<T: Element>(shape: &Conv2dShape, source: &WeightSource<'_>) -> Self {
+        if winograd::is_for::<T>(shape) {
+            Packed::Winograd(PackedWinograd::pack::<T>(Isa::current(), source))
+        } else {
+            Packed::Dense(PackedDense::pack::<T>(Isa::current(), source))
+        }
+    }
 }
 
 impl<T: Element> PackedConv2d<T> {
@@ -88,11 +99,7 @@ impl<T: Element> PackedConv2d<T> {
                 row: if shape.groups == 1 && shape.dilation[1] == 1 { shape.kernel[1] } else { 1 },
                 backwards: false,
             };
-            if winograd::is_for::<T>(shape) {
-                Packed::Winograd(PackedWinograd::pack::<T>(Isa::current(), &source))
-            } else {
-                Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
-            }
+            Packed::dense::<T>(shape, &source)
         };
         PackedConv2d {
             filter: *shape,
@@ -271,11 +278,7 @@ impl PackedBackward {
                     row: 1,
                     backwards: true,
                 };
-                if winograd::is_for::<T>(shape) {
-                    Packed::Winograd(PackedWinograd::pack::<T>(Isa::current(), &source))
-                } else {
-                    Packed::Dense(PackedDense::pack::<T>(Isa::current(), &source))
-                }
+                Packed::dense::<T>(shape, &source)
             }
         };
         PackedBackward(phases(shape).into_iter().map(pack).collect())

@@ -452,14 +452,8 @@ impl Plan {
                         let count = TOGETHER.min(group_in - input);
                         let sums = self.sums(partial, row * self.padded_vector() + side, count);
                         let to = &mut dw[output * row_len + input * all_taps + tap..];
-                        if all_taps == 1 {
-                            to[..count].copy_from_slice(&sums[..count]);
-                        } else {
-                            to.iter_mut()
-                                .step_by(all_taps)
-                                .zip(&sums[..count])
-                                .for_each(|(to, sum)| *to = *sum);
-                        }
+                        let to = to.iter_mut().step_by(all_taps);
+                        to.zip(&sums[..count]).for_each(|(to, sum)| *to = *sum);
                     }
                 }
             }

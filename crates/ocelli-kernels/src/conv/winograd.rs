@@ -70,7 +70,7 @@ trait Transforms {
     /// `Aᵀ s`
     unsafe fn outputs<S: Simd>(s: [S::V; 6]) -> [S::V; 4];
     /// `A dy`
-    unsafe fn gradients<S: Simd>(dy: [S::V; 4]) -> [S::V; 6];
+    unsafe fn gradients<S: Simd>(dy: [S::V; 6]) -> [S::V; 6];
     /// `Gᵀ s`
     unsafe fn slopes<S: Simd>(s: [S::V; 6]) -> [S::V; 3];
 }
@@ -110,7 +110,7 @@ impl Transforms for Two {
     }
 
     #[inline(always)]
-    unsafe fn gradients<S: Simd>([dy0, dy1, ..]: [S::V; 4]) -> [S::V; 6] {
+    unsafe fn gradients<S: Simd>([dy0, dy1, ..]: [S::V; 6]) -> [S::V; 6] {
         // SAFETY: see above.
         unsafe {
             let none = S::splat(0.0);
@@ -186,7 +186,7 @@ impl Transforms for Four {
     }
 
     #[inline(always)]
-    unsafe fn gradients<S: Simd>([dy0, dy1, dy2, dy3]: [S::V; 4]) -> [S::V; 6] {
+    unsafe fn gradients<S: Simd>([dy0, dy1, dy2, dy3, ..]: [S::V; 6]) -> [S::V; 6] {
         // SAFETY: see above.
         unsafe {
             let (even, odd) = (S::add(dy0, dy2), S::add(dy1, dy3));
@@ -300,8 +300,8 @@ impl PackedWinograd {
         rows: Range<usize>,
     ) {
         let count = rows.len() * tiles.columns;
-        let transformed = Places::of_inputs(self.isa, geometry, tiles, first, x, rows.clone(), 0);
-        let mut sums = Places::<f32>::new(tiles, rows.len(), geometry.out_channels, 0);
+        let transformed = Places::of(self.isa, &Maps::inputs(geometry, first, x), tiles, rows.clone());
+        let mut sums = Places::<f32>::new(tiles, rows.len(), geometry.out_channels);
         let (step, all) = (sums.step, SharedMut::new(&mut sums.values));
         self.places.par_iter().enumerate().with_min_len(threads::least(1)).for_each(|(place, packed)| {
             // SAFETY: places are disjoint.
@@ -347,8 +347,8 @@ pub(super) fn backward_weights<T: Element>(
     // A place's values of both sides fit into the cache of a core, unless the sums would be read too often then.
     let at_once = (256 * 1024 / size_of::<f32>() / (inputs + outputs)).max(4 * TOGETHER);
     for (at, rows) in tiles.pieces(at_once).into_iter().enumerate() {
-        let x = Places::of_inputs(isa, geometry, &tiles, first, x, rows.clone(), SLACK);
-        let dy = Places::of_gradients(isa, geometry, &tiles, dy, rows.clone(), SLACK);
+        let x = Places::of(isa, &Maps::inputs(geometry, first, x), &tiles, rows.clone());
+        let dy = Places::of(isa, &Maps::gradients(geometry, dy), &tiles, rows.clone());
         let count = rows.len() * tiles.columns;
         let (x, dy) = (Words::of(isa, x, count, inputs), Words::of(isa, dy, count, outputs));
         let runs = [Run { input: 0, output: 0, count: count.div_ceil(T::PER_WORD) }];
@@ -439,7 +439,30 @@ impl Tiles {
     }
 }
 
-/// Transformed values of some tiles: `[place][tile][channel]`.
+/// What is transformed: inputs, or gradients with respect to outputs, `[image][row][column][channel]`.
+pub struct Maps<'a, T> {
+    values: &'a [T],
+    height: usize,
+    width: usize,
+    channels: usize,
+    /// The pixel that the first tile begins with.
+    first: [isize; 2],
+    are_gradients: bool,
+}
+
+impl<'a, T> Maps<'a, T> {
+    fn inputs(geometry: &Geometry, first: [isize; 2], values: &'a [T]) -> Self {
+        let (height, width) = (geometry.in_height, geometry.in_width);
+        Maps { values, height, width, channels: geometry.in_channels, first, are_gradients: false }
+    }
+
+    fn gradients(geometry: &Geometry, values: &'a [T]) -> Self {
+        let (height, width) = (geometry.grid_height, geometry.grid_width);
+        Maps { values, height, width, channels: geometry.out_channels, first: [0, 0], are_gradients: true }
+    }
+}
+
+/// Values of some tiles: `[place][tile][channel]`, with [`SLACK`] behind the last.
 struct Places<T: Element> {
     values: Buffer<T>,
     /// Elements between places.
@@ -447,60 +470,20 @@ struct Places<T: Element> {
 }
 
 impl<T: Element> Places<T> {
-    /// Of any values, with room behind the last.
-    fn new(tiles: &Tiles, rows: usize, channels: usize, slack: usize) -> Self {
+    /// Of any values.
+    fn new(tiles: &Tiles, rows: usize, channels: usize) -> Self {
         let step = rows * tiles.columns * channels + APART;
-        Places { values: Buffer::take(tiles.places() * step + slack), step }
+        Places { values: Buffer::take(tiles.places() * step + SLACK), step }
     }
 
-    fn of_inputs(
-        isa: Isa,
-        geometry: &Geometry,
-        tiles: &Tiles,
-        first: [isize; 2],
-        x: &[T],
-        rows: Range<usize>,
-        slack: usize,
-    ) -> Self {
-        let channels = geometry.in_channels;
-        let zeros = vec![T::default(); channels];
-        Self::of_rows(tiles, channels, rows, slack, |row, to, step| {
-            let (image, top) = tiles.place(row);
-            let kernel = InputKernel { geometry, tiles, image, top, first, x, zeros: &zeros, to, step };
-            T::winograd_inputs(isa, kernel);
-        })
-    }
-
-    fn of_gradients(
-        isa: Isa,
-        geometry: &Geometry,
-        tiles: &Tiles,
-        dy: &[T],
-        rows: Range<usize>,
-        slack: usize,
-    ) -> Self {
-        let channels = geometry.out_channels;
-        let zeros = vec![T::default(); channels];
-        Self::of_rows(tiles, channels, rows, slack, |row, to, step| {
-            let (image, top) = tiles.place(row);
-            let kernel = GradientKernel { tiles, image, top, dy, channels, zeros: &zeros, to, step };
-            T::winograd_gradients(isa, kernel);
-        })
-    }
-
-    /// Filled row by row: `fill` gets a row, where its values of the first place go, and the elements between places.
-    fn of_rows(
-        tiles: &Tiles,
-        channels: usize,
-        rows: Range<usize>,
-        slack: usize,
-        fill: impl Fn(usize, SharedMut<T>, usize) + Sync,
-    ) -> Self {
-        let mut places = Self::new(tiles, rows.len(), channels, slack);
-        let (step, row_len) = (places.step, tiles.columns * channels);
-        let all = SharedMut::new(&mut places.values);
+    /// Transformed ones of some rows of tiles.
+    fn of(isa: Isa, maps: &Maps<'_, T>, tiles: &Tiles, rows: Range<usize>) -> Self {
+        let mut places = Self::new(tiles, rows.len(), maps.channels);
+        let (step, row_len) = (places.step, tiles.columns * maps.channels);
+        let (all, zeros) = (SharedMut::new(&mut places.values), vec![T::default(); maps.channels]);
         rows.clone().into_par_iter().with_min_len(threads::least(1)).for_each(|row| {
-            fill(row, all.from((row - rows.start) * row_len), step);
+            let to = all.from((row - rows.start) * row_len);
+            T::winograd_tiles(isa, TileKernel { maps, tiles, row, zeros: &zeros, to, step });
         });
         places
     }
@@ -618,15 +601,12 @@ impl<T: Element> FilterKernel<'_, T> {
     }
 }
 
-/// `Bᵀ d B` of a row of tiles.
-pub struct InputKernel<'a, T> {
-    geometry: &'a Geometry,
+/// `Bᵀ d B` of a row of tiles, or `A dy Aᵀ`.
+pub struct TileKernel<'a, T> {
+    maps: &'a Maps<'a, T>,
     tiles: &'a Tiles,
-    image: usize,
-    /// First row of the tiles, in pixels of the output.
-    top: usize,
-    first: [isize; 2],
-    x: &'a [T],
+    /// The row, over all images.
+    row: usize,
     /// As many as channels.
     zeros: &'a [T],
     to: SharedMut<T>,
@@ -634,39 +614,48 @@ pub struct InputKernel<'a, T> {
     step: usize,
 }
 
-impl<T: Element> Kernel for InputKernel<'_, T> {
+impl<T: Element> Kernel for TileKernel<'_, T> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         // SAFETY: the processor has S.
-        unsafe { if self.tiles.side == Four::OUT { self.row::<S, Four>() } else { self.row::<S, Two>() } }
+        unsafe {
+            match (self.tiles.side == Four::OUT, self.maps.are_gradients) {
+                (true, false) => self.tiles::<S, Four, false>(),
+                (true, true) => self.tiles::<S, Four, true>(),
+                (false, false) => self.tiles::<S, Two, false>(),
+                (false, true) => self.tiles::<S, Two, true>(),
+            }
+        }
     }
 }
 
-impl<T: Element> InputKernel<'_, T> {
-    /// The channels of an input pixel of a tile.
-    fn pixel(&self, row: usize, column: usize) -> *const T {
-        let Geometry { in_height, in_width, in_channels: channels, .. } = *self.geometry;
-        let row = self.first[0] + (self.top + row) as isize;
-        let column = self.first[1] + column as isize;
+impl<T: Element> TileKernel<'_, T> {
+    /// The channels of a pixel, or zeros outside of the maps.
+    fn pixel(&self, image: usize, row: isize, column: isize) -> *const T {
+        let Maps { values, height, width, channels, .. } = *self.maps;
         // Negative numbers become large ones.
-        if (row as usize) < in_height && (column as usize) < in_width {
-            let pixel = (self.image * in_height + row as usize) * in_width + column as usize;
-            self.x[pixel * channels..][..channels].as_ptr()
+        if (row as usize) < height && (column as usize) < width {
+            let pixel = (image * height + row as usize) * width + column as usize;
+            values[pixel * channels..][..channels].as_ptr()
         } else {
             self.zeros.as_ptr()
         }
     }
 
     #[inline(always)]
-    unsafe fn row<S: Simd, F: Transforms>(&self) {
-        let channels = self.geometry.in_channels;
+    unsafe fn tiles<S: Simd, F: Transforms, const GRADIENTS: bool>(&self) {
+        let seen = if GRADIENTS { F::OUT } else { F::PLACES };
+        let channels = self.maps.channels;
+        let (image, top) = self.tiles.place(self.row);
+        let top = self.maps.first[0] + top as isize;
         let mut pixels = [[self.zeros.as_ptr(); 6]; 6];
         for tile in 0..self.tiles.columns {
-            for (row, pixels) in pixels.iter_mut().enumerate().take(F::PLACES) {
-                for (column, pixel) in pixels.iter_mut().enumerate().take(F::PLACES) {
-                    *pixel = self.pixel(row, tile * F::OUT + column);
+            let left = self.maps.first[1] + (tile * F::OUT) as isize;
+            for (row, pixels) in pixels.iter_mut().enumerate().take(seen) {
+                for (column, pixel) in pixels.iter_mut().enumerate().take(seen) {
+                    *pixel = self.pixel(image, top + row as isize, left + column as isize);
                 }
             }
             let to = self.to.at(tile * channels);
@@ -675,9 +664,9 @@ impl<T: Element> InputKernel<'_, T> {
                 // SAFETY: the processor has S; each pixel has its channels, and there is room for the tile's.
                 unsafe {
                     if lanes == S::LANES {
-                        self.tile::<S, F, true>(&pixels, at, lanes, to.add(at));
+                        self.tile::<S, F, GRADIENTS, true>(&pixels, at, lanes, to.add(at));
                     } else {
-                        self.tile::<S, F, false>(&pixels, at, lanes, to.add(at));
+                        self.tile::<S, F, GRADIENTS, false>(&pixels, at, lanes, to.add(at));
                     }
                 }
             }
@@ -687,127 +676,31 @@ impl<T: Element> InputKernel<'_, T> {
     /// # Safety
     /// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
     #[inline(always)]
-    unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
+    unsafe fn tile<S: Simd, F: Transforms, const GRADIENTS: bool, const WHOLE: bool>(
         &self,
         pixels: &[[*const T; 6]; 6],
         at: usize,
         lanes: usize,
         to: *mut T,
     ) {
+        let seen = if GRADIENTS { F::OUT } else { F::PLACES };
         // SAFETY: the caller's promise.
         unsafe {
             // [place of the rows][column]
             let mut columns = [[S::splat(0.0); 6]; 6];
-            for column in 0..F::PLACES {
-                let mut d = [S::splat(0.0); 6];
-                for row in 0..F::PLACES {
-                    d[row] = load_lanes::<S, T, WHOLE>(pixels[row][column].add(at), lanes);
+            for column in 0..seen {
+                let mut values = [S::splat(0.0); 6];
+                for row in 0..seen {
+                    values[row] = load_lanes::<S, T, WHOLE>(pixels[row][column].add(at), lanes);
                 }
-                let places = F::inputs::<S>(d);
-                for row in 0..F::PLACES {
-                    columns[row][column] = places[row];
-                }
-            }
-            for row in 0..F::PLACES {
-                let places = F::inputs::<S>(columns[row]);
-                for column in 0..F::PLACES {
-                    store_lanes::<S, T, WHOLE>(
-                        to.add((row * F::PLACES + column) * self.step),
-                        lanes,
-                        places[column],
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// `A dy Aᵀ` of a row of tiles.
-pub struct GradientKernel<'a, T> {
-    tiles: &'a Tiles,
-    image: usize,
-    /// First row of the tiles, in pixels.
-    top: usize,
-    dy: &'a [T],
-    channels: usize,
-    /// As many as channels.
-    zeros: &'a [T],
-    to: SharedMut<T>,
-    /// Elements between places.
-    step: usize,
-}
-
-impl<T: Element> Kernel for GradientKernel<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        // SAFETY: the processor has S.
-        unsafe { if self.tiles.side == Four::OUT { self.row::<S, Four>() } else { self.row::<S, Two>() } }
-    }
-}
-
-impl<T: Element> GradientKernel<'_, T> {
-    fn pixel(&self, row: usize, column: usize) -> *const T {
-        let Tiles { height, width, .. } = *self.tiles;
-        if row < height && column < width {
-            let pixel = (self.image * height + row) * width + column;
-            self.dy[pixel * self.channels..][..self.channels].as_ptr()
-        } else {
-            self.zeros.as_ptr()
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn row<S: Simd, F: Transforms>(&self) {
-        let mut pixels = [[self.zeros.as_ptr(); 4]; 4];
-        for tile in 0..self.tiles.columns {
-            for (row, pixels) in pixels.iter_mut().enumerate().take(F::OUT) {
-                for (column, pixel) in pixels.iter_mut().enumerate().take(F::OUT) {
-                    *pixel = self.pixel(self.top + row, tile * F::OUT + column);
-                }
-            }
-            let to = self.to.at(tile * self.channels);
-            for at in (0..self.channels).step_by(S::LANES) {
-                let lanes = S::LANES.min(self.channels - at);
-                // SAFETY: the processor has S; each pixel has its channels, and there is room for the tile's.
-                unsafe {
-                    if lanes == S::LANES {
-                        self.tile::<S, F, true>(&pixels, at, lanes, to.add(at));
-                    } else {
-                        self.tile::<S, F, false>(&pixels, at, lanes, to.add(at));
-                    }
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// The processor has S; there are `lanes` channels from `at` on, and room for them at each place.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
-        &self,
-        pixels: &[[*const T; 4]; 4],
-        at: usize,
-        lanes: usize,
-        to: *mut T,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            // [place of the rows][column]
-            let mut columns = [[S::splat(0.0); 4]; 6];
-            for column in 0..F::OUT {
-                let mut dy = [S::splat(0.0); 4];
-                for row in 0..F::OUT {
-                    dy[row] = load_lanes::<S, T, WHOLE>(pixels[row][column].add(at), lanes);
-                }
-                let places = F::gradients::<S>(dy);
+                let places = if GRADIENTS { F::gradients::<S>(values) } else { F::inputs::<S>(values) };
                 for row in 0..F::PLACES {
                     columns[row][column] = places[row];
                 }
             }
             for row in 0..F::PLACES {
-                let places = F::gradients::<S>(columns[row]);
+                let places =
+                    if GRADIENTS { F::gradients::<S>(columns[row]) } else { F::inputs::<S>(columns[row]) };
                 for column in 0..F::PLACES {
                     store_lanes::<S, T, WHOLE>(
                         to.add((row * F::PLACES + column) * self.step),
