@@ -2,14 +2,14 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use ocelli_kernels::{Attention, Buffer};
 
-use super::{Maps, Stored, by_element, maps, register};
+use super::{Maps, Stored, by_element, maps, parts, register, tracked};
 
 pub fn attention(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::ocelli_attention(qkv.into_dispatch(), heads))
@@ -29,13 +29,9 @@ impl AttentionKernels for Flex {
 
 impl<C: CheckpointStrategy> AttentionKernels for Autodiff<Flex, C> {
     fn ocelli_attention(qkv: FloatTensor<Self>, heads: usize) -> FloatTensor<Self> {
-        let (qkv, node) = qkv.into_parts();
-        match AttentionBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish((qkv.clone(), heads), Flex::ocelli_attention(qkv, heads))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::ocelli_attention(qkv, heads)),
-        }
+        let ([qkv], nodes) = parts([qkv]);
+        let state = (qkv.clone(), heads);
+        tracked::<C, _, 1>(AttentionBackward, nodes, state, Flex::ocelli_attention(qkv, heads))
     }
 }
 

@@ -16,7 +16,7 @@ use ocelli_kernels::{
 
 use super::super::{Geometry, TrainedLink};
 use super::conv::{Folded, Packed, conv_shape, output_of};
-use super::{Maps, Stored, by_element, four, maps, primitive, register, stored, values, vector};
+use super::{Maps, Stored, by_element, four, maps, parts, primitive, register, stored, values, vector};
 
 /// Folded convolutions, each with its activation, one after another; see [`conv_chain`](super::super::conv_chain).
 pub fn conv_chain(input: Tensor<4>, links: &[(Arc<Folded>, Activation)], residual: bool) -> Tensor<4> {
@@ -197,14 +197,8 @@ impl<C: CheckpointStrategy> ChainKernels for Autodiff<Flex, C> {
         b3: FloatTensor<Self>,
         call: Call,
     ) -> FloatTensor<Self> {
-        let mut tensors = Vec::with_capacity(1 + 3 * MOST);
-        let nodes = [input, w1, g1, b1, w2, g2, b2, w3, g3, b3].map(|tensor| {
-            let (tensor, node) = tensor.into_parts();
-            tensors.push(tensor);
-            node
-        });
-        let [input, w1, g1, b1, w2, g2, b2, w3, g3, b3] =
-            tensors.try_into().unwrap_or_else(|_| unreachable!("as many tensors as nodes"));
+        let (tensors, nodes) = parts([input, w1, g1, b1, w2, g2, b2, w3, g3, b3]);
+        let [input, w1, g1, b1, w2, g2, b2, w3, g3, b3] = tensors;
         let kept_input = input.clone();
         let parameters =
             [[&w1, &g1, &b1], [&w2, &g2, &b2], [&w3, &g3, &b3]].map(|link| link.map(Clone::clone));

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
@@ -15,7 +15,9 @@ use ocelli_kernels::{
 };
 
 use super::super::{ConvNorm, Geometry};
-use super::{Maps, Stored, by_element, four, maps, others, primitive, register, stored, values, vector};
+use super::{
+    Maps, Stored, by_element, four, maps, others, parts, primitive, register, stored, tracked, values, vector,
+};
 
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Geometry) -> Tensor<4> {
     let call = Call { conv, statistics: None };
@@ -109,13 +111,9 @@ impl ConvKernels for Flex {
 
 impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
     fn ocelli_conv2d(input: FloatTensor<Self>, weight: FloatTensor<Self>, call: Call) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        match ConvBackward.prepare::<C>([input_node, weight_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared
-                .finish((input.clone(), weight.clone(), call.conv), Flex::ocelli_conv2d(input, weight, call)),
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::ocelli_conv2d(input, weight, call)),
-        }
+        let ([input, weight], nodes) = parts([input, weight]);
+        let state = (input.clone(), weight.clone(), call.conv);
+        tracked::<C, _, 2>(ConvBackward, nodes, state, Flex::ocelli_conv2d(input, weight, call))
     }
 
     fn ocelli_conv2d_bias(
@@ -124,19 +122,10 @@ impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         conv: Geometry,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let nodes = [input_node, weight_node, bias_node];
-        match ConvBiasBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                (input.clone(), weight.clone(), conv),
-                Flex::ocelli_conv2d_bias(input, weight, bias, conv),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_conv2d_bias(input, weight, bias, conv))
-            }
-        }
+        let ([input, weight, bias], nodes) = parts([input, weight, bias]);
+        let state = (input.clone(), weight.clone(), conv);
+        let output = Flex::ocelli_conv2d_bias(input, weight, bias, conv);
+        tracked::<C, _, 3>(ConvBiasBackward, nodes, state, output)
     }
 
     fn ocelli_conv2d_bias_residual(
@@ -146,20 +135,10 @@ impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
         residual: FloatTensor<Self>,
         conv: Geometry,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let (residual, residual_node) = residual.into_parts();
-        let nodes = [input_node, weight_node, bias_node, residual_node];
-        match ConvBiasBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                (input.clone(), weight.clone(), conv),
-                Flex::ocelli_conv2d_bias_residual(input, weight, bias, residual, conv),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_conv2d_bias_residual(input, weight, bias, residual, conv))
-            }
-        }
+        let ([input, weight, bias, residual], nodes) = parts([input, weight, bias, residual]);
+        let state = (input.clone(), weight.clone(), conv);
+        let output = Flex::ocelli_conv2d_bias_residual(input, weight, bias, residual, conv);
+        tracked::<C, _, 4>(ConvBiasBackward, nodes, state, output)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use ocelli_kernels::{Buffer, LayerNorm};
 
-use super::{Maps, Stored, by_element, maps, others, register, values, vector};
+use super::{Maps, Stored, by_element, maps, others, parts, register, tracked, values, vector};
 
 pub fn layer_norm(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::ocelli_layer_norm(
@@ -49,19 +49,10 @@ impl<C: CheckpointStrategy> LayerNormKernels for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let nodes = [input_node, weight_node, bias_node];
-        match LayerNormBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                (input.clone(), weight.clone(), bias.clone(), epsilon),
-                Flex::ocelli_layer_norm(input, weight, bias, epsilon),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_layer_norm(input, weight, bias, epsilon))
-            }
-        }
+        let ([input, weight, bias], nodes) = parts([input, weight, bias]);
+        let state = (input.clone(), weight.clone(), bias.clone(), epsilon);
+        let output = Flex::ocelli_layer_norm(input, weight, bias, epsilon);
+        tracked::<C, _, 3>(LayerNormBackward, nodes, state, output)
     }
 }
 

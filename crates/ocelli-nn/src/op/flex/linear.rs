@@ -2,7 +2,7 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
@@ -11,7 +11,7 @@ use ocelli_kernels::{
     Activation, Buffer, PackedLinear, channel_sums, linear_backward_data, linear_backward_weights,
 };
 
-use super::{Stored, by_element, matrix, register, two, values, vector};
+use super::{Stored, by_element, matrix, parts, register, tracked, two, values, vector};
 
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::ocelli_linear(
@@ -43,16 +43,9 @@ impl<C: CheckpointStrategy> LinearKernels for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let nodes = [input_node, weight_node, bias_node];
-        match LinearBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish((input.clone(), weight.clone()), Flex::ocelli_linear(input, weight, bias))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::ocelli_linear(input, weight, bias)),
-        }
+        let ([input, weight, bias], nodes) = parts([input, weight, bias]);
+        let state = (input.clone(), weight.clone());
+        tracked::<C, _, 3>(LinearBackward, nodes, state, Flex::ocelli_linear(input, weight, bias))
     }
 }
 

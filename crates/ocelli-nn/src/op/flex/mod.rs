@@ -31,14 +31,39 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::Ops;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Flex, ops::FloatTensorOps};
+use burn::backend::{Autodiff, Flex, ops::FloatTensorOps};
 use burn::tensor::{AllocationProperty, Bytes, DType, FloatDType, Shape, Tensor};
 use conv::Packed;
 use ocelli_kernels::{Buffer, Element, PackedConv2d, bf16};
+
+/// Takes tracked tensors apart.
+fn parts<const N: usize>(tensors: [FloatTensor<Autodiff<Flex>>; N]) -> ([FlexTensor; N], [NodeGuard; N]) {
+    let mut nodes = Vec::with_capacity(N);
+    let tensors = tensors.map(|tensor| {
+        let (tensor, node) = tensor.into_parts();
+        nodes.push(node);
+        tensor
+    });
+    (tensors, nodes.try_into().unwrap_or_else(|_| unreachable!("a node for each tensor")))
+}
+
+/// An operation's output, with its backward pass and the state for it where any of its inputs is tracked.
+fn tracked<C: CheckpointStrategy, B: Backward<Flex, N>, const N: usize>(
+    backward: B,
+    nodes: [NodeGuard; N],
+    state: B::State,
+    output: FlexTensor,
+) -> FloatTensor<Autodiff<Flex>> {
+    match backward.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => prepared.finish(state, output),
+        OpsKind::UnTracked(prepared) => prepared.finish(output),
+    }
+}
 
 /// The types that maps are stored in.
 trait Stored: Element {

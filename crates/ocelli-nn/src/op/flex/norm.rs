@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use ocelli_kernels::{Activation, BatchNorm, Buffer, StatisticsSource, channel_statistics};
 
 use super::super::NormScale;
-use super::{Maps, Stored, by_element, maps, primitive, register, values, vector};
+use super::{Maps, Stored, by_element, maps, parts, primitive, register, tracked, values, vector};
 
 pub fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
     let x = Maps::new(primitive(input));
@@ -110,19 +110,9 @@ impl<C: CheckpointStrategy> NormKernels for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         norm: Norm,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let nodes = [input_node, weight_node, bias_node];
-        match NormBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                (input.clone(), weight.clone(), bias.clone(), norm.clone()),
-                Flex::ocelli_batch_norm(input, weight, bias, norm),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_batch_norm(input, weight, bias, norm))
-            }
-        }
+        let ([input, weight, bias], nodes) = parts([input, weight, bias]);
+        let state = (input.clone(), weight.clone(), bias.clone(), norm.clone());
+        tracked::<C, _, 3>(NormBackward, nodes, state, Flex::ocelli_batch_norm(input, weight, bias, norm))
     }
 
     fn ocelli_batch_norm_residual(
@@ -132,20 +122,10 @@ impl<C: CheckpointStrategy> NormKernels for Autodiff<Flex, C> {
         residual: FloatTensor<Self>,
         norm: Norm,
     ) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (weight, weight_node) = weight.into_parts();
-        let (bias, bias_node) = bias.into_parts();
-        let (residual, residual_node) = residual.into_parts();
-        let nodes = [input_node, weight_node, bias_node, residual_node];
-        match NormResidualBackward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish(
-                (input.clone(), weight.clone(), bias.clone(), residual.clone(), norm.clone()),
-                Flex::ocelli_batch_norm_residual(input, weight, bias, residual, norm),
-            ),
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_batch_norm_residual(input, weight, bias, residual, norm))
-            }
-        }
+        let ([input, weight, bias, residual], nodes) = parts([input, weight, bias, residual]);
+        let state = (input.clone(), weight.clone(), bias.clone(), residual.clone(), norm.clone());
+        let output = Flex::ocelli_batch_norm_residual(input, weight, bias, residual, norm);
+        tracked::<C, _, 4>(NormResidualBackward, nodes, state, output)
     }
 }
 

@@ -15,7 +15,7 @@ use ocelli_kernels::{
 };
 
 use super::super::{GlobalPool, Window};
-use super::{Maps, Stored, by_element, four, maps, matrix, register, values};
+use super::{Maps, Stored, by_element, four, maps, matrix, parts, register, tracked, values};
 
 pub fn pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::ocelli_global_pool(input.into_dispatch(), pool))
@@ -95,16 +95,10 @@ impl<C: CheckpointStrategy> PoolKernels for Autodiff<Flex, C> {
         window: Window,
         count_padding: bool,
     ) -> FloatTensor<Self> {
-        let (input, node) = input.into_parts();
-        match AverageBackward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let state = (window.shape(four(&input)), input.dtype(), count_padding);
-                prepared.finish(state, Flex::ocelli_average_pool2d(input, window, count_padding))
-            }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(Flex::ocelli_average_pool2d(input, window, count_padding))
-            }
-        }
+        let ([input], nodes) = parts([input]);
+        let state = (window.shape(four(&input)), input.dtype(), count_padding);
+        let output = Flex::ocelli_average_pool2d(input, window, count_padding);
+        tracked::<C, _, 1>(AverageBackward, nodes, state, output)
     }
 }
 

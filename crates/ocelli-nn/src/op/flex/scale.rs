@@ -2,14 +2,14 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use ocelli_kernels::Buffer;
 
-use super::{Maps, Stored, by_element, maps, matrix, register, values};
+use super::{Maps, Stored, by_element, maps, matrix, parts, register, tracked, values};
 
 pub fn scale_channels(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::ocelli_scale_channels(input.into_dispatch(), factors.into_dispatch()))
@@ -29,14 +29,9 @@ impl ScaleKernels for Flex {
 
 impl<C: CheckpointStrategy> ScaleKernels for Autodiff<Flex, C> {
     fn ocelli_scale_channels(input: FloatTensor<Self>, factors: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (input, input_node) = input.into_parts();
-        let (factors, factors_node) = factors.into_parts();
-        match ScaleBackward.prepare::<C>([input_node, factors_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish((input.clone(), factors.clone()), Flex::ocelli_scale_channels(input, factors))
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(Flex::ocelli_scale_channels(input, factors)),
-        }
+        let ([input, factors], nodes) = parts([input, factors]);
+        let state = (input.clone(), factors.clone());
+        tracked::<C, _, 2>(ScaleBackward, nodes, state, Flex::ocelli_scale_channels(input, factors))
     }
 }
 
