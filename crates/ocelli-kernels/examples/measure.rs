@@ -9,7 +9,7 @@
 use clap::Parser;
 use ocelli_kernels::{
     Activation, BatchNorm, Conv2dShape, Element, Isa, PackedConv2d, Padding, StatisticsSource, bf16,
-    conv2d_backward_data, conv2d_backward_weights,
+    conv2d_backward_data, conv2d_backward_weights, conv2d_with_statistics,
 };
 use serde_json::json;
 use std::{hint::black_box, time::Instant};
@@ -167,8 +167,7 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
         return [forward, 0.0, 0.0, 0.0, 0.0, 0.0];
     }
     let statistics = settings.seconds(|| {
-        let packed = PackedConv2d::<T>::pack(shape, &weights, None, None);
-        black_box(packed.forward_with_statistics(shape, &x, &mut y));
+        black_box(conv2d_with_statistics(shape, &weights, &x, &mut y));
     });
     let backward_weights = settings.seconds(|| conv2d_backward_weights(shape, &x, &dy, &mut dw));
     let backward_data = settings.seconds(|| conv2d_backward_data(shape, &weights, &dy, None, &mut dx));

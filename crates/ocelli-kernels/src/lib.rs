@@ -67,15 +67,15 @@ mod threads;
 pub use activation::Activation;
 pub use attention::Attention;
 pub use conv::{
-    Link, LinkGradients, PackedConv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
-    conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
+    Link, LinkGradients, PackedConv2d, conv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
+    conv2d_chain_backward, conv2d_chain_with_maps, conv2d_with_statistics, has_chain_backward,
 };
 pub use element::Element;
 pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, sum_of_squares, widen};
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use layer_norm::LayerNorm;
-pub use linear::{PackedLinear, linear_backward_data, linear_backward_weights};
+pub use linear::{linear, linear_backward_data, linear_backward_weights};
 pub use memory::{Buffer, peak_of};
 pub use norm::{
     BatchNorm, ChannelStatistics, NormGradients, StatisticsSource, channel_statistics, channel_sums,

@@ -1,36 +1,24 @@
 //! Fully connected layers: a 1×1 convolution over one pixel an image.
 
 use crate::{
-    Activation, Conv2dShape, Element, PackedConv2d, Padding, conv2d_backward_data, conv2d_backward_weights,
+    Activation, Conv2dShape, Element, Padding, conv2d, conv2d_backward_data, conv2d_backward_weights,
 };
 
-/// The weights of a fully connected layer in the order that its kernel reads them, with bias.
-#[derive(Clone, Debug)]
-pub struct PackedLinear<T: Element> {
-    conv: PackedConv2d<T>,
-    inputs: usize,
-    outputs: usize,
-}
-
-impl<T: Element> PackedLinear<T> {
-    /// Packs `weights` (`[outputs, inputs]`) and keeps `bias` (`[outputs]`).
-    ///
-    /// # Panics
-    /// If `inputs` or `outputs` is 0, or on slices of other lengths.
-    pub fn pack(inputs: usize, outputs: usize, weights: &[f32], bias: Option<&[f32]>) -> Self {
-        let conv = PackedConv2d::pack(&as_conv(1, inputs, outputs), weights, None, bias);
-        PackedLinear { conv, inputs, outputs }
-    }
-
-    /// `y = activation(x · weightsᵀ + bias)`; `x`: `[rows, inputs]`, `y`: `[rows, outputs]`.
-    ///
-    /// Each row's result has the same bits whatever the other rows are.
-    ///
-    /// # Panics
-    /// On slices of other lengths.
-    pub fn forward(&self, rows: usize, x: &[T], activation: Activation, y: &mut [T]) {
-        self.conv.forward(&as_conv(rows, self.inputs, self.outputs), x, None, activation, y);
-    }
+/// `y = x · weightsᵀ + bias`; `weights`: `[outputs, inputs]`, `bias`: `[outputs]`, `x`: `[rows, inputs]`, `y`:
+/// `[rows, outputs]`.
+///
+/// Each row's result has the same bits whatever the other rows are.
+///
+/// # Panics
+/// If `inputs` or `outputs` is 0, or on slices of other lengths.
+pub fn linear<T: Element>(
+    [rows, inputs, outputs]: [usize; 3],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    x: &[T],
+    y: &mut [T],
+) {
+    conv2d(&as_conv(rows, inputs, outputs), weights, bias, x, None, Activation::None, y);
 }
 
 /// The gradient with respect to the input: `dx = dy · weights`; `weights`: `[outputs, inputs]`, `dy`:
@@ -39,9 +27,7 @@ impl<T: Element> PackedLinear<T> {
 /// # Panics
 /// If `inputs` or `outputs` is 0, or on slices of other lengths.
 pub fn linear_backward_data<T: Element>(
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
+    [rows, inputs, outputs]: [usize; 3],
     weights: &[f32],
     dy: &[T],
     dx: &mut [T],
@@ -55,9 +41,7 @@ pub fn linear_backward_data<T: Element>(
 /// # Panics
 /// If `inputs` or `outputs` is 0, or on slices of other lengths.
 pub fn linear_backward_weights<T: Element>(
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
+    [rows, inputs, outputs]: [usize; 3],
     x: &[T],
     dy: &[T],
     dw: &mut [f32],

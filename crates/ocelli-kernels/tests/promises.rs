@@ -4,9 +4,9 @@ mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Activation, Attention, BatchNorm, Conv2dShape, Element, LayerNorm, Link, PackedConv2d, PackedLinear,
-    StatisticsSource, bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
-    global_concat_pool, linear_backward_data, linear_backward_weights,
+    Activation, Attention, BatchNorm, Conv2dShape, Element, LayerNorm, Link, PackedConv2d, StatisticsSource,
+    bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
+    conv2d_with_statistics, global_concat_pool, linear, linear_backward_data, linear_backward_weights,
 };
 
 fn shapes() -> Vec<Conv2dShape> {
@@ -18,6 +18,9 @@ fn shapes() -> Vec<Conv2dShape> {
         usual(5, 28, [72, 72], 3, 1, 72),
         usual(5, 28, [72, 72], 5, 2, 72),
         usual(5, 14, [64, 64], 3, 1, 8),
+        // Enough outputs for threads to share the weights.
+        usual(5, 3, [48, 400], 1, 1, 1),
+        usual(5, 7, [24, 392], 3, 2, 1),
     ]
 }
 
@@ -35,7 +38,7 @@ fn everything<T: Element>(shape: &Conv2dShape) -> Vec<Vec<u32>> {
     let mut y = vec![T::default(); dy.len()];
     packed.forward(shape, &x, Some(&dy), Activation::Silu, &mut y);
     let mut raw = vec![T::default(); dy.len()];
-    let statistics = packed.forward_with_statistics(shape, &x, &mut raw);
+    let statistics = conv2d_with_statistics(shape, &weights, &x, &mut raw);
     let mut dx = vec![T::default(); x.len()];
     conv2d_backward_data(shape, &weights, &dy, None, &mut dx);
     let mut dw = vec![0.0; weights.len()];
@@ -57,16 +60,11 @@ fn everything<T: Element>(shape: &Conv2dShape) -> Vec<Vec<u32>> {
     let (rows, inputs) = (shape.in_height, shape.input_len() / shape.in_height);
     let linear_weights: Vec<f32> = random(5, inputs * 7);
     let mut logits = vec![T::default(); rows * 7];
-    PackedLinear::<T>::pack(inputs, 7, &linear_weights, None).forward(
-        rows,
-        &x,
-        Activation::None,
-        &mut logits,
-    );
+    linear([rows, inputs, 7], &linear_weights, None, &x, &mut logits);
     let mut linear_dx = vec![T::default(); x.len()];
-    linear_backward_data(rows, inputs, 7, &linear_weights, &logits, &mut linear_dx);
+    linear_backward_data([rows, inputs, 7], &linear_weights, &logits, &mut linear_dx);
     let mut linear_dw = vec![0.0; linear_weights.len()];
-    linear_backward_weights(rows, inputs, 7, &x, &logits, &mut linear_dw);
+    linear_backward_weights([rows, inputs, 7], &x, &logits, &mut linear_dw);
     vec![
         bits(&y),
         bits(&raw),
@@ -170,15 +168,20 @@ fn batches_do_not_change_images() {
 fn batches_do_not_change_rows_and_pooled_images() {
     on_every_isa(|_| {
         let x: Vec<f32> = random(1, 13 * 200);
-        let packed = PackedLinear::<f32>::pack(200, 10, &random::<f32>(2, 2000), None);
-        let mut whole = vec![0.0; 130];
-        packed.forward(13, &x, Activation::None, &mut whole);
+        // Few outputs, and enough of them for threads to share the weights.
+        for outputs in [10, 400] {
+            let weights: Vec<f32> = random(2, 200 * outputs);
+            let mut whole = vec![0.0; 13 * outputs];
+            linear([13, 200, outputs], &weights, None, &x, &mut whole);
+            for row in 0..13 {
+                let mut y = vec![0.0; outputs];
+                linear([1, 200, outputs], &weights, None, &x[row * 200..][..200], &mut y);
+                assert_eq!(bits(&y), bits(&whole[row * outputs..][..outputs]));
+            }
+        }
         let mut pooled = vec![0.0; 13 * 80];
         global_concat_pool(13, 5, 40, &x, &mut pooled, None);
         for row in 0..13 {
-            let mut y = vec![0.0; 10];
-            packed.forward(1, &x[row * 200..][..200], Activation::None, &mut y);
-            assert_eq!(bits(&y), bits(&whole[row * 10..][..10]));
             let mut y = vec![0.0; 80];
             global_concat_pool(1, 5, 40, &x[row * 200..][..200], &mut y, None);
             assert_eq!(bits(&y), bits(&pooled[row * 80..][..80]));

@@ -141,18 +141,25 @@ impl WeightSource<'_> {
         self.scale.map_or(1.0, |scale| scale[group * self.group_out + output])
     }
 
-    /// Packs some inputs of a block as f32: a word is a weight.
+    /// Packs some inputs of some blocks of a group as f32, backwards: a word is a weight. An input's weights lie side by
+    /// side.
     ///
     /// # Safety
-    /// No other thread writes these words, `width` a tap and input.
-    unsafe fn copy(&self, block: &Block, inputs: Range<usize>, width: usize, words: SharedMut<u32>) {
-        let word = |at: usize, input: usize| words.at(block.offset + (at * self.group_in + input) * width);
-        if self.backwards {
-            for input in inputs {
+    /// No other thread writes these words.
+    unsafe fn copy_backwards(
+        &self,
+        blocks: &[Block],
+        inputs: Range<usize>,
+        lanes: usize,
+        words: SharedMut<u32>,
+    ) {
+        for input in inputs {
+            for block in blocks {
                 let weights = &self.weights[self.start(block.group, block.first, input)..];
                 for (at, tap) in self.taps.iter().enumerate() {
+                    let word = block.offset + (at * self.group_in + input) * block.vectors * lanes;
                     // SAFETY: the caller's promise.
-                    let row = unsafe { std::slice::from_raw_parts_mut(word(at, input), block.count) };
+                    let row = unsafe { words.slice(word, block.count) };
                     let copy = |(word, weight): (&mut u32, &f32)| *word = weight.to_bits();
                     if self.all_taps == 1 {
                         row.iter_mut().zip(weights).for_each(copy);
@@ -161,23 +168,57 @@ impl WeightSource<'_> {
                     }
                 }
             }
-            return;
+        }
+    }
+
+    /// Packs some inputs of a block as f32, forwards.
+    ///
+    /// # Safety
+    /// No other thread writes these words, `width` a tap and input.
+    unsafe fn copy(&self, block: &Block, inputs: Range<usize>, width: usize, words: SharedMut<u32>) {
+        if self.all_taps == 1 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.transpose(block, inputs, width, words) };
         }
         for output in 0..block.count {
             let scale = self.scale(block.group, block.first + output);
             let weights = &self.weights[self.start(block.group, block.first + output, inputs.start)..];
-            if self.all_taps == 1 {
-                let to = word(0, inputs.start).wrapping_add(output);
-                for (at, weight) in weights[..inputs.len()].iter().enumerate() {
-                    // SAFETY: as below.
-                    unsafe { to.add(at * width).write((weight * scale).to_bits()) };
-                }
-                continue;
-            }
             for (input, weights) in inputs.clone().zip(weights.chunks_exact(self.all_taps)) {
                 for (at, tap) in self.taps.iter().enumerate() {
+                    let word = block.offset + (at * self.group_in + input) * width + output;
                     // SAFETY: the caller's promise; there are as many words as outputs.
-                    unsafe { word(at, input).add(output).write((weights[*tap] * scale).to_bits()) };
+                    unsafe { words.at(word).write((weights[*tap] * scale).to_bits()) };
+                }
+            }
+        }
+    }
+
+    /// [`copy`](Self::copy) of one tap. Squares go through a small table, read along the inputs and written along the
+    /// outputs, a line of the cache at a time.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn transpose(&self, block: &Block, inputs: Range<usize>, width: usize, words: SharedMut<u32>) {
+        const SIDE: usize = WORDS_OF_A_LINE;
+        let mut square = [[0u32; SIDE]; SIDE];
+        for first in inputs.clone().step_by(SIDE) {
+            let columns = SIDE.min(inputs.end - first);
+            for output in (0..block.count).step_by(SIDE) {
+                let rows = SIDE.min(block.count - output);
+                for (row, line) in square[..rows].iter_mut().enumerate() {
+                    let channel = block.first + output + row;
+                    let scale = self.scale(block.group, channel);
+                    let weights = &self.weights[self.start(block.group, channel, first)..][..columns];
+                    for (word, weight) in line.iter_mut().zip(weights) {
+                        *word = (weight * scale).to_bits();
+                    }
+                }
+                for column in 0..columns {
+                    // SAFETY: the caller's promise; there are as many words as outputs.
+                    let to = unsafe { words.slice(block.offset + (first + column) * width + output, rows) };
+                    for (word, line) in to.iter_mut().zip(&square) {
+                        *word = line[column];
+                    }
                 }
             }
         }
@@ -187,49 +228,104 @@ impl WeightSource<'_> {
 /// Inputs that are packed together.
 const PACKED_INPUTS: usize = 16;
 
-impl PackedDense {
-    pub(crate) fn pack<T: Element>(isa: Isa, source: &WeightSource<'_>) -> Self {
-        let WeightSource { groups, group_in, group_out, .. } = *source;
+/// Weights that are packed piece by piece, and used at once, are at most of so many bytes a piece: they and the inputs
+/// that they meet fit into the cache of a core.
+const PACKED_AT_ONCE: usize = 192 * 1024;
+
+/// Inputs of at most so many bytes are read again for each piece of weights rather than the weights for each piece of
+/// pixels.
+const FEW_INPUTS: usize = 1024 * 1024;
+
+/// So many blocks of weights are enough for threads to share.
+const SHARED_BLOCKS: usize = 8;
+
+/// How the words of an output channel are counted.
+struct Words {
+    /// Whether they straddle taps.
+    gathered: bool,
+    /// Taps whose inputs fill words together.
+    joined: usize,
+    /// Of taps that are joined.
+    per_row: usize,
+    per_channel: usize,
+}
+
+impl Words {
+    fn of<T: Element>(source: &WeightSource<'_>) -> Self {
         let taps = source.taps.len();
-        let lanes = simd::lanes(isa);
-        let gathers = gathers::<T>(taps, group_in);
+        let gathered = gathers::<T>(taps, source.group_in);
         // Rows of taps fill whole words if they are read where they lie, and all taps together if they are gathered.
         let joined = match source.row {
             1 => taps,
             row => row,
         };
-        let words_per_row = (joined * group_in).div_ceil(T::PER_WORD);
-        let words_per_channel = match gathers {
-            true => taps / joined * words_per_row,
-            false => taps * (group_in / T::PER_WORD),
+        let per_row = (joined * source.group_in).div_ceil(T::PER_WORD);
+        let per_channel = match gathered {
+            true => taps / joined * per_row,
+            false => taps * (source.group_in / T::PER_WORD),
         };
-        let (blocks, len) = blocks(isa, groups, group_out, words_per_channel);
+        Words { gathered, joined, per_row, per_channel }
+    }
+}
+
+impl PackedDense {
+    pub(crate) fn pack<T: Element>(isa: Isa, source: &WeightSource<'_>) -> Self {
+        let words = Words::of::<T>(source);
+        let (blocks, len) = blocks(isa, source.groups, source.group_out, words.per_channel);
+        Self::pack_blocks::<T>(isa, source, blocks, len)
+    }
+
+    /// Packs some blocks that follow each other, of so many words in all.
+    fn pack_blocks<T: Element>(
+        isa: Isa,
+        source: &WeightSource<'_>,
+        mut blocks: Vec<Block>,
+        len: usize,
+    ) -> Self {
+        let WeightSource { groups, group_in, group_out, .. } = *source;
+        let taps = source.taps.len();
+        let lanes = simd::lanes(isa);
+        let Words { gathered, joined, per_row, per_channel } = Words::of::<T>(source);
+        let before = blocks.first().map_or(0, |block| block.offset);
+        blocks.iter_mut().for_each(|block| block.offset -= before);
         let mut words = Scratch::take(len);
         let all = SharedMut::new(words.as_mut_slice());
+        let copied = !T::BF16 && !gathered;
         // Inputs of a block in pieces; words may straddle taps if inputs are gathered, and there is one piece.
-        let piece = match gathers {
+        let piece = match gathered {
             true => group_in,
-            false if T::BF16 => PACKED_INPUTS,
-            false => 4 * PACKED_INPUTS,
+            false if copied && !source.backwards => 4 * PACKED_INPUTS,
+            false => PACKED_INPUTS,
         };
-        let work: Vec<(&Block, Range<usize>)> = blocks
+        // Backwards, the weights of an input lie side by side, for all outputs of a group.
+        let together: Vec<&[Block]> = match copied && source.backwards {
+            true => blocks.chunk_by(|a, b| a.group == b.group).collect(),
+            false => blocks.chunks(1).collect(),
+        };
+        let work: Vec<(&[Block], Range<usize>)> = together
             .iter()
-            .flat_map(|block| {
-                (0..group_in).step_by(piece).map(move |first| (block, first..(first + piece).min(group_in)))
+            .flat_map(|blocks| {
+                (0..group_in).step_by(piece).map(move |first| (*blocks, first..(first + piece).min(group_in)))
             })
             .collect();
-        work.into_par_iter().with_min_len(threads::least(4)).for_each(|(block, inputs)| {
+        work.into_par_iter().with_min_len(threads::least(4)).for_each(|(blocks, inputs)| {
+            let block = &blocks[0];
             let width = block.vectors * lanes;
-            if !T::BF16 && !gathers {
+            if copied {
                 // SAFETY: as below.
-                return unsafe { source.copy(block, inputs, width, all) };
+                return unsafe {
+                    match source.backwards {
+                        true => source.copy_backwards(blocks, inputs, lanes, all),
+                        false => source.copy(block, inputs, width, all),
+                    }
+                };
             }
             let stage = Stage::of::<T>(isa, source, block, inputs.clone());
             // SAFETY: words of a block, a tap and an input belong to one piece of work: inputs of pieces fill words.
             let row = |word: usize| unsafe { all.slice(block.offset + word * width, block.count) };
-            if gathers {
-                for word in 0..words_per_channel {
-                    let (first_tap, word_of_row) = (word / words_per_row * joined, word % words_per_row);
+            if gathered {
+                for word in 0..per_channel {
+                    let (first_tap, word_of_row) = (word / per_row * joined, word % per_row);
                     let element = |i: usize| {
                         let at = word_of_row * T::PER_WORD + i;
                         let inside = at < joined * group_in;
@@ -314,6 +410,37 @@ impl PackedDense {
         work.into_par_iter().with_min_len(threads::least(1)).for_each(|(piece, blocks)| {
             // SAFETY: pieces of pixels and blocks of channels are disjoint.
             unsafe { self.run_blocks(geometry, x, epilogue, y, piece.clone(), blocks) }
+        });
+    }
+
+    /// Whether weights that are used once are better packed just before they are used: threads then share the weights
+    /// instead of the pixels, of which there are few.
+    pub(crate) fn is_better_once<T: Element>(isa: Isa, source: &WeightSource<'_>, x: &[T]) -> bool {
+        let width = Words::of::<T>(source).per_channel;
+        let (blocks, words) = blocks(isa, source.groups, source.group_out, width);
+        let (inputs, weights) = (size_of_val(x), words * size_of::<u32>());
+        inputs <= FEW_INPUTS.min(weights / 4) && blocks.len() >= SHARED_BLOCKS
+    }
+
+    /// What [`pack`](Self::pack) and [`run`](Self::run) do, with pieces of the weights that stay in the cache.
+    pub(crate) fn run_once<T: Element>(
+        isa: Isa,
+        source: &WeightSource<'_>,
+        geometry: &Geometry,
+        x: &[T],
+        epilogue: &Epilogue<'_, T>,
+        y: &mut [T],
+    ) {
+        let y = SharedMut::new(y);
+        let width = Words::of::<T>(source).per_channel;
+        let (blocks, len) = blocks(isa, source.groups, source.group_out, width);
+        let pieces = (len * size_of::<u32>()).div_ceil(PACKED_AT_ONCE).max(threads::pieces(16));
+        let work = blocks.par_chunks(blocks.len().div_ceil(pieces));
+        work.with_min_len(threads::least(1)).for_each(|blocks| {
+            let words = blocks.iter().map(|block| width * block.vectors * simd::lanes(isa)).sum();
+            let packed = threads::alone(|| Self::pack_blocks::<T>(isa, source, blocks.to_vec(), words));
+            // SAFETY: the channels of blocks are disjoint.
+            unsafe { packed.run_blocks(geometry, x, epilogue, y, 0..geometry.pixels(), &packed.blocks) }
         });
     }
 

@@ -15,7 +15,8 @@ pub(crate) mod weights;
 pub(crate) mod winograd;
 
 use crate::{
-    Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, memory::SharedMut, norm::Moments,
+    Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, channel_statistics,
+    memory::SharedMut, norm::Moments,
 };
 pub use chain::{
     Link, LinkGradients, conv2d_chain, conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
@@ -70,14 +71,12 @@ impl<T: Element> PackedConv2d<T> {
         if let Some(bias) = bias {
             assert_len("bias", bias, shape.out_channels);
         }
-        let (group_in, taps) = (shape.group_in(), shape.kernel[0] * shape.kernel[1]);
-        let weight = |output: usize, input: usize, tap: usize| {
-            weights[(output * group_in + input) * taps + tap] * scale.map_or(1.0, |scale| scale[output])
-        };
         let packed = if has_filter_per_channel(shape) {
             let grid = forward_grid(shape);
-            let weight = |channel, row, column| {
-                T::from_f32(weight(channel, 0, row * shape.kernel[1] + column)).to_f32()
+            let taps = shape.kernel[0] * shape.kernel[1];
+            let weight = |channel: usize, row: usize, column: usize| {
+                let weight = weights[channel * taps + row * shape.kernel[1] + column];
+                T::from_f32(weight * scale.map_or(1.0, |scale| scale[channel])).to_f32()
             };
             let channels = shape.in_channels;
             Packed::Depthwise(PackedDepthwise::pack::<T>(
@@ -88,18 +87,7 @@ impl<T: Element> PackedConv2d<T> {
                 weight,
             ))
         } else {
-            let source = WeightSource {
-                weights,
-                scale,
-                groups: shape.groups,
-                group_in,
-                group_out: shape.group_out(),
-                all_taps: taps,
-                taps: (0..taps).collect(),
-                row: if shape.groups == 1 && shape.dilation[1] == 1 { shape.kernel[1] } else { 1 },
-                backwards: false,
-            };
-            Packed::dense::<T>(shape, &source)
+            Packed::dense::<T>(shape, &forward_source(shape, weights, scale))
         };
         PackedConv2d {
             filter: *shape,
@@ -138,13 +126,9 @@ impl<T: Element> PackedConv2d<T> {
         }
     }
 
-    /// `y = conv(x) + bias`, and the mean and variance of each of y's channels: what batch norm needs in training.
-    ///
-    /// # Panics
-    /// As [`PackedConv2d::forward`]; and if `y` is empty.
-    pub fn forward_with_statistics(&self, shape: &Conv2dShape, x: &[T], y: &mut [T]) -> ChannelStatistics {
+    /// As [`conv2d_with_statistics`].
+    fn forward_with_statistics(&self, shape: &Conv2dShape, x: &[T], y: &mut [T]) -> ChannelStatistics {
         self.check(shape, x, None, y);
-        assert!(!y.is_empty(), "statistics of nothing");
         let epilogue = Epilogue { bias: self.bias.as_deref(), residual: None, activation: Activation::None };
         let geometry = forward_geometry(shape);
         let channels = shape.out_channels;
@@ -206,12 +190,73 @@ impl<T: Element> PackedConv2d<T> {
     #[track_caller]
     fn check(&self, shape: &Conv2dShape, x: &[T], residual: Option<&[T]>, y: &[T]) {
         self.check_filter(shape);
-        assert_len("x", x, shape.input_len());
-        if let Some(residual) = residual {
-            assert_len("residual", residual, shape.output_len());
-        }
-        assert_len("y", y, shape.output_len());
+        check_maps(shape, x, residual, y);
     }
+}
+
+#[track_caller]
+fn check_maps<T>(shape: &Conv2dShape, x: &[T], residual: Option<&[T]>, y: &[T]) {
+    assert_len("x", x, shape.input_len());
+    if let Some(residual) = residual {
+        assert_len("residual", residual, shape.output_len());
+    }
+    assert_len("y", y, shape.output_len());
+}
+
+/// `y = activation(conv(x) + bias + residual)` with weights that are used this once: what [`PackedConv2d`] does, to the
+/// bit, without waiting for all weights to be packed where there are few pixels.
+///
+/// # Panics
+/// As [`PackedConv2d::pack`] and [`PackedConv2d::forward`].
+pub fn conv2d<T: Element>(
+    shape: &Conv2dShape,
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    x: &[T],
+    residual: Option<&[T]>,
+    activation: Activation,
+    y: &mut [T],
+) {
+    let Some(source) = source_to_use_once(shape, weights, x) else {
+        return PackedConv2d::pack(shape, weights, None, bias).forward(shape, x, residual, activation, y);
+    };
+    check_maps(shape, x, residual, y);
+    if let Some(bias) = bias {
+        assert_len("bias", bias, shape.out_channels);
+    }
+    let epilogue = Epilogue { bias, residual, activation };
+    PackedDense::run_once(Isa::current(), &source, &forward_geometry(shape), x, &epilogue, y);
+}
+
+/// `y = conv(x)` with weights that are used this once, and the mean and variance of each of y's channels: what batch
+/// norm needs in training.
+///
+/// # Panics
+/// As [`PackedConv2d::pack`] and [`PackedConv2d::forward`]; and if `y` is empty.
+pub fn conv2d_with_statistics<T: Element>(
+    shape: &Conv2dShape,
+    weights: &[f32],
+    x: &[T],
+    y: &mut [T],
+) -> ChannelStatistics {
+    assert!(!y.is_empty(), "statistics of nothing");
+    if source_to_use_once(shape, weights, x).is_none() {
+        return PackedConv2d::pack(shape, weights, None, None).forward_with_statistics(shape, x, y);
+    }
+    conv2d(shape, weights, None, x, None, Activation::None, y);
+    channel_statistics(shape.out_channels, y)
+}
+
+/// The weights of a convolution that is better packed piece by piece.
+fn source_to_use_once<'a, T: Element>(
+    shape: &Conv2dShape,
+    weights: &'a [f32],
+    x: &[T],
+) -> Option<WeightSource<'a>> {
+    shape.assert_valid();
+    assert_len("weights", weights, shape.weight_len());
+    let source = is_direct::<T>(shape).then(|| forward_source(shape, weights, None))?;
+    PackedDense::is_better_once(Isa::current(), &source, x).then_some(source)
 }
 
 /// The gradient with respect to the input: `dx` from `dy` and the weights, plus `others` if there are any: gradients
@@ -236,7 +281,17 @@ pub fn conv2d_backward_data<T: Element>(
     if let Some(others) = others {
         assert_len("others", others, shape.input_len());
     }
-    PackedBackward::pack::<T>(shape, weights).run(shape, dy, others, dx);
+    let isa = Isa::current();
+    let phases = phases(shape);
+    let once = |phase: &Phase| PackedDense::is_better_once(isa, &backward_source(shape, weights, phase), dy);
+    if !is_direct::<T>(shape) || !phases.iter().all(once) {
+        return PackedBackward::pack::<T>(shape, weights).run(shape, dy, others, dx);
+    }
+    let epilogue = Epilogue { bias: None, residual: others, activation: Activation::None };
+    for phase in &phases {
+        let source = backward_source(shape, weights, phase);
+        PackedDense::run_once(isa, &source, &phase.geometry, dy, &epilogue, dx);
+    }
 }
 
 /// Weights in the order that the gradient with respect to the input reads them, phase by phase.
@@ -245,16 +300,11 @@ struct PackedBackward(Vec<Packed>);
 impl PackedBackward {
     /// They serve any batch of images of this size.
     fn pack<T: Element>(shape: &Conv2dShape, weights: &[f32]) -> Self {
-        let (group_in, group_out, taps) =
-            (shape.group_in(), shape.group_out(), shape.kernel[0] * shape.kernel[1]);
+        let taps = shape.kernel[0] * shape.kernel[1];
         let pack = |phase: Phase| {
-            let kernel_tap = |tap: usize| {
-                phase.rows[tap / phase.columns.len()] * shape.kernel[1]
-                    + phase.columns[tap % phase.columns.len()]
-            };
             if has_filter_per_channel(shape) {
                 let weight = |channel: usize, row: usize, column: usize| {
-                    let tap = kernel_tap(row * phase.columns.len() + column);
+                    let tap = phase.kernel_tap(shape, row * phase.columns.len() + column);
                     T::from_f32(weights[channel * taps + tap]).to_f32()
                 };
                 let (channels, step) = (shape.in_channels, phase.geometry.step);
@@ -266,19 +316,7 @@ impl PackedBackward {
                     weight,
                 ))
             } else {
-                let source = WeightSource {
-                    weights,
-                    scale: None,
-                    groups: shape.groups,
-                    // Here the outputs are inputs.
-                    group_in: group_out,
-                    group_out: group_in,
-                    all_taps: taps,
-                    taps: (0..phase.geometry.taps.len()).map(kernel_tap).collect(),
-                    row: 1,
-                    backwards: true,
-                };
-                Packed::dense::<T>(shape, &source)
+                Packed::dense::<T>(shape, &backward_source(shape, weights, &phase))
             }
         };
         PackedBackward(phases(shape).into_iter().map(pack).collect())
@@ -300,6 +338,41 @@ impl PackedBackward {
 
 fn has_filter_per_channel(shape: &Conv2dShape) -> bool {
     shape.groups == shape.in_channels && shape.groups == shape.out_channels && shape.groups > 1
+}
+
+/// Whether every product is computed, by the engine of dense convolutions.
+fn is_direct<T: Element>(shape: &Conv2dShape) -> bool {
+    !has_filter_per_channel(shape) && !winograd::is_for::<T>(shape)
+}
+
+fn forward_source<'a>(shape: &Conv2dShape, weights: &'a [f32], scale: Option<&'a [f32]>) -> WeightSource<'a> {
+    let taps = shape.kernel[0] * shape.kernel[1];
+    WeightSource {
+        weights,
+        scale,
+        groups: shape.groups,
+        group_in: shape.group_in(),
+        group_out: shape.group_out(),
+        all_taps: taps,
+        taps: (0..taps).collect(),
+        row: if shape.groups == 1 && shape.dilation[1] == 1 { shape.kernel[1] } else { 1 },
+        backwards: false,
+    }
+}
+
+fn backward_source<'a>(shape: &Conv2dShape, weights: &'a [f32], phase: &Phase) -> WeightSource<'a> {
+    WeightSource {
+        weights,
+        scale: None,
+        groups: shape.groups,
+        // Here the outputs are inputs.
+        group_in: shape.group_out(),
+        group_out: shape.group_in(),
+        all_taps: shape.kernel[0] * shape.kernel[1],
+        taps: (0..phase.geometry.taps.len()).map(|tap| phase.kernel_tap(shape, tap)).collect(),
+        row: 1,
+        backwards: true,
+    }
 }
 
 fn forward_grid(shape: &Conv2dShape) -> TapGrid {
@@ -343,6 +416,13 @@ struct Phase {
     rows: Vec<usize>,
     columns: Vec<usize>,
     grid: TapGrid,
+}
+
+impl Phase {
+    /// Which of the kernel's taps is the geometry's.
+    fn kernel_tap(&self, shape: &Conv2dShape, tap: usize) -> usize {
+        self.rows[tap / self.columns.len()] * shape.kernel[1] + self.columns[tap % self.columns.len()]
+    }
 }
 
 /// A convolution with stride s backwards is s² convolutions of `dy` with stride 1, each with some of the taps.

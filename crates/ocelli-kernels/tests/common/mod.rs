@@ -159,6 +159,12 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
     for kernel in [1, 3] {
         shapes.push(usual(4, 14, [256, 10], kernel, 1, 1));
     }
+    // Few pixels and so many outputs, or inputs, that threads share the weights.
+    shapes.push(usual(2, 5, [72, 408], 1, 1, 1));
+    shapes.push(usual(2, 5, [408, 72], 1, 1, 1));
+    shapes.push(usual(1, 7, [25, 401], 3, 2, 1));
+    shapes.push(usual(1, 7, [400, 25], 3, 2, 1));
+    shapes.push(usual(1, 5, [96, 400], 3, 2, 4));
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (4, 3)] {
         for channels in [8, 32, 72, 145] {
             shapes.push(usual(2, 19, [channels; 2], kernel, stride, channels));

@@ -1,9 +1,10 @@
 //! Safetensors files.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 
 use super::{NamedTensor, TensorFile, is_counter};
 use crate::{Error, Result};
@@ -37,19 +38,31 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
 }
 
 pub fn to_bytes(tensors: &BTreeMap<String, NamedTensor>, key: &str, text: &str) -> Vec<u8> {
-    let bytes: Vec<(&String, &NamedTensor, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            (name, tensor, tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, tensor, bytes)| {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-        (name.as_str(), view.expect("four bytes a value"))
-    });
     // One entry only: the format's writer takes a hash map, whose order would not be fixed.
     let metadata = HashMap::from([(key.to_owned(), text.to_owned())]);
-    safetensors::serialize(views, Some(metadata)).expect("views of this process's memory serialise")
+    safetensors::serialize(tensors, Some(metadata)).expect("views of this process's memory serialise")
+}
+
+impl View for &NamedTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            bytemuck::cast_slice(&self.values).into()
+        } else {
+            self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into()
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(&self.values[..])
+    }
 }
 
 fn to_f32(view: &TensorView) -> Option<Vec<f32>> {

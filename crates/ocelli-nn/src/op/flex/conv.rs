@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::{
-    Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, channel_sums,
+    self as kernels, Activation, Buffer, ChannelStatistics, Conv2dShape, PackedConv2d, bf16, channel_sums,
     conv2d_backward_data, conv2d_backward_weights,
 };
 
@@ -145,14 +145,16 @@ impl<C: CheckpointStrategy> ConvKernels for Autodiff<Flex, C> {
 fn forward<T: Stored>(input: FlexTensor, weight: &FlexTensor, call: &Call) -> FlexTensor {
     let x = Maps::new(input);
     let shape = conv_shape(x.shape, four(weight), call.conv);
-    let packed = PackedConv2d::<T>::pack(&shape, &values(weight), None, None);
+    let weight = values(weight);
     let mut y = Buffer::take(shape.output_len());
     match &call.statistics {
         Some(statistics) => {
-            let seen = packed.forward_with_statistics(&shape, &x.values(), &mut y);
+            let seen = kernels::conv2d_with_statistics::<T>(&shape, &weight, &x.values(), &mut y);
             statistics.set(seen).expect("the convolution runs once");
         }
-        None => packed.forward(&shape, &x.values(), None, Activation::None, &mut y),
+        None => {
+            kernels::conv2d::<T>(&shape, &weight, None, &x.values(), None, Activation::None, &mut y);
+        }
     }
     maps(y, output_of(&shape))
 }
@@ -167,9 +169,10 @@ fn forward_with_bias<T: Stored>(
     let (x, residual) = (Maps::new(input), residual.map(Maps::new));
     let residual = residual.as_ref().map(Maps::values);
     let shape = conv_shape(x.shape, four(weight), conv);
-    let packed = PackedConv2d::<T>::pack(&shape, &values(weight), None, Some(&values(bias)));
+    let (weight, bias) = (values(weight), values(bias));
     let mut y = Buffer::take(shape.output_len());
-    packed.forward(&shape, &x.values(), residual.as_deref(), Activation::None, &mut y);
+    let (x, residual) = (x.values::<T>(), residual.as_deref());
+    kernels::conv2d(&shape, &weight, Some(&bias), &x, residual, Activation::None, &mut y);
     maps(y, output_of(&shape))
 }
 

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use ocelli_kernels::{
-    Activation, Buffer, PackedLinear, channel_sums, linear_backward_data, linear_backward_weights,
+    Buffer, channel_sums, linear as multiply, linear_backward_data, linear_backward_weights,
 };
 
 use super::{Stored, by_element, matrix, parts, register, tracked, two, values, vector};
@@ -51,9 +51,9 @@ impl<C: CheckpointStrategy> LinearKernels for Autodiff<Flex, C> {
 
 fn forward<T: Stored>(input: &FlexTensor, weight: &FlexTensor, bias: &FlexTensor) -> FlexTensor {
     let ([rows, inputs], [outputs, _]) = (two(input), two(weight));
-    let packed = PackedLinear::<T>::pack(inputs, outputs, &values(weight), Some(&values(bias)));
     let mut y = Buffer::take(rows * outputs);
-    packed.forward(rows, &values(input), Activation::None, &mut y);
+    let bias = values(bias);
+    multiply::<T>([rows, inputs, outputs], &values(weight), Some(&bias), &values(input), &mut y);
     matrix(y, [rows, outputs])
 }
 
@@ -87,12 +87,12 @@ fn backward<T: Stored>(
     let dy = values::<T>(dy);
     let dx = to_input.then(|| {
         let mut dx = Buffer::<T>::take(rows * inputs);
-        linear_backward_data(rows, inputs, outputs, &values(weight), &dy, &mut dx);
+        linear_backward_data([rows, inputs, outputs], &values(weight), &dy, &mut dx);
         matrix(dx, [rows, inputs])
     });
     let dw = to_weight.then(|| {
         let mut dw = Buffer::<f32>::take(outputs * inputs);
-        linear_backward_weights(rows, inputs, outputs, &values::<T>(input), &dy, &mut dw);
+        linear_backward_weights([rows, inputs, outputs], &values::<T>(input), &dy, &mut dw);
         matrix(dw, [outputs, inputs])
     });
     [dx, dw, to_bias.then(|| vector(channel_sums(outputs, &dy)))]
