@@ -91,15 +91,13 @@ pub struct Block {
 /// Cuts the output channels of all groups into blocks; also, how many words they have together.
 fn blocks(isa: Isa, groups: usize, group_out: usize, words_per_channel: usize) -> (Vec<Block>, usize) {
     let lanes = simd::lanes(isa);
-    // Three vectors and enough pixels for them take more registers than some sets have.
-    let at_once = if simd::has_many_registers(isa) { 3 } else { 1 };
     let mut blocks = Vec::new();
     let mut offset = 0;
     for group in 0..groups {
         let mut first = 0;
         while first < group_out {
             let left = (group_out - first).div_ceil(lanes);
-            let vectors = if left == 1 || left == at_once { left } else { 2 };
+            let vectors = if left == 1 || left == 3 { left } else { 2 };
             let count = (vectors * lanes).min(group_out - first);
             blocks.push(Block { group, first, count, vectors, offset });
             first += count;
@@ -976,7 +974,8 @@ impl<T: Element> Kernel for BlockKernel<'_, T> {
                 (true, 2) => self.tiles::<S, 14, 2>(),
                 (true, _) => self.tiles::<S, 9, 3>(),
                 (false, 1) => self.tiles::<S, 7, 1>(),
-                (false, _) => self.tiles::<S, 6, 2>(),
+                (false, 2) => self.tiles::<S, 6, 2>(),
+                (false, _) => self.tiles::<S, 3, 3>(),
             }
         }
     }
@@ -991,11 +990,84 @@ impl<T: Element> BlockKernel<'_, T> {
                 bias[i / S::LANES][i % S::LANES] = *value;
             }
         }
+        let whole = self.block.count == V * S::LANES;
         let mut start = 0;
+        if let Some(limits) = clamp(self.activation)
+            && self.taps * self.words_per_tap < CHAIN
+            && whole
+            && self.sums.is_none()
+        {
+            while start + P <= self.pixels {
+                // SAFETY: as below.
+                unsafe {
+                    match self.residual {
+                        None => self.short_tile::<S, P, V, false>(start, &bias, limits, self.y),
+                        Some(residual) => {
+                            self.short_tile::<S, P, V, true>(start, &bias, limits, residual);
+                        }
+                    }
+                }
+                start += P;
+            }
+        }
         while start < self.pixels {
             // SAFETY: the processor has S; see `tile`.
             unsafe { self.tile::<S, P, V>(start, &bias) };
             start += P;
+        }
+    }
+
+    /// What [`tile`](Self::tile) does, for P pixels, whole vectors, few products and an activation that only limits:
+    /// those are so soon done that every branch between them shows.
+    #[inline(always)]
+    unsafe fn short_tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool>(
+        &self,
+        start: usize,
+        bias: &[[f32; 16]; 3],
+        limits: [f32; 2],
+        residual: *const T,
+    ) {
+        // SAFETY: see `tile`.
+        unsafe {
+            let mut sums = [[S::splat(0.0); V]; P];
+            for v in 0..V {
+                let bias = S::load(bias[v].as_ptr());
+                for p in 0..P {
+                    sums[p][v] = bias;
+                }
+            }
+            let mut weights = self.weights.cast::<f32>();
+            for tap in 0..self.taps {
+                let pointers: &[*const u32; P] =
+                    &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
+                let pointers = *pointers;
+                for word in 0..self.words_per_tap {
+                    let mut vectors = [S::splat(0.0); V];
+                    for v in 0..V {
+                        vectors[v] = S::load(weights.add(v * S::LANES));
+                    }
+                    weights = weights.add(V * S::LANES);
+                    for p in 0..P {
+                        let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                        for v in 0..V {
+                            sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                        }
+                    }
+                }
+            }
+            let [low, high] = limits.map(|limit| S::splat(limit));
+            let outputs = self.outputs.as_ptr().add(start);
+            unrolled!(p < P, {
+                let output = *outputs.add(p);
+                for v in 0..V {
+                    let at = output + v * S::LANES;
+                    let mut value = sums[p][v];
+                    if RESIDUAL {
+                        value = S::add(value, T::load::<S>(residual.add(at)));
+                    }
+                    T::store::<S>(self.y.add(at), S::min(high, S::max(low, value)));
+                }
+            });
         }
     }
 
