@@ -1,6 +1,6 @@
 //! `ocelli predict`
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anstream::eprintln;
@@ -50,15 +50,25 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     Ok(())
 }
 
+const NOTHING_GIVEN: &str =
+    "no photos were given: name files or folders, or write their paths to standard input, one a line";
+
 /// The photos meant: files as given, folders by what is in them, standard input line by line; then what cannot be
 /// read in those folders.
 fn photos(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Skipped>), Failure> {
-    let from_input = given.is_empty() || given == [PathBuf::from("-")];
-    if from_input {
+    let nothing = || Failure::Error(NOTHING_GIVEN.to_owned());
+    if given.is_empty() && io::stdin().is_terminal() {
+        return Err(nothing());
+    }
+    if given.is_empty() || given == [PathBuf::from("-")] {
         let lines: Result<Vec<String>, io::Error> = io::stdin().lock().lines().collect();
         let lines = lines.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
-        let paths = lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from);
-        return Ok((paths.collect(), Vec::new()));
+        let paths: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from).collect();
+        // Who writes `-` may have none to give.
+        if paths.is_empty() && given.is_empty() {
+            return Err(nothing());
+        }
+        return Ok((paths, Vec::new()));
     }
     let (mut photos, mut unusable) = (Vec::new(), Vec::new());
     for path in given {
