@@ -7,6 +7,7 @@
 
 use crate::{
     Activation, Element, Isa,
+    element::{load_lanes, store_lanes},
     elementwise::load,
     memory::{Scratch, SharedMut},
     simd::{self, Kernel, Simd, unrolled},
@@ -990,21 +991,20 @@ impl<T: Element> BlockKernel<'_, T> {
                 bias[i / S::LANES][i % S::LANES] = *value;
             }
         }
-        let whole = self.block.count == V * S::LANES;
         let mut start = 0;
         if let Some(limits) = clamp(self.activation)
             && self.taps * self.words_per_tap < CHAIN
-            && whole
             && self.sums.is_none()
         {
+            let whole = self.block.count == V * S::LANES;
             while start + P <= self.pixels {
                 // SAFETY: as below.
                 unsafe {
-                    match self.residual {
-                        None => self.short_tile::<S, P, V, false>(start, &bias, limits, self.y),
-                        Some(residual) => {
-                            self.short_tile::<S, P, V, true>(start, &bias, limits, residual);
-                        }
+                    match (self.residual, whole) {
+                        (None, true) => self.short_tile::<S, P, V, false, true>(start, &bias, limits),
+                        (None, false) => self.short_tile::<S, P, V, false, false>(start, &bias, limits),
+                        (_, true) => self.short_tile::<S, P, V, true, true>(start, &bias, limits),
+                        (_, false) => self.short_tile::<S, P, V, true, false>(start, &bias, limits),
                     }
                 }
                 start += P;
@@ -1017,15 +1017,14 @@ impl<T: Element> BlockKernel<'_, T> {
         }
     }
 
-    /// What [`tile`](Self::tile) does, for P pixels, whole vectors, few products and an activation that only limits:
-    /// those are so soon done that every branch between them shows.
+    /// What [`tile`](Self::tile) does, for P pixels, few products and an activation that only limits: those are so soon
+    /// done that every branch between them shows. `WHOLE`: the block fills its vectors.
     #[inline(always)]
-    unsafe fn short_tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool>(
+    unsafe fn short_tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool, const WHOLE: bool>(
         &self,
         start: usize,
         bias: &[[f32; 16]; 3],
         limits: [f32; 2],
-        residual: *const T,
     ) {
         // SAFETY: see `tile`.
         unsafe {
@@ -1055,17 +1054,30 @@ impl<T: Element> BlockKernel<'_, T> {
                     }
                 }
             }
-            let [low, high] = limits.map(|limit| S::splat(limit));
+            let (low, high) = (S::splat(limits[0]), S::splat(limits[1]));
+            let residual = self.residual.unwrap_or(self.y);
             let outputs = self.outputs.as_ptr().add(start);
+            // Of the last vector.
+            let lanes = self.block.count - (V - 1) * S::LANES;
             unrolled!(p < P, {
                 let output = *outputs.add(p);
                 for v in 0..V {
                     let at = output + v * S::LANES;
+                    let is_last = v + 1 == V;
                     let mut value = sums[p][v];
                     if RESIDUAL {
-                        value = S::add(value, T::load::<S>(residual.add(at)));
+                        let residual = residual.add(at);
+                        let residual = match is_last {
+                            true => load_lanes::<S, T, WHOLE>(residual, lanes),
+                            false => T::load::<S>(residual),
+                        };
+                        value = S::add(value, residual);
                     }
-                    T::store::<S>(self.y.add(at), S::min(high, S::max(low, value)));
+                    let value = S::min(high, S::max(low, value));
+                    match is_last {
+                        true => store_lanes::<S, T, WHOLE>(self.y.add(at), lanes, value),
+                        false => T::store::<S>(self.y.add(at), value),
+                    }
                 }
             });
         }
