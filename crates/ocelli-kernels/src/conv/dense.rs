@@ -231,8 +231,8 @@ const PACKED_INPUTS: usize = 16;
 /// that they meet fit into the cache of a core.
 const PACKED_AT_ONCE: usize = 192 * 1024;
 
-/// Inputs of at most so many bytes are read again for each piece of weights rather than the weights for each piece of
-/// pixels.
+/// Inputs of at most so many bytes, and a quarter of the weights', are read again for each piece of weights rather than
+/// the weights for each piece of pixels.
 const FEW_INPUTS: usize = 1024 * 1024;
 
 /// So many blocks of weights are enough for threads to share.
@@ -910,6 +910,53 @@ const CHAIN: usize = 128;
 /// Words of a line of the cache.
 const WORDS_OF_A_LINE: usize = 16;
 
+/// Sums that begin with the bias.
+#[inline(always)]
+unsafe fn first_sums<S: Simd, const P: usize, const V: usize>(bias: &[[f32; 16]; 3]) -> [[S::V; V]; P] {
+    // SAFETY: the processor has S.
+    unsafe {
+        let mut sums = [[S::splat(0.0); V]; P];
+        for v in 0..V {
+            let bias = S::load(bias[v].as_ptr());
+            for p in 0..P {
+                sums[p][v] = bias;
+            }
+        }
+        sums
+    }
+}
+
+/// Adds the products of some words at each pointer and of `weights`, `[word][vector]`, to the sums; the weights that
+/// follow.
+///
+/// # Safety
+/// The processor has S, and there are so many words at each pointer, and weights.
+#[inline(always)]
+unsafe fn add_products<T: Element, S: Simd, const P: usize, const V: usize>(
+    sums: &mut [[S::V; V]; P],
+    pointers: &[*const u32; P],
+    words: Range<usize>,
+    mut weights: *const f32,
+) -> *const f32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for word in words {
+            let mut vectors = [S::splat(0.0); V];
+            for v in 0..V {
+                vectors[v] = S::load(weights.add(v * S::LANES));
+            }
+            weights = weights.add(V * S::LANES);
+            for p in 0..P {
+                let input = S::splat_word(pointers[p].add(word).read_unaligned());
+                for v in 0..V {
+                    sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
+                }
+            }
+        }
+        weights
+    }
+}
+
 /// Writes the sums to the tile, `[pixel][vector]`, and sets them to 0.
 #[inline(always)]
 unsafe fn move_to<S: Simd, const P: usize, const V: usize>(tile: *mut f32, sums: &mut [[S::V; V]; P]) {
@@ -1028,31 +1075,12 @@ impl<T: Element> BlockKernel<'_, T> {
     ) {
         // SAFETY: see `tile`.
         unsafe {
-            let mut sums = [[S::splat(0.0); V]; P];
-            for v in 0..V {
-                let bias = S::load(bias[v].as_ptr());
-                for p in 0..P {
-                    sums[p][v] = bias;
-                }
-            }
+            let mut sums = first_sums::<S, P, V>(bias);
             let mut weights = self.weights.cast::<f32>();
             for tap in 0..self.taps {
-                let pointers: &[*const u32; P] =
-                    &*self.pointers.as_ptr().add(tap * self.stride + start).cast();
-                let pointers = *pointers;
-                for word in 0..self.words_per_tap {
-                    let mut vectors = [S::splat(0.0); V];
-                    for v in 0..V {
-                        vectors[v] = S::load(weights.add(v * S::LANES));
-                    }
-                    weights = weights.add(V * S::LANES);
-                    for p in 0..P {
-                        let input = S::splat_word(pointers[p].add(word).read_unaligned());
-                        for v in 0..V {
-                            sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
-                        }
-                    }
-                }
+                let pointers = self.pointers.as_ptr().add(tap * self.stride + start);
+                let pointers: [*const u32; P] = *pointers.cast();
+                weights = add_products::<T, S, P, V>(&mut sums, &pointers, 0..self.words_per_tap, weights);
             }
             let (low, high) = (S::splat(limits[0]), S::splat(limits[1]));
             let residual = self.residual.unwrap_or(self.y);
@@ -1090,14 +1118,7 @@ impl<T: Element> BlockKernel<'_, T> {
         // pixel, to a patch or to zeros. The weights hold as many rows of V vectors as words are multiplied. Outputs
         // and residuals lie in the output, by the geometry.
         unsafe {
-            // The first sums begin with the bias.
-            let mut sums = [[S::splat(0.0); V]; P];
-            for v in 0..V {
-                let bias = S::load(bias[v].as_ptr());
-                for p in 0..P {
-                    sums[p][v] = bias;
-                }
-            }
+            let mut sums = first_sums::<S, P, V>(bias);
             // Through memory: registers have no index, and loops that are too long are not unrolled.
             let mut tile = MaybeUninit::<TileSums>::uninit();
             let tile = tile.as_mut_ptr().cast::<f32>();
@@ -1122,19 +1143,7 @@ impl<T: Element> BlockKernel<'_, T> {
                             }
                         }
                         let next_line = end.min(line + WORDS_OF_A_LINE);
-                        for word in line..next_line {
-                            let mut vectors = [S::splat(0.0); V];
-                            for v in 0..V {
-                                vectors[v] = S::load(weights.add(v * S::LANES));
-                            }
-                            weights = weights.add(V * S::LANES);
-                            for p in 0..P {
-                                let input = S::splat_word(pointers[p].add(word).read_unaligned());
-                                for v in 0..V {
-                                    sums[p][v] = T::multiply::<S>(sums[p][v], vectors[v], input);
-                                }
-                            }
-                        }
+                        weights = add_products::<T, S, P, V>(&mut sums, &pointers, line..next_line, weights);
                         line = next_line;
                     }
                     chain += end - first;

@@ -283,14 +283,14 @@ pub fn conv2d_backward_data<T: Element>(
     }
     let isa = Isa::current();
     let phases = phases(shape);
-    let once = |phase: &Phase| PackedDense::is_better_once(isa, &backward_source(shape, weights, phase), dy);
-    if !is_direct::<T>(shape) || !phases.iter().all(once) {
+    let sources: Vec<_> = phases.iter().map(|phase| backward_source(shape, weights, phase)).collect();
+    let once = |source: &WeightSource<'_>| PackedDense::is_better_once(isa, source, dy);
+    if !is_direct::<T>(shape) || !sources.iter().all(once) {
         return PackedBackward::pack::<T>(shape, weights).run(shape, dy, others, dx);
     }
     let epilogue = Epilogue { bias: None, residual: others, activation: Activation::None };
-    for phase in &phases {
-        let source = backward_source(shape, weights, phase);
-        PackedDense::run_once(isa, &source, &phase.geometry, dy, &epilogue, dx);
+    for (phase, source) in phases.iter().zip(&sources) {
+        PackedDense::run_once(isa, source, &phase.geometry, dy, &epilogue, dx);
     }
 }
 
