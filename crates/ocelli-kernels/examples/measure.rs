@@ -17,7 +17,10 @@ use std::{hint::black_box, time::Instant};
 /// Measures the kernels on the layers of a network.
 #[derive(Parser)]
 struct Settings {
-    #[arg(value_parser = ["resnet34", "efficientnet_lite0", "vit_tiny_patch16"], default_value = "resnet34")]
+    #[arg(
+        value_parser = ["resnet34", "resnet50", "efficientnet_lite0", "vit_tiny_patch16", "convnext_tiny"],
+        default_value = "resnet34",
+    )]
     network: String,
     /// The side of the images in pixels.
     #[arg(long, default_value_t = 224)]
@@ -77,7 +80,9 @@ impl Layer {
 
 fn measure<T: Element>(settings: &Settings) {
     let layers = match settings.network.as_str() {
-        "resnet34" => resnet34(settings.batch, settings.size),
+        "resnet34" => resnet(settings.batch, settings.size, false),
+        "resnet50" => resnet(settings.batch, settings.size, true),
+        "convnext_tiny" => convnext_tiny(settings.batch, settings.size),
         "vit_tiny_patch16" => vit_tiny_patch16(settings.batch, settings.size),
         _ => efficientnet_lite0(settings.batch, settings.size),
     };
@@ -193,7 +198,8 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
     [forward, statistics, backward_weights, backward_data, normalise, norm_backward]
 }
 
-fn resnet34(batch: usize, size: usize) -> Vec<Layer> {
+/// ResNet-34, or, of bottlenecks, ResNet-50.
+fn resnet(batch: usize, size: usize, bottlenecks: bool) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut add = |name: &str,
                    size: usize,
@@ -221,15 +227,22 @@ fn resnet34(batch: usize, size: usize) -> Vec<Layer> {
     let stem = add("stem", size, [3, 64], 7, 2, false, relu);
     let mut size = stem.div_ceil(2);
     let mut channels = 64;
-    for (stage, (out, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)].into_iter().enumerate() {
+    for (stage, (inner, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)].into_iter().enumerate() {
+        let out = if bottlenecks { 4 * inner } else { inner };
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             if channels != out {
                 add("downsample", size, [channels, out], 1, stride, false, Activation::None);
             }
-            size = add("3x3", size, [channels, out], 3, stride, false, relu);
+            if bottlenecks {
+                add("reduce", size, [channels, inner], 1, 1, false, relu);
+                size = add("3x3", size, [inner; 2], 3, stride, false, relu);
+                add("expand residual", size, [inner, out], 1, 1, true, relu);
+            } else {
+                size = add("3x3", size, [channels, out], 3, stride, false, relu);
+                add("3x3 residual", size, [out; 2], 3, 1, true, relu);
+            }
             channels = out;
-            add("3x3 residual", size, [channels; 2], 3, 1, true, relu);
         }
     }
     layers
@@ -316,6 +329,45 @@ fn vit_tiny_patch16(batch: usize, size: usize) -> Vec<Layer> {
         ("narrow", [768, 192], none, true),
     ];
     (0..12).flat_map(|_| block.map(layer)).collect()
+}
+
+/// The convolutions, and the linear layers of the blocks; a norm is measured as one of a batch.
+fn convnext_tiny(batch: usize, size: usize) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    let mut add =
+        |name: &str, size: usize, channels: [usize; 2], kernel: usize, stride: usize, groups, activation| {
+            let padding = Padding::uniform(if stride == 1 { kernel / 2 } else { 0 });
+            let shape = Conv2dShape {
+                batch,
+                in_height: size,
+                in_width: size,
+                in_channels: channels[0],
+                out_channels: channels[1],
+                kernel: [kernel; 2],
+                stride: [stride; 2],
+                padding,
+                dilation: [1; 2],
+                groups,
+            };
+            let residual = name == "narrow";
+            layers.push(Layer { name: name.to_owned(), shape, activation, residual });
+            shape.out_height()
+        };
+    let none = Activation::None;
+    let mut size = add("stem", size, [3, 96], 4, 4, 1, none);
+    let mut channels = 96;
+    for (out, blocks) in [(96, 3), (192, 3), (384, 9), (768, 3)] {
+        if channels != out {
+            size = add("downsample", size, [channels, out], 2, 2, 1, none);
+        }
+        for _ in 0..blocks {
+            add("depthwise", size, [out; 2], 7, 1, out, none);
+            add("widen", size, [out, 4 * out], 1, 1, 1, Activation::Gelu);
+            add("narrow", size, [4 * out, out], 1, 1, 1, none);
+        }
+        channels = out;
+    }
+    layers
 }
 
 impl Settings {

@@ -195,6 +195,7 @@ impl<T: Element> Kernel for RowsKernel<'_, T> {
                 (true, 3, 2) => self.all_widths::<S, 3, 2>(),
                 (true, 5, 1) => self.all_widths::<S, 5, 1>(),
                 (true, 5, 2) => self.all_widths::<S, 5, 2>(),
+                (true, 7, 1) => self.all_widths::<S, 7, 1>(),
                 (true, 2, 1) => self.all_widths::<S, 2, 1>(),
                 (true, 1, 1) => self.all_widths::<S, 1, 1>(),
                 _ => self.all::<S, 1, 0, 4>(),
@@ -725,10 +726,12 @@ impl<T: Element> Kernel for WeightKernel<'_, T> {
                 (true, true, 3, 2) => self.all::<S, 3, 3, 2, 8>(),
                 (true, true, 5, 1) => self.all::<S, 5, 5, 1, 4>(),
                 (true, true, 5, 2) => self.all::<S, 5, 5, 2, 4>(),
+                (true, true, 7, 1) => self.all::<S, 1, 7, 1, 14>(),
                 (false, true, 3, 1) => self.all::<S, 3, 3, 1, 4>(),
                 (false, true, 3, 2) => self.all::<S, 3, 3, 2, 4>(),
                 (false, true, 5, 1) => self.all::<S, 1, 5, 1, 7>(),
                 (false, true, 5, 2) => self.all::<S, 1, 5, 2, 7>(),
+                (false, true, 7, 1) => self.all::<S, 1, 7, 1, 7>(),
                 _ => self.all::<S, 1, 1, 0, 4>(),
             }
         }

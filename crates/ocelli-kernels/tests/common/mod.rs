@@ -81,7 +81,7 @@ pub fn assert_close<T: Element>(what: &str, got: &[T], wanted: &[f64], tolerance
 /// Shapes small enough for the slow implementation and odd enough to find edges.
 pub fn conv_shapes() -> impl Strategy<Value = Conv2dShape> {
     let sizes = (1usize..4, 1usize..14, 1usize..14);
-    let window = (1usize..6, 1usize..6, 1usize..4, 1usize..4, 1usize..3, 1usize..3);
+    let window = (1usize..8, 1usize..8, 1usize..4, 1usize..4, 1usize..3, 1usize..3);
     let padding = (0usize..4, 0usize..4, 0usize..4, 0usize..4);
     let groups = prop_oneof![
         4 => (Just(0usize), 1usize..70, 1usize..70), // dense
