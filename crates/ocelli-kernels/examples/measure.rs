@@ -18,8 +18,15 @@ use std::{hint::black_box, time::Instant};
 #[derive(Parser)]
 struct Settings {
     #[arg(
-        value_parser = ["resnet34", "resnet50", "efficientnet_lite0", "vit_tiny_patch16", "convnext_tiny"],
-        default_value = "resnet34",
+        value_parser = [
+            "resnet34",
+            "resnet50",
+            "resnext50",
+            "efficientnet_lite0",
+            "vit_tiny_patch16",
+            "convnext_tiny",
+        ],
+        default_value = "resnet34"
     )]
     network: String,
     /// The side of the images in pixels.
@@ -80,8 +87,9 @@ impl Layer {
 
 fn measure<T: Element>(settings: &Settings) {
     let layers = match settings.network.as_str() {
-        "resnet34" => resnet(settings.batch, settings.size, false),
-        "resnet50" => resnet(settings.batch, settings.size, true),
+        "resnet34" => resnet(settings.batch, settings.size, None),
+        "resnet50" => resnet(settings.batch, settings.size, Some([64, 1])),
+        "resnext50" => resnet(settings.batch, settings.size, Some([128, 32])),
         "convnext_tiny" => convnext_tiny(settings.batch, settings.size),
         "vit_tiny_patch16" => vit_tiny_patch16(settings.batch, settings.size),
         _ => efficientnet_lite0(settings.batch, settings.size),
@@ -198,14 +206,15 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
     [forward, statistics, backward_weights, backward_data, normalise, norm_backward]
 }
 
-/// ResNet-34, or, of bottlenecks, ResNet-50.
-fn resnet(batch: usize, size: usize, bottlenecks: bool) -> Vec<Layer> {
+/// ResNet-34, or, of bottlenecks of so many channels and groups in the first stage, ResNet-50 and ResNeXt-50.
+fn resnet(batch: usize, size: usize, bottlenecks: Option<[usize; 2]>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut add = |name: &str,
                    size: usize,
                    channels: [usize; 2],
                    kernel: usize,
                    stride: usize,
+                   groups,
                    residual,
                    activation| {
         let shape = Conv2dShape {
@@ -218,29 +227,30 @@ fn resnet(batch: usize, size: usize, bottlenecks: bool) -> Vec<Layer> {
             stride: [stride; 2],
             padding: Padding::uniform(kernel / 2),
             dilation: [1; 2],
-            groups: 1,
+            groups,
         };
         layers.push(Layer { name: name.to_owned(), shape, activation, residual });
         shape.out_height()
     };
     let relu = Activation::Relu;
-    let stem = add("stem", size, [3, 64], 7, 2, false, relu);
+    let stem = add("stem", size, [3, 64], 7, 2, 1, false, relu);
     let mut size = stem.div_ceil(2);
     let mut channels = 64;
-    for (stage, (inner, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)].into_iter().enumerate() {
-        let out = if bottlenecks { 4 * inner } else { inner };
+    for (stage, (plain, blocks)) in [(64, 3), (128, 4), (256, 6), (512, 3)].into_iter().enumerate() {
+        let out = if bottlenecks.is_some() { 4 * plain } else { plain };
         for block in 0..blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             if channels != out {
-                add("downsample", size, [channels, out], 1, stride, false, Activation::None);
+                add("downsample", size, [channels, out], 1, stride, 1, false, Activation::None);
             }
-            if bottlenecks {
-                add("reduce", size, [channels, inner], 1, 1, false, relu);
-                size = add("3x3", size, [inner; 2], 3, stride, false, relu);
-                add("expand residual", size, [inner, out], 1, 1, true, relu);
+            if let Some([first, groups]) = bottlenecks {
+                let inner = first << stage;
+                add("reduce", size, [channels, inner], 1, 1, 1, false, relu);
+                size = add("3x3", size, [inner; 2], 3, stride, groups, false, relu);
+                add("expand residual", size, [inner, out], 1, 1, 1, true, relu);
             } else {
-                size = add("3x3", size, [channels, out], 3, stride, false, relu);
-                add("3x3 residual", size, [out; 2], 3, 1, true, relu);
+                size = add("3x3", size, [channels, out], 3, stride, 1, false, relu);
+                add("3x3 residual", size, [out; 2], 3, 1, 1, true, relu);
             }
             channels = out;
         }

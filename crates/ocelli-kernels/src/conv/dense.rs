@@ -457,6 +457,7 @@ impl PackedDense {
                 // SAFETY: a block's words follow its offset.
                 weights: unsafe { self.words.as_ptr().add(block.offset) },
                 taps: 1,
+                first_word: 0,
                 words_per_tap: self.group_in / T::PER_WORD,
                 pointers: &pointers,
                 stride: pointers.len(),
@@ -526,7 +527,7 @@ impl PackedDense {
         let stride = len + MAX_PIXELS;
         let joined = if by_rows { self.row } else { self.taps };
         let patch_len = (joined * self.group_in).next_multiple_of(T::PER_WORD);
-        let zeros = vec![T::default(); if gathers || by_rows { patch_len } else { self.group_in }];
+        let zeros = vec![T::default(); if gathers || by_rows { patch_len } else { geometry.in_channels }];
         let mut pointers = vec![zeros.as_ptr(); stride * taps];
         let mut outputs = vec![0; stride];
         // A 1×1 convolution without stride: inputs and outputs follow each other.
@@ -544,26 +545,25 @@ impl PackedDense {
                 *output = pixel.output * geometry.out_channels;
             }
         }
+        if by_rows {
+            point_rows(geometry, x, self.row, &pixels, patch_len, &mut edges, &mut pointers, stride);
+        } else if follows {
+            let inputs = x[piece.start * geometry.in_channels..piece.end * geometry.in_channels]
+                .chunks_exact(geometry.in_channels);
+            for (pointer, input) in pointers.iter_mut().zip(inputs) {
+                *pointer = input.as_ptr();
+            }
+        } else if !gathers {
+            point(geometry, x, &pixels, &zeros, &mut pointers, stride);
+        }
         let mut group = usize::MAX;
         for block in blocks {
-            if block.group != group {
+            if gathers && block.group != group {
                 group = block.group;
                 let first = group * self.group_in;
-                if by_rows {
-                    point_rows(geometry, x, self.row, &pixels, patch_len, &mut edges, &mut pointers, stride);
-                } else if gathers {
-                    gather(geometry, x, first, self.group_in, &pixels, patch_step, &mut patches);
-                    for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_step)) {
-                        *pointer = patch.as_ptr();
-                    }
-                } else if follows {
-                    let inputs = x[piece.start * geometry.in_channels..piece.end * geometry.in_channels]
-                        .chunks_exact(geometry.in_channels);
-                    for (pointer, input) in pointers.iter_mut().zip(inputs) {
-                        *pointer = input[first..].as_ptr();
-                    }
-                } else {
-                    point(geometry, x, first, &pixels, &zeros, &mut pointers, stride);
+                gather(geometry, x, first, self.group_in, &pixels, patch_step, &mut patches);
+                for (pointer, patch) in pointers.iter_mut().zip(patches.chunks_exact(patch_step)) {
+                    *pointer = patch.as_ptr();
                 }
             }
             let channel = block.group * self.group_out + block.first;
@@ -572,6 +572,7 @@ impl PackedDense {
                 // SAFETY: a block's words follow its offset.
                 weights: unsafe { self.words.as_ptr().add(block.offset) },
                 taps,
+                first_word: if gathers { 0 } else { block.group * self.group_in / T::PER_WORD },
                 words_per_tap: if gathers || by_rows { patch_len } else { self.group_in } / T::PER_WORD,
                 pointers: &pointers,
                 stride,
@@ -731,7 +732,6 @@ fn below(geometry: &Geometry, pixel: &Pixel, tap: [isize; 2]) -> Option<usize> {
 fn point<T: Element>(
     geometry: &Geometry,
     x: &[T],
-    first: usize,
     pixels: &[Pixel],
     zeros: &[T],
     pointers: &mut [*const T],
@@ -744,7 +744,7 @@ fn point<T: Element>(
             let inside = whole_rows(geometry, run, &[*tap], |_| true);
             pointers[..inside.start].fill(zeros.as_ptr());
             pointers[inside.end..].fill(zeros.as_ptr());
-            point_inside(geometry, x, first, run, *tap, inside, pointers);
+            point_inside(geometry, x, run, *tap, inside, pointers);
         }
         start += run.len();
     }
@@ -754,7 +754,6 @@ fn point<T: Element>(
 fn point_inside<T: Element>(
     geometry: &Geometry,
     x: &[T],
-    first: usize,
     run: &[Pixel],
     tap: [isize; 2],
     inside: Range<usize>,
@@ -762,7 +761,7 @@ fn point_inside<T: Element>(
 ) {
     let Some(pixel) = run[inside.clone()].first() else { return };
     let input = below(geometry, pixel, tap).expect("the tap is inside of the image");
-    let from = x[input * geometry.in_channels + first..].as_ptr();
+    let from = x[input * geometry.in_channels..].as_ptr();
     let step = geometry.step[1] * geometry.in_channels;
     for (i, pointer) in pointers[inside].iter_mut().enumerate() {
         *pointer = from.wrapping_add(i * step);
@@ -790,7 +789,7 @@ fn point_rows<T: Element>(
         for (taps, pointers) in geometry.taps.chunks_exact(row).zip(pointers.chunks_exact_mut(stride)) {
             let inside = whole_rows(geometry, run, taps, |start| start * channels + patch_len <= x.len());
             let pointers = &mut pointers[first..first + run.len()];
-            point_inside(geometry, x, 0, run, taps[0], inside.clone(), pointers);
+            point_inside(geometry, x, run, taps[0], inside.clone(), pointers);
             for i in (0..inside.start).chain(inside.end..run.len()) {
                 let edge = edges.next().expect("there is room for all");
                 for (tap, edge) in taps.iter().zip(edge.chunks_exact_mut(channels)) {
@@ -997,6 +996,8 @@ pub struct BlockKernel<'a, T> {
     block: Block,
     weights: *const u32,
     taps: usize,
+    /// Beyond each pointer, and how many words from there on.
+    first_word: usize,
     words_per_tap: usize,
     pointers: &'a [*const T],
     stride: usize,
@@ -1080,7 +1081,8 @@ impl<T: Element> BlockKernel<'_, T> {
             for tap in 0..self.taps {
                 let pointers = self.pointers.as_ptr().add(tap * self.stride + start);
                 let pointers: [*const u32; P] = *pointers.cast();
-                weights = add_products::<T, S, P, V>(&mut sums, &pointers, 0..self.words_per_tap, weights);
+                let words = self.first_word..self.first_word + self.words_per_tap;
+                weights = add_products::<T, S, P, V>(&mut sums, &pointers, words, weights);
             }
             let (low, high) = (S::splat(limits[0]), S::splat(limits[1]));
             let residual = self.residual.unwrap_or(self.y);
@@ -1130,10 +1132,10 @@ impl<T: Element> BlockKernel<'_, T> {
                 let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
                 let next = if start + P < self.pixels { start + P } else { start };
                 let next = self.pointers.as_ptr().add(tap * self.stride + next);
-                let mut first = 0;
-                while first < self.words_per_tap {
-                    let end =
-                        if T::BF16 { self.words_per_tap } else { self.words_per_tap.min(first + CHAIN) };
+                let mut first = self.first_word;
+                let last = first + self.words_per_tap;
+                while first < last {
+                    let end = if T::BF16 { last } else { last.min(first + CHAIN) };
                     let mut line = first;
                     while line < end {
                         // The next tile's inputs. Those of more taps are in the cache already: they overlap.

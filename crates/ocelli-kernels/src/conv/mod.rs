@@ -16,7 +16,7 @@ pub(crate) mod winograd;
 
 use crate::{
     Activation, ChannelStatistics, Conv2dShape, Element, Isa, assert_len, channel_statistics,
-    memory::SharedMut, norm::Moments,
+    memory::SharedMut, norm::Moments, simd,
 };
 pub use chain::{
     Link, LinkGradients, conv2d_chain, conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
@@ -24,6 +24,7 @@ pub use chain::{
 use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
+use std::ops::Range;
 use winograd::PackedWinograd;
 
 /// Weights of a convolution in the order that its kernel reads them, with bias.
@@ -86,6 +87,8 @@ impl<T: Element> PackedConv2d<T> {
                 shape.stride,
                 weight,
             ))
+        } else if let Some((joined, weights)) = join_groups(shape, weights) {
+            Packed::dense::<T>(&joined, &forward_source(&joined, &weights, scale))
         } else {
             Packed::dense::<T>(shape, &forward_source(shape, weights, scale))
         };
@@ -315,6 +318,8 @@ impl PackedBackward {
                     step,
                     weight,
                 ))
+            } else if let Some((joined, weights)) = join_groups(shape, weights) {
+                Packed::dense::<T>(&joined, &backward_source(&joined, &weights, &phase))
             } else {
                 Packed::dense::<T>(shape, &backward_source(shape, weights, &phase))
             }
@@ -340,9 +345,39 @@ fn has_filter_per_channel(shape: &Conv2dShape) -> bool {
     shape.groups == shape.in_channels && shape.groups == shape.out_channels && shape.groups > 1
 }
 
-/// Whether every product is computed, by the engine of dense convolutions.
+/// Whether every product is computed, and no other, by the engine of dense convolutions.
 fn is_direct<T: Element>(shape: &Conv2dShape) -> bool {
-    !has_filter_per_channel(shape) && !winograd::is_for::<T>(shape)
+    !has_filter_per_channel(shape) && groups_at_once(shape) == 1 && !winograd::is_for::<T>(shape)
+}
+
+/// How many groups are computed as one: as many as fill a vector with their channels, whose lanes would be idle. That
+/// takes no more multiplications than each group by itself, though most are by 0.
+fn groups_at_once(shape: &Conv2dShape) -> usize {
+    let fit = simd::lanes(Isa::current()) / shape.group_in().max(shape.group_out());
+    (1..=fit).rev().find(|groups| shape.groups.is_multiple_of(*groups)).unwrap_or(1)
+}
+
+/// The same convolution with several groups as one, if that is better, and its weights: zeros between groups.
+fn join_groups(shape: &Conv2dShape, weights: &[f32]) -> Option<(Conv2dShape, Vec<f32>)> {
+    let at_once = groups_at_once(shape);
+    if at_once == 1 {
+        return None;
+    }
+    let joined = Conv2dShape { groups: shape.groups / at_once, ..*shape };
+    let mut zeros_between = vec![0.0; joined.weight_len()];
+    for (own, of_joined) in rows_of_groups(shape, at_once) {
+        zeros_between[of_joined].copy_from_slice(&weights[own]);
+    }
+    Some((joined, zeros_between))
+}
+
+/// Where each output's weights lie, by themselves and among the zeros of joined groups.
+fn rows_of_groups(shape: &Conv2dShape, at_once: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let (len, group_out) = (shape.weight_len() / shape.out_channels.max(1), shape.group_out());
+    (0..shape.out_channels).map(move |output| {
+        let place = output * at_once + output / group_out % at_once;
+        (output * len..(output + 1) * len, place * len..(place + 1) * len)
+    })
 }
 
 fn forward_source<'a>(shape: &Conv2dShape, weights: &'a [f32], scale: Option<&'a [f32]>) -> WeightSource<'a> {
@@ -485,6 +520,14 @@ pub fn conv2d_backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     assert_len("dw", dw, shape.weight_len());
     if has_filter_per_channel(shape) {
         depthwise::backward_weights(Isa::current(), &forward_geometry(shape), forward_grid(shape), x, dy, dw);
+    } else if groups_at_once(shape) > 1 {
+        let at_once = groups_at_once(shape);
+        let joined = Conv2dShape { groups: shape.groups / at_once, ..*shape };
+        let mut of_joined = vec![0.0; joined.weight_len()];
+        conv2d_backward_weights(&joined, x, dy, &mut of_joined);
+        for (own, row) in rows_of_groups(shape, at_once) {
+            dw[own].copy_from_slice(&of_joined[row]);
+        }
     } else if winograd::is_for::<T>(shape) {
         let first = forward_grid(shape).first;
         winograd::backward_weights(Isa::current(), &forward_geometry(shape), first, x, dy, dw);

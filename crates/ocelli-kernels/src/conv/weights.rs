@@ -212,11 +212,12 @@ impl Plan {
         let lanes = simd::lanes(isa);
         let all_taps = shape.kernel[0] * shape.kernel[1];
         let (group_in, group_out) = (shape.group_in(), shape.group_out());
-        let gathers = all_taps > 1 && group_in < 16;
+        let gathers = all_taps > 1 && group_in < lanes;
         let (inputs, taps) = if gathers { (group_in * all_taps, 1) } else { (group_in, all_taps) };
         // Idle lanes and broadcasts are lost.
         let cost = |vector: usize, broadcast: usize| {
-            vector.next_multiple_of(lanes) * broadcast.next_multiple_of(BroadcastWidths::best(isa, broadcast))
+            let width = BroadcastWidths::best(isa, vector <= lanes, broadcast);
+            vector.next_multiple_of(lanes) * broadcast.next_multiple_of(width)
         };
         // Where outputs are the vector side, sums are transposed in the end: only where it pays.
         let vector_is_output = cost(group_out, inputs) * 16 < cost(inputs, group_out) * 15;
@@ -230,7 +231,7 @@ impl Plan {
             vector_len,
             broadcast_len,
             vector_block: if vector_len <= lanes { lanes } else { 2 * lanes },
-            broadcast_block: BroadcastWidths::best(isa, broadcast_len),
+            broadcast_block: BroadcastWidths::best(isa, vector_len <= lanes, broadcast_len),
             segments: Vec::new(),
             rows_at_once: 1,
         };
@@ -523,10 +524,14 @@ fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>) -> Vec<Run> {
 pub(super) struct BroadcastWidths;
 
 impl BroadcastWidths {
-    /// The width that does the least for `len` broadcasts: idle ones are lost, and each block loads the vectors.
-    pub(super) fn best(isa: Isa, len: usize) -> usize {
-        let widths: &[usize] =
-            if simd::has_many_registers(isa) { &[14, 13, 12, 8, 4, 1] } else { &[6, 5, 4, 1] };
+    /// The width that does the least for `len` broadcasts, with one vector or two: idle ones are lost, and each block
+    /// loads the vectors.
+    pub(super) fn best(isa: Isa, is_one_vector: bool, len: usize) -> usize {
+        let widths: &[usize] = match (simd::has_many_registers(isa), is_one_vector) {
+            (true, _) => &[14, 13, 12, 8, 4, 1],
+            (false, true) => &[8, 6, 5, 4, 1],
+            (false, false) => &[6, 5, 4, 1],
+        };
         *widths.iter().min_by_key(|width| len.div_ceil(**width) * (**width + 1)).expect("there are widths")
     }
 }
@@ -571,6 +576,7 @@ impl<T: Element> Kernel for SumKernel<'_, T> {
                 (true, false, 8) => self.sum::<S, 8, 1>(),
                 (false, true, 6) => self.sum::<S, 6, 2>(),
                 (false, true, 5) => self.sum::<S, 5, 2>(),
+                (false, false, 8) => self.sum::<S, 8, 1>(),
                 (false, false, 6) => self.sum::<S, 6, 1>(),
                 (false, false, 5) => self.sum::<S, 5, 1>(),
                 (_, true, 4) => self.sum::<S, 4, 2>(),

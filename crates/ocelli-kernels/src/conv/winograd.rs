@@ -335,8 +335,9 @@ pub(super) fn backward_weights<T: Element>(
     dw: &mut [f32],
 ) {
     let (inputs, outputs) = (geometry.in_channels, geometry.out_channels);
-    let vector_block = if inputs <= simd::lanes(isa) { 1 } else { 2 } * simd::lanes(isa);
-    let broadcast_block = BroadcastWidths::best(isa, outputs);
+    let is_one_vector = inputs <= simd::lanes(isa);
+    let vector_block = if is_one_vector { 1 } else { 2 } * simd::lanes(isa);
+    let broadcast_block = BroadcastWidths::best(isa, is_one_vector, outputs);
     let (vectors, broadcasts) = (inputs.div_ceil(vector_block), outputs.div_ceil(broadcast_block));
     let row_len = vectors * vector_block;
     // [place][output][input]
