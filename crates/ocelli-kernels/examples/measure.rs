@@ -199,6 +199,7 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
             &y,
             residual,
             &dy,
+            None,
             &mut z,
             dresidual.as_deref_mut(),
         ));

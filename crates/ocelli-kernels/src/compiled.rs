@@ -32,7 +32,6 @@ macro_rules! compiled {
 compiled! {
     round(elementwise::Convert<'_, f32, Self>) -> ();
     widen(elementwise::Convert<'_, Self, f32>) -> ();
-    add(elementwise::Add<'_, Self>) -> ();
     scale(elementwise::Scale<'_, Self>) -> ();
     scale_sums(elementwise::ScaleSums<'_, Self>) -> ();
     dense_block(dense::BlockKernel<'_, Self>) -> ();

@@ -1,4 +1,5 @@
-//! Passes over memory that belong to no layer: conversion, sums of two, channels times a factor an image.
+//! Passes over memory that belong to no layer: conversion, sums of two, channels side by side, channels times a factor
+//! an image.
 
 use crate::{
     Element, Isa, assert_len,
@@ -6,6 +7,7 @@ use crate::{
     simd::{Kernel, Simd},
 };
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Elements of a piece of work.
 const PIECE: usize = 32_768;
@@ -32,13 +34,43 @@ pub fn widen<T: Element>(x: &[T], y: &mut [f32]) {
         .for_each(|(y, x)| T::widen(Isa::current(), Convert { x, y }));
 }
 
-/// `y` += `x`.
+/// The channels of two maps side by side: `a` and `b`: `[pixels, channels of each]`; `y`: `[pixels, all channels]`.
 ///
 /// # Panics
-/// On slices of different lengths.
-pub fn add_to<T: Element>(x: &[T], y: &mut [T]) {
-    assert_len("y", y, x.len());
-    y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| T::add(Isa::current(), Add { x, y }));
+/// If there are no channels, or on slices of other lengths.
+pub fn join_channels<T: Element>(channels: [usize; 2], a: &[T], b: &[T], y: &mut [T]) {
+    let [of_a, of_b] = channels;
+    let all = of_a + of_b;
+    let pixels = y.len() / all;
+    assert_len("y", y, pixels * all);
+    assert_len("a", a, pixels * of_a);
+    assert_len("b", b, pixels * of_b);
+    let at_once = (PIECE / all).max(1);
+    y.par_chunks_mut(at_once * all).enumerate().for_each(|(piece, y)| {
+        for (pixel, y) in (piece * at_once..).zip(y.chunks_exact_mut(all)) {
+            let (to_a, to_b) = y.split_at_mut(of_a);
+            to_a.copy_from_slice(&a[pixel * of_a..][..of_a]);
+            to_b.copy_from_slice(&b[pixel * of_b..][..of_b]);
+        }
+    });
+}
+
+/// Some of the channels: `x`: `[pixels, channels]`; `y`: `[pixels, taken]`.
+///
+/// # Panics
+/// If none are taken, or others than there are, or on slices of other lengths.
+pub fn take_channels<T: Element>(channels: usize, taken: Range<usize>, x: &[T], y: &mut [T]) {
+    assert!(!taken.is_empty() && taken.end <= channels, "channels {taken:?} of {channels}");
+    let count = taken.len();
+    let pixels = y.len() / count;
+    assert_len("y", y, pixels * count);
+    assert_len("x", x, pixels * channels);
+    let at_once = (PIECE / channels).max(1);
+    y.par_chunks_mut(at_once * count).enumerate().for_each(|(piece, y)| {
+        for (pixel, y) in (piece * at_once..).zip(y.chunks_exact_mut(count)) {
+            y.copy_from_slice(&x[pixel * channels + taken.start..][..count]);
+        }
+    });
 }
 
 /// The sum of all squares, in f64 and in an order that depends on the length alone.
@@ -136,27 +168,6 @@ impl<X: Element, Y: Element> Kernel for Convert<'_, X, Y> {
                     load::<S, X>(self.x.as_ptr().add(at), lanes),
                 )
             };
-        }
-    }
-}
-
-pub struct Add<'a, T> {
-    x: &'a [T],
-    y: &'a mut [T],
-}
-
-impl<T: Element> Kernel for Add<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        for at in (0..self.x.len()).step_by(S::LANES) {
-            let lanes = S::LANES.min(self.x.len() - at);
-            // SAFETY: the processor has S; both slices have as many lanes.
-            unsafe {
-                let y = self.y.as_mut_ptr().add(at);
-                let sum = S::add(load::<S, T>(y, lanes), load::<S, T>(self.x.as_ptr().add(at), lanes));
-                store::<S, T>(y, lanes, sum);
-            }
         }
     }
 }

@@ -71,7 +71,9 @@ pub use conv::{
     conv2d_chain_backward, conv2d_chain_with_maps, conv2d_with_statistics, has_chain_backward,
 };
 pub use element::Element;
-pub use elementwise::{add_to, round_to, scale_channels, scale_channels_backward, sum_of_squares, widen};
+pub use elementwise::{
+    join_channels, round_to, scale_channels, scale_channels_backward, sum_of_squares, take_channels, widen,
+};
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use layer_norm::LayerNorm;

@@ -107,22 +107,28 @@ impl BatchNorm<'_> {
     /// The backward pass of [`BatchNorm::forward`].
     ///
     /// `x` and `residual`: the forward pass's inputs; `dy`: the gradient with respect to its output; `dx` and
-    /// `dresidual`: overwritten with the gradients with respect to `x` and `residual`.
+    /// `dresidual`: overwritten with the gradients with respect to `x`, plus `others` if there are any (gradients that
+    /// reach it by other ways), and to `residual`.
     ///
     /// # Panics
     /// On slices of other lengths.
+    #[allow(clippy::too_many_arguments)] // two inputs, three gradients, and what meets one of them
     pub fn backward<T: Element>(
         &self,
         source: StatisticsSource,
         x: &[T],
         residual: Option<&[T]>,
         dy: &[T],
+        others: Option<&[T]>,
         dx: &mut [T],
         dresidual: Option<&mut [T]>,
     ) -> NormGradients {
         let channels = self.check(x, residual);
         assert_len("dy", dy, x.len());
         assert_len("dx", dx, x.len());
+        if let Some(others) = others {
+            assert_len("others", others, x.len());
+        }
         if let Some(dresidual) = &dresidual {
             assert_len("dresidual", dresidual, x.len());
         }
@@ -149,7 +155,8 @@ impl BatchNorm<'_> {
                     correction,
                     x: &x[range.clone()],
                     residual: residual.map(|residual| &residual[range.clone()]),
-                    dy: &dy[range],
+                    dy: &dy[range.clone()],
+                    others: others.map(|others| &others[range]),
                     dx,
                     dresidual,
                 };
@@ -463,6 +470,7 @@ pub struct BackwardKernel<'a, T> {
     x: &'a [T],
     residual: Option<&'a [T]>,
     dy: &'a [T],
+    others: Option<&'a [T]>,
     dx: &'a mut [T],
     dresidual: Option<&'a mut [T]>,
 }
@@ -514,7 +522,7 @@ impl<T: Element> BackwardKernel<'_, T> {
                         S::store(second, S::fma(du, centred, S::load(second)));
                     }
                     if WRITE {
-                        let dx = match self.correction {
+                        let mut dx = match self.correction {
                             Some(correction) => {
                                 let slope = S::load(correction.slope.as_ptr().add(channel));
                                 let constant = S::load(correction.constant.as_ptr().add(channel));
@@ -522,6 +530,9 @@ impl<T: Element> BackwardKernel<'_, T> {
                             }
                             None => S::mul(scale, du),
                         };
+                        if let Some(others) = self.others {
+                            dx = S::add(dx, load::<S, T>(others.as_ptr().add(at), lanes));
+                        }
                         store::<S, T>(self.dx.as_mut_ptr().add(at), lanes, dx);
                         if let Some(dresidual) = &mut self.dresidual {
                             store::<S, T>(dresidual.as_mut_ptr().add(at), lanes, du);

@@ -231,8 +231,8 @@ pub fn global_average_pool<T: Element>(batch: usize, pixels: usize, channels: us
     x.par_chunks(pixels * channels).zip(y.par_chunks_mut(channels)).for_each(|(x, y)| image_mean(x, y));
 }
 
-/// The backward pass of [`global_average_pool`]: `dy`: `[batch, channels]`, `dx`: `[batch, pixels, channels]`,
-/// overwritten.
+/// The backward pass of [`global_average_pool`]: `dy`: `[batch, channels]`; `dx`: `[batch, pixels, channels]`,
+/// overwritten, plus `others` of the same shape if there are any: gradients that reach the same input by other ways.
 ///
 /// # Panics
 /// If `pixels` or `channels` is 0, or on slices of other lengths.
@@ -241,14 +241,29 @@ pub fn global_average_pool_backward<T: Element>(
     pixels: usize,
     channels: usize,
     dy: &[f32],
+    others: Option<&[T]>,
     dx: &mut [T],
 ) {
     check_global(batch, pixels, channels, dx.len());
     assert_len("dy", dy, batch * channels);
-    dx.par_chunks_mut(pixels * channels).zip(dy.par_chunks(channels)).for_each(|(dx, dy)| {
-        for dx in dx.chunks_exact_mut(channels) {
-            for (dx, dy) in dx.iter_mut().zip(dy) {
-                *dx = T::from_f32(dy / pixels as f32);
+    if let Some(others) = others {
+        assert_len("others", others, dx.len());
+    }
+    let image = pixels * channels;
+    dx.par_chunks_mut(image).zip(dy.par_chunks(channels)).enumerate().for_each(|(at, (dx, dy))| {
+        let shares: Vec<f32> = dy.iter().map(|dy| dy / pixels as f32).collect();
+        match others {
+            None => {
+                let shares: Vec<T> = shares.into_iter().map(T::from_f32).collect();
+                dx.chunks_exact_mut(channels).for_each(|dx| dx.copy_from_slice(&shares));
+            }
+            Some(others) => {
+                let others = others[at * image..][..image].chunks_exact(channels);
+                for (dx, others) in dx.chunks_exact_mut(channels).zip(others) {
+                    for ((dx, other), share) in dx.iter_mut().zip(others).zip(&shares) {
+                        *dx = T::from_f32(other.to_f32() + share);
+                    }
+                }
             }
         }
     });

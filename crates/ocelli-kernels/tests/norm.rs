@@ -182,7 +182,11 @@ fn check<T: Element>(case: &Case) {
         let mut dresidual = case.residual.then(|| vec![T::from_f32(f32::NAN); len]);
         let source = if case.frozen { StatisticsSource::Frozen } else { StatisticsSource::Batch };
         let gradients =
-            norm.backward(source, &x, residual.as_deref(), &dy, &mut dx, dresidual.as_deref_mut());
+            norm.backward(source, &x, residual.as_deref(), &dy, None, &mut dx, dresidual.as_deref_mut());
+        let mut sums = vec![T::from_f32(f32::NAN); len];
+        norm.backward(source, &x, residual.as_deref(), &dy, Some(&y), &mut sums, dresidual.as_deref_mut());
+        let exact: Vec<f64> = f64s(&dx).into_iter().zip(f64s(&y)).map(|(dx, other)| dx + other).collect();
+        assert_close(&format!("dx with others {what}"), &sums, &exact, tolerance::<T>());
         if smooth {
             // The distance of two pixels from their mean is a difference of nearly equal terms, as is dx.
             let few = if case.pixels < 20 { 100.0 } else { 1.0 };

@@ -1,12 +1,12 @@
-//! Pooling against its definition in f64.
+//! Pooling against its definition in f64; channels side by side.
 
 mod common;
 
 use common::*;
 use ocelli_kernels::{
     Element, Padding, Pool2dShape, average_pool2d, average_pool2d_backward, bf16, global_average_pool,
-    global_average_pool_backward, global_concat_pool, global_concat_pool_backward, max_pool2d,
-    max_pool2d_backward,
+    global_average_pool_backward, global_concat_pool, global_concat_pool_backward, join_channels, max_pool2d,
+    max_pool2d_backward, take_channels,
 };
 use proptest::prelude::*;
 
@@ -106,8 +106,12 @@ fn check_global<T: Element>(batch: usize, pixels: usize, channels: usize, seed: 
         let mut y = vec![f32::NAN; batch * channels];
         global_average_pool(batch, pixels, channels, &x, &mut y);
         assert_close(&what, &y, &mean, 1e-5);
-        global_average_pool_backward(batch, pixels, channels, &dy[..batch * channels], &mut dx);
+        let dy = &dy[..batch * channels];
+        global_average_pool_backward(batch, pixels, channels, dy, None, &mut dx);
         assert_close(&what, &dx, &dmean, tolerance::<T>());
+        global_average_pool_backward(batch, pixels, channels, dy, Some(&x), &mut dx);
+        let sums: Vec<f64> = dmean.iter().zip(f64s(&x)).map(|(dx, other)| dx + other).collect();
+        assert_close(&what, &dx, &sums, tolerance::<T>());
     });
 }
 
@@ -124,6 +128,27 @@ proptest! {
     fn global(batch in 1usize..5, pixels in 1usize..60, channels in 1usize..150, seed in 0u64..1000) {
         check_global::<f32>(batch, pixels, channels, seed);
         check_global::<bf16>(batch, pixels, channels, seed);
+    }
+}
+
+#[test]
+fn channels_side_by_side_are_taken_apart_again() {
+    // Also more pixels than a piece has.
+    for (pixels, channels) in [(1, [1, 1]), (35, [3, 16]), (9_000, [5, 2])] {
+        let a: Vec<f32> = random(1, pixels * channels[0]);
+        let b: Vec<f32> = random(2, pixels * channels[1]);
+        let all = channels[0] + channels[1];
+        let mut y = vec![f32::NAN; pixels * all];
+        join_channels(channels, &a, &b, &mut y);
+        for (pixel, y) in y.chunks_exact(all).enumerate() {
+            assert_eq!(y[..channels[0]], a[pixel * channels[0]..][..channels[0]], "pixel {pixel}");
+            assert_eq!(y[channels[0]..], b[pixel * channels[1]..][..channels[1]], "pixel {pixel}");
+        }
+        for (taken, wanted) in [(0..channels[0], a), (channels[0]..all, b)] {
+            let mut part = vec![f32::NAN; wanted.len()];
+            take_channels(all, taken, &y, &mut part);
+            assert!(part == wanted);
+        }
     }
 }
 

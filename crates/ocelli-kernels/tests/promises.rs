@@ -56,7 +56,7 @@ fn everything<T: Element>(shape: &Conv2dShape) -> Vec<Vec<u32>> {
     norm.forward(&raw, Some(&y), &mut normalised);
     let (mut draw, mut dresidual) = (vec![T::default(); dy.len()], vec![T::default(); dy.len()]);
     let gradients =
-        norm.backward(StatisticsSource::Batch, &raw, Some(&y), &dy, &mut draw, Some(&mut dresidual));
+        norm.backward(StatisticsSource::Batch, &raw, Some(&y), &dy, None, &mut draw, Some(&mut dresidual));
     let (rows, inputs) = (shape.in_height, shape.input_len() / shape.in_height);
     let linear_weights: Vec<f32> = random(5, inputs * 7);
     let mut logits = vec![T::default(); rows * 7];

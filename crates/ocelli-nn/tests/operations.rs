@@ -350,6 +350,46 @@ fn factors_of_channels_agree_with_burns_in_both_directions() {
 }
 
 #[test]
+fn joined_maps_agree_with_burns_in_both_directions() {
+    let channels = [5, 16, 3];
+    let parts = channels.map(|channels| random([2, channels, 4, 6], channels as u64).require_grad());
+    let [ours, burns] = [op::join, op::composed::join].map(|join| join(parts.to_vec()));
+    assert_close(ours.clone().inner(), burns.clone().inner(), "joined");
+    let probe = random(ours.dims(), 80);
+    let gradients = [ours, burns].map(|joined| gradients(joined, probe.clone(), &parts));
+    let [ours, burns] = gradients;
+    for (at, (ours, burns)) in ours.into_iter().zip(burns).enumerate() {
+        assert_close(ours, burns, &format!("gradient of part {at}"));
+    }
+}
+
+/// A norm and a mean whose input is used besides, as in DenseNet and in squeeze and excitation, by the operations'
+/// results and as a parameter would be.
+#[test]
+fn gradients_that_meet_are_added() {
+    for of_parameter in [false, true] {
+        let leaf = random([3, 12, 4, 5], 81).require_grad();
+        let (weight, bias) = (random([12], 82), random([12], 83));
+        let [ours, burns] = [false, true].map(|composed| {
+            let norm = if composed { op::composed::batch_norm } else { op::batch_norm };
+            let pool = if composed { op::composed::pool } else { op::pool };
+            let scale = if composed { op::composed::scale_channels } else { op::scale_channels };
+            let join = if composed { op::composed::join } else { op::join };
+            let x = if of_parameter { leaf.clone() } else { leaf.clone().mul_scalar(0.5) };
+            let (mean, variance) = op::batch_statistics(x.clone().inner());
+            let (weight, bias) = (weight.clone(), bias.clone());
+            let scales = NormScale { weight, bias, mean, variance, epsilon: 1e-5, from_batch: true };
+            let normalised = norm(x.clone(), scales, None, Activation::Relu);
+            let scaled = scale(x.clone(), pool(x.clone(), GlobalPool::Average));
+            let output = join(vec![x, normalised, scaled]);
+            let probe = random(output.dims(), 84);
+            gradients(output, probe, std::slice::from_ref(&leaf)).remove(0)
+        });
+        assert_close(ours, burns, "gradient of the input");
+    }
+}
+
+#[test]
 fn optimizers_steps_agree_with_burns() {
     let vector = |seed| random([1000], seed).inner();
     let step = op::SgdStep { rate: 0.1, momentum: 0.9, kept: 0.99 };

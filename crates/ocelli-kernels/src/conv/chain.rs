@@ -428,5 +428,5 @@ fn before_limits<T: Element>(
     let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
     let norm =
         BatchNorm { mean: &zeros, variance: &ones, gamma: &ones, beta: &zeros, epsilon: 0.0, activation };
-    norm.backward(StatisticsSource::Frozen, output, None, dy, before, None).beta
+    norm.backward(StatisticsSource::Frozen, output, None, dy, None, before, None).beta
 }

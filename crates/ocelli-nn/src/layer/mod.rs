@@ -26,11 +26,6 @@ pub use linear::Linear;
 pub use pool::Pool;
 pub use squeeze_excite::{Gate, SqueezeExcite};
 
-/// Joins maps `[images, channels, height, width]` channel by channel.
-pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
-    channels_first(Tensor::cat(parts.into_iter().map(channels_last).collect(), 3))
-}
-
 /// Maps as `[images, height, width, channels]`, as they lie in memory.
 pub fn channels_last(maps: Tensor<4>) -> Tensor<4> {
     maps.permute([0, 2, 3, 1])

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::layer::{BatchNorm, Conv, ConvAct, ConvBnAct, join};
+use crate::layer::{BatchNorm, Conv, ConvAct, ConvBnAct};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -95,7 +95,7 @@ impl DenseLayer {
     fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let x = self.norm.forward_maps(input.clone(), None, Activation::Relu, pass);
         let x = self.grow.forward(self.reduce.forward(x, None, pass), None, pass);
-        join(vec![input, x])
+        op::join(vec![input, x])
     }
 }
 

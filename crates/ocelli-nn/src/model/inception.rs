@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::layer::{Conv, ConvBnAct, join};
+use crate::layer::{Conv, ConvBnAct};
 use crate::op::{self, Activation, Window};
 use crate::{Builder, Pass};
 
@@ -68,7 +68,7 @@ impl Branch {
 
 /// All branches of the same input, joined.
 pub(super) fn branches(of: &[Branch], input: &Tensor<4>, pass: &Pass) -> Tensor<4> {
-    join(of.iter().map(|branch| branch.forward(input.clone(), pass)).collect())
+    op::join(of.iter().map(|branch| branch.forward(input.clone(), pass)).collect())
 }
 
 /// A convolution of one row or one column, which keeps the size.

@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 
 use super::feature_number;
 use super::inception::{Branch, branches, conv, halving, line};
-use crate::layer::{Conv, ConvBnAct, join};
-use crate::{Backbone, Builder, Head, Pass};
+use crate::layer::{Conv, ConvBnAct};
+use crate::{Backbone, Builder, Head, Pass, op};
 
 const FEATURES: usize = 1536;
 
@@ -166,7 +166,7 @@ impl InceptionC {
             parts.extend(fork.iter().map(|conv| conv.forward(x.clone(), None, pass)));
         }
         parts.push(self.pooled.forward(input, pass));
-        join(parts)
+        op::join(parts)
     }
 }
 

@@ -160,6 +160,11 @@ pub fn attention(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
     mixed.swap_dims(2, 3).reshape([images, channels, tokens, 1])
 }
 
+/// [`join`](super::join), composed.
+pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    Tensor::cat(parts, 1)
+}
+
 /// [`linear`](super::linear), composed.
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     input.matmul(weight.transpose()) + bias.unsqueeze()

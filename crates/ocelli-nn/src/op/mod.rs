@@ -17,7 +17,7 @@ pub use conv::{
 };
 pub use norm::{NormScale, batch_norm, batch_statistics};
 pub use ocelli_kernels::Activation;
-pub use other::{GlobalPool, linear, pool, relu};
+pub use other::{GlobalPool, join, linear, pool, relu};
 pub use precision::{Precision, to_precision};
 pub use step::{AdamWStep, SgdStep, adamw_step, sgd_step, sum_of_squares};
 pub use token::{attention, layer_norm};

@@ -1,4 +1,4 @@
-//! Pooling over whole maps, linear layers, ReLU.
+//! Pooling over whole maps, maps side by side, linear layers, ReLU.
 
 use burn::tensor::Tensor;
 
@@ -16,6 +16,18 @@ pub enum GlobalPool {
 /// Pools whole maps: `[images, channels, height, width]` to `[images, pooled]`.
 pub fn pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     if has_kernels(&input) { flex::pool(input, pool) } else { composed::pool(input, pool) }
+}
+
+/// Joins maps `[images, channels, height, width]` channel by channel.
+///
+/// # Panics
+/// If there are none, or of different images, heights or widths.
+pub fn join(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    if parts.iter().all(has_kernels) {
+        parts.into_iter().reduce(flex::join).expect("there are maps to join")
+    } else {
+        composed::join(parts)
+    }
 }
 
 /// `input · weightᵀ + bias`: `[images, inputs]` and `[outputs, inputs]` to `[images, outputs]`.

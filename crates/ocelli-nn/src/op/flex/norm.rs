@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use ocelli_kernels::{Activation, BatchNorm, Buffer, StatisticsSource, channel_statistics};
 
 use super::super::NormScale;
-use super::{Maps, Stored, by_element, maps, parts, primitive, register, tracked, values, vector};
+use super::{Maps, Stored, by_element, maps, others, parts, primitive, register, tracked, values, vector};
 
 pub fn batch_statistics(input: Tensor<4>) -> (Tensor<1>, Tensor<1>) {
     let x = Maps::new(primitive(input));
@@ -151,11 +151,12 @@ impl Backward<Flex, 3> for NormBackward {
     type State = (FlexTensor, FlexTensor, FlexTensor, Norm);
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        let others = others(gradients, &ops);
         let (input, weight, bias, norm) = ops.state;
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        let dy = gradients.consume::<Flex>(&ops.node);
         by_element!(input, T => {
-            let (all, _) = backward::<T>(input, &weight, &bias, None, &norm, dy);
+            let (all, _) = backward::<T>(input, &weight, &bias, None, &norm, dy, others);
             nodes.into_iter().zip(all).for_each(|(node, gradient)| register(gradients, node, gradient));
         });
     }
@@ -168,18 +169,19 @@ impl Backward<Flex, 4> for NormResidualBackward {
     type State = (FlexTensor, FlexTensor, FlexTensor, FlexTensor, Norm);
 
     fn backward(self, ops: Ops<Self::State, 4>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        let others = others(gradients, &ops);
         let (input, weight, bias, residual, norm) = ops.state;
         let nodes = ops.parents.map(|node| node.map(|node| node.id));
-        let dy = gradients.consume::<Flex>(&ops.node);
         by_element!(input, T => {
-            let (all, to_residual) = backward::<T>(input, &weight, &bias, Some(residual), &norm, dy);
+            let (all, to_residual) = backward::<T>(input, &weight, &bias, Some(residual), &norm, dy, others);
             let all = all.into_iter().chain(to_residual);
             nodes.into_iter().zip(all).for_each(|(node, gradient)| register(gradients, node, gradient));
         });
     }
 }
 
-/// The gradients with respect to input, weight and bias, and to the residual.
+/// The gradients with respect to input, with `others` added, weight and bias, and to the residual.
 fn backward<T: Stored>(
     input: FlexTensor,
     weight: &FlexTensor,
@@ -187,6 +189,7 @@ fn backward<T: Stored>(
     residual: Option<FlexTensor>,
     norm: &Norm,
     dy: FlexTensor,
+    others: Option<FlexTensor>,
 ) -> ([FlexTensor; 3], Option<FlexTensor>) {
     // Without an activation what reaches the residual is what comes.
     let (residual, whole) = match norm.activation {
@@ -195,6 +198,8 @@ fn backward<T: Stored>(
     };
     let (x, dy, residual) = (Maps::new(input), Maps::new(dy), residual.map(Maps::new));
     let residual = residual.as_ref().map(Maps::values);
+    let others = others.map(Maps::new);
+    let others = others.as_ref().map(Maps::values);
     let (weight, bias) = (values(weight), values(bias));
     let mut dx = Buffer::<T>::take(x.length());
     let mut dresidual = residual.as_ref().map(|_| Buffer::take(x.length()));
@@ -204,6 +209,7 @@ fn backward<T: Stored>(
         &x.values(),
         residual.as_deref(),
         &dy.values(),
+        others.as_deref(),
         &mut dx,
         dresidual.as_deref_mut(),
     );

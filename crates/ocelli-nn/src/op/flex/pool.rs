@@ -15,7 +15,7 @@ use ocelli_kernels::{
 };
 
 use super::super::{GlobalPool, Window};
-use super::{Maps, Stored, by_element, four, maps, matrix, parts, register, tracked, values};
+use super::{Maps, Stored, by_element, four, maps, matrix, others, parts, register, tracked, values};
 
 pub fn pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::ocelli_global_pool(input.into_dispatch(), pool))
@@ -160,10 +160,15 @@ impl Backward<Flex, 1> for GlobalBackward {
     type State = ([usize; 4], DType, GlobalPool, Arc<Vec<u32>>);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let dy = gradients.consume::<Flex>(&ops.node);
+        // A gate has its input from the maps that it scales.
+        let others = match ops.state.2 {
+            GlobalPool::Average => others(gradients, &ops),
+            GlobalPool::MaximumAndAverage => None,
+        };
         let (shape, dtype, pool, maxima) = ops.state;
         let [node] = ops.parents.map(|node| node.map(|node| node.id));
-        let dy = gradients.consume::<Flex>(&ops.node);
-        let dx = by_element!(Typed(dtype), T => global_backward::<T>(shape, pool, &maxima, &dy));
+        let dx = by_element!(Typed(dtype), T => global_backward::<T>(shape, pool, &maxima, &dy, others));
         register(gradients, node, dx);
     }
 }
@@ -173,12 +178,17 @@ fn global_backward<T: Stored>(
     pool: GlobalPool,
     maxima: &[u32],
     dy: &FlexTensor,
+    others: Option<FlexTensor>,
 ) -> FlexTensor {
     let [images, channels, height, width] = shape;
     let (pixels, dy) = (height * width, values(dy));
     let mut dx = Buffer::<T>::take(images * channels * pixels);
     match pool {
-        GlobalPool::Average => global_average_pool_backward(images, pixels, channels, &dy, &mut dx),
+        GlobalPool::Average => {
+            let others = others.map(Maps::new);
+            let others = others.as_ref().map(Maps::values);
+            global_average_pool_backward(images, pixels, channels, &dy, others.as_deref(), &mut dx);
+        }
         GlobalPool::MaximumAndAverage => {
             global_concat_pool_backward(images, pixels, channels, maxima, &dy, &mut dx);
         }
