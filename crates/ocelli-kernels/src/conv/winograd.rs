@@ -234,22 +234,31 @@ impl PackedWinograd {
     pub(super) fn pack<T: Element>(isa: Isa, source: &WeightSource<'_>) -> Self {
         let channels = [source.group_in, source.group_out];
         let side = side_of::<T>(source.group_in, source.group_out);
-        let places = PackedDense::pointwise::<T>(isa, channels, (side + 2).pow(2), |block, inputs, word| {
+        let count = (side + 2).pow(2);
+        let taps: [usize; 9] = source.taps[..].try_into().expect("nine taps");
+        let places = PackedDense::pointwise::<T>(isa, channels, count, |block, inputs, word| {
+            let mut to = [std::ptr::null_mut(); 36];
+            for (place, to) in to.iter_mut().enumerate().take(count) {
+                *to = word(place, inputs.start);
+            }
+            let width = block.vectors * simd::lanes(isa);
             // [input of the word][tap][output of the block]
             let mut filters = [[[0.0; 48]; 9]; 2];
-            for first in inputs.step_by(T::PER_WORD) {
+            for (at, first) in inputs.step_by(T::PER_WORD).enumerate() {
                 for (input, filters) in filters.iter_mut().enumerate().take(T::PER_WORD) {
                     for output in 0..block.count {
                         let start = source.start(0, block.first + output, first + input);
+                        let weights: &[f32; 9] = source.weights[start..].first_chunk().expect("nine weights");
                         let scale = source.scale(0, block.first + output);
-                        for (values, tap) in filters.iter_mut().zip(&source.taps) {
-                            values[output] = source.weights[start + tap] * scale;
+                        for (values, tap) in filters.iter_mut().zip(taps) {
+                            values[output] = weights[tap] * scale;
                         }
                     }
                 }
-                let to = |place| word(place, first);
                 let (vectors, element) = (block.vectors, PhantomData::<T>);
-                T::winograd_filters(isa, FilterKernel { filters: &filters, vectors, side, to: &to, element });
+                let kernel =
+                    FilterKernel { filters: &filters, vectors, side, to: &to, first: at * width, element };
+                T::winograd_filters(isa, kernel);
             }
         });
         PackedWinograd { isa, side, places }
@@ -548,8 +557,9 @@ pub struct FilterKernel<'a, T> {
     vectors: usize,
     /// Of the tiles.
     side: usize,
-    /// Where the words of a place go, as many as the vectors hold.
-    to: &'a dyn Fn(usize) -> *mut u32,
+    /// Where the words of a place go, from the first one on: as many as the vectors hold.
+    to: &'a [*mut u32; 36],
+    first: usize,
     element: PhantomData<T>,
 }
 
@@ -585,17 +595,21 @@ impl<T: Element> FilterKernel<'_, T> {
                     for row in 0..F::PLACES {
                         let places = F::filter::<S>([columns[0][row], columns[1][row], columns[2][row]]);
                         for column in 0..F::PLACES {
-                            let to = stage[input][row * F::PLACES + column].as_mut_ptr();
-                            T::store::<S>(to, places[column]);
+                            let place = row * F::PLACES + column;
+                            if T::BF16 {
+                                T::store::<S>(stage[input][place].as_mut_ptr(), places[column]);
+                            } else {
+                                S::store(self.to[place].add(self.first + at).cast(), places[column]);
+                            }
                         }
                     }
                 }
-                for place in 0..F::PLACES * F::PLACES {
-                    let [low, high] = [0, 1].map(|input: usize| stage[input][place].as_ptr());
-                    // T is bf16 where it is loaded as bf16.
-                    let words =
-                        if T::BF16 { S::load_pairs(low.cast(), high.cast()) } else { S::load(low.cast()) };
-                    S::store((self.to)(place).add(at).cast(), words);
+                if T::BF16 {
+                    for place in 0..F::PLACES * F::PLACES {
+                        let [low, high] = [0, 1].map(|input: usize| stage[input][place].as_ptr());
+                        let words = S::load_pairs(low.cast(), high.cast());
+                        S::store(self.to[place].add(self.first + at).cast(), words);
+                    }
                 }
             }
         }
