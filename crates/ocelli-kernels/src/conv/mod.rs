@@ -351,7 +351,8 @@ fn is_direct<T: Element>(shape: &Conv2dShape) -> bool {
 }
 
 /// How many groups are computed as one: as many as fill a vector with their channels, whose lanes would be idle. That
-/// takes no more multiplications than each group by itself, though most are by 0.
+/// takes no more multiplications than each group by itself, though most are by 0 (so that an infinity or NaN reaches the
+/// neighbours of its group).
 fn groups_at_once(shape: &Conv2dShape) -> usize {
     let fit = simd::lanes(Isa::current()) / shape.group_in().max(shape.group_out());
     (1..=fit).rev().find(|groups| shape.groups.is_multiple_of(*groups)).unwrap_or(1)
