@@ -726,12 +726,11 @@ impl<T: Element> Kernel for WeightKernel<'_, T> {
                 (true, true, 3, 2) => self.all::<S, 3, 3, 2, 8>(),
                 (true, true, 5, 1) => self.all::<S, 5, 5, 1, 4>(),
                 (true, true, 5, 2) => self.all::<S, 5, 5, 2, 4>(),
-                (true, true, 7, 1) => self.all::<S, 1, 7, 1, 14>(),
                 (false, true, 3, 1) => self.all::<S, 3, 3, 1, 4>(),
                 (false, true, 3, 2) => self.all::<S, 3, 3, 2, 4>(),
                 (false, true, 5, 1) => self.all::<S, 1, 5, 1, 7>(),
                 (false, true, 5, 2) => self.all::<S, 1, 5, 2, 7>(),
-                (false, true, 7, 1) => self.all::<S, 1, 7, 1, 7>(),
+                (_, true, 7, 1) => self.all::<S, 1, 7, 1, 7>(),
                 _ => self.all::<S, 1, 1, 0, 4>(),
             }
         }
