@@ -207,6 +207,22 @@ fn layer_seconds<T: Element>(layer: &Layer, settings: &Settings) -> [f64; 6] {
     [forward, statistics, backward_weights, backward_data, normalise, norm_backward]
 }
 
+/// A convolution of square maps and kernel without padding, of one group.
+fn square([batch, size]: [usize; 2], channels: [usize; 2], kernel: usize, stride: usize) -> Conv2dShape {
+    Conv2dShape {
+        batch,
+        in_height: size,
+        in_width: size,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: Padding::default(),
+        dilation: [1; 2],
+        groups: 1,
+    }
+}
+
 /// ResNet-34, or, of bottlenecks of so many channels and groups in the first stage, ResNet-50 and ResNeXt-50.
 fn resnet(batch: usize, size: usize, bottlenecks: Option<[usize; 2]>) -> Vec<Layer> {
     let mut layers = Vec::new();
@@ -219,16 +235,9 @@ fn resnet(batch: usize, size: usize, bottlenecks: Option<[usize; 2]>) -> Vec<Lay
                    residual,
                    activation| {
         let shape = Conv2dShape {
-            batch,
-            in_height: size,
-            in_width: size,
-            in_channels: channels[0],
-            out_channels: channels[1],
-            kernel: [kernel; 2],
-            stride: [stride; 2],
             padding: Padding::uniform(kernel / 2),
-            dilation: [1; 2],
             groups,
+            ..square([batch, size], channels, kernel, stride)
         };
         layers.push(Layer { name: name.to_owned(), shape, activation, residual });
         shape.out_height()
@@ -270,16 +279,9 @@ fn efficientnet_lite0(batch: usize, size: usize) -> Vec<Layer> {
                    residual,
                    activation| {
         let shape = Conv2dShape {
-            batch,
-            in_height: size,
-            in_width: size,
-            in_channels: channels[0],
-            out_channels: channels[1],
-            kernel: [kernel; 2],
-            stride: [stride; 2],
             padding: Padding::same([size; 2], [kernel; 2], [stride; 2], [1; 2]),
-            dilation: [1; 2],
             groups,
+            ..square([batch, size], channels, kernel, stride)
         };
         layers.push(Layer { name: name.to_owned(), shape, activation, residual });
         shape.out_height()
@@ -348,18 +350,7 @@ fn convnext_tiny(batch: usize, size: usize) -> Vec<Layer> {
     let mut add =
         |name: &str, size: usize, channels: [usize; 2], kernel: usize, stride: usize, groups, activation| {
             let padding = Padding::uniform(if stride == 1 { kernel / 2 } else { 0 });
-            let shape = Conv2dShape {
-                batch,
-                in_height: size,
-                in_width: size,
-                in_channels: channels[0],
-                out_channels: channels[1],
-                kernel: [kernel; 2],
-                stride: [stride; 2],
-                padding,
-                dilation: [1; 2],
-                groups,
-            };
+            let shape = Conv2dShape { padding, groups, ..square([batch, size], channels, kernel, stride) };
             let residual = name == "narrow";
             layers.push(Layer { name: name.to_owned(), shape, activation, residual });
             shape.out_height()

@@ -1116,7 +1116,7 @@ impl<T: Element> BlockKernel<'_, T> {
     /// Computes and stores pixels `start..start + P`, as far as there are any.
     #[inline(always)]
     unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, start: usize, bias: &[[f32; 16]; 3]) {
-        // SAFETY: the processor has S. There are `words_per_tap` words at each pointer: it points to the channels of a
+        // SAFETY: the processor has S. There are `words_per_tap` words from `first_word` on at each pointer: it points to the channels of a
         // pixel, to a patch or to zeros. The weights hold as many rows of V vectors as words are multiplied. Outputs
         // and residuals lie in the output, by the geometry.
         unsafe {

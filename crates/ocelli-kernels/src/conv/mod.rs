@@ -24,7 +24,7 @@ pub use chain::{
 use dense::{Epilogue, Geometry, PackedDense, WeightSource};
 use depthwise::{PackedDepthwise, TapGrid};
 use rayon::prelude::*;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 use winograd::PackedWinograd;
 
 /// Weights of a convolution in the order that its kernel reads them, with bias.
@@ -87,10 +87,9 @@ impl<T: Element> PackedConv2d<T> {
                 shape.stride,
                 weight,
             ))
-        } else if let Some((joined, weights)) = join_groups(shape, weights) {
-            Packed::dense::<T>(&joined, &forward_source(&joined, &weights, scale))
         } else {
-            Packed::dense::<T>(shape, &forward_source(shape, weights, scale))
+            let (joined, weights) = join_groups(shape, weights);
+            Packed::dense::<T>(&joined, &forward_source(&joined, &weights, scale))
         };
         PackedConv2d {
             filter: *shape,
@@ -304,6 +303,7 @@ impl PackedBackward {
     /// They serve any batch of images of this size.
     fn pack<T: Element>(shape: &Conv2dShape, weights: &[f32]) -> Self {
         let taps = shape.kernel[0] * shape.kernel[1];
+        let (joined, of_joined) = join_groups(shape, weights);
         let pack = |phase: Phase| {
             if has_filter_per_channel(shape) {
                 let weight = |channel: usize, row: usize, column: usize| {
@@ -318,10 +318,8 @@ impl PackedBackward {
                     step,
                     weight,
                 ))
-            } else if let Some((joined, weights)) = join_groups(shape, weights) {
-                Packed::dense::<T>(&joined, &backward_source(&joined, &weights, &phase))
             } else {
-                Packed::dense::<T>(shape, &backward_source(shape, weights, &phase))
+                Packed::dense::<T>(&joined, &backward_source(&joined, &of_joined, &phase))
             }
         };
         PackedBackward(phases(shape).into_iter().map(pack).collect())
@@ -354,26 +352,34 @@ fn is_direct<T: Element>(shape: &Conv2dShape) -> bool {
 /// takes no more multiplications than each group by itself, though most are by 0 (so that an infinity or NaN reaches the
 /// neighbours of its group).
 fn groups_at_once(shape: &Conv2dShape) -> usize {
+    if has_filter_per_channel(shape) {
+        return 1;
+    }
     let fit = simd::lanes(Isa::current()) / shape.group_in().max(shape.group_out());
     (1..=fit).rev().find(|groups| shape.groups.is_multiple_of(*groups)).unwrap_or(1)
 }
 
-/// The same convolution with several groups as one, if that is better, and its weights: zeros between groups.
-fn join_groups(shape: &Conv2dShape, weights: &[f32]) -> Option<(Conv2dShape, Vec<f32>)> {
-    let at_once = groups_at_once(shape);
-    if at_once == 1 {
-        return None;
+/// The same convolution with groups that are computed at once as one.
+fn with_joined_groups(shape: &Conv2dShape) -> Conv2dShape {
+    Conv2dShape { groups: shape.groups / groups_at_once(shape), ..*shape }
+}
+
+/// [`with_joined_groups`], and its weights: zeros between the groups.
+fn join_groups<'a>(shape: &Conv2dShape, weights: &'a [f32]) -> (Conv2dShape, Cow<'a, [f32]>) {
+    let joined = with_joined_groups(shape);
+    if joined == *shape {
+        return (joined, Cow::Borrowed(weights));
     }
-    let joined = Conv2dShape { groups: shape.groups / at_once, ..*shape };
     let mut zeros_between = vec![0.0; joined.weight_len()];
-    for (own, of_joined) in rows_of_groups(shape, at_once) {
+    for (own, of_joined) in rows_of_groups(shape) {
         zeros_between[of_joined].copy_from_slice(&weights[own]);
     }
-    Some((joined, zeros_between))
+    (joined, Cow::Owned(zeros_between))
 }
 
 /// Where each output's weights lie, by themselves and among the zeros of joined groups.
-fn rows_of_groups(shape: &Conv2dShape, at_once: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+fn rows_of_groups(shape: &Conv2dShape) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let at_once = groups_at_once(shape);
     let (len, group_out) = (shape.weight_len() / shape.out_channels.max(1), shape.group_out());
     (0..shape.out_channels).map(move |output| {
         let place = output * at_once + output / group_out % at_once;
@@ -519,14 +525,13 @@ pub fn conv2d_backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     assert_len("x", x, shape.input_len());
     assert_len("dy", dy, shape.output_len());
     assert_len("dw", dw, shape.weight_len());
+    let joined = with_joined_groups(shape);
     if has_filter_per_channel(shape) {
         depthwise::backward_weights(Isa::current(), &forward_geometry(shape), forward_grid(shape), x, dy, dw);
-    } else if groups_at_once(shape) > 1 {
-        let at_once = groups_at_once(shape);
-        let joined = Conv2dShape { groups: shape.groups / at_once, ..*shape };
+    } else if joined != *shape {
         let mut of_joined = vec![0.0; joined.weight_len()];
         conv2d_backward_weights(&joined, x, dy, &mut of_joined);
-        for (own, row) in rows_of_groups(shape, at_once) {
+        for (own, row) in rows_of_groups(shape) {
             dw[own].copy_from_slice(&of_joined[row]);
         }
     } else if winograd::is_for::<T>(shape) {
