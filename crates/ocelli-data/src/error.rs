@@ -150,8 +150,26 @@ pub enum DecodeError {
     #[error("the file is empty")]
     Empty,
     /// The first bytes are those of no known format.
-    #[error("is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
+    #[error("is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, HEIC)")]
     UnknownFormat,
+    /// An image, or something that holds images, in a format that is known and not read.
+    #[error("is {kind}, which is not read; {remedy}")]
+    Foreign {
+        /// What it is, with an article.
+        kind: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The image lacks a band that is to be read.
+    #[error("has {count} bands ({format}), but band {band} is wanted; choose among 1 to {count}")]
+    Band {
+        /// The band, from 1.
+        band: u16,
+        /// How many there are.
+        count: usize,
+        /// The file format.
+        format: &'static str,
+    },
     /// The image has more pixels than allowed.
     #[error(
         "has {width} × {height} pixels, more than the limit of {limit} in all; raise the limit to read it"

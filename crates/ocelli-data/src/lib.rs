@@ -83,7 +83,7 @@ pub mod words;
 pub use augment::{Augmentation, Crop, Transform};
 pub use buffer::Buffer;
 pub use dataset::{Dataset, check_classes};
-pub use decode::{Decoder, Format, RgbImage};
+pub use decode::{Channels, Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
 pub use files::write_whole;

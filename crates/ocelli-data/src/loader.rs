@@ -27,7 +27,7 @@ pub enum BadImages {
 }
 
 /// How batches are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderOptions {
     /// Images a batch, before bad ones are left out.
     pub batch_size: usize,

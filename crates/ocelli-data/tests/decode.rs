@@ -176,7 +176,7 @@ fn the_content_decides_not_the_name() {
 
 #[test]
 fn the_pixel_limit_is_named() {
-    let decoder = Decoder { max_pixels: 1000 };
+    let decoder = Decoder { max_pixels: 1000, ..Decoder::default() };
     for name in ["baseline.jpg", "rgb.png", "lossless.webp", "rgb.gif", "rgb.bmp", "rgb.tif"] {
         let error = decoder.decode(&bytes(name)).unwrap_err();
         assert!(
@@ -346,7 +346,10 @@ fn damaged_jpegs_fail_at_a_reduced_size_as_they_do_whole() {
     let bytes = large_jpeg(jpeg_encoder::SamplingFactor::R_4_2_0, 0, false);
     let cut = &bytes[..bytes.len() / 2];
     assert!(Decoder::default().decode_for(cut, 40).is_err());
-    assert!(matches!(Decoder { max_pixels: 1000 }.decode_for(&bytes, 40), Err(DecodeError::TooLarge { .. })));
+    assert!(matches!(
+        Decoder { max_pixels: 1000, ..Decoder::default() }.decode_for(&bytes, 40),
+        Err(DecodeError::TooLarge { .. })
+    ));
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn what_is_no_image_is_listed_with_a_reason() {
     write(root.path(), "cats/notes.txt", b"fluffy");
     write(root.path(), "cats/page.jpg", b"<html>");
     write(root.path(), "cats/nothing.jpg", b"");
-    write(root.path(), "cats/phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    write(root.path(), "cats/phone.jpg", b"\0\0\0\x18ftypavif\0\0\0\0mif1heic");
     write(root.path(), "cats/no_extension", png(3));
     write(root.path(), "cats/wrong.txt", png(4));
     std::fs::create_dir(root.path().join("empty")).unwrap();
@@ -104,7 +104,10 @@ fn what_is_no_image_is_listed_with_a_reason() {
         ("cats/notes.txt", "not an image"),
         ("cats/nothing.jpg", "named .jpg, but the file is empty"),
         ("cats/page.jpg", "named .jpg, but its content is no image"),
-        ("cats/phone.jpg", "a HEIC image, which is not read; convert it to JPEG or PNG"),
+        (
+            "cats/phone.jpg",
+            "is an AVIF image, which is not read; convert it to PNG, for example with libavif: avifdec FILE FILE.png",
+        ),
         ("empty", "an empty folder"),
         ("labels.csv", "not an image"),
         ("papers", "a folder without images"),

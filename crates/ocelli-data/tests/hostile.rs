@@ -55,7 +55,7 @@ fn mutated_images_are_images_or_errors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let decoder = Decoder { max_pixels: 1 << 20 };
+    let decoder = Decoder { max_pixels: 1 << 20, ..Decoder::default() };
     let mut read = 0;
     for number in 0..mutations(2000) {
         let path = &files[number as usize % files.len()];

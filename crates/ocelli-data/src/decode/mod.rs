@@ -1,13 +1,22 @@
 //! From the bytes of a file to upright RGB pixels.
 //!
 //! The content of a file decides its format, never its name. Orientation is applied, grey is replicated,
-//! CMYK becomes RGB, 16 bits become 8, transparency shows white, and of an animation the first frame is taken.
+//! CMYK becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three bands
+//! the first three are taken, and of an animation or several pages the first.
 //! Colour profiles are ignored, as in PyTorch's and fastai's loaders.
 //!
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
 //! one that breaks off is an error.
 
+mod foreign;
+mod frames;
+mod heic;
+mod ifd;
+mod pnm;
+mod raw;
 mod reduced;
+mod samples;
+mod tiff;
 
 use std::fmt;
 use std::io::Cursor;
@@ -27,6 +36,10 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::files::write_whole;
 use crate::{DataError, DecodeError, spare};
+
+pub(crate) use foreign::{Refused, refused};
+pub use samples::Channels;
+use samples::{Kind, Scale};
 
 /// An upright image: 8-bit RGB, row by row from the top, without padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -139,35 +152,48 @@ pub enum Format {
     Gif,
     /// Windows bitmaps.
     Bmp,
-    /// TIFF; the first page.
+    /// TIFF and BigTIFF; the first page.
     Tiff,
+    /// Netpbm's PBM, PGM, PPM, PAM and PFM; the first image.
+    Pnm,
+    /// HEIC: HEVC in HEIF; the primary image.
+    Heic,
 }
 
 impl Format {
     /// The number of first bytes of a file that [`of`](Self::of) looks at.
-    pub const MAGIC_LEN: usize = 16;
+    pub const MAGIC_LEN: usize = 64;
 
     /// The format that these first bytes of a file announce.
     pub fn of(bytes: &[u8]) -> Option<Self> {
+        if pnm::announced(bytes) {
+            return Some(Format::Pnm);
+        }
+        if heic::announced(bytes) {
+            return Some(Format::Heic);
+        }
+        if matches!(bytes, [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..]) {
+            return Some(Format::Tiff);
+        }
         Some(match image::guess_format(bytes).ok()? {
             image::ImageFormat::Jpeg => Format::Jpeg,
             image::ImageFormat::Png => Format::Png,
             image::ImageFormat::WebP => Format::WebP,
             image::ImageFormat::Gif => Format::Gif,
             image::ImageFormat::Bmp => Format::Bmp,
-            image::ImageFormat::Tiff => Format::Tiff,
             _ => return None,
         })
     }
 
-    fn kind(self) -> image::ImageFormat {
+    /// What `image` calls it, where it is `image` that reads it.
+    fn kind(self) -> Option<image::ImageFormat> {
         match self {
-            Format::Jpeg => image::ImageFormat::Jpeg,
-            Format::Png => image::ImageFormat::Png,
-            Format::WebP => image::ImageFormat::WebP,
-            Format::Gif => image::ImageFormat::Gif,
-            Format::Bmp => image::ImageFormat::Bmp,
-            Format::Tiff => image::ImageFormat::Tiff,
+            Format::Jpeg => Some(image::ImageFormat::Jpeg),
+            Format::Png => Some(image::ImageFormat::Png),
+            Format::WebP => Some(image::ImageFormat::WebP),
+            Format::Gif => Some(image::ImageFormat::Gif),
+            Format::Bmp => Some(image::ImageFormat::Bmp),
+            Format::Tiff | Format::Pnm | Format::Heic => None,
         }
     }
 
@@ -180,6 +206,8 @@ impl Format {
             Format::Gif => "GIF",
             Format::Bmp => "BMP",
             Format::Tiff => "TIFF",
+            Format::Pnm => "PNM",
+            Format::Heic => "HEIC",
         }
     }
 
@@ -191,13 +219,23 @@ impl Format {
             Format::WebP => &["webp"],
             Format::Gif => &["gif"],
             Format::Bmp => &["bmp", "dib"],
-            Format::Tiff => &["tif", "tiff"],
+            Format::Tiff => &["tif", "tiff", "btf", "tf8", "bigtiff"],
+            Format::Pnm => &["pnm", "pbm", "pgm", "ppm", "pam", "pfm"],
+            Format::Heic => &["heic", "heif", "hif"],
         }
     }
 
     /// Every format.
-    pub const ALL: [Format; 6] =
-        [Format::Jpeg, Format::Png, Format::WebP, Format::Gif, Format::Bmp, Format::Tiff];
+    pub const ALL: [Format; 8] = [
+        Format::Jpeg,
+        Format::Png,
+        Format::WebP,
+        Format::Gif,
+        Format::Bmp,
+        Format::Tiff,
+        Format::Pnm,
+        Format::Heic,
+    ];
 }
 
 /// What a file says of its image.
@@ -213,6 +251,8 @@ pub struct Probe {
     pub orientation: u8,
     /// How pixels are stored.
     pub colour: Colour,
+    /// Pages or frames in the file, of which the first is read.
+    pub frames: u32,
 }
 
 impl Probe {
@@ -223,7 +263,8 @@ impl Probe {
             (1, _) => "grey or palette",
             (2, _) => "grey with transparency",
             (3, _) => "RGB",
-            (_, Format::Jpeg) => "CMYK",
+            (4, Format::Jpeg) => "CMYK",
+            (5.., _) => return format!("{} bands, {} bits", self.colour.channels, self.colour.bits),
             _ => "RGB with transparency, or CMYK",
         };
         match self.colour.bits {
@@ -244,34 +285,54 @@ pub struct Colour {
 }
 
 /// Decodes images, within limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decoder {
     /// The largest number of pixels an image may have; it bounds the memory of a decode to a small multiple.
     pub max_pixels: u64,
+    /// Which bands are read, and which values are black and white.
+    pub channels: Channels,
 }
 
 impl Default for Decoder {
     /// At most 178,956,970 pixels, the number above which Pillow refuses: 512 MiB of RGB.
     fn default() -> Self {
-        Decoder { max_pixels: 178_956_970 }
+        Decoder { max_pixels: 178_956_970, channels: Channels::default() }
     }
 }
 
 impl Decoder {
-    /// Decodes the bytes of a JPEG, PNG, WebP, GIF, BMP or TIFF file.
+    /// Decodes the bytes of a file in any of the [formats](Format).
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-        if bytes.is_empty() {
-            return Err(DecodeError::Empty);
-        }
-        let format = Format::of(bytes).ok_or(DecodeError::UnknownFormat)?;
+        Ok(self.decode_and_look(bytes)?.0)
+    }
+
+    /// Decodes an image, and gives the largest of its samples where they have more than 8 bits.
+    pub(crate) fn decode_and_look(&self, bytes: &[u8]) -> Result<(RgbImage, Option<f64>), DecodeError> {
+        let format = format_of(bytes)?;
         // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
         catch_unwind(AssertUnwindSafe(|| match format {
-            Format::Jpeg => self.decode_jpeg(bytes),
-            _ => self.decode_other(bytes, format),
+            Format::Jpeg => Ok((self.chosen(self.decode_jpeg(bytes)?)?, None)),
+            Format::Tiff => {
+                let (image, orientation, most) = tiff::decode(self, bytes)?;
+                Ok((upright(image, orientation), Some(most)))
+            }
+            Format::Pnm => pnm::decode(self, bytes).map(|(image, most)| (image, Some(most))),
+            Format::Heic => Ok((self.chosen(heic::decode(self, bytes)?)?, None)),
+            _ => {
+                let (image, most) = self.decode_other(bytes, format)?;
+                Ok((self.chosen(image)?, most))
+            }
         }))
         .unwrap_or_else(|_| {
             Err(DecodeError::Damaged { format: format.name(), detail: "the decoder gave up".to_owned() })
         })
+    }
+
+    /// The bands that are wanted of an image that is red, green and blue.
+    fn chosen(&self, image: RgbImage) -> Result<RgbImage, DecodeError> {
+        let Some(bands) = self.channels.bands else { return Ok(image) };
+        let RgbImage { width, height, pixels } = image;
+        Ok(RgbImage { width, height, pixels: pick_bands(pixels, band_indices(bands, 3, "RGB")?) })
     }
 
     /// Decodes an image for a use that needs its shorter side to have `needed` pixels.
@@ -287,7 +348,7 @@ impl Decoder {
         };
         let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
         match reduced.and_then(|_| reduced::decode(bytes, side)) {
-            Some(image) => Ok(upright(image, jpeg_orientation(bytes))),
+            Some(image) => self.chosen(upright(image, jpeg_orientation(bytes))),
             None => self.decode(bytes),
         }
     }
@@ -297,7 +358,10 @@ impl Decoder {
         let path = path.as_ref();
         std::fs::read(path)
             .map_err(DecodeError::from)
-            .and_then(|bytes| self.decode_for(&bytes, needed))
+            .and_then(|bytes| match foreign::of_named(path, &bytes) {
+                Some(error) => Err(error),
+                None => self.decode_for(&bytes, needed),
+            })
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
@@ -306,18 +370,43 @@ impl Decoder {
         let path = path.as_ref();
         std::fs::read(path)
             .map_err(DecodeError::from)
-            .and_then(|bytes| self.decode(&bytes))
+            .and_then(|bytes| match foreign::of_named(path, &bytes) {
+                Some(error) => Err(error),
+                None => self.decode(&bytes),
+            })
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
     /// What a file says of its image, without decoding the pixels.
     pub fn probe(&self, bytes: &[u8]) -> Result<Probe, DecodeError> {
-        if bytes.is_empty() {
-            return Err(DecodeError::Empty);
-        }
-        let format = Format::of(bytes).ok_or(DecodeError::UnknownFormat)?;
+        let format = format_of(bytes)?;
+        catch_unwind(AssertUnwindSafe(|| self.probe_as(bytes, format))).unwrap_or_else(|_| {
+            Err(DecodeError::Damaged { format: format.name(), detail: "the decoder gave up".to_owned() })
+        })
+    }
+
+    fn probe_as(&self, bytes: &[u8], format: Format) -> Result<Probe, DecodeError> {
         let fail = |error| image_error(error, format);
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.kind());
+        let Some(kind) = format.kind() else {
+            return match format {
+                Format::Tiff => {
+                    let tiff::Header { width, height, colour, orientation, pages } = tiff::header(bytes)?;
+                    let orientation = orientation.to_exif();
+                    let (width, height) = if orientation >= 5 { (height, width) } else { (width, height) };
+                    Ok(Probe { format, width, height, orientation, colour, frames: pages })
+                }
+                Format::Pnm => {
+                    let header = pnm::Header::read(bytes)?;
+                    let (width, height, colour) = (header.width, header.height, header.colour());
+                    Ok(Probe { format, width, height, orientation: 1, colour, frames: 1 })
+                }
+                _ => {
+                    let heic::Header { width, height, colour } = heic::header(bytes)?;
+                    Ok(Probe { format, width, height, orientation: 1, colour, frames: 1 })
+                }
+            };
+        };
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
         reader.limits(self.limits());
         let mut decoder = reader.into_decoder().map_err(fail)?;
         let (mut width, mut height) = decoder.dimensions();
@@ -331,7 +420,7 @@ impl Decoder {
             Format::Jpeg => jpeg_colour(bytes),
             _ => Colour { channels: channels as u8, bits: (colour.bits_per_pixel() / channels.max(1)) as u8 },
         };
-        Ok(Probe { format, width, height, orientation, colour })
+        Ok(Probe { format, width, height, orientation, colour, frames: frames::count(bytes, format) })
     }
 
     fn check_size(&self, width: u32, height: u32, format: Format) -> Result<(), DecodeError> {
@@ -383,19 +472,91 @@ impl Decoder {
         Ok(upright(image, orientation.unwrap_or(Orientation::NoTransforms)))
     }
 
-    fn decode_other(&self, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
+    fn decode_other(&self, bytes: &[u8], format: Format) -> Result<(RgbImage, Option<f64>), DecodeError> {
         let fail = |error| image_error(error, format);
         let limits = self.limits();
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format.kind());
+        let kind = format.kind().ok_or(DecodeError::UnknownFormat)?;
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder().map_err(fail)?;
         let (width, height) = decoder.dimensions();
         self.check_size(width, height, format)?;
         decoder.set_limits(limits).map_err(fail)?;
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        let image = over_white(DynamicImage::from_decoder(decoder).map_err(fail)?);
-        Ok(upright(image, orientation))
+        let image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+        let most = largest(&image);
+        let image = over_white(self.in_range(image));
+        Ok((upright(image, orientation), most))
     }
+
+    /// Spreads the wanted range of 16-bit samples over all that they allow.
+    fn in_range(&self, mut image: DynamicImage) -> DynamicImage {
+        if self.channels.range.is_none() {
+            return image;
+        }
+        let mut scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let mut spread = |values: &mut [u16], samples: usize, alpha: bool| {
+            for pixel in values.chunks_exact_mut(samples) {
+                let colours = samples - usize::from(alpha);
+                pixel[..colours]
+                    .iter_mut()
+                    .for_each(|value| *value = 257 * u16::from(scale.byte((*value).into())));
+            }
+        };
+        match &mut image {
+            DynamicImage::ImageLuma16(image) => spread(image, 1, false),
+            DynamicImage::ImageLumaA16(image) => spread(image, 2, true),
+            DynamicImage::ImageRgb16(image) => spread(image, 3, false),
+            DynamicImage::ImageRgba16(image) => spread(image, 4, true),
+            _ => {}
+        }
+        image
+    }
+}
+
+/// The largest of 16-bit samples, without alpha.
+fn largest(image: &DynamicImage) -> Option<f64> {
+    let most = |values: &[u16], samples: usize, colours: usize| {
+        values.chunks_exact(samples).flat_map(|pixel| &pixel[..colours]).max().copied()
+    };
+    let most = match image {
+        DynamicImage::ImageLuma16(image) => most(image, 1, 1),
+        DynamicImage::ImageLumaA16(image) => most(image, 2, 1),
+        DynamicImage::ImageRgb16(image) => most(image, 3, 3),
+        DynamicImage::ImageRgba16(image) => most(image, 4, 3),
+        _ => None,
+    };
+    most.map(f64::from)
+}
+
+/// The format of a file's bytes, or what it is instead.
+fn format_of(bytes: &[u8]) -> Result<Format, DecodeError> {
+    if bytes.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    match foreign::of_bytes(bytes) {
+        Some(error) => Err(error),
+        None => Format::of(bytes).ok_or(DecodeError::UnknownFormat),
+    }
+}
+
+/// Bands as indices from 0; an error where the image does not have them. Grey has its one band three times.
+fn band_indices(bands: [u16; 3], count: usize, what: &'static str) -> Result<[usize; 3], DecodeError> {
+    let count_or_three = if count == 1 { 3 } else { count };
+    if let Some(band) = bands.iter().find(|band| !(1..=count_or_three).contains(&usize::from(**band))) {
+        return Err(DecodeError::Band { band: *band, count: count_or_three, format: what });
+    }
+    Ok(bands.map(|band| if count == 1 { 0 } else { usize::from(band) - 1 }))
+}
+
+/// Bands of RGB pixels in another order.
+fn pick_bands(mut pixels: Vec<u8>, [red, green, blue]: [usize; 3]) -> Vec<u8> {
+    pixels
+        .as_chunks_mut::<3>()
+        .0
+        .iter_mut()
+        .for_each(|pixel| *pixel = [pixel[red], pixel[green], pixel[blue]]);
+    pixels
 }
 
 /// Turns and mirrors an image as its EXIF orientation says.

@@ -5,13 +5,11 @@
 //! and `__MACOSX`, are hidden: they are reported once and not looked into.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::decode::Format;
+use crate::decode::{Refused, refused as refused_image};
 use crate::{DataError, Skipped};
 
 /// What lies below a folder.
@@ -127,35 +125,11 @@ fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
 
 /// Why a file is not an image that can be read, and whether it was meant as one.
 fn not_an_image(path: &Path) -> Option<(String, bool)> {
-    let mut magic = Vec::with_capacity(Format::MAGIC_LEN);
-    let read = File::open(path).and_then(|file| file.take(Format::MAGIC_LEN as u64).read_to_end(&mut magic));
-    if let Err(error) = read {
-        return Some((format!("cannot be read: {error}"), true));
-    }
-    if Format::of(&magic).is_some() {
-        return None;
-    }
-    if let Some(format) = foreign_format(&magic) {
-        return Some((format!("a {format} image, which is not read; convert it to JPEG or PNG"), true));
-    }
-    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
-    let meant_as_image = Format::ALL.iter().any(|format| format.extensions().contains(&extension.as_str()));
-    let reason = match (meant_as_image, magic.is_empty()) {
-        (true, true) => format!("named .{extension}, but the file is empty"),
-        (true, false) => format!("named .{extension}, but its content is no image"),
-        (false, _) => "not an image".to_owned(),
-    };
-    Some((reason, meant_as_image))
-}
-
-/// Image formats that are recognised in order to say that they are not read.
-fn foreign_format(magic: &[u8]) -> Option<&'static str> {
-    match magic {
-        [0, 0, 0, _, b'f', b't', b'y', b'p', b'a', b'v', b'i', ..] => Some("AVIF"),
-        [0, 0, 0, _, b'f', b't', b'y', b'p', b'h' | b'm', ..] => Some("HEIC"),
-        [0xFF, 0x0A, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Some("JPEG XL"),
-        [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => Some("JPEG 2000"),
-        [b'8', b'B', b'P', b'S', ..] => Some("Photoshop"),
-        _ => None,
-    }
+    Some(match refused_image(path) {
+        Err(error) => (format!("cannot be read: {error}"), true),
+        Ok(None) => return None,
+        Ok(Some(Refused::Foreign(error))) => (error.to_string(), true),
+        Ok(Some(Refused::Misnamed(reason))) => (reason, true),
+        Ok(Some(Refused::Other)) => ("not an image".to_owned(), false),
+    })
 }

@@ -1,0 +1,124 @@
+//! From stored numbers of any depth to 8 bits.
+//!
+//! | stored | 0 becomes | 255 becomes |
+//! |---|---|---|
+//! | whole numbers of n bits, or with a declared maximum | 0 | the largest number that the file's depth allows |
+//! | signed numbers of n bits | the least of their kind | the largest |
+//! | floats | 0 | 1; a file with values outside is refused |
+//! | any of more than 8 bits, where a range is given | its first number | its second |
+//!
+//! Nothing depends on the other pixels of the file, so that a value means the same in every file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::DecodeError;
+
+/// Which of an image's bands are read, and which values are black and white: part of a model's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Channels {
+    /// The bands that become red, green and blue, from 1; the usual ones where nothing is said, which are the first three
+    /// of an image with more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bands: Option<[u16; 3]>,
+    /// The values of samples of more than 8 bits that become black and white; what is beyond them is cut off.
+    /// Where nothing is said, all that the depth allows, and 0 to 1 for floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+}
+
+impl Channels {
+    /// Whether nothing is said.
+    pub fn is_usual(&self) -> bool {
+        *self == Channels::default()
+    }
+}
+
+/// What a stored number is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// From 0 to a largest one.
+    Unsigned(f64),
+    /// Of so many bits, in two's complement.
+    Signed(u32),
+    Float,
+}
+
+/// Floats may be so far outside of 0 to 1 and are cut off: what interpolation overshoots.
+const OVERSHOOT: f64 = 0.05;
+
+/// Maps numbers of one kind to 0..=255, and remembers the largest.
+#[derive(Debug, Clone)]
+pub(super) struct Scale {
+    low: f64,
+    factor: f64,
+    /// Whether all numbers of the kind have a place on the scale.
+    complete: bool,
+    least: f64,
+    most: f64,
+}
+
+impl Scale {
+    /// A range counts for numbers of more than 8 bits alone.
+    pub fn new(kind: Kind, range: Option<[f64; 2]>) -> Self {
+        let deep = !matches!(kind, Kind::Unsigned(maximum) if maximum <= 255.0) && kind != Kind::Signed(8);
+        let range = range.filter(|_| deep);
+        let [low, high] = range.unwrap_or_else(|| match kind {
+            Kind::Unsigned(maximum) => [0.0, maximum],
+            Kind::Signed(bits) => [-(2f64.powi(bits as i32 - 1)), 2f64.powi(bits as i32 - 1) - 1.0],
+            Kind::Float => [0.0, 1.0],
+        });
+        Scale {
+            low,
+            factor: 255.0 / (high - low),
+            complete: range.is_some() || kind != Kind::Float,
+            least: f64::INFINITY,
+            most: f64::NEG_INFINITY,
+        }
+    }
+
+    /// What is no number becomes 0.
+    #[inline]
+    pub fn byte(&mut self, value: f64) -> u8 {
+        self.least = self.least.min(value);
+        self.most = self.most.max(value);
+        ((value - self.low) * self.factor + 0.5) as u8
+    }
+
+    /// The largest number seen.
+    pub fn most(&self) -> f64 {
+        self.most
+    }
+
+    /// Floats that nothing gives a meaning to are refused.
+    pub fn check(&self, format: &'static str) -> Result<(), DecodeError> {
+        let outside = self.least < -OVERSHOOT || self.most > 1.0 + OVERSHOOT;
+        match !self.complete && outside && self.least <= self.most {
+            false => Ok(()),
+            true => Err(DecodeError::Unsupported {
+                format,
+                detail: format!(
+                    "its floats go from {} to {}, and only 0 to 1 have a meaning of themselves; give the range \
+                     that is black to white",
+                    short(self.least),
+                    short(self.most)
+                ),
+            }),
+        }
+    }
+}
+
+/// Four digits are enough for people.
+fn short(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        0.001..10_000.0 => format!("{:.3}", value).trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => format!("{value:.3e}"),
+    }
+}
+
+/// Shows alpha over white.
+#[inline]
+pub(super) fn over_white(value: u8, alpha: u8) -> u8 {
+    let (value, alpha) = (u32::from(value), u32::from(alpha));
+    ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+}
