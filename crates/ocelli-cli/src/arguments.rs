@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli::{DEFAULT_WEIGHT_DECAY, DeviceName, Metric, Precision, Preset};
+use ocelli::{BadImages, DEFAULT_WEIGHT_DECAY, DeviceName, Metric, Precision, Preset};
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -158,7 +158,7 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Photos")]
     pub balanced: bool,
-    /// What to do with photos that cannot be decoded [default: skip]
+    /// What to do with photos that cannot be read [default: few]
     #[arg(hide_short_help = true)]
     #[arg(long, value_enum, help_heading = "Photos")]
     pub bad_images: Option<Bad>,
@@ -284,6 +284,8 @@ pub struct Train {
     #[arg(long, value_name = "NUMBER", help_heading = "Run")]
     pub seed: Option<u64>,
     /// Where the run's files go: an empty or new folder [default: runs/DATA-1, …]
+    ///
+    /// Where the working folder lies in DATA, `runs` is made beside DATA: nothing is written among the photos.
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
     pub out: Option<PathBuf>,
     #[command(flatten)]
@@ -359,9 +361,14 @@ pub struct LrFind {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 
-    /// The folder that the files go into
-    #[arg(long, value_name = "FOLDER", default_value = ".")]
-    pub out: PathBuf,
+    /// What to do with photos that cannot be read
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_enum, default_value_t = Bad::Few)]
+    pub bad_images: Bad,
+
+    /// The folder that the files go into [default: the working folder, or beside DATA where that lies in it]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
     /// Print suggestions and curve as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -509,7 +516,7 @@ pub struct Inspect {
   ocelli augment cat.jpg --augment side-on,jitter,cutout
   ocelli augment field.tif --augment top-down --columns 8 --rows 4 --out field.png")]
 pub struct Augment {
-    /// The photo
+    /// The photo, or a folder, whose first photo is taken
     pub photo: PathBuf,
 
     /// The random changes; several, separated by commas, add up
@@ -596,16 +603,22 @@ impl Numbers {
 
 /// Say what is on photos, with a trained model.
 ///
-/// Photos that cannot be read are reported, and the exit status is then 1.
+/// Every file that is left out is named on standard error with the reason. The exit status is then 1, unless they are
+/// only files that lie among photos as a matter of course: texts, tables, hidden files, thumbnails of a system.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli predict runs/photos-1/model.safetensors garden.jpg holiday/
-  find . -name '*.jpg' | ocelli predict runs/photos-1/model.safetensors --csv > predictions.csv")]
+  find . -name '*.jpg' -print0 | ocelli predict runs/photos-1/model.safetensors -0 --csv > predictions.csv")]
 pub struct Predict {
     /// A model.safetensors that `ocelli train` has written
     pub model: PathBuf,
     /// Photos, and folders of them; none, or -: paths are read from standard input, one a line
+    ///
+    /// Photos are answered as soon as their paths are there.
     pub photos: Vec<PathBuf>,
+    /// Paths on standard input end with a zero byte, as `find -print0` writes them
+    #[arg(long, short = '0')]
+    pub null: bool,
 
     /// Print an object a photo, one a line, with the probability of every class
     #[arg(long, conflicts_with = "csv")]
@@ -701,9 +714,9 @@ pub struct Submit {
     /// Keep probabilities this far from 0 and 1 [default: as was best for the validation images]
     #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
     pub clip: Option<f64>,
-    /// The table's file
-    #[arg(long, value_name = "FILE", default_value = "submission.csv")]
-    pub out: PathBuf,
+    /// The table's file [default: submission.csv]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -714,7 +727,9 @@ pub struct Submit {
 
 /// Measure a trained model on new photos with labels.
 ///
-/// Of data that says what is held out, or of which it is said here, that part is measured on, else all of it.
+/// Of data that says what is kept for the end (test/), else what is held out (valid/), that part is measured on; where it
+/// is said here, the part that is said; else all of it. Photos that the model was trained on, as split.csv beside it
+/// tells, are left out.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli evaluate runs/photos-1/model.safetensors new-photos
@@ -728,6 +743,12 @@ pub struct Evaluate {
     /// Where predictions, tables and the report go; must be empty or new [default: evaluations/DATA-1, -2, …]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
+    /// Measure photos that the model was trained on, too
+    #[arg(long)]
+    pub all: bool,
+    /// What to do with photos that cannot be read
+    #[arg(long, value_enum, default_value_t = Bad::Few)]
+    pub bad_images: Bad,
     /// Print the figures as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -750,16 +771,16 @@ pub struct Evaluate {
 pub struct Explain {
     /// A model.safetensors that `ocelli train` has written
     pub model: PathBuf,
-    /// Photos
+    /// Photos, and folders of them
     #[arg(required = true)]
     pub photos: Vec<PathBuf>,
 
     /// The class to explain [default: what the photo is said to be]
     #[arg(long, value_name = "CLASS")]
     pub class: Option<String>,
-    /// The folder of the pictures
-    #[arg(long, value_name = "FOLDER", default_value = "explained")]
-    pub out: PathBuf,
+    /// The folder of the pictures [default: explained]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
     /// Threads; 0: one for each core
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -853,13 +874,25 @@ pub enum Frame {
     Pad,
 }
 
-/// What to do with photos that cannot be decoded.
+/// What to do with photos that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Bad {
-    /// Leave them out and list them
+    /// Leave them out and list them; stop where a class loses all of its photos, or more than a tenth
+    Few,
+    /// Leave them out and list them, however many there are
     Skip,
-    /// Stop with an error
+    /// Stop at the first one
     Fail,
+}
+
+impl Bad {
+    pub fn policy(self) -> BadImages {
+        match self {
+            Self::Few => BadImages::Few,
+            Self::Skip => BadImages::Skip,
+            Self::Fail => BadImages::Fail,
+        }
+    }
 }
 
 /// How thresholds are tuned on what is held out.

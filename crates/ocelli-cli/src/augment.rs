@@ -1,7 +1,10 @@
 //! `ocelli augment`
 
 use anstream::println;
-use ocelli::{Augmentation, Decoder, Filter, Normalization, Preprocessing, contact_sheet};
+use ocelli::{
+    Augmentation, Decoder, Filter, Normalization, Preprocessing, contact_sheet, photos_in, text_of,
+    write_drawing,
+};
 
 use crate::Failure;
 use crate::arguments::Augment;
@@ -16,14 +19,25 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
     };
     preprocessing.validate()?;
     let augmentation = augmentation(&arguments.augment).unwrap_or_else(Augmentation::none);
-    let image = Decoder::default().decode_file_for(&arguments.photo, augmentation.needed(&preprocessing))?;
-    let id = arguments.photo.file_name().unwrap_or_default().to_string_lossy();
+    let photo = match arguments.photo.is_dir() {
+        false => arguments.photo.clone(),
+        true => match photos_in(&arguments.photo)?.photos.into_iter().next() {
+            Some(photo) => photo,
+            None => {
+                let folder = arguments.photo.display();
+                return Err(Failure::Error(format!("{folder}: there are no photos in this folder")));
+            }
+        },
+    };
+    let image = Decoder::default().decode_file_for(&photo, augmentation.needed(&preprocessing))?;
+    let id = photo.file_name().map(text_of).unwrap_or_default();
     let (columns, rows) = (arguments.columns, arguments.rows);
     let sheet = contact_sheet(&image, &id, &preprocessing, &augmentation, arguments.seed, (columns, rows))?;
-    sheet.write_png(&arguments.out)?;
+    write_drawing(&sheet, &arguments.out)?;
     println!(
-        "{}   the photo as in validation, then as in {} epochs",
+        "{}   {} as in validation, then as in {} epochs",
         arguments.out.display(),
+        if photo == arguments.photo { "the photo".to_owned() } else { photo.display().to_string() },
         columns * rows - 1
     );
     Ok(())

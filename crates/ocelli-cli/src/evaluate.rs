@@ -6,18 +6,22 @@ use std::path::Path;
 use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, evaluate, report_evaluation};
-use ocelli::{Interpretation, Model, RunFolder, Share, Task};
+use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, text_of};
 
 use crate::Failure;
 use crate::arguments::Evaluate;
 use crate::report::{self, LISTED};
-use crate::train::use_threads;
+use crate::train::{unmeasured, use_threads};
 use crate::words::{count, counted};
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
-    let data = arguments.source.builder(&arguments.data)?;
+    let mut data = arguments.source.builder(&arguments.data)?.bad_images(arguments.bad_images.policy());
+    if !arguments.all {
+        let run = if arguments.model.is_dir() { Some(&*arguments.model) } else { arguments.model.parent() };
+        data = data.without_training_images_of(run.unwrap_or(Path::new("")))?;
+    }
     let bar = ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -32,10 +36,17 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     for skipped in &evaluation.skipped {
         eprintln!("   skipped {}: {}", skipped.path.display(), skipped.reason);
     }
+    for notice in evaluation.data.notices() {
+        eprintln!("   note: {notice}");
+    }
     let name = name_of(&arguments.data);
     let folder = match &arguments.out {
         Some(out) => RunFolder::at(out)?,
-        None => RunFolder::numbered("evaluations", &name)?,
+        None => {
+            let (folder, said) = outside("evaluations", &evaluation.data.folders());
+            said.iter().for_each(|said| eprintln!("   note: {said}"));
+            RunFolder::numbered(folder, &name)?
+        }
     };
     evaluation.named.write_csv(folder.predictions())?;
     let title = format!("{name}, by {}", arguments.model.display());
@@ -69,6 +80,9 @@ fn print(evaluation: &Evaluation) {
         count(accuracy.count),
         counted(accuracy.total, "image")
     );
+    if let Some(line) = unmeasured(&named.predictions, &named.classes) {
+        println!("{line}");
+    }
     print_classes(named);
     report::confusion(named);
     let calibration = named.calibration();
@@ -112,5 +126,5 @@ fn print_classes(named: &Interpretation) {
 
 fn name_of(data: &Path) -> String {
     let absolute = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-    absolute.file_stem().map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned())
+    absolute.file_stem().map_or_else(|| "data".to_owned(), text_of)
 }

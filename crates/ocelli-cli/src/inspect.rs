@@ -5,7 +5,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::inspection::Report;
 use ocelli::inspection::page::page;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
-use ocelli::write_whole;
+use ocelli::{text_of, write_whole};
 
 use crate::Failure;
 use crate::arguments::Inspect;
@@ -51,7 +51,7 @@ fn json(report: &Report) -> serde_json::Value {
     let ids: Vec<&str> = report.items.items.iter().map(|item| item.id.as_str()).collect();
     let labels: Vec<String> = (0..report.items.len()).map(|item| report.label(item)).collect();
     serde_json::json!({
-        "data": report.data,
+        "data": text_of(&report.data),
         "ids": ids,
         "labels": labels,
         "task": report.items.task,
@@ -76,8 +76,12 @@ fn print(report: &Report) {
     print_classes(report);
     print_sizes(report);
     print_kinds(report);
-    print_findings(&report.findings());
-    for notice in report.notices.iter().chain(&report.problem) {
+    let problems: Vec<&str> = report.problem.iter().flat_map(|problem| problem.lines()).collect();
+    for problem in &problems {
+        println!("warning  {problem}");
+    }
+    print_findings(&report.findings(), problems.is_empty());
+    for notice in &report.notices {
         println!("note     {notice}");
     }
 }
@@ -159,8 +163,8 @@ fn print_kinds(report: &Report) {
     println!("colours  {}\n", list(colours.iter().map(|(kind, images)| (kind.as_str(), *images))));
 }
 
-fn print_findings(findings: &[Finding]) {
-    if findings.is_empty() {
+fn print_findings(findings: &[Finding], all_well: bool) {
+    if findings.is_empty() && all_well {
         println!("nothing looks wrong");
     }
     for Finding { title, advice, cases } in findings {

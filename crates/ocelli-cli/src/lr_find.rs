@@ -1,12 +1,13 @@
 //! `ocelli lr-find`
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anstream::{eprintln, println};
 use ocelli::{
     Arch, Event, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places,
-    Settings, Suggestions, WeightStore, default_cache,
+    Settings, Suggestions, WeightStore, default_cache, outside,
 };
 
 use crate::Failure;
@@ -35,14 +36,18 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         stopped(learner.precompute(true))?;
     }
     let curve = stopped(learner.lr_find(search))?;
-    curve.write(&arguments.out, "lr_find")?;
-    say(arguments, &curve, quiet)
+    let (out, said) = match &arguments.out {
+        Some(out) => (out.clone(), None),
+        None => outside("", &learner.data().folders()),
+    };
+    said.iter().for_each(|said| eprintln!("   note: {said}"));
+    curve.write(&out, "lr_find")?;
+    say(arguments, &curve, &out.join("lr_find.png"), quiet)
 }
 
 /// What was found; that nothing was is an error.
-fn say(arguments: &LrFind, curve: &LrCurve, quiet: bool) -> Result<(), Failure> {
+fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Result<(), Failure> {
     let finding = curve.finding();
-    let pictures = arguments.out.join("lr_find.png");
     if arguments.json {
         let suggestions = curve.suggestions().ok();
         let reason = finding.as_ref().err().map(ToString::to_string);
@@ -113,6 +118,7 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         weights: arguments.weights.clone(),
         size: arguments.size.unwrap_or(arch.info().size),
         held_out: arguments.source.held_out()?,
+        bad_images: arguments.bad_images.policy(),
         table,
         augmentation: augmentation(&arguments.augment),
         precision: arguments.machine.precision.precision(),

@@ -1,14 +1,16 @@
 //! `ocelli predict`
 
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use anstream::eprintln;
-use ocelli::{DeviceName, Guess, Model, Prediction, Skipped, Task};
+use ocelli::{DeviceName, Found, Guess, Model, Prediction, Skipped, Task, photos_in, text_of};
 
 use crate::Failure;
 use crate::arguments::Predict;
 use crate::train::{use_threads, views};
+use crate::words::count;
 
 pub fn run(arguments: &Predict) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -25,26 +27,50 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     if arguments.calibrated {
         model = model.calibrated()?;
     }
-    let (photos, unusable) = photos(&arguments.photos)?;
-    let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
-    for Skipped { path, reason, .. } in &unusable {
-        eprintln!("{}: {reason}", path.display());
-    }
-    let mut failed = unusable.len();
-    let total = photos.len() + unusable.len();
     let tta = arguments.tta.as_deref().map(views).transpose()?;
-    for prediction in model.predict_with(photos, tta)? {
-        match prediction {
-            Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
-            Err(error) => {
-                failed += 1;
-                eprintln!("{error}");
+    let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
+    let mut tally = Tally::default();
+    let mut answer = |asked: Asked, tally: &mut Tally| -> Result<(), Failure> {
+        tally.total += asked.photos.len();
+        asked.say_left_out(tally);
+        for prediction in model.predict_with(asked.photos, tta.clone())? {
+            match prediction {
+                Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
+                Err(error) => {
+                    tally.failed += 1;
+                    eprintln!("{error}");
+                }
+            }
+        }
+        out.flush().map_err(unwritten)
+    };
+    match from_standard_input(arguments)? {
+        false => {
+            let mut asked = Asked::default();
+            arguments.photos.iter().try_for_each(|path| asked.add(path))?;
+            answer(asked, &mut tally)?;
+        }
+        true => {
+            let lines = lines_of_standard_input(if arguments.null { b'\0' } else { b'\n' });
+            // What has been written by now is answered now: more may be long in coming.
+            while let Ok(first) = lines.recv() {
+                let mut asked = Asked::default();
+                for line in std::iter::once(first).chain(lines.try_iter().take(AT_ONCE - 1)) {
+                    let path = line.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
+                    tally.lines += 1;
+                    asked.add(&path)?;
+                }
+                answer(asked, &mut tally)?;
+            }
+            // Who writes `-` may have none to give.
+            if tally.lines == 0 && arguments.photos.is_empty() {
+                return Err(Failure::Error(NOTHING_GIVEN.to_owned()));
             }
         }
     }
-    out.finish().map_err(unwritten)?;
-    if failed > 0 {
-        eprintln!("{failed} of {total} photos could not be read");
+    if tally.failed > 0 {
+        let Tally { failed, total, .. } = tally;
+        eprintln!("left out: {failed} of {total} files could not be read as photos");
         return Err(Failure::Said);
     }
     Ok(())
@@ -53,40 +79,112 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
 const NOTHING_GIVEN: &str =
     "no photos were given: name files or folders, or write their paths to standard input, one a line";
 
-/// The photos meant: files as given, folders by what is in them, standard input line by line; then what cannot be
-/// read in those folders.
-fn photos(given: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Skipped>), Failure> {
-    let nothing = || Failure::Error(NOTHING_GIVEN.to_owned());
-    if given.is_empty() && io::stdin().is_terminal() {
-        return Err(nothing());
-    }
-    if given.is_empty() || given == [PathBuf::from("-")] {
-        let lines: Result<Vec<String>, io::Error> = io::stdin().lock().lines().collect();
-        let lines = lines.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
-        let paths: Vec<_> = lines.into_iter().filter(|line| !line.is_empty()).map(PathBuf::from).collect();
-        // Who writes `-` may have none to give.
-        if paths.is_empty() && given.is_empty() {
-            return Err(nothing());
+/// So many paths of standard input are taken at once at most.
+const AT_ONCE: usize = 1024;
+/// So many files that are none of the photos' kind are named.
+const NAMED: usize = 5;
+
+/// How it went.
+#[derive(Default)]
+struct Tally {
+    /// Files that were meant as photos, or may be.
+    total: usize,
+    /// Those of them that are left out.
+    failed: usize,
+    /// Paths on standard input.
+    lines: usize,
+}
+
+/// Photos to be answered, and what was found beside them.
+#[derive(Default)]
+struct Asked {
+    photos: Vec<PathBuf>,
+    skipped: Vec<Skipped>,
+}
+
+impl Asked {
+    /// A file as given, a folder by what is in it.
+    fn add(&mut self, path: &Path) -> Result<(), Failure> {
+        if !path.is_dir() {
+            self.photos.push(path.to_owned());
+            return Ok(());
         }
-        return Ok((paths, Vec::new()));
+        let Found { photos, skipped } = photos_in(path)?;
+        if photos.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
+            return Err(Failure::Error(format!("{}: there are no photos in this folder", path.display())));
+        }
+        self.photos.extend(photos);
+        self.skipped.extend(skipped);
+        Ok(())
     }
-    let (mut photos, mut unusable) = (Vec::new(), Vec::new());
-    for path in given {
-        if path.is_dir() {
-            let (found, broken) = ocelli::photos_in(path)?;
-            if found.is_empty() && broken.is_empty() {
-                return Err(Failure::Error(format!(
-                    "{}: there are no photos in this folder",
-                    path.display()
-                )));
+
+    /// Names what is left out: each file that may be a photo, and the first of those that lie among photos as a matter of
+    /// course.
+    fn say_left_out(&self, tally: &mut Tally) {
+        let (usual, others): (Vec<&Skipped>, Vec<&Skipped>) =
+            self.skipped.iter().partition(|skipped| skipped.is_usual);
+        for Skipped { path, reason, .. } in &others {
+            eprintln!("{}: {reason}", path.display());
+        }
+        tally.failed += others.len();
+        tally.total += others.len();
+        if !usual.is_empty() {
+            let name = |skipped: &&Skipped| format!("{} ({})", skipped.path.display(), skipped.reason);
+            let mut named: Vec<String> = usual.iter().take(NAMED).map(name).collect();
+            if usual.len() > NAMED {
+                named.push(format!("and {} more", count(usual.len() - NAMED)));
             }
-            photos.extend(found);
-            unusable.extend(broken);
-        } else {
-            photos.push(path.clone());
+            eprintln!("no photos, and left out: {}", named.join(", "));
         }
     }
-    Ok((photos, unusable))
+}
+
+/// Whether paths are read from there.
+fn from_standard_input(arguments: &Predict) -> Result<bool, Failure> {
+    let asked = arguments.photos == [PathBuf::from("-")];
+    if arguments.photos.is_empty() && io::stdin().is_terminal() {
+        return Err(Failure::Error(NOTHING_GIVEN.to_owned()));
+    }
+    let reads = asked || arguments.photos.is_empty();
+    match arguments.null && !reads {
+        true => Err(Failure::Error(
+            "--null is about paths on standard input, and photos are named here; leave one of both out"
+                .to_owned(),
+        )),
+        false => Ok(reads),
+    }
+}
+
+/// The paths on standard input as they come, without empty ones. They are bytes, and need not be text.
+fn lines_of_standard_input(end: u8) -> Receiver<io::Result<PathBuf>> {
+    let (send, lines) = sync_channel(AT_ONCE);
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().split(end) {
+            let path = line.map(|mut line| {
+                if end == b'\n' && line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                path_of(line)
+            });
+            let is_empty = path.as_ref().is_ok_and(|path| path.as_os_str().is_empty());
+            if !is_empty && send.send(path).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// Where paths are no bytes, what is no text is no path either: it names no file.
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 fn unwritten(error: io::Error) -> Failure {
@@ -115,7 +213,7 @@ impl Output {
     }
 
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
-        let path = prediction.path.display().to_string();
+        let path = text_of(&prediction.path);
         let decided = prediction.decided();
         let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
         let probability = prediction.best().probability;
@@ -156,11 +254,10 @@ impl Output {
         Ok(())
     }
 
-    fn finish(self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Text(mut out) | Self::Json(mut out) => out.flush()?,
-            Self::Csv(mut writer) => writer.flush()?,
+            Self::Text(out) | Self::Json(out) => out.flush(),
+            Self::Csv(writer) => writer.flush(),
         }
-        Ok(())
     }
 }

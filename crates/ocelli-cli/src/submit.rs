@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use anstream::{eprintln, println};
 use indicatif::ProgressBar;
-use ocelli::{Model, Submission};
+use ocelli::{Model, Submission, outside};
 
 use crate::Failure;
 use crate::arguments::Submit;
@@ -21,7 +21,12 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         clip: arguments.clip,
     };
     let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
-    let submitted = submission.write(&model, &arguments.test, &arguments.out, |done, total| {
+    let (out, said) = match &arguments.out {
+        Some(out) => (out.clone(), None),
+        None => outside("submission.csv", &[&arguments.test]),
+    };
+    said.iter().for_each(|said| eprintln!("{said}"));
+    let submitted = submission.write(&model, &arguments.test, &out, |done, total| {
         if let Some(bar) = &bar {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
@@ -43,10 +48,10 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         eprintln!("{} are not named in the sample, and were left out", counted(submitted.unnamed, "photo"));
     }
     if arguments.quiet {
-        println!("{}", arguments.out.display());
+        println!("{}", out.display());
         return Ok(());
     }
-    println!("{}   {} rows · {}", arguments.out.display(), count(submitted.rows), submitted.columns);
+    println!("{}   {} rows · {}", out.display(), count(submitted.rows), submitted.columns);
     if submitted.clip > 0.0 {
         println!("probabilities are kept {} from 0 and 1", submitted.clip);
     }

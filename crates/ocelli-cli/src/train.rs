@@ -1,5 +1,6 @@
 //! `ocelli train`
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use ocelli::{
 };
 
 use crate::Failure;
-use crate::arguments::{Bad, Rule, Train, Tuned};
+use crate::arguments::{Rule, Train, Tuned};
 use crate::pull::fetched;
 use crate::source::augmentation;
 use crate::terminal::{self, Terminal};
@@ -149,6 +150,9 @@ fn conclude(outcome: &Outcome, items: &Items) {
             println!("{}{name}", line.trim_end());
         }
     }
+    if let Some(line) = unmeasured(predictions, items.classes.names()) {
+        println!("{line}");
+    }
     let used = outcome.augmented.as_ref().unwrap_or(predictions);
     if let Some(mistakes) = mistakes(used, items) {
         println!("most often wrong   {mistakes}");
@@ -166,6 +170,28 @@ fn conclude(outcome: &Outcome, items: &Items) {
         );
     }
 }
+
+/// The classes that nothing was measured on, since none of the measured images has them; nothing where there are none.
+pub fn unmeasured(predictions: &Predictions, classes: &[String]) -> Option<String> {
+    let measured: HashSet<usize> =
+        predictions.targets.iter().flat_map(|target| target.classes().iter().copied()).collect();
+    let without: Vec<&str> = (0..classes.len())
+        .filter(|class| !measured.contains(class))
+        .map(|class| classes[class].as_str())
+        .collect();
+    let named = without.iter().take(UNMEASURED).copied().collect::<Vec<_>>().join(", ");
+    let more = if without.len() > UNMEASURED { ", …" } else { "" };
+    (!without.is_empty()).then(|| {
+        let of = counted(classes.len(), "class");
+        format!(
+            "not measured   {} of {of}, of which there is no image here: {named}{more}",
+            count(without.len())
+        )
+    })
+}
+
+/// Classes without measured images that are named.
+const UNMEASURED: usize = 5;
 
 /// `cats said to be dogs 12 of 1,000 · …`; nothing where images have several classes, or all are right.
 fn mistakes(predictions: &Predictions, items: &Items) -> Option<String> {
@@ -208,7 +234,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         settings.decisions = Some(decisions.clone());
     }
     if let Some(bad) = arguments.bad_images {
-        settings.fail_on_bad_images = bad == Bad::Fail;
+        settings.bad_images = bad.policy();
     }
     settings.method = method(arguments, settings.method)?;
     settings.bn_freeze &= !arguments.batch_statistics;

@@ -53,6 +53,20 @@ pub enum DataError {
         /// What is there instead.
         found: String,
     },
+    /// A class loses more than a tenth of its images.
+    #[error("the class \"{class}\" loses {lost} of {of} images in {path} ({found}); repair or convert them, take them out of the folder, or let bad images be skipped", path = .path.display())]
+    ClassLosesImages {
+        /// The class.
+        class: String,
+        /// Where its images are.
+        path: PathBuf,
+        /// Images that cannot be used.
+        lost: usize,
+        /// All of its images.
+        of: usize,
+        /// Why.
+        found: String,
+    },
     /// The validation or test folder has a class that the training folder does not have.
     #[error("{path} has the class \"{class}\", which {train} does not (it has: {known}); rename {path}, or train on one folder with a validation fraction", path = .path.display(), train = .train.display())]
     UnknownClass {

@@ -42,7 +42,7 @@ impl Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// The path relative to the data folder, separated by `/` on every system: the item's name in splits,
-    /// caches and reports.
+    /// caches and reports. What of a path is not UTF-8 is written as [`text_of`](crate::text_of) has it.
     pub id: String,
     /// Where the file is.
     pub path: PathBuf,
@@ -141,24 +141,38 @@ impl std::ops::Index<usize> for Items {
 }
 
 /// A file or folder that was left out, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
     /// What was left out.
+    #[serde(serialize_with = "crate::names::as_text")]
     pub path: PathBuf,
     /// Why, for people.
     pub reason: String,
-    /// Whether it is meant as an image, by its name or its content.
+    /// Whether it is meant as an image, by its name or its content, or may hold images.
     pub is_image: bool,
+    /// Whether it is usual among photos and surely none: a text, a table, what is hidden, what a system or Ocelli has left
+    /// there. A film or an unknown kind of file is neither this nor an image.
+    pub is_usual: bool,
 }
 
 impl Skipped {
-    /// Records that `path`, which is no image, is left out.
+    /// Records that `path`, which is surely no image, is left out.
     pub fn new(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Skipped { path: path.as_ref().to_owned(), reason: reason.to_string(), is_image: false }
+        Skipped {
+            path: path.as_ref().to_owned(),
+            reason: reason.to_string(),
+            is_image: false,
+            is_usual: true,
+        }
     }
 
     /// Records that the image `path` is left out.
     pub fn image(path: impl AsRef<Path>, reason: impl ToString) -> Self {
-        Skipped { is_image: true, ..Skipped::new(path, reason) }
+        Skipped { is_image: true, is_usual: false, ..Skipped::new(path, reason) }
+    }
+
+    /// Records that `path`, which is of another or an unknown kind, is left out.
+    pub fn other(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Skipped { is_usual: false, ..Skipped::new(path, reason) }
     }
 }

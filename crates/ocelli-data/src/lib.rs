@@ -55,6 +55,8 @@
 //! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
 //! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
 //! | [`order`], [`loader`] | epochs, batches, threads |
+//! | [`names`] | paths that are not UTF-8, as text |
+//! | [`picture`] | what Ocelli draws, marked so that it is no photo |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
 //! | [`words`] | numbers as people read them |
@@ -69,7 +71,9 @@ mod files;
 pub mod inspect;
 pub mod items;
 pub mod loader;
+pub mod names;
 pub mod order;
+pub mod picture;
 pub mod preprocess;
 pub mod random;
 mod resize;
@@ -82,7 +86,7 @@ pub mod words;
 
 pub use augment::{Augmentation, Crop, Transform};
 pub use buffer::Buffer;
-pub use dataset::{Dataset, check_classes};
+pub use dataset::{ClassLoss, Dataset, check_classes, class_losses, undecodable_classes};
 pub use decode::{Channels, Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
@@ -90,6 +94,7 @@ pub use files::write_whole;
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
+pub use names::text_of;
 pub use order::Order;
 pub use preprocess::{Filter, Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};

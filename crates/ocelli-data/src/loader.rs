@@ -11,16 +11,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use serde::{Deserialize, Serialize};
+
 use crate::augment::Augmentation;
 use crate::buffer::{Buffer, Buffers};
 use crate::random::{Draws, Purpose};
 use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, spare, threads};
 
 /// What to do about an image that cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BadImages {
-    /// Leave it out of its batch and list it.
+    /// Leave it out of its batch and list it, unless its class loses all of its images, or more than a tenth: a loader
+    /// knows nothing of that, and does as [`Skip`](Self::Skip) says; see [`ClassLoss`](crate::ClassLoss).
     #[default]
+    Few,
+    /// Leave it out of its batch and list it, however many there are.
     Skip,
     /// Stop with an error that names it.
     Fail,
@@ -47,7 +53,7 @@ impl Default for LoaderOptions {
             batch_size: 64,
             threads: 0,
             prefetch: 2,
-            bad_images: BadImages::Skip,
+            bad_images: BadImages::default(),
             decoder: Decoder::default(),
         }
     }
@@ -406,7 +412,7 @@ impl Loader {
                     }
                     kept.push(sample);
                 }
-                Err(DataError::BadImage { path, reason }) if self.options.bad_images == BadImages::Skip => {
+                Err(DataError::BadImage { path, reason }) if self.options.bad_images != BadImages::Fail => {
                     skipped.push(Skipped::image(path, reason));
                 }
                 Err(error) => return Err(error),

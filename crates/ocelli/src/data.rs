@@ -1,5 +1,6 @@
 //! Photos with labels, read, split and checked, before anything is computed.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,13 +8,15 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, Classes, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions,
-    Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, digests, source, split,
+    Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader,
+    LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses,
+    digests, source, split, undecodable_classes,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::interpret::target_of;
+use crate::photos::TrainedOn;
 use crate::{Error, Result, decisions};
 
 /// Photos with labels, divided into those to train on and those to measure on.
@@ -26,6 +29,10 @@ pub struct ImageData {
     pub(crate) digests: Arc<Vec<Digest>>,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
+    /// What classes have lost before anything was decoded.
+    losses: Vec<ClassLoss>,
+    /// The folder that was given, if it is one.
+    folder: Option<PathBuf>,
     origin: &'static str,
     /// Items that were to be trained on, and that people have decided to leave out.
     dropped: Vec<usize>,
@@ -76,6 +83,7 @@ pub struct ImageDataBuilder {
     balanced: bool,
     held_out: Option<HeldOut>,
     decisions: Option<PathBuf>,
+    trained_on: Option<TrainedOn>,
     seed: u64,
     loading: LoaderOptions,
 }
@@ -185,6 +193,41 @@ impl ImageData {
         &self.notices
     }
 
+    /// The folders that the photos are in: nothing is written there unasked.
+    pub fn folders(&self) -> Vec<&Path> {
+        self.folder.as_deref().into_iter().chain([self.items.root.as_path()]).collect()
+    }
+
+    /// Whether classes can do without these images, which have turned out to be bad.
+    ///
+    /// # Errors
+    /// With [`BadImages::Few`], where a class loses all of its images by them, or more than a tenth.
+    pub(crate) fn can_spare<'a>(&self, bad: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Result<()> {
+        match self.serious_losses(bad).first() {
+            Some(loss) if self.loading.bad_images == BadImages::Few => Err(loss.error().into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The classes that lose all of their images by these, or more than a tenth.
+    pub(crate) fn serious_losses<'a>(
+        &self,
+        bad: impl IntoIterator<Item = (&'a Path, &'a str)>,
+    ) -> Vec<ClassLoss> {
+        let bad: HashMap<&Path, &str> = bad.into_iter().collect();
+        if bad.is_empty() {
+            return Vec::new();
+        }
+        let read: Vec<usize> = self.split.train.iter().chain(&self.split.valid).copied().collect();
+        let lost = read.iter().filter_map(|&item| {
+            let path = self.items[item].path.as_path();
+            bad.get(path).map(|reason| (item, Skipped::image(path, reason)))
+        });
+        let lost: BTreeMap<usize, Skipped> = lost.collect();
+        let losses = class_losses(&self.items, &read, &self.losses, &lost);
+        losses.into_iter().filter(ClassLoss::is_serious).collect()
+    }
+
     /// The side in pixels of the images that the network sees.
     pub fn size(&self) -> usize {
         self.size
@@ -291,6 +334,7 @@ impl ImageDataBuilder {
             balanced: false,
             held_out: None,
             decisions: None,
+            trained_on: None,
             seed: 0,
             loading: LoaderOptions::default(),
         }
@@ -364,7 +408,8 @@ impl ImageDataBuilder {
         self
     }
 
-    /// What to do about images that cannot be decoded. Default: leave them out and list them.
+    /// What to do about images that cannot be read. Default: leave them out and list them, unless a class loses all of its
+    /// images, or more than a tenth.
     pub fn bad_images(mut self, policy: BadImages) -> Self {
         self.loading.bad_images = policy;
         self
@@ -374,6 +419,16 @@ impl ImageDataBuilder {
     pub fn max_pixels(mut self, pixels: u64) -> Self {
         self.loading.decoder.max_pixels = pixels;
         self
+    }
+
+    /// Leaves out of an evaluation what the run in this folder was trained on, as its `config.toml` and `split.csv` tell;
+    /// nothing where it has none. Photos are known by where they are.
+    ///
+    /// # Errors
+    /// Where the run has these files, and they cannot be read.
+    pub fn without_training_images_of(mut self, run: impl AsRef<Path>) -> Result<Self> {
+        self.trained_on = TrainedOn::of_run(run.as_ref())?;
+        Ok(self)
     }
 
     /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
@@ -393,8 +448,10 @@ impl ImageDataBuilder {
             augmentation.validate()?;
         }
         let threads = self.loading.threads;
-        let Dataset { mut items, split: own, mut skipped, mut notices } = self.read()?;
+        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = self.read()?;
+        self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, threads, || ())?;
+        let own_says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (mut split, origin) = self.split(own, &items, &digests)?;
         let mut dropped = Vec::new();
         if let Some(path) = &self.decisions {
@@ -402,16 +459,32 @@ impl ImageDataBuilder {
             notices.push(applied.to_string());
             dropped = applied.dropped;
         }
+        notices.extend(contradictions(&items, &digests));
         notices.extend(shared_images(&items, &digests, &split));
+        // What the source holds out it has been told of already.
+        if !own_says || self.held_out.is_some() {
+            notices.extend(nothing_held_out(&items, &split));
+        }
         if self.balanced {
             notices.extend(balance(&items, &split));
         }
-        let bad = check_classes(&items, &split.train, &self.loading.decoder, threads)?;
+        let bad = match self.loading.bad_images {
+            BadImages::Skip => {
+                let (_, lost) = undecodable_classes(&items, &split.train, &self.loading.decoder, threads)?;
+                let (lost, without): (Vec<_>, Vec<_>) =
+                    lost.into_iter().partition(|loss| !loss.lost.is_empty());
+                if !without.is_empty() {
+                    check_classes(&items, &split.train, &self.loading.decoder, threads)?;
+                }
+                self.may_lose(&lost, &mut notices)?;
+                Vec::new()
+            }
+            BadImages::Few | BadImages::Fail => {
+                check_classes(&items, &split.train, &self.loading.decoder, threads)?
+            }
+        };
         if let (BadImages::Fail, Some(bad)) = (self.loading.bad_images, bad.first()) {
-            return Err(crate::Error::State {
-                found: format!("{} {}", bad.path.display(), bad.reason),
-                advice: "remove it, or let bad images be skipped",
-            });
+            return Err(bad_image(bad));
         }
         // Images found bad here are met again, and listed, when their batch is made.
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -421,6 +494,8 @@ impl ImageDataBuilder {
             digests: Arc::new(digests),
             skipped,
             notices,
+            losses,
+            folder: self.folder(),
             origin,
             dropped,
             size: self.size,
@@ -433,12 +508,17 @@ impl ImageDataBuilder {
     }
 
     /// The images with labels that a model of these classes is to be measured on, as held out: those that the source
-    /// itself holds out, or all of them.
+    /// itself keeps for the end, or holds out, or all of them; without those that the model was trained on.
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.preprocessing_is_valid()?;
-        let Dataset { mut items, split: own, mut skipped, notices } = self.read()?;
-        let digests = digests(&items, self.loading.threads, || ())?;
         let known = Classes::new(classes.iter().cloned());
+        let read = match &self.source {
+            Source::Folder(root) => source::folder::read_known(root, &known)?,
+            Source::Table(..) => self.read()?,
+        };
+        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = read;
+        self.may_lose(&losses, &mut notices)?;
+        let digests = digests(&items, self.loading.threads, || ())?;
         let class = |&class: &usize| {
             let name = items.classes.name(class).unwrap_or_default();
             known.index(name).ok_or_else(|| Error::State {
@@ -460,14 +540,47 @@ impl ImageDataBuilder {
         items.items.iter_mut().zip(targets).for_each(|(item, target)| item.target = target);
         items.classes = known;
         let asked = self.held_out.as_ref().filter(|held_out| **held_out != HeldOut::Nothing);
-        let (valid, origin) = match own {
+        let has_labels =
+            |side: &Vec<usize>| side.iter().any(|&item| items[item].target != Target::Unlabelled);
+        let (mut valid, mut origin) = match own {
             own if asked.is_some() => {
                 let (split, origin) = self.split(own, &items, &digests)?;
                 (split.valid, origin)
             }
+            Some(own) if has_labels(&own.test) => (own.test, "the test images"),
             Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
+            Some(own) if !own.train.is_empty() && matches!(self.source, Source::Folder(_)) => {
+                return Err(Error::State {
+                    found: format!(
+                        "{} has images with labels to train on only, and none to measure on",
+                        items.root.display()
+                    ),
+                    advice: "give the folder of the images that the model has not seen, or say what is held out",
+                });
+            }
             _ => (Split::everything(&items, &[]).train, "all"),
         };
+        if let Some(trained_on) = &self.trained_on {
+            let all = valid.len();
+            let seen = trained_on.those_among(&items, &valid);
+            valid.retain(|item| !seen.contains(item));
+            if valid.is_empty() && all > 0 {
+                return Err(Error::State {
+                    found: format!(
+                        "the model was trained on all {all} images of {}: how it does on others cannot be told from them",
+                        items.root.display()
+                    ),
+                    advice: "give images that it has not seen, or ask for all of them to be measured",
+                });
+            }
+            if !seen.is_empty() {
+                notices.push(format!(
+                    "left out: {} of {all} images, which the model was trained on",
+                    seen.len()
+                ));
+                origin = "those that the model was not trained on";
+            }
+        }
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(ImageData {
             items: Arc::new(items),
@@ -475,6 +588,8 @@ impl ImageDataBuilder {
             digests: Arc::new(digests),
             skipped,
             notices,
+            losses,
+            folder: self.folder(),
             origin,
             dropped: Vec::new(),
             size: self.size,
@@ -493,13 +608,32 @@ impl ImageDataBuilder {
     /// Where the source cannot be read at all.
     pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
         self.preprocessing_is_valid()?;
-        let Dataset { items, split: own, skipped, mut notices } = self.read()?;
+        let (Dataset { items, split: own, skipped, mut notices, losses }, doubt) = match &self.source {
+            Source::Folder(root) => source::folder::look(root)?,
+            Source::Table(..) => (self.read()?, None),
+        };
+        let mut problems: Vec<String> = doubt.iter().map(DataError::to_string).collect();
         let total = items.len();
         let inspection = inspect(&items, &self.loading.decoder, self.loading.threads, || progress(total))?;
-        let (split, problem) = match self.split(own, &items, &inspection.digests) {
-            Ok((split, _)) => (split, None),
-            Err(error) => (Split::everything(&items, &[]), Some(error.to_string())),
+        let bad = inspection.images.iter().filter_map(|image| {
+            let reason = image.problem.as_ref()?;
+            Some((image.item, Skipped::image(&items[image.item].path, reason)))
+        });
+        let bad: BTreeMap<usize, Skipped> = bad.collect();
+        let all: Vec<usize> = (0..items.len()).collect();
+        let later = class_losses(&items, &all, &losses, &bad);
+        let told: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
+        let before = losses.into_iter().filter(|loss| !told.contains(&loss.class));
+        let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
+        problems.extend(serious.map(|loss| loss.error().to_string()));
+        let split = match self.split(own, &items, &inspection.digests) {
+            Ok((split, _)) => split,
+            Err(error) => {
+                problems.push(error.to_string());
+                Split::everything(&items, &[])
+            }
         };
+        let problem = (!problems.is_empty()).then(|| problems.join("\n"));
         if self.balanced {
             notices.extend(balance(&items, &split));
         }
@@ -514,6 +648,30 @@ impl ImageDataBuilder {
             Source::Folder(root) => source::folder::read(root)?,
             Source::Table(path, options) => source::csv::read(path, options)?,
         })
+    }
+
+    /// The folder that was given, where it is no table.
+    fn folder(&self) -> Option<PathBuf> {
+        match &self.source {
+            Source::Folder(root) => Some(root.clone()),
+            Source::Table(..) => None,
+        }
+    }
+
+    /// Whether classes may lose what they have lost; what is allowed and serious is said.
+    fn may_lose(&self, losses: &[ClassLoss], notices: &mut Vec<String>) -> Result<()> {
+        let serious: Vec<&ClassLoss> = losses.iter().filter(|loss| loss.is_serious()).collect();
+        match (self.loading.bad_images, serious.first()) {
+            (BadImages::Few, Some(loss)) => Err(loss.error().into()),
+            (BadImages::Fail, _) => match losses.first().and_then(|loss| loss.lost.first()) {
+                Some(bad) => Err(bad_image(bad)),
+                None => Ok(()),
+            },
+            _ => {
+                notices.extend(serious.into_iter().map(|loss| format!("warning: {}", loss.error())));
+                Ok(())
+            }
+        }
     }
 
     /// The split and who decided it.
@@ -553,6 +711,55 @@ impl ImageDataBuilder {
         let preprocessing = Preprocessing { size, framing, filter, normalization: Normalization::IMAGENET };
         Ok(preprocessing.validate()?)
     }
+}
+
+fn bad_image(bad: &Skipped) -> Error {
+    Error::State {
+        found: format!("{}: {}", bad.path.display(), bad.reason),
+        advice: "remove it, or let bad images be skipped",
+    }
+}
+
+/// A warning where the same image has different labels: at most one of them can be right.
+fn contradictions(items: &Items, digests: &[Digest]) -> Option<String> {
+    let mut by_digest: HashMap<Digest, Vec<usize>> = HashMap::new();
+    let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
+    (0..items.len()).filter(labelled).for_each(|item| by_digest.entry(digests[item]).or_default().push(item));
+    let differ = |group: &Vec<usize>| group.iter().any(|&item| items[item].target != items[group[0]].target);
+    let mut groups: Vec<Vec<usize>> = by_digest.into_values().filter(differ).collect();
+    groups.sort_unstable();
+    let named = groups.iter().take(3).map(|group| {
+        let names: Vec<&str> = group.iter().take(4).map(|&item| items[item].id.as_str()).collect();
+        names.join(" = ")
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = if groups.len() > 3 { ", …" } else { "" };
+    let images =
+        if groups.len() == 1 { "1 image has".to_owned() } else { format!("{} images have", groups.len()) };
+    (!groups.is_empty()).then(|| {
+        format!("warning: {images} different labels in several files, byte for byte the same: {named}{more}")
+    })
+}
+
+/// A note of classes that nothing is measured on.
+fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
+    if split.valid.is_empty() {
+        return None;
+    }
+    let counts = items.class_counts(&split.valid);
+    let without: BTreeSet<&str> = (0..items.classes.len())
+        .filter(|&class| counts[class] == 0)
+        .filter_map(|class| items.classes.name(class))
+        .collect();
+    let named = without.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    let more = if without.len() > 5 { ", …" } else { "" };
+    (!without.is_empty()).then(|| {
+        format!(
+            "nothing is measured on {} of {} classes, of which no image is held out: {named}{more}",
+            without.len(),
+            items.classes.len()
+        )
+    })
 }
 
 /// A warning where the same image is on several sides of the split, as in splits that the folders give.

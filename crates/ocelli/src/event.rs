@@ -21,6 +21,7 @@ pub enum Event {
     /// An image was left out.
     Skipped {
         /// The image file.
+        #[serde(serialize_with = "ocelli_data::names::as_text")]
         path: PathBuf,
         /// Why.
         reason: String,
@@ -69,6 +70,7 @@ pub enum Event {
         /// What it is: "model", "history".
         what: &'static str,
         /// Where it is.
+        #[serde(serialize_with = "ocelli_data::names::as_text")]
         path: PathBuf,
     },
 }

@@ -1,6 +1,6 @@
 //! The learner: a network, photos, and what is trained of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,7 +68,7 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) cache: Option<PathBuf>,
     cycle_save_name: Option<PathBuf>,
     pub(crate) kept: Option<Kept>,
-    skipped: BTreeSet<PathBuf>,
+    skipped: BTreeMap<PathBuf, String>,
     /// All items, large ones by their resized copies.
     resized: Option<Arc<Items>>,
 }
@@ -218,7 +218,7 @@ impl<B: Backbone> Learner<B> {
             cache: None,
             cycle_save_name: None,
             kept: None,
-            skipped: BTreeSet::new(),
+            skipped: BTreeMap::new(),
             resized: None,
         };
         learner.freeze();
@@ -590,13 +590,20 @@ impl<B: Backbone> Learner<B> {
         self.observers.tell(&Event::Progress(Progress { task, done, total }))
     }
 
-    /// Tells of images that were left out, of each once.
+    /// Tells of images that were left out, of each once; an error where a class cannot do without them.
     pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
+        let mut is_new = false;
         for Skipped { path, reason, .. } in skipped {
-            if self.skipped.insert(path.clone()) {
+            if self.skipped.insert(path.clone(), reason.clone()).is_none() {
+                is_new = true;
                 self.observers.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
             }
         }
-        Ok(())
+        match is_new {
+            true => self
+                .data
+                .can_spare(self.skipped.iter().map(|(path, reason)| (path.as_path(), reason.as_str()))),
+            false => Ok(()),
+        }
     }
 }

@@ -118,8 +118,9 @@ pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage,
-    Skipped, Target, Task, Transform, words, write_whole,
+    Augmentation, BadImages, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items, Normalization,
+    Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words,
+    write_whole,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
@@ -129,7 +130,7 @@ pub use ocelli_nn::{
 };
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use perform::Performed;
-pub use photos::photos_in;
+pub use photos::{Found, outside, photos_in};
 pub use position::{Numbers, Position};
 pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};

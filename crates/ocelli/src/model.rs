@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
     Augmentation, BadImages, Batch, Batches, Classes, Decoder, Item, Items, Loader, LoaderOptions,
-    Preprocessing, RgbImage, Skipped, Target, Task,
+    Preprocessing, RgbImage, Skipped, Target, Task, text_of,
 };
 use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
@@ -300,7 +300,7 @@ impl<B: Backbone> Model<B> {
             .into_iter()
             .map(|photo| {
                 let path: PathBuf = photo.into();
-                Item { id: path.display().to_string(), path, target: Target::Unlabelled }
+                Item { id: text_of(&path), path, target: Target::Unlabelled }
             })
             .collect();
         let items = Arc::new(Items {

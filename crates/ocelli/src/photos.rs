@@ -1,18 +1,144 @@
-//! The photos in a folder, for prediction.
+//! Where photos are: those in a folder, those that a run was trained on, and where nothing is written.
 
-use std::path::{Path, PathBuf};
+use std::collections::{HashSet, VecDeque};
+use std::path::{Component, Path, PathBuf};
 
-use ocelli_data::{Skipped, source};
+use ocelli_data::{Items, Skipped, source};
 
-use crate::Result;
+use crate::training::Config;
+use crate::{Error, Result};
 
-/// All images below `folder`, sorted, and what is meant as an image there and is none; hidden files and folders are
-/// left out.
+/// What is in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// All images, sorted.
+    pub photos: Vec<PathBuf>,
+    /// Everything else, with the reason why it is none.
+    pub skipped: Vec<Skipped>,
+}
+
+/// All images below a folder, and what is left out there: what is meant as an image and cannot be read, and everything
+/// else, hidden files and folders among it.
 ///
 /// # Errors
 /// Where the folder cannot be read.
-pub fn photos_in(folder: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Vec<Skipped>)> {
-    let mut found = source::list::read([folder])?;
-    found.skipped.retain(|skipped| skipped.is_image);
-    Ok((found.items.items.into_iter().map(|item| item.path).collect(), found.skipped))
+pub fn photos_in(folder: impl AsRef<Path>) -> Result<Found> {
+    let folder = folder.as_ref();
+    std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let found = source::list::read([folder])?;
+    Ok(Found {
+        photos: found.items.items.into_iter().map(|item| item.path).collect(),
+        skipped: found.skipped,
+    })
+}
+
+/// Where output of this name goes that nobody has given a place: into the working folder, or, where that lies in one of
+/// these folders of photos, beside that folder. The second value is a sentence about that.
+pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> (PathBuf, Option<String>) {
+    let name = name.as_ref();
+    let here = || (name.to_owned(), None);
+    let Ok(working) = std::env::current_dir().and_then(|folder| folder.canonicalize()) else { return here() };
+    let real = photos.iter().filter_map(|folder| match folder.as_os_str().is_empty() {
+        true => Some(working.clone()),
+        false => folder.canonicalize().ok(),
+    });
+    // The outermost of them.
+    let around =
+        real.filter(|folder| working.starts_with(folder)).min_by_key(|folder| folder.components().count());
+    let Some(mut around) = around else { return here() };
+    // Beside a part of a split there are the others.
+    while source::is_split_name(&around) && around.parent().is_some_and(|folder| folder.parent().is_some()) {
+        around.pop();
+    }
+    if around.parent().is_none() {
+        return here();
+    }
+    let levels = working.components().count() - around.components().count() + 1;
+    let place = std::iter::repeat_n(Component::ParentDir.as_os_str(), levels).collect::<PathBuf>().join(name);
+    let said = format!(
+        "nothing is written into the folder of photos, which is the working folder: see {}",
+        place.display()
+    );
+    (place, Some(said))
+}
+
+/// The photos that a run was trained on.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainedOn {
+    /// Their ids are relative to this folder.
+    root: PathBuf,
+    /// Their ids.
+    ids: HashSet<String>,
+}
+
+impl TrainedOn {
+    /// As a run's folder tells; `None` where it does not.
+    pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
+        let (config, split) = (run.join("config.toml"), run.join("split.csv"));
+        if !(config.is_file() && split.is_file()) {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&config).map_err(Error::io("read", &config))?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| Error::Settings { path: config.clone(), reason: error.message().to_owned() })?;
+        let table = config.settings.table.as_ref();
+        let data = config.directory.join(&config.settings.data);
+        let folder = match table.map(|table| &table.folder) {
+            None => data,
+            Some(Some(folder)) => config.directory.join(folder),
+            Some(None) => data.parent().unwrap_or(&data).to_owned(),
+        };
+        let bytes = std::fs::read(&split).map_err(Error::io("read", &split))?;
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let mut ids = HashSet::new();
+        for row in reader.records() {
+            let row = row.map_err(|error| Error::State {
+                found: format!("{}: {error}", split.display()),
+                advice: "it is the table of a run; give another model, or take this file away",
+            })?;
+            if row.get(1) == Some("train") {
+                ids.insert(row.get(0).unwrap_or_default().to_owned());
+            }
+        }
+        // Photos that are gone are not measured either.
+        Ok(root_of(&folder, &ids).map(|root| Self { root, ids }))
+    }
+
+    /// Those of the items at `indices` that the run was trained on.
+    pub(crate) fn those_among(&self, items: &Items, indices: &[usize]) -> HashSet<usize> {
+        let root = items.root.canonicalize().unwrap_or_else(|_| items.root.clone());
+        let is_trained_on = |item: &usize| {
+            let path = &items[*item].path;
+            // Through links or not: a data set may be made of them.
+            let inside = path.strip_prefix(&items.root).map(|inside| root.join(inside)).ok();
+            let paths = inside.into_iter().chain(path.canonicalize());
+            paths
+                .filter_map(|path| {
+                    path.strip_prefix(&self.root).map(|id| source::id_of(Path::new(""), id)).ok()
+                })
+                .any(|id| self.ids.contains(&id))
+        };
+        indices.iter().copied().filter(is_trained_on).collect()
+    }
+}
+
+/// Folders that are looked into for the one that ids begin in.
+const LOOKED_INTO: usize = 1000;
+
+/// Where in a folder the ids begin: in it, or in the folder in it that was entered.
+fn root_of(folder: &Path, ids: &HashSet<String>) -> Option<PathBuf> {
+    let some: Vec<&String> = ids.iter().take(20).collect();
+    let mut waiting = VecDeque::from([folder.canonicalize().ok()?]);
+    for _ in 0..LOOKED_INTO {
+        let folder = waiting.pop_front()?;
+        if some.iter().any(|id| folder.join(id).exists()) {
+            return Some(folder);
+        }
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut inside: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        inside.sort();
+        waiting.extend(inside);
+    }
+    None
 }

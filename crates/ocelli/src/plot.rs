@@ -95,7 +95,7 @@ impl Figure {
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         match path.extension().and_then(|ending| ending.to_str()) {
-            Some("png") => file::write(path, &self.to_png()),
+            Some("png") => file::write(path, &ocelli_data::picture::marked(self.to_png())),
             Some("svg") => file::write(path, self.to_svg().as_bytes()),
             _ => Err(Error::Setting {
                 name: "the picture's file",

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Skipped;
+use ocelli_data::{Skipped, text_of};
 use serde::Serialize;
 
 use crate::event::Event;
@@ -212,10 +212,7 @@ impl Recorder {
     }
 
     fn write_skipped(&self) -> Result<()> {
-        let rows = self
-            .skipped
-            .iter()
-            .map(|skipped| vec![skipped.path.display().to_string(), skipped.reason.clone()]);
+        let rows = self.skipped.iter().map(|skipped| vec![text_of(&skipped.path), skipped.reason.clone()]);
         self.write_csv("skipped.csv", &["path", "reason"], rows)
     }
 

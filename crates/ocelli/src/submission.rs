@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, Task};
+use ocelli_data::{Skipped, Task, text_of};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Measured, Metric, Model, Predictions, Result, Tta, file, photos_in};
@@ -105,8 +105,9 @@ impl Submission {
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Submitted> {
         let contract = model.contract();
-        let (mut photos, broken) = photos_in(test)?;
-        photos.extend(broken.into_iter().map(|broken| broken.path));
+        let found = photos_in(test)?;
+        let mut photos = found.photos;
+        photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
         photos.sort();
         let photos = by_id(photos)?;
         let (header, ids, columns) = match &self.sample {
@@ -258,7 +259,7 @@ struct Photos {
 fn by_id(photos: Vec<PathBuf>) -> Result<Photos> {
     let (mut by_name, mut by_stem) = (BTreeMap::new(), BTreeMap::<String, Vec<PathBuf>>::new());
     for photo in photos {
-        let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let text = |part: Option<&std::ffi::OsStr>| part.map(text_of).unwrap_or_default();
         by_stem.entry(text(photo.file_stem())).or_default().push(photo.clone());
         if let Some(other) = by_name.insert(text(photo.file_name()), photo.clone()) {
             let found = format!("{} and {} have the same name", other.display(), photo.display());

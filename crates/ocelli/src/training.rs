@@ -14,7 +14,7 @@ use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
 use crate::{
     Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Method, Metric, Observer,
-    Predictions, Result, RunFolder,
+    Predictions, Result, RunFolder, photos::outside,
 };
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -43,8 +43,9 @@ pub struct Settings {
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
     pub seed: u64,
-    /// Whether images that cannot be decoded end the run.
-    pub fail_on_bad_images: bool,
+    /// What is done about images that cannot be read.
+    #[serde(default)]
+    pub bad_images: BadImages,
     /// The largest number of pixels of an image that is read; without it Pillow's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
@@ -105,7 +106,7 @@ impl Settings {
             precision: None,
             batch_size: 64,
             seed: 0,
-            fail_on_bad_images: false,
+            bad_images: BadImages::default(),
             max_pixels: None,
             framing: Framing::Crop { fraction: 1.0 },
             method: Method::default(),
@@ -122,7 +123,6 @@ impl Settings {
 
     /// The photos that the settings tell of, to be loaded.
     pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
-        let policy = if self.fail_on_bad_images { BadImages::Fail } else { BadImages::Skip };
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
             None => ImageData::from_folder(&self.data),
@@ -146,7 +146,7 @@ impl Settings {
             .seed(self.seed)
             .batch_size(self.batch_size)
             .threads(threads)
-            .bad_images(policy)
+            .bad_images(self.bad_images)
     }
 
     /// A learner of these settings, before any training: reads and checks the photos, and builds the network.
@@ -186,7 +186,7 @@ impl Settings {
 /// Where a run's files go, and what it works with.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// The run folder; without it `runs/NAME-N` in the current folder.
+    /// The run folder; without it `runs/NAME-N` in the current folder, or, where that is among the photos, beside theirs.
     pub out: Option<PathBuf>,
     /// The cache folder; without it nothing is kept between runs.
     pub cache: Option<PathBuf>,
@@ -264,9 +264,14 @@ impl Training {
         settings.recipe.check()?;
         let mut learner = settings.learner(places)?;
         learner.check_memory(&settings.recipe)?;
+        let mut notices = Vec::new();
         let run = match &places.out {
             Some(out) => RunFolder::at(out)?,
-            None => RunFolder::numbered("runs", &name_of(&settings.data))?,
+            None => {
+                let (runs, elsewhere) = outside("runs", &learner.data().folders());
+                notices.extend(elsewhere);
+                RunFolder::numbered(runs, &name_of(&settings.data))?
+            }
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let settings = &Settings { precision: Some(learner.network().precision()), ..settings.clone() };
@@ -282,7 +287,7 @@ impl Training {
         let recorder = run.recorder(&[], data.skipped())?;
         learner.observe(recorder);
         learner.checkpoints = Some(Checkpoints::new(run.checkpoints()));
-        Ok(Self { learner, run, settings: settings.clone(), notices: Vec::new() })
+        Ok(Self { learner, run, settings: settings.clone(), notices })
     }
 
     /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
@@ -402,5 +407,5 @@ impl Training {
 fn name_of(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute) } else { &absolute };
-    folder.file_name().map_or_else(|| "photos".to_owned(), |name| name.to_string_lossy().into_owned())
+    folder.file_name().map_or_else(|| "photos".to_owned(), ocelli_data::text_of)
 }

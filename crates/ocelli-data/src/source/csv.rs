@@ -101,7 +101,7 @@ pub fn read(path: impl AsRef<Path>, options: &CsvOptions) -> Result<Dataset, Dat
         Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
     });
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Dataset { items, split, skipped, notices })
+    Ok(Dataset { items, split, skipped, notices, losses: Vec::new() })
 }
 
 /// Counts lines up to the places of rows; the reader's own count is behind by one after `\r\n`.

@@ -1,4 +1,4 @@
-//! A folder of class folders, or `train/` and `valid/` folders of them.
+//! A folder of class folders, or folders to train on, to measure on and to test on that hold such folders.
 //!
 //! ```text
 //! photos/train/cats/1.jpg            photos/cats/1.jpg
@@ -8,193 +8,590 @@
 //! photos/test/5.jpg
 //! ```
 //!
-//! The name of a class folder is the class of all images below it, at any depth. `valid/` may also be called
-//! `val/` or `validation/`; without it nothing says what is held out of `train/`. `test/` is optional: if it consists
-//! of class folders its items are labelled, otherwise they are not. Folders beside these three are left out.
+//! The name of a class folder is the class of all images below it, at any depth. The folders of a split may be called
+//! what people call them, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`, `test1`,
+//! and, side by side, `seg_train` and `seg_test`. Without one for validation nothing says what is held out of the one to
+//! train on. The one to test on is optional: if it consists of class folders its items are labelled, otherwise they are
+//! not. Folders beside these are left out.
+//!
+//! A folder that holds nothing but one other folder of folders, as unpacked archives do, is entered.
+//!
+//! Where folders may be classes or parts of a split, and names do not decide, nothing is guessed: [`read`] is an error, and
+//! [`look`] gives the same as a problem beside what it would be if all folders were classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::role::{self, Role};
 use super::{existing_folder, id_of, listing};
+use crate::dataset::ClassLoss;
+use crate::names::{class_name, file_name, look_of};
+use crate::words::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
-
-const TRAIN: &str = "train";
-const VALID: [&str; 3] = ["valid", "val", "validation"];
-const TEST: &str = "test";
 
 /// Reads the names below `root`; no image is decoded.
 ///
-/// Without `train/` the data set has no split of its own: see [`split`](mod@crate::split). With `train/` and without
-/// `valid/` no item of the split is for validation.
+/// Without a folder to train on the data set has no split of its own: see [`split`](mod@crate::split). With one and
+/// without one for validation no item of the split is for validation. What classes lose is in
+/// [`losses`](Dataset::losses): whether it is too much is the caller's to decide.
 pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
-    let root = existing_folder(root.as_ref())?;
-    let entries = listing::entries(&root)?;
-    let named = |names: &[&str]| {
-        entries
-            .folders
-            .iter()
-            .filter(|folder| names.contains(&file_name(folder).as_str()))
-            .collect::<Vec<_>>()
-    };
-    let (train, valid) = (named(&[TRAIN]), named(&VALID));
-    let others = entries.folders.len() - train.len() - valid.len() - named(&[TEST]).len();
-    match (&train[..], &valid[..]) {
-        ([train], [valid]) => split_folders(&root, train, Some(valid), &entries),
-        ([_], [first, second, ..]) => Err(DataError::Split {
-            reason: format!("{} and {} both hold validation images", first.display(), second.display()),
-            advice: "keep one of them".to_owned(),
-        }),
-        ([train], []) if others == 0 => split_folders(&root, train, None, &entries),
-        ([], [valid, ..]) if others == 0 => {
-            Err(DataError::HalfASplit { present: file_name(valid), missing: TRAIN.to_owned(), path: root })
-        }
-        _ => one_folder(&root, &entries),
+    let (data, problem) = look(root)?;
+    match problem {
+        None => Ok(data),
+        Some(problem) => Err(problem),
     }
 }
 
-/// `root/CLASS/…`
-fn one_folder(root: &Path, entries: &listing::Entries) -> Result<Dataset, DataError> {
-    let mut found = Found::new(root);
-    let by_class = found.class_folders(root, entries, "lies outside of the class folders")?;
-    let classes = found.classes(root, &by_class, entries)?;
-    for (class, images) in &by_class {
-        found.label(&classes, class, images);
-    }
-    if by_class.contains_key(TEST) {
-        found.notices.push(format!(
-            "{} is read as a class; if it is a test set, put the class folders into {}",
-            root.join(TEST).display(),
-            root.join(TRAIN).display()
-        ));
-    }
-    Ok(found.dataset(classes, None))
+/// As [`read`], for whoever does not train on it: where it is not clear whether folders are classes, all of them are taken
+/// for classes, and the second value is the error that [`read`] gives.
+pub fn look(root: impl AsRef<Path>) -> Result<(Dataset, Option<DataError>), DataError> {
+    let mut reader = Reader::new(root.as_ref(), None)?;
+    let data = reader.read()?;
+    Ok((data, reader.problem))
 }
 
-/// `root/train/CLASS/…`, `root/valid/CLASS/…`, `root/test/…`
-fn split_folders(
-    root: &Path,
-    train: &Path,
-    valid: Option<&Path>,
-    entries: &listing::Entries,
-) -> Result<Dataset, DataError> {
-    let mut found = Found::new(root);
-    found.skipped.extend(entries.skipped.iter().cloned());
-    let beside = entries.files.iter().chain(&entries.folders).filter(|path| {
-        *path != train
-            && valid.is_none_or(|valid| *path != valid)
-            && (file_name(path) != TEST || !path.is_dir())
-    });
-    found.skipped.extend(beside.map(|path| Skipped::new(path, "lies beside the folders of the split")));
-
-    let mut split = Split::default();
-    let entries_of_train = listing::entries(train)?;
-    let trained = found.class_folders(train, &entries_of_train, "lies outside of the class folders")?;
-    let classes = found.classes(train, &trained, &entries_of_train)?;
-    for (class, images) in &trained {
-        split.train.extend(found.label(&classes, class, images));
+/// As [`read`], of images to measure a model of these classes on: one class is enough, and so is a part of a split. The
+/// images of a folder that is called as a class itself are of that class.
+pub fn read_known(root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, DataError> {
+    let mut reader = Reader::new(root.as_ref(), Some(known))?;
+    let data = reader.read()?;
+    match reader.problem {
+        None => Ok(data),
+        Some(problem) => Err(problem),
     }
-
-    if let Some(valid) = valid {
-        split.valid = found.validation(valid, train, &classes)?;
-    }
-    if let Some(test) = entries.folders.iter().find(|folder| file_name(folder) == TEST) {
-        split.test = found.test(test, &classes)?;
-    }
-    Ok(found.dataset(classes, Some(split)))
 }
 
-/// Images of each class, by name.
-type ByClass = BTreeMap<String, Vec<PathBuf>>;
+/// A folder in a folder, with all that is below it.
+#[derive(Default)]
+struct Part {
+    path: PathBuf,
+    images: Vec<PathBuf>,
+    /// Whether images, or what is meant as one, lie in it directly.
+    direct: bool,
+    /// Folders in it that hold images.
+    subfolders: BTreeSet<OsString>,
+    /// Files that are meant as images, and of which no other form is there.
+    lost: Vec<Skipped>,
+    /// Other files that may be something: films, unknown kinds.
+    other: Vec<Skipped>,
+    /// Texts, tables, hidden files.
+    usual: usize,
+}
+
+impl Part {
+    fn name(&self) -> String {
+        file_name(&self.path)
+    }
+
+    fn has_images(&self) -> bool {
+        !self.images.is_empty() || !self.lost.is_empty()
+    }
+
+    /// Whether it can be a class: whose photos may all be lost.
+    fn may_be_class(&self) -> bool {
+        self.has_images() || !self.other.is_empty()
+    }
+
+    /// Whether it holds nothing but folders of images.
+    fn holds_folders(&self) -> bool {
+        !self.direct && !self.subfolders.is_empty()
+    }
+}
+
+/// A class folder.
+struct ClassFolder {
+    class: String,
+    path: PathBuf,
+    images: Vec<PathBuf>,
+}
 
 /// What has been found so far.
-struct Found {
+struct Reader<'a> {
     root: PathBuf,
+    listing: listing::Listing,
+    /// Stems of images with their folders, in lower case.
+    stems: HashSet<(PathBuf, String)>,
+    known: Option<&'a Classes>,
     items: Vec<Item>,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
+    losses: Vec<ClassLoss>,
+    problem: Option<DataError>,
 }
 
-impl Found {
-    fn new(root: &Path) -> Self {
-        Found { root: root.to_owned(), items: Vec::new(), skipped: Vec::new(), notices: Vec::new() }
+/// The folders of a split, as far as there are any.
+struct SplitFolders {
+    train: Option<Part>,
+    valid: Option<Part>,
+    test: Option<Part>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(root: &Path, known: Option<&'a Classes>) -> Result<Self, DataError> {
+        let root = existing_folder(root)?;
+        std::fs::read_dir(&root).map_err(DataError::io("list", &root))?;
+        let mut listing = listing::images_below(&root);
+        let skipped = std::mem::take(&mut listing.skipped);
+        let notices = listing::known_folders(&skipped).into_iter().collect();
+        let stems = listing.images.iter().filter_map(|image| stem(image)).collect();
+        Ok(Reader {
+            root,
+            listing,
+            stems,
+            known,
+            items: Vec::new(),
+            skipped,
+            notices,
+            losses: Vec::new(),
+            problem: None,
+        })
     }
 
-    /// The images of each class folder in `folder`. A folder without anything meant as an image is left out.
+    fn read(&mut self) -> Result<Dataset, DataError> {
+        let known = self.known;
+        let is_class = move |name: &str| known.is_some_and(|known| class_among(known, name).is_some());
+        let asked = self.root.clone();
+        self.root =
+            self.enter(&asked, |part| role::said_by(&part.name()).is_some() || is_class(&part.name()));
+        let root = self.root.clone();
+        let (parts, loose) = self.parts(&root);
+        let names: Vec<String> = parts.iter().map(Part::name).collect();
+        let mut roles = role::roles(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (role, name) in roles.iter_mut().zip(&names) {
+            *role = role.filter(|_| !is_class(name));
+        }
+        match self.split_folders(&parts, &roles)? {
+            Some(folders) => self.split(folders, parts, loose),
+            None => self.one_folder(&root, parts, loose),
+        }
+    }
+
+    /// Which folders are those of a split; `None` where all are classes.
+    fn split_folders(
+        &mut self,
+        parts: &[Part],
+        roles: &[Option<Role>],
+    ) -> Result<Option<SplitFolders>, DataError> {
+        let of = |wanted: Role| {
+            let all = parts.iter().zip(roles).filter(move |(_, role)| **role == Some(wanted));
+            let all: Vec<&Part> = all.map(|(part, _)| part).collect();
+            // An empty one does not count beside another.
+            match all.iter().filter(|part| part.may_be_class()).count() {
+                0 => all,
+                _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
+            }
+        };
+        let [train, valid, test] = [Role::Train, Role::Valid, Role::Test].map(of);
+        let others: Vec<&Part> = parts
+            .iter()
+            .zip(roles)
+            .filter(|(part, role)| role.is_none() && part.may_be_class())
+            .map(|(part, _)| part)
+            .collect();
+        let twice = [(Role::Train, &train), (Role::Valid, &valid), (Role::Test, &test)];
+        if let Some((role, [first, second, ..])) = twice
+            .iter()
+            .map(|(role, parts)| (*role, &parts[..]))
+            .find(|(_, parts)| parts.len() > 1 && (!train.is_empty() || others.is_empty()))
+        {
+            return Err(DataError::Split {
+                reason: format!(
+                    "{} and {} both hold {} images",
+                    first.path.display(),
+                    second.path.display(),
+                    role.purpose()
+                ),
+                advice: "keep one of them, or put their images together".to_owned(),
+            });
+        }
+        let measured = valid.first().or(test.first());
+        let folders = || {
+            let part = |parts: &[&Part]| {
+                parts.first().map(|part| Part { path: part.path.clone(), ..Part::default() })
+            };
+            SplitFolders { train: part(&train), valid: part(&valid), test: part(&test) }
+        };
+        match (train.first(), measured) {
+            (None, None) => {
+                if self.known.is_none() {
+                    self.same_subfolders(parts);
+                }
+                Ok(None)
+            }
+            (Some(_), Some(_)) => Ok(Some(folders())),
+            (Some(_), None) if others.is_empty() => Ok(Some(folders())),
+            (Some(train), None) if self.known.is_some() => Ok(train.holds_folders().then(folders)),
+            // A train may be what is on the photos.
+            (Some(train), None) if train.subfolders.len() < 2 || train.direct => Ok(None),
+            (Some(train), None) => {
+                let (name, inside) = (train.name(), train.subfolders.iter().map(crate::text_of));
+                self.doubt(DataError::Split {
+                    reason: format!(
+                        "{} has the folder {name}, which holds folders of images itself ({}), and beside it {}: it is \
+                         not clear whether {name} is a class, or what is to be trained on",
+                        self.root.display(),
+                        some_names(inside),
+                        some_names(others.iter().map(|part| part.name())),
+                    ),
+                    advice: format!(
+                        "give {} alone or move the others out, or, if it is a class, rename it",
+                        train.path.display()
+                    ),
+                });
+                Ok(None)
+            }
+            (None, Some(_)) if self.known.is_some() => Ok(Some(folders())),
+            (None, Some(measured)) if others.is_empty() => Err(DataError::HalfASplit {
+                present: measured.name(),
+                missing: Role::Train.name().to_owned(),
+                path: self.root.clone(),
+            }),
+            (None, Some(measured)) => {
+                let role = if valid.is_empty() { Role::Test } else { Role::Valid };
+                self.doubt(DataError::Split {
+                    reason: format!(
+                        "{} has the folder {}, which is called as {} images are, but none to train on: beside it there \
+                         is {}",
+                        self.root.display(),
+                        measured.name(),
+                        role.purpose(),
+                        some_names(others.iter().map(|part| part.name())),
+                    ),
+                    advice: format!(
+                        "put the class folders to train on into {}, or, if {} is a class, rename it",
+                        self.root.join(Role::Train.name()).display(),
+                        measured.name()
+                    ),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
+    fn same_subfolders(&mut self, parts: &[Part]) {
+        let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
+        let [first, _, ..] = classes[..] else { return };
+        let mut common = first.subfolders.clone();
+        for part in &classes {
+            common.retain(|name| part.subfolders.contains(name));
+        }
+        let alike = classes.iter().all(|part| !part.direct && 2 * common.len() >= part.subfolders.len());
+        if common.len() < 2 || !alike {
+            return;
+        }
+        let inside: Vec<String> = common.iter().map(crate::text_of).collect();
+        let roles = role::roles(&inside.iter().map(String::as_str).collect::<Vec<_>>());
+        let outside = some_names(classes.iter().map(|part| part.name()));
+        let inside_named = some_names(inside.iter().cloned());
+        let root = self.root.display();
+        let (reason, advice) = match roles.iter().all(Option::is_some) {
+            true => (
+                format!("the folders in {root} ({outside}) are each divided into {inside_named}"),
+                format!(
+                    "turn it around: {}, with a folder for each class in them",
+                    roles
+                        .iter()
+                        .flatten()
+                        .map(|role| format!("{}/", self.root.join(role.name()).display()))
+                        .collect::<BTreeSet<_>>()
+                        .into_iter()
+                        .collect::<Vec<_>>()
+                        .join(" and ")
+                ),
+            ),
+            false => (
+                format!(
+                    "the folders in {root} ({outside}) all hold the same folders ({inside_named}): it is not clear which \
+                     of both are the classes"
+                ),
+                format!(
+                    "if {inside_named} are, call the others train and valid, or put their images together in one folder \
+                     a class; if {outside} are, put their images into them directly, or give a table of labels"
+                ),
+            ),
+        };
+        self.doubt(DataError::Split { reason, advice });
+    }
+
+    fn doubt(&mut self, problem: DataError) {
+        self.problem.get_or_insert(problem);
+    }
+
+    /// `root/CLASS/…`
+    fn one_folder(
+        &mut self,
+        root: &Path,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Dataset, DataError> {
+        if let Some(class) = self.own_class(root, &parts, &loose) {
+            self.notices
+                .push(format!("the images in {} are taken for the class \"{class}\"", root.display()));
+            let classes = Classes::new([class]);
+            self.add(&loose, |_| Target::Class(0));
+            return Ok(self.dataset(classes, None));
+        }
+        let images_outside = loose.len();
+        let folders = self.class_folders(root, parts, loose)?;
+        let classes = self.classes(root, &folders, images_outside)?;
+        for ClassFolder { class, images, .. } in &folders {
+            self.label(&classes, class, images);
+        }
+        Ok(self.dataset(classes, None))
+    }
+
+    /// The known class that a folder of nothing but images is called as.
+    fn own_class(&self, root: &Path, parts: &[Part], loose: &[PathBuf]) -> Option<String> {
+        let known = self.known?;
+        let real = root.canonicalize().ok()?;
+        let alone = !loose.is_empty() && !parts.iter().any(Part::may_be_class);
+        class_among(known, &class_name(&real)).filter(|_| alone).map(str::to_owned)
+    }
+
+    /// `root/train/CLASS/…`, `root/valid/CLASS/…`, `root/test/…`
+    fn split(
+        &mut self,
+        folders: SplitFolders,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Dataset, DataError> {
+        let SplitFolders { train, valid, test } = folders;
+        let inside = [&train, &valid, &test].map(|part| part.as_ref().map(|part| part.path.clone()));
+        self.skipped
+            .extend(loose.iter().map(|path| Skipped::image(path, "lies beside the folders of the split")));
+        let beside: Vec<Part> =
+            parts.into_iter().filter(|part| !inside.contains(&Some(part.path.clone()))).collect();
+        let with_images = beside.iter().filter(|part| !part.images.is_empty());
+        let named: Vec<String> = with_images
+            .map(|part| format!("{} ({})", part.path.display(), images(part.images.len())))
+            .collect();
+        if !named.is_empty() {
+            let split = inside.iter().flatten().map(|path| file_name(path)).collect::<Vec<_>>().join(", ");
+            self.notices.push(format!(
+                "beside the folders of the split ({split}), and left out: {}",
+                named.join(", ")
+            ));
+        }
+        for part in beside {
+            self.skipped.retain(|skipped| !skipped.path.starts_with(&part.path));
+            self.skipped.push(Skipped::new(&part.path, "lies beside the folders of the split"));
+        }
+
+        let mut split = Split::default();
+        let known = self.known.cloned();
+        let mut classes = known.unwrap_or_default();
+        if let Some(train) = &train {
+            let folder = self.enter(&train.path, |_| false);
+            let (parts, loose) = self.parts(&folder);
+            let images_outside = loose.len();
+            let trained = self.class_folders(&folder, parts, loose)?;
+            if self.known.is_none() {
+                classes = self.classes(&folder, &trained, images_outside)?;
+            } else {
+                classes = self.widened(classes, &trained);
+            }
+            for ClassFolder { class, images, .. } in &trained {
+                split.train.extend(self.label(&classes, class, images));
+            }
+        }
+        let train = train.map(|train| train.path);
+        if let Some(valid) = &valid {
+            let folder = self.enter_unless_class(&valid.path, &classes);
+            let (parts, loose) = self.parts(&folder);
+            let folders = self.class_folders(&folder, parts, loose)?;
+            if self.known.is_some() {
+                classes = self.widened(classes, &folders);
+            }
+            split.valid = self.validation(&folder, folders, train.as_deref(), &classes)?;
+        }
+        if let Some(test) = &test {
+            let folder = self.enter_unless_class(&test.path, &classes);
+            split.test = self.test(&folder, &classes)?;
+        }
+        Ok(self.dataset(classes, Some(split)))
+    }
+
+    /// The classes, and those of folders that are none of them: whoever measures is told of these.
+    fn widened(&self, classes: Classes, folders: &[ClassFolder]) -> Classes {
+        let more = folders.iter().map(|folder| folder.class.clone());
+        Classes::new(classes.names().iter().cloned().chain(more))
+    }
+
+    /// The folder itself, or the one that is all that it holds, and so on; `stop` says what is not entered.
+    fn enter(&mut self, folder: &Path, stop: impl Fn(&Part) -> bool) -> PathBuf {
+        let mut inner = folder.to_owned();
+        loop {
+            let (parts, loose) = self.parts(&inner);
+            let with_images: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
+            match &with_images[..] {
+                [only] if loose.is_empty() && only.holds_folders() && !stop(only) => {
+                    inner = only.path.clone()
+                }
+                _ => break,
+            }
+        }
+        if inner != folder {
+            let text =
+                format!("{} is all that {} holds; its folders are read", inner.display(), folder.display());
+            self.notices.push(text);
+        }
+        inner
+    }
+
+    fn enter_unless_class(&mut self, folder: &Path, classes: &Classes) -> PathBuf {
+        let classes = classes.clone();
+        self.enter(folder, move |part| class_among(&classes, &class_name(&part.path)).is_some())
+    }
+
+    /// The folders in a folder, and the images in it directly.
+    fn parts(&self, folder: &Path) -> (Vec<Part>, Vec<PathBuf>) {
+        let mut parts: BTreeMap<&OsStr, Part> = BTreeMap::new();
+        for path in self.listing.folders.iter().filter(|path| path.parent() == Some(folder)) {
+            if let Some(name) = path.file_name() {
+                parts.insert(name, Part { path: path.clone(), ..Part::default() });
+            }
+        }
+        let mut loose = Vec::new();
+        // The first folder on the way to a file, and the second; nothing where the file lies there directly.
+        let way = |path: &'_ Path| -> Option<(OsString, Option<OsString>)> {
+            let mut way = path.strip_prefix(folder).ok()?.iter();
+            let (first, second, third) = (way.next()?.to_owned(), way.next(), way.next());
+            Some((first, second.filter(|_| third.is_some()).map(OsStr::to_owned)))
+        };
+        for image in &self.listing.images {
+            let Some((first, second)) = way(image) else { continue };
+            match parts.get_mut(first.as_os_str()) {
+                Some(part) => {
+                    part.images.push(image.clone());
+                    part.direct |= second.is_none();
+                    part.subfolders.extend(second);
+                }
+                None => loose.push(image.clone()),
+            }
+        }
+        for skipped in &self.skipped {
+            let Some((first, second)) = way(&skipped.path) else { continue };
+            let Some(part) = parts.get_mut(first.as_os_str()) else { continue };
+            // An image that is there in another form, too, as cameras write both, is not lost.
+            let is_elsewhere = || stem(&skipped.path).is_some_and(|stem| self.stems.contains(&stem));
+            if skipped.is_image && !is_elsewhere() {
+                part.direct |= second.is_none();
+                part.subfolders.extend(second);
+                part.lost.push(skipped.clone());
+            } else if skipped.is_usual || skipped.is_image {
+                part.usual += 1;
+            } else {
+                part.other.push(skipped.clone());
+            }
+        }
+        (parts.into_values().collect(), loose)
+    }
+
+    /// The class folders in `folder`, without those that hold nothing that may be an image.
     fn class_folders(
         &mut self,
         folder: &Path,
-        entries: &listing::Entries,
-        outside: &str,
-    ) -> Result<ByClass, DataError> {
-        self.skipped.extend(entries.skipped.iter().cloned());
-        let mut loose = listing::Listing::default();
-        entries.files.iter().for_each(|path| loose.add(path));
-        self.skipped
-            .extend(loose.images.iter().map(|path| Skipped::new(path, format!("an image that {outside}"))));
-        self.skipped.extend(loose.skipped);
-
-        let mut by_class = ByClass::new();
-        for class_folder in &entries.folders {
-            let listing = listing::images_below(class_folder);
-            let class = file_name(class_folder);
-            let found = listing.skipped.len();
-            let unusable = listing.skipped.iter().filter(|skipped| skipped.is_image).count();
-            self.skipped.extend(listing.skipped);
-            match (listing.images.is_empty(), unusable) {
-                (false, _) => {
-                    by_class.insert(class, listing.images);
-                }
-                (true, 0) => self.skipped.push(Skipped::new(
-                    class_folder,
-                    match found {
-                        0 => "an empty folder".to_owned(),
-                        _ => "a folder without images".to_owned(),
-                    },
-                )),
-                (true, unusable) => {
-                    let path = folder.join(&class);
-                    let found = format!(
-                        "{unusable} of {found} files are meant as images, none can be read: {}",
-                        reasons(&self.skipped, &path)
-                    );
-                    return Err(DataError::ClassWithoutImages { class, path, found });
-                }
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Vec<ClassFolder>, DataError> {
+        let outside = "an image that lies outside of the class folders";
+        self.skipped.extend(loose.iter().map(|path| Skipped::image(path, outside)));
+        if !loose.is_empty() && parts.iter().any(Part::may_be_class) {
+            let (images, folder) = (images(loose.len()), folder.display());
+            self.notices.push(format!("{images} in {folder} outside of its class folders: left out"));
+        }
+        let mut folders = Vec::new();
+        for part in parts {
+            let class = class_name(&part.path);
+            if !part.may_be_class() {
+                let (holds, reason) = match part.usual {
+                    0 => ("is empty", "an empty folder"),
+                    _ => ("holds no images", "a folder without images"),
+                };
+                self.notices.push(format!("{} {holds}, and is not taken for a class", part.path.display()));
+                self.skipped.push(Skipped::new(&part.path, reason));
+                continue;
+            }
+            // Films among photos are no loss; nothing but films is one.
+            let lost: Vec<Skipped> = match part.images.is_empty() {
+                true => part.lost.into_iter().chain(part.other).collect(),
+                false => part.lost,
+            };
+            if !lost.is_empty() {
+                self.losses.push(ClassLoss {
+                    class: class.clone(),
+                    folder: part.path.clone(),
+                    kept: part.images.len(),
+                    lost,
+                });
+            }
+            if !part.images.is_empty() {
+                folders.push(ClassFolder { class, path: part.path, images: part.images });
             }
         }
-        Ok(by_class)
+        self.look_alike(&folders)?;
+        Ok(folders)
+    }
+
+    /// Refuses folders whose names look the same, and notes those that differ in upper and lower case only.
+    fn look_alike(&mut self, folders: &[ClassFolder]) -> Result<(), DataError> {
+        let mut looks: BTreeMap<String, &ClassFolder> = BTreeMap::new();
+        let mut letters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for folder in folders {
+            let look = look_of(&folder.class);
+            letters.entry(look.to_lowercase()).or_default().push(&folder.class);
+            let Some(other) = looks.insert(look, folder) else { continue };
+            // Quoted so that marks and blanks are seen.
+            let name = |folder: &ClassFolder| format!("{:?}", file_name(&folder.path));
+            return Err(DataError::Split {
+                reason: format!(
+                    "{} has two folders whose names look the same: {} ({}) and {} ({})",
+                    other.path.parent().unwrap_or(&other.path).display(),
+                    name(other),
+                    images(other.images.len()),
+                    name(folder),
+                    images(folder.images.len())
+                ),
+                advice: "put their images into one of them, or rename one".to_owned(),
+            });
+        }
+        for classes in letters.into_values().filter(|classes| classes.len() > 1) {
+            self.notices.push(format!(
+                "the classes {} differ in upper and lower case only; if they are one, put their images together",
+                classes.join(" and ")
+            ));
+        }
+        Ok(())
     }
 
     /// At least two classes, or what is wrong with the folder.
     fn classes(
         &self,
         folder: &Path,
-        by_class: &ByClass,
-        entries: &listing::Entries,
+        folders: &[ClassFolder],
+        images_outside: usize,
     ) -> Result<Classes, DataError> {
         let path = folder.to_owned();
-        match by_class.len() {
-            0 => {
-                let loose = entries.files.iter().filter(|file| {
-                    self.skipped
-                        .iter()
-                        .any(|skipped| skipped.path == **file && skipped.reason.starts_with("an image"))
-                });
-                match loose.count() {
-                    0 => Err(DataError::NoImages { found: self.summary(folder), path }),
-                    images => Err(DataError::NoClassFolders { path, images }),
-                }
+        // A class that has lost all images is what is the matter, more than that there are too few.
+        let vanished = self.losses.iter().find(|loss| loss.kept == 0 && loss.folder.starts_with(folder));
+        match (folders, vanished, self.known) {
+            ([] | [_], Some(loss), None) => Err(loss.error()),
+            ([], None, _) if images_outside > 0 => {
+                Err(DataError::NoClassFolders { path, images: images_outside })
             }
-            1 => Err(DataError::SingleClass {
-                path,
-                class: by_class.keys().next().cloned().unwrap_or_default(),
-            }),
-            _ => Ok(Classes::new(by_class.keys())),
+            ([], ..) => Err(DataError::NoImages { found: self.summary(folder), path }),
+            ([only], None, None) => Err(DataError::SingleClass { path, class: only.class.clone() }),
+            _ => Ok(Classes::new(folders.iter().map(|folder| folder.class.clone()))),
         }
     }
 
     /// Adds the images of a class, and gives their indices.
     fn label(&mut self, classes: &Classes, class: &str, images: &[PathBuf]) -> std::ops::Range<usize> {
-        let target = classes.index(class).map_or(Target::Unlabelled, Target::Class);
+        let target = class_among(classes, class)
+            .and_then(|class| classes.index(class))
+            .map_or(Target::Unlabelled, Target::Class);
         self.add(images, |_| target.clone())
     }
 
@@ -209,46 +606,79 @@ impl Found {
     }
 
     /// Labelled images of known classes.
-    fn validation(&mut self, valid: &Path, train: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
-        let by_class =
-            self.class_folders(valid, &listing::entries(valid)?, "lies outside of the class folders")?;
+    fn validation(
+        &mut self,
+        valid: &Path,
+        folders: Vec<ClassFolder>,
+        train: Option<&Path>,
+        classes: &Classes,
+    ) -> Result<Vec<usize>, DataError> {
         let mut indices = Vec::new();
-        for (class, images) in &by_class {
-            if classes.index(class).is_none() {
+        let mut seen = BTreeSet::new();
+        for ClassFolder { class, path, images } in folders {
+            let Some(known) = class_among(classes, &class) else {
                 return Err(DataError::UnknownClass {
-                    path: valid.join(class),
-                    class: class.clone(),
-                    train: train.to_owned(),
+                    path,
+                    class,
+                    train: train.unwrap_or(&self.root).to_owned(),
                     known: some_of(classes.names()),
                 });
+            };
+            if known != class {
+                self.notices.push(format!("{} is taken for the class \"{known}\"", path.display()));
             }
-            indices.extend(self.label(classes, class, images));
+            seen.insert(known.to_owned());
+            indices.extend(self.label(classes, known, &images));
         }
         if indices.is_empty() {
-            return Err(DataError::NoImages { path: valid.to_owned(), found: self.summary(valid) });
+            return match self.losses.iter().find(|loss| loss.folder.starts_with(valid)) {
+                Some(loss) => Err(loss.error()),
+                None => Err(DataError::NoImages { path: valid.to_owned(), found: self.summary(valid) }),
+            };
         }
-        for class in classes.names().iter().filter(|class| !by_class.contains_key(*class)) {
-            self.notices
-                .push(format!("{} has no images of \"{class}\": nothing is measured on it", valid.display()));
+        if self.known.is_none() {
+            for class in classes.names().iter().filter(|class| !seen.contains(*class)) {
+                self.notices.push(format!(
+                    "{} has no images of \"{class}\": nothing is measured on it",
+                    valid.display()
+                ));
+            }
         }
         Ok(indices)
     }
 
     /// Labelled if all images lie in folders of known classes, else unlabelled.
     fn test(&mut self, folder: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
-        let listing = listing::images_below(folder);
-        self.skipped.extend(listing.skipped);
-        let class_of = |path: &Path| {
-            let mut parts = path.strip_prefix(folder).ok()?.components();
-            let class = classes.index(parts.next()?.as_os_str().to_str()?)?;
-            parts.next().map(|_| class)
-        };
-        let labelled = listing.images.iter().all(|path| class_of(path).is_some());
-        let target = |path: &Path| match class_of(path) {
-            Some(class) if labelled => Target::Class(class),
-            _ => Target::Unlabelled,
-        };
-        Ok(self.add(&listing.images, target).collect())
+        let (parts, loose) = self.parts(folder);
+        let of_class = |part: &Part| class_among(classes, &class_name(&part.path)).is_some();
+        let mut strangers: Vec<String> =
+            parts.iter().filter(|part| !part.images.is_empty() && !of_class(part)).map(Part::name).collect();
+        let has_classes = parts.iter().any(|part| of_class(part) && part.may_be_class());
+        if strangers.is_empty() && loose.is_empty() && has_classes {
+            let folders = self.class_folders(folder, parts, loose)?;
+            let mut indices = Vec::new();
+            for ClassFolder { class, path, images } in folders {
+                let known = class_among(classes, &class).unwrap_or(&class).to_owned();
+                if known != class {
+                    self.notices.push(format!("{} is taken for the class \"{known}\"", path.display()));
+                }
+                indices.extend(self.label(classes, &known, &images));
+            }
+            return Ok(indices);
+        }
+        if has_classes {
+            if !loose.is_empty() {
+                strangers.push(images(loose.len()));
+            }
+            self.notices.push(format!(
+                "{} is read without labels, since not all of it lies in folders of the classes: it has {}",
+                folder.display(),
+                some_names(strangers)
+            ));
+        }
+        let below: Vec<PathBuf> =
+            self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
+        Ok(self.add(&below, |_| Target::Unlabelled).collect())
     }
 
     /// What a folder without images holds, for people.
@@ -260,9 +690,10 @@ impl Found {
     }
 
     /// Sorts everything by id.
-    fn dataset(mut self, classes: Classes, split: Option<Split>) -> Dataset {
-        let mut order: Vec<usize> = (0..self.items.len()).collect();
-        order.sort_by(|&a, &b| self.items[a].id.cmp(&self.items[b].id));
+    fn dataset(&mut self, classes: Classes, split: Option<Split>) -> Dataset {
+        let (mut items, mut skipped) = (std::mem::take(&mut self.items), std::mem::take(&mut self.skipped));
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by(|&a, &b| items[a].id.cmp(&items[b].id));
         let mut place = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
             place[old] = new;
@@ -277,11 +708,36 @@ impl Found {
             valid: moved(split.valid),
             test: moved(split.test),
         });
-        self.items.sort_by(|a, b| a.id.cmp(&b.id));
-        self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        let items = Items { root: self.root, task: Task::SingleLabel, classes, items: self.items };
-        Dataset { items, split, skipped: self.skipped, notices: self.notices }
+        items.sort_by(|a, b| a.id.cmp(&b.id));
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let items = Items { root: self.root.clone(), task: Task::SingleLabel, classes, items };
+        let (notices, losses) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.losses));
+        Dataset { items, split, skipped, notices, losses }
     }
+}
+
+/// The folder of a file, and its name without the ending, in lower case.
+fn stem(path: &Path) -> Option<(PathBuf, String)> {
+    Some((path.parent()?.to_owned(), crate::text_of(path.file_stem()?).to_lowercase()))
+}
+
+/// The class of this name among these; where there is none, the only one that looks the same, or differs from it in upper
+/// and lower case only.
+fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
+    if let Some(index) = classes.index(name) {
+        return classes.name(index);
+    }
+    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
+    for look in looks {
+        let wanted = look(name);
+        let mut alike = classes.names().iter().filter(|class| look(class) == wanted);
+        match (alike.next(), alike.next()) {
+            (Some(class), None) => return Some(class),
+            (Some(_), Some(_)) => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The first few skipped paths below a folder with their reasons.
@@ -303,13 +759,19 @@ fn reasons(skipped: &[Skipped], folder: &Path) -> String {
 
 /// The first names of a list, and how many more there are.
 fn some_of(names: &[String]) -> String {
+    some_names(names.iter().cloned())
+}
+
+fn some_names(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<String> = names.into_iter().collect();
     let mut text = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > 8 {
-        text.push_str(&format!(" and {} more", names.len() - 8));
+        text.push_str(&format!(" and {} more", count(names.len() - 8)));
     }
     text
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+/// `1 image`, `3 images`
+fn images(number: usize) -> String {
+    format!("{} image{}", count(number), if number == 1 { "" } else { "s" })
 }

@@ -15,7 +15,7 @@ pub fn read(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Dataset
     for path in paths {
         let path = path.as_ref();
         match std::fs::metadata(path) {
-            Err(error) => skipped.push(Skipped::new(path, format!("cannot be read: {error}"))),
+            Err(error) => skipped.push(Skipped::image(path, format!("cannot be read: {error}"))),
             Ok(found) if found.is_dir() => {
                 let listing = listing::images_below(path);
                 files.extend(listing.images);
@@ -35,5 +35,5 @@ pub fn read(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Dataset
         classes: Classes::default(),
         items: items.collect(),
     };
-    Ok(Dataset { items, split: None, skipped, notices: Vec::new() })
+    Ok(Dataset { items, split: None, skipped, notices: Vec::new(), losses: Vec::new() })
 }

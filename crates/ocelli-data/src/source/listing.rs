@@ -1,58 +1,140 @@
 //! The image files below a folder, in one fixed order.
 //!
 //! The content of a file decides whether it is an image, never its name. Symbolic links are followed, so
-//! that a data set can be made of links; a link into its own parents is reported. Names that begin with a dot,
-//! and `__MACOSX`, are hidden: they are reported once and not looked into.
+//! that a data set can be made of links; a link into its own parents is reported. Names that begin with a dot, what
+//! systems and other programs leave among photos ([`LEFT_BEHIND`]), and what Ocelli itself has made are reported once and
+//! not looked into.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::decode::{Refused, refused as refused_image};
-use crate::{DataError, Skipped};
+use crate::decode::{Format, Refused, refused as refused_image};
+use crate::picture::{self, is_marked};
+use crate::{Skipped, names};
 
 /// What lies below a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     /// Images, sorted by their names' bytes, folder by folder.
     pub images: Vec<PathBuf>,
-    /// Everything else that is no folder.
-    pub skipped: Vec<Skipped>,
-}
-
-/// What lies directly in a folder.
-#[derive(Debug, Default)]
-pub(crate) struct Entries {
-    /// Visible folders, sorted by their names' bytes.
+    /// The folders that were looked into, in the same order, without the one that was asked for.
     pub folders: Vec<PathBuf>,
-    /// Visible files, sorted by their names' bytes.
-    pub files: Vec<PathBuf>,
-    /// Hidden ones, and names that are not text.
+    /// Everything else.
     pub skipped: Vec<Skipped>,
 }
 
-/// Looks at one folder.
-pub(crate) fn entries(folder: &Path) -> Result<Entries, DataError> {
-    let mut entries = Entries::default();
-    for entry in WalkDir::new(folder).min_depth(1).max_depth(1).follow_links(true).sort_by_file_name() {
-        match entry {
-            Err(error) if error.depth() == 0 => {
-                return Err(DataError::io("list", folder)(error.into()));
-            }
-            Err(error) => entries.skipped.push(walk_error(&error, folder)),
-            Ok(entry) => {
-                let path = entry.path().to_owned();
-                match refused(&entry) {
-                    Some(reason) => entries.skipped.push(Skipped::new(path, reason)),
-                    None if entry.file_type().is_dir() => entries.folders.push(path),
-                    None => entries.files.push(path),
-                }
-            }
-        }
-    }
-    Ok(entries)
-}
+/// Files and folders that systems and other programs leave among photos; upper and lower case are the same.
+const LEFT_BEHIND: [(&str, &str); 31] = [
+    ("@eaDir", "thumbnails of a Synology NAS"),
+    ("#recycle", "the recycle bin of a Synology NAS"),
+    ("#snapshot", "snapshots of a NAS"),
+    (".@__thumb", "thumbnails of a QNAP NAS"),
+    ("@__thumb", "thumbnails of a QNAP NAS"),
+    ("@Recycle", "the recycle bin of a QNAP NAS"),
+    ("@Recently-Snapshot", "snapshots of a QNAP NAS"),
+    ("lost+found", "what a file system's check has found"),
+    ("$RECYCLE.BIN", "the recycle bin of Windows"),
+    ("RECYCLER", "the recycle bin of Windows"),
+    ("RECYCLED", "the recycle bin of Windows"),
+    ("System Volume Information", "what Windows notes on a drive"),
+    ("Thumbs.db", "thumbnails of Windows"),
+    ("ehthumbs.db", "thumbnails of Windows"),
+    ("ehthumbs_vista.db", "thumbnails of Windows"),
+    ("desktop.ini", "what Windows notes on a folder"),
+    ("__MACOSX", "what macOS adds to zip files"),
+    ("Icon\r", "what macOS notes on a folder"),
+    ("Network Trash Folder", "the recycle bin of a network drive"),
+    (".Trashes", "the recycle bin of macOS"),
+    (".Spotlight-V100", "what macOS notes on a drive"),
+    (".fseventsd", "what macOS notes on a drive"),
+    (".DS_Store", "what macOS notes on a folder"),
+    (".AppleDouble", "what macOS notes on files"),
+    (".ipynb_checkpoints", "copies of Jupyter"),
+    (".thumbnails", "thumbnails"),
+    (".thumb", "thumbnails"),
+    (".picasaoriginals", "originals that Picasa has replaced"),
+    (".dtrash", "the recycle bin of digiKam"),
+    ("THMBNL", "thumbnails of a camera's films"),
+    ("__pycache__", "what Python keeps"),
+];
+
+/// Endings of files that may lie among photos and are none: texts, tables, programs, models.
+const DOCUMENTS: [&str; 70] = [
+    "txt",
+    "md",
+    "rst",
+    "rtf",
+    "tex",
+    "pdf",
+    "doc",
+    "docx",
+    "odt",
+    "ppt",
+    "pptx",
+    "csv",
+    "tsv",
+    "xls",
+    "xlsx",
+    "ods",
+    "json",
+    "jsonl",
+    "ndjson",
+    "geojson",
+    "xml",
+    "html",
+    "htm",
+    "mhtml",
+    "css",
+    "js",
+    "yaml",
+    "yml",
+    "toml",
+    "ini",
+    "cfg",
+    "conf",
+    "log",
+    "lock",
+    "bib",
+    "url",
+    "lnk",
+    "webloc",
+    "py",
+    "ipynb",
+    "r",
+    "m",
+    "sh",
+    "bat",
+    "ps1",
+    "c",
+    "cpp",
+    "h",
+    "java",
+    "rs",
+    "names",
+    "data-00000-of-00001",
+    "xmp",
+    "aae",
+    "pp3",
+    "db",
+    "sqlite",
+    "md5",
+    "sha1",
+    "sha256",
+    "h5",
+    "hdf5",
+    "ckpt",
+    "pt",
+    "pth",
+    "onnx",
+    "pb",
+    "safetensors",
+    "pkl",
+    "torrent",
+];
 
 /// Looks at everything below a folder.
 pub(crate) fn images_below(folder: &Path) -> Listing {
@@ -72,15 +154,20 @@ pub(crate) fn images_below(folder: &Path) -> Listing {
         match entry {
             Err(error) => listing.skipped.push(walk_error(&error, folder)),
             Ok(entry) => {
-                let refused =
-                    is_loop(&entry).then_some("a link to its own parent").or_else(|| refused(&entry));
-                if let Some(reason) = refused {
-                    listing.skipped.push(Skipped::new(entry.path(), reason));
-                    if entry.file_type().is_dir() {
-                        walk.skip_current_dir();
+                let is_folder = entry.file_type().is_dir();
+                let refused = match is_loop(&entry) {
+                    true => Some(Skipped::new(entry.path(), "a link to its own parent")),
+                    false => refused(&entry),
+                };
+                match refused {
+                    Some(skipped) => {
+                        listing.skipped.push(skipped);
+                        if is_folder {
+                            walk.skip_current_dir();
+                        }
                     }
-                } else if !entry.file_type().is_dir() {
-                    listing.add(entry.path());
+                    None if is_folder => listing.folders.push(entry.into_path()),
+                    None => listing.add(entry.path()),
                 }
             }
         }
@@ -90,46 +177,150 @@ pub(crate) fn images_below(folder: &Path) -> Listing {
 
 impl Listing {
     /// Looks at one file.
-    pub(crate) fn add(&mut self, path: &Path) {
+    fn add(&mut self, path: &Path) {
         match not_an_image(path) {
             None => self.images.push(path.to_owned()),
-            Some((reason, meant_as_image)) => {
-                let skipped = Skipped { is_image: meant_as_image, ..Skipped::new(path, reason) };
-                self.skipped.push(skipped);
-            }
+            Some(skipped) => self.skipped.push(skipped),
         }
     }
 }
 
 /// Why an entry is not looked at.
-fn refused(entry: &DirEntry) -> Option<&'static str> {
-    let name = entry.file_name();
-    if name.as_encoded_bytes().starts_with(b".") || name == OsStr::new("__MACOSX") {
-        return Some("hidden");
+fn refused(entry: &DirEntry) -> Option<Skipped> {
+    let (path, kind) = (entry.path(), entry.file_type());
+    if let Some(reason) = left_behind(entry.file_name()) {
+        return Some(Skipped::new(path, reason));
     }
-    if name.to_str().is_none() {
-        return Some("its name is not valid UTF-8; rename it");
+    if entry.file_name().as_encoded_bytes().starts_with(b".") {
+        return Some(Skipped::new(path, "hidden"));
     }
-    (!entry.file_type().is_dir() && !entry.file_type().is_file()).then_some("neither a file nor a folder")
+    if kind.is_dir() {
+        return made_by_ocelli(path).map(|made| Skipped::new(path, made));
+    }
+    (!kind.is_file()).then(|| {
+        let reason = "neither a file nor a folder";
+        if is_named_as_image(path) { Skipped::image(path, reason) } else { Skipped::other(path, reason) }
+    })
+}
+
+/// Which program has left a file or folder of this name.
+fn left_behind(name: &OsStr) -> Option<&'static str> {
+    if name.as_encoded_bytes().starts_with(b"._") {
+        return Some("what macOS notes on a file");
+    }
+    // The small pictures that cameras keep beside their films.
+    if Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("thm")) {
+        return Some("a thumbnail of a camera's film");
+    }
+    let known = LEFT_BEHIND.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+    known.map(|(_, reason)| *reason)
+}
+
+/// What of Ocelli's output a folder holds.
+fn made_by_ocelli(folder: &Path) -> Option<&'static str> {
+    let has = |name: &str| folder.join(name).exists();
+    if has("config.toml") && ["events.jsonl", "history.csv", "split.csv"].into_iter().any(has) {
+        return Some("a run of Ocelli's");
+    }
+    if has("report.html") && has("predictions.csv") && has("results") {
+        return Some("an evaluation of Ocelli's");
+    }
+    // https://bford.info/cachedir/
+    let signature = b"Signature: 8a477f597d28d172789f06886806bc55";
+    let tag = folder.join("CACHEDIR.TAG");
+    let tagged = || first_bytes(&tag, signature.len()).is_ok_and(|bytes| bytes == signature);
+    (tag.is_file() && tagged()).then_some("a cache, as its CACHEDIR.TAG says")
 }
 
 fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     let path = error.path().unwrap_or(folder);
     match (error.loop_ancestor(), error.io_error()) {
         (Some(_), _) => Skipped::new(path, "a link to its own parent"),
-        (None, Some(source)) if path.is_symlink() => Skipped::new(path, format!("a broken link: {source}")),
-        (None, Some(source)) => Skipped::new(path, format!("cannot be read: {source}")),
-        (None, None) => Skipped::new(path, error),
+        (None, Some(source)) if path.is_symlink() => {
+            let reason = format!("a broken link: {source}");
+            if is_named_as_image(path) { Skipped::image(path, reason) } else { Skipped::other(path, reason) }
+        }
+        // What is in a folder that cannot be read is not known.
+        (None, Some(source)) => Skipped::image(path, format!("cannot be read: {source}")),
+        (None, None) => Skipped::other(path, error),
     }
 }
 
-/// Why a file is not an image that can be read, and whether it was meant as one.
-fn not_an_image(path: &Path) -> Option<(String, bool)> {
-    Some(match refused_image(path) {
-        Err(error) => (format!("cannot be read: {error}"), true),
-        Ok(None) => return None,
-        Ok(Some(Refused::Foreign(error))) => (error.to_string(), true),
-        Ok(Some(Refused::Misnamed(reason))) => (reason, true),
-        Ok(Some(Refused::Other)) => ("not an image".to_owned(), false),
-    })
+fn first_bytes(path: &Path, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    File::open(path)?.take(length as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// In lower case; empty where there is none.
+fn extension_of(path: &Path) -> String {
+    path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase()
+}
+
+fn is_named_as_image(path: &Path) -> bool {
+    let extension = extension_of(path);
+    Format::ALL.iter().any(|format| format.extensions().contains(&extension.as_str()))
+}
+
+/// Why a file is not an image that can be read.
+fn not_an_image(path: &Path) -> Option<Skipped> {
+    let extension = extension_of(path);
+    let is_document = DOCUMENTS.contains(&extension.as_str());
+    let unreadable = |error: std::io::Error| {
+        let reason = format!("cannot be read: {error}");
+        if is_document { Skipped::new(path, reason) } else { Skipped::image(path, reason) }
+    };
+    let head = match first_bytes(path, picture::MARK_LEN) {
+        Ok(head) => head,
+        Err(error) => return Some(unreadable(error)),
+    };
+    if is_marked(&head) {
+        return Some(Skipped::new(path, "a picture that Ocelli has drawn"));
+    }
+    match refused_image(path) {
+        Err(error) => Some(unreadable(error)),
+        Ok(None) => None,
+        Ok(Some(Refused::Foreign(error))) => Some(Skipped::image(path, error)),
+        Ok(Some(Refused::Misnamed(reason))) => Some(Skipped::image(path, reason)),
+        Ok(Some(Refused::Other)) if is_document || extension.is_empty() && is_text(&head) => {
+            Some(Skipped::new(path, "not an image"))
+        }
+        Ok(Some(Refused::Other)) => Some(Skipped::other(path, "not an image")),
+    }
+}
+
+/// Whether a file begins as a text does: `README`, `LICENSE`.
+fn is_text(head: &[u8]) -> bool {
+    // A character may be cut off at the end.
+    let valid = head.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let control = |character: char| character.is_control() && !character.is_whitespace();
+    valid.len() + 4 > head.len() && !valid.contains(control)
+}
+
+/// Folders that other programs or Ocelli have made among these, for people: what, and how often.
+pub(crate) fn known_folders(skipped: &[Skipped]) -> Option<String> {
+    let mut found: Vec<(String, &str, usize)> = Vec::new();
+    for Skipped { path, reason, .. } in skipped {
+        let name = path.file_name().unwrap_or_default();
+        let of_ocelli = reason.contains("Ocelli") || reason.starts_with("a cache");
+        let is_known = LEFT_BEHIND.iter().any(|(known, _)| name.eq_ignore_ascii_case(known));
+        if !(of_ocelli || is_known) || name == ".DS_Store" {
+            continue;
+        }
+        let name = names::text_of(name);
+        match found.iter_mut().find(|(other, why, _)| *other == name && why == reason) {
+            Some((.., times)) => *times += 1,
+            None => found.push((name, reason, 1)),
+        }
+    }
+    let more = found.len().saturating_sub(6);
+    let named = found.into_iter().take(6).map(|(name, reason, times)| match times {
+        1 => format!("{name} ({reason})"),
+        _ => format!("{times} × {name} ({reason})"),
+    });
+    let mut named = named.collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        named.push_str(&format!(" and {more} more"));
+    }
+    (!named.is_empty()).then(|| format!("left out: {named}"))
 }

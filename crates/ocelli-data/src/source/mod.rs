@@ -4,10 +4,16 @@ pub mod csv;
 pub mod folder;
 pub mod list;
 pub(crate) mod listing;
+mod role;
 
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::{DataError, names::text_of};
+
+/// Whether a folder is called as a part of a split is: `train`, `Testing`.
+pub fn is_split_name(folder: &Path) -> bool {
+    role::said_by(&crate::names::file_name(folder)).is_some_and(|said| said.rest.is_empty() && said.sure)
+}
 
 /// The path again, if it is a folder.
 pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, DataError> {
@@ -21,9 +27,10 @@ pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, DataError> {
     }
 }
 
-/// The id of a file: its path relative to `root`, separated by `/`.
-pub(crate) fn id_of(root: &Path, path: &Path) -> String {
+/// The id of a file: its path relative to `root`, separated by `/`. Different files have different ids, whatever bytes
+/// their names are made of.
+pub fn id_of(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    let parts: Vec<_> = relative.components().map(|part| text_of(part.as_os_str())).collect();
     parts.join("/")
 }

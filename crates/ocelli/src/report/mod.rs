@@ -178,6 +178,7 @@ pub fn evaluate(
         }
         observer(place + 1, items.len());
     }
+    data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
     if predictions.items.is_empty() {
         return Err(Error::State {
             found: format!("{} has no labelled images that can be read", data.items().root.display()),

@@ -1,0 +1,119 @@
+//! Names of files and folders as text: paths are bytes, and not all of them are UTF-8.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serializer;
+use unicode_normalization::UnicodeNormalization;
+
+/// A path or a part of one as text: two different ones never have the same.
+///
+/// Bytes that are not UTF-8 are written `\xE9`, with two capital hexadecimal digits, and a backslash that such digits
+/// follow in the name itself is written `\x5C`. All other names are written as they are.
+pub fn text_of(name: impl AsRef<OsStr>) -> String {
+    let bytes = name.as_ref().as_encoded_bytes();
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid();
+        for (at, character) in valid.char_indices() {
+            match character {
+                // On Windows it stands between folders, and is no part of a name.
+                '\\' if !cfg!(windows) && is_escape(&valid.as_bytes()[at..]) => text.push_str("\\x5C"),
+                _ => text.push(character),
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02X}").expect("writing to memory succeeds");
+        }
+    }
+    text
+}
+
+/// `\x`, and two capital hexadecimal digits.
+fn is_escape(bytes: &[u8]) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(byte);
+    matches!(bytes, [b'\\', b'x', high, low, ..] if digit(high) && digit(low))
+}
+
+/// The last part of a path as text.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.file_name().map(text_of).unwrap_or_default()
+}
+
+/// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the system that
+/// made the folder does, and without blanks at its ends.
+pub(crate) fn class_name(folder: &Path) -> String {
+    let text = file_name(folder);
+    let composed: String = text.nfc().collect();
+    match composed.trim() {
+        "" => text,
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+/// The same for all names that look the same: composed, without what cannot be seen, each gap a single blank.
+pub(crate) fn look_of(name: &str) -> String {
+    let seen = name.nfc().filter(|&character| !is_invisible(character));
+    let seen: String = seen.collect();
+    seen.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
+        || character.is_control()
+}
+
+/// Writes a path as [`text_of`] has it, where serde's own form refuses paths that are not UTF-8.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn as_text<S: Serializer>(path: impl AsRef<Path>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text_of(path.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn different_bytes_are_different_texts() {
+        use std::os::unix::ffi::OsStrExt;
+        let of = |bytes: &[u8]| text_of(OsStr::from_bytes(bytes));
+        assert_eq!(of("Käse/1.jpg".as_bytes()), "Käse/1.jpg");
+        assert_eq!(of(b"K\xe4se.jpg"), "K\\xE4se.jpg");
+        assert_eq!(of(b"K\\xE4se.jpg"), "K\\x5CxE4se.jpg");
+        assert_eq!(of(b"K\\x5CxE4se.jpg"), "K\\x5Cx5CxE4se.jpg");
+        assert_eq!(of(b"a\\b \\xe4 \\x"), "a\\b \\xe4 \\x");
+        // What is written can be read back, so that no two names are written the same.
+        let read = |text: &str| {
+            let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
+            while let Some(&first) = rest.first() {
+                let taken = if is_escape(rest) { 4 } else { 1 };
+                let escaped = (taken == 4).then(|| std::str::from_utf8(&rest[2..4]).unwrap());
+                bytes.push(escaped.map_or(first, |digits| u8::from_str_radix(digits, 16).unwrap()));
+                rest = &rest[taken..];
+            }
+            bytes
+        };
+        let alphabet = [b'\\', b'x', b'5', b'C', 0xC3, 0xA4, 0xFF];
+        for number in 0..7usize.pow(5) {
+            let name: Vec<u8> = (0..5).map(|place| alphabet[number / 7usize.pow(place) % 7]).collect();
+            assert_eq!(read(&of(&name)), name);
+        }
+    }
+
+    #[test]
+    fn what_looks_the_same_has_one_look() {
+        for other in ["Caf\u{e9}", "Cafe\u{301} ", "Caf\u{200b}\u{e9}", "\u{feff}Caf\u{e9}"] {
+            assert_eq!(look_of(other), "Caf\u{e9}", "{other:?}");
+        }
+        assert_eq!(look_of("red\u{a0} fox"), look_of("red fox"));
+        assert_ne!(look_of("cats"), look_of("Cats"));
+        assert_eq!(class_name(Path::new("a/Cafe\u{301} ")), "Caf\u{e9}");
+        assert_eq!(class_name(Path::new("a/ ")), " ");
+    }
+}

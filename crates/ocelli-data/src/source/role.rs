@@ -1,0 +1,179 @@
+//! Which part of a split a folder's name says that it is.
+
+/// A part of a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Train,
+    Valid,
+    Test,
+}
+
+impl Role {
+    /// What its images are for, for people.
+    pub(crate) fn purpose(self) -> &'static str {
+        match self {
+            Role::Train => "training",
+            Role::Valid => "validation",
+            Role::Test => "test",
+        }
+    }
+
+    /// The usual name of its folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Train => "train",
+            Role::Valid => "valid",
+            Role::Test => "test",
+        }
+    }
+}
+
+/// The words of the field for the parts of a split. Those that are not sure have other meanings as well, and count only
+/// beside a folder to train on.
+const WORDS: [(&str, Role, Sure); 17] = [
+    ("train", Role::Train, true),
+    ("training", Role::Train, true),
+    ("trainval", Role::Train, true),
+    ("trn", Role::Train, false),
+    ("valid", Role::Valid, true),
+    ("val", Role::Valid, true),
+    ("validation", Role::Valid, true),
+    ("validate", Role::Valid, true),
+    ("validating", Role::Valid, true),
+    ("dev", Role::Valid, false),
+    ("test", Role::Test, true),
+    ("testing", Role::Test, true),
+    ("tst", Role::Test, false),
+    // Where there is no other, evaluation comes last, as in Food-11.
+    ("eval", Role::Test, false),
+    ("evaluation", Role::Test, false),
+    ("holdout", Role::Test, false),
+    ("unseen", Role::Test, false),
+];
+type Sure = bool;
+
+/// Words that may stand beside them, or be joined to them: `training_set`, `Test images`, `traindata`.
+const FILLERS: [&str; 21] = [
+    "set", "sets", "data", "dataset", "subset", "split", "part", "image", "images", "img", "imgs", "photo",
+    "photos", "picture", "pictures", "pics", "samples", "files", "folder", "folders", "dir",
+];
+
+/// What a name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) role: Role,
+    /// Whether the words have no other usual meaning.
+    pub(crate) sure: bool,
+    /// Its other words: none in `training_set`, `seg` in `seg_train`.
+    pub(crate) rest: String,
+}
+
+/// The role of a name, if one of its words is one of a split's.
+pub(crate) fn said_by(name: &str) -> Option<Said> {
+    let lower = name.to_lowercase();
+    let words = lower.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
+    let (mut roles, mut rest) = (Vec::new(), Vec::new());
+    for word in words {
+        match role_of(word) {
+            Some(role) => roles.push(role),
+            None if FILLERS.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit()) => {}
+            None => rest.push(word),
+        }
+    }
+    let sure = roles.iter().all(|(_, sure)| *sure);
+    let role = match roles.iter().map(|(role, _)| *role).collect::<Vec<_>>()[..] {
+        [role] => role,
+        // As VOC has it: both are trained on.
+        [Role::Train, Role::Valid] => Role::Train,
+        _ => return None,
+    };
+    Some(Said { role, sure, rest: rest.join(" ") })
+}
+
+/// `train`, `train2`, `trainset`.
+fn role_of(word: &str) -> Option<(Role, Sure)> {
+    let word = word.trim_end_matches(|character: char| character.is_ascii_digit());
+    let known =
+        |word: &str| WORDS.iter().find(|(known, ..)| *known == word).map(|(_, role, sure)| (*role, *sure));
+    known(word)
+        .or_else(|| FILLERS.iter().find_map(|filler| word.strip_suffix(filler).and_then(|word| known(word))))
+}
+
+/// The roles of folders that lie side by side. A name of other words besides has one only if another folder has the same
+/// other words and another role, as `seg_train` and `seg_test` have.
+pub(crate) fn roles(names: &[&str]) -> Vec<Option<Role>> {
+    let said: Vec<Option<Said>> = names.iter().map(|name| said_by(name)).collect();
+    let has_partner = |said: &Said, others: &[Option<Said>]| {
+        let partner = |other: &Said| other.rest == said.rest && other.role != said.role;
+        others.iter().flatten().any(partner)
+    };
+    let meant: Vec<Option<Said>> = said
+        .iter()
+        .map(|one| one.clone().filter(|one| one.rest.is_empty() || one.sure && has_partner(one, &said)))
+        .collect();
+    let trains = meant.iter().flatten().any(|said| said.role == Role::Train);
+    let role = |one: &Option<Said>| {
+        let one = one.as_ref()?;
+        let counts = one.sure || if one.role == Role::Train { has_partner(one, &meant) } else { trains };
+        counts.then_some(one.role)
+    };
+    meant.iter().map(role).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_people_have_them() {
+        let alone = |name: &str| roles(&[name])[0];
+        for name in
+            ["train", "Train", "TRAINING", "training_set", "Training Set", "train-set", "trainset", "Train1"]
+        {
+            assert_eq!(alone(name), Some(Role::Train), "{name}");
+        }
+        for name in ["train_images", "images.train", "train_val", "trainval", "TrainData", "training-data"] {
+            assert_eq!(alone(name), Some(Role::Train), "{name}");
+        }
+        for name in ["valid", "Val", "VALIDATION", "validation_set", "validate", "val images", "valset"] {
+            assert_eq!(alone(name), Some(Role::Valid), "{name}");
+        }
+        for name in ["test", "Testing", "test_set", "Test-Set", "testset", "test1", "test images"] {
+            assert_eq!(alone(name), Some(Role::Test), "{name}");
+        }
+        for name in [
+            "trains",
+            "trainer",
+            "station",
+            "latest",
+            "valley",
+            "contest",
+            "attested",
+            "testes",
+            "dev",
+            "eval",
+            "trn",
+            "bullet train",
+            "train test",
+            "data",
+            "images",
+            "cats",
+            "",
+            "validity",
+            "evaluation",
+        ] {
+            assert_eq!(alone(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_understood_together() {
+        use Role::{Test, Train, Valid};
+        assert_eq!(roles(&["trn", "val"]), [Some(Train), Some(Valid)]);
+        assert_eq!(roles(&["train", "dev", "tst"]), [Some(Train), Some(Valid), Some(Test)]);
+        assert_eq!(roles(&["training", "validation", "evaluation"]), [Some(Train), Some(Valid), Some(Test)]);
+        assert_eq!(roles(&["seg_pred", "seg_test", "seg_train"]), [None, Some(Test), Some(Train)]);
+        assert_eq!(roles(&["asl_alphabet_test", "asl_alphabet_train"]), [Some(Test), Some(Train)]);
+        assert_eq!(roles(&["bus", "bullet train", "smoke test"]), [None, None, None]);
+    }
+}
