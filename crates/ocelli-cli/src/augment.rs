@@ -5,7 +5,7 @@ use ocelli::{Augmentation, Decoder, Filter, Normalization, Preprocessing, contac
 
 use crate::Failure;
 use crate::arguments::Augment;
-use crate::source::augmentation;
+use crate::source::{augmentation, channels};
 
 pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let preprocessing = Preprocessing {
@@ -16,7 +16,11 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
     };
     preprocessing.validate()?;
     let augmentation = augmentation(&arguments.augment).unwrap_or_else(Augmentation::none);
-    let image = Decoder::default().decode_file_for(&arguments.photo, augmentation.needed(&preprocessing))?;
+    let image = {
+        let channels = channels(&arguments.bands, &arguments.range)?;
+        let decoder = Decoder { channels, ..Decoder::default() };
+        decoder.decode_file_for(&arguments.photo, augmentation.needed(&preprocessing))?
+    };
     let id = arguments.photo.file_name().unwrap_or_default().to_string_lossy();
     let (columns, rows) = (arguments.columns, arguments.rows);
     let sheet = contact_sheet(&image, &id, &preprocessing, &augmentation, arguments.seed, (columns, rows))?;

@@ -11,6 +11,7 @@ use ocelli::{Interpretation, Model, RunFolder, Share, Task};
 use crate::Failure;
 use crate::arguments::Evaluate;
 use crate::report::{self, LISTED};
+use crate::source::channels;
 use crate::train::use_threads;
 use crate::words::{count, counted};
 
@@ -18,6 +19,12 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
     let data = arguments.source.builder(&arguments.data)?;
+    let channels = channels(&arguments.source.bands, &arguments.source.range)?;
+    if !channels.is_usual() && channels != model.contract().channels {
+        return Err(Failure::Error(
+            "a model reads images as it was trained; leave --bands and --range out".to_owned(),
+        ));
+    }
     let bar = ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());

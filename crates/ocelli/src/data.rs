@@ -7,8 +7,9 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, Classes, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions,
-    Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, digests, source, split,
+    Augmentation, BadImages, Channels, Classes, Dataset, Digest, Filter, Framing, Items, Loader,
+    LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, digests,
+    source, split,
 };
 
 use serde::{Deserialize, Serialize};
@@ -376,6 +377,13 @@ impl ImageDataBuilder {
         self
     }
 
+    /// Which bands of images with several are read, and which values are black and white; models that are trained on them
+    /// read their images in the same way. Default: what the format says.
+    pub fn channels(mut self, channels: Channels) -> Self {
+        self.loading.decoder.channels = channels;
+        self
+    }
+
     /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
     ///
     /// # Errors
@@ -392,6 +400,7 @@ impl ImageDataBuilder {
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate()?;
         }
+        self.loading.decoder.channels.validate()?;
         let threads = self.loading.threads;
         let Dataset { mut items, split: own, mut skipped, mut notices } = self.read()?;
         let digests = digests(&items, threads, || ())?;

@@ -118,8 +118,8 @@ pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Crop, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage,
-    Skipped, Target, Task, Transform, words, write_whole,
+    Augmentation, BadImages, Channels, Crop, Decoder, Filter, Framing, Items, Normalization, Preprocessing,
+    RgbImage, Skipped, Target, Task, Transform, words, write_whole,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
