@@ -44,7 +44,7 @@ pub enum Verb {
 }
 
 /// What a run's settings are made from: a run that goes on has its own.
-const SETTINGS: [&str; 50] = [
+const SETTINGS: [&str; 52] = [
     "data",
     "config",
     "labels",
@@ -95,6 +95,8 @@ const SETTINGS: [&str; 50] = [
     "out",
     "label_separator",
     "max_pixels",
+    "bands",
+    "range",
 ];
 
 /// Train a classifier on a folder of photos.
@@ -425,6 +427,14 @@ pub struct Source {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "PIXELS")]
     pub max_pixels: Option<u64>,
+    /// Which bands of images with several become red, green and blue, such as 4,3,2 [default: the first three]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "BANDS")]
+    pub bands: Option<String>,
+    /// Which values of samples of more than 8 bits are black and white, such as 0,4095 [default: all that fit; floats: 0,1]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    pub range: Option<String>,
 
     /// Share of each class that is held out, or `none` [default: 0.2]
     ///
@@ -534,6 +544,12 @@ pub struct Augment {
     /// How a photo becomes a square
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
     pub framing: Frame,
+    /// Which bands of images with several become red, green and blue, such as 4,3,2 [default: the first three]
+    #[arg(long, value_name = "BANDS")]
+    pub bands: Option<String>,
+    /// Which values of samples of more than 8 bits are black and white, such as 0,4095 [default: all that fit; floats: 0,1]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    pub range: Option<String>,
     /// Pictures in a row
     #[arg(long, default_value_t = 4)]
     pub columns: usize,

@@ -8,7 +8,7 @@ use ocelli::{
 
 use crate::Failure;
 use crate::arguments::Augment;
-use crate::source::augmentation;
+use crate::source::{augmentation, channels};
 
 pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let preprocessing = Preprocessing {
@@ -29,7 +29,9 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
             }
         },
     };
-    let image = Decoder::default().decode_file_for(&photo, augmentation.needed(&preprocessing))?;
+    let channels = channels(&arguments.bands, &arguments.range)?;
+    let decoder = Decoder { channels, ..Decoder::default() };
+    let image = decoder.decode_file_for(&photo, augmentation.needed(&preprocessing))?;
     let id = photo.file_name().map(text_of).unwrap_or_default();
     let (columns, rows) = (arguments.columns, arguments.rows);
     let sheet = contact_sheet(&image, &id, &preprocessing, &augmentation, arguments.seed, (columns, rows))?;

@@ -12,11 +12,18 @@ use crate::Failure;
 use crate::arguments::Evaluate;
 use crate::report::{self, LISTED};
 use crate::train::{unmeasured, use_threads};
+use crate::source::channels;
 use crate::words::{count, counted};
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    let channels = channels(&arguments.source.bands, &arguments.source.range)?;
+    if !channels.is_usual() && channels != model.contract().channels {
+        return Err(Failure::Error(
+            "a model reads images as it was trained; leave --bands and --range out".to_owned(),
+        ));
+    }
     let mut data = arguments.source.builder(&arguments.data)?.bad_images(arguments.bad_images.policy());
     if !arguments.all {
         let run = if arguments.model.is_dir() { Some(&*arguments.model) } else { arguments.model.parent() };

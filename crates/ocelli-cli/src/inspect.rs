@@ -31,7 +31,7 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
     })?;
     bar.finish_and_clear();
     if let Some(path) = &arguments.html {
-        let page = page(&report, &arguments.source.decoder(), arguments.threads)?;
+        let page = page(&report, &arguments.source.decoder()?, arguments.threads)?;
         write_whole(path, page.as_bytes())?;
     }
     if arguments.json {

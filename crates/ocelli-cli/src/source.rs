@@ -1,10 +1,11 @@
 //! What of the arguments says where photos and labels are.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ocelli::{
-    Augmentation, Column, Crop, CsvOptions, Decoder, Framing, HeldOut, ImageData, ImageDataBuilder, Policy,
-    Task, Transform,
+    Augmentation, Channels, Column, Crop, CsvOptions, Decoder, Framing, HeldOut, ImageData, ImageDataBuilder,
+    Policy, Task, Transform,
 };
 
 use crate::Failure;
@@ -48,12 +49,15 @@ impl Source {
         if let Some(held_out) = self.held_out()? {
             data = data.hold_out(held_out);
         }
-        Ok(data.max_pixels(self.decoder().max_pixels))
+        let Decoder { max_pixels, channels, .. } = self.decoder()?;
+        Ok(data.max_pixels(max_pixels).channels(channels))
     }
 
     /// The limits of decoding.
-    pub fn decoder(&self) -> Decoder {
-        self.max_pixels.map_or_else(Decoder::default, |max_pixels| Decoder { max_pixels })
+    pub fn decoder(&self) -> Result<Decoder, Failure> {
+        let usual = Decoder::default();
+        let channels = channels(&self.bands, &self.range)?;
+        Ok(Decoder { max_pixels: self.max_pixels.unwrap_or(usual.max_pixels), channels, ..usual })
     }
 
     /// What is held out, if it is said.
@@ -83,6 +87,27 @@ impl Source {
             },
         }
     }
+}
+
+/// `--bands 4,3,2` and `--range 0,4095`
+pub fn channels(bands: &Option<String>, range: &Option<String>) -> Result<Channels, Failure> {
+    fn numbers<T: FromStr, const N: usize>(text: &str) -> Option<[T; N]> {
+        let numbers: Result<Vec<T>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+        numbers.ok()?.try_into().ok()
+    }
+    let bands = bands.as_ref().map(|text| match numbers(text) {
+        Some(bands) if !bands.contains(&0) => Ok(bands),
+        _ => Err(Failure::Error(format!(
+            "--bands {text} is no choice of bands; give those that become red, green and blue, counted from 1, such as 4,3,2"
+        ))),
+    });
+    let range = range.as_ref().map(|text| match numbers(text) {
+        Some([low, high]) if low < high => Ok([low, high]),
+        _ => Err(Failure::Error(format!(
+            "--range {text} is no range of values; give what is black and what is white, such as 0,4095"
+        ))),
+    });
+    Ok(Channels { bands: bands.transpose()?, range: range.transpose()? })
 }
 
 /// A column by its name or its number from 1.

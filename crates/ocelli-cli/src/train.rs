@@ -18,7 +18,7 @@ use ocelli::{
 use crate::Failure;
 use crate::arguments::{Rule, Train, Tuned};
 use crate::pull::fetched;
-use crate::source::augmentation;
+use crate::source::{augmentation, channels};
 use crate::terminal::{self, Terminal};
 use crate::words::{count, counted, duration};
 
@@ -240,6 +240,9 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
     settings.bn_freeze &= !arguments.batch_statistics;
     settings.balanced |= arguments.balanced;
     settings.max_pixels = arguments.source.max_pixels.or(settings.max_pixels);
+    let channels = channels(&arguments.source.bands, &arguments.source.range)?;
+    settings.channels.bands = channels.bands.or(settings.channels.bands);
+    settings.channels.range = channels.range.or(settings.channels.range);
     settings.batch_size = arguments.batch.unwrap_or(settings.batch_size);
     settings.seed = arguments.seed.unwrap_or(settings.seed);
     settings.metric = arguments.metric.or(settings.metric);

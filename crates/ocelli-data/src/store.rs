@@ -19,7 +19,7 @@ use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 
 /// Part of the key of an entry: changes with anything that changes its pixels.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 const QUALITY: u8 = 95;
 /// An image is kept resized if that leaves at most a half of its pixels …
 const WORTHWHILE: f64 = 0.5;

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 W, H = 37, 29
 to = Path(sys.argv[1])
@@ -144,3 +144,50 @@ header = f"P7\nWIDTH {W}\nHEIGHT {H}\nDEPTH 4\nMAXVAL 255\nTUPLTYPE RGB_ALPHA\nE
 pillow_heif.register_heif_opener()
 image.save(to / "photo.heic", quality=95, chroma=444)
 Image.fromarray(np.dstack([rgb, alpha])).save(to / "alpha.heic", quality=95, chroma=444)
+
+# Colour profiles, and what LittleCMS makes of them.
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+D50, D65 = np.array([0.9642, 1.0, 0.8249]), np.array([0.95047, 1.0, 1.08883])
+
+
+def profile(primaries, curve):
+    """A profile of three primaries under D65 and one curve."""
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in primaries]).T
+    columns = columns * np.linalg.solve(columns, D65)
+    adapt = np.linalg.inv(BRADFORD) @ np.diag((BRADFORD @ D50) / (BRADFORD @ D65)) @ BRADFORD
+    columns = adapt @ columns
+    fixed = lambda values: b"".join(struct.pack(">i", round(float(value) * 65536)) for value in values)
+    xyz = lambda values: b"XYZ \0\0\0\0" + fixed(values)
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + b"\0" * 78
+    tags = {b"desc": text, b"cprt": b"text\0\0\0\0none\0", b"wtpt": xyz(D50)}
+    tags |= {name: xyz(columns[:, at]) for at, name in enumerate([b"rXYZ", b"gXYZ", b"bXYZ"])}
+    tags |= {name: curve for name in [b"rTRC", b"gTRC", b"bTRC"]}
+    table, data = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, body in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(body))
+        data += body.ljust((len(body) + 3) // 4 * 4, b"\0")
+    size = start + len(data)
+    head = struct.pack(">I4sI4s4s4s12s4s", size, b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ", b"\0" * 12, b"acsp")
+    head = head.ljust(68, b"\0") + fixed(D50)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
+
+
+srgb_curve = lambda value: value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+table = b"curv\0\0\0\0" + struct.pack(">I1024H", 1024, *(round(65535 * srgb_curve(at / 1023)) for at in range(1024)))
+gamma = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.19921875 * 256))
+profiles = {
+    "display_p3": profile([(0.68, 0.32), (0.265, 0.69), (0.15, 0.06)], table),
+    "adobe_rgb": profile([(0.64, 0.33), (0.21, 0.71), (0.15, 0.06)], gamma),
+    "srgb_profile": profile([(0.64, 0.33), (0.30, 0.60), (0.15, 0.06)], table),
+}
+for name, icc in profiles.items():
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    image.save(to / f"{name}.png", icc_profile=icc)
+    if name != "srgb_profile":
+        converted.save(to / f"{name}_in_srgb.png")
+image.save(to / "adobe_rgb.jpg", quality=95, subsampling=0, icc_profile=profiles["adobe_rgb"])
+image.save(to / "adobe_rgb.webp", lossless=True, icc_profile=profiles["adobe_rgb"])
+tif("adobe_rgb", rgb, photometric="rgb", compression="zlib", iccprofile=profiles["adobe_rgb"])
+image.save(to / "adobe_rgb.heic", quality=95, chroma=444, icc_profile=profiles["adobe_rgb"])

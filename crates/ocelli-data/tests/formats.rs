@@ -454,3 +454,40 @@ fn sizes_are_held_against_the_bytes_there_are() {
     file.splice(next..next + 4, (at as u32).to_le_bytes());
     assert_eq!(Decoder::default().probe(&file).unwrap().frames, 1);
 }
+
+/// What LittleCMS makes of the profiles, in PNG, WebP, TIFF, JPEG and HEIC.
+#[test]
+fn colours_of_other_spaces_become_srgb() {
+    let (plain, p3, adobe) = (png("rgb.png"), png("display_p3_in_srgb.png"), png("adobe_rgb_in_srgb.png"));
+    for (name, expected) in [
+        ("display_p3.png", &p3),
+        ("adobe_rgb.png", &adobe),
+        ("adobe_rgb.webp", &adobe),
+        ("adobe_rgb.tif", &adobe),
+    ] {
+        let image = decode(name);
+        assert!(differences(&image, &plain, name).1 > 2.0, "{name}: the profile does something");
+        let (largest, mean) = differences(&image, expected, name);
+        assert!(largest <= 2 && mean < 0.3, "{name}: {largest} {mean}");
+    }
+    for name in ["adobe_rgb.jpg", "adobe_rgb.heic"] {
+        let found = differences(&decode(name), &adobe, name).1;
+        assert!(found < 3.0, "{name}: {found}");
+    }
+    let jpeg = bytes("adobe_rgb.jpg");
+    let reduced = Decoder::default().decode_for(&jpeg, 10).unwrap();
+    let [a, b] = [Decoder::default().decode(&jpeg).unwrap().means(), reduced.means()];
+    assert!(reduced.width() < 37 && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 6.0), "{a:?} {b:?}");
+    // sRGB under another name changes nothing.
+    assert_eq!(decode("srgb_profile.png").pixels(), plain);
+    // Nor does what is no profile: the photo is read.
+    let start = jpeg.windows(12).position(|window| window == b"ICC_PROFILE\0").unwrap();
+    let mut damaged = jpeg.clone();
+    damaged[start + 14..start + 300].fill(0xA5);
+    let without = jpeg[..start - 4]
+        .iter()
+        .chain(&jpeg[start - 2 + usize::from(u16::from_be_bytes([jpeg[start - 2], jpeg[start - 1]]))..]);
+    let without: Vec<u8> = without.copied().collect();
+    let [damaged, without] = [damaged, without].map(|bytes| Decoder::default().decode(&bytes).unwrap());
+    assert!(damaged == without && differences(&without, &plain, "without").1 < 2.5);
+}

@@ -8,9 +8,7 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader,
-    LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses,
-    digests, source, split, undecodable_classes,
+    Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses, digests, source, split, undecodable_classes, Channels,
 };
 
 use serde::{Deserialize, Serialize};
@@ -431,6 +429,13 @@ impl ImageDataBuilder {
         Ok(self)
     }
 
+    /// Which bands of images with several are read, and which values are black and white; models that are trained on them
+    /// read their images in the same way. Default: what the format says.
+    pub fn channels(mut self, channels: Channels) -> Self {
+        self.loading.decoder.channels = channels;
+        self
+    }
+
     /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
     ///
     /// # Errors
@@ -447,6 +452,7 @@ impl ImageDataBuilder {
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate()?;
         }
+        self.loading.decoder.channels.validate()?;
         let threads = self.loading.threads;
         let Dataset { mut items, split: own, mut skipped, mut notices, losses } = self.read()?;
         self.may_lose(&losses, &mut notices)?;

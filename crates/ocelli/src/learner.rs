@@ -513,6 +513,7 @@ impl<B: Backbone> Learner<B> {
         let precision = self.network.precision();
         let mut contract = Contract::new(&self.architecture, &self.data.items, preprocessing, precision);
         contract.thresholds = self.thresholds.clone();
+        contract.channels = self.data.loading().decoder.channels;
         contract.temperature = self.temperature;
         contract.augmentation = self.data.augmentation().cloned();
         contract.clip = self.clip;
@@ -542,7 +543,8 @@ impl<B: Backbone> Learner<B> {
         self.resized = None;
         let Some(cache) = self.cache.clone() else { return Ok(()) };
         let Some(side) = self.data.store_side(self.normalization) else { return Ok(()) };
-        if epochs < 2 {
+        // A copy holds three bands of 8 bits: what is chosen among more is read from the photo itself.
+        if epochs < 2 || !self.data.loading().decoder.channels.is_usual() {
             return Ok(());
         }
         let items = self.data.training_items();

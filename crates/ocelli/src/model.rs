@@ -6,8 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
-    Augmentation, BadImages, Batch, Batches, Classes, Decoder, Item, Items, Loader, LoaderOptions,
-    Preprocessing, RgbImage, Skipped, Target, Task, text_of,
+    Augmentation, BadImages, Batch, Batches, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Skipped, Target, Task, text_of, Channels,
 };
 use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
@@ -36,6 +35,9 @@ pub struct Contract {
     /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Vec<f32>>,
+    /// Which bands of an image are read, and which values are black and white, where it was said.
+    #[serde(default, skip_serializing_if = "Channels::is_usual")]
+    pub channels: Channels,
     /// How images were changed at random in training: what test-time augmentation draws views from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
@@ -70,6 +72,7 @@ impl Contract {
             classes: items.classes.names().to_vec(),
             preprocessing,
             thresholds: None,
+            channels: Channels::default(),
             augmentation: None,
             precision,
             clip: None,
@@ -174,8 +177,15 @@ impl Model {
         })?;
         let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
         let network = network.with_precision(contract.precision);
-        Ok(Self { contract, network, loading: LoaderOptions::default(), calibrated: false })
+        let loading = loading(&contract);
+        Ok(Self { contract, network, loading, calibrated: false })
     }
+}
+
+/// Images are read as in training.
+fn loading(contract: &Contract) -> LoaderOptions {
+    let decoder = Decoder { channels: contract.channels, ..Decoder::default() };
+    LoaderOptions { decoder, ..LoaderOptions::default() }
 }
 
 /// A model file's contract and tensors.
@@ -199,6 +209,7 @@ fn read(path: &Path) -> Result<(Contract, TensorFile)> {
     }
     .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
     contract.preprocessing.validate()?;
+    contract.channels.validate()?;
     if let Some(thresholds) = &contract.thresholds
         && thresholds.len() != contract.classes.len()
     {
@@ -218,7 +229,8 @@ impl<B: Backbone> Model<B> {
         let (contract, tensors) = read(path.as_ref())?;
         let network = network.with_tensors(&tensors)?;
         let network = network.with_precision(contract.precision);
-        Ok(Self { contract, network, loading: LoaderOptions::default(), calibrated: false })
+        let loading = loading(&contract);
+        Ok(Self { contract, network, loading, calibrated: false })
     }
 
     /// The model on another device: everything is computed there from now on.
@@ -244,9 +256,14 @@ impl<B: Backbone> Model<B> {
     }
 
     /// The limits of decoding.
-    pub(crate) fn decoder(mut self, decoder: Decoder) -> Self {
-        self.loading.decoder = decoder;
+    pub(crate) fn limited_as(mut self, decoder: Decoder) -> Self {
+        self.loading.decoder = Decoder { channels: self.contract.channels, ..decoder };
         self
+    }
+
+    /// What reads the model's images: as in training, within the limits that were set.
+    pub(crate) fn decoder(&self) -> Decoder {
+        self.loading.decoder
     }
 
     /// From now on gives probabilities with the temperature that was fitted on the validation images, so that of what is

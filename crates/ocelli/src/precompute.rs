@@ -349,13 +349,15 @@ impl<B: Backbone> Learner<B> {
         let mut add = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         };
-        add(b"ocelli activations, form 1");
+        add(b"ocelli activations, form 2");
         add(self.architecture.as_bytes());
         // Another version's kernels may round otherwise.
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(computed_by(&self.network.device()).as_bytes());
         add(self.network.precision().to_string().as_bytes());
         add(serde_json::to_string(&self.preprocessing()).expect("plain values serialise").as_bytes());
+        let channels = self.data.loading().decoder.channels;
+        add(serde_json::to_string(&channels).expect("plain values serialise").as_bytes());
         add(&[u8::from(self.pooled())]);
         let border = self.border();
         add(&(border as u64).to_le_bytes());

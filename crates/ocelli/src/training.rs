@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ocelli_data::source::csv::CsvOptions;
-use ocelli_data::{Augmentation, BadImages, Filter, Framing, Task as Labels};
+use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Task as Labels};
 use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,9 @@ pub struct Settings {
     /// The largest number of pixels of an image that is read; without it Pillow's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
+    /// Which bands of an image are read, and which values are black and white.
+    #[serde(default, skip_serializing_if = "Channels::is_usual")]
+    pub channels: Channels,
     /// How a photo becomes a square.
     pub framing: Framing,
     /// How weights move: loss, optimizer, regularisers.
@@ -108,6 +111,7 @@ impl Settings {
             seed: 0,
             bad_images: BadImages::default(),
             max_pixels: None,
+            channels: Channels::default(),
             framing: Framing::Crop { fraction: 1.0 },
             method: Method::default(),
             bn_freeze: true,
@@ -133,6 +137,7 @@ impl Settings {
         if let Some(pixels) = self.max_pixels {
             data = data.max_pixels(pixels);
         }
+        data = data.channels(self.channels);
         if let Some(augmentation) = &self.augmentation {
             data = data.transforms(augmentation.clone());
         }

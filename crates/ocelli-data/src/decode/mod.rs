@@ -3,11 +3,12 @@
 //! The content of a file decides its format, never its name. Orientation is applied, grey is replicated,
 //! CMYK becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three bands
 //! the first three are taken, and of an animation or several pages the first.
-//! Colour profiles are ignored, as in PyTorch's and fastai's loaders.
+//! Colours of another space than sRGB become sRGB, as the file's profile tells.
 //!
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
 //! one that breaks off is an error.
 
+mod colour;
 mod foreign;
 mod frames;
 mod heic;
@@ -35,6 +36,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::files::write_whole;
+use crate::inspect::quality::Levels;
 use crate::{DataError, DecodeError, spare};
 
 pub(crate) use foreign::{Refused, refused};
@@ -259,7 +261,7 @@ impl Probe {
     /// How pixels are stored, for people: "RGB", "CMYK", "grey, 16 bits".
     pub fn colour_name(&self) -> String {
         let kind = match (self.colour.channels, self.format) {
-            (1, Format::Jpeg) => "grey",
+            (1, Format::Jpeg | Format::Pnm | Format::Heic) => "grey",
             (1, _) => "grey or palette",
             (2, _) => "grey with transparency",
             (3, _) => "RGB",
@@ -303,24 +305,42 @@ impl Default for Decoder {
 impl Decoder {
     /// Decodes the bytes of a file in any of the [formats](Format).
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-        Ok(self.decode_and_look(bytes)?.0)
+        Ok(self.decode_with_levels(bytes, format_of(bytes)?)?.0)
     }
 
-    /// Decodes an image, and gives the largest of its samples where they have more than 8 bits.
-    pub(crate) fn decode_and_look(&self, bytes: &[u8]) -> Result<(RgbImage, Option<f64>), DecodeError> {
-        let format = format_of(bytes)?;
+    /// Decodes a file's bytes, and says how light its samples are where they have more than 8 bits.
+    pub(crate) fn decode_and_look(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
+        match foreign::of_named(path, bytes) {
+            Some(error) => Err(error),
+            None => self.decode_with_levels(bytes, format_of(bytes)?),
+        }
+    }
+
+    fn decode_with_levels(
+        &self,
+        bytes: &[u8],
+        format: Format,
+    ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
         catch_unwind(AssertUnwindSafe(|| match format {
-            Format::Jpeg => Ok((self.chosen(self.decode_jpeg(bytes)?)?, None)),
+            Format::Jpeg => Ok((self.finished(self.decode_jpeg(bytes)?, bytes, format)?, None)),
             Format::Tiff => {
-                let (image, orientation, most) = tiff::decode(self, bytes)?;
-                Ok((upright(image, orientation), Some(most)))
+                let (image, orientation, levels) = tiff::decode(self, bytes)?;
+                let image = match self.channels.is_usual() {
+                    true => colour::to_srgb(image, bytes, format),
+                    false => image,
+                };
+                Ok((upright(image, orientation), levels))
             }
-            Format::Pnm => pnm::decode(self, bytes).map(|(image, most)| (image, Some(most))),
-            Format::Heic => Ok((self.chosen(heic::decode(self, bytes)?)?, None)),
+            Format::Pnm => pnm::decode(self, bytes),
+            Format::Heic => Ok((self.finished(heic::decode(self, bytes)?, bytes, format)?, None)),
             _ => {
-                let (image, most) = self.decode_other(bytes, format)?;
-                Ok((self.chosen(image)?, most))
+                let (image, levels) = self.decode_other(bytes, format)?;
+                Ok((self.finished(image, bytes, format)?, levels))
             }
         }))
         .unwrap_or_else(|_| {
@@ -328,8 +348,9 @@ impl Decoder {
         })
     }
 
-    /// The bands that are wanted of an image that is red, green and blue.
-    fn chosen(&self, image: RgbImage) -> Result<RgbImage, DecodeError> {
+    /// An image that is red, green and blue, in sRGB, and the bands that are wanted of it.
+    fn finished(&self, image: RgbImage, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
+        let image = colour::to_srgb(image, bytes, format);
         let Some(bands) = self.channels.bands else { return Ok(image) };
         let RgbImage { width, height, pixels } = image;
         Ok(RgbImage { width, height, pixels: pick_bands(pixels, band_indices(bands, 3, "RGB")?) })
@@ -348,7 +369,7 @@ impl Decoder {
         };
         let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
         match reduced.and_then(|_| reduced::decode(bytes, side)) {
-            Some(image) => self.chosen(upright(image, jpeg_orientation(bytes))),
+            Some(image) => self.finished(upright(image, jpeg_orientation(bytes)), bytes, Format::Jpeg),
             None => self.decode(bytes),
         }
     }
@@ -472,7 +493,7 @@ impl Decoder {
         Ok(upright(image, orientation.unwrap_or(Orientation::NoTransforms)))
     }
 
-    fn decode_other(&self, bytes: &[u8], format: Format) -> Result<(RgbImage, Option<f64>), DecodeError> {
+    fn decode_other(&self, bytes: &[u8], format: Format) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         let fail = |error| image_error(error, format);
         let limits = self.limits();
         let kind = format.kind().ok_or(DecodeError::UnknownFormat)?;
@@ -484,9 +505,10 @@ impl Decoder {
         decoder.set_limits(limits).map_err(fail)?;
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
         let image = DynamicImage::from_decoder(decoder).map_err(fail)?;
-        let most = largest(&image);
+        let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let levels = largest(&image).map(|largest| scale.levels_of(largest));
         let image = over_white(self.in_range(image));
-        Ok((upright(image, orientation), most))
+        Ok((upright(image, orientation), levels))
     }
 
     /// Spreads the wanted range of 16-bit samples over all that they allow.

@@ -5,6 +5,7 @@
 
 use super::samples::{Channels, Kind, Scale, over_white};
 use super::{Colour, Decoder, Format, RgbImage};
+use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
 /// How the numbers are written.
@@ -179,8 +180,8 @@ impl Header {
     }
 }
 
-/// The image, and the largest number in it.
-pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, f64), DecodeError> {
+/// The image, and how light its samples are.
+pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Option<Levels>), DecodeError> {
     let header = Header::read(bytes)?;
     decoder.check_size(header.width, header.height, Format::Pnm)?;
     let data = bytes.get(header.start..).unwrap_or_default();
@@ -215,10 +216,10 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, f64),
         }
     }
     scale.check(Format::Pnm.name())?;
-    let most = scale.most();
+    let levels = scale.levels();
     let image =
         RgbImage::new(header.width, header.height, pixels).ok_or_else(|| damaged("it has no pixels"))?;
-    Ok((image, most))
+    Ok((image, levels))
 }
 
 /// The bands that become red, green and blue, from 0, and the one that is alpha.

@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::DecodeError;
+use crate::inspect::quality::Levels;
+use crate::{DataError, DecodeError};
 
 /// Which of an image's bands are read, and which values are black and white: part of a model's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -27,6 +28,26 @@ pub struct Channels {
 }
 
 impl Channels {
+    /// Makes sure that bands count from 1, and that black is less than white.
+    pub fn validate(&self) -> Result<(), DataError> {
+        if let Some(bands) = self.bands
+            && bands.contains(&0)
+        {
+            let value = bands.map(|band| band.to_string()).join(",");
+            return Err(DataError::Setting { name: "bands", value, expected: "three numbers from 1" });
+        }
+        match self.range {
+            Some([low, high]) if !(low < high && low.is_finite() && high.is_finite()) => {
+                Err(DataError::Setting {
+                    name: "range",
+                    value: format!("{low},{high}"),
+                    expected: "two numbers, the smaller one first",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether nothing is said.
     pub fn is_usual(&self) -> bool {
         *self == Channels::default()
@@ -53,6 +74,7 @@ pub(super) struct Scale {
     factor: f64,
     /// Whether all numbers of the kind have a place on the scale.
     complete: bool,
+    deep: bool,
     least: f64,
     most: f64,
 }
@@ -71,6 +93,7 @@ impl Scale {
             low,
             factor: 255.0 / (high - low),
             complete: range.is_some() || kind != Kind::Float,
+            deep,
             least: f64::INFINITY,
             most: f64::NEG_INFINITY,
         }
@@ -84,9 +107,14 @@ impl Scale {
         ((value - self.low) * self.factor + 0.5) as u8
     }
 
-    /// The largest number seen.
-    pub fn most(&self) -> f64 {
-        self.most
+    /// How light what was seen is, where it has more than 8 bits.
+    pub fn levels(&self) -> Option<Levels> {
+        (self.deep && self.most.is_finite()).then(|| self.levels_of(self.most))
+    }
+
+    /// How light a number is.
+    pub fn levels_of(&self, largest: f64) -> Levels {
+        Levels { largest, reach: (largest - self.low) * self.factor / 255.0 }
     }
 
     /// Floats that nothing gives a meaning to are refused.

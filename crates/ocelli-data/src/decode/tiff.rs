@@ -15,6 +15,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::ifd::{Directories, Directory};
 use super::samples::{Channels, Kind, Scale, over_white};
 use super::{Colour, Decoder, Format, RgbImage};
+use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
 mod tag {
@@ -43,6 +44,7 @@ mod tag {
     pub const JPEG_TABLES: u16 = 347;
     pub const SUBSAMPLING: u16 = 530;
     pub const REFERENCE_BLACK_WHITE: u16 = 532;
+    pub const COLOUR_PROFILE: u16 = 34675;
 }
 
 /// Pages of one file are counted up to here.
@@ -198,17 +200,20 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     Ok(Header { width, height, colour, orientation, pages })
 }
 
-/// The first page as stored, its orientation, and the largest number in it.
-pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Orientation, f64), DecodeError> {
+/// The first page as stored, its orientation, and how light its samples are.
+pub(super) fn decode(
+    decoder: &Decoder,
+    bytes: &[u8],
+) -> Result<(RgbImage, Orientation, Option<Levels>), DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     decoder.check_size(width, height, Format::Tiff)?;
     let orientation = orientation(&mut tags, &directory);
     let page = Page::read(&mut tags, &directory)?;
     page.check(decoder, bytes)?;
-    let (pixels, most) = page.pixels(bytes, &decoder.channels)?;
+    let (pixels, levels) = page.pixels(bytes, &decoder.channels)?;
     let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("it has no pixels"))?;
-    Ok((image, orientation, most))
+    Ok((image, orientation, levels))
 }
 
 impl Page {
@@ -459,8 +464,8 @@ impl Page {
         Ok(bands)
     }
 
-    /// `[height, width, 3]`, and the largest number seen.
-    fn pixels(&self, bytes: &[u8], channels: &Channels) -> Result<(Vec<u8>, f64), DecodeError> {
+    /// `[height, width, 3]`, and how light they are.
+    fn pixels(&self, bytes: &[u8], channels: &Channels) -> Result<(Vec<u8>, Option<Levels>), DecodeError> {
         let bands = self.bands(channels)?;
         // Bytes a pixel of what is kept: a palette's and subsampled colours are found at once.
         let kept = match (self.photometric, self.subsampling) {
@@ -504,7 +509,7 @@ impl Page {
             Some(bands) => super::pick_bands(pixels, super::band_indices(bands, 3, Format::Tiff.name())?),
             None => pixels,
         };
-        Ok((pixels, scale.most()))
+        Ok((pixels, scale.levels()))
     }
 
     fn finish(&self, channels: &Channels, kept: usize) -> Finish {
@@ -601,7 +606,10 @@ impl Page {
             }
             _ => data,
         };
-        let mut decoder = JpegDecoder::new(ZCursor::new(data));
+        let options = DecoderOptions::default()
+            .set_max_width(usize::from(u16::MAX))
+            .set_max_height(usize::from(u16::MAX));
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
         decoder.decode_headers().map_err(super::jpeg_error)?;
         let (width, height) = decoder.dimensions().ok_or_else(|| damaged("a JPEG strip has no size"))?;
         if width < self.chunk.0.min(self.width) || height < rows.min(self.height) {
@@ -617,7 +625,7 @@ impl Page {
             (_, 1) => ColorSpace::Luma,
             _ => stored,
         };
-        decoder.set_options(DecoderOptions::default().jpeg_set_out_colorspace(wanted));
+        decoder.set_options(options.jpeg_set_out_colorspace(wanted));
         let mut pixels = decoder.decode().map_err(super::jpeg_error)?;
         let samples = wanted.num_components();
         if samples < self.interleaved() || pixels.len() < width * height * samples {
@@ -1004,4 +1012,10 @@ fn subsampled(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usiz
         [across @ (1 | 2 | 4), down @ (1 | 2 | 4), ..] => Ok((across as usize, down as usize)),
         _ => Err(damaged("its colour is subsampled by no known factor")),
     }
+}
+
+/// The colour profile of the first page.
+pub(super) fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut tags, directory) = open(bytes).ok()?;
+    tags.blob(&directory, tag::COLOUR_PROFILE)
 }

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | this one | the facts of each image, and which images are the same or look it |
 //! | [`report`] | what people should look at, and the numbers in between |
+//! | [`quality`] | blank, dark and blurred photos |
 //! | [`page`] | the report as an HTML page with pictures |
 
 pub mod page;
+pub mod quality;
 pub mod report;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +23,7 @@ use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage};
+use quality::{Levels, Quality};
 pub use report::Report;
 
 /// All that was found in the images.
@@ -51,6 +54,10 @@ pub struct ImageFacts {
     pub problem: Option<String>,
     /// The customary ending of its format, where its name says something else.
     pub wrong_extension: Option<&'static str>,
+    /// What can be seen in it.
+    pub quality: Option<Quality>,
+    /// How light its samples are, where they have more than 8 bits.
+    pub levels: Option<Levels>,
 }
 
 impl ImageFacts {
@@ -107,7 +114,15 @@ struct Seen {
 
 fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
     let path = &items[index].path;
-    let mut facts = ImageFacts { item: index, bytes: 0, probe: None, problem: None, wrong_extension: None };
+    let mut facts = ImageFacts {
+        item: index,
+        bytes: 0,
+        probe: None,
+        problem: None,
+        wrong_extension: None,
+        quality: None,
+        levels: None,
+    };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -118,8 +133,12 @@ fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
     facts.bytes = bytes.len() as u64;
     facts.probe = decoder.probe(&bytes).ok();
     facts.wrong_extension = Format::of(&bytes).and_then(|format| wrong_extension(path, format));
-    let look = match decoder.decode(&bytes) {
-        Ok(image) => Some(Look::of(&image)),
+    let look = match decoder.decode_and_look(path, &bytes) {
+        Ok((image, levels)) => {
+            facts.quality = Some(Quality::of(&image));
+            facts.levels = levels;
+            Some(Look::of(&image))
+        }
         Err(error) => {
             facts.problem = Some(error.to_string());
             None

@@ -178,6 +178,11 @@ impl Report {
                 alike.1,
             ),
             ("look the same otherwise", "they count more than once", alike.2),
+            self.blank(),
+            self.shallow(),
+            self.black(),
+            self.white(),
+            self.blurred(),
             (
                 "with another ending than their format's",
                 "the content decides here, but other programs may go by the name",
@@ -200,6 +205,7 @@ impl Report {
                     long.then(|| format!("{} has {}; a crop leaves out {lost:.0} %", id(image), size(image)))
                 }),
             ),
+            self.pages(),
             (
                 "turned by a note of the camera",
                 "the note is followed here, but other programs may not do so",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{FloatDType, Tensor, TensorData};
-use ocelli_data::{Decoder, RgbImage};
+use ocelli_data::RgbImage;
 use ocelli_nn::layer::Pool;
 use ocelli_nn::{Backbone, Network, Pass};
 use serde::Serialize;
@@ -100,7 +100,7 @@ impl Model {
     pub fn explain(&self, photo: impl AsRef<Path>, wanted: &Wanted) -> Result<Explanation> {
         let path = photo.as_ref();
         let preprocessing = self.contract().preprocessing;
-        let image = Decoder::default().decode_file_for(path, preprocessing.needed())?;
+        let image = self.decoder().decode_file_for(path, preprocessing.needed())?;
         let framed = preprocessing.frame(&image)?;
         let mut sample = vec![0.0; preprocessing.sample_len()];
         preprocessing.apply(&image, &mut sample)?;

@@ -156,14 +156,14 @@ pub fn evaluate(
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize),
 ) -> Result<Evaluation> {
-    let data = data.for_evaluation(&model.contract().classes)?;
+    let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
     if data.task() != model.contract().task {
         return Err(Error::State {
             found: "the model and the data differ in whether an image has one class or several".to_owned(),
             advice: "say how the table of labels is meant, with --task single or --task multi",
         });
     }
-    let model = model.clone().decoder(data.loading().decoder);
+    let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
     let mut predictions = Predictions::new(data.task(), data.classes().len());
     predictions.thresholds = model.contract().thresholds();

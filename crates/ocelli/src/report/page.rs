@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ocelli_data::{Decoder, RgbImage, words::count};
+use ocelli_data::{RgbImage, words::count};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
@@ -478,7 +478,7 @@ fn data(subject: &Subject) -> DataPart {
     let all: Vec<usize> = data.split().train.iter().chain(&data.split().valid).copied().collect();
     let step = all.len().div_ceil(SIZES).max(1);
     let some: Vec<usize> = all.into_iter().step_by(step).collect();
-    let decoder = Decoder::default();
+    let decoder = data.loading().decoder;
     let size = |&item: &usize| {
         let probe = decoder.probe(&std::fs::read(&data.items()[item].path).ok()?).ok()?;
         Some([probe.width, probe.height])

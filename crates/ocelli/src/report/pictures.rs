@@ -102,7 +102,7 @@ impl Album {
             .chosen
             .par_iter()
             .map(|&(source, place)| {
-                let image = framed(&of(source).paths[place], &small);
+                let image = framed(&of(source).paths[place], &subject.model.decoder(), &small);
                 image.map(|image| image.to_inline_jpeg(QUALITY)).unwrap_or_default()
             })
             .collect();
@@ -129,6 +129,7 @@ impl Album {
             batch_size: BATCH,
             threads: subject.threads,
             bad_images: BadImages::Skip,
+            decoder: subject.model.decoder(),
             ..LoaderOptions::default()
         };
         let loader = Loader::new(Arc::new(subject.data.items().clone()), preprocessing, options)?;
@@ -166,15 +167,17 @@ impl Album {
         let mut kept: HashMap<usize, Option<RgbImage>> = HashMap::new();
         inside.patches = strongest.patches(|photo| {
             let item = looked_at[photo];
-            kept.entry(item).or_insert_with(|| framed(&items[item].path, &large)).clone()
+            kept.entry(item)
+                .or_insert_with(|| framed(&items[item].path, &subject.model.decoder(), &large))
+                .clone()
         });
         Ok((found, inside))
     }
 }
 
 /// A photo as the network sees it, of another size.
-fn framed(path: &Path, preprocessing: &Preprocessing) -> Option<RgbImage> {
-    let image = Decoder::default().decode_file_for(path, preprocessing.needed()).ok()?;
+fn framed(path: &Path, decoder: &Decoder, preprocessing: &Preprocessing) -> Option<RgbImage> {
+    let image = decoder.decode_file_for(path, preprocessing.needed()).ok()?;
     preprocessing.frame(&image).ok()
 }
 

@@ -9,7 +9,7 @@ use super::html;
 use super::records::Records;
 use crate::interpret::{Comparison, Flip};
 use crate::{Error, Interpretation, Model, Result, file};
-use ocelli_data::{Decoder, Preprocessing};
+use ocelli_data::Preprocessing;
 
 /// What the page is given.
 #[derive(Serialize)]
@@ -52,11 +52,11 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         if let Ok(data) = one.data(&ReportOptions::default()) {
             named = super::with_items(named, data.items(), first)?;
         }
-        let preprocessing = Model::load(first.join("model.safetensors"))?.contract().preprocessing;
-        let small = Preprocessing { size: SIDE, ..preprocessing };
+        let model = Model::load(first.join("model.safetensors"))?;
+        let small = Preprocessing { size: SIDE, ..model.contract().preprocessing };
         let picture = |flip: &Flip| -> String {
             let path: &PathBuf = &named.paths[flip.place];
-            let image = Decoder::default().decode_file_for(path, small.needed());
+            let image = model.decoder().decode_file_for(path, small.needed());
             let framed = image.and_then(|image| small.frame(&image));
             framed.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
