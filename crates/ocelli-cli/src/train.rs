@@ -71,12 +71,15 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         Err(error) => {
             let go_on = format!("ocelli train --resume {}", quoted(training.run_folder().path()));
-            let kept = if training.has_checkpoint() {
-                format!("\n       to go on:  {go_on}")
-            } else {
-                String::new()
+            // Where photos are what is the matter, the run would end there again.
+            let kept = match training.has_checkpoint() && crate::advice(&error).is_none() {
+                true => format!("\n       to go on:  {go_on}"),
+                false => String::new(),
             };
-            Err(Failure::Error(format!("{error}{kept}")))
+            match Failure::from(error) {
+                Failure::Error(error) => Err(Failure::Error(format!("{error}{kept}"))),
+                failure => Err(failure),
+            }
         }
         Ok(outcome) => {
             conclude(&outcome, training.learner().data().items());
