@@ -19,7 +19,7 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
         Some(out) => (out.clone(), None),
         None => {
             let photos = [&arguments.first, &arguments.second].map(photos_of_run);
-            outside("compare.html", &photos.iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())
+            outside("compare.html", &photos.iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?
         }
     };
     said.iter().for_each(|said| eprintln!("{said}"));

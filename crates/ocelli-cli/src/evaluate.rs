@@ -46,7 +46,7 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
             let photos = photos_of_run(&arguments.model);
             let folders: Vec<&Path> =
                 evaluation.data.folders().into_iter().chain(photos.as_deref()).collect();
-            let (folder, said) = outside("evaluations", &folders);
+            let (folder, said) = outside("evaluations", &folders)?;
             said.iter().for_each(|said| eprintln!("   note: {said}"));
             RunFolder::numbered(folder, &name)?
         }

@@ -37,7 +37,7 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
         None => {
             let photos = photos_of_run(&arguments.model);
             folders.extend(photos.as_deref());
-            outside("explained", &folders)
+            outside("explained", &folders)?
         }
     };
     said.iter().for_each(|said| eprintln!("{said}"));

@@ -27,7 +27,7 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         None => {
             let photos = photos_of_run(&arguments.model);
             let folders: Vec<&Path> = [&*arguments.test].into_iter().chain(photos.as_deref()).collect();
-            outside("submission.csv", &folders)
+            outside("submission.csv", &folders)?
         }
     };
     said.iter().for_each(|said| eprintln!("{said}"));

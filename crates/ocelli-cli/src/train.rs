@@ -57,6 +57,11 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             terminal::machine(arguments.machine.device, precision)
         );
         terminal::introduce(&training);
+    } else {
+        // Warnings are no part of what is not wanted.
+        let warnings =
+            training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
+        warnings.for_each(|warning| eprintln!("{warning}"));
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;

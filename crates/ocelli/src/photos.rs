@@ -34,9 +34,12 @@ pub fn photos_in(folder: impl AsRef<Path>) -> Result<Found> {
 
 /// Where output of this name goes that nobody has given a place: into the working folder, or, where that lies in one of
 /// these folders of photos, beside that folder. The second value is a sentence about that.
-pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> (PathBuf, Option<String>) {
+///
+/// # Errors
+/// Where there is no place beside it: at the root of a file system, as a container's mounts are.
+pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Option<String>)> {
     let name = name.as_ref();
-    let here = || (name.to_owned(), None);
+    let here = || Ok((name.to_owned(), None));
     let Ok(working) = std::env::current_dir().and_then(|folder| folder.canonicalize()) else { return here() };
     let real = photos.iter().filter_map(|folder| match folder.as_os_str().is_empty() {
         true => Some(working.clone()),
@@ -47,11 +50,21 @@ pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> (PathBuf, Option<Str
         real.filter(|folder| working.starts_with(folder)).min_by_key(|folder| folder.components().count());
     let Some(mut around) = around else { return here() };
     // Beside a part of a split there are the others.
-    while source::is_split_name(&around) && around.parent().is_some_and(|folder| folder.parent().is_some()) {
+    while is_part_of_split(&around) {
         around.pop();
     }
-    if around.parent().is_none() {
-        return here();
+    match around.parent() {
+        Some(beside) if is_same_device(beside, &around) => {}
+        _ => {
+            return Err(Error::State {
+                found: format!(
+                    "the working folder lies among the photos in {}, where nothing is written unasked, and there is no \
+                     place beside them",
+                    around.display()
+                ),
+                advice: "name a place for the results (--out)",
+            });
+        }
     }
     let levels = working.components().count() - around.components().count() + 1;
     let place = std::iter::repeat_n(Component::ParentDir.as_os_str(), levels).collect::<PathBuf>().join(name);
@@ -59,7 +72,29 @@ pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> (PathBuf, Option<Str
         "the working folder lies among photos, where nothing is written unasked: see {}",
         place.display()
     );
-    (place, Some(said))
+    Ok((place, Some(said)))
+}
+
+/// Whether a folder is called as a part of a split, and another one beside it, too.
+fn is_part_of_split(folder: &Path) -> bool {
+    let beside = || folder.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten();
+    source::is_split_name(folder)
+        && beside()
+            .map(|entry| entry.path())
+            .any(|other| other != folder && source::is_split_name(&other) && other.is_dir())
+}
+
+/// What is written on another file system than the photos' may be gone with it, as in a container.
+#[cfg(unix)]
+fn is_same_device(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    device(one) == device(other)
+}
+
+#[cfg(not(unix))]
+fn is_same_device(_: &Path, _: &Path) -> bool {
+    true
 }
 
 /// The photos that a run was trained on.
