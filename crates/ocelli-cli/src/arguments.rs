@@ -844,9 +844,9 @@ pub struct Compare {
     #[arg(value_name = "RUN_B")]
     pub second: PathBuf,
 
-    /// The page that shows both side by side
-    #[arg(long, value_name = "FILE", default_value = "compare.html")]
-    pub out: PathBuf,
+    /// The page that shows both side by side [default: compare.html]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
     /// Print the comparison as one JSON object
     #[arg(long)]
     pub json: bool,

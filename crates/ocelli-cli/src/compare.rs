@@ -1,9 +1,11 @@
 //! `ocelli compare`
 
-use anstream::println;
-use ocelli::Share;
+use std::path::PathBuf;
+
+use anstream::{eprintln, println};
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
+use ocelli::{Share, outside, photos_of_run};
 
 use crate::Failure;
 use crate::arguments::Compare;
@@ -13,7 +15,15 @@ use crate::words::{count, counted};
 const LISTED: usize = 8;
 
 pub fn run(arguments: &Compare) -> Result<(), Failure> {
-    let comparison = compare_runs(&arguments.first, &arguments.second, Some(&arguments.out))?;
+    let (out, said) = match &arguments.out {
+        Some(out) => (out.clone(), None),
+        None => {
+            let photos = [&arguments.first, &arguments.second].map(photos_of_run);
+            outside("compare.html", &photos.iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?
+        }
+    };
+    said.iter().for_each(|said| eprintln!("{said}"));
+    let comparison = compare_runs(&arguments.first, &arguments.second, Some(&out))?;
     if arguments.json {
         println!("{}", serde_json::to_value(&comparison)?);
         return Ok(());
@@ -48,7 +58,7 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
         value => format!("p = {value:.4}"),
     };
     println!("\nMcNemar's exact test   {probability}: {verdict}");
-    println!("side by side   {}", arguments.out.display());
+    println!("side by side   {}", out.display());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anstream::{eprintln, println};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, evaluate, report_evaluation};
-use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, text_of};
+use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
 
 use crate::Failure;
 use crate::arguments::Evaluate;
@@ -50,7 +50,10 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     let folder = match &arguments.out {
         Some(out) => RunFolder::at(out)?,
         None => {
-            let (folder, said) = outside("evaluations", &evaluation.data.folders());
+            let photos = photos_of_run(&arguments.model);
+            let folders: Vec<&Path> =
+                evaluation.data.folders().into_iter().chain(photos.as_deref()).collect();
+            let (folder, said) = outside("evaluations", &folders)?;
             said.iter().for_each(|said| eprintln!("   note: {said}"));
             RunFolder::numbered(folder, &name)?
         }

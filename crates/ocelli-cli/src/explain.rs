@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use anstream::{eprintln, println};
 use ocelli::interpret::Wanted;
-use ocelli::{Found, Model, Skipped, outside, photos_in, text_of, write_drawing};
+use ocelli::{Found, Model, Skipped, outside, photos_in, photos_of_run, text_of, write_drawing};
 
 use crate::Failure;
 use crate::arguments::Explain;
@@ -34,7 +34,11 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
     let total = photos.len() + failed;
     let (out, said) = match &arguments.out {
         Some(out) => (out.clone(), None),
-        None => outside("explained", &folders),
+        None => {
+            let photos = photos_of_run(&arguments.model);
+            folders.extend(photos.as_deref());
+            outside("explained", &folders)?
+        }
     };
     said.iter().for_each(|said| eprintln!("{said}"));
     let mut names = HashSet::new();

@@ -22,6 +22,11 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
     let search = search(arguments)?;
     let quiet = arguments.machine.quiet || arguments.json;
     let mut learner = learner(arguments, quiet)?;
+    let (out, said) = match &arguments.out {
+        Some(out) => (out.clone(), None),
+        None => outside("", &learner.data().folders())?,
+    };
+    said.iter().for_each(|said| eprintln!("   note: {said}"));
     learner.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;
     learner.observe(move |_: &Event| {
@@ -36,11 +41,6 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         stopped(learner.precompute(true))?;
     }
     let curve = stopped(learner.lr_find(search))?;
-    let (out, said) = match &arguments.out {
-        Some(out) => (out.clone(), None),
-        None => outside("", &learner.data().folders()),
-    };
-    said.iter().for_each(|said| eprintln!("   note: {said}"));
     curve.write(&out, "lr_find")?;
     say(arguments, &curve, &out.join("lr_find.png"), quiet)
 }

@@ -76,8 +76,19 @@ enum Failure {
     Interrupted,
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Error(error.to_string())
+        let advice = advice(&error).map_or_else(String::new, |advice| format!("\n       {advice}"));
+        Self::Error(format!("{error}{advice}"))
+    }
+}
+
+/// The flag that lets an error pass.
+fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(ocelli::Error::Data(
+            ocelli::DataError::ClassLosesImages { .. } | ocelli::DataError::ClassWithoutImages { .. },
+        )) => Some("to go on without them:  --bad-images skip"),
+        _ => None,
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use anstream::{eprintln, println};
 use indicatif::ProgressBar;
-use ocelli::{Model, Submission, outside};
+use ocelli::{Model, Submission, outside, photos_of_run};
 
 use crate::Failure;
 use crate::arguments::Submit;
@@ -23,7 +24,11 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
     let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
     let (out, said) = match &arguments.out {
         Some(out) => (out.clone(), None),
-        None => outside("submission.csv", &[&arguments.test]),
+        None => {
+            let photos = photos_of_run(&arguments.model);
+            let folders: Vec<&Path> = [&*arguments.test].into_iter().chain(photos.as_deref()).collect();
+            outside("submission.csv", &folders)?
+        }
     };
     said.iter().for_each(|said| eprintln!("{said}"));
     let submitted = submission.write(&model, &arguments.test, &out, |done, total| {

@@ -57,6 +57,11 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             terminal::machine(arguments.machine.device, precision)
         );
         terminal::introduce(&training);
+    } else {
+        // Warnings are no part of what is not wanted.
+        let warnings =
+            training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
+        warnings.for_each(|warning| eprintln!("{warning}"));
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;
@@ -71,12 +76,15 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         Err(error) => {
             let go_on = format!("ocelli train --resume {}", quoted(training.run_folder().path()));
-            let kept = if training.has_checkpoint() {
-                format!("\n       to go on:  {go_on}")
-            } else {
-                String::new()
+            // Where photos are what is the matter, the run would end there again.
+            let kept = match training.has_checkpoint() && crate::advice(&error).is_none() {
+                true => format!("\n       to go on:  {go_on}"),
+                false => String::new(),
             };
-            Err(Failure::Error(format!("{error}{kept}")))
+            match Failure::from(error) {
+                Failure::Error(error) => Err(Failure::Error(format!("{error}{kept}"))),
+                failure => Err(failure),
+            }
         }
         Ok(outcome) => {
             conclude(&outcome, training.learner().data().items());

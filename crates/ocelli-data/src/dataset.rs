@@ -101,10 +101,9 @@ pub fn check_classes(
 ) -> Result<Vec<Skipped>, DataError> {
     let (bad, lost) = undecodable_classes(items, indices, decoder, threads)?;
     match lost.first() {
-        Some(loss) if loss.lost.is_empty() => Err(DataError::ClassWithoutImages {
-            class: loss.class.clone(),
-            path: loss.folder.clone(),
-            found: "there are none".to_owned(),
+        Some(ClassLoss { class, folder, lost, .. }) if lost.is_empty() => Err(DataError::Split {
+            reason: format!("no image of the class \"{class}\" of {} is left to train on", folder.display()),
+            advice: "hold out fewer of them, add images of it, or remove the class".to_owned(),
         }),
         Some(loss) => Err(loss.error()),
         None => Ok(bad),

@@ -11,6 +11,7 @@ use ocelli_data::{
     Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses, digests, source, split, undecodable_classes, Channels,
 };
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::interpret::target_of;
@@ -199,31 +200,37 @@ impl ImageData {
     /// Whether classes can do without these images, which have turned out to be bad.
     ///
     /// # Errors
-    /// With [`BadImages::Few`], where a class loses all of its images by them, or more than a tenth.
+    /// With [`BadImages::Few`], where a class loses all of its images by them, or more than a tenth. The error tells of all
+    /// bad images of that class, also of those that have not been met yet.
     pub(crate) fn can_spare<'a>(&self, bad: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Result<()> {
-        match self.serious_losses(bad).first() {
-            Some(loss) if self.loading.bad_images == BadImages::Few => Err(loss.error().into()),
-            _ => Ok(()),
+        if self.loading.bad_images != BadImages::Few {
+            return Ok(());
         }
-    }
-
-    /// The classes that lose all of their images by these, or more than a tenth.
-    pub(crate) fn serious_losses<'a>(
-        &self,
-        bad: impl IntoIterator<Item = (&'a Path, &'a str)>,
-    ) -> Vec<ClassLoss> {
         let bad: HashMap<&Path, &str> = bad.into_iter().collect();
-        if bad.is_empty() {
-            return Vec::new();
-        }
         let read: Vec<usize> = self.split.train.iter().chain(&self.split.valid).copied().collect();
-        let lost = read.iter().filter_map(|&item| {
+        let met = read.iter().filter_map(|&item| {
             let path = self.items[item].path.as_path();
             bad.get(path).map(|reason| (item, Skipped::image(path, reason)))
         });
-        let lost: BTreeMap<usize, Skipped> = lost.collect();
-        let losses = class_losses(&self.items, &read, &self.losses, &lost);
-        losses.into_iter().filter(ClassLoss::is_serious).collect()
+        let mut met: BTreeMap<usize, Skipped> = met.collect();
+        let serious = |met: &BTreeMap<usize, Skipped>| {
+            class_losses(&self.items, &read, &self.losses, met).into_iter().filter(ClassLoss::is_serious)
+        };
+        let Some(loss) = serious(&met).next() else { return Ok(()) };
+        let class = self.items.classes.index(&loss.class);
+        let of_class =
+            |item: &usize| self.items[*item].target.classes().iter().any(|other| Some(*other) == class);
+        let others: Vec<usize> =
+            read.iter().copied().filter(|item| of_class(item) && !met.contains_key(item)).collect();
+        let decoded = others.par_iter().filter_map(|&item| {
+            match self.loading.decoder.decode_file_for(&self.items[item].path, 1) {
+                Err(DataError::BadImage { path, reason }) => Some((item, Skipped::image(path, reason))),
+                _ => None,
+            }
+        });
+        met.extend(decoded.collect::<Vec<_>>());
+        let complete = serious(&met).find(|complete| complete.class == loss.class);
+        Err(complete.unwrap_or(loss).error().into())
     }
 
     /// The side in pixels of the images that the network sees.
@@ -420,7 +427,7 @@ impl ImageDataBuilder {
     }
 
     /// Leaves out of an evaluation what the run in this folder was trained on, as its `config.toml` and `split.csv` tell;
-    /// nothing where it has none. Photos are known by where they are.
+    /// nothing where it has none. Photos are known by where they are, and by their content.
     ///
     /// # Errors
     /// Where the run has these files, and they cannot be read.
@@ -568,7 +575,7 @@ impl ImageDataBuilder {
         };
         if let Some(trained_on) = &self.trained_on {
             let all = valid.len();
-            let seen = trained_on.those_among(&items, &valid);
+            let seen = trained_on.those_among(&items, &digests, &valid);
             valid.retain(|item| !seen.contains(item));
             if valid.is_empty() && all > 0 {
                 return Err(Error::State {

@@ -273,7 +273,7 @@ impl Training {
         let run = match &places.out {
             Some(out) => RunFolder::at(out)?,
             None => {
-                let (runs, elsewhere) = outside("runs", &learner.data().folders());
+                let (runs, elsewhere) = outside("runs", &learner.data().folders())?;
                 notices.extend(elsewhere);
                 RunFolder::numbered(runs, &name_of(&settings.data))?
             }

@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         std::fs::read_dir(&root).map_err(DataError::io("list", &root))?;
         let mut listing = listing::images_below(&root);
         let skipped = std::mem::take(&mut listing.skipped);
-        let notices = listing::known_folders(&skipped).into_iter().collect();
+        let notices = listing::known_leftovers(&skipped).into_iter().collect();
         let stems = listing.images.iter().filter_map(|image| stem(image)).collect();
         Ok(Reader {
             root,

@@ -27,6 +27,12 @@ pub(crate) struct Listing {
     pub skipped: Vec<Skipped>,
 }
 
+/// What Ocelli has made is called so.
+const RUN: &str = "a run of Ocelli's";
+const EVALUATION: &str = "an evaluation of Ocelli's";
+const DRAWN: &str = "a picture that Ocelli has drawn";
+const CACHE: &str = "a cache, as its CACHEDIR.TAG says";
+
 /// Files and folders that systems and other programs leave among photos; upper and lower case are the same.
 const LEFT_BEHIND: [(&str, &str); 31] = [
     ("@eaDir", "thumbnails of a Synology NAS"),
@@ -220,16 +226,16 @@ fn left_behind(name: &OsStr) -> Option<&'static str> {
 fn made_by_ocelli(folder: &Path) -> Option<&'static str> {
     let has = |name: &str| folder.join(name).exists();
     if has("config.toml") && ["events.jsonl", "history.csv", "split.csv"].into_iter().any(has) {
-        return Some("a run of Ocelli's");
+        return Some(RUN);
     }
     if has("report.html") && has("predictions.csv") && has("results") {
-        return Some("an evaluation of Ocelli's");
+        return Some(EVALUATION);
     }
     // https://bford.info/cachedir/
     let signature = b"Signature: 8a477f597d28d172789f06886806bc55";
     let tag = folder.join("CACHEDIR.TAG");
     let tagged = || first_bytes(&tag, signature.len()).is_ok_and(|bytes| bytes == signature);
-    (tag.is_file() && tagged()).then_some("a cache, as its CACHEDIR.TAG says")
+    (tag.is_file() && tagged()).then_some(CACHE)
 }
 
 fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
@@ -275,7 +281,7 @@ fn not_an_image(path: &Path) -> Option<Skipped> {
         Err(error) => return Some(unreadable(error)),
     };
     if is_marked(&head) {
-        return Some(Skipped::new(path, "a picture that Ocelli has drawn"));
+        return Some(Skipped::new(path, DRAWN));
     }
     match refused_image(path) {
         Err(error) => Some(unreadable(error)),
@@ -297,26 +303,29 @@ fn is_text(head: &[u8]) -> bool {
     valid.len() + 4 > head.len() && !valid.contains(control)
 }
 
-/// Folders that other programs or Ocelli have made among these, for people: what, and how often.
-pub(crate) fn known_folders(skipped: &[Skipped]) -> Option<String> {
-    let mut found: Vec<(String, &str, usize)> = Vec::new();
+/// What other programs or Ocelli have made among photos, for people: what, and how often.
+pub(crate) fn known_leftovers(skipped: &[Skipped]) -> Option<String> {
+    let mut found: Vec<(String, usize)> = Vec::new();
     for Skipped { path, reason, .. } in skipped {
         let name = path.file_name().unwrap_or_default();
-        let of_ocelli = reason.contains("Ocelli") || reason.starts_with("a cache");
         let is_known = LEFT_BEHIND.iter().any(|(known, _)| name.eq_ignore_ascii_case(known));
-        if !(of_ocelli || is_known) || name == ".DS_Store" {
-            continue;
-        }
-        let name = names::text_of(name);
-        match found.iter_mut().find(|(other, why, _)| *other == name && why == reason) {
-            Some((.., times)) => *times += 1,
-            None => found.push((name, reason, 1)),
+        let what = match reason.as_str() {
+            DRAWN => DRAWN.to_owned(),
+            RUN | EVALUATION | CACHE => format!("{} ({reason})", names::text_of(name)),
+            // Of no interest to anybody.
+            _ if name == ".DS_Store" || !is_known => continue,
+            _ => format!("{} ({reason})", names::text_of(name)),
+        };
+        match found.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, times)) => *times += 1,
+            None => found.push((what, 1)),
         }
     }
+    found.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     let more = found.len().saturating_sub(6);
-    let named = found.into_iter().take(6).map(|(name, reason, times)| match times {
-        1 => format!("{name} ({reason})"),
-        _ => format!("{times} × {name} ({reason})"),
+    let named = found.into_iter().take(6).map(|(what, times)| match times {
+        1 => what,
+        _ => format!("{times} × {what}"),
     });
     let mut named = named.collect::<Vec<_>>().join(", ");
     if more > 0 {
