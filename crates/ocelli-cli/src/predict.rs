@@ -33,7 +33,7 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     let mut answer = |asked: Asked, tally: &mut Tally| -> Result<(), Failure> {
         tally.total += asked.photos.len();
         asked.say_left_out(tally);
-        for prediction in model.predict_with(asked.photos, tta.clone())? {
+        for prediction in model.predict_with(asked.photos, tta)? {
             match prediction {
                 Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
                 Err(error) => {

@@ -95,8 +95,7 @@ fn role_of(word: &str) -> Option<(Role, Sure)> {
     let word = word.trim_end_matches(|character: char| character.is_ascii_digit());
     let known =
         |word: &str| WORDS.iter().find(|(known, ..)| *known == word).map(|(_, role, sure)| (*role, *sure));
-    known(word)
-        .or_else(|| FILLERS.iter().find_map(|filler| word.strip_suffix(filler).and_then(|word| known(word))))
+    known(word).or_else(|| FILLERS.iter().find_map(|filler| word.strip_suffix(filler).and_then(known)))
 }
 
 /// The roles of folders that lie side by side. A name of other words besides has one only if another folder has the same
