@@ -8,7 +8,9 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses, digests, source, split, undecodable_classes, Channels,
+    Augmentation, BadImages, Channels, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing,
+    Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes,
+    class_losses, digests, source, split, undecodable_classes,
 };
 
 use rayon::prelude::*;
