@@ -36,7 +36,7 @@ fn bands_and_range_are_kept_in_the_model() {
             fs::write(file, four_bands(number, class)).unwrap();
         }
     }
-    let said = place.run(&["inspect", "bands"]);
+    let said = place.run(&["inspect", "bands", "--bands", "4,4,4"]);
     assert!(said.contains("try the range 0,4095") && said.contains("nearly black"), "{said}");
     let train = [
         "train", "bands", "--bands", "4,4,4", "--range", "0,4095", "--size", "64", "--recipe", "quick",
@@ -72,7 +72,7 @@ fn bands_and_range_are_kept_in_the_model() {
 
 #[test]
 fn what_is_not_read_is_refused_by_name_in_every_verb() {
-    let place = Place::with_photos(6);
+    let place = Place::with_photos(12);
     place.run(&["train", "photos", "--size", "32", "--recipe", "quick", "--epochs", "1"]);
     let model = "runs/photos-1/model.safetensors";
     let raw = [b"II*\0\x10\0\0\0CR\x02\0".to_vec(), vec![0; 64]].concat();
