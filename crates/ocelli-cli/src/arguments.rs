@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ocelli::{BadImages, DEFAULT_WEIGHT_DECAY, DeviceName, Metric, Precision, Preset};
+use ocelli::{
+    Arch, BadImages, DEFAULT_WEIGHT_DECAY, DeviceName, MAX_THREADS, Metric, Precision, Preset, Tta,
+};
+
+use crate::words::{count, meant};
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
@@ -46,6 +50,7 @@ pub enum Verb {
 /// What a run's settings are made from: a run that goes on has its own.
 const SETTINGS: [&str; 52] = [
     "data",
+    "precision",
     "config",
     "labels",
     "suffix",
@@ -92,7 +97,6 @@ const SETTINGS: [&str; 52] = [
     "optimizer",
     "weight_decay",
     "seed",
-    "out",
     "label_separator",
     "max_pixels",
     "bands",
@@ -119,8 +123,19 @@ pub struct Train {
     #[arg(required_unless_present_any = ["resume", "config"])]
     pub data: Option<PathBuf>,
     /// Go on with a run that was interrupted, as if it had not been
+    ///
+    /// It works from any folder. Where the photos have been moved, give their place with --data. With --out the run is
+    /// copied there first, and goes on in the copy.
     #[arg(long, value_name = "RUN", conflicts_with_all = SETTINGS)]
     pub resume: Option<PathBuf>,
+    /// With --resume: where the photos, or the table of their labels, are now
+    #[arg(hide_short_help = true)]
+    #[arg(long = "data", value_name = "DATA", requires = "resume")]
+    pub moved_to: Option<PathBuf>,
+    /// With --resume: go on without the photos that have gone or changed since the run began
+    #[arg(hide_short_help = true)]
+    #[arg(long, requires = "resume")]
+    pub without_changed: bool,
     /// Begin with the settings of this file: an earlier run's config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -131,7 +146,7 @@ pub struct Train {
     /// Side of the images in pixels; several: one after the other
     ///
     /// [default: that of the backbone's own training]
-    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Photos")]
+    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Photos", value_parser = side)]
     pub size: Vec<usize>,
     /// How a photo becomes a square [default: crop]
     #[arg(hide_short_help = true)]
@@ -144,7 +159,7 @@ pub struct Train {
     pub augment: Vec<Change>,
     /// Mix each photo with another of its batch (mixup), by shares drawn from Beta(ALPHA, ALPHA); 0.2 to 0.4 is usual
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Photos")]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Photos", value_parser = alpha)]
     pub mixup: Option<f64>,
     /// Paste a part of another photo of its batch into each (CutMix); 1 is usual
     #[arg(hide_short_help = true)]
@@ -153,8 +168,7 @@ pub struct Train {
         value_name = "ALPHA",
         allow_negative_numbers = true,
         conflicts_with = "mixup",
-        help_heading = "Photos"
-    )]
+        help_heading = "Photos", value_parser = alpha)]
     pub cutmix: Option<f64>,
     /// Draw every class equally often
     #[arg(hide_short_help = true)]
@@ -170,39 +184,39 @@ pub struct Train {
     pub decisions: Option<PathBuf>,
 
     /// The backbone; see `ocelli models` [default: efficientnet_lite0]
-    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe", value_parser = backbone)]
     pub arch: Option<String>,
     /// Its weights: safetensors or a PyTorch checkpoint [default: the published ones]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", help_heading = "Recipe")]
     pub weights: Option<PathBuf>,
     /// quick (a new head), lesson, full, or fine-tune-N [default: lesson]
-    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe", value_parser = recipe)]
     pub recipe: Option<Preset>,
     /// Epochs of the new head on activations that are computed once
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", value_parser = epochs)]
     pub epochs: Option<usize>,
     /// Cycles of one epoch of the head on augmented photos
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", value_parser = epochs)]
     pub augmented_epochs: Option<usize>,
     /// Augmented views of each photo that are precomputed for these; 0: each epoch starts from the photos
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
+    #[arg(long, value_name = "VIEWS", help_heading = "Recipe", value_parser = whole::<0, 1000>)]
     pub views: Option<usize>,
     /// Epochs of all layers, in one cycle; 0: none
-    #[arg(long, value_name = "N", help_heading = "Recipe")]
+    #[arg(long, value_name = "N", help_heading = "Recipe", value_parser = epochs)]
     pub unfrozen_epochs: Option<usize>,
     /// Cycles of all layers instead, each from the peak rate to 0
     #[arg(hide_short_help = true)]
-    #[arg(long, conflicts_with = "unfrozen_epochs", help_heading = "Recipe")]
+    #[arg(long, conflicts_with = "unfrozen_epochs", help_heading = "Recipe", value_parser = whole::<0, 1000>)]
     pub cycles: Option<usize>,
     /// Epochs of the first cycle
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPOCHS", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
+    #[arg(long, value_name = "EPOCHS", default_value_t = 1, requires = "cycles", help_heading = "Recipe", value_parser = whole::<1, 10_000>)]
     pub cycle_len: usize,
     /// Each cycle is so many times as long as the one before
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", help_heading = "Recipe")]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", help_heading = "Recipe", value_parser = whole::<1, 100>)]
     pub cycle_mult: usize,
     /// The head's learning rate; three: early layers', late ones', head's [default: found]
     ///
@@ -212,22 +226,21 @@ pub struct Train {
         value_name = "RATE",
         value_delimiter = ',',
         allow_negative_numbers = true,
-        help_heading = "Recipe"
-    )]
+        help_heading = "Recipe", value_parser = above_0)]
     pub lr: Vec<f64>,
     /// Rate of a layer group over that of the one before it [default: 10]
     ///
     /// 10 is for photos like ImageNet's, everyday ones; 3 for others, such as satellite or medical images.
-    #[arg(long, value_name = "FACTOR", help_heading = "Recipe")]
+    #[arg(long, value_name = "FACTOR", help_heading = "Recipe", value_parser = spread)]
     pub spread: Option<f64>,
     /// Views at the end, besides the plain one: a number, corners or none
-    #[arg(long, value_name = "VIEWS", help_heading = "Recipe")]
-    pub tta: Option<String>,
+    #[arg(long, value_name = "VIEWS", help_heading = "Recipe", value_parser = views_or_none)]
+    pub tta: Option<AtEnd>,
     /// What the best weights are kept by, such as log-loss [default: accuracy, or f1]
     ///
     /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2, auroc; precision,
     /// recall and F also with -macro or -samples. [default: accuracy; f1 where photos have several labels]
-    #[arg(long, value_name = "NAME", help_heading = "Recipe")]
+    #[arg(long, value_name = "NAME", help_heading = "Recipe", value_parser = metric)]
     pub metric: Option<Metric>,
     /// From which probability on a photo has a label, where it may have several [default: one]
     #[arg(hide_short_help = true)]
@@ -235,7 +248,7 @@ pub struct Train {
     pub thresholds: Option<Tuned>,
     /// End a stage after so many epochs without a better one
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe")]
+    #[arg(long, value_name = "EPOCHS", help_heading = "Recipe", value_parser = whole::<1, 100_000>)]
     pub patience: Option<usize>,
 
     /// The rule that moves the weights [default: sgd]
@@ -244,15 +257,15 @@ pub struct Train {
     pub optimizer: Option<Rule>,
     /// Decoupled weight decay [default: 1]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = at_least_0)]
     pub weight_decay: Option<f64>,
     /// Share of each label that is spread over all classes; 0.1 is usual [default: 0]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Optimizer")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = below_1)]
     pub label_smoothing: Option<f64>,
     /// Exponent of the focal loss, which makes less of what is known already; 2 is usual [default: 0, cross-entropy]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, help_heading = "Optimizer")]
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = gamma)]
     pub focal: Option<f64>,
     /// What classes weigh in the loss: `equal`, `balanced`, or a number a class, in their order [default: equal]
     #[arg(hide_short_help = true)]
@@ -260,19 +273,25 @@ pub struct Train {
     pub class_weights: Vec<String>,
     /// The greatest norm of all gradients together [default: none]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Optimizer")]
+    #[arg(
+        long,
+        value_name = "NORM",
+        allow_negative_numbers = true,
+        help_heading = "Optimizer",
+        value_parser = above_0
+    )]
     pub clip: Option<f64>,
     /// Batches a step, over which gradients are averaged [default: 1]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "BATCHES", help_heading = "Optimizer")]
+    #[arg(long, value_name = "BATCHES", help_heading = "Optimizer", value_parser = whole::<1, 1_000_000>)]
     pub accumulate: Option<usize>,
     /// Measure and keep an exponential average of the weights; 0.99 to 0.9999 are usual
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = below_1)]
     pub ema: Option<f64>,
     /// Average the weights after each epoch of a stage, from this one on, counted from 0
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPOCH", conflicts_with = "ema", help_heading = "Optimizer")]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "ema", help_heading = "Optimizer", value_parser = epochs)]
     pub swa: Option<usize>,
     /// Let the backbone's norms follow each batch while they are trained, instead of keeping their statistics
     #[arg(hide_short_help = true)]
@@ -280,10 +299,10 @@ pub struct Train {
     pub batch_statistics: bool,
 
     /// Images a batch [default: 64]
-    #[arg(long, value_name = "IMAGES", help_heading = "Run")]
+    #[arg(long, value_name = "IMAGES", help_heading = "Run", value_parser = batch)]
     pub batch: Option<usize>,
     /// Decides split, first weights, dropout, order of photos [default: 0]
-    #[arg(long, value_name = "NUMBER", help_heading = "Run")]
+    #[arg(long, value_name = "NUMBER", help_heading = "Run", value_parser = seed)]
     pub seed: Option<u64>,
     /// Where the run's files go: an empty or new folder [default: runs/DATA-1, …]
     ///
@@ -313,16 +332,16 @@ pub struct LrFind {
     #[arg(long)]
     pub live: bool,
     /// Proportions of the learning rates of early layers, late layers and head [default: all alike]
-    #[arg(long, value_name = "RATE,RATE,RATE", value_delimiter = ',', allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE,RATE,RATE", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     pub lr: Vec<f64>,
     /// The head's learning rate in the first step
-    #[arg(long, value_name = "RATE", default_value_t = 1e-5, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value_t = 1e-5, allow_negative_numbers = true, value_parser = above_0)]
     pub start: f64,
     /// The head's learning rate after the last step
-    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value_t = 10.0, allow_negative_numbers = true, value_parser = above_0)]
     pub end: f64,
     /// Steps of one batch; photos come again where there are fewer batches
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = whole::<20, 100_000>)]
     pub steps: usize,
     /// Let rates grow by the same difference instead of the same factor
     #[arg(hide_short_help = true)]
@@ -330,7 +349,7 @@ pub struct LrFind {
     pub linear: bool,
 
     /// Side of the square that the network sees, in pixels [default: the backbone's own]
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = side)]
     pub size: Option<usize>,
     /// How a photo becomes a square
     #[arg(hide_short_help = true)]
@@ -340,7 +359,7 @@ pub struct LrFind {
     #[arg(long, value_enum, value_name = "CHANGE[,CHANGE]", value_delimiter = ',', default_value = "none")]
     pub augment: Vec<Change>,
     /// The pretrained backbone
-    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0")]
+    #[arg(long, value_name = "NAME", default_value = "efficientnet_lite0", value_parser = backbone)]
     pub arch: String,
     /// The backbone's weights: safetensors or a PyTorch checkpoint [default: the published ones, fetched where they
     /// are not here]
@@ -348,7 +367,7 @@ pub struct LrFind {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Images a batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 64)]
+    #[arg(long, value_name = "IMAGES", default_value_t = 64, value_parser = batch)]
     pub batch: usize,
     /// The rule that moves the weights
     #[arg(hide_short_help = true)]
@@ -356,11 +375,11 @@ pub struct LrFind {
     pub optimizer: Rule,
     /// Decoupled weight decay
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DECAY", default_value_t = DEFAULT_WEIGHT_DECAY, allow_negative_numbers = true, value_parser = at_least_0)]
     pub weight_decay: f64,
     /// Decides the split, the first weights, dropout and the order of photos
     #[arg(hide_short_help = true)]
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
 
     /// What to do with photos that cannot be read
@@ -425,7 +444,7 @@ pub struct Source {
 
     /// The largest photo that is read, in pixels [default: 178956970]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     pub max_pixels: Option<u64>,
     /// Which bands of images with several become red, green and blue, such as 4,3,2 [default: the first three]
     #[arg(hide_short_help = true)]
@@ -499,10 +518,10 @@ pub struct Inspect {
     pub data: PathBuf,
 
     /// Side of the square that a network is to see, in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = side)]
     pub size: usize,
     /// Decides the split where the data does not
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
     /// Print all that was found as one JSON object
     #[arg(long)]
@@ -511,7 +530,7 @@ pub struct Inspect {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 
     #[command(flatten)]
@@ -539,7 +558,7 @@ pub struct Augment {
     )]
     pub augment: Vec<Change>,
     /// Side of each picture, in pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = side)]
     pub size: usize,
     /// How a photo becomes a square
     #[arg(long, value_enum, default_value_t = Frame::Crop)]
@@ -551,17 +570,17 @@ pub struct Augment {
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
     pub range: Option<String>,
     /// Pictures in a row
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = whole::<1, 1000>)]
     pub columns: usize,
     /// Rows of pictures
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = whole::<1, 1000>)]
     pub rows: usize,
     /// Decides the draws
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed)]
     pub seed: u64,
-    /// The picture's file
-    #[arg(long, value_name = "FILE", default_value = "augmented.png")]
-    pub out: PathBuf,
+    /// The picture's file [default: augmented.png, or the first number after it that is free]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// How the machine is used; no result depends on it, but for rounding between devices.
@@ -575,7 +594,7 @@ pub struct Machine {
     pub device: DeviceName,
     /// Threads; 0: one for each core
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = threads)]
     pub threads: usize,
     /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
     /// user's cache folder]
@@ -586,7 +605,7 @@ pub struct Machine {
     #[arg(hide_short_help = true)]
     #[arg(long, value_enum, default_value_t = Numbers::Auto)]
     pub precision: Numbers,
-    /// Print results only
+    /// Print results only: the model's path, or the learning rate
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print checkpoints too, as they are written
@@ -626,7 +645,7 @@ impl Numbers {
   ocelli predict runs/photos-1/model.safetensors garden.jpg holiday/
   find . -name '*.jpg' -print0 | ocelli predict runs/photos-1/model.safetensors -0 --csv > predictions.csv")]
 pub struct Predict {
-    /// A model.safetensors that `ocelli train` has written
+    /// A model that `ocelli train` has written, or the folder of its run
     pub model: PathBuf,
     /// Photos, and folders of them; none, or -: paths are read from standard input, one a line
     ///
@@ -652,13 +671,13 @@ pub struct Predict {
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
     /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
-    #[arg(long, value_name = "VIEWS")]
-    pub tta: Option<String>,
+    #[arg(long, value_name = "VIEWS", value_parser = views)]
+    pub tta: Option<Tta>,
     /// The largest photo that is read, in pixels [default: 178956970]
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     pub max_pixels: Option<u64>,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 }
 
@@ -669,20 +688,20 @@ pub struct Predict {
   ocelli models --measure resnet34 efficientnet_lite0 --size 128")]
 pub struct Models {
     /// Backbones [default: all]
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = backbone)]
     pub names: Vec<String>,
 
     /// Measure images a second: of a frozen network, and in training of all layers. Weights are random
     #[arg(long)]
     pub measure: bool,
     /// Side of the images to measure with, in pixels [default: each backbone's own]
-    #[arg(long, value_name = "PIXELS", requires = "measure")]
+    #[arg(long, value_name = "PIXELS", requires = "measure", value_parser = side)]
     pub size: Option<usize>,
     /// Images a batch
-    #[arg(long, value_name = "IMAGES", default_value_t = 16, value_parser = at_least_two)]
+    #[arg(long, value_name = "IMAGES", default_value_t = 16, value_parser = batch)]
     pub batch: usize,
     /// Batches to measure, after one to warm up; the median counts
-    #[arg(long, value_name = "BATCHES", default_value_t = 3)]
+    #[arg(long, value_name = "BATCHES", default_value_t = 3, value_parser = whole::<1, 10_000>)]
     pub runs: usize,
     /// Print an object a backbone, one a line
     #[arg(long)]
@@ -694,16 +713,8 @@ pub struct Models {
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceName,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
-}
-
-/// Batch norm learns nothing from one image.
-fn at_least_two(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number >= 2 => Ok(number),
-        _ => Err("a batch has at least 2 images".to_owned()),
-    }
 }
 
 /// Write a submission to a competition: a CSV table with a row for each test photo.
@@ -716,7 +727,7 @@ fn at_least_two(text: &str) -> Result<usize, String> {
   ocelli train --config runs/dogbreeds-1/config.toml --valid none --out runs/all
   ocelli submit runs/all/model.safetensors test --clip 0.001 --tta 4 --out all.csv")]
 pub struct Submit {
-    /// A model.safetensors that `ocelli train` has written
+    /// A model that `ocelli train` has written, or the folder of its run
     pub model: PathBuf,
     /// The folder of test photos
     pub test: PathBuf,
@@ -725,16 +736,16 @@ pub struct Submit {
     #[arg(long, value_name = "FILE")]
     pub sample: Option<PathBuf>,
     /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
-    #[arg(long, value_name = "VIEWS")]
-    pub tta: Option<String>,
+    #[arg(long, value_name = "VIEWS", value_parser = views)]
+    pub tta: Option<Tta>,
     /// Keep probabilities this far from 0 and 1 [default: as was best for the validation images]
-    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "DISTANCE", allow_negative_numbers = true, value_parser = distance)]
     pub clip: Option<f64>,
-    /// The table's file [default: submission.csv]
+    /// The table's file [default: submission.csv, or the first number after it that is free]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
     /// Print the path only
     #[arg(long, short)]
@@ -751,7 +762,7 @@ pub struct Submit {
   ocelli evaluate runs/photos-1/model.safetensors new-photos
   ocelli evaluate model.safetensors dogbreeds --labels labels.csv --out dogbreeds-report")]
 pub struct Evaluate {
-    /// A model.safetensors that `ocelli train` has written
+    /// A model that `ocelli train` has written, or the folder of its run
     pub model: PathBuf,
     /// The folder of photos, or a table of their labels
     pub data: PathBuf,
@@ -769,7 +780,7 @@ pub struct Evaluate {
     #[arg(long)]
     pub json: bool,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 
     #[command(flatten)]
@@ -785,7 +796,7 @@ pub struct Evaluate {
   ocelli explain runs/photos-1/model.safetensors garden.jpg
   ocelli explain model.safetensors cat.jpg dog.jpg --class dogs --out heat")]
 pub struct Explain {
-    /// A model.safetensors that `ocelli train` has written
+    /// A model that `ocelli train` has written, or the folder of its run
     pub model: PathBuf,
     /// Photos, and folders of them
     #[arg(required = true)]
@@ -794,11 +805,11 @@ pub struct Explain {
     /// The class to explain [default: what the photo is said to be]
     #[arg(long, value_name = "CLASS")]
     pub class: Option<String>,
-    /// The folder of the pictures [default: explained]
+    /// The folder of the pictures [default: explained, or the first number after it that is free]
     #[arg(long, value_name = "FOLDER")]
     pub out: Option<PathBuf>,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 }
 
@@ -811,14 +822,14 @@ pub struct Explain {
   ocelli report runs/photos-1
   ocelli report runs/photos-1 --data /media/photos")]
 pub struct Report {
-    /// The folder of a finished run
+    /// The folder of a finished run, or the model in it
     pub run: PathBuf,
 
     /// Where the photos are now, if they have been moved
     #[arg(long, value_name = "DATA")]
     pub data: Option<PathBuf>,
     /// Threads; 0: one for each core
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = threads)]
     pub threads: usize,
     /// Folder for what speeds up the next run; may be deleted at any time [default: $OCELLI_CACHE, or the
     /// user's cache folder]
@@ -837,14 +848,14 @@ pub struct Report {
   ocelli compare runs/photos-1 runs/photos-2
   ocelli compare runs/photos-1 runs/photos-2 --out difference.html")]
 pub struct Compare {
-    /// The folder of a finished run
+    /// The folder of a finished run, or the model in it
     #[arg(value_name = "RUN_A")]
     pub first: PathBuf,
     /// The folder of another
     #[arg(value_name = "RUN_B")]
     pub second: PathBuf,
 
-    /// The page that shows both side by side [default: compare.html]
+    /// The page that shows both side by side [default: compare.html, or the first number after it that is free]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Print the comparison as one JSON object
@@ -864,7 +875,7 @@ Environment: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY; mirrors: HF_ENDPOINT,
 caches: OCELLI_CACHE, TORCH_HOME, HF_HOME, HF_HUB_CACHE.")]
 pub struct Pull {
     /// The backbone's name
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", value_parser = backbone)]
     pub names: Vec<String>,
 
     /// Folder for what speeds up the next run; weights go into weights/ [default: $OCELLI_CACHE, or the user's
@@ -872,8 +883,8 @@ pub struct Pull {
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
     /// How long the server may be silent, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub patience: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<1, 86_400>)]
+    pub patience: usize,
     /// Print paths only
     #[arg(long, short)]
     pub quiet: bool,
@@ -938,4 +949,157 @@ pub enum Rule {
     AdaGrad,
     /// Steps by the sign of the mean gradient
     Lion,
+}
+
+/// What follows the training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AtEnd {
+    /// Nothing.
+    Nothing,
+    /// Test-time augmentation.
+    Views(Tta),
+}
+
+/// A whole number of this range.
+fn whole<const FROM: usize, const TO: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (FROM..=TO).contains(&number) => Ok(number),
+        _ => Err(format!("it takes a whole number from {FROM} to {}", count(TO))),
+    }
+}
+
+/// The side of an image in pixels.
+fn side(text: &str) -> Result<usize, String> {
+    whole::<1, 8192>(text)
+}
+
+/// A number of epochs, which may be none.
+fn epochs(text: &str) -> Result<usize, String> {
+    whole::<0, 100_000>(text)
+}
+
+/// Batch norm learns nothing from one image.
+fn batch(text: &str) -> Result<usize, String> {
+    whole::<2, 65_536>(text)
+}
+
+/// A seed that a file of settings can hold too.
+fn seed(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number) if i64::try_from(number).is_ok() => Ok(number),
+        _ => Err(format!("it takes a whole number from 0 to {}", i64::MAX)),
+    }
+}
+
+/// The pixels of a whole photo.
+fn pixels(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000_000_000) => Ok(number),
+        _ => Err("it takes a whole number from 1 to 1,000,000,000,000".to_owned()),
+    }
+}
+
+/// A number of threads; 0: one for each core.
+fn threads(text: &str) -> Result<usize, String> {
+    whole::<0, MAX_THREADS>(text)
+}
+
+fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if holds(number) => Ok(number),
+        _ => Err(format!("it takes a number {range}")),
+    }
+}
+
+fn above_0(text: &str) -> Result<f64, String> {
+    number(text, "above 0, such as 0.01", |number| number > 0.0 && number.is_finite())
+}
+
+fn at_least_0(text: &str) -> Result<f64, String> {
+    number(text, "from 0 on, such as 0.01", |number| number >= 0.0 && number.is_finite())
+}
+
+fn below_1(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to below 1", |number| (0.0..1.0).contains(&number))
+}
+
+fn alpha(text: &str) -> Result<f64, String> {
+    number(text, "above 0 and at most 100, such as 0.4", |number| number > 0.0 && number <= 100.0)
+}
+
+fn gamma(text: &str) -> Result<f64, String> {
+    number(text, "from 1 to 10, or 0", |number| number == 0.0 || (1.0..=10.0).contains(&number))
+}
+
+fn spread(text: &str) -> Result<f64, String> {
+    number(text, "from 1 to 1,000,000, such as 10 or 3", |number| (1.0..=1e6).contains(&number))
+}
+
+fn distance(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to below 0.5, such as 0.001", |number| (0.0..0.5).contains(&number))
+}
+
+/// `--tta 4`, `--tta corners`
+fn views(text: &str) -> Result<Tta, String> {
+    match (text, text.parse()) {
+        ("corners", _) => Ok(Tta::corners()),
+        (_, Ok(number @ 1..=64)) => Ok(Tta::views(number)),
+        _ => Err("it takes a number of views from 1 to 64, such as 4, or corners".to_owned()),
+    }
+}
+
+fn views_or_none(text: &str) -> Result<AtEnd, String> {
+    match text {
+        "none" => Ok(AtEnd::Nothing),
+        _ => views(text).map(AtEnd::Views).map_err(|range| format!("{range}, or none")),
+    }
+}
+
+/// The name of a backbone that there is.
+fn backbone(text: &str) -> Result<String, String> {
+    if text.parse::<Arch>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let names = Arch::ALL.map(|arch| arch.info().name);
+    Err(format!("there is no such backbone{}; `ocelli models` lists all", meant(text, names)))
+}
+
+/// The name of a recipe.
+fn recipe(text: &str) -> Result<Preset, String> {
+    text.parse().map_err(|_| {
+        let meant = meant(text, ["quick", "lesson", "full", "fine-tune-3"]);
+        format!(
+            "there is no such recipe{meant}; there are quick, lesson, full, and fine-tune-N for N epochs, from 1 to 100,000"
+        )
+    })
+}
+
+/// The name of a metric.
+fn metric(text: &str) -> Result<Metric, String> {
+    const NAMES: [&str; 17] = [
+        "accuracy",
+        "error-rate",
+        "top-5",
+        "label-accuracy",
+        "balanced-accuracy",
+        "log-loss",
+        "precision",
+        "recall",
+        "f1",
+        "f2",
+        "auroc",
+        "precision-macro",
+        "recall-macro",
+        "f1-macro",
+        "precision-samples",
+        "recall-samples",
+        "f2-samples",
+    ];
+    text.parse().map_err(|_| {
+        let names = NAMES[..11].join(", ");
+        let meant = meant(text, NAMES);
+        format!(
+            "there is no such metric{meant}; there are {names}; precision, recall and F also with -macro or -samples"
+        )
+    })
 }

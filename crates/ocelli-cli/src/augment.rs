@@ -1,6 +1,6 @@
 //! `ocelli augment`
 
-use anstream::println;
+use crate::output::{free, println, shown};
 use ocelli::{
     Augmentation, Decoder, Filter, Normalization, Preprocessing, contact_sheet, photos_in, text_of,
     write_drawing,
@@ -24,7 +24,7 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
         true => match photos_in(&arguments.photo)?.photos.into_iter().next() {
             Some(photo) => photo,
             None => {
-                let folder = arguments.photo.display();
+                let folder = shown(arguments.photo.display());
                 return Err(Failure::Error(format!("{folder}: there are no photos in this folder")));
             }
         },
@@ -35,11 +35,12 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let id = photo.file_name().map(text_of).unwrap_or_default();
     let (columns, rows) = (arguments.columns, arguments.rows);
     let sheet = contact_sheet(&image, &id, &preprocessing, &augmentation, arguments.seed, (columns, rows))?;
-    write_drawing(&sheet, &arguments.out)?;
+    let out = arguments.out.clone().unwrap_or_else(|| free("augmented.png".as_ref()));
+    write_drawing(&sheet, &out)?;
     println!(
         "{}   {} as in validation, then as in {} epochs",
-        arguments.out.display(),
-        if photo == arguments.photo { "the photo".to_owned() } else { photo.display().to_string() },
+        shown(out.display()),
+        if photo == arguments.photo { "the photo".to_owned() } else { shown(photo.display()) },
         columns * rows - 1
     );
     Ok(())

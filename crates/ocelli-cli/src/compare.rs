@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, free, println, shown};
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
 use ocelli::{Share, outside, photos_of_run};
@@ -22,13 +22,14 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
             outside("compare.html", &photos.iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?
         }
     };
-    said.iter().for_each(|said| eprintln!("{said}"));
+    let out = if arguments.out.is_some() { out } else { free(&out) };
+    said.iter().for_each(|said| eprintln!("{}", shown(said)));
     let comparison = compare_runs(&arguments.first, &arguments.second, Some(&out))?;
     if arguments.json {
         println!("{}", serde_json::to_value(&comparison)?);
         return Ok(());
     }
-    let names = [&arguments.first, &arguments.second].map(|run| run.display().to_string());
+    let names = [&arguments.first, &arguments.second].map(|run| shown(run.display()));
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let line = |run: &str, share: Share| {
         let (low, high) = share.interval();
@@ -45,9 +46,9 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
         println!(
             "not compared: {} only in {}, {} only in {}",
             counted(comparison.only_first, "image"),
-            arguments.first.display(),
+            names[0],
             count(comparison.only_second),
-            arguments.second.display()
+            names[1]
         );
     }
     list("right, then wrong", &comparison.right_to_wrong);
@@ -58,17 +59,17 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
         value => format!("p = {value:.4}"),
     };
     println!("\nMcNemar's exact test   {probability}: {verdict}");
-    println!("side by side   {}", out.display());
+    println!("side by side   {}", shown(out.display()));
     Ok(())
 }
 
 fn list(title: &str, flips: &[Flip]) {
     println!("\n{title}: {}", counted(flips.len(), "image"));
     for flip in flips.iter().take(LISTED) {
-        let said = |classes: &str| if classes.is_empty() { "nothing".to_owned() } else { classes.to_owned() };
+        let said = |classes: &str| if classes.is_empty() { "nothing".to_owned() } else { shown(classes) };
         println!(
             "  {}   is {}: {}, then {} {:.4}",
-            flip.id,
+            shown(&flip.id),
             said(&flip.truth),
             said(&flip.first),
             said(&flip.second),

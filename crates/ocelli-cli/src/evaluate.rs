@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, evaluate, report_evaluation};
 use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
@@ -41,10 +41,10 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     })?;
     bar.finish_and_clear();
     for skipped in &evaluation.skipped {
-        eprintln!("   skipped {}: {}", skipped.path.display(), skipped.reason);
+        eprintln!("   skipped {}: {}", shown(skipped.path.display()), shown(&skipped.reason));
     }
     for notice in evaluation.data.notices() {
-        eprintln!("   note: {notice}");
+        eprintln!("   note: {}", shown(notice));
     }
     let name = name_of(&arguments.data);
     let folder = match &arguments.out {
@@ -54,7 +54,7 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
             let folders: Vec<&Path> =
                 evaluation.data.folders().into_iter().chain(photos.as_deref()).collect();
             let (folder, said) = outside("evaluations", &folders)?;
-            said.iter().for_each(|said| eprintln!("   note: {said}"));
+            said.iter().for_each(|said| eprintln!("   note: {}", shown(said)));
             RunFolder::numbered(folder, &name)?
         }
     };
@@ -111,6 +111,7 @@ fn print_classes(named: &Interpretation) {
     } else {
         println!();
     }
+    rows.iter_mut().for_each(|row| row.class = shown(&row.class));
     let width = rows.iter().map(|row| row.class.chars().count()).max().unwrap_or(0).max(5);
     println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
     let cell =

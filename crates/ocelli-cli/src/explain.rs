@@ -2,17 +2,21 @@
 
 use std::collections::HashSet;
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, free, println, shown};
 use ocelli::interpret::Wanted;
 use ocelli::{Found, Model, Skipped, outside, photos_in, photos_of_run, text_of, write_drawing};
 
-use crate::Failure;
 use crate::arguments::Explain;
 use crate::train::use_threads;
+use crate::words::meant;
+use crate::{Failure, interrupt};
 
 pub fn run(arguments: &Explain) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
+    if let Some(class) = &arguments.class {
+        must_have(&model.contract().classes, class)?;
+    }
     let wanted = arguments.class.clone().map_or(Wanted::Best, Wanted::Class);
     let (mut photos, mut folders, mut failed) = (Vec::new(), Vec::new(), 0);
     for path in &arguments.photos {
@@ -22,11 +26,14 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
         }
         let Found { photos: found, skipped } = photos_in(path)?;
         if found.is_empty() {
-            return Err(Failure::Error(format!("{}: there are no photos in this folder", path.display())));
+            return Err(Failure::Error(format!(
+                "{}: there are no photos in this folder",
+                shown(path.display())
+            )));
         }
         for Skipped { path, reason, .. } in skipped.iter().filter(|skipped| !skipped.is_usual) {
             failed += 1;
-            eprintln!("{}: {reason}", path.display());
+            eprintln!("{}: {}", shown(path.display()), shown(reason));
         }
         folders.push(path.as_path());
         photos.extend(found);
@@ -40,14 +47,20 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
             outside("explained", &folders)?
         }
     };
-    said.iter().for_each(|said| eprintln!("{said}"));
+    let out = if arguments.out.is_some() { out } else { free(&out) };
+    said.iter().for_each(|said| eprintln!("{}", shown(said)));
     let mut names = HashSet::new();
+    interrupt::finish("this photo");
     for photo in &photos {
+        if interrupt::asked() {
+            eprintln!("stopped; the pictures so far are kept");
+            return Err(Failure::Interrupted);
+        }
         let explained = match model.explain(photo, &wanted) {
             Ok(explained) => explained,
             Err(error @ (ocelli::Error::Data(_) | ocelli::Error::Photo { .. })) => {
                 failed += 1;
-                eprintln!("{error}");
+                eprintln!("{}", shown(error));
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -66,11 +79,12 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
         let of_class = explained.prediction.ranked().into_iter().find(|guess| guess.class == explained.class);
         let heat = match of_class {
             Some(guess) if guess.class != best.class => {
-                format!("   heat of {} {:.4}", guess.class, guess.probability)
+                format!("   heat of {} {:.4}", shown(guess.class), guess.probability)
             }
             _ => String::new(),
         };
-        println!("{}  {}  {:.4}{heat}   {}", photo.display(), best.class, best.probability, path.display());
+        let (photo, class, path) = (shown(photo.display()), shown(&best.class), shown(path.display()));
+        println!("{photo}  {class}  {:.4}{heat}   {path}", best.probability);
     }
     match failed {
         0 => Ok(()),
@@ -79,4 +93,21 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
             Err(Failure::Said)
         }
     }
+}
+
+/// Refuses a class that the model does not have, and says which ones it has.
+fn must_have(classes: &[String], class: &str) -> Result<(), Failure> {
+    /// More are not listed.
+    const LISTED: usize = 30;
+    if classes.iter().any(|known| known == class) {
+        return Ok(());
+    }
+    let listed = classes.iter().take(LISTED).map(shown).collect::<Vec<_>>().join(", ");
+    let more = match classes.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let meant = meant(class, classes.iter().map(String::as_str));
+    let class = shown(class);
+    Err(Failure::Error(format!("--class {class}: the model has no such class{meant}; it has {listed}{more}")))
 }

@@ -1,6 +1,6 @@
 //! `ocelli inspect`
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, println, shown};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::inspection::Report;
 use ocelli::inspection::page::page;
@@ -40,7 +40,7 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
         print(&report);
     }
     if let Some(path) = &arguments.html {
-        let said = format!("page     {}", path.display());
+        let said = format!("page     {}", shown(path.display()));
         if arguments.json { eprintln!("{said}") } else { println!("\n{said}") }
     }
     Ok(())
@@ -78,16 +78,17 @@ fn print(report: &Report) {
     print_kinds(report);
     let problems: Vec<&str> = report.problem.iter().flat_map(|problem| problem.lines()).collect();
     for problem in &problems {
-        println!("warning  {problem}");
+        println!("warning  {}", shown(problem));
     }
     print_findings(&report.findings(), problems.is_empty());
     for notice in &report.notices {
-        println!("note     {notice}");
+        println!("note     {}", shown(notice));
     }
 }
 
 fn print_classes(report: &Report) {
     let mut classes = report.class_counts();
+    classes.iter_mut().for_each(|class| class.class = shown(&class.class));
     let width = classes.iter().map(|class| class.class.chars().count()).max().unwrap_or(0).max(5);
     println!(
         "         {:width$}  {:>7}  {:>7}  {:>7}  {:>12}",
@@ -169,9 +170,9 @@ fn print_findings(findings: &[Finding], all_well: bool) {
     }
     for Finding { title, advice, cases } in findings {
         let advice = if advice.is_empty() { String::new() } else { format!("   ({advice})") };
-        println!("{title}: {}{advice}", count(cases.len()));
+        println!("{}: {}{}", shown(title), count(cases.len()), shown(advice));
         for case in cases.iter().take(CASES) {
-            println!("         {}", case.text);
+            println!("         {}", shown(&case.text));
         }
         if cases.len() > CASES {
             println!("         … {} more, which --json lists", count(cases.len() - CASES));

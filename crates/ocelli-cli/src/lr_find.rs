@@ -1,17 +1,16 @@
 //! `ocelli lr-find`
 
-use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, free, println, shown};
 use ocelli::{
-    Arch, Event, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places,
-    Settings, Suggestions, WeightStore, default_cache, outside,
+    Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places, Settings,
+    Suggestions, WeightStore, default_cache, outside,
 };
 
 use crate::Failure;
 use crate::arguments::{Layers, LrFind};
+use crate::interrupt;
 use crate::pull::fetched;
 use crate::source::augmentation;
 use crate::terminal::Terminal;
@@ -26,12 +25,10 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         Some(out) => (out.clone(), None),
         None => outside("", &learner.data().folders())?,
     };
-    said.iter().for_each(|said| eprintln!("   note: {said}"));
+    said.iter().for_each(|said| eprintln!("   note: {}", shown(said)));
     learner.observe(Terminal::new(quiet, arguments.machine.verbose));
-    let interrupted = watch_for_interrupt()?;
-    learner.observe(move |_: &Event| {
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    watch_for_interrupt()?;
+    learner.observe(interrupt::observer());
     learner.freeze_to(match arguments.layers {
         Layers::Head => 2,
         Layers::Late => 1,
@@ -41,8 +38,11 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         stopped(learner.precompute(true))?;
     }
     let curve = stopped(learner.lr_find(search))?;
-    curve.write(&out, "lr_find")?;
-    say(arguments, &curve, &out.join("lr_find.png"), quiet)
+    let pictures = out.join("lr_find.png");
+    let pictures = if arguments.out.is_some() { pictures } else { free(&pictures) };
+    let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    curve.write(&out, &name)?;
+    say(arguments, &curve, &pictures, quiet)
 }
 
 /// What was found; that nothing was is an error.
@@ -60,7 +60,11 @@ fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Res
     let finding = match finding {
         Ok(finding) => finding,
         Err(error) => {
-            return Err(Failure::Error(format!("{error}; the curve is in {}", pictures.display())));
+            return Err(Failure::Error(format!(
+                "{}; the curve is in {}",
+                shown(error),
+                shown(pictures.display())
+            )));
         }
     };
     if arguments.json {
@@ -88,7 +92,7 @@ fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Res
         Some(rate) => println!("                diverged at {rate:.1e}"),
         None => println!("                did not diverge up to {:.1e}", arguments.end),
     }
-    println!("curve           {}, .svg, .csv", pictures.display());
+    println!("curve           {}, .svg, .csv", shown(pictures.display()));
     Ok(())
 }
 
@@ -110,8 +114,7 @@ fn search(arguments: &LrFind) -> Result<Search, Failure> {
 }
 
 fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
-    let arch: Arch =
-        arguments.arch.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+    let arch: Arch = arguments.arch.parse()?;
     let (data, table) = arguments.source.data(&arguments.data);
     let settings = Settings {
         architecture: arch.to_string(),

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use ocelli::{Arch, ArchInfo, Precision, Publisher, Speed, WeightStore, built_in_weights};
 use serde_json::json;
 
-use crate::Failure;
 use crate::arguments::Models;
+use crate::output::{eprintln, unwritten};
 use crate::words::{size, table};
+use crate::{Failure, interrupt};
 
 pub fn run(arguments: &Models) -> Result<(), Failure> {
     crate::train::use_threads(arguments.threads)?;
@@ -18,20 +19,25 @@ pub fn run(arguments: &Models) -> Result<(), Failure> {
     let store = WeightStore::from_environment()?;
     let mut out = io::stdout();
     let mut rows = Vec::new();
+    if arguments.measure {
+        interrupt::finish("this backbone");
+    }
     for arch in archs {
+        if interrupt::asked() {
+            break;
+        }
         let side = arguments.size.unwrap_or(arch.info().size);
         if side < arch.info().smallest {
             let smallest = arch.info().smallest;
-            return Err(Failure::Error(format!(
-                "{arch} takes images from {smallest} px on, not of {side} px"
-            )));
+            return Err(Failure::Error(format!("--size {side}: {arch} takes images from {smallest} px on")));
         }
-        let speed = arguments.measure.then(|| {
+        let measure = || {
             if !arguments.json {
                 eprintln!("measuring {arch} at {side} px");
             }
             Speed::measure(arch, side, arguments.batch, arguments.runs, precision, &device)
-        });
+        };
+        let speed = arguments.measure.then(measure).transpose()?;
         let here = built_in_weights(arch).is_some() || store.find(arch).is_ok_and(|path| path.is_some());
         if arguments.json {
             written(writeln!(out, "{}", object(arch, speed.map(|speed| (side, speed)), here)))?;
@@ -40,7 +46,7 @@ pub fn run(arguments: &Models) -> Result<(), Failure> {
         }
     }
     if arguments.json {
-        return Ok(());
+        return ended();
     }
     let mut heads =
         vec!["name", "size", "accuracy", "parameters", "multiply-adds", "late layers from", "weights"];
@@ -50,7 +56,13 @@ pub fn run(arguments: &Models) -> Result<(), Failure> {
     written(write!(out, "{}", table(&heads, &rows)))?;
     let note =
         "accuracy: top-1 on ImageNet, as published, at that size in pixels; weights: * are on this machine";
-    written(writeln!(out, "\n{note}"))
+    written(writeln!(out, "\n{note}"))?;
+    ended()
+}
+
+/// What was measured is printed, also where the rest is not to be.
+fn ended() -> Result<(), Failure> {
+    if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 fn row(info: &ArchInfo, speed: Option<Speed>, here: bool) -> Vec<String> {
@@ -105,8 +117,5 @@ fn object(arch: Arch, speed: Option<(usize, Speed)>, here: bool) -> serde_json::
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::Closed,
-        _ => error.into(),
-    })
+    result.map_err(unwritten)
 }

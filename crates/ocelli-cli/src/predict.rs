@@ -2,15 +2,17 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
-use anstream::eprintln;
+use crate::output::{eprintln, shown, unwritten};
 use ocelli::{DeviceName, Found, Guess, Model, Prediction, Skipped, Task, photos_in, text_of};
 
 use crate::Failure;
 use crate::arguments::Predict;
-use crate::train::{use_threads, views};
-use crate::words::count;
+use crate::interrupt;
+use crate::train::use_threads;
+use crate::words::{count, counted};
 
 pub fn run(arguments: &Predict) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -27,19 +29,24 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
     if arguments.calibrated {
         model = model.calibrated()?;
     }
-    let tta = arguments.tta.as_deref().map(views).transpose()?;
+    interrupt::finish("this batch");
     let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
     let mut tally = Tally::default();
     let mut answer = |asked: Asked, tally: &mut Tally| -> Result<(), Failure> {
         tally.total += asked.photos.len();
         asked.say_left_out(tally);
-        for prediction in model.predict_with(asked.photos, tta)? {
+        for prediction in model.predict_with(asked.photos, arguments.tta)? {
             match prediction {
                 Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
                 Err(error) => {
                     tally.failed += 1;
-                    eprintln!("{error}");
+                    eprintln!("{}", shown(error));
                 }
+            }
+            tally.answered += 1;
+            if interrupt::asked() {
+                out.flush().map_err(unwritten)?;
+                return Err(stopped(tally));
             }
         }
         out.flush().map_err(unwritten)
@@ -53,10 +60,12 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
         true => {
             let lines = lines_of_standard_input(if arguments.null { b'\0' } else { b'\n' });
             // What has been written by now is answered now: more may be long in coming.
-            while let Ok(first) = lines.recv() {
+            while let Some(first) = next(&lines, &tally)? {
                 let mut asked = Asked::default();
                 for line in std::iter::once(first).chain(lines.try_iter().take(AT_ONCE - 1)) {
-                    let path = line.map_err(|error| Failure::Error(format!("standard input: {error}")))?;
+                    let path = line.map_err(|error| {
+                        Failure::Error(format!("standard input: {}", ocelli::io_reason(&error)))
+                    })?;
                     tally.lines += 1;
                     asked.add(&path)?;
                 }
@@ -93,6 +102,8 @@ struct Tally {
     failed: usize,
     /// Paths on standard input.
     lines: usize,
+    /// Photos that were looked at.
+    answered: usize,
 }
 
 /// Photos to be answered, and what was found beside them.
@@ -111,7 +122,10 @@ impl Asked {
         }
         let Found { photos, skipped } = photos_in(path)?;
         if photos.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
-            return Err(Failure::Error(format!("{}: there are no photos in this folder", path.display())));
+            return Err(Failure::Error(format!(
+                "{}: there are no photos in this folder",
+                shown(path.display())
+            )));
         }
         self.photos.extend(photos);
         self.skipped.extend(skipped);
@@ -124,12 +138,14 @@ impl Asked {
         let (usual, others): (Vec<&Skipped>, Vec<&Skipped>) =
             self.skipped.iter().partition(|skipped| skipped.is_usual);
         for Skipped { path, reason, .. } in &others {
-            eprintln!("{}: {reason}", path.display());
+            eprintln!("{}: {}", shown(path.display()), shown(reason));
         }
         tally.failed += others.len();
         tally.total += others.len();
         if !usual.is_empty() {
-            let name = |skipped: &&Skipped| format!("{} ({})", skipped.path.display(), skipped.reason);
+            let name = |skipped: &&Skipped| {
+                format!("{} ({})", shown(skipped.path.display()), shown(&skipped.reason))
+            };
             let mut named: Vec<String> = usual.iter().take(NAMED).map(name).collect();
             if usual.len() > NAMED {
                 named.push(format!("and {} more", count(usual.len() - NAMED)));
@@ -137,6 +153,26 @@ impl Asked {
             eprintln!("no photos, and left out: {}", named.join(", "));
         }
     }
+}
+
+/// The next path of standard input, which may be long in coming; a signal is obeyed meanwhile.
+fn next(
+    lines: &Receiver<io::Result<PathBuf>>,
+    tally: &Tally,
+) -> Result<Option<io::Result<PathBuf>>, Failure> {
+    loop {
+        match lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(path) => return Ok(Some(path)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Timeout) if interrupt::asked() => return Err(stopped(tally)),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+fn stopped(tally: &Tally) -> Failure {
+    eprintln!("stopped after {}", counted(tally.answered, "photo"));
+    Failure::Interrupted
 }
 
 /// Whether paths are read from there.
@@ -187,10 +223,6 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
-fn unwritten(error: io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::BrokenPipe { Failure::Closed } else { error.into() }
-}
-
 /// Where predictions go, in which form.
 enum Output {
     Text(io::Stdout),
@@ -219,12 +251,12 @@ impl Output {
         let probability = prediction.best().probability;
         match self {
             Self::Text(out) if prediction.task == Task::SingleLabel => {
-                writeln!(out, "{path}  {class}  {probability:.4}")?;
+                writeln!(out, "{}  {}  {probability:.4}", shown(path), shown(class))?;
             }
             Self::Text(out) => {
-                let guess = |guess: &Guess| format!("{} {:.4}", guess.class, guess.probability);
+                let guess = |guess: &Guess| format!("{} {:.4}", shown(&guess.class), guess.probability);
                 let said = decided.iter().map(guess).collect::<Vec<_>>().join(", ");
-                writeln!(out, "{path}  {}", if said.is_empty() { "no label" } else { &said })?;
+                writeln!(out, "{}  {}", shown(path), if said.is_empty() { "no label" } else { &said })?;
             }
             Self::Json(out) => {
                 let probabilities: serde_json::Map<String, serde_json::Value> = prediction

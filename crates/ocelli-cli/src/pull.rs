@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, path_line, println, shown};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::pull::PullEvent;
 use ocelli::{Arch, NetworkError, WeightStore, built_in_weights};
@@ -20,11 +20,11 @@ pub fn run(arguments: &Pull) -> Result<(), Failure> {
         Some(folder) => WeightStore::with_cache(folder),
         None => WeightStore::from_environment()?,
     };
-    store.patience.silence = Duration::from_secs(arguments.patience);
+    store.patience.silence = Duration::from_secs(arguments.patience as u64);
     for arch in archs? {
         match built_in_weights(arch) {
             Some(_) => println!("{arch} is built in"),
-            None => println!("{}", fetched(&store, arch, arguments.quiet)?.display()),
+            None => path_line(&fetched(&store, arch, arguments.quiet)?),
         }
     }
     Ok(())
@@ -61,7 +61,7 @@ impl Transfer {
         match event {
             PullEvent::Started { file, kept, total } => {
                 let size = total.map_or("size unknown".to_owned(), |total| DecimalBytes(total).to_string());
-                eprintln!("{}   {size}, licence {}", file.url, file.licence);
+                eprintln!("{}   {size}, licence {}", shown(&file.url), shown(&file.licence));
                 if *kept > 0 {
                     eprintln!("   {} are here from an earlier time", DecimalBytes(*kept));
                 }
@@ -78,14 +78,14 @@ impl Transfer {
                 }
                 None => {}
             },
-            PullEvent::Again { reason } => self.say(&format!("   {reason}; trying again")),
+            PullEvent::Again { reason } => self.say(&format!("   {}; trying again", shown(reason))),
             PullEvent::Waiting => eprintln!("   another process is fetching it; waiting"),
             PullEvent::Done { path, sha256, checked } => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
                 let checked = if *checked { "as published" } else { "no checksum is published" };
-                eprintln!("   {}   SHA-256 {}…, {checked}", name(path), &sha256[..16]);
+                eprintln!("   {}   SHA-256 {}…, {checked}", shown(name(path)), &sha256[..16]);
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! `ocelli report`
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, println, shown};
 use ocelli::report::{Report as Written, ReportOptions, report_run};
 use ocelli::{Interpretation, default_cache};
 
@@ -37,7 +37,8 @@ pub fn run(arguments: &Report) -> Result<(), Failure> {
 
 /// Which classes are taken for which: the matrix of few classes, else the pairs that are confused most.
 pub fn confusion(named: &Interpretation) {
-    let Ok(matrix) = named.confusion_matrix() else { return };
+    let Ok(mut matrix) = named.confusion_matrix() else { return };
+    matrix.classes.iter_mut().for_each(|class| *class = shown(&class));
     if matrix.classes.len() <= LISTED {
         println!("\nrows are what images are, columns what they are said to be\n{matrix}");
         return;
@@ -50,14 +51,14 @@ pub fn confusion(named: &Interpretation) {
     println!("\nmost confused");
     for pair in pairs.iter().take(LISTED) {
         let (number, of) = (count(pair.count), count(pair.of));
-        println!("  {number:>5} of {of:<5} {} said to be {}", pair.truth, pair.predicted);
+        println!("  {number:>5} of {of:<5} {} said to be {}", shown(&pair.truth), shown(&pair.predicted));
     }
 }
 
 /// Where things are, and what to look at first.
 pub fn say(written: &Written) {
     for notice in &written.notices {
-        eprintln!("note: {notice}");
+        eprintln!("note: {}", shown(notice));
     }
     if let Some(errors) = &written.label_errors {
         println!(
@@ -68,5 +69,5 @@ pub fn say(written: &Written) {
         );
     }
     let folder = written.page.with_file_name("results");
-    println!("report  {}\ntables  {}", written.page.display(), folder.display());
+    println!("report  {}\ntables  {}", shown(written.page.display()), shown(folder.display()));
 }

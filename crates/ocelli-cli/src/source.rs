@@ -80,8 +80,8 @@ impl Source {
             None => Ok(None),
             Some("none") => Ok(Some(HeldOut::Nothing)),
             Some(share) => match share.parse() {
-                Ok(share) => Ok(Some(HeldOut::Fraction(share))),
-                Err(_) => Err(Failure::Error(format!(
+                Ok(share) if share > 0.0 && share < 1.0 => Ok(Some(HeldOut::Fraction(share))),
+                _ => Err(Failure::Error(format!(
                     "--valid {share} is no share; give a number between 0 and 1, such as 0.2, or none"
                 ))),
             },

@@ -1,26 +1,23 @@
 //! `ocelli submit`
 
 use std::io::IsTerminal;
-use std::ops::ControlFlow;
 use std::path::Path;
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, free, path_line, println, shown};
 use indicatif::ProgressBar;
 use ocelli::{Model, Submission, outside, photos_of_run};
 
 use crate::Failure;
 use crate::arguments::Submit;
-use crate::train::{use_threads, views};
+use crate::interrupt;
+use crate::train::use_threads;
 use crate::words::{count, counted};
 
 pub fn run(arguments: &Submit) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
-    let submission = Submission {
-        sample: arguments.sample.clone(),
-        tta: arguments.tta.as_deref().map(views).transpose()?,
-        clip: arguments.clip,
-    };
+    let submission =
+        Submission { sample: arguments.sample.clone(), tta: arguments.tta, clip: arguments.clip };
     let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
     let (out, said) = match &arguments.out {
         Some(out) => (out.clone(), None),
@@ -30,20 +27,28 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
             outside("submission.csv", &folders)?
         }
     };
-    said.iter().for_each(|said| eprintln!("{said}"));
+    let out = if arguments.out.is_some() { out } else { free(&out) };
+    said.iter().for_each(|said| eprintln!("{}", shown(said)));
+    interrupt::finish("this batch");
     let submitted = submission.write(&model, &arguments.test, &out, |done, total| {
         if let Some(bar) = &bar {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
         }
-        ControlFlow::Continue(())
+        interrupt::wish()
     });
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let submitted = submitted?;
+    let submitted = match submitted {
+        Err(ocelli::Error::Stopped) => {
+            eprintln!("stopped; nothing was written");
+            return Err(Failure::Interrupted);
+        }
+        submitted => submitted?,
+    };
     for skipped in &submitted.filled {
-        eprintln!("{}: {}", skipped.path.display(), skipped.reason);
+        eprintln!("{}: {}", shown(skipped.path.display()), shown(&skipped.reason));
     }
     if !submitted.filled.is_empty() {
         let photos = counted(submitted.filled.len(), "photo");
@@ -53,10 +58,10 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         eprintln!("{} are not named in the sample, and were left out", counted(submitted.unnamed, "photo"));
     }
     if arguments.quiet {
-        println!("{}", out.display());
+        path_line(&out);
         return Ok(());
     }
-    println!("{}   {} rows · {}", out.display(), count(submitted.rows), submitted.columns);
+    println!("{}   {} rows · {}", shown(out.display()), count(submitted.rows), shown(&submitted.columns));
     if submitted.clip > 0.0 {
         println!("probabilities are kept {} from 0 and 1", submitted.clip);
     }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use anstream::{eprintln, println};
+use crate::output::{eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, StepStarted, Task};
 use ocelli::{
@@ -38,7 +38,7 @@ pub fn introduce(training: &Training) {
     let counts = data.class_counts();
     let total = data.train_len() + data.valid_len();
     let mut classes: Vec<String> =
-        counts.iter().take(6).map(|c| format!("{} {}", c.class, count(c.train + c.valid))).collect();
+        counts.iter().take(6).map(|c| format!("{} {}", shown(&c.class), count(c.train + c.valid))).collect();
     if counts.len() > classes.len() {
         classes.push("…".to_owned());
     }
@@ -54,15 +54,15 @@ pub fn introduce(training: &Training) {
     let run = training.run_folder().path();
     if !data.skipped().is_empty() {
         let listed = run.join("skipped.csv");
-        println!("        {} skipped, see {}", count(data.skipped().len()), listed.display());
+        println!("        {} skipped, see {}", count(data.skipped().len()), shown(listed.display()));
     }
     for notice in data.notices() {
-        println!("        {notice}");
+        println!("        {}", shown(notice));
     }
     let parameters = learner.network().parameters();
     println!(
         "model   {}, {} px · {} parameters, {} of them in the new head",
-        learner.architecture(),
+        shown(learner.architecture()),
         data.size(),
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
@@ -72,9 +72,9 @@ pub fn introduce(training: &Training) {
             [] => "a body without a classifier".to_owned(),
             tensors => format!("its classifier is set aside ({})", tensors.join(", ")),
         };
-        println!("        weights from {}: {classifier}", path.display());
+        println!("        weights from {}: {}", shown(path.display()), shown(classifier));
     }
-    println!("run     {}", run.display());
+    println!("run     {}", shown(run.display()));
 }
 
 /// Shows the table on standard output and progress on standard error.
@@ -230,7 +230,7 @@ impl Observer for Terminal {
             self.skipped += 1;
             if self.skipped <= 3 {
                 self.clear();
-                eprintln!("   skipped {}: {reason}", path.display());
+                eprintln!("   skipped {}: {}", shown(path.display()), shown(reason));
             } else if self.skipped == 4 {
                 eprintln!("   skipped more; they are listed in skipped.csv");
             }
@@ -257,7 +257,7 @@ impl Observer for Terminal {
             }
             Event::Written { what: "checkpoint", path } if self.verbose => {
                 self.clear();
-                println!("   checkpoint {}", path.display());
+                println!("   checkpoint {}", shown(path.display()));
             }
             Event::Activations { kept, computed: 0, .. } => {
                 println!("\n   activations of {} from the cache", counted(*kept, "image"));
@@ -296,7 +296,7 @@ impl Observer for Terminal {
             }
             Event::Notice { text } => {
                 self.clear();
-                eprintln!("   note: {text}");
+                eprintln!("   note: {}", shown(text));
             }
             _ => {}
         }

@@ -1,22 +1,22 @@
 //! `ocelli train`
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anstream::{eprintln, println};
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, ClassWeights, Event, Interpretation, Items, LearningRates, Method, Metric, Mix, OneCycle,
+    Arch, Choices, ClassWeights, Interpretation, Items, LearningRates, Method, Metric, Mix, Moved, OneCycle,
     Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task, Thresholds, Training,
-    Tta, WeightStore, default_cache,
+    WeightStore, default_cache,
 };
 
 use crate::Failure;
-use crate::arguments::{Rule, Train, Tuned};
+use crate::arguments::{AtEnd, Rule, Train, Tuned};
+use crate::interrupt;
+use crate::output::{eprintln, path_line, println, quoted, shown};
 use crate::pull::fetched;
 use crate::source::{augmentation, channels};
 use crate::terminal::{self, Terminal};
@@ -33,21 +33,29 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         cache: Some(cache.clone()),
         device: arguments.machine.device,
         threads: arguments.machine.threads,
-        given: std::env::args().collect::<Vec<_>>().join(" "),
+        given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
     };
     let quiet = arguments.machine.quiet;
     let settings = if arguments.resume.is_some() { None } else { Some(settings(arguments)?) };
     let prepare = || match (&settings, &arguments.resume) {
         (Some(settings), _) => Training::prepare(settings, &places),
-        (None, run) => Training::resume(run.as_deref().unwrap_or(Path::new(".")), &places),
+        (None, run) => {
+            let moved =
+                Moved { data: arguments.moved_to.clone(), without_changed: arguments.without_changed };
+            Training::resume(run.as_deref().unwrap_or(Path::new(".")), &places, &moved)
+        }
     };
-    let mut training = match prepare() {
+    let training = match prepare() {
         // By now the photos are known to be usable, so that the transfer is not in vain.
         Err(ocelli::Error::NoWeights { architecture, .. }) => {
             fetched(&WeightStore::with_cache(&cache), architecture.parse()?, quiet)?;
-            prepare()?
+            prepare()
         }
-        training => training?,
+        training => training,
+    };
+    let mut training = match (training, &arguments.resume) {
+        (Err(error), Some(run)) => return Err(with_a_way_on(error, run)),
+        (training, _) => training?,
     };
     if !quiet {
         let precision = training.learner().network().precision();
@@ -61,24 +69,22 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         // Warnings are no part of what is not wanted.
         let warnings =
             training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
-        warnings.for_each(|warning| eprintln!("{warning}"));
+        warnings.for_each(|warning| eprintln!("{}", shown(warning)));
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
-    let interrupted = watch_for_interrupt()?;
-    training.observe(move |_: &Event| {
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    watch_for_interrupt()?;
+    training.observe(interrupt::observer());
     match training.run() {
         Err(ocelli::Error::Stopped) => {
             let run = training.run_folder().path();
-            eprintln!("stopped; all is kept. To go on:  ocelli train --resume {}", quoted(run));
+            eprintln!("stopped; all is kept. To go on:  ocelli train --resume {}", quoted(run.as_os_str()));
             Err(Failure::Interrupted)
         }
         Err(error) => {
-            let go_on = format!("ocelli train --resume {}", quoted(training.run_folder().path()));
+            let run = quoted(training.run_folder().path().as_os_str());
             // Where photos are what is the matter, the run would end there again.
             let kept = match training.has_checkpoint() && crate::advice(&error).is_none() {
-                true => format!("\n       to go on:  {go_on}"),
+                true => format!("\n       to go on:  ocelli train --resume {run}"),
                 false => String::new(),
             };
             match Failure::from(error) {
@@ -87,35 +93,62 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             }
         }
         Ok(outcome) => {
-            conclude(&outcome, training.learner().data().items());
+            if !quiet {
+                conclude(&outcome, training.learner().data().items());
+            }
             let options = ReportOptions {
                 cache: Some(cache.clone()),
                 threads: arguments.machine.threads,
                 only_kept_activations: true,
+                data: arguments.moved_to.clone(),
+                observer: Some(Box::new(interrupt::observer())),
                 ..ReportOptions::default()
             };
             let began = Instant::now();
             // The model is what counts: without its report the run is still done.
             let report = match report_run(training.run_folder().path(), options) {
-                Ok(report) => format!("   report {}", report.page.display()),
+                Ok(report) => format!("   report {}", shown(report.page.display())),
+                Err(ocelli::Error::Stopped) => {
+                    let run = quoted(training.run_folder().path().as_os_str());
+                    let model = shown(outcome.model.display());
+                    eprintln!("stopped; the model is done: {model}. Its report:  ocelli report {run}");
+                    return Err(Failure::Interrupted);
+                }
                 Err(error) => {
-                    eprintln!("   note: no report was written: {error}");
+                    eprintln!("   note: no report was written: {}", shown(error));
                     String::new()
                 }
             };
-            if !quiet {
+            if quiet {
+                path_line(&outcome.model);
+            } else {
                 let reporting = began.elapsed().as_secs_f64();
                 println!(
                     "done in {}, {} of it for the report   model {}{report}",
                     duration(outcome.seconds + reporting),
                     duration(reporting),
-                    outcome.model.display()
+                    shown(outcome.model.display())
                 );
-                println!("next:  ocelli predict {} PHOTO…", quoted(&outcome.model));
+                println!("next:  ocelli predict {} PHOTO…", quoted(outcome.model.as_os_str()));
             }
             Ok(())
         }
     }
+}
+
+/// Why a run cannot be resumed, and with which flags it can.
+fn with_a_way_on(error: ocelli::Error, run: &Path) -> Failure {
+    use ocelli::DataError::{Missing, NoClassFolders, NoImages, NotAFolder};
+
+    let (when, flag) = match &error {
+        ocelli::Error::PhotosChanged { .. } => ("to go on without them", "--without-changed"),
+        ocelli::Error::Data(Missing { .. } | NoImages { .. } | NotAFolder { .. } | NoClassFolders { .. }) => {
+            ("where they have been moved", "--data FOLDER")
+        }
+        _ => return error.into(),
+    };
+    let run = quoted(run.as_os_str());
+    Failure::Error(format!("{}\n       {when}:  ocelli train --resume {run} {flag}", shown(error)))
 }
 
 /// What the run came to, with its uncertainty, and what it gets wrong.
@@ -205,7 +238,7 @@ const UNMEASURED: usize = 5;
 fn mistakes(predictions: &Predictions, items: &Items) -> Option<String> {
     let matrix = Interpretation::new(predictions.clone(), items).confusion_matrix().ok()?;
     let pairs = matrix.most_confused(1).into_iter().take(MISTAKES).map(|pair| {
-        let (truth, predicted, of) = (pair.truth, pair.predicted, count(pair.of));
+        let (truth, predicted, of) = (shown(pair.truth), shown(pair.predicted), count(pair.of));
         format!("{truth} said to be {predicted} {} of {of}", count(pair.count))
     });
     let pairs: Vec<String> = pairs.collect();
@@ -224,8 +257,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         (settings.data, settings.table) = arguments.source.data(data);
     }
     if let Some(name) = &arguments.arch {
-        let arch: Arch =
-            name.parse().map_err(|error: ocelli::NetworkError| Failure::Error(error.to_string()))?;
+        let arch: Arch = name.parse()?;
         settings.architecture = arch.to_string();
         settings.size = arch.info().size;
     }
@@ -358,24 +390,12 @@ fn choices(arguments: &Train, preset: Preset, size: usize, augmented: bool) -> R
             LearningRates::spread(rate / 10.0 / spread.powi(2), rate / 10.0)
         })),
         spread: arguments.spread.unwrap_or(usual.spread),
-        tta: match arguments.tta.as_deref() {
-            None => None,
-            Some("none") => Some(None),
-            Some(text) => Some(Some(views(text)?)),
-        },
+        tta: arguments.tta.map(|at_end| match at_end {
+            AtEnd::Nothing => None,
+            AtEnd::Views(tta) => Some(tta),
+        }),
         ..usual
     })
-}
-
-/// `--tta 4`, `--tta corners`
-pub fn views(text: &str) -> Result<Tta, Failure> {
-    match (text, text.parse()) {
-        ("corners", _) => Ok(Tta::corners()),
-        (_, Ok(number @ 1..=64)) => Ok(Tta::views(number)),
-        _ => Err(Failure::Error(format!(
-            "--tta {text} is no number of views; give one from 1 to 64, such as 4, or corners"
-        ))),
-    }
 }
 
 impl Rule {
@@ -397,22 +417,8 @@ pub fn use_threads(threads: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A flag that Ctrl-C sets. The second Ctrl-C ends the process at once.
+/// From now on a signal ends the work after the batch at hand. The flag tells of it.
 pub fn watch_for_interrupt() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = flag.clone();
-    ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(crate::INTERRUPTED));
-        }
-        eprintln!("\nstopping after this batch; once more to stop at once");
-    })?;
-    Ok(flag)
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:=@%".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    interrupt::finish("this batch");
+    Ok(interrupt::flag())
 }

@@ -2,6 +2,8 @@
 
 pub use ocelli::words::count;
 
+use crate::output::shown;
+
 /// `1 image`, `2,000 images`
 pub fn counted(number: usize, thing: &str) -> String {
     let ending = match (number, thing.ends_with("ss")) {
@@ -57,6 +59,18 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(line(heads.to_vec())).chain(rows).collect()
 }
 
+/// ` (did you mean resnet34?)`: the names that are most like one that is none of them. Nothing where none is like it.
+pub fn meant<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    /// As alike as one or two slips in a short word.
+    const ALIKE: f64 = 0.75;
+    let text = text.to_lowercase();
+    let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&text, &name.to_lowercase()), name));
+    let mut alike: Vec<(f64, &str)> = scored.filter(|(score, _)| *score >= ALIKE).collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let names: Vec<String> = alike.iter().take(2).map(|(_, name)| shown(name)).collect();
+    if names.is_empty() { String::new() } else { format!(" (did you mean {}?)", names.join(" or ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +85,15 @@ mod tests {
         assert_eq!([size(512), size(683_072), size(4_652_008)], ["512", "683 k", "4.7 M"]);
         let durations = [0.04, 9.96, 19.4, 112.0, 3599.7, 7510.0].map(duration);
         assert_eq!(durations, ["0.0 s", "10 s", "19 s", "1 min 52 s", "1 h 0 min", "2 h 5 min"]);
+    }
+
+    #[test]
+    fn names_that_are_alike_are_offered() {
+        let names = ["resnet18", "resnet34", "vgg16_bn"];
+        assert_eq!(meant("resnet99", names), " (did you mean resnet18 or resnet34?)");
+        assert_eq!(meant("VGG16", names), " (did you mean vgg16_bn?)");
+        assert_eq!(meant("quikc", ["quick", "lesson"]), " (did you mean quick?)");
+        assert_eq!(meant("xyz", names), "");
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn every_layer_group_has_its_rate() {
 fn settings_that_make_no_sense_are_refused() {
     let place = Place::with_photos(12);
     for (wrong, said) in [
-        (["--steps", "3"], "number of steps"),
+        (["--steps", "3"], "from 20 to 100,000"),
         (["--end", "1e-9"], "last learning rate"),
         (["--lr", "1e-3,1e-2"], "three"),
     ] {

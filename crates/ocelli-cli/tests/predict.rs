@@ -106,8 +106,8 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
             assert!(said.contains(part), "{name}: {said:?} lacks {part:?}");
         }
     };
-    refused("absent.safetensors", None, &["cannot be read"]);
-    refused("photos", None, &["cannot be read"]);
+    refused("absent.safetensors", None, &["does not exist"]);
+    refused("photos", None, &["folder without a model"]);
     refused("empty.safetensors", Some(b""), &["not a whole safetensors file"]);
     refused("truncated.safetensors", Some(&bytes[..bytes.len() / 2]), &["not a whole safetensors file"]);
     refused("text.safetensors", Some(b"not a model, but a longer text"), &["not a whole safetensors file"]);

@@ -149,7 +149,7 @@ fn a_report_can_be_made_again_and_after_the_photos_have_moved() {
         assert_eq!(after[part], before[part], "{part}");
     }
     let said = place().refusal(&["report", "photos"]);
-    assert!(said.contains("config.toml") && said.contains("finished run"), "{said}");
+    assert!(said.contains("config.toml") && said.contains("folder of a run"), "{said}");
     let said = place().refusal(&["report", "a", "--data", "elsewhere"]);
     assert!(said.contains("elsewhere"), "{said}");
 }
@@ -210,7 +210,7 @@ fn two_runs_are_compared_image_by_image() {
     let json: Value = serde_json::from_str(&place().run(&["compare", "a", "b", "--json"])).unwrap();
     assert_eq!(json["wrong_to_right"].as_array().unwrap().len(), won);
     let said = place().refusal(&["compare", "a", "photos"]);
-    assert!(said.contains("photos") && said.contains("finished run"), "{said}");
+    assert!(said.contains("photos") && said.contains("folder of a run"), "{said}");
 }
 
 #[test]

@@ -270,14 +270,14 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
         assert_ne!(history(&out), history("plain"), "{flag}");
     }
     for (wrong, said) in [
-        ("--label-smoothing=2", "label smoothing is 2"),
-        ("--focal=0.5", "gamma"),
+        ("--label-smoothing=2", "from 0 to below 1"),
+        ("--focal=0.5", "from 1 to 10, or 0"),
         ("--class-weights=1,2", "one a class"),
         ("--class-weights=many", "neither equal nor balanced"),
-        ("--mixup=0", "alpha"),
-        ("--clip=-1", "gradient norm is -1"),
-        ("--accumulate=0", "batches a step is 0"),
-        ("--ema=1", "averaged weights is 1"),
+        ("--mixup=0", "above 0 and at most 100"),
+        ("--clip=-1", "a number above 0"),
+        ("--accumulate=0", "from 1 to 1,000,000"),
+        ("--ema=1", "from 0 to below 1"),
     ] {
         let refused = place.refusal(&["train", "photos", "--size", "32", wrong, "--out", "none"]);
         assert!(refused.contains(said), "{wrong}: {refused}");

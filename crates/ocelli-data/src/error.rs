@@ -129,13 +129,13 @@ pub enum DataError {
         reason: DecodeError,
     },
     /// The system gives no more threads.
-    #[error("cannot start a thread: {source}; ask for fewer threads")]
+    #[error("cannot start a thread: {}; ask for fewer threads", io_reason(source))]
     Threads {
         /// The system's reason.
         source: io::Error,
     },
     /// Reading or writing failed.
-    #[error("cannot {action} {path}: {source}", path = .path.display())]
+    #[error("cannot {action} {path}: {reason}", path = .path.display(), reason = io_reason(source))]
     Io {
         /// What was tried: "read", "list", "write".
         action: &'static str,
@@ -153,12 +153,88 @@ impl DataError {
     }
 }
 
+/// What the system, or a library, says of reading or writing, for people: a clause that stands after "cannot read NAME:",
+/// without the system's number for it.
+pub fn io_reason(error: &io::Error) -> String {
+    // What has a text of its own was said by somebody who knew more than the kind of the error.
+    if error.get_ref().is_none()
+        && let Some(words) = io_words(error.kind(), error.raw_os_error())
+    {
+        return words.to_owned();
+    }
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// Numbers of errors that have no kind of their own in the standard library, the same on all Unixes.
+const INPUT_OUTPUT: i32 = 5;
+const TOO_MANY_IN_SYSTEM: i32 = 23;
+const TOO_MANY_IN_PROCESS: i32 = 24;
+
+fn io_words(kind: io::ErrorKind, number: Option<i32>) -> Option<&'static str> {
+    use io::ErrorKind as Kind;
+    if cfg!(unix) {
+        match number {
+            Some(INPUT_OUTPUT) => {
+                return Some("the device fails to read or write it, or is no longer connected");
+            }
+            Some(TOO_MANY_IN_SYSTEM | TOO_MANY_IN_PROCESS) => {
+                return Some(
+                    "too many files are open; close other programs, or raise the limit, such as with ulimit -n 4096",
+                );
+            }
+            _ => {}
+        }
+    }
+    Some(match kind {
+        Kind::NotFound => "it does not exist",
+        Kind::PermissionDenied => "permission denied",
+        Kind::AlreadyExists => "something of that name exists already",
+        Kind::IsADirectory => "it is a folder, and a file is needed",
+        Kind::NotADirectory => "it, or a part of its path, is a file, and a folder is needed",
+        Kind::DirectoryNotEmpty => "the folder is not empty",
+        Kind::StorageFull => "no space is left on the device",
+        Kind::QuotaExceeded => "your quota of space is used up",
+        Kind::ReadOnlyFilesystem => "the file system can only be read",
+        Kind::FileTooLarge => "the file would be larger than the file system, or a limit, allows",
+        Kind::InvalidFilename => "the name is too long, or not allowed there",
+        Kind::InvalidInput => "the name, or the place in the file, is not allowed",
+        Kind::InvalidData => "what it holds is not text in UTF-8, or not what is expected",
+        Kind::UnexpectedEof => "it ends too early",
+        Kind::WriteZero => "nothing more can be written to it",
+        Kind::BrokenPipe => "whoever read it has gone",
+        Kind::NotSeekable => "it is a pipe or a device, and a file is needed",
+        Kind::ResourceBusy | Kind::ExecutableFileBusy => "something else uses it",
+        Kind::Deadlock => "several processes wait for each other",
+        Kind::CrossesDevices => "the two places are on different file systems",
+        Kind::TooManyLinks => "too many links lead to it",
+        Kind::StaleNetworkFileHandle => "the network file system has lost it",
+        Kind::OutOfMemory => "there is not enough memory",
+        Kind::TimedOut => "nothing came in time",
+        Kind::WouldBlock => "nothing is there yet, or no more can be taken now",
+        Kind::Interrupted => "it was interrupted",
+        Kind::Unsupported => "the system cannot do that",
+        Kind::ArgumentListTooLong => "the arguments are too long",
+        Kind::ConnectionRefused => "nothing listens there, or it refuses",
+        Kind::ConnectionReset | Kind::ConnectionAborted => "the connection was cut",
+        Kind::NotConnected => "there is no connection",
+        Kind::AddrInUse => "something listens at that address already",
+        Kind::AddrNotAvailable => "this machine does not have that address",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "no way leads there",
+        Kind::NetworkDown => "the network is down",
+        _ => return None,
+    })
+}
+
 /// Why the bytes of one file are not an image that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The file cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
     /// The file is empty.
     #[error("the file is empty")]
@@ -212,4 +288,83 @@ pub enum DecodeError {
         /// The decoder's complaint.
         detail: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_put_in_words() {
+        use io::ErrorKind as Kind;
+        let kinds = [
+            Kind::NotFound,
+            Kind::PermissionDenied,
+            Kind::AlreadyExists,
+            Kind::IsADirectory,
+            Kind::NotADirectory,
+            Kind::DirectoryNotEmpty,
+            Kind::StorageFull,
+            Kind::QuotaExceeded,
+            Kind::ReadOnlyFilesystem,
+            Kind::FileTooLarge,
+            Kind::InvalidFilename,
+            Kind::InvalidInput,
+            Kind::InvalidData,
+            Kind::UnexpectedEof,
+            Kind::WriteZero,
+            Kind::BrokenPipe,
+            Kind::NotSeekable,
+            Kind::ResourceBusy,
+            Kind::ExecutableFileBusy,
+            Kind::Deadlock,
+            Kind::CrossesDevices,
+            Kind::TooManyLinks,
+            Kind::StaleNetworkFileHandle,
+            Kind::OutOfMemory,
+            Kind::TimedOut,
+            Kind::WouldBlock,
+            Kind::Interrupted,
+            Kind::Unsupported,
+            Kind::ArgumentListTooLong,
+            Kind::ConnectionRefused,
+            Kind::ConnectionReset,
+            Kind::ConnectionAborted,
+            Kind::NotConnected,
+            Kind::AddrInUse,
+            Kind::AddrNotAvailable,
+            Kind::HostUnreachable,
+            Kind::NetworkUnreachable,
+            Kind::NetworkDown,
+        ];
+        for kind in kinds {
+            let said = io_reason(&io::Error::from(kind));
+            // A clause of our own, not the standard library's name of the kind.
+            assert_ne!(said, kind.to_string(), "{kind:?}");
+            assert!(said.len() > 8 && !said.ends_with('.'), "{kind:?}: {said}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_number_of_the_system_is_left() {
+        for number in 1..140 {
+            let said = io_reason(&io::Error::from_raw_os_error(number));
+            assert!(!said.contains("os error") && !said.is_empty(), "{number}: {said}");
+        }
+        let said = |number| io_reason(&io::Error::from_raw_os_error(number));
+        assert!(said(24).starts_with("too many files are open"), "{}", said(24));
+        assert_eq!(said(28), "no space is left on the device");
+        assert_eq!(said(21), "it is a folder, and a file is needed");
+        assert_eq!(said(36), "the name is too long, or not allowed there");
+        assert_eq!(said(5), "the device fails to read or write it, or is no longer connected");
+    }
+
+    #[test]
+    fn what_has_words_of_its_own_keeps_them() {
+        let own = io::Error::new(io::ErrorKind::InvalidData, "it claims 12 tensors");
+        assert_eq!(io_reason(&own), "it claims 12 tensors");
+        let error = DataError::io("read", "photos/a.csv")(io::ErrorKind::NotFound.into());
+        assert_eq!(error.to_string(), "cannot read photos/a.csv: it does not exist");
+    }
 }

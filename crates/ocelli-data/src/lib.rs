@@ -59,6 +59,7 @@
 //! | [`picture`] | what Ocelli draws, marked so that it is no photo |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
+//! | [`path_text`] | paths in files of text |
 //! | [`words`] | numbers as people read them |
 
 pub mod augment;
@@ -73,6 +74,7 @@ pub mod items;
 pub mod loader;
 pub mod names;
 pub mod order;
+pub mod path_text;
 pub mod picture;
 pub mod preprocess;
 pub mod random;
@@ -89,7 +91,7 @@ pub use buffer::Buffer;
 pub use dataset::{ClassLoss, Dataset, check_classes, class_losses, undecodable_classes};
 pub use decode::{Channels, Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
-pub use error::{DataError, DecodeError};
+pub use error::{DataError, DecodeError, io_reason};
 pub use files::write_whole;
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
@@ -100,3 +102,4 @@ pub use preprocess::{Filter, Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};
 pub use split::Split;
 pub use store::Store;
+pub use threads::{MAX_THREADS, check_threads};

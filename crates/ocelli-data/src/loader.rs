@@ -100,6 +100,7 @@ impl Loader {
         };
         at_least_1("batch size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
+        threads::check_threads(options.threads)?;
         Ok(Loader { items, preprocessing, options, augmentation: None, merge_last_of_one: false })
     }
 

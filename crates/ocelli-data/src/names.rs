@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serializer;
 use unicode_normalization::UnicodeNormalization;
@@ -28,6 +28,25 @@ pub fn text_of(name: impl AsRef<OsStr>) -> String {
         }
     }
     text
+}
+
+/// The path that [`text_of`] has written.
+pub fn path_of(text: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some(&first) = rest.first() {
+        let digit = |digit: u8| (digit as char).to_digit(16).unwrap_or(0) as u8;
+        if cfg!(unix) && is_escape(rest) {
+            bytes.push(digit(rest[2]) << 4 | digit(rest[3]));
+            rest = &rest[4..];
+        } else {
+            bytes.push(first);
+            rest = &rest[1..];
+        }
+    }
+    #[cfg(unix)]
+    return PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
+    #[cfg(not(unix))]
+    return PathBuf::from(text);
 }
 
 /// `\x`, and two capital hexadecimal digits.
@@ -89,20 +108,10 @@ mod tests {
         assert_eq!(of(b"K\\x5CxE4se.jpg"), "K\\x5Cx5CxE4se.jpg");
         assert_eq!(of(b"a\\b \\xe4 \\x"), "a\\b \\xe4 \\x");
         // What is written can be read back, so that no two names are written the same.
-        let read = |text: &str| {
-            let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-            while let Some(&first) = rest.first() {
-                let taken = if is_escape(rest) { 4 } else { 1 };
-                let escaped = (taken == 4).then(|| std::str::from_utf8(&rest[2..4]).unwrap());
-                bytes.push(escaped.map_or(first, |digits| u8::from_str_radix(digits, 16).unwrap()));
-                rest = &rest[taken..];
-            }
-            bytes
-        };
         let alphabet = [b'\\', b'x', b'5', b'C', 0xC3, 0xA4, 0xFF];
         for number in 0..7usize.pow(5) {
             let name: Vec<u8> = (0..5).map(|place| alphabet[number / 7usize.pow(place) % 7]).collect();
-            assert_eq!(read(&of(&name)), name);
+            assert_eq!(path_of(&of(&name)).as_os_str().as_bytes(), name);
         }
     }
 

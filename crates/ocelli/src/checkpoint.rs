@@ -206,11 +206,11 @@ impl<B: Backbone> Learner<B> {
         Ok(())
     }
 
-    /// Goes to where a checkpoint was written.
-    pub(crate) fn return_to_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()> {
+    /// Goes to where a checkpoint was written; `same_photos`, unless it is wished to go on with others.
+    pub(crate) fn return_to_checkpoint(&mut self, checkpoint: Checkpoint, same_photos: bool) -> Result<()> {
         let after = Checkpoints::after(&checkpoint);
         let Checkpoint { path, header, tensors, .. } = checkpoint;
-        if header.data != self.data.fingerprint() {
+        if same_photos && header.data != self.data.fingerprint() {
             return Err(Error::State {
                 found: format!(
                     "{}: the photos, or which of them are held out, are not what they were",

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::interpret::target_of;
 use crate::photos::TrainedOn;
+use crate::recorded::{self, Recorded};
 use crate::{Error, Result, decisions};
 
 /// Photos with labels, divided into those to train on and those to measure on.
@@ -37,6 +38,8 @@ pub struct ImageData {
     origin: &'static str,
     /// Items that were to be trained on, and that people have decided to leave out.
     dropped: Vec<usize>,
+    /// The items' labels by their source, where people have decided on others.
+    undecided: Option<Arc<Vec<Target>>>,
     size: usize,
     framing: Framing,
     filter: Filter,
@@ -59,7 +62,7 @@ pub enum HeldOut {
         fold: usize,
     },
     /// As a `split.csv` says that an earlier run has written.
-    File(PathBuf),
+    File(#[serde(with = "ocelli_data::path_text")] PathBuf),
     /// These items, as indices into [`ImageData::items`].
     Items(Vec<usize>),
     /// None: all are trained on, and nothing is measured.
@@ -85,9 +88,13 @@ pub struct ImageDataBuilder {
     held_out: Option<HeldOut>,
     decisions: Option<PathBuf>,
     trained_on: Option<TrainedOn>,
+    recorded: Option<Recorded>,
     seed: u64,
     loading: LoaderOptions,
 }
+
+/// Images of the largest batch.
+const MAX_BATCH: usize = 1 << 16;
 
 /// Images of one class in each part of the data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -162,6 +169,11 @@ impl ImageData {
         split.train.extend(&self.dropped);
         split.train.sort_unstable();
         Ok(split.write(&self.items, path)?)
+    }
+
+    /// Writes which photos these are, for a run that may be resumed on them.
+    pub(crate) fn write_record(&self, folder: &Path) -> Result<()> {
+        recorded::write(folder, &self.items, self.undecided.as_deref().map(Vec::as_slice), &self.digests)
     }
 
     /// The same images, divided otherwise.
@@ -342,6 +354,7 @@ impl ImageDataBuilder {
             held_out: None,
             decisions: None,
             trained_on: None,
+            recorded: None,
             seed: 0,
             loading: LoaderOptions::default(),
         }
@@ -394,6 +407,12 @@ impl ImageDataBuilder {
     /// as they are, so that results stay comparable.
     pub fn decisions(mut self, path: impl Into<PathBuf>) -> Self {
         self.decisions = Some(path.into());
+        self
+    }
+
+    /// The photos that a run began with, and its division of them, are taken of those that the source holds.
+    pub(crate) fn recorded(mut self, recorded: Recorded) -> Self {
+        self.recorded = Some(recorded);
         self
     }
 
@@ -451,11 +470,11 @@ impl ImageDataBuilder {
     /// [`Error::Data`](crate::Error::Data), which names the folder or file and says what to do.
     pub fn load(self) -> Result<ImageData> {
         self.preprocessing_is_valid()?;
-        if self.loading.batch_size < 2 {
+        if !(2..=MAX_BATCH).contains(&self.loading.batch_size) {
             return Err(crate::Error::Setting {
                 name: "the batch size",
                 value: self.loading.batch_size.to_string(),
-                expected: "at least 2: batch norm needs more than one image",
+                expected: "from 2, since batch norm needs more than one image, to 65,536",
             });
         }
         if let Some(augmentation) = &self.augmentation {
@@ -465,11 +484,20 @@ impl ImageDataBuilder {
         let threads = self.loading.threads;
         let Dataset { mut items, split: own, mut skipped, mut notices, losses } = self.read()?;
         self.may_lose(&losses, &mut notices)?;
-        let digests = digests(&items, threads, || ())?;
+        let mut digests = digests(&items, threads, || ())?;
         let own_says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
-        let (mut split, origin) = self.split(own, &items, &digests)?;
-        let mut dropped = Vec::new();
+        let (mut split, origin) = match &self.recorded {
+            Some(recorded) => {
+                let restored = recorded.restore(items, &digests)?;
+                (items, digests) = (restored.items, restored.digests);
+                notices.extend(restored.notices);
+                (restored.split, "as the run began")
+            }
+            None => self.split(own, &items, &digests)?,
+        };
+        let (mut dropped, mut undecided) = (Vec::new(), None);
         if let Some(path) = &self.decisions {
+            undecided = Some(Arc::new(items.items.iter().map(|item| item.target.clone()).collect()));
             let applied = decisions::apply(&decisions::read(path)?, path, &mut items, &mut split)?;
             notices.push(applied.to_string());
             dropped = applied.dropped;
@@ -513,6 +541,7 @@ impl ImageDataBuilder {
             folder: self.folder(),
             origin,
             dropped,
+            undecided,
             size: self.size,
             framing: self.framing,
             filter: self.filter,
@@ -607,6 +636,7 @@ impl ImageDataBuilder {
             folder: self.folder(),
             origin,
             dropped: Vec::new(),
+            undecided: None,
             size: self.size,
             framing: self.framing,
             filter: self.filter,

@@ -3,9 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::DataError;
+use ocelli_data::{DataError, io_reason};
 
 use crate::pull::PullError;
+use crate::recorded::Differences;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +17,7 @@ pub enum Error {
     Data(#[from] DataError),
     /// Something is wrong with a network or its weights.
     #[error(transparent)]
-    Network(#[from] ocelli_nn::Error),
+    Network(ocelli_nn::Error),
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {
@@ -85,6 +86,22 @@ pub enum Error {
         path: PathBuf,
         /// The model.
         model: PathBuf,
+    },
+    /// The photos of a run are not those that it began with.
+    #[error(
+        "{}: the run {} began with {photos} photos, and since then {differences}; put them back as they were, or go \
+         on without those that have gone or changed",
+        data.display(), run.display()
+    )]
+    PhotosChanged {
+        /// The folder of the photos.
+        data: PathBuf,
+        /// The folder of the run.
+        run: PathBuf,
+        /// How many photos the run began with.
+        photos: usize,
+        /// What is different.
+        differences: Differences,
     },
     /// A photo cannot be used.
     #[error("{}: {reason}", path.display())]
@@ -163,7 +180,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("cannot {action} {}: {source}{}", path.display(), remedy(source))]
+    #[error("cannot {action} {}: {}{}", path.display(), io_reason(source), remedy(action, source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -184,6 +201,16 @@ impl Error {
     }
 }
 
+impl From<ocelli_nn::Error> for Error {
+    /// A file that cannot be read is said in the same words, whatever it holds.
+    fn from(error: ocelli_nn::Error) -> Self {
+        match error {
+            ocelli_nn::Error::Read { path, source } => Self::Io { action: "read", path, source },
+            error => Self::Network(error),
+        }
+    }
+}
+
 fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
@@ -195,12 +222,11 @@ fn smaller(fits: Option<usize>) -> String {
     }
 }
 
-fn remedy(source: &io::Error) -> &'static str {
+fn remedy(action: &str, source: &io::Error) -> &'static str {
     match source.kind() {
+        io::ErrorKind::PermissionDenied if action != "read" => "; choose a folder that you may write to",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a folder that you may write to"
-        }
+        io::ErrorKind::ReadOnlyFilesystem => "; choose a folder that you may write to",
         _ => "",
     }
 }

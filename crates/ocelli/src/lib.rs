@@ -34,6 +34,7 @@
 //! | the best weights, early stopping | `best.rs` |
 //! | a whole run with its folder | [`Training`] |
 //! | checkpoints, resuming | `checkpoint.rs` |
+//! | which photos a run began with | `recorded.rs` |
 //! | what is said about rows | [`Reading`] |
 //! | the training loop | `fit.rs` |
 //! | where training stands, and how it is resumed | `position.rs` |
@@ -90,6 +91,7 @@ mod predictions;
 pub mod pull;
 mod reading;
 mod recipe;
+mod recorded;
 pub mod report;
 mod run;
 pub mod schedule;
@@ -119,8 +121,7 @@ pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items,
-    Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing,
-    text_of, words, write_whole,
+    Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words, write_whole, MAX_THREADS, io_reason,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
@@ -136,12 +137,13 @@ pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};
 pub use reading::{Change, Fitting, Reading};
 pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
+pub use recorded::Differences;
 pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use speed::Speed;
 pub use state::{State, Summary};
 pub use submission::{Clip, Submission, Submitted};
-pub use training::{Outcome, Places, Settings, Thresholds, Training};
+pub use training::{Moved, Outcome, Places, Settings, Thresholds, Training};
 pub use tta::{Mean, Stack, Tta, Views};
 
 /// All that the examples use.

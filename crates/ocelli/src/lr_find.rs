@@ -132,7 +132,7 @@ impl LrFind {
         Ok(curve)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.start.check()?;
         let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         if !(self.end.is_finite() && self.end > self.start.head()) {

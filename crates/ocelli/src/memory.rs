@@ -136,7 +136,7 @@ fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
 
 /// Bytes that this process can still have: what the machine has free, or what a limit of its control group or of its
 /// address space leaves of that. Nothing where the system does not say.
-fn available() -> Option<u64> {
+pub(crate) fn available() -> Option<u64> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let free = field(&text("/proc/meminfo")?, "MemAvailable:")? * 1024;
     let group = text("/proc/self/cgroup").and_then(|groups| of_groups(Path::new("/sys/fs/cgroup"), &groups));

@@ -159,7 +159,10 @@ impl FromStr for Metric {
         Ok(match measure {
             "precision" => Self::Precision(average),
             "recall" => Self::Recall(average),
-            _ if number("f").and_then(|beta| beta.parse().ok()).is_some_and(|beta: f64| beta > 0.0) => {
+            _ if number("f")
+                .and_then(|beta| beta.parse().ok())
+                .is_some_and(|beta: f64| beta > 0.0 && beta.is_finite()) =>
+            {
                 Self::F(measure[1..].parse().unwrap_or(1.0), average)
             }
             _ if measure != name => return Err(unknown(name)),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::to_tensor;
 use crate::interpret::{temper, tempered_thresholds};
 use crate::predictions::{decided, probabilities};
+use crate::run::model_of;
 use crate::{Clip, Error, Mean, Result, THRESHOLD, Tta, file};
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
@@ -166,15 +167,16 @@ impl Prediction {
 }
 
 impl Model {
-    /// Reads a model that Ocelli has written.
+    /// Reads a model that Ocelli has written; its file may be given, or the folder of its run.
     ///
     /// # Errors
     /// [`Error::Network`] where the file is no whole safetensors file or its tensors are another network's;
     /// [`Error::NotAModel`] where it has no contract, or one that this version does not know.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let (contract, tensors) = read(path.as_ref())?;
+        let path = &model_of(path.as_ref())?;
+        let (contract, tensors) = read(path)?;
         let arch: Arch = contract.architecture.parse().map_err(|error: ocelli_nn::Error| {
-            Error::NotAModel { path: path.as_ref().to_owned(), reason: error.to_string() }
+            Error::NotAModel { path: path.clone(), reason: error.to_string() }
         })?;
         let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
         let network = network.with_precision(contract.precision);

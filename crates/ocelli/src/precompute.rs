@@ -287,7 +287,7 @@ impl<B: Backbone> Learner<B> {
         let mut left = samples.len();
         for batch in self.batches_to_keep(samples, looks)? {
             let mut batch = batch?;
-            self.tell_skipped(&batch.skipped)?;
+            let mut told = self.tell_skipped(&batch.skipped);
             if !batch.indices.is_empty() {
                 let maps = self.network.infer_stages(to_tensor(&mut batch, &device), 0, border);
                 let (shape, values) = if pooled { parts(self.network.pool(maps)) } else { parts(maps) };
@@ -303,8 +303,11 @@ impl<B: Backbone> Learner<B> {
             let looked_at = batch.indices.len() + batch.skipped.len();
             left -= looked_at;
             progress.done += looked_at;
+            told = told.and_then(|()| self.progress(Task::Activations, progress.done, progress.total));
             for look in looks.iter_mut() {
-                if let (Some(store), true) = (&look.store, look.unsaved.len() >= IMAGES_A_SHARD || left == 0)
+                // What has been computed is kept also where somebody wishes to stop.
+                let due = look.unsaved.len() >= IMAGES_A_SHARD || left == 0 || told.is_err();
+                if let (Some(store), true) = (&look.store, due)
                     && let Err(error) = store.save(&std::mem::take(&mut look.unsaved), &look.activations)
                 {
                     // Without the cache all goes on as well, only slower the next time.
@@ -313,7 +316,7 @@ impl<B: Backbone> Learner<B> {
                     self.observers.tell(&Event::Notice { text })?;
                 }
             }
-            self.progress(Task::Activations, progress.done, progress.total)?;
+            told?;
         }
         Ok(())
     }

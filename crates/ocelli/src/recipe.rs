@@ -7,8 +7,8 @@ use ocelli_data::Augmentation;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::{OneCycle, Schedule, Sgdr};
-use crate::{Error, LearningRates, Result, State, Tta};
+use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
+use crate::{Error, LearningRates, LrFind, Result, State, Tta};
 
 /// What is done to a pretrained network with a new head, step by step.
 ///
@@ -198,6 +198,10 @@ impl Choices {
     }
 }
 
+/// The largest side of images in pixels.
+const MAX_SIZE: usize = 8192;
+/// The most views of each image that are kept.
+const MAX_VIEWS: usize = 1000;
 /// The layer groups before the head.
 const HEAD: usize = GROUPS - 1;
 /// Steps of the finder where each goes through the whole network.
@@ -225,23 +229,35 @@ impl Recipe {
             Step::Train(train) => train.schedule.epochs(),
             _ => 0,
         });
-        epochs.sum()
+        epochs.fold(0, usize::saturating_add)
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         for step in &self.steps {
-            let Step::Train(train) = step else { continue };
+            let train = match step {
+                Step::Train(train) => train,
+                Step::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
+                    let (value, expected) = (size.to_string(), "a number of pixels from 1 to 8192");
+                    return Err(Error::Setting { name: "size", value, expected });
+                }
+                Step::Resize { .. } | Step::Views(_) => continue,
+            };
+            if train.views > MAX_VIEWS {
+                let (value, expected) = (train.views.to_string(), "at most 1,000");
+                return Err(Error::Setting { name: "the number of views", value, expected });
+            }
             train.schedule.clone().check()?;
             match train.rates {
                 Rates::Given(rates) => rates.check()?,
-                Rates::Found { spread, otherwise, .. } => {
-                    if !(spread.is_finite() && spread >= 1.0) {
+                Rates::Found { spread, steps, otherwise } => {
+                    if !(1.0..=1e6).contains(&spread) {
                         return Err(Error::Setting {
                             name: "the spread of learning rates",
                             value: spread.to_string(),
-                            expected: "at least 1, such as 10 or 3",
+                            expected: "from 1 to 1,000,000, such as 10 or 3",
                         });
                     }
+                    LrFind::default().steps(steps).check()?;
                     LearningRates::from(otherwise).check()?
                 }
             };
@@ -302,7 +318,7 @@ impl FromStr for Preset {
             "lesson" => Self::Lesson,
             "full" => Self::Full,
             _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
-                Some(epochs @ 1..) => Self::FineTune(epochs),
+                Some(epochs @ 1..=MAX_EPOCHS) => Self::FineTune(epochs),
                 _ => {
                     return Err(Error::Setting {
                         name: "the recipe",

@@ -20,6 +20,7 @@ use crate::{EpochRow, Error, Metric, Observer, Result, file};
 /// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line
 /// split.csv           which images were trained on, and which were held out
+/// photos.csv          which images there were: id, label, and a digest of the file, by which a resumed run knows them
 /// predictions.csv     what the model says of the held-out images: id, label, decision, loss, probabilities
 /// skipped.csv         what was left out, and why
 /// model.safetensors   the model
@@ -68,16 +69,43 @@ impl RunFolder {
         }
     }
 
-    /// The folder of a run that is there.
+    /// The folder of a run that is there, of which the folder or the model in it is given.
     ///
     /// # Errors
     /// [`Error::NotARun`] where it holds no settings.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
+        let path = folder_of(&path.into());
         match path.join(CONFIG).is_file() {
             true => Ok(Self { path }),
             false => Err(Error::NotARun { path }),
         }
+    }
+
+    /// Copies the whole run to another folder, which must be empty or new.
+    ///
+    /// # Errors
+    /// [`Error::RunExists`] where the other folder holds anything; where a file cannot be read or written.
+    pub fn copy_to(&self, path: impl Into<PathBuf>) -> Result<Self> {
+        let copy = Self::at(path)?;
+        for folder in [self.path.clone(), self.checkpoints()] {
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(_) if folder != self.path => continue,
+                Err(error) => return Err(Error::io("list", folder)(error)),
+            };
+            for entry in entries {
+                let from = entry.map_err(Error::io("list", &folder))?.path();
+                // The settings make a folder that of a run, so they come when all else is there.
+                if from.is_file() && from != self.config() {
+                    let within = from.strip_prefix(&self.path).expect("it was listed in it");
+                    let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
+                    file::write(&copy.path.join(within), &bytes)?;
+                }
+            }
+        }
+        let bytes = fs::read(self.config()).map_err(Error::io("read", self.config()))?;
+        file::write(&copy.config(), &bytes)?;
+        Ok(copy)
     }
 
     /// Where checkpoints go.
@@ -97,7 +125,7 @@ impl RunFolder {
 
     /// Where the model goes.
     pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
+        self.path.join(MODEL)
     }
 
     /// Where the predictions of the held-out images go.
@@ -110,7 +138,8 @@ impl RunFolder {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write_config(&self, config: &impl Serialize) -> Result<()> {
-        let text = toml::to_string_pretty(config).expect("settings are tables of plain values");
+        let text = toml::to_string_pretty(config)
+            .map_err(|error| Error::Settings { path: self.config(), reason: error.to_string() })?;
         file::write(&self.config(), text.as_bytes())
     }
 
@@ -128,6 +157,43 @@ impl RunFolder {
         recorder.write_history()?;
         recorder.write_skipped()?;
         Ok(recorder)
+    }
+}
+
+/// The name of the model's file.
+const MODEL: &str = "model.safetensors";
+
+/// The folder of a run, of which the folder or the model in it is given. What is neither stays as it is.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    let parent = || match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        parent => parent.unwrap_or(path).to_owned(),
+    };
+    let is_model = path.file_name().is_some_and(|name| name == MODEL) && path.is_file();
+    if is_model && parent().join(CONFIG).is_file() { parent() } else { path.to_owned() }
+}
+
+/// The model's file, of which the file or the folder of its run is given.
+///
+/// # Errors
+/// [`Error::NotAModel`] for a folder without one.
+pub(crate) fn model_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let model = path.join(MODEL);
+    match (model.is_file(), path.join(CONFIG).is_file()) {
+        (true, _) => Ok(model),
+        (false, true) => Err(Error::NotAModel {
+            path: path.to_owned(),
+            reason: format!(
+                "it is the folder of a run that is not finished, and has no {MODEL} yet; resume it first"
+            ),
+        }),
+        (false, false) => Err(Error::NotAModel {
+            path: path.to_owned(),
+            reason: format!("it is a folder without a {MODEL}; give the model, or the folder of its run"),
+        }),
     }
 }
 

@@ -138,7 +138,7 @@ pub struct Point {
 }
 
 /// The most epochs that a schedule may have; a guard against `cycle_mult` running away.
-const MAX_EPOCHS: usize = 100_000;
+pub(crate) const MAX_EPOCHS: usize = 100_000;
 
 impl Schedule {
     /// One cycle of so many epochs.
@@ -162,7 +162,8 @@ impl Schedule {
     fn cycle_lengths(&self) -> impl Iterator<Item = usize> {
         let mult = self.cycle_mult;
         std::iter::successors(Some(self.cycle_len), move |length| Some(length.saturating_mul(mult)))
-            .take(self.cycles)
+            // No more cycles than a schedule may have epochs, and one, so that too many are seen to be.
+            .take(self.cycles.min(MAX_EPOCHS + 1))
     }
 
     /// Where the schedule stands at `step`, counted from 0 over all epochs of `steps_per_epoch` batches.
@@ -204,7 +205,12 @@ impl Schedule {
     }
 
     pub(crate) fn check(self) -> Result<Self> {
-        for (name, value) in [("the number of epochs", self.epochs()), ("cycle_mult", self.cycle_mult)] {
+        let numbers = [
+            ("the number of epochs", self.epochs()),
+            ("the number of cycles", self.cycles),
+            ("cycle_mult", self.cycle_mult),
+        ];
+        for (name, value) in numbers {
             if !(1..=MAX_EPOCHS).contains(&value) {
                 let expected = "a whole number from 1 to 100,000";
                 return Err(Error::Setting { name, value: value.to_string(), expected });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, Task, text_of};
+use ocelli_data::{Skipped, Task, io_reason, text_of};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Measured, Metric, Model, Predictions, Result, Tta, file, photos_in};
@@ -177,7 +177,10 @@ impl Submission {
         let wrong =
             |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
         let unreadable = |error: csv::Error| {
-            wrong(format!("not a table: {error}"), "give the competition's sample submission, a CSV file")
+            wrong(
+                format!("not a table: {}", io_reason(&error.into())),
+                "give the competition's sample submission, a CSV file",
+            )
         };
         let mut reader = csv::Reader::from_path(path).map_err(unreadable)?;
         let header: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_owned).collect();

@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::event::Event;
 use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
+use crate::recorded::Recorded;
 use crate::{
     Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Method, Metric, Observer,
     Predictions, Result, RunFolder, photos::outside,
@@ -21,11 +22,12 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// The folder of photos, or a table of their labels.
+    #[serde(with = "ocelli_data::path_text")]
     pub data: PathBuf,
     /// The backbone's name.
     pub architecture: String,
     /// A file with the backbone's weights; without it the published ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "ocelli_data::path_text::option", skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
     /// The side in pixels of the images that the network sees.
     pub size: usize,
@@ -78,7 +80,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
     /// A table of what people have decided about labels of training images.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "ocelli_data::path_text::option", skip_serializing_if = "Option::is_none")]
     pub decisions: Option<PathBuf>,
 }
 
@@ -154,6 +156,23 @@ impl Settings {
             .bad_images(self.bad_images)
     }
 
+    /// What can be known to be wrong before photos are looked at.
+    fn check(&self) -> Result<()> {
+        self.recipe.check()?;
+        let arch: Arch = self.architecture.parse()?;
+        let later = self.recipe.steps.iter().filter_map(|step| match step {
+            Step::Resize { size } => Some(*size),
+            _ => None,
+        });
+        for size in later.chain([self.size]) {
+            let smallest = arch.info().smallest;
+            if size < smallest {
+                return Err(Error::ImageSize { architecture: arch.to_string(), size, smallest });
+            }
+        }
+        Ok(())
+    }
+
     /// A learner of these settings, before any training: reads and checks the photos, and builds the network.
     ///
     /// # Errors
@@ -218,7 +237,7 @@ pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) given: String,
     /// Where the command ran: relative paths of the settings begin here.
-    #[serde(default)]
+    #[serde(default, with = "ocelli_data::path_text")]
     pub(crate) directory: PathBuf,
     pub(crate) settings: Settings,
 }
@@ -240,16 +259,52 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
+/// What is different where a run is resumed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Where the photos are now, or the table of their labels; without it where they were.
+    pub data: Option<PathBuf>,
+    /// Whether the run goes on without the photos that have gone or changed since it began, or whose labels have; else
+    /// it is refused.
+    pub without_changed: bool,
+}
+
 impl Settings {
-    /// Reads the settings of a run's `config.toml`, or a file like it.
+    /// Reads the settings of a run's `config.toml`, or a file like it. Relative paths in it are meant from where the run
+    /// was begun; they are absolute in what is given, where that was another folder than the current one.
     ///
     /// # Errors
     /// Where it cannot be read, or a setting is missing, unknown or of another kind.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        Ok(Config::read(path.as_ref())?.settings_from_here())
+    }
+
+    /// The settings with the photos, or their table, at another place: where that of a table is a folder, the photos are
+    /// there, and so is the table, unless it is where it was.
+    fn moved(mut self, data: &Path) -> Self {
+        let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+        match &mut self.table {
+            Some(_) if data.is_file() => self.data = data,
+            Some(table) => {
+                let beside = self.data.file_name().map(|name| data.join(name)).filter(|path| path.is_file());
+                if let Some(beside) = beside.filter(|_| table.folder.is_none() || !self.data.is_file()) {
+                    self.data = beside;
+                }
+                if table.folder.is_some() || !self.data.starts_with(&data) {
+                    table.folder = Some(data);
+                }
+            }
+            None => self.data = data,
+        }
+        self
+    }
+}
+
+impl Config {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         match toml::from_str::<Config>(&text) {
-            Ok(config) => Ok(config.settings),
+            Ok(config) => Ok(config),
             Err(error) => {
                 let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
                 let place = line.map_or_else(String::new, |line| format!("line {line}: "));
@@ -257,6 +312,29 @@ impl Settings {
                 Err(Error::Settings { path: path.to_owned(), reason })
             }
         }
+    }
+
+    /// The settings, for a process that may run in another folder than the run was begun in.
+    fn settings_from_here(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        if std::env::current_dir().is_ok_and(|here| here == self.directory) {
+            return settings;
+        }
+        let resolve = |path: &mut PathBuf| {
+            // Where the folder of then is not there any more, all of it may have been moved here.
+            let then = self.directory.join(&*path);
+            if then.exists() || !path.exists() {
+                *path = then;
+            }
+        };
+        resolve(&mut settings.data);
+        settings.weights.as_mut().map(resolve);
+        settings.decisions.as_mut().map(resolve);
+        settings.table.as_mut().and_then(|table| table.folder.as_mut()).map(resolve);
+        if let Some(HeldOut::File(path)) = &mut settings.held_out {
+            resolve(path);
+        }
+        settings
     }
 }
 
@@ -266,7 +344,7 @@ impl Training {
     /// # Errors
     /// For everything that can be known before something is computed.
     pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
-        settings.recipe.check()?;
+        settings.check()?;
         let mut learner = settings.learner(places)?;
         learner.check_memory(&settings.recipe)?;
         let mut notices = Vec::new();
@@ -288,6 +366,7 @@ impl Training {
             settings: settings.clone(),
         })?;
         let data = learner.data();
+        data.write_record(run.path())?;
         data.write_split(run.path().join("split.csv"))?;
         let recorder = run.recorder(&[], data.skipped())?;
         learner.observe(recorder);
@@ -296,17 +375,31 @@ impl Training {
     }
 
     /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
-    /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been.
+    /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been. The photos are looked
+    /// for where they were when the run was begun, or where they have been moved. Photos that have come since are no part
+    /// of it. With [`Places::out`] the run is copied there, and goes on in the copy.
     ///
     /// # Errors
-    /// [`Error::Finished`] where there is nothing left to do; where the photos are not what they were.
-    pub fn resume(run: &Path, places: &Places) -> Result<Self> {
-        let run = RunFolder::open(run)?;
+    /// [`Error::Finished`] where there is nothing left to do; [`Error::PhotosChanged`] where photos are not what they
+    /// were, unless it is to go on without them, and then comes to another result.
+    pub fn resume(run: &Path, places: &Places, moved: &Moved) -> Result<Self> {
+        let mut run = RunFolder::open(run)?;
         if run.model().exists() {
             return Err(Error::Finished { path: run.path().to_owned(), model: run.model() });
         }
-        let settings = Settings::read(run.config())?;
-        let mut learner = settings.learner(places)?;
+        let mut config = Config::read(&run.config())?;
+        let mut settings = config.settings_from_here();
+        if let Some(data) = &moved.data {
+            settings = settings.moved(data);
+        }
+        let recorded = Recorded::read(run.path(), moved.without_changed)?;
+        let began_with = recorded.len();
+        let data = settings.image_data(places.threads).recorded(recorded).load()?;
+        let fewer = data.items().len() < began_with;
+        let mut learner = settings.learner_on(data, places)?;
+        if let Some(out) = &places.out {
+            run = run.copy_to(out)?;
+        }
         let (checkpoint, damaged) = Checkpoint::last(&run.checkpoints());
         let history = checkpoint.as_ref().map(|checkpoint| checkpoint.history().to_vec()).unwrap_or_default();
         let recorder = run.recorder(&history, learner.data().skipped())?;
@@ -316,10 +409,24 @@ impl Training {
             .map(|error| format!("{error}; the checkpoint before it is gone on from"))
             .collect();
         match checkpoint {
-            Some(checkpoint) => learner.return_to_checkpoint(checkpoint)?,
+            Some(checkpoint) => learner.return_to_checkpoint(checkpoint, !fewer)?,
             None => learner.checkpoints = Some(Checkpoints::new(run.checkpoints())),
         }
         learner.check_memory(&settings.recipe)?;
+        if fewer {
+            // From here on the run is one of the photos that are left.
+            let fit = learner.unfinished.take();
+            learner.write_checkpoint(fit.as_ref())?;
+            learner.unfinished = fit;
+            learner.data().write_record(run.path())?;
+            learner.data().write_split(run.path().join("split.csv"))?;
+        }
+        if moved.data.is_some() {
+            // So that what comes later, such as the report, finds the photos too.
+            config.settings.data.clone_from(&settings.data);
+            config.settings.table.clone_from(&settings.table);
+            run.write_config(&config)?;
+        }
         Ok(Self { learner, run, settings, notices })
     }
 

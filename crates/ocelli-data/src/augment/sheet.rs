@@ -18,7 +18,7 @@ pub fn contact_sheet(
     (columns, rows): (usize, usize),
 ) -> Result<RgbImage, DataError> {
     let size = preprocessing.size;
-    let side = |pictures: usize| pictures * size + (pictures + 1) * GAP;
+    let side = |pictures: usize| pictures.saturating_mul(size + GAP).saturating_add(GAP);
     if columns == 0 || rows == 0 || side(columns).saturating_mul(side(rows)) > 100_000_000 {
         let value = format!("{columns} × {rows}");
         return Err(DataError::Setting {

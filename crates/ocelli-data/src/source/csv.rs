@@ -35,6 +35,7 @@ pub enum Column {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CsvOptions {
     /// The folder that the files are relative to. Detected: the table's own, or `train/` or `images/` in it.
+    #[serde(default, with = "crate::path_text::option")]
     pub folder: Option<PathBuf>,
     /// What the ids lack to be file names: `.jpg`. Detected: nothing, or an image format's customary ending.
     pub suffix: Option<String>,

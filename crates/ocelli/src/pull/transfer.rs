@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ocelli_data::io_reason;
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -444,7 +445,7 @@ fn in_words(error: &ureq::Error) -> String {
         Http::Timeout(Timeout::Resolve | Timeout::Connect) => "nobody answers".to_owned(),
         Http::Timeout(_) => "the server fell silent".to_owned(),
         Http::Io(error) if is_cut(error) => "the connection was cut".to_owned(),
-        Http::Io(error) => error.to_string(),
+        Http::Io(error) => io_reason(error),
         error => error.to_string(),
     }
 }
@@ -454,7 +455,7 @@ fn cut(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>()) {
         Some(inner) => in_words(inner),
         None if is_cut(error) => "the connection was cut".to_owned(),
-        None => error.to_string(),
+        None => io_reason(error),
     }
 }
 

@@ -36,7 +36,8 @@ use ocelli_data::{Items, Skipped};
 
 use crate::interpret::{LabelErrors, Neighbours};
 use crate::{
-    Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions, Result, file,
+    Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions, Result,
+    RunFolder, file,
 };
 use page::Page;
 use records::Records;
@@ -100,12 +101,13 @@ const FOLDS: usize = 3;
 /// Images like no others that are shown.
 const OUTLIERS: usize = 24;
 
-/// Writes the report of a run into its folder.
+/// Writes the report of a run into its folder; the folder may be given, or the model in it.
 ///
 /// # Errors
 /// Where the folder is not that of a finished run, or its photos have gone or changed.
 pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Report> {
-    let run = run.as_ref();
+    let run = RunFolder::open(run.as_ref())?;
+    let run = run.path();
     let records = Records::read(run)?;
     let data = records.data(&options)?;
     let model = Model::load(run.join("model.safetensors"))?.threads(options.threads);

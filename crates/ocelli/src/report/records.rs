@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ocelli_data::io_reason;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,9 +10,10 @@ use serde_json::Value;
 use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
+use crate::recorded::Recorded;
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
-use crate::{Error, Finding, HeldOut, ImageData, LearningRates, LrCurve, Result, Settings};
+use crate::{Error, Finding, ImageData, LearningRates, LrCurve, Result, Settings};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
@@ -85,7 +87,7 @@ impl Records {
             advice: "give the folder of a finished run, such as runs/photos-1",
         };
         let path = folder.join("config.toml");
-        let text = std::fs::read_to_string(&path).map_err(|error| no_run(&path, error.to_string()))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| no_run(&path, io_reason(&error)))?;
         let config: Config =
             toml::from_str(&text).map_err(|error| no_run(&path, error.message().to_owned()))?;
         for needed in ["model.safetensors", "predictions.csv"] {
@@ -210,8 +212,8 @@ impl Records {
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));
-        settings.held_out = Some(HeldOut::File(self.folder.join("split.csv")));
-        settings.image_data(options.threads).load()
+        // Photos that have come since are no part of the run.
+        settings.image_data(options.threads).recorded(Recorded::read(&self.folder, true)?).load()
     }
 }
 

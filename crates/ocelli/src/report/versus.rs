@@ -8,7 +8,7 @@ use super::ReportOptions;
 use super::html;
 use super::records::Records;
 use crate::interpret::{Comparison, Flip};
-use crate::{Error, Interpretation, Model, Result, file};
+use crate::{Error, Interpretation, Model, Result, RunFolder, file};
 use ocelli_data::Preprocessing;
 
 /// What the page is given.
@@ -29,12 +29,14 @@ struct Page<'a> {
 const SHOWN: usize = 60;
 const SIDE: usize = 96;
 
-/// Compares two runs by their folders; `page` is where the page is written, if it is to be.
+/// Compares two runs, of which the folders are given, or the models in them; `page` is where the page is written, if it is to be.
 ///
 /// # Errors
 /// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Photos that have gone are left out
 /// of the page.
 pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<Comparison> {
+    let (first, second) = (RunFolder::open(first)?, RunFolder::open(second)?);
+    let (first, second) = (first.path(), second.path());
     let (one, two) = (Records::read(first)?, Records::read(second)?);
     let read = |run: &Path| -> Result<Interpretation> {
         let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;

@@ -1,0 +1,222 @@
+//! What is printed: names from outside made harmless, and no panic where nobody can read it.
+//!
+//! Class names, file names, columns and the texts of model files may hold anything, so also codes that a terminal obeys.
+//! Every line goes through here, and control characters are then shown, not sent: `\u{1b}`. JSON and CSV escape in their
+//! own way, and go through [`raw`].
+//!
+//! Where standard output cannot be written, the verb goes on, since its work is not lost for that; the first reason is
+//! kept, and is the command's error at the end. Whoever closed a pipe has read enough: that is no error.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::Failure;
+
+/// Why standard output could not be written first.
+static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// As the standard library's macro, through [`line`].
+macro_rules! print_line {
+    () => { $crate::output::line(format_args!("")) };
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+/// As the standard library's macro, through [`error_line`].
+macro_rules! print_error_line {
+    ($($text:tt)*) => { $crate::output::error_line(format_args!($($text)*)) };
+}
+pub(crate) use print_error_line as eprintln;
+pub(crate) use print_line as println;
+
+/// Prints a line, or some, to standard output.
+pub fn line(text: fmt::Arguments) {
+    raw(harmless(&format!("{text}\n"), Keep::LineBreaks).as_bytes());
+}
+
+/// Prints a line, or some, to standard error. Where that cannot be written, nobody can be told.
+pub fn error_line(text: fmt::Arguments) {
+    let _ = io::stderr().write_all(harmless(&format!("{text}\n"), Keep::LineBreaks).as_bytes());
+}
+
+/// Writes bytes to standard output as they are.
+pub fn raw(bytes: &[u8]) {
+    let mut broken = BROKEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if broken.is_none()
+        && let Err(error) = io::stdout().write_all(bytes)
+    {
+        *broken = Some(error);
+    }
+}
+
+/// Prints a path alone on a line: as a program needs it, to the byte, and made harmless where a terminal shows it.
+pub fn path_line(path: &Path) {
+    if io::stdout().is_terminal() {
+        return line(format_args!("{}", shown(path.display())));
+    }
+    raw(&[path_bytes(path).as_ref(), b"\n"].concat());
+}
+
+/// A path's own bytes where it has some, else its text.
+pub fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
+    #[cfg(unix)]
+    return Cow::Borrowed(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
+    #[cfg(not(unix))]
+    return Cow::Owned(path.to_string_lossy().into_owned().into_bytes());
+}
+
+/// Writes out what is left. Where anything could not be written, that is an error, or the end that the reader wished.
+pub fn finish() -> Result<(), Failure> {
+    let mut broken = BROKEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let first = broken.take().map_or_else(|| io::stdout().flush(), Err);
+    first.map_err(unwritten)
+}
+
+/// What it means that standard output could not be written.
+pub fn unwritten(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Closed,
+        _ => Failure::Error(format!("cannot write standard output: {}", ocelli::io_reason(&error))),
+    }
+}
+
+/// A place where nothing is yet: this one, or the first number after its name that is free. So no file is lost that nobody
+/// named.
+pub fn free(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default();
+    let numbered = (2..).map(|number: u64| {
+        let mut name = stem.to_owned();
+        name.push(format!("-{number}"));
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        path.with_file_name(name)
+    });
+    // Links that lead nowhere are there too.
+    let mut places = std::iter::once(path.to_owned()).chain(numbered);
+    places.find(|place| place.symlink_metadata().is_err()).unwrap_or_else(|| path.to_owned())
+}
+
+/// Something from outside, such as a name, as a part of one line: every control character is escaped, line breaks too.
+pub fn shown(text: impl fmt::Display) -> String {
+    harmless(&text.to_string(), Keep::Nothing).into_owned()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Keep {
+    LineBreaks,
+    Nothing,
+}
+
+/// Escapes what a terminal would obey: control characters (C0, DEL, C1), and marks that turn the direction of text.
+fn harmless(text: &str, keep: Keep) -> Cow<'_, str> {
+    let harmful = |c: char| match c {
+        '\n' => keep == Keep::Nothing,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' if harmful(c) => safe.extend(c.escape_default()),
+            c if harmful(c) => {
+                let _ = write!(safe, "{}", c.escape_unicode());
+            }
+            c => safe.push(c),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// A word as a shell takes it, to the byte: as it is where that is safe, else in quotes, and in the quotes for escapes
+/// (`$'\xff'`) where it holds what cannot be printed.
+pub fn quoted(word: &std::ffi::OsStr) -> String {
+    let bytes = path_bytes(Path::new(word));
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@%".contains(byte);
+    match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(plain) => text.to_owned(),
+        Ok(text) if harmless(text, Keep::Nothing) == text => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let mut safe = "$'".to_owned();
+            for chunk in bytes.utf8_chunks() {
+                for c in chunk.valid().chars() {
+                    match c {
+                        '\'' | '\\' => safe.extend(['\\', c]),
+                        c if c.is_ascii_control() => {
+                            let _ = write!(safe, "\\x{:02x}", c as u32);
+                        }
+                        c if harmless(c.encode_utf8(&mut [0; 4]), Keep::Nothing).len() > c.len_utf8() => {
+                            let _ = write!(safe, "\\u{:04x}", c as u32);
+                        }
+                        c => safe.push(c),
+                    }
+                }
+                for byte in chunk.invalid() {
+                    let _ = write!(safe, "\\x{byte:02x}");
+                }
+            }
+            safe + "'"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        assert_eq!(shown("\u{1b}[31mred\u{7}"), r"\u{1b}[31mred\u{7}");
+        assert_eq!(shown("a\nb\r\tc"), r"a\nb\r\tc");
+        assert_eq!(shown("\u{9b}2J\u{7f}\u{85}"), r"\u{9b}2J\u{7f}\u{85}");
+        assert_eq!(shown("\u{202e}gpj.exe\u{2066}"), r"\u{202e}gpj.exe\u{2066}");
+        assert_eq!(shown("Café · 猫 – é"), "Café · 猫 – é");
+        assert_eq!(harmless("one\ntwo\u{1b}", Keep::LineBreaks), "one\ntwo\\u{1b}");
+    }
+
+    #[test]
+    fn a_free_place_is_found_beside_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.html");
+        assert_eq!(free(&path), path);
+        std::fs::write(&path, "a").unwrap();
+        assert_eq!(free(&path), folder.path().join("page-2.html"));
+        std::fs::create_dir(folder.path().join("page-2.html")).unwrap();
+        assert_eq!(free(&path), folder.path().join("page-3.html"));
+        std::fs::create_dir(folder.path().join("heat")).unwrap();
+        assert_eq!(free(&folder.path().join("heat")), folder.path().join("heat-2"));
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        let quote = |text: &str| quoted(OsStr::new(text));
+        assert_eq!(quote("runs/photos-1"), "runs/photos-1");
+        assert_eq!(quote("my photos"), "'my photos'");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+        assert_eq!(quote("a\nb\u{1b}"), r"$'a\x0ab\x1b'");
+        assert_eq!(quote("\u{202e}x"), r"$'\u202ex'");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn words_that_are_not_text_keep_their_bytes() {
+        use std::os::unix::ffi::OsStrExt;
+        let word = OsStr::from_bytes(b"caf\xe9 'x'");
+        assert_eq!(quoted(word), r"$'caf\xe9 \'x\''");
+        // A shell that has these quotes gives the bytes back.
+        let echo =
+            std::process::Command::new("bash").arg("-c").arg(format!("printf %s {}", quoted(word))).output();
+        match echo {
+            Ok(output) => assert_eq!(output.stdout, word.as_bytes()),
+            Err(_) => std::eprintln!("skipped: there is no bash here"),
+        }
+    }
+}
