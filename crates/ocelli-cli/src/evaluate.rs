@@ -11,8 +11,8 @@ use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_r
 use crate::Failure;
 use crate::arguments::Evaluate;
 use crate::report::{self, LISTED};
-use crate::train::{unmeasured, use_threads};
 use crate::source::channels;
+use crate::train::{unmeasured, use_threads};
 use crate::words::{count, counted};
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anstream::{eprintln, println};
 use indicatif::ProgressBar;
-use ocelli::{Model, Submission, outside, photos_of_run};
+use ocelli::{Model, Submission, Values, outside, photos_of_run};
 
 use crate::Failure;
-use crate::arguments::Submit;
+use crate::arguments::{self, Submit};
 use crate::train::{use_threads, views};
 use crate::words::{count, counted};
 
@@ -18,6 +18,10 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
     let submission = Submission {
         sample: arguments.sample.clone(),
+        values: arguments.values.map(|values| match values {
+            arguments::Values::Labels => Values::Labels,
+            arguments::Values::Probabilities => Values::Probabilities,
+        }),
         tta: arguments.tta.as_deref().map(views).transpose()?,
         clip: arguments.clip,
     };
@@ -61,7 +65,7 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         println!("probabilities are kept {} from 0 and 1", submitted.clip);
     }
     match model.contract().clip {
-        Some(chosen) if chosen.at == submitted.clip => {
+        Some(chosen) if submitted.probabilities && chosen.at == submitted.clip => {
             let (loss, low, high) = chosen.log_loss;
             println!(
                 "expected log loss {loss:.4}   95 % interval {low:.4} … {high:.4}   as on the validation images, without views"

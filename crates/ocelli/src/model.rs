@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
-    Augmentation, BadImages, Batch, Batches, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Skipped, Target, Task, text_of, Channels,
+    Augmentation, BadImages, Batch, Batches, Channels, Classes, Decoder, Item, Items, Loader, LoaderOptions,
+    Preprocessing, RgbImage, Skipped, Target, Task, text_of,
 };
 use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct Contract {
     /// How far submissions keep probabilities from 0 and 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
+    /// What separates several labels of an image in the table that it was trained on, and so in submissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_separator: Option<char>,
     /// What logits are divided by to be calibrated, fitted on validation images; nothing where none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -76,6 +80,7 @@ impl Contract {
             augmentation: None,
             precision,
             clip: None,
+            label_separator: None,
             temperature: None,
         }
     }
