@@ -48,7 +48,7 @@ pub enum Verb {
 }
 
 /// What a run's settings are made from: a run that goes on has its own.
-const SETTINGS: [&str; 52] = [
+const SETTINGS: [&str; 55] = [
     "data",
     "precision",
     "config",
@@ -57,6 +57,9 @@ const SETTINGS: [&str; 52] = [
     "id_column",
     "label_column",
     "split_column",
+    "group_column",
+    "group_pattern",
+    "allow_missing",
     "task",
     "valid",
     "fold",
@@ -414,33 +417,37 @@ pub enum Layers {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Labels")]
 pub struct Source {
-    /// A CSV table of labels for the photos in DATA
+    /// A table of labels for the photos in DATA: CSV, or JSON lines [default: one in DATA, where no folders say them]
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// What the table's ids lack to be file names [default: found out]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = ".jpg")]
     pub suffix: Option<String>,
-    /// The table's column of photos: its name, or its number from 1 [default: 1]
+    /// The table's column of photos: its name, or its number from 1 [default: found out]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN")]
     pub id_column: Option<String>,
-    /// The table's column of labels [default: 2]
+    /// The table's column of labels; several: columns of 0 and 1, one a class [default: the one called so]
     #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "COLUMN")]
-    pub label_column: Option<String>,
-    /// The table's column that says train, valid or test
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub label_column: Vec<String>,
+    /// The table's column that says train, valid or test [default: one called split]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN")]
     pub split_column: Option<String>,
-    /// What separates several labels in a cell of the table [default: a space]
+    /// What separates several labels in a cell of the table [default: found out]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "CHARACTER")]
     pub label_separator: Option<char>,
-    /// Whether a cell of the table holds one label, or several separated by spaces [default: found out]
+    /// Whether a photo has one label or several [default: found out]
     #[arg(hide_short_help = true)]
     #[arg(long, value_enum)]
     pub task: Option<Labels>,
+    /// Leave out rows without a file, even where they are more than a tenth of all, or all of a class
+    #[arg(hide_short_help = true)]
+    #[arg(long)]
+    pub allow_missing: bool,
 
     /// The largest photo that is read, in pixels [default: 178956970]
     #[arg(hide_short_help = true)]
@@ -464,6 +471,16 @@ pub struct Source {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FOLD/FOLDS", conflicts_with = "valid")]
     pub fold: Option<String>,
+    /// Hold out whole groups of photos: those with the same text in this column of the table, such as patient
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "COLUMN")]
+    pub group_column: Option<String>,
+    /// Hold out whole groups of photos: the part of a file's name that this regular expression finds in ( )
+    ///
+    /// Such as '^(patient[0-9]+)_'. With a / in it, it is looked for in the path.
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "REGEX", conflicts_with = "group_column")]
+    pub group_pattern: Option<String>,
     /// Hold out what the split.csv of an earlier run says
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"])]
@@ -477,6 +494,15 @@ pub enum Labels {
     Single,
     /// Any number of labels a photo
     Multi,
+}
+
+/// What stands in a submission beside the id, where that is one column.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Values {
+    /// The names of the classes
+    Labels,
+    /// The probability of the class that the column is named after, or of the second of two
+    Probabilities,
 }
 
 /// Random changes of photos in training.
@@ -735,6 +761,9 @@ pub struct Submit {
     /// The competition's sample submission
     #[arg(long, value_name = "FILE")]
     pub sample: Option<PathBuf>,
+    /// What a single column of the sample is to hold [default: what its first rows hold]
+    #[arg(long, value_enum, requires = "sample")]
+    pub values: Option<Values>,
     /// Look at so many views of each photo, changed as in training, besides the plain one, or at its `corners`
     #[arg(long, value_name = "VIEWS", value_parser = views)]
     pub tta: Option<Tta>,

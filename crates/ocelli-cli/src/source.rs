@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ocelli::{
-    Augmentation, Channels, Column, Crop, CsvOptions, Decoder, Framing, HeldOut, ImageData, ImageDataBuilder,
-    Policy, Task, Transform,
+    Augmentation, Channels, Column, Crop, Decoder, Framing, Grouping, HeldOut, ImageData, ImageDataBuilder,
+    Policy, TableOptions, Task, Transform, is_table,
 };
 
 use crate::Failure;
@@ -13,31 +13,50 @@ use crate::arguments::{Change, Frame, Labels, Source};
 
 impl Source {
     /// What is read, and how, where it is a table.
-    pub fn data(&self, data: &Path) -> (PathBuf, Option<CsvOptions>) {
-        let extension = data.extension().map(|extension| extension.to_ascii_lowercase());
-        let is_table = extension.is_some_and(|extension| extension == "csv" || extension == "tsv");
-        let (file, folder) = match &self.labels {
-            None if is_table => (data.to_owned(), None),
-            None => return (data.to_owned(), None),
-            // A bare name is looked for here and among the photos.
-            Some(labels) if !labels.exists() && data.join(labels).exists() => (data.join(labels), None),
-            Some(labels) => (labels.clone(), Some(data.to_owned())),
-        };
-        let usual = CsvOptions::default();
-        let options = CsvOptions {
-            folder,
+    pub fn data(&self, data: &Path) -> (PathBuf, Option<TableOptions>) {
+        let options = self.table_options();
+        match &self.labels {
+            None if is_table(data) && !data.is_dir() => (data.to_owned(), Some(options)),
+            // Of a folder the library knows itself whether a table says the labels.
+            None if options == TableOptions::default() => (data.to_owned(), None),
+            None => (data.to_owned(), Some(options)),
+            Some(labels) => {
+                // A bare name is looked for here and among the photos.
+                let among = data.join(labels);
+                let table = if !labels.exists() && among.exists() { among } else { labels.clone() };
+                (table, Some(TableOptions { folder: Some(data.to_owned()), ..options }))
+            }
+        }
+    }
+
+    /// What is said of a table of labels.
+    fn table_options(&self) -> TableOptions {
+        TableOptions {
+            folder: None,
             suffix: self.suffix.clone(),
-            id: column(&self.id_column).unwrap_or(usual.id),
-            label: column(&self.label_column).unwrap_or(usual.label),
-            split: column(&self.split_column),
+            header: None,
+            id: self.id_column.as_deref().map(column),
+            label: self.label_column.iter().map(|text| column(text)).collect(),
+            split: self.split_column.as_deref().map(column),
+            group: None,
+            label_separator: self.label_separator,
             task: self.task.map(|labels| match labels {
                 Labels::Single => Task::SingleLabel,
                 Labels::Multi => Task::MultiLabel,
             }),
-            label_separator: self.label_separator.unwrap_or(usual.label_separator),
-            header: usual.header,
-        };
-        (file, Some(options))
+            allow_missing: self.allow_missing,
+        }
+    }
+
+    /// Whether something is said of a table of labels, which means nothing without the data.
+    pub fn tells_of_a_table(&self) -> bool {
+        self.labels.is_some() || self.table_options() != TableOptions::default()
+    }
+
+    /// What says which photos belong together.
+    pub fn groups(&self) -> Option<Grouping> {
+        let by_column = self.group_column.as_deref().map(|text| Grouping::Column(column(text)));
+        by_column.or(self.group_pattern.clone().map(Grouping::Pattern))
     }
 
     /// The photos, with everything that is said about them here.
@@ -48,6 +67,9 @@ impl Source {
         };
         if let Some(held_out) = self.held_out()? {
             data = data.hold_out(held_out);
+        }
+        if let Some(groups) = self.groups() {
+            data = data.groups(groups);
         }
         let Decoder { max_pixels, channels, .. } = self.decoder()?;
         Ok(data.max_pixels(max_pixels).channels(channels))
@@ -111,12 +133,11 @@ pub fn channels(bands: &Option<String>, range: &Option<String>) -> Result<Channe
 }
 
 /// A column by its name or its number from 1.
-fn column(text: &Option<String>) -> Option<Column> {
-    let text = text.as_ref()?;
-    Some(match text.parse::<usize>() {
+fn column(text: &str) -> Column {
+    match text.parse::<usize>() {
         Ok(number @ 1..) => Column::Index(number - 1),
-        _ => Column::Name(text.clone()),
-    })
+        _ => Column::Name(text.to_owned()),
+    }
 }
 
 impl Frame {

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use crate::output::{eprintln, free, path_line, println, shown};
 use indicatif::ProgressBar;
-use ocelli::{Model, Submission, outside, photos_of_run};
+use ocelli::{Model, Submission, Values, outside, photos_of_run};
 
 use crate::Failure;
-use crate::arguments::Submit;
+use crate::arguments::{self, Submit};
 use crate::interrupt;
 use crate::train::use_threads;
 use crate::words::{count, counted};
@@ -16,8 +16,15 @@ use crate::words::{count, counted};
 pub fn run(arguments: &Submit) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
     let model = Model::load(&arguments.model)?.threads(arguments.threads);
-    let submission =
-        Submission { sample: arguments.sample.clone(), tta: arguments.tta, clip: arguments.clip };
+    let submission = Submission {
+        sample: arguments.sample.clone(),
+        values: arguments.values.map(|values| match values {
+            arguments::Values::Labels => Values::Labels,
+            arguments::Values::Probabilities => Values::Probabilities,
+        }),
+        tta: arguments.tta,
+        clip: arguments.clip,
+    };
     let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
     let (out, said) = match &arguments.out {
         Some(out) => (out.clone(), None),
@@ -66,7 +73,7 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         println!("probabilities are kept {} from 0 and 1", submitted.clip);
     }
     match model.contract().clip {
-        Some(chosen) if chosen.at == submitted.clip => {
+        Some(chosen) if submitted.probabilities && chosen.at == submitted.clip => {
             let (loss, low, high) = chosen.log_loss;
             println!(
                 "expected log loss {loss:.4}   95 % interval {low:.4} … {high:.4}   as on the validation images, without views"

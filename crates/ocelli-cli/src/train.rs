@@ -256,6 +256,10 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
     if let Some(data) = &arguments.data {
         (settings.data, settings.table) = arguments.source.data(data);
     }
+    if arguments.data.is_none() && arguments.source.tells_of_a_table() {
+        return Err(Failure::Error("what is said of a table of labels needs the photos beside --config: ocelli train DATA --config …".to_owned()));
+    }
+    settings.groups = arguments.source.groups().or(settings.groups);
     if let Some(name) = &arguments.arch {
         let arch: Arch = name.parse()?;
         settings.architecture = arch.to_string();

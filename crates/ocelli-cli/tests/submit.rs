@@ -79,7 +79,8 @@ fn what_does_not_belong_together_is_refused_and_a_broken_photo_is_told() {
     for (text, part) in [
         ("image,flags,food-and-drink\nid0,0,0\n", "no column for the model's class \"smileys-and-emotion\""),
         ("image,flags,food-and-drink,cars\nid0,0,0,0\n", "\"cars\" is none of the model's classes"),
-        ("image,score\nid0,0.5\n", "none of the model's classes"),
+        ("image,score\nid0,0.5\n", "neither it nor they are among the model's classes"),
+        ("id0,flags\nid1,flags\n", "its first row names the photo id0"),
         ("image,category\nid0,flags\nid0,flags\n", "was there before"),
         ("image,category\nnobody,flags\n", "there is no photo for the id nobody"),
         ("image\nid0\n", "no column after the id"),

@@ -48,7 +48,7 @@
 //! |---|---|
 //! | [`source`] | folders, tables of labels, lists: which files are images, and their classes |
 //! | [`items`], [`dataset`] | items with stable ids, targets, classes; what was left out |
-//! | [`digest`], [`mod@split`] | the identity of files; who is held out |
+//! | [`digest`], [`groups`], [`mod@split`] | the identity of files; what belongs together; who is held out |
 //! | [`decode`] | bytes to upright RGB pixels |
 //! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on, as a report and as a page |
 //! | [`store`] | images resized once, kept in the cache folder |
@@ -69,6 +69,7 @@ pub mod decode;
 pub mod digest;
 pub mod error;
 mod files;
+pub mod groups;
 pub mod inspect;
 pub mod items;
 pub mod loader;
@@ -93,6 +94,7 @@ pub use decode::{Channels, Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError, io_reason};
 pub use files::write_whole;
+pub use groups::Grouping;
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};

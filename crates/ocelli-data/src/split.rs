@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 use std::path::Path;
 
 use crate::digest::Digest;
@@ -114,10 +115,22 @@ impl Split {
 
     /// Byte-identical images on different sides: each group ascending, groups by their first item.
     pub fn shared_images(&self, digests: &[Digest]) -> Vec<Vec<usize>> {
-        let mut groups: HashMap<Digest, [Vec<usize>; 3]> = HashMap::new();
+        self.shared(|index| Some(digests[index]))
+    }
+
+    /// Groups with images on different sides, as [`shared_images`](Self::shared_images).
+    pub fn shared_groups(&self, groups: &[Option<String>]) -> Vec<Vec<usize>> {
+        self.shared(|index| groups[index].as_deref())
+    }
+
+    /// Items that have the same key and are on different sides.
+    fn shared<K: Eq + Hash>(&self, key: impl Fn(usize) -> Option<K>) -> Vec<Vec<usize>> {
+        let mut groups: HashMap<K, [Vec<usize>; 3]> = HashMap::new();
         for (side, indices) in [&self.train, &self.valid, &self.test].into_iter().enumerate() {
             for &index in indices {
-                groups.entry(digests[index]).or_default()[side].push(index);
+                if let Some(key) = key(index) {
+                    groups.entry(key).or_default()[side].push(index);
+                }
             }
         }
         let mut shared: Vec<Vec<usize>> = groups
@@ -165,8 +178,8 @@ pub fn stratified(
         Task::MultiLabel => {
             let groups: Vec<Vec<usize>> = strata(items, digests, &drawn).into_values().flatten().collect();
             let mut sides = iterative(items, groups, &[1.0 - fraction, fraction]);
-            split.valid = sides.pop().unwrap_or_default();
-            split.train = sides.pop().unwrap_or_default();
+            split.valid = sides.pop().unwrap_or_default().concat();
+            split.train = sides.pop().unwrap_or_default().concat();
         }
     }
     split.train.sort_unstable();
@@ -192,18 +205,7 @@ pub fn k_fold(
     seed: u64,
 ) -> Result<Split, DataError> {
     let (test, labelled) = apart(items, test);
-    if folds < 2 || folds > labelled.len() {
-        let value = folds.to_string();
-        return Err(DataError::Setting { name: "folds", value, expected: "from 2 to the number of images" });
-    }
-    if fold >= folds {
-        let value = fold.to_string();
-        return Err(DataError::Setting {
-            name: "fold",
-            value,
-            expected: "less than the number of folds, from 0",
-        });
-    }
+    check_fold(folds, fold, labelled.len())?;
     let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
     let strata = strata(items, digests, &drawn).into_values();
     let mut sides: Vec<Vec<usize>> = match items.task {
@@ -215,7 +217,10 @@ pub fn k_fold(
             }
             sides
         }
-        Task::MultiLabel => iterative(items, strata.flatten().collect(), &vec![1.0 / folds as f64; folds]),
+        Task::MultiLabel => {
+            let sides = iterative(items, strata.flatten().collect(), &vec![1.0 / folds as f64; folds]);
+            sides.into_iter().map(|groups| groups.concat()).collect()
+        }
     };
     let mut valid = sides.swap_remove(fold);
     let mut train = sides.concat();
@@ -225,6 +230,147 @@ pub fn k_fold(
         return Err(refused(format!("fold {fold} of {folds} is empty"), "ask for fewer folds"));
     }
     Ok(Split { train, valid, test })
+}
+
+fn check_fold(folds: usize, fold: usize, images: usize) -> Result<(), DataError> {
+    if folds < 2 || folds > images {
+        let value = folds.to_string();
+        return Err(DataError::Setting { name: "folds", value, expected: "from 2 to the number of images" });
+    }
+    if fold >= folds {
+        let value = fold.to_string();
+        let expected = "less than the number of folds, from 0";
+        return Err(DataError::Setting { name: "fold", value, expected });
+    }
+    Ok(())
+}
+
+/// As [`stratified`], with all items of a group on one side: the same patient, the same burst of a camera.
+///
+/// `groups` has an entry for each item; items with `None` are in no group. Items with equal digests stay together too,
+/// and so do the groups that they are in. As groups come whole, `fraction` and the shares of the classes are met as
+/// nearly as they allow; a class is trained on wherever that is possible.
+pub fn stratified_by_group(
+    items: &Items,
+    digests: &[Digest],
+    groups: &[Option<String>],
+    test: &[usize],
+    fraction: f64,
+    seed: u64,
+) -> Result<Split, DataError> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        let value = fraction.to_string();
+        return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
+    }
+    let (test, labelled) = apart(items, test);
+    let units = units(items, digests, groups, &labelled, seed);
+    if units.len() < 2 {
+        let reason = format!("all of {} images are of one group, so none can be held out", labelled.len());
+        return Err(refused(reason, "name a group that tells more of them apart"));
+    }
+    let mut sides = iterative(items, units, &[1.0 - fraction, fraction]);
+    move_smallest(&mut sides, 0, 1);
+    // What is not trained on cannot be learned.
+    let count = |unit: &Vec<usize>, class: usize| items.class_counts(unit)[class];
+    for class in 0..items.classes.len() {
+        if sides[0].iter().any(|unit| count(unit, class) > 0) || sides[1].len() < 2 {
+            continue;
+        }
+        let with = (0..sides[1].len()).filter(|&place| count(&sides[1][place], class) > 0);
+        if let Some(place) = with.min_by_key(|&place| sides[1][place].len()) {
+            let unit = sides[1].remove(place);
+            sides[0].push(unit);
+        }
+    }
+    let [mut train, mut valid] = [sides[0].concat(), sides[1].concat()];
+    train.sort_unstable();
+    valid.sort_unstable();
+    Ok(Split { train, valid, test })
+}
+
+/// As [`k_fold`], with all items of a group in one fold; see [`stratified_by_group`].
+pub fn k_fold_by_group(
+    items: &Items,
+    digests: &[Digest],
+    groups: &[Option<String>],
+    test: &[usize],
+    folds: usize,
+    fold: usize,
+    seed: u64,
+) -> Result<Split, DataError> {
+    let (test, labelled) = apart(items, test);
+    check_fold(folds, fold, labelled.len())?;
+    let units = units(items, digests, groups, &labelled, seed);
+    if units.len() < folds {
+        let reason = format!("{} groups are too few for {folds} folds", units.len());
+        return Err(refused(reason, "ask for fewer folds"));
+    }
+    let mut sides = iterative(items, units, &vec![1.0 / folds as f64; folds]);
+    // An empty fold takes the smallest group of the one with the most.
+    while let Some(empty) = sides.iter().position(Vec::is_empty) {
+        let largest = (0..folds).max_by_key(|&side| sides[side].len()).unwrap_or(0);
+        move_smallest(&mut sides, largest, empty);
+    }
+    let mut valid = sides.swap_remove(fold).concat();
+    let mut train = sides.concat().concat();
+    valid.sort_unstable();
+    train.sort_unstable();
+    Ok(Split { train, valid, test })
+}
+
+/// Where one of two sides is empty, it gets the smallest of the other's.
+fn move_smallest(sides: &mut [Vec<Vec<usize>>], one: usize, other: usize) {
+    let (empty, full) = match (sides[one].is_empty(), sides[other].is_empty()) {
+        (true, false) => (one, other),
+        (false, true) => (other, one),
+        _ => return,
+    };
+    let smallest = (0..sides[full].len()).min_by_key(|&unit| sides[full][unit].len());
+    if let Some(unit) = smallest {
+        let unit = sides[full].remove(unit);
+        sides[empty].push(unit);
+    }
+}
+
+/// Items that must stay together: of one group, or byte for byte the same, or joined by others that are. In an order
+/// drawn from the seed.
+fn units(
+    items: &Items,
+    digests: &[Digest],
+    groups: &[Option<String>],
+    labelled: &[usize],
+    seed: u64,
+) -> Vec<Vec<usize>> {
+    let drawn = by_draw(items, labelled, seed, Purpose::Split, 0);
+    let mut parent: Vec<usize> = (0..items.len()).collect();
+    fn top(parent: &mut [usize], mut item: usize) -> usize {
+        while parent[item] != item {
+            parent[item] = parent[parent[item]];
+            item = parent[item];
+        }
+        item
+    }
+    let (mut by_digest, mut by_group) = (HashMap::new(), HashMap::new());
+    for &item in &drawn {
+        let same = *by_digest.entry(digests[item]).or_insert(item);
+        let alike = groups[item].as_deref().map(|group| *by_group.entry(group).or_insert(item));
+        for other in [Some(same), alike].into_iter().flatten() {
+            let (one, other) = (top(&mut parent, item), top(&mut parent, other));
+            parent[one] = other;
+        }
+    }
+    let mut place = HashMap::new();
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for &item in &drawn {
+        let unit = *place.entry(top(&mut parent, item)).or_insert_with(|| {
+            units.push(Vec::new());
+            units.len() - 1
+        });
+        units[unit].push(item);
+    }
+    // Large ones first: the small ones fill what is left.
+    units.sort_by_key(|unit| std::cmp::Reverse(unit.len()));
+    units
 }
 
 /// fastai 0.7's `get_cv_idxs`: the validation indices of fold `cv_idx` of `n` rows.
@@ -264,40 +410,51 @@ fn refused(reason: String, advice: &str) -> DataError {
 
 /// Deals groups out to sides so that every class is shared in the given proportions: the class with the fewest
 /// items left is dealt first, each of its groups to the side that lacks most of it, then most of anything.
-fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<usize>> {
+fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<Vec<usize>>> {
     let classes = items.classes.len();
-    let of = |group: &[usize]| items[group[0]].target.classes();
+    // How many of a group's items have each of its classes.
+    let of = |group: &[usize]| {
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        let all = group.iter().flat_map(|&item| items[item].target.classes());
+        all.for_each(|&class| *counts.entry(class).or_default() += 1);
+        counts
+    };
     let mut left = vec![0usize; classes];
     let mut total = 0.0;
-    for group in &groups {
+    let mut waiting: Vec<Option<(Vec<usize>, BTreeMap<usize, usize>)>> = Vec::with_capacity(groups.len());
+    for group in groups {
         total += group.len() as f64;
-        of(group).iter().for_each(|&class| left[class] += group.len());
+        let counts = of(&group);
+        counts.iter().for_each(|(&class, count)| left[class] += count);
+        waiting.push(Some((group, counts)));
     }
     let mut lacking: Vec<Vec<f64>> =
         shares.iter().map(|share| left.iter().map(|&count| count as f64 * share).collect()).collect();
     let mut room: Vec<f64> = shares.iter().map(|share| total * share).collect();
     let mut sides = vec![Vec::new(); shares.len()];
-    let mut waiting: Vec<Option<Vec<usize>>> = groups.into_iter().map(Some).collect();
     loop {
         let rarest = (0..classes).filter(|&class| left[class] > 0).min_by_key(|&class| left[class]);
         let mut dealt = false;
         for slot in &mut waiting {
             // After the last class, the images without any are dealt.
-            if !slot.as_ref().is_some_and(|group| rarest.is_none_or(|class| of(group).contains(&class))) {
+            let has = |(_, counts): &(_, BTreeMap<usize, usize>)| {
+                rarest.is_none_or(|class| counts.contains_key(&class))
+            };
+            if !slot.as_ref().is_some_and(has) {
                 continue;
             }
-            let Some(group) = slot.take() else { continue };
+            let Some((group, counts)) = slot.take() else { continue };
             dealt = true;
             let need = |side: usize| (rarest.map_or(0.0, |class| lacking[side][class]), room[side]);
             let side = (0..shares.len())
                 .max_by(|&a, &b| need(a).partial_cmp(&need(b)).unwrap_or(Ordering::Equal).then(b.cmp(&a)))
                 .unwrap_or(0);
             room[side] -= group.len() as f64;
-            for &class in of(&group) {
-                lacking[side][class] -= group.len() as f64;
-                left[class] -= group.len();
+            for (class, count) in counts {
+                lacking[side][class] -= count as f64;
+                left[class] -= count;
             }
-            sides[side].extend(group);
+            sides[side].push(group);
         }
         if !dealt {
             return sides;

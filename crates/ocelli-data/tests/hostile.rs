@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::write;
-use ocelli_data::source::csv::{self, Column, CsvOptions};
+use ocelli_data::source::table::{self, Column, TableOptions};
 use ocelli_data::{Decoder, Draws, Purpose};
 
 fn mutations(default: u64) -> u64 {
@@ -100,9 +100,9 @@ fn mutated_tables_are_data_sets_or_errors() {
         mutate(&mut bytes, &mut Draws::new(12, Purpose::Sample, 0, number));
         write(root.path(), "labels.csv", &bytes);
         let split = (number % 2 == 0).then_some(Column::Index(2));
-        let options = CsvOptions { split, ..CsvOptions::default() };
-        match csv::read(root.path().join("labels.csv"), &options) {
-            Ok(data) => {
+        let options = TableOptions { split, ..TableOptions::default() };
+        match table::read(root.path().join("labels.csv"), &options) {
+            Ok(table::Labelled { dataset: data, .. }) => {
                 read += 1;
                 for item in &data.items.items {
                     assert!(item.path.is_file() && !item.id.contains(".."));

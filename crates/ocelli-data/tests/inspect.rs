@@ -107,6 +107,7 @@ fn report(data: &Dataset, size: u32) -> Report {
         data: data.items.root.clone(),
         items: data.items.clone(),
         split: data.split.clone().unwrap(),
+        groups: None,
         skipped: data.skipped.clone(),
         notices: data.notices.clone(),
         problem: None,

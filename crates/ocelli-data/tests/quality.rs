@@ -65,6 +65,7 @@ fn report(root: &Path, decoder: &Decoder) -> Report {
     Report {
         data: root.to_owned(),
         split: Split { train: (0..data.items.len()).collect(), ..Split::default() },
+        groups: None,
         items: data.items,
         skipped: data.skipped,
         notices: data.notices,

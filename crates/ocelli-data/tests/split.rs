@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use ocelli_data::split::{get_cv_idxs, k_fold, stratified};
+use ocelli_data::groups::by_pattern;
+use ocelli_data::split::{get_cv_idxs, k_fold, k_fold_by_group, stratified, stratified_by_group};
 use ocelli_data::{Classes, DataError, Digest, Item, Items, Split, Target, Task};
 use proptest::prelude::*;
 
@@ -251,4 +252,137 @@ fn images_on_both_sides_are_reported() {
     (digests[4], digests[5], digests[1]) = (digests[0], digests[0], digests[2]);
     let split = Split { train: vec![0, 1, 2], valid: vec![3, 4], test: vec![5] };
     assert_eq!(split.shared_images(&digests), [vec![0, 4, 5]]);
+}
+
+/// Items with classes, copies and groups.
+fn grouped_items() -> impl Strategy<Value = (Vec<Option<usize>>, Vec<usize>, Vec<Option<usize>>)> {
+    let item = (prop::option::weighted(0.95, 0..4usize), 0..90usize, prop::option::weighted(0.9, 0..25usize));
+    prop::collection::vec(item, 12..120).prop_map(|items| {
+        let (pairs, groups): (Vec<_>, Vec<_>) =
+            items.into_iter().map(|(class, copy, group)| ((class, copy), group)).unzip();
+        let (classes, copies) = pairs.into_iter().unzip();
+        (classes, copies, groups)
+    })
+}
+
+fn named(groups: &[Option<usize>]) -> Vec<Option<String>> {
+    groups.iter().map(|group| group.map(|group| format!("patient {group}"))).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_group_and_no_copy_is_on_both_sides((classes, copies, groups) in grouped_items(), fraction in 0.05f64..0.6, seed: u64, folds in 2..5usize) {
+        let items = items(&classes);
+        let digests: Vec<Digest> = copies.iter().map(|copy| different(90)[*copy]).collect();
+        let groups = named(&groups);
+        let whole = |split: &Split| -> Result<(), TestCaseError> {
+            let mut all: Vec<usize> = [&split.train[..], &split.valid, &split.test].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..items.len()).collect::<Vec<_>>());
+            prop_assert!(!split.train.is_empty() && !split.valid.is_empty());
+            for &held_out in &split.valid {
+                for &trained in &split.train {
+                    prop_assert!(groups[held_out].is_none() || groups[held_out] != groups[trained]);
+                    prop_assert!(digests[held_out] != digests[trained]);
+                }
+            }
+            Ok(())
+        };
+        if let Ok(split) = stratified_by_group(&items, &digests, &groups, &[], fraction, seed) {
+            whole(&split)?;
+        }
+        let mut held_out = Vec::new();
+        for fold in 0..folds {
+            let Ok(split) = k_fold_by_group(&items, &digests, &groups, &[], folds, fold, seed) else { return Ok(()) };
+            whole(&split)?;
+            held_out.extend(split.valid);
+        }
+        held_out.sort_unstable();
+        let labelled: Vec<usize> = (0..items.len()).filter(|&item| classes[item].is_some()).collect();
+        prop_assert_eq!(held_out, labelled);
+    }
+}
+
+#[test]
+fn groups_keep_the_share_and_the_classes() {
+    // 60 patients of 3 to 9 images, each of one class, two to one.
+    let mut classes = Vec::new();
+    let mut groups = Vec::new();
+    for patient in 0..60 {
+        for _ in 0..3 + patient % 7 {
+            classes.push(Some(usize::from(patient % 3 == 0)));
+            groups.push(Some(patient));
+        }
+    }
+    let (items, groups) = (items(&classes), named(&groups));
+    let all = items.class_counts(&(0..items.len()).collect::<Vec<_>>());
+    for seed in 0..20 {
+        let split = stratified_by_group(&items, &different(items.len()), &groups, &[], 0.2, seed).unwrap();
+        let share = split.valid.len() as f64 / items.len() as f64;
+        assert!((0.17..0.23).contains(&share), "{share}");
+        for (class, count) in items.class_counts(&split.valid)[..2].iter().enumerate() {
+            let share = *count as f64 / all[class] as f64;
+            assert!((0.15..0.25).contains(&share), "class {class}: {share}");
+        }
+        assert!(split.shared_groups(&groups).is_empty());
+        for fold in 0..5 {
+            let split =
+                k_fold_by_group(&items, &different(items.len()), &groups, &[], 5, fold, seed).unwrap();
+            let counts = items.class_counts(&split.valid);
+            assert!(
+                (0..2).all(|class| (0.14..0.26).contains(&(counts[class] as f64 / all[class] as f64))),
+                "{counts:?}"
+            );
+        }
+    }
+    let valid =
+        |seed| stratified_by_group(&items, &different(items.len()), &groups, &[], 0.2, seed).unwrap().valid;
+    assert_eq!(valid(1), valid(1));
+    assert_ne!(valid(1), valid(2));
+}
+
+#[test]
+fn few_groups_and_classes_of_one_group() {
+    let one = named(&[Some(1); 8]);
+    let classes: Vec<_> = (0..8).map(|place| Some(place % 2)).collect();
+    let error =
+        stratified_by_group(&items(&classes), &different(8), &one, &[], 0.2, 1).unwrap_err().to_string();
+    assert!(error.contains("all of 8 images are of one group"), "{error}");
+    // Equal images join groups.
+    let mut digests = different(8);
+    digests[7] = digests[0];
+    let two = named(&[1, 1, 1, 1, 2, 2, 2, 2].map(Some));
+    assert!(stratified_by_group(&items(&classes), &different(8), &two, &[], 0.2, 1).is_ok());
+    assert!(stratified_by_group(&items(&classes), &digests, &two, &[], 0.2, 1).is_err());
+    // A class that is in one group alone is trained on.
+    let groups = named(&[1, 1, 2, 2, 3, 3, 4, 4].map(Some));
+    let classes = [0, 0, 0, 0, 0, 0, 1, 1].map(Some);
+    for seed in 0..20 {
+        let split = stratified_by_group(&items(&classes), &different(8), &groups, &[], 0.4, seed).unwrap();
+        assert!(split.train.contains(&6) && split.train.contains(&7), "{split:?}");
+    }
+    let error =
+        k_fold_by_group(&items(&classes), &different(8), &groups, &[], 5, 0, 1).unwrap_err().to_string();
+    assert!(error.contains("4 groups are too few for 5 folds"), "{error}");
+}
+
+#[test]
+fn groups_by_a_pattern_of_the_name() {
+    let mut items = items(&[Some(0); 3]);
+    for (item, id) in items.items.iter_mut().zip(["a/p1_x.jpg", "b/p1_y.jpg", "a/p22_z.jpg"]) {
+        item.id = id.to_owned();
+    }
+    let groups = |pattern: &str| {
+        by_pattern(&items, pattern).map(|groups| groups.into_iter().map(Option::unwrap).collect::<Vec<_>>())
+    };
+    assert_eq!(groups("^p([0-9]+)_").unwrap(), ["1", "1", "22"]);
+    assert_eq!(groups("p[0-9]+").unwrap(), ["p1", "p1", "p22"]);
+    assert_eq!(groups("^([a-z])/").unwrap(), ["a", "b", "a"]);
+    for (pattern, part) in [
+        ("(", "no regular expression"),
+        ("^p([0-9])_", "does not match 1 of 3 names; the first is a/p22_z.jpg"),
+    ] {
+        let error = groups(pattern).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
 }

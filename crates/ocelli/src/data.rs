@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
-use ocelli_data::source::csv::CsvOptions;
+use ocelli_data::source::table::{self, Labelled, TableOptions, Tables};
 use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing,
-    Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes,
-    class_losses, digests, source, split, undecodable_classes,
+    Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses, digests, source, split, undecodable_classes, Grouping, groups, words,
 };
 
 use rayon::prelude::*;
@@ -36,6 +35,8 @@ pub struct ImageData {
     /// The folder that was given, if it is one.
     folder: Option<PathBuf>,
     origin: &'static str,
+    /// What separates several labels of an image in the table that they come from.
+    pub(crate) label_separator: Option<char>,
     /// Items that were to be trained on, and that people have decided to leave out.
     dropped: Vec<usize>,
     /// The items' labels by their source, where people have decided on others.
@@ -69,11 +70,14 @@ pub enum HeldOut {
     Nothing,
 }
 
+/// Who decided what is held out, where a column of a table does.
+const AS_THE_TABLE_SAYS: &str = "as the table says";
+
 /// Where photos and their labels come from.
 #[derive(Debug, Clone)]
 enum Source {
     Folder(PathBuf),
-    Table(PathBuf, CsvOptions),
+    Table(PathBuf, TableOptions),
 }
 
 /// How photos are read. Finish with [`load`](ImageDataBuilder::load).
@@ -86,6 +90,7 @@ pub struct ImageDataBuilder {
     augmentation: Option<Augmentation>,
     balanced: bool,
     held_out: Option<HeldOut>,
+    groups: Option<Grouping>,
     decisions: Option<PathBuf>,
     trained_on: Option<TrainedOn>,
     recorded: Option<Recorded>,
@@ -108,15 +113,27 @@ pub struct ClassCount {
 }
 
 impl ImageData {
+    /// Photos in a folder, as [`from_folder`](Self::from_folder), or named in a table, as
+    /// [`from_csv`](Self::from_csv): what the path leads to decides.
+    pub fn from_path(path: impl AsRef<Path>) -> ImageDataBuilder {
+        let path = path.as_ref();
+        match table::is_table(path) && !path.is_dir() {
+            true => Self::from_csv(path, TableOptions::default()),
+            false => Self::from_folder(path),
+        }
+    }
+
     /// Photos in `root/train/CLASS/` and `root/valid/CLASS/`, or in `root/CLASS/`; see
-    /// [`ocelli_data::source::folder`].
+    /// [`ocelli_data::source::folder`]. Where there are no class folders, but a table of labels lies in the folder, that
+    /// is read, and said in [`notices`](Self::notices).
     pub fn from_folder(root: impl AsRef<Path>) -> ImageDataBuilder {
         ImageDataBuilder::new(Source::Folder(root.as_ref().to_owned()))
     }
 
-    /// Photos named in a table, a row each, with their label or labels; see [`ocelli_data::source::csv`]. What the
-    /// options leave open is detected and said in [`notices`](Self::notices).
-    pub fn from_csv(path: impl AsRef<Path>, options: CsvOptions) -> ImageDataBuilder {
+    /// Photos named in a table, a row each, with their label or labels: a CSV file, or JSON lines; see
+    /// [`ocelli_data::source::table`]. Of a folder, the table that lies in it. What the options leave open is detected
+    /// and said in [`notices`](Self::notices).
+    pub fn from_csv(path: impl AsRef<Path>, options: TableOptions) -> ImageDataBuilder {
         ImageDataBuilder::new(Source::Table(path.as_ref().to_owned(), options))
     }
 
@@ -352,6 +369,7 @@ impl ImageDataBuilder {
             augmentation: None,
             balanced: false,
             held_out: None,
+            groups: None,
             decisions: None,
             trained_on: None,
             recorded: None,
@@ -399,6 +417,13 @@ impl ImageDataBuilder {
     /// What is held out. Default: what the source says (`valid/`, a column), else a fifth of every class.
     pub fn hold_out(mut self, held_out: HeldOut) -> Self {
         self.held_out = Some(held_out);
+        self
+    }
+
+    /// Keeps images that belong together on one side of the split: of one patient, one place, one burst of a camera.
+    /// Default: images that are byte for byte the same.
+    pub fn groups(mut self, grouping: Grouping) -> Self {
+        self.groups = Some(grouping);
         self
     }
 
@@ -482,8 +507,10 @@ impl ImageDataBuilder {
         }
         self.loading.decoder.channels.validate()?;
         let threads = self.loading.threads;
-        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = self.read()?;
+        let (Labelled { dataset, label_separator, groups }, says) = self.read()?;
+        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
+        self.enough_classes(&items, says)?;
         let mut digests = digests(&items, threads, || ())?;
         let own_says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (mut split, origin) = match &self.recorded {
@@ -493,7 +520,11 @@ impl ImageDataBuilder {
                 notices.extend(restored.notices);
                 (restored.split, "as the run began")
             }
-            None => self.split(own, &items, &digests)?,
+            None => {
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                notices.extend(groups.iter().flat_map(|groups| self.say_groups(groups, &split)));
+                (split, origin)
+            }
         };
         let (mut dropped, mut undecided) = (Vec::new(), None);
         if let Some(path) = &self.decisions {
@@ -540,6 +571,7 @@ impl ImageDataBuilder {
             losses,
             folder: self.folder(),
             origin,
+            label_separator,
             dropped,
             undecided,
             size: self.size,
@@ -556,11 +588,9 @@ impl ImageDataBuilder {
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.preprocessing_is_valid()?;
         let known = Classes::new(classes.iter().cloned());
-        let read = match &self.source {
-            Source::Folder(root) => source::folder::read_known(root, &known)?,
-            Source::Table(..) => self.read()?,
-        };
-        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = read;
+        let (Labelled { dataset, label_separator, groups }, says) =
+            self.read_with(&mut |root| source::folder::read_known(root, &known))?;
+        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.loading.threads, || ())?;
         let class = |&class: &usize| {
@@ -588,12 +618,12 @@ impl ImageDataBuilder {
             |side: &Vec<usize>| side.iter().any(|&item| items[item].target != Target::Unlabelled);
         let (mut valid, mut origin) = match own {
             own if asked.is_some() => {
-                let (split, origin) = self.split(own, &items, &digests)?;
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
                 (split.valid, origin)
             }
             Some(own) if has_labels(&own.test) => (own.test, "the test images"),
             Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
-            Some(own) if !own.train.is_empty() && matches!(self.source, Source::Folder(_)) => {
+            Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
                 return Err(Error::State {
                     found: format!(
                         "{} has images with labels to train on only, and none to measure on",
@@ -635,6 +665,7 @@ impl ImageDataBuilder {
             losses,
             folder: self.folder(),
             origin,
+            label_separator,
             dropped: Vec::new(),
             undecided: None,
             size: self.size,
@@ -653,11 +684,25 @@ impl ImageDataBuilder {
     /// Where the source cannot be read at all.
     pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
         self.preprocessing_is_valid()?;
-        let (Dataset { items, split: own, skipped, mut notices, losses }, doubt) = match &self.source {
-            Source::Folder(root) => source::folder::look(root)?,
-            Source::Table(..) => (self.read()?, None),
+        // What keeps a table from being trained on is said, and the rest is shown.
+        let mut problems: Vec<String> = Vec::new();
+        let mut look = |root: &Path| {
+            let (dataset, doubt) = source::folder::look(root)?;
+            problems.extend(doubt.iter().map(DataError::to_string));
+            Ok(dataset)
         };
-        let mut problems: Vec<String> = doubt.iter().map(DataError::to_string).collect();
+        let (labelled, says) = match self.read_with(&mut look) {
+            Ok(read) => read,
+            Err(error) => match self.allowing_missing().read_with(&mut look) {
+                Ok(read) => {
+                    problems.push(error.to_string());
+                    read
+                }
+                Err(_) => return Err(error),
+            },
+        };
+        let Labelled { dataset, groups, .. } = labelled;
+        let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
         let total = items.len();
         let inspection = inspect(&items, &self.loading.decoder, self.loading.threads, || progress(total))?;
         let bad = inspection.images.iter().filter_map(|image| {
@@ -671,13 +716,15 @@ impl ImageDataBuilder {
         let before = losses.into_iter().filter(|loss| !told.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
-        let split = match self.split(own, &items, &inspection.digests) {
+        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {
             Ok((split, _)) => split,
             Err(error) => {
                 problems.push(error.to_string());
                 Split::everything(&items, &[])
             }
         };
+        problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
+        notices.extend(groups.iter().flat_map(|groups| self.say_groups(groups, &split)));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));
         if self.balanced {
             notices.extend(balance(&items, &split));
@@ -685,21 +732,62 @@ impl ImageDataBuilder {
         let data = match self.source {
             Source::Folder(path) | Source::Table(path, _) => path,
         };
-        Ok(Report { data, items, split, skipped, notices, problem, size: self.size as u32, inspection })
+        let size = self.size as u32;
+        Ok(Report { data, items, split, groups, skipped, notices, problem, size, inspection })
     }
 
-    fn read(&self) -> Result<Dataset> {
-        Ok(match &self.source {
-            Source::Folder(root) => source::folder::read(root)?,
-            Source::Table(path, options) => source::csv::read(path, options)?,
-        })
+    /// What the source says, and by what it would say what is held out.
+    fn read(&self) -> Result<(Labelled, &'static str)> {
+        self.read_with(&mut |root| source::folder::read(root))
+    }
+
+    /// The same, with class folders read so.
+    fn read_with(
+        &self,
+        folder: &mut dyn FnMut(&Path) -> std::result::Result<Dataset, DataError>,
+    ) -> Result<(Labelled, &'static str)> {
+        let column = match &self.groups {
+            Some(Grouping::Column(column)) => Some(column),
+            _ => None,
+        };
+        let of_table = |path: &Path, options: &TableOptions| {
+            let group = column.or(options.group.as_ref()).cloned();
+            source::table::read(path, &TableOptions { group, ..options.clone() })
+        };
+        let (mut labelled, says) = match &self.source {
+            Source::Table(path, options) => (of_table(path, options)?, AS_THE_TABLE_SAYS),
+            Source::Folder(root) => match Tables::of(root) {
+                tables if !tables.is_empty() && table::says_the_classes(root) => {
+                    (of_table(root, &TableOptions::default())?, AS_THE_TABLE_SAYS)
+                }
+                tables => {
+                    let mut dataset = folder(root)?;
+                    if column.is_some() {
+                        return Err(Error::State {
+                            found: format!(
+                                "{} is read by its class folders, which have no column of groups",
+                                root.display()
+                            ),
+                            advice: "give a table of labels, or a pattern that finds the group in the file's name",
+                        });
+                    }
+                    dataset.notices.extend(tables.mention(root));
+                    (Labelled { dataset, label_separator: None, groups: None }, "folders")
+                }
+            },
+        };
+        if let Some(Grouping::Pattern(pattern)) = &self.groups {
+            labelled.groups = Some(groups::by_pattern(&labelled.dataset.items, pattern)?);
+        }
+        Ok((labelled, says))
     }
 
     /// The folder that was given, where it is no table.
     fn folder(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Folder(root) => Some(root.clone()),
-            Source::Table(..) => None,
+            Source::Table(path, _) if path.is_dir() => Some(path.clone()),
+            Source::Table(_, options) => options.folder.clone(),
         }
     }
 
@@ -719,30 +807,107 @@ impl ImageDataBuilder {
         }
     }
 
-    /// The split and who decided it.
-    fn split(&self, own: Option<Split>, items: &Items, digests: &[Digest]) -> Result<(Split, &'static str)> {
-        let drawn = "split by Ocelli";
-        let says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
-        let test = own.as_ref().map_or_else(Vec::new, |own| own.test.clone());
-        Ok(match (&self.held_out, own) {
-            (None, Some(own)) if says => {
-                let origin =
-                    if matches!(self.source, Source::Folder(_)) { "folders" } else { "as the table says" };
-                (own, origin)
+    /// The same, where a table may name files that do not exist.
+    fn allowing_missing(&self) -> Self {
+        let mut same = self.clone();
+        same.source = match same.source {
+            Source::Table(path, options) => {
+                Source::Table(path, TableOptions { allow_missing: true, ..options })
             }
-            (None, _) => (split::stratified(items, digests, &test, 0.2, self.seed)?, drawn),
-            (Some(HeldOut::Fraction(fraction)), _) if says => {
+            Source::Folder(root) if !Tables::of(&root).is_empty() && table::says_the_classes(&root) => {
+                Source::Table(root, TableOptions { allow_missing: true, ..TableOptions::default() })
+            }
+            folder => folder,
+        };
+        same
+    }
+
+    /// A classifier tells at least two classes apart.
+    fn enough_classes(&self, items: &Items, says: &str) -> Result<()> {
+        let (Source::Table(path, _) | Source::Folder(path)) = &self.source;
+        match items.classes.names() {
+            [class] if items.task == Task::SingleLabel && says == AS_THE_TABLE_SAYS => {
+                Err(Error::Data(DataError::Table {
+                    path: path.clone(),
+                    row: None,
+                    detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
+                    advice: "name the column of the labels (--label-column), or add rows of other classes"
+                        .to_owned(),
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How groups lie in the split.
+    fn say_groups(&self, groups: &[Option<String>], split: &Split) -> Vec<String> {
+        let mut notices = Vec::new();
+        let among = |indices: &[usize]| {
+            indices.iter().filter_map(|&item| groups[item].as_deref()).collect::<HashSet<_>>().len()
+        };
+        let (held_out, trained) = (among(&split.valid), among(&split.train));
+        let images = split.train.len() + split.valid.len();
+        let without = groups.iter().filter(|group| group.is_none()).count();
+        let shared = split.shared_groups(groups);
+        match shared.first() {
+            None if !split.valid.is_empty() => notices.push(format!(
+                "no group is on both sides: {} of {} groups are held out, {:.1} % of the images",
+                words::count(held_out),
+                words::count(held_out + trained),
+                100.0 * split.valid.len() as f64 / images.max(1) as f64
+            )),
+            None => {}
+            Some(first) => notices.push(format!(
+                "{} groups have images on several sides of the split, so what is measured is too good; the first is {}",
+                words::count(shared.len()),
+                groups[first[0]].as_deref().unwrap_or_default()
+            )),
+        }
+        if without > 0 {
+            notices
+                .push(format!("{} images have no group, and are taken for one each", words::count(without)));
+        }
+        notices
+    }
+
+    /// The split and who decided it; `says` is by what the source does.
+    fn split(
+        &self,
+        own: Option<Split>,
+        items: &Items,
+        digests: &[Digest],
+        groups: Option<&[Option<String>]>,
+        says: &'static str,
+    ) -> Result<(Split, &'static str)> {
+        let (drawn, one_fold) = match groups {
+            None => ("split by Ocelli", "one fold of several"),
+            Some(_) => ("split by Ocelli, group by group", "one fold of several, of whole groups"),
+        };
+        let source_splits = own.as_ref().is_some_and(|own| !own.valid.is_empty());
+        let test = own.as_ref().map_or_else(Vec::new, |own| own.test.clone());
+        let stratified = |fraction| match groups {
+            None => split::stratified(items, digests, &test, fraction, self.seed),
+            Some(groups) => split::stratified_by_group(items, digests, groups, &test, fraction, self.seed),
+        };
+        Ok(match (&self.held_out, own) {
+            (None, Some(own)) if source_splits => (own, says),
+            (None, _) => (stratified(0.2)?, drawn),
+            (Some(HeldOut::Fraction(fraction)), _) if source_splits => {
                 return Err(Error::Setting {
                     name: "the share that is held out",
                     value: fraction.to_string(),
                     expected: "none, since the data says itself what is held out",
                 });
             }
-            (Some(HeldOut::Fraction(fraction)), _) => {
-                (split::stratified(items, digests, &test, *fraction, self.seed)?, drawn)
-            }
+            (Some(HeldOut::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
             (Some(HeldOut::Fold { folds, fold }), _) => {
-                (split::k_fold(items, digests, &test, *folds, *fold, self.seed)?, "one fold of several")
+                let split = match groups {
+                    None => split::k_fold(items, digests, &test, *folds, *fold, self.seed)?,
+                    Some(groups) => {
+                        split::k_fold_by_group(items, digests, groups, &test, *folds, *fold, self.seed)?
+                    }
+                };
+                (split, one_fold)
             }
             (Some(HeldOut::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
             (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
+use ocelli_data::source::table::Sheet;
 use ocelli_data::{DataError, Items, Split, Task};
 
 use crate::{Error, Result, interpret::target_of};
@@ -33,7 +34,8 @@ pub(crate) struct Decision {
 enum What {
     Keep,
     Drop,
-    Relabel(Vec<String>),
+    /// To the class of that name, or to several, as the cell has them.
+    Relabel(String),
 }
 
 /// What became of the decisions.
@@ -48,27 +50,23 @@ pub(crate) struct Applied {
 
 /// Reads the table.
 pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&bytes[..]);
+    // Spreadsheets save it with other separators, and in other encodings.
+    let mut sheet = Sheet::read(path)?;
     let wrong = |row: Option<u64>, detail: String| wrong(path, row, detail);
-    let header = reader.headers().map_err(|error| wrong(Some(1), error.to_string()))?.clone();
-    let column = |name: &str| header.iter().position(|cell| cell.trim_start_matches('\u{feff}') == name);
+    let header = sheet.rows.remove(0).cells;
+    let column = |name: &str| header.iter().position(|cell| cell == name);
     let (Some(id), Some(decision)) = (column("id"), column("decision")) else {
         return Err(wrong(Some(1), "lacks the columns id and decision".to_owned()));
     };
     let label = column("label");
     let (mut decisions, mut seen) = (Vec::new(), HashSet::new());
-    for record in reader.records() {
-        let record = record.map_err(|error| wrong(None, error.to_string()))?;
-        let row = record.position().map_or(0, csv::Position::line);
-        let cell =
-            |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default().trim();
-        let labels =
-            || cell(label).split(SEPARATOR).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    for record in &sheet.rows {
+        let row = record.line;
+        let cell = |column: Option<usize>| column.map_or("", |column| record.cell(column));
         let what = match cell(Some(decision)) {
             "keep" => What::Keep,
             "drop" => What::Drop,
-            "relabel" => What::Relabel(labels()),
+            "relabel" => What::Relabel(cell(label).to_owned()),
             other => {
                 return Err(wrong(
                     Some(row),
@@ -108,6 +106,16 @@ pub(crate) fn apply(
             What::Keep => applied.kept += 1,
             What::Drop => applied.dropped.push(item),
             What::Relabel(names) => {
+                // A class may have the separator in its name.
+                let names: Vec<String> = match items.classes.index(names) {
+                    Some(_) => vec![names.clone()],
+                    None => names
+                        .split(SEPARATOR)
+                        .map(str::trim)
+                        .filter(|name| !name.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                };
                 let class = |name: &String| {
                     items.classes.index(name).ok_or_else(|| {
                         let known = items.classes.names().join(", ");

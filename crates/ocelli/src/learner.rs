@@ -517,6 +517,7 @@ impl<B: Backbone> Learner<B> {
         contract.temperature = self.temperature;
         contract.augmentation = self.data.augmentation().cloned();
         contract.clip = self.clip;
+        contract.label_separator = self.data.label_separator;
         model::save(path, &contract, &network.to_tensors())
     }
 

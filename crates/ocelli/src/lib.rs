@@ -118,10 +118,9 @@ pub use model::{Contract, Guess, Model, Prediction};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
-pub use ocelli_data::source::csv::{Column, CsvOptions};
+pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items,
-    Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words, write_whole, MAX_THREADS, io_reason,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words, write_whole, MAX_THREADS, io_reason, Grouping,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
@@ -142,15 +141,15 @@ pub use run::{Recorder, RunFolder};
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use speed::Speed;
 pub use state::{State, Summary};
-pub use submission::{Clip, Submission, Submitted};
+pub use submission::{Clip, Submission, Submitted, Values};
 pub use training::{Moved, Outcome, Places, Settings, Thresholds, Training};
 pub use tta::{Mean, Stack, Tta, Views};
 
 /// All that the examples use.
 pub mod prelude {
     pub use crate::{
-        Arch, Augmentation, BadImages, CsvOptions, Epochs, Event, Filter, Framing, ImageData, Learner,
+        Arch, Augmentation, BadImages, Epochs, Event, Filter, Framing, Grouping, ImageData, Learner,
         LearningRates, Loss, LrFind, Method, Model, Observer, OneCycle, Optimizer, Part, Precision, Preset,
-        Recipe, Schedule, Sgdr, Tta,
+        Recipe, Schedule, Sgdr, TableOptions, Tta,
     };
 }

@@ -49,6 +49,9 @@ pub struct Contract {
     /// How far submissions keep probabilities from 0 and 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<Clip>,
+    /// What separates several labels of an image in the table that it was trained on, and so in submissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_separator: Option<char>,
     /// What logits are divided by to be calibrated, fitted on validation images; nothing where none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
@@ -78,6 +81,7 @@ impl Contract {
             augmentation: None,
             precision,
             clip: None,
+            label_separator: None,
             temperature: None,
         }
     }

@@ -4,10 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, Task, io_reason, text_of};
+use ocelli_data::{Skipped, Task, text_of};
+use ocelli_data::source::id_of;
+use ocelli_data::source::table::{Finder, Match, Row, Sheet};
+use ocelli_data::words::count;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Measured, Metric, Model, Predictions, Result, Tta, file, photos_in};
+use crate::{
+    Contract, Error, Measured, Metric, Model, Prediction, Predictions, Result, Tta, file, photos_in,
+};
 
 /// How far probabilities are kept from 0 and 1, because one sure error costs the logarithmic loss so much.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -57,12 +62,23 @@ fn clip(task: Task, row: &[f32], at: f64) -> Vec<f32> {
 /// What a submission is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct Submission {
-    /// A table whose columns and ids it takes over.
+    /// A table whose columns, ids and separator it takes over.
     pub sample: Option<PathBuf>,
+    /// What stands in a sample's single column that is no class; without it, what its cells hold.
+    pub values: Option<Values>,
     /// Test-time augmentation.
     pub tta: Option<Tta>,
     /// How far probabilities are kept from 0 and 1; without it what the model was trained to.
     pub clip: Option<f64>,
+}
+
+/// What stands beside an id, where that is one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// The names of the classes.
+    Labels,
+    /// The probability of the class that the column is named after, or of the second of two.
+    Probabilities,
 }
 
 /// What a submission came to.
@@ -72,6 +88,8 @@ pub struct Submitted {
     pub rows: usize,
     /// What stands in the columns after the id, for people.
     pub columns: String,
+    /// Whether those are probabilities.
+    pub probabilities: bool,
     /// Photos that could not be read, whose rows hold the same probability of every class, or no class.
     pub filled: Vec<Skipped>,
     /// Photos that the sample does not name.
@@ -80,23 +98,41 @@ pub struct Submitted {
     pub clip: f64,
 }
 
-/// What stands in a row after the id.
-enum Columns {
-    /// The probabilities of these classes, in this order.
-    Probabilities(Vec<usize>),
-    /// The probability of one class of two.
-    One(usize),
+/// What a cell of a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// What the sample has there: the id.
+    Sample,
+    /// The probability of a class.
+    Probability(usize),
+    /// Whether the class is among those that are said: 0 or 1.
+    Chosen(usize),
     /// The names of the classes.
     Names,
 }
 
+/// A submission that can be written: everything is known but what the model says.
+struct Plan {
+    delimiter: char,
+    header: Vec<String>,
+    /// A row's cells as the sample has them, and its photo.
+    rows: Vec<(Vec<String>, PathBuf)>,
+    contents: Vec<Content>,
+    /// Between the names of several classes.
+    separator: String,
+    /// Photos that no row is about.
+    unnamed: usize,
+    /// What the columns hold, for people.
+    said: String,
+}
+
 impl Submission {
-    /// Predicts the photos of a folder and writes the table to `out`. `progress` is told how many of how many photos
-    /// are done, and may stop it.
+    /// Predicts the photos of a folder and writes the submission. `progress` is told after each photo how many are done,
+    /// and of how many.
     ///
     /// # Errors
-    /// Where the sample's columns are not the model's classes, an id has no photo or several, or `out` cannot be
-    /// written; then nothing is.
+    /// Before anything is predicted, where the sample cannot be read or does not fit the model's classes, where an id
+    /// has no photo, and where the file cannot be written; where `progress` asks to stop.
     pub fn write(
         &self,
         model: &Model,
@@ -105,191 +141,335 @@ impl Submission {
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Submitted> {
         let contract = model.contract();
-        let found = photos_in(test)?;
-        let mut photos = found.photos;
-        photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
-        photos.sort();
-        let photos = by_id(photos)?;
-        let (header, ids, columns) = match &self.sample {
-            Some(sample) => self.of_sample(sample, model)?,
-            None => {
-                let header =
-                    std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect();
-                let all = (0..contract.classes.len()).collect();
-                (header, photos.ids(), Columns::Probabilities(all))
-            }
-        };
-        let paths: Vec<PathBuf> = ids.iter().map(|id| photos.find(id, test)).collect::<Result<_>>()?;
-        let at = match (self.clip, &contract.clip, &columns) {
-            (_, _, Columns::Names) => 0.0,
-            (Some(at), ..) if (0.0..0.5).contains(&at) => at,
-            (Some(at), ..) => {
+        let plan = self.plan(contract, test)?;
+        let names_only = plan.contents.iter().all(|content| !matches!(content, Content::Probability(_)));
+        let at = match (self.clip, &contract.clip) {
+            (Some(at), _) if !(0.0..0.5).contains(&at) => {
                 let expected = "from 0 to below 0.5, such as 0.001";
                 return Err(Error::Setting { name: "the clip", value: at.to_string(), expected });
             }
-            (None, Some(chosen), _) => chosen.at,
-            (None, None, _) => 0.0,
+            _ if names_only => 0.0,
+            (Some(at), _) => at,
+            (None, Some(chosen)) => chosen.at,
+            (None, None) => 0.0,
         };
+        check_writable(out)?;
 
-        let mut table = csv::Writer::from_writer(Vec::new());
+        let delimiter = u8::try_from(plan.delimiter).unwrap_or(b',');
+        let mut table = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
         let in_memory = "writing to memory succeeds";
-        table.write_record(&header).expect(in_memory);
+        table.write_record(&plan.header).expect(in_memory);
         let mut filled = Vec::new();
-        let (total, classes) = (ids.len(), contract.classes.len());
-        for (place, (id, prediction)) in ids.iter().zip(model.predict_with(paths, self.tta)?).enumerate() {
-            let (row, names) = match prediction {
+        let (total, classes) = (plan.rows.len(), contract.classes.len());
+        let paths: Vec<PathBuf> = plan.rows.iter().map(|(_, path)| path.clone()).collect();
+        for (place, ((cells, _), prediction)) in
+            plan.rows.iter().zip(model.predict_with(paths, self.tta)?).enumerate()
+        {
+            let (row, chosen) = match prediction {
                 Ok(prediction) => {
-                    let names: Vec<String> =
-                        prediction.decided().into_iter().map(|guess| guess.class).collect();
-                    (clip(prediction.task, &prediction.probabilities, at), names.join(" "))
+                    let chosen = chosen(&prediction);
+                    (clip(prediction.task, &prediction.probabilities, at), chosen)
                 }
                 Err(Error::Photo { path, reason }) => {
                     filled.push(Skipped::image(path, reason));
-                    (vec![1.0 / classes as f32; classes], String::new())
+                    (vec![1.0 / classes as f32; classes], Vec::new())
                 }
                 Err(error) => return Err(error),
             };
-            let mut cells = vec![id.clone()];
-            match &columns {
-                Columns::Probabilities(order) => {
-                    cells.extend(order.iter().map(|&class| row[class].to_string()))
-                }
-                Columns::One(class) => cells.push(row[*class].to_string()),
-                Columns::Names => cells.push(names),
-            }
-            table.write_record(cells).expect(in_memory);
+            let names: Vec<&str> = chosen.iter().map(|&class| contract.classes[class].as_str()).collect();
+            let cell = |(content, cell): (&Content, &String)| match content {
+                Content::Sample => cell.clone(),
+                Content::Probability(class) => row[*class].to_string(),
+                Content::Chosen(class) => u8::from(chosen.contains(class)).to_string(),
+                Content::Names => names.join(&plan.separator),
+            };
+            table.write_record(plan.contents.iter().zip(cells).map(cell)).expect(in_memory);
             if progress(place + 1, total).is_break() {
                 return Err(Error::Stopped);
             }
         }
         file::write(out, &table.into_inner().expect(in_memory))?;
-        let said = match columns {
-            Columns::Probabilities(order) => format!("probabilities of {} classes", order.len()),
-            Columns::One(class) => format!("the probability of {}", contract.classes[class]),
-            Columns::Names => "names of classes".to_owned(),
-        };
-        let unnamed = photos.count() - total;
-        Ok(Submitted { rows: total, columns: said, filled, unnamed, clip: at })
+        Ok(Submitted {
+            rows: total,
+            columns: plan.said,
+            probabilities: !names_only,
+            filled,
+            unnamed: plan.unnamed,
+            clip: at,
+        })
     }
 
-    /// The header, the ids and the columns of a sample.
-    fn of_sample(&self, path: &Path, model: &Model) -> Result<(Vec<String>, Vec<String>, Columns)> {
+    /// What is to be written, before anything is predicted.
+    fn plan(&self, contract: &Contract, test: &Path) -> Result<Plan> {
+        let found = photos_in(test)?;
+        let mut photos = found.photos;
+        photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
+        photos.sort();
+        if photos.is_empty() {
+            let found = format!("{} holds no photos", test.display());
+            return Err(Error::State { found, advice: "give the folder of the test photos" });
+        }
+        match &self.sample {
+            Some(sample) => self.of_sample(sample, contract, test, photos),
+            None => Ok(without_sample(contract, test, photos)),
+        }
+    }
+
+    /// As the sample has it.
+    fn of_sample(&self, path: &Path, contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
+        let advice = "give the competition's sample submission";
         let wrong =
             |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
-        let unreadable = |error: csv::Error| {
-            wrong(
-                format!("not a table: {}", io_reason(&error.into())),
-                "give the competition's sample submission, a CSV file",
-            )
-        };
-        let mut reader = csv::Reader::from_path(path).map_err(unreadable)?;
-        let header: Vec<String> = reader.headers().map_err(unreadable)?.iter().map(str::to_owned).collect();
-        let rows: Vec<csv::StringRecord> =
-            reader.records().map(|row| row.map_err(unreadable)).collect::<Result<_>>()?;
-        let mut ids = Vec::with_capacity(rows.len());
-        let mut seen = BTreeSet::new();
-        for (row, record) in rows.iter().enumerate() {
-            let id = record.get(0).unwrap_or_default().trim().to_owned();
-            if id.is_empty() || !seen.insert(id.clone()) {
-                return Err(wrong(
-                    format!("row {} has the id \"{id}\", which is empty or was there before", row + 2),
-                    "give the competition's sample submission",
-                ));
-            }
-            ids.push(id);
+        let mut sheet = Sheet::read(path)?;
+        let header = sheet.rows.remove(0).cells;
+        let rows = sheet.rows;
+        let width = header.len();
+        if width < 2 {
+            return Err(wrong("it has no column after the id".to_owned(), "give another sample"));
         }
-        let classes = &model.contract().classes;
-        let place = |name: &String| classes.iter().position(|class| class == name.trim());
-        let columns = match &header[..] {
-            [] | [_] => return Err(wrong("it has no column after the id".to_owned(), "give another sample")),
-            [_, only] => {
-                match (place(only), rows.first().and_then(|row| row.get(1)).map(str::parse::<f64>)) {
-                    (Some(class), _) => Columns::One(class),
-                    // A number where two classes are told apart: the probability of the second, as in 0 and 1.
-                    (None, Some(Ok(_)))
-                        if classes.len() == 2 && model.contract().task == Task::SingleLabel =>
-                    {
-                        Columns::One(1)
-                    }
-                    (None, Some(Ok(_))) => {
-                        return Err(wrong(
-                            format!(
-                                "its column \"{only}\" holds numbers, but is none of the model's classes"
-                            ),
-                            "name the column after the class whose probability is asked for",
-                        ));
-                    }
-                    _ => Columns::Names,
-                }
+        if rows.is_empty() {
+            return Err(wrong("it has no rows but that of the columns' names".to_owned(), advice));
+        }
+        if let Some(row) = rows.iter().find(|row| row.cells.len() != width) {
+            let (line, cells) = (row.line, row.cells.len());
+            return Err(wrong(format!("row {line} has {cells} cells, and the first row {width}"), advice));
+        }
+        let finder = Finder::of(test, photos.iter().cloned());
+        let beside: Vec<PathBuf> = test.parent().map(Path::to_owned).into_iter().collect();
+        let matches = |column: usize| {
+            let names: Vec<&str> = rows.iter().map(|row| row.cell(column)).collect();
+            finder.resolve(&names, None, &beside)
+        };
+        let found =
+            |matches: &[Match]| matches.iter().filter(|found| matches!(found, Match::Found(_))).count();
+        // The first column, unless it only counts the rows.
+        let mut id = 0;
+        let mut photos_of = matches(0);
+        if found(&photos_of) == 0
+            && let Some((other, others)) = (1..width)
+                .map(|column| (column, matches(column)))
+                .find(|(_, others)| found(others) == rows.len())
+        {
+            (id, photos_of) = (other, others);
+        }
+        if let Match::Found(_) = finder.resolve(&[&header[id]], None, &beside)[0] {
+            let found =
+                format!("its first row names the photo {}, where the columns' names belong", header[id]);
+            return Err(wrong(found, "put a row with the columns' names before it"));
+        }
+        let mut seen = BTreeMap::new();
+        let mut paths = Vec::with_capacity(rows.len());
+        for (row, found) in rows.iter().zip(photos_of) {
+            let (line, text) = (row.line, row.cell(id));
+            if let (false, Some(before)) = (text.is_empty(), seen.insert(text, line)) {
+                let found =
+                    format!("row {line} has the id \"{text}\", which was there before, in row {before}");
+                return Err(wrong(found, advice));
             }
-            [_, named @ ..] => {
-                let order: Option<Vec<usize>> = named.iter().map(place).collect();
-                let all = order.as_ref().is_some_and(|order| order.len() == classes.len());
-                let distinct: BTreeSet<&String> = named.iter().collect();
-                match order {
-                    Some(order) if all && distinct.len() == named.len() => Columns::Probabilities(order),
-                    _ => {
-                        let foreign = named.iter().find(|name| place(name).is_none());
-                        let missing =
-                            classes.iter().find(|class| !named.iter().any(|name| name.trim() == **class));
-                        let found = match (foreign, missing) {
-                            (Some(name), _) => {
-                                format!("its column \"{name}\" is none of the model's classes")
-                            }
-                            (None, Some(class)) => {
-                                format!("it has no column for the model's class \"{class}\"")
-                            }
-                            (None, None) => "it has a column twice".to_owned(),
-                        };
-                        return Err(wrong(
-                            found,
-                            "train on the competition's labels, or give another sample",
-                        ));
-                    }
+            let detail = match found {
+                _ if text.is_empty() => format!("row {line} has no id"),
+                Match::Found(found) => {
+                    paths.push(found.path);
+                    continue;
                 }
+                Match::Missing(why) => {
+                    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+                    format!("row {line}: there is no photo for the id {text} in {}{why}", test.display())
+                }
+                Match::Ambiguous(several) => format!("row {line}: {text} could be {}", several.join(" or ")),
+            };
+            let advice =
+                "give the folder of the competition's test photos, and the sample that belongs to it";
+            return Err(wrong(detail, advice));
+        }
+        let (contents, separator, said) = self.contents(path, &header, &rows, id, contract)?;
+        let named: BTreeSet<&PathBuf> = paths.iter().collect();
+        let unnamed = photos.iter().filter(|photo| !named.contains(photo)).count();
+        let rows = rows.into_iter().map(|row| row.cells).zip(paths).collect();
+        let delimiter = if sheet.delimiter == ' ' { ',' } else { sheet.delimiter };
+        Ok(Plan { delimiter, header, rows, contents, separator, unnamed, said })
+    }
+
+    /// What each column holds, what is between several names in one, and both for people.
+    fn contents(
+        &self,
+        path: &Path,
+        header: &[String],
+        rows: &[Row],
+        id: usize,
+        contract: &Contract,
+    ) -> Result<(Vec<Content>, String, String)> {
+        let wrong =
+            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let classes = &contract.classes;
+        let class_of = |name: &str| classes.iter().position(|class| class == name.trim());
+        let separator = separator_of(rows, contract);
+        let mut contents = vec![Content::Sample; header.len()];
+        let counts_rows = |column: usize| {
+            let name = header[column].to_lowercase();
+            let unnamed = name.is_empty() || name.starts_with("unnamed:");
+            unnamed && rows.iter().enumerate().all(|(place, row)| row.cell(column) == place.to_string())
+        };
+        let asked: Vec<usize> =
+            (0..header.len()).filter(|&column| column != id && !counts_rows(column)).collect();
+        let named: Vec<(usize, Option<usize>)> =
+            asked.iter().map(|&column| (column, class_of(&header[column]))).collect();
+        match named[..] {
+            [] => return Err(wrong("it has no column after the id".to_owned(), "give another sample")),
+            [(column, class)] => {
+                let (content, said) =
+                    self.one_column(path, &header[column], class, rows, column, contract)?;
+                contents[column] = content;
+                return Ok((contents, separator, said));
+            }
+            _ => {}
+        }
+        let foreign = named.iter().find(|(_, class)| class.is_none());
+        let missing = (0..classes.len()).find(|&class| !named.iter().any(|(_, named)| *named == Some(class)));
+        let found = match (foreign, missing) {
+            (Some((column, _)), _) => {
+                format!("its column \"{}\" is none of the model's classes", header[*column])
+            }
+            (None, Some(class)) => format!("it has no column for the model's class \"{}\"", classes[class]),
+            (None, None) if named.len() > classes.len() => "it has a column twice".to_owned(),
+            (None, None) => {
+                let labels = self.values == Some(Values::Labels);
+                for (column, class) in named {
+                    let Some(class) = class else { continue };
+                    contents[column] =
+                        if labels { Content::Chosen(class) } else { Content::Probability(class) };
+                }
+                let what = if labels { "0 or 1 for" } else { "probabilities of" };
+                return Ok((contents, separator, format!("{what} {} classes", classes.len())));
             }
         };
-        Ok((header, ids, columns))
+        Err(wrong(found, "train on the competition's labels, or give another sample"))
     }
-}
 
-/// Photos by what competitions call them.
-struct Photos {
-    by_name: BTreeMap<String, PathBuf>,
-    by_stem: BTreeMap<String, Vec<PathBuf>>,
-}
-
-fn by_id(photos: Vec<PathBuf>) -> Result<Photos> {
-    let (mut by_name, mut by_stem) = (BTreeMap::new(), BTreeMap::<String, Vec<PathBuf>>::new());
-    for photo in photos {
-        let text = |part: Option<&std::ffi::OsStr>| part.map(text_of).unwrap_or_default();
-        by_stem.entry(text(photo.file_stem())).or_default().push(photo.clone());
-        if let Some(other) = by_name.insert(text(photo.file_name()), photo.clone()) {
-            let found = format!("{} and {} have the same name", other.display(), photo.display());
-            return Err(Error::State { found, advice: "put the test photos into one folder" });
+    /// What a column beside the id holds.
+    fn one_column(
+        &self,
+        path: &Path,
+        name: &str,
+        class: Option<usize>,
+        rows: &[Row],
+        column: usize,
+        contract: &Contract,
+    ) -> Result<(Content, String)> {
+        let classes = &contract.classes;
+        let two = classes.len() == 2 && contract.task == Task::SingleLabel;
+        let cells = || rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty());
+        let all = |wanted: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(wanted);
+        let are_classes = all(&|cell| classes.iter().any(|class| class == cell));
+        let are_numbers = all(&|cell| cell.parse::<f64>().is_ok());
+        let probability =
+            |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
+        let names = |more: &str| (Content::Names, format!("names of classes{more}"));
+        // Of two classes a probability without a name is that of the second, as in 0 and 1.
+        match (self.values, class.or(two.then_some(1))) {
+            (Some(Values::Labels), _) => Ok(names("")),
+            (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
+            (None, Some(of)) if class.is_some() => Ok(probability(of)),
+            (None, _) if are_classes => Ok(names(match two && are_numbers {
+                true => ", as in the sample (probabilities: --values probabilities)",
+                false => "",
+            })),
+            (None, Some(of)) if are_numbers => Ok(probability(of)),
+            (None, _) if !are_numbers => Ok(names("")),
+            _ => {
+                let found = format!(
+                    "{}: its column \"{name}\" holds numbers, and neither it nor they are among the model's classes ({})",
+                    path.display(),
+                    some(classes)
+                );
+                let advice = "name the column after the class whose probability is asked for, or ask for labels (--values labels)";
+                Err(Error::State { found, advice })
+            }
         }
     }
-    Ok(Photos { by_name, by_stem })
 }
 
-impl Photos {
-    fn count(&self) -> usize {
-        self.by_name.len()
+/// A row a photo, with the probability of every class. Ids are names without their endings, or paths, as far as these
+/// tell the photos apart.
+fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Plan {
+    let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
+    let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
+    let path = |photo: &PathBuf| id_of(test, photo);
+    let differ = |of: &dyn Fn(&PathBuf) -> String| {
+        photos.iter().map(of).collect::<BTreeSet<_>>().len() == photos.len()
+    };
+    let id: &dyn Fn(&PathBuf) -> String = if differ(&stem) {
+        &stem
+    } else if differ(&name) {
+        &name
+    } else {
+        &path
+    };
+    let classes = contract.classes.len();
+    let mut rows: Vec<(Vec<String>, PathBuf)> = photos
+        .iter()
+        .map(|photo| {
+            let mut cells = vec![String::new(); classes + 1];
+            cells[0] = id(photo);
+            (cells, photo.clone())
+        })
+        .collect();
+    rows.sort();
+    Plan {
+        delimiter: ',',
+        header: std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect(),
+        rows,
+        contents: std::iter::once(Content::Sample).chain((0..classes).map(Content::Probability)).collect(),
+        separator: String::new(),
+        unnamed: 0,
+        said: format!("probabilities of {classes} classes"),
     }
+}
 
-    /// Names without their endings, where these tell the photos apart.
-    fn ids(&self) -> Vec<String> {
-        let stems = self.by_stem.len() == self.by_name.len();
-        if stems { self.by_stem.keys().cloned().collect() } else { self.by_name.keys().cloned().collect() }
-    }
+/// The classes that a prediction says, as indices.
+fn chosen(prediction: &Prediction) -> Vec<usize> {
+    let names = prediction.decided();
+    let place = |name: &String| prediction.classes.iter().position(|class| class == name);
+    names.iter().filter_map(|guess| place(&guess.class)).collect()
+}
 
-    fn find(&self, id: &str, test: &Path) -> Result<PathBuf> {
-        let found = match (self.by_name.get(id), self.by_stem.get(id).map(Vec::as_slice)) {
-            (Some(photo), _) | (None, Some([photo])) => return Ok(photo.clone()),
-            (None, Some(several)) => format!("{} photos are named {id}", several.len()),
-            (None, None) => format!("there is no photo for the id {id}"),
-        };
-        let advice = "give the folder of the competition's test photos, and the sample that belongs to it";
-        Err(Error::State { found: format!("{}: {found}", test.display()), advice })
+/// What separates several names in a cell: as in the sample, where it shows it, else as in the table that the model was
+/// trained on, else a space.
+fn separator_of(rows: &[Row], contract: &Contract) -> String {
+    let known = |text: &str| contract.classes.iter().any(|class| class == text.trim());
+    let shows = |separator: char| {
+        rows.iter()
+            .flat_map(|row| &row.cells)
+            .any(|cell| !known(cell) && cell.contains(separator) && cell.split(separator).all(known))
+    };
+    let mut candidates = contract.label_separator.into_iter().chain(['|', ';', ',', ' ']);
+    let shown = candidates.find(|&separator| shows(separator));
+    shown.or(contract.label_separator).unwrap_or(' ').to_string()
+}
+
+/// The first classes, for people.
+fn some(classes: &[String]) -> String {
+    let mut text = classes.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if classes.len() > 6 {
+        text += &format!(" and {} more", count(classes.len() - 6));
     }
+    text
+}
+
+/// Whether a file can be written there, tried on a temporary one beside it; folders that are missing are made when it is
+/// written.
+fn check_writable(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        let found = format!("{} is a folder", out.display());
+        return Err(Error::State { found, advice: "give the name of the file to write (--out)" });
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    if !existing.is_dir() {
+        let found = format!("{} is a file, so {} cannot be written", existing.display(), out.display());
+        return Err(Error::State { found, advice: "give another place for the file (--out)" });
+    }
+    tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;
+    Ok(())
 }

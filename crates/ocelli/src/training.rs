@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ocelli_data::source::csv::CsvOptions;
-use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Task as Labels};
+use ocelli_data::source::table::TableOptions;
+use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping, Task as Labels};
 use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,10 @@ pub struct Settings {
     pub recipe: Recipe,
     /// How a table of labels is read; without it `data` is a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub table: Option<CsvOptions>,
+    pub table: Option<TableOptions>,
+    /// What says which images belong together, and so on one side of the split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Grouping>,
     /// How images are changed at random where they are not precomputed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
@@ -122,6 +125,7 @@ impl Settings {
             patience: None,
             recipe: Recipe::preset(preset, arch.info().size),
             table: None,
+            groups: None,
             augmentation: preset.augmentation(),
             decisions: None,
         }
@@ -131,10 +135,13 @@ impl Settings {
     pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
-            None => ImageData::from_folder(&self.data),
+            None => ImageData::from_path(&self.data),
         };
         if let Some(held_out) = &self.held_out {
             data = data.hold_out(held_out.clone());
+        }
+        if let Some(groups) = &self.groups {
+            data = data.groups(groups.clone());
         }
         if let Some(pixels) = self.max_pixels {
             data = data.max_pixels(pixels);

@@ -22,6 +22,8 @@ pub struct Report {
     pub items: Items,
     /// Which of them would be trained on, and which held out.
     pub split: Split,
+    /// The group of each image, where groups are known.
+    pub groups: Option<Vec<Option<String>>>,
     /// Files and folders that were left out, sorted by path.
     pub skipped: Vec<Skipped>,
     /// What people should know, a sentence each.
@@ -170,6 +172,11 @@ impl Report {
                 "what is measured on them is too good; keep them on one side",
                 identical.1,
             ),
+            (
+                "groups with images in training and held out",
+                "what is measured on them is too good; keep each group on one side",
+                self.shared_groups(),
+            ),
             ("identical otherwise", "they count more than once; keep one of each", identical.2),
             ("look the same, with different labels", "look whether the labels are right", alike.0),
             (
@@ -281,6 +288,24 @@ impl Report {
             }
         }
         cases
+    }
+
+    /// Groups on several sides of the split.
+    fn shared_groups(&self) -> Vec<Case> {
+        let Some(groups) = &self.groups else { return Vec::new() };
+        let case = |items: Vec<usize>| {
+            let name = groups[items[0]].as_deref().unwrap_or_default();
+            let on = |side: &[usize]| items.iter().filter(|item| side.binary_search(item).is_ok()).count();
+            let sides =
+                [("train", &self.split.train), ("valid", &self.split.valid), ("test", &self.split.test)];
+            let sides = sides
+                .map(|(side, indices)| (side, on(indices)))
+                .into_iter()
+                .filter(|(_, images)| *images > 0);
+            let sides: Vec<String> = sides.map(|(side, images)| format!("{images} in {side}")).collect();
+            Case { text: format!("{name}: {}", sides.join(", ")), items }
+        };
+        self.split.shared_groups(groups).into_iter().map(case).collect()
     }
 
     fn case_collisions(&self) -> Vec<Case> {

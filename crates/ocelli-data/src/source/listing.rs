@@ -192,7 +192,7 @@ impl Listing {
 }
 
 /// Why an entry is not looked at.
-fn refused(entry: &DirEntry) -> Option<Skipped> {
+pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
     let (path, kind) = (entry.path(), entry.file_type());
     if let Some(reason) = left_behind(entry.file_name()) {
         return Some(Skipped::new(path, reason));

@@ -1,10 +1,10 @@
 //! Where items come from.
 
-pub mod csv;
 pub mod folder;
 pub mod list;
 pub(crate) mod listing;
 mod role;
+pub mod table;
 
 use std::path::{Path, PathBuf};
 

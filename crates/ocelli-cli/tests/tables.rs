@@ -1,0 +1,234 @@
+//! Tables of labels, groups and submissions as people have them, through the real command.
+
+mod common;
+
+use std::fs;
+
+use common::{Place, samples, stderr};
+
+const CLASSES: [&str; 3] = ["flags", "food-and-drink", "smileys-and-emotion"];
+
+/// A place with `pets/train/NN.png`, so many of each class in turn, and `pets/test/` with two of each.
+fn place(images: usize) -> Place {
+    let place = Place::empty();
+    for folder in ["pets/train", "pets/test"] {
+        fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    for (number, class) in CLASSES.iter().enumerate() {
+        let mut names: Vec<_> =
+            fs::read_dir(samples().join(class)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        for (image, name) in names[..images + 2].iter().enumerate() {
+            let id = 3 * image + number;
+            let to = if image < images {
+                format!("pets/train/{id:02}.png")
+            } else {
+                format!("pets/test/{id:02}.png")
+            };
+            fs::copy(name, place.path(&to)).unwrap();
+        }
+    }
+    place
+}
+
+/// A table with a row for each of `pets/train`, made from its number and class.
+fn table(place: &Place, name: &str, header: &str, images: usize, row: impl Fn(usize, usize) -> String) {
+    let rows = (0..3 * images).map(|id| row(id, id % 3) + "\n");
+    fs::write(place.path(name), std::iter::once(format!("{header}\n")).chain(rows).collect::<String>())
+        .unwrap();
+}
+
+const QUICK: [&str; 11] =
+    ["--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "2", "--threads", "1", "--quiet"];
+
+fn train<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["train"], arguments, &QUICK].concat()
+}
+
+#[test]
+fn whole_numbers_are_submitted_as_they_were_learned() {
+    let place = place(6);
+    table(&place, "pets/train.csv", "id_code;diagnosis", 6, |id, class| format!("{id:02};{class}"));
+    // The folder's own table, in the lesson's layout.
+    let said = place.run(&["inspect", "pets", "--size", "32"]);
+    for part in
+        ["18 images in 3 classes", "labels are those of pets/train.csv", "apart by \";\"", "lack \".png\""]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    place.run(&train(&["pets", "--out", "run"]));
+    let submit = |sample: &str, more: &[&str]| {
+        fs::write(place.path("sample.csv"), sample).unwrap();
+        let arguments =
+            ["submit", "run/model.safetensors", "pets/test", "--sample", "sample.csv", "--out", "out.csv"];
+        place.run(&[&arguments[..], more].concat());
+        place.read("out.csv")
+    };
+    let is_class = |cell: &str| ["0", "1", "2"].contains(&cell);
+    let out = submit("id_code;diagnosis\n19;0\ntest/18.png;0\n20.PNG;0\n", &[]);
+    let rows: Vec<(&str, &str)> = out.lines().map(|line| line.split_once(';').unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), ["id_code", "19", "test/18.png", "20.PNG"]);
+    assert!(rows[0].1 == "diagnosis" && rows[1..].iter().all(|row| is_class(row.1)), "{out}");
+    // A column that numbers the rows stays as it is, and tabs stay tabs.
+    let out = submit("\tid\tlabel\n0\t20\t0\n1\t21\t2\n", &[]);
+    assert!(
+        out.starts_with("\tid\tlabel\n0\t20\t")
+            && out.lines().skip(1).all(|line| is_class(line.rsplit('\t').next().unwrap())),
+        "{out}"
+    );
+    let out = submit("id,2,0,1\n20,0,0,0\n", &["--values", "labels"]);
+    assert!(out.starts_with("id,2,0,1\n20,") && out.matches(",1").count() == 2, "one of three: {out}");
+    let sum: f64 = submit("id,2,0,1\n20,0,0,0\n", &[])
+        .lines()
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .skip(1)
+        .map(|cell| cell.parse::<f64>().unwrap())
+        .sum();
+    assert!((sum - 1.0).abs() < 1e-4);
+
+    // What is wrong is known before anything is predicted, and nothing is written.
+    fs::remove_file(place.path("out.csv")).unwrap();
+    let refused = |sample: &str, out: &str, part: &str| {
+        fs::write(place.path("sample.csv"), sample).unwrap();
+        let said = place.refusal(&[
+            "submit",
+            "run/model.safetensors",
+            "pets/test",
+            "--sample",
+            "sample.csv",
+            "--out",
+            out,
+        ]);
+        assert!(said.contains(part), "{part}: {said}");
+    };
+    refused("id,label\n20,0\n", "pets", "pets is a folder");
+    refused("id,label\n20,0\n", "sample.csv/out.csv", "sample.csv is a file");
+    refused("id,label\n20,0\n99,0\n", "out.csv", "row 3: there is no photo for the id 99");
+    refused("id,label\n20,7.5\n", "out.csv", "--values labels");
+    refused("id,label\n20,\"0\n21,0\n", "out.csv", "row 2 opens a quote");
+    assert!(!place.path("out.csv").exists());
+}
+
+#[test]
+fn several_labels_are_submitted_with_the_separator_of_the_table() {
+    let place = place(6);
+    let labels = |class: usize| ["No Finding", "Mass|Effusion", "Effusion"][class];
+    table(&place, "pets/labels.csv", "Image Index,Finding Labels", 6, |id, class| {
+        format!("{id:02}.png,{}", labels(class))
+    });
+    let said = place.run(&["inspect", "pets", "--size", "32"]);
+    assert!(said.contains("read as multi-label, labels apart by \"|\": 6 of 18 rows"), "{said}");
+    place.run(&train(&["pets", "--out", "run"]));
+    let model = fs::read(place.path("run/model.safetensors")).unwrap();
+    assert!(String::from_utf8_lossy(&model[..20_000]).contains("label_separator"), "kept in the contract");
+    fs::write(
+        place.path("sample.csv"),
+        "Image Index,Finding Labels\n18.png,No Finding\n19.png,No Finding\n20.png,No Finding\n",
+    )
+    .unwrap();
+    place.run(&[
+        "submit",
+        "run/model.safetensors",
+        "pets/test",
+        "--sample",
+        "sample.csv",
+        "--out",
+        "out.csv",
+    ]);
+    let out = place.read("out.csv");
+    for line in out.lines().skip(1) {
+        let cell = line.split_once(',').unwrap().1;
+        let known = ["", "Mass", "Effusion", "No Finding"];
+        assert!(cell.split('|').all(|label| known.contains(&label)), "{out}");
+    }
+    assert!(out.contains('|'), "two epochs leave several labels: {out}");
+}
+
+#[test]
+fn groups_are_kept_on_one_side_and_in_the_settings() {
+    let place = place(8);
+    table(&place, "pets/labels.csv", "image,patient,label", 8, |id, class| {
+        format!("{id:02},p{},{}", id / 4, CLASSES[class])
+    });
+    let sides = |run: &str| -> Vec<(usize, String)> {
+        let split = place.read(&format!("{run}/split.csv"));
+        let row = |line: &str| {
+            let (id, side) = line.split_once(',').unwrap();
+            (id[..2].parse::<usize>().unwrap(), side.to_owned())
+        };
+        split.lines().skip(1).map(row).collect()
+    };
+    let check = |sides: &[(usize, String)], size: usize, most: usize| {
+        assert_eq!(sides.len(), 24);
+        for (id, side) in sides {
+            assert!(
+                sides.iter().all(|(other, there)| other / size != id / size || there == side),
+                "{sides:?}"
+            );
+        }
+        let held_out = sides.iter().filter(|(_, side)| side == "valid").count();
+        assert!((3..=most).contains(&held_out), "{sides:?}");
+    };
+    place.run(&train(&["pets", "--group-column", "patient", "--out", "one"]));
+    check(&sides("one"), 4, 8);
+    assert!(place.read("one/config.toml").contains("[settings.groups]\ncolumn = \"patient\""));
+    // The settings of a run are those of the next.
+    place.run(&["train", "--config", "one/config.toml", "--quiet", "--out", "two"]);
+    assert_eq!(sides("two"), sides("one"));
+    place.run(&train(&["pets", "--group-pattern", "^([0-9])", "--fold", "1/3", "--out", "three"]));
+    check(&sides("three"), 10, 10);
+    let said = place.refusal(&train(&["pets", "--group-pattern", "^x", "--out", "four"]));
+    assert!(said.contains("does not match 24 of 24 names; the first is 00.png"), "{said}");
+
+    // Where the data itself puts a group on both sides, inspection shows it.
+    table(&place, "split.csv", "image,patient,label,split", 8, |id, class| {
+        format!("{id:02},p{},{},{}", id / 4, CLASSES[class], if id % 8 == 0 { "valid" } else { "train" })
+    });
+    let said =
+        place.run(&["inspect", "pets", "--labels", "split.csv", "--group-column", "patient", "--size", "32"]);
+    for part in [
+        "groups with images in training and held out: 3",
+        "p0: 3 in train, 1 in valid",
+        "says what is held out: train, valid",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn flags_decide_what_is_not_clear_and_are_never_ignored() {
+    let place = place(4);
+    table(&place, "pets/labels.csv", "file,sex,age,animal", 4, |id, class| {
+        format!("{id:02},{},{},{}", id % 2, 20 + id, CLASSES[class])
+    });
+    let said = place.refusal(&["inspect", "pets"]);
+    assert!(said.contains("file, sex, age, animal") && said.contains("--label-column"), "{said}");
+    let said = place.run(&["inspect", "pets", "--label-column", "animal", "--size", "32"]);
+    assert!(said.contains("12 images in 3 classes"), "{said}");
+    // Class folders have no columns, and a table among them is mentioned.
+    let folders = Place::with_photos(4);
+    let said = folders.refusal(&["inspect", "photos", "--label-column", "animal"]);
+    assert!(said.contains("holds no table of labels"), "{said}");
+    let said = folders.refusal(&["inspect", "photos", "--group-column", "animal"]);
+    assert!(said.contains("class folders, which have no column of groups"), "{said}");
+    fs::write(folders.path("photos/labels.csv"), "file,label\n").unwrap();
+    let said = folders.run(&["inspect", "photos", "--size", "32"]);
+    assert!(
+        said.contains("labels.csv in photos is not read") && said.contains("12 images in 3 classes"),
+        "{said}"
+    );
+    // Rows for files that are not there.
+    table(&place, "more.csv", "file,label", 5, |id, class| format!("{id:02},{}", CLASSES[class]));
+    let train = train(&["pets/train", "--labels", "more.csv", "--out", "run"]);
+    let said = place.refusal(&train);
+    assert!(said.contains("3 of 15 rows of more.csv (20 %)") && said.contains("--allow-missing"), "{said}");
+    let output =
+        place.ocelli(&["inspect", "pets/train", "--labels", "more.csv", "--size", "32"]).output().unwrap();
+    assert!(output.status.success(), "inspection shows the rest: {}", stderr(&output));
+    place.run(&[&train[..], &["--allow-missing"]].concat());
+    let said =
+        place.refusal(&["train", "--config", "run/config.toml", "--label-column", "x", "--out", "other"]);
+    assert!(said.contains("needs the photos beside --config"), "{said}");
+}

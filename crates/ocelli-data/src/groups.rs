@@ -1,0 +1,52 @@
+//! Images that belong together: of one patient, one place, one burst of a camera. What is measured on an image is too
+//! good where others of its group were trained on.
+
+use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::source::table::Column;
+use crate::{DataError, Items};
+
+/// What says which images belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grouping {
+    /// A column of the table of labels: images with the same text in it. An empty cell is no group.
+    Column(Column),
+    /// A regular expression that finds the group in the file's name, or, where it has a `/`, in the id: its first
+    /// capture group, or all that it matches.
+    Pattern(String),
+}
+
+/// The group of each item, found in its name by a regular expression; see [`Grouping::Pattern`].
+///
+/// # Errors
+/// Where it is no regular expression, and where it does not match a name.
+pub fn by_pattern(items: &Items, pattern: &str) -> Result<Vec<Option<String>>, DataError> {
+    let refused = |reason: String| DataError::Split {
+        reason,
+        advice:
+            "give a regular expression such as \"^(patient[0-9]+)_\", whose first group is what images share"
+                .to_owned(),
+    };
+    let regex = Regex::new(pattern).map_err(|error| {
+        refused(format!("the pattern of groups, {pattern}, is no regular expression: {error}"))
+    })?;
+    let whole = pattern.contains('/');
+    let group = |id: &str| {
+        let name = if whole { id } else { id.rsplit('/').next().unwrap_or(id) };
+        let found = regex.captures(name)?;
+        let group = if regex.captures_len() > 1 { found.get(1)? } else { found.get(0)? };
+        Some(group.as_str().to_owned())
+    };
+    let groups: Vec<Option<String>> = items.items.iter().map(|item| group(&item.id)).collect();
+    let without = groups.iter().filter(|group| group.is_none()).count();
+    match items.items.iter().zip(&groups).find(|(_, group)| group.is_none()) {
+        None => Ok(groups),
+        Some((item, _)) => Err(refused(format!(
+            "the pattern of groups, {pattern}, does not match {without} of {} names; the first is {}",
+            items.len(),
+            item.id
+        ))),
+    }
+}

@@ -1,0 +1,313 @@
+//! Which columns of a table hold the files, the labels, the side of the split and the group.
+
+use std::collections::{HashMap, HashSet};
+
+use super::files::Finder;
+use super::sheet::{Row, Sheet, counts};
+use super::{Column, Side, TableOptions, names, table_error};
+use crate::DataError;
+use crate::words::count;
+
+/// So many rows tell which column holds files.
+const SOME_ROWS: usize = 500;
+/// So many columns are named to people.
+const SOME_COLUMNS: usize = 12;
+
+/// Columns, by their places.
+pub(super) struct Columns {
+    pub file: usize,
+    /// One column of labels, or a column of 0 and 1 for each class.
+    pub labels: Vec<usize>,
+    pub split: Option<usize>,
+    pub group: Option<usize>,
+}
+
+/// A table whose columns are looked for.
+pub(super) struct Search<'a> {
+    pub sheet: &'a Sheet,
+    pub options: &'a TableOptions,
+    pub finder: &'a Finder,
+    /// The names of the columns, where the table has them.
+    pub header: Option<&'a [String]>,
+}
+
+impl Search<'_> {
+    /// The rows that are surely none of names.
+    fn rows(&self) -> &[Row] {
+        let may_be_names = self.header.is_none() && self.sheet.rows.len() > 1;
+        &self.sheet.rows[usize::from(may_be_names)..]
+    }
+
+    /// A column's name, or its number from 1.
+    fn name(&self, column: usize) -> String {
+        match self.header.and_then(|header| header.get(column)).filter(|name| !name.is_empty()) {
+            Some(name) => format!("\"{name}\""),
+            None => format!("number {}", column + 1),
+        }
+    }
+
+    fn header_name(&self, column: usize) -> Option<&str> {
+        self.header?.get(column).map(String::as_str)
+    }
+
+    /// All columns, for people.
+    fn all(&self) -> String {
+        list(self.header.map_or_else(
+            || (1..=self.sheet.width()).map(|number| number.to_string()).collect(),
+            |header| {
+                header
+                    .iter()
+                    .map(|name| if name.is_empty() { "(no name)".to_owned() } else { name.clone() })
+                    .collect()
+            },
+        ))
+    }
+
+    /// The column that was asked for.
+    pub(super) fn stated(&self, column: &Column) -> Result<usize, DataError> {
+        let width = self.sheet.width();
+        let names = self.header.unwrap_or_default();
+        let found = match column {
+            Column::Index(index) => Some(*index).filter(|index| *index < width),
+            Column::Name(name) => {
+                let mut all = names.iter().enumerate().filter(|(_, other)| *other == name);
+                let first = all.next().map(|(place, _)| place);
+                if let (Some(_), Some(_)) = (first, all.next()) {
+                    let detail = format!("has several columns called \"{name}\"");
+                    return Err(self.error(detail, "give the column's number"));
+                }
+                // As people type it, where only one can be meant.
+                first.or_else(|| {
+                    let mut alike =
+                        names.iter().enumerate().filter(|(_, other)| other.eq_ignore_ascii_case(name));
+                    alike.next().map(|(place, _)| place).filter(|_| alike.next().is_none())
+                })
+            }
+        };
+        found.ok_or_else(|| {
+            let (wanted, has) = match column {
+                Column::Index(index) => (format!("number {}", index + 1), format!("{width} columns")),
+                Column::Name(name) => (format!("\"{name}\""), format!("the columns {}", self.all())),
+            };
+            self.error(format!("has {has}, but no column {wanted}"), "name its columns")
+        })
+    }
+
+    fn error(&self, detail: String, advice: &str) -> DataError {
+        table_error(&self.sheet.path, None, detail, advice)
+    }
+
+    /// The column whose cells are most different files; of equal ones that with the plainest name.
+    pub(super) fn file(&self, notices: &mut Vec<String>) -> Result<usize, DataError> {
+        if let Some(column) = &self.options.id {
+            return self.stated(column);
+        }
+        let rows = self.rows();
+        let suffix = self.options.suffix.as_deref();
+        let step = rows.len().div_ceil(SOME_ROWS).max(1);
+        let rank = |column| self.header_name(column).and_then(names::file_rank).unwrap_or(usize::MAX);
+        let hits = |step: usize| -> Vec<usize> {
+            let hit =
+                |column| self.finder.hits(rows.iter().step_by(step).map(|row| row.cell(column)), suffix);
+            (0..self.sheet.width()).map(hit).collect()
+        };
+        let mut found = hits(step);
+        if step > 1 && found.iter().all(|&hits| hits == 0) {
+            found = hits(1);
+        }
+        let best =
+            (0..found.len()).min_by_key(|&column| (std::cmp::Reverse(found[column]), rank(column), column));
+        let column = best.unwrap_or(0);
+        if column > 0 && found[column] > 0 {
+            let looked = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
+            notices.push(format!(
+                "the files of {} are in the column {}: {} of {} rows looked at name different files there",
+                self.sheet.name(),
+                self.name(column),
+                count(found[column]),
+                count(looked)
+            ));
+        }
+        Ok(column)
+    }
+
+    /// All other columns, when that of the files is known.
+    pub(super) fn find(&self, file: usize, notices: &mut Vec<String>) -> Result<Columns, DataError> {
+        let group = self.options.group.as_ref().map(|column| self.stated(column)).transpose()?;
+        let stated: Vec<usize> =
+            self.options.label.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
+        let split = match &self.options.split {
+            Some(column) => Some(self.stated(column)?),
+            None => self.split(&stated, notices),
+        };
+        if stated.len() > 1 {
+            self.check_binary(&stated)?;
+        }
+        let labels = match stated.is_empty() {
+            false => stated,
+            true => self.labels(file, split, group, notices)?,
+        };
+        Ok(Columns { file, labels, split, group })
+    }
+
+    /// A column that is called the split, and says nothing but train, valid and test.
+    fn split(&self, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
+        let rows = self.rows();
+        let says = |&column: &usize| {
+            let name = self.header_name(column).unwrap_or_default();
+            let boolean = name.to_lowercase().starts_with("is");
+            names::is_split(name)
+                && !labels.contains(&column)
+                && rows.iter().all(|row| {
+                    let cell = row.cell(column);
+                    Side::parse(cell).is_some()
+                        && boolean == matches!(cell.to_lowercase().as_str(), "0" | "1" | "true" | "false")
+                })
+        };
+        let column = (0..self.sheet.width()).find(says)?;
+        let mut sides: Vec<&str> = rows.iter().map(|row| row.cell(column)).collect();
+        sides.sort_unstable();
+        sides.dedup();
+        notices.push(format!(
+            "the column {} of {} says what is held out: {}",
+            self.name(column),
+            self.sheet.name(),
+            sides.join(", ")
+        ));
+        Some(column)
+    }
+
+    fn labels(
+        &self,
+        file: usize,
+        split: Option<usize>,
+        group: Option<usize>,
+        notices: &mut Vec<String>,
+    ) -> Result<Vec<usize>, DataError> {
+        let name = self.sheet.name();
+        let rows = self.rows();
+        let mut candidates: Vec<usize> = (0..self.sheet.width())
+            .filter(|&column| column != file && Some(column) != split && Some(column) != group)
+            .collect();
+        // An index numbers the rows and has no name of its own; columns without any cell come from commas at the end.
+        let index = |&column: &usize| {
+            counts(rows, column)
+                && self.header_name(column).is_none_or(names::is_index)
+                && candidates.len() > 1
+        };
+        let indices: Vec<usize> = candidates.iter().copied().filter(index).collect();
+        if let Some(&column) = indices.first() {
+            notices.push(format!(
+                "the column {} of {name} counts its rows ({}, {}, …) and is left out",
+                self.name(column),
+                rows[0].cell(column),
+                rows[1].cell(column)
+            ));
+        }
+        candidates.retain(|column| !indices.contains(column));
+        let used = |column: &usize| {
+            self.header_name(*column).is_some_and(|name| !name.is_empty())
+                || rows.iter().any(|row| !row.cell(*column).is_empty())
+        };
+        candidates.retain(used);
+        match candidates[..] {
+            [] => {
+                let detail = format!("has no column of labels beside that of the files ({})", self.all());
+                let advice =
+                    "separate its columns by commas, tabs, semicolons or |, and give it a column of labels";
+                return Err(self.error(detail, advice));
+            }
+            [only] => return Ok(vec![only]),
+            _ => {}
+        }
+        let of = format!("of {name} ({})", self.all());
+        let named: Vec<usize> = candidates
+            .iter()
+            .copied()
+            .filter(|&column| self.header_name(column).is_some_and(names::is_label))
+            .collect();
+        match named[..] {
+            [column] => {
+                notices.push(format!("the labels {of} are in the column {}, by its name", self.name(column)));
+                return Ok(vec![column]);
+            }
+            [first, ..] if named.iter().all(|&other| self.says_the_same(first, other)) => {
+                let is_number =
+                    |column: &usize| rows.iter().all(|row| row.cell(*column).parse::<f64>().is_ok());
+                let column = named.iter().copied().find(|column| !is_number(column)).unwrap_or(first);
+                let all = list(named.iter().map(|&column| self.name(column)).collect());
+                notices.push(format!(
+                    "the labels {of} are in the column {}; {all} say the same in each row",
+                    self.name(column)
+                ));
+                return Ok(vec![column]);
+            }
+            [] if self.header.is_some() && candidates.iter().all(|&column| self.is_binary(column)) => {
+                let row = rows.first().map_or(0, |row| row.line);
+                let classes = list(candidates.iter().map(|&column| self.name(column)).collect());
+                notices.push(format!(
+                    "{name} has a column for each of {} classes: row {row} and all others hold only 0 and 1 in {classes}",
+                    candidates.len()
+                ));
+                return Ok(candidates);
+            }
+            _ => {}
+        }
+        let detail =
+            format!("has the columns {}, and which of them holds the labels is not clear", self.all());
+        Err(self.error(
+            detail,
+            "name that column, or the columns of 0 and 1 that stand for a class each (--label-column)",
+        ))
+    }
+
+    /// Whether values of one column go with values of the other, one to one.
+    fn says_the_same(&self, one: usize, other: usize) -> bool {
+        let (mut forth, mut back) = (HashMap::new(), HashMap::new());
+        self.rows().iter().all(|row| {
+            let (a, b) = (row.cell(one), row.cell(other));
+            *forth.entry(a).or_insert(b) == b && *back.entry(b).or_insert(a) == a
+        })
+    }
+
+    fn is_binary(&self, column: usize) -> bool {
+        self.rows().iter().all(|row| binary(row.cell(column)).is_some())
+    }
+
+    fn check_binary(&self, columns: &[usize]) -> Result<(), DataError> {
+        let wrong = |detail: String, row: Option<u64>| {
+            let advice = "give columns of 0 and 1 with the names of classes, or one column of labels";
+            Err(table_error(&self.sheet.path, row, detail, advice))
+        };
+        if self.header.is_none() {
+            return wrong("does not name its columns, so there are no names of classes".to_owned(), None);
+        }
+        if columns.iter().collect::<HashSet<_>>().len() < columns.len() {
+            return wrong("is to have a column of labels twice".to_owned(), None);
+        }
+        for row in self.rows() {
+            for &column in columns.iter().filter(|&&column| binary(row.cell(column)).is_none()) {
+                let cell = super::sheet::shortened(row.cell(column));
+                let detail =
+                    format!("holds \"{cell}\" in the column {}, where 0 or 1 is needed", self.name(column));
+                return wrong(detail, Some(row.line));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a cell of a class's column says.
+pub(super) fn binary(cell: &str) -> Option<bool> {
+    match cell {
+        "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
+    }
+}
+
+fn list(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(SOME_COLUMNS);
+    let text = names.into_iter().take(SOME_COLUMNS).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{text} and {more} more") } else { text }
+}

@@ -1,0 +1,198 @@
+//! The table of labels that lies in a folder of photos.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use super::names;
+use super::sheet::is_image_ending;
+use crate::DataError;
+use crate::source::listing;
+
+/// Whether a file is a table, by its ending.
+pub fn is_table(path: impl AsRef<Path>) -> bool {
+    let ending = path.as_ref().extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    matches!(ending.as_str(), "csv" | "tsv" | "txt" | "jsonl" | "ndjson" | "jsonlines" | "json")
+}
+
+/// What tables lie directly in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Those that may be the labels, by how plainly their names say so.
+    pub(super) labels: Vec<PathBuf>,
+    /// Those whose names say it less plainly.
+    others: Vec<PathBuf>,
+}
+
+impl Tables {
+    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names say that
+    /// they hold something else are left out.
+    pub fn of(folder: &Path) -> Self {
+        let in_train = || {
+            let is_train = |path: &PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+                is_container(path) && name.starts_with("train")
+            };
+            folders(folder)
+                .filter(is_train)
+                .map(|train| Self::directly_in(&train))
+                .find(|tables| !tables.is_empty())
+        };
+        let tables = Self::directly_in(folder);
+        if tables.is_empty() { in_train().unwrap_or_default() } else { tables }
+    }
+
+    fn directly_in(folder: &Path) -> Self {
+        let mut ranked: Vec<(usize, PathBuf)> = Vec::new();
+        for path in files(folder).filter(|path| is_table(path)) {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            // Files of JSON and text hold all sorts of things.
+            let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            let is_json = ending == "json";
+            if ending == "txt" {
+                continue;
+            }
+            match names::table_rank(&stem) {
+                Some(rank) => ranked.push((rank, path)),
+                None if names::is_other_table(&stem) || is_json => {}
+                None => ranked.push((usize::MAX, path)),
+            }
+        }
+        ranked.sort();
+        // A name that says it plainly leaves those that do not say it out of question.
+        let least = ranked.first().map(|(rank, _)| *rank);
+        let (labels, others): (Vec<_>, Vec<_>) =
+            ranked.into_iter().partition(|(rank, _)| Some(*rank) == least);
+        let paths = |ranked: Vec<(usize, PathBuf)>| ranked.into_iter().map(|(_, path)| path).collect();
+        Self { labels: paths(labels), others: paths(others) }
+    }
+
+    /// What is said of tables that were not chosen.
+    pub(super) fn others(&self) -> String {
+        match &self.others[..] {
+            [] => String::new(),
+            others => format!(", by its name, and not those of {}", some(others)),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The one table.
+    ///
+    /// # Errors
+    /// Where there is none, or several could be meant.
+    pub fn one(&self, folder: &Path) -> Result<PathBuf, DataError> {
+        match &self.labels[..] {
+            [table] => Ok(table.clone()),
+            [] => {
+                Err(super::table_error(folder, None, "holds no table of labels", "give the table (--labels)"))
+            }
+            several => Err(super::table_error(
+                folder,
+                None,
+                format!("holds several tables that may be the labels: {}", some(several)),
+                "say which (--labels)",
+            )),
+        }
+    }
+
+    /// What is said of tables that are not read.
+    pub fn mention(&self, folder: &Path) -> Option<String> {
+        let name = some(&self.labels);
+        (!self.labels.is_empty()).then(|| {
+            format!(
+                "{name} in {} is not read: the class folders beside it say the classes (to read it: --labels)",
+                folder.display()
+            )
+        })
+    }
+}
+
+fn some(paths: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut text = paths.iter().take(4).map(name).collect::<Vec<_>>().join(", ");
+    if paths.len() > 4 {
+        text += &format!(" and {} more", paths.len() - 4);
+    }
+    text
+}
+
+/// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table must say
+/// them: directly in it, or in folders whose names say that they hold photos of a side of the split, or just photos.
+pub fn says_the_classes(folder: &Path) -> bool {
+    let class_folders = |folder: &Path| {
+        let holds = |path: &PathBuf| !is_container(path) && holds_images(path, 2);
+        folders(folder).filter(holds).count()
+    };
+    let directly = holds_images(folder, 0);
+    let containers: Vec<PathBuf> = folders(folder).filter(|path| is_container(path)).collect();
+    let in_containers = containers.iter().any(|path| holds_images(path, 2));
+    class_folders(folder) == 0
+        && (directly || in_containers)
+        && containers.iter().all(|container| class_folders(container) < 2)
+}
+
+/// Whether a folder's name says nothing of a class: `train`, `test_images`, `img2`, `train-jpg`.
+fn is_container(path: &Path) -> bool {
+    const WORDS: [&str; 29] = [
+        "train",
+        "training",
+        "trainset",
+        "test",
+        "testing",
+        "testset",
+        "valid",
+        "val",
+        "validation",
+        "dev",
+        "image",
+        "images",
+        "imgs",
+        "img",
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "pics",
+        "jpg",
+        "jpeg",
+        "jpegs",
+        "png",
+        "data",
+        "dataset",
+        "media",
+        "set",
+        "files",
+        "all",
+    ];
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let mut words = name.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).peekable();
+    words.peek().is_some() && words.all(|word| WORDS.contains(&word))
+}
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    entries(folder).filter(|path| path.is_file())
+}
+
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    entries(folder).filter(|path| path.is_dir())
+}
+
+/// What lies directly in a folder, but for what is no photo of anybody's, sorted.
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let walk = WalkDir::new(folder).min_depth(1).max_depth(1).follow_links(true).sort_by_file_name();
+    let entries = walk.into_iter().flatten().filter(|entry| listing::refused(entry).is_none());
+    entries.map(|entry| entry.into_path())
+}
+
+/// Whether a file with an image's ending lies in a folder, or so many levels below it.
+fn holds_images(folder: &Path, levels: usize) -> bool {
+    let is_image = |path: PathBuf| {
+        path.extension().is_some_and(|ending| is_image_ending(&ending.to_string_lossy().to_lowercase()))
+    };
+    files(folder).any(is_image)
+        || levels > 0 && folders(folder).any(|folder| holds_images(&folder, levels - 1))
+}

@@ -1,0 +1,465 @@
+//! Which files the names in a table mean.
+//!
+//! A name is looked for as it is written, then below the folder: with the ending that it lacks, in another case or
+//! Unicode form, with `\` for `/`, and at last by the end of its path, where the folders at its beginning are not here.
+//! What could be several files is never decided in silence.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Component, Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization;
+use walkdir::WalkDir;
+
+use super::sheet::is_image_ending;
+use crate::source::listing;
+use crate::text_of;
+
+/// The files below a folder, to be found by what people call them.
+#[derive(Debug, Clone)]
+pub struct Finder {
+    root: PathBuf,
+    files: Vec<Known>,
+    /// By path from the folder, folded.
+    by_path: HashMap<String, Vec<usize>>,
+    /// By file name, folded.
+    by_name: HashMap<String, Vec<usize>>,
+    /// Images by path from the folder without its ending, folded.
+    by_path_stem: HashMap<String, Vec<usize>>,
+    /// Images by file name without its ending, folded.
+    by_stem: HashMap<String, Vec<usize>>,
+    /// Names of folders, folded.
+    folders: HashSet<String>,
+}
+
+/// A file below the folder.
+#[derive(Debug, Clone)]
+struct Known {
+    /// Its path from there, separated by `/`.
+    relative: String,
+    /// The same, folded.
+    folded: String,
+    path: PathBuf,
+}
+
+/// What a name in a table means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    /// A file.
+    Found(Found),
+    /// None; possibly with a reason for people.
+    Missing(Option<String>),
+    /// Any of several, by their paths from the folder.
+    Ambiguous(Vec<String>),
+}
+
+/// A file, and how its name led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Its path from the folder, separated by `/`; outside of the folder, its name as it was given.
+    pub relative: String,
+    /// Whether it lies in the folder.
+    pub within: bool,
+    /// The folder before the name, from the root; empty for none.
+    pub(super) folder: String,
+    /// The ending that the name lacks, with its dot; empty for none.
+    pub(super) ending: String,
+    /// Whether case or Unicode form differ.
+    pub(super) folded: bool,
+    /// The folders at the beginning of the name that are not here.
+    pub(super) dropped: String,
+}
+
+/// A file that a name could mean.
+#[derive(Debug, Clone)]
+struct Candidate {
+    file: usize,
+    /// How many of the name's parts it has at its end.
+    depth: usize,
+    /// The folder before those, from the root.
+    folder: String,
+    /// The ending that the name lacks.
+    ending: String,
+    /// How well the spelling agrees: 0 to the byte, 1 but for the Unicode form, 2 but for case.
+    spelling: u8,
+}
+
+/// A name of a table, taken apart.
+struct Name {
+    /// As it was written, separated by `/`.
+    text: String,
+    parts: Vec<String>,
+    /// Whether it begins at the system's root or leads upwards.
+    outside: bool,
+}
+
+impl Name {
+    fn of(text: &str) -> Self {
+        let text = text.replace('\\', "/");
+        let drive = text.as_bytes().get(1) == Some(&b':');
+        let mut parts: Vec<String> = Vec::new();
+        let mut outside = text.starts_with('/') || drive;
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => outside |= parts.pop().is_none(),
+                part => parts.push(part.to_owned()),
+            }
+        }
+        Self { text, parts, outside }
+    }
+}
+
+/// One spelling for all: composed, in small letters.
+fn fold(text: &str) -> String {
+    if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfc().collect::<String>().to_lowercase() }
+}
+
+fn composed(text: &str) -> String {
+    text.nfc().collect()
+}
+
+/// A path's parts, separated by `/`.
+fn slashed(path: &Path) -> String {
+    path.components().map(|part| text_of(part.as_os_str())).collect::<Vec<_>>().join("/")
+}
+
+impl Finder {
+    /// Looks at the names of all files below a folder, hidden ones left out.
+    pub fn new(root: impl AsRef<Path>) -> Self {
+        let root = root.as_ref();
+        let mut finder = Self::empty(root);
+        let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name().into_iter();
+        // What is no photo of anybody's is not found by its name either.
+        for entry in
+            walk.filter_entry(|entry| entry.depth() == 0 || listing::refused(entry).is_none()).flatten()
+        {
+            let Ok(relative) = entry.path().strip_prefix(root) else { continue };
+            if entry.file_type().is_dir() {
+                finder.folders.insert(fold(&text_of(entry.file_name())));
+            } else if entry.file_type().is_file() {
+                finder.add(slashed(relative), entry.path().to_owned());
+            }
+        }
+        finder
+    }
+
+    /// Of these files, by their paths from `root`.
+    pub fn of(root: impl AsRef<Path>, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let root = root.as_ref();
+        let mut finder = Self::empty(root);
+        for path in files {
+            let relative = path.strip_prefix(root).unwrap_or(&path);
+            let folders = relative.parent().into_iter().flat_map(Path::components);
+            finder.folders.extend(folders.map(|part| fold(&text_of(part.as_os_str()))));
+            let relative = slashed(relative);
+            finder.add(relative, path);
+        }
+        finder
+    }
+
+    fn empty(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            files: Vec::new(),
+            by_path: HashMap::new(),
+            by_name: HashMap::new(),
+            by_path_stem: HashMap::new(),
+            by_stem: HashMap::new(),
+            folders: HashSet::new(),
+        }
+    }
+
+    fn add(&mut self, relative: String, path: PathBuf) {
+        let place = self.files.len();
+        let folded = fold(&relative);
+        let name = folded.rsplit('/').next().unwrap_or_default().to_owned();
+        if let Some((stem, ending)) = folded.rsplit_once('.')
+            && is_image_ending(ending)
+        {
+            let name = stem.rsplit('/').next().unwrap_or_default();
+            self.by_stem.entry(name.to_owned()).or_default().push(place);
+            self.by_path_stem.entry(stem.to_owned()).or_default().push(place);
+        }
+        self.by_name.entry(name).or_default().push(place);
+        self.by_path.entry(folded.clone()).or_default().push(place);
+        self.files.push(Known { relative, folded, path });
+    }
+
+    /// The files' paths from the folder, sorted folder by folder.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.files.iter().map(|file| (file.relative.as_str(), file.path.as_path()))
+    }
+
+    /// How many different files these names could mean, by their names alone: what tells a column of files from others.
+    pub(super) fn hits<'a>(&self, names: impl Iterator<Item = &'a str>, suffix: Option<&str>) -> usize {
+        let mut hit = HashSet::new();
+        for text in names.filter(|text| !text.is_empty()) {
+            let name = Name::of(text);
+            if let Some(candidate) = self.candidates(&name, suffix).first() {
+                hit.insert(self.files[candidate.file].path.clone());
+            } else if let Some(found) = self.as_given(&name, text, suffix, &[]) {
+                hit.insert(found.path);
+            }
+        }
+        hit.len()
+    }
+
+    /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside` are folders
+    /// besides the root that a path may begin at.
+    pub fn resolve(&self, names: &[&str], suffix: Option<&str>, beside: &[PathBuf]) -> Vec<Match> {
+        let parsed: Vec<Name> = names.iter().map(|name| Name::of(name)).collect();
+        let candidates: Vec<Vec<Candidate>> =
+            parsed.iter().map(|name| self.candidates(name, suffix)).collect();
+        // What most of the names have in common decides where one of them could mean several files.
+        let mut votes: HashMap<(&str, &str), usize> = HashMap::new();
+        for (name, candidates) in parsed.iter().zip(&candidates) {
+            for candidate in candidates.iter().filter(|candidate| candidate.depth == name.parts.len()) {
+                *votes.entry((&candidate.folder, &candidate.ending)).or_default() += 1;
+            }
+        }
+        let mut matches: Vec<Match> = parsed
+            .iter()
+            .zip(names)
+            .zip(&candidates)
+            .map(|((name, text), candidates)| self.decide(name, text, suffix, candidates, &votes, beside))
+            .collect();
+        self.settle_claims(&mut matches);
+        matches
+    }
+
+    /// A name that begins with folders that are not here must not mean a file that another name means.
+    fn settle_claims(&self, matches: &mut [Match]) {
+        let mut claims: BTreeMap<PathBuf, BTreeMap<String, Vec<usize>>> = BTreeMap::new();
+        for (row, found) in matches.iter().enumerate() {
+            if let Match::Found(Found { path, dropped, .. }) = found {
+                claims.entry(path.clone()).or_default().entry(dropped.clone()).or_default().push(row);
+            }
+        }
+        for (path, by_dropped) in claims.into_iter().filter(|(_, by_dropped)| by_dropped.len() > 1) {
+            let name = slashed(path.strip_prefix(&self.root).unwrap_or(&path));
+            let plain = by_dropped.contains_key("");
+            for row in by_dropped.iter().filter(|(dropped, _)| !dropped.is_empty()).flat_map(|(_, rows)| rows)
+            {
+                matches[*row] = Match::Missing(Some(match plain {
+                    true => format!("{name} has that file name, but another row names it in full"),
+                    false => format!("{name} has that file name, but so do the names of other rows"),
+                }));
+            }
+        }
+    }
+
+    fn decide(
+        &self,
+        name: &Name,
+        text: &str,
+        suffix: Option<&str>,
+        candidates: &[Candidate],
+        votes: &HashMap<(&str, &str), usize>,
+        beside: &[PathBuf],
+    ) -> Match {
+        if name.parts.is_empty() {
+            return Match::Missing(None);
+        }
+        if name.outside
+            && let Some(found) = self.as_given(name, text, suffix, beside)
+        {
+            return Match::Found(found);
+        }
+        let whole: Vec<&Candidate> =
+            candidates.iter().filter(|candidate| candidate.depth == name.parts.len()).collect();
+        if !whole.is_empty() {
+            let votes_of = |candidate: &Candidate| {
+                votes.get(&(candidate.folder.as_str(), candidate.ending.as_str())).copied().unwrap_or(0)
+            };
+            let most = whole.iter().map(|candidate| votes_of(candidate)).max().unwrap_or(0);
+            let best: Vec<&Candidate> =
+                whole.into_iter().filter(|candidate| votes_of(candidate) == most).collect();
+            // A path as it is written comes before one in some folder, and a folder for training before others.
+            let rank = |candidate: &Candidate| match candidate.folder.rsplit('/').next().map(fold).as_deref()
+            {
+                Some("") => 0,
+                Some("train" | "training") => 1,
+                _ => 2,
+            };
+            let least = best.iter().map(|candidate| rank(candidate)).min();
+            let best: Vec<&Candidate> =
+                best.into_iter().filter(|candidate| Some(rank(candidate)) == least).collect();
+            return self.one_of(name, best);
+        }
+        if let Some(found) = self.as_given(name, text, suffix, beside) {
+            return Match::Found(found);
+        }
+        let deepest = candidates.iter().map(|candidate| candidate.depth).max().unwrap_or(0);
+        let best: Vec<&Candidate> =
+            candidates.iter().filter(|candidate| candidate.depth == deepest).collect();
+        let Some(first) = best.first() else { return Match::Missing(self.hint(name)) };
+        let before = &name.parts[name.parts.len() - deepest - 1];
+        if self.folders.contains(&fold(before)) {
+            let there = &self.files[first.file].relative;
+            return Match::Missing(Some(format!(
+                "its folder {before} is there without it; there is {there}"
+            )));
+        }
+        self.one_of(name, best)
+    }
+
+    /// The one candidate, or the one that is spelled best.
+    fn one_of(&self, name: &Name, candidates: Vec<&Candidate>) -> Match {
+        let best = candidates.iter().map(|candidate| candidate.spelling).min();
+        let best: Vec<&Candidate> =
+            candidates.into_iter().filter(|candidate| Some(candidate.spelling) == best).collect();
+        match &best[..] {
+            [candidate] => Match::Found(self.found(name, candidate)),
+            several => Match::Ambiguous(
+                several.iter().map(|candidate| self.files[candidate.file].relative.clone()).collect(),
+            ),
+        }
+    }
+
+    fn found(&self, name: &Name, candidate: &Candidate) -> Found {
+        let file = &self.files[candidate.file];
+        Found {
+            path: file.path.clone(),
+            relative: file.relative.clone(),
+            within: true,
+            folder: candidate.folder.clone(),
+            ending: candidate.ending.clone(),
+            folded: candidate.spelling > 0,
+            dropped: name.parts[..name.parts.len() - candidate.depth].join("/"),
+        }
+    }
+
+    /// The files that a path may mean: those that are called so from the folder, or those that have most of its end.
+    fn candidates(&self, name: &Name, suffix: Option<&str>) -> Vec<Candidate> {
+        let Some(last) = name.parts.last() else { return Vec::new() };
+        let last = format!("{last}{}", suffix.unwrap_or_default());
+        let whole = fold(&(name.parts.join("/") + suffix.unwrap_or_default()));
+        let one_part = name.parts.len() == 1;
+        let folded = whole.rsplit('/').next().unwrap_or_default();
+        let of = |map: &'_ HashMap<String, Vec<usize>>, key: &str| map.get(key).cloned().unwrap_or_default();
+        let ways: [(bool, &dyn Fn() -> Vec<usize>); 4] = [
+            (false, &|| if one_part { Vec::new() } else { of(&self.by_path, &whole) }),
+            (true, &|| if one_part { Vec::new() } else { of(&self.by_path_stem, &whole) }),
+            (false, &|| of(&self.by_name, folded)),
+            (true, &|| of(&self.by_stem, folded)),
+        ];
+        let allowed = ways.into_iter().filter(|(lacks_ending, _)| !lacks_ending || suffix.is_none());
+        let found = allowed.map(|(lacks, files)| (lacks, files())).find(|(_, files)| !files.is_empty());
+        let Some((lacks_ending, files)) = found else { return Vec::new() };
+        // Of many files of one name only those that share most folders are of interest.
+        let depths: Vec<usize> = files.iter().map(|&file| self.depth(&whole, file)).collect();
+        let deepest = depths.iter().copied().max().unwrap_or(0);
+        let deep = files.into_iter().zip(depths).filter(|(_, depth)| *depth == deepest);
+        deep.map(|(file, depth)| self.candidate(name, &last, file, depth, lacks_ending, suffix)).collect()
+    }
+
+    /// How many parts at the end of a folded path a file has, its name counted as one.
+    fn depth(&self, whole: &str, file: usize) -> usize {
+        let folders = whole.rsplit('/').skip(1).zip(self.files[file].folded.rsplit('/').skip(1));
+        1 + folders.take_while(|(given, there)| given == there).count()
+    }
+
+    fn candidate(
+        &self,
+        name: &Name,
+        last: &str,
+        file: usize,
+        depth: usize,
+        lacks_ending: bool,
+        suffix: Option<&str>,
+    ) -> Candidate {
+        let known = &self.files[file];
+        let parts: Vec<&str> = known.relative.split('/').collect();
+        let (folders, file_name) = (&parts[..parts.len() - 1], parts[parts.len() - 1]);
+        let (stem, ending) = match file_name.rsplit_once('.') {
+            Some((stem, ending)) if lacks_ending => (stem, format!(".{ending}")),
+            _ => (file_name, suffix.unwrap_or_default().to_owned()),
+        };
+        let spelling_of = |given: &str, there: &str| match given {
+            given if given == there => 0,
+            given if composed(given) == composed(there) => 1,
+            _ => 2,
+        };
+        let mut spelling = spelling_of(last, stem);
+        let given = name.parts[..name.parts.len() - 1].iter().rev().take(depth - 1);
+        for (given, there) in given.zip(folders.iter().rev()) {
+            spelling = spelling.max(spelling_of(given, there));
+        }
+        let folder = folders[..folders.len() - (depth - 1)].join("/");
+        Candidate { file, depth, folder, ending, spelling }
+    }
+
+    /// The file that a path leads to as it is written, from the root or from a folder beside it.
+    fn as_given(&self, name: &Name, text: &str, suffix: Option<&str>, beside: &[PathBuf]) -> Option<Found> {
+        let suffix = suffix.unwrap_or_default();
+        let spellings = [format!("{text}{suffix}"), format!("{}{suffix}", name.text)];
+        let folders = std::iter::once(&self.root).chain(beside);
+        let path = folders
+            .flat_map(|folder| spellings.iter().map(|text| folder.join(text)))
+            .find(|path| path.is_file() && path.to_str().is_some())?;
+        let relative = self.relative(&path);
+        // In the folder every file has one path, however it is named.
+        let path = relative.as_ref().map_or(path, |relative| self.root.join(relative));
+        Some(Found {
+            within: relative.is_some(),
+            relative: relative.unwrap_or_else(|| {
+                // As it is written: the same wherever the command runs, and wherever the folder is.
+                name.text.strip_prefix("./").unwrap_or(&name.text).to_owned() + suffix
+            }),
+            path,
+            folder: String::new(),
+            ending: suffix.to_owned(),
+            folded: false,
+            dropped: String::new(),
+        })
+    }
+
+    /// A path from the root, where it leads into it.
+    fn relative(&self, path: &Path) -> Option<String> {
+        let plain = |path: &Path| -> Option<PathBuf> {
+            let mut plain = PathBuf::new();
+            for part in std::path::absolute(path).ok()?.components() {
+                match part {
+                    Component::ParentDir => {
+                        plain.pop();
+                    }
+                    Component::CurDir => {}
+                    part => plain.push(part),
+                }
+            }
+            Some(plain)
+        };
+        let below = |path: &Path, root: &Path| path.strip_prefix(root).ok().map(slashed);
+        let lexical = || below(&plain(path)?, &plain(&self.root)?);
+        let real = || {
+            let folder = path.parent()?.canonicalize().ok()?;
+            below(&folder.join(path.file_name()?), &self.root.canonicalize().ok()?)
+        };
+        lexical().or_else(real).filter(|relative| !relative.is_empty())
+    }
+
+    /// What a name that means no file may have been.
+    fn hint(&self, name: &Name) -> Option<String> {
+        let last = fold(name.parts.last()?);
+        let there = |files: &Vec<usize>| files.first().map(|&file| self.files[file].relative.clone());
+        if let Some((stem, _)) = last.rsplit_once('.').filter(|(_, ending)| is_image_ending(ending))
+            && let Some(file) = self.by_stem.get(stem).and_then(there)
+        {
+            return Some(format!("there is {file}, with another ending"));
+        }
+        let digits = last.strip_suffix(".0").unwrap_or(&last);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let padded = (digits.len()..=12).map(|width| format!("{digits:0>width$}"));
+        let file = padded.filter_map(|stem| self.by_stem.get(&stem).and_then(there)).next()?;
+        Some(format!("there is {file}; a spreadsheet may have changed the number"))
+    }
+}
+
+/// A name as the eye sees it: composed, in small letters, single spaces.
+pub(super) fn plain_spelling(text: &str) -> String {
+    fold(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}

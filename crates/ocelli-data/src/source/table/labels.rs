@@ -1,0 +1,282 @@
+//! What labels the cells of a table hold: one or several, and what separates them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
+
+use super::sheet::{said, shortened};
+use super::{TableOptions, table_error};
+use crate::words::count;
+use crate::{DataError, Task};
+
+/// The longest name of a class, in characters.
+pub(super) const LONGEST: usize = 255;
+
+/// A cell of labels.
+pub(super) struct Cell<'a> {
+    pub line: u64,
+    pub text: &'a str,
+}
+
+/// How cells are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A cell is a label.
+    Whole,
+    /// Labels apart by this.
+    Apart(char),
+    /// Lists in brackets: `['a', 'b']`.
+    Lists,
+}
+
+impl Reading {
+    /// The labels in a cell, sorted, each once.
+    pub(super) fn labels(self, cell: &str) -> BTreeSet<&str> {
+        match self {
+            Reading::Whole => Some(cell).filter(|cell| !cell.is_empty()).into_iter().collect(),
+            Reading::Apart(separator) => pieces(cell, separator),
+            Reading::Lists => list(cell).unwrap_or_else(|| pieces(cell, ',')),
+        }
+    }
+
+    /// What separates labels, where they are several.
+    pub(super) fn separator(self) -> Option<char> {
+        match self {
+            Reading::Whole => None,
+            Reading::Apart(separator) => Some(separator),
+            Reading::Lists => Some(','),
+        }
+    }
+}
+
+fn pieces(cell: &str, separator: char) -> BTreeSet<&str> {
+    cell.split(separator).map(str::trim).filter(|label| !label.is_empty()).collect()
+}
+
+/// The entries of a list in brackets, as Python and JSON write them.
+fn list(cell: &str) -> Option<BTreeSet<&str>> {
+    let inner = match (cell.chars().next()?, cell.chars().last()?) {
+        ('[', ']') | ('(', ')') | ('{', '}') if cell.len() > 1 => &cell[1..cell.len() - 1],
+        _ => return None,
+    };
+    let mut labels = BTreeSet::new();
+    let mut rest = inner.trim();
+    while !rest.is_empty() {
+        let quote = rest.chars().next().filter(|first| matches!(first, '\'' | '"'));
+        let (label, after) = match quote {
+            Some(quote) => {
+                let (label, after) = rest[1..].split_once(quote)?;
+                // What follows a closing quote is the next entry, or nothing.
+                let after = after.trim_start();
+                (label, if after.is_empty() { after } else { after.strip_prefix(',')? })
+            }
+            None => rest.split_once(',').unwrap_or((rest, "")),
+        };
+        if !label.trim().is_empty() {
+            labels.insert(label.trim());
+        }
+        rest = after.trim();
+    }
+    Some(labels)
+}
+
+/// How often pieces come again, if cells are cut at a separator.
+struct Evidence<'a> {
+    several: usize,
+    /// The first cell of several pieces.
+    first: Option<&'a Cell<'a>>,
+    /// Pieces of such cells; for spaces, of all cells.
+    pieces: usize,
+    /// Those that are in several different cells.
+    recurring: usize,
+    /// Whether cells differ in how many pieces they have.
+    varied: bool,
+}
+
+impl<'a> Evidence<'a> {
+    fn of(cells: &'a [Cell<'a>], reading: Reading) -> Self {
+        let mut several = cells.iter().filter(|cell| reading.labels(cell.text).len() > 1);
+        let first = several.next();
+        let several = usize::from(first.is_some()) + several.count();
+        let different: HashSet<BTreeSet<&str>> =
+            cells.iter().map(|cell| reading.labels(cell.text)).filter(|labels| !labels.is_empty()).collect();
+        let mut cells_with: HashMap<&str, usize> = HashMap::new();
+        different.iter().flatten().for_each(|piece| *cells_with.entry(piece).or_default() += 1);
+        // Labels that never come with others say nothing; words that never do are names of one word.
+        let counts = |labels: &&BTreeSet<&str>| labels.len() > 1 || reading == Reading::Apart(' ');
+        let pieces: HashSet<&str> = different.iter().filter(counts).flatten().copied().collect();
+        let recurring = pieces.iter().filter(|piece| cells_with[**piece] > 1).count();
+        let sizes: BTreeSet<usize> = different.iter().map(BTreeSet::len).collect();
+        Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1 }
+    }
+
+    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's name seldom do.
+    /// Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by spaces, must come in varied
+    /// numbers too: "black cat" and "white dog" are names.
+    fn convinces(&self, separator: char) -> bool {
+        self.several > 0
+            && match separator {
+                '|' | ';' => 2 * self.recurring >= self.pieces,
+                ' ' => 2 * self.recurring > self.pieces && self.varied,
+                _ => 2 * self.recurring > self.pieces,
+            }
+    }
+}
+
+/// The characters that separate labels, those that names of classes have least first.
+const SEPARATORS: [char; 4] = ['|', ';', ',', ' '];
+
+/// How the cells are to be read, and the task, as stated or as the cells suggest it.
+pub(super) fn decide(
+    path: &Path,
+    cells: &[Cell],
+    options: &TableOptions,
+    notices: &mut Vec<String>,
+) -> Result<(Reading, Task), DataError> {
+    let full: Vec<&Cell> = cells.iter().filter(|cell| !cell.text.is_empty()).collect();
+    let lists = !full.is_empty() && full.iter().all(|cell| list(cell.text).is_some());
+    let candidates: Vec<Reading> = match options.label_separator {
+        Some(separator) => vec![Reading::Apart(separator)],
+        None if lists => vec![Reading::Lists],
+        None => SEPARATORS.map(Reading::Apart).to_vec(),
+    };
+    let stated = options.label_separator.is_some();
+    let read: Vec<(Reading, Evidence)> =
+        candidates.into_iter().map(|reading| (reading, Evidence::of(cells, reading))).collect();
+    let convincing = read.iter().find(|(reading, evidence)| match reading {
+        Reading::Whole => false,
+        Reading::Lists => evidence.several > 0,
+        Reading::Apart(separator) => stated && evidence.several > 0 || evidence.convinces(*separator),
+    });
+    match (options.task, convincing) {
+        (Some(Task::SingleLabel), _) if lists && !stated => {
+            let (_, evidence) = &read[0];
+            if let Some(cell) = evidence.first {
+                let detail = format!("holds several labels, {}", shortened(cell.text));
+                return Err(table_error(path, Some(cell.line), detail, "let images have several labels"));
+            }
+            Ok((Reading::Lists, Task::SingleLabel))
+        }
+        (Some(Task::SingleLabel), _) => Ok((Reading::Whole, Task::SingleLabel)),
+        (Some(Task::MultiLabel), None) => {
+            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
+            let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
+            if let (Some((_, Evidence { first: Some(first), .. })), false) = (cut, stated) {
+                notices.push(format!(
+                    "labels are apart by {}: row {}: {}",
+                    names_of(reading),
+                    first.line,
+                    shown(first)
+                ));
+            }
+            Ok((reading, Task::MultiLabel))
+        }
+        (task, Some((reading, evidence))) => {
+            let evidence = evidence.said(*reading, cells.len());
+            match task {
+                Some(_) if stated => {}
+                Some(_) => notices.push(format!("labels are apart by {}: {evidence}", names_of(*reading))),
+                None => notices
+                    .push(format!("read as multi-label, labels apart by {}: {evidence}", names_of(*reading))),
+            }
+            Ok((*reading, Task::MultiLabel))
+        }
+        (None, None) => {
+            let whole = if lists { Reading::Lists } else { Reading::Whole };
+            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
+            notices.push(match cut {
+                None => {
+                    format!("read as single-label: none of {} rows has several labels", count(cells.len()))
+                }
+                Some((reading, evidence)) => format!(
+                    "read as single-label, with {} in the names of classes: {}",
+                    names_of(*reading),
+                    evidence.said(*reading, cells.len())
+                ),
+            });
+            Ok((whole, Task::SingleLabel))
+        }
+    }
+}
+
+fn shown(cell: &Cell) -> String {
+    format!("\"{}\"", shortened(cell.text))
+}
+
+fn names_of(reading: Reading) -> String {
+    match reading {
+        Reading::Apart(separator) => said(separator),
+        Reading::Lists => "commas in brackets".to_owned(),
+        Reading::Whole => "nothing".to_owned(),
+    }
+}
+
+impl Evidence<'_> {
+    fn said(&self, reading: Reading, rows: usize) -> String {
+        let (line, text) = self.first.map_or((0, String::new()), |cell| (cell.line, shown(cell)));
+        let piece = if reading == Reading::Apart(' ') { "words" } else { "labels" };
+        let several = format!(
+            "{} of {} rows have several {piece}, the first is row {line}: {text}",
+            count(self.several),
+            count(rows)
+        );
+        match reading {
+            Reading::Lists => several,
+            _ => format!("{several}; {} of {} {piece} are in different cells", self.recurring, self.pieces),
+        }
+    }
+}
+
+/// Names that are no names: too long, or with characters that are none.
+pub(super) fn check_names<'a>(
+    path: &Path,
+    labels: impl Iterator<Item = (u64, &'a str)>,
+) -> Result<(), DataError> {
+    for (line, label) in labels {
+        let length = label.chars().count();
+        let detail = if length > LONGEST {
+            format!("has a label of {} characters, more than {LONGEST}: {}", count(length), shortened(label))
+        } else if let Some(found) = label.chars().find(|character| character.is_control()) {
+            format!("has a label with the control character {}", found.escape_default())
+        } else {
+            continue;
+        };
+        return Err(table_error(
+            path,
+            Some(line),
+            detail,
+            "name the column of the labels, or correct the row",
+        ));
+    }
+    Ok(())
+}
+
+/// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and numbers that
+/// are no classes.
+pub(super) fn oddities(classes: &[String]) -> Vec<String> {
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for class in classes {
+        let spelling = match class.parse::<f64>() {
+            Ok(number) if number.is_finite() => number.to_string(),
+            _ => super::files::plain_spelling(class),
+        };
+        alike.entry(spelling).or_default().push(class);
+    }
+    let several = alike.into_values().filter(|names| names.len() > 1);
+    let mut odd: Vec<String> = several
+        .map(|names| {
+            let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+            format!(
+                "the classes {} differ in case, spaces or spelling of a number alone; if they are one, correct the table",
+                names.join(" and ")
+            )
+        })
+        .collect();
+    let fractions =
+        || classes.iter().filter(|class| class.parse::<f64>().is_ok_and(|number| number.fract() != 0.0));
+    if 2 * fractions().count() > classes.len()
+        && let Some(first) = fractions().next()
+    {
+        odd.push(format!("labels are numbers such as {first}, and each is taken for a class of its own"));
+    }
+    odd
+}

@@ -1,0 +1,173 @@
+//! What people call the columns of a table: the one place that knows.
+//!
+//! Names are compared without case, spaces, `_`, `-`, `.` and `/`: `Image Index`, `image_index` and `ImageIndex` are one.
+
+/// Columns of files, those that say so most plainly first.
+const FILES: [&str; 28] = [
+    "filename",
+    "file",
+    "filepath",
+    "path",
+    "imagepath",
+    "imagefile",
+    "imagefilename",
+    "imagename",
+    "image",
+    "images",
+    "imageid",
+    "imageindex",
+    "img",
+    "imgname",
+    "imgid",
+    "imgpath",
+    "imgfile",
+    "photo",
+    "photoid",
+    "photoname",
+    "picture",
+    "filenames",
+    "idcode",
+    "fname",
+    "id",
+    "uuid",
+    "key",
+    "name",
+];
+
+/// Columns of labels.
+const LABELS: [&str; 36] = [
+    "label",
+    "labels",
+    "class",
+    "classes",
+    "category",
+    "categories",
+    "target",
+    "targets",
+    "tag",
+    "tags",
+    "breed",
+    "species",
+    "diagnosis",
+    "diagnoses",
+    "dx",
+    "finding",
+    "findings",
+    "findinglabels",
+    "findinglabel",
+    "labelname",
+    "labelid",
+    "classname",
+    "classlabel",
+    "classid",
+    "categoryname",
+    "categoryid",
+    "targetname",
+    "tagname",
+    "imagelabel",
+    "imageclass",
+    "groundtruth",
+    "annotation",
+    "annotations",
+    "kind",
+    "variety",
+    "y",
+];
+
+/// Columns that say on which side of the split an image is.
+const SPLITS: [&str; 9] =
+    ["split", "set", "subset", "partition", "phase", "dataset", "isvalid", "isval", "isvalidation"];
+
+/// A name as it is compared.
+fn plain(name: &str) -> String {
+    let dropped = |c: &char| !matches!(c, ' ' | '_' | '-' | '.' | '/');
+    name.trim().chars().filter(dropped).flat_map(char::to_lowercase).collect()
+}
+
+/// How plainly a name says that the column holds files: 0 is most plain.
+pub(super) fn file_rank(name: &str) -> Option<usize> {
+    let name = plain(name);
+    FILES.iter().position(|known| *known == name)
+}
+
+/// Whether a name says that the column holds labels.
+pub(super) fn is_label(name: &str) -> bool {
+    LABELS.contains(&plain(name).as_str())
+}
+
+/// Whether a name says that the column holds sides of the split.
+pub(super) fn is_split(name: &str) -> bool {
+    SPLITS.contains(&plain(name).as_str())
+}
+
+/// Whether a name is one of those that a table's first row has when it names columns.
+pub(super) fn is_known(name: &str) -> bool {
+    file_rank(name).is_some() || is_label(name) || is_split(name)
+}
+
+/// Whether a column's name is that of a table's index: none, pandas' `Unnamed: 0`, or `index`.
+pub(super) fn is_index(name: &str) -> bool {
+    let name = plain(name);
+    name.is_empty() || name == "index" || name == "rownames" || name.starts_with("unnamed:")
+}
+
+/// Names of tables that hold a data set's labels, without their endings, those that say so most plainly first.
+const TABLES: [&str; 14] = [
+    "labels",
+    "label",
+    "trainlabels",
+    "traininglabels",
+    "labelstrain",
+    "metadata",
+    "train",
+    "training",
+    "trainmetadata",
+    "annotations",
+    "traindata",
+    "groundtruth",
+    "data",
+    "images",
+];
+
+/// How plainly a file's name, without its ending, says that it is the table of a data set's labels: 0 is most plain.
+pub(super) fn table_rank(stem: &str) -> Option<usize> {
+    let name = plain(stem);
+    TABLES.iter().position(|known| *known == name)
+}
+
+/// Names of tables that hold something else than the labels to train on.
+pub(super) fn is_other_table(stem: &str) -> bool {
+    let name = plain(stem);
+    let parts = [
+        "submission",
+        "predictions",
+        "prediction",
+        "history",
+        "split",
+        "skipped",
+        "decisions",
+        "confusion",
+        "submit",
+        "solution",
+    ];
+    let starts = ["test", "valid", "val", "sample", "lrfind", "classdict"];
+    parts.iter().any(|part| name.contains(part)) || starts.iter().any(|start| name.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_and_separators() {
+        assert!(is_label("Finding Labels") && is_label("class_name") && is_label("Y") && !is_label("sex"));
+        assert!(file_rank("Image Index").is_some() && file_rank("FILE-NAME") < file_rank("id"));
+        assert!(is_index("") && is_index("Unnamed: 0") && !is_index("id"));
+        assert!(
+            is_other_table("sample_submission") && is_other_table("test_labels") && !is_other_table("train")
+        );
+        for names in [&FILES[..], &LABELS, &SPLITS, &TABLES] {
+            assert!(names.iter().all(|name| plain(name) == *name), "written as they are compared");
+        }
+    }
+}

@@ -1,0 +1,596 @@
+//! From the bytes of a table to rows of cells.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{names, table_error};
+use crate::DataError;
+use crate::decode::Format;
+use crate::words::count;
+
+/// The largest table that is read, in bytes.
+const LARGEST: u64 = 1 << 30;
+/// So many rows tell what separates the columns.
+const SOME_ROWS: usize = 200;
+
+/// The rows of a table as they stand in its file.
+///
+/// Read are rows of cells apart by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an object a
+/// line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do not have the
+/// columns of a row are comments.
+#[derive(Debug, Clone)]
+pub struct Sheet {
+    pub(super) path: PathBuf,
+    /// The rows, a possible header among them.
+    pub rows: Vec<Row>,
+    /// What separates the columns; a comma for JSON.
+    pub delimiter: char,
+    /// The names of the columns, where the file's form has them: JSON.
+    pub(super) names: Option<Vec<String>>,
+    pub(super) notices: Vec<String>,
+}
+
+/// A row of cells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// The line of the file where it begins, from 1; of a JSON list or object, the number of the entry.
+    pub line: u64,
+    /// Its cells, without quotes and without spaces around them.
+    pub cells: Vec<String>,
+    /// Cells that go over several lines, and the line where their quote opens.
+    pub(super) long: Vec<(usize, u64)>,
+}
+
+impl Row {
+    /// A cell; empty where the row is too short.
+    pub fn cell(&self, column: usize) -> &str {
+        self.cells.get(column).map_or("", String::as_str)
+    }
+
+    /// The number of cells without the empty ones at the end.
+    fn width(&self) -> usize {
+        self.cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1)
+    }
+}
+
+impl Sheet {
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// Where it is no table of text, and where a quote is not closed; with the row.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let wrong = |detail: &str, advice: &str| Err(table_error(path, None, detail, advice));
+        let found = std::fs::metadata(path).map_err(DataError::io("read", path))?;
+        if found.is_dir() {
+            return wrong("is a folder", "give a CSV file");
+        }
+        if !found.is_file() {
+            return wrong("is no regular file", "give a CSV file");
+        }
+        if found.len() > LARGEST {
+            return wrong("has more than 1 GiB", "give a table of labels");
+        }
+        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+        let text = decode(path, &bytes)?;
+        let mut sheet = Sheet {
+            path: path.to_owned(),
+            rows: Vec::new(),
+            delimiter: ',',
+            names: None,
+            notices: Vec::new(),
+        };
+        if text.trim_start().starts_with(['{', '[']) && is_json(path, &text) {
+            sheet.read_json(&text)?;
+        } else {
+            sheet.read_cells(&text)?;
+        }
+        if sheet.rows.is_empty() {
+            return wrong("has no rows", "give a table with a row for each image");
+        }
+        Ok(sheet)
+    }
+
+    /// The file's name, for people.
+    pub(super) fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// The number of columns.
+    pub(super) fn width(&self) -> usize {
+        match &self.names {
+            Some(names) => names.len(),
+            None => self.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0),
+        }
+    }
+
+    fn read_cells(&mut self, text: &str) -> Result<(), DataError> {
+        let path = self.path.clone();
+        let (text, first_line, stated) = separator_line(text);
+        let (text, first_line) = leading_comments(text, first_line, stated);
+        let delimiter = stated.unwrap_or_else(|| delimiter_of(text));
+        let mut reader = Reader { text, at: 0, line: first_line, delimiter };
+        while let Some(row) = reader.next() {
+            let row = row.map_err(|broken| broken.error(&path))?;
+            if row.cells.iter().any(|cell| !cell.is_empty()) {
+                self.rows.push(row);
+            }
+        }
+        self.delimiter = delimiter;
+        self.drop_comments();
+        self.name_the_index();
+        let Some(first) = self.rows.first() else { return Ok(()) };
+        let (line, width) = (first.line, first.cells.len());
+        if let Some(row) = self.rows.iter().find(|row| row.width() > width) {
+            let detail = format!(
+                "has {} cells, and row {line} has {width}: {}",
+                row.width(),
+                shortened(&row.cells.join(&format!("{delimiter} ")))
+            );
+            let advice = format!("put cells that hold {} into quotes", said(delimiter));
+            return Err(table_error(&path, Some(row.line), detail, &advice));
+        }
+        if delimiter != ',' && width > 1 {
+            let same = self.rows.iter().filter(|row| row.cells.len() == width).count();
+            let cells = first.cells.iter().map(|cell| format!("\"{}\"", shortened(cell))).collect::<Vec<_>>();
+            self.notices.push(format!(
+                "the columns of {} are apart by {}: row {line} has {width} ({}), and so have {} of {} rows",
+                self.name(),
+                said(delimiter),
+                cells.join(", "),
+                count(same),
+                count(self.rows.len())
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes away lines that begin with `#` and are no rows.
+    fn drop_comments(&mut self) {
+        let usual = self.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
+        let before = self.rows.len();
+        let mut first = None;
+        self.rows.retain(|row| {
+            let comment = usual > 1 && row.width() == 1 && row.cells[0].starts_with('#');
+            if comment {
+                first.get_or_insert(row.line);
+            }
+            !comment
+        });
+        if let Some(line) = first {
+            let comments = count(before - self.rows.len());
+            self.notices
+                .push(format!("{comments} lines of {} are comments; the first is row {line}", self.name()));
+        }
+    }
+
+    /// R names all columns but the first, which numbers the rows.
+    fn name_the_index(&mut self) {
+        let [header, rows @ ..] = &mut self.rows[..] else { return };
+        let width = header.cells.len() + 1;
+        if !rows.is_empty() && rows.iter().all(|row| row.cells.len() == width) && counts(rows, 0) {
+            header.cells.insert(0, String::new());
+        }
+    }
+
+    fn read_json(&mut self, text: &str) -> Result<(), DataError> {
+        let path = self.path.clone();
+        let wrong = |line: Option<u64>, detail: String| {
+            table_error(&path, line, detail, "give an object for each image, one a line")
+        };
+        let mut entries: Vec<(u64, serde_json::Map<String, Value>)> = Vec::new();
+        let by_line = !text.trim_start().starts_with('[') && !is_one_object(&path, text);
+        if by_line {
+            for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+                match serde_json::from_str(text) {
+                    Ok(Value::Object(entry)) => entries.push((line, entry)),
+                    Ok(_) => return Err(wrong(Some(line), "is no JSON object".to_owned())),
+                    Err(error) => return Err(wrong(Some(line), format!("is no JSON: {error}"))),
+                }
+            }
+        } else {
+            let whole: Value = serde_json::from_str(text)
+                .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
+            match whole {
+                Value::Array(list) => {
+                    for (number, entry) in (1..).zip(list) {
+                        match entry {
+                            Value::Object(entry) => entries.push((number, entry)),
+                            _ => return Err(wrong(Some(number), "is no JSON object".to_owned())),
+                        }
+                    }
+                }
+                Value::Object(labels) => {
+                    let nested = |value: &Value| match value {
+                        Value::Object(_) => true,
+                        Value::Array(list) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
+                        _ => false,
+                    };
+                    if let Some((name, _)) = labels.iter().find(|(_, value)| nested(value)) {
+                        let detail = format!("is one JSON object, and its \"{name}\" is no label");
+                        return Err(wrong(None, detail));
+                    }
+                    for (number, (file, label)) in (1..).zip(labels) {
+                        let pair = [("file", Value::String(file)), ("label", label)];
+                        let pair = pair.into_iter().map(|(name, value)| (name.to_owned(), value));
+                        entries.push((number, pair.collect()));
+                    }
+                }
+                _ => return Err(wrong(None, "is no JSON object".to_owned())),
+            }
+        }
+        let mut names: Vec<String> = Vec::new();
+        let mut place = std::collections::HashMap::new();
+        for (line, entry) in entries {
+            let mut row = Row { line, ..Row::default() };
+            for (name, value) in entry {
+                let column = *place.entry(name.clone()).or_insert_with(|| {
+                    names.push(name);
+                    names.len() - 1
+                });
+                if row.cells.len() <= column {
+                    row.cells.resize(column + 1, String::new());
+                }
+                row.cells[column] = match value {
+                    Value::String(text) => text.trim().to_owned(),
+                    Value::Null => String::new(),
+                    value => value.to_string(),
+                };
+                if row.cells[column].contains(['\n', '\r']) {
+                    row.long.push((column, line));
+                }
+            }
+            self.rows.push(row);
+        }
+        let width = names.len();
+        self.rows.iter_mut().for_each(|row| row.cells.resize(width, String::new()));
+        self.notices.push(format!(
+            "{} holds JSON: {} entries of {}",
+            self.name(),
+            count(self.rows.len()),
+            names.join(", ")
+        ));
+        self.names = Some(names);
+        Ok(())
+    }
+}
+
+/// Whether a column numbers its rows: 0, 1, 2 … or 1, 2, 3 ….
+pub(super) fn counts(rows: &[Row], column: usize) -> bool {
+    let number = |row: &Row| row.cell(column).parse::<usize>().ok();
+    let Some(first @ (0 | 1)) = rows.first().and_then(number) else { return false };
+    rows.len() > 1 && (first..).zip(rows).all(|(wanted, row)| number(row) == Some(wanted))
+}
+
+/// A separator, for people.
+pub(super) fn said(separator: char) -> String {
+    match separator {
+        '\t' => "tabs".to_owned(),
+        ' ' => "spaces".to_owned(),
+        other => format!("\"{other}\""),
+    }
+}
+
+/// A text of a line at most, for people.
+pub(super) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = text.replace(['\r', '\n'], "⏎");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The text of a file, without its byte order mark.
+fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>, DataError> {
+    let foreign = match bytes {
+        [b'P', b'K', 3, 4, ..] => Some("an Excel workbook or another ZIP file"),
+        [0xD0, 0xCF, 0x11, 0xE0, ..] => Some("an old Excel workbook"),
+        [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file"),
+        [0x1F, 0x8B, ..] => Some("compressed with gzip"),
+        [b'B', b'Z', b'h', ..] => Some("compressed with bzip2"),
+        [0x28, 0xB5, 0x2F, 0xFD, ..] => Some("compressed with zstd"),
+        [b'S', b'Q', b'L', b'i', b't', b'e', ..] => Some("an SQLite database"),
+        _ => Format::of(bytes).map(|_| "an image"),
+    };
+    if let Some(foreign) = foreign {
+        return Err(table_error(
+            path,
+            None,
+            format!("is {foreign}"),
+            "save the table as a CSV file in UTF-8",
+        ));
+    }
+    let wide = |order: fn([u8; 2]) -> u16, bytes: &[u8]| {
+        let (units, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = units.iter().map(|unit| order(*unit)).collect();
+        let text = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
+        text.ok_or_else(|| table_error(path, None, "is damaged UTF-16", "save it as UTF-8"))
+    };
+    let text: Cow<str> = match bytes {
+        [0xFF, 0xFE, rest @ ..] => wide(u16::from_le_bytes, rest)?.into(),
+        [0xFE, 0xFF, rest @ ..] => wide(u16::from_be_bytes, rest)?.into(),
+        [1..=u8::MAX, 0, 1..=u8::MAX, 0, ..] => wide(u16::from_le_bytes, bytes)?.into(),
+        [0, 1..=u8::MAX, 0, 1..=u8::MAX, ..] => wide(u16::from_be_bytes, bytes)?.into(),
+        _ => {
+            let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+            std::str::from_utf8(bytes)
+                .map_err(|error| {
+                    let line = line_at(bytes, error.valid_up_to());
+                    let start = bytes[..error.valid_up_to()]
+                        .iter()
+                        .rposition(|byte| matches!(byte, b'\r' | b'\n'))
+                        .map_or(0, |end| end + 1);
+                    let row: Vec<u8> = bytes[start..]
+                        .iter()
+                        .copied()
+                        .take_while(|byte| !matches!(byte, b'\r' | b'\n'))
+                        .collect();
+                    let latin: String = row.iter().map(|&byte| char::from(byte)).collect();
+                    let detail = format!("is not valid UTF-8; as Latin-1 it is \"{}\"", shortened(&latin));
+                    table_error(path, Some(line), detail, "save the table as UTF-8")
+                })?
+                .into()
+        }
+    };
+    if let Some(at) = text.find('\0') {
+        let line = line_at(text.as_bytes(), at);
+        return Err(table_error(path, Some(line), "holds zero bytes", "give a table of text"));
+    }
+    Ok(text)
+}
+
+/// The line of a byte, from 1.
+fn line_at(bytes: &[u8], at: usize) -> u64 {
+    let ends = |place: &usize| {
+        bytes[*place] == b'\n' || bytes[*place] == b'\r' && bytes.get(place + 1) != Some(&b'\n')
+    };
+    1 + (0..at).filter(ends).count() as u64
+}
+
+fn is_json(path: &Path, text: &str) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    matches!(ending.as_str(), "json" | "jsonl" | "ndjson" | "jsonlines")
+        || serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok()
+}
+
+/// Whether the whole file is one object, not one a line.
+fn is_one_object(path: &Path, text: &str) -> bool {
+    let lines = path.extension().is_some_and(|ending| ending != "json");
+    !lines && serde_json::from_str::<serde_json::Map<String, Value>>(text).is_ok()
+        || text.lines().next().is_some_and(|line| line.trim() == "{")
+}
+
+/// Excel's first line `sep=;`, which says what separates the columns: the text after it, the number of its line.
+fn separator_line(text: &str) -> (&str, u64, Option<char>) {
+    let first = text.split(['\r', '\n']).next().unwrap_or_default();
+    let mut stated = first.trim().strip_prefix("sep=").unwrap_or_default().trim_matches('"').chars();
+    match (stated.next(), stated.next()) {
+        (Some(delimiter), None) if delimiter.is_ascii() => {
+            let rest = &text[first.len()..];
+            (rest.strip_prefix("\r\n").or(rest.get(1..)).unwrap_or_default(), 2, Some(delimiter))
+        }
+        // The separator that the trimming took: a tab.
+        _ if first == "sep=\t" => (text[first.len()..].trim_start_matches(['\r', '\n']), 2, Some('\t')),
+        _ => (text, 1, None),
+    }
+}
+
+/// Steps over the lines at the beginning that begin with `#`, but for one that names the columns of those below.
+fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str, u64) {
+    let mut rest = text;
+    let mut line = first_line;
+    let mut last = None;
+    while rest.starts_with('#') {
+        let end = rest
+            .find(['\r', '\n'])
+            .map_or(rest.len(), |end| end + if rest[end..].starts_with("\r\n") { 2 } else { 1 });
+        last = Some((&rest[1..], line));
+        rest = &rest[end..];
+        line += 1;
+    }
+    let Some((header, header_line)) = last else { return (text, first_line) };
+    let delimiter = stated.unwrap_or_else(|| delimiter_of(rest));
+    let width = |text| {
+        Reader { text, at: 0, line: 1, delimiter }.next().and_then(Result::ok).map_or(0, |row| row.width())
+    };
+    let named = Reader { text: header, at: 0, line: 1, delimiter }.next().and_then(Result::ok);
+    let is_header = named.is_some_and(|row| {
+        row.width() > 1 && row.width() == width(rest) && row.cells.iter().any(|cell| names::is_known(cell))
+    });
+    // A first row that only looks like a comment: an id of its own, as wide as the others.
+    let is_row = text.len() > 1
+        && width(text) > 1
+        && width(text) == width(rest)
+        && !is_header
+        && header_line == first_line;
+    match (is_header, is_row) {
+        (true, _) => (header, header_line),
+        (_, true) => (text, first_line),
+        _ => (rest, line),
+    }
+}
+
+/// What separates the columns: what gives the rows as many cells as the first one.
+fn delimiter_of(text: &str) -> char {
+    let mut best: Option<((bool, usize), char)> = None;
+    for delimiter in [',', '\t', ';', '|'] {
+        let Some((width, evidence, share)) = columns_of(text, delimiter) else { continue };
+        if width > 1 && best.is_none_or(|(other, _)| (evidence, share) > other) {
+            best = Some(((evidence, share), delimiter));
+        }
+    }
+    if let Some((_, delimiter)) = best {
+        return delimiter;
+    }
+    match columns_of(text, ' ') {
+        Some((2.., true, 1000)) => ' ',
+        _ => ',',
+    }
+}
+
+/// How many columns the first row has, whether they are known by name or hold names of images, and how many of a
+/// thousand rows have no more than it and at least two.
+fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
+    let rows: Vec<Row> = Reader { text, at: 0, line: 1, delimiter }
+        .map_while(Result::ok)
+        .filter(|row| row.width() > 0 && !(row.width() == 1 && row.cells[0].starts_with('#')))
+        .take(SOME_ROWS)
+        .collect();
+    let first = rows.first()?;
+    let width = first.width();
+    let fits = |row: &&Row| {
+        row.width() <= width && row.cells.len() > 1 && (delimiter != ' ' || row.width() == width)
+    };
+    let image = |cell: &String| {
+        let ending = cell.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
+        ending.is_some_and(|ending| is_image_ending(&ending))
+    };
+    let images = rows.iter().filter(|row| row.cells.iter().any(image)).count();
+    let known = first.cells.iter().filter(|cell| names::is_known(cell)).count();
+    let evidence = known > 1 || known > 0 && delimiter != ' ' || 2 * images > rows.len();
+    // R's header lacks the name of the first column.
+    let shifted =
+        rows.len() > 1 && rows[1..].iter().all(|row| row.cells.len() == width + 1) && counts(&rows[1..], 0);
+    let share = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
+    Some((width, evidence, share))
+}
+
+/// Whether files of this ending, in small letters, are images that are read.
+pub(super) fn is_image_ending(ending: &str) -> bool {
+    Format::ALL.iter().any(|format| format.extensions().contains(&ending))
+}
+
+/// A quote that does not end as it should.
+struct Broken {
+    line: u64,
+    detail: String,
+}
+
+impl Broken {
+    fn error(self, path: &Path) -> DataError {
+        table_error(
+            path,
+            Some(self.line),
+            self.detail,
+            "close the quote, or write \"\" for one within a cell",
+        )
+    }
+}
+
+/// Rows one after the other.
+struct Reader<'a> {
+    text: &'a str,
+    /// The byte that is next.
+    at: usize,
+    /// Its line, from 1.
+    line: u64,
+    delimiter: char,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn is_delimiter(&self, byte: u8) -> bool {
+        byte == self.delimiter as u8 || self.delimiter == ' ' && byte == b'\t'
+    }
+
+    /// Steps over a line's end.
+    fn end_line(&mut self) {
+        self.at += if self.text[self.at..].starts_with("\r\n") { 2 } else { 1 };
+        self.line += 1;
+    }
+
+    /// The text up to the next delimiter or line's end.
+    fn plain(&mut self) -> &str {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| !matches!(byte, b'\r' | b'\n') && !self.is_delimiter(byte)) {
+            self.at += 1;
+        }
+        &self.text[start..self.at]
+    }
+
+    /// A cell in quotes, of which the first is next.
+    fn quoted(&mut self) -> Result<String, Broken> {
+        let opened = self.line;
+        self.at += 1;
+        let mut cell = String::new();
+        loop {
+            let start = self.at;
+            while self.peek().is_some_and(|byte| !matches!(byte, b'"' | b'\r' | b'\n')) {
+                self.at += 1;
+            }
+            cell.push_str(&self.text[start..self.at]);
+            match self.peek() {
+                None => {
+                    let detail = "opens a quote that is never closed".to_owned();
+                    return Err(Broken { line: opened, detail });
+                }
+                Some(b'"') if self.text.as_bytes().get(self.at + 1) == Some(&b'"') => {
+                    cell.push('"');
+                    self.at += 2;
+                }
+                Some(b'"') => break,
+                Some(_) => {
+                    cell.push('\n');
+                    self.end_line();
+                }
+            }
+        }
+        self.at += 1;
+        let closed = self.line;
+        let rest = self.plain();
+        if !rest.trim().is_empty() && closed > opened {
+            let rest = shortened(rest);
+            let detail = format!("opens a quote that row {closed} closes amid a cell, before {rest}");
+            return Err(Broken { line: opened, detail });
+        }
+        cell.push_str(rest);
+        Ok(cell)
+    }
+
+    fn row(&mut self) -> Result<Row, Broken> {
+        let mut row = Row { line: self.line, ..Row::default() };
+        loop {
+            while self.peek().is_some_and(|byte| matches!(byte, b' ' | b'\t') && !self.is_delimiter(byte)) {
+                self.at += 1;
+            }
+            let opened = self.line;
+            let is_quoted = self.peek() == Some(b'"');
+            let cell = if is_quoted { self.quoted()? } else { self.plain().to_owned() };
+            if self.line > opened {
+                row.long.push((row.cells.len(), opened));
+            }
+            // Several spaces are as good as one.
+            if is_quoted || self.delimiter != ' ' || !cell.trim().is_empty() {
+                row.cells.push(cell.trim().to_owned());
+            }
+            match self.peek() {
+                Some(byte) if self.is_delimiter(byte) => self.at += 1,
+                Some(_) => {
+                    self.end_line();
+                    return Ok(row);
+                }
+                None => return Ok(row),
+            }
+        }
+    }
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Result<Row, Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.peek()?;
+        let row = self.row();
+        if row.is_err() {
+            self.at = self.text.len();
+        }
+        Some(row)
+    }
+}
