@@ -20,7 +20,7 @@ use crate::arguments::{Rule, Train, Tuned};
 use crate::pull::fetched;
 use crate::source::{augmentation, channels};
 use crate::terminal::{self, Terminal};
-use crate::words::{count, counted, duration};
+use crate::words::{brief, count, counted, duration};
 
 pub fn run(arguments: &Train) -> Result<(), Failure> {
     use_threads(arguments.machine.threads)?;
@@ -65,6 +65,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
     let interrupted = watch_for_interrupt()?;
+    let stop = interrupted.clone();
     training.observe(move |_: &Event| {
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -92,12 +93,21 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
                 cache: Some(cache.clone()),
                 threads: arguments.machine.threads,
                 only_kept_activations: true,
+                stop: Some(stop),
                 ..ReportOptions::default()
             };
             let began = Instant::now();
             // The model is what counts: without its report the run is still done.
             let report = match report_run(training.run_folder().path(), options) {
                 Ok(report) => format!("   report {}", report.page.display()),
+                Err(ocelli::Error::Stopped) => {
+                    let run = quoted(training.run_folder().path());
+                    eprintln!(
+                        "stopped; the model is {}. For its report:  ocelli report {run}",
+                        outcome.model.display()
+                    );
+                    return Err(Failure::Interrupted);
+                }
                 Err(error) => {
                     eprintln!("   note: no report was written: {error}");
                     String::new()
@@ -203,9 +213,9 @@ const UNMEASURED: usize = 5;
 
 /// `cats said to be dogs 12 of 1,000 · …`; nothing where images have several classes, or all are right.
 fn mistakes(predictions: &Predictions, items: &Items) -> Option<String> {
-    let matrix = Interpretation::new(predictions.clone(), items).confusion_matrix().ok()?;
-    let pairs = matrix.most_confused(1).into_iter().take(MISTAKES).map(|pair| {
-        let (truth, predicted, of) = (pair.truth, pair.predicted, count(pair.of));
+    let confused = Interpretation::new(predictions.clone(), items).most_confused(1).ok()?;
+    let pairs = confused.into_iter().take(MISTAKES).map(|pair| {
+        let (truth, predicted, of) = (brief(&pair.truth), brief(&pair.predicted), count(pair.of));
         format!("{truth} said to be {predicted} {} of {of}", count(pair.count))
     });
     let pairs: Vec<String> = pairs.collect();

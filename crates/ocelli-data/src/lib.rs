@@ -59,6 +59,7 @@
 //! | [`picture`] | what Ocelli draws, marked so that it is no photo |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
+//! | `formula.rs` | text in tables that a spreadsheet would take for a formula |
 //! | [`words`] | numbers as people read them |
 
 pub mod augment;
@@ -68,6 +69,7 @@ pub mod decode;
 pub mod digest;
 pub mod error;
 mod files;
+mod formula;
 pub mod inspect;
 pub mod items;
 pub mod loader;
@@ -91,6 +93,7 @@ pub use decode::{Channels, Decoder, Format, RgbImage};
 pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError};
 pub use files::write_whole;
+pub use formula::{escape_formula, unescape_formula};
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};

@@ -1,5 +1,9 @@
 //! Photos with labels, read, split and checked, before anything is computed.
 
+mod of_run;
+
+pub(crate) use of_run::{Lost, RunImages};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +12,9 @@ use ocelli_data::inspect::{Report, inspect};
 use ocelli_data::order::{self, Share};
 use ocelli_data::source::csv::CsvOptions;
 use ocelli_data::{
-    Augmentation, BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes, class_losses, digests, source, split, undecodable_classes, Channels,
+    Augmentation, BadImages, Channels, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing,
+    Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task, check_classes,
+    class_losses, digests, source, split, undecodable_classes,
 };
 
 use rayon::prelude::*;
@@ -88,7 +94,7 @@ pub struct ImageDataBuilder {
 }
 
 /// Images of one class in each part of the data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCount {
     /// The class.
     pub class: String,

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use ocelli_data::{DataError, Items, Split, Task};
+use ocelli_data::{DataError, Items, Split, Task, unescape_formula};
 
 use crate::{Error, Result, interpret::target_of};
 
@@ -27,6 +27,13 @@ pub(crate) struct Decision {
     row: u64,
     id: String,
     what: What,
+}
+
+impl Decision {
+    /// The image that it is about.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +68,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
     for record in reader.records() {
         let record = record.map_err(|error| wrong(None, error.to_string()))?;
         let row = record.position().map_or(0, csv::Position::line);
-        let cell =
-            |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default().trim();
-        let labels =
-            || cell(label).split(SEPARATOR).filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let what = match cell(Some(decision)) {
+        let cell = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
+        let labels = || {
+            let names = unescape_formula(cell(label)).split(SEPARATOR);
+            names.filter(|name| !name.trim().is_empty()).map(str::to_owned).collect()
+        };
+        let what = match cell(Some(decision)).trim() {
             "keep" => What::Keep,
             "drop" => What::Drop,
             "relabel" => What::Relabel(labels()),
@@ -76,7 +84,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
                 ));
             }
         };
-        let id = cell(Some(id)).to_owned();
+        let id = unescape_formula(cell(Some(id))).to_owned();
         if !seen.insert(id.clone()) {
             return Err(wrong(Some(row), format!("decides about {id} a second time")));
         }
@@ -98,8 +106,10 @@ pub(crate) fn apply(
     let mut applied = Applied::default();
     for Decision { row, id, what } in decisions {
         let wrong = |detail: String| wrong(path, Some(*row), detail);
-        let &item =
-            by_id.get(id).ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
+        let &item = by_id
+            .get(id)
+            .or_else(|| by_id.get(id.trim()))
+            .ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
         if !trained.contains(&item) {
             applied.held_out += 1;
             continue;
@@ -109,7 +119,8 @@ pub(crate) fn apply(
             What::Drop => applied.dropped.push(item),
             What::Relabel(names) => {
                 let class = |name: &String| {
-                    items.classes.index(name).ok_or_else(|| {
+                    let (exact, trimmed) = (items.classes.index(name), items.classes.index(name.trim()));
+                    exact.or(trimmed).ok_or_else(|| {
                         let known = items.classes.names().join(", ");
                         wrong(format!("relabels to \"{name}\", which is no class (there are: {known})"))
                     })
