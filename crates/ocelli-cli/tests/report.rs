@@ -214,6 +214,9 @@ fn text_in_tables_cannot_be_run_and_comes_back() {
         .collect();
     assert_eq!(ids("run/split.csv"), there);
     assert!(ids("run/predictions.csv").is_subset(&there));
+    // What the model was trained on is known by these ids, and is not measured.
+    place.run(&["evaluate", model.to_str().unwrap(), "photos", "--out", "evaluated"]);
+    assert_eq!(ids("evaluated/predictions.csv"), ids("run/predictions.csv"));
     // Decisions, as the page writes them, and as people do.
     let split = table(&place.path("run/split.csv"));
     let trained: Vec<&Vec<String>> = split[1..].iter().filter(|row| row[1] == "train").collect();
