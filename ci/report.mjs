@@ -50,6 +50,8 @@ for (const path of pages) {
       for (const violation of found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
         check(false, `${where}: axe-core: ${violation.id}: ${violation.help} (${violation.nodes.length} times, first ${violation.nodes[0].target})`);
       }
+      for (const { label, beyond } of await page.$$eval("svg.chart", charts)) check(beyond === 0, `${where}: ${beyond} points of the chart "${label}" lie outside of its frame`);
+      for (const text of ["[object ", "undefined", "NaN"]) check(!(await page.innerText("body")).includes(text), `${where}: says ${text}`);
       if (folder) await page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`), fullPage: true });
       if (width === 1440 && colorScheme === "light") await use(page, where);
       await context.close();
@@ -57,6 +59,18 @@ for (const path of pages) {
   }
 }
 await browser.close();
+
+/** For each chart its label and the number of points of its lines that lie outside of its frame, within a pixel. */
+function charts(all) {
+  return all.map((svg) => {
+    const grid = [...svg.querySelectorAll("line.grid")].map((line) => line.getBBox());
+    const [left, right] = [Math.min(...grid.map((box) => box.x)), Math.max(...grid.map((box) => box.x + box.width))];
+    const [top, bottom] = [Math.min(...grid.map((box) => box.y)), Math.max(...grid.map((box) => box.y + box.height))];
+    const points = [...svg.querySelectorAll("path.line")].flatMap((path) => [...path.getAttribute("d").matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)].map(([, x, y]) => [Number(x), Number(y)]));
+    const outside = ([x, y]) => x < left - 1 || x > right + 1 || y < top - 1 || y > bottom + 1;
+    return { label: svg.getAttribute("aria-label"), beyond: points.filter(outside).length };
+  });
+}
 
 /** Clicks and keys, once a page. */
 async function use(page, where) {

@@ -1,19 +1,21 @@
 //! `ocelli evaluate`
 
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::output::{eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::report::{Evaluation, evaluate, report_evaluation};
+use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
 use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
 
 use crate::Failure;
 use crate::arguments::Evaluate;
-use crate::report::{self, LISTED};
+use crate::report::{self, LISTED, stoppable};
 use crate::source::channels;
-use crate::train::{unmeasured, use_threads};
-use crate::words::{count, counted};
+use crate::train::{unmeasured, use_threads, watch_for_interrupt};
+use crate::words::{count, counted, brief};
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;
@@ -35,10 +37,13 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     }
     let template = "   predicting {bar:30} {human_pos} of {human_len} images · {eta} left";
     bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ "));
+    let stop = watch_for_interrupt()?;
     let evaluation = evaluate(&model, data.threads(arguments.threads), &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-    })?;
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    let evaluation = stoppable(evaluation)?;
     bar.finish_and_clear();
     for skipped in &evaluation.skipped {
         eprintln!("   skipped {}: {}", shown(skipped.path.display()), shown(&skipped.reason));
@@ -60,7 +65,8 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     };
     evaluation.named.write_csv(folder.predictions())?;
     let title = format!("{name}, by {}", arguments.model.display());
-    let written = report_evaluation(&model, &evaluation, &title, folder.path())?;
+    let options = ReportOptions { threads: arguments.threads, stop: Some(stop), ..ReportOptions::default() };
+    let written = stoppable(report_evaluation(&model, &evaluation, &title, folder.path(), &options))?;
     if arguments.json {
         let tables = written.tables.iter().filter(|table| ["figures", "classes"].contains(&table.name));
         let tables: serde_json::Map<String, serde_json::Value> =
@@ -112,7 +118,7 @@ fn print_classes(named: &Interpretation) {
         println!();
     }
     rows.iter_mut().for_each(|row| row.class = shown(&row.class));
-    let width = rows.iter().map(|row| row.class.chars().count()).max().unwrap_or(0).max(5);
+    let width = rows.iter().map(|row| brief(&row.class).chars().count()).max().unwrap_or(0).max(5);
     println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
     let cell =
         |share: Option<Share>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.4}", share.value()));
@@ -120,7 +126,7 @@ fn print_classes(named: &Interpretation) {
         let f1 = row.f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.4}"));
         println!(
             "{:width$}  {:>7}  {:>9}  {:>7}  {f1:>7}",
-            row.class,
+            brief(&row.class),
             count(row.support),
             cell(row.precision),
             cell(row.recall)

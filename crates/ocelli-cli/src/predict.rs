@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::output::{eprintln, shown, unwritten};
-use ocelli::{DeviceName, Found, Guess, Model, Prediction, Skipped, Task, photos_in, text_of};
+use ocelli::{
+    DeviceName, Found, Guess, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
+};
 
 use crate::Failure;
 use crate::arguments::Predict;
@@ -238,7 +240,8 @@ impl Output {
         if arguments.csv {
             let mut writer = csv::Writer::from_writer(io::stdout());
             let header = ["path", "class", "probability"].into_iter();
-            writer.write_record(header.chain(classes.iter().map(String::as_str)))?;
+            let header = header.chain(classes.iter().map(String::as_str));
+            writer.write_record(header.map(|name| escape_formula(name).into_owned()))?;
             return Ok(Self::Csv(Box::new(writer)));
         }
         Ok(Self::Text(io::stdout()))
@@ -278,7 +281,8 @@ impl Output {
                 writeln!(out, "{object}")?;
             }
             Self::Csv(writer) => {
-                let mut cells = vec![path, class, probability.to_string()];
+                let text = |text: &str| escape_formula(text).into_owned();
+                let mut cells = vec![text(&path), text(&class), probability.to_string()];
                 cells.extend(prediction.probabilities.iter().map(f32::to_string));
                 writer.write_record(cells)?;
             }

@@ -7,8 +7,8 @@ use ocelli::{Interpretation, default_cache};
 use crate::Failure;
 use crate::arguments::Report;
 use crate::terminal::Terminal;
-use crate::train::use_threads;
-use crate::words::{count, counted};
+use crate::train::{use_threads, watch_for_interrupt};
+use crate::words::{brief, count, counted};
 
 /// Classes and pairs that are listed; all are in the tables.
 pub const LISTED: usize = 12;
@@ -19,31 +19,44 @@ pub fn run(arguments: &Report) -> Result<(), Failure> {
         Some(folder) => folder.clone(),
         None => default_cache()?,
     };
-    let written = report_run(
+    let written = stoppable(report_run(
         &arguments.run,
         ReportOptions {
+            stop: Some(watch_for_interrupt()?),
             cache: Some(cache),
             threads: arguments.threads,
             data: arguments.data.clone(),
             observer: Some(Box::new(Terminal::new(arguments.quiet, false))),
             ..ReportOptions::default()
         },
-    )?;
+    ))?;
     confusion(&written.named);
     println!();
     say(&written);
     Ok(())
 }
 
+/// The wish to stop is no error.
+pub fn stoppable<T>(result: ocelli::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| match error {
+        ocelli::Error::Stopped => {
+            eprintln!("stopped; no report was written");
+            Failure::Interrupted
+        }
+        error => error.into(),
+    })
+}
+
 /// Which classes are taken for which: the matrix of few classes, else the pairs that are confused most.
 pub fn confusion(named: &Interpretation) {
-    let Ok(mut matrix) = named.confusion_matrix() else { return };
-    matrix.classes.iter_mut().for_each(|class| *class = shown(&class));
-    if matrix.classes.len() <= LISTED {
+    let Ok(pairs) = named.most_confused(1) else { return };
+    if named.classes.len() <= LISTED
+        && let Ok(mut matrix) = named.confusion_matrix()
+    {
+        matrix.classes.iter_mut().for_each(|class| *class = shown(&class));
         println!("\nrows are what images are, columns what they are said to be\n{matrix}");
         return;
     }
-    let pairs = matrix.most_confused(1);
     if pairs.is_empty() {
         println!("\nno class is taken for another");
         return;
@@ -51,7 +64,11 @@ pub fn confusion(named: &Interpretation) {
     println!("\nmost confused");
     for pair in pairs.iter().take(LISTED) {
         let (number, of) = (count(pair.count), count(pair.of));
-        println!("  {number:>5} of {of:<5} {} said to be {}", shown(&pair.truth), shown(&pair.predicted));
+        println!(
+            "  {number:>5} of {of:<5} {} said to be {}",
+            brief(&shown(&pair.truth)),
+            brief(&shown(&pair.predicted))
+        );
     }
 }
 

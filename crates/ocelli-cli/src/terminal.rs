@@ -133,12 +133,7 @@ impl Terminal {
     }
 
     fn stage(&mut self, stage: &Stage) {
-        // Frozen groups have no learning rate.
-        let rates = match stage.state.frozen() {
-            GROUPS_BEFORE_HEAD => LearningRates::from(stage.learning_rates.head()),
-            _ => stage.learning_rates,
-        };
-        println!("   {} at learning rate {rates}", counted(stage.epochs, "epoch"));
+        println!("   {stage}");
     }
 
     fn found(&mut self, rates: LearningRates, finding: Option<Finding>, doubt: &Option<String>) {

@@ -20,7 +20,7 @@ use crate::output::{eprintln, path_line, println, quoted, shown};
 use crate::pull::fetched;
 use crate::source::{augmentation, channels};
 use crate::terminal::{self, Terminal};
-use crate::words::{count, counted, duration};
+use crate::words::{brief, count, counted, duration};
 
 pub fn run(arguments: &Train) -> Result<(), Failure> {
     use_threads(arguments.machine.threads)?;
@@ -72,7 +72,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         warnings.for_each(|warning| eprintln!("{}", shown(warning)));
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
-    watch_for_interrupt()?;
+    let stop = watch_for_interrupt()?;
     training.observe(interrupt::observer());
     match training.run() {
         Err(ocelli::Error::Stopped) => {
@@ -101,7 +101,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
                 threads: arguments.machine.threads,
                 only_kept_activations: true,
                 data: arguments.moved_to.clone(),
-                observer: Some(Box::new(interrupt::observer())),
+                stop: Some(stop),
                 ..ReportOptions::default()
             };
             let began = Instant::now();
@@ -236,9 +236,10 @@ const UNMEASURED: usize = 5;
 
 /// `cats said to be dogs 12 of 1,000 · …`; nothing where images have several classes, or all are right.
 fn mistakes(predictions: &Predictions, items: &Items) -> Option<String> {
-    let matrix = Interpretation::new(predictions.clone(), items).confusion_matrix().ok()?;
-    let pairs = matrix.most_confused(1).into_iter().take(MISTAKES).map(|pair| {
-        let (truth, predicted, of) = (shown(pair.truth), shown(pair.predicted), count(pair.of));
+    let confused = Interpretation::new(predictions.clone(), items).most_confused(1).ok()?;
+    let pairs = confused.into_iter().take(MISTAKES).map(|pair| {
+        let name = |class: &String| brief(&shown(class));
+        let (truth, predicted, of) = (name(&pair.truth), name(&pair.predicted), count(pair.of));
         format!("{truth} said to be {predicted} {} of {of}", count(pair.count))
     });
     let pairs: Vec<String> = pairs.collect();

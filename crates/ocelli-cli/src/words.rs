@@ -27,6 +27,14 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A name of at most 40 characters, with an ellipsis where it is longer.
+pub fn brief(name: &str) -> String {
+    match name.char_indices().nth(40) {
+        Some(_) => name.chars().take(39).chain(['…']).collect(),
+        None => name.to_owned(),
+    }
+}
+
 /// `4.7 M`, `683 k`, `512`
 pub fn size(number: usize) -> String {
     match number {

@@ -60,6 +60,7 @@
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
 //! | [`error`] | what can be wrong, said for people |
 //! | [`path_text`] | paths in files of text |
+//! | `formula.rs` | text in tables that a spreadsheet would take for a formula |
 //! | [`words`] | numbers as people read them |
 
 pub mod augment;
@@ -70,6 +71,7 @@ pub mod digest;
 pub mod error;
 mod files;
 pub mod groups;
+mod formula;
 pub mod inspect;
 pub mod items;
 pub mod loader;
@@ -95,6 +97,7 @@ pub use digest::{Digest, digests};
 pub use error::{DataError, DecodeError, io_reason};
 pub use files::write_whole;
 pub use groups::Grouping;
+pub use formula::{escape_formula, unescape_formula};
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::files::write_whole;
+use crate::formula::{escape_formula, unescape_formula};
 use crate::order::by_draw;
 use crate::random::Purpose;
 use crate::{DataError, Items, Target, Task};
@@ -64,7 +65,8 @@ impl Split {
         rows.sort_unstable();
         let mut table = csv::Writer::from_writer(Vec::new());
         let written = table.write_record(["id", "split"]).and_then(|()| {
-            rows.iter().try_for_each(|&(index, side)| table.write_record([items[index].id.as_str(), side]))
+            rows.iter()
+                .try_for_each(|&(index, side)| table.write_record([&*escape_formula(&items[index].id), side]))
         });
         written.map_err(|error| DataError::io("write", path)(error.into()))?;
         let bytes = table.into_inner().map_err(|error| DataError::io("write", path)(error.into_error()))?;
@@ -89,6 +91,7 @@ impl Split {
             let record = record.map_err(|error| wrong(None, error.to_string(), "make the split anew"))?;
             let row = record.position().map(csv::Position::line);
             let (id, side) = (record.get(0).unwrap_or_default(), record.get(1).unwrap_or_default());
+            let id = unescape_formula(id);
             let index = *by_id.get(id).ok_or_else(|| {
                 wrong(row, format!("names {id}, which is not in the data set"), "make the split anew")
             })?;

@@ -1,5 +1,9 @@
 //! Photos with labels, read, split and checked, before anything is computed.
 
+mod of_run;
+
+pub(crate) use of_run::{Lost, RunImages};
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,7 +106,7 @@ pub struct ImageDataBuilder {
 const MAX_BATCH: usize = 1 << 16;
 
 /// Images of one class in each part of the data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassCount {
     /// The class.
     pub class: String,

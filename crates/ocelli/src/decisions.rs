@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::Path;
 
 use ocelli_data::source::table::Sheet;
-use ocelli_data::{DataError, Items, Split, Task};
+use ocelli_data::{DataError, Items, Split, Task, unescape_formula};
 
 use crate::{Error, Result, interpret::target_of};
 
@@ -28,6 +28,13 @@ pub(crate) struct Decision {
     row: u64,
     id: String,
     what: What,
+}
+
+impl Decision {
+    /// The image that it is about.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +69,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
     let (mut decisions, mut seen) = (Vec::new(), HashSet::new());
     for record in &sheet.rows {
         let row = record.line;
-        let cell = |column: Option<usize>| column.map_or("", |column| record.cell(column));
+        let cell = |column: Option<usize>| {
+            unescape_formula(column.map_or("", |column| record.cell(column)))
+        };
         let what = match cell(Some(decision)) {
             "keep" => What::Keep,
             "drop" => What::Drop,
@@ -74,7 +83,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
                 ));
             }
         };
-        let id = cell(Some(id)).to_owned();
+        let id = unescape_formula(cell(Some(id))).to_owned();
         if !seen.insert(id.clone()) {
             return Err(wrong(Some(row), format!("decides about {id} a second time")));
         }
@@ -96,8 +105,10 @@ pub(crate) fn apply(
     let mut applied = Applied::default();
     for Decision { row, id, what } in decisions {
         let wrong = |detail: String| wrong(path, Some(*row), detail);
-        let &item =
-            by_id.get(id).ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
+        let &item = by_id
+            .get(id)
+            .or_else(|| by_id.get(id.trim()))
+            .ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
         if !trained.contains(&item) {
             applied.held_out += 1;
             continue;
@@ -117,7 +128,8 @@ pub(crate) fn apply(
                         .collect(),
                 };
                 let class = |name: &String| {
-                    items.classes.index(name).ok_or_else(|| {
+                    let (exact, trimmed) = (items.classes.index(name), items.classes.index(name.trim()));
+                    exact.or(trimmed).ok_or_else(|| {
                         let known = items.classes.names().join(", ");
                         wrong(format!("relabels to \"{name}\", which is no class (there are: {known})"))
                     })

@@ -1,18 +1,33 @@
 //! What happens while a learner works, told to whoever listens.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Instant;
 
+use ocelli_data::words::count;
+use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Step;
-use crate::{Error, Finding, LearningRates, LrCurve, Metric, Reading, Result, State};
+use crate::{ClassCount, Error, Finding, LearningRates, LrCurve, Measured, Metric, Reading, Result, State};
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
+    /// The photos have been read and divided.
+    Data {
+        /// Images of each class in each part.
+        classes: Vec<ClassCount>,
+        /// Images to train on.
+        train: usize,
+        /// Images to measure on.
+        valid: usize,
+        /// Who decided what is held out, for people.
+        origin: &'static str,
+    },
     /// Something that people should know.
     Notice {
         /// One sentence.
@@ -65,6 +80,15 @@ pub enum Event {
     Epoch(EpochRow),
     /// What the rows of a stage mean.
     Reading(Reading),
+    /// A long step is over that is told of nowhere else.
+    Spent {
+        /// What was done.
+        task: Task,
+        /// Seconds that it took.
+        seconds: f64,
+    },
+    /// All steps are over.
+    Finished(Finished),
     /// A file was written.
     Written {
         /// What it is: "model", "history".
@@ -85,6 +109,28 @@ pub struct StepStarted {
     pub step: Step,
 }
 
+impl Event {
+    /// That a long step is over, which began then.
+    pub(crate) fn spent(task: Task, began: Instant) -> Self {
+        Self::Spent { task, seconds: began.elapsed().as_secs_f64() }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Finished {
+    /// Seconds from the first step on, over all attempts.
+    pub seconds: f64,
+    /// What the best weights were kept by.
+    pub metric: Metric,
+    /// The stage and the epoch whose weights the model has; nothing where no image is held out, so that it has the last.
+    pub kept: Option<(usize, usize)>,
+    /// The side in pixels of the images that it was measured on.
+    pub size: usize,
+    /// Measures with test-time augmentation, where the recipe ends with it.
+    pub augmented: Vec<Measured>,
+}
+
 /// A fit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stage {
@@ -97,6 +143,19 @@ pub struct Stage {
     pub learning_rates: LearningRates,
     /// The number of epochs.
     pub epochs: usize,
+}
+
+impl fmt::Display for Stage {
+    /// `5 epochs at learning rate 3.5e-2`
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        // Frozen groups have no learning rate.
+        let rates = match self.state.frozen() + 1 {
+            GROUPS => LearningRates::from(self.learning_rates.head()),
+            _ => self.learning_rates,
+        };
+        let epochs = if self.epochs == 1 { "epoch" } else { "epochs" };
+        write!(formatter, "{} {epochs} at learning rate {rates}", count(self.epochs))
+    }
 }
 
 /// How far a long step is.

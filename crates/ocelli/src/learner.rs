@@ -548,6 +548,7 @@ impl<B: Backbone> Learner<B> {
         if epochs < 2 || !self.data.loading().decoder.channels.is_usual() {
             return Ok(());
         }
+        let began = Instant::now();
         let items = self.data.training_items();
         let store = Store::new(cache, side)?;
         let (done, total) = (AtomicUsize::new(0), items.len());
@@ -575,7 +576,7 @@ impl<B: Backbone> Learner<B> {
                 if filled.made + filled.present > 0 {
                     self.resized = Some(Arc::new(store.substitute(&self.data.items, &self.data.digests)));
                 }
-                Ok(())
+                self.tell(&Event::spent(Task::Resizing, began))
             }
             Err(error) => {
                 // Without the copies all goes on as well, only slower.

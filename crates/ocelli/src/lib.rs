@@ -122,6 +122,8 @@ pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words, write_whole, MAX_THREADS, io_reason, Grouping,
 };
+/// How text stands in tables that spreadsheets may open.
+pub use ocelli_data::{escape_formula, unescape_formula};
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
 pub use ocelli_nn::{

@@ -393,7 +393,7 @@ impl LrCurve {
             line("smoothed", points(&self.smoothed), false),
             line("each batch", points(&self.losses), true),
         ];
-        let chart = Chart { x, y, lines, marks, bars: Vec::new() };
+        let chart = Chart { x, y, lines, marks, verticals: Vec::new(), bars: Vec::new() };
         Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
     }
 

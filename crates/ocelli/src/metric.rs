@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ocelli_data::{Draws, Purpose, Task};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::predictions::Share;
@@ -237,7 +238,10 @@ impl Predictions {
                 sums
             },
         );
-        let aurocs = rankings(self).into_iter().map(|ranking| ranking.auroc(&vec![1; self.items.len()]));
+        // Class by class: the rankings of many classes together would fill the memory.
+        let each_once = vec![1; self.items.len()];
+        let aurocs = (0..self.classes).into_par_iter().map(|class| ranking(self, class).auroc(&each_once));
+        let aurocs: Vec<f64> = aurocs.collect();
         let measures = counts.into_iter().zip(aurocs).map(|(counts, auroc)| ClassMeasures {
             support: counts.right + counts.missed,
             said: counts.right + counts.wrong,
@@ -425,15 +429,16 @@ struct Ranking {
 }
 
 fn rankings(predictions: &Predictions) -> Vec<Ranking> {
-    let ranking = |class: usize| {
-        let probability = |place: &usize| predictions.row(*place)[class];
-        let mut places: Vec<usize> = (0..predictions.items.len()).collect();
-        places.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
-        let has = |place: &usize| (*place, predictions.targets[*place].classes().contains(&class));
-        let ties = places.chunk_by(|a, b| probability(a) == probability(b));
-        Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
-    };
-    (0..predictions.classes).map(ranking).collect()
+    (0..predictions.classes).map(|class| ranking(predictions, class)).collect()
+}
+
+fn ranking(predictions: &Predictions, class: usize) -> Ranking {
+    let probability = |place: &usize| predictions.row(*place)[class];
+    let mut places: Vec<usize> = (0..predictions.items.len()).collect();
+    places.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
+    let has = |place: &usize| (*place, predictions.targets[*place].classes().contains(&class));
+    let ties = places.chunk_by(|a, b| probability(a) == probability(b));
+    Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
 }
 
 impl Ranking {

@@ -1,9 +1,11 @@
 //! Performing a recipe, from any point of it on.
 
+use std::time::Instant;
+
 use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, StepStarted};
+use crate::event::{Event, StepStarted, Task};
 use crate::lr_find::{Finding, LrFind};
 use crate::reading::Reading;
 use crate::recipe::{Rates, Recipe, Step, Train};
@@ -69,7 +71,9 @@ impl<B: Backbone> Learner<B> {
                 Step::Resize { size } => self.set_size(*size)?,
                 Step::Views(tta) => {
                     self.return_to_best_of_all()?;
+                    let began = Instant::now();
                     views = Some(self.predict_views(crate::Part::Valid, tta.views)?);
+                    self.tell(&Event::spent(Task::Views, began))?;
                 }
             }
             self.performance = Progress {
@@ -141,7 +145,9 @@ impl<B: Backbone> Learner<B> {
             _ => (1e-5, 10.0, self.data.batch_size()),
         };
         let find = LrFind::default().start(rates.spread(start)).end(end).steps(steps).batch_size(images);
+        let began = Instant::now();
         let curve = self.lr_find(find)?;
+        self.tell(&Event::spent(Task::LearningRates, began))?;
         let (finding, doubt) = match curve.finding() {
             Ok(finding) => (Some(finding), None),
             Err(error) => (None, Some(error.to_string())),

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 
-use ocelli_data::{Digest, Items, Skipped, source};
+use ocelli_data::{Digest, Items, Skipped, source, unescape_formula};
 
 use crate::training::Config;
 use crate::{Error, Result};
@@ -143,7 +143,7 @@ impl TrainedOn {
                 advice: "it is the table of a run; give another model, or take this file away",
             })?;
             if row.get(1) == Some("train") {
-                ids.insert(row.get(0).unwrap_or_default().to_owned());
+                ids.insert(unescape_formula(row.get(0).unwrap_or_default()).to_owned());
             }
         }
         // Photos that are gone are not measured either.

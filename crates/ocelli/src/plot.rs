@@ -9,7 +9,7 @@ mod matrix;
 
 use std::path::Path;
 
-pub use chart::{Axis, Bar, Chart, Line, Mark};
+pub use chart::{Axis, Bar, Chart, Layout, Line, Mark, Ruler, Spot, Trace, Vertical};
 pub use matrix::{Cell, Matrix};
 
 use canvas::{Anchor, Canvas, Colour, Pixels, Svg};
@@ -37,6 +37,9 @@ pub enum Panel {
 const TITLE: f64 = 44.0;
 /// The room for a title where there is nothing else.
 const NARROWEST: f64 = 420.0;
+/// Characters of a title, at most, and the width of one, about.
+const TITLE_CHARACTERS: usize = 130;
+const TITLE_CHARACTER: f64 = 9.6;
 
 /// Blue, vermilion, green, purple, orange, sky blue: told apart by colour-blind eyes too (Okabe & Ito 2008).
 const COLOURS: [Colour; 6] =
@@ -105,18 +108,48 @@ impl Figure {
         }
     }
 
+    /// The same figure with a vertical line through its charts.
+    pub fn with_vertical(mut self, label: impl Into<String>, x: f64) -> Self {
+        let label = label.into();
+        for panel in &mut self.panels {
+            if let Panel::Chart(chart) = panel {
+                chart.verticals.push(Vertical { label: label.clone(), x });
+            }
+        }
+        self
+    }
+
+    /// The charts among the panels, as they are drawn.
+    pub fn layouts(&self) -> Vec<Layout> {
+        let charts = self.panels.iter().filter_map(|panel| match panel {
+            Panel::Chart(chart) => Some(chart.layout()),
+            Panel::Matrix(_) => None,
+        });
+        charts.collect()
+    }
+
     fn size(&self) -> (f64, f64) {
         let sizes = self.panels.iter().map(Panel::size);
         let around = |(width, height): (f64, f64), panel: (f64, f64)| (width.max(panel.0), height + panel.1);
-        sizes.fold((NARROWEST, TITLE), around)
+        let title = brief(&self.title, TITLE_CHARACTERS).chars().count() as f64 * TITLE_CHARACTER + 32.0;
+        sizes.fold((title.max(NARROWEST), TITLE), around)
     }
 
     fn draw(&self, canvas: &mut impl Canvas) {
-        canvas.text(&self.title, (16.0, 28.0), 17.0, TEXT, Anchor::Start);
+        let title = brief(&self.title, TITLE_CHARACTERS);
+        canvas.text(&title, (16.0, 28.0), 17.0, TEXT, Anchor::Start);
         let mut top = TITLE;
         for panel in &self.panels {
             panel.draw(canvas, top);
             top += panel.size().1;
         }
+    }
+}
+
+/// A text of at most so many characters, with an ellipsis where it was longer.
+fn brief(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
     }
 }

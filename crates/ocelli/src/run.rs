@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, text_of};
+use ocelli_data::{Skipped, escape_formula, text_of};
 use serde::Serialize;
 
 use crate::event::Event;
@@ -218,8 +218,12 @@ impl Observer for Recorder {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
             }
-            Event::RateFound { stage, curve, .. } => {
-                curve.write(&self.folder, &format!("lr_find-{stage}"))?
+            Event::RateFound { stage, curve, rates, .. } => {
+                let path = |ending: &str| self.folder.join(format!("lr_find-{stage}.{ending}"));
+                file::write(&path("csv"), curve.to_csv().as_bytes())?;
+                let figure = curve.plot().with_vertical(format!("taken {:.1e}", rates.head()), rates.head());
+                figure.write(path("png"))?;
+                figure.write(path("svg"))?;
             }
             Event::Epoch(row) => {
                 self.history.push(row.clone());
@@ -239,7 +243,20 @@ impl Observer for Recorder {
 impl Recorder {
     fn append(&self, event: &Event) -> Result<()> {
         let path = self.folder.join("events.jsonl");
-        let mut line = serde_json::to_vec(event).expect("events serialise");
+        #[derive(Serialize)]
+        struct Told<'a> {
+            #[serde(flatten)]
+            event: &'a Event,
+            /// What people read in the terminal, for the page of the report.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            text: Option<String>,
+        }
+        let text = match event {
+            Event::Reading(reading) => Some(reading.to_string()),
+            Event::StageStarted(stage) => Some(stage.to_string()),
+            _ => None,
+        };
+        let mut line = serde_json::to_vec(&Told { event, text }).expect("events serialise");
         line.push(b'\n');
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(&line)).map_err(Error::io("write", path))
@@ -278,7 +295,9 @@ impl Recorder {
     }
 
     fn write_skipped(&self) -> Result<()> {
-        let rows = self.skipped.iter().map(|skipped| vec![text_of(&skipped.path), skipped.reason.clone()]);
+        let cell = |text: &str| escape_formula(text).into_owned();
+        let row = |skipped: &Skipped| vec![cell(&text_of(&skipped.path)), cell(&skipped.reason)];
+        let rows = self.skipped.iter().map(row);
         self.write_csv("skipped.csv", &["path", "reason"], rows)
     }
 

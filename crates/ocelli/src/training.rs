@@ -9,13 +9,13 @@ use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
-use crate::event::Event;
+use crate::event::{Event, Finished};
 use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
 use crate::recorded::Recorded;
 use crate::{
-    Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Method, Metric, Observer,
-    Predictions, Result, RunFolder, photos::outside,
+    Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Measured, Method, Metric,
+    Observer, Predictions, Result, RunFolder, photos::outside,
 };
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -475,6 +475,9 @@ impl Training {
     pub fn run(&mut self) -> Result<Outcome> {
         let learner = &mut self.learner;
         learner.clock = Instant::now();
+        let (data, classes) = (learner.data(), learner.data().class_counts());
+        let (train, valid, origin) = (data.train_len(), data.valid_len(), data.split_origin());
+        learner.tell(&Event::Data { classes, train, valid, origin })?;
         for text in self.notices.drain(..) {
             learner.tell(&Event::Notice { text })?;
         }
@@ -512,6 +515,15 @@ impl Training {
             thresholds = Some(tuned);
         }
         learner.clip = Clip::chosen_on(&predictions);
+        let best = learner.best_of_all().map(|(row, _)| (row.stage, row.epoch));
+        let finished = Finished {
+            seconds: learner.performance.seconds + learner.clock.elapsed().as_secs_f64(),
+            metric,
+            kept: best,
+            size: learner.data().size(),
+            augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
+        };
+        learner.tell(&Event::Finished(finished))?;
         let model = self.run.model();
         learner.calibrate(&predictions);
         learner.save(&model)?;
@@ -520,6 +532,19 @@ impl Training {
         let seconds = learner.performance.seconds + learner.clock.elapsed().as_secs_f64();
         Ok(Outcome { predictions, augmented, metric, thresholds, model, seconds })
     }
+}
+
+/// What people are told of predictions: the metric by which the best is kept, then what is usual.
+fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
+    if predictions.items.is_empty() {
+        return Vec::new();
+    }
+    let usual = match predictions.task {
+        Labels::SingleLabel => [Metric::Accuracy, Metric::LogLoss],
+        Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
+    };
+    let metrics = (!usual.contains(&metric)).then_some(metric).into_iter().chain(usual);
+    metrics.map(|metric| predictions.measure(metric)).collect()
 }
 
 /// The name of a folder, or of a table's folder, as a part of another's.

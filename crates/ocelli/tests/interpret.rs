@@ -93,6 +93,14 @@ fn the_confusion_matrix_is_scikit_learns() {
         confused.iter().map(|c| (c.truth.as_str(), c.predicted.as_str(), c.count, c.of)).collect();
     assert_eq!(pairs, [("ant", "dog", 5, 20), ("dog", "ant", 4, 10)]);
     assert_eq!(matrix.most_confused(5).len(), 1);
+    for minimum in [0, 1, 5, 6] {
+        assert_eq!(
+            single().most_confused(minimum).unwrap(),
+            matrix.most_confused(minimum),
+            "without the matrix"
+        );
+    }
+    assert!(several().most_confused(1).is_err());
     let order = matrix.clustered();
     let place = |class: usize| order.iter().position(|&c| c == class).unwrap();
     assert_eq!(

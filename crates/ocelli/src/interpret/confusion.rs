@@ -1,5 +1,6 @@
 //! Which classes are taken for which.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -36,17 +37,57 @@ impl Interpretation {
     /// Where images have several classes, so that none is taken for another.
     pub fn confusion_matrix(&self) -> Result<ConfusionMatrix> {
         if self.task() == Task::MultiLabel {
-            return Err(Error::State {
-                found: "images with several classes have no confusion matrix".to_owned(),
-                advice: "look at the table of classes",
-            });
+            return Err(no_matrix());
         }
         let mut counts = vec![vec![0; self.classes.len()]; self.classes.len()];
-        for place in 0..self.len() {
-            counts[self.truth(place)[0]][self.predictions.decided(place)[0]] += 1;
+        for (truth, said) in self.answers_of_one() {
+            counts[truth][said] += 1;
         }
         Ok(ConfusionMatrix { classes: self.classes.clone(), counts })
     }
+
+    /// What [`ConfusionMatrix::most_confused`] gives, without the matrix, which of very many classes is large.
+    ///
+    /// # Errors
+    /// Where images have several classes, so that none is taken for another.
+    pub fn most_confused(&self, minimum: usize) -> Result<Vec<Confused>> {
+        if self.task() == Task::MultiLabel {
+            return Err(no_matrix());
+        }
+        let mut sums = vec![0; self.classes.len()];
+        let mut pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        for (truth, said) in self.answers_of_one() {
+            sums[truth] += 1;
+            *pairs.entry((truth, said)).or_default() += 1;
+        }
+        pairs.retain(|(truth, said), count| truth != said && *count >= minimum.max(1));
+        let name = |class: usize| self.classes[class].clone();
+        let confused = pairs.into_iter().map(|((truth, said), count)| Confused {
+            truth: name(truth),
+            predicted: name(said),
+            count,
+            of: sums[truth],
+        });
+        Ok(ordered(confused.collect()))
+    }
+
+    /// What each image is, and what it is said to be.
+    fn answers_of_one(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.decided(place)[0]))
+    }
+}
+
+fn no_matrix() -> Error {
+    Error::State {
+        found: "images with several classes have no confusion matrix".to_owned(),
+        advice: "look at the table of classes",
+    }
+}
+
+/// The most frequent pairs first; of equally frequent ones, that which is the larger part of its class.
+fn ordered(mut pairs: Vec<Confused>) -> Vec<Confused> {
+    pairs.sort_by(|a, b| b.count.cmp(&a.count).then(a.of.cmp(&b.of)));
+    pairs
 }
 
 impl ConfusionMatrix {
@@ -72,8 +113,7 @@ impl ConfusionMatrix {
                 }
             }
         }
-        pairs.sort_by(|a, b| b.count.cmp(&a.count).then(a.of.cmp(&b.of)));
-        pairs
+        ordered(pairs)
     }
 
     /// An order of the classes in which those that are taken for each other stand side by side: the leaves of
@@ -137,18 +177,26 @@ fn joined(mut one: Vec<usize>, mut other: Vec<usize>, near: impl Fn(usize, usize
     one
 }
 
+/// Characters of a class' name beside its row, at most.
+const NAME: usize = 40;
+
 impl fmt::Display for ConfusionMatrix {
     /// Rows are what images are, columns what they are said to be.
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let columns: Vec<String> = (1..=self.classes.len()).map(|number| number.to_string()).collect();
         let largest = self.counts.iter().flatten().max().copied().unwrap_or(0);
         let cell = largest.to_string().len().max(columns.last().map_or(1, String::len));
-        let width = self.classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
+        let names = self.classes.iter().map(|class| match class.char_indices().nth(NAME) {
+            Some(_) => class.chars().take(NAME - 1).chain(['…']).collect(),
+            None => class.clone(),
+        });
+        let names: Vec<String> = names.collect();
+        let width = names.iter().map(|class| class.chars().count()).max().unwrap_or(0);
         write!(formatter, "{:width$}     ", "")?;
         for column in &columns {
             write!(formatter, "  {column:>cell$}")?;
         }
-        for ((class, row), column) in self.classes.iter().zip(&self.counts).zip(&columns) {
+        for ((class, row), column) in names.iter().zip(&self.counts).zip(&columns) {
             write!(formatter, "\n{class:width$}  {column:>3}")?;
             for count in row {
                 write!(formatter, "  {count:>cell$}")?;

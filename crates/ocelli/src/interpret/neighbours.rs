@@ -50,6 +50,16 @@ impl Neighbours {
     /// # Panics
     /// Where the features are no whole rows of `images`.
     pub fn of(features: &[f32], images: usize, outliers: usize) -> Self {
+        Self::until(features, images, outliers, &|| false)
+    }
+
+    /// As [`of`](Self::of); once somebody wants no more of it, what it gives says nothing.
+    pub(crate) fn until(
+        features: &[f32],
+        images: usize,
+        outliers: usize,
+        stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Self {
         if images < 2 {
             return Self { pairs: Vec::new(), outliers: Vec::new() };
         }
@@ -61,6 +71,9 @@ impl Neighbours {
         let found: Vec<(f64, Vec<Pair>)> = (0..images)
             .into_par_iter()
             .map(|place| {
+                if stopped() {
+                    return (0.0, Vec::new());
+                }
                 let mut near: Vec<(f32, usize)> = (0..images)
                     .step_by(step)
                     .filter(|&other| other != place)

@@ -1,11 +1,14 @@
 //! Predictions of training images by networks that have not been trained on them.
 
+use std::ops::ControlFlow;
+
 use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
 use ocelli_nn::Arch;
 
+use crate::report::Stop;
 use crate::schedule::OneCycle;
-use crate::{ImageData, Learner, Predictions, Result};
+use crate::{Event, ImageData, Learner, Predictions, Result};
 
 /// Epochs of each fold's head.
 pub const OUT_OF_FOLD_EPOCHS: usize = 4;
@@ -24,6 +27,11 @@ impl Learner {
     /// # Errors
     /// As [`fit`](Self::fit); where there are fewer images than folds.
     pub fn out_of_fold(&mut self, folds: usize) -> Result<Predictions> {
+        self.out_of_fold_until(folds, &Stop::default())
+    }
+
+    /// As [`out_of_fold`](Self::out_of_fold), until somebody wants no more of it.
+    pub(crate) fn out_of_fold_until(&mut self, folds: usize, stop: &Stop) -> Result<Predictions> {
         let before = self.state();
         self.freeze();
         self.precompute(true)?;
@@ -36,6 +44,12 @@ impl Learner {
             let of = |places: Vec<usize>| places.into_iter().map(|place| train[place]).collect();
             let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
             let mut learner = self.with_new_head(self.data.with_split(split))?;
+            let asked = stop.clone();
+            learner.observe(
+                move |_: &Event| {
+                    if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                },
+            );
             // Moved there and back: they may be large.
             learner.kept = self.kept.take();
             let predicted = learner

@@ -5,11 +5,13 @@
 //! valid/cats/1.jpg,cats,cats,0.0012,0.9988,0.0012
 //! ```
 //!
-//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`.
+//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`. Text that
+//! a spreadsheet would run is escaped, see [`escape_formula`].
 
+use std::collections::HashMap;
 use std::path::Path;
 
-use ocelli_data::{DataError, Task};
+use ocelli_data::{DataError, Task, escape_formula, unescape_formula};
 
 use super::{Interpretation, target_of};
 use crate::decisions::SEPARATOR;
@@ -33,10 +35,10 @@ impl Interpretation {
             Task::MultiLabel => SEVERAL,
         };
         let header = header.into_iter().chain(self.classes.iter().map(String::as_str));
-        writer.write_record(header).expect(in_memory);
+        writer.write_record(header.map(|name| escape_formula(name).into_owned())).expect(in_memory);
         for place in 0..self.len() {
             let mut cells = vec![
-                self.ids[place].clone(),
+                escape_formula(&self.ids[place]).into_owned(),
                 self.cell(self.truth(place)),
                 self.cell(&self.predictions.decided(place)),
                 self.predictions.losses[place].to_string(),
@@ -66,7 +68,10 @@ impl Interpretation {
             first if first == SEVERAL => Task::MultiLabel,
             _ => return Err(wrong(Some(1), format!("begins with the columns {}", first.join(", ")))),
         };
-        let classes: Vec<String> = header.iter().skip(BEFORE).map(str::to_owned).collect();
+        let classes: Vec<String> =
+            header.iter().skip(BEFORE).map(unescape_formula).map(str::to_owned).collect();
+        let places: HashMap<String, usize> =
+            classes.iter().enumerate().map(|(place, class)| (class.clone(), place)).collect();
         let mut read = Self {
             ids: Vec::new(),
             paths: Vec::new(),
@@ -77,14 +82,17 @@ impl Interpretation {
             let record = record.map_err(|error| wrong(None, error.to_string()))?;
             let row = record.position().map(csv::Position::line);
             let number = |cell: &str| wrong(row, format!("has \"{cell}\" where a number is needed"));
+            let (id, truth) = (unescape_formula(&record[0]), unescape_formula(&record[1]));
             let label = |name: &str| {
-                let class = read.classes.iter().position(|class| class == name);
-                class.ok_or_else(|| wrong(row, format!("is labelled \"{name}\", which is no column")))
+                places
+                    .get(name)
+                    .copied()
+                    .ok_or_else(|| wrong(row, format!("is labelled \"{name}\", which is no column")))
             };
             let labels = match task {
-                Task::SingleLabel => vec![label(&record[1])?],
+                Task::SingleLabel => vec![label(truth)?],
                 Task::MultiLabel => {
-                    let names = record[1].split(SEPARATOR).filter(|name| !name.is_empty());
+                    let names = truth.split(SEPARATOR).filter(|name| !name.is_empty());
                     names.map(label).collect::<Result<_>>()?
                 }
             };
@@ -96,14 +104,14 @@ impl Interpretation {
             predictions.targets.push(target_of(task, labels));
             predictions.losses.push(loss);
             predictions.probabilities.extend(values);
-            read.paths.push(root.join(&record[0]));
-            read.ids.push(record[0].to_owned());
+            read.paths.push(root.join(id));
+            read.ids.push(id.to_owned());
         }
         Ok(read)
     }
 
     fn cell(&self, classes: &[usize]) -> String {
         let names: Vec<&str> = classes.iter().map(|&class| self.classes[class].as_str()).collect();
-        names.join(&SEPARATOR.to_string())
+        escape_formula(&names.join(&SEPARATOR.to_string())).into_owned()
     }
 }

@@ -55,12 +55,22 @@ impl Interpretation {
 
 fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
     let positives = answers.iter().filter(|answer| answer.1).count();
-    let points: Vec<ThresholdPoint> = (1..STEPS)
-        .map(|step| {
-            let threshold = step as f64 / STEPS as f64;
-            let said = answers.iter().filter(|answer| f64::from(answer.0) >= threshold);
-            let (right, said) =
-                said.fold((0, 0), |(right, said), answer| (right + usize::from(answer.1), said + 1));
+    let thresholds: Vec<f64> = (1..STEPS).map(|step| step as f64 / STEPS as f64).collect();
+    // How many answers, and how many right ones, reach so many thresholds and no more.
+    let mut reached = vec![(0usize, 0usize); STEPS];
+    for &(probability, has) in answers {
+        let (right, said) =
+            &mut reached[thresholds.partition_point(|&threshold| threshold <= f64::from(probability))];
+        *right += usize::from(has);
+        *said += 1;
+    }
+    for place in (0..STEPS - 1).rev() {
+        reached[place] = (reached[place].0 + reached[place + 1].0, reached[place].1 + reached[place + 1].1);
+    }
+    let points: Vec<ThresholdPoint> = thresholds
+        .iter()
+        .zip(&reached[1..])
+        .map(|(&threshold, &(right, said))| {
             let share = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
             // F-beta of counts: (1 + β²) right / (β² positives + said).
             let score = |square: f64| {

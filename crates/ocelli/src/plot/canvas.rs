@@ -64,7 +64,7 @@ impl Svg {
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let text = printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         self.add(format_args!(
             "<text {place} font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"rgb({r},{g},{b})\">{text}</text>"
         ));
@@ -226,6 +226,12 @@ impl Canvas for Pixels {
             ((x * FINE).round() as i64 + down, (y * FINE + share * length).round() as i64 - right)
         });
     }
+}
+
+/// A text without what XML cannot hold, control characters above all, each of which becomes U+FFFD.
+fn printable(text: &str) -> String {
+    let allowed = |character: char| !character.is_control() && !matches!(character, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|character| if allowed(character) { character } else { '\u{fffd}' }).collect()
 }
 
 /// The part of a word that stands before its place.

@@ -1,7 +1,7 @@
 //! Classes against classes: a square of coloured cells.
 
 use super::canvas::{Anchor, Canvas, Colour};
-use super::{COLOURS, GRID, TEXT};
+use super::{COLOURS, GRID, TEXT, brief};
 
 /// A square of cells, a row and a column a class. Cells on the diagonal are blue, all others vermilion.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,7 +40,7 @@ impl Matrix {
             13..=25 => 34.0,
             26..=40 => 22.0,
             41..=100 => 13.0,
-            many => (1000.0 / many as f64).max(2.0),
+            many => 1000.0 / many as f64,
         }
     }
 
@@ -94,7 +94,7 @@ impl Matrix {
                     canvas.rectangle((x + gap, y + gap), (x + cell - gap, y + cell - gap), colour);
                 }
                 let size = (cell * 0.36).clamp(8.0, 15.0);
-                if text.chars().count() as f64 * size * 0.64 <= cell - 2.0 {
+                if !text.is_empty() && text.chars().count() as f64 * size * 0.64 <= cell - 2.0 {
                     let colour = if *strength > 0.55 { [255; 3] } else { TEXT };
                     let at = (x + cell / 2.0, y + cell / 2.0 + size * 0.36);
                     canvas.text(text, at, size, colour, Anchor::Middle);
@@ -111,9 +111,5 @@ fn mixed(colour: Colour, strength: f64) -> Colour {
 
 /// A name as far as there is room.
 fn cut(name: &str, size: f64) -> String {
-    let most = ((NAMES - 10.0) / (size * 0.62)) as usize;
-    match name.chars().count() > most {
-        true => name.chars().take(most - 1).chain(['…']).collect(),
-        false => name.to_owned(),
-    }
+    brief(name, ((NAMES - 10.0) / (size * 0.62)) as usize)
 }

@@ -4,6 +4,15 @@
 const data = JSON.parse(document.getElementById("page-data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Characters that cannot be seen, or that turn the order of others round, as escapes; and no more of a text than is read. */
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+const visible = (text, most = 2000) => {
+  const letters = text.length > most ? `${Array.from(text.slice(0, most)).slice(0, -1).join("")}…` : text;
+  return letters.replace(HIDDEN, (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`);
+};
+/** A name as it stands beside others. */
+const brief = (name) => visible(name, 80);
+
 /** An element with attributes and children; `on…` attributes are listeners, `null` ones are left out. */
 function element(name, attributes = {}, ...children) {
   const vector = ["svg", "g", "path", "line", "rect", "circle", "text", "title"].includes(name);
@@ -12,9 +21,9 @@ function element(name, attributes = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
     else if (key === "style") for (const [property, is] of Object.entries(value)) made.style.setProperty(property, is);
-    else made.setAttribute(key, value === true ? "" : value);
+    else made.setAttribute(key, value === true ? "" : ["alt", "aria-label", "title"].includes(key) ? visible(value) : value);
   }
-  for (const child of children.flat(2)) if (child !== null && child !== undefined) made.append(child);
+  for (const child of children.flat(2)) if (child !== null && child !== undefined) made.append(typeof child === "string" ? visible(child) : child);
   return made;
 }
 
@@ -37,13 +46,13 @@ function section(id, title, ...children) {
   return made;
 }
 
-/** A table that scrolls where it is too wide; columns are { name, value(row), sort(row) }. */
-function table(caption, columns, rows, { words = false, tall = false } = {}) {
+/** A table that scrolls where it is too wide; columns are { name, value(row), sort(row) }; rows that are marked stand out. */
+function table(caption, columns, rows, { words = false, tall = false, marked = () => false } = {}) {
   const body = element("tbody");
   const fill = (sorted) =>
     body.replaceChildren(
       ...sorted.map((row) =>
-        element("tr", {}, columns.map((column, place) => {
+        element("tr", { class: marked(row) ? "kept" : null }, columns.map((column, place) => {
           const value = column.value(row);
           return place === 0 ? element("th", { scope: "row" }, value) : element("td", {}, value);
         })),
@@ -77,85 +86,63 @@ function table(caption, columns, rows, { words = false, tall = false } = {}) {
     element("table", { class: words ? "words" : null }, element("caption", {}, caption), element("thead", {}, element("tr", {}, heads)), body));
 }
 
-const KINDS = ["one", "two", "three", "four"];
-
-/** Round numbers that divide a range, or powers of ten on a logarithmic axis. */
-function ticks(low, high, logarithmic) {
-  if (logarithmic) {
-    const marks = [];
-    for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power++) marks.push(10 ** power);
-    const step = Math.ceil(marks.length / 7);
-    return marks.filter((_, place) => place % step === 0);
-  }
-  const rough = (high - low) / 5 || 1;
-  const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = unit * [1, 2, 5, 10].find((factor) => factor * unit >= rough);
-  const marks = [];
-  for (let mark = Math.ceil(low / step - 1e-9) * step; mark <= high + step * 1e-9; mark += step) marks.push(Math.abs(mark) < step * 1e-9 ? 0 : mark);
-  return marks;
-}
-
-function short(value) {
-  if (value === 0) return "0";
-  if (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) return value.toExponential(0).replace("e", "e").replace("+", "");
-  return String(Number(value.toPrecision(3)));
-}
+const KINDS = ["one", "two", "three", "four", "five", "six"];
+const kind = (place) => KINDS[place % KINDS.length];
 
 /**
- * A line chart: series are { name, points: [[x, y], …], kind }; gaps where y is null. `bars` are { x, width, y }.
+ * A chart that was laid out within a frame from 0 to 1, counted from the lower left corner; the same layout is in the
+ * picture's file.
  */
-function chart(label, { series = [], bars = [], x, y, logX = false, logY = false, rangeX = null, rangeY = null, diagonal = false, marks = [] }) {
+function chart(label, layout, { diagonal = false } = {}) {
   // Drawn for the window at hand, so that letters keep their size.
   const width = Math.max(300, Math.min(620, window.innerWidth - 60));
-  const [height, left, right, top, bottom] = [290, 58, 14, 12, 42];
-  const usable = (point) => point[1] !== null && (!logX || point[0] > 0) && (!logY || point[1] > 0) && Number.isFinite(point[1]);
-  const points = series.flatMap((one) => one.points.filter(usable));
-  const range = (given, values, logarithmic) => {
-    if (given) return given;
-    let [low, high] = [Math.min(...values), Math.max(...values)];
-    if (low === high) [low, high] = logarithmic ? [low / 2, high * 2] : [low - 0.5, high + 0.5];
-    if (!logarithmic) { const room = (high - low) * 0.05; low = low >= 0 && low - room < 0 ? 0 : low - room; high += room; }
-    return [low, high];
-  };
-  const [lowX, highX] = range(rangeX, points.map((point) => point[0]), logX);
-  const [lowY, highY] = range(rangeY, points.map((point) => point[1]), logY);
-  const along = (value, low, high, logarithmic) => logarithmic ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
-  const px = (value) => left + along(value, lowX, highX, logX) * (width - left - right);
-  const py = (value) => height - bottom - along(value, lowY, highY, logY) * (height - top - bottom);
+  const [height, left, right, top, bottom] = [290, 62, 14, 14, 42];
+  const px = (share) => left + share * (width - left - right);
+  const py = (share) => height - bottom - share * (height - top - bottom);
   const svg = element("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  for (const mark of ticks(lowX, highX, logX)) {
-    svg.append(element("line", { class: "grid", x1: px(mark), x2: px(mark), y1: top, y2: height - bottom }));
-    svg.append(element("text", { x: px(mark), y: height - bottom + 16, "text-anchor": "middle" }, short(mark)));
+  let free = -Infinity;
+  for (const [at, words] of layout.x.ticks) {
+    svg.append(element("line", { class: "grid", x1: px(at), x2: px(at), y1: top, y2: height - bottom }));
+    // Numbers that would run into each other are left out.
+    const reach = words.length * 3.6;
+    if (px(at) - reach < free) continue;
+    free = px(at) + reach + 4;
+    svg.append(element("text", { x: px(at), y: height - bottom + 16, "text-anchor": "middle" }, words));
   }
-  for (const mark of ticks(lowY, highY, logY)) {
-    svg.append(element("line", { class: "grid", x1: left, x2: width - right, y1: py(mark), y2: py(mark) }));
-    svg.append(element("text", { x: left - 6, y: py(mark) + 4, "text-anchor": "end" }, short(mark)));
+  for (const [at, words] of layout.y.ticks) {
+    svg.append(element("line", { class: "grid", x1: left, x2: width - right, y1: py(at), y2: py(at) }));
+    svg.append(element("text", { x: left - 6, y: py(at) + 4, "text-anchor": "end" }, words));
   }
-  svg.append(element("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, x));
-  svg.append(element("text", { x: 14, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, y));
-  if (diagonal) svg.append(element("line", { class: "grid", x1: px(lowX), y1: py(lowY), x2: px(highX), y2: py(highY), "stroke-dasharray": "5 4" }));
-  for (const bar of bars) svg.append(element("rect", { class: "bar one", x: px(bar.x), width: Math.max(1, px(bar.x + bar.width) - px(bar.x) - 1), y: py(bar.y), height: Math.max(0, py(lowY) - py(bar.y)), "fill-opacity": 0.35 }));
-  for (const mark of marks) {
-    svg.append(element("line", { class: "four", x1: px(mark.x), x2: px(mark.x), y1: top, y2: height - bottom, "stroke-dasharray": "3 3" }));
-    svg.append(element("text", { x: px(mark.x) + 4, y: top + 12 + 14 * (mark.row ?? 0) }, mark.name));
+  svg.append(element("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, layout.x.label));
+  svg.append(element("text", { x: 14, y: (top + height - bottom) / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, layout.y.label));
+  for (const [from, to, high] of layout.bars) svg.append(element("rect", { class: "bar one", x: px(from), width: Math.max(1, px(to) - px(from) - 1), y: py(high), height: Math.max(0, py(0) - py(high)), "fill-opacity": 0.35 }));
+  if (diagonal) svg.append(element("line", { class: "grid", x1: px(0), y1: py(0), x2: px(1), y2: py(1), "stroke-dasharray": "5 4" }));
+  free = -Infinity;
+  for (const [name, at] of layout.verticals) {
+    svg.append(element("line", { class: "vertical", x1: px(at), x2: px(at), y1: top, y2: height - bottom }));
+    if (!name || px(at) < free) continue;
+    free = px(at) + 56;
+    const beyond = px(at) > width - right - 90;
+    svg.append(element("text", { x: px(at) + (beyond ? -4 : 4), y: top + 10, "text-anchor": beyond ? "end" : "start" }, brief(name)));
   }
-  series.forEach((one, place) => {
-    const kind = one.kind ?? KINDS[place % KINDS.length];
-    let path = "";
-    let drawing = false;
-    for (const point of one.points) {
-      if (!usable(point)) { drawing = false; continue; }
-      path += `${drawing ? "L" : "M"}${px(point[0]).toFixed(1)} ${py(point[1]).toFixed(1)}`;
-      drawing = true;
-    }
-    svg.append(element("path", { class: `line ${kind}`, d: path }));
-    if (one.points.length <= 40) for (const point of one.points.filter(usable)) svg.append(element("circle", { class: `dot ${kind}`, cx: px(point[0]), cy: py(point[1]), r: 3.4 }, element("title", {}, `${one.name}: ${short(point[0])}, ${fixed(point[1])}`)));
+  layout.lines.forEach((one, place) => {
+    const stroke = `${kind(place)}${one.faint ? " faint" : ""}`;
+    const path = one.parts.map((part) => part.map(([x, y], step) => `${step ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("")).join("");
+    svg.append(element("path", { class: `line ${stroke}`, d: path }));
+    for (const [[x, y], words] of one.dots) svg.append(element("circle", { class: `dot ${stroke}`, cx: px(x), cy: py(y), r: 3.4 }, element("title", {}, words)));
   });
-  const legend = series.length < 2 ? null : element("ul", { class: "legend" }, series.map((one, place) => {
-    const kind = one.kind ?? KINDS[place % KINDS.length];
-    return element("li", {}, element("svg", { viewBox: "0 0 32 10", "aria-hidden": "true" }, element("line", { class: `line ${kind}`, x1: 0, x2: 32, y1: 5, y2: 5 })), one.name);
-  }));
-  return element("div", {}, svg, legend);
+  const mark = (place) => `mark ${kind(layout.lines.length + place)}`;
+  layout.marks.forEach((one, place) => {
+    if (!one.at) return;
+    const [x, y] = [px(one.at[0]), py(one.at[1])];
+    svg.append(element("line", { class: mark(place), x1: x, x2: x, y1: y, y2: py(0) }), element("circle", { class: mark(place), cx: x, cy: y, r: 5 }, element("title", {}, one.label)));
+  });
+  const entry = (drawn, name) => element("li", {}, element("svg", { viewBox: "0 0 32 10", "aria-hidden": "true" }, drawn), brief(name));
+  const entries = [
+    ...layout.lines.map((one, place) => one.label && entry(element("line", { class: `line ${kind(place)}${one.faint ? " faint" : ""}`, x1: 0, x2: 32, y1: 5, y2: 5 }), one.label)),
+    ...layout.marks.map((one, place) => one.label && entry(element("circle", { class: mark(place), cx: 16, cy: 5, r: 5 }), one.label)),
+  ].filter((one) => one);
+  return element("div", {}, svg, entries.length < 2 ? null : element("ul", { class: "legend" }, entries));
 }
 
 const note = (text) => element("p", { class: "quiet" }, text);

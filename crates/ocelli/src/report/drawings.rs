@@ -1,25 +1,26 @@
 //! The charts and matrices of a report as files.
 
-use super::Subject;
 use super::records::Records;
+use super::{CELLS, Subject};
 use crate::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve};
-use crate::plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix};
+use crate::plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
 use crate::{Result, Task};
 
 /// From so many classes on, those that are taken for each other stand side by side.
 const CLUSTERED: usize = 13;
 
-/// Every drawing with the name of its files. What the learning rate finder saw is drawn while it is seen.
+/// Every drawing with the name of its files; the page shows the same charts. What the learning rate finder saw is drawn
+/// while it is seen.
 pub(super) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
     let named = subject.named;
     let mut drawings = Vec::new();
     if !named.is_empty() {
-        if named.task() == Task::SingleLabel {
+        if named.task() == Task::MultiLabel {
+            drawings.extend(named.threshold_curves().first().map(|all| ("thresholds", thresholds(all))));
+        } else if named.classes.len() <= CELLS {
             let matrix = named.confusion_matrix()?;
             drawings.push(("confusion", counts(&matrix)));
             drawings.push(("confusion_normalised", shares(&matrix)));
-        } else if let Some(all) = named.threshold_curves().first() {
-            drawings.push(("thresholds", thresholds(all)));
         }
         drawings.push(("calibration", calibration(&named.calibration())));
     }
@@ -27,8 +28,9 @@ pub(super) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
         && !records.history.1.is_empty()
     {
         drawings.push(("losses", losses(records)));
-        drawings.push(("learning_rates", learning_rates(records, subject.data.train_len())));
+        drawings.push(("learning_rates", learning_rates(records, subject.train_len())));
     }
+    drawings.extend(sizes(&subject.sizes).map(|figure| ("sizes", figure)));
     Ok(drawings)
 }
 
@@ -97,6 +99,7 @@ fn calibration(calibration: &Calibration) -> Figure {
         y: Axis::linear("share that is right; bars: how often").between(0.0, 1.0),
         lines,
         marks: Vec::new(),
+        verticals: Vec::new(),
         bars: bars.map(|bin| Bar { x: (bin.low, bin.high), y: bin.count as f64 / most }).collect(),
     };
     let error = calibration.plain.expected_error;
@@ -104,7 +107,7 @@ fn calibration(calibration: &Calibration) -> Figure {
     Figure { title, panels: vec![chart.into()] }
 }
 
-fn thresholds(curve: &ThresholdCurve) -> Figure {
+pub(super) fn thresholds(curve: &ThresholdCurve) -> Figure {
     let of = |value: fn(&crate::interpret::ThresholdPoint) -> f64| {
         curve.points.iter().map(|point| (point.threshold, value(point))).collect::<Vec<_>>()
     };
@@ -121,15 +124,18 @@ fn thresholds(curve: &ThresholdCurve) -> Figure {
     });
     let chart = Chart {
         marks: marks.collect(),
+        verticals: Vec::new(),
         x: Axis::linear("threshold").between(0.0, 1.0),
         y: Axis::linear("score").between(0.0, 1.0),
         lines,
         bars: Vec::new(),
     };
-    Figure { title: "Thresholds: all labels together".to_owned(), panels: vec![chart.into()] }
+    let title = format!("Thresholds: {}", curve.class.as_deref().unwrap_or("all labels together"));
+    Figure { title, panels: vec![chart.into()] }
 }
 
-/// Losses and, where images were held out, accuracy, a point an epoch.
+/// Losses and, where images were held out, metrics, a point an epoch; the epoch whose weights the model has, and where
+/// steps of the recipe meet.
 fn losses(records: &Records) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
@@ -138,18 +144,49 @@ fn losses(records: &Records) -> Figure {
             values.into_iter().enumerate().map(at).collect()
         })
     };
-    let chart = |label: &str, columns: &[(&str, &str)]| {
+    let verticals: Vec<Vertical> = records
+        .borders()
+        .into_iter()
+        .map(|(row, step)| Vertical { label: format!("step {step}"), x: row as f64 + 0.5 })
+        .collect();
+    let chart = |label: &str, columns: &[(&str, String)]| {
         let lines = columns.iter().filter_map(|(name, label)| Some(line(label, of(name)?)));
         let lines: Vec<Line> = lines.collect();
+        let kept = records.kept_row().and_then(|row| {
+            let at = *lines.last()?.points.get(row)?;
+            Some(Mark { label: "weights kept".to_owned(), at })
+        });
         let (x, y) = (Axis::linear("epoch"), Axis::linear(label));
-        (!lines.is_empty()).then(|| Chart { x, y, lines, marks: Vec::new(), bars: Vec::new() }.into())
+        let marks = kept.into_iter().collect();
+        let verticals = verticals.clone();
+        (!lines.is_empty()).then(|| Chart { x, y, lines, marks, verticals, bars: Vec::new() }.into())
     };
-    let losses = chart("loss", &[("train_loss", "training"), ("valid_loss", "validation")]);
-    let accuracy = chart("accuracy", &[("accuracy", "validation")]);
+    let losses: Option<Panel> =
+        chart("loss", &[("train_loss", "training".to_owned()), ("valid_loss", "validation".to_owned())]);
+    let metrics = metrics(records);
+    let label = match &metrics[..] {
+        [(_, only)] => only.clone(),
+        _ => "value".to_owned(),
+    };
     Figure {
-        title: "Losses and accuracy by epoch".to_owned(),
-        panels: losses.into_iter().chain(accuracy).collect(),
+        title: "Losses and metrics by epoch".to_owned(),
+        panels: losses.into_iter().chain(chart(&label, &metrics)).collect(),
     }
+}
+
+/// Metrics that are drawn over one axis, at most.
+const METRICS: usize = 4;
+
+/// The columns of the history that are shares, and their names.
+fn metrics(records: &Records) -> Vec<(&str, String)> {
+    let others = ["stage", "epoch", "train_loss", "valid_loss", "seconds"];
+    let share = |name: &str| {
+        let values = records.column(name).unwrap_or_default();
+        values.iter().any(Option::is_some) && values.iter().flatten().all(|value| (0.0..=1.0).contains(value))
+    };
+    let names = records.history.0.iter().map(String::as_str);
+    let names = names.filter(|name| !others.contains(name) && !name.starts_with("learning_rate"));
+    names.filter(|name| share(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
 }
 
 fn learning_rates(records: &Records, training_images: usize) -> Figure {
@@ -157,12 +194,53 @@ fn learning_rates(records: &Records, training_images: usize) -> Figure {
         let points = curve.points.into_iter().map(|(at, rate)| (at, rate.unwrap_or(f64::NAN)));
         line(curve.name, points.collect())
     });
+    let lines: Vec<Line> = curves.collect();
+    let label = match &lines[..] {
+        [only] => format!("learning rate of {}", only.label),
+        _ => "learning rate".to_owned(),
+    };
+    let borders = records.borders().into_iter();
     let chart = Chart {
         x: Axis::linear("epochs").between(0.0, records.history.1.len() as f64),
-        y: Axis::linear("learning rate"),
-        lines: curves.collect(),
+        y: Axis::linear(label),
+        lines,
         marks: Vec::new(),
+        verticals: borders
+            .map(|(row, step)| Vertical { label: format!("step {step}"), x: row as f64 })
+            .collect(),
         bars: Vec::new(),
     };
     Figure { title: "Learning rates, step by step".to_owned(), panels: vec![chart.into()] }
+}
+
+/// Bars of the histogram of sizes.
+const BARS: usize = 24;
+
+/// How many images have a shorter side of so many pixels; nothing where all have the same.
+fn sizes(sizes: &[[u32; 2]]) -> Option<Figure> {
+    let shorter: Vec<u32> = sizes.iter().map(|size| size[0].min(size[1])).collect();
+    let (low, high) = (*shorter.iter().min()?, *shorter.iter().max()?);
+    if low == high {
+        return None;
+    }
+    let width = f64::from(high - low) / BARS as f64;
+    let mut counts = [0usize; BARS];
+    for side in &shorter {
+        let bar = (f64::from(side - low) / width) as usize;
+        counts[bar.min(BARS - 1)] += 1;
+    }
+    let (low, most) = (f64::from(low), counts.iter().copied().max()? as f64);
+    let bars = counts.iter().enumerate().map(|(bar, &count)| Bar {
+        x: (low + bar as f64 * width, low + (bar + 1) as f64 * width),
+        y: count as f64,
+    });
+    let chart = Chart {
+        x: Axis::linear("pixels of the shorter side").between(low, f64::from(high)),
+        y: Axis::linear("images").between(0.0, 1.05 * most),
+        lines: Vec::new(),
+        marks: Vec::new(),
+        verticals: Vec::new(),
+        bars: bars.collect(),
+    };
+    Some(Figure { title: "Sizes of images".to_owned(), panels: vec![chart.into()] })
 }

@@ -29,15 +29,19 @@ mod versus;
 pub use tables::Table;
 pub use versus::compare_runs;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use ocelli_data::{Items, Skipped};
+use ocelli_data::{Items, Skipped, Split, Target, words::count};
 
+use crate::data::{Lost, RunImages};
 use crate::interpret::{LabelErrors, Neighbours};
 use crate::{
-    Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions, Result,
-    RunFolder, file,
+    Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions, Result, RunFolder, file, ClassCount,
 };
 use page::Page;
 use records::Records;
@@ -55,6 +59,25 @@ pub struct ReportOptions {
     pub only_kept_activations: bool,
     /// Told what goes on while activations are computed.
     pub observer: Option<Box<dyn Observer>>,
+    /// Set to true, it ends the report with [`Error::Stopped`]: it is asked between images. Files are written at the end
+    /// alone, so that a report that was there stays as it was.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+/// Whether somebody wants no more of a report.
+#[derive(Clone, Default)]
+pub(crate) struct Stop(Option<Arc<AtomicBool>>);
+
+impl Stop {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+
+    /// # Errors
+    /// [`Error::Stopped`] where it is set.
+    pub(crate) fn ask(&self) -> Result<()> {
+        if self.is_set() { Err(Error::Stopped) } else { Ok(()) }
+    }
 }
 
 /// What was written.
@@ -93,8 +116,32 @@ pub(crate) struct Subject<'a> {
     pub(crate) model: &'a Model,
     pub(crate) records: Option<&'a Records>,
     pub(crate) doubts: Option<&'a Doubts>,
+    /// Images that are not what they were.
+    pub(crate) lost: &'a Lost,
+    /// Width and height of images, as many as were looked at.
+    pub(crate) sizes: Vec<[u32; 2]>,
     pub(crate) threads: usize,
+    pub(crate) stop: Stop,
+    pub(crate) began: Instant,
 }
+
+impl Subject<'_> {
+    /// The number of images that were trained on, whether or not they are still there.
+    pub(crate) fn train_len(&self) -> usize {
+        let recorded = self.records.and_then(|records| records.data.as_ref());
+        recorded.map_or_else(|| self.data.train_len(), |data| data.train)
+    }
+
+    /// How many images of each class there were.
+    pub(crate) fn class_counts(&self) -> Vec<ClassCount> {
+        let recorded = self.records.and_then(|records| records.data.as_ref());
+        recorded.map_or_else(|| self.data.class_counts(), |data| data.classes.clone())
+    }
+}
+
+/// Of so many classes there is a matrix of cells; of more, in a picture or a page, no cell could be seen, and the pairs
+/// that are confused are listed.
+pub(crate) const CELLS: usize = 200;
 
 /// Folds for the predictions of training images.
 const FOLDS: usize = 3;
@@ -103,20 +150,25 @@ const OUTLIERS: usize = 24;
 
 /// Writes the report of a run into its folder; the folder may be given, or the model in it.
 ///
+/// Photos that have gone or changed since are missing in the page, which says so; the tables and charts are made all the
+/// same.
+///
 /// # Errors
-/// Where the folder is not that of a finished run, or its photos have gone or changed.
+/// Where the folder is not that of a finished run, or there are no photos where [`ReportOptions::data`] says that they
+/// are; [`Error::Stopped`] where [`ReportOptions::stop`] was set.
 pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Report> {
-    let run = RunFolder::open(run.as_ref())?;
+    let (run, began) = (RunFolder::open(run.as_ref())?, Instant::now());
     let run = run.path();
+    let stop = Stop(options.stop.clone());
     let records = Records::read(run)?;
-    let data = records.data(&options)?;
     let model = Model::load(run.join("model.safetensors"))?.threads(options.threads);
-    let mut named =
-        with_items(Interpretation::read_csv(run.join("predictions.csv"), "")?, data.items(), run)?;
+    let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;
+    let (data, lost) = images_of(&records, &named, &options, &stop)?;
+    place(&mut named, data.items());
     named.predictions.thresholds = model.contract().thresholds();
     let threads = options.threads;
     let mut notices = Vec::new();
-    let doubts = match doubts_of_training(&records, &data, options) {
+    let doubts = match doubts_of_training(&records, &data, options, &stop) {
         Ok(doubts) => doubts,
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => {
@@ -131,7 +183,11 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
         model: &model,
         records: Some(&records),
         doubts: doubts.as_ref(),
+        lost: &lost,
+        sizes: page::sizes(&data, &stop),
         threads,
+        stop,
+        began,
     };
     let mut report = write(&subject, run)?;
     report.notices.splice(0..0, notices);
@@ -149,14 +205,16 @@ pub struct Evaluation {
     pub skipped: Vec<Skipped>,
 }
 
-/// Predicts all labelled images of some data; its classes are found among the model's by name.
+/// Predicts all labelled images of some data; its classes are found among the model's by name. After each image the
+/// observer is told how many are done, of how many, and may ask to stop.
 ///
 /// # Errors
-/// Where the images cannot be read, or have a class that the model does not know.
+/// Where the images cannot be read, or have a class that the model does not know; [`Error::Stopped`] where the observer
+/// asked to stop.
 pub fn evaluate(
     model: &Model,
     data: ImageDataBuilder,
-    observer: &mut dyn FnMut(usize, usize),
+    observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
     let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
     if data.task() != model.contract().task {
@@ -178,7 +236,9 @@ pub fn evaluate(
             Err(Error::Photo { path, reason }) => skipped.push(Skipped::image(path, reason)),
             Err(error) => return Err(error),
         }
-        observer(place + 1, items.len());
+        if observer(place + 1, items.len()).is_break() {
+            return Err(Error::Stopped);
+        }
     }
     data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
     if predictions.items.is_empty() {
@@ -191,15 +251,17 @@ pub fn evaluate(
     Ok(Evaluation { named, data, skipped })
 }
 
-/// Writes the report of an evaluation into a folder.
+/// Writes the report of an evaluation into a folder. Of the options it takes [`stop`](ReportOptions::stop) and
+/// [`threads`](ReportOptions::threads).
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// Where a file cannot be written; [`Error::Stopped`] where it was to stop.
 pub fn report_evaluation(
     model: &Model,
     evaluation: &Evaluation,
     title: &str,
     folder: &Path,
+    options: &ReportOptions,
 ) -> Result<Report> {
     let Evaluation { named, data, .. } = evaluation;
     // The model was not trained on these images, so that its own doubts count.
@@ -217,26 +279,39 @@ pub fn report_evaluation(
         model,
         records: None,
         doubts: Some(&doubts),
-        threads: 0,
+        lost: &Lost::default(),
+        sizes: page::sizes(data, &Stop(options.stop.clone())),
+        threads: options.threads,
+        stop: Stop(options.stop.clone()),
+        began: Instant::now(),
     };
     write(&subject, folder)
 }
 
-/// Page, tables, and drawings.
+/// Page, tables, and drawings: all of them are made before any of them is written.
 fn write(subject: &Subject, folder: &Path) -> Result<Report> {
-    let page = Page::of(subject)?;
-    let tables = tables::tables(subject);
+    let drawings = drawings::drawings(subject)?;
+    let figures = page::figures(subject);
+    let page = Page::of(subject, &drawings, &figures)?;
+    subject.stop.ask()?;
+    let tables = tables::tables(subject, &figures)?;
+    let mut pictures = BTreeMap::new();
+    for (name, figure) in &drawings {
+        subject.stop.ask()?;
+        pictures.insert(format!("{name}.png"), figure.to_png());
+        pictures.insert(format!("{name}.svg"), figure.to_svg().into_bytes());
+    }
+    let html = page.html();
+    subject.stop.ask()?;
     let results = folder.join("results");
     for table in &tables {
         table.write(&results)?;
     }
-    for (name, figure) in drawings::drawings(subject)? {
-        for ending in ["png", "svg"] {
-            figure.write(results.join(name).with_extension(ending))?;
-        }
+    for (name, bytes) in pictures {
+        file::write(&results.join(name), &bytes)?;
     }
     let path = folder.join("report.html");
-    file::write(&path, page.html().as_bytes())?;
+    file::write(&path, html.as_bytes())?;
     Ok(Report {
         page: path,
         tables,
@@ -246,40 +321,111 @@ fn write(subject: &Subject, folder: &Path) -> Result<Report> {
     })
 }
 
-/// The predictions with the items that their ids name.
-fn with_items(mut named: Interpretation, items: &Items, run: &Path) -> Result<Interpretation> {
+/// The images of a run, as far as they are there, and what of them is not.
+pub(crate) fn images_of(
+    records: &Records,
+    named: &Interpretation,
+    options: &ReportOptions,
+    stop: &Stop,
+) -> Result<(ImageData, Lost)> {
+    let targets = named.predictions.targets.iter().cloned();
+    let measured: Vec<(String, Target)> = named.ids.iter().cloned().zip(targets).collect();
+    let images = RunImages {
+        folder: &records.folder,
+        classes: &named.classes,
+        task: named.task(),
+        measured: &measured,
+        stopped: &|| stop.is_set(),
+    };
+    let (data, lost) = records.data(options).of_run(&images)?;
+    // Who says where the photos are wants them to be found.
+    match (&options.data, lost.trouble.first()) {
+        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => Err(Error::State {
+            found: trouble.clone(),
+            advice: "say where the photos are now, or leave it out: tables and charts need no photos",
+        }),
+        _ => Ok((data, lost)),
+    }
+}
+
+/// Gives predictions the items that their ids name; each is there.
+pub(crate) fn place(named: &mut Interpretation, items: &Items) {
     let places: HashMap<&str, usize> =
         items.items.iter().enumerate().map(|(place, item)| (item.id.as_str(), place)).collect();
     for (place, id) in named.ids.iter().enumerate() {
-        let item = *places.get(id.as_str()).ok_or_else(|| Error::State {
-            found: format!("{id}, which {} was measured on, is not among the photos any more", run.display()),
-            advice: "put the photos back, or say where they are with --data FOLDER",
-        })?;
+        let item = places[id.as_str()];
         named.predictions.items[place] = item;
         named.paths[place] = items[item].path.clone();
     }
-    Ok(named)
 }
+
+/// What is to be known of images that are not what they were, a sentence each.
+fn said_of_lost(lost: &Lost) -> Vec<String> {
+    let mut said = lost.trouble.clone();
+    let kinds = [
+        (
+            &lost.missing,
+            "not where it was, or cannot be read any more",
+            "not where they were, or cannot be read any more",
+        ),
+        (
+            &lost.changed,
+            "not the same file any more as in the run",
+            "not the same files any more as in the run",
+        ),
+    ];
+    for (ids, one, several) in kinds {
+        let names = ids.iter().take(LOST).cloned().collect::<Vec<_>>().join(", ");
+        let more = if ids.len() > LOST { ", …" } else { "" };
+        match ids.len() {
+            0 => {}
+            1 => said.push(format!("1 photo is {one}, so that it is not shown: {names}")),
+            number => {
+                said.push(format!(
+                    "{} photos are {several}, so that they are not shown: {names}{more}",
+                    count(number)
+                ));
+            }
+        }
+    }
+    said
+}
+
+/// Images that are named in a sentence.
+const LOST: usize = 5;
 
 /// Which training labels are likely wrong, by heads on the pretrained backbone's activations; nothing where that would
 /// need more than is allowed, or there are too few images.
-fn doubts_of_training(records: &Records, data: &ImageData, options: ReportOptions) -> Result<Option<Doubts>> {
+fn doubts_of_training(
+    records: &Records,
+    data: &ImageData,
+    options: ReportOptions,
+    stop: &Stop,
+) -> Result<Option<Doubts>> {
     if data.train_len() < 2 * FOLDS {
         return Ok(None);
     }
     let mut settings = records.settings.clone();
     settings.weights = settings.weights.map(|path| records.resolve(&path));
     let places = Places { cache: options.cache, ..Places::default() };
-    let mut learner = settings.learner_on(data.with_split(data.split().without_valid()), &places)?;
+    let training = Split { train: data.split().train.clone(), ..Split::default() };
+    let mut learner = settings.learner_on(data.with_split(training), &places)?;
     if options.only_kept_activations && !learner.has_kept_activations() {
         return Ok(None);
     }
     if let Some(observer) = options.observer {
         learner.observe_boxed(observer);
     }
-    let predictions = learner.out_of_fold(FOLDS)?;
+    let asked = stop.clone();
+    learner.observe(
+        move |_: &crate::Event| {
+            if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        },
+    );
+    let predictions = learner.out_of_fold_until(FOLDS, stop)?;
     let features = learner.pooled_activations(&predictions.items)?;
-    let neighbours = Neighbours::of(&features, predictions.items.len(), OUTLIERS);
+    let neighbours = Neighbours::until(&features, predictions.items.len(), OUTLIERS, &|| stop.is_set());
+    stop.ask()?;
     let duplicates = identical(data, &predictions.items);
     let named = Interpretation::new(predictions, data.items());
     Ok(Some(Doubts { errors: named.label_errors(), named, neighbours, duplicates, trainable: true }))

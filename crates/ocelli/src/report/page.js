@@ -1,7 +1,9 @@
 // The report of a run or an evaluation.
 
 const { classes, images } = data;
-const names = (list) => (list.length ? list.map((place) => classes[place]).join(", ") : "nothing");
+/** A class as people read it. */
+const called = classes.map(brief);
+const names = (list) => (list.length ? list.map((place) => called[place]).join(", ") : "nothing");
 const same = (one, other) => one.length === other.length && one.every((value) => other.includes(value));
 
 // ---------------------------------------------------------------------------------------------------- images
@@ -27,20 +29,32 @@ function card(number, more = null, [agrees, differs, is] = ["✓ right", "✗ wr
   const image = images[number];
   const right = same(image.truth, image.said);
   const [best] = image.top;
-  const said = data.several ? names(image.said) : `${classes[best[0]]} with ${fixed(best[1], 3)}`;
+  const said = data.several ? names(image.said) : `${called[best[0]]} with ${fixed(best[1], 3)}`;
   const alternative = `${image.id}: labelled ${names(image.truth)}, said to be ${said}`;
-  const picture = image.jpeg ? element("img", { src: image.jpeg, alt: alternative, decoding: "async" }) : element("span", {}, "cannot be read");
+  const picture = image.jpeg ? element("img", { src: image.jpeg, alt: alternative, decoding: "async" }) : element("span", { class: "absent" }, image.why ?? "cannot be read");
   return element("figure", {},
     element("div", { class: "photo" }, picture, heat(image)),
     element("figcaption", {},
       element("span", { class: right ? "good" : "bad" }, right ? agrees : differs),
       ` · ${is} ${names(image.truth)}`,
-      element("ol", { class: "odds" }, image.top.map(([place, odds]) => element("li", { style: { "--share": `${(odds * 100).toFixed(1)}%` } }, element("span", { title: classes[place] }, classes[place]), element("span", {}, fixed(odds, 3))))),
-      element("span", { class: "name" }, image.id),
+      element("ol", { class: "odds" }, image.top.map(([place, odds]) => element("li", { style: { "--share": `${(odds * 100).toFixed(1)}%` } }, element("span", { title: classes[place] }, called[place]), element("span", {}, fixed(odds, 3))))),
+      element("span", { class: "name" }, visible(image.id, 300)),
       more));
 }
 
 const gallery = (numbers, empty = "None.") => numbers.length ? element("ul", { class: "gallery" }, numbers.map((number) => element("li", {}, card(number)))) : note(empty);
+
+/** A list of which the first are shown, and the others once they are asked for. */
+function folded(kind, items, first = 12) {
+  const list = element("ul", { class: kind }, items.slice(0, first));
+  if (items.length <= first) return [list];
+  const button = element("button", { class: "plain", type: "button", onclick: () => {
+    list.append(...items.slice(first));
+    items[first].querySelector("input, select")?.focus();
+    button.remove();
+  } }, `Show ${count(items.length - first)} more`);
+  return [list, button];
+}
 
 /** A switch for all heat maps of the page. */
 function heatSwitch() {
@@ -68,6 +82,7 @@ function top() {
       element("dd", { class: "value" }, fixed(figure.value)),
       element("dd", { class: "detail" }, figure.low === null ? figure.detail : `95 % interval ${fixed(figure.low)} … ${fixed(figure.high)}, ${figure.detail}`)))));
   }
+  for (const sentence of data.summary) document.getElementById("top").append(element("p", { class: "summary" }, sentence));
   for (const notice of data.notices) document.getElementById("top").append(element("p", { class: "notice" }, notice));
 }
 
@@ -85,7 +100,7 @@ function confusion() {
     pressed = button;
     pressed?.setAttribute("aria-pressed", "true");
     const cell = cells.get(`${truth},${said}`);
-    const title = truth === said ? `${classes[truth]}, recognised` : `${classes[truth]}, said to be ${classes[said]}`;
+    const title = truth === said ? `${called[truth]}, recognised` : `${called[truth]}, said to be ${called[said]}`;
     const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell?.count ?? 0, "image")}`);
     const { images: numbers, more } = cell ?? { images: [], more: [] };
     const left = cell && numbers.length < cell.count ? note(numbers.length ? `Shown: ${count(numbers.length)}, the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
@@ -93,12 +108,12 @@ function confusion() {
     shown.replaceChildren(heading, left, numbers.length ? gallery(numbers) : cell ? "" : note("No image."), others);
     heading.focus();
   };
-  const label = (truth, said, number) => `${counted(number, "image")} of ${classes[truth]} ${truth === said ? "recognised" : `said to be ${classes[said]}`}`;
-  const made = section("confusion", "Confusion", note(classes.length <= 40 ? "Rows are what images are, columns what they are said to be. Choose a number to see its images." : "Rows are what images are, columns what they are said to be; classes that are taken for each other stand side by side. Choose a cell, or a pair below, to see its images."));
+  const label = (truth, said, number) => `${counted(number, "image")} of ${called[truth]} ${truth === said ? "recognised" : `said to be ${called[said]}`}`;
+  const made = section("confusion", "Confusion", note(!part.order ? `A matrix of ${count(classes.length)} classes would have cells too small to be seen, so that there is none of more than ${count(data.cells)}. The pairs that are confused most are listed; all of them are in results/most_confused.csv.` : classes.length <= 40 ? "Rows are what images are, columns what they are said to be. Choose a number to see its images." : "Rows are what images are, columns what they are said to be; classes that are taken for each other stand side by side. Choose a cell, or a pair below, to see its images."));
   if (classes.length <= 40) {
     const order = classes.length > 12 ? part.order : classes.map((_, place) => place);
-    const heads = order.map((place) => element("th", { scope: "col", title: classes[place] }, classes[place]));
-    const rows = order.map((truth) => element("tr", {}, element("th", { scope: "row" }, classes[truth]), order.map((said) => {
+    const heads = order.map((place) => element("th", { scope: "col", title: classes[place] }, called[place]));
+    const rows = order.map((truth) => element("tr", {}, element("th", { scope: "row", title: classes[truth] }, called[truth]), order.map((said) => {
       const number = cells.get(`${truth},${said}`)?.count ?? 0;
       const share = totals[truth] ? number / totals[truth] : 0;
       const inside = number ? element("button", { type: "button", "aria-pressed": "false", "aria-label": label(truth, said, number), "data-cell": `${truth},${said}`, onclick: (event) => open(truth, said, event.currentTarget) }, count(number)) : element("span", { class: "quiet" }, "0");
@@ -106,7 +121,7 @@ function confusion() {
     })));
     made.append(element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
       element("table", { class: classes.length > 8 ? "matrix many" : "matrix" }, element("thead", {}, element("tr", {}, element("td", {}), heads)), element("tbody", {}, rows))));
-  } else {
+  } else if (part.order) {
     const place = new Map(part.order.map((name, at) => [name, at]));
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${classes.length} ${classes.length}`, role: "img", "aria-label": `Confusion matrix of ${classes.length} classes; the pairs are listed below`, style: { "max-width": "46rem", border: "1px solid var(--line)" } });
     for (const { truth, said, count: number } of part.cells) {
@@ -115,15 +130,16 @@ function confusion() {
     }
     made.append(svg);
     let [truth, said] = [part.order[0], part.order[0]];
-    const options = classes.map((name, at) => [at, name]);
+    const options = called.map((name, at) => [at, name]);
     made.append(element("div", { class: "row" }, choice("Is", options, (value) => { truth = value; }), choice("said to be", options, (value) => { said = value; }), element("button", { class: "plain", type: "button", onclick: () => open(truth, said) }, "Show the images")));
   }
   made.append(shown);
   if (part.confused.length) {
-    const index = (name) => classes.indexOf(name);
+    const places = new Map(classes.map((name, place) => [name, place]));
+    const index = (name) => places.get(name);
     made.append(element("h3", {}, "Most confused"), table(part.confused.length < part.confused_in_all ? `The first ${part.confused.length} of ${count(part.confused_in_all)} pairs` : "Pairs of classes by how often one is taken for the other", [
-      { name: "Is", value: (row) => row.truth },
-      { name: "Said to be", value: (row) => row.predicted },
+      { name: "Is", value: (row) => brief(row.truth) },
+      { name: "Said to be", value: (row) => brief(row.predicted) },
       { name: "Images", value: (row) => count(row.count), sort: (row) => row.count },
       { name: "Share of the class", value: (row) => fixed(row.count / row.of, 3), sort: (row) => row.count / row.of },
       { name: "", value: (row) => element("button", { class: "plain", type: "button", "aria-label": `Show ${label(index(row.truth), index(row.predicted), row.count)}`, onclick: () => open(index(row.truth), index(row.predicted)) }, "Show") },
@@ -136,7 +152,7 @@ function pictures() {
   const shown = element("div");
   const show = (place) => {
     const part = data.galleries[place];
-    const name = classes[part.class];
+    const name = called[part.class];
     shown.replaceChildren(
       element("h3", {}, `Most incorrect: ${name}, not recognised`), gallery(part.incorrect, data.table[part.class].support ? "Every one is recognised." : "No image has this class."),
       element("h3", {}, `Most uncertain: ${name}`), gallery(part.uncertain),
@@ -144,19 +160,22 @@ function pictures() {
   };
   const made = section("pictures", "Images", element("div", { class: "row" }, heatSwitch()),
     element("h3", {}, "Top losses"), note("The images that the model is most wrong about: some are hard, some are labelled wrongly."), gallery(data.losses));
-  made.append(element("h3", {}, "Class by class"), element("div", { class: "row" }, choice("Class", data.galleries.map((part, place) => [place, classes[part.class]]), show)), shown);
+  made.append(element("h3", {}, "Class by class"), element("div", { class: "row" }, choice("Class", data.galleries.map((part, place) => [place, called[part.class]]), show)), shown);
   show(0);
 }
 
 function perClass() {
   if (!data.table.length) return;
-  const rows = data.table.map((row, place) => ({ ...row, name: classes[place] }));
+  // Of very many classes those that are recognised worst say most.
+  const most = 1000;
+  const all = data.table.map((row, place) => ({ ...row, name: called[place] }));
+  const rows = all.length > most ? all.filter((row) => row.support).sort((a, b) => (a.f1 ?? 0) - (b.f1 ?? 0)).slice(0, most) : all;
   const share = (part) => (part ? element("span", { title: `95 % interval ${fixed(part[1])} … ${fixed(part[2])}` }, fixed(part[0])) : "–");
   const interval = (part) => (part ? `${fixed(part[1], 3)} … ${fixed(part[2], 3)}` : "–");
-  section("classes", "Classes", table("Precision, recall and F1 of every class, with 95 % intervals; choose a heading to sort", [
+  section("classes", "Classes", table(`Precision, recall and F1 of ${rows.length < all.length ? `the ${count(rows.length)} classes with the lowest F1; all are in results/classes.csv` : "every class"}, with 95 % intervals; choose a heading to sort`, [
     { name: "Class", value: (row) => row.name, sort: (row) => row.name },
     { name: "Images", value: (row) => count(row.support), sort: (row) => row.support },
-    { name: "Said", value: (row) => count(row.predicted), sort: (row) => row.predicted },
+    { name: "Predicted", value: (row) => count(row.predicted), sort: (row) => row.predicted },
     { name: "Precision", value: (row) => share(row.precision), sort: (row) => row.precision?.[0] },
     { name: "95 % interval", value: (row) => interval(row.precision) },
     { name: "Recall", value: (row) => share(row.recall), sort: (row) => row.recall?.[0] },
@@ -170,30 +189,25 @@ function thresholds() {
   if (!data.curves.length) return;
   const shown = element("div");
   const show = (place) => {
-    const curve = data.curves[place];
-    const line = (name, field) => ({ name, points: curve.points.map((point) => [point.threshold, point[field]]) });
-    const at = (threshold) => curve.points.find((point) => point.threshold === threshold);
+    const { class: name, chart: layout, best: [f1, atF1, f2, atF2] } = data.curves[place];
     shown.replaceChildren(
-      chart(`Precision, recall, F1 and F2 by threshold: ${curve.class ?? "all labels"}`, { x: "threshold", y: "score", rangeX: [0, 1], rangeY: [0, 1], series: [line("Precision", "precision"), line("Recall", "recall"), line("F1", "f1"), line("F2", "f2")] }),
-      note(`Highest F1 ${fixed(at(curve.best_f1).f1)} at ${fixed(curve.best_f1, 2)}; highest F2 ${fixed(at(curve.best_f2).f2)} at ${fixed(curve.best_f2, 2)}. A threshold that is chosen on these images looks better on them than it will on others.`));
+      chart(`Precision, recall, F1 and F2 by threshold: ${name === null ? "all labels" : brief(name)}`, layout),
+      note(`Highest F1 ${fixed(f1)} at ${fixed(atF1, 2)}; highest F2 ${fixed(f2)} at ${fixed(atF2, 2)}. A threshold that is chosen on these images looks better on them than it will on others.`));
   };
-  section("thresholds", "Thresholds", note("An image is said to have a class from this probability on."), element("div", { class: "row" }, choice("Class", data.curves.map((curve, place) => [place, curve.class ?? "all labels"]), show)), shown);
+  const left = classes.length + 1 - data.curves.length;
+  section("thresholds", "Thresholds", note(`An image is said to have a class from this probability on.${left > 0 ? ` The curves of the last ${counted(left, "class")} are in results/thresholds.csv alone.` : ""}`), element("div", { class: "row" }, choice("Class", data.curves.map((curve, place) => [place, curve.class === null ? "all labels" : brief(curve.class)]), show)), shown);
   show(0);
 }
 
 function calibration() {
   const part = data.calibration;
   if (!part) return;
-  const line = (name, reliability, kind) => ({ name, kind, points: reliability.bins.filter((bin) => bin.count).map((bin) => [bin.confidence, bin.accuracy]) });
-  const series = [line("As they are", part.plain, "one")];
-  if (part.calibrated) series.push(line("With the temperature", part.calibrated, "two"));
-  const most = Math.max(...part.plain.bins.map((bin) => bin.count));
   const words = part.temperature === null ? "No temperature was fitted, since everything that is said is right, or wrong."
     : `A temperature of ${fixed(part.temperature, 3)}, fitted on these images, ${part.temperature > 1 ? "makes the model less sure" : "makes the model surer"} and lowers the log loss from ${fixed(part.plain.log_loss)} to ${fixed(part.calibrated.log_loss)}.`;
   const rows = [["As they are", part.plain], ...(part.calibrated ? [["With the temperature", part.calibrated]] : [])];
   section("calibration", "Calibration", note("Of what is said with a confidence of 0.9, nine in ten should be right. Points below the dashed line are said too surely; bars show how often a confidence occurs."),
     element("div", { class: "columns" },
-      chart("Reliability diagram: how often what is said is right, by its confidence", { x: "confidence", y: "share that is right", rangeX: [0, 1], rangeY: [0, 1], diagonal: true, series, bars: part.plain.bins.filter((bin) => bin.count).map((bin) => ({ x: bin.low, width: bin.high - bin.low, y: bin.count / most * 0.999 })) }),
+      data.reliability ? chart("Reliability diagram: how often what is said is right, by its confidence", data.reliability) : null,
       element("div", {}, element("p", {}, words), table("How far probabilities can be trusted", [
         { name: "Probabilities", value: (row) => row[0] },
         { name: "Expected error", value: (row) => fixed(row[1].expected_error) },
@@ -205,78 +219,41 @@ function calibration() {
 // ---------------------------------------------------------------------------------------------------- training
 
 function training() {
-  if (!data.history || !data.history.rows.length) return;
-  const { columns, rows } = data.history;
-  const at = (name) => columns.indexOf(name);
-  const number = (row, name) => (at(name) < 0 || row[at(name)] === "" || row[at(name)] === undefined ? null : Number(row[at(name)]));
-  const line = (name, column, kind) => ({ name, kind, points: rows.map((row, place) => [place + 1, number(row, column)]) });
-  const has = (name) => rows.some((row) => number(row, name) !== null);
+  if (!data.steps.length && !data.times.length && !data.charts.length) return;
   const made = section("training", "Training");
-  const charts = element("div", { class: "columns" });
-  charts.append(element("div", {}, element("h3", {}, "Loss"), chart("Training and validation loss by epoch", { x: "epoch", y: "loss", series: [line("Training", "train_loss", "one"), ...(has("valid_loss") ? [line("Validation", "valid_loss", "two")] : [])] })));
-  const known = ["stage", "epoch", "train_loss", "valid_loss", "seconds"];
-  const metrics = columns.filter((name) => !known.includes(name) && !name.startsWith("learning_rate") && has(name) && rows.every((row) => number(row, name) === null || (number(row, name) >= 0 && number(row, name) <= 1)));
-  if (metrics.length) charts.append(element("div", {}, element("h3", {}, "Metrics"), chart("Metrics on the validation images by epoch", { x: "epoch", y: metrics.length === 1 ? metrics[0].replaceAll("_", " ") : "value", series: metrics.slice(0, 4).map((name) => line(name.replaceAll("_", " "), name)) })));
-  if (data.rates.length) charts.append(element("div", {}, element("h3", {}, "Learning rates"), chart("Learning rates by epoch, step by step", { x: "epoch", y: data.rates.length === 1 ? `learning rate of ${data.rates[0].name}` : "learning rate", series: data.rates })));
-  for (const search of data.searches) {
-    const { rates, losses, smoothed } = search.curve;
-    // What comes after divergence would press all else flat.
-    const [lowest, first] = [Math.min(...smoothed), smoothed[0]];
-    const range = [lowest - 0.1 * Math.max(first - lowest, 0.1 * first), Math.max(2 * first - lowest, 1.2 * first)];
-    const points = (values) => values.map((value, step) => [rates[step], value >= range[0] && value <= range[1] ? value : null]);
-    const chosen = search.rates[search.rates.length - 1];
-    const rate = (value) => value.toExponential(1);
-    const { falls, rises } = search.finding || {};
-    const said = falls
-      ? `Suggested: valley ${rate(falls.valley)}, slide ${rate(falls.slide)}, minimum / 10 ${rate(falls.minimum)}, steep ${rate(falls.steep)}`
-      : rises ? `The loss does not clearly fall any more, and rises from ${rate(rises)} on` : search.doubt;
-    const words = `${said}. Gone on with ${rate(chosen)} for the head.`;
-    charts.append(element("div", {}, element("h3", {}, `Learning-rate finder before stage ${search.stage}`), chart(`Loss by learning rate before stage ${search.stage}`, { x: "learning rate of the head", y: "loss", logX: true, rangeY: range, marks: chosen >= rates[0] && chosen <= rates[rates.length - 1] ? [{ x: chosen, name: "chosen" }] : [], series: [{ name: "Smoothed", points: points(smoothed), kind: "one" }, { name: "Each batch", points: points(losses), kind: "one faint" }] }), note(words)));
+  made.append(element("div", { class: "columns" }, data.charts.map(({ title, chart: layout, note: words }) =>
+    element("div", {}, element("h3", {}, title), chart(title, layout), words ? note(words) : null))));
+  for (const step of data.steps) {
+    const numbered = step.rows.map((cells, place) => ({ cells, place }));
+    const caption = `${step.text}${step.rows.length < step.epochs ? `; ${count(step.rows.length)} of ${count(step.epochs)} epochs, all are in history.csv` : ""}${step.kept === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
+    made.append(element("h3", {}, `Step ${step.number}: ${step.title}`), table(caption, step.columns.map((name, column) => ({
+      name,
+      value: (row) => (column === 0 && row.place === step.kept ? `${row.cells[0]} ✓` : row.cells[column]),
+    })), numbered, { tall: step.rows.length > 14, marked: (row) => row.place === step.kept }), ...step.readings.map((sentence) => element("p", {}, `→ ${sentence}`)));
   }
-  made.append(charts);
-  for (const stage of data.stages) {
-    const own = rows.filter((row) => number(row, "stage") === stage.number);
-    if (!own.length) continue;
-    const frozen = columns.filter((name) => name.startsWith("learning_rate")).slice(0, stage.frozen);
-    const groups = columns.filter((name) => name.startsWith("learning_rate") && !frozen.includes(name));
-    const same = groups.every((name) => own.every((row) => row[at(name)] === row[at(groups[0])]));
-    const shownColumns = columns.filter((name) => name !== "stage" && own.some((row) => row[at(name)] !== "") && !frozen.includes(name) && !(same && groups.slice(0, -1).includes(name)));
-    made.append(element("h3", {}, `Stage ${stage.number}: ${stage.title}`), table(`${counted(own.length, "epoch")}, ${seconds(stage.seconds)}`, shownColumns.map((name) => ({
-      name: same && groups.includes(name) ? "learning rate" : name.replaceAll("_", " "),
-      value: (row) => name === "epoch" ? row[at(name)] : name.startsWith("learning_rate") ? Number(row[at(name)]).toExponential(1) : name === "seconds" ? fixed(row[at(name)], 1) : row[at(name)] === "" ? "–" : fixed(row[at(name)]),
-    })), own, { tall: own.length > 14 }));
-  }
+  if (data.steps.length < data.steps_in_all) made.append(note(`The first ${count(data.steps.length)} of ${count(data.steps_in_all)} steps; the epochs of all are in history.csv.`));
   if (data.times.length) {
     const longest = Math.max(...data.times.map((time) => time[1]), 1e-9);
-    made.append(element("h3", {}, "Where time went"), element("div", { class: "bars" }, data.times.flatMap(([name, value]) => [element("span", { class: "name" }, name), element("span", { class: "bar", style: { width: `${(value / longest * 100).toFixed(1)}%` } }), element("span", {}, seconds(value))])));
+    const sum = data.times.reduce((all, time) => all + time[1], 0);
+    made.append(element("h3", {}, "Where time went"), note(`${seconds(sum)} in all.`), element("div", { class: "bars" }, data.times.flatMap(([name, value]) => [element("span", { class: "name" }, name), element("span", { class: "bar", style: { width: `${(value / longest * 100).toFixed(1)}%` } }), element("span", {}, seconds(value))])));
   }
 }
 
 function dataSection() {
   const part = data.data;
   const all = part.counts.map((row) => ({ ...row, sum: row.train + row.valid }));
-  const sum = (field) => all.reduce((total, row) => total + row[field], 0);
+  const total = Math.max(1, all.reduce((sum, row) => sum + row.sum, 0));
   const made = section("data", "Data", element("p", {}, `${part.train ? `${counted(part.train, "image")} to train on, ` : ""}${counted(part.valid, "image")} to measure on (${part.origin})${data.several ? "; in the table an image counts for each of its labels" : ""}.`));
   made.append(table("Images of each class", [
-    { name: "Class", value: (row) => row.class, sort: (row) => row.class },
+    { name: "Class", value: (row) => brief(row.class), sort: (row) => row.class },
     { name: "Training", value: (row) => count(row.train), sort: (row) => row.train },
     { name: "Validation", value: (row) => count(row.valid), sort: (row) => row.valid },
-    { name: "Share of all", value: (row) => fixed(row.sum / Math.max(1, sum("sum")), 3), sort: (row) => row.sum },
-  ], all, { tall: all.length > 14 }));
-  if (part.sizes.length) {
-    const shorter = part.sizes.map((size) => Math.min(...size)).sort((a, b) => a - b);
-    const bins = 24;
-    const [low, high] = [shorter[0], Math.max(shorter[shorter.length - 1], shorter[0] + 1)];
-    const counts = Array(bins).fill(0);
-    for (const side of shorter) counts[Math.min(bins - 1, Math.floor(((side - low) / (high - low)) * bins))]++;
-    const middle = shorter[Math.floor(shorter.length / 2)];
-    const most = shorter[shorter.length - 1];
-    if (low === most) {
-      made.append(element("h3", {}, "Sizes"), note(`The shorter side of all of ${counted(shorter.length, "image")} has ${counted(low, "pixel")}.`));
-    } else {
-      made.append(element("h3", {}, "Sizes"), note(`The shorter side of ${counted(shorter.length, "image")}: ${low} to ${most} pixels, half of them ${middle} or more.`),
-        element("div", { class: "narrow" }, chart("How many images have a shorter side of so many pixels", { x: "pixels of the shorter side", y: "images", rangeX: [low, high], rangeY: [0, Math.max(...counts)], bars: counts.map((value, bin) => ({ x: low + ((high - low) * bin) / bins, width: (high - low) / bins, y: value })) })));
-    }
+    { name: "Share of all", value: (row) => fixed(row.sum / total, 3), sort: (row) => row.sum },
+  ], all.slice(0, 1000), { tall: all.length > 14 }), all.length > 1000 ? note("The first 1,000 classes; all are in results/data.csv.") : "");
+  if (part.sizes) {
+    const [looked, low, middle, most] = part.sizes;
+    made.append(element("h3", {}, "Sizes"), note(low === most ? `The shorter side of all of ${counted(looked, "image")} has ${counted(low, "pixel")}.` : `The shorter side of ${counted(looked, "image")}: ${count(low)} to ${count(most)} pixels, half of them ${count(middle)} or more.`),
+      part.sizes_chart ? element("div", { class: "narrow" }, chart("How many images have a shorter side of so many pixels", part.sizes_chart)) : "");
   }
   if (part.skipped_in_all) {
     made.append(element("details", {}, element("summary", {}, `${counted(part.skipped_in_all, "file")} left out`), table(part.skipped.length < part.skipped_in_all ? `The first ${part.skipped.length}; all are in skipped.csv` : "Files that were left out, and why", [{ name: "File", value: (row) => row[0] }, { name: "Why", value: (row) => row[1] }], part.skipped, { words: true, tall: true })));
@@ -289,7 +266,9 @@ const STORE = `ocelli decisions ${data.title} ${location.pathname}`;
 const decisions = new Map();
 try { for (const [id, decision] of JSON.parse(localStorage.getItem(STORE) ?? "[]")) decisions.set(id, decision); } catch { /* nothing is remembered */ }
 const separator = "|";
-const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** What a spreadsheet would take for a formula has an apostrophe before it, as in every table of Ocelli. */
+const guarded = (text) => (/^[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
+const cell = (text) => { const safe = guarded(text); return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
 
 /** The table that `ocelli train --decisions` reads. */
 const decisionsTable = () => ["id,decision,label", ...[...decisions].map(([id, { what, label }]) => [id, what, what === "relabel" ? label : ""].map(cell).join(","))].join("\n") + "\n";
@@ -299,12 +278,17 @@ let controls = 0;
 function decide(number, suggested, changed) {
   const { id, truth } = images[number];
   const name = `decision-${controls++}`;
-  const options = [...new Set([suggested, ...classes.map((_, place) => [place])].map((list) => list.map((place) => classes[place]).join(separator)))].filter((label) => label !== names(truth));
-  const option = (label) => element("option", { value: label }, label.replaceAll(separator, ", ") || "nothing");
+  const label = (list) => list.map((place) => classes[place]).join(separator);
+  const option = (list) => element("option", { value: label(list) }, names(list));
+  const other = (list) => label(list) !== label(truth);
   // Of many classes in many selects, most are never looked at.
-  let left = options.slice(1);
-  const fill = () => { select.append(...left.map(option)); left = []; };
-  const select = element("select", { "aria-label": `New label of ${id}`, onchange: () => set("relabel"), onfocus: () => fill(), onpointerdown: () => fill() }, options.slice(0, 1).map(option));
+  const first = [suggested, ...classes.map((_, place) => [place])].find(other) ?? suggested;
+  let left = true;
+  const fill = () => {
+    if (left) select.append(...classes.map((_, place) => [place]).filter((list) => other(list) && label(list) !== label(first)).map(option));
+    left = false;
+  };
+  const select = element("select", { "aria-label": `New label of ${id}`, onchange: () => set("relabel"), onfocus: () => fill(), onpointerdown: () => fill() }, option(first));
   const set = (what) => {
     if (what === null) decisions.delete(id); else decisions.set(id, { what, label: select.value });
     try { localStorage.setItem(STORE, JSON.stringify([...decisions])); } catch { /* nothing is remembered */ }
@@ -329,7 +313,7 @@ function labels() {
   const control = (number, suggested) => (part.trainable ? decide(number, suggested) : null);
   const doubted = (number, more) => card(number, more, ["✓ agrees", "✗ differs", "labelled"]);
   made.append(element("p", {}, part.trainable
-    ? `${count(part.looked_at)} training images were predicted by five heads, each trained on the images of the other parts. By confident learning ${count(part.likely)} labels are likely wrong; for ${count(part.suspects_in_all)} another class is more probable than the label.`
+    ? `${count(part.looked_at)} training images were predicted by ${part.folds} heads, each of which was trained on the images of the other parts. By confident learning ${count(part.likely)} labels are likely wrong; for ${count(part.suspects_in_all)} another class is more probable than the label.`
     : `By confident learning ${count(part.likely)} of ${count(part.looked_at)} labels are likely wrong; for ${count(part.suspects_in_all)} another class is more probable than the label.`));
   if (part.trainable) {
     const status = element("span", { role: "status" });
@@ -345,19 +329,20 @@ function labels() {
   }
   if (part.suspects.length) {
     made.append(element("h3", {}, "Suspects"), part.suspects.length < part.suspects_in_all ? note(`The first ${part.suspects.length}; all are in results/label_errors.csv.`) : "",
-      element("ul", { class: "gallery wide" }, part.suspects.map((suspect) => element("li", {}, doubted(suspect.image, [
+      note("The most doubtful first. Where few labels are wrong, most of these are right: look before you decide."),
+      ...folded("gallery wide", part.suspects.map((suspect) => element("li", {}, doubted(suspect.image, [
         element("div", {}, suspect.likely ? element("strong", {}, "likely wrong") : "in doubt", `, seems to be ${names(suspect.suggested)}`),
         control(suspect.image, suspect.suggested)])))));
   }
   if (part.duplicates.length) {
     made.append(element("h3", {}, "Duplicates"), part.duplicates.length < part.duplicates_in_all ? note(`The first ${part.duplicates.length} of ${count(part.duplicates_in_all)} pairs, those of different labels first; all are in results/duplicates.csv.`) : note("Images that are the same, or nearly the same to the network."),
-      element("ul", { class: "gallery pairs" }, part.duplicates.map(([first, second, likeness, identical, equal]) => element("li", { class: "pair" },
+      ...folded("gallery pairs", part.duplicates.map(([first, second, likeness, identical, equal]) => element("li", { class: "pair" },
         element("p", {}, identical ? "byte for byte the same" : `likeness ${fixed(likeness, 3)}`, equal ? "" : element("strong", { class: "bad" }, ", with different labels")),
         doubted(first, control(first, images[second].truth)), doubted(second, control(second, images[first].truth))))));
   }
   if (part.outliers.length) {
     made.append(element("h3", {}, "Like no others"), note("The images that are farthest from their nearest neighbours in the backbone's features."),
-      element("ul", { class: "gallery wide" }, part.outliers.map(([number, distance]) => element("li", {}, doubted(number, [element("div", {}, `distance ${fixed(distance, 3)}`), control(number, images[number].said)])))));
+      ...folded("gallery wide", part.outliers.map(([number, distance]) => element("li", {}, doubted(number, [element("div", {}, `distance ${fixed(distance, 3)}`), control(number, images[number].said)])))));
   }
 }
 

@@ -1,17 +1,23 @@
 //! What the page is given: one value that becomes JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use ocelli_data::{RgbImage, words::count};
+use ocelli_nn::GROUPS;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::pictures::{Album, Picture, Source};
-use super::records::{RateCurve, Records, SearchRecord};
-use super::{Doubts, Subject, html};
+use super::records::{Records, SearchRecord, StageRecord};
+use super::{CELLS, Doubts, Stop, Subject, html};
 use crate::interpret::{Calibration, Confused, Order, Pair, ThresholdCurve};
-use crate::{Average, ClassCount, Interpretation, Measured, Metric, Result, Share, Task};
+use crate::plot::{self, Layout};
+use crate::{
+    Average, ClassCount, Finding, ImageData, Interpretation, LearningRates, Measured, Metric, Result, Share,
+    Suggestions, Task,
+};
 
 /// Everything on the page. Images are numbers of places in [`images`](Self::images).
 #[derive(Serialize)]
@@ -21,21 +27,28 @@ pub(super) struct Page<'a> {
     /// Whether images have several classes.
     several: bool,
     classes: Vec<String>,
-    figures: Vec<Figure>,
+    figures: &'a [Figure],
+    /// What the model is, a sentence each.
+    summary: Vec<String>,
     facts: Vec<[String; 2]>,
     settings: Vec<[String; 2]>,
     pub(super) notices: Vec<String>,
     data: DataPart,
-    stages: Vec<StagePart>,
-    history: Option<Grid>,
-    rates: Vec<RateCurve>,
-    searches: &'a [SearchRecord],
+    /// Charts of the training, in their order.
+    charts: Vec<ChartPart>,
+    steps: Vec<StepPart>,
+    /// Steps of the recipe that are told, and all.
+    steps_in_all: usize,
+    /// What took how many seconds; together they are the whole.
     times: Vec<(String, f64)>,
     confusion: Option<ConfusionPart>,
+    /// The number of classes from which on there is no matrix of cells.
+    cells: usize,
     table: Vec<ClassPart>,
     means: Option<crate::interpret::Means>,
-    curves: Vec<ThresholdCurve>,
+    curves: Vec<CurvePart>,
     calibration: Option<Calibration>,
+    reliability: Option<Layout>,
     images: Vec<Picture>,
     losses: Vec<usize>,
     galleries: Vec<Gallery>,
@@ -44,9 +57,9 @@ pub(super) struct Page<'a> {
 }
 
 /// A figure with its 95 % interval, where it has one.
-#[derive(Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Figure {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) value: f64,
     pub(super) low: Option<f64>,
     pub(super) high: Option<f64>,
@@ -58,34 +71,53 @@ struct DataPart {
     train: usize,
     valid: usize,
     counts: Vec<ClassCount>,
-    origin: &'static str,
-    /// Width and height of images, as many as were looked at.
-    sizes: Vec<[u32; 2]>,
+    origin: String,
+    /// How many images' sizes were looked at, then the smallest, the middle and the largest shorter side.
+    sizes: Option<[usize; 4]>,
+    sizes_chart: Option<Layout>,
     skipped: Vec<Vec<String>>,
     skipped_in_all: usize,
 }
 
+/// A chart as it is drawn, with its title and what is to be said of it.
 #[derive(Serialize)]
-struct StagePart {
-    number: usize,
+struct ChartPart {
     title: String,
-    /// The number of frozen layer groups.
-    frozen: usize,
-    seconds: f64,
+    chart: Layout,
+    note: String,
 }
 
-/// Columns and rows of a CSV file.
+/// A step of the recipe that trained.
 #[derive(Serialize)]
-struct Grid {
+struct StepPart {
+    number: usize,
+    title: String,
+    /// "5 epochs at learning rate 3.5e-2, 17 s"
+    text: String,
+    readings: Vec<String>,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
+    /// The place among the rows of the epoch whose weights the model has.
+    kept: Option<usize>,
+    /// All epochs, of which the rows are some.
+    epochs: usize,
+}
+
+/// The curves of a class by its threshold.
+#[derive(Serialize)]
+struct CurvePart {
+    /// The class; nothing: all labels together.
+    class: Option<String>,
+    chart: Layout,
+    /// The highest F1, its threshold, the highest F2, its threshold.
+    best: [f64; 4],
 }
 
 #[derive(Serialize)]
 struct ConfusionPart {
     cells: Vec<CellPart>,
-    /// The classes in an order that brings confused ones together.
-    order: Vec<usize>,
+    /// The classes in an order that brings confused ones together; nothing where there is no matrix.
+    order: Option<Vec<usize>>,
     confused: Vec<Confused>,
     confused_in_all: usize,
 }
@@ -122,6 +154,8 @@ struct Gallery {
 #[derive(Serialize)]
 struct LabelsPart {
     trainable: bool,
+    /// Heads that predicted the images, each trained on the others.
+    folds: usize,
     looked_at: usize,
     likely: usize,
     suspects: Vec<SuspectPart>,
@@ -166,12 +200,25 @@ const PAIRS: usize = 24;
 const CONFUSED: usize = 100;
 /// Skipped images on the page.
 const SKIPPED: usize = 200;
+/// Notices on the page.
+const NOTICES: usize = 30;
+/// Classes whose threshold curves are on the page.
+const CURVES: usize = 100;
+/// Steps of the recipe, and searches for learning rates, on the page.
+const STEPS: usize = 50;
+/// Epochs of a step in its table.
+const EPOCHS: usize = 200;
 /// Images whose size is looked at.
 const SIZES: usize = 2000;
 
 impl<'a> Page<'a> {
-    pub(super) fn of(subject: &'a Subject) -> Result<Self> {
+    pub(super) fn of(
+        subject: &'a Subject,
+        drawings: &[(&'static str, plot::Figure)],
+        figures: &'a [Figure],
+    ) -> Result<Self> {
         let named = subject.named;
+        let drawn = |name: &str| drawings.iter().find(|(other, _)| *other == name).map(|(_, figure)| figure);
         let mut album = Album::default();
         let losses: Vec<usize> = named
             .top_losses(LOSSES)
@@ -181,10 +228,10 @@ impl<'a> Page<'a> {
         let galleries = galleries(named, &mut album);
         let confusion = confusion(named, &mut album);
         let labels = subject.doubts.map(|doubts| labels(doubts, &mut album));
-        let (images, inside) = album.develop(subject)?;
+        let (images, inside, photo) = album.develop(subject)?;
         let inside = InsidePart {
             filters: inside.filters.as_ref().map(jpeg),
-            photo: (!inside.stages.is_empty()).then_some(0),
+            photo,
             stages: inside
                 .stages
                 .iter()
@@ -209,19 +256,18 @@ impl<'a> Page<'a> {
             subtitle: subtitle(subject),
             several,
             classes: named.classes.clone(),
-            figures: if measured { figures(named) } else { Vec::new() },
+            figures,
+            summary: summary(subject),
             facts: facts(subject),
             settings: subject.records.map(settings).unwrap_or_default(),
             notices: notices(subject),
-            data: data(subject),
-            stages: subject.records.map(stages).unwrap_or_default(),
-            history: subject.records.map(|records| grid(&records.history)),
-            rates: subject
-                .records
-                .map_or_else(Vec::new, |records| records.rate_curves(subject.data.train_len())),
-            searches: subject.records.map_or(&[], |records| &records.searches),
-            times: subject.records.map(times).unwrap_or_default(),
+            data: data(subject, drawn("sizes")),
+            charts: subject.records.map_or_else(Vec::new, |records| charts(records, &drawn)),
+            steps: subject.records.map_or_else(Vec::new, |records| steps(records, subject.train_len())),
+            steps_in_all: subject.records.map_or(0, |records| records.stages.len()),
+            times: subject.records.map_or_else(Vec::new, |records| times(records, subject.began)),
             confusion,
+            cells: CELLS,
             means: measured.then_some(table.means),
             table: if measured {
                 let part = |share: Option<Share>| {
@@ -242,8 +288,9 @@ impl<'a> Page<'a> {
             } else {
                 Vec::new()
             },
-            curves: if several && measured { named.threshold_curves() } else { Vec::new() },
+            curves: if several && measured { curves(named.threshold_curves()) } else { Vec::new() },
             calibration: measured.then(|| named.calibration()),
+            reliability: drawn("calibration").and_then(|figure| figure.layouts().pop()),
             images,
             losses,
             galleries,
@@ -257,8 +304,29 @@ impl<'a> Page<'a> {
     }
 }
 
-/// The figures that stand for a whole set.
-pub(super) fn figures(named: &Interpretation) -> Vec<Figure> {
+/// The figures that stand for a whole set, those with test-time augmentation too; nothing where nothing was measured.
+pub(super) fn figures(subject: &Subject) -> Vec<Figure> {
+    let mut figures = plain_figures(subject.named);
+    let finished = subject.records.and_then(|records| records.finished.as_ref());
+    for measured in finished.iter().flat_map(|finished| &finished.augmented) {
+        let name = measured.metric.to_string().replace('-', " ");
+        let name = name[..1].to_uppercase() + &name[1..];
+        figures.extend(measured.value.map(|value| Figure {
+            name: format!("{name}, test-time augmentation"),
+            value,
+            low: measured.interval.0,
+            high: measured.interval.1,
+            detail: "mean of several views of each image".to_owned(),
+        }));
+    }
+    figures
+}
+
+/// The figures of predictions as they are.
+pub(super) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
+    if named.is_empty() {
+        return Vec::new();
+    }
     let predictions = &named.predictions;
     let accuracy = predictions.accuracy();
     let right = format!("{} of {} images right", count(accuracy.count), count(accuracy.total));
@@ -273,10 +341,11 @@ pub(super) fn figures(named: &Interpretation) -> Vec<Figure> {
         wanted.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
         wanted.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
     }
-    let figure = |(name, metric, detail): (&'static str, Metric, &str)| {
+    let figure = |(name, metric, detail): (&str, Metric, &str)| {
         let Measured { value, interval: (low, high), .. } = predictions.measure(metric);
         let finite = |number: f64| Some(number).filter(|number| number.is_finite());
-        Figure { name, value, low: finite(low), high: finite(high), detail: detail.to_owned() }
+        let (low, high) = (finite(low), finite(high));
+        Figure { name: name.to_owned(), value, low, high, detail: detail.to_owned() }
     };
     wanted.into_iter().map(figure).collect()
 }
@@ -320,7 +389,8 @@ fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
 }
 
 fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart> {
-    let matrix = named.confusion_matrix().ok().filter(|_| !named.is_empty())?;
+    let mut confused = named.most_confused(1).ok().filter(|_| !named.is_empty())?;
+    let matrix = named.classes.len() <= CELLS;
     let mut places: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for place in 0..named.len() {
         places.entry((named.truth(place)[0], named.predictions.decided(place)[0])).or_default().push(place);
@@ -340,6 +410,14 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
             }
         }
     }
+    if !matrix {
+        // What is not among the pairs that are listed cannot be chosen.
+        let class = |name: &String| named.classes.iter().position(|class| class == name);
+        let listed = confused.iter().take(CONFUSED);
+        let listed = listed.filter_map(|pair| Some((class(&pair.truth)?, class(&pair.predicted)?)));
+        let listed: BTreeSet<(usize, usize)> = listed.collect();
+        places.retain(|cell, _| listed.contains(cell));
+    }
     let mut room = NAMES;
     let cells = places.into_iter().map(|((truth, said), places)| {
         let (count, images) = (places.len(), images.remove(&(truth, said)).unwrap_or_default());
@@ -351,10 +429,10 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
         CellPart { truth, said, count, images, more }
     });
     let cells = cells.collect();
-    let mut confused = matrix.most_confused(1);
     let confused_in_all = confused.len();
     confused.truncate(CONFUSED);
-    Some(ConfusionPart { cells, order: matrix.clustered(), confused, confused_in_all })
+    let order = matrix.then(|| Some(named.confusion_matrix().ok()?.clustered())).flatten();
+    Some(ConfusionPart { cells, order, confused, confused_in_all })
 }
 
 fn labels(doubts: &Doubts, album: &mut Album) -> LabelsPart {
@@ -400,6 +478,7 @@ fn labels(doubts: &Doubts, album: &mut Album) -> LabelsPart {
     let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.place)?, outlier.distance)));
     LabelsPart {
         trainable: doubts.trainable,
+        folds: super::FOLDS,
         looked_at: doubts.errors.images,
         likely: doubts.errors.likely,
         suspects,
@@ -417,7 +496,7 @@ fn subtitle(subject: &Subject) -> String {
     let measured = count(subject.named.len());
     match subject.records {
         Some(_) => {
-            format!("{what} · trained on {} images, measured on {measured}", count(subject.data.train_len()))
+            format!("{what} · trained on {} images, measured on {measured}", count(subject.train_len()))
         }
         None => format!("{what} · measured on {measured} images"),
     }
@@ -453,6 +532,12 @@ pub(super) fn settings(records: &Records) -> Vec<[String; 2]> {
                     walk(&path, value, rows);
                 }
             }
+            // Steps of a recipe and the like, counted from 1.
+            Value::Array(values) if values.iter().any(Value::is_object) => {
+                for (place, value) in values.iter().enumerate() {
+                    walk(&format!("{path}.{}", place + 1), value, rows);
+                }
+            }
             Value::Null => {}
             Value::String(text) => rows.push([path.to_owned(), text.clone()]),
             other => rows.push([path.to_owned(), other.to_string()]),
@@ -470,42 +555,189 @@ fn notices(subject: &Subject) -> Vec<String> {
             records.notices.iter().filter(|notice| !subject.data.notices().contains(notice)).cloned(),
         );
     }
+    notices.splice(0..0, super::said_of_lost(subject.lost));
+    if notices.len() > NOTICES {
+        let more = notices.len() - NOTICES;
+        notices.truncate(NOTICES);
+        notices.push(format!("and {} more, in events.jsonl", count(more)));
+    }
     notices
 }
 
-fn data(subject: &Subject) -> DataPart {
-    let data = subject.data;
+/// Width and height of images, of many images those of some.
+pub(super) fn sizes(data: &ImageData, stop: &Stop) -> Vec<[u32; 2]> {
     let all: Vec<usize> = data.split().train.iter().chain(&data.split().valid).copied().collect();
     let step = all.len().div_ceil(SIZES).max(1);
     let some: Vec<usize> = all.into_iter().step_by(step).collect();
     let decoder = data.loading().decoder;
     let size = |&item: &usize| {
-        let probe = decoder.probe(&std::fs::read(&data.items()[item].path).ok()?).ok()?;
+        let path = &data.items()[item].path;
+        if stop.is_set() || !path.is_file() {
+            return None;
+        }
+        let probe = decoder.probe(&std::fs::read(path).ok()?).ok()?;
         Some([probe.width, probe.height])
     };
-    let sizes = some.par_iter().filter_map(size).collect();
+    some.par_iter().filter_map(size).collect()
+}
+
+fn data(subject: &Subject, sizes: Option<&plot::Figure>) -> DataPart {
+    let data = subject.data;
     let mut skipped = match subject.records {
         Some(records) => records.skipped.clone(),
         None => data.skipped().iter().map(|s| vec![s.path.display().to_string(), s.reason.clone()]).collect(),
     };
     let skipped_in_all = skipped.len();
     skipped.truncate(SKIPPED);
-    let origin = if subject.records.is_some() { "split.csv says which" } else { data.split_origin() };
-    let (train, valid) = (data.train_len(), data.valid_len());
-    DataPart { train, valid, counts: data.class_counts(), origin, sizes, skipped, skipped_in_all }
+    let recorded = subject.records.and_then(|records| records.data.as_ref());
+    let origin = match recorded {
+        Some(recorded) => format!("{}; split.csv says which", recorded.origin),
+        None if subject.records.is_some() => "split.csv says which".to_owned(),
+        None => data.split_origin().to_owned(),
+    };
+    let mut shorter: Vec<usize> = subject.sizes.iter().map(|size| size[0].min(size[1]) as usize).collect();
+    shorter.sort_unstable();
+    let of_sizes = match shorter[..] {
+        [] => None,
+        _ => Some([shorter.len(), shorter[0], shorter[shorter.len() / 2], shorter[shorter.len() - 1]]),
+    };
+    DataPart {
+        train: subject.train_len(),
+        valid: recorded.map_or_else(|| data.valid_len(), |recorded| recorded.valid),
+        counts: subject.class_counts(),
+        origin,
+        sizes: of_sizes,
+        sizes_chart: sizes.and_then(|figure| figure.layouts().pop()),
+        skipped,
+        skipped_in_all,
+    }
 }
 
-fn stages(records: &Records) -> Vec<StagePart> {
-    let part = |stage: &super::records::StageRecord| StagePart {
+/// Which weights the model has, and what brought nothing.
+fn summary(subject: &Subject) -> Vec<String> {
+    let Some(records) = subject.records else { return Vec::new() };
+    let mut said = Vec::new();
+    match records.finished.as_ref().map(|finished| (finished.kept, finished.size)) {
+        Some((Some((step, epoch)), size)) => {
+            said.push(format!(
+                "The model has the weights of step {step}, epoch {epoch}, the best, at {size} px."
+            ));
+        }
+        Some((None, _)) => {
+            said.push(
+                "Nothing was held out to choose by: the model has the weights of the last epoch.".to_owned(),
+            );
+        }
+        None => {}
+    }
+    said
+}
+
+/// The charts of the training: losses, metrics, learning rates, then what the learning rate finder saw.
+fn charts<'a>(records: &Records, drawn: &impl Fn(&str) -> Option<&'a plot::Figure>) -> Vec<ChartPart> {
+    let mut charts = Vec::new();
+    let titles = [("losses", ["Loss", "Metrics"]), ("learning_rates", ["Learning rates", ""])];
+    for (name, titles) in titles {
+        let layouts = drawn(name).map(plot::Figure::layouts).unwrap_or_default();
+        charts.extend(layouts.into_iter().zip(titles).map(|(chart, title)| ChartPart {
+            title: title.to_owned(),
+            chart,
+            note: String::new(),
+        }));
+    }
+    for search in records.searches.iter().take(STEPS) {
+        let head = search.rates.head();
+        let figure = search.curve.plot().with_vertical(format!("taken {head:.1e}"), head);
+        charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
+            title: format!("Learning rate finder before step {}", search.stage),
+            chart,
+            note: said_of(search, records.stages.iter().find(|stage| stage.number == search.stage)),
+        }));
+    }
+    charts
+}
+
+/// What a search for a learning rate came to.
+fn said_of(search: &SearchRecord, stage: Option<&StageRecord>) -> String {
+    let found = match (&search.finding, &search.doubt) {
+        (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => format!(
+            "Found: valley {valley:.1e}, slide {slide:.1e}, minimum / 10 {minimum:.1e}, steep {steep:.1e}"
+        ),
+        (Some(Finding::Rises(rate)), _) => {
+            format!("The loss does not clearly fall any more, and rises from {rate:.1e} on")
+        }
+        (None, Some(doubt)) => format!("No reliable answer: {doubt}"),
+        (None, None) => "No reliable answer".to_owned(),
+    };
+    // Frozen groups have no learning rate.
+    let head_alone = stage.is_some_and(|stage| stage.frozen + 1 == GROUPS);
+    let rates = if head_alone { LearningRates::from(search.rates.head()) } else { search.rates };
+    format!("{found}. Taken: {rates}.")
+}
+
+/// The steps that trained, each with its epochs.
+fn steps(records: &Records, training_images: usize) -> Vec<StepPart> {
+    records.stages.iter().take(STEPS).map(|stage| step(records, stage, training_images)).collect()
+}
+
+fn step(records: &Records, stage: &StageRecord, training_images: usize) -> StepPart {
+    let (names, table) = &records.history;
+    let epochs = records.epochs();
+    let all: Vec<usize> = (0..table.len()).filter(|&row| epochs[row].0 == stage.number).collect();
+    let kept = records.kept_row().filter(|row| all.contains(row));
+    // Of many epochs some, the first, the last and the one that was kept among them.
+    let stride = all.len().div_ceil(EPOCHS).max(1);
+    let mut shown: Vec<usize> =
+        all.iter().copied().step_by(stride).chain(all.last().copied()).chain(kept).collect();
+    shown.sort_unstable();
+    shown.dedup();
+    let hidden = |name: &str| name == "stage" || name.starts_with("learning_rate");
+    let filled =
+        |column: usize| all.iter().any(|&row| table[row].get(column).is_some_and(|cell| !cell.is_empty()));
+    let columns: Vec<usize> =
+        (0..names.len()).filter(|&column| !hidden(&names[column]) && filled(column)).collect();
+    let mut titles: Vec<String> = columns.iter().map(|&column| names[column].replace('_', " ")).collect();
+    titles.push("highest rate".to_owned());
+    let cell = |row: usize, column: usize| {
+        let text = table[row].get(column).map_or("", String::as_str);
+        match (names[column].as_str(), text.parse::<f64>()) {
+            ("epoch", _) => text.to_owned(),
+            ("seconds", Ok(value)) => format!("{value:.1}"),
+            (_, Ok(value)) => format!("{value:.4}"),
+            (_, Err(_)) => "–".to_owned(),
+        }
+    };
+    let rows = shown.iter().map(|&row| {
+        let mut cells: Vec<String> = columns.iter().map(|&column| cell(row, column)).collect();
+        let rate = records.highest_rate(stage, epochs[row].1, training_images);
+        cells.push(rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1e}")));
+        cells
+    });
+    let seconds = duration(records.seconds_of(stage.number));
+    StepPart {
         number: stage.number,
         title: stage.title.clone(),
-        frozen: stage.frozen,
-        seconds: stage.seconds,
-    };
-    records.stages.iter().map(part).collect()
+        text: if stage.text.is_empty() { seconds } else { format!("{}, {seconds}", stage.text) },
+        readings: stage.readings.clone(),
+        columns: titles,
+        rows: rows.collect(),
+        kept: kept.and_then(|kept| shown.iter().position(|&row| row == kept)),
+        epochs: all.len(),
+    }
 }
 
-fn times(records: &Records) -> Vec<(String, f64)> {
+fn curves(curves: Vec<ThresholdCurve>) -> Vec<CurvePart> {
+    let part = |curve: ThresholdCurve| {
+        let best = |threshold: f64| curve.points.iter().find(|point| point.threshold == threshold);
+        let chart = super::drawings::thresholds(&curve).layouts().pop()?;
+        let (f1, f2) = (best(curve.best_f1)?.f1, best(curve.best_f2)?.f2);
+        Some(CurvePart { class: curve.class, chart, best: [f1, curve.best_f1, f2, curve.best_f2] })
+    };
+    curves.into_iter().take(CURVES + 1).filter_map(part).collect()
+}
+
+/// What took how long. The parts add up to the whole: what is left of it is told too.
+fn times(records: &Records, began: Instant) -> Vec<(String, f64)> {
     let mut times = Vec::new();
     if records.activations > 0.0 {
         let rate = records.computed as f64 / records.activations;
@@ -515,16 +747,39 @@ fn times(records: &Records) -> Vec<(String, f64)> {
             records.activations,
         ));
     }
-    for stage in &records.stages {
-        let epochs =
-            if stage.epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", stage.epochs) };
-        times.push((format!("stage {}: {}, {epochs}", stage.number, stage.title), stage.seconds));
+    let mut add = |name: &str, seconds: f64| {
+        if seconds > 0.0 {
+            times.push((name.to_owned(), seconds));
+        }
+    };
+    add("images resized once for all epochs", records.resizing);
+    add("learning rate finder", records.searching);
+    for stage in records.stages.iter().take(STEPS) {
+        let epochs = records.epochs().iter().filter(|(of, _)| *of == stage.number).count();
+        let epochs = if epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", count(epochs)) };
+        add(&format!("step {}: {}, {epochs}", stage.number, stage.title), records.seconds_of(stage.number));
     }
+    add("views for test-time augmentation", records.viewing);
+    if let Some(finished) = &records.finished {
+        let told: f64 = times.iter().map(|time| time.1).sum();
+        times.push((
+            "all else: checkpoints, validation at the end, files".to_owned(),
+            (finished.seconds - told).max(0.0),
+        ));
+    }
+    times.push(("this report".to_owned(), began.elapsed().as_secs_f64()));
     times
 }
 
-fn grid((columns, rows): &(Vec<String>, Vec<Vec<String>>)) -> Grid {
-    Grid { columns: columns.clone(), rows: rows.clone() }
+/// `0.4 s`, `19 s`, `1 min 52 s`, `2 h 5 min`
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
 }
 
 fn jpeg(image: &RgbImage) -> String {

@@ -39,8 +39,11 @@ pub(super) struct Album {
 #[derive(Serialize)]
 pub(super) struct Picture {
     id: String,
-    /// The address of a JPEG that is in it; empty where the image cannot be read.
+    /// The address of a JPEG that is in it; empty where the image is not shown.
     jpeg: String,
+    /// Why it is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
     truth: Vec<usize>,
     said: Vec<usize>,
     /// The most probable classes.
@@ -50,8 +53,9 @@ pub(super) struct Picture {
     heat: Option<(usize, usize, String)>,
 }
 
-/// The side of a small image.
-const SIDE: usize = 96;
+/// The side of a small image, and of one whose label is to be judged.
+const SIDE: usize = 128;
+const SIDE_TO_JUDGE: usize = 224;
 const QUALITY: u8 = 70;
 /// Images that get a heat map: the first that were chosen.
 const HEAT_MAPS: usize = 192;
@@ -61,7 +65,7 @@ const BATCH: usize = 32;
 const TOP: usize = 3;
 
 impl Album {
-    /// So many images that were measured on have room: about 3 MB.
+    /// So many images that were measured on have room: about 4 MB.
     pub(super) const ROOM: usize = 640;
     /// So many whose labels are in doubt.
     const ROOM_FOR_DOUBTS: usize = 180;
@@ -90,39 +94,53 @@ impl Album {
         self.numbers.contains_key(&(source, place))
     }
 
-    /// Makes the pictures, and those of the inside on the way.
-    pub(super) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside)> {
+    /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
+    pub(super) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
         let of = |source: Source| match source {
             Source::Measured => subject.named,
             Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.named),
         };
         let seen = subject.model.contract().preprocessing;
-        let small = Preprocessing { size: SIDE.min(seen.size), ..seen };
-        let jpegs: Vec<String> = self
+        let side = |source| match source {
+            Source::Doubted => SIDE_TO_JUDGE,
+            Source::Measured => SIDE.min(seen.size),
+        };
+        let lost = Whereabouts::of(subject);
+        let jpegs: Vec<std::result::Result<String, &'static str>> = self
             .chosen
             .par_iter()
             .map(|&(source, place)| {
-                let image = framed(&of(source).paths[place], &subject.model.decoder(), &small);
-                image.map(|image| image.to_inline_jpeg(QUALITY)).unwrap_or_default()
+                if let Some(why) = lost.of_id(&of(source).ids[place]) {
+                    return Err(why);
+                }
+                if subject.stop.is_set() {
+                    return Err("left out");
+                }
+                let small = Preprocessing { size: side(source), ..seen };
+                let image = framed(&of(source).paths[place], &subject.model.decoder(), &small)
+                    .ok_or("cannot be read")?;
+                Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();
-        let (mut heat, inside) = self.look(subject)?;
+        subject.stop.ask()?;
+        let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures
             .map(|(number, (&(source, place), jpeg))| picture(of(source), place, jpeg, heat.remove(&number)));
-        Ok((pictures.collect(), inside))
+        Ok((pictures.collect(), inside, photo))
     }
 
     /// Passes the first images that were measured on through the network.
-    fn look(&self, subject: &Subject) -> Result<(HashMap<usize, HeatMap>, Inside)> {
+    fn look(&self, subject: &Subject, lost: &Whereabouts) -> Result<Looked> {
         let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Measured);
+        let measured = measured.filter(|(_, (_, place))| lost.of_id(&subject.named.ids[*place]).is_none());
         let numbers: Vec<(usize, usize)> =
             measured.map(|(number, &(_, place))| (number, place)).take(HEAT_MAPS).collect();
         let (network, named) = (&subject.model.network, subject.named);
         let mut inside = Inside { filters: filters(network), stages: Vec::new(), patches: Vec::new() };
-        let mut found = HashMap::new();
+        let (mut found, mut photo) = (HashMap::new(), None);
         if numbers.is_empty() {
-            return Ok((found, inside));
+            return Ok((found, inside, photo));
         }
         let preprocessing = subject.model.contract().preprocessing;
         let options = LoaderOptions {
@@ -138,6 +156,7 @@ impl Album {
         let mut strongest = Strongest::new(network);
         let mut looked_at: Vec<usize> = Vec::new();
         for batch in loader.batches(items, 0)? {
+            subject.stop.ask()?;
             let mut batch = batch?;
             if batch.indices.is_empty() {
                 continue;
@@ -150,8 +169,9 @@ impl Album {
                 }
                 let seen = in_place(network, maps.clone());
                 strongest.look(stage, &seen, looked_at.len());
-                if looked_at.is_empty() && by_item[&batch.indices[0]].0 == 0 {
+                if looked_at.is_empty() {
                     inside.stages.push(stage_picture(stage, &seen));
+                    photo = Some(by_item[&batch.indices[0]].0);
                 }
             }
             let explained = explained.expect("a network has stages");
@@ -165,13 +185,13 @@ impl Album {
         let large = Preprocessing { size: preprocessing.size.min(448), ..preprocessing };
         let items = subject.data.items();
         let mut kept: HashMap<usize, Option<RgbImage>> = HashMap::new();
-        inside.patches = strongest.patches(|photo| {
-            let item = looked_at[photo];
+        inside.patches = strongest.patches(|place| {
+            let item = looked_at[place];
             kept.entry(item)
                 .or_insert_with(|| framed(&items[item].path, &subject.model.decoder(), &large))
                 .clone()
         });
-        Ok((found, inside))
+        Ok((found, inside, photo))
     }
 }
 
@@ -181,13 +201,37 @@ fn framed(path: &Path, decoder: &Decoder, preprocessing: &Preprocessing) -> Opti
     preprocessing.frame(&image).ok()
 }
 
-fn picture(named: &Interpretation, place: usize, jpeg: String, heat: Option<HeatMap>) -> Picture {
+/// Heat maps by the numbers of their images, what is inside, and the number of the image that shows it.
+type Looked = (HashMap<usize, HeatMap>, Inside, Option<usize>);
+
+/// Which images are not shown since they are not what they were, and why.
+struct Whereabouts<'a>(HashMap<&'a str, &'static str>);
+
+impl<'a> Whereabouts<'a> {
+    fn of(subject: &'a Subject) -> Self {
+        let missing = subject.lost.missing.iter().map(|id| (id.as_str(), "not there any more"));
+        let changed = subject.lost.changed.iter().map(|id| (id.as_str(), "changed since"));
+        Self(missing.chain(changed).collect())
+    }
+
+    fn of_id(&self, id: &str) -> Option<&'static str> {
+        self.0.get(id).copied()
+    }
+}
+
+fn picture(
+    named: &Interpretation,
+    place: usize,
+    jpeg: std::result::Result<String, &'static str>,
+    heat: Option<HeatMap>,
+) -> Picture {
     let row = named.predictions.row(place);
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
     Picture {
         id: named.ids[place].clone(),
-        jpeg,
+        why: jpeg.as_ref().err().copied(),
+        jpeg: jpeg.unwrap_or_default(),
         truth: named.truth(place).to_vec(),
         said: named.predictions.decided(place),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),

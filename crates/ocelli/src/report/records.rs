@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::io_reason;
+use ocelli_data::{io_reason, unescape_formula};
 use ocelli_nn::GROUPS;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReportOptions;
@@ -13,13 +13,13 @@ use crate::recipe::Step;
 use crate::recorded::Recorded;
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
-use crate::{Error, Finding, ImageData, LearningRates, LrCurve, Result, Settings};
+use crate::{Error, Finding, ImageData, LearningRates, LrCurve, Result, Settings, ClassCount, ImageDataBuilder, Metric};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
     /// The folder's name.
     pub(crate) name: String,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where relative paths of the settings begin.
     directory: PathBuf,
     pub(crate) version: String,
@@ -38,6 +38,44 @@ pub(crate) struct Records {
     pub(crate) activations: f64,
     /// Images whose activations were computed.
     pub(crate) computed: u64,
+    /// Seconds that went into the learning rate finder, into resizing, and into views for test-time augmentation.
+    pub(crate) searching: f64,
+    pub(crate) resizing: f64,
+    pub(crate) viewing: f64,
+    /// Seconds of resizing that the finder's contain.
+    resizing_within: f64,
+    /// How many images of each class there were.
+    pub(crate) data: Option<DataRecord>,
+    /// What the run came to.
+    pub(crate) finished: Option<FinishedRecord>,
+}
+
+/// How the photos were divided.
+#[derive(Deserialize)]
+pub(crate) struct DataRecord {
+    pub(crate) classes: Vec<ClassCount>,
+    pub(crate) train: usize,
+    pub(crate) valid: usize,
+    pub(crate) origin: String,
+}
+
+/// What a run came to.
+#[derive(Deserialize)]
+pub(crate) struct FinishedRecord {
+    pub(crate) seconds: f64,
+    /// Stage and epoch of the model's weights.
+    pub(crate) kept: Option<(usize, usize)>,
+    pub(crate) size: usize,
+    #[serde(default)]
+    pub(crate) augmented: Vec<MeasuredRecord>,
+}
+
+/// A measure with its 95 % interval; what is no number is nothing.
+#[derive(Deserialize)]
+pub(crate) struct MeasuredRecord {
+    pub(crate) metric: Metric,
+    pub(crate) value: Option<f64>,
+    pub(crate) interval: (Option<f64>, Option<f64>),
 }
 
 /// One stage of a run.
@@ -45,8 +83,10 @@ pub(crate) struct StageRecord {
     pub(crate) number: usize,
     /// "head, precomputed"
     pub(crate) title: String,
-    pub(crate) seconds: f64,
-    pub(crate) epochs: usize,
+    /// "5 epochs at learning rate 3.5e-2"
+    pub(crate) text: String,
+    /// What its rows mean, a sentence each.
+    pub(crate) readings: Vec<String>,
     /// The number of frozen layer groups.
     pub(crate) frozen: usize,
     /// The peaks of the learning rates.
@@ -54,21 +94,20 @@ pub(crate) struct StageRecord {
 }
 
 /// One search of the learning rate finder.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct SearchRecord {
     /// The stage that it was for.
-    stage: usize,
+    pub(crate) stage: usize,
     /// What was gone on with.
-    rates: LearningRates,
+    pub(crate) rates: LearningRates,
     /// What the curve says of the head's, if it is of use.
-    finding: Option<Finding>,
+    pub(crate) finding: Option<Finding>,
     /// Why it is not.
-    doubt: Option<String>,
-    curve: LrCurve,
+    pub(crate) doubt: Option<String>,
+    pub(crate) curve: LrCurve,
 }
 
 /// The learning rates of some steps of a run.
-#[derive(Serialize)]
 pub(crate) struct RateCurve {
     /// The layer group, or all of them.
     pub(crate) name: &'static str,
@@ -78,6 +117,8 @@ pub(crate) struct RateCurve {
 
 /// Points of a curve of learning rates, about.
 const RATE_POINTS: usize = 600;
+/// Steps of an epoch whose rates are looked at for the highest of them.
+const RATES_OF_AN_EPOCH: usize = 64;
 
 impl Records {
     /// Reads a run's folder.
@@ -111,6 +152,12 @@ impl Records {
             notices: Vec::new(),
             activations: 0.0,
             computed: 0,
+            searching: 0.0,
+            resizing: 0.0,
+            viewing: 0.0,
+            resizing_within: 0.0,
+            data: None,
+            finished: None,
         };
         let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
         events
@@ -127,18 +174,38 @@ impl Records {
                 let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
                 let frozen = state.map_or(0, State::frozen);
                 let number = event["number"].as_u64().unwrap_or(0) as usize;
-                let epochs = event["epochs"].as_u64().unwrap_or(0) as usize;
+                let text = event["text"].as_str().unwrap_or_default().to_owned();
                 let rates = serde_json::from_value(event["learning_rates"].clone())
                     .unwrap_or(LearningRates::from(0.0));
                 // A stage that was interrupted before its first checkpoint begins again.
                 self.stages.retain(|stage| stage.number != number);
-                self.stages.push(StageRecord { number, title, seconds: 0.0, epochs, frozen, rates });
+                self.stages.push(StageRecord { number, title, text, readings: Vec::new(), frozen, rates });
+                self.resizing_within = 0.0;
             }
-            Some("epoch") => {
-                if let Some(stage) = self.stages.last_mut() {
-                    stage.seconds += event["seconds"].as_f64().unwrap_or(0.0);
+            Some("reading") => {
+                let number = event["stage"].as_u64().unwrap_or(0) as usize;
+                if let Some(stage) = self.stages.iter_mut().find(|stage| stage.number == number) {
+                    let text = event["text"].as_str().unwrap_or_default();
+                    stage.readings = text.lines().map(str::to_owned).collect();
                 }
             }
+            Some("spent") => {
+                let seconds = event["seconds"].as_f64().unwrap_or(0.0);
+                match event["task"].as_str() {
+                    Some("views") => self.viewing += seconds,
+                    Some("resizing") => {
+                        self.resizing += seconds;
+                        self.resizing_within += seconds;
+                    }
+                    // Before its first step the finder may have images resized.
+                    Some("learning-rates") => {
+                        self.searching += (seconds - std::mem::take(&mut self.resizing_within)).max(0.0);
+                    }
+                    _ => {}
+                }
+            }
+            Some("data") => self.data = serde_json::from_value(event.clone()).ok(),
+            Some("finished") => self.finished = serde_json::from_value(event.clone()).ok(),
             Some("activations") => {
                 self.activations += event["seconds"].as_f64().unwrap_or(0.0);
                 self.computed += event["computed"].as_u64().unwrap_or(0);
@@ -162,14 +229,62 @@ impl Records {
         Some(rows.iter().map(|row| row.get(place)?.parse().ok()).collect())
     }
 
+    /// For each row of the history its stage and its epoch.
+    pub(crate) fn epochs(&self) -> Vec<(usize, usize)> {
+        let [stages, epochs] = ["stage", "epoch"].map(|name| self.column(name).unwrap_or_default());
+        let number = |cell: Option<f64>| cell.unwrap_or(0.0) as usize;
+        stages.into_iter().zip(epochs).map(|(stage, epoch)| (number(stage), number(epoch))).collect()
+    }
+
+    /// Seconds of the epochs of a stage, those that the history has.
+    pub(crate) fn seconds_of(&self, stage: usize) -> f64 {
+        let seconds = self.column("seconds").unwrap_or_default().into_iter();
+        let of = self.epochs().into_iter().zip(seconds).filter(|((of, _), _)| *of == stage);
+        of.filter_map(|(_, seconds)| seconds).sum()
+    }
+
+    /// The row of the history whose weights the model has.
+    pub(crate) fn kept_row(&self) -> Option<usize> {
+        let kept = self.finished.as_ref()?.kept?;
+        self.epochs().into_iter().position(|epoch| epoch == kept)
+    }
+
+    /// The place of the first row of each stage but the first in the history, with the stage's number.
+    pub(crate) fn borders(&self) -> Vec<(usize, usize)> {
+        let epochs = self.epochs();
+        let changes = epochs.windows(2).enumerate().filter(|(_, pair)| pair[0].0 != pair[1].0);
+        changes.map(|(place, pair)| (place + 1, pair[1].0)).collect()
+    }
+
+    /// The head's highest learning rate in an epoch of a stage, epochs counted from 1, by the schedule.
+    pub(crate) fn highest_rate(
+        &self,
+        stage: &StageRecord,
+        epoch: usize,
+        training_images: usize,
+    ) -> Option<f64> {
+        let Step::Train(train) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))? else {
+            return None;
+        };
+        let steps = self.steps_of_an_epoch(training_images);
+        let stride = steps.div_ceil(RATES_OF_AN_EPOCH).max(1);
+        let first = epoch.saturating_sub(1) * steps;
+        let looked_at = (0..steps).step_by(stride).chain(steps.checked_sub(1));
+        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).factor);
+        let highest = factors.fold(f64::NEG_INFINITY, f64::max);
+        highest.is_finite().then(|| stage.rates.head() * highest)
+    }
+
+    fn steps_of_an_epoch(&self, training_images: usize) -> usize {
+        batches_per_epoch(training_images, self.settings.batch_size.max(1))
+    }
+
     /// The learning rates of the steps that the run took, by its schedules: one curve where all layers have the same,
     /// else one a layer group. Long runs are told with fewer points.
     pub(crate) fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
-        let steps = batches_per_epoch(training_images, self.settings.batch_size);
-        let epochs_of = |number: usize| {
-            let stages = self.column("stage").unwrap_or_default();
-            stages.iter().filter(|stage| **stage == Some(number as f64)).count()
-        };
+        let steps = self.steps_of_an_epoch(training_images);
+        let all = self.epochs();
+        let epochs_of = |number: usize| all.iter().filter(|(stage, _)| *stage == number).count();
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
         for stage in &self.stages {
@@ -178,10 +293,13 @@ impl Records {
                 continue;
             };
             let epochs = epochs_of(stage.number);
-            // The ends of epochs are where schedules jump.
-            let at_end = |step: usize| step.is_multiple_of(steps) || (step + 1).is_multiple_of(steps);
-            let told = |step: &usize| step.is_multiple_of(stride) || at_end(*step);
-            for step in (0..epochs * steps).filter(told) {
+            // The ends of epochs are where schedules jump; of very many epochs those are too many to tell.
+            let ends = (0..epochs).step_by((epochs / RATE_POINTS).max(1));
+            let ends = ends.flat_map(|epoch| [epoch * steps, (epoch + 1) * steps - 1]);
+            let mut told: Vec<usize> = (0..epochs * steps).step_by(stride).chain(ends).collect();
+            told.sort_unstable();
+            told.dedup();
+            for step in told {
                 let at = before as f64 + step as f64 / steps as f64;
                 let rates = stage.rates.scaled(train.schedule.at(step, steps).factor);
                 for (group, points) in points.iter_mut().enumerate() {
@@ -203,8 +321,8 @@ impl Records {
         self.directory.join(path)
     }
 
-    /// The run's photos, divided as the run divided them.
-    pub(crate) fn data(&self, options: &ReportOptions) -> Result<ImageData> {
+    /// The run's photos, to be read.
+    pub(crate) fn data(&self, options: &ReportOptions) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
         settings.data = options.data.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
@@ -212,15 +330,17 @@ impl Records {
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));
-        // Photos that have come since are no part of the run.
-        settings.image_data(options.threads).recorded(Recorded::read(&self.folder, true)?).load()
+        settings.held_out = None;
+        settings.image_data(options.threads)
     }
 }
 
 /// Columns and rows of a CSV file; nothing where there is none.
 fn table(path: &Path) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).ok()?;
-    let cells = |record: &csv::StringRecord| record.iter().map(str::to_owned).collect::<Vec<String>>();
+    let cells = |record: &csv::StringRecord| {
+        record.iter().map(unescape_formula).map(str::to_owned).collect::<Vec<String>>()
+    };
     let header = cells(reader.headers().ok()?);
     let rows = reader.records().filter_map(|record| Some(cells(&record.ok()?))).collect();
     Some((header, rows))

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use ocelli_data::escape_formula;
 use serde_json::{Map, Value, json};
 
-use super::Subject;
-use crate::interpret::{Order, Ranked};
+use super::page::Figure;
+use super::{CELLS, Subject};
+use crate::interpret::{Confused, ConfusionMatrix, Order, Ranked};
 use crate::{Result, Share, Task, file};
 
 /// A table with named columns.
@@ -43,14 +45,22 @@ impl Table {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let in_memory = "writing to memory succeeds";
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&self.columns).expect(in_memory);
+        writer
+            .write_record(self.columns.iter().map(|name| escape_formula(name).into_owned()))
+            .expect(in_memory);
         for row in &self.rows {
-            writer.write_record(row.iter().map(cell)).expect(in_memory);
+            writer.write_record(row.iter().map(escaped)).expect(in_memory);
         }
         file::write(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
         let text = serde_json::to_string_pretty(&self.objects()).expect("plain values serialise");
         file::write(&folder.join(self.name).with_extension("json"), text.as_bytes())
     }
+}
+
+/// A cell as it stands in a CSV file: numbers as they are, text so that no spreadsheet runs it.
+fn escaped(value: &Value) -> String {
+    let text = cell(value);
+    if value.is_number() { text } else { escape_formula(&text).into_owned() }
 }
 
 fn cell(value: &Value) -> String {
@@ -63,18 +73,21 @@ fn cell(value: &Value) -> String {
 }
 
 /// All tables of a report.
-pub(super) fn tables(subject: &Subject) -> Vec<Table> {
+pub(super) fn tables(subject: &Subject, figures: &[Figure]) -> Result<Vec<Table>> {
     let mut tables = vec![data(subject)];
     if !subject.named.is_empty() {
         tables.extend([
-            figures(subject),
+            table_of_figures(figures),
             classes(subject),
             ranking(subject),
             losses(subject),
             calibration(subject),
         ]);
         if subject.named.task() == Task::SingleLabel {
-            tables.extend(confusion(subject));
+            if subject.named.classes.len() <= CELLS {
+                tables.push(confusion(&subject.named.confusion_matrix()?));
+            }
+            tables.push(most_confused(subject.named.most_confused(1)?));
         } else {
             tables.push(thresholds(subject));
         }
@@ -82,20 +95,20 @@ pub(super) fn tables(subject: &Subject) -> Vec<Table> {
     if subject.doubts.is_some() {
         tables.extend([label_errors(subject), duplicates(subject), outliers(subject)]);
     }
-    tables
+    Ok(tables)
 }
 
 fn data(subject: &Subject) -> Table {
     let mut table = Table::new("data", &["class", "train", "valid"]);
-    for count in subject.data.class_counts() {
+    for count in subject.class_counts() {
         table.add([json!(count.class), json!(count.train), json!(count.valid)]);
     }
     table
 }
 
-fn figures(subject: &Subject) -> Table {
+fn table_of_figures(figures: &[Figure]) -> Table {
     let mut table = Table::new("figures", &["figure", "value", "low", "high"]);
-    for figure in super::page::figures(subject.named) {
+    for figure in figures {
         table.add([json!(figure.name), json!(figure.value), json!(figure.low), json!(figure.high)]);
     }
     table
@@ -205,18 +218,21 @@ fn calibration(subject: &Subject) -> Table {
     table
 }
 
-fn confusion(subject: &Subject) -> [Table; 2] {
-    let matrix = subject.named.confusion_matrix().expect("images have one class each");
+fn confusion(matrix: &ConfusionMatrix) -> Table {
     let mut counts = Table::new("confusion", &["label"]);
     counts.columns.extend(matrix.classes.iter().cloned());
     for (class, row) in matrix.classes.iter().zip(&matrix.counts) {
         counts.rows.push(std::iter::once(json!(class)).chain(row.iter().map(|count| json!(count))).collect());
     }
+    counts
+}
+
+fn most_confused(confused: Vec<Confused>) -> Table {
     let mut pairs = Table::new("most_confused", &["label", "decision", "count", "of"]);
-    for pair in matrix.most_confused(1) {
+    for pair in confused {
         pairs.add([json!(pair.truth), json!(pair.predicted), json!(pair.count), json!(pair.of)]);
     }
-    [counts, pairs]
+    pairs
 }
 
 fn thresholds(subject: &Subject) -> Table {

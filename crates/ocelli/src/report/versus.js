@@ -35,8 +35,8 @@ function flips(id, title, list, pictures) {
   const shown = list.slice(0, pictures.length);
   section(id, title, note(`${counted(list.length, "image")}${shown.length < list.length ? `; the first ${shown.length} are shown` : ""}, the surest first.`),
     shown.length ? element("ul", { class: "gallery" }, shown.map((flip, place) => element("li", {}, element("figure", {},
-      element("div", { class: "photo" }, pictures[place] ? element("img", { src: pictures[place], alt: `${flip.id}, labelled ${flip.truth}` }) : element("span", {}, "not at hand")),
-      element("figcaption", {}, `is ${flip.truth || "nothing"}`, element("br"), `${first}: ${flip.first || "nothing"}`, element("br"), `${second}: ${flip.second || "nothing"} (${fixed(flip.probability, 3)})`, element("span", { class: "name" }, flip.id)))))) : note("None."));
+      element("div", { class: "photo" }, pictures[place] ? element("img", { src: pictures[place], alt: `${flip.id}, labelled ${flip.truth}` }) : element("span", { class: "absent" }, "not at hand")),
+      element("figcaption", {}, `is ${brief(flip.truth || "nothing")}`, element("br"), `${brief(first)}: ${brief(flip.first || "nothing")}`, element("br"), `${brief(second)}: ${brief(flip.second || "nothing")} (${fixed(flip.probability, 3)})`, element("span", { class: "name" }, visible(flip.id, 300))))))) : note("None."));
 }
 flips("lost", "Right, then wrong", comparison.right_to_wrong, data.pictures[0]);
 flips("won", "Wrong, then right", comparison.wrong_to_right, data.pictures[1]);

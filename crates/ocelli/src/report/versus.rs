@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::ReportOptions;
-use super::html;
 use super::records::Records;
+use super::{ReportOptions, Stop, html};
 use crate::interpret::{Comparison, Flip};
 use crate::{Error, Interpretation, Model, Result, RunFolder, file};
 use ocelli_data::Preprocessing;
@@ -18,7 +17,7 @@ struct Page<'a> {
     second: String,
     comparison: &'a Comparison,
     /// Values of the figures in both runs, by name.
-    figures: Vec<(&'static str, f64, f64)>,
+    figures: Vec<(String, f64, f64)>,
     /// Settings that differ: name, first, second.
     differences: Vec<[String; 3]>,
     /// The address of an inline JPEG for each of the first flips, right to wrong, then wrong to right.
@@ -51,9 +50,8 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         error => error,
     })?;
     if let Some(path) = page {
-        if let Ok(data) = one.data(&ReportOptions::default()) {
-            named = super::with_items(named, data.items(), first)?;
-        }
+        let (data, _) = super::images_of(&one, &named, &ReportOptions::default(), &Stop::default())?;
+        super::place(&mut named, data.items());
         let model = Model::load(first.join("model.safetensors"))?;
         let small = Preprocessing { size: SIDE, ..model.contract().preprocessing };
         let picture = |flip: &Flip| -> String {
@@ -64,7 +62,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];
         let pictures = pictures.map(|flips| flips.iter().take(SHOWN).map(picture).collect());
-        let figures = super::page::figures(&named).into_iter().zip(super::page::figures(&other));
+        let figures = super::page::plain_figures(&named).into_iter().zip(super::page::plain_figures(&other));
         let page = Page {
             first: one.name.clone(),
             second: two.name.clone(),

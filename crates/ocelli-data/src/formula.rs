@@ -1,0 +1,72 @@
+//! Text in CSV files that a spreadsheet would take for a formula.
+//!
+//! A file may be named `=cmd|'/C calc'!A1`, and a class `-1+2`: a spreadsheet that opens a table with such a cell runs it
+//! (CSV injection). By OWASP's advice (<https://owasp.org/www-community/attacks/CSV_Injection>) cells of text that begin
+//! so get an apostrophe before them. Here those get one too that begin with an apostrophe themselves, so that
+//! [`unescape_formula`] undoes exactly what [`escape_formula`] did.
+//!
+//! Every table that Ocelli writes and reads again has its text escaped. Numbers are not, and submissions to competitions
+//! are not, since their ids are compared letter by letter. The script of a report's page follows the same rule.
+
+use std::borrow::Cow;
+
+/// What a formula may begin with, the forms of full width too, which some spreadsheets take for the same; and what stands
+/// before one where it is no formula.
+const BEGINNINGS: [char; 12] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', QUOTE];
+const QUOTE: char = '\'';
+
+/// A cell of text as it stands in a table: with an apostrophe before it where it begins with `=`, `+`, `-`, `@`, a tab, the
+/// end of a line, or an apostrophe.
+///
+/// ```
+/// use ocelli_data::{escape_formula, unescape_formula};
+///
+/// assert_eq!(escape_formula("=1+2.jpg"), "'=1+2.jpg");
+/// assert_eq!(unescape_formula("'=1+2.jpg"), "=1+2.jpg");
+/// assert_eq!(escape_formula("cats/1.jpg"), "cats/1.jpg");
+/// ```
+pub fn escape_formula(text: &str) -> Cow<'_, str> {
+    if text.starts_with(BEGINNINGS) { Cow::Owned(format!("{QUOTE}{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// The text of a cell that [`escape_formula`] has written. An apostrophe that it would not have written stays, so that
+/// tables that people have written are read as they stand.
+pub fn unescape_formula(cell: &str) -> &str {
+    cell.strip_prefix(QUOTE).filter(|rest| rest.starts_with(BEGINNINGS)).unwrap_or(cell)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_comes_back(text in "['=+@\\-\t\r\n＝ab,\"|;]{0,6}", any in ".*") {
+            for text in [text, any] {
+                let cell = escape_formula(&text);
+                prop_assert_eq!(unescape_formula(&cell), &text);
+                prop_assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']));
+            }
+        }
+
+        #[test]
+        fn tables_give_back_what_was_put_in(cells in proptest::collection::vec("['=+@\\-\t\r\na,\"]{0,4}", 2..5)) {
+            let mut writer = csv::Writer::from_writer(Vec::new());
+            writer.write_record(cells.iter().map(|cell| escape_formula(cell).into_owned())).unwrap();
+            let bytes = writer.into_inner().unwrap();
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
+            let record = reader.records().next().unwrap().unwrap();
+            prop_assert!(record.iter().map(unescape_formula).eq(cells.iter().map(String::as_str)));
+        }
+    }
+
+    #[test]
+    fn what_people_write_stays() {
+        for text in ["'tis.jpg", "'", "''", "cats", "", "1", "a=b"] {
+            assert_eq!(unescape_formula(text), if text == "''" { "'" } else { text });
+        }
+    }
+}
