@@ -15,7 +15,7 @@ use crate::arguments::Evaluate;
 use crate::report::{self, LISTED, stoppable};
 use crate::source::channels;
 use crate::train::{unmeasured, use_threads, watch_for_interrupt};
-use crate::words::{count, counted, brief};
+use crate::words::{brief, count, counted};
 
 pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     use_threads(arguments.threads)?;

@@ -69,9 +69,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
     let (mut decisions, mut seen) = (Vec::new(), HashSet::new());
     for record in &sheet.rows {
         let row = record.line;
-        let cell = |column: Option<usize>| {
-            unescape_formula(column.map_or("", |column| record.cell(column)))
-        };
+        let cell = |column: Option<usize>| unescape_formula(column.map_or("", |column| record.cell(column)));
         let what = match cell(Some(decision)) {
             "keep" => What::Keep,
             "drop" => What::Drop,

@@ -120,7 +120,9 @@ pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words, write_whole, MAX_THREADS, io_reason, Grouping,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Grouping, Items,
+    MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, io_reason,
+    picture::write_drawing, text_of, words, write_whole,
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Skipped, Task, text_of};
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
 use ocelli_data::words::count;
+use ocelli_data::{Skipped, Task, text_of};
 use serde::{Deserialize, Serialize};
 
 use crate::{

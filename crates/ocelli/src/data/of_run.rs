@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ocelli_data::source::table::{self, Tables};
 use ocelli_data::{
     Classes, DataError, Dataset, Digest, Item, Items, Split, Target, Task, source, unescape_formula,
 };
-use ocelli_data::source::table::{self, Tables};
 use rayon::prelude::*;
 
 use super::{ImageData, ImageDataBuilder, Source};

@@ -41,7 +41,8 @@ use ocelli_data::{Items, Skipped, Split, Target, words::count};
 use crate::data::{Lost, RunImages};
 use crate::interpret::{LabelErrors, Neighbours};
 use crate::{
-    Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions, Result, RunFolder, file, ClassCount,
+    ClassCount, Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions,
+    Result, RunFolder, file,
 };
 use page::Page;
 use records::Records;

@@ -10,10 +10,11 @@ use serde_json::Value;
 use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
-use crate::recorded::Recorded;
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
-use crate::{Error, Finding, ImageData, LearningRates, LrCurve, Result, Settings, ClassCount, ImageDataBuilder, Metric};
+use crate::{
+    ClassCount, Error, Finding, ImageData, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings,
+};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
