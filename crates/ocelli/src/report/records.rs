@@ -12,9 +12,7 @@ use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
-use crate::{
-    ClassCount, Error, Finding, ImageData, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings,
-};
+use crate::{ClassCount, Error, Finding, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings};
 
 /// What a run has written of itself.
 pub(crate) struct Records {
