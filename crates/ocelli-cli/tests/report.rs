@@ -14,7 +14,7 @@ use ocelli::{Error, ImageData, unescape_formula};
 use serde_json::Value;
 
 /// Names that a spreadsheet would run, or that HTML would take for elements.
-const CLASSES: [&str; 3] = ["=1+2", "-minus 'quoted' \"so\"", "<script>alert(1)<!--`${x}`\u{2028}"];
+const CLASSES: [&str; 3] = ["=1+2", "-minus 'quoted' \"so\"", "<script>alert(1)\u{2028}<!--`${x}`"];
 const PHOTOS: [&str; 4] = ["=cmd.png", "'quote.png", "@at.png", "+a,b\u{202e}.png"];
 
 /// A place with a run, and what was printed meanwhile.
