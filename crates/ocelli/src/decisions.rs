@@ -81,7 +81,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
                 ));
             }
         };
-        let id = unescape_formula(cell(Some(id))).to_owned();
+        let id = cell(Some(id)).to_owned();
         if !seen.insert(id.clone()) {
             return Err(wrong(Some(row), format!("decides about {id} a second time")));
         }
