@@ -77,9 +77,8 @@ impl Source {
 
     /// The limits of decoding.
     pub fn decoder(&self) -> Result<Decoder, Failure> {
-        let usual = Decoder::default();
-        let channels = channels(&self.bands, &self.range)?;
-        Ok(Decoder { max_pixels: self.max_pixels.unwrap_or(usual.max_pixels), channels, ..usual })
+        let usual = Decoder { channels: channels(&self.bands, &self.range)?, ..Decoder::default() };
+        Ok(self.max_pixels.map_or(usual, |max_pixels| Decoder { max_pixels, ..usual }))
     }
 
     /// What is held out, if it is said.

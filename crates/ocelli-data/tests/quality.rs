@@ -91,8 +91,8 @@ fn blank_dark_light_and_blurred_photos_are_listed() {
     save("a/blank.png", image(200, 150, |_, _| [0; 3]));
     save("b/dark.png", textured(|value| value / 5));
     save("b/light.png", textured(|value| 255 - value / 32));
-    // Light that grows from one side to the other, without an edge anywhere.
-    save("b/blurred.png", image(200, 150, |x, _| [x * 200 / 199; 3]));
+    // Light that grows from one corner to the other, without an edge anywhere.
+    save("b/blurred.png", image(200, 150, |x, y| [x * 100 / 199 + y * 60 / 149; 3]));
     let report = report(root.path(), &Decoder::default());
     assert_eq!(cases(&report, "blank"), ["a/blank.png: 0.0 bits of entropy"]);
     assert_eq!(cases(&report, "nearly black"), ["b/dark.png: 99 % of it is darker than 18 % of white"]);

@@ -180,7 +180,7 @@ impl Report {
         let text = |quality: &Quality| format!("{:.1} bits of entropy", quality.entropy);
         (
             "blank, or nearly so",
-            "there is nothing to learn from in them; remove them",
+            "look whether there is anything to learn from in them",
             self.seen(Quality::is_blank, text),
         )
     }
