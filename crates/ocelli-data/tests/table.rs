@@ -784,6 +784,18 @@ fn the_split_is_followed_where_a_column_is_called_so() {
         }),
     );
     assert_eq!(whole(&root, &stated(&root)).dataset.split.unwrap().valid, [2, 3]);
+    // Whatever it is called, a column of nothing else is not one of labels; one of 0 and 1 must be called so.
+    let uses = |place: usize, name: &str| {
+        format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid"][place / 3])
+    };
+    let root = photos(6, lines("file,animal,use", 6, uses));
+    assert_eq!(whole(&root, &stated(&root)).dataset.split.unwrap().valid, [3, 4, 5]);
+    let male = |place: usize, name: &str| format!("{name},{},{}", ["a", "b"][place % 2], place / 2);
+    let root = photos(4, lines("file,label,male", 4, male));
+    assert_eq!(whole(&root, &stated(&root)).dataset.split, None);
+    // Characters in two forms are one class, as in folders.
+    let root = photos(3, "file,label\n001.png,caf\u{e9}\n002.png,cafe\u{301}\n003.png,tea\n");
+    assert_eq!(classes(&whole(&root, &stated(&root))), ["caf\u{e9}", "tea"]);
 }
 
 #[test]
