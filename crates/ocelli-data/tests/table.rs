@@ -570,10 +570,14 @@ fn texts_of_other_programs() {
         let root = photos(2, bytes);
         refused(&root, &stated(&root), &[part]);
     }
+    // A name may begin as a comment does.
+    let root = folder(&["#1.png", "#2.png"], "#1.png,a\n#2.png,b\n");
+    assert_eq!(rows(&read(&root, &TableOptions::default())), [row("#1.png", &["a"]), row("#2.png", &["b"])]);
     // Comments, empty lines, spaces around cells, commas at the end.
     for text in [
         "# made by a program\n# version 2\nfile,label\n001.png,a\n# a line, in between\n\n002.png,b\n",
         "#file,label\n001.png,a\n002.png,b\n",
+        "# the file, its label\nfile,label\n001.png,a\n002.png,b\n",
         " file , label \n 001.png , \"a\"\n\t002.png,b\n",
         "file,label,\n001.png,a,\n002.png,b,,,\n",
     ] {
