@@ -294,7 +294,7 @@ impl Search<'_> {
             return wrong("is to have a column of labels twice".to_owned(), None);
         }
         for row in self.rows() {
-            for &column in columns.iter().filter(|&&column| binary(row.cell(column)).is_none()) {
+            if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
                 let cell = super::sheet::shortened(row.cell(column));
                 let detail =
                     format!("holds \"{cell}\" in the column {}, where 0 or 1 is needed", self.name(column));

@@ -111,8 +111,7 @@ impl Sheet {
         let (text, first_line, stated) = separator_line(text);
         let (text, first_line) = leading_comments(text, first_line, stated);
         let delimiter = stated.unwrap_or_else(|| delimiter_of(text));
-        let mut reader = Reader { text, at: 0, line: first_line, delimiter };
-        while let Some(row) = reader.next() {
+        for row in (Reader { text, at: 0, line: first_line, delimiter }) {
             let row = row.map_err(|broken| broken.error(&path))?;
             if row.cells.iter().any(|cell| !cell.is_empty()) {
                 self.rows.push(row);
