@@ -121,6 +121,7 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         weights: arguments.weights.clone(),
         size: arguments.size.unwrap_or(arch.info().size),
         held_out: arguments.source.held_out()?,
+        groups: arguments.source.groups(),
         bad_images: arguments.bad_images.policy(),
         table,
         augmentation: augmentation(&arguments.augment),

@@ -424,7 +424,8 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
     };
     let mut left = vec![0usize; classes];
     let mut total = 0.0;
-    let mut waiting: Vec<Option<(Vec<usize>, BTreeMap<usize, usize>)>> = Vec::with_capacity(groups.len());
+    type Counted = (Vec<usize>, BTreeMap<usize, usize>);
+    let mut waiting: Vec<Option<Counted>> = Vec::with_capacity(groups.len());
     for group in groups {
         total += group.len() as f64;
         let counts = of(&group);
@@ -440,9 +441,7 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
         let mut dealt = false;
         for slot in &mut waiting {
             // After the last class, the images without any are dealt.
-            let has = |(_, counts): &(_, BTreeMap<usize, usize>)| {
-                rarest.is_none_or(|class| counts.contains_key(&class))
-            };
+            let has = |(_, counts): &Counted| rarest.is_none_or(|class| counts.contains_key(&class));
             if !slot.as_ref().is_some_and(has) {
                 continue;
             }

@@ -570,10 +570,14 @@ fn texts_of_other_programs() {
         let root = photos(2, bytes);
         refused(&root, &stated(&root), &[part]);
     }
+    // A name may begin as a comment does.
+    let root = folder(&["#1.png", "#2.png"], "#1.png,a\n#2.png,b\n");
+    assert_eq!(rows(&read(&root, &TableOptions::default())), [row("#1.png", &["a"]), row("#2.png", &["b"])]);
     // Comments, empty lines, spaces around cells, commas at the end.
     for text in [
         "# made by a program\n# version 2\nfile,label\n001.png,a\n# a line, in between\n\n002.png,b\n",
         "#file,label\n001.png,a\n002.png,b\n",
+        "# the file, its label\nfile,label\n001.png,a\n002.png,b\n",
         " file , label \n 001.png , \"a\"\n\t002.png,b\n",
         "file,label,\n001.png,a,\n002.png,b,,,\n",
     ] {
@@ -784,6 +788,18 @@ fn the_split_is_followed_where_a_column_is_called_so() {
         }),
     );
     assert_eq!(whole(&root, &stated(&root)).dataset.split.unwrap().valid, [2, 3]);
+    // Whatever it is called, a column of nothing else is not one of labels; one of 0 and 1 must be called so.
+    let uses = |place: usize, name: &str| {
+        format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid"][place / 3])
+    };
+    let root = photos(6, lines("file,animal,use", 6, uses));
+    assert_eq!(whole(&root, &stated(&root)).dataset.split.unwrap().valid, [3, 4, 5]);
+    let male = |place: usize, name: &str| format!("{name},{},{}", ["a", "b"][place % 2], place / 2);
+    let root = photos(4, lines("file,label,male", 4, male));
+    assert_eq!(whole(&root, &stated(&root)).dataset.split, None);
+    // Characters in two forms are one class, as in folders.
+    let root = photos(3, "file,label\n001.png,caf\u{e9}\n002.png,cafe\u{301}\n003.png,tea\n");
+    assert_eq!(classes(&whole(&root, &stated(&root))), ["caf\u{e9}", "tea"]);
 }
 
 #[test]

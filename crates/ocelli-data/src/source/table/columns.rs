@@ -1,6 +1,6 @@
 //! Which columns of a table hold the files, the labels, the side of the split and the group.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
 use super::sheet::{Row, Sheet, counts};
@@ -138,7 +138,7 @@ impl Search<'_> {
             self.options.label.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
         let split = match &self.options.split {
             Some(column) => Some(self.stated(column)?),
-            None => self.split(&stated, notices),
+            None => self.split(file, &stated, notices),
         };
         if stated.len() > 1 {
             self.check_binary(&stated)?;
@@ -150,24 +150,32 @@ impl Search<'_> {
         Ok(Columns { file, labels, split, group })
     }
 
-    /// A column that is called the split, and says nothing but train, valid and test.
-    fn split(&self, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
+    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the split and
+    /// says nothing but whether a row is for validation.
+    fn split(&self, file: usize, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
         let rows = self.rows();
+        let sides = |column: usize| -> BTreeSet<String> {
+            rows.iter().map(|row| row.cell(column).to_lowercase()).collect()
+        };
+        let is_boolean = |side: &String| matches!(side.as_str(), "0" | "1" | "true" | "false");
         let says = |&column: &usize| {
             let name = self.header_name(column).unwrap_or_default();
-            let boolean = name.to_lowercase().starts_with("is");
-            names::is_split(name)
-                && !labels.contains(&column)
-                && rows.iter().all(|row| {
-                    let cell = row.cell(column);
-                    Side::parse(cell).is_some()
-                        && boolean == matches!(cell.to_lowercase().as_str(), "0" | "1" | "true" | "false")
-                })
+            // Most columns end this at their first row.
+            let first = rows.first().and_then(|row| Side::parse(row.cell(column)));
+            if column == file || labels.contains(&column) || first.is_none() {
+                return false;
+            }
+            let sides = sides(column);
+            let all = sides.iter().all(|side| Side::parse(side).is_some());
+            let is_called = names::is_split(name);
+            let asks = name.to_lowercase().starts_with("is");
+            all && match sides.iter().all(is_boolean) {
+                true => is_called && asks,
+                false => !sides.iter().any(is_boolean) && (is_called || sides.len() > 1),
+            }
         };
         let column = (0..self.sheet.width()).find(says)?;
-        let mut sides: Vec<&str> = rows.iter().map(|row| row.cell(column)).collect();
-        sides.sort_unstable();
-        sides.dedup();
+        let sides: Vec<String> = sides(column).into_iter().collect();
         notices.push(format!(
             "the column {} of {} says what is held out: {}",
             self.name(column),
@@ -286,7 +294,7 @@ impl Search<'_> {
             return wrong("is to have a column of labels twice".to_owned(), None);
         }
         for row in self.rows() {
-            for &column in columns.iter().filter(|&&column| binary(row.cell(column)).is_none()) {
+            if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
                 let cell = super::sheet::shortened(row.cell(column));
                 let detail =
                     format!("holds \"{cell}\" in the column {}, where 0 or 1 is needed", self.name(column));

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::sheet::{said, shortened};
 use super::{TableOptions, table_error};
 use crate::words::count;
@@ -224,6 +226,11 @@ impl Evidence<'_> {
             _ => format!("{several}; {} of {} {piece} are in different cells", self.recurring, self.pieces),
         }
     }
+}
+
+/// A label as names of class folders are read: with composed characters (NFC).
+pub(super) fn composed(label: &str) -> String {
+    label.nfc().collect()
 }
 
 /// Names that are no names: too long, or with characters that are none.

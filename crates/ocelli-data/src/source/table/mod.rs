@@ -598,7 +598,7 @@ impl Table<'_> {
         for mut rows in by_file {
             let rest = rows.split_off(1);
             let first = rows.remove(0);
-            let mut all: BTreeSet<String> = of(&first).into_iter().map(str::to_owned).collect();
+            let mut all: BTreeSet<String> = of(&first).into_iter().map(labels::composed).collect();
             for entry in rest {
                 let text = |entry: &Entry| {
                     let mut text = format!("\"{}\"", of(entry).into_iter().collect::<Vec<_>>().join(", "));
@@ -631,7 +631,7 @@ impl Table<'_> {
                     ));
                     repeated.count(entry.line, || entry.id.clone());
                 }
-                all.extend(of(&entry).into_iter().map(str::to_owned));
+                all.extend(of(&entry).into_iter().map(labels::composed));
             }
             merged.push((first, all));
         }
@@ -675,7 +675,7 @@ impl Table<'_> {
             entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
         let lost: BTreeSet<&str> = (missing.iter())
             .flat_map(|(place, _)| labels.of(&self.sheet.rows[*place]))
-            .filter(|label| !kept.contains(label))
+            .filter(|label| !kept.contains(labels::composed(label).as_str()))
             .collect();
         let lost: Vec<&str> = lost.into_iter().collect();
         let vanished = (!lost.is_empty()).then(|| {

@@ -111,8 +111,7 @@ impl Sheet {
         let (text, first_line, stated) = separator_line(text);
         let (text, first_line) = leading_comments(text, first_line, stated);
         let delimiter = stated.unwrap_or_else(|| delimiter_of(text));
-        let mut reader = Reader { text, at: 0, line: first_line, delimiter };
-        while let Some(row) = reader.next() {
+        for row in (Reader { text, at: 0, line: first_line, delimiter }) {
             let row = row.map_err(|broken| broken.error(&path))?;
             if row.cells.iter().any(|cell| !cell.is_empty()) {
                 self.rows.push(row);
@@ -394,19 +393,14 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
     }
     let Some((header, header_line)) = last else { return (text, first_line) };
     let delimiter = stated.unwrap_or_else(|| delimiter_of(rest));
-    let width = |text| {
-        Reader { text, at: 0, line: 1, delimiter }.next().and_then(Result::ok).map_or(0, |row| row.width())
-    };
-    let named = Reader { text: header, at: 0, line: 1, delimiter }.next().and_then(Result::ok);
-    let is_header = named.is_some_and(|row| {
-        row.width() > 1 && row.width() == width(rest) && row.cells.iter().any(|cell| names::is_known(cell))
-    });
-    // A first row that only looks like a comment: an id of its own, as wide as the others.
-    let is_row = text.len() > 1
-        && width(text) > 1
-        && width(text) == width(rest)
-        && !is_header
-        && header_line == first_line;
+    let row =
+        |text| Reader { text, at: 0, line: 1, delimiter }.next().and_then(Result::ok).unwrap_or_default();
+    let names = |row: &Row| row.cells.iter().any(|cell| names::is_known(cell));
+    let (first, named, next) = (row(text), row(header), row(rest));
+    let is_header = named.width() > 1 && named.width() == next.width() && names(&named) && !names(&next);
+    // A row whose id begins so: as wide as the others.
+    let as_wide = rest.trim().is_empty() || first.width() == next.width();
+    let is_row = first.width() > 1 && as_wide && !is_header && !names(&next);
     match (is_header, is_row) {
         (true, _) => (header, header_line),
         (_, true) => (text, first_line),
