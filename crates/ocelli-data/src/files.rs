@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::DataError;
+use crate::{DataError, io_reason};
 use fault::Step;
 
 /// What the name of a file that is being written begins with.
@@ -227,7 +227,7 @@ fn with_need(error: io::Error, bytes: usize) -> io::Error {
                 0..100_000 => format!("{bytes} bytes"),
                 _ => format!("{:.1} MB", bytes as f64 / 1e6),
             };
-            io::Error::new(error.kind(), format!("{error}; {need} were to be written"))
+            io::Error::new(error.kind(), format!("{}; {need} were to be written", io_reason(&error)))
         }
         _ => error,
     }
