@@ -13,8 +13,8 @@ use ocelli_data::order::{self, Share};
 use ocelli_data::source::table::{self, Labelled, TableOptions, Tables};
 use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing,
-    Grouping, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Store, Target, Task,
-    check_classes, class_losses, digests, groups, source, split, undecodable_classes, words,
+    Grouping, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Store, Target,
+    Task, check_classes, class_losses, digests, groups, source, split, undecodable_classes, words,
 };
 
 use rayon::prelude::*;
