@@ -51,6 +51,18 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             fetched(&WeightStore::with_cache(&cache), architecture.parse()?, quiet)?;
             prepare()
         }
+        // All but the report is there: the process was ended while it wrote that.
+        Err(ocelli::Error::Finished { path, .. }) if !path.join("report.html").exists() => {
+            let stop = watch_for_interrupt()?;
+            let report = report_run(&path, report_options(&cache, arguments, stop))?;
+            if !quiet {
+                println!(
+                    "this run is finished; its report was missing, and is written: {}",
+                    report.page.display()
+                );
+            }
+            return Ok(());
+        }
         training => training,
     };
     let mut training = match (training, &arguments.resume) {
@@ -96,14 +108,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             if !quiet {
                 conclude(&outcome, training.learner().data().items());
             }
-            let options = ReportOptions {
-                cache: Some(cache.clone()),
-                threads: arguments.machine.threads,
-                only_kept_activations: true,
-                data: arguments.moved_to.clone(),
-                stop: Some(stop),
-                ..ReportOptions::default()
-            };
+            let options = report_options(&cache, arguments, stop);
             let began = Instant::now();
             // The model is what counts: without its report the run is still done.
             let report = match report_run(training.run_folder().path(), options) {
@@ -149,6 +154,18 @@ fn with_a_way_on(error: ocelli::Error, run: &Path) -> Failure {
     };
     let run = quoted(run.as_os_str());
     Failure::Error(format!("{}\n       {when}:  ocelli train --resume {run} {flag}", shown(error)))
+}
+
+/// How the report at the end of a run is made.
+fn report_options(cache: &Path, arguments: &Train, stop: Arc<AtomicBool>) -> ReportOptions {
+    ReportOptions {
+        cache: Some(cache.to_owned()),
+        threads: arguments.machine.threads,
+        only_kept_activations: true,
+        data: arguments.moved_to.clone(),
+        stop: Some(stop),
+        ..ReportOptions::default()
+    }
 }
 
 /// What the run came to, with its uncertainty, and what it gets wrong.

@@ -74,7 +74,7 @@ fn assert_survives_kills(kills: usize) {
         if !run_path.join("config.toml").exists() {
             fs::remove_dir_all(&run_path).ok();
             run.clear();
-        } else if over || run_path.join("model.safetensors").exists() {
+        } else if over || run_path.join("checksums.b3").exists() {
             assert!(result(&place, &run) == wanted, "after {survived} kills");
             run.clear();
         } else {

@@ -1,11 +1,12 @@
 //! The identity of an image file: the hash of its bytes.
 
 use std::fs::File;
+use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::threads::pool;
-use crate::{DataError, Items};
+use crate::{DataError, DecodeError, Items};
 
 /// The BLAKE3 hash of a file's bytes: equal exactly for byte-identical files, whatever their names.
 pub type Digest = [u8; 32];
@@ -27,4 +28,14 @@ pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Res
             })
             .collect()
     })
+}
+
+/// The bytes of an image file, of one reading; an error where they are not those of this digest, if one is known. So what
+/// was hashed is what is decoded, however the file is changed meanwhile.
+pub(crate) fn read_expected(path: &Path, digest: Option<&Digest>) -> Result<Vec<u8>, DecodeError> {
+    let bytes = std::fs::read(path)?;
+    match digest {
+        Some(digest) if blake3::hash(&bytes).as_bytes() != digest => Err(DecodeError::Changed),
+        _ => Ok(bytes),
+    }
 }

@@ -236,6 +236,9 @@ pub enum DecodeError {
     /// The file cannot be read.
     #[error("cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
+    /// The content is not that which was noted when the data set was read.
+    #[error("has changed since it was read first; what it shows now is not used")]
+    Changed,
     /// The file is empty.
     #[error("the file is empty")]
     Empty,

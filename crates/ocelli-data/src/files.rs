@@ -1,30 +1,236 @@
-//! Files are written whole or not at all.
+//! Every access to the files that Ocelli itself writes and reads again: run folders and the cache folder.
+//!
+//! Files are written whole or not at all, and each step goes through here, so that a test can let any of them fail:
+//! see `fault.rs`.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+mod fault;
 
-use crate::DataError;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::{DataError, io_reason};
+use fault::Step;
+
+/// What the name of a file that is being written begins with.
+const WRITING: &str = ".writing-";
 
 /// Writes `bytes` to `path`: into a temporary file beside it, forced to the disk, then renamed. Whoever reads
 /// `path` sees the old content or the new, never a part, even after a crash. Folders on the way are made.
 pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError> {
     let path = path.as_ref();
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(DataError::io("create", folder))?;
+    let folder = folder_of(path);
+    create_dir_all(folder).map_err(DataError::io("create", folder))?;
     let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".writing-")
-            .permissions(readable_by_others())
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        fault::step(Step::Create, path)?;
+        let mut file =
+            tempfile::Builder::new().prefix(WRITING).permissions(readable_by_others()).tempfile_in(folder)?;
+        let temporary = file.path().to_owned();
+        fault::write(file.as_file_mut(), &temporary, bytes)?;
+        fault::sync(&temporary)?;
         file.as_file().sync_all()?;
+        fault::rename(&temporary, path)?;
         file.persist(path).map_err(|error| error.error)?;
-        // The rename itself lasts once the folder is on the disk; systems that cannot sync folders need not.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        Ok(())
+        sync_folder(folder)
     };
-    write().map_err(DataError::io("write", path))
+    write().map_err(|error| DataError::io("write", path)(with_need(error, bytes.len())))
+}
+
+/// Adds `bytes` at the end of a file, which is made if need be; where that fails, what was there stays alone.
+///
+/// # Errors
+/// The system's.
+pub fn append(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::step(Step::Create, path)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    let before = file.metadata()?.len();
+    fault::write(&mut file, path, bytes).map_err(|error| {
+        let _ = file.set_len(before); // half a line would spoil the next one
+        with_need(error, bytes.len())
+    })
+}
+
+/// A file's bytes.
+///
+/// # Errors
+/// The system's.
+pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let path = path.as_ref();
+    fault::step(Step::Open, path)?;
+    let mut file = File::open(path)?;
+    fault::step(Step::Read, path)?;
+    let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |metadata| metadata.len() as usize));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file's bytes as text.
+///
+/// # Errors
+/// The system's; [`ErrorKind::InvalidData`] where they are not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(|error| io::Error::new(ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// The BLAKE3 hash of a file's bytes.
+///
+/// # Errors
+/// The system's.
+pub fn hash(path: impl AsRef<Path>) -> io::Result<blake3::Hash> {
+    let path = path.as_ref();
+    fault::step(Step::Open, path)?;
+    let file = File::open(path)?;
+    fault::step(Step::Read, path)?;
+    Ok(blake3::Hasher::new().update_reader(file)?.finalize())
+}
+
+/// The entries of a folder, sorted; none where there is no such folder.
+///
+/// # Errors
+/// The system's.
+pub fn list(folder: impl AsRef<Path>) -> io::Result<Vec<PathBuf>> {
+    let folder = folder.as_ref();
+    fault::step(Step::List, folder)?;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Makes a folder and those on the way to it.
+///
+/// # Errors
+/// The system's.
+pub fn create_dir_all(folder: impl AsRef<Path>) -> io::Result<()> {
+    let folder = folder.as_ref();
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    create_dir_all(folder_of(folder))?;
+    match create_dir(folder) {
+        // Another process was quicker.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a folder that must not be there.
+///
+/// # Errors
+/// The system's; [`ErrorKind::AlreadyExists`] where it is there.
+pub fn create_dir(folder: impl AsRef<Path>) -> io::Result<()> {
+    let folder = folder.as_ref();
+    fault::step(Step::Folder, folder)?;
+    fs::create_dir(folder)?;
+    sync_folder(folder_of(folder))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// The system's.
+pub fn remove(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::remove(path)?;
+    fs::remove_file(path)
+}
+
+/// Gives a file, whose content is on the disk already, its name, in place of what has it now.
+///
+/// # Errors
+/// The system's.
+pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    fault::rename(from, to)?;
+    fs::rename(from, to)?;
+    sync_folder(folder_of(to))
+}
+
+/// Forces a file's content to the disk.
+///
+/// # Errors
+/// The system's.
+pub fn sync(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::sync(path)?;
+    // Windows syncs what may be written to alone.
+    OpenOptions::new().write(true).open(path)?.sync_all()
+}
+
+/// A name lasts once the folder that it is in is on the disk. Systems that cannot sync folders need not.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fault::sync_folder(folder)?;
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == ErrorKind::StorageFull => Err(error),
+        // EIO: the disk fails.
+        Err(error) if cfg!(unix) && error.raw_os_error() == Some(5) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what writers that were killed have left half-written in a folder: files that were begun, and not written to
+/// since, at least `age` ago. Whoever knows that nobody writes there gives zero. What cannot be removed stays.
+pub fn sweep(folder: impl AsRef<Path>, age: Duration) {
+    let Ok(entries) = list(folder) else { return };
+    let half_written = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(WRITING))
+    };
+    for path in entries.into_iter().filter(half_written) {
+        let written = path.metadata().and_then(|metadata| metadata.modified());
+        let old =
+            written.is_ok_and(|written| SystemTime::now().duration_since(written).unwrap_or_default() >= age);
+        if old {
+            let _ = remove(&path);
+        }
+    }
+}
+
+/// Files that other processes may be writing are not taken for left ones before this age: a write takes seconds.
+pub const LEFT: Duration = Duration::from_secs(60 * 60);
+
+/// A lock that is given back when the value, or the process, ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Locks a file, which is made if need be, against other processes; nothing where another one has it. On file systems
+/// without locks nobody is kept out.
+///
+/// # Errors
+/// The system's, where the file cannot be made.
+pub fn lock(path: impl AsRef<Path>) -> io::Result<Option<Lock>> {
+    let path = path.as_ref();
+    fault::step(Step::Create, path)?;
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A full disk's error, with the room that was needed.
+fn with_need(error: io::Error, bytes: usize) -> io::Error {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            let need = match bytes {
+                0..100_000 => format!("{bytes} bytes"),
+                _ => format!("{:.1} MB", bytes as f64 / 1e6),
+            };
+            io::Error::new(error.kind(), format!("{}; {need} were to be written", io_reason(&error)))
+        }
+        _ => error,
+    }
 }
 
 /// Temporary files are private by default; results are for everyone whom the system's mask admits.

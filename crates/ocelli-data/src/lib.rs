@@ -52,6 +52,7 @@
 //! | [`decode`] | bytes to upright RGB pixels |
 //! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on, as a report and as a page |
 //! | [`store`] | images resized once, kept in the cache folder |
+//! | [`files`] | every access to files that are written here and read again; faults for tests |
 //! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
 //! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
 //! | [`order`], [`loader`] | epochs, batches, threads |
@@ -69,7 +70,7 @@ pub mod dataset;
 pub mod decode;
 pub mod digest;
 pub mod error;
-mod files;
+pub mod files;
 mod formula;
 pub mod groups;
 pub mod inspect;

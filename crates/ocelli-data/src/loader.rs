@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augmentation;
 use crate::buffer::{Buffer, Buffers};
+use crate::digest::{Digest, read_expected};
 use crate::random::{Draws, Purpose};
-use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, spare, threads};
+use crate::{
+    DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, Store, spare, threads,
+};
 
 /// What to do about an image that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,6 +86,10 @@ pub struct Loader {
     preprocessing: Preprocessing,
     options: LoaderOptions,
     augmentation: Option<(Augmentation, u64)>,
+    /// What the content of each item's file must be.
+    digests: Option<Arc<Vec<Digest>>>,
+    /// Where resized copies are.
+    copies: Option<Store>,
     merge_last_of_one: bool,
 }
 
@@ -101,7 +108,32 @@ impl Loader {
         at_least_1("batch size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
         threads::check_threads(options.threads)?;
-        Ok(Loader { items, preprocessing, options, augmentation: None, merge_last_of_one: false })
+        Ok(Loader {
+            items,
+            preprocessing,
+            options,
+            augmentation: None,
+            digests: None,
+            copies: None,
+            merge_last_of_one: false,
+        })
+    }
+
+    /// The same loader, which takes files for bad images whose content is not that of these digests, one an item: each
+    /// file is read once, and what was hashed is what is decoded.
+    ///
+    /// # Panics
+    /// Where there are more or fewer digests than items.
+    pub fn expecting(mut self, digests: Arc<Vec<Digest>>) -> Self {
+        assert_eq!(digests.len(), self.items.len(), "a digest an item");
+        self.digests = Some(digests);
+        self
+    }
+
+    /// The same loader, which reads large images from resized copies; [`expecting`](Self::expecting) tells their names.
+    pub fn copies(mut self, store: Store) -> Self {
+        self.copies = Some(store);
+        self
     }
 
     /// The same loader with random changes of the images, drawn from `seed`, the epoch and the item.
@@ -192,19 +224,32 @@ impl Loader {
         decoded: &mut Option<RgbImage>,
         sample: &mut [f32],
     ) -> Result<(), DataError> {
-        let (item, decoder) = (&self.items[index], &self.options.decoder);
         let Some((augmentation, seed)) = &self.augmentation else {
-            return self.preprocessing.load(&item.path, decoder, sample);
+            let image = self.image(index, self.preprocessing.needed())?;
+            let applied = self.preprocessing.apply(&image, sample);
+            spare::keep(image.into_pixels());
+            return applied;
         };
         let image = match decoded {
             Some(image) => image,
-            None => {
-                let needed = augmentation.needed(&self.preprocessing);
-                decoded.insert(decoder.decode_file_for(&item.path, needed)?)
-            }
+            None => decoded.insert(self.image(index, augmentation.needed(&self.preprocessing))?),
         };
+        let item = &self.items[index];
         let mut draws = Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
         augmentation.apply(image, &self.preprocessing, &mut draws, sample)
+    }
+
+    /// The image of an item, for a use that needs its shorter side to have `needed` pixels; of one reading of its file.
+    fn image(&self, index: usize, needed: u32) -> Result<RgbImage, DataError> {
+        let (item, decoder) = (&self.items[index], &self.options.decoder);
+        let digest = self.digests.as_ref().map(|digests| &digests[index]);
+        let bytes = match (&self.copies, digest) {
+            (Some(store), Some(digest)) => store.image(item, digest, decoder),
+            _ => read_expected(&item.path, digest),
+        };
+        bytes
+            .and_then(|bytes| decoder.decode_for(&bytes, needed))
+            .map_err(|reason| DataError::BadImage { path: item.path.clone(), reason })
     }
 }
 

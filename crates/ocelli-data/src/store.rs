@@ -3,7 +3,9 @@
 //! An image much larger than needed is decoded once, turned upright, resized so that its shorter side has a
 //! given length, and kept in the cache folder as a JPEG of quality 95 without colour subsampling, under the hash of
 //! its file's bytes: runs share it, renaming changes nothing, and a changed file is another one. Images that
-//! would gain little stay where they are; nothing is enlarged. The folder may be deleted at any time.
+//! would gain little stay where they are; nothing is enlarged. The folder may be deleted at any time: what an image
+//! becomes follows from its file alone, and a copy that is missing or damaged is made again. The hash of a copy, with
+//! that of the file that it was made of, stands after its last byte, where no decoder looks.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,15 +13,15 @@ use std::path::{Path, PathBuf};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rayon::prelude::*;
 
-use crate::digest::Digest;
-use crate::files::write_whole;
+use crate::digest::{Digest, read_expected};
+use crate::files::{self, write_whole};
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 
 /// Part of the key of an entry: changes with anything that changes its pixels.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 const QUALITY: u8 = 95;
 /// An image is kept resized if that leaves at most a half of its pixels …
 const WORTHWHILE: f64 = 0.5;
@@ -81,6 +83,9 @@ impl Store {
         threads: usize,
         progress: impl Fn() + Sync,
     ) -> Result<Filled, DataError> {
+        for folder in files::list(&self.folder).unwrap_or_default() {
+            files::sweep(folder, files::LEFT);
+        }
         let mut seen = HashSet::new();
         let first: Vec<usize> = (0..items.len()).filter(|&index| seen.insert(digests[index])).collect();
         let entries: Vec<Result<Entry, DataError>> = pool(threads)?.install(|| {
@@ -105,36 +110,57 @@ impl Store {
         Ok(filled)
     }
 
-    /// The same items, read from the store where it has them. Ids and targets stay.
-    pub fn substitute(&self, items: &Items, digests: &[Digest]) -> Items {
-        let mut items = items.clone();
-        for (item, digest) in items.items.iter_mut().zip(digests) {
-            let path = self.path(digest);
-            if path.is_file() {
-                item.path = path;
-            }
+    /// The bytes to decode for an item whose file has this digest: of its resized copy, or, where that would gain little,
+    /// of the file. They follow from the file's content alone; a copy that is not there, or is damaged, is made again.
+    ///
+    /// # Errors
+    /// Where the file must be read and cannot be, has changed, or cannot be decoded.
+    pub fn image(&self, item: &Item, digest: &Digest, decoder: &Decoder) -> Result<Vec<u8>, DecodeError> {
+        if let Some(copy) = self.read(digest) {
+            return Ok(copy);
         }
-        items
+        let bytes = read_expected(&item.path, Some(digest))?;
+        Ok(match self.resized(&bytes, decoder)? {
+            Some(copy) => {
+                // Where it cannot be kept, all goes on as well, only slower.
+                let _ = self.keep(digest, &copy);
+                copy
+            }
+            None => bytes,
+        })
+    }
+
+    /// A whole copy.
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let mut bytes = files::read(self.path(digest)).ok()?;
+        let end = bytes.len().checked_sub(size_of::<Digest>())?;
+        let whole = bytes[end..] == seal(digest, &bytes[..end]);
+        bytes.truncate(end);
+        whole.then_some(bytes)
+    }
+
+    fn keep(&self, digest: &Digest, copy: &[u8]) -> Result<(), DataError> {
+        write_whole(self.path(digest), &[copy, &seal(digest, copy)].concat())
+    }
+
+    /// The copy of an image, if it is worth while.
+    fn resized(&self, bytes: &[u8], decoder: &Decoder) -> Result<Option<Vec<u8>>, DecodeError> {
+        let probe = decoder.probe(bytes)?;
+        if !self.is_worthwhile(probe.width, probe.height) {
+            return Ok(None);
+        }
+        self.encode(&decoder.decode_for(bytes, self.side)?).map(Some)
     }
 
     fn make(&self, item: &Item, digest: &Digest, decoder: &Decoder) -> Result<Entry, DataError> {
-        let path = self.path(digest);
-        if path.is_file() {
+        if self.path(digest).is_file() {
             return Ok(Entry::Present);
         }
-        let bad = |reason: DecodeError| Entry::Bad(Skipped::image(&item.path, reason));
-        let bytes = match std::fs::read(&item.path) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok(bad(error.into())),
-        };
-        match decoder.probe(&bytes) {
-            Ok(probe) if !self.is_worthwhile(probe.width, probe.height) => return Ok(Entry::Small),
-            Ok(_) => {}
-            Err(reason) => return Ok(bad(reason)),
-        }
-        match decoder.decode_for(&bytes, self.side) {
-            Ok(image) => write_whole(&path, &self.encode(&image)?).map(|()| Entry::Made),
-            Err(reason) => Ok(bad(reason)),
+        let copy = read_expected(&item.path, Some(digest)).and_then(|bytes| self.resized(&bytes, decoder));
+        match copy {
+            Ok(Some(copy)) => self.keep(digest, &copy).map(|()| Entry::Made),
+            Ok(None) => Ok(Entry::Small),
+            Err(reason) => Ok(Entry::Bad(Skipped::image(&item.path, reason))),
         }
     }
 
@@ -144,7 +170,7 @@ impl Store {
         pixels >= LARGE && scale * scale <= WORTHWHILE && width.max(height) <= 16 * width.min(height)
     }
 
-    fn encode(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
+    fn encode(&self, image: &RgbImage) -> Result<Vec<u8>, DecodeError> {
         let resize = Resize::shorter_side_to(image, self.side);
         let (size, pixels) = (resize.size(), resize.pixels(image, Filter::Bicubic));
         let mut bytes = Vec::new();
@@ -152,7 +178,12 @@ impl Store {
         encoder.set_sampling_factor(SamplingFactor::R_4_4_4);
         encoder
             .encode(&pixels, size.0 as u16, size.1 as u16, ColorType::Rgb)
-            .map_err(|error| DataError::io("write", &self.folder)(std::io::Error::other(error)))?;
+            .map_err(|error| DecodeError::Io(std::io::Error::other(error)))?;
         Ok(bytes)
     }
+}
+
+/// What stands after a copy's last byte.
+fn seal(digest: &Digest, copy: &[u8]) -> Digest {
+    *blake3::Hasher::new().update(digest).update(copy).finalize().as_bytes()
 }

@@ -193,12 +193,13 @@ fn the_store_keeps_large_images_resized() {
     let filled = store.fill(&items, &digests, &decoder, 2, || ()).unwrap();
     assert_eq!((filled.made, filled.present), (0, 1));
 
-    let stored = store.substitute(&items, &digests);
-    for (before, after) in items.items.iter().zip(&stored.items) {
-        assert_eq!((&before.id, &before.target), (&after.id, &after.target));
-        assert_eq!(after.path.starts_with(cache.path()), before.id.starts_with("a/"));
+    let stored = |place: usize| store.image(&items[place], &digests[place], &decoder);
+    for (place, item) in items.items.iter().enumerate().filter(|(_, item)| !item.id.ends_with("bad.png")) {
+        let own = std::fs::read(&item.path).unwrap();
+        assert_eq!(stored(place).unwrap() == own, item.id.starts_with("b/"), "{}", item.id);
     }
-    let image = decoder.decode_file(&stored[1].path).unwrap();
+    assert!(stored(items.items.iter().position(|item| item.id.ends_with("bad.png")).unwrap()).is_err());
+    let image = decoder.decode(&stored(1).unwrap()).unwrap();
     assert_eq!((image.width(), image.height()), (64, 64));
     let whole = decoder.decode_file(&items[1].path).unwrap();
     let fine = ocelli_data::Preprocessing {
@@ -212,10 +213,39 @@ fn the_store_keeps_large_images_resized() {
         image.pixels().iter().zip(expected.pixels()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
     assert!(f64::from(difference) / (image.pixels().len() as f64) < 1.5, "{difference}");
     assert!(Store::new(cache.path(), 0).is_err());
-    // Nothing but whole files is left.
-    for entry in walk(cache.path()) {
-        assert!(decoder.decode_file(&entry).is_ok(), "{}", entry.display());
+    // One whole file is there, which image viewers show too.
+    let files = walk(cache.path());
+    assert_eq!(files.len(), 1);
+    let copy = std::fs::read(&files[0]).unwrap();
+    assert_eq!(decoder.decode(&copy).unwrap().pixels(), image.pixels());
+
+    // A copy that is damaged, cut off or gone is made again, to the bit, but of nothing else than it was made of.
+    let wanted = stored(1).unwrap();
+    let hurt: [&dyn Fn(&mut Vec<u8>); 5] = [
+        &|bytes| bytes[700] ^= 4,
+        &|bytes| *bytes.last_mut().unwrap() ^= 1,
+        &|bytes| bytes.truncate(bytes.len() / 2),
+        &|bytes| bytes.truncate(20),
+        &|bytes| bytes.clear(),
+    ];
+    for change in hurt {
+        let mut bytes = copy.clone();
+        change(&mut bytes);
+        std::fs::write(&files[0], bytes).unwrap();
+        assert!(stored(1).unwrap() == wanted);
+        assert!(std::fs::read(&files[0]).unwrap() == copy);
     }
+    // One of another photo is not taken for it.
+    let other = store.path(&digests[3]);
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    std::fs::copy(&files[0], &other).unwrap();
+    assert!(stored(3).unwrap() != wanted);
+    std::fs::write(&items[1].path, waves(800, 0.1, false)).unwrap();
+    assert!(stored(1).unwrap() == wanted, "the copy still is of what the photo was");
+    std::fs::remove_file(&files[0]).unwrap();
+    let said = stored(1).unwrap_err().to_string();
+    assert!(said.contains("has changed"), "{said}");
+    assert!(!files[0].exists());
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -22,6 +22,22 @@ pub enum Error {
         /// What the parser found.
         reason: String,
     },
+    /// A file's content is not that of the digest in it.
+    #[error(
+        "{origin}: is not what was written: damaged, or changed by another program (the digest of its content begins \
+         with {}, {} is noted in it); copy it again; if you have changed it yourself, put \"none\" in the place of the \
+         digest, the metadata entry \"ocelli-digest\"",
+        beginning(found),
+        beginning(noted)
+    )]
+    Damaged {
+        /// Where the bytes came from: a path, or the name of embedded weights.
+        origin: String,
+        /// The digest in the file.
+        noted: String,
+        /// That of its content.
+        found: String,
+    },
     /// A file is of no kind that holds weights.
     #[error(
         "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; where it was \
@@ -115,6 +131,11 @@ pub enum Error {
         /// The names of the registry.
         known: Vec<&'static str>,
     },
+}
+
+/// As much of a digest as people compare.
+fn beginning(digest: &str) -> String {
+    digest.chars().take(12).collect()
 }
 
 fn mismatch(

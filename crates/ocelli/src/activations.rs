@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Digest;
+use ocelli_data::{Digest, files};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::{Error, Result, file};
@@ -68,11 +68,10 @@ impl ActivationStore {
     /// Adds all kept activations of the wanted images; gives the shards that are damaged.
     pub(crate) fn load(&self, wanted: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
         let mut damaged = Vec::new();
+        files::sweep(&self.folder, files::LEFT);
         // A folder that is not there, or cannot be read, keeps nothing.
-        let Ok(entries) = std::fs::read_dir(&self.folder) else { return damaged };
-        let mut shards: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut shards = files::list(&self.folder).unwrap_or_default();
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
-        shards.sort();
         for path in shards {
             if read_shard(&path, wanted, found).is_none() {
                 damaged.push(path);
@@ -108,7 +107,7 @@ impl ActivationStore {
 
 /// Adds the wanted rows of a shard; `None` where it is not what its name says.
 fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
-    let bytes = std::fs::read(path).ok()?;
+    let bytes = files::read(path).ok()?;
     if path.file_stem()?.to_str()? != blake3::hash(&bytes).to_hex().as_str() {
         return None;
     }

@@ -2,13 +2,14 @@
 //!
 //! A checkpoint is a safetensors file: the network's tensors, those of the fit under way, and everything else as TOML
 //! in the metadata entry `ocelli-checkpoint` (TOML, because it gives every number back to the last digit). The best
-//! weights so far stand beside it as models that can be used. The last two checkpoints are kept, so that there is one
-//! even where the disk damages the other.
+//! weights so far stand beside it as models that can be used. Each file holds the digest of its content. The last two
+//! checkpoints are kept, so that there is one even where the disk damages the other, or what it names.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ocelli_data::files;
 use ocelli_nn::{Backbone, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +27,14 @@ pub(crate) struct Checkpoints {
     /// The longest time without one.
     every: Duration,
     written: Instant,
-    /// The number of the last one.
+    /// The highest number that any has had.
     number: u64,
-    /// The files of best weights that the last checkpoint names.
-    best: BTreeSet<String>,
+    /// The numbers of those that are whole, ascending.
+    kept: Vec<u64>,
+    /// The files of best weights that the last checkpoint names, with their digests.
+    best: BTreeMap<String, String>,
+    /// The text of the run's settings.
+    config: String,
 }
 
 /// All of a checkpoint that is no tensor.
@@ -41,6 +46,8 @@ struct Header {
     instructions: String,
     /// What the photos and their split were.
     data: String,
+    /// The settings that the run began with, as the text of its `config.toml`.
+    config: String,
     /// The side of the images in pixels.
     size: usize,
     progress: Progress,
@@ -53,6 +60,8 @@ struct Header {
 #[derive(Debug, Serialize, Deserialize)]
 struct BestEntry {
     file: String,
+    /// The digest of its content.
+    digest: String,
     size: usize,
     state: State,
     row: EpochRow,
@@ -63,43 +72,69 @@ struct BestEntry {
 pub(crate) struct Checkpoint {
     path: PathBuf,
     number: u64,
+    /// The highest number of any checkpoint in the folder, whole or not.
+    highest: u64,
     header: Header,
     tensors: TensorFile,
+    /// The best weights that the header names, in its order.
+    best: Vec<TensorFile>,
+}
+
+/// What is in a folder of checkpoints.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// The last one that is whole, with all that it names.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// What is wrong with those after it.
+    pub(crate) damaged: Vec<Error>,
+    /// The highest number of any.
+    highest: u64,
 }
 
 /// The form that this version writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const ENTRY: &str = "ocelli-checkpoint";
 /// What a checkpoint's name begins with; its number follows.
 const NAME: &str = "checkpoint-";
 const EXTENSION: &str = ".safetensors";
 /// Checkpoints that are kept.
-const KEPT: u64 = 2;
+const KEPT: usize = 2;
 /// The longest time without a checkpoint.
 const EVERY: Duration = Duration::from_secs(120);
 
 impl Checkpoints {
-    /// Checkpoints in this folder, after every epoch and every two minutes.
-    pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, every: EVERY, written: Instant::now(), number: 0, best: BTreeSet::new() }
+    /// Checkpoints in this folder, after every epoch and every two minutes, of a run with these settings.
+    pub(crate) fn new(folder: PathBuf, config: String) -> Self {
+        let (every, written) = (EVERY, Instant::now());
+        Self { folder, every, written, number: 0, kept: Vec::new(), best: BTreeMap::new(), config }
+    }
+
+    /// The same, after those in the folder of which none is whole.
+    pub(crate) fn after_damaged(self, last: &Last) -> Self {
+        Self { number: last.highest, ..self }
     }
 
     /// Checkpoints in the folder of one that was read, after it.
-    pub(crate) fn after(checkpoint: &Checkpoint) -> Self {
+    fn after(checkpoint: &Checkpoint) -> Self {
         let folder = checkpoint.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let best = checkpoint.header.best.iter().map(|best| best.file.clone()).collect();
-        Self { number: checkpoint.number, best, ..Self::new(folder) }
+        let best = &checkpoint.header.best;
+        Self {
+            number: checkpoint.highest,
+            kept: vec![checkpoint.number],
+            best: best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect(),
+            ..Self::new(folder, checkpoint.header.config.clone())
+        }
     }
 }
 
 /// The numbers of the checkpoints in a folder, ascending.
-fn numbers(folder: &Path) -> Vec<u64> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let number = |name: &str| name.strip_prefix(NAME)?.strip_suffix(EXTENSION)?.parse().ok();
-    let mut numbers: Vec<u64> =
-        entries.filter_map(|entry| number(entry.ok()?.file_name().to_str()?)).collect();
+fn numbers(folder: &Path) -> Result<Vec<u64>> {
+    let number =
+        |path: PathBuf| path.file_name()?.to_str()?.strip_prefix(NAME)?.strip_suffix(EXTENSION)?.parse().ok();
+    let entries = files::list(folder).map_err(Error::io("list", folder))?;
+    let mut numbers: Vec<u64> = entries.into_iter().filter_map(number).collect();
     numbers.sort_unstable();
-    numbers
+    Ok(numbers)
 }
 
 fn path(folder: &Path, number: u64) -> PathBuf {
@@ -107,38 +142,72 @@ fn path(folder: &Path, number: u64) -> PathBuf {
 }
 
 impl Checkpoint {
-    /// The last checkpoint in a folder that can be read, if there is one, and what is wrong with those after it.
-    pub(crate) fn last(folder: &Path) -> (Option<Self>, Vec<Error>) {
+    /// The last checkpoint in a folder that is whole with all that it names, and what is wrong with those after it.
+    ///
+    /// # Errors
+    /// Where the folder cannot be listed.
+    pub(crate) fn last(folder: &Path) -> Result<Last> {
+        let numbers = numbers(folder)?;
+        let highest = numbers.last().copied().unwrap_or(0);
         let mut damaged = Vec::new();
-        for number in numbers(folder).into_iter().rev() {
-            match Self::read(path(folder, number), number) {
-                Ok(checkpoint) => return (Some(checkpoint), damaged),
+        for number in numbers.into_iter().rev() {
+            match Self::read(path(folder, number), number, highest) {
+                Ok(checkpoint) => return Ok(Last { checkpoint: Some(checkpoint), damaged, highest }),
                 Err(error) => damaged.push(error),
             }
         }
-        (None, damaged)
+        Ok(Last { checkpoint: None, damaged, highest })
     }
 
     /// Whether there is any in a folder.
     pub(crate) fn exists(folder: &Path) -> bool {
-        !numbers(folder).is_empty()
+        numbers(folder).is_ok_and(|numbers| !numbers.is_empty())
     }
 
-    fn read(path: PathBuf, number: u64) -> Result<Self> {
+    fn read(path: PathBuf, number: u64, highest: u64) -> Result<Self> {
         let wrong = |reason: String| Error::NotACheckpoint { path: path.clone(), reason };
-        let tensors = TensorFile::read(&path)?;
-        let text = tensors.metadata(ENTRY).ok_or_else(|| wrong("it has no header".to_owned()))?;
-        let header: Header = toml::from_str(text).map_err(|error| wrong(error.message().to_owned()))?;
-        if header.format != FORMAT {
-            return Err(wrong(format!("it has form {}, this version reads form {FORMAT}", header.format)));
+        let tensors = file::read_tensors(&path)?;
+        if tensors.digest().is_none() {
+            return Err(wrong("it has no digest of its content".to_owned()));
         }
-        Ok(Self { path, number, header, tensors })
+        let text = tensors.metadata(ENTRY).ok_or_else(|| wrong("it has no header".to_owned()))?;
+        let form = toml::from_str::<Form>(text).map_err(|error| wrong(error.message().to_owned()))?.format;
+        if form != FORMAT {
+            return Err(wrong(format!("it has form {form}, this version reads form {FORMAT}")));
+        }
+        let header: Header = toml::from_str(text).map_err(|error| wrong(error.message().to_owned()))?;
+        let best = header.best.iter().map(|BestEntry { file, digest, .. }| {
+            let name = path.with_file_name(file);
+            let tensors = file::read_tensors(&name)?;
+            match tensors.digest() == Some(digest) {
+                true => Ok(tensors),
+                false => Err(wrong(format!("{} holds other weights than it did", name.display()))),
+            }
+        });
+        let best = best.collect::<Result<_>>()?;
+        Ok(Self { path, number, highest, header, tensors, best })
     }
 
     /// The rows so far.
     pub(crate) fn history(&self) -> &[EpochRow] {
         &self.header.history
     }
+
+    /// The text of the settings that the run began with.
+    pub(crate) fn config(&self) -> &str {
+        &self.header.config
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What every form of a header begins with.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
 }
 
 impl<B: Backbone> Learner<B> {
@@ -165,23 +234,27 @@ impl<B: Backbone> Learner<B> {
     }
 
     fn write_into(&self, checkpoints: &mut Checkpoints, fit: Option<&Fit>) -> Result<()> {
-        let Checkpoints { folder, written, number, best: before, .. } = checkpoints;
+        let Checkpoints { folder, written, number, kept, best: before, config, .. } = checkpoints;
         let mut best = Vec::new();
         for (&size, Best { network, state, row }) in &self.best {
             let name = format!("best-{size}px-{}-{}{EXTENSION}", row.stage, row.epoch);
             // The same stage and epoch has the same weights, whenever it was computed.
-            if !before.contains(&name) || !folder.join(&name).exists() {
-                self.save_as(&folder.join(&name), network, size)?;
-            }
-            best.push(BestEntry { file: name, size, state: *state, row: row.clone() });
+            let there = before.get(&name).filter(|_| folder.join(&name).exists());
+            let digest = match there {
+                Some(digest) => digest.clone(),
+                None => self.save_as(&folder.join(&name), network, size)?,
+            };
+            best.push(BestEntry { file: name, digest, size, state: *state, row: row.clone() });
         }
-        let named: BTreeSet<String> = best.iter().map(|best| best.file.clone()).collect();
+        let named: BTreeMap<String, String> =
+            best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect();
         let Position { numbers: position, tensors } = self.position_in(fit);
         let header = Header {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instructions: ocelli_kernels::Isa::current().to_string(),
             data: self.data.fingerprint(),
+            config: config.clone(),
             size: self.data.size(),
             progress: self.performance.clone(),
             numbers: position,
@@ -192,24 +265,33 @@ impl<B: Backbone> Learner<B> {
         file::write(&path(folder, *number + 1), &tensors.to_bytes(ENTRY, &text))?;
         *number += 1;
         *written = Instant::now();
-        for old in numbers(folder).into_iter().filter(|old| old + KEPT <= *number) {
-            let _ = std::fs::remove_file(path(folder, old));
+        kept.push(*number);
+        kept.drain(..kept.len().saturating_sub(KEPT));
+        // What cannot be listed or removed now is removed after the next one. Damaged ones go too.
+        for old in numbers(folder).unwrap_or_default().into_iter().filter(|old| !kept.contains(old)) {
+            let _ = files::remove(path(folder, old));
         }
         // What the checkpoint before this one names is kept with it.
-        let wanted = |name: &str| named.contains(name) || before.contains(name);
-        for entry in std::fs::read_dir(&*folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with("best-") && !wanted(name)) {
-                let _ = std::fs::remove_file(entry.path());
+        let wanted = |name: &str| named.contains_key(name) || before.contains_key(name);
+        for entry in files::list(&*folder).unwrap_or_default() {
+            let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("best-") && !wanted(name) {
+                let _ = files::remove(&entry);
             }
         }
         *before = named;
         Ok(())
     }
 
-    /// Goes to where a checkpoint was written; `same_photos`, unless it is wished to go on with others.
-    pub(crate) fn return_to_checkpoint(&mut self, checkpoint: Checkpoint, same_photos: bool) -> Result<()> {
+    /// Goes to where a checkpoint was written; `same_photos`, unless it is wished to go on with others. Gives what people
+    /// should know about that.
+    pub(crate) fn return_to_checkpoint(
+        &mut self,
+        checkpoint: Checkpoint,
+        same_photos: bool,
+    ) -> Result<Option<String>> {
         let after = Checkpoints::after(&checkpoint);
-        let Checkpoint { path, header, tensors, .. } = checkpoint;
+        let Checkpoint { path, header, tensors, best, .. } = checkpoint;
         if same_photos && header.data != self.data.fingerprint() {
             return Err(Error::State {
                 found: format!(
@@ -220,6 +302,7 @@ impl<B: Backbone> Learner<B> {
             });
         }
         let instructions = ocelli_kernels::Isa::current().to_string();
+        let mut notice = None;
         if (header.version.as_str(), &header.instructions) != (env!("CARGO_PKG_VERSION"), &instructions) {
             let text = format!(
                 "the run began with version {} on {}, and goes on with version {} on {instructions}: results may \
@@ -228,20 +311,19 @@ impl<B: Backbone> Learner<B> {
                 header.instructions,
                 env!("CARGO_PKG_VERSION"),
             );
-            self.tell(&Event::Notice { text })?;
+            notice = Some(text);
         }
         if header.size != self.data.size() {
             self.set_size(header.size)?;
         }
-        for BestEntry { file, size, state, row } in header.best {
-            let name = path.with_file_name(file);
-            let network = self.network.clone().with_tensors(&TensorFile::read(&name)?)?;
+        for (BestEntry { size, state, row, .. }, tensors) in header.best.into_iter().zip(best) {
+            let network = self.network.clone().with_tensors(&tensors)?;
             self.best.insert(size, Best { network, state, row });
         }
         self.return_to(Position { numbers: header.numbers, tensors })?;
         self.history = header.history;
         self.performance = header.progress;
         self.checkpoints = Some(after);
-        Ok(())
+        Ok(notice)
     }
 }

@@ -13,8 +13,8 @@ use ocelli_data::order::{self, Share};
 use ocelli_data::source::table::{self, Labelled, TableOptions, Tables};
 use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Classes, DataError, Dataset, Digest, Filter, Framing,
-    Grouping, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Target, Task,
-    check_classes, class_losses, digests, groups, source, split, undecodable_classes, words,
+    Grouping, Items, Loader, LoaderOptions, Normalization, Preprocessing, Skipped, Split, Store, Target,
+    Task, check_classes, class_losses, digests, groups, source, split, undecodable_classes, words,
 };
 
 use rayon::prelude::*;
@@ -319,18 +319,21 @@ impl ImageData {
     }
 
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
-        Ok(Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?)
+        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?;
+        Ok(loader.expecting(self.digests.clone()))
     }
 
-    /// As [`loader`](Self::loader), with augmentation; of these items, which are ours with other files, if given.
+    /// As [`loader`](Self::loader), with augmentation; from resized copies, if there is a store of them.
     pub(crate) fn training_loader(
         &self,
-        items: Option<Arc<Items>>,
+        copies: Option<Store>,
         normalization: Normalization,
         seed: u64,
     ) -> Result<Loader> {
-        let items = items.unwrap_or_else(|| self.items.clone());
-        let loader = Loader::new(items, self.preprocessing(normalization), self.loading)?;
+        let mut loader = self.loader(normalization)?;
+        if let Some(store) = copies {
+            loader = loader.copies(store);
+        }
         Ok(match &self.augmentation {
             Some(augmentation) => loader.augment(augmentation.clone(), seed)?,
             None => loader,

@@ -179,6 +179,21 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Another process is writing into the folder of a run.
+    #[error("{}: another process is at work on this run; wait until it has ended, or stop it", path.display())]
+    RunBusy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a finished run is not as the run wrote it.
+    #[error(
+        "{}: is missing, or not as the run wrote it, by its checksums.b3; resume the run, and it is made again",
+        path.display()
+    )]
+    DamagedResult {
+        /// The file.
+        path: PathBuf,
+    },
     /// Reading or writing failed.
     #[error("cannot {action} {}: {}{}", path.display(), io_reason(source), remedy(action, source))]
     Io {

@@ -1,8 +1,9 @@
-//! Files that are written whole or not at all.
+//! Files of run folders and of the cache: see [`ocelli_data::files`].
 
 use std::path::Path;
 
-use ocelli_data::DataError;
+use ocelli_data::{DataError, files};
+use ocelli_nn::TensorFile;
 
 use crate::{Error, Result};
 
@@ -12,4 +13,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         DataError::Io { action, path, source } => Error::Io { action, path, source },
         error => error.into(),
     })
+}
+
+/// Tensors that were written here.
+pub(crate) fn read_tensors(path: &Path) -> Result<TensorFile> {
+    let bytes = files::read(path).map_err(Error::io("read", path))?;
+    Ok(TensorFile::parse(&bytes, &path.display().to_string())?)
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ocelli_data::{Digest, Items, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
+use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
 use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
 
 use crate::batch::to_tensor;
@@ -69,8 +68,8 @@ pub struct Learner<B: Backbone = Body> {
     cycle_save_name: Option<PathBuf>,
     pub(crate) kept: Option<Kept>,
     skipped: BTreeMap<PathBuf, String>,
-    /// All items, large ones by their resized copies.
-    resized: Option<Arc<Items>>,
+    /// Where resized copies of large images are.
+    resized: Option<Store>,
 }
 
 /// A part of the data.
@@ -504,11 +503,11 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where the file cannot be written; what was there before then stays.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.save_as(path.as_ref(), &self.network, self.data.size())
+        self.save_as(path.as_ref(), &self.network, self.data.size()).map(drop)
     }
 
-    /// Writes a model of another network like this one's, for images of another size.
-    pub(crate) fn save_as(&self, path: &Path, network: &Network<B>, size: usize) -> Result<()> {
+    /// Writes a model of another network like this one's, for images of another size, and gives the digest in it.
+    pub(crate) fn save_as(&self, path: &Path, network: &Network<B>, size: usize) -> Result<String> {
         let preprocessing = Preprocessing { size, ..self.preprocessing() };
         let precision = self.network.precision();
         let mut contract = Contract::new(&self.architecture, &self.data.items, preprocessing, precision);
@@ -570,17 +569,16 @@ impl<B: Backbone> Learner<B> {
             }
             Ok(work.join().expect("images are resized without a panic"))
         })?;
+        // Whether or not they could be kept, the same copies are trained on.
+        self.resized = Some(store);
         match filled {
             Ok(filled) => {
                 self.tell_skipped(&filled.skipped)?;
-                if filled.made + filled.present > 0 {
-                    self.resized = Some(Arc::new(store.substitute(&self.data.items, &self.data.digests)));
-                }
                 self.tell(&Event::spent(Task::Resizing, began))
             }
             Err(error) => {
-                // Without the copies all goes on as well, only slower.
-                let text = format!("{error}; this run goes on with the original images");
+                let text =
+                    format!("{error}; this run goes on without, and resizes images again in every epoch");
                 self.observers.tell(&Event::Notice { text })
             }
         }

@@ -21,7 +21,7 @@ use crate::{Clip, Error, Mean, Result, THRESHOLD, Tta, file};
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contract {
-    /// The version of this contract's form: 1.
+    /// The version of this contract's form: 2.
     pub format: u32,
     /// The version of Ocelli that wrote it.
     pub version: String,
@@ -58,7 +58,7 @@ pub struct Contract {
 }
 
 /// The contract's form that this version writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The metadata entry that holds the contract.
 const ENTRY: &str = "ocelli";
 
@@ -91,9 +91,9 @@ impl Contract {
         self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
     }
 
-    /// The bytes of a model file.
-    pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> Vec<u8> {
-        tensors.to_bytes(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
+    /// The bytes of a model file, and the digest in them.
+    pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
+        tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
     }
 }
 
@@ -174,8 +174,8 @@ impl Model {
     /// Reads a model that Ocelli has written; its file may be given, or the folder of its run.
     ///
     /// # Errors
-    /// [`Error::Network`] where the file is no whole safetensors file or its tensors are another network's;
-    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know.
+    /// [`Error::Network`] where the file is no whole safetensors file, is damaged, or its tensors are another network's;
+    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know, or no digest.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (contract, tensors) = read(path)?;
@@ -215,6 +215,13 @@ fn read(path: &Path) -> Result<(Contract, TensorFile)> {
         Err(error) => Err(error),
     }
     .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
+    if tensors.digest().is_none() {
+        return Err(not_a_model(
+            "it has no digest of its content, by which damage would be seen: another program has written it; to have \
+             it believed as it is, add the metadata entry \"ocelli-digest\" with the text \"none\""
+                .into(),
+        ));
+    }
     contract.preprocessing.validate()?;
     contract.channels.validate()?;
     if let Some(thresholds) = &contract.thresholds
@@ -476,7 +483,9 @@ fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
     logits.into_data().try_into_vec::<f32>().expect("logits are f32")
 }
 
-/// Writes a model file.
-pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<()> {
-    file::write(path, &contract.to_bytes(tensors))
+/// Writes a model file, and gives the digest in it.
+pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<String> {
+    let (bytes, digest) = contract.to_bytes(tensors);
+    file::write(path, &bytes)?;
+    Ok(digest)
 }

@@ -352,7 +352,8 @@ impl<B: Backbone> Learner<B> {
         let mut add = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         };
-        add(b"ocelli activations, form 2");
+        // Forms before may hold activations of photos that had been replaced by others.
+        add(b"ocelli activations, form 3");
         add(self.architecture.as_bytes());
         // Another version's kernels may round otherwise.
         add(env!("CARGO_PKG_VERSION").as_bytes());

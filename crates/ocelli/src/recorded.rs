@@ -79,7 +79,8 @@ impl std::fmt::Display for Differences {
     }
 }
 
-const FILE: &str = "photos.csv";
+/// The file's name.
+pub(crate) const FILE: &str = "photos.csv";
 
 /// Writes which photos a run begins with. `targets` are their labels by their source, where decisions have changed some.
 pub(crate) fn write(
@@ -124,7 +125,7 @@ impl Recorded {
             detail: detail.to_owned(),
             advice: "train anew: without it nobody knows which photos the run began with".to_owned(),
         };
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = ocelli_data::files::read(&path).map_err(Error::io("read", &path))?;
         let mut reader = csv::Reader::from_reader(&bytes[..]);
         let header = reader.headers().map_err(|_| wrong(Some(1), "is not what a run writes"))?;
         let task = match header.get(1) {
@@ -214,7 +215,7 @@ impl Recorded {
     /// How the run has divided those of its photos that are left.
     fn split(&self, items: &Items) -> Result<Split> {
         let path = self.folder.join("split.csv");
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = ocelli_data::files::read(&path).map_err(Error::io("read", &path))?;
         let mut reader = csv::Reader::from_reader(&bytes[..]);
         let rows = reader.records().filter_map(std::result::Result::ok);
         let sides: HashMap<String, String> = rows

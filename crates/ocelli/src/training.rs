@@ -1,5 +1,6 @@
 //! A whole run: from settings to a model in a run folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -12,7 +13,8 @@ use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::event::{Event, Finished};
 use crate::pull::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
-use crate::recorded::Recorded;
+use crate::recorded::{self, Recorded};
+use crate::run::{Wholeness, unsealed};
 use crate::{
     Clip, Error, HeldOut, ImageData, ImageDataBuilder, Interpretation, Learner, Measured, Method, Metric,
     Observer, Predictions, Result, RunFolder, photos::outside,
@@ -310,13 +312,33 @@ impl Settings {
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        match toml::from_str::<Config>(&text) {
-            Ok(config) => Ok(config),
-            Err(error) => {
-                let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-                let place = line.map_or_else(String::new, |line| format!("line {line}: "));
-                let reason = format!("{place}{}", error.message());
-                Err(Error::Settings { path: path.to_owned(), reason })
+        parse(&text, path)
+    }
+
+    /// The settings of a run's folder, which must be those that it began with; `began`: their text, where a checkpoint
+    /// has it too.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] where they have been changed, with what differs.
+    pub(crate) fn of_run(run: &RunFolder, began: Option<&str>) -> Result<Self> {
+        let path = run.config();
+        let (text, whole) = run.read_config()?;
+        let differences = began.map(|began| differences(&unsealed(text.clone()).0, began));
+        match (whole, differences) {
+            (true, _) => parse(&text, &path),
+            // Another layout of the same.
+            (false, Some(Ok(differences))) if differences.is_empty() => parse(&text, &path),
+            (false, differences) => {
+                let what = match differences {
+                    Some(Ok(differences)) => differences.join("; "),
+                    Some(Err(error)) => error,
+                    None => "its last line holds the digest of another text".to_owned(),
+                };
+                let reason = format!(
+                    "has been changed since the run began, or is damaged: {what}; put it back as it was to go on, or \
+                     begin another run with it"
+                );
+                Err(Error::Settings { path, reason })
             }
         }
     }
@@ -345,6 +367,50 @@ impl Config {
     }
 }
 
+/// The settings that a text holds; `path` is named in errors.
+fn parse(text: &str, path: &Path) -> Result<Config> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+        Error::Settings { path: path.to_owned(), reason: format!("{place}{}", error.message()) }
+    })
+}
+
+/// Which settings differ between two texts, in words; an error where the first is no text of settings.
+fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, String> {
+    fn flatten(name: &str, value: &toml::Value, all: &mut BTreeMap<String, String>) {
+        let inner = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+        match value {
+            toml::Value::Table(table) => {
+                table.iter().for_each(|(key, value)| flatten(&inner(key), value, all));
+            }
+            toml::Value::Array(values) => {
+                values
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, value)| flatten(&inner(&at.to_string()), value, all));
+            }
+            value => {
+                all.insert(name.to_owned(), value.to_string());
+            }
+        }
+    }
+    let settings = |text: &str| {
+        let table: toml::Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let mut all = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut all);
+        Ok::<_, String>(all)
+    };
+    let (now, began) = (settings(now)?, settings(began)?);
+    let names: BTreeSet<&String> = now.keys().chain(began.keys()).collect();
+    let said = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
+    Ok(names
+        .into_iter()
+        .filter(|name| now.get(*name) != began.get(*name))
+        .map(|name| format!("{name} is {}, and was {}", said(now.get(name)), said(began.get(name))))
+        .collect())
+}
+
 impl Training {
     /// Reads and checks the photos, builds the network, makes the run folder.
     ///
@@ -363,21 +429,26 @@ impl Training {
                 RunFolder::numbered(runs, &name_of(&settings.data))?
             }
         };
+        let run = run.locked()?;
+        if run.config().exists() {
+            // Another process was quicker.
+            return Err(Error::RunExists { path: run.path().to_owned() });
+        }
+        run.sweep();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let settings = &Settings { precision: Some(learner.network().precision()), ..settings.clone() };
         let directory = std::env::current_dir().unwrap_or_default();
-        run.write_config(&Config {
+        let config = run.write_config(&Config {
             version,
             given: places.given.clone(),
             directory,
             settings: settings.clone(),
         })?;
-        let data = learner.data();
-        data.write_record(run.path())?;
-        data.write_split(run.path().join("split.csv"))?;
-        let recorder = run.recorder(&[], data.skipped())?;
+        learner.data().write_record(run.path())?;
+        run.write_split(learner.data())?;
+        let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
-        learner.checkpoints = Some(Checkpoints::new(run.checkpoints()));
+        learner.checkpoints = Some(Checkpoints::new(run.checkpoints(), config));
         Ok(Self { learner, run, settings: settings.clone(), notices })
     }
 
@@ -387,38 +458,83 @@ impl Training {
     /// of it. With [`Places::out`] the run is copied there, and goes on in the copy.
     ///
     /// # Errors
-    /// [`Error::Finished`] where there is nothing left to do; [`Error::PhotosChanged`] where photos are not what they
-    /// were, unless it is to go on without them, and then comes to another result.
+    /// [`Error::Finished`] where there is nothing left to do; [`Error::RunBusy`] where another process is at work on the
+    /// run; [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos are not what they
+    /// were, unless it is to go on without them, and then comes to another result. Files of the run that are damaged or
+    /// missing are made again.
     pub fn resume(run: &Path, places: &Places, moved: &Moved) -> Result<Self> {
         let mut run = RunFolder::open(run)?;
-        if run.model().exists() {
-            return Err(Error::Finished { path: run.path().to_owned(), model: run.model() });
+        if places.out.is_none() {
+            run = run.locked()?;
         }
-        let mut config = Config::read(&run.config())?;
+        let mut notices = Vec::new();
+        match run.wholeness()? {
+            Wholeness::Whole => {
+                return Err(Error::Finished { path: run.path().to_owned(), model: run.model() });
+            }
+            Wholeness::Unfinished => {}
+            Wholeness::Damaged(paths) => notices.extend(paths.into_iter().map(|path| {
+                format!("{} is missing, or not as the run wrote it; it is made again", path.display())
+            })),
+        }
+        if places.out.is_none() {
+            run.sweep();
+        }
+        let mut last = Checkpoint::last(&run.checkpoints())?;
+        let mut config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
         if let Some(data) = &moved.data {
             settings = settings.moved(data);
         }
-        let recorded = Recorded::read(run.path(), moved.without_changed)?;
-        let began_with = recorded.len();
-        let data = settings.image_data(places.threads).recorded(recorded).load()?;
+        // A process that was killed before it had recorded its photos had done nothing with them.
+        let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
+        let mut data = settings.image_data(places.threads);
+        let mut began_with = 0;
+        if !is_new {
+            let recorded = Recorded::read(run.path(), moved.without_changed)?;
+            began_with = recorded.len();
+            data = data.recorded(recorded);
+        }
+        let data = data.load()?;
         let fewer = data.items().len() < began_with;
         let mut learner = settings.learner_on(data, places)?;
         if let Some(out) = &places.out {
-            run = run.copy_to(out)?;
+            run = run.copy_to(out)?.locked()?;
+            last = Checkpoint::last(&run.checkpoints())?;
         }
-        let (checkpoint, damaged) = Checkpoint::last(&run.checkpoints());
+        let checkpoint = last.checkpoint.take();
+        notices.extend(last.damaged.iter().map(Error::to_string));
+        match &checkpoint {
+            _ if last.damaged.is_empty() => {}
+            Some(checkpoint) => notices.push(format!(
+                "the checkpoint before it is gone on from, {}, which is whole",
+                checkpoint.path().display()
+            )),
+            None => notices.push("no whole checkpoint is left, so the run begins anew".to_owned()),
+        }
+        let text = match run.read_config()? {
+            (text, true) => text,
+            // The same settings in another layout: from now on, in this one.
+            (_, false) => run.write_config(&config)?,
+        };
+        if is_new {
+            learner.data().write_record(run.path())?;
+        }
         let history = checkpoint.as_ref().map(|checkpoint| checkpoint.history().to_vec()).unwrap_or_default();
+        if let Some(checkpoint) = checkpoint {
+            notices.extend(learner.return_to_checkpoint(checkpoint, !fewer)?);
+            // What test-time augmentation came to is in no checkpoint.
+            let steps = &settings.recipe.steps;
+            let done = learner.performance.done.min(steps.len());
+            if done > 0 && learner.unfinished.is_none() && matches!(steps[done - 1], Step::Views(_)) {
+                learner.performance.done = done - 1;
+            }
+        } else {
+            learner.checkpoints = Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last));
+        }
+        run.write_split(learner.data())?;
         let recorder = run.recorder(&history, learner.data().skipped())?;
         learner.observe(recorder);
-        let notices = damaged
-            .iter()
-            .map(|error| format!("{error}; the checkpoint before it is gone on from"))
-            .collect();
-        match checkpoint {
-            Some(checkpoint) => learner.return_to_checkpoint(checkpoint, !fewer)?,
-            None => learner.checkpoints = Some(Checkpoints::new(run.checkpoints())),
-        }
         learner.check_memory(&settings.recipe)?;
         if fewer {
             // From here on the run is one of the photos that are left.
@@ -426,7 +542,6 @@ impl Training {
             learner.write_checkpoint(fit.as_ref())?;
             learner.unfinished = fit;
             learner.data().write_record(run.path())?;
-            learner.data().write_split(run.path().join("split.csv"))?;
         }
         if moved.data.is_some() {
             // So that what comes later, such as the report, finds the photos too.
@@ -529,6 +644,7 @@ impl Training {
         learner.save(&model)?;
         learner.tell(&Event::Written { what: "model", path: model.clone() })?;
         Interpretation::new(predictions.clone(), learner.data().items()).write_csv(self.run.predictions())?;
+        self.run.finish()?;
         let seconds = learner.performance.seconds + learner.clock.elapsed().as_secs_f64();
         Ok(Outcome { predictions, augmented, metric, thresholds, model, seconds })
     }

@@ -30,6 +30,12 @@ pub struct NamedTensor {
 /// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has none.
 const COUNTER: &str = "num_batches_tracked";
 
+/// The metadata entry with the digest of all other metadata and of the tensors.
+const DIGEST: &str = "ocelli-digest";
+
+/// What stands there where a person has changed the file, and wants it to be believed as it is.
+const UNSEALED: &str = "none";
+
 /// What `DataParallel` and `torch.compile` put before every name.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
@@ -44,7 +50,7 @@ impl TensorFile {
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NotWeights`], [`Error::NotSafetensors`], [`Error::NotPyTorch`],
-    /// [`Error::ForeignObject`] and [`Error::TensorType`]; each names the file.
+    /// [`Error::ForeignObject`], [`Error::TensorType`] and [`Error::Damaged`]; each names the file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
@@ -66,7 +72,8 @@ impl TensorFile {
     /// Reads the bytes of a safetensors file; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::NotSafetensors`] and [`Error::TensorType`].
+    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that of the
+    /// digest in the file.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
         Ok(safetensors::parse(bytes, origin)?.under_usual_names())
     }
@@ -100,6 +107,12 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// The digest of the content that the file itself holds; it was compared with the content when the file was read.
+    /// `none` where a person has changed the file and says so; nothing where the file says nothing.
+    pub fn digest(&self) -> Option<&str> {
+        self.metadata(DIGEST)
+    }
+
     /// Where the tensors came from: a path, or the name of embedded weights.
     pub fn origin(&self) -> &str {
         &self.origin
@@ -112,10 +125,15 @@ impl TensorFile {
         filtered
     }
 
-    /// The bytes of a safetensors file with these tensors in f32 and one entry of metadata. The same tensors
-    /// give the same bytes.
+    /// The bytes of a safetensors file with these tensors in f32, one entry of metadata, and another, `ocelli-digest`,
+    /// with the BLAKE3 hash of all that. The same tensors give the same bytes.
     pub fn to_bytes(&self, key: &str, text: &str) -> Vec<u8> {
-        safetensors::to_bytes(&self.tensors, key, text)
+        self.to_bytes_and_digest(key, text).0
+    }
+
+    /// As [`to_bytes`](Self::to_bytes), with the digest that stands in the bytes.
+    pub fn to_bytes_and_digest(&self, key: &str, text: &str) -> (Vec<u8>, String) {
+        safetensors::to_bytes(&self.tensors, BTreeMap::from([(key.to_owned(), text.to_owned())]))
     }
 
     /// With every name freed of what wrappers put before them all, and in today's spelling.

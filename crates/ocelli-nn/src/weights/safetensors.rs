@@ -1,12 +1,13 @@
 //! Safetensors files.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, json};
 
-use super::{NamedTensor, TensorFile, is_counter};
+use super::{DIGEST, NamedTensor, TensorFile, UNSEALED, is_counter};
 use crate::{Error, Result};
 
 /// How many bytes show whether a file is one.
@@ -24,8 +25,24 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
+    let metadata: BTreeMap<String, String> =
+        header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let views: BTreeMap<&str, TensorView> = file.iter().collect();
+    if let Some(noted) = metadata.get(DIGEST)
+        && noted != UNSEALED
+    {
+        let mut hasher = Hasher::of(&metadata);
+        for (name, view) in &views {
+            hasher.tensor(name, view.dtype(), view.shape(), view.data());
+        }
+        let found = hasher.finish();
+        if *noted != found {
+            let (origin, noted) = (origin.to_owned(), noted.clone());
+            return Err(Error::Damaged { origin, noted, found });
+        }
+    }
     let mut tensors = BTreeMap::new();
-    for (name, view) in file.iter().filter(|(name, _)| !is_counter(name)) {
+    for (name, view) in views.into_iter().filter(|(name, _)| !is_counter(name)) {
         let values = to_f32(&view).ok_or_else(|| Error::TensorType {
             origin: origin.to_owned(),
             tensor: name.to_owned(),
@@ -33,35 +50,76 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
         })?;
         tensors.insert(name.to_owned(), NamedTensor { shape: view.shape().to_vec(), values });
     }
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
     Ok(TensorFile { origin: origin.to_owned(), tensors, metadata })
 }
 
-pub fn to_bytes(tensors: &BTreeMap<String, NamedTensor>, key: &str, text: &str) -> Vec<u8> {
-    // One entry only: the format's writer takes a hash map, whose order would not be fixed.
-    let metadata = HashMap::from([(key.to_owned(), text.to_owned())]);
-    safetensors::serialize(tensors, Some(metadata)).expect("views of this process's memory serialise")
+/// The bytes of a file, and the digest of its content, which stands in them.
+pub fn to_bytes(
+    tensors: &BTreeMap<String, NamedTensor>,
+    mut metadata: BTreeMap<String, String>,
+) -> (Vec<u8>, String) {
+    let mut hasher = Hasher::of(&metadata);
+    let mut header = Map::new();
+    let mut end = 0;
+    for (name, tensor) in tensors {
+        hasher.tensor(name, Dtype::F32, &tensor.shape, &little_endian(tensor));
+        let begin = end;
+        end += size_of_val(&tensor.values[..]);
+        let NamedTensor { shape, .. } = tensor;
+        header.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] }));
+    }
+    let digest = hasher.finish();
+    metadata.insert(DIGEST.to_owned(), digest.clone());
+    // The format's own writer takes the metadata as a hash map, whose order would not be fixed.
+    header.insert("__metadata__".to_owned(), json!(metadata));
+    let mut header = serde_json::to_vec(&header).expect("plain values serialise");
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut bytes = Vec::with_capacity(ALIGNMENT + header.len() + end);
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    tensors.values().for_each(|tensor| bytes.extend_from_slice(&little_endian(tensor)));
+    (bytes, digest)
 }
 
-impl View for &NamedTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
+/// Tensors begin at multiples of so many bytes.
+const ALIGNMENT: usize = 8;
 
-    fn shape(&self) -> &[usize] {
-        &self.shape
+fn little_endian(tensor: &NamedTensor) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        bytemuck::cast_slice(&tensor.values).into()
+    } else {
+        tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into()
     }
+}
 
-    fn data(&self) -> Cow<'_, [u8]> {
-        if cfg!(target_endian = "little") {
-            bytemuck::cast_slice(&self.values).into()
-        } else {
-            self.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into()
+/// The digest of what a file says: its metadata and its tensors, each by its name, in the order of the names, wherever
+/// they stand in the file.
+struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    fn of(metadata: &BTreeMap<String, String>) -> Self {
+        let mut hasher = Self(blake3::Hasher::new());
+        for (key, text) in metadata.iter().filter(|(key, _)| *key != DIGEST) {
+            hasher.add(key.as_bytes());
+            hasher.add(text.as_bytes());
         }
+        hasher.add(b"");
+        hasher
     }
 
-    fn data_len(&self) -> usize {
-        size_of_val(&self.values[..])
+    fn tensor(&mut self, name: &str, kind: Dtype, shape: &[usize], bytes: &[u8]) {
+        self.add(name.as_bytes());
+        self.add(format!("{kind:?}").as_bytes());
+        self.add(&shape.iter().flat_map(|length| (*length as u64).to_le_bytes()).collect::<Vec<u8>>());
+        self.add(bytes);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    }
+
+    fn finish(self) -> String {
+        self.0.finalize().to_hex().to_string()
     }
 }
 

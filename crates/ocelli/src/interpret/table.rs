@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocelli_data::{DataError, Task, escape_formula, unescape_formula};
+use ocelli_data::{DataError, Task, escape_formula, files, unescape_formula};
 
 use super::{Interpretation, target_of};
 use crate::decisions::SEPARATOR;
@@ -55,7 +55,7 @@ impl Interpretation {
     /// Where the file cannot be read or is no such table; the error names the row.
     pub fn read_csv(path: impl AsRef<Path>, root: impl AsRef<Path>) -> Result<Self> {
         let (path, root) = (path.as_ref(), root.as_ref());
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = files::read(path).map_err(Error::io("read", path))?;
         let wrong = |row: Option<u64>, detail: String| -> Error {
             let advice = "give a predictions.csv as a run writes it".to_owned();
             DataError::Table { path: path.to_owned(), row, detail, advice }.into()

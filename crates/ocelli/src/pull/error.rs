@@ -75,18 +75,28 @@ pub enum PullError {
     },
     /// A file in the cache folder is not what was published.
     #[error(
-        "{}: is damaged, or another file: its SHA-256 begins with {found}, {expected} is expected; fetch it \
+        "{}: is damaged, or another file: its {algorithm} begins with {found}, {expected} is expected; fetch it \
          again with `ocelli pull`, or remove it",
         path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// The checksum that was published, or its beginning.
+        /// "SHA-256" or "BLAKE3 hash".
+        algorithm: &'static str,
+        /// The checksum that was published or recorded, or its beginning.
         expected: String,
         /// As many digits of the file's.
         found: String,
     },
+}
+
+impl PullError {
+    /// A damaged file, with as much of its hashes as people compare.
+    pub(super) fn damaged(path: PathBuf, algorithm: &'static str, expected: &str, found: &str) -> Self {
+        let beginning = |digits: &str| digits.chars().take(12).collect();
+        Self::Damaged { path, algorithm, expected: beginning(expected), found: beginning(found) }
+    }
 }
 
 fn by_hand(url: &str, path: &std::path::Path) -> String {

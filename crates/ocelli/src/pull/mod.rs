@@ -31,12 +31,13 @@ mod transfer;
 
 use std::path::{Path, PathBuf};
 
+use ocelli_data::files;
 use ocelli_nn::{Arch, Publisher, TensorFile};
 
 pub use error::PullError;
 pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
 
-use crate::{Error, Result, default_cache};
+use crate::{Error, Result, default_cache, file};
 use places::{hugging_face_cache, snapshot, torch_hub};
 use transfer::checksum_of;
 
@@ -86,18 +87,36 @@ impl WeightStore {
     }
 
     /// The file with a backbone's weights, where this machine has it; nothing is fetched. Files whose checksum is
-    /// published are checked.
+    /// published are checked. Beside a file in the cache folder stands its BLAKE3 hash, in a file that `b3sum --check`
+    /// reads: it is written when the file has been fetched, or found for the first time, and compared ever after.
     ///
     /// # Errors
-    /// [`PullError::Damaged`] where the file in the cache folder is not what was published.
+    /// [`PullError::Damaged`] where the file in the cache folder is not what was published, or found first.
     pub fn find(&self, arch: Arch) -> Result<Option<PathBuf>> {
         let publisher = arch.info().publisher;
         let own = self.folder.join(file_name(publisher));
+        let record = record_of(&own);
         if own.is_file() {
+            if let Some(expected) = read_record(&record)? {
+                let found = files::hash(&own).map_err(Error::io("read", &own))?.to_hex().to_string();
+                let (algorithm, path) = ("BLAKE3 hash", own.clone());
+                return match expected == found {
+                    true => Ok(Some(own)),
+                    false => Err(PullError::damaged(path, algorithm, &expected, &found).into()),
+                };
+            }
             return match self.differs(&own, &published_checksum(publisher))? {
-                None => Ok(Some(own)),
-                Some((expected, found)) => Err(PullError::Damaged { path: own, expected, found }.into()),
+                None => {
+                    // Where it cannot be kept, the file is found for the first time again.
+                    let _ = write_record(&own);
+                    Ok(Some(own))
+                }
+                Some((expected, found)) => Err(PullError::damaged(own, "SHA-256", &expected, &found).into()),
             };
+        }
+        if record.is_file() {
+            // The file was removed, and another may be put in its place.
+            let _ = files::remove(&record);
         }
         let (elsewhere, checksum) = match publisher {
             Publisher::Torchvision { file } => {
@@ -134,7 +153,14 @@ impl WeightStore {
         }
         let file = self.remote(arch);
         let path = self.folder.join(&file.name);
+        files::sweep(&self.folder, files::LEFT);
+        // What is fetched is another file, until it is recorded.
+        let record = record_of(&path);
+        if record.is_file() {
+            files::remove(&record).map_err(Error::io("remove", &record))?;
+        }
         download(&file, &path, &self.patience, watch)?;
+        write_record(&path)?;
         Ok(path)
     }
 
@@ -172,6 +198,31 @@ fn file_name(publisher: Publisher) -> String {
             format!("{name}.safetensors")
         }
     }
+}
+
+/// The file with the hash of one in the cache folder.
+fn record_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".b3");
+    name.into()
+}
+
+/// A hash that was recorded; nothing where none was, or it cannot be read any more.
+fn read_record(record: &Path) -> Result<Option<String>> {
+    match files::read(record) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => {
+            let text = text.map_err(Error::io("read", record))?;
+            let text = String::from_utf8_lossy(&text);
+            Ok(text.split_once("  ").map(|(hash, _)| hash.to_owned()))
+        }
+    }
+}
+
+fn write_record(path: &Path) -> Result<()> {
+    let hash = files::hash(path).map_err(Error::io("read", path))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    file::write(&record_of(path), format!("{}  {name}\n", hash.to_hex()).as_bytes())
 }
 
 /// What is known of the content before it is asked for. The hub tells it with the file.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ocelli_data::io_reason;
+use ocelli_data::{files, io_reason};
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
@@ -111,7 +111,7 @@ const LONGEST: u64 = 8 << 30;
 /// where it cannot be written.
 pub fn download(file: &RemoteFile, path: &Path, patience: &Patience, watch: &mut Watch) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    files::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let Some(_alone) = lock(folder, file, path, watch)? else { return Ok(()) };
     let agent = agent(file, patience);
     let mut transfer = Transfer { file, path, folder, agent, told: false, received: 0, version: None };
@@ -133,7 +133,7 @@ pub fn download(file: &RemoteFile, path: &Path, patience: &Patience, watch: &mut
             return Ok(());
         }
         let page = begins_as_page(&part);
-        fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+        files::remove(&part).map_err(Error::io("remove", &part))?;
         if !resumed {
             return Err(Error::Pull(PullError::WrongContent {
                 url: file.url.clone(),
@@ -373,11 +373,8 @@ fn lock(folder: &Path, file: &RemoteFile, path: &Path, watch: &mut Watch) -> Res
 
 /// Forces the whole part to the disk and gives it its name.
 fn finish(part: &Path, path: &Path) -> Result<()> {
-    File::open(part).and_then(|file| file.sync_all()).map_err(Error::io("write", part))?;
-    fs::rename(part, path).map_err(Error::io("write", path))?;
-    // The rename itself lasts once the folder is on the disk; systems that cannot sync folders need not.
-    let _ = path.parent().map(|folder| File::open(folder).and_then(|folder| folder.sync_all()));
-    Ok(())
+    files::sync(part).map_err(Error::io("write", part))?;
+    files::rename(part, path).map_err(Error::io("write", path))
 }
 
 /// The SHA-256 of a file's content: 64 lower-case hexadecimal digits.

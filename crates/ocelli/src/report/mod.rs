@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ocelli_data::{Items, Skipped, Split, Target, words::count};
+use ocelli_data::{Items, Skipped, Split, Target, files, words::count};
 
 use crate::data::{Lost, RunImages};
 use crate::interpret::{LabelErrors, Neighbours};
@@ -305,6 +305,8 @@ fn write(subject: &Subject, folder: &Path) -> Result<Report> {
     let html = page.html();
     subject.stop.ask()?;
     let results = folder.join("results");
+    // A report that was killed has left these.
+    [folder, &results].into_iter().for_each(|folder| files::sweep(folder, files::LEFT));
     for table in &tables {
         table.write(&results)?;
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{io_reason, unescape_formula};
+use ocelli_data::{files, unescape_formula};
 use ocelli_nn::GROUPS;
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
+use crate::run::{RunFolder, Wholeness, event_of};
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
 use crate::{ClassCount, Error, Finding, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings};
@@ -126,15 +127,17 @@ impl Records {
             found: format!("{}: {reason}", path.display()),
             advice: "give the folder of a finished run, such as runs/photos-1",
         };
-        let path = folder.join("config.toml");
-        let text = std::fs::read_to_string(&path).map_err(|error| no_run(&path, io_reason(&error)))?;
-        let config: Config =
-            toml::from_str(&text).map_err(|error| no_run(&path, error.message().to_owned()))?;
-        for needed in ["model.safetensors", "predictions.csv"] {
-            if !folder.join(needed).is_file() {
-                return Err(no_run(folder, format!("the run has not written {needed}")));
+        let run = RunFolder::open(folder)?;
+        match run.wholeness()? {
+            Wholeness::Whole => {}
+            Wholeness::Unfinished => {
+                return Err(no_run(folder, "the run has not come to its end".to_owned()));
+            }
+            Wholeness::Damaged(paths) => {
+                return Err(Error::DamagedResult { path: paths.into_iter().next().unwrap_or_default() });
             }
         }
+        let config = Config::of_run(&run, None)?;
         let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let name = absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut records = Self {
@@ -158,11 +161,23 @@ impl Records {
             data: None,
             finished: None,
         };
-        let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
-        events
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .for_each(|event| records.add(&event));
+        let path = folder.join("events.jsonl");
+        let events = files::read(&path).map_err(Error::io("read", &path))?;
+        let mut damaged = 0;
+        for line in String::from_utf8_lossy(&events).lines() {
+            match event_of(line) {
+                Some(event) => records.add(&event),
+                None => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            let text = format!(
+                "{}: {damaged} lines are not as the run wrote them, and are left out; times and learning rates on this \
+                 page may be incomplete",
+                path.display()
+            );
+            records.notices.push(text);
+        }
         Ok(records)
     }
 

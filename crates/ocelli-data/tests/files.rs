@@ -1,0 +1,62 @@
+//! Files are written whole or not at all, and what others have left half-written goes when it is old.
+
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
+
+use ocelli_data::files;
+
+#[test]
+fn what_cannot_be_written_whole_leaves_what_was_there_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/file");
+    files::write_whole(&path, b"one").unwrap();
+    files::write_whole(&path, b"two").unwrap();
+    assert_eq!(files::read(&path).unwrap(), b"two");
+    // A folder is in the way of the name, a file in that of the folder.
+    fs::create_dir(folder.path().join("a/c")).unwrap();
+    fs::write(folder.path().join("a/c/inside"), "").unwrap();
+    assert!(files::write_whole(folder.path().join("a/c"), b"three").is_err());
+    let error = files::write_whole(path.join("below"), b"three").unwrap_err().to_string();
+    assert!(error.contains("a/b/file"), "{error}");
+    assert_eq!(files::read(&path).unwrap(), b"two");
+    assert_eq!(files::list(folder.path().join("a")).unwrap().len(), 2);
+    assert_eq!(files::list(folder.path().join("a/b")).unwrap(), [path]);
+    assert!(files::list(folder.path().join("none")).unwrap().is_empty());
+    assert!(files::list(folder.path().join("a/b/file")).is_err());
+}
+
+#[test]
+fn lines_are_added_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    files::append(&path, b"one\n").unwrap();
+    files::append(&path, b"two\n").unwrap();
+    assert_eq!(files::read_text(&path).unwrap(), "one\ntwo\n");
+    assert_eq!(files::hash(&path).unwrap(), blake3::hash(b"one\ntwo\n"));
+}
+
+#[test]
+fn half_written_files_go_when_they_are_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let (new, old, other) = (".writing-new", ".writing-old", "old");
+    let hours = |hours: u64| SystemTime::now() - Duration::from_secs(3600 * hours);
+    for (name, written) in [(new, hours(0)), (old, hours(2)), (other, hours(2))] {
+        File::create(folder.path().join(name)).unwrap().set_modified(written).unwrap();
+    }
+    files::sweep(folder.path(), files::LEFT);
+    let there = |name: &str| folder.path().join(name).exists();
+    assert!(there(new) && !there(old) && there(other), "what may still be written to stays");
+    files::sweep(folder.path(), Duration::ZERO);
+    assert!(!there(new) && there(other));
+}
+
+#[test]
+fn a_lock_keeps_others_out_until_it_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".lock");
+    let lock = files::lock(&path).unwrap();
+    assert!(lock.is_some());
+    assert!(files::lock(&path).unwrap().is_none());
+    drop(lock);
+    assert!(files::lock(&path).unwrap().is_some());
+}
