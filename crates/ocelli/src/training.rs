@@ -394,7 +394,7 @@ impl Training {
         if run.model().exists() {
             return Err(Error::Finished { path: run.path().to_owned(), model: run.model() });
         }
-        let mut config = Config::read(&run.config())?;
+        let config = Config::read(&run.config())?;
         let mut settings = config.settings_from_here();
         if let Some(data) = &moved.data {
             settings = settings.moved(data);
@@ -427,12 +427,6 @@ impl Training {
             learner.unfinished = fit;
             learner.data().write_record(run.path())?;
             learner.data().write_split(run.path().join("split.csv"))?;
-        }
-        if moved.data.is_some() {
-            // So that what comes later, such as the report, finds the photos too.
-            config.settings.data.clone_from(&settings.data);
-            config.settings.table.clone_from(&settings.table);
-            run.write_config(&config)?;
         }
         Ok(Self { learner, run, settings, notices })
     }
