@@ -27,6 +27,7 @@ const SILLY: [&str; 12] = [
 const NUMBERS: &[(&str, &[&str])] = &[
     ("--accumulate", &["0", "-1", "18446744073709551615"]),
     ("--augmented-epochs", &["-1", "100001"]),
+    ("--bands", &[]),
     ("--batch", &["0", "1", "-2", "65537", "18446744073709551615"]),
     ("--class-weights", &[]),
     ("--clip", &["nan", "-1", "inf"]),
@@ -45,6 +46,7 @@ const NUMBERS: &[(&str, &[&str])] = &[
     ("--max-pixels", &["0", "-1", "1e9"]),
     ("--mixup", &["nan", "0", "-1", "inf"]),
     ("--patience", &["0", "-1", "18446744073709551615"]),
+    ("--range", &[]),
     ("--rows", &["0", "1001"]),
     ("--runs", &["0", "10001"]),
     ("--seed", &["-1", "9223372036854775808", "1.5"]),
@@ -73,6 +75,8 @@ const OTHERS: &[&str] = &[
     "--decisions",
     "--device",
     "--framing",
+    "--group-column",
+    "--group-pattern",
     "--html",
     "--id-column",
     "--label-column",
@@ -91,6 +95,7 @@ const OTHERS: &[&str] = &[
     "--suffix",
     "--task",
     "--thresholds",
+    "--values",
     "--weights",
 ];
 

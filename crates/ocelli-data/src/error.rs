@@ -163,9 +163,16 @@ pub fn io_reason(error: &io::Error) -> String {
         return words.to_owned();
     }
     let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
+    // Libraries put the system's text, with its number, behind their own.
+    let number =
+        text.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());
+    let Some(number) = number else { return text };
+    let system = io::Error::from_raw_os_error(number);
+    let said = system.to_string();
+    let own = text.strip_suffix(&said).unwrap_or_default();
+    match io_words(system.kind(), Some(number)) {
+        Some(words) => format!("{own}{words}"),
+        None => format!("{own}{}", said[..said.len() - format!(" (os error {number})").len()].to_lowercase()),
     }
 }
 
@@ -367,6 +374,11 @@ mod tests {
     fn what_has_words_of_its_own_keeps_them() {
         let own = io::Error::new(io::ErrorKind::InvalidData, "it claims 12 tensors");
         assert_eq!(io_reason(&own), "it claims 12 tensors");
+        #[cfg(unix)]
+        {
+            let within = io::Error::other(format!("tile 3: {}", io::Error::from_raw_os_error(2)));
+            assert_eq!(io_reason(&within), "tile 3: it does not exist");
+        }
         let error = DataError::io("read", "photos/a.csv")(io::ErrorKind::NotFound.into());
         assert_eq!(error.to_string(), "cannot read photos/a.csv: it does not exist");
     }

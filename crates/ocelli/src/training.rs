@@ -481,7 +481,7 @@ impl Training {
             run.sweep();
         }
         let mut last = Checkpoint::last(&run.checkpoints())?;
-        let mut config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
+        let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
         if let Some(data) = &moved.data {
             settings = settings.moved(data);
@@ -542,12 +542,6 @@ impl Training {
             learner.write_checkpoint(fit.as_ref())?;
             learner.unfinished = fit;
             learner.data().write_record(run.path())?;
-        }
-        if moved.data.is_some() {
-            // So that what comes later, such as the report, finds the photos too.
-            config.settings.data.clone_from(&settings.data);
-            config.settings.table.clone_from(&settings.table);
-            run.write_config(&config)?;
         }
         Ok(Self { learner, run, settings, notices })
     }

@@ -22,7 +22,7 @@ use crate::digest::Digest;
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
-use crate::{DataError, Decoder, Items, RgbImage};
+use crate::{DataError, Decoder, Items, RgbImage, io_reason};
 use quality::{Levels, Quality};
 pub use report::Report;
 
@@ -126,7 +126,7 @@ fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
-            facts.problem = Some(format!("cannot be read: {error}"));
+            facts.problem = Some(format!("cannot be read: {}", io_reason(&error)));
             return Seen { facts, digest: *blake3::hash(items[index].id.as_bytes()).as_bytes(), look: None };
         }
     };

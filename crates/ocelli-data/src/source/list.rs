@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::listing;
-use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Target, Task};
+use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Target, Task, io_reason};
 
 /// The images among these files and below these folders, unlabelled, in the order given.
 ///
@@ -15,7 +15,9 @@ pub fn read(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Dataset
     for path in paths {
         let path = path.as_ref();
         match std::fs::metadata(path) {
-            Err(error) => skipped.push(Skipped::image(path, format!("cannot be read: {error}"))),
+            Err(error) => {
+                skipped.push(Skipped::image(path, format!("cannot be read: {}", io_reason(&error))))
+            }
             Ok(found) if found.is_dir() => {
                 let listing = listing::images_below(path);
                 files.extend(listing.images);

@@ -14,7 +14,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::decode::{Format, Refused, refused as refused_image};
 use crate::picture::{self, is_marked};
-use crate::{Skipped, names};
+use crate::{Skipped, io_reason, names};
 
 /// What lies below a folder.
 #[derive(Debug, Default)]
@@ -243,11 +243,11 @@ fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     match (error.loop_ancestor(), error.io_error()) {
         (Some(_), _) => Skipped::new(path, "a link to its own parent"),
         (None, Some(source)) if path.is_symlink() => {
-            let reason = format!("a broken link: {source}");
+            let reason = format!("a broken link: {}", io_reason(source));
             if is_named_as_image(path) { Skipped::image(path, reason) } else { Skipped::other(path, reason) }
         }
         // What is in a folder that cannot be read is not known.
-        (None, Some(source)) => Skipped::image(path, format!("cannot be read: {source}")),
+        (None, Some(source)) => Skipped::image(path, format!("cannot be read: {}", io_reason(source))),
         (None, None) => Skipped::other(path, error),
     }
 }
@@ -273,7 +273,7 @@ fn not_an_image(path: &Path) -> Option<Skipped> {
     let extension = extension_of(path);
     let is_document = DOCUMENTS.contains(&extension.as_str());
     let unreadable = |error: std::io::Error| {
-        let reason = format!("cannot be read: {error}");
+        let reason = format!("cannot be read: {}", io_reason(&error));
         if is_document { Skipped::new(path, reason) } else { Skipped::image(path, reason) }
     };
     let head = match first_bytes(path, picture::MARK_LEN) {
