@@ -10,9 +10,9 @@ use std::time::Instant;
 use anstream::{eprintln, println};
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, ClassWeights, Event, Interpretation, Items, LearningRates, Method, Metric, Mix, OneCycle,
-    Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task, Thresholds, Training,
-    Tta, WeightStore, default_cache,
+    Arch, Choices, ClassWeights, Event, Interpretation, Items, LearningRates, MAX_THREADS, Method, Metric,
+    Mix, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task,
+    Thresholds, Training, Tta, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -393,6 +393,11 @@ impl Rule {
 
 /// The kernels' threads; those that decode are the loader's own.
 pub fn use_threads(threads: usize) -> Result<(), Failure> {
+    if threads > MAX_THREADS {
+        let most =
+            format!("--threads is {threads}; it must be at most {MAX_THREADS}, 0 is one for each core");
+        return Err(Failure::Error(most));
+    }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     Ok(())
 }

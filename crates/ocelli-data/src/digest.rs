@@ -1,9 +1,8 @@
 //! The identity of an image file: the hash of its bytes.
 
-use std::fs::File;
-
 use rayon::prelude::*;
 
+use crate::files::open_photo;
 use crate::threads::pool;
 use crate::{DataError, Items};
 
@@ -20,7 +19,8 @@ pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Res
             .par_iter()
             .map(|item| {
                 let mut hasher = blake3::Hasher::new();
-                let file = File::open(&item.path).map_err(DataError::io("read", &item.path))?;
+                let file = open_photo(&item.path)
+                    .map_err(|reason| DataError::BadImage { path: item.path.clone(), reason })?;
                 hasher.update_reader(file).map_err(DataError::io("read", &item.path))?;
                 progress();
                 Ok(*hasher.finalize().as_bytes())

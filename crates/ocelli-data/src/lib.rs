@@ -100,3 +100,4 @@ pub use preprocess::{Filter, Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};
 pub use split::Split;
 pub use store::Store;
+pub use threads::{MAX_THREADS, check_threads};

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augmentation;
 use crate::buffer::{Buffer, Buffers};
+use crate::decode::budget;
 use crate::random::{Draws, Purpose};
 use crate::{DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, spare, threads};
 
@@ -37,7 +38,7 @@ pub enum BadImages {
 pub struct LoaderOptions {
     /// Images a batch, before bad ones are left out.
     pub batch_size: usize,
-    /// Threads that decode; 0: one for each core.
+    /// Threads that decode, at most [`MAX_THREADS`](crate::MAX_THREADS); 0: one for each core.
     pub threads: usize,
     /// Batches made ahead of the one in use, at least 1. Memory holds at most this many and one more.
     pub prefetch: usize,
@@ -100,6 +101,7 @@ impl Loader {
         };
         at_least_1("batch size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
+        threads::check_threads(options.threads)?;
         Ok(Loader { items, preprocessing, options, augmentation: None, merge_last_of_one: false })
     }
 
@@ -326,6 +328,8 @@ impl Work {
     fn run(&self) {
         let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
         while let Some((places, images)) = self.begin() {
+            // The image counts until its last sample is made.
+            let _scope = budget::scope();
             let (mut decoded, mut complete) = (None, false);
             for place in places {
                 // Whoever waits for this place would wait for ever if a panic left it open.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rayon::prelude::*;
 
+use crate::decode::budget;
 use crate::digest::Digest;
-use crate::files::write_whole;
+use crate::files::{read_photo, write_whole};
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
@@ -123,9 +124,10 @@ impl Store {
             return Ok(Entry::Present);
         }
         let bad = |reason: DecodeError| Entry::Bad(Skipped::image(&item.path, reason));
-        let bytes = match std::fs::read(&item.path) {
+        let _scope = budget::scope();
+        let bytes = match read_photo(&item.path, decoder.max_bytes()) {
             Ok(bytes) => bytes,
-            Err(error) => return Ok(bad(error.into())),
+            Err(reason) => return Ok(bad(reason)),
         };
         match decoder.probe(&bytes) {
             Ok(probe) if !self.is_worthwhile(probe.width, probe.height) => return Ok(Entry::Small),

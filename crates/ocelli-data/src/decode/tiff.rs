@@ -6,7 +6,6 @@
 
 use std::io::{Cursor, Read};
 
-use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -128,7 +127,6 @@ pub(super) struct Header {
     pub width: u32,
     pub height: u32,
     pub colour: Colour,
-    pub orientation: Orientation,
     /// Images in the file, without reduced ones.
     pub pages: u32,
 }
@@ -157,11 +155,6 @@ fn sides(tags: &mut Tags<'_>, directory: &Directory) -> Result<(u32, u32), Decod
     Ok((side(tag::WIDTH)?, side(tag::HEIGHT)?))
 }
 
-fn orientation(tags: &mut Tags<'_>, directory: &Directory) -> Orientation {
-    let value = tags.one(directory, tag::ORIENTATION).unwrap_or(1).min(255) as u8;
-    Orientation::from_exif(value).unwrap_or(Orientation::NoTransforms)
-}
-
 /// Samples a pixel, and bits a sample, which are the same for all.
 fn depth(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usize), DecodeError> {
     let samples = tags.one(directory, tag::SAMPLES).unwrap_or(1);
@@ -183,7 +176,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     let (samples, bits) = depth(&mut tags, &directory)?;
-    let orientation = orientation(&mut tags, &directory);
     let (mut pages, mut next, mut seen) = (1, directory.next, vec![tags.first]);
     while next != 0 && pages < MOST_PAGES && !seen.contains(&next) {
         seen.push(next);
@@ -197,23 +189,22 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
         }
     }
     let colour = Colour { channels: samples.min(255) as u8, bits: bits as u8 };
-    Ok(Header { width, height, colour, orientation, pages })
+    Ok(Header { width, height, colour, pages })
 }
 
-/// The first page as stored, its orientation, and how light its samples are.
+/// The first page as stored, and how light its samples are.
 pub(super) fn decode(
     decoder: &Decoder,
     bytes: &[u8],
-) -> Result<(RgbImage, Orientation, Option<Levels>), DecodeError> {
+) -> Result<(RgbImage, Option<Levels>), DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     decoder.check_size(width, height, Format::Tiff)?;
-    let orientation = orientation(&mut tags, &directory);
     let page = Page::read(&mut tags, &directory)?;
     page.check(decoder, bytes)?;
     let (pixels, levels) = page.pixels(bytes, &decoder.channels)?;
     let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("it has no pixels"))?;
-    Ok((image, orientation, levels))
+    Ok((image, levels))
 }
 
 impl Page {

@@ -480,7 +480,7 @@ fn data(subject: &Subject) -> DataPart {
     let some: Vec<usize> = all.into_iter().step_by(step).collect();
     let decoder = data.loading().decoder;
     let size = |&item: &usize| {
-        let probe = decoder.probe(&std::fs::read(&data.items()[item].path).ok()?).ok()?;
+        let probe = decoder.probe_file(&data.items()[item].path).ok()?;
         Some([probe.width, probe.height])
     };
     let sizes = some.par_iter().filter_map(size).collect();
