@@ -50,7 +50,11 @@ fn message(payload: &(dyn Any + Send)) -> String {
     let text =
         payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("the decoder gave up");
-    text.strip_prefix("libjpeg fatal error: ").unwrap_or(text).to_owned()
+    match text.strip_prefix("libjpeg fatal error: ").unwrap_or(text) {
+        // A segment that reaches out of the file.
+        "Input file read error" => "it breaks off".to_owned(),
+        text => text.to_owned(),
+    }
 }
 
 /// RGB of four inks, which JPEG files hold inverted: 255 is none. As in Pillow.
