@@ -118,9 +118,9 @@ pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::csv::{Column, CsvOptions};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items, MAX_THREADS,
-    Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, picture::write_drawing, text_of, words,
-    write_whole,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Items,
+    MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform,
+    picture::write_drawing, text_of, words, write_whole,
 };
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
-    Augmentation, BadImages, Batch, Batches, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Skipped, Target, Task, text_of, Channels,
+    Augmentation, BadImages, Batch, Batches, Channels, Classes, Decoder, Item, Items, Loader, LoaderOptions,
+    Preprocessing, RgbImage, Skipped, Target, Task, text_of,
 };
 use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};

@@ -26,7 +26,6 @@ mod tag {
     pub const PHOTOMETRIC: u16 = 262;
     pub const FILL_ORDER: u16 = 266;
     pub const STRIP_OFFSETS: u16 = 273;
-    pub const ORIENTATION: u16 = 274;
     pub const SAMPLES: u16 = 277;
     pub const ROWS_PER_STRIP: u16 = 278;
     pub const STRIP_BYTES: u16 = 279;
@@ -193,10 +192,7 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
 }
 
 /// The first page as stored, and how light its samples are.
-pub(super) fn decode(
-    decoder: &Decoder,
-    bytes: &[u8],
-) -> Result<(RgbImage, Option<Levels>), DecodeError> {
+pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Option<Levels>), DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     decoder.check_size(width, height, Format::Tiff)?;
@@ -601,7 +597,7 @@ impl Page {
             .set_max_width(usize::from(u16::MAX))
             .set_max_height(usize::from(u16::MAX));
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
-        decoder.decode_headers().map_err(super::jpeg_error)?;
+        decoder.decode_headers().map_err(jpeg_error)?;
         let (width, height) = decoder.dimensions().ok_or_else(|| damaged("a JPEG strip has no size"))?;
         if width < self.chunk.0.min(self.width) || height < rows.min(self.height) {
             return Err(damaged("a JPEG strip is smaller than it should be"));
@@ -617,7 +613,7 @@ impl Page {
             _ => stored,
         };
         decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-        let mut pixels = decoder.decode().map_err(super::jpeg_error)?;
+        let mut pixels = decoder.decode().map_err(jpeg_error)?;
         let samples = wanted.num_components();
         if samples < self.interleaved() || pixels.len() < width * height * samples {
             return Err(damaged("a JPEG strip has too few bands"));
@@ -1009,4 +1005,13 @@ fn subsampled(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usiz
 pub(super) fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut tags, directory) = open(bytes).ok()?;
     tags.blob(&directory, tag::COLOUR_PROFILE)
+}
+
+/// What the decoder of the JPEGs inside says.
+fn jpeg_error(error: zune_jpeg::errors::DecodeErrors) -> DecodeError {
+    use zune_jpeg::errors::DecodeErrors;
+    match error {
+        DecodeErrors::Unsupported(scheme) => unsupported(format!("a JPEG inside: {scheme:?}")),
+        error => damaged(super::one_line(error)),
+    }
 }
