@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, ClassWeights, Interpretation, Items, LearningRates, Method, Metric, Mix, Moved, OneCycle,
-    Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task, Thresholds, Training,
-    WeightStore, default_cache,
+    Arch, Choices, ClassWeights, Interpretation, Items, LearningRates, MAX_THREADS, Method, Metric, Mix,
+    Moved, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task,
+    Thresholds, Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -435,6 +435,11 @@ impl Rule {
 
 /// The kernels' threads; those that decode are the loader's own.
 pub fn use_threads(threads: usize) -> Result<(), Failure> {
+    if threads > MAX_THREADS {
+        let most =
+            format!("--threads is {threads}; it must be at most {MAX_THREADS}, 0 is one for each core");
+        return Err(Failure::Error(most));
+    }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The identity of an image file: the hash of its bytes.
 
-use std::fs::File;
 use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::photo_file::{open_photo, read_photo};
 use crate::threads::pool;
 use crate::{DataError, DecodeError, Items};
 
@@ -21,7 +21,8 @@ pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Res
             .par_iter()
             .map(|item| {
                 let mut hasher = blake3::Hasher::new();
-                let file = File::open(&item.path).map_err(DataError::io("read", &item.path))?;
+                let file = open_photo(&item.path)
+                    .map_err(|reason| DataError::BadImage { path: item.path.clone(), reason })?;
                 hasher.update_reader(file).map_err(DataError::io("read", &item.path))?;
                 progress();
                 Ok(*hasher.finalize().as_bytes())
@@ -31,9 +32,13 @@ pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Res
 }
 
 /// The bytes of an image file, of one reading; an error where they are not those of this digest, if one is known. So what
-/// was hashed is what is decoded, however the file is changed meanwhile.
-pub(crate) fn read_expected(path: &Path, digest: Option<&Digest>) -> Result<Vec<u8>, DecodeError> {
-    let bytes = std::fs::read(path)?;
+/// was hashed is what is decoded, however the file is changed meanwhile. The file may have `limit` bytes.
+pub(crate) fn read_expected(
+    path: &Path,
+    digest: Option<&Digest>,
+    limit: u64,
+) -> Result<Vec<u8>, DecodeError> {
+    let bytes = read_photo(path, limit)?;
     match digest {
         Some(digest) if blake3::hash(&bytes).as_bytes() != digest => Err(DecodeError::Changed),
         _ => Ok(bytes),

@@ -249,6 +249,30 @@ pub enum DecodeError {
     /// The file is empty.
     #[error("the file is empty")]
     Empty,
+    /// Something that is no file is at the path.
+    #[error("is {found}, and photos are read from files; copy it into a file")]
+    NotAFile {
+        /// What it is.
+        found: &'static str,
+    },
+    /// The file has more bytes than allowed.
+    #[error(
+        "has {bytes} bytes, more than the limit of {limit} (64 MiB, and three for each pixel of max_pixels); raise max_pixels to read it"
+    )]
+    FileTooLarge {
+        /// The length of the file, or what was read of it.
+        bytes: u64,
+        /// The largest number of bytes allowed.
+        limit: u64,
+    },
+    /// A JPEG of more scans than allowed: each goes through the whole image.
+    #[error("has {scans} scans, more than the limit of {limit} for a JPEG of its size; save it again")]
+    TooManyScans {
+        /// Scans in the file.
+        scans: u64,
+        /// The largest number of scans allowed.
+        limit: u64,
+    },
     /// The first bytes are those of no known format.
     #[error("is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, HEIC)")]
     UnknownFormat,
@@ -272,7 +296,7 @@ pub enum DecodeError {
     },
     /// The image has more pixels than allowed.
     #[error(
-        "has {width} × {height} pixels, more than the limit of {limit} in all; raise the limit to read it"
+        "has {width} × {height} pixels, more than the limit of {limit} in all; raise max_pixels to read it"
     )]
     TooLarge {
         /// Width in pixels.

@@ -79,6 +79,7 @@ pub mod loader;
 pub mod names;
 pub mod order;
 pub mod path_text;
+mod photo_file;
 pub mod picture;
 pub mod preprocess;
 pub mod random;

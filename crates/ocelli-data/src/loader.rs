@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::Augmentation;
 use crate::buffer::{Buffer, Buffers};
+use crate::decode::budget;
 use crate::digest::{Digest, read_expected};
 use crate::random::{Draws, Purpose};
 use crate::{
@@ -40,7 +41,7 @@ pub enum BadImages {
 pub struct LoaderOptions {
     /// Images a batch, before bad ones are left out.
     pub batch_size: usize,
-    /// Threads that decode; 0: one for each core.
+    /// Threads that decode, at most [`MAX_THREADS`](crate::MAX_THREADS); 0: one for each core.
     pub threads: usize,
     /// Batches made ahead of the one in use, at least 1. Memory holds at most this many and one more.
     pub prefetch: usize,
@@ -245,7 +246,7 @@ impl Loader {
         let digest = self.digests.as_ref().map(|digests| &digests[index]);
         let bytes = match (&self.copies, digest) {
             (Some(store), Some(digest)) => store.image(item, digest, decoder),
-            _ => read_expected(&item.path, digest),
+            _ => read_expected(&item.path, digest, decoder.max_bytes()),
         };
         bytes
             .and_then(|bytes| decoder.decode_for(&bytes, needed))
@@ -372,6 +373,8 @@ impl Work {
     fn run(&self) {
         let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
         while let Some((places, images)) = self.begin() {
+            // The image counts until its last sample is made.
+            let _scope = budget::scope();
             let (mut decoded, mut complete) = (None, false);
             for place in places {
                 // Whoever waits for this place would wait for ever if a panic left it open.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decode::budget;
 use crate::resize::{self, Resize};
 use crate::{DataError, Decoder, RgbImage, spare};
 
@@ -16,6 +17,9 @@ const MAX_SIZE: usize = 8192;
 pub enum Framing {
     /// The shorter side is resized to ⌊size / `fraction`⌋ and the centre `size × size` kept: what a
     /// `fraction` of 1 leaves out are the ends of the longer side alone. ImageNet's customary 256 → 224 is 0.875.
+    ///
+    /// Rounded as by torchvision's `Resize` and `CenterCrop`, and so by timm: the longer side loses its fraction of a
+    /// pixel; where an odd number of pixels is cut off, halves go to the even start.
     Crop {
         /// How much of the shorter side is kept, in (0, 1].
         fraction: f64,
@@ -23,7 +27,7 @@ pub enum Framing {
     /// Both sides are resized to `size`: nothing is lost, shapes are distorted.
     Squish,
     /// The longer side is resized to `size`, the rest filled with the mean colour of the normalization
-    /// (so that the network sees zeros there).
+    /// (so that the network sees zeros there). Rounded as by Pillow's `ImageOps.pad`.
     Pad,
 }
 
@@ -156,6 +160,7 @@ impl Preprocessing {
         decoder: &Decoder,
         sample: &mut [f32],
     ) -> Result<(), DataError> {
+        let _scope = budget::scope();
         let image = decoder.decode_file_for(path, self.needed())?;
         let applied = self.apply(&image, sample);
         spare::keep(image.into_pixels());

@@ -33,7 +33,7 @@ pub(crate) struct Resize {
 impl Resize {
     /// The whole image at this width and height.
     pub(crate) fn whole(image: &RgbImage, to: (u32, u32)) -> Self {
-        Self::part(((0.0, 0.0), (f64::from(image.width()), f64::from(image.height()))), to)
+        Self::part(image.extent(), to)
     }
 
     /// The part (left, top), (width, height) of an image at this width and height.
@@ -42,27 +42,38 @@ impl Resize {
         Resize { across: axis(start.0, length.0, to.0), down: axis(start.1, length.1, to.1) }
     }
 
-    /// The whole image when its shorter side becomes `side`; the longer one is rounded to the nearest pixel.
+    /// The whole image when its shorter side becomes `side`; of the longer one the fraction of a pixel is dropped,
+    /// as torchvision's `Resize` does.
     pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> Self {
-        Self::whole(image, scaled(image, side, image.width().min(image.height())))
+        let (_, (width, height)) = image.extent();
+        let scale = |length: f64| truncated(length, side, width.min(height));
+        Self::whole(image, (scale(width), scale(height)))
     }
 
     /// The same, unless the image is so long that its result would take more memory than the image: then its middle.
     pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> Self {
-        let (width, height) = (f64::from(image.width()), f64::from(image.height()));
-        let longest = LONGEST * width.min(height);
+        let (start, (width, height)) = image.extent();
+        let shorter = width.min(height);
+        let longest = LONGEST * shorter;
         if width.max(height) <= longest {
             return Self::shorter_side_to(image, side);
         }
         let (across, down) = (width.min(longest), height.min(longest));
-        let scale = |length: f64| (length * f64::from(side) / width.min(height)).round() as u32;
-        let start = ((width - across) / 2.0, (height - down) / 2.0);
+        let scale = |length: f64| truncated(length, side, shorter);
+        let start = (start.0 + (width - across) / 2.0, start.1 + (height - down) / 2.0);
         Self::part((start, (across, down)), (scale(across), scale(down)))
     }
 
-    /// The whole image when its longer side becomes `side`; the shorter one is rounded, and at least 1.
+    /// The whole image when its longer side becomes `side`; the shorter one is rounded, halves to even, and at least
+    /// 1, as in Pillow's `ImageOps.pad`.
     pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> Self {
-        Self::whole(image, scaled(image, side, image.width().max(image.height())))
+        let (_, (width, height)) = image.extent();
+        let scale = |length: f64| {
+            // Written as in Pillow, whose rounding is wanted.
+            let scaled = length / width.max(height) * f64::from(side);
+            scaled.round_ties_even().clamp(1.0, f64::from(u32::MAX)) as u32
+        };
+        Self::whole(image, (scale(width), scale(height)))
     }
 
     /// Width and height of the whole result.
@@ -109,12 +120,10 @@ impl Resize {
 /// How much longer than its shorter side an image may be before a random crop sees its middle only.
 const LONGEST: f64 = 16.0;
 
-fn scaled(image: &RgbImage, side: u32, of: u32) -> (u32, u32) {
-    let scale = |length: u32| {
-        let scaled = f64::from(length) * f64::from(side) / f64::from(of);
-        scaled.round().clamp(1.0, f64::from(u32::MAX)) as u32
-    };
-    (scale(image.width()), scale(image.height()))
+/// `length` when what is `shorter` long becomes `side`: Python's `int(side * length / shorter)`.
+fn truncated(length: f64, side: u32, shorter: f64) -> u32 {
+    // Products stay far below 2^53, so that the quotient alone is rounded, as in Python.
+    (f64::from(side) * length / shorter).clamp(1.0, f64::from(u32::MAX)) as u32
 }
 
 /// Where a centred window of `size` begins on a side of `length ≥ size`: half of the rest, halves to even,

@@ -1,6 +1,7 @@
 //! Buffers that a thread uses again for the next image: a fresh one costs a page fault for every 4 kB of it.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Buffers that a thread keeps; an image on its way needs no more at once.
 const COUNT: usize = 4;
@@ -8,8 +9,32 @@ const COUNT: usize = 4;
 /// The largest buffer that is kept, in bytes: an image of 5 megapixels.
 const LARGEST: usize = 16 << 20;
 
+/// What all threads keep together, in bytes.
+const ALL: usize = 1 << 30;
+
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare(Vec::new())) };
+}
+
+/// The buffers of a thread, which are counted among all that are kept.
+struct Spare(Vec<Vec<u8>>);
+
+impl Spare {
+    fn remove(&mut self, at: usize) -> Vec<u8> {
+        let buffer = self.0.swap_remove(at);
+        KEPT.fetch_sub(buffer.capacity(), Ordering::Relaxed);
+        buffer
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        while !self.0.is_empty() {
+            self.remove(0);
+        }
+    }
 }
 
 /// An empty buffer with room for `length` bytes, if possible one that was kept.
@@ -17,8 +42,9 @@ pub(crate) fn take(length: usize) -> Vec<u8> {
     let kept = SPARE.with_borrow_mut(|spare| {
         let fits = |buffer: &Vec<u8>| buffer.capacity() >= length;
         // The smallest that is large enough.
-        let best = (0..spare.len()).filter(|&at| fits(&spare[at])).min_by_key(|&at| spare[at].capacity());
-        best.map(|at| spare.swap_remove(at))
+        let best =
+            (0..spare.0.len()).filter(|&at| fits(&spare.0[at])).min_by_key(|&at| spare.0[at].capacity());
+        best.map(|at| spare.remove(at))
     });
     kept.unwrap_or_else(|| Vec::with_capacity(length))
 }
@@ -32,17 +58,22 @@ pub(crate) fn zeros(length: usize) -> Vec<u8> {
 
 /// Keeps a buffer for this thread's next image.
 pub(crate) fn keep(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > LARGEST {
+    let size = buffer.capacity();
+    if size == 0 || size > LARGEST {
+        return;
+    }
+    if KEPT.fetch_add(size, Ordering::Relaxed) + size > ALL {
+        KEPT.fetch_sub(size, Ordering::Relaxed);
         return;
     }
     buffer.clear();
     SPARE.with_borrow_mut(|spare| {
-        spare.push(buffer);
-        if spare.len() > COUNT {
+        spare.0.push(buffer);
+        if spare.0.len() > COUNT {
             // The smallest is the cheapest to make anew.
-            let smallest = (0..spare.len()).min_by_key(|&at| spare[at].capacity());
+            let smallest = (0..spare.0.len()).min_by_key(|&at| spare.0[at].capacity());
             if let Some(at) = smallest {
-                spare.swap_remove(at);
+                spare.remove(at);
             }
         }
     });

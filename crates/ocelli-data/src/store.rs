@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rayon::prelude::*;
 
+use crate::decode::budget;
 use crate::digest::{Digest, read_expected};
 use crate::files::{self, write_whole};
 use crate::preprocess::Filter;
@@ -119,7 +120,7 @@ impl Store {
         if let Some(copy) = self.read(digest) {
             return Ok(copy);
         }
-        let bytes = read_expected(&item.path, Some(digest))?;
+        let bytes = read_expected(&item.path, Some(digest), decoder.max_bytes())?;
         Ok(match self.resized(&bytes, decoder)? {
             Some(copy) => {
                 // Where it cannot be kept, all goes on as well, only slower.
@@ -156,8 +157,9 @@ impl Store {
         if self.path(digest).is_file() {
             return Ok(Entry::Present);
         }
-        let copy = read_expected(&item.path, Some(digest)).and_then(|bytes| self.resized(&bytes, decoder));
-        match copy {
+        let _scope = budget::scope();
+        let bytes = read_expected(&item.path, Some(digest), decoder.max_bytes());
+        match bytes.and_then(|bytes| self.resized(&bytes, decoder)) {
             Ok(Some(copy)) => self.keep(digest, &copy).map(|()| Entry::Made),
             Ok(None) => Ok(Entry::Small),
             Err(reason) => Ok(Entry::Bad(Skipped::image(&item.path, reason))),

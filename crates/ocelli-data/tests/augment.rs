@@ -263,11 +263,17 @@ fn rotate_zoom_picks_one_of_four() {
     assert!(counts.iter().all(|count| (70..130).contains(count)), "{counts:?}");
 }
 
-/// fastai's start is ⌈(side − size) / 2⌉.
+/// Of an odd rest halves go to the even start, as in validation and in torchvision.
 #[test]
-fn a_centre_crop_starts_at_the_larger_half() {
-    let sample = augmented(&ramp(25, 24, 10), &Augmentation::none().crop(Crop::Center), raw(24), 0);
-    assert_eq!(pixel(&sample, 24, 0, 0), [10.0, 0.0, 50.0]);
+fn a_centre_crop_is_that_of_validation() {
+    for (width, start) in [(25, 0.0), (26, 1.0), (27, 2.0), (28, 2.0), (29, 2.0), (31, 4.0)] {
+        let image = ramp(width, 24, 8);
+        let sample = augmented(&image, &Augmentation::none().crop(Crop::Center), raw(24), 0);
+        assert_eq!(pixel(&sample, 24, 0, 0), [start * 8.0, 0.0, 50.0], "{width}");
+        let mut plain = vec![0.0; raw(24).sample_len()];
+        raw(24).apply(&image, &mut plain).unwrap();
+        assert_eq!(sample, plain, "{width}");
+    }
 }
 
 #[test]

@@ -57,6 +57,9 @@ pub struct Contract {
     pub temperature: Option<f64>,
 }
 
+/// The most classes that a model may have.
+const MOST_CLASSES: usize = 100_000;
+
 /// The contract's form that this version writes and reads.
 const FORMAT: u32 = 2;
 /// The metadata entry that holds the contract.
@@ -182,7 +185,16 @@ impl Model {
         let arch: Arch = contract.architecture.parse().map_err(|error: ocelli_nn::Error| {
             Error::NotAModel { path: path.clone(), reason: error.to_string() }
         })?;
-        let network = arch.trained(&tensors, contract.classes.len(), &Device::flex())?;
+        // The head is made before its values are read: a file that claims classes it has no numbers for is refused first.
+        let classes = contract.classes.len();
+        let has_rows =
+            |name: &str| tensors.get(name).is_some_and(|tensor| tensor.shape.first() == Some(&classes));
+        if !tensors.names().any(has_rows) {
+            let reason =
+                format!("its contract has {classes} classes, and none of its tensors has as many rows");
+            return Err(Error::NotAModel { path: path.as_ref().to_owned(), reason });
+        }
+        let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(contract.precision);
         let loading = loading(&contract);
         Ok(Self { contract, network, loading, calibrated: false })
@@ -224,6 +236,11 @@ fn read(path: &Path) -> Result<(Contract, TensorFile)> {
     }
     contract.preprocessing.validate()?;
     contract.channels.validate()?;
+    if contract.classes.len() > MOST_CLASSES {
+        let classes = contract.classes.len();
+        let reason = format!("its contract has {classes} classes, more than the limit of {MOST_CLASSES}");
+        return Err(not_a_model(reason));
+    }
     if let Some(thresholds) = &contract.thresholds
         && thresholds.len() != contract.classes.len()
     {

@@ -174,7 +174,9 @@ impl Augmentation {
                 let left = (draws.uniform() * across).floor();
                 (left, (draws.uniform() * down).floor())
             }
-            Crop::Center | Crop::GoogleNet => ((across / 2.0).ceil(), (down / 2.0).ceil()),
+            Crop::Center | Crop::GoogleNet => {
+                (f64::from(centred(width, size)), f64::from(centred(height, size)))
+            }
             Crop::At(x, y) => ((x * across).floor(), (y * down).floor()),
         };
         let (left, top) = base.border;

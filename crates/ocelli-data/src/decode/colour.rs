@@ -15,7 +15,7 @@ use std::sync::Arc;
 use image::{ImageDecoder, ImageReader};
 use moxcms::{ColorProfile, DataColorSpace, ToneReprCurve};
 
-use super::{Format, RgbImage, tiff};
+use super::{Format, RgbImage, jpeg, tiff};
 
 /// Larger profiles are not those of primaries and curves.
 const MOST_BYTES: usize = 1 << 20;
@@ -56,23 +56,11 @@ fn profile(bytes: &[u8], format: Format) -> Option<Vec<u8>> {
 /// The parts of a profile in their order, from the segments before the first scan.
 fn in_jpeg(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut parts: Vec<(u8, &[u8])> = Vec::new();
-    let mut at = 2;
-    while let [0xFF, marker, rest @ ..] = bytes.get(at..)? {
-        match (*marker, rest) {
-            (0xFF, _) => at += 1,
-            (0x01 | 0xD0..=0xD8, _) => at += 2,
-            (0xDA | 0xD9, _) => break,
-            (_, [high, low, ..]) => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                let body = rest.get(2..length)?;
-                if let Some([number, _, part @ ..]) = body.strip_prefix(b"ICC_PROFILE\0")
-                    && *marker == 0xE2
-                {
-                    parts.push((*number, part));
-                }
-                at += 2 + length;
-            }
-            _ => break,
+    for segment in jpeg::Segments::of(bytes).take_while(|segment| segment.marker != jpeg::SCAN) {
+        if let Some([number, _, part @ ..]) = segment.content.strip_prefix(b"ICC_PROFILE\0")
+            && segment.marker == 0xE2
+        {
+            parts.push((*number, part));
         }
     }
     parts.sort_by_key(|(number, _)| *number);

@@ -6,16 +6,28 @@
 //! Colours of another space than sRGB become sRGB, as the file's profile tells.
 //!
 //! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
-//! one that breaks off is an error.
+//! one that breaks off is an error. What is an image is the same whatever size is asked for.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | `jpeg`, `libjpeg` | JPEG, whole and at a part of its size |
+//! | `tiff`, `ifd`, `pnm`, `heic`, `frames` | the other formats that are not `image`'s, and how many images a file holds |
+//! | `samples`, `colour` | deep samples and bands; colour profiles |
+//! | `orientation` | where each format notes which way is up |
+//! | `foreign`, `raw` | what is no image that is read, by name |
+//! | `budget` | the memory of all decodes together |
 
+pub(crate) mod budget;
 mod colour;
 mod foreign;
 mod frames;
 mod heic;
 mod ifd;
+mod jpeg;
+mod libjpeg;
+mod orientation;
 mod pnm;
 mod raw;
-mod reduced;
 mod samples;
 mod tiff;
 
@@ -30,14 +42,11 @@ use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageReader, Limits};
 use serde::{Deserialize, Serialize};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::files::write_whole;
 use crate::inspect::quality::Levels;
-use crate::{DataError, DecodeError, spare};
+use crate::photo_file::read_photo;
+use crate::{DataError, DecodeError};
 
 pub(crate) use foreign::{Refused, refused};
 pub use samples::Channels;
@@ -49,13 +58,41 @@ pub struct RgbImage {
     width: u32,
     height: u32,
     pixels: Vec<u8>,
+    extent: Extent,
+}
+
+/// Where the photo lies in its pixels, in eighths of a pixel: of one that was decoded at a part of its size the last
+/// pixels of a row or column may stand for fewer of the photo's than the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    left: u64,
+    top: u64,
+    width: u64,
+    height: u64,
 }
 
 impl RgbImage {
     /// Takes `width · height · 3` bytes; `None` if there are more or fewer, or if a side is 0.
     pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
         let expected = (width as usize).checked_mul(height as usize)?.checked_mul(3)?;
-        (expected > 0 && pixels.len() == expected).then_some(RgbImage { width, height, pixels })
+        let extent = Extent { left: 0, top: 0, width: 8 * u64::from(width), height: 8 * u64::from(height) };
+        (expected > 0 && pixels.len() == expected).then_some(RgbImage { width, height, pixels, extent })
+    }
+
+    /// Says that this is a photo of that size, decoded at so many eighths of it; `None` where it cannot be.
+    fn reduced(mut self, (width, height): (u32, u32), eighths: u8) -> Option<Self> {
+        let eighths = u64::from(eighths);
+        (self.extent.width, self.extent.height) = (u64::from(width) * eighths, u64::from(height) * eighths);
+        let fits = |length: u64, pixels: u32| length.div_ceil(8) == u64::from(pixels);
+        (fits(self.extent.width, self.width) && fits(self.extent.height, self.height)).then_some(self)
+    }
+
+    /// (left, top), (width, height) of the photo in its pixels: all of them, or a part of the last ones less where the
+    /// photo was decoded at a part of its size.
+    pub(crate) fn extent(&self) -> ((f64, f64), (f64, f64)) {
+        let pixels = |eighths: u64| eighths as f64 / 8.0;
+        let Extent { left, top, width, height } = self.extent;
+        ((pixels(left), pixels(top)), (pixels(width), pixels(height)))
     }
 
     /// Width in pixels, at least 1.
@@ -305,7 +342,7 @@ impl Default for Decoder {
 impl Decoder {
     /// Decodes the bytes of a file in any of the [formats](Format).
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-        Ok(self.decode_with_levels(bytes, format_of(bytes)?)?.0)
+        self.decode_for(bytes, u32::MAX)
     }
 
     /// Decodes a file's bytes, and says how light its samples are where they have more than 8 bits.
@@ -316,7 +353,7 @@ impl Decoder {
     ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         match foreign::of_named(path, bytes) {
             Some(error) => Err(error),
-            None => self.decode_with_levels(bytes, format_of(bytes)?),
+            None => self.decode_with_levels(bytes, format_of(bytes)?, u32::MAX),
         }
     }
 
@@ -324,20 +361,29 @@ impl Decoder {
         &self,
         bytes: &[u8],
         format: Format,
+        needed: u32,
     ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
+        let _scope = budget::scope();
         // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
-        catch_unwind(AssertUnwindSafe(|| match format {
-            Format::Jpeg => Ok((self.finished(self.decode_jpeg(bytes)?, bytes, format)?, None)),
+        let (image, levels) = catch_unwind(AssertUnwindSafe(|| match format {
+            Format::Jpeg => Ok((self.finished(jpeg::decode(self, bytes, needed)?, bytes, format)?, None)),
             Format::Tiff => {
-                let (image, orientation, levels) = tiff::decode(self, bytes)?;
+                self.claim(bytes, format)?;
+                let (image, levels) = tiff::decode(self, bytes)?;
                 let image = match self.channels.is_usual() {
                     true => colour::to_srgb(image, bytes, format),
                     false => image,
                 };
-                Ok((upright(image, orientation), levels))
+                Ok((image, levels))
             }
-            Format::Pnm => pnm::decode(self, bytes),
-            Format::Heic => Ok((self.finished(heic::decode(self, bytes)?, bytes, format)?, None)),
+            Format::Pnm => {
+                self.claim(bytes, format)?;
+                pnm::decode(self, bytes)
+            }
+            Format::Heic => {
+                self.claim(bytes, format)?;
+                Ok((self.finished(heic::decode(self, bytes)?, bytes, format)?, None))
+            }
             _ => {
                 let (image, levels) = self.decode_other(bytes, format)?;
                 Ok((self.finished(image, bytes, format)?, levels))
@@ -345,40 +391,42 @@ impl Decoder {
         }))
         .unwrap_or_else(|_| {
             Err(DecodeError::Damaged { format: format.name(), detail: "the decoder gave up".to_owned() })
-        })
+        })?;
+        Ok((upright(image, orientation::of(bytes, format)), levels))
+    }
+
+    /// Claims the memory of a decode by what the file says: as stored, with a decoder's own planes, and as RGB.
+    fn claim(&self, bytes: &[u8], format: Format) -> Result<(), DecodeError> {
+        let Probe { width, height, colour, .. } = self.probe_as(bytes, format)?;
+        self.check_size(width, height, format)?;
+        let stored = u64::from(colour.channels.max(1)) * u64::from(colour.bits.div_ceil(8).max(1));
+        budget::claim((u64::from(width) * u64::from(height)).saturating_mul(2 * stored + 7));
+        Ok(())
     }
 
     /// An image that is red, green and blue, in sRGB, and the bands that are wanted of it.
     fn finished(&self, image: RgbImage, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
-        let image = colour::to_srgb(image, bytes, format);
-        let Some(bands) = self.channels.bands else { return Ok(image) };
-        let RgbImage { width, height, pixels } = image;
-        Ok(RgbImage { width, height, pixels: pick_bands(pixels, band_indices(bands, 3, "RGB")?) })
+        let mut image = colour::to_srgb(image, bytes, format);
+        if let Some(bands) = self.channels.bands {
+            image.pixels = pick_bands(image.pixels, band_indices(bands, 3, "RGB")?);
+        }
+        Ok(image)
     }
 
     /// Decodes an image for a use that needs its shorter side to have `needed` pixels.
     ///
     /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never smaller
-    /// than needed; anything else is decoded whole.
+    /// than needed; anything else is decoded whole. Which files are images and which are damaged does not depend on
+    /// what is needed.
     pub fn decode_for(&self, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
-        let side = |width: u32, height: u32| {
-            self.check_size(width, height, Format::Jpeg).ok()?;
-            [1, 2, 4]
-                .into_iter()
-                .find(|&side| u64::from(width.min(height)) * u64::from(side) / 8 >= needed.into())
-        };
-        let reduced = Format::of(bytes).filter(|&format| format == Format::Jpeg);
-        match reduced.and_then(|_| reduced::decode(bytes, side)) {
-            Some(image) => self.finished(upright(image, jpeg_orientation(bytes)), bytes, Format::Jpeg),
-            None => self.decode(bytes),
-        }
+        Ok(self.decode_with_levels(bytes, format_of(bytes)?, needed)?.0)
     }
 
     /// Reads a file and decodes it as [`decode_for`](Self::decode_for) does.
     pub fn decode_file_for(&self, path: impl AsRef<Path>, needed: u32) -> Result<RgbImage, DataError> {
         let path = path.as_ref();
-        std::fs::read(path)
-            .map_err(DecodeError::from)
+        let _scope = budget::scope();
+        read_photo(path, self.max_bytes())
             .and_then(|bytes| match foreign::of_named(path, &bytes) {
                 Some(error) => Err(error),
                 None => self.decode_for(&bytes, needed),
@@ -388,13 +436,20 @@ impl Decoder {
 
     /// Reads and decodes a file.
     pub fn decode_file(&self, path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
+        self.decode_file_for(path, u32::MAX)
+    }
+
+    /// The largest file that is read, in bytes: 64 MiB, and three for each pixel that an image may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_pixels.saturating_mul(3).saturating_add(64 << 20)
+    }
+
+    /// Reads a file and says what it tells of its image, without decoding the pixels.
+    pub fn probe_file(&self, path: impl AsRef<Path>) -> Result<Probe, DataError> {
         let path = path.as_ref();
-        std::fs::read(path)
-            .map_err(DecodeError::from)
-            .and_then(|bytes| match foreign::of_named(path, &bytes) {
-                Some(error) => Err(error),
-                None => self.decode(&bytes),
-            })
+        let _scope = budget::scope();
+        read_photo(path, self.max_bytes())
+            .and_then(|bytes| self.probe(&bytes))
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
@@ -411,8 +466,8 @@ impl Decoder {
         let Some(kind) = format.kind() else {
             return match format {
                 Format::Tiff => {
-                    let tiff::Header { width, height, colour, orientation, pages } = tiff::header(bytes)?;
-                    let orientation = orientation.to_exif();
+                    let tiff::Header { width, height, colour, pages } = tiff::header(bytes)?;
+                    let orientation = orientation::of(bytes, format).to_exif();
                     let (width, height) = if orientation >= 5 { (height, width) } else { (width, height) };
                     Ok(Probe { format, width, height, orientation, colour, frames: pages })
                 }
@@ -427,20 +482,23 @@ impl Decoder {
                 }
             };
         };
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
-        reader.limits(self.limits());
-        let mut decoder = reader.into_decoder().map_err(fail)?;
-        let (mut width, mut height) = decoder.dimensions();
-        let colour = decoder.original_color_type();
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
+        let (mut width, mut height, colour) = if format == Format::Jpeg {
+            let layout = jpeg::Layout::of(bytes)?;
+            (layout.width, layout.height, layout.colour)
+        } else {
+            let mut reader = ImageReader::with_format(Cursor::new(bytes), kind);
+            reader.limits(self.limits());
+            let decoder = reader.into_decoder().map_err(fail)?;
+            let (width, height) = decoder.dimensions();
+            let colour = decoder.original_color_type();
+            let channels = u16::from(colour.channel_count()).max(1);
+            let bits = (colour.bits_per_pixel() / channels) as u8;
+            (width, height, Colour { channels: channels as u8, bits })
+        };
+        let orientation = orientation::of(bytes, format).to_exif();
         if orientation >= 5 {
             std::mem::swap(&mut width, &mut height);
         }
-        let channels = u16::from(colour.channel_count());
-        let colour = match format {
-            Format::Jpeg => jpeg_colour(bytes),
-            _ => Colour { channels: channels as u8, bits: (colour.bits_per_pixel() / channels.max(1)) as u8 },
-        };
         Ok(Probe { format, width, height, orientation, colour, frames: frames::count(bytes, format) })
     }
 
@@ -464,35 +522,6 @@ impl Decoder {
         limits
     }
 
-    fn decode_jpeg(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
-        match self.decode_jpeg_as(bytes, true) {
-            Err(DecodeError::Damaged { .. }) if jpeg_reaches_its_end(bytes) => {
-                self.decode_jpeg_as(bytes, false)
-            }
-            result => result,
-        }
-    }
-
-    fn decode_jpeg_as(&self, bytes: &[u8], strict: bool) -> Result<RgbImage, DecodeError> {
-        let options = DecoderOptions::default()
-            .set_strict_mode(strict)
-            .set_max_width(usize::from(u16::MAX))
-            .set_max_height(usize::from(u16::MAX))
-            .jpeg_set_out_colorspace(ColorSpace::RGB);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-        decoder.decode_headers().map_err(jpeg_error)?;
-        let damaged = |detail: &str| DecodeError::Damaged { format: "JPEG", detail: detail.to_owned() };
-        let (width, height) = decoder.dimensions().ok_or_else(|| damaged("it has no size"))?;
-        let (width, height) = (width as u32, height as u32);
-        self.check_size(width, height, Format::Jpeg)?;
-        // Three bytes a pixel were asked for.
-        let mut pixels = spare::zeros(width as usize * height as usize * 3);
-        decoder.decode_into(&mut pixels).map_err(jpeg_error)?;
-        let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-        let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("pixels are missing"))?;
-        Ok(upright(image, orientation.unwrap_or(Orientation::NoTransforms)))
-    }
-
     fn decode_other(&self, bytes: &[u8], format: Format) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         let fail = |error| image_error(error, format);
         let limits = self.limits();
@@ -503,12 +532,13 @@ impl Decoder {
         let (width, height) = decoder.dimensions();
         self.check_size(width, height, format)?;
         decoder.set_limits(limits).map_err(fail)?;
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        // As it is stored, with what a decoder keeps of it beside, and as 8 bits with or without transparency.
+        let pixels = u64::from(width) * u64::from(height);
+        budget::claim(decoder.total_bytes().saturating_mul(2).saturating_add(pixels * 4));
         let image = DynamicImage::from_decoder(decoder).map_err(fail)?;
         let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
         let levels = largest(&image).map(|largest| scale.levels_of(largest));
-        let image = over_white(self.in_range(image));
-        Ok((upright(image, orientation), levels))
+        Ok((over_white(self.in_range(image)), levels))
     }
 
     /// Spreads the wanted range of 16-bit samples over all that they allow.
@@ -586,11 +616,40 @@ fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return image;
     }
-    let (width, height) = (image.width, image.height);
+    let (width, height, extent) = (image.width, image.height, image.extent);
     let buffer = image::RgbImage::from_raw(width, height, image.pixels).expect("the size was checked");
     let mut image = DynamicImage::ImageRgb8(buffer);
     image.apply_orientation(orientation);
-    from_rgb8(image.into_rgb8())
+    let image = from_rgb8(image.into_rgb8());
+    let extent = extent.turned(orientation, image.width, image.height);
+    RgbImage { extent, ..image }
+}
+
+impl Extent {
+    /// The same part of the image once that is turned, and then so large.
+    fn turned(self, orientation: Orientation, width: u32, height: u32) -> Self {
+        let (transposed, across, down) = match orientation {
+            Orientation::NoTransforms => (false, false, false),
+            Orientation::FlipHorizontal => (false, true, false),
+            Orientation::Rotate180 => (false, true, true),
+            Orientation::FlipVertical => (false, false, true),
+            Orientation::Rotate90FlipH => (true, false, false),
+            Orientation::Rotate90 => (true, true, false),
+            Orientation::Rotate270FlipH => (true, true, true),
+            Orientation::Rotate270 => (true, false, true),
+        };
+        let mut turned = self;
+        if transposed {
+            turned = Extent { left: self.top, top: self.left, width: self.height, height: self.width };
+        }
+        if across {
+            turned.left = 8 * u64::from(width) - turned.left - turned.width;
+        }
+        if down {
+            turned.top = 8 * u64::from(height) - turned.top - turned.height;
+        }
+        turned
+    }
 }
 
 /// 8-bit RGB of any kind of pixels; what is transparent shows a white ground.
@@ -600,70 +659,25 @@ fn over_white(image: DynamicImage) -> RgbImage {
     }
     let image = image.into_rgba8();
     let (width, height) = image.dimensions();
-    let pixels = image
-        .pixels()
-        .flat_map(|pixel| {
-            let [red, green, blue, alpha] = pixel.0.map(u32::from);
-            [red, green, blue].map(|value| ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
-        })
-        .collect();
-    RgbImage { width, height, pixels }
+    // In place: what is read lies behind what is written.
+    let mut pixels = image.into_raw();
+    let count = pixels.len() / 4;
+    for at in 0..count {
+        let [red, green, blue, alpha] = *pixels[at * 4..].first_chunk().expect("four bytes a pixel");
+        let over = |value: u8| {
+            let (value, alpha) = (u32::from(value), u32::from(alpha));
+            ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
+        };
+        let shown = if alpha == 255 { [red, green, blue] } else { [red, green, blue].map(over) };
+        pixels[at * 3..][..3].copy_from_slice(&shown);
+    }
+    pixels.truncate(count * 3);
+    RgbImage::new(width, height, pixels).expect("three bytes a pixel")
 }
 
 fn from_rgb8(image: image::RgbImage) -> RgbImage {
     let (width, height) = image.dimensions();
-    RgbImage { width, height, pixels: image.into_raw() }
-}
-
-/// The EXIF orientation of a JPEG.
-fn jpeg_orientation(bytes: &[u8]) -> Orientation {
-    let mut decoder = JpegDecoder::new(ZCursor::new(bytes));
-    let exif = decoder.decode_headers().ok().and_then(|()| decoder.exif());
-    exif.and_then(|exif| Orientation::from_exif_chunk(exif)).unwrap_or(Orientation::NoTransforms)
-}
-
-/// Whether an end-of-image marker follows the first scan's header: if not, the file breaks off.
-fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
-    let mut at = 2;
-    while let [0xFF, marker, rest @ ..] = &bytes[at.min(bytes.len())..] {
-        match (marker, rest) {
-            (0xFF, _) => at += 1,
-            (0x01 | 0xD0..=0xD8, _) => at += 2,
-            (0xDA, _) => return rest.windows(2).any(|pair| pair == [0xFF, 0xD9]),
-            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
-            _ => return false,
-        }
-    }
-    false
-}
-
-/// Bits and components, from the frame header.
-fn jpeg_colour(bytes: &[u8]) -> Colour {
-    let mut at = 2;
-    while let [0xFF, marker, rest @ ..] = &bytes[at.min(bytes.len())..] {
-        match (marker, rest) {
-            (0xFF, _) => at += 1,
-            (
-                0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF,
-                [_, _, bits, _, _, _, _, channels, ..],
-            ) => {
-                return Colour { channels: *channels, bits: *bits };
-            }
-            (_, [high, low, ..]) => at += 2 + usize::from(u16::from_be_bytes([*high, *low])),
-            _ => break,
-        }
-    }
-    Colour { channels: 3, bits: 8 }
-}
-
-fn jpeg_error(error: zune_jpeg::errors::DecodeErrors) -> DecodeError {
-    use zune_jpeg::errors::DecodeErrors;
-    match error {
-        DecodeErrors::Unsupported(scheme) => {
-            DecodeError::Unsupported { format: "JPEG", detail: format!("{scheme:?}") }
-        }
-        error => DecodeError::Damaged { format: "JPEG", detail: one_line(error) },
-    }
+    RgbImage::new(width, height, image.into_raw()).expect("three bytes a pixel")
 }
 
 fn image_error(error: ImageError, format: Format) -> DecodeError {

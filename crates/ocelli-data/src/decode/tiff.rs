@@ -6,7 +6,6 @@
 
 use std::io::{Cursor, Read};
 
-use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -27,7 +26,6 @@ mod tag {
     pub const PHOTOMETRIC: u16 = 262;
     pub const FILL_ORDER: u16 = 266;
     pub const STRIP_OFFSETS: u16 = 273;
-    pub const ORIENTATION: u16 = 274;
     pub const SAMPLES: u16 = 277;
     pub const ROWS_PER_STRIP: u16 = 278;
     pub const STRIP_BYTES: u16 = 279;
@@ -128,7 +126,6 @@ pub(super) struct Header {
     pub width: u32,
     pub height: u32,
     pub colour: Colour,
-    pub orientation: Orientation,
     /// Images in the file, without reduced ones.
     pub pages: u32,
 }
@@ -157,11 +154,6 @@ fn sides(tags: &mut Tags<'_>, directory: &Directory) -> Result<(u32, u32), Decod
     Ok((side(tag::WIDTH)?, side(tag::HEIGHT)?))
 }
 
-fn orientation(tags: &mut Tags<'_>, directory: &Directory) -> Orientation {
-    let value = tags.one(directory, tag::ORIENTATION).unwrap_or(1).min(255) as u8;
-    Orientation::from_exif(value).unwrap_or(Orientation::NoTransforms)
-}
-
 /// Samples a pixel, and bits a sample, which are the same for all.
 fn depth(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usize), DecodeError> {
     let samples = tags.one(directory, tag::SAMPLES).unwrap_or(1);
@@ -183,7 +175,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     let (samples, bits) = depth(&mut tags, &directory)?;
-    let orientation = orientation(&mut tags, &directory);
     let (mut pages, mut next, mut seen) = (1, directory.next, vec![tags.first]);
     while next != 0 && pages < MOST_PAGES && !seen.contains(&next) {
         seen.push(next);
@@ -197,23 +188,19 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
         }
     }
     let colour = Colour { channels: samples.min(255) as u8, bits: bits as u8 };
-    Ok(Header { width, height, colour, orientation, pages })
+    Ok(Header { width, height, colour, pages })
 }
 
-/// The first page as stored, its orientation, and how light its samples are.
-pub(super) fn decode(
-    decoder: &Decoder,
-    bytes: &[u8],
-) -> Result<(RgbImage, Orientation, Option<Levels>), DecodeError> {
+/// The first page as stored, and how light its samples are.
+pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Option<Levels>), DecodeError> {
     let (mut tags, directory) = open(bytes)?;
     let (width, height) = sides(&mut tags, &directory)?;
     decoder.check_size(width, height, Format::Tiff)?;
-    let orientation = orientation(&mut tags, &directory);
     let page = Page::read(&mut tags, &directory)?;
     page.check(decoder, bytes)?;
     let (pixels, levels) = page.pixels(bytes, &decoder.channels)?;
     let image = RgbImage::new(width, height, pixels).ok_or_else(|| damaged("it has no pixels"))?;
-    Ok((image, orientation, levels))
+    Ok((image, levels))
 }
 
 impl Page {
@@ -610,7 +597,7 @@ impl Page {
             .set_max_width(usize::from(u16::MAX))
             .set_max_height(usize::from(u16::MAX));
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(data), options);
-        decoder.decode_headers().map_err(super::jpeg_error)?;
+        decoder.decode_headers().map_err(jpeg_error)?;
         let (width, height) = decoder.dimensions().ok_or_else(|| damaged("a JPEG strip has no size"))?;
         if width < self.chunk.0.min(self.width) || height < rows.min(self.height) {
             return Err(damaged("a JPEG strip is smaller than it should be"));
@@ -626,7 +613,7 @@ impl Page {
             _ => stored,
         };
         decoder.set_options(options.jpeg_set_out_colorspace(wanted));
-        let mut pixels = decoder.decode().map_err(super::jpeg_error)?;
+        let mut pixels = decoder.decode().map_err(jpeg_error)?;
         let samples = wanted.num_components();
         if samples < self.interleaved() || pixels.len() < width * height * samples {
             return Err(damaged("a JPEG strip has too few bands"));
@@ -1018,4 +1005,13 @@ fn subsampled(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usiz
 pub(super) fn profile(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut tags, directory) = open(bytes).ok()?;
     tags.blob(&directory, tag::COLOUR_PROFILE)
+}
+
+/// What the decoder of the JPEGs inside says.
+fn jpeg_error(error: zune_jpeg::errors::DecodeErrors) -> DecodeError {
+    use zune_jpeg::errors::DecodeErrors;
+    match error {
+        DecodeErrors::Unsupported(scheme) => unsupported(format!("a JPEG inside: {scheme:?}")),
+        error => damaged(super::one_line(error)),
+    }
 }

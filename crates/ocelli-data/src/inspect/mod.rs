@@ -17,8 +17,9 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::decode::{Format, Probe};
+use crate::decode::{Format, Probe, budget};
 use crate::digest::Digest;
+use crate::photo_file::read_photo;
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
@@ -123,10 +124,11 @@ fn look(items: &Items, index: usize, decoder: &Decoder) -> Seen {
         quality: None,
         levels: None,
     };
-    let bytes = match std::fs::read(path) {
+    let _scope = budget::scope();
+    let bytes = match read_photo(path, decoder.max_bytes()) {
         Ok(bytes) => bytes,
         Err(error) => {
-            facts.problem = Some(format!("cannot be read: {}", io_reason(&error)));
+            facts.problem = Some(error.to_string());
             return Seen { facts, digest: *blake3::hash(items[index].id.as_bytes()).as_bytes(), look: None };
         }
     };

@@ -6,15 +6,15 @@
 //! not looked into.
 
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
 use crate::decode::{Format, Refused, refused as refused_image};
+use crate::photo_file::open_photo;
 use crate::picture::{self, is_marked};
-use crate::{Skipped, io_reason, names};
+use crate::{DecodeError, Skipped, names};
 
 /// What lies below a folder.
 #[derive(Debug, Default)]
@@ -252,9 +252,9 @@ fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     }
 }
 
-fn first_bytes(path: &Path, length: usize) -> std::io::Result<Vec<u8>> {
+fn first_bytes(path: &Path, length: usize) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = Vec::with_capacity(length);
-    File::open(path)?.take(length as u64).read_to_end(&mut bytes)?;
+    open_photo(path)?.take(length as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -272,8 +272,8 @@ fn is_named_as_image(path: &Path) -> bool {
 fn not_an_image(path: &Path) -> Option<Skipped> {
     let extension = extension_of(path);
     let is_document = DOCUMENTS.contains(&extension.as_str());
-    let unreadable = |error: std::io::Error| {
-        let reason = format!("cannot be read: {}", io_reason(&error));
+    let unreadable = |error: DecodeError| {
+        let reason = error.to_string();
         if is_document { Skipped::new(path, reason) } else { Skipped::image(path, reason) }
     };
     let head = match first_bytes(path, picture::MARK_LEN) {
@@ -284,7 +284,7 @@ fn not_an_image(path: &Path) -> Option<Skipped> {
         return Some(Skipped::new(path, DRAWN));
     }
     match refused_image(path) {
-        Err(error) => Some(unreadable(error)),
+        Err(error) => Some(unreadable(error.into())),
         Ok(None) => None,
         Ok(Some(Refused::Foreign(error))) => Some(Skipped::image(path, error)),
         Ok(Some(Refused::Misnamed(reason))) => Some(Skipped::image(path, reason)),

@@ -56,6 +56,11 @@ impl TensorFile {
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
         let mut start = Vec::new();
         let longest = pytorch::START.max(safetensors::START) as u64;
+        // What is no file may have no end, and who opens a pipe waits until somebody writes to it.
+        if !std::fs::metadata(path).map_err(failed)?.is_file() {
+            let found = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file");
+            return Err(failed(found));
+        }
         File::open(path).and_then(|file| file.take(longest).read_to_end(&mut start)).map_err(failed)?;
         let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
         if named_safetensors || safetensors::begins(&start) {

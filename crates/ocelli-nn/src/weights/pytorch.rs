@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -45,6 +45,9 @@ const TENSOR: &str = "torch.Tensor";
 
 /// Tensors may be larger than their file, where they share or compress their numbers, but not by more than this.
 const EXPANSION: u64 = 16;
+
+/// The most entries of a zip or tar that are looked at.
+const MOST_ENTRIES: u64 = 100_000;
 
 /// Whether a file that begins so is meant as a checkpoint.
 pub fn begins(start: &[u8]) -> bool {
@@ -111,9 +114,21 @@ fn size_limit(path: &Path) -> std::io::Result<u64> {
     let limit = file.metadata()?.len().saturating_mul(EXPANSION);
     let mut start = Vec::new();
     file.by_ref().take(START as u64).read_to_end(&mut start)?;
-    if is_tar(&start) {
+    let too_many = |count: u64| {
+        let claim = format!("it has {count} entries, more than the limit of {MOST_ENTRIES}");
+        Err(std::io::Error::new(std::io::ErrorKind::InvalidData, claim))
+    };
+    if start.starts_with(b"PK") {
+        match zip_entries(&mut file)? {
+            count if count > MOST_ENTRIES => return too_many(count),
+            _ => {}
+        }
+    } else if is_tar(&start) {
         file.rewind()?;
-        for entry in tar::Archive::new(file).entries()? {
+        for (count, entry) in (1..).zip(tar::Archive::new(file).entries()?) {
+            if count > MOST_ENTRIES {
+                return too_many(count);
+            }
             let entry = entry?;
             if entry.size() > limit {
                 let claim = format!("an entry claims {} bytes, far more than the file has", entry.size());
@@ -122,6 +137,29 @@ fn size_limit(path: &Path) -> std::io::Result<u64> {
         }
     }
     Ok(limit)
+}
+
+/// The number of entries that a zip claims, before each is taken into memory: the largest in what may be the record at
+/// its end, of which there can be several where a comment looks like one.
+fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
+    const END: &[u8] = b"PK\x05\x06";
+    const END_64: &[u8] = b"PK\x06\x06";
+    // Records of 22 and 56 bytes, one's locator of 20, and a comment of at most 65,535.
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(22 + 56 + 20 + 65_535)))?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end)?;
+    let counts = |at: usize| {
+        let rest = &end[at..];
+        if rest.starts_with(END) {
+            Some(u64::from(u16::from_le_bytes(*rest.get(10..)?.first_chunk()?)))
+        } else if rest.starts_with(END_64) {
+            Some(u64::from_le_bytes(*rest.get(32..)?.first_chunk()?))
+        } else {
+            None
+        }
+    };
+    Ok((0..end.len()).filter_map(counts).max().unwrap_or(0))
 }
 
 /// Refuses what is neither tensor nor plain value, by its name and its place in the file. (An object that the

@@ -13,6 +13,12 @@ use crate::{Error, Result};
 /// How many bytes show whether a file is one.
 pub const START: usize = 9;
 
+/// The longest text before the tensors that is read, in bytes: names, shapes, and what else the file says.
+const LONGEST_HEADER: u64 = 32 << 20;
+
+/// The most tensors that are read.
+const MOST_TENSORS: usize = 100_000;
+
 /// Whether a file that begins so is meant as safetensors: the header's length in eight bytes, then JSON.
 pub fn begins(start: &[u8]) -> bool {
     start.get(START - 1) == Some(&b'{') && start[5..START - 1] == [0; 3]
@@ -23,7 +29,18 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
         origin: origin.to_owned(),
         reason: error.to_string(),
     };
+    // Text is parsed into many times its memory.
+    let claimed = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    if claimed > LONGEST_HEADER {
+        return Err(broken(&format!(
+            "it claims {claimed} bytes of names and shapes, more than the limit of {LONGEST_HEADER}"
+        )));
+    }
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
+    let count = header.tensors().len();
+    if count > MOST_TENSORS {
+        return Err(broken(&format!("it holds {count} tensors, more than the limit of {MOST_TENSORS}")));
+    }
     let file = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
     let metadata: BTreeMap<String, String> =
         header.metadata().clone().unwrap_or_default().into_iter().collect();

@@ -575,7 +575,7 @@ pub(super) fn sizes(data: &ImageData, stop: &Stop) -> Vec<[u32; 2]> {
         if stop.is_set() || !path.is_file() {
             return None;
         }
-        let probe = decoder.probe(&std::fs::read(path).ok()?).ok()?;
+        let probe = decoder.probe_file(path).ok()?;
         Some([probe.width, probe.height])
     };
     some.par_iter().filter_map(size).collect()
