@@ -5,7 +5,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Classes, DataError, Digest, Item, Items, Split, Target, Task};
+use ocelli_data::{
+    Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
+};
 
 use crate::interpret::target_of;
 use crate::{Error, Result, file};
@@ -102,7 +104,8 @@ pub(crate) fn write(
             false => serde_json::to_string(&labels).expect("text serialises"),
         };
         let digest = blake3::Hash::from_bytes(*digest).to_hex();
-        table.write_record([&item.id, labels.as_str(), digest.as_str()]).expect(in_memory);
+        let row = [escape_formula(&item.id), escape_formula(&labels), digest.as_str().into()];
+        table.write_record(row.iter().map(|cell| cell.as_bytes())).expect(in_memory);
     }
     file::write(&folder.join(FILE), &table.into_inner().expect(in_memory))
 }
@@ -133,7 +136,8 @@ impl Recorded {
         for record in reader.records() {
             let row = record.as_ref().ok().and_then(|record| record.position()).map(csv::Position::line);
             let photo = record.ok().and_then(|record| {
-                let (id, labels, digest) = (record.get(0)?, record.get(1)?, record.get(2)?);
+                let (id, labels) = (unescape_formula(record.get(0)?), unescape_formula(record.get(1)?));
+                let digest = record.get(2)?;
                 let labels = match task {
                     Task::SingleLabel if labels.is_empty() => Vec::new(),
                     Task::SingleLabel => vec![labels.to_owned()],
@@ -213,8 +217,9 @@ impl Recorded {
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let mut reader = csv::Reader::from_reader(&bytes[..]);
         let rows = reader.records().filter_map(std::result::Result::ok);
-        let sides: HashMap<String, String> =
-            rows.filter_map(|row| Some((row.get(0)?.to_owned(), row.get(1)?.to_owned()))).collect();
+        let sides: HashMap<String, String> = rows
+            .filter_map(|row| Some((unescape_formula(row.get(0)?).to_owned(), row.get(1)?.to_owned())))
+            .collect();
         let mut split = Split::default();
         for (index, item) in items.items.iter().enumerate() {
             match sides.get(&item.id).map(String::as_str) {
