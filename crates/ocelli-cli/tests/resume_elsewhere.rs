@@ -12,7 +12,7 @@ use common::{Place, rows, stderr};
 
 /// So many epochs that it is interrupted in the middle.
 const STEPS: [&str; 10] =
-    ["--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "200", "--lr", "1e-3"];
+    ["--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "40", "--lr", "1e-3"];
 
 /// Trains `data` into `run`, and interrupts it after the first epoch.
 fn interrupted(place: &Place, data: &[&str], run: &str) {
