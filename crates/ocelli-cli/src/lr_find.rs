@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::output::{eprintln, free, println, shown};
 use ocelli::{
     Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places, Settings,
-    Suggestions, WeightStore, default_cache, outside,
+    Suggestion, WeightStore, default_cache, outside,
 };
 
 use crate::Failure;
@@ -13,7 +13,7 @@ use crate::arguments::{Layers, LrFind};
 use crate::interrupt;
 use crate::pull::fetched;
 use crate::source::augmentation;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, fastais};
 use crate::train::{use_threads, watch_for_interrupt};
 
 pub fn run(arguments: &LrFind) -> Result<(), Failure> {
@@ -47,18 +47,26 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
 
 /// What was found; that nothing was is an error.
 fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Result<(), Failure> {
-    let finding = curve.finding();
+    let suggestion = curve.suggestion();
     if arguments.json {
+        let found = suggestion.as_ref().ok().map(|&Suggestion { rate, rule }| {
+            serde_json::json!({
+                "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": rule.to_string()
+            })
+        });
         let suggestions = curve.suggestions().ok();
-        let reason = finding.as_ref().err().map(ToString::to_string);
+        let reason = suggestion.as_ref().err().map(ToString::to_string);
         let rises_at = curve.rises_at();
         println!(
             "{}",
-            serde_json::json!({ "suggestions": suggestions, "rises_at": rises_at, "reason": reason, "curve": curve })
+            serde_json::json!({
+                "suggestion": found, "suggestions": suggestions, "rises_at": rises_at, "reason": reason,
+                "curve": curve
+            })
         );
     }
-    let finding = match finding {
-        Ok(finding) => finding,
+    let Suggestion { rate, rule } = match suggestion {
+        Ok(suggestion) => suggestion,
         Err(error) => {
             return Err(Failure::Error(format!(
                 "{}; the curve is in {}",
@@ -70,23 +78,19 @@ fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Res
     if arguments.json {
         return Ok(());
     }
-    let rates = curve.rates_at(match finding {
-        Finding::Falls(suggestions) => suggestions.valley,
-        Finding::Rises(_) => finding.rate(),
-    });
+    let rates = curve.rates_at(rate);
     if quiet {
         println!("{rates}");
         return Ok(());
     }
     println!();
-    println!("learning rate   {rates}");
-    match finding {
-        Finding::Falls(Suggestions { valley, slide, minimum, steep }) => println!(
-            "                valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
-        ),
-        Finding::Rises(rate) => println!(
-            "                a tenth of the rate from which on the loss rises, {rate:.1e}; it does not clearly fall"
-        ),
+    println!("learning rate   {rates} ({rule})");
+    match curve.finding() {
+        Ok(Finding::Falls(suggestions)) => println!("                {}", fastais(&suggestions)),
+        Ok(Finding::Rises(rate)) => {
+            println!("                the loss does not clearly fall, and rises from {rate:.1e} on");
+        }
+        Err(_) => {}
     }
     match curve.diverged {
         Some(rate) => println!("                diverged at {rate:.1e}"),

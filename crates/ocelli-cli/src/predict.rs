@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use crate::output::{eprintln, shown, unwritten};
+use ocelli::interpret::probability_column;
 use ocelli::{
     DeviceName, Found, Guess, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
 };
@@ -40,6 +41,8 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
         for prediction in model.predict_with(asked.photos, arguments.tta)? {
             match prediction {
                 Ok(prediction) => out.write(&prediction).map_err(unwritten)?,
+                // No photo's fault: no answer of this model can be believed.
+                Err(error @ ocelli::Error::NotFiniteOutput { .. }) => return Err(error.into()),
                 Err(error) => {
                     tally.failed += 1;
                     eprintln!("{}", shown(error));
@@ -239,9 +242,10 @@ impl Output {
         }
         if arguments.csv {
             let mut writer = csv::Writer::from_writer(io::stdout());
-            let header = ["path", "class", "probability"].into_iter();
-            let header = header.chain(classes.iter().map(String::as_str));
-            writer.write_record(header.map(|name| escape_formula(name).into_owned()))?;
+            // The column of a class cannot have the name of another, whatever the class is called.
+            let header = ["path", "class", "probability"].into_iter().map(str::to_owned);
+            let header = header.chain(classes.iter().map(|class| probability_column(class)));
+            writer.write_record(header.map(|name| escape_formula(&name).into_owned()))?;
             return Ok(Self::Csv(Box::new(writer)));
         }
         Ok(Self::Text(io::stdout()))

@@ -8,8 +8,8 @@ use crate::output::{eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, StepStarted, Task};
 use ocelli::{
-    DeviceKind, DeviceName, Event, Finding, LearningRates, Observer, Precision, Result, Step, Suggestions,
-    Train, Training, Tta, Views,
+    Arch, DeviceKind, DeviceName, Event, Finding, ImageData, Metric, Observer, Precision, Result, Step,
+    Suggestion, Suggestions, Task as Labels, Train, Training, Tta, Views,
 };
 use ocelli_kernels::Isa;
 
@@ -51,6 +51,9 @@ pub fn introduce(training: &Training) {
         count(data.valid_len()),
         data.split_origin(),
     );
+    if let Some(line) = baseline(data) {
+        println!("        {line}");
+    }
     let run = training.run_folder().path();
     if !data.skipped().is_empty() {
         let listed = run.join("skipped.csv");
@@ -67,6 +70,11 @@ pub fn introduce(training: &Training) {
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
     );
+    let settings = training.settings();
+    let warning = learner.architecture().parse::<Arch>().ok();
+    if let Some(warning) = warning.and_then(|arch| settings.recipe.size_warning(arch, settings.size)) {
+        println!("        warning: {warning}");
+    }
     if let Some((path, set_aside)) = training.set_aside() {
         let classifier = match set_aside {
             [] => "a body without a classifier".to_owned(),
@@ -77,12 +85,41 @@ pub fn introduce(training: &Training) {
     println!("run     {}", shown(run.display()));
 }
 
+/// What the same answer for every photo held out would be worth; nothing where none is held out.
+fn baseline(data: &ImageData) -> Option<String> {
+    let baseline = data.baseline(&data.split().valid);
+    if baseline.items.is_empty() {
+        return None;
+    }
+    let metric = Metric::usual(data.task());
+    let value = baseline.value_watched(metric);
+    Some(match data.task() {
+        Labels::SingleLabel => {
+            let class = &data.classes()[baseline.decided(0)[0]];
+            format!("baseline: always saying {class}, the most frequent class, has {metric} {value:.4}")
+        }
+        Labels::MultiLabel => format!("baseline: the same labels for every image have {metric} {value:.4}"),
+    })
+}
+
+/// What fastai's rules say of the same curve.
+pub fn fastais(suggestions: &Suggestions) -> String {
+    let Suggestions { valley, slide, minimum, steep } = suggestions;
+    format!(
+        "fastai's rules: valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
+    )
+}
+
 /// Shows the table on standard output and progress on standard error.
 pub struct Terminal {
     quiet: bool,
     bar: Option<(Task, ProgressBar)>,
-    /// For plain lines: when the task began, and when it was last mentioned.
-    lines: Option<(Task, Instant, Instant)>,
+    /// How fast the task at hand goes.
+    pace: Option<(Task, Pace)>,
+    /// For plain lines: when the task at hand was last mentioned.
+    mentioned: Option<Instant>,
+    /// Whether the step at hand computes several views of each image.
+    views: bool,
     skipped: usize,
     verbose: bool,
     /// Whether the next row needs a header above it.
@@ -104,16 +141,55 @@ fn purpose(train: &Train) -> &'static str {
 /// Layer groups that are frozen where the head alone is trained.
 const GROUPS_BEFORE_HEAD: usize = 2;
 
+/// How fast a task goes, from what was done since it was first told of: what was done before took no time that is known.
+#[derive(Clone, Copy)]
+struct Pace {
+    began: Instant,
+    before: usize,
+    /// What was done when it was told of last.
+    last: usize,
+}
+
+impl Pace {
+    /// What was done a second, and the seconds that are left; nothing before it can be known.
+    fn of(self, progress: Progress, now: Instant) -> Option<(f64, f64)> {
+        /// After less, the first batch decides all.
+        const SOONEST: f64 = 0.5;
+        let seconds = (now - self.began).as_secs_f64();
+        let done = progress.done.saturating_sub(self.before);
+        let rate = done as f64 / seconds;
+        let left = progress.total.saturating_sub(progress.done) as f64 / rate;
+        (seconds >= SOONEST && done > 0).then_some((rate, left))
+    }
+}
+
+/// ` · 1,234 images/s · 19 s left`; nothing as long as that is not known.
+fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
+    pace.map_or_else(String::new, |(rate, left)| {
+        format!(" · {} {unit}s/s · {} left", count(rate.round() as usize), duration(left))
+    })
+}
+
 /// Without a terminal, long steps say something this often.
 const MENTION: Duration = Duration::from_secs(10);
 
 impl Terminal {
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        Self { quiet, bar: None, lines: None, skipped: 0, verbose, header: false }
+        Self {
+            quiet,
+            bar: None,
+            pace: None,
+            mentioned: None,
+            views: false,
+            skipped: 0,
+            verbose,
+            header: false,
+        }
     }
 
     /// What a step of the recipe is, and what it is for.
     fn step(&mut self, StepStarted { number, step }: &StepStarted) {
+        self.views = matches!(step, Step::Train(train) if train.precompute && train.views > 0);
         let (name, purpose) = match step {
             Step::Train(train) => {
                 let augmented = if train.frozen > 0 && !train.precompute { ", augmented" } else { "" };
@@ -136,18 +212,26 @@ impl Terminal {
         println!("   {stage}");
     }
 
-    fn found(&mut self, rates: LearningRates, finding: Option<Finding>, doubt: &Option<String>) {
-        match (finding, doubt) {
-            (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => println!(
-                "   found: valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}"
-            ),
-            (Some(Finding::Rises(rate)), _) => println!(
-                "   found: the loss does not clearly fall any more, and rises from {rate:.1e} on; a tenth of that is taken"
-            ),
-            (None, doubt) => println!(
-                "   {}; taken: {rates}",
-                doubt.as_deref().unwrap_or("the learning rate finder has no reliable answer")
-            ),
+    /// What the finder says, and by which rule the rate is taken.
+    fn found(&mut self, search: Search) {
+        match search {
+            Search { suggestion: Some(suggestion), finding, .. } => {
+                let Suggestion { rate, rule } = suggestion;
+                println!("   found: learning rate {rate:.1e} ({rule})");
+                match finding {
+                    Some(Finding::Falls(suggestions)) => println!("          {}", fastais(&suggestions)),
+                    Some(Finding::Rises(rate)) => {
+                        println!(
+                            "          the loss does not clearly fall any more, and rises from {rate:.1e} on"
+                        );
+                    }
+                    None => {}
+                }
+            }
+            Search { doubt, .. } => {
+                let doubt = doubt.unwrap_or("no reliable learning rate");
+                println!("   {doubt}; the usual one is taken");
+            }
         }
     }
 
@@ -161,54 +245,58 @@ impl Terminal {
             Task::Resizing => "resizing",
             Task::Views => "views",
         };
+        let now = Instant::now();
+        let pace = match self.pace {
+            Some((task, pace)) if task == progress.task && progress.done >= pace.last => {
+                Pace { last: progress.done, ..pace }
+            }
+            _ => {
+                self.mentioned = Some(now);
+                Pace { began: now, before: progress.done, last: progress.done }
+            }
+        };
+        // The next task of this kind begins anew.
+        self.pace = (progress.done < progress.total).then_some((progress.task, pace));
+        let text = pace_text(pace.of(progress, now), progress.task.unit());
         if std::io::stderr().is_terminal() {
-            self.show_bar(name, progress);
+            self.show_bar(name, progress, text);
         } else {
-            self.mention(name, progress);
+            self.mention(name, progress, &text, now);
         }
     }
 
-    fn show_bar(&mut self, name: &'static str, progress: Progress) {
+    fn show_bar(&mut self, name: &'static str, progress: Progress, pace: String) {
         let same = |(task, _): &(Task, ProgressBar)| *task == progress.task;
         if !self.bar.as_ref().is_some_and(same) {
             self.clear();
             let bar = ProgressBar::new(progress.total as u64);
-            let template = "   {msg:11} {bar:30} {human_pos} of {human_len} images · {per_sec} · {eta} left";
-            let style = ProgressStyle::with_template(template).expect("a valid template");
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.0} images/s", state.per_sec());
-            };
-            let left = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{}", duration(state.eta().as_secs_f64()));
-            };
-            bar.set_style(style.with_key("per_sec", rate).with_key("eta", left).progress_chars("━╸ "));
-            bar.set_message(name);
+            let unit = progress.task.unit();
+            let template =
+                format!("   {{prefix:14}} {{bar:30}} {{human_pos}} of {{human_len}} {unit}s{{msg}}");
+            let style = ProgressStyle::with_template(&template).expect("a valid template");
+            bar.set_style(style.progress_chars("━╸ "));
+            bar.set_prefix(name);
             self.bar = Some((progress.task, bar));
         }
         if let Some((_, bar)) = &self.bar {
             bar.set_position(progress.done as u64);
+            bar.set_message(pace);
         }
         if progress.done == progress.total {
             self.clear();
         }
     }
 
-    fn mention(&mut self, name: &str, progress: Progress) {
-        let now = Instant::now();
-        match &mut self.lines {
-            Some((task, began, last)) if *task == progress.task && progress.done < progress.total => {
-                if now - *last >= MENTION {
-                    *last = now;
-                    let rate = progress.done as f64 / (now - *began).as_secs_f64();
-                    eprintln!(
-                        "   {name}: {} of {} images · {rate:.0} images/s · {} left",
-                        count(progress.done),
-                        count(progress.total),
-                        duration((progress.total - progress.done) as f64 / rate),
-                    );
-                }
-            }
-            _ => self.lines = (progress.done < progress.total).then_some((progress.task, now, now)),
+    fn mention(&mut self, name: &str, progress: Progress, pace: &str, now: Instant) {
+        let due = self.mentioned.is_none_or(|last| now - last >= MENTION);
+        if due && progress.done < progress.total {
+            self.mentioned = Some(now);
+            eprintln!(
+                "   {name}: {} of {} {}s{pace}",
+                count(progress.done),
+                count(progress.total),
+                progress.task.unit()
+            );
         }
     }
 
@@ -217,6 +305,13 @@ impl Terminal {
             bar.finish_and_clear();
         }
     }
+}
+
+/// What the finder says.
+struct Search<'a> {
+    finding: Option<Finding>,
+    suggestion: Option<Suggestion>,
+    doubt: Option<&'a str>,
 }
 
 impl Observer for Terminal {
@@ -237,9 +332,10 @@ impl Observer for Terminal {
             Event::Progress(progress) => self.progress(*progress),
             Event::StepStarted(step) => self.step(step),
             Event::StageStarted(stage) => self.stage(stage),
-            Event::RateFound { rates, finding, doubt, .. } => {
+            Event::RateFound { finding, suggestion, doubt, .. } => {
                 self.clear();
-                self.found(*rates, *finding, doubt);
+                let (finding, suggestion, doubt) = (*finding, *suggestion, doubt.as_deref());
+                self.found(Search { finding, suggestion, doubt });
             }
             Event::Resumed { stage, epochs: (over, all) } => {
                 println!("\n   going on with step {stage}: {over} of {} are over", counted(*all, "epoch"));
@@ -255,15 +351,17 @@ impl Observer for Terminal {
                 println!("   checkpoint {}", shown(path.display()));
             }
             Event::Activations { kept, computed: 0, .. } => {
-                println!("\n   activations of {} from the cache", counted(*kept, "image"));
+                let unit = if self.views { "view" } else { "image" };
+                println!("\n   activations of {} from the cache", counted(*kept, unit));
             }
             Event::Activations { kept, computed, seconds } => {
-                let rate = *computed as f64 / seconds;
+                let unit = if self.views { "view" } else { "image" };
+                let rate = count((*computed as f64 / seconds).round() as usize);
                 let cached =
                     if *kept > 0 { format!(" · {} from the cache", count(*kept)) } else { String::new() };
                 println!(
-                    "\n   activations of {} · {rate:.0} images/s · {}{cached}",
-                    counted(*computed, "image"),
+                    "\n   activations of {} · {rate} {unit}s/s · {}{cached}",
+                    counted(*computed, unit),
                     duration(*seconds)
                 );
             }
@@ -280,8 +378,10 @@ impl Observer for Terminal {
                     format!("  {value:>width$.4}", width = name.len().max(8))
                 };
                 let metrics: String = names.iter().zip(&row.metrics).map(wide).collect();
+                // The last star of a step stands at the epoch whose weights are kept.
+                let best = if row.best { " *" } else { "" };
                 println!(
-                    "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>9}",
+                    "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>9}{best}",
                     row.epoch,
                     row.train_loss,
                     cell(row.valid_loss),
@@ -296,5 +396,27 @@ impl Observer for Terminal {
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(done: usize) -> Progress {
+        Progress { task: Task::Activations, done, total: 400 }
+    }
+
+    #[test]
+    fn a_rate_is_told_when_it_can_be_known() {
+        let began = Instant::now();
+        let pace = Pace { began, before: 64, last: 64 };
+        let after = |seconds: f64| began + Duration::from_secs_f64(seconds);
+        assert_eq!(pace.of(progress(64), began), None, "the first tick");
+        assert_eq!(pace.of(progress(128), after(0.001)), None);
+        let (rate, left) = pace.of(progress(264), after(2.0)).unwrap();
+        assert!((rate - 100.0).abs() < 1e-6 && (left - 1.36).abs() < 1e-6, "{rate} {left}");
+        assert_eq!(pace_text(Some((1234.4, 19.0)), "image"), " · 1,234 images/s · 19 s left");
+        assert_eq!(pace_text(None, "image"), "");
     }
 }

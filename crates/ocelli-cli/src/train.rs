@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, ClassWeights, Interpretation, Items, LearningRates, MAX_THREADS, Method, Metric, Mix,
-    Moved, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr, Task,
-    Thresholds, Training, WeightStore, default_cache,
+    Arch, Choices, ClassWeights, ImageData, Interpretation, Items, LearningRates, MAX_THREADS, Method,
+    Metric, Mix, Moved, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr,
+    Task, Thresholds, Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -94,8 +94,9 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         Err(error) => {
             let run = quoted(training.run_folder().path().as_os_str());
-            // Where photos are what is the matter, the run would end there again.
-            let kept = match training.has_checkpoint() && crate::advice(&error).is_none() {
+            // Where photos are what is the matter, or the rates, the run would end there again.
+            let lost = matches!(error, ocelli::Error::Diverged { .. } | ocelli::Error::NoFiniteEpoch { .. });
+            let kept = match training.has_checkpoint() && !lost && crate::advice(&error).is_none() {
                 true => format!("\n       to go on:  ocelli train --resume {run}"),
                 false => String::new(),
             };
@@ -106,7 +107,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         }
         Ok(outcome) => {
             if !quiet {
-                conclude(&outcome, training.learner().data().items());
+                conclude(&outcome, training.learner().data());
             }
             let options = report_options(&cache, arguments, stop);
             let began = Instant::now();
@@ -169,7 +170,7 @@ fn report_options(cache: &Path, arguments: &Train, stop: Arc<AtomicBool>) -> Rep
 }
 
 /// What the run came to, with its uncertainty, and what it gets wrong.
-fn conclude(outcome: &Outcome, items: &Items) {
+fn conclude(outcome: &Outcome, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();
     if predictions.items.is_empty() {
@@ -193,26 +194,40 @@ fn conclude(outcome: &Outcome, items: &Items) {
         for (metric, more) in &lines {
             let measured = predictions.measure(*metric);
             let (low, high) = measured.interval;
-            let count = match metric {
+            let right = match metric {
                 Metric::Accuracy => {
                     let share = predictions.accuracy();
-                    format!("{} of {} right", share.count, counted(share.total, "validation image"))
+                    format!("{} of {} right", count(share.count), counted(share.total, "validation image"))
                 }
                 _ => (*more).to_owned(),
             };
             let line = format!(
-                "{:<14} {:.4}   95 % interval {low:.4} … {high:.4}   {count}",
+                "{:<14} {:.4}   95 % interval {low:.4} … {high:.4}   {right}",
                 metric.to_string(),
                 measured.value
             );
             println!("{}{name}", line.trim_end());
         }
     }
-    if let Some(line) = unmeasured(predictions, items.classes.names()) {
+    if let Some(line) = unmeasured(predictions, data.classes()) {
         println!("{line}");
     }
     let used = outcome.augmented.as_ref().unwrap_or(predictions);
-    if let Some(mistakes) = mistakes(used, items) {
+    let baseline = data.baseline(&used.items);
+    if !used.is_shown_better(&baseline, outcome.metric) {
+        let same = match used.task {
+            Task::SingleLabel => {
+                format!("always saying {}, the most frequent class", data.classes()[baseline.decided(0)[0]])
+            }
+            Task::MultiLabel => "the same labels for every image".to_owned(),
+        };
+        let value = baseline.value_watched(outcome.metric);
+        println!(
+            "not shown to be better than {same}: {} {value:.4}; more epochs, larger images or more photos may help",
+            outcome.metric
+        );
+    }
+    if let Some(mistakes) = mistakes(used, data.items()) {
         println!("most often wrong   {mistakes}");
     }
     if let Some(thresholds) = &outcome.thresholds {

@@ -21,7 +21,42 @@ fn a_learning_rate_is_found_and_shown() {
     let valley = found["suggestions"]["valley"].as_f64().unwrap();
     assert!((1e-5..1.0).contains(&valley), "{valley}");
     assert!(said.contains(&format!("valley {valley:.1e}")), "the same rate again: {valley:e}, {said}");
+    let (rate, reason) = (&found["suggestion"]["rate"], found["suggestion"]["reason"].as_str().unwrap());
+    let line = format!("{:.1e} ({reason})", rate.as_f64().unwrap());
+    assert!(said.contains(&format!("learning rate   {line}")), "{line}: {said}");
+    assert_eq!(reason, "a third of the rate of the lowest loss");
+    assert!(place.read("curve/lr_find.svg").contains("suggested"));
+
+    // Training takes the same rate, by the same rule, and says so.
+    let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "16", "--epochs", "1"];
+    let trained = place.run(&[&train[..], &["--out", "run"]].concat());
+    assert!(trained.contains(&format!("found: learning rate {line}")), "{line}: {trained}");
+    let rates = format!("1 epoch at learning rate {:.1e}", rate.as_f64().unwrap());
+    assert!(trained.contains(&rates), "{rates}: {trained}");
+    let recorded = place.read("run/events.jsonl");
+    let recorded = recorded.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let event = recorded.into_iter().find(|event| event["event"] == "rate-found").unwrap();
+    assert_eq!(event["suggestion"]["rule"], "third-of-minimum");
+    assert_eq!(event["suggestion"]["rate"], *rate);
     assert_eq!(found["curve"]["rates"].as_array().unwrap().len(), csv.lines().count() - 1);
+}
+
+#[test]
+fn too_few_photos_have_no_rate_and_training_says_which_it_takes() {
+    let place = Place::with_photos(3);
+    let said = place.refusal(&["lr-find", "photos", "--size", "32", "--valid", "none"]);
+    assert!(said.contains("9 photos to train on are too few") && said.contains("lr_find.png"), "{said}");
+    let json =
+        place.ocelli(&["lr-find", "photos", "--size", "32", "--valid", "none", "--json"]).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert!(
+        found["suggestion"].is_null() && found["reason"].as_str().unwrap().contains("too few"),
+        "{found}"
+    );
+    let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--valid", "none", "--epochs", "1"];
+    let said = place.run(&train);
+    assert!(said.contains("too few") && said.contains("the usual one is taken"), "{said}");
+    assert!(said.contains("1 epoch at learning rate 1.0e-2"), "{said}");
 }
 
 #[test]

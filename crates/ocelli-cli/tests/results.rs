@@ -300,7 +300,15 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
 
 #[test]
 fn calibrated_probabilities_are_said_only_when_asked_for() {
-    let model = "b/model.safetensors";
+    let data = ocelli::ImageData::from_folder(place().path("photos")).size(32).load().unwrap();
+    let mut learner = ocelli::Learner::pretrained(ocelli::Arch::EfficientNetLite0, data).unwrap();
+    learner.precompute(true).unwrap();
+    learner.fit(1e-2, ocelli::Epochs(2)).unwrap();
+    // Far less sure than the network is, so that a temperature is sure to help.
+    let unsure = learner.predict(ocelli::Part::Train).unwrap().tempered(5.0);
+    learner.calibrate(&unsure).unwrap();
+    learner.save(place().path("calibrated.safetensors")).unwrap();
+    let model = "calibrated.safetensors";
     let photo = format!("photos/{}", table("b/predictions.csv")[0][0]);
     let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--json"])).unwrap();
     let output = place().ocelli(&["predict", model, &photo, "--json", "--calibrated"]).output().unwrap();
@@ -313,6 +321,6 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     assert!((sum - 1.0).abs() < 1e-5);
     // Validation and prediction agree to the bit on probabilities as they are.
     let said: Vec<String> = table("b/predictions.csv")[0][4..].to_vec();
-    let row = place().run(&["predict", model, &photo, "--csv"]);
+    let row = place().run(&["predict", "b/model.safetensors", &photo, "--csv"]);
     assert_eq!(row.lines().nth(1).unwrap().split(',').skip(3).collect::<Vec<_>>(), said);
 }

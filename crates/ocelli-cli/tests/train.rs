@@ -28,7 +28,16 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     assert!(said.contains("3 epochs at learning rate 1.0e-2"), "{said}");
     assert!(said.contains("2  all layers"), "{said}");
     assert!(said.contains("1 epoch at learning rate 1.0e-5, 1.0e-4, 1.0e-3"), "{said}");
-    assert!(said.contains("validation loss is"), "what the rows mean: {said}");
+    assert!(said.contains("→ the validation loss "), "what the rows mean: {said}");
+    assert!(
+        said.contains("baseline: always saying flags, the most frequent class, has accuracy 0.3333"),
+        "{said}"
+    );
+    assert!(said.contains("warning: images of 32 px are less than half as large as the 224 px"), "{said}");
+    assert!(
+        said.contains("→ the weights of epoch ") || said.contains("→ this step brought nothing"),
+        "{said}"
+    );
     assert!(said.contains("95 % interval"), "{said}");
     assert!(!said.contains('\u{1b}'), "no escape codes where output is no terminal");
 

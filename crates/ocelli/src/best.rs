@@ -23,12 +23,23 @@ impl EpochRow {
         }
     }
 
-    /// Whether this epoch is better than another: by the metric, and where that is the same by the validation loss.
+    /// Whether everything that the network computed of the validation images is finite. Where it is not, the weights have
+    /// become too large or NaN, and the epoch is never the best.
+    pub fn is_finite(&self) -> bool {
+        self.train_loss.is_finite() && self.valid_loss.is_none_or(f64::is_finite)
+    }
+
+    /// Whether this epoch is better than another: by the metric, and where that is the same, or not defined, by the
+    /// validation loss. One that is not [finite](Self::is_finite) is worse than every one that is.
     pub fn is_better(&self, other: &Self, metric: Metric) -> bool {
+        if !(self.is_finite() && other.is_finite()) {
+            return self.is_finite() && !other.is_finite();
+        }
         let value = |row: &Self| row.value(metric).unwrap_or(f64::NAN);
         let loss = |row: &Self| row.valid_loss.unwrap_or(f64::NAN);
         metric.is_better(value(self), value(other))
-            || value(self) == value(other) && Metric::LogLoss.is_better(loss(self), loss(other))
+            || !metric.is_better(value(other), value(self))
+                && Metric::LogLoss.is_better(loss(self), loss(other))
     }
 }
 
@@ -80,12 +91,21 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// Keeps the network as it is now, if this epoch is the best.
-    pub(crate) fn consider(&mut self, row: &EpochRow) {
+    /// Takes the best weights at any size of the images, which stays as it is.
+    pub(crate) fn take_best_of_all(&mut self) {
+        let Some((_, size)) = self.best_of_all() else { return };
+        if let Some(best) = self.best.get(&size) {
+            self.network = best.network.copy().train_groups_from(self.state.frozen());
+        }
+    }
+
+    /// Keeps the network as it is now, if this epoch is the best, and notes that in its row.
+    pub(crate) fn consider(&mut self, row: &mut EpochRow) {
         let Some(metric) = self.keeping else { return };
         let size = self.data.size();
         let better = self.best.get(&size).is_none_or(|best| row.is_better(&best.row, metric));
-        if better && row.valid_loss.is_some() {
+        row.best = better && row.valid_loss.is_some() && row.is_finite();
+        if row.best {
             let best = Best { network: self.network.copy(), state: self.state, row: row.clone() };
             self.best.insert(size, best);
         }

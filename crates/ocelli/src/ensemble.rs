@@ -48,7 +48,9 @@ impl Ensemble {
         }
     }
 
-    /// The mean of the models' probabilities for each photo, in the order given; as [`Model::predict`] otherwise.
+    /// The mean of the models' probabilities for each photo, in the order given, and of their thresholds, where photos have
+    /// several classes; as [`Model::predict`] otherwise. A model that is [calibrated](Model::calibrated) gives calibrated
+    /// probabilities here too.
     ///
     /// # Errors
     /// As [`Model::predict`].
@@ -68,11 +70,14 @@ impl Ensemble {
                 .reduce(|sum, next| {
                     let (mut sum, next) = (sum?, next?);
                     sum.probabilities.iter_mut().zip(next.probabilities).for_each(|(sum, next)| *sum += next);
+                    let thresholds = sum.thresholds.iter().zip(next.thresholds.iter());
+                    sum.thresholds = thresholds.map(|(sum, next)| sum + next).collect();
                     Ok(sum)
                 })
                 .map(|sum| {
                     let mut mean = sum?;
                     mean.probabilities.iter_mut().for_each(|value| *value /= models);
+                    mean.thresholds = mean.thresholds.iter().map(|value| value / models).collect();
                     Ok(mean)
                 })
         }))

@@ -145,6 +145,49 @@ pub enum Error {
         /// One a layer group.
         rates: String,
     },
+    /// After no epoch of a fit was everything that the network computes of the validation images finite.
+    #[error(
+        "step {stage} gave no usable weights: after each of its {}, at the learning rates {rates}, what the network \
+         computes of the validation images was not finite (NaN or infinite); train with lower rates, such as a tenth, \
+         or let them be found",
+        number_of_epochs(*epochs)
+    )]
+    NoFiniteEpoch {
+        /// The step of the recipe, counted from 1.
+        stage: usize,
+        /// Its epochs.
+        epochs: usize,
+        /// The peak learning rates, one a layer group.
+        rates: String,
+    },
+    /// A tensor holds a number that is NaN or infinite.
+    #[error(
+        "{model}: its tensor {tensor} holds {value}, which no trained weight is: the learning rate was too high, or \
+         the file is damaged; train again with a lower rate, or copy the file again"
+    )]
+    NotFiniteTensor {
+        /// The model's file, or "the network".
+        model: String,
+        /// The tensor.
+        tensor: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A network computes something that is not finite.
+    #[error(
+        "{model}: what it computes of {photo} is not finite ({value} for the class {class}): its weights are too \
+         large to be of use; train again with a lower learning rate, or use another model"
+    )]
+    NotFiniteOutput {
+        /// The model's file, or "the network".
+        model: String,
+        /// The photo.
+        photo: String,
+        /// The class of the first such number.
+        class: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
     /// There is less memory than a step of training, or of using the network, takes.
     #[error(
         "{task} with {batch} images of {size} px at once takes about {} of memory, and {} are free; {}",
@@ -224,6 +267,10 @@ impl From<ocelli_nn::Error> for Error {
             error => Self::Network(error),
         }
     }
+}
+
+fn number_of_epochs(epochs: usize) -> String {
+    if epochs == 1 { "1 epoch".to_owned() } else { format!("{epochs} epochs") }
 }
 
 fn gigabytes(bytes: u64) -> String {

@@ -10,7 +10,9 @@ use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Step;
-use crate::{ClassCount, Error, Finding, LearningRates, LrCurve, Measured, Metric, Reading, Result, State};
+use crate::{
+    ClassCount, Error, Finding, LearningRates, LrCurve, Measured, Metric, Reading, Result, State, Suggestion,
+};
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
 #[derive(Debug, Clone, Serialize)]
@@ -51,6 +53,8 @@ pub enum Event {
         rates: LearningRates,
         /// What the curve says of the head's, if it is of use.
         finding: Option<Finding>,
+        /// The head's rate that is gone on with, and by which rule; nothing where the curve is of no use.
+        suggestion: Option<Suggestion>,
         /// Why it is not.
         doubt: Option<String>,
         /// What the finder saw.
@@ -163,10 +167,21 @@ impl fmt::Display for Stage {
 pub struct Progress {
     /// What is being done.
     pub task: Task,
-    /// Images done.
+    /// Images done; steps, where learning rates are searched.
     pub done: usize,
-    /// Images in all.
+    /// Images in all; steps, where learning rates are searched.
     pub total: usize,
+}
+
+impl Task {
+    /// What is counted: `image`, `view` or `step`.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::LearningRates => "step",
+            Self::Views => "view",
+            _ => "image",
+        }
+    }
 }
 
 /// The steps that take long.
@@ -200,7 +215,8 @@ pub struct EpochRow {
     pub train_loss: f64,
     /// Mean loss over the validation images after the epoch; nothing where none are held out.
     pub valid_loss: Option<f64>,
-    /// The share of validation images that are said to have exactly the classes that they have.
+    /// The share of validation images that are said to have exactly the classes that they have. Losses and metrics are
+    /// NaN where what the network computes is not finite.
     pub accuracy: Option<f64>,
     /// The other metrics that are measured, where any image is held out; F of several labels an image at the one
     /// threshold at which it is highest.
@@ -209,6 +225,9 @@ pub struct EpochRow {
     pub learning_rates: LearningRates,
     /// Seconds, validation included.
     pub seconds: f64,
+    /// Whether this epoch was the best so far at its size of the images, so that its weights were kept.
+    #[serde(default)]
+    pub best: bool,
 }
 
 /// Someone who listens. Observers cannot change training, except to ask for its end.

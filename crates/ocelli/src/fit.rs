@@ -15,8 +15,9 @@ use crate::gradients::ParameterGradients;
 use crate::method::Method;
 use crate::optimizer::OptimizerState;
 use crate::precompute::Look;
+use crate::reading::Watch;
 use crate::schedule::Schedule;
-use crate::{EpochRow, Error, Learner, LearningRates, Predictions, Result};
+use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result};
 
 /// Where the batches of an epoch come from.
 pub(crate) enum Source {
@@ -163,6 +164,7 @@ impl<B: Backbone> Learner<B> {
         let (ema, swa) = (self.method.ema.map(|_| average()), self.method.swa.map(|_| average()));
         self.fits += 1;
         self.temperature = None;
+        self.performance.watch = Watch::default();
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
             state: self.state,
@@ -203,14 +205,23 @@ impl<B: Backbone> Learner<B> {
     fn measure_epoch(&mut self, fit: &mut Fit, began: Instant) -> Result<EpochRow> {
         let predictions = self.validate()?;
         fit.sums.seconds += began.elapsed().as_secs_f64();
-        let row = self.end_epoch(fit, &predictions);
+        let mut row = self.end_epoch(fit, &predictions);
+        self.consider(&mut row);
+        self.performance.watch.follow(&row, &predictions, self.keeping);
         self.history.push(row.clone());
-        self.consider(&row);
         if self.is_out_of_patience() {
             fit.epoch = fit.schedule.epochs();
         }
         if let Some(cycle) = fit.schedule.cycle_ends().position(|end| end == fit.epoch) {
-            self.save_cycle(cycle)?;
+            if row.is_finite() {
+                self.save_cycle(cycle)?;
+            } else {
+                let text = format!(
+                    "cycle {} has no model: what the network computes is not finite any more",
+                    cycle + 1
+                );
+                self.observers.tell(&Event::Notice { text })?;
+            }
         }
         self.observers.tell(&Event::Epoch(row.clone()))?;
         Ok(row)
@@ -282,16 +293,17 @@ impl<B: Backbone> Learner<B> {
         fit.epoch += 1;
         fit.batch = 0;
         self.epochs += 1;
-        let metrics = self.metrics.iter().map(|&metric| (metric, predictions.watched(metric)));
+        let metrics = self.metrics.iter().map(|&metric| (metric, predictions.value_watched(metric)));
         EpochRow {
             stage: self.fits,
             epoch: fit.epoch,
             train_loss: sums.loss / sums.images as f64,
             valid_loss: measured.then(|| predictions.loss()),
-            accuracy: measured.then(|| predictions.accuracy().value()),
+            accuracy: measured.then(|| predictions.value(Metric::Accuracy)),
             metrics: if measured { metrics.collect() } else { Vec::new() },
             learning_rates: sums.rates.unwrap_or(fit.rates),
             seconds: sums.seconds,
+            best: false,
         }
     }
 

@@ -106,14 +106,20 @@ impl Learner {
     /// A learner on a backbone of the registry with the body's weights from a file.
     ///
     /// # Errors
-    /// [`Error::Network`] where they are another network's; [`Error::ImageSize`] where the images are too small for
-    /// it.
+    /// [`Error::Network`] where they are another network's; [`Error::NotFiniteTensor`] where one of them is NaN or infinite;
+    /// [`Error::ImageSize`] where the images are too small for it.
     pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData, seed: u64) -> Result<Self> {
         let info = arch.info();
         if data.size() < info.smallest {
             let (architecture, size) = (info.name.to_owned(), data.size());
             return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
         }
+        let aside: Vec<&str> = arch.set_aside(weights);
+        model::check_finite_of(
+            weights,
+            weights.names().filter(|name| !aside.contains(name)),
+            weights.origin(),
+        )?;
         let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
         let mut learner = Self::new(network, info.name, normalization, data, seed);
@@ -492,16 +498,18 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Fits the temperature that makes probabilities mean what they say on predictions of held-out images, and keeps it
-    /// for the models that are [saved](Self::save) until the weights are trained again.
+    /// for the models that are [saved](Self::save) until the weights are trained again; none where it does not lower the
+    /// log loss of images that it was not fitted on: see [`Predictions::helpful_temperature`].
     pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
-        self.temperature = predictions.temperature();
+        self.temperature = predictions.helpful_temperature();
         self.temperature
     }
 
     /// Writes the model to a file, with all that is needed to use it.
     ///
     /// # Errors
-    /// Where the file cannot be written; what was there before then stays.
+    /// Where the file cannot be written; what was there before then stays. [`Error::NotFiniteTensor`] where a weight is
+    /// NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.save_as(path.as_ref(), &self.network, self.data.size()).map(drop)
     }
@@ -517,7 +525,9 @@ impl<B: Backbone> Learner<B> {
         contract.augmentation = self.data.augmentation().cloned();
         contract.clip = self.clip;
         contract.label_separator = self.data.label_separator;
-        model::save(path, &contract, &network.to_tensors())
+        let tensors = network.to_tensors();
+        model::check_finite(&tensors, "the network")?;
+        model::save(path, &contract, &tensors)
     }
 
     /// Saves the model at the end of a cycle, counted from 0, if that is wanted.

@@ -2,6 +2,7 @@
 //!
 //! The method is the range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as fastai performs it.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use ocelli_nn::{Backbone, GROUPS, Network};
@@ -111,6 +112,8 @@ impl LrFind {
             losses: Vec::new(),
             smoothed: Vec::new(),
             diverged: None,
+            frozen: 0,
+            photos: None,
         };
         let (mut average, mut lowest) = (0.0, f64::INFINITY);
         for step in 0..self.steps {
@@ -157,6 +160,8 @@ const AVERAGED: f64 = 0.98;
 const SMOOTHED: f64 = 0.03;
 /// Fewer steps say nothing.
 const FEWEST: usize = 20;
+/// Fewer photos say nothing.
+const FEWEST_PHOTOS: usize = 10;
 /// Fewer steps before the loss grows without bounds say nothing.
 const FEWEST_KEPT: usize = 10;
 /// The standard deviation of the smoothing in which a rise is looked for, as a share of the steps.
@@ -179,6 +184,47 @@ pub struct LrCurve {
     pub smoothed: Vec<f64>,
     /// The head's rate at which the loss grew without bounds, if it did.
     pub diverged: Option<f64>,
+    /// The number of frozen layer groups: 0 where all layers were trained, as [`LrFind::search`] supposes.
+    #[serde(default)]
+    pub frozen: usize,
+    /// The number of photos that were trained on, if it is known.
+    #[serde(default)]
+    pub photos: Option<usize>,
+}
+
+/// The learning rate that a curve speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Suggestion {
+    /// The head's rate; [`LrCurve::rates_at`] gives those of all groups.
+    pub rate: f64,
+    /// The rule by which it was chosen.
+    pub rule: Rule,
+}
+
+/// How a learning rate follows from a curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// A new head on frozen layers: a third of the rate of the lowest loss. On three data sets (ants and bees, satellite
+    /// images, emoji) the better of 1e-2 and 3e-2, which is about where this lands, gave a validation loss after ten
+    /// epochs that was 13 to 44 % lower than fastai 2's valley, which is a tenth of it. The lesson takes a tenth of the
+    /// minimum of a running average, which lies some 6.6 times to the right of that of the smoothed losses here.
+    ThirdOfMinimum,
+    /// All layers, whose loss falls: a tenth of the rate of the lowest loss.
+    TenthOfMinimum,
+    /// No rate lets the loss clearly fall, since the network knows its photos already: a tenth of the rate from which on
+    /// it rises, which is as fast as it may be without harm.
+    TenthOfRise,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ThirdOfMinimum => "a third of the rate of the lowest loss",
+            Self::TenthOfMinimum => "a tenth of the rate of the lowest loss",
+            Self::TenthOfRise => "a tenth of the rate from which on the loss rises",
+        })
+    }
 }
 
 /// What a curve says of the head's learning rate.
@@ -204,23 +250,44 @@ pub struct Suggestions {
     pub steep: f64,
 }
 
-impl Finding {
-    /// A tenth of the rate of the lowest loss, or of the one from which on the loss rises: where training is fast, or as
-    /// fast as it may be without harm.
-    pub fn rate(self) -> f64 {
-        match self {
-            Self::Falls(suggestions) => suggestions.minimum,
-            Self::Rises(rate) => rate / 10.0,
-        }
-    }
-}
-
 impl LrCurve {
-    /// The four suggestions.
+    /// The learning rate to train with, and the rule by which it was chosen: what recipes take, and `ocelli lr-find` shows.
+    ///
+    /// ```
+    /// # fn main() -> ocelli::Result<()> {
+    /// # let curve = ocelli::LrFind::default().search(|rates| Ok((rates.head().log10() + 1.0).powi(2) + 0.5))?;
+    /// let suggestion = curve.suggestion()?;
+    /// println!("learning rate {} ({})", curve.rates_at(suggestion.rate), suggestion.rule);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`finding`](Self::finding).
+    pub fn suggestion(&self) -> Result<Suggestion> {
+        Ok(match self.finding()? {
+            // Suggestions have a tenth of the rate of the lowest loss, as fastai has it.
+            Finding::Falls(found) if self.frozen > 0 => {
+                Suggestion { rate: found.minimum * (10.0 / 3.0), rule: Rule::ThirdOfMinimum }
+            }
+            Finding::Falls(found) => Suggestion { rate: found.minimum, rule: Rule::TenthOfMinimum },
+            Finding::Rises(rate) => Suggestion { rate: rate / 10.0, rule: Rule::TenthOfRise },
+        })
+    }
+
+    /// fastai's four suggestions.
     ///
     /// # Errors
     /// [`Error::NoLearningRate`], with the reason, where the curve supports none.
     pub fn suggestions(&self) -> Result<Suggestions> {
+        if let Some(photos) = self.photos
+            && photos < FEWEST_PHOTOS
+        {
+            return self.doubt(format!(
+                "{photos} photos to train on are too few to search with: every step learns the same ones by heart, \
+                 and the loss falls at any rate; {FEWEST_PHOTOS} are the fewest"
+            ));
+        }
         let (rates, losses) = self.considered();
         if losses.len() < FEWEST_KEPT {
             return self.doubt(format!(
@@ -255,6 +322,7 @@ impl LrCurve {
     pub fn finding(&self) -> Result<Finding> {
         match (self.suggestions(), self.rises_at()) {
             (Ok(suggestions), _) => Ok(Finding::Falls(suggestions)),
+            (Err(error), _) if self.photos.is_some_and(|photos| photos < FEWEST_PHOTOS) => Err(error),
             (Err(error), _) if self.considered().1.len() < FEWEST_KEPT => Err(error),
             (Err(error), None) => Err(error),
             (Err(_), Some(rate)) if self.rates.get(self.rates.len() / 4).is_some_and(|low| rate < *low) => {
@@ -269,14 +337,6 @@ impl LrCurve {
 
     fn doubt<T>(&self, reason: String) -> Result<T> {
         Err(Error::NoLearningRate { reason })
-    }
-
-    /// The rate in the middle of the longest run of falling losses: what fastai 2 suggests by default.
-    ///
-    /// # Errors
-    /// As [`suggestions`](Self::suggestions).
-    pub fn valley(&self) -> Result<f64> {
-        Ok(self.suggestions()?.valley)
     }
 
     /// The rate from which on the loss is clearly higher than at low rates, for good; nothing where it never is.
@@ -357,24 +417,26 @@ impl LrCurve {
             label: format!("{name} {rate:.1e}"),
             at: (rate, self.smoothed_at(rate)),
         };
-        let finding = self.finding();
-        let (title, marks) = match &finding {
+        let (finding, suggestion) = (self.finding(), self.suggestion());
+        let (title, others) = match &finding {
             Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
                 let marks =
                     [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
                 (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
             }
             Ok(Finding::Rises(rate)) => {
-                let marks = [("a tenth", rate / 10.0), ("rises from", *rate)];
-                (
-                    ": the loss does not clearly fall".to_owned(),
-                    marks.map(|(name, rate)| mark(name, rate)).to_vec(),
-                )
+                (": the loss does not clearly fall".to_owned(), vec![mark("rises from", *rate)])
             }
             Err(error) => (format!(": {error}"), Vec::new()),
         };
+        let suggested = suggestion.iter().map(|suggestion| mark("suggested", suggestion.rate));
+        let marks: Vec<Mark> = suggested.chain(others).collect();
+        let title = match &suggestion {
+            Ok(suggestion) => format!("{title}; suggested {:.1e}, {}", suggestion.rate, suggestion.rule),
+            Err(_) => title,
+        };
         // What comes after divergence would press all else flat.
-        let lowest = self.smoothed.iter().copied().fold(f64::INFINITY, f64::min);
+        let lowest = self.smoothed.iter().copied().reduce(f64::min).unwrap_or(0.0);
         let first = self.smoothed.first().copied().unwrap_or(1.0);
         let mut highest = (2.0 * first - lowest).max(1.2 * first);
         if let Ok(Finding::Rises(_)) = finding {
@@ -419,6 +481,10 @@ impl LrCurve {
 
     /// The smoothed loss at a rate, between steps along a straight line over the logarithm.
     fn smoothed_at(&self, rate: f64) -> f64 {
+        // Where the loss was no number from the first step on, there is no curve.
+        if self.rates.is_empty() {
+            return f64::NAN;
+        }
         let next = self.rates.partition_point(|other| *other < rate);
         if next == 0 || next == self.rates.len() {
             return self.smoothed[next.min(self.rates.len() - 1)];
@@ -522,14 +588,16 @@ impl<B: Backbone> Learner<B> {
         let mut trial = Trial::of(self, images);
         let mut source = None;
         let mut done = 0;
-        find.search(|rates| {
+        let mut curve = find.search(|rates| {
             let ready = trial.next_of_any_epoch(&mut source)?;
             // A loss that is no number ends a search as one that grows does.
             let loss = trial.descend(ready, rates, None, &mut descent, false).unwrap_or(f64::NAN);
             done += 1;
-            trial.progress(Task::LearningRates, done * images, find.steps * images)?;
+            trial.progress(Task::LearningRates, done, find.steps)?;
             Ok(loss)
-        })
+        })?;
+        (curve.frozen, curve.photos) = (trial.state.frozen(), Some(trial.data.train_len()));
+        Ok(curve)
     }
 
     /// The next batch of at least two images, of this epoch or the next.

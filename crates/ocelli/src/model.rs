@@ -114,6 +114,8 @@ impl Contract {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Model<B: Backbone = Body> {
+    /// Its file, for errors.
+    origin: String,
     contract: Contract,
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
@@ -178,7 +180,8 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Network`] where the file is no whole safetensors file, is damaged, or its tensors are another network's;
-    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know, or no digest.
+    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know, or no digest;
+    /// [`Error::NotFiniteTensor`] where a weight is NaN or infinite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (contract, tensors) = read(path)?;
@@ -196,8 +199,8 @@ impl Model {
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(contract.precision);
-        let loading = loading(&contract);
-        Ok(Self { contract, network, loading, calibrated: false })
+        let (loading, origin) = (loading(&contract), path.display().to_string());
+        Ok(Self { origin, contract, network, loading, calibrated: false })
     }
 }
 
@@ -247,7 +250,76 @@ fn read(path: &Path) -> Result<(Contract, TensorFile)> {
         let (found, classes) = (thresholds.len(), contract.classes.len());
         return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
     }
+    check_finite(&tensors, &path.display().to_string())?;
     Ok((contract, tensors))
+}
+
+/// Refuses tensors with a number that is NaN or infinite; `model` names them in the error.
+pub(crate) fn check_finite(tensors: &TensorFile, model: &str) -> Result<()> {
+    check_finite_of(tensors, tensors.names(), model)
+}
+
+/// As [`check_finite`], of the tensors of these names.
+pub(crate) fn check_finite_of<'a>(
+    tensors: &TensorFile,
+    names: impl Iterator<Item = &'a str>,
+    model: &str,
+) -> Result<()> {
+    for name in names {
+        let values = tensors.get(name).map_or(&[][..], |tensor| &tensor.values);
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::NotFiniteTensor { model: model.to_owned(), tensor: name.to_owned(), value });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses logits of which one is NaN or infinite; `model` and `photo` name them in the error.
+pub(crate) fn check_outputs(logits: &[f32], classes: &[String], model: &str, photo: &str) -> Result<()> {
+    match logits.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(class) => Err(Error::NotFiniteOutput {
+            model: model.to_owned(),
+            photo: photo.to_owned(),
+            class: classes.get(class).cloned().unwrap_or_default(),
+            value: logits[class],
+        }),
+    }
+}
+
+/// From what a network computes of the views of a photo to what is said of it: the one way for all predictions of a
+/// model, whatever they are asked for.
+#[derive(Debug, Clone)]
+struct Answers {
+    model: String,
+    task: Task,
+    classes: Arc<[String]>,
+    mean: Mean,
+    temperature: Option<f64>,
+    thresholds: Arc<[f32]>,
+}
+
+impl Answers {
+    /// The probabilities of every class, from the weight and the logits of each view; `photo` names it in errors.
+    fn probabilities(&self, views: &[(f64, &[f32])], photo: &str) -> Result<Vec<f32>> {
+        for (_, logits) in views {
+            check_outputs(logits, &self.classes, &self.model, photo)?;
+        }
+        let mut row = match views {
+            [(_, plain)] => probabilities(self.task, plain),
+            _ => self.mean.of(self.task, views),
+        };
+        if let Some(temperature) = self.temperature {
+            temper(self.task, &mut row, temperature);
+        }
+        Ok(row)
+    }
+
+    fn prediction(&self, path: PathBuf, views: &[(f64, &[f32])]) -> Result<Prediction> {
+        let probabilities = self.probabilities(views, &path.display().to_string())?;
+        let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
+        Ok(Prediction { path, classes, probabilities, task: self.task, thresholds })
+    }
 }
 
 impl<B: Backbone> Model<B> {
@@ -260,8 +332,8 @@ impl<B: Backbone> Model<B> {
         let (contract, tensors) = read(path.as_ref())?;
         let network = network.with_tensors(&tensors)?;
         let network = network.with_precision(contract.precision);
-        let loading = loading(&contract);
-        Ok(Self { contract, network, loading, calibrated: false })
+        let (loading, origin) = (loading(&contract), path.as_ref().display().to_string());
+        Ok(Self { origin, contract, network, loading, calibrated: false })
     }
 
     /// The model on another device: everything is computed there from now on.
@@ -298,15 +370,21 @@ impl<B: Backbone> Model<B> {
     }
 
     /// From now on gives probabilities with the temperature that was fitted on the validation images, so that of what is
-    /// said with 0.9 about nine in ten are right. Which class is the most probable does not change.
+    /// said with 0.9 about nine in ten are right, whichever way a prediction is asked for. Which class is the most probable
+    /// does not change.
     ///
     /// # Errors
-    /// Where the model holds no temperature.
+    /// Where the model holds no temperature, since none lowered the log loss of validation images that it was not fitted
+    /// on.
     pub fn calibrated(mut self) -> Result<Self> {
         if self.contract.temperature.is_none_or(|temperature| temperature <= 0.0) {
             return Err(Error::State {
-                found: "the model holds no calibration".to_owned(),
-                advice: "train it with images held out, some of which it gets wrong",
+                found: format!(
+                    "{}: the model holds no calibration: nothing was held out to fit one on, or none made its \
+                     probabilities better",
+                    self.origin
+                ),
+                advice: "use its probabilities as they are",
             });
         }
         self.calibrated = true;
@@ -373,15 +451,11 @@ impl<B: Backbone> Model<B> {
             .map(|(loader, epoch, weight)| Ok((loader.batches(all.clone(), epoch)?, weight)));
         let mut passes = Passes {
             network: self.network.clone(),
-            task: self.contract.task,
-            mean: tta.map(|tta| tta.mean).unwrap_or_default(),
+            answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
+            items: items.clone(),
             passes: passes.collect::<Result<_>>()?,
         };
-        let classes: Arc<[String]> = self.contract.classes.clone().into();
-        let thresholds: Arc<[f32]> = self.contract.thresholds().into();
-        let (task, mut place) = (self.contract.task, 0);
-        let temperature = self.contract.temperature.filter(|_| self.calibrated);
-        let tempered_thresholds = tempered_thresholds(&thresholds, temperature);
+        let mut place = 0;
         Ok(std::iter::from_fn(move || passes.next()).flat_map(move |said| {
             let Said { indices, rows, skipped } = match said {
                 Ok(said) => said,
@@ -392,18 +466,12 @@ impl<B: Backbone> Model<B> {
             let count = indices.len() + skipped.len();
             let results = (place..place + count)
                 .map(|item| {
-                    let path = items[item].path.clone();
                     if good.next_if_eq(&&item).is_none() {
+                        let path = items[item].path.clone();
                         let reason = bad.next().map(|bad| bad.reason.clone()).unwrap_or_default();
                         return Err(Error::Photo { path, reason });
                     }
-                    let mut probabilities = rows.next().expect("a row an image");
-                    let (classes, mut thresholds) = (classes.clone(), thresholds.clone());
-                    if let Some(temperature) = temperature {
-                        temper(task, &mut probabilities, temperature);
-                        thresholds = tempered_thresholds.clone();
-                    }
-                    Ok(Prediction { path, classes, probabilities, task, thresholds })
+                    rows.next().expect("a row an image")
                 })
                 .collect();
             place += count;
@@ -411,12 +479,29 @@ impl<B: Backbone> Model<B> {
         }))
     }
 
-    /// The probabilities of every class for images in memory, a row each.
+    /// How what the network computes becomes an answer.
+    fn answers(&self, mean: Mean) -> Answers {
+        let temperature = self.contract.temperature.filter(|_| self.calibrated);
+        Answers {
+            model: self.origin.clone(),
+            task: self.contract.task,
+            classes: self.contract.classes.clone().into(),
+            mean,
+            temperature,
+            thresholds: tempered_thresholds(&self.contract.thresholds(), temperature),
+        }
+    }
+
+    /// The probabilities of every class for images in memory, a row each, calibrated where [`predict`](Self::predict)'s
+    /// are. To the bit they are those of the files where the images were decoded with
+    /// [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [contract](Self::contract): large JPEGs are decoded at a
+    /// reduced scale.
     ///
     /// # Errors
-    /// None that a loaded model can have.
+    /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
         let Preprocessing { size, .. } = self.contract.preprocessing;
+        let answers = self.answers(Mean::default());
         let mut rows = Vec::with_capacity(images.len());
         for images in images.chunks(self.loading.batch_size) {
             let mut samples = vec![0.0; images.len() * size * size * 3];
@@ -431,8 +516,10 @@ impl<B: Backbone> Model<B> {
                 skipped: Vec::new(),
             };
             let logits = logits(&self.network, &mut batch);
-            let classes = self.contract.classes.len();
-            rows.extend(logits.chunks_exact(classes).map(|row| probabilities(self.contract.task, row)));
+            for row in logits.chunks_exact(self.contract.classes.len()) {
+                let photo = format!("image {}", rows.len() + 1);
+                rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
+            }
         }
         Ok(rows)
     }
@@ -441,16 +528,16 @@ impl<B: Backbone> Model<B> {
 /// All views of some photos, batch by batch.
 struct Passes<B: Backbone> {
     network: Network<B>,
-    task: Task,
-    mean: Mean,
+    answers: Answers,
+    items: Arc<Items>,
     passes: Vec<(Batches, f64)>,
 }
 
 /// What is said of the photos of one batch.
 struct Said {
     indices: Vec<usize>,
-    /// The probabilities of each of them.
-    rows: Vec<Vec<f32>>,
+    /// What is said of each of them.
+    rows: Vec<Result<Prediction>>,
     skipped: Vec<Skipped>,
 }
 
@@ -481,10 +568,7 @@ impl<B: Backbone> Passes<B> {
                 };
                 let views: Vec<(f64, &[f32])> =
                     views.iter().map(|(weight, logits)| (*weight, &logits[row(logits)])).collect();
-                match views[..] {
-                    [(_, plain)] => probabilities(self.task, plain),
-                    _ => self.mean.of(self.task, &views),
-                }
+                self.answers.prediction(self.items[said.indices[image]].path.clone(), &views)
             })
             .collect();
         Some(Ok(said))
@@ -505,4 +589,41 @@ pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Re
     let (bytes, digest) = contract.to_bytes(tensors);
     file::write(path, &bytes)?;
     Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_with_a_weight_that_is_not_finite_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let items = Items {
+            root: PathBuf::new(),
+            task: Task::SingleLabel,
+            classes: Classes::default(),
+            items: Vec::new(),
+        };
+        let preprocessing = Preprocessing {
+            size: 32,
+            framing: ocelli_data::Framing::Crop { fraction: 1.0 },
+            filter: ocelli_data::Filter::Bicubic,
+            normalization: ocelli_data::Normalization::IMAGENET,
+        };
+        let contract = Contract::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut tensors = TensorFile::new("made");
+            tensors.insert("conv.weight", vec![2], vec![0.5, -0.5]);
+            tensors.insert("head.weight", vec![2, 2], vec![0.5, 1.0, value, 2.0]);
+            let path = folder.path().join("model.safetensors");
+            save(&path, &contract, &tensors).unwrap();
+            let error = Model::load(&path).unwrap_err();
+            assert!(
+                matches!(&error, Error::NotFiniteTensor { tensor, .. } if tensor == "head.weight"),
+                "{error}"
+            );
+            let text = error.to_string();
+            assert!(text.contains("model.safetensors") && text.contains("learning rate"), "{text}");
+        }
+    }
 }

@@ -5,9 +5,11 @@ use std::time::Instant;
 use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
+use crate::batch::to_tensor;
 use crate::event::{Event, StepStarted, Task};
-use crate::lr_find::{Finding, LrFind};
-use crate::reading::Reading;
+use crate::lr_find::{LrFind, Suggestion};
+use crate::model::{check_finite, check_outputs};
+use crate::reading::{Compared, Packed, Reading, Watch};
 use crate::recipe::{Rates, Recipe, Step, Train};
 use crate::{EpochRow, Error, Learner, LearningRates, Metric, Predictions, Result, Stack};
 
@@ -20,6 +22,12 @@ pub(crate) struct Progress {
     pub(crate) rates: Option<LearningRates>,
     /// The best row before the step at hand.
     pub(crate) before: Option<EpochRow>,
+    /// What each validation image contributed to the metric of that row.
+    #[serde(default)]
+    pub(crate) scores: Option<Packed>,
+    /// What the step at hand has shown so far.
+    #[serde(default)]
+    pub(crate) watch: Watch,
     /// Seconds of training so far, over all attempts.
     pub(crate) seconds: f64,
 }
@@ -33,20 +41,15 @@ pub struct Performed {
     pub views: Option<Stack>,
 }
 
-/// A new head trains at a third of the rate of the lowest loss, more than the finder's tenth of it. The lesson takes a
-/// tenth of the minimum of a running average, which lies some 6.6 times to the right of that of the smoothed losses here.
-/// On three data sets (ants and bees, satellite images, emoji) the better of 1e-2 and 3e-2, which is about where this lands,
-/// gave a validation loss after ten epochs that was 13 to 44 % lower than fastai 2's valley, which is a tenth of it.
-const NEW_HEAD: f64 = 10.0 / 3.0;
-
 impl<B: Backbone> Learner<B> {
     /// Performs a recipe, keeping the best weights, which the learner has at the end, whatever came after them; see
     /// [`keep_best`](Self::keep_best).
     ///
-    /// A step that diverges is given up where there are good weights to return to.
+    /// A step that diverges, or after none of whose epochs everything that the network computes is finite, is given up
+    /// where there are good weights to return to.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit); [`Error::Memory`] before the first step where the machine has too little of it.
+    /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where there are no good weights; [`Error::Memory`] before the first step where the machine has too little of it.
     pub fn perform(&mut self, recipe: &Recipe) -> Result<Performed> {
         recipe.check()?;
         self.performance = Progress::default();
@@ -72,18 +75,27 @@ impl<B: Backbone> Learner<B> {
                 Step::Views(tta) => {
                     self.return_to_best_of_all()?;
                     let began = Instant::now();
-                    views = Some(self.predict_views(crate::Part::Valid, tta.views)?);
+                    let stack = self.predict_views(crate::Part::Valid, tta.views)?;
                     self.tell(&Event::spent(Task::Views, began))?;
+                    if stack.mean(tta.mean).is_finite() {
+                        views = Some(stack);
+                    } else {
+                        let text = "test-time augmentation is left out: what the network computes of some views is \
+                                    not finite";
+                        self.tell(&Event::Notice { text: text.to_owned() })?;
+                    }
                 }
             }
             self.performance = Progress {
                 done: self.performance.done + 1,
                 seconds: self.performance.seconds,
+                scores: self.performance.scores.take(),
                 ..Progress::default()
             };
             self.write_checkpoint(None)?;
         }
         self.return_to_best_of_all()?;
+        self.check_finite()?;
         let predictions = match &views {
             Some(views) => views.plain(),
             None => self.validate()?,
@@ -115,25 +127,55 @@ impl<B: Backbone> Learner<B> {
                 self.finish(fit)
             }
         };
+        let rows: Vec<EpochRow> = self.history.iter().filter(|row| row.stage == self.fits).cloned().collect();
+        let rates = self.performance.rates.map(|rates| rates.to_string()).unwrap_or_default();
+        let lost = || Error::NoFiniteEpoch { stage: self.fits, epochs: rows.len(), rates };
+        let result = match result {
+            Ok(_) if !rows.is_empty() && rows.iter().all(|row| !row.is_finite()) => Err(lost()),
+            result => result,
+        };
         match result {
             Ok(_) => {}
-            Err(error @ Error::Diverged { .. }) if self.best().is_some() => {
+            Err(error @ (Error::Diverged { .. } | Error::NoFiniteEpoch { .. }))
+                if self.best_of_all().is_some() =>
+            {
                 self.unfinished = None;
+                self.take_scores();
                 let text = format!("{error}. This step is given up; the best weights so far are kept");
                 self.tell(&Event::Notice { text })?;
-                self.return_to_best();
+                if self.best().is_some() {
+                    self.return_to_best();
+                } else {
+                    self.take_best_of_all();
+                }
                 return Ok(());
             }
             Err(error) => return Err(error),
         }
-        let rows: Vec<EpochRow> = self.history.iter().filter(|row| row.stage == self.fits).cloned().collect();
-        let before = self.performance.before.clone();
-        let (best, images) = (self.best().cloned(), self.data.valid_len());
-        if let Some(reading) = Reading::of(&rows, before.as_ref(), best.as_ref(), self.keeping, images) {
+        let (watch, scores) = (self.performance.watch.clone(), self.performance.scores.clone());
+        self.take_scores();
+        let best = self.best_of_all().map(|(row, _)| row.clone());
+        let baseline = self.data.baseline(self.items_of(crate::Part::Valid));
+        let compared = Compared {
+            metric: self.keeping,
+            before: self.performance.before.as_ref().map(|row| (row, scores.as_ref())),
+            best: best.as_ref(),
+            baseline: Some(&baseline),
+        };
+        if let Some(reading) = Reading::of(&rows, &watch, &compared) {
             self.tell(&Event::Reading(reading))?;
         }
         self.return_to_best();
         Ok(())
+    }
+
+    /// Where the best epoch of all is one of the stage at hand, what each image contributes to it is kept for the stages to
+    /// come.
+    fn take_scores(&mut self) {
+        let watch = std::mem::take(&mut self.performance.watch);
+        if self.best_of_all().is_some_and(|(row, _)| row.stage == self.fits) {
+            self.performance.scores = watch.scores().cloned();
+        }
     }
 
     /// Runs the learning rate finder and says what it found.
@@ -152,14 +194,33 @@ impl<B: Backbone> Learner<B> {
             Ok(finding) => (Some(finding), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let head = match finding {
-            Some(Finding::Falls(found)) if self.state.frozen() > 0 => NEW_HEAD * found.minimum,
-            Some(finding) => finding.rate(),
-            None => otherwise,
-        };
-        let rates = rates.spread(head);
-        self.tell(&Event::RateFound { stage: self.performance.done + 1, rates, finding, doubt, curve })?;
+        let suggestion: Option<Suggestion> = curve.suggestion().ok();
+        let rates = rates.spread(suggestion.map_or(otherwise, |suggestion| suggestion.rate));
+        let stage = self.performance.done + 1;
+        self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)
+    }
+
+    /// Whether the network is of use: its tensors are finite, and where nothing is held out, what it computes of the first
+    /// images that it was trained on. (Validation has shown it otherwise.)
+    fn check_finite(&mut self) -> Result<()> {
+        check_finite(&self.network.to_tensors(), "the network")?;
+        if !self.items_of(crate::Part::Valid).is_empty() {
+            return Ok(());
+        }
+        let first: Vec<usize> = self.data.split.train.iter().copied().take(self.data.batch_size()).collect();
+        let Some(batch) = self.loader()?.batches(first, 0)?.next() else { return Ok(()) };
+        let mut batch = batch?;
+        if batch.indices.is_empty() {
+            return Ok(());
+        }
+        let logits = self.network.infer(to_tensor(&mut batch, &self.network.device()));
+        let logits = logits.into_data().try_into_vec::<f32>().expect("logits are f32");
+        let classes = self.data.classes();
+        for (&item, row) in batch.indices.iter().zip(logits.chunks_exact(classes.len())) {
+            check_outputs(row, classes, "the network", &self.data.items[item].id)?;
+        }
+        Ok(())
     }
 
     /// Returns to the best weights at any size of the images, and to that size.

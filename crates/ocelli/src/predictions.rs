@@ -3,6 +3,8 @@
 use ocelli_data::{Target, Task};
 use serde::Serialize;
 
+use crate::ImageData;
+
 /// What a network says about some items. Metrics are of those whose classes are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
@@ -18,6 +20,7 @@ pub struct Predictions {
     /// probability of its own.
     pub probabilities: Vec<f32>,
     /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
+    /// NaN where its classes are not known, and where what the network computed is not finite.
     pub losses: Vec<f64>,
     /// From which probability on an image is said to have a class, where it may have several: one a class.
     pub thresholds: Vec<f32>,
@@ -44,13 +47,22 @@ impl Share {
     /// Wilson's score interval at 95 % (Wilson 1927): where the share of a whole population lies of which these
     /// were drawn.
     pub fn interval(self) -> (f64, f64) {
-        let z = 1.959963984540054;
-        let (n, p) = (self.total as f64, self.value());
-        let centre = p + z * z / (2.0 * n);
-        let reach = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + z * z / n;
-        (((centre - reach) / scale).max(0.0), ((centre + reach) / scale).min(1.0))
+        wilson(self.value(), self.total as f64)
     }
+}
+
+/// The number of standard deviations in which 95 % of a normal distribution lie.
+pub(crate) const Z: f64 = 1.959963984540054;
+
+/// Wilson's score interval at 95 % for a share `p` that was seen in `n` draws, which may be a fraction of one.
+pub(crate) fn wilson(p: f64, n: f64) -> (f64, f64) {
+    let centre = p + Z * Z / (2.0 * n);
+    let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    // 0 and 1 are ends of the interval where they are seen: rounding must not shut them out.
+    let low = if p == 0.0 { 0.0 } else { ((centre - reach) / scale).max(0.0) };
+    let high = if p == 1.0 { 1.0 } else { ((centre + reach) / scale).min(1.0) };
+    (low, high)
 }
 
 impl Predictions {
@@ -80,8 +92,17 @@ impl Predictions {
         &self.probabilities[place * self.classes..][..self.classes]
     }
 
+    /// Whether everything that the network computed is finite. Where it is not, its weights have become too large or
+    /// NaN, nothing is decided, and metrics are NaN.
+    pub fn is_finite(&self) -> bool {
+        let labelled = |target: &Target| !matches!(target, Target::Unlabelled);
+        let mut losses = self.targets.iter().zip(&self.losses);
+        self.probabilities.iter().all(|probability| probability.is_finite())
+            && losses.all(|(target, loss)| loss.is_finite() || !labelled(target))
+    }
+
     /// The classes that one item is said to have, ascending: the most probable, or all that reach their
-    /// [threshold](Self::thresholds).
+    /// [threshold](Self::thresholds). None where a probability is not finite.
     pub fn decided(&self, place: usize) -> Vec<usize> {
         decided(self.task, self.row(place), &self.thresholds)
     }
@@ -98,9 +119,33 @@ impl Predictions {
     }
 }
 
+impl ImageData {
+    /// The same answer for each of some items: every class as probable as it is frequent among the images to train on,
+    /// counted once more than it occurs. What a model has learnt is what it is better than this: in accuracy, than always
+    /// saying the most frequent class.
+    pub fn baseline(&self, items: &[usize]) -> Predictions {
+        let mut counts = vec![1usize; self.classes().len()];
+        for &item in &self.split.train {
+            self.items[item].target.classes().iter().for_each(|&class| counts[class] += 1);
+        }
+        let all = match self.task() {
+            Task::SingleLabel => counts.iter().sum::<usize>(),
+            Task::MultiLabel => self.split.train.len() + 2,
+        };
+        let row: Vec<f32> = counts.iter().map(|count| (*count as f64 / all as f64) as f32).collect();
+        let mut predictions = Predictions::new(self.task(), counts.len());
+        for &item in items {
+            predictions.push_probabilities(item, &self.items[item].target, row.clone());
+        }
+        predictions
+    }
+}
+
 /// The classes that an image is said to have, ascending.
 pub(crate) fn decided(task: Task, row: &[f32], thresholds: &[f32]) -> Vec<usize> {
     match task {
+        // NaN is neither above nor below anything, and no class.
+        _ if !all_finite(row) => Vec::new(),
         Task::SingleLabel => vec![most_probable(row)],
         Task::MultiLabel => (0..row.len()).filter(|&class| row[class] >= thresholds[class]).collect(),
     }
@@ -111,9 +156,16 @@ fn most_probable(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best })
 }
 
-/// Softmax, or a sigmoid for each class; in f64.
+/// Whether no number is NaN or infinite.
+pub(crate) fn all_finite(numbers: &[f32]) -> bool {
+    numbers.iter().all(|number| number.is_finite())
+}
+
+/// Softmax, or a sigmoid for each class; in f64. NaN for all where a logit is not finite, since a sigmoid would make a
+/// sure answer of an overflow.
 pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     match task {
+        _ if !all_finite(logits) => vec![f32::NAN; logits.len()],
         Task::SingleLabel => log_softmax(logits).iter().map(|log| log.exp() as f32).collect(),
         Task::MultiLabel => {
             logits.iter().map(|logit| (1.0 / (1.0 + (-f64::from(*logit)).exp())) as f32).collect()
@@ -121,10 +173,11 @@ pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The loss of one image from its logits; NaN where its classes are not known.
+/// The loss of one image from its logits; NaN where its classes are not known, or a logit is not finite.
 fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
     match (task, target) {
         (_, Target::Unlabelled) => f64::NAN,
+        _ if !all_finite(logits) => f64::NAN,
         (Task::SingleLabel, _) => -log_softmax(logits)[target.classes()[0]],
         (Task::MultiLabel, _) => {
             let terms = logits.iter().enumerate().map(|(class, logit)| {
@@ -140,11 +193,12 @@ fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
 /// Probabilities count as at least this in a loss, and as at most 1 less it.
 const LEAST: f64 = 1e-15;
 
-/// The loss of one image from its probabilities; NaN where its classes are not known.
+/// The loss of one image from its probabilities; NaN where its classes are not known, or a probability is not finite.
 pub(crate) fn loss_of(task: Task, row: &[f32], target: &Target) -> f64 {
     let log = |probability: f64| probability.clamp(LEAST, 1.0 - LEAST).ln();
     match (task, target) {
         (_, Target::Unlabelled) => f64::NAN,
+        _ if !all_finite(row) => f64::NAN,
         (Task::SingleLabel, _) => -log(f64::from(row[target.classes()[0]])),
         (Task::MultiLabel, _) => {
             let terms = row.iter().enumerate().map(|(class, &probability)| {

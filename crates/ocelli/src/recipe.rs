@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ocelli_data::Augmentation;
-use ocelli_nn::GROUPS;
+use ocelli_nn::{Arch, GROUPS};
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
@@ -230,6 +230,29 @@ impl Recipe {
             _ => 0,
         });
         epochs.fold(0, usize::saturating_add)
+    }
+
+    /// The largest side of the images, in pixels, where the first step has this one.
+    pub fn largest_size(&self, first: usize) -> usize {
+        let sizes = self.steps.iter().filter_map(|step| match step {
+            Step::Resize { size } => Some(*size),
+            _ => None,
+        });
+        sizes.fold(first, usize::max)
+    }
+
+    /// A warning where the side of even the largest images of the recipe is less than half of what the backbone was trained
+    /// on: everything is then less than half as large as it knows it, and networks lose accuracy at much smaller
+    /// differences already (Touvron et al. 2019, <https://arxiv.org/abs/1906.06423>).
+    pub fn size_warning(&self, architecture: Arch, first: usize) -> Option<String> {
+        let (largest, native) = (self.largest_size(first), architecture.info().size);
+        (2 * largest < native).then(|| {
+            format!(
+                "images of {largest} px are less than half as large as the {native} px that {architecture} was trained \
+                 on, so that it recognises little; from {} px on it sees more, where the photos have them",
+                native.div_ceil(2)
+            )
+        })
     }
 
     pub(crate) fn check(&self) -> Result<()> {

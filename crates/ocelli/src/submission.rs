@@ -211,6 +211,10 @@ impl Submission {
         }
         match &self.sample {
             Some(sample) => self.of_sample(sample, contract, test, photos),
+            None if contract.classes.iter().any(|class| class == "id") => Err(Error::State {
+                found: "a class of the model is called id, as the first column is".to_owned(),
+                advice: "give the competition's sample submission, which names the columns",
+            }),
             None => Ok(without_sample(contract, test, photos)),
         }
     }

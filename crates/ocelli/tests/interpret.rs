@@ -212,10 +212,78 @@ fn calibration_is_that_of_its_definitions() {
     // SciPy's minimize_scalar on the log loss.
     let temperature = calibration.temperature.unwrap();
     near(temperature, 0.460263068, 1e-5);
+    // On the images that it was fitted on it looks better than it is.
+    near(found.predictions.tempered(temperature).loss(), 0.336965638, 1e-6);
+    // The same five folds with SciPy, each image with the temperature of the other folds.
     let better = calibration.calibrated.unwrap();
-    near(better.log_loss, 0.336965638, 1e-6);
+    near(better.log_loss, 0.343130907, 1e-6);
+    near(better.brier, 0.207153176, 1e-6);
+    assert_eq!(found.predictions.helpful_temperature(), Some(temperature));
+    assert!(calibration.sentence.contains("surer") && calibration.sentence.contains("falls from 0.4578 to"));
     assert_eq!(better.bins.iter().map(|bin| bin.count).sum::<usize>(), 60);
     near(several().calibration().temperature.unwrap(), 1.778456272, 1e-5);
+}
+
+#[test]
+fn a_temperature_that_helps_nobody_else_is_not_kept() {
+    // Probabilities that mean what they say, but for chance: of 0.8 in a row of 40 images, 31 or 32 are right. A
+    // temperature that is fitted on them follows the chance.
+    let row = |image: usize| {
+        let said = image % CLASSES;
+        let right = image % 5 != (image / 5) % 2 || image % 11 == 0;
+        let class = if right { said } else { (said + 1) % CLASSES };
+        let other = 0.2 / (CLASSES - 1) as f64;
+        (Target::Class(class), (0..CLASSES).map(|c| if c == said { 0.8 } else { other }).collect())
+    };
+    let mut kept = 0;
+    for images in 30..70 {
+        let found = named(Task::SingleLabel, (0..images).map(row).collect());
+        let calibration = found.calibration();
+        let fitted = found.predictions.temperature().unwrap();
+        // On the images that it was fitted on, every temperature is at least as good as none.
+        assert!(found.predictions.tempered(fitted).loss() <= calibration.plain.log_loss + 1e-9);
+        assert_eq!(calibration.temperature, found.predictions.helpful_temperature());
+        assert_eq!(calibration.calibrated.is_some(), calibration.temperature.is_some());
+        kept += usize::from(calibration.temperature.is_some());
+        if let Some(judged) = &calibration.calibrated {
+            assert!(judged.log_loss < calibration.plain.log_loss);
+        } else {
+            assert!(calibration.sentence.starts_with("No temperature is kept"), "{}", calibration.sentence);
+            assert!(calibration.sentence.contains("the log loss rises from"), "{}", calibration.sentence);
+        }
+    }
+    assert!(kept < 20, "{kept} of 40 sets of images whose probabilities are right");
+}
+
+#[test]
+fn the_sentence_says_of_each_measure_whether_it_became_better() {
+    for found in [single(), several()] {
+        let calibration = found.calibration();
+        let (plain, judged) = (calibration.plain, calibration.calibrated.unwrap());
+        for (name, before, after) in [
+            ("log loss", plain.log_loss, judged.log_loss),
+            ("expected error", plain.expected_error, judged.expected_error),
+            ("Brier score", plain.brier, judged.brier),
+        ] {
+            let word = if after < before { "falls" } else { "rises" };
+            let told = format!("the {name} {word} from {before:.4} to {after:.4}");
+            assert!(calibration.sentence.contains(&told), "{told}: {}", calibration.sentence);
+        }
+    }
+}
+
+#[test]
+fn a_class_may_have_the_name_of_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.csv");
+    let mut found = single();
+    found.classes = ["id", "label", "probability_id", "loss"].map(str::to_owned).to_vec();
+    found.write_csv(&path).unwrap();
+    let header = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    let columns: std::collections::BTreeSet<&str> = header.split(',').collect();
+    assert_eq!(columns.len(), 4 + CLASSES, "{header}");
+    let read = Interpretation::read_csv(&path, "photos").unwrap();
+    assert_eq!((read.classes, read.predictions), (found.classes, found.predictions));
 }
 
 #[test]
@@ -311,9 +379,19 @@ fn a_table_of_predictions_is_read_as_it_was_written() {
         assert_eq!(read.predictions, found.predictions, "to the bit");
         assert_eq!((read.ids, read.paths, read.classes), (found.ids, found.paths, found.classes));
     }
-    std::fs::write(&path, "id,label,decision,loss,ant,bee\n1.jpg,cow,ant,0.1,0.9,0.1\n").unwrap();
-    let error = Interpretation::read_csv(&path, "").unwrap_err().to_string();
+    let refused = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        Interpretation::read_csv(&path, "").unwrap_err().to_string()
+    };
+    let header = "id,label,decision,loss,probability_ant,probability_bee\n";
+    let error = refused(&format!("{header}1.jpg,cow,ant,0.1,0.9,0.1\n"));
     assert!(error.contains("row 2") && error.contains("cow"), "{error}");
+    for numbers in ["NaN,0.9,0.1", "0.1,NaN,0.1", "0.1,0.9,inf"] {
+        let error = refused(&format!("{header}1.jpg,ant,ant,{numbers}\n"));
+        assert!(error.contains("row 2") && error.contains("finite number"), "{error}");
+    }
+    let error = refused("id,label,decision,loss,ant,bee\n1.jpg,ant,ant,0.1,0.9,0.1\n");
+    assert!(error.contains("\"ant\"") && error.contains("probability_CLASS"), "{error}");
 }
 
 #[test]

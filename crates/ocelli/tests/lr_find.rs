@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use ocelli::event::Task;
 use ocelli::prelude::*;
-use ocelli::{Error, Finding, Growth, LrCurve};
+use ocelli::{Error, Finding, Growth, LrCurve, Rule};
 
 #[test]
 fn rates_grow_as_fastais_do() {
@@ -99,7 +99,8 @@ fn curve(bumps: f64) -> LrCurve {
     };
     let losses: Vec<f64> = (0..100).map(|step| loss(step as f64)).collect();
     let rates = (0..100).map(|step| 10f64.powf(-5.0 + 6.0 * step as f64 / 100.0)).collect();
-    LrCurve { start: 1e-5.into(), rates, smoothed: losses.clone(), losses, diverged: None }
+    let (smoothed, start) = (losses.clone(), 1e-5.into());
+    LrCurve { start, rates, smoothed, losses, diverged: None, frozen: 2, photos: Some(100) }
 }
 
 /// What fastai 2.8's `valley`, `slide`, `minimum` and `steep` give for the same numbers.
@@ -116,6 +117,54 @@ fn suggestions_are_fastais() {
             assert!((found / wanted - 1.0).abs() < 1e-6, "{found:e}, fastai {wanted:e}");
         }
     }
+}
+
+#[test]
+fn one_rule_says_which_rate_is_taken() {
+    let curve = curve(0.0);
+    let lowest =
+        (0..curve.rates.len()).min_by(|a, b| curve.smoothed[*a].total_cmp(&curve.smoothed[*b])).unwrap();
+    let head = curve.suggestion().unwrap();
+    assert_eq!(head.rule, Rule::ThirdOfMinimum);
+    assert!((3.0 * head.rate / curve.rates[lowest] - 1.0).abs() < 1e-9, "{head:?}");
+    assert_eq!(head.rule.to_string(), "a third of the rate of the lowest loss");
+    let all = LrCurve { frozen: 0, ..curve.clone() }.suggestion().unwrap();
+    assert_eq!(all.rule, Rule::TenthOfMinimum);
+    assert!((10.0 * all.rate / curve.rates[lowest] - 1.0).abs() < 1e-9, "{all:?}");
+    // What is suggested is marked where it is, beside fastai's rules.
+    let figure = format!("{:?}", curve.plot());
+    assert!(figure.contains(&format!("suggested {:.1e}", head.rate)), "{figure}");
+    assert!(
+        figure.contains("valley") && figure.contains("a third of the rate of the lowest loss"),
+        "{figure}"
+    );
+}
+
+#[test]
+fn fewer_than_ten_photos_have_no_answer() {
+    for photos in [2, 9] {
+        let few = LrCurve { photos: Some(photos), ..curve(0.0) };
+        for answer in [few.suggestion().map(|_| ()), few.suggestions().map(|_| ()), few.finding().map(|_| ())]
+        {
+            let Err(Error::NoLearningRate { reason }) = answer else { panic!("{answer:?}") };
+            assert!(
+                reason.contains(&format!("{photos} photos")) && reason.contains("10 are the fewest"),
+                "{reason}"
+            );
+        }
+        assert!(few.plot().title.contains("too few"), "{}", few.plot().title);
+    }
+    assert!(LrCurve { photos: Some(10), ..curve(0.0) }.suggestion().is_ok());
+}
+
+#[test]
+fn a_curve_of_nothing_can_be_drawn() {
+    // The loss was no number at the first step.
+    let (nothing, steps) = play(&[f64::NAN; 20]);
+    assert_eq!((nothing.losses.len(), steps), (0, 1));
+    assert!(nothing.suggestion().is_err() && nothing.rises_at().is_none());
+    let folder = tempfile::tempdir().unwrap();
+    nothing.write(folder.path(), "lr_find").unwrap();
 }
 
 #[test]
@@ -161,7 +210,8 @@ fn where_nothing_falls_the_rise_bounds_the_rate() {
         let (curve, _) = play(&(0..steps).map(loss).collect::<Vec<_>>());
         let finding = curve.finding().unwrap();
         let Finding::Rises(rate) = finding else { panic!("{finding:?}") };
-        assert_eq!(finding.rate(), rate / 10.0);
+        let suggestion = curve.suggestion().unwrap();
+        assert_eq!((suggestion.rate, suggestion.rule), (rate / 10.0, Rule::TenthOfRise));
         // Within half a decade of where it begins: before it by what the smoothing takes together, after it by the noise.
         let began = 1e-5 * 1e6f64.powf(rises as f64 / steps as f64);
         assert!((0.5..3.0).contains(&(rate / began)), "{steps} steps: {rate:e}, it began at {began:e}");
@@ -267,7 +317,7 @@ fn a_search_that_panics_leaves_no_trace() {
     learner.precompute(true).unwrap();
     let before = print(&learner);
     learner.observe(|event: &Event| {
-        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates && progress.done == 12 * 64);
+        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates && progress.done == 12);
         assert!(!step, "an observer that panics");
         ControlFlow::Continue(())
     });
@@ -289,7 +339,9 @@ fn the_head_of_the_samples_has_a_learning_rate() {
     curve.write(folder.path(), "lr_find").unwrap();
     let csv = std::fs::read_to_string(folder.path().join("lr_find.csv")).unwrap();
     assert_eq!(csv.lines().count(), curve.losses.len() + 1);
-    assert!(std::fs::read_to_string(folder.path().join("lr_find.svg")).unwrap().contains("valley"));
+    let svg = std::fs::read_to_string(folder.path().join("lr_find.svg")).unwrap();
+    assert!(svg.contains("valley") && svg.contains("suggested"));
+    assert_eq!((curve.frozen, curve.photos), (2, Some(learner.data().train_len())));
     let png = ocelli::Decoder::default().decode_file(folder.path().join("lr_find.png")).unwrap();
     assert!(png.width() > 500 && png.height() > 300);
 }

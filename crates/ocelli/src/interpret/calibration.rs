@@ -1,4 +1,5 @@
-//! Whether probabilities mean what they say, and the temperature that makes them.
+//! Whether probabilities mean what they say, and the temperature that makes them, judged on images that it was not fitted
+//! on.
 
 use std::sync::Arc;
 
@@ -12,13 +13,16 @@ use crate::{Predictions, Task};
 /// How far probabilities can be trusted, as they are and with a temperature.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibration {
-    /// What logits are divided by, fitted on these predictions; nothing where no temperature is best, since every
-    /// image is right, or none.
+    /// What logits are divided by, fitted on all of these predictions; nothing where none can be fitted, or where it does
+    /// not lower the log loss of images that it was not fitted on.
     pub temperature: Option<f64>,
     /// The probabilities as they are.
     pub plain: Reliability,
-    /// The probabilities with the temperature, on the same predictions that it was fitted on.
+    /// The probabilities with a temperature, each image with the one that was fitted on the other folds: what is to be
+    /// expected of new images. Nothing where there is no temperature.
     pub calibrated: Option<Reliability>,
+    /// What came of it, in a sentence or two.
+    pub sentence: String,
 }
 
 /// Confidence against what comes true.
@@ -56,25 +60,94 @@ const BINS: usize = 15;
 /// The temperatures that are believed: beyond them, too few images are wrong, or right, to know one.
 const BELIEVED: (f64, f64) = (0.05, 20.0);
 
+/// Parts of the images for cross-validation: a temperature is fitted on all but one, and judged on that one.
+const FOLDS: usize = 5;
+
 impl Interpretation {
-    /// Whether the probabilities mean what they say.
+    /// Whether the probabilities mean what they say, and whether a temperature makes them.
     pub fn calibration(&self) -> Calibration {
-        let temperature = self.predictions.temperature();
-        let calibrated = temperature.map(|temperature| reliability(&self.predictions.tempered(temperature)));
-        Calibration { temperature, plain: reliability(&self.predictions), calibrated }
+        let predictions = &self.predictions;
+        let plain = reliability(predictions);
+        let Some(temperature) = predictions.temperature() else {
+            let sentence =
+                "No temperature can be fitted, since everything that is said is right, or wrong.".to_owned();
+            return Calibration { temperature: None, plain, calibrated: None, sentence };
+        };
+        let judged = reliability(&predictions.cross_tempered());
+        let helps = judged.log_loss < plain.log_loss;
+        let sentence = sentence(temperature, helps, &plain, &judged);
+        let temperature = helps.then_some(temperature);
+        Calibration { temperature, plain, calibrated: helps.then_some(judged), sentence }
     }
 }
 
+/// Each measure with its direction, so that nothing is praised that became worse.
+fn sentence(temperature: f64, helps: bool, plain: &Reliability, judged: &Reliability) -> String {
+    let measures = [
+        ("log loss", plain.log_loss, judged.log_loss),
+        ("expected error", plain.expected_error, judged.expected_error),
+        ("Brier score", plain.brier, judged.brier),
+    ];
+    let told = measures.map(|(name, before, after)| {
+        let moved = match (format!("{before:.4}"), format!("{after:.4}")) {
+            (before, after) if before == after => return format!("the {name} stays at {before}"),
+            (before, after) => format!("from {before} to {after}"),
+        };
+        let word = if after < before { "falls" } else { "rises" };
+        format!("the {name} {word} {moved}")
+    });
+    let sureness = if temperature > 1.0 { "less sure" } else { "surer" };
+    let verdict = match helps {
+        true => format!("A temperature of {temperature:.3} makes the model {sureness}."),
+        false => "No temperature is kept, since it does not lower the log loss of images that it was not fitted on."
+            .to_owned(),
+    };
+    let [first, second, third] = told;
+    format!(
+        "{verdict} In cross-validation, with temperatures that were fitted on other images, {first}, {second}, and {third}."
+    )
+}
+
 impl Predictions {
-    /// The temperature that makes the log loss lowest when it divides every logit (Guo et al. 2017,
+    /// The temperature that makes the log loss of these images lowest when it divides every logit (Guo et al. 2017,
     /// <https://arxiv.org/abs/1706.04599>): above 1 where the network is too sure. Nothing where there is none, since
     /// all that is said is right, or wrong.
     pub fn temperature(&self) -> Option<f64> {
+        self.temperature_of(&(0..self.items.len()).collect::<Vec<_>>())
+    }
+
+    /// The [temperature](Self::temperature), where temperatures that are fitted on four fifths of the images lower the log
+    /// loss of the others; else nothing. What is fitted and judged on the same images always looks better.
+    pub fn helpful_temperature(&self) -> Option<f64> {
+        let temperature = self.temperature()?;
+        (self.cross_tempered().loss() < self.loss()).then_some(temperature)
+    }
+
+    /// Every image with the temperature that was fitted on the images of the other folds; as it is where there is none.
+    /// Folds have about as many images of each class.
+    fn cross_tempered(&self) -> Self {
+        let mut order: Vec<usize> = (0..self.items.len()).collect();
+        order.sort_by_key(|&place| self.targets[place].classes().first().copied());
+        let folds = FOLDS.min(order.len());
+        let mut tempered = self.clone();
+        for fold in 0..folds {
+            let within = |at: &usize| at % folds == fold;
+            let others: Vec<usize> = (0..order.len()).filter(|at| !within(at)).map(|at| order[at]).collect();
+            let Some(temperature) = self.temperature_of(&others) else { continue };
+            for at in (0..order.len()).filter(within) {
+                tempered.temper_at(order[at], temperature);
+            }
+        }
+        tempered
+    }
+
+    /// The temperature of the lowest log loss of the images at these places.
+    fn temperature_of(&self, places: &[usize]) -> Option<f64> {
         // The log loss is convex in 1 / temperature: its slope has one zero.
-        let slope = |inverse: f64| (0..self.items.len()).map(|place| self.slope(place, inverse)).sum::<f64>();
+        let slope = |inverse: f64| places.iter().map(|&place| self.slope(place, inverse)).sum::<f64>();
         let (mut low, mut high) = (BELIEVED.1.recip().ln(), BELIEVED.0.recip().ln());
         let signs = (slope(low.exp()), slope(high.exp()));
-        if self.items.is_empty() || !(signs.0 < 0.0 && signs.1 > 0.0) {
+        if places.is_empty() || !(signs.0 < 0.0 && signs.1 > 0.0) || !self.is_finite() {
             return None;
         }
         while high - low > 1e-9 {
@@ -82,6 +155,12 @@ impl Predictions {
             *(if slope(middle.exp()) < 0.0 { &mut low } else { &mut high }) = middle;
         }
         Some((-(low + high) / 2.0).exp())
+    }
+
+    fn temper_at(&mut self, place: usize, temperature: f64) {
+        let row = &mut self.probabilities[place * self.classes..][..self.classes];
+        temper(self.task, row, temperature);
+        self.losses[place] = loss_of(self.task, row, &self.targets[place]);
     }
 
     /// The same predictions with every logit divided by a temperature.
@@ -92,9 +171,7 @@ impl Predictions {
         assert!(temperature > 0.0, "a temperature is above 0");
         let mut tempered = self.clone();
         for place in 0..self.items.len() {
-            let row = &mut tempered.probabilities[place * self.classes..][..self.classes];
-            temper(self.task, row, temperature);
-            tempered.losses[place] = loss_of(self.task, row, &self.targets[place]);
+            tempered.temper_at(place, temperature);
         }
         tempered.thresholds = tempered_thresholds(&self.thresholds, Some(temperature)).to_vec();
         tempered

@@ -33,7 +33,8 @@ pub struct ClassTable {
     pub means: Means,
 }
 
-/// Means over classes, each counted once (macro averages), 0 to 1; what has no value counts as 0, as in scikit-learn.
+/// Means over the classes that some image has, each counted once (macro averages), 0 to 1; a precision of what nothing is
+/// said to be counts as 0. See [`Average::Macro`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Means {
     /// The mean precision.

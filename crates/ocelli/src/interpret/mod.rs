@@ -32,6 +32,7 @@ mod thresholds;
 pub use calibration::{Bin, Calibration, Reliability};
 pub(crate) use calibration::{temper, tempered_thresholds};
 pub use classes::{ClassRow, ClassTable, Means};
+pub(crate) use compare::paired_p_value;
 pub use compare::{Comparison, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
 pub use explain::{Explanation, HeatMap, Wanted};
@@ -42,6 +43,7 @@ pub use labels::{LabelErrors, Suspect};
 pub use neighbours::{Neighbours, Outlier, Pair};
 pub use out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use ranking::{Order, Ranked};
+pub use table::probability_column;
 pub use thresholds::{ThresholdCurve, ThresholdPoint};
 
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use ocelli_nn::Arch;
 
 use crate::report::Stop;
 use crate::schedule::OneCycle;
-use crate::{Event, ImageData, Learner, Predictions, Result};
+use crate::{Error, Event, ImageData, Learner, Predictions, Result};
 
 /// Epochs of each fold's head.
 pub const OUT_OF_FOLD_EPOCHS: usize = 4;
@@ -63,7 +63,15 @@ impl Learner {
         if before.is_precomputed() {
             self.ready_activations()?;
         }
-        Ok(joined(rows, self.data()))
+        let joined = joined(rows, self.data());
+        if !joined.is_finite() {
+            return Err(Error::State {
+                found: "a head that was trained to judge labels computes numbers that are not finite"
+                    .to_owned(),
+                advice: "look at the photos for values far out of range",
+            });
+        }
+        Ok(joined)
     }
 
     /// A learner of the same backbone on other data of the same classes, with a head of its own that has not been

@@ -1,12 +1,13 @@
 //! Predictions as a table in a file: a row an image.
 //!
 //! ```text
-//! id,label,decision,loss,cats,dogs
+//! id,label,decision,loss,probability_cats,probability_dogs
 //! valid/cats/1.jpg,cats,cats,0.0012,0.9988,0.0012
 //! ```
 //!
-//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`. Text that
-//! a spreadsheet would run is escaped, see [`escape_formula`].
+//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`. The column
+//! of a class is its name after `probability_`, so that no class can have the name of another column. Text that a
+//! spreadsheet would run is escaped, see [`escape_formula`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,6 +22,14 @@ use crate::{Error, Predictions, Result, file};
 const BEFORE: usize = 4;
 const SINGLE: [&str; BEFORE] = ["id", "label", "decision", "loss"];
 const SEVERAL: [&str; BEFORE] = ["id", "labels", "decisions", "loss"];
+/// Before the names of the classes.
+const PROBABILITY: &str = "probability_";
+
+/// The name of the column with the probability of a class, in every table of predictions: `probability_cats`. No other
+/// column begins so.
+pub fn probability_column(class: &str) -> String {
+    format!("{PROBABILITY}{class}")
+}
 
 impl Interpretation {
     /// Writes the predictions as a CSV table; numbers have all their digits.
@@ -34,8 +43,9 @@ impl Interpretation {
             Task::SingleLabel => SINGLE,
             Task::MultiLabel => SEVERAL,
         };
-        let header = header.into_iter().chain(self.classes.iter().map(String::as_str));
-        writer.write_record(header.map(|name| escape_formula(name).into_owned())).expect(in_memory);
+        let classes = self.classes.iter().map(|class| probability_column(class));
+        let header = header.into_iter().map(str::to_owned).chain(classes);
+        writer.write_record(header.map(|name| escape_formula(&name).into_owned())).expect(in_memory);
         for place in 0..self.len() {
             let mut cells = vec![
                 escape_formula(&self.ids[place]).into_owned(),
@@ -68,8 +78,13 @@ impl Interpretation {
             first if first == SEVERAL => Task::MultiLabel,
             _ => return Err(wrong(Some(1), format!("begins with the columns {}", first.join(", ")))),
         };
-        let classes: Vec<String> =
-            header.iter().skip(BEFORE).map(unescape_formula).map(str::to_owned).collect();
+        let class = |column: &str| {
+            let class = column.strip_prefix(PROBABILITY).map(str::to_owned);
+            class.ok_or_else(|| {
+                wrong(Some(1), format!("has the column \"{column}\" where {PROBABILITY}CLASS is needed"))
+            })
+        };
+        let classes: Vec<String> = header.iter().skip(BEFORE).map(class).collect::<Result<_>>()?;
         let places: HashMap<String, usize> =
             classes.iter().enumerate().map(|(place, class)| (class.clone(), place)).collect();
         let mut read = Self {
@@ -81,13 +96,13 @@ impl Interpretation {
         for record in reader.records() {
             let record = record.map_err(|error| wrong(None, error.to_string()))?;
             let row = record.position().map(csv::Position::line);
-            let number = |cell: &str| wrong(row, format!("has \"{cell}\" where a number is needed"));
+            let number = |cell: &str| wrong(row, format!("has \"{cell}\" where a finite number is needed"));
             let (id, truth) = (unescape_formula(&record[0]), unescape_formula(&record[1]));
             let label = |name: &str| {
                 places
                     .get(name)
                     .copied()
-                    .ok_or_else(|| wrong(row, format!("is labelled \"{name}\", which is no column")))
+                    .ok_or_else(|| wrong(row, format!("is labelled \"{name}\", of which there is no column")))
             };
             let labels = match task {
                 Task::SingleLabel => vec![label(truth)?],
@@ -96,8 +111,10 @@ impl Interpretation {
                     names.map(label).collect::<Result<_>>()?
                 }
             };
-            let loss = record[3].parse::<f64>().map_err(|_| number(&record[3]))?;
-            let values = record.iter().skip(BEFORE).map(|cell| cell.parse::<f32>().map_err(|_| number(cell)));
+            let finite = |cell: &str| cell.parse::<f64>().ok().filter(|value| value.is_finite());
+            let loss = finite(&record[3]).ok_or_else(|| number(&record[3]))?;
+            let value = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
+            let values = record.iter().skip(BEFORE).map(|cell| value(cell).ok_or_else(|| number(cell)));
             let values = values.collect::<Result<Vec<f32>>>()?;
             let predictions = &mut read.predictions;
             predictions.items.push(read.ids.len());

@@ -202,9 +202,8 @@ function thresholds() {
 function calibration() {
   const part = data.calibration;
   if (!part) return;
-  const words = part.temperature === null ? "No temperature was fitted, since everything that is said is right, or wrong."
-    : `A temperature of ${fixed(part.temperature, 3)}, fitted on these images, ${part.temperature > 1 ? "makes the model less sure" : "makes the model surer"} and lowers the log loss from ${fixed(part.plain.log_loss)} to ${fixed(part.calibrated.log_loss)}.`;
-  const rows = [["As they are", part.plain], ...(part.calibrated ? [["With the temperature", part.calibrated]] : [])];
+  const words = part.sentence;
+  const rows = [["As they are", part.plain], ...(part.calibrated ? [["With the temperature, cross-validated", part.calibrated]] : [])];
   section("calibration", "Calibration", note("Of what is said with a confidence of 0.9, nine in ten should be right. Points below the dashed line are said too surely; bars show how often a confidence occurs."),
     element("div", { class: "columns" },
       data.reliability ? chart("Reliability diagram: how often what is said is right, by its confidence", data.reliability) : null,

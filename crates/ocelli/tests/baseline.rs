@@ -1,0 +1,91 @@
+//! What a model has to be better than, and images that are too small for its backbone.
+
+use ocelli::prelude::*;
+use ocelli::{Metric, Target, Task, Tta};
+
+fn data() -> ImageData {
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
+    ImageData::from_folder(photos).size(32).load().unwrap()
+}
+
+#[test]
+fn the_baseline_is_the_share_of_the_most_frequent_class() {
+    let data = data();
+    let valid = data.split().valid.clone();
+    let class = |item: usize| data.items()[item].target.classes()[0];
+    let trained = |wanted: usize| data.split().train.iter().filter(|&&item| class(item) == wanted).count();
+    let most = (0..data.classes().len()).rev().max_by_key(|&class| trained(class)).unwrap();
+    let baseline = data.baseline(&valid);
+    assert!((0..valid.len()).all(|place| baseline.decided(place) == [most]));
+    let share = valid.iter().filter(|&&item| class(item) == most).count() as f64 / valid.len() as f64;
+    assert_eq!(baseline.value(Metric::Accuracy), share);
+    assert_eq!(baseline.value(Metric::Auroc), 0.5, "it tells no image from another");
+    let row: f32 = baseline.row(0).iter().sum();
+    assert!((row - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn only_what_is_clearly_better_than_the_baseline_is_shown_to_be() {
+    let data = data();
+    let valid = data.split().valid.clone();
+    let baseline = data.baseline(&valid);
+    let with_right = |right: usize| {
+        let mut model = baseline.clone();
+        let classes = model.classes;
+        for place in 0..model.items.len() {
+            let own = model.targets[place].classes()[0];
+            let said = if place < right { own } else { (own + 1) % classes };
+            let row = &mut model.probabilities[place * classes..][..classes];
+            row.fill(0.0);
+            row[said] = 1.0;
+        }
+        model
+    };
+    let metric = Metric::Accuracy;
+    let always = baseline.accuracy().count;
+    assert!(!baseline.is_shown_better(&baseline, metric));
+    assert!(!with_right(always).is_shown_better(&baseline, metric));
+    assert!(!with_right(always + 2).is_shown_better(&baseline, metric), "two more may be chance");
+    assert!(with_right(valid.len()).is_shown_better(&baseline, metric));
+    assert!(!baseline.is_shown_better(&with_right(valid.len()), metric));
+    // Metrics that are no share of the images.
+    for metric in ["f1-macro", "balanced-accuracy", "auroc"] {
+        let metric: Metric = metric.parse().unwrap();
+        assert!(with_right(valid.len()).is_shown_better(&baseline, metric), "{metric}");
+        assert!(!baseline.is_shown_better(&with_right(valid.len()), metric), "{metric}");
+    }
+}
+
+#[test]
+fn several_labels_have_a_baseline_too() {
+    let rows = |labels: &[&[usize]]| {
+        labels.iter().map(|labels| Target::Classes(labels.to_vec())).collect::<Vec<_>>()
+    };
+    let mut data = data().baseline(&[]);
+    assert!(data.items.is_empty() && data.value(Metric::Accuracy).is_nan());
+    data.task = Task::MultiLabel;
+    data.targets = rows(&[]);
+    assert!(
+        !data.is_shown_better(&data.clone(), Metric::usual(Task::MultiLabel)),
+        "nothing is no better than nothing"
+    );
+}
+
+#[test]
+fn images_of_less_than_half_the_backbones_side_are_warned_of() {
+    let arch = Arch::EfficientNetLite0;
+    assert_eq!(arch.info().size, 224);
+    let recipe = Recipe::preset(Preset::Quick, 64);
+    let warning = recipe.size_warning(arch, 64).unwrap();
+    assert!(
+        warning.contains("64 px") && warning.contains("224 px") && warning.contains("112 px"),
+        "{warning}"
+    );
+    assert!(recipe.size_warning(arch, 111).is_some() && recipe.size_warning(arch, 112).is_none());
+    // What counts are the largest images.
+    let mut growing = recipe;
+    growing.steps.push(ocelli::Step::Resize { size: 128 });
+    growing.steps.push(ocelli::Step::Views(Tta::views(2)));
+    assert_eq!(growing.largest_size(64), 128);
+    assert_eq!(growing.size_warning(arch, 64), None);
+}
