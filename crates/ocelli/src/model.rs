@@ -195,7 +195,7 @@ impl Model {
         if !tensors.names().any(has_rows) {
             let reason =
                 format!("its contract has {classes} classes, and none of its tensors has as many rows");
-            return Err(Error::NotAModel { path: path.as_ref().to_owned(), reason });
+            return Err(Error::NotAModel { path: path.clone(), reason });
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(contract.precision);

@@ -23,7 +23,7 @@ use crate::photo_file::read_photo;
 use crate::preprocess::Filter;
 use crate::resize::Resize;
 use crate::threads::pool;
-use crate::{DataError, Decoder, Items, RgbImage, io_reason};
+use crate::{DataError, Decoder, Items, RgbImage};
 use quality::{Levels, Quality};
 pub use report::Report;
 

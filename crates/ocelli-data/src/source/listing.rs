@@ -14,7 +14,7 @@ use walkdir::{DirEntry, WalkDir};
 use crate::decode::{Format, Refused, refused as refused_image};
 use crate::photo_file::open_photo;
 use crate::picture::{self, is_marked};
-use crate::{DecodeError, Skipped, names};
+use crate::{DecodeError, Skipped, io_reason, names};
 
 /// What lies below a folder.
 #[derive(Debug, Default)]
