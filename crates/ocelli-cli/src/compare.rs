@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::output::{eprintln, free, println, shown};
+use crate::output::{self, eprintln, free, println, shown};
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
 use ocelli::{Share, outside, photos_of_run};
@@ -26,7 +26,7 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
     said.iter().for_each(|said| eprintln!("{}", shown(said)));
     let comparison = compare_runs(&arguments.first, &arguments.second, Some(&out))?;
     if arguments.json {
-        println!("{}", serde_json::to_value(&comparison)?);
+        output::json(&serde_json::to_value(&comparison)?);
         return Ok(());
     }
     let names = [&arguments.first, &arguments.second].map(|run| shown(run.display()));

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::output::{eprintln, println, shown};
+use crate::output::{self, eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
 use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
@@ -71,7 +71,7 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
         let tables = written.tables.iter().filter(|table| ["figures", "classes"].contains(&table.name));
         let tables: serde_json::Map<String, serde_json::Value> =
             tables.map(|table| (table.name.to_owned(), table.objects())).collect();
-        println!("{}", serde_json::Value::Object(tables));
+        output::json(&serde_json::Value::Object(tables));
         return Ok(());
     }
     print(&evaluation);

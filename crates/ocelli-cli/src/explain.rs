@@ -25,7 +25,7 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
             continue;
         }
         let Found { photos: found, skipped } = photos_in(path)?;
-        if found.is_empty() {
+        if found.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
             return Err(Failure::Error(format!(
                 "{}: there are no photos in this folder",
                 shown(path.display())

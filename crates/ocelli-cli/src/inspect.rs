@@ -1,6 +1,6 @@
 //! `ocelli inspect`
 
-use crate::output::{eprintln, println, shown};
+use crate::output::{self, eprintln, println, shown};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::inspection::Report;
 use ocelli::inspection::page::page;
@@ -35,7 +35,7 @@ pub fn run(arguments: &Inspect) -> Result<(), Failure> {
         write_whole(path, page.as_bytes())?;
     }
     if arguments.json {
-        println!("{}", json(&report));
+        output::json(&json(&report));
     } else {
         print(&report);
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::output::{eprintln, free, println, shown};
+use crate::output::{self, eprintln, free, println, shown};
 use ocelli::{
     Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places, Settings,
     Suggestion, WeightStore, default_cache, outside,
@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::arguments::{Layers, LrFind};
 use crate::interrupt;
 use crate::pull::fetched;
-use crate::source::augmentation;
+use crate::source::{augmentation, channels};
 use crate::terminal::{Terminal, fastais};
 use crate::train::{use_threads, watch_for_interrupt};
 
@@ -57,13 +57,10 @@ fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Res
         let suggestions = curve.suggestions().ok();
         let reason = suggestion.as_ref().err().map(ToString::to_string);
         let rises_at = curve.rises_at();
-        println!(
-            "{}",
-            serde_json::json!({
-                "suggestion": found, "suggestions": suggestions, "rises_at": rises_at, "reason": reason,
-                "curve": curve
-            })
-        );
+        output::json(&serde_json::json!({
+            "suggestion": found, "suggestions": suggestions, "rises_at": rises_at, "reason": reason,
+            "curve": curve
+        }));
     }
     let Suggestion { rate, rule } = match suggestion {
         Ok(suggestion) => suggestion,
@@ -126,6 +123,8 @@ fn learner(arguments: &LrFind, quiet: bool) -> Result<Learner, Failure> {
         size: arguments.size.unwrap_or(arch.info().size),
         held_out: arguments.source.held_out()?,
         groups: arguments.source.groups(),
+        max_pixels: arguments.source.max_pixels,
+        channels: channels(&arguments.source.bands, &arguments.source.range)?,
         bad_images: arguments.bad_images.policy(),
         table,
         augmentation: augmentation(&arguments.augment),

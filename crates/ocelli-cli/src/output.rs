@@ -50,6 +50,11 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
+/// Prints a value as a line of JSON, which escapes in its own way.
+pub fn json(value: &serde_json::Value) {
+    raw(format!("{value}\n").as_bytes());
+}
+
 /// Prints a path alone on a line: as a program needs it, to the byte, and made harmless where a terminal shows it.
 pub fn path_line(path: &Path) {
     if io::stdout().is_terminal() {

@@ -96,7 +96,10 @@ fn baseline(data: &ImageData) -> Option<String> {
     Some(match data.task() {
         Labels::SingleLabel => {
             let class = &data.classes()[baseline.decided(0)[0]];
-            format!("baseline: always saying {class}, the most frequent class, has {metric} {value:.4}")
+            format!(
+                "baseline: always saying {}, the most frequent class, has {metric} {value:.4}",
+                shown(class)
+            )
         }
         Labels::MultiLabel => format!("baseline: the same labels for every image have {metric} {value:.4}"),
     })

@@ -18,6 +18,7 @@ use crate::arguments::{AtEnd, Rule, Train, Tuned};
 use crate::interrupt;
 use crate::output::{eprintln, path_line, println, quoted, shown};
 use crate::pull::fetched;
+use crate::report::stoppable;
 use crate::source::{augmentation, channels};
 use crate::terminal::{self, Terminal};
 use crate::words::{brief, count, counted, duration};
@@ -52,13 +53,15 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
             prepare()
         }
         // All but the report is there: the process was ended while it wrote that.
-        Err(ocelli::Error::Finished { path, .. }) if !path.join("report.html").exists() => {
+        Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
             let stop = watch_for_interrupt()?;
-            let report = report_run(&path, report_options(&cache, arguments, stop))?;
-            if !quiet {
+            let report = stoppable(report_run(&path, report_options(&cache, arguments, stop)))?;
+            if quiet {
+                path_line(&model);
+            } else {
                 println!(
                     "this run is finished; its report was missing, and is written: {}",
-                    report.page.display()
+                    shown(report.page.display())
                 );
             }
             return Ok(());
@@ -217,7 +220,8 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
     if !used.is_shown_better(&baseline, outcome.metric) {
         let same = match used.task {
             Task::SingleLabel => {
-                format!("always saying {}, the most frequent class", data.classes()[baseline.decided(0)[0]])
+                let class = shown(&data.classes()[baseline.decided(0)[0]]);
+                format!("always saying {class}, the most frequent class")
             }
             Task::MultiLabel => "the same labels for every image".to_owned(),
         };
@@ -248,11 +252,9 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
 pub fn unmeasured(predictions: &Predictions, classes: &[String]) -> Option<String> {
     let measured: HashSet<usize> =
         predictions.targets.iter().flat_map(|target| target.classes().iter().copied()).collect();
-    let without: Vec<&str> = (0..classes.len())
-        .filter(|class| !measured.contains(class))
-        .map(|class| classes[class].as_str())
-        .collect();
-    let named = without.iter().take(UNMEASURED).copied().collect::<Vec<_>>().join(", ");
+    let without: Vec<&String> =
+        (0..classes.len()).filter(|class| !measured.contains(class)).map(|class| &classes[class]).collect();
+    let named = without.iter().take(UNMEASURED).map(shown).collect::<Vec<_>>().join(", ");
     let more = if without.len() > UNMEASURED { ", …" } else { "" };
     (!without.is_empty()).then(|| {
         let of = counted(classes.len(), "class");

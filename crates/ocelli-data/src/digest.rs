@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::decode::named_as_image;
 use crate::photo_file::{open_photo, read_photo};
 use crate::threads::pool;
 use crate::{DataError, DecodeError, Items};
@@ -38,7 +39,7 @@ pub(crate) fn read_expected(
     digest: Option<&Digest>,
     limit: u64,
 ) -> Result<Vec<u8>, DecodeError> {
-    let bytes = read_photo(path, limit)?;
+    let bytes = named_as_image(path, read_photo(path, limit)?)?;
     match digest {
         Some(digest) if blake3::hash(&bytes).as_bytes() != digest => Err(DecodeError::Changed),
         _ => Ok(bytes),

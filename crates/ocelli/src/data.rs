@@ -187,15 +187,20 @@ impl ImageData {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write_split(&self, path: impl AsRef<Path>) -> Result<()> {
+        Ok(self.split_with_dropped().write(&self.items, path)?)
+    }
+
+    fn split_with_dropped(&self) -> Split {
         let mut split = self.split.clone();
         split.train.extend(&self.dropped);
         split.train.sort_unstable();
-        Ok(split.write(&self.items, path)?)
+        split
     }
 
     /// Writes which photos these are, for a run that may be resumed on them.
     pub(crate) fn write_record(&self, folder: &Path) -> Result<()> {
-        recorded::write(folder, &self.items, self.undecided.as_deref().map(Vec::as_slice), &self.digests)
+        let targets = self.undecided.as_deref().map(Vec::as_slice);
+        recorded::write(folder, &self.items, targets, &self.split_with_dropped(), &self.digests)
     }
 
     /// The same images, divided otherwise.
@@ -515,10 +520,19 @@ impl ImageDataBuilder {
         }
         self.loading.decoder.channels.validate()?;
         let threads = self.loading.threads;
-        let (Labelled { dataset, label_separator, groups }, says) = self.read()?;
-        let Dataset { mut items, split: own, mut skipped, mut notices, losses } = dataset;
-        self.may_lose(&losses, &mut notices)?;
-        self.enough_classes(&items, says)?;
+        // What a run that is resumed began with is all that matters of what is there now.
+        let (Labelled { dataset, label_separator, groups }, says) = match &self.recorded {
+            Some(_) => self.allowing_missing().read()?,
+            None => self.read()?,
+        };
+        let Dataset { mut items, split: own, mut skipped, mut notices, mut losses } = dataset;
+        match &self.recorded {
+            Some(recorded) => losses.retain(|loss| recorded.has_class(&loss.class)),
+            None => {
+                self.may_lose(&losses, &mut notices)?;
+                self.enough_classes(&items, says)?;
+            }
+        }
         let mut digests = digests(&items, threads, || ())?;
         let own_says = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (mut split, origin) = match &self.recorded {
@@ -537,7 +551,13 @@ impl ImageDataBuilder {
         let (mut dropped, mut undecided) = (Vec::new(), None);
         if let Some(path) = &self.decisions {
             undecided = Some(Arc::new(items.items.iter().map(|item| item.target.clone()).collect()));
-            let applied = decisions::apply(&decisions::read(path)?, path, &mut items, &mut split)?;
+            let mut decided = decisions::read(path)?;
+            if self.recorded.is_some() {
+                // Photos may have gone since the run began.
+                let there: HashSet<&str> = items.items.iter().map(|item| item.id.as_str()).collect();
+                decided.retain(|decision| there.contains(decision.id()));
+            }
+            let applied = decisions::apply(&decided, path, &mut items, &mut split)?;
             notices.push(applied.to_string());
             dropped = applied.dropped;
         }
@@ -629,7 +649,10 @@ impl ImageDataBuilder {
                 let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
                 (split.valid, origin)
             }
-            Some(own) if has_labels(&own.test) => (own.test, "the test images"),
+            Some(own) if has_labels(&own.test) => {
+                let labelled = |&item: &usize| items[item].target != Target::Unlabelled;
+                (own.test.into_iter().filter(labelled).collect(), "the test images")
+            }
             Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
             Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
                 return Err(Error::State {

@@ -120,6 +120,7 @@ fn folder_of(config: &Config) -> PathBuf {
     match config.settings.table.as_ref().map(|table| &table.folder) {
         None => data,
         Some(Some(folder)) => config.directory.join(folder),
+        Some(None) if data.is_dir() => data,
         Some(None) => data.parent().unwrap_or(&data).to_owned(),
     }
 }

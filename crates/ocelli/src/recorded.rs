@@ -1,4 +1,5 @@
-//! The photos that a run began with: `photos.csv` in its folder, a row a photo, with its labels and a digest of its bytes.
+//! The photos that a run began with: `photos.csv` in its folder, a row a photo, with its labels, its
+//! side of the split and a digest of its bytes.
 //! With it a run is resumed on the same photos, wherever they are by then, or it is said which of them have gone or
 //! changed.
 
@@ -27,6 +28,8 @@ pub(crate) struct Recorded {
 struct Photo {
     id: String,
     labels: Vec<String>,
+    /// Its side of the split, as an index into [`SIDES`].
+    side: Option<usize>,
     digest: Digest,
 }
 
@@ -79,16 +82,25 @@ impl std::fmt::Display for Differences {
     }
 }
 
+/// The sides of a split, as the file names them.
+const SIDES: [&str; 3] = ["train", "valid", "test"];
+
 /// The file's name.
 pub(crate) const FILE: &str = "photos.csv";
 
-/// Writes which photos a run begins with. `targets` are their labels by their source, where decisions have changed some.
+/// Writes which photos a run begins with, and on which side of the split each is. `targets` are their labels by their
+/// source, where decisions have changed some.
 pub(crate) fn write(
     folder: &Path,
     items: &Items,
     targets: Option<&[Target]>,
+    split: &Split,
     digests: &[Digest],
 ) -> Result<()> {
+    let mut sides = vec![""; items.len()];
+    for (side, indices) in SIDES.into_iter().zip([&split.train, &split.valid, &split.test]) {
+        indices.iter().for_each(|&index| sides[index] = side);
+    }
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "writing to memory succeeds";
     // Several labels are a list in JSON, so that they may hold any character.
@@ -96,7 +108,7 @@ pub(crate) fn write(
         Task::SingleLabel => (true, "label"),
         Task::MultiLabel => (false, "labels"),
     };
-    table.write_record(["id", header, "blake3"]).expect(in_memory);
+    table.write_record(["id", header, "split", "blake3"]).expect(in_memory);
     for (index, (item, digest)) in items.items.iter().zip(digests).enumerate() {
         let target = targets.map_or(&item.target, |targets| &targets[index]);
         let labels = names(items, target);
@@ -105,7 +117,8 @@ pub(crate) fn write(
             false => serde_json::to_string(&labels).expect("text serialises"),
         };
         let digest = blake3::Hash::from_bytes(*digest).to_hex();
-        let cells = [escape_formula(&item.id), escape_formula(&labels), digest.as_str().into()];
+        let (id, labels) = (escape_formula(&item.id), escape_formula(&labels));
+        let cells = [id, labels, sides[index].into(), digest.as_str().into()];
         table.write_record(cells.iter().map(|cell| cell.as_bytes())).expect(in_memory);
     }
     file::write(&folder.join(FILE), &table.into_inner().expect(in_memory))
@@ -137,7 +150,8 @@ impl Recorded {
         for record in reader.records() {
             let row = record.as_ref().ok().and_then(|record| record.position()).map(csv::Position::line);
             let photo = record.ok().and_then(|record| {
-                let (id, labels, digest) = (record.get(0)?, record.get(1)?, record.get(2)?);
+                let (id, labels, side, digest) =
+                    (record.get(0)?, record.get(1)?, record.get(2)?, record.get(3)?);
                 let (id, labels) = (unescape_formula(id), unescape_formula(labels));
                 let labels = match task {
                     Task::SingleLabel if labels.is_empty() => Vec::new(),
@@ -145,11 +159,20 @@ impl Recorded {
                     Task::MultiLabel => serde_json::from_str(labels).ok()?,
                 };
                 let digest = *blake3::Hash::from_hex(digest).ok()?.as_bytes();
-                Some(Photo { id: id.to_owned(), labels, digest })
+                let side = match side {
+                    "" => None,
+                    side => Some(SIDES.iter().position(|known| *known == side)?),
+                };
+                Some(Photo { id: id.to_owned(), labels, side, digest })
             });
             photos.push(photo.ok_or_else(|| wrong(row, "is not what a run writes"))?);
         }
         Ok(Self { folder: folder.to_owned(), task, photos, without_changed })
+    }
+
+    /// Whether any of the photos has this class.
+    pub(crate) fn has_class(&self, class: &str) -> bool {
+        self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
     }
 
     /// The number of photos.
@@ -208,37 +231,15 @@ impl Recorded {
         let kept: Vec<Item> = kept.collect();
         let digests = stay.iter().map(|(photo, _)| photo.digest).collect();
         let items = Items { root: items.root, task: self.task, classes, items: kept };
-        let split = self.split(&items)?;
-        Ok(Restored { items, digests, split, notices })
-    }
-
-    /// How the run has divided those of its photos that are left.
-    fn split(&self, items: &Items) -> Result<Split> {
-        let path = self.folder.join("split.csv");
-        let bytes = ocelli_data::files::read(&path).map_err(Error::io("read", &path))?;
-        let mut reader = csv::Reader::from_reader(&bytes[..]);
-        let rows = reader.records().filter_map(std::result::Result::ok);
-        let sides: HashMap<String, String> = rows
-            .filter_map(|row| Some((unescape_formula(row.get(0)?).to_owned(), row.get(1)?.to_owned())))
-            .collect();
-        let mut split = Split::default();
-        for (index, item) in items.items.iter().enumerate() {
-            match sides.get(&item.id).map(String::as_str) {
-                Some("train") => split.train.push(index),
-                Some("valid") => split.valid.push(index),
-                Some("test") => split.test.push(index),
-                _ => {
-                    return Err(DataError::Table {
-                        path,
-                        row: None,
-                        detail: format!("does not say on which side {} is", item.id),
-                        advice: "train anew: without it nobody knows which photos were held out".to_owned(),
-                    }
-                    .into());
-                }
+        let mut sides: [Vec<usize>; 3] = Default::default();
+        for (index, (photo, _)) in stay.iter().enumerate() {
+            if let Some(side) = photo.side {
+                sides[side].push(index);
             }
         }
-        Ok(split)
+        let [train, valid, test] = sides;
+        let split = Split { train, valid, test };
+        Ok(Restored { items, digests, split, notices })
     }
 }
 

@@ -22,7 +22,8 @@ use crate::{EpochRow, Error, ImageData, Metric, Observer, Result, file};
 /// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line; its last field is the digest of those before it
 /// split.csv           which images were trained on, and which were held out
-/// photos.csv          which images there were: id, label, and a digest of the file, by which a resumed run knows them
+/// photos.csv          which images there were: id, label, side of the split, and a digest of the file, by which a resumed
+///                     run knows them
 /// predictions.csv     what the model says of the held-out images: id, label, decision, loss, probabilities
 /// skipped.csv         what was left out, and why
 /// model.safetensors   the model

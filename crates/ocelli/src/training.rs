@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ocelli_data::source::table::TableOptions;
+use ocelli_data::source::table::{TableOptions, is_table};
 use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping, Task as Labels};
 use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
@@ -294,6 +294,10 @@ impl Settings {
         let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
         match &mut self.table {
             Some(_) if data.is_file() => self.data = data,
+            // The table was found in the folder of photos, and has moved with it.
+            Some(table) if table.folder.is_none() && !is_table(&self.data) && data.is_dir() => {
+                self.data = data;
+            }
             Some(table) => {
                 let beside = self.data.file_name().map(|name| data.join(name)).filter(|path| path.is_file());
                 if let Some(beside) = beside.filter(|_| table.folder.is_none() || !self.data.is_file()) {

@@ -339,6 +339,15 @@ impl Default for Decoder {
     }
 }
 
+/// The bytes of a file, unless they are, together with its name, those of a format that is not read: a camera's raw file
+/// may be a TIFF by its content.
+pub(crate) fn named_as_image(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
+    match foreign::of_named(path, &bytes) {
+        Some(error) => Err(error),
+        None => Ok(bytes),
+    }
+}
+
 impl Decoder {
     /// Decodes the bytes of a file in any of the [formats](Format).
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, DecodeError> {
@@ -427,10 +436,8 @@ impl Decoder {
         let path = path.as_ref();
         let _scope = budget::scope();
         read_photo(path, self.max_bytes())
-            .and_then(|bytes| match foreign::of_named(path, &bytes) {
-                Some(error) => Err(error),
-                None => self.decode_for(&bytes, needed),
-            })
+            .and_then(|bytes| named_as_image(path, bytes))
+            .and_then(|bytes| self.decode_for(&bytes, needed))
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 

@@ -4,7 +4,7 @@
 //! of the scale gives the byte order, and its size is ignored.
 
 use super::samples::{Channels, Kind, Scale, over_white};
-use super::{Colour, Decoder, Format, RgbImage};
+use super::{Colour, Decoder, Format, RgbImage, budget};
 use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
@@ -197,6 +197,8 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
     let (width, height) = (header.width as usize, header.height as usize);
     let mut pixels = spare::zeros(width * height * 3);
     let mut text = Words { bytes: data, at: 0 };
+    // A row of very many bands is much larger than its pixels.
+    budget::claim(8 * (width * header.samples) as u64);
     let mut row_values = vec![0.0; width * header.samples];
     for row in 0..height {
         fill(&header, data, &mut text, row, &mut row_values)?;

@@ -182,10 +182,6 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, DecodeError> {
         // Pyramids hold the same image again, smaller, and masks.
         pages += u32::from(tags.one(&page, tag::SUBFILE_TYPE).unwrap_or(0) & 0b101 == 0);
         next = page.next;
-        if seen.len() > 64 {
-            // Enough to know that there are many.
-            break;
-        }
     }
     let colour = Colour { channels: samples.min(255) as u8, bits: bits as u8 };
     Ok(Header { width, height, colour, pages })

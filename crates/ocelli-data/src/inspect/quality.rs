@@ -212,7 +212,7 @@ impl Report {
         let reach = deep().map(|(_, levels)| levels.reach).fold(0.0, f64::max);
         let largest = deep().map(|(_, levels)| levels.largest).fold(f64::NEG_INFINITY, f64::max);
         let mut cases = Vec::new();
-        if deep().count() > 0 && reach <= LEAST_REACH {
+        if largest > 0.0 && reach <= LEAST_REACH {
             let white = if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest };
             let items: Vec<usize> = deep().map(|(image, _)| image.item).collect();
             let text = format!(

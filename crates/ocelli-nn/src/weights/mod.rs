@@ -58,7 +58,8 @@ impl TensorFile {
         let longest = pytorch::START.max(safetensors::START) as u64;
         // What is no file may have no end, and who opens a pipe waits until somebody writes to it.
         if !std::fs::metadata(path).map_err(failed)?.is_file() {
-            let found = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no file");
+            let kind = if path.is_dir() { "it is a folder" } else { "it is no file" };
+            let found = std::io::Error::new(std::io::ErrorKind::InvalidInput, kind);
             return Err(failed(found));
         }
         File::open(path).and_then(|file| file.take(longest).read_to_end(&mut start)).map_err(failed)?;

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ocelli_data::{Items, Skipped, Split, Target, files, words::count};
+use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
 
 use crate::data::{Lost, RunImages};
 use crate::interpret::{LabelErrors, Neighbours};
@@ -299,7 +299,7 @@ fn write(subject: &Subject, folder: &Path) -> Result<Report> {
     let mut pictures = BTreeMap::new();
     for (name, figure) in &drawings {
         subject.stop.ask()?;
-        pictures.insert(format!("{name}.png"), figure.to_png());
+        pictures.insert(format!("{name}.png"), marked(figure.to_png()));
         pictures.insert(format!("{name}.svg"), figure.to_svg().into_bytes());
     }
     let html = page.html();
