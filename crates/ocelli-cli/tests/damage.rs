@@ -115,7 +115,8 @@ fn name(path: &Path) -> &str {
 
 #[test]
 fn a_damaged_checkpoint_is_passed_over_for_the_whole_one_before_it() {
-    let hurt: [(&str, &dyn Fn(&Path)); 4] = [
+    type Hurt<'a> = (&'a str, &'a dyn Fn(&Path));
+    let hurt: [Hurt; 4] = [
         ("tensors", &|path| flip(path, bit(path, 0.61))),
         ("text", &|path| flip(path, bit(path, 0.0005))),
         ("shorter", &|path| {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use common::{Place, samples, snapshot};
 use ocelli::report::{ReportOptions, report_run};
-use ocelli::{Error, ImageData, unescape_formula};
+use ocelli::{Error, ImageData, escape_formula, unescape_formula};
 use serde_json::Value;
 
 /// Names that a spreadsheet would run, or that HTML would take for elements.
@@ -149,7 +149,7 @@ fn the_page_says_what_the_terminal_said() {
     assert!(place.read("run/results/losses.svg").contains(">weights kept</text>"));
     // Where time went: all of it.
     let events = place.read("run/events.jsonl");
-    let finished = events.lines().filter(|line| line.contains("\"finished\"")).next_back().unwrap();
+    let finished = events.lines().rfind(|line| line.contains("\"finished\"")).unwrap();
     let finished: Value = serde_json::from_str(finished).unwrap();
     let times = list(&page["times"]);
     let seconds = |time: &Value| time[1].as_f64().unwrap();
@@ -211,12 +211,13 @@ fn text_in_tables_cannot_be_run_and_comes_back() {
         }
     }
     let header = &table(&place.path("run/predictions.csv"))[0];
-    let mut classes: Vec<&str> = header[4..].iter().map(|cell| unescape_formula(cell)).collect();
+    let class = |cell: &String| cell.strip_prefix("probability_").unwrap().to_owned();
+    let mut classes: Vec<String> = header[4..].iter().map(class).collect();
     classes.sort_unstable();
     let mut wanted = CLASSES;
     wanted.sort_unstable();
     assert_eq!(classes, wanted);
-    assert_eq!(unescape_formula(&table(&place.path("predicted.csv"))[0][3]), classes[0]);
+    assert_eq!(class(&table(&place.path("predicted.csv"))[0][3]), classes[0]);
     // Every id is that of a photo, whatever it begins with.
     let ids = |path: &str| -> BTreeSet<String> {
         table(&place.path(path))[1..].iter().map(|row| unescape_formula(&row[0]).to_owned()).collect()
@@ -237,7 +238,9 @@ fn text_in_tables_cannot_be_run_and_comes_back() {
     let plain = trained.iter().find(|row| row[0].starts_with("'-")).unwrap();
     let mut writer = csv::Writer::from_path(place.path("decisions.csv")).unwrap();
     writer.write_record(["id", "decision", "label"]).unwrap();
-    writer.write_record([&escaped[0], "relabel", &header[4]]).unwrap();
+    writer
+        .write_record([escaped[0].as_str(), "relabel", escape_formula(&class(&header[4])).as_ref()])
+        .unwrap();
     writer.write_record([unescape_formula(&plain[0]), "drop", ""]).unwrap();
     writer.flush().unwrap();
     let data =

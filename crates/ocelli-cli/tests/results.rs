@@ -303,7 +303,7 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     let data = ocelli::ImageData::from_folder(place().path("photos")).size(32).load().unwrap();
     let mut learner = ocelli::Learner::pretrained(ocelli::Arch::EfficientNetLite0, data).unwrap();
     learner.precompute(true).unwrap();
-    learner.fit(1e-2, ocelli::Epochs(2)).unwrap();
+    learner.fit(1e-2, ocelli::Epochs(6)).unwrap();
     // Far less sure than the network is, so that a temperature is sure to help.
     let unsure = learner.predict(ocelli::Part::Train).unwrap().tempered(5.0);
     learner.calibrate(&unsure).unwrap();

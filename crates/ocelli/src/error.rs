@@ -101,7 +101,7 @@ pub enum Error {
         /// How many photos the run began with.
         photos: usize,
         /// What is different.
-        differences: Differences,
+        differences: Box<Differences>,
     },
     /// A photo cannot be used.
     #[error("{}: {reason}", path.display())]

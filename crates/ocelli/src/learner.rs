@@ -67,7 +67,7 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) cache: Option<PathBuf>,
     cycle_save_name: Option<PathBuf>,
     pub(crate) kept: Option<Kept>,
-    skipped: BTreeMap<PathBuf, String>,
+    pub(crate) skipped: BTreeMap<PathBuf, String>,
     /// Where resized copies of large images are.
     resized: Option<Store>,
 }

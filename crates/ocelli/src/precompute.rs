@@ -249,8 +249,26 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Adds the activations of `items` that are not there yet, of all looks at them: from the cache, or computed and kept
-    /// there. An image is decoded once for all views of it.
-    fn gather(&mut self, items: Vec<usize>, looks: &mut [Looked], progress: &mut Gathered) -> Result<()> {
+    /// there. An image is decoded once for all views of it, and for all its copies; where one of these cannot be read, the
+    /// next is tried, so that each is either of use or named.
+    fn gather(&mut self, mut items: Vec<usize>, looks: &mut [Looked], progress: &mut Gathered) -> Result<()> {
+        self.gather_once(&items, looks, progress)?;
+        let (found, done) = (progress.found, progress.done);
+        loop {
+            let before = items.len();
+            items.retain(|&item| {
+                let lacks = |look: &Looked| look.activations.get(&self.digest(item, look.view)).is_none();
+                !self.skipped.contains_key(&self.data.items[item].path) && looks.iter().any(lacks)
+            });
+            if items.is_empty() || items.len() == before {
+                return Ok(());
+            }
+            self.gather_once(&items, looks, progress)?;
+            (progress.found, progress.done) = (found, done);
+        }
+    }
+
+    fn gather_once(&mut self, items: &[usize], looks: &mut [Looked], progress: &mut Gathered) -> Result<()> {
         let mut samples: Vec<(usize, u64)> = Vec::new();
         let mut wanting: Vec<HashSet<usize>> = Vec::new();
         for look in looks.iter_mut() {
@@ -275,7 +293,7 @@ impl<B: Backbone> Learner<B> {
             progress.done += items.len() - missing.len();
             wanting.push(missing);
         }
-        for &item in &items {
+        for &item in items {
             for (look, missing) in looks.iter().zip(&mut wanting) {
                 // Once, where an item occurs several times.
                 if missing.remove(&item) {

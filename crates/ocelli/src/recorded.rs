@@ -205,7 +205,8 @@ impl Recorded {
         let mut notices = Vec::new();
         if !differences.only_added() && !self.without_changed {
             let (data, run) = (items.root.clone(), self.folder.clone());
-            return Err(Error::PhotosChanged { data, run, photos: self.photos.len(), differences });
+            let (photos, differences) = (self.photos.len(), Box::new(differences));
+            return Err(Error::PhotosChanged { data, run, photos, differences });
         }
         if !differences.only_added() {
             let left_out = self.photos.len() - stay.len();

@@ -215,8 +215,8 @@ fn coverage(
 #[test]
 fn intervals_hold_the_truth_about_as_often_as_they_say() {
     let single = |seed, images| drawn_single(seed, images, 4, 2.0);
-    let cases: [(&[&str], &(dyn Fn(u64, usize) -> Predictions + Sync)); 2] =
-        [(&SINGLE, &single), (&SEVERAL, &drawn_several)];
+    type Draw<'a> = &'a (dyn Fn(u64, usize) -> Predictions + Sync);
+    let cases: [(&[&str], Draw); 2] = [(&SINGLE, &single), (&SEVERAL, &drawn_several)];
     let mut wrong = Vec::new();
     for (names, draw) in cases {
         let truth = draw(0, 100_000);
