@@ -221,7 +221,8 @@ fn the_store_keeps_large_images_resized() {
 
     // A copy that is damaged, cut off or gone is made again, to the bit, but of nothing else than it was made of.
     let wanted = stored(1).unwrap();
-    let hurt: [&dyn Fn(&mut Vec<u8>); 5] = [
+    type Hurt<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let hurt: [Hurt; 5] = [
         &|bytes| bytes[700] ^= 4,
         &|bytes| *bytes.last_mut().unwrap() ^= 1,
         &|bytes| bytes.truncate(bytes.len() / 2),

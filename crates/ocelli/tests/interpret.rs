@@ -230,7 +230,7 @@ fn a_temperature_that_helps_nobody_else_is_not_kept() {
     // temperature that is fitted on them follows the chance.
     let row = |image: usize| {
         let said = image % CLASSES;
-        let right = image % 5 != (image / 5) % 2 || image % 11 == 0;
+        let right = image % 5 != (image / 5) % 2 || image.is_multiple_of(11);
         let class = if right { said } else { (said + 1) % CLASSES };
         let other = 0.2 / (CLASSES - 1) as f64;
         (Target::Class(class), (0..CLASSES).map(|c| if c == said { 0.8 } else { other }).collect())
