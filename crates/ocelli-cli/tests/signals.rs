@@ -179,7 +179,9 @@ fn predictions_so_far_are_whole_lines() {
     let mut running = Running::start(command.stdin(Stdio::piped()));
     let photo = common::samples().join("flags/de.png");
     let paths = format!("{}\n", photo.display()).repeat(20_000);
-    running.process.stdin.take().unwrap().write_all(paths.as_bytes()).unwrap();
+    let mut stdin = running.process.stdin.take().unwrap();
+    // Answers are read below: they come before all paths are written. What is written after the end is lost.
+    std::thread::spawn(move || stdin.write_all(paths.as_bytes()));
     running.wait_for("de.png");
     running.signal("TERM");
     let (ended, out, said) = running.end();
