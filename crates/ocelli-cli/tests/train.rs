@@ -167,7 +167,7 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     refused(&["train", "photos/flags"], &["class folders"]);
     let photo = snapshot(&place.path("photos")).remove(0).0;
     refused(&["train", photo.to_str().unwrap()], &["is a file", "folder"]);
-    refused(&["train", "photos", "--size", "0"], &["size is 0", "from 1"]);
+    refused(&["train", "photos", "--size", "0"], &["'0' for '--size", "from 1"]);
     refused(&["train", "photos", "--lr", "-1"], &["learning rate is -1", "above 0"]);
     refused(&["train", "photos", "--lr", "1,2"], &["one", "three"]);
     refused(&["train", "photos", "--recipe", "quick", "--epochs", "0"], &["epochs", "at least 1"]);

@@ -333,7 +333,6 @@ mod tests {
         use io::ErrorKind as Kind;
         let kinds = [
             Kind::NotFound,
-            Kind::PermissionDenied,
             Kind::AlreadyExists,
             Kind::IsADirectory,
             Kind::NotADirectory,
