@@ -168,12 +168,12 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     let photo = snapshot(&place.path("photos")).remove(0).0;
     refused(&["train", photo.to_str().unwrap()], &["is a file", "folder"]);
     refused(&["train", "photos", "--size", "0"], &["'0' for '--size", "from 1"]);
-    refused(&["train", "photos", "--lr", "-1"], &["learning rate is -1", "above 0"]);
+    refused(&["train", "photos", "--lr", "-1"], &["'-1' for '--lr", "above 0"]);
     refused(&["train", "photos", "--lr", "1,2"], &["one", "three"]);
     refused(&["train", "photos", "--recipe", "quick", "--epochs", "0"], &["epochs", "at least 1"]);
-    refused(&["train", "photos", "--batch", "1"], &["batch size is 1", "at least 2"]);
+    refused(&["train", "photos", "--batch", "1"], &["'1' for '--batch", "from 2"]);
     refused(&["train", "photos", "--valid", "1.5"], &["1.5", "between 0 and 1"]);
-    refused(&["train", "photos", "--arch", "resnet9000"], &["resnet9000", "efficientnet_lite0"]);
+    refused(&["train", "photos", "--arch", "resnet9000"], &["resnet9000", "did you mean"]);
     refused(&["train", "photos", "--weights", "photos"], &["photos"]);
     refused(&["train", "photos", "--out", "photos"], &["photos", "another folder"]);
 

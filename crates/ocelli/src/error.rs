@@ -217,7 +217,7 @@ pub enum Error {
     #[error("stopped as asked")]
     Stopped,
     /// The run folder that was asked for holds something already.
-    #[error("{}: holds a run already; give another folder, or remove it", path.display())]
+    #[error("{}: holds files already; give another folder, which is empty or new", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
