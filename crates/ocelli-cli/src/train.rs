@@ -225,11 +225,12 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
             }
             Task::MultiLabel => "the same labels for every image".to_owned(),
         };
-        let value = baseline.value_watched(outcome.metric);
-        println!(
-            "not shown to be better than {same}: {} {value:.4}; more epochs, larger images or more photos may help",
-            outcome.metric
-        );
+        let (metric, value) = (outcome.metric, baseline.value_watched(outcome.metric));
+        let advice = match metric.is_better(used.value_watched(metric), value) {
+            true => "it is, on these images, but they are too few to tell: hold out more",
+            false => "more epochs, larger images or more photos may help",
+        };
+        println!("not shown to be better than {same}: {metric} {value:.4}; {advice}");
     }
     if let Some(mistakes) = mistakes(used, data.items()) {
         println!("most often wrong   {mistakes}");
