@@ -29,7 +29,14 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     let mut data = arguments.source.builder(&arguments.data)?.bad_images(arguments.bad_images.policy());
     if !arguments.all {
         let run = if arguments.model.is_dir() { Some(&*arguments.model) } else { arguments.model.parent() };
-        data = data.without_training_images_of(run.unwrap_or(Path::new("")))?;
+        let run = run.unwrap_or(Path::new(""));
+        data = data.without_training_images_of(run)?;
+        if !run.join("photos.csv").is_file() {
+            eprintln!(
+                "   note: the model lies outside of its run folder, so that photos that it was trained on cannot be told \
+                 from others"
+            );
+        }
     }
     let bar = ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {

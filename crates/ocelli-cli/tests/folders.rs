@@ -331,3 +331,16 @@ fn folders_are_taken_wherever_photos_are() {
         assert!(place.refusal(verb).contains("no photos in this folder"));
     }
 }
+
+#[test]
+fn photos_that_a_model_was_trained_on_are_known_wherever_they_are() {
+    let place = Place::with_photos(6);
+    place.run(&train(&["photos", "--out", "run"]));
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    let said = |model: &str| stderr(&place.ocelli(&["evaluate", model, "moved"]).output().unwrap());
+    let text = said("run");
+    assert!(text.contains("of 18 images, which the model was trained on"), "{text}");
+    fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
+    let text = said("alone.safetensors");
+    assert!(text.contains("cannot be told from others"), "{text}");
+}

@@ -880,3 +880,15 @@ fn a_table_of_one_column_is_refused_with_a_row() {
     let root = photos(2, "file label\n001.png golden retriever\n002.png poodle\n");
     refused(&root, &stated(&root), &["a single column; row 2 is \"001.png golden retriever\""]);
 }
+
+#[test]
+fn a_column_called_split_that_cannot_be_followed_is_warned_of() {
+    for (odd, why) in [("holdout", "says \"holdout\""), ("", "says nothing")] {
+        let table = lines("file,label,split", 6, |place, name| {
+            format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid", odd][place % 3])
+        });
+        let read = whole(&photos(6, table), &TableOptions::default());
+        assert!(read.dataset.split.is_none());
+        says(&read, &["warning: the column \"split\"", "is not followed", why]);
+    }
+}

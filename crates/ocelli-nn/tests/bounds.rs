@@ -55,6 +55,10 @@ fn weights_are_read_from_files_alone() {
     std::os::unix::fs::symlink("/dev/zero", &zeros).unwrap();
     for path in [Path::new("/dev/zero"), &pipe, &zeros, folder.path()] {
         let said = TensorFile::read(path).expect_err("a refusal").to_string();
-        assert!(said.contains("no file") && said.contains(&path.display().to_string()), "{said}");
+        assert!(
+            (said.contains("no file") || said.contains("a folder"))
+                && said.contains(&path.display().to_string()),
+            "{said}"
+        );
     }
 }

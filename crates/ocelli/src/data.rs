@@ -485,11 +485,11 @@ impl ImageDataBuilder {
         self
     }
 
-    /// Leaves out of an evaluation what the run in this folder was trained on, as its `config.toml` and `split.csv` tell;
-    /// nothing where it has none. Photos are known by where they are, and by their content.
+    /// Leaves out of an evaluation what the run in this folder was trained on, as its `photos.csv` tells; nothing where it
+    /// has none. Photos are known by their content, wherever they are.
     ///
     /// # Errors
-    /// Where the run has these files, and they cannot be read.
+    /// Where the run has this file, and it cannot be read.
     pub fn without_training_images_of(mut self, run: impl AsRef<Path>) -> Result<Self> {
         self.trained_on = TrainedOn::of_run(run.as_ref())?;
         Ok(self)
@@ -667,7 +667,7 @@ impl ImageDataBuilder {
         };
         if let Some(trained_on) = &self.trained_on {
             let all = valid.len();
-            let seen = trained_on.those_among(&items, &digests, &valid);
+            let seen = trained_on.those_among(&digests, &valid);
             valid.retain(|item| !seen.contains(item));
             if valid.is_empty() && all > 0 {
                 return Err(Error::State {

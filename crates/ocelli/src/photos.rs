@@ -1,10 +1,11 @@
 //! Where photos are: those in a folder, those that a run was trained on, and where nothing is written.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use ocelli_data::{Digest, Items, Skipped, source, unescape_formula};
+use ocelli_data::{Digest, Skipped, source};
 
+use crate::recorded::{self, Recorded};
 use crate::training::Config;
 use crate::{Error, Result};
 
@@ -97,14 +98,9 @@ fn is_same_device(_: &Path, _: &Path) -> bool {
     true
 }
 
-/// The photos that a run was trained on.
+/// The photos that a run was trained on, by what is in their files: wherever they are by now, and whatever they are called.
 #[derive(Debug, Clone)]
-pub(crate) struct TrainedOn {
-    /// Their ids are relative to this folder.
-    root: PathBuf,
-    /// Their ids.
-    ids: HashSet<String>,
-}
+pub(crate) struct TrainedOn(HashSet<Digest>);
 
 /// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
 /// `None` where nothing tells.
@@ -128,82 +124,14 @@ fn folder_of(config: &Config) -> PathBuf {
 impl TrainedOn {
     /// As a run's folder tells; `None` where it does not.
     pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
-        let (config, split) = (run.join("config.toml"), run.join("split.csv"));
-        if !(config.is_file() && split.is_file()) {
-            return Ok(None);
+        match run.join(recorded::FILE).is_file() {
+            true => Ok(Some(Self(Recorded::read(run, true)?.trained_on()))),
+            false => Ok(None),
         }
-        let text = std::fs::read_to_string(&config).map_err(Error::io("read", &config))?;
-        let config: Config = toml::from_str(&text)
-            .map_err(|error| Error::Settings { path: config.clone(), reason: error.message().to_owned() })?;
-        let bytes = std::fs::read(&split).map_err(Error::io("read", &split))?;
-        let mut reader = csv::Reader::from_reader(&bytes[..]);
-        let mut ids = HashSet::new();
-        for row in reader.records() {
-            let row = row.map_err(|error| Error::State {
-                found: format!("{}: {error}", split.display()),
-                advice: "it is the table of a run; give another model, or take this file away",
-            })?;
-            if row.get(1) == Some("train") {
-                ids.insert(unescape_formula(row.get(0).unwrap_or_default()).to_owned());
-            }
-        }
-        // Photos that are gone are not measured either.
-        Ok(root_of(&folder_of(&config), &ids).map(|root| Self { root, ids }))
     }
 
-    /// Those of the items at `indices`, with these digests, that the run was trained on: the same files, through links or
-    /// not, and their copies.
-    pub(crate) fn those_among(&self, items: &Items, digests: &[Digest], indices: &[usize]) -> HashSet<usize> {
-        let root = items.root.canonicalize().unwrap_or_else(|_| items.root.clone());
-        let is_trained_on = |item: &usize| {
-            let path = &items[*item].path;
-            let inside = path.strip_prefix(&items.root).map(|inside| root.join(inside)).ok();
-            let paths = inside.into_iter().chain(path.canonicalize());
-            paths
-                .filter_map(|path| {
-                    path.strip_prefix(&self.root).map(|id| source::id_of(Path::new(""), id)).ok()
-                })
-                .any(|id| self.ids.contains(&id))
-        };
-        let (mut seen, others): (HashSet<usize>, Vec<usize>) = {
-            let (seen, others): (Vec<usize>, Vec<usize>) =
-                indices.iter().partition(|item| is_trained_on(item));
-            (seen.into_iter().collect(), others)
-        };
-        // Only files of the same length can be copies.
-        let length = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
-        let lengths: HashSet<u64> = others.iter().filter_map(|&item| length(&items[item].path)).collect();
-        let trained = self.ids.iter().map(|id| self.root.join(id));
-        let may_be = trained.filter(|path| length(path).is_some_and(|length| lengths.contains(&length)));
-        let contents: HashSet<Digest> = may_be
-            .filter_map(|path| {
-                let mut hasher = blake3::Hasher::new();
-                hasher.update_reader(std::fs::File::open(path).ok()?).ok()?;
-                Some(*hasher.finalize().as_bytes())
-            })
-            .collect();
-        seen.extend(others.into_iter().filter(|&item| contents.contains(&digests[item])));
-        seen
+    /// Those of the items at `indices`, of which these are the digests, that the run was trained on, or copies of them.
+    pub(crate) fn those_among(&self, digests: &[Digest], indices: &[usize]) -> HashSet<usize> {
+        indices.iter().copied().filter(|&item| self.0.contains(&digests[item])).collect()
     }
-}
-
-/// Folders that are looked into for the one that ids begin in.
-const LOOKED_INTO: usize = 1000;
-
-/// Where in a folder the ids begin: in it, or in the folder in it that was entered.
-fn root_of(folder: &Path, ids: &HashSet<String>) -> Option<PathBuf> {
-    let some: Vec<&String> = ids.iter().take(20).collect();
-    let mut waiting = VecDeque::from([folder.canonicalize().ok()?]);
-    for _ in 0..LOOKED_INTO {
-        let folder = waiting.pop_front()?;
-        if some.iter().any(|id| folder.join(id).exists()) {
-            return Some(folder);
-        }
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        let mut inside: Vec<PathBuf> =
-            entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        inside.sort();
-        waiting.extend(inside);
-    }
-    None
 }

@@ -175,6 +175,11 @@ impl Recorded {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
     }
 
+    /// The digests of the photos that are trained on.
+    pub(crate) fn trained_on(&self) -> HashSet<Digest> {
+        self.photos.iter().filter(|photo| photo.side == Some(0)).map(|photo| photo.digest).collect()
+    }
+
     /// The number of photos.
     pub(crate) fn len(&self) -> usize {
         self.photos.len()

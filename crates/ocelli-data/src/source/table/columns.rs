@@ -174,7 +174,26 @@ impl Search<'_> {
                 false => !sides.iter().any(is_boolean) && (is_called || sides.len() > 1),
             }
         };
-        let column = (0..self.sheet.width()).find(says)?;
+        let Some(column) = (0..self.sheet.width()).find(says) else {
+            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained on.
+            let called = (0..self.sheet.width()).find(|&column| {
+                column != file
+                    && !labels.contains(&column)
+                    && names::is_split(self.header_name(column).unwrap_or_default())
+            })?;
+            let odd = rows.iter().find(|row| Side::parse(row.cell(called)).is_none());
+            let odd = odd.map_or("its numbers could mean either".to_owned(), |row| match row.cell(called) {
+                "" => format!("row {} says nothing", row.line),
+                text => format!("row {} says \"{text}\"", row.line),
+            });
+            notices.push(format!(
+                "warning: the column {} of {} is not followed: {odd}, where each row must be train, valid (val, validation, \
+                 dev) or test; its rows are trained on or held out whatever it says",
+                self.name(called),
+                self.sheet.name()
+            ));
+            return None;
+        };
         let sides: Vec<String> = sides(column).into_iter().collect();
         notices.push(format!(
             "the column {} of {} says what is held out: {}",

@@ -75,8 +75,19 @@ const LABELS: [&str; 36] = [
 ];
 
 /// Columns that say on which side of the split an image is.
-const SPLITS: [&str; 9] =
-    ["split", "set", "subset", "partition", "phase", "dataset", "isvalid", "isval", "isvalidation"];
+const SPLITS: [&str; 11] = [
+    "split",
+    "set",
+    "subset",
+    "partition",
+    "phase",
+    "dataset",
+    "usage",
+    "fold",
+    "isvalid",
+    "isval",
+    "isvalidation",
+];
 
 /// A name as it is compared.
 fn plain(name: &str) -> String {
