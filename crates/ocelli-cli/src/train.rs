@@ -10,11 +10,11 @@ use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
     Arch, Choices, ClassWeights, ImageData, Interpretation, Items, LearningRates, MAX_THREADS, Method,
     Metric, Mix, Moved, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr,
-    Task, Thresholds, Training, WeightStore, default_cache,
+    Step, Task, Thresholds, Train as TrainStep, Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
-use crate::arguments::{AtEnd, Rule, Train, Tuned};
+use crate::arguments::{AtEnd, Change, Rule, Train, Tuned};
 use crate::interrupt;
 use crate::output::{eprintln, path_line, println, quoted, shown};
 use crate::pull::fetched;
@@ -38,6 +38,8 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
     };
     let quiet = arguments.machine.quiet;
     let settings = if arguments.resume.is_some() { None } else { Some(settings(arguments)?) };
+    let idle = settings.iter().flat_map(|settings| without_effect(arguments, settings));
+    idle.for_each(|idle| eprintln!("{idle}"));
     let prepare = || match (&settings, &arguments.resume) {
         (Some(settings), _) => Training::prepare(settings, &places),
         (None, run) => {
@@ -69,7 +71,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         training => training,
     };
     let mut training = match (training, &arguments.resume) {
-        (Err(error), Some(run)) => return Err(with_a_way_on(error, run)),
+        (Err(error), Some(run)) => return Err(with_a_way_on(error, run, arguments.moved_to.as_deref())),
         (training, _) => training?,
     };
     if !quiet {
@@ -146,13 +148,17 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
 }
 
 /// Why a run cannot be resumed, and with which flags it can.
-fn with_a_way_on(error: ocelli::Error, run: &Path) -> Failure {
+fn with_a_way_on(error: ocelli::Error, run: &Path, moved_to: Option<&Path>) -> Failure {
     use ocelli::DataError::{Missing, NoClassFolders, NoImages, NotAFolder};
 
     let (when, flag) = match &error {
-        ocelli::Error::PhotosChanged { .. } => ("to go on without them", "--without-changed"),
+        ocelli::Error::PhotosChanged { .. } => {
+            let moved =
+                moved_to.map_or_else(String::new, |data| format!(" --data {}", quoted(data.as_os_str())));
+            ("to go on without them", format!("--without-changed{moved}"))
+        }
         ocelli::Error::Data(Missing { .. } | NoImages { .. } | NotAFolder { .. } | NoClassFolders { .. }) => {
-            ("where they have been moved", "--data FOLDER")
+            ("where they have been moved", "--data FOLDER".to_owned())
         }
         _ => return error.into(),
     };
@@ -346,6 +352,31 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         settings.recipe = choices.recipe();
     }
     Ok(settings)
+}
+
+/// What was asked for, and no step of the recipe has a use for.
+fn without_effect(arguments: &Train, settings: &Settings) -> Vec<String> {
+    let trained = settings.recipe.steps.iter().filter_map(|step| match step {
+        Step::Train(train) => Some(train),
+        _ => None,
+    });
+    let trained: Vec<&TrainStep> = trained.collect();
+    let any = |wanted: &dyn Fn(&TrainStep) -> bool| trained.iter().any(|step| wanted(step));
+    let (live, views) = (any(&|step| !step.precompute), any(&|step| step.precompute && step.views > 0));
+    let unfrozen = any(&|step| step.frozen < 2);
+    let changes = arguments.augment.iter().any(|change| *change != Change::None);
+    let asked = [
+        ("--augment", changes && !live && !views, "trains on changed photos"),
+        ("--views", arguments.views.is_some_and(|views| views > 0) && !views, "trains on precomputed views"),
+        ("--mixup", arguments.mixup.is_some() && !live, "reads photos as it trains"),
+        ("--cutmix", arguments.cutmix.is_some() && !live, "reads photos as it trains"),
+        ("--spread", arguments.spread.is_some() && !unfrozen, "trains more than the head"),
+        ("--batch-statistics", arguments.batch_statistics && !unfrozen, "trains more than the head"),
+        ("--lr with three rates", arguments.lr.len() == 3 && !unfrozen, "trains more than the head"),
+    ];
+    let told = asked.into_iter().filter(|(_, idle, _)| *idle);
+    told.map(|(flag, _, use_)| format!("warning: {flag} has no effect: no step of this recipe {use_}"))
+        .collect()
 }
 
 /// How weights move, with what was asked for.

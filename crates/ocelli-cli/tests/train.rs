@@ -334,3 +334,18 @@ fn wrong_usage_has_its_own_exit_status() {
         assert_eq!(place.ocelli(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn what_no_step_has_a_use_for_is_said() {
+    let place = Place::with_photos(4);
+    let small = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
+    let said = |more: &[&str]| stderr(&place.ocelli(&[&small[..], more].concat()).output().unwrap());
+    for flag in
+        [&["--augment", "side-on"][..], &["--mixup", "0.4"], &["--spread", "3"], &["--lr", "1e-4,1e-3,1e-2"]]
+    {
+        let text = said(flag);
+        assert!(text.contains(&format!("warning: {}", flag[0])) && text.contains("has no effect"), "{text}");
+    }
+    let text = said(&["--augment", "side-on", "--augmented-epochs", "1"]);
+    assert!(!text.contains("has no effect"), "{text}");
+}
