@@ -162,10 +162,7 @@ pub fn stratified(
     fraction: f64,
     seed: u64,
 ) -> Result<Split, DataError> {
-    if !(fraction > 0.0 && fraction < 1.0) {
-        let value = fraction.to_string();
-        return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
-    }
+    check_fraction(fraction)?;
     let (test, labelled) = apart(items, test);
     let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
     let mut split = Split { test, ..Split::default() };
@@ -248,6 +245,14 @@ fn check_fold(folds: usize, fold: usize, images: usize) -> Result<(), DataError>
     Ok(())
 }
 
+fn check_fraction(fraction: f64) -> Result<(), DataError> {
+    if !(fraction > 0.0 && fraction < 1.0) {
+        let value = fraction.to_string();
+        return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
+    }
+    Ok(())
+}
+
 /// As [`stratified`], with all items of a group on one side: the same patient, the same burst of a camera.
 ///
 /// `groups` has an entry for each item; items with `None` are in no group. Items with equal digests stay together too,
@@ -261,10 +266,7 @@ pub fn stratified_by_group(
     fraction: f64,
     seed: u64,
 ) -> Result<Split, DataError> {
-    if !(fraction > 0.0 && fraction < 1.0) {
-        let value = fraction.to_string();
-        return Err(DataError::Setting { name: "valid", value, expected: "a fraction between 0 and 1" });
-    }
+    check_fraction(fraction)?;
     let (test, labelled) = apart(items, test);
     let units = units(items, digests, groups, &labelled, seed);
     if units.len() < 2 {
