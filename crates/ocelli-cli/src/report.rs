@@ -49,6 +49,10 @@ pub fn stoppable<T>(result: ocelli::Result<T>) -> Result<T, Failure> {
 
 /// Which classes are taken for which: the matrix of few classes, else the pairs that are confused most.
 pub fn confusion(named: &Interpretation) {
+    if named.is_empty() {
+        println!("\nnothing was held out, so how good the model is was not measured");
+        return;
+    }
     let Ok(pairs) = named.most_confused(1) else { return };
     if named.classes.len() <= LISTED
         && let Ok(mut matrix) = named.confusion_matrix()

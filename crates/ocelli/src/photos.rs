@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use ocelli_data::{Digest, Skipped, source};
 
 use crate::recorded::{self, Recorded};
+use crate::run::moved_data;
 use crate::training::Config;
 use crate::{Error, Result};
 
@@ -108,7 +109,11 @@ pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
     let model = model.as_ref();
     let run = if model.is_dir() { model } else { model.parent()? };
     let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
-    toml::from_str::<Config>(&text).ok().map(|config| folder_of(&config))
+    let config = toml::from_str::<Config>(&text).ok()?;
+    match moved_data(run) {
+        Some(data) if data.is_dir() => Some(data),
+        _ => Some(folder_of(&config)),
+    }
 }
 
 fn folder_of(config: &Config) -> PathBuf {

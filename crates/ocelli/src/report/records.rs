@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::ReportOptions;
 use crate::fit::batches_per_epoch;
 use crate::recipe::Step;
-use crate::run::{RunFolder, Wholeness, event_of};
+use crate::run::{RunFolder, Wholeness, event_of, moved_data};
 use crate::state::{GROUP_NAMES, State};
 use crate::training::Config;
 use crate::{ClassCount, Error, Finding, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings};
@@ -338,9 +338,10 @@ impl Records {
     /// The run's photos, to be read.
     pub(crate) fn data(&self, options: &ReportOptions) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
-        settings.data = options.data.clone().unwrap_or_else(|| self.resolve(&settings.data));
+        let moved = options.data.clone().or_else(|| moved_data(&self.folder));
+        settings.data = moved.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
-            *folder = options.data.clone().unwrap_or_else(|| self.resolve(folder));
+            *folder = moved.unwrap_or_else(|| self.resolve(folder));
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));
