@@ -495,6 +495,14 @@ impl ImageDataBuilder {
         Ok(self)
     }
 
+    /// How a table is read that does not say whether images have several labels.
+    pub(crate) fn expected_task(mut self, task: Task) -> Self {
+        if let (Source::Table(_, options), Task::MultiLabel) = (&mut self.source, task) {
+            options.task.get_or_insert(task);
+        }
+        self
+    }
+
     /// Which bands of images with several are read, and which values are black and white; models that are trained on them
     /// read their images in the same way. Default: what the format says.
     pub fn channels(mut self, channels: Channels) -> Self {
@@ -675,7 +683,7 @@ impl ImageDataBuilder {
                         "the model was trained on all {all} images of {}: how it does on others cannot be told from them",
                         items.root.display()
                     ),
-                    advice: "give images that it has not seen, or ask for all of them to be measured",
+                    advice: "give images that it has not seen, or measure on all of them, without `without_training_images_of`",
                 });
             }
             if !seen.is_empty() {
@@ -862,7 +870,7 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels (--label-column), or add rows of other classes"
+                    advice: "name the column of the labels (`label`), or add rows of other classes"
                         .to_owned(),
                 }))
             }

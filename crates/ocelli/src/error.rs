@@ -117,7 +117,7 @@ pub enum Error {
     /// No weights of that backbone are at hand.
     #[error(
         "the weights of {architecture} are not on this machine; fetch them with `ocelli pull {architecture}`, or \
-         get {url} and save it as {}, or give a file of your own with --weights FILE",
+         get {url} and save it as {}, or give a file of your own with `weights`",
         path.display()
     )]
     NoWeights {
@@ -279,8 +279,8 @@ fn gigabytes(bytes: u64) -> String {
 
 fn smaller(fits: Option<usize>) -> String {
     match fits {
-        Some(fits) => format!("--batch {fits} fits"),
-        None => "choose a smaller --size or another --arch, or free some".to_owned(),
+        Some(fits) => format!("`batch_size` {fits} fits"),
+        None => "choose a smaller `size` or another `architecture`, or free some".to_owned(),
     }
 }
 

@@ -134,7 +134,7 @@ pub use ocelli_nn::{
 };
 pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use perform::Performed;
-pub use photos::{Found, outside, photos_in, photos_of_run};
+pub use photos::{Found, outside, photos_in, photos_of_run, trained_on};
 pub use position::{Numbers, Position};
 pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};

@@ -609,7 +609,12 @@ mod tests {
             reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
         };
         let views = [
-            View { weight: 0.4, indices: vec![8, 9], logits: vec![1.0, 2.0, 3.0, 4.0], skipped: lost(&["x"]) },
+            View {
+                weight: 0.4,
+                indices: vec![8, 9],
+                logits: vec![1.0, 2.0, 3.0, 4.0],
+                skipped: lost(&["x"]),
+            },
             View { weight: 0.6, indices: vec![9], logits: vec![5.0, 6.0], skipped: lost(&["x", "cut off"]) },
         ];
         let mut rows = vec![0; 2];

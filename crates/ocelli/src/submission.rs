@@ -375,7 +375,7 @@ impl Submission {
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
             (None, Some(of)) if class.is_some() => Ok(probability(of)),
             (None, _) if are_classes => Ok(names(match two && are_numbers {
-                true => ", as in the sample (probabilities: --values probabilities)",
+                true => ", as in the sample (probabilities: `values` probabilities)",
                 false => "",
             })),
             (None, Some(of)) if are_numbers => Ok(probability(of)),
@@ -386,7 +386,7 @@ impl Submission {
                     path.display(),
                     some(classes)
                 );
-                let advice = "name the column after the class whose probability is asked for, or ask for labels (--values labels)";
+                let advice = "name the column after the class whose probability is asked for, or ask for labels (`values` labels)";
                 Err(Error::State { found, advice })
             }
         }
@@ -465,14 +465,14 @@ fn some(classes: &[String]) -> String {
 fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
         let found = format!("{} is a folder", out.display());
-        return Err(Error::State { found, advice: "give the name of the file to write (--out)" });
+        return Err(Error::State { found, advice: "give the name of the file to write (`out`)" });
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
         let found = format!("{} is a file, so {} cannot be written", existing.display(), out.display());
-        return Err(Error::State { found, advice: "give another place for the file (--out)" });
+        return Err(Error::State { found, advice: "give another place for the file (`out`)" });
     }
     tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;
     Ok(())

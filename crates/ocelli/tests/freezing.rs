@@ -120,12 +120,15 @@ fn estimated_statistics_are_those_of_all_training_images() {
             let column = || features.iter().map(|row| f64::from(row[feature]));
             let mean = column().sum::<f64>() / 560.0;
             let variance = column().map(|value| (value - mean).powi(2)).sum::<f64>() / 559.0;
-            let near = |seen: f32, expected: f64| {
-                (f64::from(seen) - expected).abs() <= 1e-4 + 2e-3 * expected.abs()
-            };
+            let near =
+                |seen: f32, expected: f64| (f64::from(seen) - expected).abs() <= 1e-4 + 2e-3 * expected.abs();
             assert!(near(means[feature], mean), "{feature}: {} and {mean}", means[feature]);
             if batch_size == 560 {
-                assert!(near(variances[feature], variance), "{feature}: {} and {variance}", variances[feature]);
+                assert!(
+                    near(variances[feature], variance),
+                    "{feature}: {} and {variance}",
+                    variances[feature]
+                );
             } else {
                 assert!(f64::from(variances[feature]) <= 1.2 * variance + 1e-4, "{feature}");
             }

@@ -71,7 +71,7 @@ impl Interpretation {
             .collect();
         if pairs.is_empty() {
             let found = "no image was held out in both".to_owned();
-            return Err(differ(found, "give both the same held-out images, with --split runs/A/split.csv"));
+            return Err(differ(found, "give both the same held-out images, `split` runs/A/split.csv"));
         }
         if let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.truth(a) != other.truth(b)) {
             let (one, two) = (self.named(self.truth(a)), other.named(other.truth(b)));

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
+use ocelli_data::{Items, Skipped, Split, Target, Task, files, picture::marked, words::count};
 
 use crate::data::{Lost, RunImages};
 use crate::interpret::{LabelErrors, Neighbours};
@@ -217,12 +217,26 @@ pub fn evaluate(
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
-    if data.task() != model.contract().task {
-        return Err(Error::State {
-            found: "the model and the data differ in whether an image has one class or several".to_owned(),
-            advice: "say how the table of labels is meant, with --task single or --task multi",
-        });
+    let contract = model.contract();
+    let data = data.channels(contract.channels).expected_task(contract.task);
+    let data = data.for_evaluation(&contract.classes)?;
+    match (contract.task, data.task()) {
+        (Task::SingleLabel, Task::MultiLabel) => {
+            return Err(Error::State {
+                found: "the model gives each image one class, and images of the data have several labels, or none"
+                    .to_owned(),
+                advice: "leave out those that have not exactly one, or take a model of several labels",
+            });
+        }
+        (Task::MultiLabel, Task::SingleLabel) => {
+            return Err(Error::State {
+                found:
+                    "the model gives an image several labels, and the data is read with one class an image"
+                        .to_owned(),
+                advice: "read the table of labels with several labels an image, `task` multi",
+            });
+        }
+        _ => {}
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
