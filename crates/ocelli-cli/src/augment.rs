@@ -1,6 +1,6 @@
 //! `ocelli augment`
 
-use crate::output::{free, println, shown};
+use crate::output::{free, new_file, println, shown};
 use ocelli::{
     Augmentation, Decoder, Filter, Normalization, Preprocessing, contact_sheet, photos_in, text_of,
     write_drawing,
@@ -8,9 +8,13 @@ use ocelli::{
 
 use crate::Failure;
 use crate::arguments::Augment;
-use crate::source::{augmentation, channels};
+use crate::source::{augmentation, channels, no_photos};
 
 pub fn run(arguments: &Augment) -> Result<(), Failure> {
+    let out = match &arguments.out {
+        Some(out) => new_file(out, "--out")?,
+        None => free("augmented.png".as_ref()),
+    };
     let preprocessing = Preprocessing {
         size: arguments.size,
         framing: arguments.framing.framing(),
@@ -21,13 +25,11 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let augmentation = augmentation(&arguments.augment).unwrap_or_else(Augmentation::none);
     let photo = match arguments.photo.is_dir() {
         false => arguments.photo.clone(),
-        true => match photos_in(&arguments.photo)?.photos.into_iter().next() {
-            Some(photo) => photo,
-            None => {
-                let folder = shown(arguments.photo.display());
-                return Err(Failure::Error(format!("{folder}: there are no photos in this folder")));
-            }
-        },
+        true => {
+            let found = photos_in(&arguments.photo)?;
+            let first = found.photos.into_iter().next();
+            first.ok_or_else(|| no_photos(&arguments.photo, &found.skipped))?
+        }
     };
     let channels = channels(&arguments.bands, &arguments.range)?;
     let decoder = Decoder { channels, ..Decoder::default() };
@@ -35,7 +37,6 @@ pub fn run(arguments: &Augment) -> Result<(), Failure> {
     let id = photo.file_name().map(text_of).unwrap_or_default();
     let (columns, rows) = (arguments.columns, arguments.rows);
     let sheet = contact_sheet(&image, &id, &preprocessing, &augmentation, arguments.seed, (columns, rows))?;
-    let out = arguments.out.clone().unwrap_or_else(|| free("augmented.png".as_ref()));
     write_drawing(&sheet, &out)?;
     println!(
         "{}   {} as in validation, then as in {} epochs",

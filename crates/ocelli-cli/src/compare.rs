@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::output::{self, eprintln, free, println, shown};
+use crate::output::{self, eprintln, free, message, new_file, println, shown};
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
 use ocelli::{Share, outside, photos_of_run};
@@ -16,14 +16,14 @@ const LISTED: usize = 8;
 
 pub fn run(arguments: &Compare) -> Result<(), Failure> {
     let (out, said) = match &arguments.out {
-        Some(out) => (out.clone(), None),
+        Some(out) => (new_file(out, "--out")?, None),
         None => {
             let photos = [&arguments.first, &arguments.second].map(photos_of_run);
             outside("compare.html", &photos.iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?
         }
     };
     let out = if arguments.out.is_some() { out } else { free(&out) };
-    said.iter().for_each(|said| eprintln!("{}", shown(said)));
+    said.iter().for_each(|said| eprintln!("{}", message(said)));
     let comparison = compare_runs(&arguments.first, &arguments.second, Some(&out))?;
     if arguments.json {
         output::json(&serde_json::to_value(&comparison)?);

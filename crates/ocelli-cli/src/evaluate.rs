@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use crate::output::{self, eprintln, println, shown};
+use crate::output::{self, eprintln, message, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
 use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
@@ -53,10 +53,10 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
     let evaluation = stoppable(evaluation)?;
     bar.finish_and_clear();
     for skipped in &evaluation.skipped {
-        eprintln!("   skipped {}: {}", shown(skipped.path.display()), shown(&skipped.reason));
+        eprintln!("   skipped {}: {}", shown(skipped.path.display()), message(&skipped.reason));
     }
     for notice in evaluation.data.notices() {
-        eprintln!("   note: {}", shown(notice));
+        eprintln!("   note: {}", message(notice));
     }
     let name = name_of(&arguments.data);
     let folder = match &arguments.out {
@@ -66,7 +66,7 @@ pub fn run(arguments: &Evaluate) -> Result<(), Failure> {
             let folders: Vec<&Path> =
                 evaluation.data.folders().into_iter().chain(photos.as_deref()).collect();
             let (folder, said) = outside("evaluations", &folders)?;
-            said.iter().for_each(|said| eprintln!("   note: {}", shown(said)));
+            said.iter().for_each(|said| eprintln!("   note: {}", message(said)));
             RunFolder::numbered(folder, &name)?
         }
     };

@@ -1,12 +1,11 @@
 //! `ocelli explain`
 
-use std::collections::HashSet;
-
-use crate::output::{eprintln, free, println, shown};
+use crate::output::{eprintln, free, message, println, shown};
 use ocelli::interpret::Wanted;
 use ocelli::{Found, Model, Skipped, outside, photos_in, photos_of_run, text_of, write_drawing};
 
 use crate::arguments::Explain;
+use crate::source::no_photos;
 use crate::train::use_threads;
 use crate::words::meant;
 use crate::{Failure, interrupt};
@@ -26,14 +25,11 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
         }
         let Found { photos: found, skipped } = photos_in(path)?;
         if found.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
-            return Err(Failure::Error(format!(
-                "{}: there are no photos in this folder",
-                shown(path.display())
-            )));
+            return Err(no_photos(path, &skipped));
         }
         for Skipped { path, reason, .. } in skipped.iter().filter(|skipped| !skipped.is_usual) {
             failed += 1;
-            eprintln!("{}: {}", shown(path.display()), shown(reason));
+            eprintln!("{}: {}", shown(path.display()), message(reason));
         }
         folders.push(path.as_path());
         photos.extend(found);
@@ -48,8 +44,7 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
         }
     };
     let out = if arguments.out.is_some() { out } else { free(&out) };
-    said.iter().for_each(|said| eprintln!("{}", shown(said)));
-    let mut names = HashSet::new();
+    said.iter().for_each(|said| eprintln!("{}", message(said)));
     interrupt::finish("this photo");
     for photo in &photos {
         if interrupt::asked() {
@@ -60,20 +55,14 @@ pub fn run(arguments: &Explain) -> Result<(), Failure> {
             Ok(explained) => explained,
             Err(error @ (ocelli::Error::Data(_) | ocelli::Error::Photo { .. })) => {
                 failed += 1;
-                eprintln!("{}", shown(error));
+                eprintln!("{}", message(error));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        // Photos of the same name from several folders do not overwrite each other.
+        // Photos of the same name from several folders do not overwrite each other, nor what was there before.
         let stem = photo.file_stem().map(text_of).unwrap_or_default();
-        let mut name = stem.clone();
-        let mut number = 2;
-        while !names.insert(name.clone()) {
-            name = format!("{stem}-{number}");
-            number += 1;
-        }
-        let path = out.join(name).with_added_extension("png");
+        let path = free(&out.join(stem).with_added_extension("png"));
         write_drawing(&explained.side_by_side(), &path)?;
         let best = explained.prediction.best();
         let of_class = explained.prediction.ranked().into_iter().find(|guess| guess.class == explained.class);

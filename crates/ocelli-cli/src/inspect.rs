@@ -1,6 +1,6 @@
 //! `ocelli inspect`
 
-use crate::output::{self, eprintln, println, shown};
+use crate::output::{self, eprintln, message, new_file, println, shown};
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::inspection::Report;
 use ocelli::inspection::page::page;
@@ -20,6 +20,7 @@ const BINS: usize = 12;
 const BAR: usize = 24;
 
 pub fn run(arguments: &Inspect) -> Result<(), Failure> {
+    arguments.html.as_deref().map(|path| new_file(path, "--html")).transpose()?;
     let data = arguments.source.builder(&arguments.data)?;
     let bar = ProgressBar::new(0);
     let template = "   looking  {bar:30} {human_pos} of {human_len} images · {eta} left";
@@ -78,11 +79,11 @@ fn print(report: &Report) {
     print_kinds(report);
     let problems: Vec<&str> = report.problem.iter().flat_map(|problem| problem.lines()).collect();
     for problem in &problems {
-        println!("warning  {}", shown(problem));
+        println!("warning  {}", message(problem));
     }
     print_findings(&report.findings(), problems.is_empty());
     for notice in &report.notices {
-        println!("note     {}", shown(notice));
+        println!("note     {}", message(notice));
     }
 }
 
@@ -108,6 +109,10 @@ fn print_classes(report: &Report) {
             let [train, valid, test] = [train, valid, test].map(|images| count(*images));
             println!("         {class:width$}  {train:>7}  {valid:>7}  {test:>7}  {lost_by_crop:>10} %");
         }
+    }
+    let without = report.items.items.iter().filter(|item| item.target.classes().is_empty()).count();
+    if without > 0 {
+        println!("         {} without a label", counted(without, "image"));
     }
     println!();
 }
@@ -170,9 +175,9 @@ fn print_findings(findings: &[Finding], all_well: bool) {
     }
     for Finding { title, advice, cases } in findings {
         let advice = if advice.is_empty() { String::new() } else { format!("   ({advice})") };
-        println!("{}: {}{}", shown(title), count(cases.len()), shown(advice));
+        println!("{}: {}{}", message(title), count(cases.len()), message(advice));
         for case in cases.iter().take(CASES) {
-            println!("         {}", shown(&case.text));
+            println!("         {}", message(&case.text));
         }
         if cases.len() > CASES {
             println!("         … {} more, which --json lists", count(cases.len() - CASES));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::output::{self, eprintln, free, println, shown};
+use crate::output::{self, eprintln, free_of, message, println, shown};
 use ocelli::{
     Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Method, Places, Settings,
     Suggestion, WeightStore, default_cache, outside,
@@ -25,7 +25,7 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         Some(out) => (out.clone(), None),
         None => outside("", &learner.data().folders())?,
     };
-    said.iter().for_each(|said| eprintln!("   note: {}", shown(said)));
+    said.iter().for_each(|said| eprintln!("   note: {}", message(said)));
     learner.observe(Terminal::new(quiet, arguments.machine.verbose));
     watch_for_interrupt()?;
     learner.observe(interrupt::observer());
@@ -38,8 +38,7 @@ pub fn run(arguments: &LrFind) -> Result<(), Failure> {
         stopped(learner.precompute(true))?;
     }
     let curve = stopped(learner.lr_find(search))?;
-    let pictures = out.join("lr_find.png");
-    let pictures = if arguments.out.is_some() { pictures } else { free(&pictures) };
+    let pictures = free_of(&out.join("lr_find.png"), &["svg", "csv"]);
     let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     curve.write(&out, &name)?;
     say(arguments, &curve, &pictures, quiet)
@@ -67,7 +66,7 @@ fn say(arguments: &LrFind, curve: &LrCurve, pictures: &Path, quiet: bool) -> Res
         Err(error) => {
             return Err(Failure::Error(format!(
                 "{}; the curve is in {}",
-                shown(error),
+                message(error),
                 shown(pictures.display())
             )));
         }

@@ -6,6 +6,7 @@
 //! | what a verb does | the file of its name: `train.rs`, `predict.rs`, … |
 //! | how training looks in the terminal | `terminal.rs` |
 //! | how anything is printed | `output.rs` |
+//! | which flag a setting of the library is | `flags.rs` |
 //! | what Ctrl-C and other signals do | `interrupt.rs` |
 //! | how numbers and durations are written | `words.rs` |
 
@@ -16,6 +17,7 @@ mod augment;
 mod compare;
 mod evaluate;
 mod explain;
+mod flags;
 mod inspect;
 mod interrupt;
 mod lr_find;
@@ -37,7 +39,7 @@ use anstyle::{AnsiColor, Style};
 use clap::Parser;
 
 use arguments::{Arguments, Verb};
-use output::{eprintln, println, shown};
+use output::{eprintln, message, println, shown};
 
 fn main() -> ExitCode {
     let result = interrupt::watch().and_then(|()| match Arguments::try_parse() {
@@ -113,10 +115,10 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
             Some(error) => ocelli::io_reason(error),
             None => error.to_string(),
         };
-        let flag = error.downcast_ref::<ocelli::Error>().and_then(flag);
+        let flag = error.downcast_ref::<ocelli::Error>().and_then(flags::of_setting);
         let flag = flag.map_or_else(String::new, |flag| format!("{flag}: "));
         let advice = advice(error).map_or_else(String::new, |advice| format!("\n       {advice}"));
-        Self::Error(format!("{flag}{}{advice}", shown(said)))
+        Self::Error(format!("{flag}{}{advice}", message(said)))
     }
 }
 
@@ -128,39 +130,4 @@ fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
         )) => Some("to go on without them:  --bad-images skip"),
         _ => None,
     }
-}
-
-/// The flag, or the flags, that a setting of the library comes from.
-fn flag(error: &ocelli::Error) -> Option<&'static str> {
-    let name = match error {
-        ocelli::Error::Setting { name, .. } => name,
-        ocelli::Error::Data(ocelli::DataError::Setting { name, .. }) => name,
-        ocelli::Error::ImageSize { .. } => return Some("--size"),
-        _ => return None,
-    };
-    Some(match *name {
-        "fold" | "folds" => "--fold",
-        "valid" | "the share that is held out" => "--valid",
-        "size" => "--size",
-        "sheet" => "--columns, --rows and --size",
-        "threads" => "--threads",
-        "the batch size" | "batch size" | "the finder's batch size" => "--batch",
-        "the number of epochs" | "cycle_mult" => "--epochs, --cycles and the like",
-        "the learning rate" => "--lr",
-        "the spread of learning rates" => "--spread",
-        "the number of class weights" | "a class weight" => "--class-weights",
-        "the alpha of mixed images" | "alpha" => "--mixup or --cutmix",
-        "label smoothing" => "--label-smoothing",
-        "the focal loss's gamma" => "--focal",
-        "the greatest gradient norm" => "--clip",
-        "the number of batches a step" => "--accumulate",
-        "the decay of averaged weights" => "--ema",
-        "the average of weights" => "--ema and --swa",
-        "weight decay" => "--weight-decay",
-        "the finder's last learning rate" => "--end",
-        "the finder's number of steps" => "--steps",
-        "the clip" => "--clip",
-        "the number of views" => "--views or --tta",
-        _ => return None,
-    })
 }

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use crate::output::{eprintln, shown, unwritten};
+use crate::output::{eprintln, message, shown, unwritten};
 use ocelli::interpret::probability_column;
 use ocelli::{
-    DeviceName, Found, Guess, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
+    Contract, DeviceName, Found, Guess, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
 };
 
 use crate::Failure;
 use crate::arguments::Predict;
 use crate::interrupt;
+use crate::source::no_photos;
 use crate::train::use_threads;
 use crate::words::{count, counted};
 
@@ -33,7 +34,7 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
         model = model.calibrated()?;
     }
     interrupt::finish("this batch");
-    let mut out = Output::new(arguments, &model.contract().classes).map_err(unwritten)?;
+    let mut out = Output::new(arguments, model.contract()).map_err(unwritten)?;
     let mut tally = Tally::default();
     let mut answer = |asked: Asked, tally: &mut Tally| -> Result<(), Failure> {
         tally.total += asked.photos.len();
@@ -45,7 +46,7 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
                 Err(error @ ocelli::Error::NotFiniteOutput { .. }) => return Err(error.into()),
                 Err(error) => {
                     tally.failed += 1;
-                    eprintln!("{}", shown(error));
+                    eprintln!("{}", message(error));
                 }
             }
             tally.answered += 1;
@@ -93,6 +94,9 @@ pub fn run(arguments: &Predict) -> Result<(), Failure> {
 const NOTHING_GIVEN: &str =
     "no photos were given: name files or folders, or write their paths to standard input, one a line";
 
+const BINARY: &str = "it holds a photo or other binary data, where the paths of photos are expected, one a line (with --null each \
+                      ended by a zero byte); save the photo as a file and give its name";
+
 /// So many paths of standard input are taken at once at most.
 const AT_ONCE: usize = 1024;
 /// So many files that are none of the photos' kind are named.
@@ -127,10 +131,7 @@ impl Asked {
         }
         let Found { photos, skipped } = photos_in(path)?;
         if photos.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
-            return Err(Failure::Error(format!(
-                "{}: there are no photos in this folder",
-                shown(path.display())
-            )));
+            return Err(no_photos(path, &skipped));
         }
         self.photos.extend(photos);
         self.skipped.extend(skipped);
@@ -143,13 +144,13 @@ impl Asked {
         let (usual, others): (Vec<&Skipped>, Vec<&Skipped>) =
             self.skipped.iter().partition(|skipped| skipped.is_usual);
         for Skipped { path, reason, .. } in &others {
-            eprintln!("{}: {}", shown(path.display()), shown(reason));
+            eprintln!("{}: {}", shown(path.display()), message(reason));
         }
         tally.failed += others.len();
         tally.total += others.len();
         if !usual.is_empty() {
             let name = |skipped: &&Skipped| {
-                format!("{} ({})", shown(skipped.path.display()), shown(&skipped.reason))
+                format!("{} ({})", shown(skipped.path.display()), message(&skipped.reason))
             };
             let mut named: Vec<String> = usual.iter().take(NAMED).map(name).collect();
             if usual.len() > NAMED {
@@ -200,12 +201,21 @@ fn from_standard_input(arguments: &Predict) -> Result<bool, Failure> {
 fn lines_of_standard_input(end: u8) -> Receiver<io::Result<PathBuf>> {
     let (send, lines) = sync_channel(AT_ONCE);
     std::thread::spawn(move || {
-        for line in io::stdin().lock().split(end) {
-            let path = line.map(|mut line| {
+        let mut input = io::stdin().lock();
+        // No path holds a zero byte, and none begins as JPEG and PNG files do.
+        let is_binary = input.fill_buf().is_ok_and(|bytes| match end {
+            b'\n' => bytes.contains(&b'\0'),
+            _ => bytes.starts_with(b"\xff\xd8\xff") || bytes.starts_with(b"\x89PNG"),
+        });
+        for line in input.split(end) {
+            let path = line.and_then(|mut line| {
+                if is_binary || line.contains(&b'\0') {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, BINARY));
+                }
                 if end == b'\n' && line.last() == Some(&b'\r') {
                     line.pop();
                 }
-                path_of(line)
+                Ok(path_of(line))
             });
             let is_empty = path.as_ref().is_ok_and(|path| path.as_os_str().is_empty());
             if !is_empty && send.send(path).is_err() {
@@ -232,11 +242,12 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 enum Output {
     Text(io::Stdout),
     Json(io::Stdout),
-    Csv(Box<csv::Writer<io::Stdout>>),
+    /// With what separates several labels of a photo, as in the table that the model was trained on.
+    Csv(Box<csv::Writer<io::Stdout>>, char),
 }
 
 impl Output {
-    fn new(arguments: &Predict, classes: &[String]) -> io::Result<Self> {
+    fn new(arguments: &Predict, contract: &Contract) -> io::Result<Self> {
         if arguments.json {
             return Ok(Self::Json(io::stdout()));
         }
@@ -244,9 +255,9 @@ impl Output {
             let mut writer = csv::Writer::from_writer(io::stdout());
             // The column of a class cannot have the name of another, whatever the class is called.
             let header = ["path", "class", "probability"].into_iter().map(str::to_owned);
-            let header = header.chain(classes.iter().map(|class| probability_column(class)));
+            let header = header.chain(contract.classes.iter().map(|class| probability_column(class)));
             writer.write_record(header.map(|name| escape_formula(&name).into_owned()))?;
-            return Ok(Self::Csv(Box::new(writer)));
+            return Ok(Self::Csv(Box::new(writer), contract.label_separator.unwrap_or(' ')));
         }
         Ok(Self::Text(io::stdout()))
     }
@@ -254,7 +265,9 @@ impl Output {
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = text_of(&prediction.path);
         let decided = prediction.decided();
-        let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
+        let separator = if let Self::Csv(_, separator) = self { *separator } else { ' ' };
+        let classes: Vec<&str> = decided.iter().map(|guess| guess.class.as_str()).collect();
+        let class = classes.join(&separator.to_string());
         let probability = prediction.best().probability;
         match self {
             Self::Text(out) if prediction.task == Task::SingleLabel => {
@@ -284,7 +297,7 @@ impl Output {
                 }
                 writeln!(out, "{object}")?;
             }
-            Self::Csv(writer) => {
+            Self::Csv(writer, _) => {
                 let text = |text: &str| escape_formula(text).into_owned();
                 let mut cells = vec![text(&path), text(&class), probability.to_string()];
                 cells.extend(prediction.probabilities.iter().map(f32::to_string));
@@ -297,7 +310,7 @@ impl Output {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Text(out) | Self::Json(out) => out.flush(),
-            Self::Csv(writer) => writer.flush(),
+            Self::Csv(writer, _) => writer.flush(),
         }
     }
 }

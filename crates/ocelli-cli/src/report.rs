@@ -1,6 +1,6 @@
 //! `ocelli report`
 
-use crate::output::{eprintln, println, shown};
+use crate::output::{eprintln, message, println, shown};
 use ocelli::report::{Report as Written, ReportOptions, report_run};
 use ocelli::{Interpretation, default_cache};
 
@@ -79,7 +79,7 @@ pub fn confusion(named: &Interpretation) {
 /// Where things are, and what to look at first.
 pub fn say(written: &Written) {
     for notice in &written.notices {
-        eprintln!("note: {}", shown(notice));
+        eprintln!("note: {}", message(notice));
     }
     if let Some(errors) = &written.label_errors {
         println!(

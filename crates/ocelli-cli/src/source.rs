@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use ocelli::{
     Augmentation, Channels, Column, Crop, Decoder, Framing, Grouping, HeldOut, ImageData, ImageDataBuilder,
-    Policy, TableOptions, Task, Transform, is_table,
+    Policy, Skipped, TableOptions, Task, Transform, is_table,
 };
 
 use crate::Failure;
 use crate::arguments::{Change, Frame, Labels, Source};
+use crate::output::{message, shown};
+use crate::words::count;
 
 impl Source {
     /// What is read, and how, where it is a table.
@@ -108,6 +110,19 @@ impl Source {
             },
         }
     }
+}
+
+/// That a folder has no photos, with what lies there instead.
+pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
+    const NAMED: usize = 5;
+    let mut named: Vec<String> = (skipped.iter().take(NAMED))
+        .map(|skipped| format!("{}: {}", shown(skipped.path.display()), message(&skipped.reason)))
+        .collect();
+    if skipped.len() > NAMED {
+        named.push(format!("and {} more", count(skipped.len() - NAMED)));
+    }
+    let named: String = named.iter().map(|named| format!("\n       {named}")).collect();
+    Failure::Error(format!("{}: there are no photos in this folder{named}", shown(folder.display())))
 }
 
 /// `--bands 4,3,2` and `--range 0,4095`

@@ -3,9 +3,9 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use crate::output::{eprintln, free, path_line, println, shown};
+use crate::output::{eprintln, free, message, new_file, path_line, println, shown};
 use indicatif::ProgressBar;
-use ocelli::{Model, Submission, Values, outside, photos_of_run};
+use ocelli::{Model, Submission, Values, outside, photos_of_run, trained_on};
 
 use crate::Failure;
 use crate::arguments::{self, Submit};
@@ -27,7 +27,7 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
     };
     let bar = (!arguments.quiet && std::io::stderr().is_terminal()).then(|| ProgressBar::new(0));
     let (out, said) = match &arguments.out {
-        Some(out) => (out.clone(), None),
+        Some(out) => (new_file(out, "--out")?, None),
         None => {
             let photos = photos_of_run(&arguments.model);
             let folders: Vec<&Path> = [&*arguments.test].into_iter().chain(photos.as_deref()).collect();
@@ -35,7 +35,14 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         }
     };
     let out = if arguments.out.is_some() { out } else { free(&out) };
-    said.iter().for_each(|said| eprintln!("{}", shown(said)));
+    said.iter().for_each(|said| eprintln!("{}", message(said)));
+    if let Some((seen @ 1.., all)) = trained_on(&arguments.model, &arguments.test)? {
+        eprintln!(
+            "warning: the model was trained on {} of {}: what is expected of others cannot be told from them",
+            count(seen),
+            counted(all, "photo")
+        );
+    }
     interrupt::finish("this batch");
     let submitted = submission.write(&model, &arguments.test, &out, |done, total| {
         if let Some(bar) = &bar {
@@ -55,7 +62,7 @@ pub fn run(arguments: &Submit) -> Result<(), Failure> {
         submitted => submitted?,
     };
     for skipped in &submitted.filled {
-        eprintln!("{}: {}", shown(skipped.path.display()), shown(&skipped.reason));
+        eprintln!("{}: {}", shown(skipped.path.display()), message(&skipped.reason));
     }
     if !submitted.filled.is_empty() {
         let photos = counted(submitted.filled.len(), "photo");

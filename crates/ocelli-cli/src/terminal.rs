@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::output::{eprintln, println, shown};
+use crate::output::{eprintln, message, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::event::{Progress, Stage, StepStarted, Task};
 use ocelli::{
@@ -60,7 +60,7 @@ pub fn introduce(training: &Training) {
         println!("        {} skipped, see {}", count(data.skipped().len()), shown(listed.display()));
     }
     for notice in data.notices() {
-        println!("        {}", shown(notice));
+        println!("        {}", message(notice));
     }
     let parameters = learner.network().parameters();
     println!(
@@ -70,10 +70,8 @@ pub fn introduce(training: &Training) {
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
     );
-    let settings = training.settings();
-    let warning = learner.architecture().parse::<Arch>().ok();
-    if let Some(warning) = warning.and_then(|arch| settings.recipe.size_warning(arch, settings.size)) {
-        println!("        warning: {warning}");
+    if let Some(warning) = size_warning(training) {
+        println!("        {warning}");
     }
     if let Some((path, set_aside)) = training.set_aside() {
         let classifier = match set_aside {
@@ -83,6 +81,19 @@ pub fn introduce(training: &Training) {
         println!("        weights from {}: {}", shown(path.display()), shown(classifier));
     }
     println!("run     {}", shown(run.display()));
+}
+
+/// Warnings alone, to standard error: `--quiet` silences progress, and nothing that a result depends on.
+pub fn warn(training: &Training) {
+    let notices = training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
+    notices.cloned().chain(size_warning(training)).for_each(|warning| eprintln!("{}", message(warning)));
+}
+
+/// That the images are smaller than the backbone is for.
+fn size_warning(training: &Training) -> Option<String> {
+    let settings = training.settings();
+    let arch = training.learner().architecture().parse::<Arch>().ok()?;
+    settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
 }
 
 /// What the same answer for every photo held out would be worth; nothing where none is held out.
@@ -323,10 +334,14 @@ impl Observer for Terminal {
             self.skipped += 1;
             if self.skipped <= 3 {
                 self.clear();
-                eprintln!("   skipped {}: {}", shown(path.display()), shown(reason));
+                eprintln!("   skipped {}: {}", shown(path.display()), message(reason));
             } else if self.skipped == 4 {
                 eprintln!("   skipped more; they are listed in skipped.csv");
             }
+        }
+        if let Event::Notice { text } = event {
+            self.clear();
+            eprintln!("   note: {}", message(text));
         }
         if self.quiet {
             return Ok(ControlFlow::Continue(()));
@@ -391,10 +406,6 @@ impl Observer for Terminal {
                     cell(row.accuracy),
                     duration(row.seconds)
                 );
-            }
-            Event::Notice { text } => {
-                self.clear();
-                eprintln!("   note: {}", shown(text));
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use ocelli::{
 use crate::Failure;
 use crate::arguments::{AtEnd, Change, Rule, Train, Tuned};
 use crate::interrupt;
-use crate::output::{eprintln, path_line, println, quoted, shown};
+use crate::output::{eprintln, message, path_line, println, quoted, shown};
 use crate::pull::fetched;
 use crate::report::stoppable;
 use crate::source::{augmentation, channels};
@@ -83,10 +83,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
         );
         terminal::introduce(&training);
     } else {
-        // Warnings are no part of what is not wanted.
-        let warnings =
-            training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
-        warnings.for_each(|warning| eprintln!("{}", shown(warning)));
+        terminal::warn(&training);
     }
     training.observe(Terminal::new(quiet, arguments.machine.verbose));
     let stop = watch_for_interrupt()?;
@@ -126,7 +123,7 @@ pub fn run(arguments: &Train) -> Result<(), Failure> {
                     return Err(Failure::Interrupted);
                 }
                 Err(error) => {
-                    eprintln!("   note: no report was written: {}", shown(error));
+                    eprintln!("   note: no report was written: {}", message(error));
                     String::new()
                 }
             };
@@ -163,7 +160,7 @@ fn with_a_way_on(error: ocelli::Error, run: &Path, moved_to: Option<&Path>) -> F
         _ => return error.into(),
     };
     let run = quoted(run.as_os_str());
-    Failure::Error(format!("{}\n       {when}:  ocelli train --resume {run} {flag}", shown(error)))
+    Failure::Error(format!("{}\n       {when}:  ocelli train --resume {run} {flag}", message(error)))
 }
 
 /// How the report at the end of a run is made.
