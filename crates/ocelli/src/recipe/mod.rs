@@ -110,7 +110,8 @@ pub struct Choices {
     pub unfrozen: Option<Schedule>,
     /// The learning rate of the head alone; without it the finder's.
     pub rate: Option<f64>,
-    /// The learning rates of early body, late body and head while all are trained; without them the finder's.
+    /// The learning rates of early body, late body and head while all are trained; without them a tenth of `rate` and below,
+    /// and without that the finder's.
     pub unfrozen_rates: Option<LearningRates>,
     /// The rate of a layer group divided by that of the one before it; 10 for photos like ImageNet's, 3 for others.
     pub spread: f64,
@@ -163,7 +164,12 @@ impl Choices {
             _ => (found(100, USUAL_RATE), found(UNFROZEN_STEPS, USUAL_RATE / 10.0), 0.25),
         };
         let head = self.rate.map_or(found_head, |rate| given(rate.into()));
-        let all = self.unfrozen_rates.map_or(found_all, given);
+        // With the head's rate alone, all layers train at a tenth of it and below: all start near their goal.
+        let from_head = self.rate.map(|rate| {
+            let top = rate / 10.0;
+            LearningRates::spread(top / self.spread.powi(GROUPS as i32 - 1), top)
+        });
+        let all = self.unfrozen_rates.or(from_head).map_or(found_all, given);
         let train = |frozen, precompute, views, rates, schedule| {
             Step::Train(Train { frozen, precompute, views, rates, schedule })
         };

@@ -1,6 +1,7 @@
 //! SGD, AdamW and other rules, with a learning rate for each layer group.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
@@ -119,6 +120,28 @@ pub enum Optimizer {
     },
 }
 
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "sgd" => Self::SGD,
+            "nesterov" => Self::Sgd { momentum: 0.9, nesterov: true },
+            "adamw" => Self::ADAM_W,
+            "rmsprop" => Self::RMS_PROP,
+            "adagrad" => Self::ADA_GRAD,
+            "lion" => Self::LION,
+            _ => {
+                return Err(Error::Setting {
+                    name: "the optimizer",
+                    value: name.to_owned(),
+                    expected: "sgd, nesterov, adamw, rmsprop, adagrad or lion",
+                });
+            }
+        })
+    }
+}
+
 impl Optimizer {
     /// SGD with momentum 0.9, fastai 0.7's default.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
@@ -130,6 +153,15 @@ impl Optimizer {
     pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
     /// Lion with its paper's constants.
     pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("sgd", "SGD with momentum 0.9"),
+        ("nesterov", "SGD with Nesterov momentum 0.9"),
+        ("adamw", "AdamW (Loshchilov & Hutter 2017)"),
+        ("rmsprop", "RMSprop (Tieleman & Hinton 2012)"),
+        ("adagrad", "Adagrad (Duchi et al. 2011)"),
+        ("lion", "Lion (Chen et al. 2023)"),
+    ];
 
     pub(crate) fn check(self) -> Result<Self> {
         let (shares, epsilon) = match self {

@@ -1,49 +1,84 @@
 //! `ocelli inspect`
 
-use crate::output::{self, eprintln, println, shown};
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+
+use clap::Args;
+use indicatif::DecimalBytes;
 use ocelli::inspection::Report;
 use ocelli::inspection::page::page;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
 use ocelli::{text_of, write_whole};
 
-use crate::Failure;
-use crate::arguments::Inspect;
-use crate::words::{count, counted};
+use crate::errors::Failure;
+use crate::flags::{DataFlags, ThreadFlags};
+use crate::output::{self, eprintln, message, new_file, println, progress_bar, shown};
+use crate::text::{count, counted};
+use crate::values::{seed, side};
 
-/// So many cases of a finding are listed; all of them are in the JSON.
+/// Check a data set before training
+///
+/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more. Nothing is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli inspect photos --html photos.html
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
+pub struct Inspect {
+    /// Folder of photos with one folder per class, or a table of labels
+    data: PathBuf,
+
+    /// Image size that a network would see, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 224, value_parser = side)]
+    size: usize,
+    /// Random seed of the split
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
+    seed: u64,
+    /// Print everything as a JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write an HTML page with pictures of the classes and of the findings
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    #[command(flatten)]
+    threads: ThreadFlags,
+
+    #[command(flatten)]
+    source: DataFlags,
+}
+
+/// Cases of a finding that are listed; the JSON has all.
 const CASES: usize = 5;
-/// So many classes are listed whole; of more, half as many at either end.
+/// Classes that are all listed; of more, half as many at either end.
 const CLASSES: usize = 20;
 /// Bins of the histograms, and the characters of their longest bar.
 const BINS: usize = 12;
 const BAR: usize = 24;
 
-pub fn run(arguments: &Inspect) -> Result<(), Failure> {
-    let data = arguments.source.builder(&arguments.data)?;
-    let bar = ProgressBar::new(0);
-    let template = "   looking  {bar:30} {human_pos} of {human_len} images · {eta} left";
-    bar.set_style(ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ "));
-    let data = data.seed(arguments.seed).threads(arguments.threads).size(arguments.size);
-    let report = data.inspect(|total| {
-        bar.set_length(total as u64);
-        bar.inc(1);
-    })?;
-    bar.finish_and_clear();
-    if let Some(path) = &arguments.html {
-        let page = page(&report, &arguments.source.decoder()?, arguments.threads)?;
-        write_whole(path, page.as_bytes())?;
+impl Inspect {
+    pub fn run(&self) -> Result<(), Failure> {
+        self.html.as_deref().map(|path| new_file(path, "--html")).transpose()?;
+        let data = self.source.builder(&self.data);
+        let bar = progress_bar("   inspecting     {bar:30} {human_pos} of {human_len} images · {eta} left");
+        let threads = self.threads.threads;
+        let report = data.seed(self.seed).threads(threads).size(self.size).inspect(|total| {
+            bar.set_length(total as u64);
+            bar.inc(1);
+        })?;
+        bar.finish_and_clear();
+        if let Some(path) = &self.html {
+            let page = page(&report, &self.source.decoder(), threads)?;
+            write_whole(path, page.as_bytes())?;
+        }
+        if self.json {
+            output::json(&json(&report));
+        } else {
+            print(&report);
+        }
+        if let Some(path) = &self.html {
+            let line = format!("page     {}", shown(path.display()));
+            if self.json { eprintln!("{line}") } else { println!("\n{line}") }
+        }
+        Ok(())
     }
-    if arguments.json {
-        output::json(&json(&report));
-    } else {
-        print(&report);
-    }
-    if let Some(path) = &arguments.html {
-        let said = format!("page     {}", shown(path.display()));
-        if arguments.json { eprintln!("{said}") } else { println!("\n{said}") }
-    }
-    Ok(())
 }
 
 /// Everything, with the images' ids beside their facts.
@@ -78,11 +113,11 @@ fn print(report: &Report) {
     print_kinds(report);
     let problems: Vec<&str> = report.problem.iter().flat_map(|problem| problem.lines()).collect();
     for problem in &problems {
-        println!("warning  {}", shown(problem));
+        println!("warning  {}", message(problem));
     }
     print_findings(&report.findings(), problems.is_empty());
     for notice in &report.notices {
-        println!("note     {}", shown(notice));
+        println!("note     {}", message(notice));
     }
 }
 
@@ -121,8 +156,8 @@ fn print_sizes(report: &Report) {
         let [least, middle, most] =
             [0, sides.len() / 2, sides.len() - 1].map(|place| count(sides[place] as usize));
         match least == most {
-            true => println!("{name:8} {least} pixels, all of them"),
-            false => println!("{name:8} {least} to {most} pixels, half of them up to {middle}"),
+            true => println!("{name:8} {least} pixels"),
+            false => println!("{name:8} {least} to {most} pixels, median {middle}"),
         }
         let Histogram { start, step, counts, beyond } = Histogram::of(sides, BINS);
         let most = counts.iter().copied().max().unwrap_or(0).max(beyond).max(1);
@@ -144,12 +179,12 @@ fn print_sizes(report: &Report) {
         }
     }
     println!(
-        "\n         a centre crop to a square leaves out {:.0} % of the area on average",
+        "\n         a centre crop to a square loses {:.0} % of the area on average",
         report.lost_by_crop() * 100.0
     );
     let small = report.inspection.images.iter().filter(|image| image.smaller_than(report.size)).count();
     if small > 0 {
-        println!("         {} smaller than {} px and would be enlarged", are(small), report.size);
+        println!("         {} smaller than {} px and will be enlarged", are(small), report.size);
     }
     println!();
 }
@@ -166,16 +201,16 @@ fn print_kinds(report: &Report) {
 
 fn print_findings(findings: &[Finding], all_well: bool) {
     if findings.is_empty() && all_well {
-        println!("nothing looks wrong");
+        println!("no problems found");
     }
     for Finding { title, advice, cases } in findings {
         let advice = if advice.is_empty() { String::new() } else { format!("   ({advice})") };
-        println!("{}: {}{}", shown(title), count(cases.len()), shown(advice));
+        println!("{}: {}{}", message(title), count(cases.len()), message(advice));
         for case in cases.iter().take(CASES) {
-            println!("         {}", shown(&case.text));
+            println!("         {}", message(&case.text));
         }
         if cases.len() > CASES {
-            println!("         … {} more, which --json lists", count(cases.len() - CASES));
+            println!("         … {} more, see --json", count(cases.len() - CASES));
         }
     }
 }

@@ -5,33 +5,62 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::output::{eprintln, path_line, println, shown};
+use clap::Args;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use ocelli::pull::PullEvent;
-use ocelli::{Arch, NetworkError, WeightStore, built_in_weights};
+use ocelli::{Arch, WeightStore, built_in_weights};
 
-use crate::Failure;
-use crate::arguments::Pull;
+use crate::errors::Failure;
+use crate::flags::CacheFlags;
+use crate::output::{eprintln, path_line, println, shown};
+use crate::values::{arch, whole};
 
-pub fn run(arguments: &Pull) -> Result<(), Failure> {
-    let names = &arguments.names;
-    let archs: Result<Vec<Arch>, NetworkError> = names.iter().map(|name| name.parse()).collect();
-    let mut store = match &arguments.cache {
-        Some(folder) => WeightStore::with_cache(folder),
-        None => WeightStore::from_environment()?,
-    };
-    store.patience.silence = Duration::from_secs(arguments.patience as u64);
-    for arch in archs? {
-        match built_in_weights(arch) {
-            Some(_) => println!("{arch} is built in"),
-            None => path_line(&fetched(&store, arch, arguments.quiet)?),
-        }
-    }
-    Ok(())
+/// Download pretrained weights
+///
+/// Weights in the caches of torch.hub and Hugging Face are used where they are. The path of each file is printed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli pull efficientnet_lite4
+  HF_ENDPOINT=https://hub.example.org ocelli pull convnext_atto
+
+Environment:
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY    proxies
+  HF_ENDPOINT, OCELLI_TORCHVISION_URL             mirrors
+  OCELLI_CACHE, TORCH_HOME, HF_HOME, HF_HUB_CACHE caches")]
+pub struct Pull {
+    /// Backbones; `ocelli models` lists them
+    #[arg(required = true, value_name = "NAME", value_parser = arch)]
+    names: Vec<Arch>,
+
+    /// Give up if the server sends nothing for this long
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<1, 86_400>)]
+    timeout: usize,
+    /// Print only the paths
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    cache: CacheFlags,
 }
 
-/// The file with a backbone's weights, fetched where it is not here; what is said goes to standard error.
-pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> Result<PathBuf, Failure> {
+impl Pull {
+    pub fn run(&self) -> Result<(), Failure> {
+        let mut store = match &self.cache.cache {
+            Some(folder) => WeightStore::with_cache(folder),
+            None => WeightStore::from_environment()?,
+        };
+        store.patience.silence = Duration::from_secs(self.timeout as u64);
+        for arch in &self.names {
+            match built_in_weights(*arch) {
+                Some(_) => println!("{arch} is built in"),
+                None => path_line(&fetched(&store, *arch, self.quiet)?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file with a backbone's weights, downloaded unless it is on this machine; messages go to standard error.
+pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> ocelli::Result<PathBuf> {
     let mut transfer = Transfer::new(quiet);
     Ok(store.pull(arch, &mut |event| {
         transfer.observe(event);
@@ -39,14 +68,14 @@ pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> Result<PathBuf, 
     })?)
 }
 
-/// A transfer as it looks in a terminal, and as plain lines where there is none.
+/// Prints a download: as a progress bar in a terminal, else as plain lines.
 struct Transfer {
     quiet: bool,
     bar: Option<ProgressBar>,
     mentioned: Instant,
 }
 
-/// Without a terminal, something is said this often.
+/// Without a terminal, progress is printed this often.
 const MENTION: Duration = Duration::from_secs(10);
 
 impl Transfer {
@@ -63,7 +92,7 @@ impl Transfer {
                 let size = total.map_or("size unknown".to_owned(), |total| DecimalBytes(total).to_string());
                 eprintln!("{}   {size}, licence {}", shown(&file.url), shown(&file.licence));
                 if *kept > 0 {
-                    eprintln!("   {} are here from an earlier time", DecimalBytes(*kept));
+                    eprintln!("   resuming at {}", DecimalBytes(*kept));
                 }
                 if std::io::stderr().is_terminal() {
                     self.bar = Some(bar(*kept, *total));
@@ -78,13 +107,13 @@ impl Transfer {
                 }
                 None => {}
             },
-            PullEvent::Again { reason } => self.say(&format!("   {}; trying again", shown(reason))),
-            PullEvent::Waiting => eprintln!("   another process is fetching it; waiting"),
+            PullEvent::Again { reason } => self.print(&format!("   {}; trying again", shown(reason))),
+            PullEvent::Waiting => eprintln!("   waiting for another process that downloads it"),
             PullEvent::Done { path, sha256, checked } => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                let checked = if *checked { "as published" } else { "no checksum is published" };
+                let checked = if *checked { "as published" } else { "no published checksum to compare" };
                 eprintln!("   {}   SHA-256 {}…, {checked}", shown(name(path)), &sha256[..16]);
             }
             _ => {}
@@ -92,7 +121,7 @@ impl Transfer {
     }
 
     /// A line above the bar.
-    fn say(&self, line: &str) {
+    fn print(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),

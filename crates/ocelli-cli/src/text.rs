@@ -1,4 +1,4 @@
-//! Numbers, durations and lists as people write them.
+//! Numbers, durations and tables as people read them.
 
 pub use ocelli::words::count;
 
