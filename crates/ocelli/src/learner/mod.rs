@@ -28,7 +28,7 @@ use crate::model;
 use crate::model::Contract;
 use crate::model::submission::Clip;
 use crate::pull::pretrained_weights;
-use crate::recipe::freezing::{State, Summary};
+use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::perform::Progress as Performance;
 use crate::train::fit::Fit;
@@ -42,7 +42,7 @@ use crate::train::options::Method;
 pub struct Learner<B: Backbone = Body> {
     pub(crate) network: Network<B>,
     pub(crate) data: ImageData,
-    pub(crate) state: State,
+    pub(crate) freezing: Freezing,
     pub(crate) observers: Observers,
     pub(crate) seed: u64,
     pub(crate) method: Method,
@@ -191,7 +191,7 @@ impl<B: Backbone> Learner<B> {
     pub fn to_device(&mut self, device: &Device) -> &mut Self {
         // A fork's parameters are leaves again; those of `to_device` are results of a move.
         self.network = self.network.clone().fork(&device.clone().autodiff());
-        self.set_state(self.state);
+        self.set_freezing(self.freezing);
         self.kept = None;
         self
     }
@@ -207,7 +207,7 @@ impl<B: Backbone> Learner<B> {
         let mut learner = Self {
             network: network.with_precision(Precision::fastest()),
             data,
-            state: State::Live { frozen: GROUPS - 1 },
+            freezing: Freezing::Live { frozen: GROUPS - 1 },
             observers: Observers::default(),
             seed,
             method: Method::default(),
@@ -322,8 +322,8 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// What is frozen and what is precomputed.
-    pub fn state(&self) -> State {
-        self.state
+    pub fn freezing(&self) -> Freezing {
+        self.freezing
     }
 
     /// The photos.
@@ -358,7 +358,11 @@ impl<B: Backbone> Learner<B> {
 
     /// What is trained, with the number of parameters of each layer group.
     pub fn summary(&self) -> Summary {
-        Summary { state: self.state, statistics: self.statistics, parameters: self.network.parameters() }
+        Summary {
+            freezing: self.freezing,
+            statistics: self.statistics,
+            parameters: self.network.parameters(),
+        }
     }
 
     /// Goes on with other photos of the same classes: more of them, or the same at another size. What is frozen and
@@ -401,7 +405,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Freezes the backbone; the head alone is trained.
     pub fn freeze(&mut self) {
-        self.set_state(State::Live { frozen: GROUPS - 1 });
+        self.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
     }
 
     /// Freezes the layer groups before `group` and trains those from it on; 0 trains all. Every epoch then
@@ -417,19 +421,19 @@ impl<B: Backbone> Learner<B> {
                 expected: "0 (early body), 1 (late body) or 2 (head)",
             });
         }
-        self.set_state(State::Live { frozen: group });
+        self.set_freezing(Freezing::Live { frozen: group });
         Ok(())
     }
 
     /// Trains all layers; activations are not precomputed any more.
     pub fn unfreeze(&mut self) {
-        self.set_state(State::Live { frozen: 0 });
+        self.set_freezing(Freezing::Live { frozen: 0 });
     }
 
-    pub(crate) fn set_state(&mut self, state: State) {
-        self.state = state;
+    pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
+        self.freezing = freezing;
         let network = self.network.clone();
-        self.network = network.train_groups_from(state.frozen());
+        self.network = network.train_groups_from(freezing.frozen());
     }
 
     /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held

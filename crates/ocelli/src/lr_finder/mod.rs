@@ -598,7 +598,7 @@ impl<B: Backbone> Learner<B> {
             trial.progress(Task::LearningRates, done, find.steps)?;
             Ok(loss)
         })?;
-        (curve.frozen, curve.photos) = (trial.state.frozen(), Some(trial.data.train_len()));
+        (curve.frozen, curve.photos) = (trial.freezing.frozen(), Some(trial.data.train_len()));
         Ok(curve)
     }
 

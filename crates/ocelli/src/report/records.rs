@@ -12,8 +12,8 @@ use crate::data::{ClassCount, ImageDataBuilder};
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve};
 use crate::metric::Metric;
-use crate::recipe::Step;
-use crate::recipe::freezing::{GROUP_NAMES, State};
+use crate::recipe::Phase;
+use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::folder::{RunFolder, Wholeness, event_of};
 use crate::run::{Config, Settings};
 use crate::schedule::learning_rates::LearningRates;
@@ -188,9 +188,9 @@ impl Records {
     fn add(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("stage-started") => {
-                let state = serde_json::from_value::<State>(event.clone()).ok();
+                let state = serde_json::from_value::<Freezing>(event.clone()).ok();
                 let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
-                let frozen = state.map_or(0, State::frozen);
+                let frozen = state.map_or(0, Freezing::frozen);
                 let number = event["number"].as_u64().unwrap_or(0) as usize;
                 let text = event["text"].as_str().unwrap_or_default().to_owned();
                 let rates = serde_json::from_value(event["learning_rates"].clone())
@@ -281,7 +281,7 @@ impl Records {
         epoch: usize,
         training_images: usize,
     ) -> Option<f64> {
-        let Step::Train(train) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))? else {
+        let Phase::Train(train) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))? else {
             return None;
         };
         let steps = self.steps_of_an_epoch(training_images);
@@ -306,7 +306,7 @@ impl Records {
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
         for stage in &self.stages {
-            let Some(Step::Train(train)) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))
+            let Some(Phase::Train(train)) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))
             else {
                 continue;
             };
