@@ -121,11 +121,11 @@ fn views_are_computed_once_and_seen_in_turn() {
 fn views_ask_for_augmentation_and_frozen_groups() {
     let plain = ImageData::from_folder(PHOTOS).size(32).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, plain).unwrap();
-    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute_views(2), Err(Error::NotAugmented)));
     let mut learner = self::learner();
     assert!(matches!(learner.precompute_views(0), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute_views(2), Err(Error::NothingFrozen)));
 }
 
 /// Precomputed validation says what validation from the images says.

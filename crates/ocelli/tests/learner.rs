@@ -118,7 +118,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(matches!(learner.fit(1e-2, Sgdr::cycles(50).len(1).mult(2)), Err(Error::Setting { .. })));
     assert!(matches!(learner.freeze_to(3), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute(true), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute(true), Err(Error::NothingFrozen)));
     assert!(learner.history().is_empty());
 
     learner.freeze();

@@ -103,30 +103,20 @@ impl<B: Backbone> Learner<B> {
     /// instead of one an epoch. Validation sees the images as they are.
     ///
     /// # Errors
-    /// As [`precompute`](Self::precompute); [`Error::State`] where the photos are not augmented.
+    /// As [`precompute`](Self::precompute); [`Error::NotAugmented`] where the photos are not augmented.
     pub fn precompute_views(&mut self, augmented_copies: usize) -> Result<()> {
         if augmented_copies == 0 {
-            return Err(Error::Setting {
-                name: "the number of augmented copies",
-                value: "0".to_owned(),
-                expected: "at least 1",
-            });
+            return Err(Error::setting("augmented_copies", "0", "at least 1"));
         }
         if self.data.augmentation().is_none() {
-            return Err(Error::State {
-                found: "the photos are not augmented, so that all views would be alike".to_owned(),
-                advice: "give the data transforms, or precompute without views",
-            });
+            return Err(Error::NotAugmented);
         }
         self.precompute_with(Freezing::Cached { frozen: self.freezing.frozen(), augmented_copies })
     }
 
     pub(crate) fn precompute_with(&mut self, freezing: Freezing) -> Result<()> {
         if freezing.frozen() == 0 {
-            return Err(Error::State {
-                found: "all layers are trained, so no activations stay the same".to_owned(),
-                advice: "freeze some layers first",
-            });
+            return Err(Error::NothingFrozen);
         }
         self.set_freezing(freezing);
         self.ready_activations()

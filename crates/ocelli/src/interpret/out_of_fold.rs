@@ -69,11 +69,7 @@ impl Learner {
         }
         let joined = joined(rows, self.data());
         if !joined.is_finite() {
-            return Err(Error::State {
-                found: "a head that was trained to judge labels computes numbers that are not finite"
-                    .to_owned(),
-                advice: "look at the photos for values far out of range",
-            });
+            return Err(Error::OutOfFoldNotFinite);
         }
         Ok(joined)
     }

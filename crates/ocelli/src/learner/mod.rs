@@ -170,19 +170,21 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Result<Self> {
-        let refused =
-            |name, value: usize, expected| Err(Error::Setting { name, value: value.to_string(), expected });
         if network.head().classes() != data.classes().len() {
             let classes = network.head().classes();
-            return refused("the head's number of classes", classes, "as many classes as the data has");
+            return Err(Error::setting(
+                "the head's number of classes",
+                classes,
+                "as many classes as the data has",
+            ));
         }
         if network.input_channels() != 3 {
             let channels = network.input_channels();
-            return refused(
+            return Err(Error::setting(
                 "the network's number of input channels",
                 channels,
                 "3: images are loaded in colour",
-            );
+            ));
         }
         Ok(Self::new(network, name, normalization, data, seed))
     }
@@ -301,11 +303,11 @@ impl<B: Backbone> Learner<B> {
     /// Where there are more or fewer than classes, or images have one class each.
     pub fn thresholds(&mut self, thresholds: Vec<f32>) -> Result<&mut Self> {
         if self.data.task() == Labels::SingleLabel || thresholds.len() != self.data.classes().len() {
-            return Err(Error::Setting {
-                name: "the number of thresholds",
-                value: thresholds.len().to_string(),
-                expected: "one a class, where images may have several classes",
-            });
+            return Err(Error::setting(
+                "thresholds",
+                thresholds.len(),
+                "one a class, where images may have several classes",
+            ));
         }
         self.thresholds = Some(thresholds);
         Ok(self)
@@ -371,14 +373,14 @@ impl<B: Backbone> Learner<B> {
     /// precomputed.) A fit that is unfinished cannot be resumed any more.
     ///
     /// # Errors
-    /// [`Error::State`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
+    /// [`Error::ClassMismatch`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
     /// backbone; the learner then stays as it was.
     pub fn set_data(&mut self, data: ImageData) -> Result<()> {
         if data.classes() != self.data.classes() || data.task() != self.data.task() {
-            let (new, old) = (data.classes().join(", "), self.data.classes().join(", "));
-            return Err(Error::State {
-                found: format!("the new photos have the classes {new}, the learner knows {old}"),
-                advice: "give photos of the same classes, or make a new learner",
+            return Err(Error::ClassMismatch {
+                what: "the new data".to_owned(),
+                found: data.classes().to_vec(),
+                expected: self.data.classes().to_vec(),
             });
         }
         if let Ok(arch) = self.architecture.parse::<Arch>()
@@ -415,11 +417,7 @@ impl<B: Backbone> Learner<B> {
     /// Where there is no such group.
     pub fn freeze_to(&mut self, group: usize) -> Result<()> {
         if group >= GROUPS {
-            return Err(Error::Setting {
-                name: "the first layer group to train",
-                value: group.to_string(),
-                expected: "0 (early body), 1 (late body) or 2 (head)",
-            });
+            return Err(Error::setting("group", group, "0 (early body), 1 (late body) or 2 (head)"));
         }
         self.set_freezing(Freezing::Live { frozen: group });
         Ok(())

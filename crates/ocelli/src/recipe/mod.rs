@@ -266,25 +266,27 @@ impl Recipe {
             let train = match phase {
                 Phase::Train(train) => train,
                 Phase::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
-                    let (value, expected) = (size.to_string(), "a number of pixels from 1 to 8192");
-                    return Err(Error::Setting { name: "size", value, expected });
+                    return Err(Error::setting("size", size, "a number of pixels from 1 to 8192"));
                 }
                 Phase::Resize { .. } | Phase::Tta(_) => continue,
             };
             if train.freezing.augmented_copies() > MAX_VIEWS {
-                let (value, expected) = (train.freezing.augmented_copies().to_string(), "at most 1,000");
-                return Err(Error::Setting { name: "the number of views", value, expected });
+                return Err(Error::setting(
+                    "augmented_copies",
+                    train.freezing.augmented_copies(),
+                    "at most 1,000",
+                ));
             }
             train.schedule.clone().check()?;
             match train.lr {
                 LrChoice::Fixed(rates) => rates.check()?,
                 LrChoice::Finder { spread, steps, otherwise } => {
                     if !(1.0..=1e6).contains(&spread) {
-                        return Err(Error::Setting {
-                            name: "the spread of learning rates",
-                            value: spread.to_string(),
-                            expected: "from 1 to 1,000,000, such as 10 or 3",
-                        });
+                        return Err(Error::setting(
+                            "lr_decay",
+                            spread,
+                            "from 1 to 1,000,000, such as 10 or 3",
+                        ));
                     }
                     LrFind::default().steps(steps).check()?;
                     LearningRates::from(otherwise).check()?
@@ -292,19 +294,15 @@ impl Recipe {
             };
             let frozen = train.freezing.frozen();
             if train.freezing.is_cached() && frozen == 0 || frozen >= GROUPS {
-                return Err(Error::Setting {
-                    name: "the number of frozen layer groups",
-                    value: frozen.to_string(),
-                    expected: "0, 1 or 2, and not 0 where activations are precomputed",
-                });
+                return Err(Error::setting(
+                    "frozen",
+                    frozen,
+                    "0, 1 or 2, and not 0 where features are cached",
+                ));
             }
         }
         match self.epochs() {
-            0 => Err(Error::Setting {
-                name: "the number of epochs",
-                value: "0 in all steps of the recipe".to_owned(),
-                expected: "at least 1 for one of them",
-            }),
+            0 => Err(Error::setting("epochs", "0 in all phases of the recipe", "at least 1 for one of them")),
             _ => Ok(()),
         }
     }
@@ -342,11 +340,11 @@ impl FromStr for Preset {
             _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
                 Some(epochs @ 1..=MAX_EPOCHS) => Self::FineTune(epochs),
                 _ => {
-                    return Err(Error::Setting {
-                        name: "the recipe",
-                        value: name.to_owned(),
-                        expected: "quick, lesson, full, or fine-tune-N for N epochs",
-                    });
+                    return Err(Error::setting(
+                        "recipe",
+                        name,
+                        "quick, lesson, full, or fine-tune-N for N epochs",
+                    ));
                 }
             },
         })

@@ -127,15 +127,11 @@ const RATES_OF_AN_EPOCH: usize = 64;
 impl Records {
     /// Reads a run's folder.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let no_run = |path: &Path, reason: String| Error::State {
-            found: format!("{}: {reason}", path.display()),
-            advice: "give the folder of a finished run, such as runs/photos-1",
-        };
         let run = RunFolder::open(folder)?;
         match run.wholeness()? {
             Wholeness::Whole => {}
             Wholeness::Unfinished => {
-                return Err(no_run(folder, "the run has not come to its end".to_owned()));
+                return Err(Error::NotFinished { path: folder.to_owned() });
             }
             Wholeness::Damaged(paths) => {
                 return Err(Error::DamagedResult { path: paths.into_iter().next().unwrap_or_default() });

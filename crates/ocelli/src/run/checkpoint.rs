@@ -296,13 +296,7 @@ impl<B: Backbone> Learner<B> {
         let after = Checkpoints::after(&checkpoint);
         let Checkpoint { path, header, tensors, best, .. } = checkpoint;
         if same_photos && header.data != self.data.fingerprint() {
-            return Err(Error::State {
-                found: format!(
-                    "{}: the photos, or which of them are held out, are not what they were",
-                    path.display()
-                ),
-                advice: "train anew, or put the photos back as they were",
-            });
+            return Err(Error::CheckpointOfOtherPhotos { checkpoint: path });
         }
         let instructions = ocelli_kernels::Isa::current().to_string();
         let mut notice = None;

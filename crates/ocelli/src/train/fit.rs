@@ -268,10 +268,7 @@ impl<B: Backbone> Learner<B> {
             self.write_checkpoint_if_due(fit)?;
         }
         if fit.sums.images == 0 {
-            return Err(Error::State {
-                found: "no batch has two training images that can be read".to_owned(),
-                advice: "see what was skipped",
-            });
+            return Err(Error::NoTrainingBatch);
         }
         Ok(())
     }
