@@ -120,47 +120,57 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
     }
 }
 
-/// The flag that lets an error pass.
-fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    match error.downcast_ref() {
-        Some(ocelli::Error::Data(
-            ocelli::DataError::ClassLosesImages { .. } | ocelli::DataError::ClassWithoutImages { .. },
-        )) => Some("to go on without them:  --bad-images skip"),
-        _ => None,
-    }
+/// What to do about an error, in the command's own flags.
+fn advice(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    use ocelli::{DataError, Error};
+    Some(match error.downcast_ref()? {
+        Error::Data(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) => {
+            "to go on without them:  --bad-images skip".to_owned()
+        }
+        Error::BadImage { .. } => "to go on without it:  --bad-images skip".to_owned(),
+        Error::Memory { fits: Some(fits), .. } => format!("what fits:  --batch {fits}"),
+        Error::Memory { fits: None, .. } => "to need less:  a smaller --size, or another --arch".to_owned(),
+        Error::NoWeights { architecture, .. } => {
+            format!("to fetch them:  ocelli pull {architecture}   to use your own:  --weights FILE")
+        }
+        Error::TaskMismatch { .. } => {
+            "to say how the table of labels is meant:  --task single or --task multi".to_owned()
+        }
+        Error::OutputPath { .. } => "to choose it:  --out".to_owned(),
+        Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
+        Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
+            "to train with the split of another run:  --split runs/A/split.csv".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// The flag, or the flags, that a setting of the library comes from.
 fn flag(error: &ocelli::Error) -> Option<&'static str> {
-    let name = match error {
-        ocelli::Error::Setting { name, .. } => name,
-        ocelli::Error::Data(ocelli::DataError::Setting { name, .. }) => name,
-        ocelli::Error::ImageSize { .. } => return Some("--size"),
-        _ => return None,
-    };
-    Some(match *name {
+    Some(match error.setting_name()? {
         "fold" | "folds" => "--fold",
-        "valid" | "the share that is held out" => "--valid",
+        "valid" | "held_out" => "--valid",
         "size" => "--size",
         "sheet" => "--columns, --rows and --size",
         "threads" => "--threads",
-        "the batch size" | "batch size" | "the finder's batch size" => "--batch",
-        "the number of epochs" | "cycle_mult" => "--epochs, --cycles and the like",
-        "the learning rate" => "--lr",
-        "the spread of learning rates" => "--spread",
-        "the number of class weights" | "a class weight" => "--class-weights",
+        "batch_size" | "batch size" | "the finder's batch size" => "--batch",
+        "epochs" | "cycle_mult" => "--epochs, --cycles and the like",
+        "lr" => "--lr",
+        "lr_decay" => "--spread",
+        "class_weights" => "--class-weights",
         "the alpha of mixed images" | "alpha" => "--mixup or --cutmix",
-        "label smoothing" => "--label-smoothing",
-        "the focal loss's gamma" => "--focal",
+        "label_smoothing" => "--label-smoothing",
+        "focal_gamma" => "--focal",
         "the greatest gradient norm" => "--clip",
         "the number of batches a step" => "--accumulate",
         "the decay of averaged weights" => "--ema",
         "the average of weights" => "--ema and --swa",
-        "weight decay" => "--weight-decay",
+        "weight_decay" => "--weight-decay",
         "the finder's last learning rate" => "--end",
         "the finder's number of steps" => "--steps",
-        "the clip" => "--clip",
-        "the number of views" => "--views or --tta",
+        "clip" => "--clip",
+        "augmented_copies" => "--views",
+        "views" => "--tta",
         _ => return None,
     })
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::output::{eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::event::{Progress, Stage, StepStarted, Task};
+use ocelli::event::{PhaseStarted, Progress, Stage, Task};
 use ocelli::{
-    Arch, DeviceKind, DeviceName, Event, Finding, ImageData, Metric, Observer, Precision, Result, Step,
-    Suggestion, Suggestions, Task as Labels, Train, Training, Tta, Views,
+    Arch, DeviceKind, DeviceName, Event, Finding, Freezing, ImageData, Metric, Observer, Phase, Precision,
+    Result, Suggestion, Suggestions, Task as Labels, TrainPhase, Training, Tta, Views,
 };
 use ocelli_kernels::Isa;
 
@@ -130,8 +130,9 @@ pub struct Terminal {
 }
 
 /// What training in this way is for.
-fn purpose(train: &Train) -> &'static str {
-    match (train.frozen, train.precompute && train.views == 0) {
+fn purpose(train: &TrainPhase) -> &'static str {
+    let plain = matches!(train.freezing, Freezing::Cached { augmented_copies: 0, .. });
+    match (train.freezing.frozen(), plain) {
         (0, _) => "all layers, the earlier the slower: edges and textures are of use anywhere",
         (GROUPS_BEFORE_HEAD, true) => "a new head, on what the pretrained layers see in each photo",
         (GROUPS_BEFORE_HEAD, false) => {
@@ -190,21 +191,25 @@ impl Terminal {
         }
     }
 
-    /// What a step of the recipe is, and what it is for.
-    fn step(&mut self, StepStarted { number, step }: &StepStarted) {
-        self.views = matches!(step, Step::Train(train) if train.precompute && train.views > 0);
-        let (name, purpose) = match step {
-            Step::Train(train) => {
-                let augmented = if train.frozen > 0 && !train.precompute { ", augmented" } else { "" };
-                (format!("{}{augmented}", train.state()), purpose(train))
+    /// What a phase of the recipe is, and what it is for.
+    fn phase(&mut self, PhaseStarted { number, phase }: &PhaseStarted) {
+        self.views = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
+        let (name, purpose) = match phase {
+            Phase::Train(train) => {
+                let augmented = if train.freezing.frozen() > 0 && !train.freezing.is_cached() {
+                    ", augmented"
+                } else {
+                    ""
+                };
+                (format!("{}{augmented}", train.freezing), purpose(train))
             }
-            Step::Resize { size } => {
+            Phase::Resize { size } => {
                 (format!("{size} px"), "larger images show more, and are nearly new photos to the network")
             }
-            Step::Views(Tta { views: Views::Random(number), .. }) => {
+            Phase::Tta(Tta { views: Views::Random(number), .. }) => {
                 (format!("test-time augmentation, {number} views + 1"), "errors of single views are outvoted")
             }
-            Step::Views(_) => {
+            Phase::Tta(_) => {
                 ("test-time augmentation, corners".to_owned(), "errors of single views are outvoted")
             }
         };
@@ -333,7 +338,7 @@ impl Observer for Terminal {
         }
         match event {
             Event::Progress(progress) => self.progress(*progress),
-            Event::StepStarted(step) => self.step(step),
+            Event::PhaseStarted(phase) => self.phase(phase),
             Event::StageStarted(stage) => self.stage(stage),
             Event::RateFound { finding, suggestion, doubt, .. } => {
                 self.clear();

@@ -9,8 +9,8 @@ use std::time::Instant;
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
     Arch, Choices, ClassWeights, ImageData, Interpretation, Items, LearningRates, MAX_THREADS, Method,
-    Metric, Mix, Moved, OneCycle, Optimizer, Outcome, Places, Predictions, Preset, Schedule, Settings, Sgdr,
-    Step, Task, Thresholds, Train as TrainStep, Training, WeightStore, default_cache,
+    Metric, Mix, Moved, OneCycle, Optimizer, Outcome, Phase, Places, Predictions, Preset, Schedule, Settings,
+    Sgdr, Task, Thresholds, TrainPhase, Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -356,14 +356,15 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
 
 /// What was asked for, and no step of the recipe has a use for.
 fn without_effect(arguments: &Train, settings: &Settings) -> Vec<String> {
-    let trained = settings.recipe.steps.iter().filter_map(|step| match step {
-        Step::Train(train) => Some(train),
+    let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
+        Phase::Train(train) => Some(train),
         _ => None,
     });
-    let trained: Vec<&TrainStep> = trained.collect();
-    let any = |wanted: &dyn Fn(&TrainStep) -> bool| trained.iter().any(|step| wanted(step));
-    let (live, views) = (any(&|step| !step.precompute), any(&|step| step.precompute && step.views > 0));
-    let unfrozen = any(&|step| step.frozen < 2);
+    let trained: Vec<&TrainPhase> = trained.collect();
+    let any = |wanted: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| wanted(phase));
+    let live = any(&|phase| !phase.freezing.is_cached());
+    let views = any(&|phase| phase.freezing.augmented_copies() > 0);
+    let unfrozen = any(&|phase| phase.freezing.frozen() < 2);
     let changes = arguments.augment.iter().any(|change| *change != Change::None);
     let asked = [
         ("--augment", changes && !live && !views, "trains on changed photos"),

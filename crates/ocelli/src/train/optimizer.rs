@@ -43,11 +43,7 @@ impl WeightDecay {
 
     pub(crate) fn check(&self) -> Result<()> {
         match self.groups.iter().find(|decay| !(decay.is_finite() && **decay >= 0.0)) {
-            Some(decay) => Err(Error::Setting {
-                name: "weight decay",
-                value: decay.to_string(),
-                expected: "a number of at least 0, such as 0.01",
-            }),
+            Some(decay) => Err(Error::setting("weight_decay", decay, "a number of at least 0, such as 0.01")),
             None => Ok(()),
         }
     }
@@ -145,13 +141,12 @@ impl Optimizer {
         };
         for (name, value) in shares {
             if !(0.0..1.0).contains(&value) {
-                return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
+                return Err(Error::setting(name, value, "from 0 to below 1"));
             }
         }
         match epsilon {
             Some(value) if !(value.is_finite() && value > 0.0) => {
-                let (value, expected) = (value.to_string(), "a number above 0, such as 1e-8");
-                Err(Error::Setting { name: "epsilon", value, expected })
+                Err(Error::setting("epsilon", value, "a number above 0, such as 1e-8"))
             }
             _ => Ok(self),
         }
