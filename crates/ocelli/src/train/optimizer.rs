@@ -167,19 +167,19 @@ impl Optimizer {
             // The usual rules go over memory once.
             Self::Sgd { momentum: usual, nesterov: false } => {
                 let momentum = momentum.unwrap_or(usual) as f32;
-                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let step = SgdStep { lr: rate as f32, momentum, decay_factor: kept as f32 };
                 let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
                 (vec![velocity], weights)
             }
             Self::AdamW { beta_1, beta_2, epsilon } => {
                 let beta_1 = momentum.unwrap_or(beta_1);
                 let step = AdamWStep {
-                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    step_size: (rate / (1.0 - beta_1.powi(steps))) as f32,
                     beta_1: beta_1 as f32,
                     beta_2: beta_2 as f32,
                     square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
                     epsilon: epsilon as f32,
-                    kept: kept as f32,
+                    decay_factor: kept as f32,
                 };
                 let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
                 (averages.to_vec(), weights)
