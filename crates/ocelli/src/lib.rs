@@ -113,8 +113,8 @@ pub use ocelli_nn::{
 };
 pub use pull::{WeightStore, built_in_weights};
 pub use recipe::diagnosis::{Baseline, Change, Course, Reading};
-pub use recipe::freezing::{State, Summary};
-pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
+pub use recipe::freezing::{Freezing, Summary};
+pub use recipe::{Choices, LrChoice, Phase, Preset, Recipe, TrainPhase};
 pub use run::folder::{Recorder, RunFolder};
 pub use run::perform::Performed;
 pub use run::{Moved, Outcome, Places, Settings, Thresholds, Training};

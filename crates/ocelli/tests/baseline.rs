@@ -84,8 +84,8 @@ fn images_of_less_than_half_the_backbones_side_are_warned_of() {
     assert!(recipe.size_warning(arch, 111).is_some() && recipe.size_warning(arch, 112).is_none());
     // What counts are the largest images.
     let mut growing = recipe;
-    growing.steps.push(ocelli::Step::Resize { size: 128 });
-    growing.steps.push(ocelli::Step::Views(Tta::views(2)));
+    growing.phases.push(ocelli::Phase::Resize { size: 128 });
+    growing.phases.push(ocelli::Phase::Tta(Tta::views(2)));
     assert_eq!(growing.largest_size(64), 128);
     assert_eq!(growing.size_warning(arch, 64), None);
 }

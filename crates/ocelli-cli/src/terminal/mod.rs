@@ -5,9 +5,10 @@ mod progress;
 
 use std::ops::ControlFlow;
 
-use ocelli::event::StepStarted;
+use ocelli::event::PhaseStarted;
 use ocelli::{
-    EpochRow, Event, Finding, Observer, Result, Rule, Step, Suggestion, Suggestions, Train, Tta, Views,
+    EpochRow, Event, Finding, Freezing, Observer, Phase, Result, Rule, Suggestion, Suggestions, TrainPhase,
+    Tta, Views,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -44,19 +45,16 @@ impl Terminal {
     }
 
     /// What a phase of the recipe is, and what it is for.
-    fn phase(&mut self, StepStarted { number, step }: &StepStarted) {
-        self.copies = matches!(step, Step::Train(train) if train.precompute && train.views > 0);
-        let (name, purpose) = match step {
-            Step::Train(train) => {
-                let augmented = if train.frozen > 0 && !train.precompute { ", augmented" } else { "" };
-                (format!("{}{augmented}", train.state()), purpose(train))
-            }
-            Step::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more"),
-            Step::Views(Tta { views: Views::Random(views), .. }) => (
+    fn phase(&mut self, PhaseStarted { number, phase }: &PhaseStarted) {
+        self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
+        let (name, purpose) = match phase {
+            Phase::Train(train) => (train_name(train), purpose(train)),
+            Phase::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more"),
+            Phase::Tta(Tta { views: Views::Random(views), .. }) => (
                 format!("test-time augmentation, {views} views and the plain one"),
                 "averages out errors of single views",
             ),
-            Step::Views(_) => {
+            Phase::Tta(_) => {
                 ("test-time augmentation, corners".to_owned(), "averages out errors of single views")
             }
         };
@@ -127,9 +125,17 @@ impl Terminal {
     }
 }
 
+/// `head, cached features`, `head, augmented`, `all layers`
+fn train_name(train: &TrainPhase) -> String {
+    let augmented =
+        if train.freezing.frozen() > 0 && !train.freezing.is_cached() { ", augmented" } else { "" };
+    format!("{}{augmented}", train.freezing)
+}
+
 /// What training in this way is for.
-fn purpose(train: &Train) -> &'static str {
-    match (train.frozen, train.precompute && train.views == 0) {
+fn purpose(train: &TrainPhase) -> &'static str {
+    let plain = matches!(train.freezing, Freezing::Cached { augmented_copies: 0, .. });
+    match (train.freezing.frozen(), plain) {
         (0, _) => "fine-tunes all layers, earlier ones at lower learning rates",
         (GROUPS_BEFORE_HEAD, true) => "a new head on the features of the pretrained layers",
         (GROUPS_BEFORE_HEAD, false) => "the head on augmented images: learns what to ignore",
@@ -185,7 +191,7 @@ impl Observer for Terminal {
 impl Terminal {
     fn print(&mut self, event: &Event) {
         match event {
-            Event::StepStarted(phase) => self.phase(phase),
+            Event::PhaseStarted(phase) => self.phase(phase),
             Event::StageStarted(fit) => println!("   {fit}"),
             Event::RateFound { finding, suggestion, doubt, .. } => {
                 self.learning_rate(*finding, *suggestion, doubt.as_deref());

@@ -56,11 +56,12 @@ impl Interpretation {
     /// # Errors
     /// Where the classes differ, no image is in both, or an image has another label.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
-        let differ = |found: String, advice| Error::State { found, advice };
         if self.classes != other.classes || self.task() != other.task() {
-            let list = |of: &Self| of.classes.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-            let found = format!("the classes differ: {} in one, {} in the other", list(self), list(other));
-            return Err(differ(found, "compare models of the same classes"));
+            return Err(Error::ClassMismatch {
+                what: "the second".to_owned(),
+                found: other.classes.clone(),
+                expected: self.classes.clone(),
+            });
         }
         let places: HashMap<&str, usize> =
             other.ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
@@ -71,13 +72,11 @@ impl Interpretation {
             .filter_map(|(place, id)| Some((place, *places.get(id.as_str())?)))
             .collect();
         if pairs.is_empty() {
-            let found = "no image was held out in both".to_owned();
-            return Err(differ(found, "give both the same held-out images, with --split runs/A/split.csv"));
+            return Err(Error::NoCommonImages);
         }
         if let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.truth(a) != other.truth(b)) {
-            let (one, two) = (self.named(self.truth(a)), other.named(other.truth(b)));
-            let found = format!("{} is {one} in one and {two} in the other", self.ids[a]);
-            return Err(differ(found, "compare runs on the same labels"));
+            let (first, second) = (self.named(self.truth(a)), other.named(other.truth(b)));
+            return Err(Error::LabelsDiffer { image: self.ids[a].clone(), first, second });
         }
         let (mut both_right, mut both_wrong) = (0, 0);
         let (mut lost, mut won) = (Vec::new(), Vec::new());

@@ -79,10 +79,7 @@ impl Interpretation {
 }
 
 fn no_matrix() -> Error {
-    Error::State {
-        found: "images with several classes have no confusion matrix".to_owned(),
-        advice: "look at the table of classes",
-    }
+    Error::NoConfusionMatrix
 }
 
 /// The most frequent pairs first; of equally frequent ones, that which is the larger part of its class.

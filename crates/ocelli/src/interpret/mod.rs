@@ -98,11 +98,10 @@ impl Interpretation {
     /// # Errors
     /// Where there is no class of that name.
     pub fn class(&self, name: &str) -> Result<usize> {
-        self.classes.iter().position(|class| class == name).ok_or_else(|| crate::Error::Setting {
-            name: "the class",
-            value: name.to_owned(),
-            expected: "one of the model's classes",
-        })
+        self.classes
+            .iter()
+            .position(|class| class == name)
+            .ok_or_else(|| crate::error::Error::setting("class", name, "one of the model's classes"))
     }
 
     /// The true classes of an image, ascending.

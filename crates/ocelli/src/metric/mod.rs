@@ -204,12 +204,12 @@ impl TryFrom<String> for Metric {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::Setting {
-        name: "the metric",
-        value: name.to_owned(),
-        expected: "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
+    Error::setting(
+        "metric",
+        name,
+        "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
                    recall, f1, f2 as they are or with -macro or -samples",
-    }
+    )
 }
 
 /// Resamples of the bootstrap.

@@ -385,14 +385,7 @@ impl<B: Backbone> Model<B> {
     /// on.
     pub fn calibrated(mut self) -> Result<Self> {
         if self.contract.temperature.is_none_or(|temperature| temperature <= 0.0) {
-            return Err(Error::State {
-                found: format!(
-                    "{}: the model holds no calibration: nothing was held out to fit one on, or none made its \
-                     probabilities better",
-                    self.origin
-                ),
-                advice: "use its probabilities as they are",
-            });
+            return Err(Error::NotCalibrated { model: self.origin });
         }
         self.calibrated = true;
         Ok(self)
@@ -562,8 +555,7 @@ impl<B: Backbone> Passes<B> {
                 said.indices = batch.indices;
                 said.skipped = batch.skipped;
             } else if batch.indices != said.indices {
-                let found = "a photo was changed while it was read".to_owned();
-                return Some(Err(Error::State { found, advice: "predict it again" }));
+                return Some(Err(Error::PhotoChangedMeanwhile));
             }
         }
         let images = said.indices.len();

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
-use ocelli_data::words::count;
 use ocelli_data::{Skipped, Task, text_of};
 use serde::{Deserialize, Serialize};
 
@@ -182,7 +181,7 @@ impl Submission {
         let at = match (self.clip, &contract.clip) {
             (Some(at), _) if !(0.0..0.5).contains(&at) => {
                 let expected = "from 0 to below 0.5, such as 0.001";
-                return Err(Error::Setting { name: "the clip", value: at.to_string(), expected });
+                return Err(Error::setting("clip", at, expected));
             }
             _ if names_only => 0.0,
             (Some(at), _) => at,
@@ -242,15 +241,11 @@ impl Submission {
         photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
         photos.sort();
         if photos.is_empty() {
-            let found = format!("{} holds no photos", test.display());
-            return Err(Error::State { found, advice: "give the folder of the test photos" });
+            return Err(Error::NoPhotos { path: test.to_owned() });
         }
         match &self.sample {
             Some(sample) => self.of_sample(sample, contract, test, photos),
-            None if contract.classes.iter().any(|class| class == "id") => Err(Error::State {
-                found: "a class of the model is called id, as the first column is".to_owned(),
-                advice: "give the competition's sample submission, which names the columns",
-            }),
+            None if contract.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
             None => Ok(without_sample(contract, test, photos)),
         }
     }
@@ -258,8 +253,7 @@ impl Submission {
     /// As the sample has it.
     fn of_sample(&self, path: &Path, contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
         let advice = "give the competition's sample submission";
-        let wrong =
-            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let wrong = |reason: String, advice| Error::Sample { path: path.to_owned(), reason, advice };
         let mut sheet = Sheet::read(path)?;
         let header = sheet.rows.remove(0).cells;
         let rows = sheet.rows;
@@ -339,8 +333,7 @@ impl Submission {
         id: usize,
         contract: &Contract,
     ) -> Result<(Vec<Content>, String, String)> {
-        let wrong =
-            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let wrong = |reason: String, advice| Error::Sample { path: path.to_owned(), reason, advice };
         let classes = &contract.classes;
         let class_of = |name: &str| classes.iter().position(|class| class == name.trim());
         let separator = separator_of(rows, contract);
@@ -411,20 +404,16 @@ impl Submission {
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
             (None, Some(of)) if class.is_some() => Ok(probability(of)),
             (None, _) if are_classes => Ok(names(match two && are_numbers {
-                true => ", as in the sample (probabilities: --values probabilities)",
+                true => ", as in the sample (set values to probabilities for these)",
                 false => "",
             })),
             (None, Some(of)) if are_numbers => Ok(probability(of)),
             (None, _) if !are_numbers => Ok(names("")),
-            _ => {
-                let found = format!(
-                    "{}: its column \"{name}\" holds numbers, and neither it nor they are among the model's classes ({})",
-                    path.display(),
-                    some(classes)
-                );
-                let advice = "name the column after the class whose probability is asked for, or ask for labels (--values labels)";
-                Err(Error::State { found, advice })
-            }
+            _ => Err(Error::SampleColumn {
+                path: path.to_owned(),
+                column: name.to_owned(),
+                classes: classes.clone(),
+            }),
         }
     }
 }
@@ -487,28 +476,18 @@ fn separator_of(rows: &[Row], contract: &Contract) -> String {
     shown.or(contract.label_separator).unwrap_or(' ').to_string()
 }
 
-/// The first classes, for people.
-fn some(classes: &[String]) -> String {
-    let mut text = classes.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if classes.len() > 6 {
-        text += &format!(" and {} more", count(classes.len() - 6));
-    }
-    text
-}
-
 /// Whether a file can be written there, tried on a temporary one beside it; folders that are missing are made when it is
 /// written.
 fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
-        let found = format!("{} is a folder", out.display());
-        return Err(Error::State { found, advice: "give the name of the file to write (--out)" });
+        return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
-        let found = format!("{} is a file, so {} cannot be written", existing.display(), out.display());
-        return Err(Error::State { found, advice: "give another place for the file (--out)" });
+        let reason = format!("{} is a file, where a folder is needed", existing.display());
+        return Err(Error::OutputPath { path: out.to_owned(), reason });
     }
     tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;
     Ok(())

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::lr_finder::LrFind;
 use crate::model::tta::Tta;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
 
@@ -24,15 +24,15 @@ use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// One after the other.
-    pub steps: Vec<Step>,
+    pub phases: Vec<Phase>,
 }
 
 /// A step of a recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-pub enum Step {
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
     /// Train.
-    Train(Train),
+    Train(TrainPhase),
     /// Go on with images of another side, in pixels. What was best before is kept, and is what the recipe ends with if
     /// nothing at the new size is better.
     Resize {
@@ -40,22 +40,17 @@ pub enum Step {
         size: usize,
     },
     /// Return to the best weights and predict with test-time augmentation.
-    Views(Tta),
+    Tta(Tta),
 }
 
 /// One fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Train {
-    /// The number of frozen layer groups: 2 trains the head, 0 all layers.
-    pub frozen: usize,
-    /// Whether the frozen groups' output is computed once for every image, so that augmentation has no effect.
-    pub precompute: bool,
-    /// Where it is: the number of augmented views of each image to train on, of which each epoch takes one; 0: images
-    /// as they are.
-    #[serde(default)]
-    pub views: usize,
+pub struct TrainPhase {
+    /// Which layer groups are frozen, and whether their features are cached.
+    #[serde(flatten)]
+    pub freezing: Freezing,
     /// The peak learning rates.
-    pub rates: Rates,
+    pub lr: LrChoice,
     /// How they move, and for how many epochs.
     pub schedule: Schedule,
 }
@@ -63,11 +58,11 @@ pub struct Train {
 /// Where the peak learning rates of a fit come from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rates {
+pub enum LrChoice {
     /// From here.
-    Given(LearningRates),
+    Fixed(LearningRates),
     /// From the learning rate finder, which is run before the fit.
-    Found {
+    Finder {
         /// Each layer group trains at the rate of the next one divided by this.
         spread: f64,
         /// The steps of the finder.
@@ -157,8 +152,8 @@ impl Choices {
             self.augmented_epochs.unwrap_or(if self.augmented { augmented_epochs } else { 0 });
         let views = self.views.unwrap_or(views);
         let unfrozen = self.unfrozen.clone().or(unfrozen).filter(|schedule| schedule.epochs() > 0);
-        let found = |steps, otherwise| Rates::Found { spread: self.spread, steps, otherwise };
-        let given = |rates| Rates::Given(rates);
+        let found = |steps, otherwise| LrChoice::Finder { spread: self.spread, steps, otherwise };
+        let given = |rates| LrChoice::Fixed(rates);
         let (found_head, found_all, pct_start) = match self.preset {
             Preset::FineTune(_) => (given(2e-3.into()), given(LearningRates::spread(1e-5, 1e-3)), 0.99),
             _ => (found(100, USUAL_RATE), found(UNFROZEN_STEPS, USUAL_RATE / 10.0), 0.25),
@@ -170,22 +165,26 @@ impl Choices {
             LearningRates::spread(top / self.spread.powi(GROUPS as i32 - 1), top)
         });
         let all = self.unfrozen_rates.or(from_head).map_or(found_all, given);
-        let train = |frozen, precompute, views, rates, schedule| {
-            Step::Train(Train { frozen, precompute, views, rates, schedule })
+        let train = |frozen, precompute, views, lr, schedule| {
+            let freezing = match precompute {
+                true => Freezing::Cached { frozen, augmented_copies: views },
+                false => Freezing::Live { frozen },
+            };
+            Phase::Train(TrainPhase { freezing, lr, schedule })
         };
         // fastai's `fine_tune` augments its one epoch of the head as well.
         let precompute = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
 
-        let mut steps = Vec::new();
+        let mut phases = Vec::new();
         for (place, &size) in self.sizes.iter().enumerate() {
             if place > 0 {
-                steps.push(Step::Resize { size });
+                phases.push(Phase::Resize { size });
             }
             // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once,
             // where their activations are computed for all epochs together.
             let goes_on = place > 0 && augmented_epochs > 0 && views > 0;
             if epochs > 0 && !goes_on {
-                steps.push(train(
+                phases.push(train(
                     HEAD,
                     precompute,
                     0,
@@ -197,17 +196,17 @@ impl Choices {
                 let cycles = Sgdr::cycles(augmented_epochs);
                 // What is new to the head it learns in ever longer cycles, as in the lesson.
                 let cycles = if goes_on { cycles.mult(2) } else { cycles };
-                steps.push(train(HEAD, views > 0, views, head, cycles.into()));
+                phases.push(train(HEAD, views > 0, views, head, cycles.into()));
             }
             // Small images are the cheapest to train all layers on.
             if let Some(schedule) = &unfrozen
                 && (place == 0 || self.preset != Preset::Lesson)
             {
-                steps.push(train(0, false, 0, all, schedule.clone()));
+                phases.push(train(0, false, 0, all, schedule.clone()));
             }
         }
-        steps.extend(self.tta.unwrap_or(tta).map(Step::Views));
-        Recipe { steps }
+        phases.extend(self.tta.unwrap_or(tta).map(Phase::Tta));
+        Recipe { phases }
     }
 }
 
@@ -238,8 +237,8 @@ impl Recipe {
 
     /// The epochs of all steps.
     pub fn epochs(&self) -> usize {
-        let epochs = self.steps.iter().map(|step| match step {
-            Step::Train(train) => train.schedule.epochs(),
+        let epochs = self.phases.iter().map(|phase| match phase {
+            Phase::Train(train) => train.schedule.epochs(),
             _ => 0,
         });
         epochs.fold(0, usize::saturating_add)
@@ -247,8 +246,8 @@ impl Recipe {
 
     /// The largest side of the images, in pixels, where the first step has this one.
     pub fn largest_size(&self, first: usize) -> usize {
-        let sizes = self.steps.iter().filter_map(|step| match step {
-            Step::Resize { size } => Some(*size),
+        let sizes = self.phases.iter().filter_map(|phase| match phase {
+            Phase::Resize { size } => Some(*size),
             _ => None,
         });
         sizes.fold(first, usize::max)
@@ -269,67 +268,58 @@ impl Recipe {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        for step in &self.steps {
-            let train = match step {
-                Step::Train(train) => train,
-                Step::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
-                    let (value, expected) = (size.to_string(), "a number of pixels from 1 to 8192");
-                    return Err(Error::Setting { name: "size", value, expected });
+        for phase in &self.phases {
+            let train = match phase {
+                Phase::Train(train) => train,
+                Phase::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
+                    return Err(Error::setting("size", size, "a number of pixels from 1 to 8192"));
                 }
-                Step::Resize { .. } | Step::Views(_) => continue,
+                Phase::Resize { .. } | Phase::Tta(_) => continue,
             };
-            if train.views > MAX_VIEWS {
-                let (value, expected) = (train.views.to_string(), "at most 1,000");
-                return Err(Error::Setting { name: "the number of views", value, expected });
+            if train.freezing.augmented_copies() > MAX_VIEWS {
+                return Err(Error::setting(
+                    "augmented_copies",
+                    train.freezing.augmented_copies(),
+                    "at most 1,000",
+                ));
             }
             train.schedule.clone().check()?;
-            match train.rates {
-                Rates::Given(rates) => rates.check()?,
-                Rates::Found { spread, steps, otherwise } => {
+            match train.lr {
+                LrChoice::Fixed(rates) => rates.check()?,
+                LrChoice::Finder { spread, steps, otherwise } => {
                     if !(1.0..=1e6).contains(&spread) {
-                        return Err(Error::Setting {
-                            name: "the spread of learning rates",
-                            value: spread.to_string(),
-                            expected: "from 1 to 1,000,000, such as 10 or 3",
-                        });
+                        return Err(Error::setting(
+                            "lr_decay",
+                            spread,
+                            "from 1 to 1,000,000, such as 10 or 3",
+                        ));
                     }
                     LrFind::default().steps(steps).check()?;
                     LearningRates::from(otherwise).check()?
                 }
             };
-            if train.precompute && train.frozen == 0 || train.frozen >= GROUPS {
-                return Err(Error::Setting {
-                    name: "the number of frozen layer groups",
-                    value: train.frozen.to_string(),
-                    expected: "0, 1 or 2, and not 0 where activations are precomputed",
-                });
+            let frozen = train.freezing.frozen();
+            if train.freezing.is_cached() && frozen == 0 || frozen >= GROUPS {
+                return Err(Error::setting(
+                    "frozen",
+                    frozen,
+                    "0, 1 or 2, and not 0 where features are cached",
+                ));
             }
         }
         match self.epochs() {
-            0 => Err(Error::Setting {
-                name: "the number of epochs",
-                value: "0 in all steps of the recipe".to_owned(),
-                expected: "at least 1 for one of them",
-            }),
+            0 => Err(Error::setting("epochs", "0 in all phases of the recipe", "at least 1 for one of them")),
             _ => Ok(()),
         }
     }
 }
 
-impl Train {
-    /// What the learner trains, from what.
-    pub fn state(&self) -> State {
-        let Self { frozen, precompute, views, .. } = *self;
-        if precompute { State::Precomputed { frozen, views } } else { State::Live { frozen } }
-    }
-}
-
-impl Rates {
+impl LrChoice {
     /// The rates of all groups where the head's is `head`.
     pub fn spread(self, head: f64) -> LearningRates {
         match self {
-            Self::Given(rates) => rates,
-            Self::Found { spread, .. } => LearningRates::spread(head / spread.powi(GROUPS as i32 - 1), head),
+            Self::Fixed(rates) => rates,
+            Self::Finder { spread, .. } => LearningRates::spread(head / spread.powi(GROUPS as i32 - 1), head),
         }
     }
 }
@@ -356,11 +346,11 @@ impl FromStr for Preset {
             _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
                 Some(epochs @ 1..=MAX_EPOCHS) => Self::FineTune(epochs),
                 _ => {
-                    return Err(Error::Setting {
-                        name: "the recipe",
-                        value: name.to_owned(),
-                        expected: "quick, lesson, full, or fine-tune-N for N epochs",
-                    });
+                    return Err(Error::setting(
+                        "recipe",
+                        name,
+                        "quick, lesson, full, or fine-tune-N for N epochs",
+                    ));
                 }
             },
         })

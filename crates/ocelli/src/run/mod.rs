@@ -25,7 +25,7 @@ use crate::metric::predictions::Predictions;
 use crate::metric::{Measured, Metric};
 use crate::model::submission::Clip;
 use crate::pull::pretrained_weights;
-use crate::recipe::{Preset, Recipe, Step};
+use crate::recipe::{Phase, Preset, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::folder::{RunFolder, Wholeness, unsealed};
 use crate::train::options::Method;
@@ -201,8 +201,8 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.recipe.check()?;
         let arch: Arch = self.architecture.parse()?;
-        let later = self.recipe.steps.iter().filter_map(|step| match step {
-            Step::Resize { size } => Some(*size),
+        let later = self.recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Resize { size } => Some(*size),
             _ => None,
         });
         for size in later.chain([self.size]) {
@@ -560,9 +560,9 @@ impl Training {
         if let Some(checkpoint) = checkpoint {
             notices.extend(learner.return_to_checkpoint(checkpoint, !fewer)?);
             // What test-time augmentation came to is in no checkpoint.
-            let steps = &settings.recipe.steps;
-            let done = learner.performance.done.min(steps.len());
-            if done > 0 && learner.unfinished.is_none() && matches!(steps[done - 1], Step::Views(_)) {
+            let phases = &settings.recipe.phases;
+            let done = learner.performance.done.min(phases.len());
+            if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
                 learner.performance.done = done - 1;
             }
         } else {
@@ -640,8 +640,8 @@ impl Training {
             performed => performed?,
         };
         let metric = learner.keeping.unwrap_or(Metric::usual(learner.data().task()));
-        let tta = self.settings.recipe.steps.iter().rev().find_map(|step| match step {
-            Step::Views(tta) => Some(tta.mean),
+        let tta = self.settings.recipe.phases.iter().rev().find_map(|phase| match phase {
+            Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
         let mut predictions = performed.predictions;

@@ -42,11 +42,7 @@ impl LearningRates {
 
     pub(crate) fn check(self) -> Result<Self> {
         match self.0.iter().find(|rate| !(rate.is_finite() && **rate > 0.0)) {
-            Some(rate) => Err(Error::Setting {
-                name: "the learning rate",
-                value: rate.to_string(),
-                expected: "a number above 0, such as 0.01",
-            }),
+            Some(rate) => Err(Error::setting("lr", rate, "a number above 0, such as 0.01")),
             None => Ok(self),
         }
     }

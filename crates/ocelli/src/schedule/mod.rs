@@ -228,7 +228,7 @@ impl Schedule {
         for (name, value) in numbers {
             if !(1..=MAX_EPOCHS).contains(&value) {
                 let expected = "a whole number from 1 to 100,000";
-                return Err(Error::Setting { name, value: value.to_string(), expected });
+                return Err(Error::setting(name, value, expected));
             }
         }
         self.course.check(self.cycle_len)?;
@@ -311,65 +311,64 @@ impl Course {
     }
 
     fn check(&self, cycle_len: usize) -> Result<()> {
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         let momentum_fits = |momentum: &Option<(f64, f64)>| {
             let within = |value: &f64| (0.0..1.0).contains(value);
             momentum.is_none_or(|(high, low)| within(&high) && within(&low))
         };
         let at_least_1 = |div: f64| div.is_finite() && div >= 1.0;
         match self {
-            Self::Steps { every: 0, .. } => refuse("every", "0".into(), "at least 1 epoch"),
+            Self::Steps { every: 0, .. } => Err(Error::setting("every", "0", "at least 1 epoch")),
             Self::Steps { factor, .. } if !(factor.is_finite() && *factor > 0.0) => {
-                refuse("factor", factor.to_string(), "a number above 0, such as 0.1")
+                Err(Error::setting("factor", factor, "a number above 0, such as 0.1"))
             }
-            Self::Slanted { cut_div: 0, .. } => refuse("cut_div", "0".into(), "at least 1"),
+            Self::Slanted { cut_div: 0, .. } => Err(Error::setting("cut_div", "0", "at least 1")),
             Self::Slanted { div, .. } | Self::LinearOneCycle { div, .. } | Self::OneCycle { div, .. }
                 if !at_least_1(*div) =>
             {
-                refuse("div", div.to_string(), "a number of at least 1")
+                Err(Error::setting("div", div, "a number of at least 1"))
             }
             Self::OneCycle { div_final, .. } if !at_least_1(*div_final) => {
-                refuse("div_final", div_final.to_string(), "a number of at least 1")
+                Err(Error::setting("div_final", div_final, "a number of at least 1"))
             }
             Self::LinearOneCycle { pct, .. } if !(0.0..100.0).contains(pct) => {
-                refuse("pct", pct.to_string(), "from 0 to below 100")
+                Err(Error::setting("pct", pct, "from 0 to below 100"))
             }
             Self::OneCycle { pct_start, .. } if !(*pct_start > 0.0 && *pct_start < 1.0) => {
-                refuse("pct_start", pct_start.to_string(), "above 0 and below 1")
+                Err(Error::setting("pct_start", pct_start, "above 0 and below 1"))
             }
             Self::Slanted { momentum, .. }
             | Self::LinearOneCycle { momentum, .. }
             | Self::OneCycle { momentum, .. }
                 if !momentum_fits(momentum) =>
             {
-                refuse("momentum", format!("{momentum:?}"), "two numbers from 0 to below 1")
+                Err(Error::setting("momentum", format!("{momentum:?}"), "two numbers from 0 to below 1"))
             }
             Self::Phases { phases } => {
                 let epochs: f64 = phases.iter().map(|phase| phase.epochs).sum();
                 if (epochs - cycle_len as f64).abs() > 1e-6 {
                     let expected = "a whole number: phases may end within an epoch, the last one not";
-                    return refuse("the epochs of all phases", epochs.to_string(), expected);
+                    return Err(Error::setting("the epochs of all phases", epochs, expected));
                 }
                 for phase in phases {
                     let Phase { epochs, rate: (start, end), momentum, shape } = phase;
                     if !(epochs.is_finite() && *epochs > 0.0) {
-                        return refuse("a phase's epochs", epochs.to_string(), "a number above 0");
+                        return Err(Error::setting("a phase's epochs", epochs, "a number above 0"));
                     }
                     let above = |rate: f64| {
                         rate.is_finite() && (rate > 0.0 || rate == 0.0 && !shape.needs_more_than_0())
                     };
                     if !(above(*start) && above(*end)) {
                         let expected = "at least 0, and above 0 for an exponential shape";
-                        return refuse("a phase's rate", format!("{start} to {end}"), expected);
+                        return Err(Error::setting("a phase's rate", format!("{start} to {end}"), expected));
                     }
                     if !momentum_fits(momentum) {
                         let expected = "two numbers from 0 to below 1";
-                        return refuse("a phase's momentum", format!("{momentum:?}"), expected);
+                        return Err(Error::setting("a phase's momentum", format!("{momentum:?}"), expected));
                     }
                     if let Shape::Polynomial { power } = shape
                         && !(power.is_finite() && *power > 0.0)
                     {
-                        return refuse("a phase's power", power.to_string(), "a number above 0");
+                        return Err(Error::setting("a phase's power", power, "a number above 0"));
                     }
                 }
                 Ok(())

@@ -164,14 +164,14 @@ impl<B: Backbone> Learner<B> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
         self.method.check(self.data.classes().len())?;
         let descent = Descent::new(&self.method)?;
-        let average = || Averages::of(&self.network, self.state.frozen());
+        let average = || Averages::of(&self.network, self.freezing.frozen());
         let (ema, swa) = (self.method.ema.map(|_| average()), self.method.swa.map(|_| average()));
         self.fits += 1;
         self.temperature = None;
         self.performance.watch = Watch::default();
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
-            state: self.state,
+            freezing: self.freezing,
             learning_rates: rates,
             epochs: schedule.epochs(),
         }))?;
@@ -233,7 +233,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Makes sure that whatever training starts from is at hand.
     pub(crate) fn ready_images(&mut self, epochs: usize) -> Result<()> {
-        if self.state.is_precomputed() { self.ready_activations() } else { self.ready_resized(epochs) }
+        if self.freezing.is_cached() { self.ready_activations() } else { self.ready_resized(epochs) }
     }
 
     /// What is left of one pass over the training images.
@@ -268,10 +268,7 @@ impl<B: Backbone> Learner<B> {
             self.write_checkpoint_if_due(fit)?;
         }
         if fit.sums.images == 0 {
-            return Err(Error::State {
-                found: "no batch has two training images that can be read".to_owned(),
-                advice: "see what was skipped",
-            });
+            return Err(Error::NoTrainingBatch);
         }
         Ok(())
     }
@@ -321,7 +318,7 @@ impl<B: Backbone> Learner<B> {
 
     /// The batches of this epoch from `first` on.
     pub(crate) fn source(&self, order: Vec<usize>, first: usize) -> Result<Source> {
-        if !self.state.is_precomputed() {
+        if !self.freezing.is_cached() {
             return Ok(Source::Images(self.training_loader()?.batches_from(order, self.epochs, first)?));
         }
         // Bad images leave gaps in their batches, as they do where images are loaded.
@@ -443,7 +440,7 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
     pub fn estimate_statistics(&mut self) -> Result<()> {
-        if self.state.is_precomputed() {
+        if self.freezing.is_cached() {
             self.ready_activations()?;
         }
         let order = self.order();

@@ -60,21 +60,24 @@ impl Loss {
     }
 
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         if !(0.0..1.0).contains(&self.smoothing) {
-            return refuse("label smoothing", self.smoothing.to_string(), "from 0 to below 1, such as 0.1");
+            return Err(Error::setting("label_smoothing", self.smoothing, "from 0 to below 1, such as 0.1"));
         }
         if self.gamma != 0.0 && !(1.0..=10.0).contains(&self.gamma) {
-            return refuse("the focal loss's gamma", self.gamma.to_string(), "0, or from 1 to 10");
+            return Err(Error::setting("focal_gamma", self.gamma, "0, or from 1 to 10"));
         }
         if let ClassWeights::Given(weights) = &self.class_weights {
             if weights.len() != classes {
                 let value = format!("{} for {classes} classes", weights.len());
-                return refuse("the number of class weights", value, "one a class");
+                return Err(Error::setting("class_weights", value, "one a class"));
             }
             let usable = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
             if !usable || weights.iter().all(|weight| *weight == 0.0) {
-                return refuse("a class weight", format!("{weights:?}"), "0 or more, and some above 0");
+                return Err(Error::setting(
+                    "class_weights",
+                    format!("{weights:?}"),
+                    "0 or more, and some above 0",
+                ));
             }
         }
         Ok(())

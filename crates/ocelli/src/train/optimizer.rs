@@ -44,11 +44,7 @@ impl WeightDecay {
 
     pub(crate) fn check(&self) -> Result<()> {
         match self.groups.iter().find(|decay| !(decay.is_finite() && **decay >= 0.0)) {
-            Some(decay) => Err(Error::Setting {
-                name: "weight decay",
-                value: decay.to_string(),
-                expected: "a number of at least 0, such as 0.01",
-            }),
+            Some(decay) => Err(Error::setting("weight_decay", decay, "a number of at least 0, such as 0.01")),
             None => Ok(()),
         }
     }
@@ -177,13 +173,12 @@ impl Optimizer {
         };
         for (name, value) in shares {
             if !(0.0..1.0).contains(&value) {
-                return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
+                return Err(Error::setting(name, value, "from 0 to below 1"));
             }
         }
         match epsilon {
             Some(value) if !(value.is_finite() && value > 0.0) => {
-                let (value, expected) = (value.to_string(), "a number above 0, such as 1e-8");
-                Err(Error::Setting { name: "epsilon", value, expected })
+                Err(Error::setting("epsilon", value, "a number above 0, such as 1e-8"))
             }
             _ => Ok(self),
         }
@@ -204,19 +199,19 @@ impl Optimizer {
             // The usual rules go over memory once.
             Self::Sgd { momentum: usual, nesterov: false } => {
                 let momentum = momentum.unwrap_or(usual) as f32;
-                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let step = SgdStep { lr: rate as f32, momentum, decay_factor: kept as f32 };
                 let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
                 (vec![velocity], weights)
             }
             Self::AdamW { beta_1, beta_2, epsilon } => {
                 let beta_1 = momentum.unwrap_or(beta_1);
                 let step = AdamWStep {
-                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    step_size: (rate / (1.0 - beta_1.powi(steps))) as f32,
                     beta_1: beta_1 as f32,
                     beta_2: beta_2 as f32,
                     square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
                     epsilon: epsilon as f32,
-                    kept: kept as f32,
+                    decay_factor: kept as f32,
                 };
                 let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
                 (averages.to_vec(), weights)

@@ -1,21 +1,21 @@
 //! Flags that have no effect with the recipe.
 
-use ocelli::{Augmentation, Settings, Step, Train as TrainStep};
+use ocelli::{Augmentation, Phase, Settings, TrainPhase};
 
 use super::Train;
 
 impl Train {
     /// A warning for each flag that no phase of the recipe has a use for.
     pub(super) fn idle_flags(&self, settings: &Settings) -> Vec<String> {
-        let trained = settings.recipe.steps.iter().filter_map(|step| match step {
-            Step::Train(train) => Some(train),
+        let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Train(train) => Some(train),
             _ => None,
         });
-        let trained: Vec<&TrainStep> = trained.collect();
-        let any = |wanted: &dyn Fn(&TrainStep) -> bool| trained.iter().any(|step| wanted(step));
-        let live = any(&|step| !step.precompute);
-        let copies = any(&|step| step.precompute && step.views > 0);
-        let unfrozen = any(&|step| step.frozen < 2);
+        let trained: Vec<&TrainPhase> = trained.collect();
+        let any = |wanted: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| wanted(phase));
+        let live = any(&|phase| !phase.freezing.is_cached());
+        let copies = any(&|phase| phase.freezing.augmented_copies() > 0);
+        let unfrozen = any(&|phase| phase.freezing.frozen() < 2);
         let none = Augmentation::none();
         let augments = self.images.augment.iter().any(|augmentation| *augmentation != none);
         let recipe = &self.recipe;

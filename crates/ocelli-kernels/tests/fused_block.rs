@@ -1,15 +1,15 @@
-//! Chains of convolutions backwards, against a slow f64 implementation and for any number of threads.
+//! Backward passes of fused blocks against a slow f64 implementation and for any number of threads.
 
 mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Activation, Conv2dShape, Element, Link, LinkGradients, PackedConv2d, bf16, conv2d_chain,
-    conv2d_chain_backward, conv2d_chain_with_maps, has_chain_backward,
+    Activation, Conv2dShape, Element, FusedStage, PackedConv2d, StageGradients, bf16, fused_block,
+    fused_block_backward, fused_block_with_feature_maps, has_fused_block_backward,
 };
 
-/// A chain with random numbers in it.
-struct Chain<T> {
+/// A fused block with random values.
+struct Block<T> {
     shapes: Vec<Conv2dShape>,
     activations: Vec<Activation>,
     residual: bool,
@@ -19,15 +19,15 @@ struct Chain<T> {
     dy: Vec<T>,
 }
 
-impl<T: Element> Chain<T> {
+impl<T: Element> Block<T> {
     fn new(shapes: &[Conv2dShape], activations: &[Activation], residual: bool) -> Self {
-        let last = shapes.last().expect("a chain has links");
+        let last = shapes.last().expect("a block has stages");
         // Some sums shall lie above 6, some below 0.
         let weights = |(seed, shape): (u64, &Conv2dShape)| {
             let inputs = (shape.weight_len() / shape.out_channels) as f32;
             random::<f32>(seed, shape.weight_len()).iter().map(|w| w * 6.0 / inputs.sqrt()).collect()
         };
-        Chain {
+        Block {
             shapes: shapes.to_vec(),
             activations: activations.to_vec(),
             residual,
@@ -38,30 +38,34 @@ impl<T: Element> Chain<T> {
         }
     }
 
-    /// Gradients of the links and of `x`, by the kernels.
-    fn gradients(&self) -> (Vec<LinkGradients>, Vec<T>) {
+    /// Gradients of the stages and of `x`, by the kernels.
+    fn gradients(&self) -> (Vec<StageGradients>, Vec<T>) {
         let kinds: Vec<_> = self.shapes.iter().copied().zip(self.activations.iter().copied()).collect();
-        assert!(has_chain_backward::<T>(&kinds), "{:?}", self.shapes);
+        assert!(has_fused_block_backward::<T>(&kinds), "{:?}", self.shapes);
         let pack = |((shape, weights), bias): ((&Conv2dShape, &Vec<f32>), &Vec<f32>)| {
             PackedConv2d::<T>::pack(shape, weights, None, Some(bias))
         };
         let packed: Vec<_> = self.shapes.iter().zip(&self.weights).zip(&self.biases).map(pack).collect();
-        let links: Vec<_> = (0..packed.len())
-            .map(|at| Link { conv: &packed[at], shape: self.shapes[at], activation: self.activations[at] })
+        let stages: Vec<_> = (0..packed.len())
+            .map(|at| FusedStage {
+                conv: &packed[at],
+                shape: self.shapes[at],
+                activation: self.activations[at],
+            })
             .collect();
         let weights: Vec<&[f32]> = self.weights.iter().map(Vec::as_slice).collect();
         let mut y = vec![T::from_f32(f32::NAN); self.dy.len()];
-        let maps = conv2d_chain_with_maps(&links, &self.x, self.residual, &mut y);
-        let mut in_use = vec![T::from_f32(f32::NAN); self.dy.len()];
-        conv2d_chain(&links, &self.x, self.residual, &mut in_use);
-        assert!(y == in_use, "maps that are kept change the result");
+        let maps = fused_block_with_feature_maps(&stages, &self.x, self.residual, &mut y);
+        let mut inference = vec![T::from_f32(f32::NAN); self.dy.len()];
+        fused_block(&stages, &self.x, self.residual, &mut inference);
+        assert!(y == inference, "keeping the maps changes the result");
         let maps: Vec<&[T]> = maps.iter().map(|map| &map[..]).collect();
         let mut dx = vec![T::from_f32(f32::NAN); self.x.len()];
         let backward = |dx: Option<&mut [T]>| {
-            conv2d_chain_backward(&links, &weights, &self.x, &maps, self.residual, &self.dy, dx)
+            fused_block_backward(&stages, &weights, &self.x, &maps, self.residual, &self.dy, dx)
         };
         let (gradients, without) = (backward(Some(&mut dx)), backward(None));
-        assert!(gradients == without, "gradients of the links depend on whether that of x is wanted");
+        assert!(gradients == without, "gradients of the stages depend on whether that of x is computed");
         (gradients, dx)
     }
 
@@ -106,24 +110,24 @@ impl<T: Element> Chain<T> {
     }
 }
 
-fn bits<T: Element>((links, dx): &(Vec<LinkGradients>, Vec<T>)) -> Vec<u32> {
-    let links = links.iter().flat_map(|link| link.weights.iter().chain(&link.bias));
-    links.map(|v| v.to_bits()).chain(dx.iter().map(|v| v.to_f32().to_bits())).collect()
+fn bits<T: Element>((stages, dx): &(Vec<StageGradients>, Vec<T>)) -> Vec<u32> {
+    let stages = stages.iter().flat_map(|stage| stage.weights.iter().chain(&stage.bias));
+    stages.map(|v| v.to_bits()).chain(dx.iter().map(|v| v.to_f32().to_bits())).collect()
 }
 
 fn check<T: Element>(shapes: &[Conv2dShape], activations: &[Activation], residual: bool) {
-    let chain = Chain::<T>::new(shapes, activations, residual);
-    let (wanted, wanted_dx) = chain.exact();
+    let block = Block::<T>::new(shapes, activations, residual);
+    let (expected, expected_dx) = block.exact();
     on_every_isa(|isa| {
-        let seen = on_threads(1, || chain.gradients());
-        for (at, (link, [weights, bias])) in seen.0.iter().zip(&wanted).enumerate() {
-            let what = |of: &str| format!("{of} of link {at}, {isa}, {shapes:?}");
-            assert_close(&what("weights"), &link.weights, weights, tolerance::<T>());
-            assert_close(&what("bias"), &link.bias, bias, tolerance::<T>());
+        let seen = on_threads(1, || block.gradients());
+        for (at, (stage, [weights, bias])) in seen.0.iter().zip(&expected).enumerate() {
+            let what = |of: &str| format!("{of} of stage {at}, {isa}, {shapes:?}");
+            assert_close(&what("weights"), &stage.weights, weights, tolerance::<T>());
+            assert_close(&what("bias"), &stage.bias, bias, tolerance::<T>());
         }
-        assert_close(&format!("dx, {isa}, {shapes:?}"), &seen.1, &wanted_dx, tolerance::<T>());
+        assert_close(&format!("dx, {isa}, {shapes:?}"), &seen.1, &expected_dx, tolerance::<T>());
         for threads in [2, 5] {
-            let again = on_threads(threads, || chain.gradients());
+            let again = on_threads(threads, || block.gradients());
             assert!(bits(&again) == bits(&seen), "{threads} threads, {isa}, {shapes:?}");
         }
     });
@@ -155,10 +159,10 @@ fn gradients_are_those_of_the_definition() {
 fn curved_activations_and_large_weights_have_no_backward_pass() {
     let expand = usual(32, 14, [16, 64], 1, 1, 1);
     let project = usual(32, 14, [64, 16], 1, 1, 1);
-    assert!(has_chain_backward::<f32>(&[(expand, Activation::Relu6), (project, Activation::None)]));
-    assert!(!has_chain_backward::<f32>(&[(expand, Activation::Silu), (project, Activation::None)]));
-    assert!(!has_chain_backward::<f32>(&[(expand, Activation::Relu6), (project, Activation::Relu)]));
+    assert!(has_fused_block_backward::<f32>(&[(expand, Activation::Relu6), (project, Activation::None)]));
+    assert!(!has_fused_block_backward::<f32>(&[(expand, Activation::Silu), (project, Activation::None)]));
+    assert!(!has_fused_block_backward::<f32>(&[(expand, Activation::Relu6), (project, Activation::Relu)]));
     let few_pixels = |shape: Conv2dShape| Conv2dShape { batch: 4, in_height: 2, in_width: 2, ..shape };
-    let links = [(few_pixels(expand), Activation::Relu6), (few_pixels(project), Activation::None)];
-    assert!(!has_chain_backward::<f32>(&links));
+    let stages = [(few_pixels(expand), Activation::Relu6), (few_pixels(project), Activation::None)];
+    assert!(!has_fused_block_backward::<f32>(&stages));
 }

@@ -82,7 +82,7 @@ impl Reference {
         [dx, du, dgamma, dbeta]
     }
 
-    /// The sums of absolute values of what dgamma and dbeta sum: what rounding errors are a share of.
+    /// The sums of absolute values of what dgamma and dbeta sum: what rounding errors are relative to.
     fn gradient_magnitudes(&self, du: &[f64]) -> [Vec<f64>; 2] {
         let (mean, variance) = self.statistics();
         let mut sums = [vec![0.0; self.channels], vec![0.0; self.channels]];
@@ -215,10 +215,10 @@ fn check<T: Element>(case: &Case) {
 }
 
 #[track_caller]
-fn assert_sum(what: &str, got: f32, wanted: f64, magnitude: f64) {
+fn assert_sum(what: &str, got: f32, expected: f64, magnitude: f64) {
     assert!(
-        (f64::from(got) - wanted).abs() <= 1e-5 * magnitude + 1e-9,
-        "{what}: {got}, wanted {wanted} of {magnitude}"
+        (f64::from(got) - expected).abs() <= 1e-5 * magnitude + 1e-9,
+        "{what}: {got}, expected {expected} of {magnitude}"
     );
 }
 
