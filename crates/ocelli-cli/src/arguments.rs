@@ -262,7 +262,7 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = at_least_0)]
     pub weight_decay: Option<f64>,
-    /// Share of each label that is spread over all classes; 0.1 is usual [default: 0]
+    /// Proportion of each label that is spread over all classes; 0.1 is usual [default: 0]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Optimizer", value_parser = below_1)]
     pub label_smoothing: Option<f64>,
@@ -462,7 +462,7 @@ pub struct Source {
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
     pub range: Option<String>,
 
-    /// Share of each class that is held out, or `none` [default: 0.2]
+    /// Proportion of each class that is held out, or `none` [default: 0.2]
     ///
     /// Where the data says what is held out, that is the default.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]

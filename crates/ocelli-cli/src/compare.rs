@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::output::{self, eprintln, free, println, shown};
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
-use ocelli::{Share, outside, photos_of_run};
+use ocelli::{Proportion, outside, photos_of_run};
 
 use crate::Failure;
 use crate::arguments::Compare;
@@ -31,7 +31,7 @@ pub fn run(arguments: &Compare) -> Result<(), Failure> {
     }
     let names = [&arguments.first, &arguments.second].map(|run| shown(run.display()));
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let line = |run: &str, share: Share| {
+    let line = |run: &str, share: Proportion| {
         let (low, high) = share.interval();
         println!(
             "{run:width$}   accuracy {:.4}   95 % interval {low:.4} … {high:.4}   {} of {} right",

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::output::{self, eprintln, println, shown};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
-use ocelli::{Interpretation, Model, RunFolder, Share, Task, outside, photos_of_run, text_of};
+use ocelli::{Interpretation, Model, Proportion, RunFolder, Task, outside, photos_of_run, text_of};
 
 use crate::Failure;
 use crate::arguments::Evaluate;
@@ -127,8 +127,9 @@ fn print_classes(named: &Interpretation) {
     rows.iter_mut().for_each(|row| row.class = shown(&row.class));
     let width = rows.iter().map(|row| brief(&row.class).chars().count()).max().unwrap_or(0).max(5);
     println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
-    let cell =
-        |share: Option<Share>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.4}", share.value()));
+    let cell = |share: Option<Proportion>| {
+        share.map_or_else(|| "–".to_owned(), |share| format!("{:.4}", share.value()))
+    };
     for row in rows {
         let f1 = row.f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.4}"));
         println!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::output::{eprintln, shown, unwritten};
 use ocelli::interpret::probability_column;
 use ocelli::{
-    DeviceName, Found, Guess, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
+    ClassProbability, DeviceName, Found, Model, Prediction, Skipped, Task, escape_formula, photos_in, text_of,
 };
 
 use crate::Failure;
@@ -253,7 +253,7 @@ impl Output {
 
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = text_of(&prediction.path);
-        let decided = prediction.decided();
+        let decided = prediction.predicted_labels();
         let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
         let probability = prediction.best().probability;
         match self {
@@ -261,7 +261,8 @@ impl Output {
                 writeln!(out, "{}  {}  {probability:.4}", shown(path), shown(class))?;
             }
             Self::Text(out) => {
-                let guess = |guess: &Guess| format!("{} {:.4}", shown(&guess.class), guess.probability);
+                let guess =
+                    |guess: &ClassProbability| format!("{} {:.4}", shown(&guess.class), guess.probability);
                 let said = decided.iter().map(guess).collect::<Vec<_>>().join(", ");
                 writeln!(out, "{}  {}", shown(path), if said.is_empty() { "no label" } else { &said })?;
             }

@@ -95,7 +95,7 @@ fn baseline(data: &ImageData) -> Option<String> {
     let value = baseline.value_watched(metric);
     Some(match data.task() {
         Labels::SingleLabel => {
-            let class = &data.classes()[baseline.decided(0)[0]];
+            let class = &data.classes()[baseline.predicted_labels(0)[0]];
             format!(
                 "baseline: always saying {}, the most frequent class, has {metric} {value:.4}",
                 shown(class)
@@ -349,8 +349,8 @@ impl Observer for Terminal {
                 println!("\n   going on with step {stage}: {over} of {} are over", counted(*all, "epoch"));
                 self.header = true;
             }
-            Event::Reading(reading) => {
-                for line in reading.to_string().lines() {
+            Event::Diagnosis(diagnosis) => {
+                for line in diagnosis.to_string().lines() {
                     println!("   → {line}");
                 }
             }

@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
-    Arch, Choices, ClassWeights, ImageData, Interpretation, Items, LearningRates, MAX_THREADS, Method,
-    Metric, Mix, Moved, OneCycle, Optimizer, Outcome, Phase, Places, Predictions, Preset, Schedule, Settings,
-    Sgdr, Task, Thresholds, TrainPhase, Training, WeightStore, default_cache,
+    Arch, ClassWeights, ImageData, Interpretation, Items, MAX_THREADS, Method, Metric, Mix, Moved, OneCycle,
+    Optimizer, Outcome, Phase, Places, Predictions, Preset, RecipeBuilder, Settings, Sgdr, Task, Thresholds,
+    TrainPhase, Training, WeightStore, default_cache,
 };
 
 use crate::Failure;
@@ -201,7 +201,7 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
     for (name, predictions) in sets {
         let Some(predictions) = predictions else { continue };
         for (metric, more) in &lines {
-            let measured = predictions.measure(*metric);
+            let measured = predictions.estimate(*metric);
             let (low, high) = measured.interval;
             let right = match metric {
                 Metric::Accuracy => {
@@ -226,7 +226,7 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
     if !used.is_shown_better(&baseline, outcome.metric) {
         let same = match used.task {
             Task::SingleLabel => {
-                let class = shown(&data.classes()[baseline.decided(0)[0]]);
+                let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
                 format!("always saying {class}, the most frequent class")
             }
             Task::MultiLabel => "the same labels for every image".to_owned(),
@@ -347,9 +347,9 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         settings.augmentation = preset.augmentation();
     }
     if arguments.config.is_none() || changes_recipe(arguments) {
-        let choices = choices(arguments, preset, settings.size, settings.augmentation.is_some())?;
-        settings.size = choices.sizes[0];
-        settings.recipe = choices.recipe();
+        let sizes = if arguments.size.is_empty() { vec![settings.size] } else { arguments.size.clone() };
+        settings.size = sizes[0];
+        settings.recipe = recipe(arguments, preset, &sizes, settings.augmentation.is_some())?.build();
     }
     Ok(settings)
 }
@@ -388,8 +388,8 @@ fn method(arguments: &Train, mut method: Method) -> Result<Method, Failure> {
     if let Some(decay) = arguments.weight_decay {
         method.weight_decay = decay.into();
     }
-    method.loss.smoothing = arguments.label_smoothing.unwrap_or(method.loss.smoothing);
-    method.loss.gamma = arguments.focal.unwrap_or(method.loss.gamma);
+    method.loss.label_smoothing = arguments.label_smoothing.unwrap_or(method.loss.label_smoothing);
+    method.loss.focal_gamma = arguments.focal.unwrap_or(method.loss.focal_gamma);
     match arguments.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {}
         ["equal"] => method.loss.class_weights = ClassWeights::Equal,
@@ -428,12 +428,18 @@ fn changes_recipe(arguments: &Train) -> bool {
         || tta.is_some()
 }
 
-fn choices(arguments: &Train, preset: Preset, size: usize, augmented: bool) -> Result<Choices, Failure> {
-    let sizes = if arguments.size.is_empty() { vec![size] } else { arguments.size.clone() };
-    let (rate, unfrozen_rates) = match arguments.lr[..] {
-        [] => (None, None),
-        [rate] => (Some(rate), None),
-        [early, late, head] => (None, Some(LearningRates([early, late, head]))),
+fn recipe(
+    arguments: &Train,
+    preset: Preset,
+    sizes: &[usize],
+    augmented: bool,
+) -> Result<RecipeBuilder, Failure> {
+    let mut recipe = RecipeBuilder::new(preset, sizes[0]).then_sizes(sizes[1..].iter().copied());
+    recipe = recipe.augmented(augmented);
+    recipe = match arguments.lr[..] {
+        [] => recipe,
+        [lr] => recipe.head_lr(lr),
+        [early, late, head] => recipe.full_lrs([early, late, head]),
         _ => {
             return Err(Failure::Error(format!(
                 "--lr has {} rates; it takes one, for the head, or three, for early layers, late layers and head",
@@ -441,33 +447,31 @@ fn choices(arguments: &Train, preset: Preset, size: usize, augmented: bool) -> R
             )));
         }
     };
-    let unfrozen: Option<Schedule> = match (arguments.unfrozen_epochs, arguments.cycles) {
-        (Some(epochs), _) => Some(OneCycle::epochs(epochs).into()),
-        (None, Some(cycles)) => {
-            Some(Sgdr::cycles(cycles).len(arguments.cycle_len).mult(arguments.cycle_mult).into())
-        }
-        (None, None) => None,
-    };
-    let usual = Choices::new(preset, sizes);
-    Ok(Choices {
-        augmented,
-        epochs: arguments.epochs,
-        augmented_epochs: arguments.augmented_epochs,
-        views: arguments.views,
-        unfrozen,
-        rate,
-        // What the head is given, its layers are given in a tenth, since all start near their goal.
-        unfrozen_rates: unfrozen_rates.or(rate.map(|rate| {
-            let spread = arguments.spread.unwrap_or(usual.spread);
-            LearningRates::spread(rate / 10.0 / spread.powi(2), rate / 10.0)
-        })),
-        spread: arguments.spread.unwrap_or(usual.spread),
-        tta: arguments.tta.map(|at_end| match at_end {
+    if let Some(epochs) = arguments.epochs {
+        recipe = recipe.head_epochs(epochs);
+    }
+    if let Some(epochs) = arguments.augmented_epochs {
+        recipe = recipe.augmented_epochs(epochs);
+    }
+    if let Some(copies) = arguments.views {
+        recipe = recipe.augmented_copies(copies);
+    }
+    if let Some(epochs) = arguments.unfrozen_epochs {
+        recipe = recipe.full_schedule(OneCycle::epochs(epochs));
+    } else if let Some(cycles) = arguments.cycles {
+        recipe =
+            recipe.full_schedule(Sgdr::cycles(cycles).len(arguments.cycle_len).mult(arguments.cycle_mult));
+    }
+    if let Some(decay) = arguments.spread {
+        recipe = recipe.lr_decay(decay);
+    }
+    if let Some(at_end) = arguments.tta {
+        recipe = recipe.tta(match at_end {
             AtEnd::Nothing => None,
             AtEnd::Views(tta) => Some(tta),
-        }),
-        ..usual
-    })
+        });
+    }
+    Ok(recipe)
 }
 
 impl Rule {
