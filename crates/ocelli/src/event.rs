@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::data::ClassCount;
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve, Suggestion};
-use crate::metric::{Measured, Metric};
+use crate::metric::{Metric, MetricEstimate};
 use crate::recipe::Phase;
-use crate::recipe::diagnosis::Reading;
+use crate::recipe::diagnosis::Diagnosis;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::learning_rates::LearningRates;
 
@@ -87,7 +87,7 @@ pub enum Event {
     /// An epoch is over.
     Epoch(EpochRow),
     /// What the rows of a stage mean.
-    Reading(Reading),
+    Diagnosis(Diagnosis),
     /// A long step is over that is told of nowhere else.
     Spent {
         /// What was done.
@@ -136,7 +136,7 @@ pub struct Finished {
     /// The side in pixels of the images that it was measured on.
     pub size: usize,
     /// Measures with test-time augmentation, where the recipe ends with it.
-    pub augmented: Vec<Measured>,
+    pub augmented: Vec<MetricEstimate>,
 }
 
 /// A fit.

@@ -16,7 +16,7 @@ fn the_baseline_is_the_share_of_the_most_frequent_class() {
     let trained = |wanted: usize| data.split().train.iter().filter(|&&item| class(item) == wanted).count();
     let most = (0..data.classes().len()).rev().max_by_key(|&class| trained(class)).unwrap();
     let baseline = data.baseline(&valid);
-    assert!((0..valid.len()).all(|place| baseline.decided(place) == [most]));
+    assert!((0..valid.len()).all(|place| baseline.predicted_labels(place) == [most]));
     let share = valid.iter().filter(|&&item| class(item) == most).count() as f64 / valid.len() as f64;
     assert_eq!(baseline.value(Metric::Accuracy), share);
     assert_eq!(baseline.value(Metric::Auroc), 0.5, "it tells no image from another");

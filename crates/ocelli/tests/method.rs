@@ -63,7 +63,7 @@ fn weight_decay_pulls_weights_and_on_request_vectors() {
     let before = learner(560).network().to_tensors();
     let moved = |decay: WeightDecay| step(Method { weight_decay: decay, ..plain() }, 0.01);
     let (none, weights, all) =
-        (moved(0.0.into()), moved(2.0.into()), moved(WeightDecay::from(2.0).on_vectors()));
+        (moved(0.0.into()), moved(2.0.into()), moved(WeightDecay::from(2.0).on_bias_and_norm()));
     let other = moved([2.0, 2.0, 0.0].into());
     assert_eq!(other, none, "the head's own decay counts");
     for (name, free) in &none {
@@ -168,7 +168,7 @@ fn class_weights_teach_rare_classes() {
         learner.method(Method { loss: Loss::default().class_weights(class_weights), ..Method::default() });
         learner.fit(1e-2, Epochs(2)).unwrap();
         let predictions = learner.validate().unwrap();
-        (0..predictions.items.len()).filter(|&place| predictions.decided(place) == [1]).count()
+        (0..predictions.items.len()).filter(|&place| predictions.predicted_labels(place) == [1]).count()
     };
     let mut heavy = vec![1.0; 7];
     heavy[1] = 20.0;

@@ -107,7 +107,7 @@ fn baseline(data: &ImageData) -> Option<String> {
     let value = baseline.value_watched(metric);
     Some(match data.task() {
         Task::SingleLabel => {
-            let class = &data.classes()[baseline.decided(0)[0]];
+            let class = &data.classes()[baseline.predicted_labels(0)[0]];
             format!("{metric} {value:.4} (always predicting {}, the most frequent class)", shown(class))
         }
         Task::MultiLabel => format!("{metric} {value:.4} (predicting the same labels for every image)"),

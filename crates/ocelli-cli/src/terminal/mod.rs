@@ -202,8 +202,8 @@ impl Terminal {
             }
             Event::Activations { kept, computed, seconds } => self.features(*kept, *computed, *seconds),
             Event::Epoch(row) => self.epoch(row),
-            Event::Reading(reading) => {
-                for line in reading.to_string().lines() {
+            Event::Diagnosis(diagnosis) => {
+                for line in diagnosis.to_string().lines() {
                     println!("   → {line}");
                 }
             }

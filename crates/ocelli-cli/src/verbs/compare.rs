@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ocelli::interpret::Flip;
 use ocelli::report::compare_runs;
-use ocelli::{Share, photos_of_run};
+use ocelli::{Proportion, photos_of_run};
 
 use crate::errors::Failure;
 use crate::output::{self, destination, println, shown};
@@ -49,8 +49,8 @@ impl Compare {
         }
         let names = [&self.first, &self.second].map(|run| shown(run.display()));
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        for (run, share) in names.iter().zip([comparison.first, comparison.second]) {
-            println!("{run:width$}   {}", accuracy(share));
+        for (run, correct) in names.iter().zip([comparison.first, comparison.second]) {
+            println!("{run:width$}   {}", accuracy(correct));
         }
         if comparison.only_first + comparison.only_second > 0 {
             println!(
@@ -75,13 +75,13 @@ impl Compare {
 }
 
 /// `accuracy 0.9845   95 % CI 0.9781–0.9890   1,969 of 2,000 images`
-pub fn accuracy(share: Share) -> String {
-    let (low, high) = share.interval();
+pub fn accuracy(correct: Proportion) -> String {
+    let (low, high) = correct.interval();
     format!(
         "accuracy {:.4}   95 % CI {low:.4}–{high:.4}   {} of {}",
-        share.value(),
-        count(share.count),
-        counted(share.total, "image")
+        correct.value(),
+        count(correct.count),
+        counted(correct.total, "image")
     )
 }
 

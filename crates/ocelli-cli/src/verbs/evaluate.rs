@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Args;
 use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
-use ocelli::{BadImages, Interpretation, Model, RunFolder, Share, Task, photos_of_run, text_of};
+use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};
@@ -152,7 +152,7 @@ fn print_classes(named: &Interpretation) {
     let width = rows.iter().map(|row| brief(&row.class).chars().count()).max().unwrap_or(0).max(5);
     println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
     let cell =
-        |share: Option<Share>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.4}", share.value()));
+        |proportion: Option<Proportion>| proportion.map_or_else(|| "–".to_owned(), |proportion| format!("{:.4}", proportion.value()));
     for row in rows {
         let f1 = row.f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.4}"));
         println!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ocelli::interpret::probability_column;
 use ocelli::{
-    DeviceName, Found, Guess, Model, Prediction, Skipped, Task, Tta, escape_formula, photos_in, text_of,
+    ClassProbability, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula, photos_in, text_of,
 };
 
 use crate::errors::Failure;
@@ -305,7 +305,7 @@ impl Output {
 
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = text_of(&prediction.path);
-        let decided = prediction.decided();
+        let decided = prediction.predicted_labels();
         let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
         let probability = prediction.best().probability;
         match self {
@@ -313,7 +313,7 @@ impl Output {
                 writeln!(out, "{}  {}  {probability:.4}", shown(path), shown(class))?;
             }
             Self::Text(out) => {
-                let guess = |guess: &Guess| format!("{} {:.4}", shown(&guess.class), guess.probability);
+                let guess = |guess: &ClassProbability| format!("{} {:.4}", shown(&guess.class), guess.probability);
                 let labels = decided.iter().map(guess).collect::<Vec<_>>().join(", ");
                 writeln!(out, "{}  {}", shown(path), if labels.is_empty() { "no label" } else { &labels })?;
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Interpretation;
 use crate::error::{Error, Result};
-use crate::metric::predictions::Share;
+use crate::metric::predictions::Proportion;
 
 /// Two models on the images that both have predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,9 +21,9 @@ pub struct Comparison {
     /// Images that the first is wrong about and the second right, the surest corrections first.
     pub wrong_to_right: Vec<Flip>,
     /// The first model's accuracy on these images.
-    pub first: Share,
+    pub first: Proportion,
     /// The second model's accuracy on these images.
-    pub second: Share,
+    pub second: Proportion,
     /// McNemar's exact test (two-sided, binomial): how probable a difference at least as large would be if both
     /// models were equally good.
     pub p_value: f64,
@@ -91,7 +91,7 @@ impl Interpretation {
         for flips in [&mut lost, &mut won] {
             flips.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         }
-        let share = |count| Share { count, total: pairs.len() };
+        let share = |count| Proportion { count, total: pairs.len() };
         Ok(Comparison {
             first: share(both_right + lost.len()),
             second: share(both_right + won.len()),
@@ -106,14 +106,14 @@ impl Interpretation {
     }
 
     fn flip(&self, place: usize, other: &Self, there: usize) -> Flip {
-        let said = other.predictions.decided(there);
+        let said = other.predictions.predicted_labels(there);
         let row = other.predictions.row(there);
         let sure = said.iter().map(|&class| row[class]).fold(0.0, f32::max);
         Flip {
             id: self.ids[place].clone(),
             place,
             truth: self.named(self.truth(place)),
-            first: self.named(&self.predictions.decided(place)),
+            first: self.named(&self.predictions.predicted_labels(place)),
             second: self.named(&said),
             probability: sure,
         }

@@ -74,7 +74,7 @@ impl Interpretation {
 
     /// What each image is, and what it is said to be.
     fn answers_of_one(&self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.decided(place)[0]))
+        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.predicted_labels(place)[0]))
     }
 }
 

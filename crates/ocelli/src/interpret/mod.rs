@@ -111,7 +111,7 @@ impl Interpretation {
 
     /// Whether an image is said to have exactly the classes that it has.
     pub fn is_right(&self, place: usize) -> bool {
-        self.predictions.decided(place) == self.truth(place)
+        self.predictions.predicted_labels(place) == self.truth(place)
     }
 
     /// The names of some classes, joined by commas.

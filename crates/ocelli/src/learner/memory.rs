@@ -174,7 +174,7 @@ fn of_groups(root: &Path, groups: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Preset;
+    use crate::recipe::builder::{Preset, RecipeBuilder};
 
     #[test]
     fn numbers_are_found_in_the_systems_tables() {
@@ -212,9 +212,7 @@ mod tests {
 
     #[test]
     fn a_recipe_asks_at_each_of_its_sizes() {
-        let mut choices = crate::Choices::new(Preset::Full, vec![32, 48]);
-        choices.augmented = true;
-        let recipe = choices.recipe();
+        let recipe = RecipeBuilder::new(Preset::Full, 32).then_sizes([48]).augmented(true).build();
         let all = demands(&recipe, 0, 32);
         for size in [32, 48] {
             assert!(all.contains(&Demand { size, frozen: 0, kept: None }));

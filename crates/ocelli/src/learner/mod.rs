@@ -26,7 +26,7 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model;
 use crate::model::Contract;
-use crate::model::submission::Clip;
+use crate::model::submission::ProbabilityClip;
 use crate::pull::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;
@@ -54,7 +54,7 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) fits: usize,
     pub(crate) history: Vec<EpochRow>,
     pub(crate) thresholds: Option<Vec<f32>>,
-    pub(crate) clip: Option<Clip>,
+    pub(crate) clip: Option<ProbabilityClip>,
     /// What is measured after every epoch, besides losses and accuracy.
     pub(crate) metrics: Vec<Metric>,
     /// What the best weights are kept by.

@@ -14,13 +14,13 @@ use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Measured, Metric};
+use crate::metric::{Metric, MetricEstimate};
 use crate::model::tta::Tta;
 use crate::model::{Contract, Model, Prediction};
 
 /// How far probabilities are kept from 0 and 1, because one sure error costs the logarithmic loss so much.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Clip {
+pub struct ProbabilityClip {
     /// Probabilities count as at least this, and as at most 1 less it; 0 changes nothing.
     pub at: f64,
     /// The log loss of the validation images so clipped, by which it was chosen, and the ends of its 95 % interval.
@@ -30,7 +30,7 @@ pub struct Clip {
 /// What may be chosen of.
 const CLIPS: [f64; 9] = [0.0, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2];
 
-impl Clip {
+impl ProbabilityClip {
     /// The clip with the lowest log loss on these predictions, after which rows of one class an image sum to 1 again;
     /// of equal ones the smaller. `None` of nothing.
     pub fn chosen_on(predictions: &Predictions) -> Option<Self> {
@@ -54,7 +54,7 @@ impl Clip {
         let losses = CLIPS.map(|at| (at, clipped(at).loss()));
         let best =
             losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let Measured { value, interval: (low, high), .. } = clipped(best.0).measure(Metric::LogLoss);
+        let MetricEstimate { value, interval: (low, high), .. } = clipped(best.0).estimate(Metric::LogLoss);
         Some(Self { at: best.0, log_loss: (value, low, high) })
     }
 }
@@ -457,7 +457,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
 
 /// The classes that a prediction says, as indices.
 fn chosen(prediction: &Prediction) -> Vec<usize> {
-    let names = prediction.decided();
+    let names = prediction.predicted_labels();
     let place = |name: &String| prediction.classes.iter().position(|class| class == name);
     names.iter().filter_map(|guess| place(&guess.class)).collect()
 }

@@ -196,7 +196,7 @@ impl Records {
                 self.stages.push(StageRecord { number, title, text, readings: Vec::new(), frozen, rates });
                 self.resizing_within = 0.0;
             }
-            Some("reading") => {
+            Some("diagnosis") => {
                 let number = event["stage"].as_u64().unwrap_or(0) as usize;
                 if let Some(stage) = self.stages.iter_mut().find(|stage| stage.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
@@ -284,7 +284,7 @@ impl Records {
         let stride = steps.div_ceil(RATES_OF_AN_EPOCH).max(1);
         let first = epoch.saturating_sub(1) * steps;
         let looked_at = (0..steps).step_by(stride).chain(steps.checked_sub(1));
-        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).factor);
+        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
         highest.is_finite().then(|| stage.rates.head() * highest)
     }
@@ -315,7 +315,7 @@ impl Records {
             told.dedup();
             for step in told {
                 let at = before as f64 + step as f64 / steps as f64;
-                let rates = stage.rates.scaled(train.schedule.at(step, steps).factor);
+                let rates = stage.rates.scaled(train.schedule.at(step, steps).lr_factor);
                 for (group, points) in points.iter_mut().enumerate() {
                     points.push((at, (group >= stage.frozen).then_some(rates.0[group])));
                 }

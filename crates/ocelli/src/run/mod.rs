@@ -22,10 +22,11 @@ use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Measured, Metric};
-use crate::model::submission::Clip;
+use crate::metric::{Metric, MetricEstimate};
+use crate::model::submission::ProbabilityClip;
 use crate::pull::pretrained_weights;
-use crate::recipe::{Phase, Preset, Recipe};
+use crate::recipe::builder::Preset;
+use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::folder::{RunFolder, Wholeness, unsealed};
 use crate::train::options::Method;
@@ -659,7 +660,7 @@ impl Training {
             }
             thresholds = Some(tuned);
         }
-        learner.clip = Clip::chosen_on(&predictions);
+        learner.clip = ProbabilityClip::chosen_on(&predictions);
         let best = learner.best_of_all().map(|(row, _)| (row.stage, row.epoch));
         let finished = Finished {
             seconds: learner.performance.seconds + learner.clock.elapsed().as_secs_f64(),
@@ -681,7 +682,7 @@ impl Training {
 }
 
 /// What people are told of predictions: the metric by which the best is kept, then what is usual.
-fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
+fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.items.is_empty() {
         return Vec::new();
     }
@@ -690,7 +691,7 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
         Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
     };
     let metrics = (!usual.contains(&metric)).then_some(metric).into_iter().chain(usual);
-    metrics.map(|metric| predictions.measure(metric)).collect()
+    metrics.map(|metric| predictions.estimate(metric)).collect()
 }
 
 /// The name of a folder, or of a table's folder, as a part of another's.

@@ -14,7 +14,7 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model::tta::Stack;
 use crate::model::{check_finite, check_outputs};
-use crate::recipe::diagnosis::{Compared, Packed, Reading, Watch};
+use crate::recipe::diagnosis::{Compared, Diagnosis, Packed, Watch};
 use crate::recipe::freezing::Freezing;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::schedule::learning_rates::LearningRates;
@@ -120,8 +120,8 @@ impl<B: Backbone> Learner<B> {
                 let rates = match (self.performance.rates, train.lr) {
                     (Some(rates), _) => rates,
                     (None, LrChoice::Fixed(rates)) => rates,
-                    (None, LrChoice::Finder { steps, otherwise, .. }) => {
-                        self.find_rates(train.lr, steps, otherwise)?
+                    (None, LrChoice::Finder { steps, fallback, .. }) => {
+                        self.find_rates(train.lr, steps, fallback)?
                     }
                 };
                 self.performance.rates = Some(rates);
@@ -168,8 +168,8 @@ impl<B: Backbone> Learner<B> {
             best: best.as_ref(),
             baseline: Some(&baseline),
         };
-        if let Some(reading) = Reading::of(&rows, &watch, &compared) {
-            self.tell(&Event::Reading(reading))?;
+        if let Some(diagnosis) = Diagnosis::of(&rows, &watch, &compared) {
+            self.tell(&Event::Diagnosis(diagnosis))?;
         }
         self.return_to_best();
         Ok(())
@@ -185,14 +185,14 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Runs the learning rate finder and says what it found.
-    fn find_rates(&mut self, rates: LrChoice, steps: usize, otherwise: f64) -> Result<LearningRates> {
+    fn find_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
         let (start, end, images) = match self.freezing.frozen() {
             // Where all layers are trained, what is good is a tenth and less of what is good for a new head. Each step is
             // dear, and half a batch says as much of where the loss rises.
             0 => (1e-4, 1.0, self.data.batch_size().div_ceil(2).max(2)),
             _ => (1e-5, 10.0, self.data.batch_size()),
         };
-        let find = LrFind::default().start(rates.spread(start)).end(end).steps(steps).batch_size(images);
+        let find = LrFind::default().start(rates.with_head(start)).end(end).steps(steps).batch_size(images);
         let began = Instant::now();
         let curve = self.lr_find(find)?;
         self.tell(&Event::spent(Task::LearningRates, began))?;
@@ -201,7 +201,7 @@ impl<B: Backbone> Learner<B> {
             Err(error) => (None, Some(error.to_string())),
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
-        let rates = rates.spread(suggestion.map_or(otherwise, |suggestion| suggestion.rate));
+        let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
         let stage = self.performance.done + 1;
         self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)

@@ -30,6 +30,11 @@ impl LearningRates {
         ))
     }
 
+    /// `head` for the head; each group before it has that of the next one divided by `decay`.
+    pub fn decayed(head: f64, decay: f64) -> Self {
+        Self::spread(head / decay.powi(GROUPS as i32 - 1), head)
+    }
+
     /// The head's rate.
     pub fn head(self) -> f64 {
         self.0[GROUPS - 1]

@@ -29,17 +29,17 @@ pub struct WeightDecay {
     /// The decay of each layer group, 0 or more.
     pub groups: [f64; GROUPS],
     /// Whether biases and norms are pulled too.
-    pub vectors: bool,
+    pub decay_bias_and_norm: bool,
 }
 
 impl WeightDecay {
     /// The same decay, of biases and norms too.
-    pub fn on_vectors(self) -> Self {
-        Self { vectors: true, ..self }
+    pub fn on_bias_and_norm(self) -> Self {
+        Self { decay_bias_and_norm: true, ..self }
     }
 
     fn of(&self, place: Place) -> f64 {
-        if place.kind == Kind::Weight || self.vectors { self.groups[place.group] } else { 0.0 }
+        if place.kind == Kind::Weight || self.decay_bias_and_norm { self.groups[place.group] } else { 0.0 }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -58,13 +58,13 @@ impl Default for WeightDecay {
 
 impl From<f64> for WeightDecay {
     fn from(decay: f64) -> Self {
-        Self { groups: [decay; GROUPS], vectors: false }
+        Self { groups: [decay; GROUPS], decay_bias_and_norm: false }
     }
 }
 
 impl From<[f64; GROUPS]> for WeightDecay {
     fn from(groups: [f64; GROUPS]) -> Self {
-        Self { groups, vectors: false }
+        Self { groups, decay_bias_and_norm: false }
     }
 }
 

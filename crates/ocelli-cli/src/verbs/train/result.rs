@@ -55,7 +55,7 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
         lines.insert(0, (kept_by, ""));
     }
     for (metric, note) in lines {
-        let measured = predictions.measure(metric);
+        let measured = predictions.estimate(metric);
         let (low, high) = measured.interval;
         let note = match metric {
             Metric::Accuracy => {
@@ -81,7 +81,7 @@ fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
     }
     let same = match predictions.task {
         Task::SingleLabel => {
-            let class = shown(&data.classes()[baseline.decided(0)[0]]);
+            let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
             format!("always predicting {class}, the most frequent class")
         }
         Task::MultiLabel => "predicting the same labels for every image".to_owned(),

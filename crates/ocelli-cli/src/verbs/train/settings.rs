@@ -4,6 +4,7 @@ use ocelli::{Choices, ClassWeights, LearningRates, Method, Mix, OneCycle, Preset
 
 use super::{LossFlags, RecipeFlags, Train};
 use crate::errors::Failure;
+use crate::values::OrNone;
 
 impl Train {
     /// The settings: the usual ones, or those of `--config`, changed by what is given.
@@ -34,9 +35,8 @@ impl Train {
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
         if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
             let sizes = if self.size.is_empty() { vec![settings.size] } else { self.size.clone() };
-            let choices = self.recipe.choices(preset, sizes, settings.augmentation.is_some())?;
-            settings.size = choices.sizes[0];
-            settings.recipe = choices.recipe();
+            settings.size = sizes[0];
+            settings.recipe = self.recipe.builder(preset, &sizes, settings.augmentation.is_some())?.build();
         }
         Ok(settings)
     }
@@ -59,11 +59,13 @@ impl RecipeFlags {
             || self.tta.is_some()
     }
 
-    fn choices(&self, preset: Preset, sizes: Vec<usize>, augmented: bool) -> Result<Choices, Failure> {
-        let (rate, unfrozen_rates) = match self.lr[..] {
-            [] => (None, None),
-            [rate] => (Some(rate), None),
-            [early, late, head] => (None, Some(LearningRates([early, late, head]))),
+    fn builder(&self, preset: Preset, sizes: &[usize], augmented: bool) -> Result<RecipeBuilder, Failure> {
+        let recipe = RecipeBuilder::new(preset, sizes[0]).then_sizes(sizes[1..].iter().copied());
+        let mut recipe = recipe.augmented(augmented);
+        recipe = match self.lr[..] {
+            [] => recipe,
+            [lr] => recipe.head_lr(lr),
+            [early, late, head] => recipe.full_lrs([early, late, head]),
             _ => {
                 let number = self.lr.len();
                 return Err(Failure::Error(format!(
@@ -71,33 +73,34 @@ impl RecipeFlags {
                 )));
             }
         };
-        let unfrozen: Option<Schedule> = match (self.unfrozen_epochs, self.cycles) {
-            (Some(epochs), _) => Some(OneCycle::epochs(epochs).into()),
-            (None, Some(cycles)) => {
-                Some(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult).into())
-            }
-            (None, None) => None,
-        };
-        let usual = Choices::new(preset, sizes);
-        Ok(Choices {
-            augmented,
-            epochs: self.head_epochs,
-            augmented_epochs: self.augmented_epochs,
-            views: self.augmented_copies,
-            unfrozen,
-            rate,
-            unfrozen_rates,
-            spread: self.group_lr_ratio.unwrap_or(usual.spread),
-            tta: self.tta.map(|tta| tta.0),
-            ..usual
-        })
+        if let Some(epochs) = self.head_epochs {
+            recipe = recipe.head_epochs(epochs);
+        }
+        if let Some(epochs) = self.augmented_epochs {
+            recipe = recipe.augmented_epochs(epochs);
+        }
+        if let Some(copies) = self.augmented_copies {
+            recipe = recipe.augmented_copies(copies);
+        }
+        if let Some(epochs) = self.unfrozen_epochs {
+            recipe = recipe.full_schedule(OneCycle::epochs(epochs));
+        } else if let Some(cycles) = self.cycles {
+            recipe = recipe.full_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
+        }
+        if let Some(ratio) = self.group_lr_ratio {
+            recipe = recipe.lr_decay(ratio);
+        }
+        if let Some(OrNone(tta)) = self.tta {
+            recipe = recipe.tta(tta);
+        }
+        Ok(recipe)
     }
 }
 
 impl LossFlags {
     fn apply(&self, method: &mut Method) -> Result<(), Failure> {
-        method.loss.smoothing = self.label_smoothing.unwrap_or(method.loss.smoothing);
-        method.loss.gamma = self.focal_gamma.unwrap_or(method.loss.gamma);
+        method.loss.label_smoothing = self.label_smoothing.unwrap_or(method.loss.label_smoothing);
+        method.loss.focal_gamma = self.focal_gamma.unwrap_or(method.loss.focal_gamma);
         match self.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => {}
             ["equal"] => method.loss.class_weights = ClassWeights::Equal,
