@@ -381,7 +381,7 @@ fn columns_of_classes_hold_one_label_or_several() {
     );
     says(&read, &["2 of 3 rows have 1 for no class or for several, the first is row 3: for 2"]);
     let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
-    refused(&root, &single, &["row 3", "2 columns of classes", "`task` multi"]);
+    refused(&root, &single, &["row 3", "2 columns of classes", "`task` multi-label"]);
     // Columns that are no class are left out by name.
     let root =
         photos(3, lines("file,age,road,water", 3, |place, name| format!("{name},{place}3,1,{}", place % 2)));
@@ -753,7 +753,7 @@ fn a_row_for_each_label() {
     says(&read, &["a row a label: 4 of 8 images have several rows", "001.png has rows 2, 3"]);
     // Stated otherwise, or with few of them, or with votes that repeat, they contradict each other.
     let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
-    refused(&root, &single, &["row 3 contradicts row 2", "`task` multi"]);
+    refused(&root, &single, &["row 3 contradicts row 2", "`task` multi-label"]);
     for more in ["001.png,red\n", ""] {
         let count = if more.is_empty() { 40 } else { 8 };
         let text = if more.is_empty() {

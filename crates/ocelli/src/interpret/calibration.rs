@@ -7,8 +7,8 @@ use ocelli_data::Target;
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::predictions::loss_of;
-use crate::{Predictions, Task};
+use crate::metric::predictions::{Predictions, loss_of};
+use ocelli_data::Task;
 
 /// How far probabilities can be trusted, as they are and with a temperature.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -261,7 +261,7 @@ fn reliability(predictions: &Predictions) -> Reliability {
         }
         // Where an image has one class, the answer is what counts; else each class is an answer.
         let answers = match predictions.task {
-            Task::SingleLabel => predictions.decided(place),
+            Task::SingleLabel => predictions.predicted_labels(place),
             Task::MultiLabel => (0..row.len()).collect(),
         };
         for class in answers {

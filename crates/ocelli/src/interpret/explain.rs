@@ -8,7 +8,8 @@ use ocelli_nn::layer::Pool;
 use ocelli_nn::{Backbone, Network, Pass};
 use serde::Serialize;
 
-use crate::{Error, Model, Prediction, Result};
+use crate::error::{Error, Result};
+use crate::model::{Model, Prediction};
 
 /// Where the evidence for a class lies in a photo, on the grid of the last stage's maps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -114,11 +115,8 @@ impl Model {
             Wanted::Class(class) => class.clone(),
         };
         let known = self.contract().classes.iter().position(|known| *known == class);
-        let index = known.ok_or_else(|| Error::Setting {
-            name: "the class to explain",
-            value: class.clone(),
-            expected: "one of the model's classes",
-        })?;
+        let index =
+            known.ok_or_else(|| Error::setting("class", class.clone(), "one of the model's classes"))?;
         let heat = heat_maps(&self.network, maps, &[index]).remove(0);
         Ok(Explanation { image: framed, prediction, class, heat })
     }

@@ -36,14 +36,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ocelli_data::{Items, Skipped, Split, Target, Task, files, picture::marked, words::count};
+use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
 
-use crate::data::{Lost, RunImages};
-use crate::interpret::{LabelErrors, Neighbours};
-use crate::{
-    ClassCount, Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions,
-    Result, RunFolder, file,
-};
+use crate::data::{ClassCount, ImageData, ImageDataBuilder, Lost, RunImages};
+use crate::error::{Error, Result};
+use crate::event::Observer;
+use crate::file;
+use crate::interpret::{Interpretation, LabelErrors, Neighbours};
+use crate::metric::predictions::Predictions;
+use crate::model::Model;
+use crate::run::Places;
+use crate::run::folder::RunFolder;
 use page::Page;
 use records::Records;
 
@@ -220,23 +223,8 @@ pub fn evaluate(
     let contract = model.contract();
     let data = data.channels(contract.channels).expected_task(contract.task);
     let data = data.for_evaluation(&contract.classes)?;
-    match (contract.task, data.task()) {
-        (Task::SingleLabel, Task::MultiLabel) => {
-            return Err(Error::State {
-                found: "the model gives each image one class, and images of the data have several labels, or none"
-                    .to_owned(),
-                advice: "leave out those that have not exactly one, or take a model of several labels",
-            });
-        }
-        (Task::MultiLabel, Task::SingleLabel) => {
-            return Err(Error::State {
-                found:
-                    "the model gives an image several labels, and the data is read with one class an image"
-                        .to_owned(),
-                advice: "read the table of labels with several labels an image, `task` multi",
-            });
-        }
-        _ => {}
+    if data.task() != contract.task {
+        return Err(Error::TaskMismatch { model: contract.task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
@@ -257,10 +245,7 @@ pub fn evaluate(
     }
     data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
     if predictions.items.is_empty() {
-        return Err(Error::State {
-            found: format!("{} has no labelled images that can be read", data.items().root.display()),
-            advice: "give a folder with a folder of photos for each class, or a table of labels",
-        });
+        return Err(Error::NoLabelledImages { data: data.items().root.clone() });
     }
     let named = Interpretation::new(predictions, data.items());
     Ok(Evaluation { named, data, skipped })
@@ -357,10 +342,9 @@ pub(crate) fn images_of(
     let (data, lost) = records.data(options).of_run(&images)?;
     // Who says where the photos are wants them to be found.
     match (&options.data, lost.trouble.first()) {
-        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => Err(Error::State {
-            found: trouble.clone(),
-            advice: "say where the photos are now, or leave it out: tables and charts need no photos",
-        }),
+        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => {
+            Err(Error::PhotosNotFound { reason: trouble.clone() })
+        }
         _ => Ok((data, lost)),
     }
 }

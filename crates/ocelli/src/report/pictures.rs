@@ -12,11 +12,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Subject;
-use crate::batch::to_tensor;
+use crate::data::to_tensor::to_tensor;
+use crate::error::Result;
+use crate::interpret::Interpretation;
 use crate::interpret::{
     HeatMap, Inside, Strongest, explained_stages, filters, heat_maps, in_place, stage_picture,
 };
-use crate::{Interpretation, Result};
 
 /// Where an image's predictions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -233,7 +234,7 @@ fn picture(
         why: jpeg.as_ref().err().copied(),
         jpeg: jpeg.unwrap_or_default(),
         truth: named.truth(place).to_vec(),
-        said: named.predictions.decided(place),
+        said: named.predictions.predicted_labels(place),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
         loss: named.predictions.losses[place],
         heat: heat.map(|heat| {

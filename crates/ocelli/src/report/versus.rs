@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use super::records::Records;
 use super::{ReportOptions, Stop, html};
-use crate::interpret::{Comparison, Flip};
-use crate::{Error, Interpretation, Model, Result, RunFolder, file};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::interpret::{Comparison, Flip, Interpretation};
+use crate::model::Model;
+use crate::run::folder::RunFolder;
 use ocelli_data::Preprocessing;
 
 /// What the page is given.
@@ -43,11 +46,10 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         Ok(named)
     };
     let (mut named, other) = (read(first)?, read(second)?);
-    let comparison = named.compare(&other).map_err(|error| match error {
-        Error::State { found, advice } => {
-            Error::State { found: format!("{} and {}: {found}", first.display(), second.display()), advice }
-        }
-        error => error,
+    let comparison = named.compare(&other).map_err(|error| Error::NotComparable {
+        first: first.to_owned(),
+        second: second.to_owned(),
+        reason: Box::new(error),
     })?;
     if let Some(path) = page {
         let (data, _) = super::images_of(&one, &named, &ReportOptions::default(), &Stop::default())?;

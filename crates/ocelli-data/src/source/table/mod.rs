@@ -542,7 +542,7 @@ impl Table<'_> {
                 return Err(self.error(
                     Some(line),
                     detail,
-                    "correct the row, or let images have several labels (`task` multi)",
+                    "correct the row, or let images have several labels (`task` multi-label)",
                 ));
             }
             (Some(task), _) => task,
@@ -641,7 +641,7 @@ impl Table<'_> {
                     let detail =
                         format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
                     let advice = match labels_differ {
-                        true => "keep the right one, or let images have several labels (`task` multi)",
+                        true => "keep the right one, or let images have several labels (`task` multi-label)",
                         false => "keep the right one",
                     };
                     return Err(self.error(Some(entry.line), detail, advice));

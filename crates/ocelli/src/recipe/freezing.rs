@@ -1,0 +1,119 @@
+//! What a learner trains, and from what: one value that cannot contradict itself.
+
+use std::fmt;
+
+use ocelli_data::words::count;
+use ocelli_nn::{GROUPS, Statistics};
+use serde::{Deserialize, Serialize};
+
+/// Which layer groups are frozen, and whether their output is computed once or in every epoch.
+///
+/// Groups are counted from the input: early body 0, late body 1, head 2. A frozen group runs as in use: norms
+/// with their running statistics, nothing changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "features", rename_all = "kebab-case")]
+pub enum Freezing {
+    /// The features that the frozen groups extract are computed once for every image; without augmented copies
+    /// augmentation has no effect.
+    Cached {
+        /// The number of frozen groups, at least 1.
+        frozen: usize,
+        /// The number of augmented views of each image to train on, of which each epoch takes one; 0: the image as it
+        /// is.
+        #[serde(default)]
+        augmented_copies: usize,
+    },
+    /// Every epoch starts from the images.
+    Live {
+        /// The number of frozen groups; 0: all are trained.
+        frozen: usize,
+    },
+}
+
+impl Freezing {
+    /// The number of frozen groups.
+    pub fn frozen(self) -> usize {
+        match self {
+            Self::Cached { frozen, .. } | Self::Live { frozen } => frozen,
+        }
+    }
+
+    /// The number of augmented copies of each training image whose features are cached.
+    pub fn augmented_copies(self) -> usize {
+        match self {
+            Self::Cached { augmented_copies, .. } => augmented_copies,
+            Self::Live { .. } => 0,
+        }
+    }
+
+    /// Whether training starts from cached features.
+    pub fn is_cached(self) -> bool {
+        matches!(self, Self::Cached { .. })
+    }
+}
+
+impl fmt::Display for Freezing {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(match self.frozen() {
+            0 => "all layers",
+            frozen if frozen + 1 == GROUPS => "head",
+            _ => "late layers and head",
+        })?;
+        match self {
+            Self::Cached { augmented_copies: 0, .. } => formatter.write_str(", precomputed"),
+            Self::Cached { augmented_copies, .. } => {
+                write!(formatter, ", precomputed, {augmented_copies} views")
+            }
+            Self::Live { .. } => Ok(()),
+        }
+    }
+}
+
+/// What is trained of a network: printed, a line a layer group.
+///
+/// ```text
+/// early body      61,840 parameters   frozen
+/// late body    3,309,168 parameters   frozen
+/// head         1,318,919 parameters   trained   norms by batches
+/// head, precomputed
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// What is frozen and precomputed.
+    pub freezing: Freezing,
+    /// What the norms of trained groups of the backbone normalise by.
+    pub statistics: Statistics,
+    /// The parameters of each layer group, running statistics not counted.
+    pub parameters: [usize; GROUPS],
+}
+
+impl Summary {
+    /// The parameters that are trained.
+    pub fn trained(&self) -> usize {
+        self.parameters[self.freezing.frozen()..].iter().sum()
+    }
+
+    /// The parameters that stay as they are.
+    pub fn frozen(&self) -> usize {
+        self.parameters[..self.freezing.frozen()].iter().sum()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        for (group, (name, parameters)) in GROUP_NAMES.iter().zip(self.parameters).enumerate() {
+            let norms = match self.statistics {
+                _ if group + 1 == GROUPS => "norms by batches",
+                Statistics::Batch => "norms by batches",
+                Statistics::Running => "norms by running statistics",
+            };
+            let trained = group >= self.freezing.frozen();
+            let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };
+            writeln!(formatter, "{name:10} {:>12} parameters   {state}", count(parameters))?;
+        }
+        write!(formatter, "{}", self.freezing)
+    }
+}
+
+/// The layer groups, for people.
+pub(crate) const GROUP_NAMES: [&str; GROUPS] = ["early body", "late body", "head"];

@@ -1,0 +1,167 @@
+//! The recipe: the phases of transfer learning in their order, as one value.
+
+pub(crate) mod builder;
+pub(crate) mod diagnosis;
+pub(crate) mod freezing;
+
+use ocelli_nn::{Arch, GROUPS};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::lr_finder::LrFind;
+use crate::model::tta::Tta;
+use crate::recipe::builder::{Preset, RecipeBuilder};
+use crate::recipe::freezing::Freezing;
+use crate::schedule::Schedule;
+use crate::schedule::learning_rates::LearningRates;
+
+/// What is done to a pretrained network with a new head, phase by phase.
+///
+/// A recipe is data: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`], or list phases by hand. It is run by
+/// [`Learner::perform`](crate::Learner::perform), and stands in a run's `config.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The phases, in their order.
+    pub phases: Vec<Phase>,
+}
+
+/// A phase of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
+    /// Train.
+    Train(TrainPhase),
+    /// Go on with images of another side, in pixels. What was best before is kept, and is what the recipe ends with if
+    /// nothing at the new size is better.
+    Resize {
+        /// The side in pixels.
+        size: usize,
+    },
+    /// Return to the best weights and predict with test-time augmentation.
+    Tta(Tta),
+}
+
+/// One fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainPhase {
+    /// Which layer groups are frozen, and whether their features are cached.
+    #[serde(flatten)]
+    pub freezing: Freezing,
+    /// The peak learning rates.
+    pub lr: LrChoice,
+    /// How they move, and for how many epochs.
+    pub schedule: Schedule,
+}
+
+/// Where the peak learning rates of a fit come from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LrChoice {
+    /// From here.
+    Fixed(LearningRates),
+    /// From the learning rate finder, which is run before the fit.
+    Finder {
+        /// The learning rate of a layer group divided by that of the group before it.
+        lr_decay: f64,
+        /// The steps of the finder.
+        steps: usize,
+        /// The head's learning rate if the finder has no reliable answer.
+        fallback: f64,
+    },
+}
+
+/// The largest side of images in pixels.
+const MAX_SIZE: usize = 8192;
+/// The most augmented copies of each image whose features are cached.
+const MAX_COPIES: usize = 1000;
+impl Recipe {
+    /// A preset with its own numbers for images of this size in pixels, on images that have its own
+    /// [augmentation](Preset::augmentation).
+    pub fn preset(preset: Preset, size: usize) -> Self {
+        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
+    }
+
+    /// The epochs of all phases.
+    pub fn epochs(&self) -> usize {
+        let epochs = self.phases.iter().map(|phase| match phase {
+            Phase::Train(train) => train.schedule.epochs(),
+            _ => 0,
+        });
+        epochs.fold(0, usize::saturating_add)
+    }
+
+    /// The largest side of the images, in pixels, where the first phase has this one.
+    pub fn largest_size(&self, first: usize) -> usize {
+        let sizes = self.phases.iter().filter_map(|phase| match phase {
+            Phase::Resize { size } => Some(*size),
+            _ => None,
+        });
+        sizes.fold(first, usize::max)
+    }
+
+    /// A warning where the side of even the largest images of the recipe is less than half of what the backbone was trained
+    /// on: everything is then less than half as large as it knows it, and networks lose accuracy at much smaller
+    /// differences already (Touvron et al. 2019, <https://arxiv.org/abs/1906.06423>).
+    pub fn size_warning(&self, architecture: Arch, first: usize) -> Option<String> {
+        let (largest, native) = (self.largest_size(first), architecture.info().size);
+        (2 * largest < native).then(|| {
+            format!(
+                "images of {largest} px are less than half as large as the {native} px that {architecture} was trained \
+                 on, so that it recognises little; from {} px on it sees more, where the photos have them",
+                native.div_ceil(2)
+            )
+        })
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        for phase in &self.phases {
+            match phase {
+                Phase::Train(train) => train.check()?,
+                Phase::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
+                    return Err(Error::setting("size", size, "a number of pixels from 1 to 8192"));
+                }
+                Phase::Resize { .. } | Phase::Tta(_) => {}
+            }
+        }
+        match self.epochs() {
+            0 => Err(Error::setting("epochs", "0 in all phases of the recipe", "at least 1 for one of them")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl TrainPhase {
+    fn check(&self) -> Result<()> {
+        let (frozen, copies) = (self.freezing.frozen(), self.freezing.augmented_copies());
+        if copies > MAX_COPIES {
+            return Err(Error::setting("augmented_copies", copies, "at most 1,000"));
+        }
+        if self.freezing.is_cached() && frozen == 0 || frozen >= GROUPS {
+            let expected = "0, 1 or 2, and not 0 where features are cached";
+            return Err(Error::setting("frozen", frozen, expected));
+        }
+        self.schedule.clone().check()?;
+        match self.lr {
+            LrChoice::Fixed(rates) => rates.check()?,
+            LrChoice::Finder { lr_decay, steps, fallback } => {
+                if !(1.0..=1e6).contains(&lr_decay) {
+                    let expected = "from 1 to 1,000,000, such as 10 or 3";
+                    return Err(Error::setting("lr_decay", lr_decay, expected));
+                }
+                LrFind::default().steps(steps).check()?;
+                LearningRates::from(fallback).check()?
+            }
+        };
+        Ok(())
+    }
+}
+
+impl LrChoice {
+    /// The learning rates of all groups if the head's is `head`.
+    pub fn with_head(self, head: f64) -> LearningRates {
+        match self {
+            Self::Fixed(rates) => rates,
+            Self::Finder { lr_decay, .. } => LearningRates::decayed(head, lr_decay),
+        }
+    }
+}

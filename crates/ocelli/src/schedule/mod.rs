@@ -1,0 +1,137 @@
+//! How learning rate and momentum move over the steps of a fit: pure functions, tested and plotted without a model.
+//!
+//! A [`Schedule`] is a number of cycles, each of which follows a [`LrPolicy`] from its first step to its last:
+//!
+//! | the lesson says | here |
+//! |---|---|
+//! | `fit(lr, 3)` | [`Epochs`]`(3)` |
+//! | `fit(lr, 3, cycle_len=1, cycle_mult=2)` | [`Sgdr`]`::cycles(3).len(1).mult(2)` |
+//! | `fit(lr, 1, cycle_len=8, use_clr=(20, 10))` | [`SlantedTriangular`]`::cycles(1).len(8).div(20.0).cut_div(10)` |
+//! | `fit(lr, 1, cycle_len=8, use_clr_beta=(10, 10))` | [`LinearOneCycle`]`::epochs(8)` |
+//! | `fit_one_cycle(8, lr)` (fastai 2) | [`OneCycle`]`::epochs(8)` |
+//! | `fit_opt_sched([TrainingPhase(…), …])` | [`LrPhases`]`::of([LrPhase::linear(1.0, 0.0, 1.0), …])` |
+
+pub(crate) mod learning_rates;
+
+mod builders;
+mod policy;
+
+pub use builders::{Epochs, LinearOneCycle, LrPhases, OneCycle, Sgdr, SlantedTriangular, StepDecay};
+pub use policy::{LrPhase, LrPolicy, SchedulePoint, Shape};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::plot::{Axis, Chart, Figure, Line, Panel};
+use crate::recipe::freezing::GROUP_NAMES;
+use crate::schedule::learning_rates::LearningRates;
+use crate::schedule::policy::CycleStep;
+
+/// The learning rate and momentum of every step of a fit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The number of cycles.
+    pub cycles: usize,
+    /// Epochs of the first cycle.
+    pub cycle_len: usize,
+    /// Each cycle is so many times as long as the one before.
+    pub cycle_mult: usize,
+    /// What happens within a cycle.
+    pub policy: LrPolicy,
+}
+/// The most epochs that a schedule may have; a guard against `cycle_mult` running away.
+pub(crate) const MAX_EPOCHS: usize = 100_000;
+
+/// Steps of a schedule that are drawn, at most.
+const PLOTTED: usize = 20_000;
+
+impl Schedule {
+    /// One cycle of so many epochs.
+    pub fn once(epochs: usize, policy: LrPolicy) -> Self {
+        Self { cycles: 1, cycle_len: epochs, cycle_mult: 1, policy }
+    }
+
+    /// The number of epochs in all.
+    pub fn epochs(&self) -> usize {
+        self.cycle_lengths().fold(0, usize::saturating_add)
+    }
+
+    /// For each cycle the number of epochs of the whole schedule after which it is over.
+    pub fn cycle_ends(&self) -> impl Iterator<Item = usize> {
+        self.cycle_lengths().scan(0usize, |end, length| {
+            *end = end.saturating_add(length);
+            Some(*end)
+        })
+    }
+
+    fn cycle_lengths(&self) -> impl Iterator<Item = usize> {
+        let mult = self.cycle_mult;
+        std::iter::successors(Some(self.cycle_len), move |length| Some(length.saturating_mul(mult)))
+            // No more cycles than a schedule may have epochs, and one, so that too many are seen to be.
+            .take(self.cycles.min(MAX_EPOCHS + 1))
+    }
+
+    /// Where the schedule stands at `step`, counted from 0 over all epochs of `steps_per_epoch` batches.
+    pub fn at(&self, step: usize, steps_per_epoch: usize) -> SchedulePoint {
+        let mut length = self.cycle_len * steps_per_epoch;
+        let mut within = step;
+        while within >= length && length > 0 {
+            within -= length;
+            length *= self.cycle_mult;
+        }
+        self.policy.at(CycleStep {
+            step: within,
+            steps: length,
+            steps_per_epoch,
+            first_cycle: within == step,
+        })
+    }
+
+    /// A picture of learning rates and momentum over the epochs.
+    pub fn plot(&self, rates: impl Into<LearningRates>, steps_per_epoch: usize) -> Figure {
+        let rates = rates.into();
+        let steps = self.epochs().saturating_mul(steps_per_epoch);
+        // Of many steps some are enough for a picture.
+        let stride = steps.div_ceil(PLOTTED).max(1);
+        let course = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
+            let point =
+                |step| Some((step as f64 / steps_per_epoch as f64, value(self.at(step, steps_per_epoch))?));
+            (0..steps).step_by(stride).filter_map(point).collect()
+        };
+        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.lr_factor));
+        let line = |label: &str, points| Line { label: label.to_owned(), points, faint: false };
+        let lines = match rates.0.iter().all(|rate| *rate == rates.head()) {
+            true => vec![line("all layers", rate(0))],
+            false => GROUP_NAMES.iter().enumerate().map(|(group, name)| line(name, rate(group))).collect(),
+        };
+        let panel = |label: &str, lines| {
+            let x = Axis::linear("epochs").between(0.0, self.epochs() as f64);
+            Panel::from(Chart {
+                x,
+                y: Axis::linear(label),
+                lines,
+                marks: Vec::new(),
+                verticals: Vec::new(),
+                bars: Vec::new(),
+            })
+        };
+        let mut panels = vec![panel("learning rate", lines)];
+        let momentum = course(&|point| point.momentum);
+        if !momentum.is_empty() {
+            panels.push(panel("momentum", vec![line("momentum", momentum)]));
+        }
+        Figure { title: "Schedule".to_owned(), panels }
+    }
+
+    pub(crate) fn check(self) -> Result<Self> {
+        let numbers = [("epochs", self.epochs()), ("cycles", self.cycles), ("cycle_mult", self.cycle_mult)];
+        for (name, value) in numbers {
+            if !(1..=MAX_EPOCHS).contains(&value) {
+                let expected = "a whole number from 1 to 100,000";
+                return Err(Error::setting(name, value, expected));
+            }
+        }
+        self.policy.check(self.cycle_len)?;
+        Ok(self)
+    }
+}
