@@ -5,6 +5,7 @@
 //! | flags and their help | `arguments.rs` |
 //! | what a verb does | the file of its name: `train.rs`, `predict.rs`, … |
 //! | how training looks in the terminal | `terminal.rs` |
+//! | how a download looks in the terminal | `transfer.rs` |
 //! | how anything is printed | `output.rs` |
 //! | what Ctrl-C and other signals do | `interrupt.rs` |
 //! | how numbers and durations are written | `words.rs` |
@@ -28,6 +29,8 @@ mod source;
 mod submit;
 mod terminal;
 mod train;
+#[cfg(feature = "hub")]
+mod transfer;
 mod words;
 
 use std::io::{self, Write};

@@ -23,7 +23,7 @@ use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Measured, Metric};
 use crate::model::submission::Clip;
-use crate::pull::pretrained_weights;
+use crate::pretrained::pretrained_weights;
 use crate::recipe::{Preset, Recipe, Step};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::folder::{RunFolder, Wholeness, unsealed};
