@@ -9,14 +9,14 @@ use ocelli::hub::PullEvent;
 
 use crate::output::{eprintln, shown};
 
-/// A transfer as it looks in a terminal, and as plain lines where there is none.
+/// Prints a download: as a progress bar in a terminal, else as plain lines.
 pub struct Transfer {
     quiet: bool,
     bar: Option<ProgressBar>,
     mentioned: Instant,
 }
 
-/// Without a terminal, something is said this often.
+/// Without a terminal, progress is printed this often.
 const MENTION: Duration = Duration::from_secs(10);
 
 impl Transfer {
@@ -33,7 +33,7 @@ impl Transfer {
                 let size = total.map_or("size unknown".to_owned(), |total| DecimalBytes(total).to_string());
                 eprintln!("{}   {size}, licence {}", shown(&file.url), shown(&file.licence));
                 if *resumed_from > 0 {
-                    eprintln!("   {} are here from an earlier time", DecimalBytes(*resumed_from));
+                    eprintln!("   resuming at {}", DecimalBytes(*resumed_from));
                 }
                 if std::io::stderr().is_terminal() {
                     self.bar = Some(bar(*resumed_from, *total));
@@ -48,13 +48,13 @@ impl Transfer {
                 }
                 None => {}
             },
-            PullEvent::Retrying { reason } => self.say(&format!("   {}; trying again", shown(reason))),
-            PullEvent::Waiting => eprintln!("   another process is fetching it; waiting"),
+            PullEvent::Retrying { reason } => self.print(&format!("   {}; trying again", shown(reason))),
+            PullEvent::Waiting => eprintln!("   waiting for another process that downloads it"),
             PullEvent::Done { path, sha256, checked } => {
                 if let Some(bar) = self.bar.take() {
                     bar.finish_and_clear();
                 }
-                let checked = if *checked { "as published" } else { "no checksum is published" };
+                let checked = if *checked { "as published" } else { "no published checksum to compare" };
                 eprintln!("   {}   SHA-256 {}…, {checked}", shown(name(path)), &sha256[..16]);
             }
             _ => {}
@@ -62,7 +62,7 @@ impl Transfer {
     }
 
     /// A line above the bar.
-    fn say(&self, line: &str) {
+    fn print(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),

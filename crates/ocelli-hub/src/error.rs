@@ -94,7 +94,7 @@ pub enum Error {
     },
     /// There is no folder for the cache.
     #[error(
-        "no home folder is known, so there is no folder for the cache; name one with the environment variable OCELLI_CACHE"
+        "there is no home folder to hold the cache; name a folder with the environment variable OCELLI_CACHE"
     )]
     NoCacheFolder,
     /// The watcher asked to stop.

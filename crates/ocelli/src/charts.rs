@@ -11,7 +11,7 @@ use crate::file;
 use crate::lr_finder::{Finding, LrCurve, Suggestions};
 use crate::recipe::freezing::GROUP_NAMES;
 use crate::schedule::learning_rates::LearningRates;
-use crate::schedule::{Point, Schedule};
+use crate::schedule::{Schedule, SchedulePoint};
 
 /// Steps of a schedule that are drawn, at most.
 const PLOTTED: usize = 20_000;
@@ -24,18 +24,18 @@ pub(crate) fn write_figure(figure: &Figure, folder: &Path, name: &str) -> Result
 }
 
 impl Schedule {
-    /// A picture of learning rates and momentum over the epochs.
+    /// A chart of learning rates and momentum over the epochs.
     pub fn plot(&self, rates: impl Into<LearningRates>, steps_per_epoch: usize) -> Figure {
         let rates = rates.into();
         let steps = self.epochs().saturating_mul(steps_per_epoch);
-        // Of many steps some are enough for a picture.
+        // Of many steps some are enough for a chart.
         let stride = steps.div_ceil(PLOTTED).max(1);
-        let course = |value: &dyn Fn(Point) -> Option<f64>| -> Vec<(f64, f64)> {
+        let course = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
             let point =
                 |step| Some((step as f64 / steps_per_epoch as f64, value(self.at(step, steps_per_epoch))?));
             (0..steps).step_by(stride).filter_map(point).collect()
         };
-        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.factor));
+        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.lr_factor));
         let line = |label: &str, points| Line { label: label.to_owned(), points, faint: false };
         let lines = match rates.0.iter().all(|rate| *rate == rates.head()) {
             true => vec![line("all layers", rate(0))],
@@ -62,7 +62,7 @@ impl Schedule {
 }
 
 impl LrCurve {
-    /// The curve as a picture: rates on a logarithmic axis, the suggestions marked.
+    /// The curve as a chart: rates on a logarithmic axis, the suggestions marked.
     pub fn plot(&self) -> Figure {
         let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
         let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
