@@ -115,8 +115,8 @@ fn a_held_out_photo_that_cannot_be_read_leaves_the_comparison_in_place() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let list = heard.clone();
     learner.observe(move |event: &Event| {
-        if let Event::Reading(reading) = event {
-            list.lock().unwrap().push((reading.stage, reading.baseline));
+        if let Event::Diagnosis(diagnosis) = event {
+            list.lock().unwrap().push((diagnosis.stage, diagnosis.baseline));
         }
         ControlFlow::Continue(())
     });
