@@ -28,7 +28,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;
 use crate::error::{Error, Result};
-use crate::interpret::target_of;
 
 /// Photos with labels, divided into those to train on and those to measure on.
 ///
@@ -645,7 +644,7 @@ impl ImageDataBuilder {
             let classes = item.target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
             Ok(match &item.target {
                 Target::Unlabelled => Target::Unlabelled,
-                _ => target_of(items.task, classes),
+                _ => Target::new(items.task, classes),
             })
         });
         let targets = targets.collect::<Result<Vec<_>>>()?;

@@ -13,7 +13,6 @@ use rayon::prelude::*;
 use super::{ImageData, ImageDataBuilder, Source};
 use crate::data::decisions;
 use crate::error::{Error, Result};
-use crate::interpret::target_of;
 
 impl ImageDataBuilder {
     /// The images of a run that is over, as far as they are still what they were, divided as its split file says.
@@ -62,7 +61,7 @@ impl ImageDataBuilder {
             let classes = item.target.classes().iter().map(class).collect::<Option<Vec<_>>>()?;
             let target = match &item.target {
                 Target::Unlabelled => Target::Unlabelled,
-                _ => target_of(items.task, classes),
+                _ => Target::new(items.task, classes),
             };
             Some(Item { target, ..item.clone() })
         });

@@ -12,7 +12,6 @@ use ocelli_data::{
 
 use crate::error::{Error, Result};
 use crate::file;
-use crate::interpret::target_of;
 
 /// What a run has recorded of its photos.
 #[derive(Debug, Clone)]
@@ -231,7 +230,7 @@ impl Recorded {
         let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
             (Task::SingleLabel, []) => Target::Unlabelled,
             (task, labels) => {
-                target_of(task, labels.iter().filter_map(|label| classes.index(label)).collect())
+                Target::new(task, labels.iter().filter_map(|label| classes.index(label)).collect())
             }
         };
         let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });

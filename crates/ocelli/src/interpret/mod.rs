@@ -48,7 +48,7 @@ pub use thresholds::{ThresholdCurve, ThresholdPoint};
 
 use std::path::PathBuf;
 
-use ocelli_data::{Items, Target};
+use ocelli_data::Items;
 
 use crate::error::Result;
 use crate::metric::predictions::Predictions;
@@ -117,13 +117,5 @@ impl Interpretation {
     /// The names of some classes, joined by commas.
     pub fn named(&self, classes: &[usize]) -> String {
         classes.iter().map(|&class| self.classes[class].as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The target of an image with these classes.
-pub(crate) fn target_of(task: Task, classes: Vec<usize>) -> Target {
-    match task {
-        Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
-        Task::MultiLabel => Target::Classes(classes),
     }
 }

@@ -12,9 +12,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocelli_data::{DataError, Task, escape_formula, files, unescape_formula};
+use ocelli_data::{DataError, Target, Task, escape_formula, files, unescape_formula};
 
-use super::{Interpretation, target_of};
+use super::Interpretation;
 use crate::data::decisions::SEPARATOR;
 use crate::error::{Error, Result};
 use crate::file;
@@ -120,7 +120,7 @@ impl Interpretation {
             let values = values.collect::<Result<Vec<f32>>>()?;
             let predictions = &mut read.predictions;
             predictions.items.push(read.ids.len());
-            predictions.targets.push(target_of(task, labels));
+            predictions.targets.push(Target::new(task, labels));
             predictions.losses.push(loss);
             predictions.probabilities.extend(values);
             read.paths.push(root.join(id));
