@@ -6,6 +6,16 @@
 //! indices ─ Order ─► Loader ─► Batch(indices, images NHWC)        many of them, in order
 //! ```
 //!
+//! A *source* lists files, never trusting names, and gives a [`Dataset`]: [`Items`] with stable ids and targets, the split
+//! if the source has one, and everything that was left out, with the reason. [`mod@split`] makes a split from the
+//! [digests](digests) of the files, so that copies of an image stay on one side. Nothing is decoded so far, except by
+//! [`check_classes`], which makes sure that each class has an image that can be.
+//!
+//! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's contract that is about images, and turns lists of
+//! indices into batches. Each thread decodes an image with the [`Decoder`], frames and resizes it, changes it at random if
+//! an [`Augmentation`] is set, all in one warp, and writes it into its position of the batch. Random changes are
+//! [draws](Draws) from (seed, epoch, item), so batches are the same with any number of threads, and after a restart.
+//!
 //! # Example
 //!
 //! ```no_run
