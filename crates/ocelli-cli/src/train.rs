@@ -323,7 +323,7 @@ fn settings(arguments: &Train) -> Result<Settings, Failure> {
         settings.bad_images = bad.policy();
     }
     settings.method = method(arguments, settings.method)?;
-    settings.bn_freeze &= !arguments.batch_statistics;
+    settings.method.batch_statistics |= arguments.batch_statistics;
     settings.balanced |= arguments.balanced;
     settings.max_pixels = arguments.source.max_pixels.or(settings.max_pixels);
     let channels = channels(&arguments.source.bands, &arguments.source.range)?;

@@ -59,6 +59,17 @@ pub struct ImageData {
     loading: LoaderOptions,
 }
 
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The images that are trained on.
+    Train,
+    /// Those that are held out to measure on.
+    Valid,
+    /// Those for the very end, with labels or without.
+    Test,
+}
+
 /// Which images are held out to measure on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -300,9 +311,19 @@ impl ImageData {
         self.loading.batch_size
     }
 
-    /// Changes the number of images a batch, and gives what it was.
-    pub(crate) fn set_batch_size(&mut self, images: usize) -> usize {
-        std::mem::replace(&mut self.loading.batch_size, images)
+    /// The same with another number of images a batch.
+    pub(crate) fn with_batch_size(mut self, images: usize) -> Self {
+        self.loading.batch_size = images;
+        self
+    }
+
+    /// The items of a part, as indices.
+    pub(crate) fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.split.train,
+            Part::Valid => &self.split.valid,
+            Part::Test => &self.split.test,
+        }
     }
 
     /// A hash of the images, their labels and their split.
@@ -329,7 +350,11 @@ impl ImageData {
     }
 
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
-        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?;
+        self.loader_with(normalization, self.loading)
+    }
+
+    fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
+        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), options)?;
         Ok(loader.expecting(self.digests.clone()))
     }
 
@@ -339,8 +364,10 @@ impl ImageData {
         copies: Option<Store>,
         normalization: Normalization,
         seed: u64,
+        batch_size: usize,
     ) -> Result<Loader> {
-        let mut loader = self.loader(normalization)?;
+        let options = LoaderOptions { batch_size, ..self.loading };
+        let mut loader = self.loader_with(normalization, options)?;
         if let Some(store) = copies {
             loader = loader.copies(store);
         }

@@ -7,7 +7,7 @@ use ocelli_data::{Digest, Skipped, source};
 
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
-use crate::run::Config;
+use crate::run::config::Config;
 
 /// What is in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

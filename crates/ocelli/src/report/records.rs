@@ -14,8 +14,8 @@ use crate::lr_finder::{Finding, LrCurve};
 use crate::metric::Metric;
 use crate::recipe::Step;
 use crate::recipe::freezing::{GROUP_NAMES, State};
+use crate::run::config::{Config, Settings};
 use crate::run::folder::{RunFolder, Wholeness, event_of};
-use crate::run::{Config, Settings};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
 
