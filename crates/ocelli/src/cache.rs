@@ -14,9 +14,6 @@ pub const CACHE_VARIABLE: &str = "OCELLI_CACHE";
 pub fn default_cache() -> Result<PathBuf> {
     match std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
         Some(folder) => Ok(folder.into()),
-        None => dirs::cache_dir().map(|folder| folder.join("ocelli")).ok_or(Error::State {
-            found: "no home folder is known, so there is no place for the cache".to_owned(),
-            advice: "name a folder with the environment variable OCELLI_CACHE",
-        }),
+        None => dirs::cache_dir().map(|folder| folder.join("ocelli")).ok_or(Error::NoCacheFolder),
     }
 }

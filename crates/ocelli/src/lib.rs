@@ -35,7 +35,7 @@
 //! | a whole run with its folder | [`Training`] |
 //! | checkpoints, resuming | `run/checkpoint.rs` |
 //! | which photos a run began with | `data/recorded.rs` |
-//! | what is said about rows | [`Reading`] |
+//! | what is said about rows | [`Diagnosis`] |
 //! | the training loop | `train/fit.rs` |
 //! | where training stands, and how it is resumed | `learner/snapshot.rs` |
 //! | what is minimised, and how weights move | [`Loss`], [`Method`] |
@@ -88,12 +88,12 @@ pub use learner::Learner;
 pub use learner::snapshot::{Numbers, Position};
 pub use learner::speed::Speed;
 pub use lr_finder::{Finding, Growth, LrCurve, LrFind, Rule, Suggestion, Suggestions};
-pub use metric::predictions::{Predictions, Share, THRESHOLD};
-pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
+pub use metric::predictions::{Predictions, Proportion, THRESHOLD};
+pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
 pub use model::ensemble::Ensemble;
-pub use model::submission::{Clip, Submission, Submitted, Values};
+pub use model::submission::{ProbabilityClip, Submission, Submitted, Values};
 pub use model::tta::{Mean, Stack, Tta, Views};
-pub use model::{Contract, Guess, Model, Prediction};
+pub use model::{ClassProbability, Contract, Model, Prediction};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
@@ -112,9 +112,10 @@ pub use ocelli_nn::{
     TensorFile,
 };
 pub use pull::{WeightStore, built_in_weights};
-pub use recipe::diagnosis::{Baseline, Change, Course, Reading};
-pub use recipe::freezing::{State, Summary};
-pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
+pub use recipe::builder::{Preset, RecipeBuilder};
+pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
+pub use recipe::freezing::{Freezing, Summary};
+pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{Places, Settings, Thresholds};
 pub use run::folder::{Recorder, RunFolder};
 pub use run::perform::Performed;

@@ -101,11 +101,9 @@ impl Figure {
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("png") => file::write(path, &ocelli_data::picture::marked(self.to_png())),
             Some("svg") => file::write(path, self.to_svg().as_bytes()),
-            _ => Err(Error::Setting {
-                name: "the picture's file",
-                value: path.display().to_string(),
-                expected: "a name that ends in .png or .svg",
-            }),
+            _ => {
+                Err(Error::setting("the picture's file", path.display(), "a name that ends in .png or .svg"))
+            }
         }
     }
 

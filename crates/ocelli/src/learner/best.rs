@@ -7,14 +7,14 @@ use ocelli_nn::{Backbone, Network};
 use crate::event::EpochRow;
 use crate::learner::Learner;
 use crate::metric::Metric;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::train::fit::MeasuredEpoch;
 
 /// A network after one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
-    pub(crate) freezing: State,
+    pub(crate) freezing: Freezing,
     pub(crate) record: EpochRow,
 }
 

@@ -5,7 +5,7 @@ use ocelli_nn::{Backbone, GROUPS};
 use crate::error::{Error, Result};
 use crate::features::cache::View;
 use crate::learner::Learner;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 
 /// The share of images whose features make a cache worth taking: the rest may be bad ones.
 const NEARLY_ALL: f64 = 0.95;
@@ -19,9 +19,9 @@ impl<B: Backbone> Learner<B> {
     pub fn precompute(&mut self, precompute: bool) -> Result<()> {
         let frozen = self.state.freezing.frozen();
         match precompute {
-            true => self.precompute_state(State::Precomputed { frozen, views: 0 }),
+            true => self.precompute_with(Freezing::Cached { frozen, augmented_copies: 0 }),
             false => {
-                self.set_freezing(State::Live { frozen });
+                self.set_freezing(Freezing::Live { frozen });
                 Ok(())
             }
         }
@@ -32,30 +32,20 @@ impl<B: Backbone> Learner<B> {
     /// instead of one an epoch. Validation sees the images as they are.
     ///
     /// # Errors
-    /// As [`precompute`](Self::precompute); [`Error::State`] where the photos are not augmented.
-    pub fn precompute_views(&mut self, views: usize) -> Result<()> {
-        if views == 0 {
-            return Err(Error::Setting {
-                name: "the number of views",
-                value: "0".to_owned(),
-                expected: "at least 1",
-            });
+    /// As [`precompute`](Self::precompute); [`Error::NotAugmented`] where the photos are not augmented.
+    pub fn precompute_views(&mut self, augmented_copies: usize) -> Result<()> {
+        if augmented_copies == 0 {
+            return Err(Error::setting("augmented_copies", "0", "at least 1"));
         }
         if self.data().augmentation().is_none() {
-            return Err(Error::State {
-                found: "the photos are not augmented, so that all views would be alike".to_owned(),
-                advice: "give the data transforms, or precompute without views",
-            });
+            return Err(Error::NotAugmented);
         }
-        self.precompute_state(State::Precomputed { frozen: self.state.freezing.frozen(), views })
+        self.precompute_with(Freezing::Cached { frozen: self.state.freezing.frozen(), augmented_copies })
     }
 
-    pub(crate) fn precompute_state(&mut self, freezing: State) -> Result<()> {
+    pub(crate) fn precompute_with(&mut self, freezing: Freezing) -> Result<()> {
         if freezing.frozen() == 0 {
-            return Err(Error::State {
-                found: "all layers are trained, so no activations stay the same".to_owned(),
-                advice: "freeze some layers first",
-            });
+            return Err(Error::NothingFrozen);
         }
         self.set_freezing(freezing);
         self.inputs.prepare_features(&self.state, &mut self.observers)
@@ -65,14 +55,14 @@ impl<B: Backbone> Learner<B> {
     /// bad ones.
     pub(crate) fn has_kept_activations(&self) -> bool {
         let mut state = self.state.fork();
-        state.set_freezing(State::Live { frozen: GROUPS - 1 });
+        state.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
         self.inputs.share_in_cache(&state) >= NEARLY_ALL
     }
 
     /// The backbone's pooled features of items that have some, row by row: `[items, features]`.
     pub(crate) fn pooled_activations(&mut self, items: &[usize]) -> Result<Vec<f32>> {
         let mut state = self.state.fork();
-        state.set_freezing(State::Precomputed { frozen: GROUPS - 1, views: 0 });
+        state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
         self.inputs.prepare_features(&state, &mut self.observers)?;
         let values = self.inputs.features_of(items, View::Validation).try_into_vec::<f32>();
         Ok(values.expect("features are f32"))

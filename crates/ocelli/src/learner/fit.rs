@@ -126,7 +126,7 @@ impl<B: Backbone> Learner<B> {
         self.state.fits += 1;
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.state.fits,
-            state: self.state.freezing,
+            freezing: self.state.freezing,
             learning_rates: fit.rates,
             epochs: fit.schedule.epochs(),
         }))?;

@@ -10,8 +10,8 @@ use ocelli_nn::{Backbone, GROUPS, Statistics};
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::recipe::freezing::State;
-use crate::recipe::{Recipe, Step};
+use crate::recipe::freezing::Freezing;
+use crate::recipe::{Phase, Recipe};
 use crate::train::state::TrainState;
 
 /// What a step of a recipe asks of the memory.
@@ -73,7 +73,7 @@ impl<B: Backbone> Learner<B> {
     fn measure_memory(&self, demand: Demand, trials: [usize; 2]) -> Cost {
         let Demand { size, frozen, kept } = demand;
         let mut state = self.state.fork();
-        state.set_freezing(State::Live { frozen: frozen.min(GROUPS - 1) });
+        state.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
         let statistics = self.options.statistics();
         let [few, more] =
             trials.map(|images| peak_of(|| try_step(&state, statistics, images, size, frozen < GROUPS)));
@@ -143,21 +143,21 @@ impl Demand {
     }
 }
 
-/// What the steps of a recipe from `done` on ask for; the images begin with a side of `size` pixels.
+/// What the phases of a recipe from `done` on ask for; the images begin with a side of `size` pixels.
 fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     let mut demands = BTreeSet::new();
-    for step in recipe.steps.iter().skip(done) {
-        match step {
-            Step::Resize { size: next } => size = *next,
-            Step::Views(_) => {
+    for phase in recipe.phases.iter().skip(done) {
+        match phase {
+            Phase::Resize { size: next } => size = *next,
+            Phase::Tta(_) => {
                 demands.insert(Demand { size, frozen: GROUPS, kept: None });
             }
-            Step::Train(train) => {
-                let kept = train.precompute.then_some(train.views);
+            Phase::Train(train) => {
+                let kept = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
                 demands.insert(Demand { size, frozen: GROUPS, kept });
                 // A head alone takes next to nothing.
-                if train.frozen + 1 < GROUPS {
-                    demands.insert(Demand { size, frozen: train.frozen, kept });
+                if train.freezing.frozen() + 1 < GROUPS {
+                    demands.insert(Demand { size, frozen: train.freezing.frozen(), kept });
                 }
             }
         }
@@ -203,7 +203,7 @@ fn of_groups(root: &Path, groups: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Preset;
+    use crate::recipe::builder::{Preset, RecipeBuilder};
 
     #[test]
     fn numbers_are_found_in_the_systems_tables() {
@@ -241,15 +241,13 @@ mod tests {
 
     #[test]
     fn a_recipe_asks_at_each_of_its_sizes() {
-        let mut choices = crate::Choices::new(Preset::Full, vec![32, 48]);
-        choices.augmented = true;
-        let recipe = choices.recipe();
+        let recipe = RecipeBuilder::new(Preset::Full, 32).then_sizes([48]).augmented(true).build();
         let all = demands(&recipe, 0, 32);
         for size in [32, 48] {
             assert!(all.contains(&Demand { size, frozen: 0, kept: None }));
             assert!(all.contains(&Demand { size, frozen: GROUPS, kept: Some(0) }));
         }
-        let rest = demands(&recipe, recipe.steps.len() - 1, 48);
+        let rest = demands(&recipe, recipe.phases.len() - 1, 48);
         assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, kept: None }]);
     }
 }

@@ -27,7 +27,7 @@ use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
 use crate::model::check_finite_of;
 use crate::pull::pretrained_weights;
-use crate::recipe::freezing::{State, Summary};
+use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;
 use crate::train::input::{BackboneInfo, Inputs};
 use crate::train::optimizer::{Optimizer, WeightDecay};
@@ -133,19 +133,14 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Result<Self> {
-        let refused =
-            |name, value: usize, expected| Err(Error::Setting { name, value: value.to_string(), expected });
-        if network.head().classes() != data.classes().len() {
-            let classes = network.head().classes();
-            return refused("the head's number of classes", classes, "as many classes as the data has");
+        let (classes, channels) = (network.head().classes(), network.input_channels());
+        if classes != data.classes().len() {
+            let expected = "as many classes as the data has";
+            return Err(Error::setting("the head's number of classes", classes, expected));
         }
-        if network.input_channels() != 3 {
-            let channels = network.input_channels();
-            return refused(
-                "the network's number of input channels",
-                channels,
-                "3: images are loaded in colour",
-            );
+        if channels != 3 {
+            let expected = "3: images are loaded in colour";
+            return Err(Error::setting("the network's number of input channels", channels, expected));
         }
         Ok(Self::new(network, name, normalization, data, seed))
     }
@@ -252,7 +247,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// What is frozen and what is precomputed.
-    pub fn state(&self) -> State {
+    pub fn freezing(&self) -> Freezing {
         self.state.freezing
     }
 
@@ -284,7 +279,7 @@ impl<B: Backbone> Learner<B> {
     /// What is trained, with the number of parameters of each layer group.
     pub fn summary(&self) -> Summary {
         Summary {
-            state: self.state.freezing,
+            freezing: self.state.freezing,
             statistics: self.options.statistics(),
             parameters: self.state.network.parameters(),
         }
@@ -302,14 +297,14 @@ impl<B: Backbone> Learner<B> {
     /// precomputed.) A fit that is unfinished cannot be resumed any more.
     ///
     /// # Errors
-    /// [`Error::State`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
+    /// [`Error::ClassMismatch`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
     /// backbone; the learner then stays as it was.
     pub fn set_data(&mut self, data: ImageData) -> Result<()> {
         if data.classes() != self.data().classes() || data.task() != self.data().task() {
-            let (new, old) = (data.classes().join(", "), self.data().classes().join(", "));
-            return Err(Error::State {
-                found: format!("the new photos have the classes {new}, the learner knows {old}"),
-                advice: "give photos of the same classes, or make a new learner",
+            return Err(Error::ClassMismatch {
+                what: "the new data".to_owned(),
+                found: data.classes().to_vec(),
+                expected: self.data().classes().to_vec(),
             });
         }
         if let Ok(arch) = self.architecture().parse::<Arch>()
@@ -334,7 +329,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Freezes the backbone; the head alone is trained.
     pub fn freeze(&mut self) {
-        self.set_freezing(State::Live { frozen: GROUPS - 1 });
+        self.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
     }
 
     /// Freezes the layer groups before `group` and trains those from it on; 0 trains all. Every epoch then
@@ -344,22 +339,18 @@ impl<B: Backbone> Learner<B> {
     /// Where there is no such group.
     pub fn freeze_to(&mut self, group: usize) -> Result<()> {
         if group >= GROUPS {
-            return Err(Error::Setting {
-                name: "the first layer group to train",
-                value: group.to_string(),
-                expected: "0 (early body), 1 (late body) or 2 (head)",
-            });
+            return Err(Error::setting("group", group, "0 (early body), 1 (late body) or 2 (head)"));
         }
-        self.set_freezing(State::Live { frozen: group });
+        self.set_freezing(Freezing::Live { frozen: group });
         Ok(())
     }
 
     /// Trains all layers; activations are not precomputed any more.
     pub fn unfreeze(&mut self) {
-        self.set_freezing(State::Live { frozen: 0 });
+        self.set_freezing(Freezing::Live { frozen: 0 });
     }
 
-    pub(crate) fn set_freezing(&mut self, freezing: State) {
+    pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
         self.state.set_freezing(freezing);
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Observers};
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::schedule::OneCycle;
 use crate::train::fit::{Fit, FitHooks};
 use crate::train::infer::predict;
@@ -71,11 +71,7 @@ impl Learner {
         }
         let joined = joined(parts, data);
         if !joined.is_finite() {
-            return Err(Error::State {
-                found: "a head that was trained to judge labels computes numbers that are not finite"
-                    .to_owned(),
-                advice: "look at the photos for values far out of range",
-            });
+            return Err(Error::OutOfFoldNotFinite);
         }
         Ok(joined)
     }
@@ -115,7 +111,7 @@ impl Learner {
 }
 
 /// The head alone is trained, on features that are computed once.
-const FROZEN: State = State::Precomputed { frozen: GROUPS - 1, views: 0 };
+const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
 
 /// The parts' predictions as one, by ascending items.
 fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {

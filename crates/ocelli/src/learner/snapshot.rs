@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::learner::{Learner, LearnerView};
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::train::fit::Fit;
 
 /// All that the rest of a training follows from, but for the photos and the settings of the learner.
@@ -22,7 +22,7 @@ pub struct Position {
 /// The part of a [`Position`] that is no tensor. A text form must keep every digit of its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Numbers {
-    freezing: State,
+    freezing: Freezing,
     batch_statistics: bool,
     steps: u64,
     epochs: u64,

@@ -135,18 +135,21 @@ impl LrFind {
 
     pub(crate) fn check(&self) -> Result<()> {
         self.start.check()?;
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         if !(self.end.is_finite() && self.end > self.start.head()) {
-            return refuse("the finder's last learning rate", self.end.to_string(), "above the first");
+            return Err(Error::setting("the finder's last learning rate", self.end, "above the first"));
         }
         if !(FEWEST..=100_000).contains(&self.steps) {
-            return refuse("the finder's number of steps", self.steps.to_string(), "from 20 to 100,000");
+            return Err(Error::setting("the finder's number of steps", self.steps, "from 20 to 100,000"));
         }
         if self.batch_size.is_some_and(|images| images < 2) {
-            return refuse("the finder's batch size", format!("{:?}", self.batch_size), "at least 2");
+            return Err(Error::setting(
+                "the finder's batch size",
+                format!("{:?}", self.batch_size),
+                "at least 2",
+            ));
         }
         if self.stop_above.is_nan() || self.stop_above <= 1.0 {
-            return refuse("the finder's stop", self.stop_above.to_string(), "a number above 1");
+            return Err(Error::setting("the finder's stop", self.stop_above, "a number above 1"));
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::learner::best::Best;
 use crate::learner::save::save_network;
 use crate::learner::snapshot::{Numbers, Position};
 use crate::learner::{Learner, LearnerView};
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::run::progress::{Progress, Tracker};
 
 /// Where and when checkpoints are written.
@@ -66,7 +66,7 @@ struct BestEntry {
     /// The digest of its content.
     digest: String,
     size: usize,
-    freezing: State,
+    freezing: Freezing,
     record: EpochRow,
 }
 
@@ -294,13 +294,7 @@ impl Checkpoint {
         let after = Checkpoints::after(&self);
         let Self { path, header, tensors, best, .. } = self;
         if same_photos && header.data != learner.data().fingerprint() {
-            return Err(Error::State {
-                found: format!(
-                    "{}: the photos, or which of them are held out, are not what they were",
-                    path.display()
-                ),
-                advice: "train anew, or put the photos back as they were",
-            });
+            return Err(Error::CheckpointOfOtherPhotos { checkpoint: path });
         }
         let notice = header.notice();
         if header.size != learner.data().size() {

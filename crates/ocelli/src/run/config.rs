@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ocelli_data::source::table::{TableOptions, is_table};
 use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping};
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::pull::pretrained_weights;
-use crate::recipe::{Preset, Recipe, Step};
+use crate::recipe::builder::Preset;
+use crate::recipe::{Phase, Recipe};
 use crate::run::folder::{RunFolder, unsealed};
 use crate::train::options::Method;
 
@@ -95,6 +97,28 @@ pub enum Thresholds {
     PerClass,
 }
 
+impl Thresholds {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] =
+        &[("one", "One threshold for all classes"), ("per-class", "A threshold for each class")];
+}
+
+impl FromStr for Thresholds {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "one" => Ok(Self::One),
+            "per-class" => Ok(Self::PerClass),
+            _ => Err(Error::Setting {
+                name: "thresholds",
+                value: name.to_owned(),
+                expected: "one or per-class",
+            }),
+        }
+    }
+}
+
 impl Settings {
     /// The usual settings for a folder of photos: the recipe [`Preset::default`], with its augmentation.
     pub fn new(data: impl Into<PathBuf>) -> Self {
@@ -163,8 +187,8 @@ impl Settings {
         self.recipe.check()?;
         // Of a backbone of the user's own nothing is known.
         let Ok(arch) = self.architecture.parse::<Arch>() else { return Ok(()) };
-        let later = self.recipe.steps.iter().filter_map(|step| match step {
-            Step::Resize { size } => Some(*size),
+        let later = self.recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Resize { size } => Some(*size),
             _ => None,
         });
         for size in later.chain([self.size]) {

@@ -424,7 +424,7 @@ impl Recorder {
             text: Option<String>,
         }
         let text = match event {
-            Event::Reading(reading) => Some(reading.to_string()),
+            Event::Diagnosis(diagnosis) => Some(diagnosis.to_string()),
             Event::StageStarted(stage) => Some(stage.to_string()),
             _ => None,
         };

@@ -19,9 +19,9 @@ use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Measured, Metric};
-use crate::model::submission::Clip;
-use crate::recipe::Step;
+use crate::metric::{Metric, MetricEstimate};
+use crate::model::submission::ProbabilityClip;
+use crate::recipe::Phase;
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, Places, Settings, Thresholds};
 use crate::run::folder::RunFolder;
@@ -186,8 +186,8 @@ impl<B: Backbone> Training<B> {
     fn conclude(&mut self, performed: Performed) -> Result<Outcome> {
         let Self { learner, tracker, run, settings, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
-        let tta = settings.recipe.steps.iter().rev().find_map(|step| match step {
-            Step::Views(tta) => Some(tta.mean),
+        let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
+            Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
         let mut predictions = performed.predictions;
@@ -205,7 +205,7 @@ impl<B: Backbone> Training<B> {
             size: learner.data().size(),
             augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
         }))?;
-        let mut model = learner.to_model().with_clip(Clip::chosen_on(&predictions));
+        let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
         if let Some(tuned) = &thresholds {
             model = model.with_thresholds(tuned.clone())?;
         }
@@ -241,7 +241,7 @@ impl Thresholds {
 }
 
 /// What people are told of predictions: the metric by which the best is kept, then what is usual.
-fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
+fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.items.is_empty() {
         return Vec::new();
     }
@@ -250,7 +250,7 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
         Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
     };
     let metrics = (!usual.contains(&metric)).then_some(metric).into_iter().chain(usual);
-    metrics.map(|metric| predictions.measure(metric)).collect()
+    metrics.map(|metric| predictions.estimate(metric)).collect()
 }
 
 /// The name of a folder, or of a table's folder, as a part of another's.

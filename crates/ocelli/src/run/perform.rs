@@ -7,15 +7,16 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, StepStarted, Task};
+use crate::event::{EpochRow, Event, PhaseStarted, Task};
 use crate::learner::Learner;
 use crate::lr_finder::{LrFind, Suggestion};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model::tta::{Stack, Tta};
 use crate::model::{check_finite, check_outputs};
-use crate::recipe::diagnosis::{Compared, Reading, Watch};
-use crate::recipe::{Rates, Recipe, Step, Train};
+use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
+use crate::recipe::freezing::Freezing;
+use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::run::progress::{Progress, Tracker};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::values;
@@ -57,15 +58,15 @@ pub(crate) fn run_recipe<B: Backbone>(
     }
     let mut runner = Runner { learner, tracker };
     let mut views = None;
-    while let Some(step) = recipe.steps.get(runner.tracker.progress.done) {
+    while let Some(phase) = recipe.phases.get(runner.tracker.progress.done) {
         if runner.learner.unfinished.is_none() {
             let number = runner.tracker.progress.done + 1;
-            runner.tell(&Event::StepStarted(StepStarted { number, step: step.clone() }))?;
+            runner.tell(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
         }
-        match step {
-            Step::Train(train) => runner.train(train)?,
-            Step::Resize { size } => runner.learner.set_size(*size)?,
-            Step::Views(tta) => views = runner.predict_views(*tta)?,
+        match phase {
+            Phase::Train(train) => runner.train(train)?,
+            Phase::Resize { size } => runner.learner.set_size(*size)?,
+            Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
         runner.tracker.progress = Progress {
             done: runner.tracker.progress.done + 1,
@@ -96,7 +97,7 @@ impl<B: Backbone> Runner<'_, B> {
     }
 
     /// One fit, begun or gone on with, and what is made of its outcome.
-    fn train(&mut self, train: &Train) -> Result<()> {
+    fn train(&mut self, train: &TrainPhase) -> Result<()> {
         if self.learner.unfinished.is_none() {
             self.begin(train)?;
         }
@@ -123,17 +124,15 @@ impl<B: Backbone> Runner<'_, B> {
     }
 
     /// Begins the fit of a step, at its learning rates, or those that the finder finds.
-    fn begin(&mut self, train: &Train) -> Result<()> {
-        match train.state() {
-            state if state.is_precomputed() => self.learner.precompute_state(state)?,
-            state => self.learner.set_freezing(state),
+    fn begin(&mut self, train: &TrainPhase) -> Result<()> {
+        match train.freezing {
+            Freezing::Cached { .. } => self.learner.precompute_with(train.freezing)?,
+            Freezing::Live { .. } => self.learner.set_freezing(train.freezing),
         }
-        let rates = match (self.tracker.progress.rates, train.rates) {
+        let rates = match (self.tracker.progress.rates, train.lr) {
             (Some(rates), _) => rates,
-            (None, Rates::Given(rates)) => rates,
-            (None, Rates::Found { steps, otherwise, .. }) => {
-                self.find_rates(train.rates, steps, otherwise)?
-            }
+            (None, LrChoice::Fixed(rates)) => rates,
+            (None, LrChoice::Finder { steps, fallback, .. }) => self.find_rates(train.lr, steps, fallback)?,
         };
         let progress = &mut self.tracker.progress;
         progress.rates = Some(rates);
@@ -160,8 +159,8 @@ impl<B: Backbone> Runner<'_, B> {
             best: best.as_ref(),
             baseline: Some(&baseline),
         };
-        if let Some(reading) = Reading::of(rows, &watch, &compared) {
-            self.tell(&Event::Reading(reading))?;
+        if let Some(reading) = Diagnosis::of(rows, &watch, &compared) {
+            self.tell(&Event::Diagnosis(reading))?;
         }
         self.learner.return_to_best();
         Ok(())
@@ -192,7 +191,7 @@ impl<B: Backbone> Runner<'_, B> {
     }
 
     /// Runs the learning rate finder and says what it found.
-    fn find_rates(&mut self, rates: Rates, steps: usize, otherwise: f64) -> Result<LearningRates> {
+    fn find_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
         let batch = self.learner.data().batch_size();
         let (start, end, images) = match self.learner.state.freezing.frozen() {
             // Where all layers are trained, what is good is a tenth and less of what is good for a new head. Each step is
@@ -200,7 +199,7 @@ impl<B: Backbone> Runner<'_, B> {
             0 => (1e-4, 1.0, batch.div_ceil(2).max(2)),
             _ => (1e-5, 10.0, batch),
         };
-        let find = LrFind::default().start(rates.spread(start)).end(end).steps(steps).batch_size(images);
+        let find = LrFind::default().start(rates.with_head(start)).end(end).steps(steps).batch_size(images);
         let began = Instant::now();
         let curve = self.learner.lr_find(find)?;
         self.tell(&Event::spent(Task::LearningRates, began))?;
@@ -209,7 +208,7 @@ impl<B: Backbone> Runner<'_, B> {
             Err(error) => (None, Some(error.to_string())),
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
-        let rates = rates.spread(suggestion.map_or(otherwise, |suggestion| suggestion.rate));
+        let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
         let stage = self.tracker.progress.done + 1;
         self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)

@@ -8,7 +8,7 @@ use crate::data::ImageData;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::recipe::Step;
+use crate::recipe::Phase;
 use crate::run::Training;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, Places, Settings};
@@ -100,9 +100,9 @@ impl<B: Backbone> Training<B> {
             None => Tracker::new(Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last))),
         };
         // What test-time augmentation came to is in no checkpoint.
-        let steps = &settings.recipe.steps;
-        let done = tracker.progress.done.min(steps.len());
-        if done > 0 && learner.unfinished.is_none() && matches!(steps[done - 1], Step::Views(_)) {
+        let phases = &settings.recipe.phases;
+        let done = tracker.progress.done.min(phases.len());
+        if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
             tracker.progress.done = done - 1;
         }
         run.write_split(learner.data())?;

@@ -11,15 +11,15 @@ use crate::error::{Error, Result};
 use crate::event::{EpochRow, Observers, Task};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::predict;
-use crate::train::input::{Inputs, no_batches};
+use crate::train::input::Inputs;
 use crate::train::options::Method;
 use crate::train::state::TrainState;
 use crate::train::step::{Accumulation, NotFinite, StepSize, train_step};
-use crate::train::weight_average::Averages;
+use crate::train::weight_average::WeightAverage;
 
 /// A fit: what was asked for, how far it is, and what it has come to on the way. It can be kept after any step and
 /// resumed.
@@ -35,9 +35,9 @@ pub(crate) struct Fit {
     totals: EpochTotals,
     accumulation: Accumulation,
     /// The exponential average of the weights, if it is wanted.
-    ema: Option<Averages>,
+    ema: Option<WeightAverage>,
     /// The mean of the weights after epochs, if it is wanted.
-    swa: Option<Averages>,
+    swa: Option<WeightAverage>,
 }
 
 /// What one epoch has come to so far.
@@ -65,7 +65,7 @@ pub(crate) struct MeasuredEpoch<B: Backbone> {
     pub(crate) record: EpochRow,
     pub(crate) predictions: Predictions,
     pub(crate) network: Network<B>,
-    pub(crate) freezing: State,
+    pub(crate) freezing: Freezing,
     /// The side of the images in pixels.
     pub(crate) size: usize,
 }
@@ -101,7 +101,7 @@ impl Fit {
     ) -> Result<Self> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
         let accumulation = Accumulation::new(options)?;
-        let average = || Averages::of(&state.network, state.freezing.frozen());
+        let average = || WeightAverage::of(&state.network, state.freezing.frozen());
         let (ema, swa) = (options.ema.map(|_| average()), options.swa.map(|_| average()));
         Ok(Self {
             rates,
@@ -172,7 +172,7 @@ impl Fit {
             // Batch norm needs two images.
             if batch.images > 1 {
                 let point = self.schedule.at(self.epoch * batches + self.batch, batches);
-                let rates = self.rates.scaled(point.factor);
+                let rates = self.rates.scaled(point.lr_factor);
                 let is_last = self.batch + 1 == batches;
                 let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
                 let loss = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
@@ -180,7 +180,7 @@ impl Fit {
                 if let (Some(average), Some(decay), true) =
                     (&mut self.ema, options.ema, self.accumulation.has_stepped())
                 {
-                    average.follow(&state.network, decay);
+                    average.ema_update(&state.network, decay);
                 }
                 self.totals.loss += loss * images as f64;
                 self.totals.images += images;
@@ -190,7 +190,7 @@ impl Fit {
             hooks.observers().progress(Task::Training, (self.batch * batch_size).min(total), total)?;
             hooks.after_step(&FitView { fit: self, state, inputs, options })?;
         }
-        if self.totals.images == 0 { Err(no_batches()) } else { Ok(()) }
+        if self.totals.images == 0 { Err(Error::NoTrainingBatch) } else { Ok(()) }
     }
 
     fn diverged(&self, error: &NotFinite, rates: LearningRates) -> Error {
@@ -210,7 +210,7 @@ impl Fit {
         if let (Some(average), Some(first)) = (&mut self.swa, options.swa)
             && self.epoch >= first
         {
-            average.include(&state.network, self.epoch - first);
+            average.swa_update(&state.network, self.epoch - first);
             let mut fork = state.fork();
             fork.network = average.apply(fork.network);
             estimate_statistics(&mut fork, inputs, options, observers)?;
@@ -277,7 +277,7 @@ pub(crate) fn estimate_statistics<B: Backbone>(
     options: &Method,
     observers: &mut Observers,
 ) -> Result<()> {
-    if state.freezing.is_precomputed() {
+    if state.freezing.is_cached() {
         inputs.prepare_features(state, observers)?;
     }
     let order = inputs.order(state);

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Observers, Task};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::train::state::{StageInput, TrainState};
 
 /// A backbone's name, and what images it takes.
@@ -109,7 +109,7 @@ impl Inputs {
         epochs: usize,
         observers: &mut Observers,
     ) -> Result<()> {
-        match state.freezing.is_precomputed() {
+        match state.freezing.is_cached() {
             true => self.prepare_features(state, observers),
             false => self.prepare_resized(epochs, observers),
         }
@@ -124,7 +124,7 @@ impl Inputs {
     ) -> Result<()> {
         let prefix = self.backbone.prefix(state, &self.data);
         let key = prefix.key();
-        let views = state.freezing.views();
+        let views = state.freezing.augmented_copies();
         let old = self.features.take().filter(|features| features.is_of(&key));
         if old.as_ref().is_some_and(|features| features.is_enough(views)) {
             self.features = old;
@@ -213,7 +213,7 @@ impl Inputs {
         size: usize,
         first: usize,
     ) -> Result<BatchStream> {
-        if !state.freezing.is_precomputed() {
+        if !state.freezing.is_cached() {
             let Self { data, backbone, resized, .. } = self;
             let loader = data.training_loader(resized.clone(), backbone.normalization, state.seed, size)?;
             return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
@@ -228,9 +228,9 @@ impl Inputs {
     /// Whether the features of a part, as validation sees it, are among those that are cached.
     pub(crate) fn has_features_of<B: Backbone>(state: &TrainState<B>, part: Part) -> bool {
         match state.freezing {
-            State::Precomputed { views: 0, .. } => part != Part::Test,
-            State::Precomputed { .. } => part == Part::Valid,
-            State::Live { .. } => false,
+            Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
+            Freezing::Cached { .. } => part == Part::Valid,
+            Freezing::Live { .. } => false,
         }
     }
 
@@ -335,20 +335,12 @@ impl EndlessBatches {
                 continue;
             }
             if begun == 2 {
-                return Err(no_batches());
+                return Err(Error::NoTrainingBatch);
             }
             begun += 1;
             state.epochs += u64::from(self.stream.is_some());
             self.stream = Some(inputs.batches(state, inputs.order(state), self.size, 0)?);
         }
-    }
-}
-
-/// The error where no step can be made.
-pub(crate) fn no_batches() -> Error {
-    Error::State {
-        found: "no batch has two training images that can be read".to_owned(),
-        advice: "see what was skipped",
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use ocelli_data::{Draws, Purpose};
 use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics};
 
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 
 /// All that the next training step follows from, besides its batch and the options. Random draws are functions of the
 /// seed and the counters, so there is no random state.
@@ -12,7 +12,7 @@ use crate::recipe::freezing::State;
 pub(crate) struct TrainState<B: Backbone> {
     pub(crate) network: Network<B>,
     /// Which layers are frozen, and whether their output is cached.
-    pub(crate) freezing: State,
+    pub(crate) freezing: Freezing,
     pub(crate) seed: u64,
     /// Batches trained on so far, over all fits: dropout masks are drawn from it.
     pub(crate) steps: u64,
@@ -43,7 +43,7 @@ impl StageInput {
 impl<B: Backbone> TrainState<B> {
     /// A network before any training, its backbone frozen.
     pub(crate) fn new(network: Network<B>, seed: u64) -> Self {
-        let freezing = State::Live { frozen: GROUPS - 1 };
+        let freezing = Freezing::Live { frozen: GROUPS - 1 };
         let network = network.train_groups_from(freezing.frozen());
         Self { network, freezing, seed, steps: 0, epochs: 0, fits: 0 }
     }
@@ -57,7 +57,7 @@ impl<B: Backbone> TrainState<B> {
     }
 
     /// Changes which layers are frozen.
-    pub(crate) fn set_freezing(&mut self, freezing: State) {
+    pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
         self.freezing = freezing;
         self.network = self.network.clone().train_groups_from(freezing.frozen());
     }
