@@ -26,7 +26,7 @@ use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
 use crate::model::check_finite_of;
-use crate::pull::pretrained_weights;
+use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;
 use crate::train::input::{BackboneInfo, Inputs};
@@ -63,7 +63,7 @@ pub(crate) struct LearnerView<'a, B: Backbone> {
 
 impl Learner {
     /// A learner on a backbone of the registry with its pretrained weights, seed 0. They are built in, or come from
-    /// this machine: see [`WeightStore`](crate::WeightStore), whose [`pull`](crate::WeightStore::pull) fetches
+    /// this machine: see [`WeightStore`](crate::WeightStore), whose `pull` (feature `hub`) downloads
     /// them. Nothing is fetched here.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::data::{HeldOut, ImageData, ImageDataBuilder};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
-use crate::pull::pretrained_weights;
+use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
 use crate::run::folder::{RunFolder, unsealed};

@@ -1,6 +1,6 @@
 //! From flags to settings.
 
-use ocelli::{Choices, ClassWeights, LearningRates, Method, Mix, OneCycle, Preset, Schedule, Settings, Sgdr};
+use ocelli::{ClassWeights, Method, Mix, OneCycle, Preset, RecipeBuilder, Settings, Sgdr};
 
 use super::{LossFlags, RecipeFlags, Train};
 use crate::errors::Failure;
