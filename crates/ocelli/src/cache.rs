@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The environment variable that names the cache folder.
 pub const CACHE_VARIABLE: &str = "OCELLI_CACHE";

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ocelli_data::{DataError, io_reason};
 
+use crate::data::recorded::Differences;
 use crate::pull::PullError;
-use crate::recorded::Differences;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]

@@ -9,10 +9,14 @@ use ocelli_data::words::count;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
+use crate::data::ClassCount;
+use crate::error::{Error, Result};
+use crate::lr_finder::{Finding, LrCurve, Suggestion};
+use crate::metric::{Measured, Metric};
 use crate::recipe::Step;
-use crate::{
-    ClassCount, Error, Finding, LearningRates, LrCurve, Measured, Metric, Reading, Result, State, Suggestion,
-};
+use crate::recipe::diagnosis::Reading;
+use crate::recipe::freezing::State;
+use crate::schedule::learning_rates::LearningRates;
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
 #[derive(Debug, Clone, Serialize)]

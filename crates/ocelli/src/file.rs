@@ -5,7 +5,7 @@ use std::path::Path;
 use ocelli_data::{DataError, files};
 use ocelli_nn::TensorFile;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// See [`ocelli_data::write_whole`]. What keeps a file from being written is this crate's error, which names the remedy.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {

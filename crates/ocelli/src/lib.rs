@@ -30,14 +30,14 @@
 //! | to change | see |
 //! |---|---|
 //! | what is trained when | [`Recipe`] |
-//! | how its steps are done | `perform.rs` |
-//! | the best weights, early stopping | `best.rs` |
+//! | how its steps are done | `run/perform.rs` |
+//! | the best weights, early stopping | `learner/best.rs` |
 //! | a whole run with its folder | [`Training`] |
-//! | checkpoints, resuming | `checkpoint.rs` |
-//! | which photos a run began with | `recorded.rs` |
+//! | checkpoints, resuming | `run/checkpoint.rs` |
+//! | which photos a run began with | `data/recorded.rs` |
 //! | what is said about rows | [`Reading`] |
-//! | the training loop | `fit.rs` |
-//! | where training stands, and how it is resumed | `position.rs` |
+//! | the training loop | `train/fit.rs` |
+//! | where training stands, and how it is resumed | `learner/snapshot.rs` |
 //! | what is minimised, and how weights move | [`Loss`], [`Method`] |
 //! | how a learning rate is found | [`LrFind`] |
 //! | how learning rates move | [`schedule`] |
@@ -45,7 +45,7 @@
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
 //! | charts | [`plot`] |
-//! | what is precomputed, and kept between runs | `precompute.rs`, `activations.rs` |
+//! | what is precomputed, and kept between runs | `features/` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
 //! | where pretrained weights come from | [`pull`] |
@@ -57,63 +57,42 @@
 //! | what it gets right and wrong | [`interpret`] |
 //! | the page that shows it | [`report`] |
 
-mod activations;
-mod averages;
-mod batch;
-mod best;
 mod cache;
-mod checkpoint;
 mod data;
-mod decisions;
-mod ensemble;
 mod error;
 pub mod event;
+mod features;
 mod file;
-mod fine_tune;
-mod fit;
-mod gradients;
 pub mod interpret;
 mod learner;
-mod learning_rate;
-mod loss;
-mod lr_find;
-mod memory;
-mod method;
+mod lr_finder;
 mod metric;
 mod model;
-mod optimizer;
-mod perform;
-mod photos;
 pub mod plot;
-mod position;
-mod precompute;
-mod predictions;
 pub mod pull;
-mod reading;
 mod recipe;
-mod recorded;
 pub mod report;
 mod run;
 pub mod schedule;
-mod speed;
-mod state;
-mod submission;
-mod training;
-mod tta;
+mod train;
 
 pub use burn::tensor::Device;
 pub use cache::{CACHE_VARIABLE, default_cache};
+pub use data::photos::{Found, outside, photos_in, photos_of_run};
+pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder};
-pub use ensemble::Ensemble;
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
 pub use interpret::Interpretation;
+pub use learner::snapshot::{Numbers, Position};
+pub use learner::speed::Speed;
 pub use learner::{Learner, Part};
-pub use learning_rate::LearningRates;
-pub use loss::{ClassWeights, Loss};
-pub use lr_find::{Finding, Growth, LrCurve, LrFind, Rule, Suggestion, Suggestions};
-pub use method::Method;
+pub use lr_finder::{Finding, Growth, LrCurve, LrFind, Rule, Suggestion, Suggestions};
+pub use metric::predictions::{Predictions, Share, THRESHOLD};
 pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
+pub use model::ensemble::Ensemble;
+pub use model::submission::{Clip, Submission, Submitted, Values};
+pub use model::tta::{Mean, Stack, Tta, Views};
 pub use model::{Contract, Guess, Model, Prediction};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
@@ -132,22 +111,18 @@ pub use ocelli_nn::{
     Arch, ArchInfo, DeviceKind, DeviceName, Error as NetworkError, Network, Precision, Publisher, Statistics,
     TensorFile,
 };
-pub use optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
-pub use perform::Performed;
-pub use photos::{Found, outside, photos_in, photos_of_run};
-pub use position::{Numbers, Position};
-pub use predictions::{Predictions, Share, THRESHOLD};
 pub use pull::{WeightStore, built_in_weights};
-pub use reading::{Baseline, Change, Course, Reading};
+pub use recipe::diagnosis::{Baseline, Change, Course, Reading};
+pub use recipe::freezing::{State, Summary};
 pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
-pub use recorded::Differences;
-pub use run::{Recorder, RunFolder};
+pub use run::folder::{Recorder, RunFolder};
+pub use run::perform::Performed;
+pub use run::{Moved, Outcome, Places, Settings, Thresholds, Training};
+pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
-pub use speed::Speed;
-pub use state::{State, Summary};
-pub use submission::{Clip, Submission, Submitted, Values};
-pub use training::{Moved, Outcome, Places, Settings, Thresholds, Training};
-pub use tta::{Mean, Stack, Tta, Views};
+pub use train::loss::{ClassWeights, Loss};
+pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
+pub use train::options::Method;
 
 /// All that the examples use.
 pub mod prelude {

@@ -14,7 +14,8 @@ pub use matrix::{Cell, Matrix};
 
 use canvas::{Anchor, Canvas, Colour, Pixels, Svg};
 
-use crate::{Error, Result, file};
+use crate::error::{Error, Result};
+use crate::file;
 
 /// Panels with one title, one below the other.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,8 +11,9 @@ use ocelli_data::{
 use rayon::prelude::*;
 
 use super::{ImageData, ImageDataBuilder, Source};
+use crate::data::decisions;
+use crate::error::{Error, Result};
 use crate::interpret::target_of;
-use crate::{Error, Result, decisions};
 
 impl ImageDataBuilder {
     /// The images of a run that is over, as far as they are still what they were, divided as its split file says.

@@ -7,8 +7,8 @@ use ocelli_data::Target;
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::predictions::loss_of;
-use crate::{Predictions, Task};
+use crate::metric::predictions::{Predictions, loss_of};
+use ocelli_data::Task;
 
 /// How far probabilities can be trusted, as they are and with a temperature.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::{Average, ClassMeasures, Metric, Share};
+use crate::metric::predictions::Share;
+use crate::metric::{Average, ClassMeasures, Metric};
 
 /// How well one class is recognised.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,7 +6,8 @@ use ocelli_data::{Draws, Purpose};
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::{Error, Result, Share};
+use crate::error::{Error, Result};
+use crate::metric::predictions::Share;
 
 /// Two models on the images that both have predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::{Error, Result, Task};
+use crate::error::{Error, Result};
+use ocelli_data::Task;
 
 /// Images of each class by the class that they are said to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

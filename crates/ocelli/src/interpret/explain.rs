@@ -8,7 +8,8 @@ use ocelli_nn::layer::Pool;
 use ocelli_nn::{Backbone, Network, Pass};
 use serde::Serialize;
 
-use crate::{Error, Model, Prediction, Result};
+use crate::error::{Error, Result};
+use crate::model::{Model, Prediction};
 
 /// Where the evidence for a class lies in a photo, on the grid of the last stage's maps.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::Task;
+use ocelli_data::Task;
 
 /// The likely wrong labels of a set.
 #[derive(Debug, Clone, PartialEq, Serialize)]

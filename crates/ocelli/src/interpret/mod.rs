@@ -50,7 +50,9 @@ use std::path::PathBuf;
 
 use ocelli_data::{Items, Target};
 
-use crate::{Predictions, Result, Task};
+use crate::error::Result;
+use crate::metric::predictions::Predictions;
+use ocelli_data::Task;
 
 /// Predictions of images whose labels are known, with the names of images and classes.
 #[derive(Debug, Clone)]

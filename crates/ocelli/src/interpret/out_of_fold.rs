@@ -6,9 +6,13 @@ use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
 use ocelli_nn::Arch;
 
+use crate::data::ImageData;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::learner::Learner;
+use crate::metric::predictions::Predictions;
 use crate::report::Stop;
 use crate::schedule::OneCycle;
-use crate::{Error, Event, ImageData, Learner, Predictions, Result};
 
 /// Epochs of each fold's head.
 pub const OUT_OF_FOLD_EPOCHS: usize = 4;

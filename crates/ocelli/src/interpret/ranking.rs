@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::Task;
+use ocelli_data::Task;
 
 /// By what images are ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

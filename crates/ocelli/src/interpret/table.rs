@@ -15,8 +15,10 @@ use std::path::Path;
 use ocelli_data::{DataError, Task, escape_formula, files, unescape_formula};
 
 use super::{Interpretation, target_of};
-use crate::decisions::SEPARATOR;
-use crate::{Error, Predictions, Result, file};
+use crate::data::decisions::SEPARATOR;
+use crate::error::{Error, Result};
+use crate::file;
+use crate::metric::predictions::Predictions;
 
 /// Columns before the probabilities.
 const BEFORE: usize = 4;

@@ -37,7 +37,9 @@ use ocelli_nn::{Arch, Publisher, TensorFile};
 pub use error::PullError;
 pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
 
-use crate::{Error, Result, default_cache, file};
+use crate::cache::default_cache;
+use crate::error::{Error, Result};
+use crate::file;
 use places::{hugging_face_cache, snapshot, torch_hub};
 use transfer::checksum_of;
 

@@ -13,7 +13,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::PullError;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A file that is published somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use super::records::Records;
 use super::{CELLS, Subject};
+use crate::error::Result;
 use crate::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve};
 use crate::plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
-use crate::{Result, Task};
+use ocelli_data::Task;
 
 /// From so many classes on, those that are taken for each other stand side by side.
 const CLUSTERED: usize = 13;

@@ -38,12 +38,15 @@ use std::time::Instant;
 
 use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
 
-use crate::data::{Lost, RunImages};
-use crate::interpret::{LabelErrors, Neighbours};
-use crate::{
-    ClassCount, Error, ImageData, ImageDataBuilder, Interpretation, Model, Observer, Places, Predictions,
-    Result, RunFolder, file,
-};
+use crate::data::{ClassCount, ImageData, ImageDataBuilder, Lost, RunImages};
+use crate::error::{Error, Result};
+use crate::event::Observer;
+use crate::file;
+use crate::interpret::{Interpretation, LabelErrors, Neighbours};
+use crate::metric::predictions::Predictions;
+use crate::model::Model;
+use crate::run::Places;
+use crate::run::folder::RunFolder;
 use page::Page;
 use records::Records;
 

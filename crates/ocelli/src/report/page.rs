@@ -12,12 +12,15 @@ use serde_json::Value;
 use super::pictures::{Album, Picture, Source};
 use super::records::{Records, SearchRecord, StageRecord};
 use super::{CELLS, Doubts, Stop, Subject, html};
-use crate::interpret::{Calibration, Confused, Order, Pair, ThresholdCurve};
+use crate::data::{ClassCount, ImageData};
+use crate::error::Result;
+use crate::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
+use crate::lr_finder::{Finding, Suggestions};
+use crate::metric::predictions::Share;
+use crate::metric::{Average, Measured, Metric};
 use crate::plot::{self, Layout};
-use crate::{
-    Average, ClassCount, Finding, ImageData, Interpretation, LearningRates, Measured, Metric, Result, Share,
-    Suggestions, Task,
-};
+use crate::schedule::learning_rates::LearningRates;
+use ocelli_data::Task;
 
 /// Everything on the page. Images are numbers of places in [`images`](Self::images).
 #[derive(Serialize)]

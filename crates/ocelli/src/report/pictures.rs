@@ -12,11 +12,12 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::Subject;
-use crate::batch::to_tensor;
+use crate::data::to_tensor::to_tensor;
+use crate::error::Result;
+use crate::interpret::Interpretation;
 use crate::interpret::{
     HeatMap, Inside, Strongest, explained_stages, filters, heat_maps, in_place, stage_picture,
 };
-use crate::{Interpretation, Result};
 
 /// Where an image's predictions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,12 +8,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReportOptions;
-use crate::fit::batches_per_epoch;
+use crate::data::{ClassCount, ImageDataBuilder};
+use crate::error::{Error, Result};
+use crate::lr_finder::{Finding, LrCurve};
+use crate::metric::Metric;
 use crate::recipe::Step;
-use crate::run::{RunFolder, Wholeness, event_of};
-use crate::state::{GROUP_NAMES, State};
-use crate::training::Config;
-use crate::{ClassCount, Error, Finding, ImageDataBuilder, LearningRates, LrCurve, Metric, Result, Settings};
+use crate::recipe::freezing::{GROUP_NAMES, State};
+use crate::run::folder::{RunFolder, Wholeness, event_of};
+use crate::run::{Config, Settings};
+use crate::schedule::learning_rates::LearningRates;
+use crate::train::fit::batches_per_epoch;
 
 /// What a run has written of itself.
 pub(crate) struct Records {

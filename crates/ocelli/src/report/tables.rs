@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::page::Figure;
 use super::{CELLS, Subject};
+use crate::error::Result;
+use crate::file;
 use crate::interpret::{Confused, ConfusionMatrix, Order, Ranked};
-use crate::{Result, Share, Task, file};
+use crate::metric::predictions::Share;
+use ocelli_data::Task;
 
 /// A table with named columns.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use super::records::Records;
 use super::{ReportOptions, Stop, html};
-use crate::interpret::{Comparison, Flip};
-use crate::{Error, Interpretation, Model, Result, RunFolder, file};
+use crate::error::{Error, Result};
+use crate::file;
+use crate::interpret::{Comparison, Flip, Interpretation};
+use crate::model::Model;
+use crate::run::folder::RunFolder;
 use ocelli_data::Preprocessing;
 
 /// What the page is given.

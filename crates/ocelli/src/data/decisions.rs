@@ -1,0 +1,169 @@
+//! What people have decided about labels: a table that the page of a report gives.
+//!
+//! ```text
+//! id,decision,label
+//! cats/17.jpg,relabel,dogs
+//! cats/23.jpg,drop,
+//! dogs/4.jpg,keep,
+//! ```
+//!
+//! Where images have several classes, their names are separated by `|`.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::Path;
+
+use ocelli_data::source::table::Sheet;
+use ocelli_data::{DataError, Items, Split, Task, unescape_formula};
+
+use crate::error::{Error, Result};
+use crate::interpret::target_of;
+
+/// Between the names of several classes in one cell.
+pub(crate) const SEPARATOR: char = '|';
+
+/// One row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// The line of the file, from 1.
+    row: u64,
+    id: String,
+    what: What,
+}
+
+impl Decision {
+    /// The image that it is about.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Keep,
+    Drop,
+    /// To the class of that name, or to several, as the cell has them.
+    Relabel(String),
+}
+
+/// What became of the decisions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Items that are not trained on.
+    pub(crate) dropped: Vec<usize>,
+    relabelled: usize,
+    kept: usize,
+    held_out: usize,
+}
+
+/// Reads the table.
+pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
+    // Spreadsheets save it with other separators, and in other encodings.
+    let mut sheet = Sheet::read(path)?;
+    let wrong = |row: Option<u64>, detail: String| wrong(path, row, detail);
+    let header = sheet.rows.remove(0).cells;
+    let column = |name: &str| header.iter().position(|cell| cell == name);
+    let (Some(id), Some(decision)) = (column("id"), column("decision")) else {
+        return Err(wrong(Some(1), "lacks the columns id and decision".to_owned()));
+    };
+    let label = column("label");
+    let (mut decisions, mut seen) = (Vec::new(), HashSet::new());
+    for record in &sheet.rows {
+        let row = record.line;
+        let cell = |column: Option<usize>| unescape_formula(column.map_or("", |column| record.cell(column)));
+        let what = match cell(Some(decision)) {
+            "keep" => What::Keep,
+            "drop" => What::Drop,
+            "relabel" => What::Relabel(cell(label).to_owned()),
+            other => {
+                return Err(wrong(
+                    Some(row),
+                    format!("decides \"{other}\" where keep, relabel or drop is needed"),
+                ));
+            }
+        };
+        let id = cell(Some(id)).to_owned();
+        if !seen.insert(id.clone()) {
+            return Err(wrong(Some(row), format!("decides about {id} a second time")));
+        }
+        decisions.push(Decision { row, id, what });
+    }
+    Ok(decisions)
+}
+
+/// Relabels and drops training items; `path` names the table in errors.
+pub(crate) fn apply(
+    decisions: &[Decision],
+    path: &Path,
+    items: &mut Items,
+    split: &mut Split,
+) -> Result<Applied> {
+    let by_id: HashMap<String, usize> =
+        items.items.iter().enumerate().map(|(index, item)| (item.id.clone(), index)).collect();
+    let trained: HashSet<usize> = split.train.iter().copied().collect();
+    let mut applied = Applied::default();
+    for Decision { row, id, what } in decisions {
+        let wrong = |detail: String| wrong(path, Some(*row), detail);
+        let &item = by_id
+            .get(id)
+            .or_else(|| by_id.get(id.trim()))
+            .ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
+        if !trained.contains(&item) {
+            applied.held_out += 1;
+            continue;
+        }
+        match what {
+            What::Keep => applied.kept += 1,
+            What::Drop => applied.dropped.push(item),
+            What::Relabel(names) => {
+                // A class may have the separator in its name.
+                let names: Vec<String> = match items.classes.index(names) {
+                    Some(_) => vec![names.clone()],
+                    None => names
+                        .split(SEPARATOR)
+                        .map(str::trim)
+                        .filter(|name| !name.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                };
+                let class = |name: &String| {
+                    let (exact, trimmed) = (items.classes.index(name), items.classes.index(name.trim()));
+                    exact.or(trimmed).ok_or_else(|| {
+                        let known = items.classes.names().join(", ");
+                        wrong(format!("relabels to \"{name}\", which is no class (there are: {known})"))
+                    })
+                };
+                let mut classes = names.iter().map(class).collect::<Result<Vec<_>>>()?;
+                classes.sort_unstable();
+                classes.dedup();
+                if items.task == Task::SingleLabel && classes.len() != 1 {
+                    return Err(wrong(format!("relabels to {} classes where 1 is needed", classes.len())));
+                }
+                items.items[item].target = target_of(items.task, classes);
+                applied.relabelled += 1;
+            }
+        }
+    }
+    applied.dropped.sort_unstable();
+    let dropped: HashSet<usize> = applied.dropped.iter().copied().collect();
+    split.train.retain(|item| !dropped.contains(item));
+    Ok(applied)
+}
+
+fn wrong(path: &Path, row: Option<u64>, detail: String) -> Error {
+    let advice = "correct it, or download the decisions from the report again".to_owned();
+    DataError::Table { path: path.to_owned(), row, detail, advice }.into()
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Self { dropped, relabelled, kept, held_out } = self;
+        let dropped = dropped.len();
+        write!(formatter, "decisions: {relabelled} relabelled, {dropped} dropped, {kept} kept")?;
+        match held_out {
+            0 => Ok(()),
+            1 => write!(formatter, "; 1 is about a held-out image, which stays as it is"),
+            several => write!(formatter, "; {several} are about held-out images, which stay as they are"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Where photos are: those in a folder, those that a run was trained on, and where nothing is written.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+
+use ocelli_data::{Digest, Skipped, source};
+
+use crate::data::recorded::{self, Recorded};
+use crate::error::{Error, Result};
+use crate::run::Config;
+
+/// What is in a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// All images, sorted.
+    pub photos: Vec<PathBuf>,
+    /// Everything else, with the reason why it is none.
+    pub skipped: Vec<Skipped>,
+}
+
+/// All images below a folder, and what is left out there: what is meant as an image and cannot be read, and everything
+/// else, hidden files and folders among it.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn photos_in(folder: impl AsRef<Path>) -> Result<Found> {
+    let folder = folder.as_ref();
+    std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    let found = source::list::read([folder])?;
+    Ok(Found {
+        photos: found.items.items.into_iter().map(|item| item.path).collect(),
+        skipped: found.skipped,
+    })
+}
+
+/// Where output of this name goes that nobody has given a place: into the working folder, or, where that lies in one of
+/// these folders of photos, beside that folder. The second value is a sentence about that.
+///
+/// # Errors
+/// Where there is no place beside it: at the root of a file system, as a container's mounts are.
+pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Option<String>)> {
+    let name = name.as_ref();
+    let here = || Ok((name.to_owned(), None));
+    let Ok(working) = std::env::current_dir().and_then(|folder| folder.canonicalize()) else { return here() };
+    let real = photos.iter().filter_map(|folder| match folder.as_os_str().is_empty() {
+        true => Some(working.clone()),
+        false => folder.canonicalize().ok(),
+    });
+    // The outermost of them.
+    let around =
+        real.filter(|folder| working.starts_with(folder)).min_by_key(|folder| folder.components().count());
+    let Some(mut around) = around else { return here() };
+    // Beside a part of a split there are the others.
+    while is_part_of_split(&around) {
+        around.pop();
+    }
+    match around.parent() {
+        Some(beside) if is_same_device(beside, &around) => {}
+        _ => {
+            return Err(Error::State {
+                found: format!(
+                    "the working folder lies among the photos in {}, where nothing is written unasked, and there is no \
+                     place beside them",
+                    around.display()
+                ),
+                advice: "name a place for the results (--out)",
+            });
+        }
+    }
+    let levels = working.components().count() - around.components().count() + 1;
+    let place = std::iter::repeat_n(Component::ParentDir.as_os_str(), levels).collect::<PathBuf>().join(name);
+    let said = format!(
+        "the working folder lies among photos, where nothing is written unasked: see {}",
+        place.display()
+    );
+    Ok((place, Some(said)))
+}
+
+/// Whether a folder is called as a part of a split, and another one beside it, too.
+fn is_part_of_split(folder: &Path) -> bool {
+    let beside = || folder.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten();
+    source::is_split_name(folder)
+        && beside()
+            .map(|entry| entry.path())
+            .any(|other| other != folder && source::is_split_name(&other) && other.is_dir())
+}
+
+/// What is written on another file system than the photos' may be gone with it, as in a container.
+#[cfg(unix)]
+fn is_same_device(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+    device(one) == device(other)
+}
+
+#[cfg(not(unix))]
+fn is_same_device(_: &Path, _: &Path) -> bool {
+    true
+}
+
+/// The photos that a run was trained on, by what is in their files: wherever they are by now, and whatever they are called.
+#[derive(Debug, Clone)]
+pub(crate) struct TrainedOn(HashSet<Digest>);
+
+/// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
+/// `None` where nothing tells.
+pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
+    let model = model.as_ref();
+    let run = if model.is_dir() { model } else { model.parent()? };
+    let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
+    toml::from_str::<Config>(&text).ok().map(|config| folder_of(&config))
+}
+
+fn folder_of(config: &Config) -> PathBuf {
+    let data = config.directory.join(&config.settings.data);
+    match config.settings.table.as_ref().map(|table| &table.folder) {
+        None => data,
+        Some(Some(folder)) => config.directory.join(folder),
+        Some(None) if data.is_dir() => data,
+        Some(None) => data.parent().unwrap_or(&data).to_owned(),
+    }
+}
+
+impl TrainedOn {
+    /// As a run's folder tells; `None` where it does not.
+    pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
+        match run.join(recorded::FILE).is_file() {
+            true => Ok(Some(Self(Recorded::read(run, true)?.trained_on()))),
+            false => Ok(None),
+        }
+    }
+
+    /// Those of the items at `indices`, of which these are the digests, that the run was trained on, or copies of them.
+    pub(crate) fn those_among(&self, digests: &[Digest], indices: &[usize]) -> HashSet<usize> {
+        indices.iter().copied().filter(|&item| self.0.contains(&digests[item])).collect()
+    }
+}

@@ -1,0 +1,256 @@
+//! The photos that a run began with: `photos.csv` in its folder, a row a photo, with its labels, its
+//! side of the split and a digest of its bytes.
+//! With it a run is resumed on the same photos, wherever they are by then, or it is said which of them have gone or
+//! changed.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use ocelli_data::{
+    Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
+};
+
+use crate::error::{Error, Result};
+use crate::file;
+use crate::interpret::target_of;
+
+/// What a run has recorded of its photos.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// The run's folder.
+    folder: PathBuf,
+    task: Task,
+    photos: Vec<Photo>,
+    /// Whether photos that have gone or changed are left out, instead of refused.
+    without_changed: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Photo {
+    id: String,
+    labels: Vec<String>,
+    /// Its side of the split, as an index into [`SIDES`].
+    side: Option<usize>,
+    digest: Digest,
+}
+
+/// What a run goes on with.
+pub(crate) struct Restored {
+    pub(crate) items: Items,
+    pub(crate) digests: Vec<Digest>,
+    pub(crate) split: Split,
+    /// What is different, a sentence each.
+    pub(crate) notices: Vec<String>,
+}
+
+/// Photos that are not as a run has recorded them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Ids of photos that have come since.
+    pub added: Vec<String>,
+    /// Ids of photos that are not there any more.
+    pub gone: Vec<String>,
+    /// Ids of photos whose files hold something else.
+    pub changed: Vec<String>,
+    /// Ids of photos whose labels are others.
+    pub relabelled: Vec<String>,
+}
+
+impl Differences {
+    /// Whether all of the run's photos are there as they were.
+    fn only_added(&self) -> bool {
+        self.gone.is_empty() && self.changed.is_empty() && self.relabelled.is_empty()
+    }
+}
+
+impl std::fmt::Display for Differences {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        /// So many are named.
+        const NAMED: usize = 3;
+        let part = |ids: &[String], one: &str, several: &str| {
+            let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = if ids.len() > NAMED { ", …" } else { "" };
+            let what = if ids.len() == 1 { one } else { several };
+            (!ids.is_empty()).then(|| format!("{} {what} ({named}{more})", ids.len()))
+        };
+        let parts = [
+            part(&self.gone, "photo has gone", "photos have gone"),
+            part(&self.changed, "photo has other content", "photos have other content"),
+            part(&self.relabelled, "photo has another label", "photos have other labels"),
+            part(&self.added, "photo was added", "photos were added"),
+        ];
+        formatter.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The sides of a split, as the file names them.
+const SIDES: [&str; 3] = ["train", "valid", "test"];
+
+/// The file's name.
+pub(crate) const FILE: &str = "photos.csv";
+
+/// Writes which photos a run begins with, and on which side of the split each is. `targets` are their labels by their
+/// source, where decisions have changed some.
+pub(crate) fn write(
+    folder: &Path,
+    items: &Items,
+    targets: Option<&[Target]>,
+    split: &Split,
+    digests: &[Digest],
+) -> Result<()> {
+    let mut sides = vec![""; items.len()];
+    for (side, indices) in SIDES.into_iter().zip([&split.train, &split.valid, &split.test]) {
+        indices.iter().for_each(|&index| sides[index] = side);
+    }
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let in_memory = "writing to memory succeeds";
+    // Several labels are a list in JSON, so that they may hold any character.
+    let (single, header) = match items.task {
+        Task::SingleLabel => (true, "label"),
+        Task::MultiLabel => (false, "labels"),
+    };
+    table.write_record(["id", header, "split", "blake3"]).expect(in_memory);
+    for (index, (item, digest)) in items.items.iter().zip(digests).enumerate() {
+        let target = targets.map_or(&item.target, |targets| &targets[index]);
+        let labels = names(items, target);
+        let labels = match single {
+            true => labels.concat(),
+            false => serde_json::to_string(&labels).expect("text serialises"),
+        };
+        let digest = blake3::Hash::from_bytes(*digest).to_hex();
+        let (id, labels) = (escape_formula(&item.id), escape_formula(&labels));
+        let cells = [id, labels, sides[index].into(), digest.as_str().into()];
+        table.write_record(cells.iter().map(|cell| cell.as_bytes())).expect(in_memory);
+    }
+    file::write(&folder.join(FILE), &table.into_inner().expect(in_memory))
+}
+
+fn names(items: &Items, target: &Target) -> Vec<String> {
+    target.classes().iter().filter_map(|&class| items.classes.name(class)).map(str::to_owned).collect()
+}
+
+impl Recorded {
+    /// Reads what the run in this folder has recorded.
+    pub(crate) fn read(folder: &Path, without_changed: bool) -> Result<Self> {
+        let path = folder.join(FILE);
+        let wrong = |row: Option<u64>, detail: &str| DataError::Table {
+            path: path.clone(),
+            row,
+            detail: detail.to_owned(),
+            advice: "train anew: without it nobody knows which photos the run began with".to_owned(),
+        };
+        let bytes = ocelli_data::files::read(&path).map_err(Error::io("read", &path))?;
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let header = reader.headers().map_err(|_| wrong(Some(1), "is not what a run writes"))?;
+        let task = match header.get(1) {
+            Some("label") => Task::SingleLabel,
+            Some("labels") => Task::MultiLabel,
+            _ => return Err(wrong(Some(1), "is not what a run writes").into()),
+        };
+        let mut photos = Vec::new();
+        for record in reader.records() {
+            let row = record.as_ref().ok().and_then(|record| record.position()).map(csv::Position::line);
+            let photo = record.ok().and_then(|record| {
+                let (id, labels, side, digest) =
+                    (record.get(0)?, record.get(1)?, record.get(2)?, record.get(3)?);
+                let (id, labels) = (unescape_formula(id), unescape_formula(labels));
+                let labels = match task {
+                    Task::SingleLabel if labels.is_empty() => Vec::new(),
+                    Task::SingleLabel => vec![labels.to_owned()],
+                    Task::MultiLabel => serde_json::from_str(labels).ok()?,
+                };
+                let digest = *blake3::Hash::from_hex(digest).ok()?.as_bytes();
+                let side = match side {
+                    "" => None,
+                    side => Some(SIDES.iter().position(|known| *known == side)?),
+                };
+                Some(Photo { id: id.to_owned(), labels, side, digest })
+            });
+            photos.push(photo.ok_or_else(|| wrong(row, "is not what a run writes"))?);
+        }
+        Ok(Self { folder: folder.to_owned(), task, photos, without_changed })
+    }
+
+    /// Whether any of the photos has this class.
+    pub(crate) fn has_class(&self, class: &str) -> bool {
+        self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
+    }
+
+    /// The digests of the photos that are trained on.
+    pub(crate) fn trained_on(&self) -> HashSet<Digest> {
+        self.photos.iter().filter(|photo| photo.side == Some(0)).map(|photo| photo.digest).collect()
+    }
+
+    /// The number of photos.
+    pub(crate) fn len(&self) -> usize {
+        self.photos.len()
+    }
+
+    /// The run's photos among those that are there now, divided as the run has divided them. Photos that have come since
+    /// are no part of the run.
+    pub(crate) fn restore(&self, items: Items, digests: &[Digest]) -> Result<Restored> {
+        let present: HashMap<&str, usize> =
+            items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
+        let mut differences = Differences::default();
+        let mut stay: Vec<(&Photo, usize)> = Vec::with_capacity(self.photos.len());
+        for photo in &self.photos {
+            match present.get(photo.id.as_str()) {
+                None => differences.gone.push(photo.id.clone()),
+                Some(&index) if digests[index] != photo.digest => differences.changed.push(photo.id.clone()),
+                Some(&index)
+                    if sorted(names(&items, &items[index].target)) != sorted(photo.labels.clone()) =>
+                {
+                    differences.relabelled.push(photo.id.clone());
+                }
+                Some(&index) => stay.push((photo, index)),
+            }
+        }
+        let own: HashSet<&str> = self.photos.iter().map(|photo| photo.id.as_str()).collect();
+        let added = items.items.iter().map(|item| &item.id).filter(|id| !own.contains(id.as_str()));
+        differences.added = added.cloned().collect();
+        let mut notices = Vec::new();
+        if !differences.only_added() && !self.without_changed {
+            let (data, run) = (items.root.clone(), self.folder.clone());
+            let (photos, differences) = (self.photos.len(), Box::new(differences));
+            return Err(Error::PhotosChanged { data, run, photos, differences });
+        }
+        if !differences.only_added() {
+            let left_out = self.photos.len() - stay.len();
+            notices.push(format!(
+                "since the run began, {differences}; it goes on without {left_out} of its {} photos, so that what it \
+                 measures from now on is of others than before",
+                self.photos.len()
+            ));
+        } else if !differences.added.is_empty() {
+            notices.push(format!("since the run began, {differences}; they are no part of it"));
+        }
+
+        // The classes of the run, whatever else there is by now: each is an output of its network.
+        let names: BTreeSet<&String> = self.photos.iter().flat_map(|photo| &photo.labels).collect();
+        let classes = Classes::new(names.into_iter().cloned());
+        let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
+            (Task::SingleLabel, []) => Target::Unlabelled,
+            (task, labels) => {
+                target_of(task, labels.iter().filter_map(|label| classes.index(label)).collect())
+            }
+        };
+        let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });
+        let kept: Vec<Item> = kept.collect();
+        let digests = stay.iter().map(|(photo, _)| photo.digest).collect();
+        let items = Items { root: items.root, task: self.task, classes, items: kept };
+        let mut sides: [Vec<usize>; 3] = Default::default();
+        for (index, (photo, _)) in stay.iter().enumerate() {
+            if let Some(side) = photo.side {
+                sides[side].push(index);
+            }
+        }
+        let [train, valid, test] = sides;
+        let split = Split { train, valid, test };
+        Ok(Restored { items, digests, split, notices })
+    }
+}
+
+fn sorted(mut labels: Vec<String>) -> Vec<String> {
+    labels.sort_unstable();
+    labels
+}

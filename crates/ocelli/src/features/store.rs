@@ -1,0 +1,134 @@
+//! The output of frozen layers, computed once for every image and kept in the cache folder.
+//!
+//! Whatever decides an image's activations is in their key: the layers and weights before the border, the
+//! preprocessing, the kernels' instruction set and version, and the bytes of the image. All but the last name a
+//! folder; in it stand shards, files of some images' activations each, that are written whole and never
+//! changed. A shard is named by the hash of its content, so that a damaged one is noticed and left out.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use ocelli_data::{Digest, files};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::error::{Error, Result};
+use crate::file;
+
+/// Activations of many images, in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Activations {
+    /// The shape of one image's: `[pooled]`, or `[channels, height, width]`.
+    pub(crate) shape: Vec<usize>,
+    rows: HashMap<Digest, usize>,
+    values: Vec<f32>,
+}
+
+impl Activations {
+    pub(crate) fn get(&self, image: &Digest) -> Option<&[f32]> {
+        let length = self.row_len();
+        self.rows.get(image).map(|row| &self.values[row * length..][..length])
+    }
+
+    /// Adds the activations of images that are not there yet; `shape` is that of one image's.
+    pub(crate) fn add(&mut self, shape: &[usize], images: &[Digest], values: &[f32]) {
+        if self.rows.is_empty() {
+            self.shape = shape.to_vec();
+        }
+        let length = self.row_len();
+        assert_eq!((shape, values.len()), (&self.shape[..], images.len() * length), "one shape for all");
+        for (image, values) in images.iter().zip(values.chunks_exact(length)) {
+            let next = self.rows.len();
+            if let std::collections::hash_map::Entry::Vacant(row) = self.rows.entry(*image) {
+                row.insert(next);
+                self.values.extend_from_slice(values);
+            }
+        }
+    }
+
+    fn row_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The folder of one kind of activations.
+#[derive(Debug, Clone)]
+pub(crate) struct ActivationStore {
+    folder: PathBuf,
+}
+
+const EXTENSION: &str = "safetensors";
+const IMAGES: &str = "images";
+const ACTIVATIONS: &str = "activations";
+
+impl ActivationStore {
+    /// The store for activations of that key, below the cache folder.
+    pub(crate) fn new(cache: &Path, key: &blake3::Hash) -> Self {
+        Self { folder: cache.join("activations").join(&key.to_hex()[..32]) }
+    }
+
+    /// Adds all kept activations of the wanted images; gives the shards that are damaged.
+    pub(crate) fn load(&self, wanted: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
+        let mut damaged = Vec::new();
+        files::sweep(&self.folder, files::LEFT);
+        // A folder that is not there, or cannot be read, keeps nothing.
+        let mut shards = files::list(&self.folder).unwrap_or_default();
+        shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+        for path in shards {
+            if read_shard(&path, wanted, found).is_none() {
+                damaged.push(path);
+            }
+        }
+        damaged
+    }
+
+    /// Keeps the activations of some images; they must all be there.
+    pub(crate) fn save(&self, images: &[Digest], activations: &Activations) -> Result<()> {
+        if images.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<u8> = images.concat();
+        let rows = images.iter().flat_map(|image| activations.get(image).expect("just computed"));
+        let values: Vec<u8> = rows.flat_map(|value| value.to_le_bytes()).collect();
+        let shape = [&[images.len()], &activations.shape[..]].concat();
+        let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).expect("sizes agree");
+        let tensors = [
+            (IMAGES, view(Dtype::U8, vec![images.len(), 32], &keys)),
+            (ACTIVATIONS, view(Dtype::F32, shape, &values)),
+        ];
+        let bytes = safetensors::serialize(tensors, None).expect("views of this process's memory serialise");
+        let name = blake3::hash(&bytes).to_hex();
+        file::write(&self.folder.join(name.as_str()).with_extension(EXTENSION), &bytes).map_err(|error| {
+            match error {
+                Error::Io { path, source, .. } => Error::Io { action: "keep activations in", path, source },
+                error => error,
+            }
+        })
+    }
+}
+
+/// Adds the wanted rows of a shard; `None` where it is not what its name says.
+fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
+    let bytes = files::read(path).ok()?;
+    if path.file_stem()?.to_str()? != blake3::hash(&bytes).to_hex().as_str() {
+        return None;
+    }
+    let shard = SafeTensors::deserialize(&bytes).ok()?;
+    let (images, activations) = (shard.tensor(IMAGES).ok()?, shard.tensor(ACTIVATIONS).ok()?);
+    let (&rows, shape) = activations.shape().split_first()?;
+    if images.shape() != [rows, 32] || images.dtype() != Dtype::U8 || activations.dtype() != Dtype::F32 {
+        return None;
+    }
+    let row_bytes = 4 * shape.iter().product::<usize>();
+    for (image, row) in
+        images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
+    {
+        if wanted.contains(image) && found.get(image).is_none() {
+            if !found.rows.is_empty() && found.shape != shape {
+                return None;
+            }
+            let values: Vec<f32> = row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            found.add(shape, &[*image], &values);
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,106 @@
+//! How fast a backbone is on this machine.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, Distribution, Tensor, activation};
+use ocelli_kernels::peak_of;
+use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
+
+use crate::error::{Error, Result};
+use crate::learner::memory::available;
+use crate::schedule::learning_rates::LearningRates;
+use crate::train::gradients::ParameterGradients;
+use crate::train::optimizer::{Optimizer, OptimizerState, WeightDecay};
+
+/// Images a second, of random images and weights: medians over some batches.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Of a frozen network, in use.
+    pub forward: f64,
+    /// Of a training step of all layers: forward, backward, optimizer.
+    pub training: f64,
+}
+
+/// The classes of the head that is measured with.
+const CLASSES: usize = 10;
+
+impl Speed {
+    /// Measures `runs` batches of `batch` images (two or more, for batch norm), `size` pixels square, after one to
+    /// warm up.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the machine has too little for that.
+    pub fn measure(
+        arch: Arch,
+        size: usize,
+        batch: usize,
+        runs: usize,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
+        if *device == Device::flex() && batch * size * size > UNCHECKED {
+            check_memory(arch, size, batch, precision, device)?;
+        }
+        let network = arch.untrained(3, CLASSES, 0, device).with_precision(precision);
+        let mut network = network.train_groups_from(0);
+        let images = Tensor::<4>::random([batch, size, size, 3], Distribution::Normal(0.0, 1.0), device);
+        let images = images.permute([0, 3, 1, 2]);
+        let forward = median_seconds(runs, || {
+            network.infer(images.clone()).into_data();
+        });
+        let mut optimizer = OptimizerState::new(Optimizer::SGD, WeightDecay::default());
+        let training = median_seconds(runs, || {
+            network = train(network.clone(), images.clone(), &mut optimizer);
+        });
+        Ok(Self { forward: batch as f64 / forward, training: batch as f64 / training })
+    }
+}
+
+/// Pixels of a batch, for which any machine has memory enough.
+const UNCHECKED: usize = 16 * 299 * 299;
+
+/// Refuses what would need more memory than there is. What is needed is measured on few small images.
+fn check_memory(arch: Arch, size: usize, batch: usize, precision: Precision, device: &Device) -> Result<()> {
+    let Some(available) = available() else { return Ok(()) };
+    let side = arch.info().smallest.max(64).next_multiple_of(32).min(size);
+    let [few, more] = [2, 4].map(|images| {
+        let network = arch.untrained(3, CLASSES, 0, device).with_precision(precision).train_groups_from(0);
+        let images = Tensor::<4>::zeros([images, side, side, 3], device).permute([0, 3, 1, 2]);
+        let mut optimizer = OptimizerState::new(Optimizer::SGD, WeightDecay::default());
+        peak_of(|| train(network, images, &mut optimizer)).1
+    });
+    let of_an_image = more.saturating_sub(few) as u64 / 2 * (size * size) as u64 / (side * side) as u64;
+    let needed = few as u64 + batch as u64 * of_an_image;
+    if needed <= available {
+        return Ok(());
+    }
+    let fits = (available.saturating_sub(few as u64) / of_an_image.max(1)) as usize;
+    let fits = (fits >= 2).then_some(fits);
+    Err(Error::Memory { task: "measuring", batch, size, needed, available, fits })
+}
+
+/// One step on the cross-entropy of everything being of the first class.
+fn train(network: Network, images: Tensor<4>, optimizer: &mut OptimizerState) -> Network {
+    let pass = Pass::training(Statistics::Batch, 0);
+    let logits = network.forward_from(0, images, &pass);
+    let loss = activation::log_softmax(logits, 1).narrow(1, 0, 1).mean().neg();
+    let gradients = ParameterGradients::take(&network, loss.backward());
+    let network = optimizer.step(network, gradients, LearningRates::from(1e-6), None);
+    let network = network.update_statistics(pass.into_seen());
+    // Devices work ahead until a number is asked for.
+    loss.into_data();
+    network
+}
+
+fn median_seconds(runs: usize, mut step: impl FnMut()) -> f64 {
+    step();
+    let mut seconds: Vec<f64> = (0..runs.max(1))
+        .map(|_| {
+            let began = Instant::now();
+            step();
+            began.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}

@@ -1,0 +1,244 @@
+//! Test-time augmentation: a network looks at several views of an image, and the mean of what it says counts.
+
+use std::collections::HashMap;
+
+use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
+use ocelli_nn::Backbone;
+use serde::{Deserialize, Serialize};
+
+use crate::data::to_tensor::to_tensor;
+use crate::error::{Error, Result};
+use crate::event;
+use crate::learner::{Learner, Part};
+use crate::metric::predictions::{Predictions, log_softmax, loss_of, probabilities};
+
+/// Which views of an image there are besides the plain one, and how what is said of them becomes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tta {
+    /// The views.
+    pub views: Views,
+    /// How they become one.
+    pub mean: Mean,
+}
+
+/// The views of an image besides the plain one, which validation sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Views {
+    /// So many, changed at random as in training. The plain view counts as often as ⌈number / 4⌉ of them (fastai
+    /// 0.7).
+    Random(usize),
+    /// Eight, of which nothing is random: the image enlarged by 1.35, its four corners, each as it is and mirrored.
+    /// The plain view has a weight of 0.4, these have 0.6 together (fastai 1).
+    Corners,
+}
+
+/// How the views of an image become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mean {
+    /// The mean of the probabilities.
+    #[default]
+    Probabilities,
+    /// The probabilities of the mean of the logits: a geometric mean.
+    Logits,
+}
+
+impl Tta {
+    /// So many views changed at random, besides the plain one; the lesson has 4.
+    pub fn views(number: usize) -> Self {
+        Self { views: Views::Random(number), mean: Mean::Probabilities }
+    }
+
+    /// The four corners of the image, mirrored too, besides the plain view.
+    pub fn corners() -> Self {
+        Self { views: Views::Corners, mean: Mean::Probabilities }
+    }
+
+    /// Says how the views become one.
+    pub fn mean(mut self, mean: Mean) -> Self {
+        self.mean = mean;
+        self
+    }
+}
+
+/// The largest number of random views.
+const MAX_VIEWS: usize = 64;
+/// How much [`Views::Corners`] enlarges.
+const ENLARGED: f64 = 1.35;
+/// Random views are drawn as in an epoch that no training reaches.
+const EPOCH: u64 = 1 << 40;
+
+impl Views {
+    /// The passes that make all views but the plain one: the changes of each, the epochs to draw for, a view each, and the
+    /// weight of a view. The plain view has the rest of 1.
+    fn passes(self, augmentation: Option<&Augmentation>) -> Result<Vec<(Augmentation, Vec<u64>, f64)>> {
+        match self {
+            Self::Random(number) => {
+                if !(1..=MAX_VIEWS).contains(&number) {
+                    return Err(Error::Setting {
+                        name: "the number of views",
+                        value: number.to_string(),
+                        expected: "from 1 to 64",
+                    });
+                }
+                let weight = 1.0 / (number + number.div_ceil(4)) as f64;
+                let change = augmentation.cloned().unwrap_or_else(Augmentation::none);
+                Ok(vec![(change, (0..number as u64).map(|view| EPOCH + view).collect(), weight)])
+            }
+            Self::Corners => {
+                let view = |number: u64| {
+                    let at = |bit: u64| (number >> bit & 1) as f64;
+                    let corner = Augmentation::none().zoom(ENLARGED, ENLARGED).crop(Crop::At(at(0), at(1)));
+                    let mirrored = number & 4 != 0;
+                    let corner =
+                        if mirrored { corner.with(Transform::Flip { probability: 1.0 }) } else { corner };
+                    (corner, vec![EPOCH + number], 0.6 / 8.0)
+                };
+                Ok((0..8).map(view).collect())
+            }
+        }
+    }
+
+    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
+    /// sum to 1.
+    pub(crate) fn loaders(
+        self,
+        plain: &Loader,
+        augmentation: Option<&Augmentation>,
+        seed: u64,
+    ) -> Result<Vec<(Loader, u64, f64)>> {
+        let mut loaders = Vec::new();
+        for (change, epochs, weight) in self.passes(augmentation)? {
+            let loader = plain.clone().augment(change, seed)?;
+            loaders.extend(epochs.into_iter().map(|epoch| (loader.clone(), epoch, weight)));
+        }
+        let rest = 1.0 - loaders.iter().map(|(.., weight)| weight).sum::<f64>();
+        loaders.insert(0, (plain.clone(), 0, rest));
+        Ok(loaders)
+    }
+}
+
+impl Mean {
+    /// The probabilities of one image from its logits in each view, with the views' weights.
+    pub(crate) fn of(self, task: Task, views: &[(f64, &[f32])]) -> Vec<f32> {
+        let classes = views.first().map_or(0, |(_, logits)| logits.len());
+        let mut sums = vec![0.0; classes];
+        for (weight, logits) in views {
+            let values: Vec<f64> = match (self, task) {
+                (Self::Probabilities, _) => probabilities(task, logits).into_iter().map(f64::from).collect(),
+                // A logit's zero means nothing where one class is chosen, so views are made comparable first.
+                (Self::Logits, Task::SingleLabel) => log_softmax(logits),
+                (Self::Logits, Task::MultiLabel) => logits.iter().map(|logit| f64::from(*logit)).collect(),
+            };
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
+        }
+        let means: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
+        if self == Self::Logits { probabilities(task, &means) } else { means }
+    }
+}
+
+/// What a network says about each view of some images, not yet averaged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stack {
+    /// Whether an image has one class or several.
+    pub task: Task,
+    /// The number of classes.
+    pub classes: usize,
+    /// The items, as indices into [`ImageData::items`](crate::ImageData::items).
+    pub items: Vec<usize>,
+    /// What each item is.
+    pub targets: Vec<Target>,
+    /// For each view, the plain one first, logits `[items, classes]`, row by row.
+    pub logits: Vec<Vec<f32>>,
+    /// The weight of each view; they sum to 1.
+    pub weights: Vec<f64>,
+    /// From which probability on an image is said to have a class, where it may have several: one a class.
+    pub thresholds: Vec<f32>,
+}
+
+impl Stack {
+    /// The plain view alone: what validation sees.
+    pub fn plain(&self) -> Predictions {
+        let mut predictions = Predictions::new(self.task, self.classes);
+        predictions.thresholds.clone_from(&self.thresholds);
+        let rows = self.logits[0].chunks_exact(self.classes.max(1));
+        for ((&item, target), logits) in self.items.iter().zip(&self.targets).zip(rows) {
+            predictions.push(item, target, logits);
+        }
+        predictions
+    }
+
+    /// The views as one. The losses are those of the averaged probabilities, which count as at least 1e-15.
+    pub fn mean(&self, mean: Mean) -> Predictions {
+        let mut predictions = Predictions::new(self.task, self.classes);
+        predictions.thresholds.clone_from(&self.thresholds);
+        for (place, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {
+            let rows = self.logits.iter().map(|logits| &logits[place * self.classes..][..self.classes]);
+            let row = mean.of(self.task, &self.weights.iter().copied().zip(rows).collect::<Vec<_>>());
+            predictions.items.push(item);
+            predictions.targets.push(target.clone());
+            predictions.losses.push(loss_of(self.task, &row, target));
+            predictions.probabilities.extend(row);
+        }
+        predictions
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// Predicts the validation set with test-time augmentation.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn tta(&mut self, tta: Tta) -> Result<Predictions> {
+        Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
+    }
+
+    /// Predicts every view of the images of a part, all but the plain one from the images, whatever is precomputed. Random
+    /// views are those of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
+        let passes = views.passes(self.data.augmentation())?;
+        let mut weights: Vec<f64> =
+            passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
+        weights.insert(0, 1.0 - weights.iter().sum::<f64>());
+        let plain_loader = self.loader()?;
+        let (items, plain) = self.infer(part, event::Task::Views)?;
+        let classes = self.data.classes().len();
+        let places: HashMap<usize, usize> =
+            items.iter().enumerate().map(|(place, &item)| (item, place)).collect();
+        // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
+        let mut logits = vec![plain; weights.len()];
+        let (total, mut done) = (items.len() * (weights.len() - 1), 0);
+        for (change, epochs, _) in passes {
+            let loader = plain_loader.clone().augment(change, self.seed)?;
+            let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
+            for batch in loader.batches_of(samples.collect())? {
+                let mut batch = batch?;
+                self.tell_skipped(&batch.skipped)?;
+                done += batch.indices.len() + batch.skipped.len();
+                if !batch.indices.is_empty() {
+                    let said = self.network.infer(to_tensor(&mut batch, &self.network.device()));
+                    let said = said.into_data().try_into_vec::<f32>().expect("logits are f32");
+                    let samples = batch.indices.iter().zip(&batch.epochs);
+                    for ((item, epoch), row) in samples.zip(said.chunks_exact(classes)) {
+                        let view = 1 + (epoch - EPOCH) as usize;
+                        logits[view][places[item] * classes..][..classes].copy_from_slice(row);
+                    }
+                }
+                self.progress(event::Task::Views, done, total)?;
+            }
+        }
+        Ok(Stack {
+            task: self.data.task(),
+            classes,
+            targets: items.iter().map(|&item| self.data.items[item].target.clone()).collect(),
+            items,
+            logits,
+            weights,
+            thresholds: self.no_predictions().thresholds,
+        })
+    }
+}

@@ -1,0 +1,397 @@
+//! What the rows of a stage mean, in a sentence: by the course of the validation loss, and by tests in pairs.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::event::EpochRow;
+use crate::interpret::paired_p_value;
+use crate::metric::Metric;
+use crate::metric::predictions::Predictions;
+
+/// What the rows of a stage mean.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Reading {
+    /// The stage, counted from 1.
+    pub stage: usize,
+    /// Where the validation loss goes; nothing where the stage has a single epoch.
+    pub course: Option<Course>,
+    /// How the best of these rows compares with the best before.
+    pub change: Option<Change>,
+    /// How it compares with the same answer for every image.
+    pub baseline: Option<Baseline>,
+    /// The stage and the epoch whose weights are gone on with.
+    pub kept: Option<(usize, usize)>,
+    /// Whether those are of an earlier stage: this one has brought nothing.
+    pub in_vain: bool,
+}
+
+/// Where the validation loss of a stage goes. Losses of two epochs differ where a test on the losses of the same images
+/// in pairs says so at 5 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Course {
+    /// It is lower than an epoch before.
+    Falling,
+    /// It differs neither from that of an epoch before nor from its lowest.
+    Level,
+    /// It is higher than its lowest: overfitting.
+    Rising {
+        /// The lowest loss.
+        lowest: f64,
+        /// The epoch of it, counted from 1.
+        epoch: usize,
+        /// The last loss.
+        last: f64,
+    },
+}
+
+/// A metric before and after a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Change {
+    /// The metric by which the best is kept.
+    pub metric: Metric,
+    /// The best value before.
+    pub before: f64,
+    /// The best value of the stage.
+    pub after: f64,
+    /// How probable a difference at least as large would be if both were equally good, by a test in pairs on the same
+    /// images: McNemar's where each is right or wrong, else a bootstrap. Nothing where the images differ.
+    pub p_value: Option<f64>,
+}
+
+/// A metric beside that of the same answer for every image, as probable as classes are frequent in training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Baseline {
+    /// The metric by which the best is kept.
+    pub metric: Metric,
+    /// Its value for the same answer for every image: of accuracy, the share of the most frequent class.
+    pub value: f64,
+    /// Whether the model is better than that, by more than chance.
+    pub beaten: bool,
+}
+
+/// From this probability on, a difference may be chance.
+pub(crate) const CHANCE: f64 = 0.05;
+
+/// What is kept of a stage's epochs to judge them, image by image.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// Where the loss went so far.
+    falls: Option<bool>,
+    rises: Option<bool>,
+    /// What each image contributes to the metric after the best epoch of the stage.
+    best: Option<Watched>,
+    /// The losses of the images after the epoch of the lowest loss, and after the last one.
+    lowest: Option<Watched>,
+    last: Option<Watched>,
+}
+
+/// An epoch and a number of it for each image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Watched {
+    row: EpochRow,
+    each: Packed,
+}
+
+/// Numbers as text: base64 of their bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) struct Packed(Vec<f32>);
+
+impl From<&[f64]> for Packed {
+    fn from(numbers: &[f64]) -> Self {
+        Self(numbers.iter().map(|number| *number as f32).collect())
+    }
+}
+
+impl From<Packed> for String {
+    fn from(packed: Packed) -> Self {
+        let bytes: Vec<u8> = packed.0.iter().flat_map(|number| number.to_le_bytes()).collect();
+        BASE64_STANDARD.encode(bytes)
+    }
+}
+
+impl TryFrom<String> for Packed {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = BASE64_STANDARD.decode(text)?;
+        Ok(Self(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+    }
+}
+
+impl Packed {
+    fn p_value(&self, other: &Self) -> Option<f64> {
+        let numbers = |packed: &Self| packed.0.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        paired_p_value(&numbers(self), &numbers(other))
+    }
+}
+
+impl Watch {
+    /// Takes an epoch into account. Epochs that are not finite say nothing.
+    pub(crate) fn follow(&mut self, row: &EpochRow, predictions: &Predictions, keeping: Option<Metric>) {
+        let (Some(loss), true) = (row.valid_loss, row.is_finite()) else { return };
+        if let Some(metric) = keeping
+            && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
+        {
+            let contributions = predictions.watched_contributions(metric);
+            self.best = contributions.map(|each| Watched { row: row.clone(), each: (&each[..]).into() });
+        }
+        let now = Watched { row: row.clone(), each: predictions.losses[..].into() };
+        let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
+        let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < CHANCE);
+        self.falls = self.last.as_ref().and_then(|last| Some(loss < of(last) && differs(last)?));
+        self.rises = self.lowest.as_ref().and_then(|lowest| Some(loss > of(lowest) && differs(lowest)?));
+        if self.lowest.as_ref().is_none_or(|lowest| loss < of(lowest)) {
+            self.lowest = Some(now.clone());
+        }
+        self.last = Some(now);
+    }
+
+    /// What each image contributes to the metric after the best epoch of the stage.
+    pub(crate) fn scores(&self) -> Option<&Packed> {
+        self.best.as_ref().map(|best| &best.each)
+    }
+
+    fn course(&self) -> Option<Course> {
+        let (lowest, last) = (&self.lowest.as_ref()?.row, &self.last.as_ref()?.row);
+        match (self.falls?, self.rises?) {
+            (_, true) => {
+                let (lowest_loss, last_loss) = (lowest.valid_loss?, last.valid_loss?);
+                Some(Course::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
+            }
+            (true, _) => Some(Course::Falling),
+            _ => Some(Course::Level),
+        }
+    }
+}
+
+/// What the rows of a stage are compared with.
+pub(crate) struct Compared<'a> {
+    /// The metric by which the best is kept.
+    pub(crate) metric: Option<Metric>,
+    /// The best row before the stage, and what each image contributed to its metric.
+    pub(crate) before: Option<(&'a EpochRow, Option<&'a Packed>)>,
+    /// The best of all rows.
+    pub(crate) best: Option<&'a EpochRow>,
+    /// The same answer for every image.
+    pub(crate) baseline: Option<&'a Predictions>,
+}
+
+impl Reading {
+    /// Reads the rows of the last stage of a history.
+    pub(crate) fn of(rows: &[EpochRow], watch: &Watch, compared: &Compared) -> Option<Self> {
+        let last = rows.last()?;
+        last.valid_loss?;
+        let metric = compared.metric;
+        let of_stage = metric.and_then(|metric| {
+            rows.iter().reduce(|best, row| if row.is_better(best, metric) { row } else { best })
+        });
+        let value = |row: &EpochRow| row.value(metric?).filter(|value| value.is_finite());
+        let change = compared.before.and_then(|(before, scores)| {
+            let (before, after) = (value(before)?, value(of_stage?)?);
+            let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
+            Some(Change { metric: metric?, before, after, p_value })
+        });
+        let baseline = compared.baseline.and_then(|baseline| {
+            let (metric, after) = (metric?, value(of_stage?)?);
+            let value = baseline.value_watched(metric);
+            let contributions = baseline.watched_contributions(metric)?;
+            let p_value = Packed::from(&contributions[..]).p_value(watch.scores()?)?;
+            Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < CHANCE })
+        });
+        let kept = compared.best.map(|row| (row.stage, row.epoch));
+        let in_vain = kept.is_some_and(|(stage, _)| stage < last.stage);
+        Some(Self { stage: last.stage, course: watch.course(), change, baseline, kept, in_vain })
+    }
+}
+
+impl fmt::Display for Course {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Falling => {
+                formatter.write_str("the validation loss still falls: more epochs may bring more")
+            }
+            Self::Level => formatter.write_str("the validation loss has levelled off"),
+            Self::Rising { lowest, epoch, last } => write!(
+                formatter,
+                "the validation loss has risen from {lowest:.4} in epoch {epoch} to {last:.4}: overfitting; \
+                 augmentation, or fewer epochs"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let Self { metric, before, after, p_value } = *self;
+        write!(formatter, "{metric} {before:.4} → {after:.4}")?;
+        let side = if metric.is_better(after, before) { "better" } else { "worse" };
+        match p_value {
+            _ if before == after => formatter.write_str(", the same"),
+            None => Ok(()),
+            Some(p) if p >= CHANCE => write!(formatter, ", which may be chance ({})", probability(p)),
+            Some(p) => write!(formatter, ", {side} ({})", probability(p)),
+        }
+    }
+}
+
+/// `p = 0.0312`
+fn probability(p: f64) -> String {
+    if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let mut lines = Vec::new();
+        let first: Vec<String> =
+            [self.course.map(|part| part.to_string()), self.change.map(|part| part.to_string())]
+                .into_iter()
+                .flatten()
+                .collect();
+        if !first.is_empty() {
+            lines.push(first.join("; "));
+        }
+        if let Some(Baseline { metric, value, beaten: false }) = self.baseline {
+            let same = match metric {
+                Metric::Accuracy | Metric::ErrorRate => "always saying the most frequent class",
+                _ => "the same answer for every image",
+            };
+            lines.push(format!("not shown to be better than {same}: {metric} {value:.4}"));
+        }
+        match self.kept {
+            Some((stage, epoch)) if self.in_vain => {
+                lines.push(format!(
+                    "this step brought nothing: the weights of step {stage}, epoch {epoch} are kept"
+                ));
+            }
+            Some((_, epoch)) => lines.push(format!("the weights of epoch {epoch} are kept")),
+            None => {}
+        }
+        formatter.write_str(&lines.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ocelli_data::{Draws, Purpose, Target, Task};
+
+    use super::*;
+
+    fn row(stage: usize, epoch: usize, valid_loss: f64, accuracy: f64) -> EpochRow {
+        EpochRow {
+            stage,
+            epoch,
+            train_loss: 0.1,
+            valid_loss: Some(valid_loss),
+            accuracy: Some(accuracy),
+            metrics: Vec::new(),
+            learning_rates: 1e-2.into(),
+            seconds: 1.0,
+            best: false,
+        }
+    }
+
+    /// Predictions of 200 images of two classes, of which the first so many are right; their mean loss is about `loss`, and
+    /// varies from image to image in the same way whatever it is, with a little of its own in each epoch.
+    fn predictions(epoch: u64, right: usize, loss: f64) -> Predictions {
+        let mut made = Predictions::new(Task::SingleLabel, 2);
+        for image in 0..200 {
+            let own = Draws::new(7, Purpose::Dropout, 0, image as u64).normal();
+            let now = Draws::new(7, Purpose::Dropout, 1 + epoch, image as u64).normal();
+            let probability = if image < right { 0.8 } else { 0.2 };
+            made.items.push(image);
+            made.targets.push(Target::Class(0));
+            made.losses.push(loss + 0.3 * own + 0.05 * now);
+            made.probabilities.extend([probability, 1.0 - probability]);
+        }
+        made
+    }
+
+    fn read(losses: &[f64]) -> Option<Course> {
+        let mut watch = Watch::default();
+        let mut rows = Vec::new();
+        for (epoch, &loss) in losses.iter().enumerate() {
+            let predictions = predictions(epoch as u64, 150, loss);
+            rows.push(row(1, epoch + 1, predictions.loss(), 0.75));
+            watch.follow(&rows[epoch], &predictions, Some(Metric::Accuracy));
+            // What a checkpoint keeps of it is all of it.
+            watch = toml::from_str(&toml::to_string(&watch).unwrap()).unwrap();
+        }
+        let compared = Compared { metric: Some(Metric::Accuracy), before: None, best: None, baseline: None };
+        Reading::of(&rows, &watch, &compared).unwrap().course
+    }
+
+    #[test]
+    fn the_course_of_the_loss_is_what_counts() {
+        // Far above the training loss of 0.1, and still falling.
+        assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(Course::Falling));
+        // It goes up and down by less than what the losses of images vary between epochs.
+        assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(Course::Level));
+        assert!(matches!(
+            read(&[0.9, 0.5, 0.45, 0.52, 0.6]),
+            Some(Course::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest
+        ));
+        // Rising counts where it is above its lowest, although it falls again.
+        assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(Course::Rising { epoch: 2, .. })));
+        assert_eq!(read(&[0.7]), None, "one epoch has no course");
+    }
+
+    #[test]
+    fn epochs_that_are_not_finite_say_nothing() {
+        let mut watch = Watch::default();
+        let mut lost = predictions(0, 150, 0.5);
+        lost.probabilities[0] = f32::NAN;
+        let metric = Some(Metric::Accuracy);
+        watch.follow(&row(1, 1, f64::NAN, f64::NAN), &lost, metric);
+        assert_eq!(watch, Watch::default());
+        watch.follow(&row(1, 2, 0.5, 0.75), &predictions(1, 150, 0.5), metric);
+        watch.follow(&row(1, 3, f64::NAN, f64::NAN), &lost, metric);
+        assert_eq!(watch.last.unwrap().row.epoch, 2);
+    }
+
+    #[test]
+    fn a_change_is_tested_in_pairs_and_a_baseline_is_named() {
+        let metric = Metric::Accuracy;
+        let watch_of = |right: usize| {
+            let mut watch = Watch::default();
+            let epoch = predictions(0, right, 0.5);
+            watch.follow(&row(2, 1, 0.5, right as f64 / 200.0), &epoch, Some(metric));
+            watch
+        };
+        let read = |right: usize, before: usize| {
+            let old = row(1, 2, 0.5, before as f64 / 200.0);
+            let scores = watch_of(before).scores().cloned();
+            let now = row(2, 1, 0.5, right as f64 / 200.0);
+            let mut baseline = predictions(0, 120, 0.7);
+            baseline.losses.fill(0.7);
+            let best = if right > before { now.clone() } else { old.clone() };
+            let compared = Compared {
+                metric: Some(metric),
+                before: Some((&old, scores.as_ref())),
+                best: Some(&best),
+                baseline: Some(&baseline),
+            };
+            Reading::of(&[now], &watch_of(right), &compared).unwrap()
+        };
+        // Intervals of 150 and 162 of 200 overlap, and yet twelve photos more and none less are no chance.
+        let better = read(162, 150);
+        // scipy.stats.binomtest(0, 12).pvalue
+        assert!((better.change.unwrap().p_value.unwrap() - 0.00048828125).abs() < 1e-9);
+        let text = better.to_string();
+        assert!(text.contains("accuracy 0.7500 → 0.8100, better (p = 0.0005)"), "{text}");
+        assert!(
+            text.contains("the weights of epoch 1 are kept") && !text.contains("most frequent"),
+            "{text}"
+        );
+        let chance = read(152, 150).to_string();
+        assert!(chance.contains("which may be chance (p = 0.5000)"), "{chance}");
+        let vain = read(123, 150).to_string();
+        assert!(vain.contains("worse (p < 0.0001)") && vain.contains("step 1, epoch 2 are kept"), "{vain}");
+        assert!(vain.contains("not shown to be better than always saying the most frequent class"), "{vain}");
+        assert!(vain.contains("accuracy 0.6000"), "{vain}");
+    }
+}

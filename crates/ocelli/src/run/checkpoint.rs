@@ -1,0 +1,332 @@
+//! Checkpoints: all that a run needs to go on as if it had never been interrupted, written whole or not at all.
+//!
+//! A checkpoint is a safetensors file: the network's tensors, those of the fit under way, and everything else as TOML
+//! in the metadata entry `ocelli-checkpoint` (TOML, because it gives every number back to the last digit). The best
+//! weights so far stand beside it as models that can be used. Each file holds the digest of its content. The last two
+//! checkpoints are kept, so that there is one even where the disk damages the other, or what it names.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ocelli_data::files;
+use ocelli_nn::{Backbone, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::event::{EpochRow, Event};
+use crate::file;
+use crate::learner::Learner;
+use crate::learner::best::Best;
+use crate::learner::snapshot::{Numbers, Position};
+use crate::recipe::freezing::State;
+use crate::run::perform::Progress;
+use crate::train::fit::Fit;
+
+/// Where and when checkpoints are written.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    /// The longest time without one.
+    every: Duration,
+    written: Instant,
+    /// The highest number that any has had.
+    number: u64,
+    /// The numbers of those that are whole, ascending.
+    kept: Vec<u64>,
+    /// The files of best weights that the last checkpoint names, with their digests.
+    best: BTreeMap<String, String>,
+    /// The text of the run's settings.
+    config: String,
+}
+
+/// All of a checkpoint that is no tensor.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    version: String,
+    /// Decides how the kernels round.
+    instructions: String,
+    /// What the photos and their split were.
+    data: String,
+    /// The settings that the run began with, as the text of its `config.toml`.
+    config: String,
+    /// The side of the images in pixels.
+    size: usize,
+    progress: Progress,
+    numbers: Numbers,
+    history: Vec<EpochRow>,
+    best: Vec<BestEntry>,
+}
+
+/// The best weights at one size of the images.
+#[derive(Debug, Serialize, Deserialize)]
+struct BestEntry {
+    file: String,
+    /// The digest of its content.
+    digest: String,
+    size: usize,
+    state: State,
+    row: EpochRow,
+}
+
+/// A checkpoint that was read.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    path: PathBuf,
+    number: u64,
+    /// The highest number of any checkpoint in the folder, whole or not.
+    highest: u64,
+    header: Header,
+    tensors: TensorFile,
+    /// The best weights that the header names, in its order.
+    best: Vec<TensorFile>,
+}
+
+/// What is in a folder of checkpoints.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// The last one that is whole, with all that it names.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// What is wrong with those after it.
+    pub(crate) damaged: Vec<Error>,
+    /// The highest number of any.
+    highest: u64,
+}
+
+/// The form that this version writes and reads.
+const FORMAT: u32 = 2;
+const ENTRY: &str = "ocelli-checkpoint";
+/// What a checkpoint's name begins with; its number follows.
+const NAME: &str = "checkpoint-";
+const EXTENSION: &str = ".safetensors";
+/// Checkpoints that are kept.
+const KEPT: usize = 2;
+/// The longest time without a checkpoint.
+const EVERY: Duration = Duration::from_secs(120);
+
+impl Checkpoints {
+    /// Checkpoints in this folder, after every epoch and every two minutes, of a run with these settings.
+    pub(crate) fn new(folder: PathBuf, config: String) -> Self {
+        let (every, written) = (EVERY, Instant::now());
+        Self { folder, every, written, number: 0, kept: Vec::new(), best: BTreeMap::new(), config }
+    }
+
+    /// The same, after those in the folder of which none is whole.
+    pub(crate) fn after_damaged(self, last: &Last) -> Self {
+        Self { number: last.highest, ..self }
+    }
+
+    /// Checkpoints in the folder of one that was read, after it.
+    fn after(checkpoint: &Checkpoint) -> Self {
+        let folder = checkpoint.path.parent().unwrap_or(Path::new(".")).to_owned();
+        let best = &checkpoint.header.best;
+        Self {
+            number: checkpoint.highest,
+            kept: vec![checkpoint.number],
+            best: best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect(),
+            ..Self::new(folder, checkpoint.header.config.clone())
+        }
+    }
+}
+
+/// The numbers of the checkpoints in a folder, ascending.
+fn numbers(folder: &Path) -> Result<Vec<u64>> {
+    let number =
+        |path: PathBuf| path.file_name()?.to_str()?.strip_prefix(NAME)?.strip_suffix(EXTENSION)?.parse().ok();
+    let entries = files::list(folder).map_err(Error::io("list", folder))?;
+    let mut numbers: Vec<u64> = entries.into_iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{NAME}{number:06}{EXTENSION}"))
+}
+
+impl Checkpoint {
+    /// The last checkpoint in a folder that is whole with all that it names, and what is wrong with those after it.
+    ///
+    /// # Errors
+    /// Where the folder cannot be listed.
+    pub(crate) fn last(folder: &Path) -> Result<Last> {
+        let numbers = numbers(folder)?;
+        let highest = numbers.last().copied().unwrap_or(0);
+        let mut damaged = Vec::new();
+        for number in numbers.into_iter().rev() {
+            match Self::read(path(folder, number), number, highest) {
+                Ok(checkpoint) => return Ok(Last { checkpoint: Some(checkpoint), damaged, highest }),
+                Err(error) => damaged.push(error),
+            }
+        }
+        Ok(Last { checkpoint: None, damaged, highest })
+    }
+
+    /// Whether there is any in a folder.
+    pub(crate) fn exists(folder: &Path) -> bool {
+        numbers(folder).is_ok_and(|numbers| !numbers.is_empty())
+    }
+
+    fn read(path: PathBuf, number: u64, highest: u64) -> Result<Self> {
+        let wrong = |reason: String| Error::NotACheckpoint { path: path.clone(), reason };
+        let tensors = file::read_tensors(&path)?;
+        if tensors.digest().is_none() {
+            return Err(wrong("it has no digest of its content".to_owned()));
+        }
+        let text = tensors.metadata(ENTRY).ok_or_else(|| wrong("it has no header".to_owned()))?;
+        let form = toml::from_str::<Form>(text).map_err(|error| wrong(error.message().to_owned()))?.format;
+        if form != FORMAT {
+            return Err(wrong(format!("it has form {form}, this version reads form {FORMAT}")));
+        }
+        let header: Header = toml::from_str(text).map_err(|error| wrong(error.message().to_owned()))?;
+        let best = header.best.iter().map(|BestEntry { file, digest, .. }| {
+            let name = path.with_file_name(file);
+            let tensors = file::read_tensors(&name)?;
+            match tensors.digest() == Some(digest) {
+                true => Ok(tensors),
+                false => Err(wrong(format!("{} holds other weights than it did", name.display()))),
+            }
+        });
+        let best = best.collect::<Result<_>>()?;
+        Ok(Self { path, number, highest, header, tensors, best })
+    }
+
+    /// The rows so far.
+    pub(crate) fn history(&self) -> &[EpochRow] {
+        &self.header.history
+    }
+
+    /// The text of the settings that the run began with.
+    pub(crate) fn config(&self) -> &str {
+        &self.header.config
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What every form of a header begins with.
+#[derive(Deserialize)]
+struct Form {
+    format: u32,
+}
+
+impl<B: Backbone> Learner<B> {
+    /// Writes a checkpoint after a batch, if the last one is long ago.
+    pub(crate) fn write_checkpoint_if_due(&mut self, fit: &Fit) -> Result<()> {
+        match &self.checkpoints {
+            Some(checkpoints) if checkpoints.written.elapsed() >= checkpoints.every => {
+                self.write_checkpoint(Some(fit))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint, if they are wanted; `fit` is under way.
+    pub(crate) fn write_checkpoint(&mut self, fit: Option<&Fit>) -> Result<()> {
+        let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
+        self.performance.seconds += self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        let result = self.write_into(&mut checkpoints, fit);
+        let path = path(&checkpoints.folder, checkpoints.number);
+        self.checkpoints = Some(checkpoints);
+        result?;
+        self.tell(&Event::Written { what: "checkpoint", path })
+    }
+
+    fn write_into(&self, checkpoints: &mut Checkpoints, fit: Option<&Fit>) -> Result<()> {
+        let Checkpoints { folder, written, number, kept, best: before, config, .. } = checkpoints;
+        let mut best = Vec::new();
+        for (&size, Best { network, state, row }) in &self.best {
+            let name = format!("best-{size}px-{}-{}{EXTENSION}", row.stage, row.epoch);
+            // The same stage and epoch has the same weights, whenever it was computed.
+            let there = before.get(&name).filter(|_| folder.join(&name).exists());
+            let digest = match there {
+                Some(digest) => digest.clone(),
+                None => self.save_as(&folder.join(&name), network, size)?,
+            };
+            best.push(BestEntry { file: name, digest, size, state: *state, row: row.clone() });
+        }
+        let named: BTreeMap<String, String> =
+            best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect();
+        let Position { numbers: position, tensors } = self.position_in(fit);
+        let header = Header {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instructions: ocelli_kernels::Isa::current().to_string(),
+            data: self.data.fingerprint(),
+            config: config.clone(),
+            size: self.data.size(),
+            progress: self.performance.clone(),
+            numbers: position,
+            history: self.history.clone(),
+            best,
+        };
+        let text = toml::to_string(&header).expect("plain values serialise");
+        file::write(&path(folder, *number + 1), &tensors.to_bytes(ENTRY, &text))?;
+        *number += 1;
+        *written = Instant::now();
+        kept.push(*number);
+        kept.drain(..kept.len().saturating_sub(KEPT));
+        // What cannot be listed or removed now is removed after the next one. Damaged ones go too.
+        for old in numbers(folder).unwrap_or_default().into_iter().filter(|old| !kept.contains(old)) {
+            let _ = files::remove(path(folder, old));
+        }
+        // What the checkpoint before this one names is kept with it.
+        let wanted = |name: &str| named.contains_key(name) || before.contains_key(name);
+        for entry in files::list(&*folder).unwrap_or_default() {
+            let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with("best-") && !wanted(name) {
+                let _ = files::remove(&entry);
+            }
+        }
+        *before = named;
+        Ok(())
+    }
+
+    /// Goes to where a checkpoint was written; `same_photos`, unless it is wished to go on with others. Gives what people
+    /// should know about that.
+    pub(crate) fn return_to_checkpoint(
+        &mut self,
+        checkpoint: Checkpoint,
+        same_photos: bool,
+    ) -> Result<Option<String>> {
+        let after = Checkpoints::after(&checkpoint);
+        let Checkpoint { path, header, tensors, best, .. } = checkpoint;
+        if same_photos && header.data != self.data.fingerprint() {
+            return Err(Error::State {
+                found: format!(
+                    "{}: the photos, or which of them are held out, are not what they were",
+                    path.display()
+                ),
+                advice: "train anew, or put the photos back as they were",
+            });
+        }
+        let instructions = ocelli_kernels::Isa::current().to_string();
+        let mut notice = None;
+        if (header.version.as_str(), &header.instructions) != (env!("CARGO_PKG_VERSION"), &instructions) {
+            let text = format!(
+                "the run began with version {} on {}, and goes on with version {} on {instructions}: results may \
+                 differ in the last digits",
+                header.version,
+                header.instructions,
+                env!("CARGO_PKG_VERSION"),
+            );
+            notice = Some(text);
+        }
+        if header.size != self.data.size() {
+            self.set_size(header.size)?;
+        }
+        for (BestEntry { size, state, row, .. }, tensors) in header.best.into_iter().zip(best) {
+            let network = self.network.clone().with_tensors(&tensors)?;
+            self.best.insert(size, Best { network, state, row });
+        }
+        self.return_to(Position { numbers: header.numbers, tensors })?;
+        self.history = header.history;
+        self.performance = header.progress;
+        self.checkpoints = Some(after);
+        Ok(notice)
+    }
+}

@@ -1,0 +1,396 @@
+//! SGD, AdamW and other rules, with a learning rate for each layer group.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::tensor::Tensor;
+use ocelli_nn::op::{AdamWStep, SgdStep, adamw_step, sgd_step};
+use ocelli_nn::{Backbone, GROUPS, Kind, Network, Place, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::schedule::learning_rates::LearningRates;
+use crate::train::gradients::ParameterGradients;
+
+/// The decoupled weight decay that learners begin with.
+///
+/// At the head's usual rate of 0.01 a step takes a hundredth of every weight away. Against no decay this lowers
+/// the validation loss of a head on precomputed features on each of four data sets tried (cats and dogs, ants and
+/// bees, satellite images, emoji), by 7 to 17 %; accuracy stayed or rose, but for one photo of 153.
+pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
+
+/// How weights are pulled to 0, apart from the loss (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each
+/// step takes `rate · decay` of a weight away.
+///
+/// fastai 0.7 adds the decay to the gradient instead, of biases and norms too, and begins with 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WeightDecay {
+    /// The decay of each layer group, 0 or more.
+    pub groups: [f64; GROUPS],
+    /// Whether biases and norms are pulled too.
+    pub vectors: bool,
+}
+
+impl WeightDecay {
+    /// The same decay, of biases and norms too.
+    pub fn on_vectors(self) -> Self {
+        Self { vectors: true, ..self }
+    }
+
+    fn of(&self, place: Place) -> f64 {
+        if place.kind == Kind::Weight || self.vectors { self.groups[place.group] } else { 0.0 }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.groups.iter().find(|decay| !(decay.is_finite() && **decay >= 0.0)) {
+            Some(decay) => Err(Error::Setting {
+                name: "weight decay",
+                value: decay.to_string(),
+                expected: "a number of at least 0, such as 0.01",
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for WeightDecay {
+    fn default() -> Self {
+        DEFAULT_WEIGHT_DECAY.into()
+    }
+}
+
+impl From<f64> for WeightDecay {
+    fn from(decay: f64) -> Self {
+        Self { groups: [decay; GROUPS], vectors: false }
+    }
+}
+
+impl From<[f64; GROUPS]> for WeightDecay {
+    fn from(groups: [f64; GROUPS]) -> Self {
+        Self { groups, vectors: false }
+    }
+}
+
+/// Which rule moves the weights; all are PyTorch's, to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "optimizer", rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v`.
+    Sgd {
+        /// 0 to below 1. A schedule with a momentum of its own overrides it.
+        momentum: f64,
+        /// Looks one step ahead (Nesterov 1983): `w ← w − rate · (gradient + momentum · v)`.
+        #[serde(default)]
+        nesterov: bool,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A schedule's
+    /// momentum overrides `beta_1`.
+    AdamW {
+        /// The share of the past in the mean gradient, 0 to below 1.
+        beta_1: f64,
+        /// The share of the past in the mean squared gradient, 0 to below 1.
+        beta_2: f64,
+        /// Added to the root of the mean square; above 0.
+        epsilon: f64,
+    },
+    /// `s ← alpha · s + (1 − alpha) · gradient²`, `v ← momentum · v + gradient / (√s + epsilon)`, `w ← w − rate · v`
+    /// (Tieleman & Hinton 2012). A schedule's momentum overrides this one's.
+    RmsProp {
+        /// The share of the past in the mean squared gradient, 0 to below 1.
+        alpha: f64,
+        /// 0 to below 1.
+        momentum: f64,
+        /// Added to the root of the mean square; above 0.
+        epsilon: f64,
+    },
+    /// `s ← s + gradient²`, `w ← w − rate · gradient / (√s + epsilon)` (Duchi et al. 2011).
+    AdaGrad {
+        /// Added to the root of the sum of squares; above 0.
+        epsilon: f64,
+    },
+    /// `w ← w − rate · sign(beta_1 · m + (1 − beta_1) · gradient)`, `m ← beta_2 · m + (1 − beta_2) · gradient` (Chen et
+    /// al. 2023, <https://arxiv.org/abs/2302.06675>); rates are 3 to 10 times lower than AdamW's. A schedule's
+    /// momentum overrides `beta_1`.
+    Lion {
+        /// The share of the past in the step's direction, 0 to below 1.
+        beta_1: f64,
+        /// The share of the past in what is remembered, 0 to below 1.
+        beta_2: f64,
+    },
+}
+
+impl Optimizer {
+    /// SGD with momentum 0.9, fastai 0.7's default.
+    pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
+    /// AdamW with PyTorch's constants.
+    pub const ADAM_W: Self = Self::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
+    /// RMSprop with PyTorch's constants.
+    pub const RMS_PROP: Self = Self::RmsProp { alpha: 0.99, momentum: 0.0, epsilon: 1e-8 };
+    /// AdaGrad with PyTorch's constant.
+    pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
+    /// Lion with its paper's constants.
+    pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
+
+    pub(crate) fn check(self) -> Result<Self> {
+        let (shares, epsilon) = match self {
+            Self::Sgd { momentum, .. } => (vec![("momentum", momentum)], None),
+            Self::AdamW { beta_1, beta_2, epsilon } => {
+                (vec![("beta_1", beta_1), ("beta_2", beta_2)], Some(epsilon))
+            }
+            Self::RmsProp { alpha, momentum, epsilon } => {
+                (vec![("alpha", alpha), ("momentum", momentum)], Some(epsilon))
+            }
+            Self::AdaGrad { epsilon } => (vec![], Some(epsilon)),
+            Self::Lion { beta_1, beta_2 } => (vec![("beta_1", beta_1), ("beta_2", beta_2)], None),
+        };
+        for (name, value) in shares {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
+            }
+        }
+        match epsilon {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                let (value, expected) = (value.to_string(), "a number above 0, such as 1e-8");
+                Err(Error::Setting { name: "epsilon", value, expected })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// A step: the new averages, and a parameter's new value. `old` are the averages of the step before, none in the
+    /// first; `steps` counts this one; `kept` of the old weights remains.
+    fn step(
+        self,
+        old: Vec<Tensor<1>>,
+        weights: Tensor<1>,
+        gradient: Tensor<1>,
+        point: Point,
+        steps: i32,
+    ) -> (Vec<Tensor<1>>, Tensor<1>) {
+        let Point { rate, kept, momentum } = point;
+        match self {
+            // The usual rules go over memory once.
+            Self::Sgd { momentum: usual, nesterov: false } => {
+                let momentum = momentum.unwrap_or(usual) as f32;
+                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
+                (vec![velocity], weights)
+            }
+            Self::AdamW { beta_1, beta_2, epsilon } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let step = AdamWStep {
+                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    beta_1: beta_1 as f32,
+                    beta_2: beta_2 as f32,
+                    square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
+                    epsilon: epsilon as f32,
+                    kept: kept as f32,
+                };
+                let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
+                (averages.to_vec(), weights)
+            }
+            _ => {
+                let (averages, delta) = self.delta(old, gradient, rate, momentum);
+                let weights = if kept == 1.0 { weights } else { weights.mul_scalar(kept) };
+                (averages, weights - delta)
+            }
+        }
+    }
+
+    /// The new averages, and what is to be taken away from a parameter with this gradient.
+    fn delta(
+        self,
+        old: Vec<Tensor<1>>,
+        gradient: Tensor<1>,
+        rate: f64,
+        momentum: Option<f64>,
+    ) -> (Vec<Tensor<1>>, Tensor<1>) {
+        let mut old = old.into_iter();
+        // What was remembered fades by `share`, and `fresh` comes in.
+        let mut average = |share: f64, fresh: Tensor<1>| match old.next() {
+            Some(old) => old.mul_scalar(share) + fresh,
+            None => fresh,
+        };
+        match self {
+            Self::Sgd { momentum: usual, .. } => {
+                let share = momentum.unwrap_or(usual);
+                let velocity = average(share, gradient.clone());
+                let step = gradient + velocity.clone().mul_scalar(share);
+                (vec![velocity], step.mul_scalar(rate))
+            }
+            Self::AdamW { .. } => unreachable!("AdamW has a step of its own"),
+            Self::RmsProp { alpha, momentum: usual, epsilon } => {
+                let square = average(alpha, gradient.clone() * gradient.clone().mul_scalar(1.0 - alpha));
+                let step = gradient / square.clone().sqrt().add_scalar(epsilon);
+                let velocity = average(momentum.unwrap_or(usual), step);
+                (vec![square, velocity.clone()], velocity.mul_scalar(rate))
+            }
+            Self::AdaGrad { epsilon } => {
+                let sum = average(1.0, gradient.clone() * gradient.clone());
+                let step = gradient.mul_scalar(rate) / sum.clone().sqrt().add_scalar(epsilon);
+                (vec![sum], step)
+            }
+            Self::Lion { beta_1, beta_2 } => {
+                let beta_1 = momentum.unwrap_or(beta_1);
+                let old = old.next().unwrap_or_else(|| gradient.zeros_like());
+                let direction = old.clone().mul_scalar(beta_1) + gradient.clone().mul_scalar(1.0 - beta_1);
+                let mean = old.mul_scalar(beta_2) + gradient.mul_scalar(1.0 - beta_2);
+                (vec![mean], direction.sign().mul_scalar(rate))
+            }
+        }
+    }
+}
+
+/// What a schedule says about a step.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    /// The learning rate.
+    rate: f64,
+    /// What is kept of a weight: 1 − rate · decay.
+    kept: f64,
+    /// A momentum that overrides the rule's.
+    momentum: Option<f64>,
+}
+
+/// An optimizer at work: its rule, and what it remembers of each parameter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OptimizerState {
+    rule: Optimizer,
+    weight_decay: WeightDecay,
+    /// Steps so far.
+    steps: i32,
+    /// For each parameter the rule's averages, flattened.
+    #[serde(skip)]
+    memory: HashMap<ParamId, Vec<Tensor<1>>>,
+}
+
+impl OptimizerState {
+    pub(crate) fn new(rule: Optimizer, weight_decay: WeightDecay) -> Self {
+        Self { rule, weight_decay, steps: 0, memory: HashMap::new() }
+    }
+
+    /// Moves every parameter that has a gradient.
+    pub(crate) fn step<B: Backbone>(
+        &mut self,
+        network: Network<B>,
+        gradients: ParameterGradients,
+        rates: LearningRates,
+        momentum: Option<f64>,
+    ) -> Network<B> {
+        self.steps += 1;
+        let places = network.places();
+        network.map(&mut Step { state: self, gradients, rates, momentum, places })
+    }
+
+    /// Adds what is remembered to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the averages of parameter NAME.
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        for (id, averages) in &self.memory {
+            for (number, average) in averages.iter().enumerate() {
+                let name = format!("{prefix}.{number}.{}", network.name(*id));
+                let values = average.to_data().try_into_vec().expect("averages are f32");
+                file.insert(name, average.dims().to_vec(), values);
+            }
+        }
+    }
+
+    /// Takes what is remembered from a file that [`write`](Self::write) has filled.
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        let device = network.device();
+        let of = |id: &ParamId| -> Vec<Tensor<1>> {
+            let number = |number: usize| file.get(&format!("{prefix}.{number}.{}", network.name(*id)));
+            let values = (0..).map_while(number).map(|average| average.values.as_slice());
+            values.map(|values| Tensor::from_data(values, &device)).collect()
+        };
+        let averages = network.places().into_keys().map(|id| (id, of(&id)));
+        self.memory = averages.filter(|(_, averages)| !averages.is_empty()).collect();
+    }
+}
+
+struct Step<'a> {
+    state: &'a mut OptimizerState,
+    gradients: ParameterGradients,
+    rates: LearningRates,
+    momentum: Option<f64>,
+    places: HashMap<ParamId, Place>,
+}
+
+impl ModuleMapper for Step<'_> {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
+        let place = self.places[&parameter.id];
+        let rate = self.rates.0[place.group];
+        let kept = 1.0 - rate * self.state.weight_decay.of(place);
+        let point = Point { rate, kept, momentum: self.momentum };
+        let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
+        let id = parameter.id;
+        let old_averages = memory.remove(&id).unwrap_or_default();
+        parameter.map(|old| {
+            let shape = old.shape();
+            let old = old.inner().flatten(0, D - 1);
+            let (averages, new) = rule.step(old_averages, old, gradient, point, *steps);
+            memory.insert(id, averages);
+            new.reshape(shape).autodiff().require_grad()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRADIENTS: [[f32; 3]; 4] =
+        [[0.5, -1.0, 0.25], [0.1, 0.2, -0.3], [-0.7, 0.05, 0.9], [0.3, -0.4, 0.01]];
+
+    /// Where four steps lead from 1, −2, 0.5 at rate 0.1.
+    fn walked(rule: Optimizer) -> Vec<f32> {
+        let device = burn::tensor::Device::flex();
+        let mut weights = Tensor::<1>::from_data([1.0f32, -2.0, 0.5], &device);
+        let mut averages = Vec::new();
+        for (step, gradient) in GRADIENTS.iter().enumerate() {
+            let gradient = Tensor::from_data(*gradient, &device);
+            let point = Point { rate: 0.1, kept: 1.0, momentum: None };
+            (averages, weights) = rule.step(averages, weights, gradient, point, step as i32 + 1);
+        }
+        weights.into_data().try_into_vec().unwrap()
+    }
+
+    /// PyTorch 2's results for the same steps, in f64.
+    #[test]
+    fn rules_are_pytorchs() {
+        let cases = [
+            (Optimizer::SGD, [0.90395, -1.6798, 0.323325]),
+            (Optimizer::Sgd { momentum: 0.9, nesterov: true }, [0.893555, -1.59682, 0.2549925]),
+            (
+                Optimizer::AdamW { beta_1: 0.9, beta_2: 0.99, epsilon: 1e-8 },
+                [0.827303395, -1.763148796, 0.315321534],
+            ),
+            (
+                Optimizer::RmsProp { alpha: 0.9, momentum: 0.9, epsilon: 1e-8 },
+                [0.126168154, -0.990271904, -0.475932863],
+            ),
+            (Optimizer::ADA_GRAD, [0.928484741, -1.888031774, 0.384066392]),
+        ];
+        for (rule, wanted) in cases {
+            for (seen, wanted) in walked(rule).iter().zip(wanted) {
+                assert!((f64::from(*seen) - wanted).abs() < 2e-6, "{rule:?}: {seen}, PyTorch {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn lion_follows_signs() {
+        // m after each step: 0.01 g, then 0.99 m + 0.01 g; directions by hand.
+        let mut wanted = [1.0f64, -2.0, 0.5];
+        let mut mean = [0.0f64; 3];
+        for gradient in GRADIENTS {
+            for place in 0..3 {
+                let gradient = f64::from(gradient[place]);
+                wanted[place] -= 0.1 * (0.9 * mean[place] + 0.1 * gradient).signum();
+                mean[place] = 0.99 * mean[place] + 0.01 * gradient;
+            }
+        }
+        for (seen, wanted) in walked(Optimizer::LION).iter().zip(wanted) {
+            assert!((f64::from(*seen) - wanted).abs() < 1e-6, "{seen}, {wanted}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! How the weights of a network move, whatever the learning rates.
+
+use ocelli_data::augment::mix::Mix;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::train::loss::Loss;
+use crate::train::optimizer::{Optimizer, WeightDecay};
+
+/// How a learner trains, besides what a fit is asked for: loss, regularisers, optimizer.
+///
+/// ```
+/// use ocelli::{Loss, Method, Optimizer};
+///
+/// let method = Method { loss: Loss::smoothed(0.1), clip: Some(1.0), optimizer: Optimizer::ADAM_W, ..Method::default() };
+/// # let _ = method;
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Method {
+    /// The rule that moves the weights; its memory starts anew with every fit.
+    pub optimizer: Optimizer,
+    /// How weights are pulled to 0.
+    pub weight_decay: WeightDecay,
+    /// What is made small.
+    pub loss: Loss,
+    /// How the images of a batch are mixed with each other. Like augmentation it has no effect on precomputed
+    /// activations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
+    /// The greatest norm of all gradients together; longer ones are shortened to it. Above 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Batches a step, whose gradients are averaged over all their images; an epoch's last step may have fewer.
+    /// At least 1.
+    pub accumulate: usize,
+    /// The decay of an exponential average of the weights, from 0 to below 1; 0.99 to 0.9999 are usual. Where it is
+    /// given, the average is what each epoch measures, and what the network is at the end of a fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Stochastic weight averaging (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>): from the end of which
+    /// epoch of a fit on, counted from 0, the weights are averaged. Their mean is what later epochs measure, and
+    /// what the network is at the end, the statistics of trained norms estimated anew in a pass over the training
+    /// images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swa: Option<usize>,
+}
+
+impl Default for Method {
+    /// SGD with momentum on cross-entropy, with decoupled weight decay.
+    fn default() -> Self {
+        Self {
+            optimizer: Optimizer::SGD,
+            weight_decay: WeightDecay::default(),
+            loss: Loss::default(),
+            mix: None,
+            clip: None,
+            accumulate: 1,
+            ema: None,
+            swa: None,
+        }
+    }
+}
+
+impl Method {
+    pub(crate) fn check(&self, classes: usize) -> Result<()> {
+        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
+        self.optimizer.check()?;
+        self.weight_decay.check()?;
+        self.loss.check(classes)?;
+        if let Some(Mix::Mixup { alpha } | Mix::CutMix { alpha }) = self.mix
+            && !(alpha > 0.0 && alpha <= 100.0)
+        {
+            return refuse(
+                "the alpha of mixed images",
+                alpha.to_string(),
+                "above 0 and at most 100, such as 0.4",
+            );
+        }
+        if let Some(clip) = self.clip
+            && !(clip.is_finite() && clip > 0.0)
+        {
+            return refuse("the greatest gradient norm", clip.to_string(), "a number above 0, such as 1");
+        }
+        if self.accumulate == 0 {
+            return refuse("the number of batches a step", "0".to_owned(), "at least 1");
+        }
+        if let Some(decay) = self.ema
+            && !(0.0..1.0).contains(&decay)
+        {
+            return refuse(
+                "the decay of averaged weights",
+                decay.to_string(),
+                "from 0 to below 1, such as 0.999",
+            );
+        }
+        if self.ema.is_some() && self.swa.is_some() {
+            let value = "an exponential one and that of epochs".to_owned();
+            return refuse("the average of weights", value, "one of them");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Averages of a network's weights over the steps or epochs of a fit.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::Tensor;
+use ocelli_nn::{Backbone, Network, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::train::gradients::{read_tensors, write_tensors};
+
+/// An average of the tensors of all layer groups that are trained, running statistics among them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Averages {
+    /// The first layer group that is averaged.
+    first: usize,
+    /// How often something was included.
+    count: usize,
+    #[serde(skip)]
+    tensors: BTreeMap<ParamId, Tensor<1>>,
+}
+
+impl Averages {
+    /// An average that begins with the weights of this network.
+    pub(crate) fn of<B: Backbone>(network: &Network<B>, first: usize) -> Self {
+        let mut averages = Self { first, count: 0, tensors: BTreeMap::new() };
+        averages.visit(network, |_, new| new);
+        averages
+    }
+
+    /// The exponential average: `average ← d · average + (1 − d) · weights` after a step, with d = min(`decay`,
+    /// (1 + t) / (10 + t)) after t steps, so that the beginning is soon forgotten (timm's and TensorFlow's rule).
+    pub(crate) fn follow<B: Backbone>(&mut self, network: &Network<B>, decay: f64) {
+        self.count += 1;
+        let steps = self.count as f64;
+        let decay = decay.min((1.0 + steps) / (10.0 + steps));
+        self.visit(network, |old, new| old.mul_scalar(decay) + new.mul_scalar(1.0 - decay));
+    }
+
+    /// The plain mean of all networks that were included (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>).
+    /// `place` counts them from 0; one that is in already is not taken twice.
+    pub(crate) fn include<B: Backbone>(&mut self, network: &Network<B>, place: usize) {
+        if place == self.count {
+            self.count += 1;
+            let share = 1.0 / self.count as f64;
+            self.visit(network, |old, new| old.mul_scalar(1.0 - share) + new.mul_scalar(share));
+        }
+    }
+
+    /// The network with the averages in the place of its weights.
+    pub(crate) fn apply<B: Backbone>(&self, network: Network<B>) -> Network<B> {
+        struct Apply<'a>(&'a BTreeMap<ParamId, Tensor<1>>);
+        impl ModuleMapper for Apply<'_> {
+            fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+                let Some(average) = self.0.get(&parameter.id) else { return parameter };
+                parameter.map(|old| {
+                    let new = average.clone().reshape(old.shape()).autodiff();
+                    new.set_require_grad(old.is_require_grad())
+                })
+            }
+        }
+        network.map(&mut Apply(&self.tensors))
+    }
+
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        write_tensors(&self.tensors, network, prefix, file);
+    }
+
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        self.tensors = read_tensors(network, prefix, file);
+    }
+
+    /// Replaces every average by what `change` makes of it and the network's tensor.
+    fn visit<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        change: impl Fn(Tensor<1>, Tensor<1>) -> Tensor<1>,
+    ) {
+        struct Visit<'a, B: Backbone, F> {
+            network: &'a Network<B>,
+            averages: &'a mut Averages,
+            change: F,
+        }
+        impl<B: Backbone, F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleVisitor for Visit<'_, B, F> {
+            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+                if self.network.place(parameter.id, D).group >= self.averages.first {
+                    let new: Tensor<1> = parameter.val().inner().flatten(0, D - 1);
+                    let old = self.averages.tensors.remove(&parameter.id).unwrap_or_else(|| new.clone());
+                    self.averages.tensors.insert(parameter.id, (self.change)(old, new));
+                }
+            }
+        }
+        network.visit(&mut Visit { network, averages: self, change });
+    }
+}
