@@ -36,7 +36,7 @@ const SIZE: usize = 77;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let named: Vec<String> = std::env::args().skip(1).collect();
-    for arch in Arch::ALL {
+    for &arch in Arch::ALL {
         let name = arch.to_string();
         if named.is_empty() || named.contains(&name) {
             let network = arch.untrained(3, 10, 7, &Device::flex());

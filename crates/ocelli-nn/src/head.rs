@@ -62,6 +62,7 @@ pub struct PublishedHead {
 
 /// What a published network's classifier is.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct PublishedForm {
     /// How the last stage's output becomes one vector.
     pub pool: Pool,
@@ -75,8 +76,16 @@ pub struct PublishedForm {
     pub output: &'static str,
 }
 
+impl PublishedForm {
+    /// Average pooling and one linear layer of that name.
+    pub const fn linear(output: &'static str) -> Self {
+        Self { pool: Pool::Average, norm: None, hidden: &[], activation: HiddenActivation::Relu, output }
+    }
+}
+
 /// An activation between the layers of a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HiddenActivation {
     /// `max(u, 0)`
     Relu,

@@ -21,7 +21,7 @@
 //!
 //! | to change | see |
 //! |---|---|
-//! | a network, or add one | [`model`], a file each; then [`Body`] and [`Arch`] |
+//! | a network, or add one | [`model`], a file each |
 //! | a layer | [`layer`] |
 //! | how an operation reaches the kernels or Burn | [`op`] |
 //! | names and initial values of parameters | [`builder`] |
@@ -42,11 +42,12 @@ mod pass;
 mod weights;
 
 pub use arch::{Arch, ArchInfo, Publisher};
-pub use backbone::{Backbone, Body};
+pub use backbone::Backbone;
 pub use builder::Builder;
 pub use device::{DeviceKind, DeviceName};
 pub use error::{Error, Result};
 pub use head::{Classifier, Head, HiddenActivation, PublishedForm, PublishedHead, TransferHead};
+pub use model::AnyBackbone;
 pub use network::{GROUPS, Kind, Network, Place};
 pub use op::Precision;
 pub use pass::{Pass, SeenStatistics, Statistics, Training};

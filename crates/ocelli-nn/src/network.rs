@@ -9,14 +9,16 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::builder::{Names, build};
 use crate::op::{self, Precision, to_precision};
 use crate::pass::SeenStatistics;
-use crate::{Backbone, Body, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead};
+use crate::{
+    AnyBackbone, Backbone, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead,
+};
 
 /// A backbone with a head on it.
 ///
 /// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture asks. Parameters live on the CPU or
 /// another device with autodiff; inference passes do without it.
 #[derive(Module, Debug)]
-pub struct Network<B: Backbone = Body> {
+pub struct Network<B: Backbone = AnyBackbone> {
     backbone: B,
     head: B::Head,
     #[module(skip)]

@@ -4,6 +4,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::arch::{ArchInfo, Entry, IMAGENET, register, timm, torchvision};
+use crate::head::PublishedForm;
 use crate::layer::{Conv, ConvAct, LayerNorm, LayerScale};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
@@ -191,4 +193,35 @@ impl Backbone for ConvNext {
             _ => 0,
         }
     }
+}
+
+register! {
+    ConvNextAtto = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.757,
+            parameters: 3_695_520,
+            multiply_adds: 547,
+            ..timm("convnext_atto", ["convnext_atto", "timm/convnext_atto.d2_in1k"], "stages.2", IMAGENET)
+        },
+        classifier: PublishedForm { norm: Some("head.norm"), ..PublishedForm::linear("head.fc") },
+        build: |builder| {
+            let (blocks, widths) = ([2, 2, 6, 2], [40, 80, 160, 320]);
+            ConvNext::new(builder, ConvNextVariant { blocks, widths, names: ConvNextNames::Timm }).into()
+        },
+    };
+    ConvNextTiny = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.825,
+            parameters: 28_589_128,
+            multiply_adds: 4_456,
+            ..torchvision("convnext_tiny", "convnext_tiny-983f1562.pth", "features.4")
+        },
+        classifier: PublishedForm { norm: Some("classifier.0"), ..PublishedForm::linear("classifier.2") },
+        build: |builder| {
+            let (blocks, widths) = ([3, 3, 9, 3], [96, 192, 384, 768]);
+            ConvNext::new(builder, ConvNextVariant { blocks, widths, names: ConvNextNames::Torchvision }).into()
+        },
+    };
 }

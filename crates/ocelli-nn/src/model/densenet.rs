@@ -3,6 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
 use crate::layer::{BatchNorm, Conv, ConvAct, ConvBnAct};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
@@ -155,4 +157,54 @@ impl Backbone for DenseNet {
             _ => 0,
         }
     }
+}
+
+const LATE: &str = "features.transition2";
+const CLASSIFIER: PublishedForm = PublishedForm::linear("classifier");
+
+register! {
+    DenseNet121 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.744,
+            parameters: 7_978_856,
+            multiply_adds: 2_834,
+            ..torchvision("densenet121", "densenet121-a639ec97.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 24, 16] }).into(),
+    };
+    DenseNet161 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.771,
+            parameters: 28_681_000,
+            multiply_adds: 7_728,
+            ..torchvision("densenet161", "densenet161-8d451a50.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 48, stem: 96, layers: [6, 12, 36, 24] }).into(),
+    };
+    DenseNet169 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.756,
+            parameters: 14_149_480,
+            multiply_adds: 3_360,
+            ..torchvision("densenet169", "densenet169-b2777c0a.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 32, 32] }).into(),
+    };
+    DenseNet201 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.769,
+            parameters: 20_013_928,
+            multiply_adds: 4_291,
+            ..torchvision("densenet201", "densenet201-c1103571.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 48, 32] }).into(),
+    };
 }

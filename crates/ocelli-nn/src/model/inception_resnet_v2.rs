@@ -4,6 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::inception::{Branch, branches, conv, halving, line};
+use crate::arch::{ArchInfo, Entry, HALF, register, timm};
+use crate::head::PublishedForm;
 use crate::layer::{Conv, ConvAct, ConvBnAct};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
@@ -195,4 +197,19 @@ impl Backbone for InceptionResNetV2 {
             _ => 0,
         }
     }
+}
+
+register! {
+    InceptionResNetV2 = Entry {
+        info: ArchInfo {
+            size: 299,
+            smallest: 75,
+            accuracy: 0.804,
+            parameters: 55_843_464,
+            multiply_adds: 13_156,
+            ..timm("inception_resnet_v2", ["inception_resnet_v2", "timm/inception_resnet_v2.tf_in1k"], "mixed_6a", HALF)
+        },
+        classifier: PublishedForm::linear("classif"),
+        build: |builder| InceptionResNetV2::new(builder).into(),
+    };
 }

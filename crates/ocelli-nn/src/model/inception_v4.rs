@@ -5,6 +5,8 @@ use burn::tensor::Tensor;
 
 use super::feature_number;
 use super::inception::{Branch, branches, conv, halving, line};
+use crate::arch::{ArchInfo, Entry, HALF, register, timm};
+use crate::head::PublishedForm;
 use crate::layer::{Conv, ConvBnAct};
 use crate::{Backbone, Builder, Head, Pass, op};
 
@@ -199,4 +201,19 @@ impl Backbone for InceptionV4 {
     fn stage_of(&self, tensor: &str) -> usize {
         feature_number(tensor)
     }
+}
+
+register! {
+    InceptionV4 = Entry {
+        info: ArchInfo {
+            size: 299,
+            smallest: 75,
+            accuracy: 0.801,
+            parameters: 42_679_816,
+            multiply_adds: 12_254,
+            ..timm("inception_v4", ["inception_v4", "timm/inception_v4.tf_in1k"], "features.9", HALF)
+        },
+        classifier: PublishedForm::linear("last_linear"),
+        build: |builder| InceptionV4::new(builder).into(),
+    };
 }

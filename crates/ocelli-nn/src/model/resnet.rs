@@ -5,6 +5,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
 use crate::layer::{Conv, ConvBnAct};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
@@ -156,4 +158,100 @@ impl Backbone for ResNet {
         let layer = tensor.strip_prefix("layer").and_then(|rest| rest.split('.').next());
         layer.and_then(|layer| layer.parse().ok()).unwrap_or(0)
     }
+}
+
+const LATE: &str = "layer3";
+const CLASSIFIER: PublishedForm = PublishedForm::linear("fc");
+
+register! {
+    ResNet18 = Entry {
+        info: ArchInfo {
+            accuracy: 0.698,
+            parameters: 11_689_512,
+            multiply_adds: 1_814,
+            ..torchvision("resnet18", "resnet18-f37072fd.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::basic([2, 2, 2, 2])).into(),
+    };
+    ResNet34 = Entry {
+        info: ArchInfo {
+            accuracy: 0.733,
+            parameters: 21_797_672,
+            multiply_adds: 3_664,
+            ..torchvision("resnet34", "resnet34-b627a593.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::basic([3, 4, 6, 3])).into(),
+    };
+    ResNet50 = Entry {
+        info: ArchInfo {
+            accuracy: 0.761,
+            parameters: 25_557_032,
+            multiply_adds: 4_089,
+            ..torchvision("resnet50", "resnet50-0676ba61.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 6, 3], 1, 64)).into(),
+    };
+    ResNet101 = Entry {
+        info: ArchInfo {
+            accuracy: 0.774,
+            parameters: 44_549_160,
+            multiply_adds: 7_801,
+            ..torchvision("resnet101", "resnet101-63fe2227.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 23, 3], 1, 64)).into(),
+    };
+    ResNet152 = Entry {
+        info: ArchInfo {
+            accuracy: 0.783,
+            parameters: 60_192_808,
+            multiply_adds: 11_514,
+            ..torchvision("resnet152", "resnet152-394f9c45.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 8, 36, 3], 1, 64)).into(),
+    };
+    ResNext50_32x4d = Entry {
+        info: ArchInfo {
+            accuracy: 0.776,
+            parameters: 25_028_904,
+            multiply_adds: 4_230,
+            ..torchvision("resnext50_32x4d", "resnext50_32x4d-7cdf4587.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 6, 3], 32, 4)).into(),
+    };
+    ResNext101_32x8d = Entry {
+        info: ArchInfo {
+            accuracy: 0.793,
+            parameters: 88_791_336,
+            multiply_adds: 16_414,
+            ..torchvision("resnext101_32x8d", "resnext101_32x8d-8ba56ff5.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 23, 3], 32, 8)).into(),
+    };
+    ResNext101_64x4d = Entry {
+        info: ArchInfo {
+            accuracy: 0.832,
+            parameters: 83_455_272,
+            multiply_adds: 15_460,
+            ..torchvision("resnext101_64x4d", "resnext101_64x4d-173b62eb.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 23, 3], 64, 4)).into(),
+    };
+    WideResNet50_2 = Entry {
+        info: ArchInfo {
+            accuracy: 0.785,
+            parameters: 68_883_240,
+            multiply_adds: 11_398,
+            ..torchvision("wide_resnet50_2", "wide_resnet50_2-95faca4d.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| ResNet::new(builder, ResNetVariant::bottleneck([3, 4, 6, 3], 1, 128)).into(),
+    };
 }

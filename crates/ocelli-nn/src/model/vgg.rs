@@ -5,7 +5,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::feature_number;
-use crate::layer::{Conv, ConvBnAct};
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
+use crate::layer::{Conv, ConvBnAct, Pool};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -74,4 +76,35 @@ impl Backbone for Vgg {
         let poolings = |stage: usize| self.starts.iter().filter(|start| (1..=stage).contains(*start)).count();
         (0..self.stages()).rev().find(|&stage| number >= 3 * stage + poolings(stage)).unwrap_or(0)
     }
+}
+
+const CLASSIFIER: PublishedForm = PublishedForm {
+    pool: Pool::Grid(7),
+    hidden: &[("classifier.0", 4096), ("classifier.3", 4096)],
+    ..PublishedForm::linear("classifier.6")
+};
+
+register! {
+    Vgg16Bn = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.734,
+            parameters: 138_365_992,
+            multiply_adds: 15_470,
+            ..torchvision("vgg16_bn", "vgg16_bn-6c64b313.pth", "features.24")
+        },
+        classifier: CLASSIFIER,
+        build: |builder| Vgg::new(builder, [2, 2, 3, 3, 3]).into(),
+    };
+    Vgg19Bn = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.742,
+            parameters: 143_678_248,
+            multiply_adds: 19_632,
+            ..torchvision("vgg19_bn", "vgg19_bn-c79401a0.pth", "features.23")
+        },
+        classifier: CLASSIFIER,
+        build: |builder| Vgg::new(builder, [2, 2, 4, 4, 4]).into(),
+    };
 }

@@ -3,7 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use crate::arch::{ArchInfo, Entry, HALF, register, timm};
 use crate::builder::Initial;
+use crate::head::PublishedForm;
 use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Pool, channels_first, channels_last};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
@@ -185,4 +187,26 @@ impl Backbone for VisionTransformer {
             None => 0,
         }
     }
+}
+
+register! {
+    VitTinyPatch16 = Entry {
+        info: ArchInfo {
+            smallest: 16,
+            accuracy: 0.755,
+            parameters: 5_717_416,
+            multiply_adds: 1_254,
+            ..timm(
+                "vit_tiny_patch16",
+                ["vit_tiny_patch16_224", "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"],
+                "blocks.6",
+                HALF,
+            )
+        },
+        classifier: PublishedForm { pool: Pool::ClassToken, ..PublishedForm::linear("head") },
+        build: |builder| {
+            let variant = VisionTransformerVariant { width: 192, heads: 3, depth: 12, patch: 16, grid: 14 };
+            VisionTransformer::new(builder, variant).into()
+        },
+    };
 }
