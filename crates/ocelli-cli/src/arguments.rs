@@ -1089,7 +1089,7 @@ fn backbone(text: &str) -> Result<String, String> {
     if text.parse::<Arch>().is_ok() {
         return Ok(text.to_owned());
     }
-    let names = Arch::ALL.map(|arch| arch.info().name);
+    let names = Arch::ALL.iter().map(|arch| arch.name()).collect::<Vec<_>>();
     Err(format!("there is no such backbone{}; `ocelli models` lists all", meant(text, names)))
 }
 

@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
-use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
+use ocelli_nn::{
+    AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile,
+};
 
 use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
@@ -39,7 +41,7 @@ use crate::train::options::Method;
 ///
 /// A new learner has a pretrained body, which is frozen, and a new head. See the [crate's docs](crate) for the
 /// usual steps.
-pub struct Learner<B: Backbone = Body> {
+pub struct Learner<B: Backbone = AnyBackbone> {
     pub(crate) network: Network<B>,
     pub(crate) data: ImageData,
     pub(crate) state: State,
