@@ -330,28 +330,3 @@ impl FromStr for Arch {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_entry_is_complete_and_found_by_its_names() {
-        for arch in Arch::ALL {
-            let info = arch.info();
-            assert_eq!(info.name.parse::<Arch>().unwrap(), *arch);
-            assert_eq!(info.published_name().parse::<Arch>().unwrap(), *arch);
-            assert!(info.accuracy > 0.5 && info.accuracy < 1.0, "{arch}: accuracy {}", info.accuracy);
-            assert!(info.parameters > 1_000_000 && info.multiply_adds > 100, "{arch}: {info:?}");
-            let has_source = match info.publisher {
-                Publisher::Torchvision { file } => file.starts_with(info.name) && file.ends_with(".pth"),
-                Publisher::Timm { name, repository } => repository.starts_with(&format!("timm/{name}.")),
-            };
-            assert!(has_source, "{arch}: {:?}", info.publisher);
-        }
-        let names: BTreeSet<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
-        assert_eq!(names.len(), Arch::ALL.len(), "no name stands twice");
-    }
-}

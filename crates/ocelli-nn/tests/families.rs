@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use ocelli_nn::{Arch, Backbone, Classifier, Kind, Network, Pass, Statistics, TensorFile};
+use ocelli_nn::{Arch, Backbone, Classifier, Kind, Network, Pass, Publisher, Statistics, TensorFile};
 
 /// One network of each family and kind of block, and an image that it finds awkward: odd sides, as small as can be.
 const FAMILIES: [(Arch, [usize; 2]); 14] = [
@@ -247,4 +247,22 @@ fn weights_of_another_size_are_listed() {
     for word in ["conv1.weight", "head.8.bias is [3], [2] is needed", "extra"] {
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn every_entry_is_complete_and_found_by_its_names() {
+    for arch in Arch::ALL {
+        let info = arch.info();
+        assert_eq!(info.name.parse::<Arch>().unwrap(), *arch);
+        assert_eq!(info.published_name().parse::<Arch>().unwrap(), *arch);
+        assert!(info.accuracy > 0.5 && info.accuracy < 1.0, "{arch}: accuracy {}", info.accuracy);
+        assert!(info.parameters > 1_000_000 && info.multiply_adds > 100, "{arch}: {info:?}");
+        let has_source = match info.publisher {
+            Publisher::Torchvision { file } => file.starts_with(info.name) && file.ends_with(".pth"),
+            Publisher::Timm { name, repository } => repository.starts_with(&format!("timm/{name}.")),
+        };
+        assert!(has_source, "{arch}: {:?}", info.publisher);
+    }
+    let names: BTreeSet<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
+    assert_eq!(names.len(), Arch::ALL.len(), "no name stands twice");
 }

@@ -106,18 +106,18 @@ impl BatchNorm {
     }
 
     /// The norm as it is trained by its running statistics.
-    pub(super) fn scale_by_running(&self) -> op::NormScale {
+    pub(super) fn scale_by_running(&self) -> op::AffineNorm {
         self.scale(self.running_mean.val().inner(), self.running_var.val().inner(), false)
     }
 
-    fn scale(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::NormScale {
+    fn scale(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::AffineNorm {
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        op::NormScale { weight, bias, mean, variance, epsilon: self.epsilon, from_batch }
+        op::AffineNorm { weight, bias, mean, variance, epsilon: self.epsilon, from_batch }
     }
 
     /// The norm as it is used, without autodiff.
-    pub(super) fn running(&self) -> op::RunningNorm {
-        op::RunningNorm {
+    pub(super) fn running(&self) -> op::FoldedNorm {
+        op::FoldedNorm {
             weight: self.weight.val().inner(),
             bias: self.bias.val().inner(),
             mean: self.running_mean.val().inner(),

@@ -3,8 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::{BatchNorm, Conv};
-use crate::op::{self, Activation, ConvNorm, FoldedConv, Geometry, Link, NormScale, TrainedLink};
+use super::{BatchNorm, ConvSpec};
+use crate::op::{
+    self, Activation, AffineNorm, ConvOptions, ConvTensors, FoldedConv, FusedStage, TrainableStage,
+};
 use crate::{Builder, Pass, Statistics};
 
 /// Convolution, batch norm, optional residual, activation.
@@ -16,7 +18,7 @@ pub struct ConvBnAct {
     bias: Option<Param<Tensor<1>>>,
     norm: BatchNorm,
     #[module(skip)]
-    geometry: Geometry,
+    options: ConvOptions,
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
@@ -29,7 +31,7 @@ impl ConvBnAct {
     pub fn new(
         builder: &Builder,
         names: [&str; 2],
-        conv: Conv,
+        conv: ConvSpec,
         epsilon: f64,
         activation: Activation,
     ) -> Self {
@@ -37,7 +39,7 @@ impl ConvBnAct {
             weight: conv.weight(&builder.at(names[0])),
             bias: None,
             norm: BatchNorm::new(&builder.at(names[1]), conv.outputs(), epsilon),
-            geometry: conv.geometry,
+            options: conv.options,
             activation,
             folded: FoldedConv::default(),
         }
@@ -48,7 +50,7 @@ impl ConvBnAct {
     pub fn with_bias(
         builder: &Builder,
         names: [&str; 2],
-        conv: Conv,
+        conv: ConvSpec,
         epsilon: f64,
         activation: Activation,
     ) -> Self {
@@ -60,23 +62,23 @@ impl ConvBnAct {
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
         let training = match pass {
             Pass::Inference => {
-                let Link { folded, tensors, conv, activation } = self.link();
+                let FusedStage { folded, tensors, options, activation } = self.fused_stage();
                 let residual = residual.map(Tensor::inner);
-                return folded.forward(input.inner(), residual, tensors, conv, activation);
+                return folded.forward(input.inner(), residual, tensors, options, activation);
             }
             Pass::Training(training) => training,
         };
         let weight = self.weight.val();
         match self.bias.as_ref().map(Param::val) {
             None if training.statistics == Statistics::Batch => {
-                let (x, seen) = op::conv2d_with_statistics(input, weight, self.geometry);
+                let (x, seen) = op::conv2d_with_statistics(input, weight, self.options);
                 self.norm.forward_seen(x, seen, residual, self.activation, training)
             }
             bias => {
-                let x = op::conv2d(input, weight, self.geometry);
+                let x = op::conv2d(input, weight, self.options);
                 let x = match &bias {
                     Some(_) => {
-                        op::batch_norm(x.clone(), NormScale::constant(1.0, bias, &x), None, Activation::None)
+                        op::batch_norm(x.clone(), AffineNorm::constant(1.0, bias, &x), None, Activation::None)
                     }
                     None => x,
                 };
@@ -85,19 +87,19 @@ impl ConvBnAct {
         }
     }
 
-    /// The layer as it is used, as a link of a chain.
-    pub(super) fn link(&self) -> Link<'_> {
+    /// The layer as it is used, as a stage of a fused block.
+    pub(super) fn fused_stage(&self) -> FusedStage<'_> {
         let weight = Pass::Inference.value(&self.weight);
         let bias = self.bias.as_ref().map(|bias| Pass::Inference.value(bias));
-        let tensors = ConvNorm { weight, bias, gain: 1.0, scale: None, norm: Some(self.norm.running()) };
-        Link { folded: &self.folded, tensors, conv: self.geometry, activation: self.activation }
+        let tensors = ConvTensors { weight, bias, gain: 1.0, scale: None, norm: Some(self.norm.running()) };
+        FusedStage { folded: &self.folded, tensors, options: self.options, activation: self.activation }
     }
 
-    /// The layer as it is trained by running statistics, as a link of a chain; nothing for one with a bias.
-    pub(super) fn trained_link(&self) -> Option<TrainedLink> {
-        self.bias.is_none().then(|| TrainedLink {
+    /// The layer as it is trained by running statistics, as a stage of a fused block; nothing for one with a bias.
+    pub(super) fn trainable_stage(&self) -> Option<TrainableStage> {
+        self.bias.is_none().then(|| TrainableStage {
             weight: self.weight.val(),
-            conv: self.geometry,
+            options: self.options,
             norm: self.norm.scale_by_running(),
             activation: self.activation,
         })

@@ -30,15 +30,15 @@ impl InvertedResidual {
             let layers = self.expand.iter().chain([&self.depthwise, &self.project]);
             match pass {
                 Pass::Inference => {
-                    return op::conv_chain(
+                    return op::fused_block(
                         input.inner(),
-                        layers.map(ConvBnAct::link).collect(),
+                        layers.map(ConvBnAct::fused_stage).collect(),
                         self.residual,
                     );
                 }
                 Pass::Training(training) if training.statistics == Statistics::Running => {
-                    if let Some(links) = layers.map(ConvBnAct::trained_link).collect() {
-                        return op::trained_chain(input, links, self.residual);
+                    if let Some(stages) = layers.map(ConvBnAct::trainable_stage).collect() {
+                        return op::trainable_block(input, stages, self.residual);
                     }
                 }
                 Pass::Training(_) => {}

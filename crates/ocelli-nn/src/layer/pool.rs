@@ -4,7 +4,7 @@ use burn::tensor::{DType, Tensor, module};
 
 use crate::op::{self, GlobalPool};
 
-/// How the last stage's output becomes one vector an image, which a classifier takes.
+/// How the last stage's output becomes one vector an image, in f32, which a classifier takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pool {
     /// The mean of every channel: `[images, channels]`.
@@ -23,13 +23,13 @@ impl Pool {
     /// Pools a batch `[images, channels, height, width]`.
     pub fn forward(self, input: Tensor<4>) -> Tensor<2> {
         match self {
-            Self::Average => op::pool(input, GlobalPool::Average),
-            Self::MaximumAndAverage => op::pool(input, GlobalPool::MaximumAndAverage),
+            Self::Average => op::global_pool(input, GlobalPool::Average),
+            Self::MaximumAndAverage => op::global_pool(input, GlobalPool::MaximumAndAverage),
             Self::Grid(side) => module::adaptive_avg_pool2d(input.cast(DType::F32), [side; 2]).flatten(1, 3),
-            Self::ClassToken => input.narrow(2, 0, 1).flatten(1, 3),
+            Self::ClassToken => input.narrow(2, 0, 1).cast(DType::F32).flatten(1, 3),
             Self::ClassTokenAndAverage => {
                 let others = input.dims()[2] - 1;
-                let average = op::pool(input.clone().narrow(2, 1, others), GlobalPool::Average);
+                let average = op::global_pool(input.clone().narrow(2, 1, others), GlobalPool::Average);
                 Tensor::cat(vec![Self::ClassToken.forward(input), average], 1)
             }
         }

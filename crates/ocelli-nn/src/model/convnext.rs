@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::arch::{ArchInfo, Entry, IMAGENET, register, timm, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvAct, LayerNorm, LayerScale};
+use crate::layer::{ConvAct, ConvSpec, LayerNorm, LayerScale};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -76,7 +76,7 @@ impl ConvNext {
             ConvNextNames::Torchvision => builder.at("features.0"),
             ConvNextNames::Timm => builder.at("stem"),
         };
-        let patches = |from, to, side| Conv::new(from, to, side).stride(side).unpadded();
+        let patches = |from, to, side| ConvSpec::new(from, to, side).stride(side).unpadded();
         let stage = |stage: usize| {
             let (downsample, of_blocks) = match names {
                 ConvNextNames::Torchvision => {
@@ -118,7 +118,7 @@ impl ConvNext {
 
 impl Block {
     fn new(builder: &Builder, names: ConvNextNames, width: usize) -> Self {
-        let depthwise = Conv::new(width, width, 7).depthwise();
+        let depthwise = ConvSpec::new(width, width, 7).depthwise();
         let wide = EXPANSION * width;
         let none = Activation::None;
         match names {
@@ -135,8 +135,8 @@ impl Block {
             ConvNextNames::Timm => Self {
                 depthwise: ConvAct::new(&builder.at("conv_dw"), depthwise, none),
                 norm: LayerNorm::new(&builder.at("norm"), width),
-                widen: ConvAct::new(&builder.at("mlp.fc1"), Conv::new(width, wide, 1), Activation::Gelu),
-                narrow: ConvAct::new(&builder.at("mlp.fc2"), Conv::new(wide, width, 1), none),
+                widen: ConvAct::new(&builder.at("mlp.fc1"), ConvSpec::new(width, wide, 1), Activation::Gelu),
+                narrow: ConvAct::new(&builder.at("mlp.fc2"), ConvSpec::new(wide, width, 1), none),
                 scale: LayerScale::vector(builder, "gamma", width),
             },
         }

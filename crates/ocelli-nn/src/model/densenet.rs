@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{BatchNorm, Conv, ConvAct, ConvBnAct};
+use crate::layer::{BatchNorm, ConvAct, ConvBnAct, ConvSpec};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -55,7 +55,7 @@ impl DenseNet {
     /// The body of one variant.
     pub fn new(builder: &Builder, variant: DenseNetVariant) -> Self {
         let builder = builder.at("features");
-        let stem = Conv::new(builder.input_channels(), variant.stem, 7).stride(2);
+        let stem = ConvSpec::new(builder.input_channels(), variant.stem, 7).stride(2);
         let stem = ConvBnAct::new(&builder, ["conv0", "norm0"], stem, EPSILON, Activation::Relu);
         let mut channels = variant.stem;
         let (mut blocks, mut transitions) = (Vec::new(), Vec::new());
@@ -86,24 +86,28 @@ impl DenseNet {
 impl DenseLayer {
     fn new(builder: &Builder, from: usize, growth: usize) -> Self {
         let wide = BOTTLENECK * growth;
-        let reduce = Conv::new(from, wide, 1);
+        let reduce = ConvSpec::new(from, wide, 1);
         Self {
             norm: BatchNorm::new(&builder.at("norm1"), from, EPSILON),
             reduce: ConvBnAct::new(builder, ["conv1", "norm2"], reduce, EPSILON, Activation::Relu),
-            grow: ConvAct::without_bias(&builder.at("conv2"), Conv::new(wide, growth, 3), Activation::None),
+            grow: ConvAct::without_bias(
+                &builder.at("conv2"),
+                ConvSpec::new(wide, growth, 3),
+                Activation::None,
+            ),
         }
     }
 
     fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let x = self.norm.forward_maps(input.clone(), None, Activation::Relu, pass);
         let x = self.grow.forward(self.reduce.forward(x, None, pass), None, pass);
-        op::join(vec![input, x])
+        op::concat(vec![input, x])
     }
 }
 
 impl Transition {
     fn new(builder: &Builder, channels: usize) -> Self {
-        let conv = Conv::new(channels, channels / 2, 1);
+        let conv = ConvSpec::new(channels, channels / 2, 1);
         Self {
             norm: BatchNorm::new(&builder.at("norm"), channels, EPSILON),
             conv: ConvAct::without_bias(&builder.at("conv"), conv, Activation::None),

@@ -5,7 +5,7 @@ use super::staged::{StageNames, StagedBackbone};
 use crate::Builder;
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
+use crate::layer::{ConvBnAct, ConvSpec, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
 
 /// One row of the paper's table 1.
@@ -51,8 +51,8 @@ pub fn efficientnet_b0(builder: &Builder) -> StagedBackbone {
         })
         .collect();
     StagedBackbone {
-        stem: outer(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
-        last: outer(stages.len() + 1, Conv::new(channels, FEATURES, 1)),
+        stem: outer(0, ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
+        last: outer(stages.len() + 1, ConvSpec::new(channels, FEATURES, 1)),
         stages,
         channels: FEATURES,
         // Where the size falls to a sixteenth of the image's, as in EfficientNet-Lite.
@@ -66,15 +66,15 @@ fn block(builder: &Builder, layout: &Row, from: usize, stride: usize) -> Inverte
     let layer =
         |at: usize, conv, activation| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, activation);
     let wide = from * layout.expansion;
-    let expand = (wide != from).then(|| layer(0, Conv::new(from, wide, 1), Activation::Silu));
+    let expand = (wide != from).then(|| layer(0, ConvSpec::new(from, wide, 1), Activation::Silu));
     let first = usize::from(expand.is_some());
-    let depthwise = Conv::new(wide, wide, layout.kernel).stride(stride).depthwise();
+    let depthwise = ConvSpec::new(wide, wide, layout.kernel).stride(stride).depthwise();
     let squeeze = &builder.at(first + 1);
     InvertedResidual {
         expand,
         depthwise: layer(first, depthwise, Activation::Silu),
         squeeze: Some(SqueezeExcite::new(squeeze, wide, from / 4, Activation::Silu, Gate::Sigmoid)),
-        project: layer(first + 2, Conv::new(wide, layout.channels, 1), Activation::None),
+        project: layer(first + 2, ConvSpec::new(wide, layout.channels, 1), Activation::None),
         residual: stride == 1 && from == layout.channels,
     }
 }

@@ -8,7 +8,7 @@ use super::staged::{StageNames, StagedBackbone};
 use crate::Builder;
 use crate::arch::{ArchInfo, Entry, Normalization, register, timm};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct, InvertedResidual};
+use crate::layer::{ConvBnAct, ConvSpec, InvertedResidual};
 use crate::op::Activation;
 
 /// One of the five published sizes: channels and repetitions of the B0 layout, multiplied.
@@ -26,7 +26,8 @@ const EPSILON: f64 = 1e-3;
 /// The backbone of one variant: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels; nine stages in
 /// all.
 pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackbone {
-    let outer = |names, conv: Conv| ConvBnAct::new(builder, names, conv.same(), EPSILON, Activation::Relu6);
+    let outer =
+        |names, conv: ConvSpec| ConvBnAct::new(builder, names, conv.same(), EPSILON, Activation::Relu6);
     let mut channels = STEM;
     let stages = LAYOUT
         .iter()
@@ -48,9 +49,9 @@ pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackb
         })
         .collect();
     StagedBackbone {
-        stem: outer(["conv_stem", "bn1"], Conv::new(builder.input_channels(), STEM, 3).stride(2)),
+        stem: outer(["conv_stem", "bn1"], ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
         stages,
-        last: outer(["conv_head", "bn2"], Conv::new(channels, FEATURES, 1)),
+        last: outer(["conv_head", "bn2"], ConvSpec::new(channels, FEATURES, 1)),
         channels: FEATURES,
         // Stem and three stages form the first group; the second begins at an eighth of the image's resolution.
         group_border: 4,
@@ -60,7 +61,7 @@ pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackb
 
 /// An inverted residual, whose names count only the layers that are there.
 fn block(builder: &Builder, layout: &Row, from: usize, to: usize, stride: usize) -> InvertedResidual {
-    let conv = |from, to, kernel| Conv::new(from, to, kernel).same();
+    let conv = |from, to, kernel| ConvSpec::new(from, to, kernel).same();
     let layer = |names, conv, activation| ConvBnAct::new(builder, names, conv, EPSILON, activation);
     let wide = from * layout.expansion;
     let depthwise = conv(wide, wide, layout.kernel).stride(stride).depthwise();

@@ -7,7 +7,7 @@ use super::feature_number;
 use super::inception::{Branch, branches, conv, halving, line};
 use crate::arch::{ArchInfo, Entry, HALF, register, timm};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct};
+use crate::layer::{ConvBnAct, ConvSpec};
 use crate::{Backbone, Builder, Head, Pass, op};
 
 const FEATURES: usize = 1536;
@@ -32,8 +32,11 @@ impl InceptionV4 {
     /// The body.
     pub fn new(builder: &Builder) -> Self {
         let builder = builder.at("features");
-        let stem =
-            [halving(builder.input_channels(), 32), Conv::new(32, 32, 3).unpadded(), Conv::new(32, 64, 3)];
+        let stem = [
+            halving(builder.input_channels(), 32),
+            ConvSpec::new(32, 32, 3).unpadded(),
+            ConvSpec::new(32, 64, 3),
+        ];
         let stem: Vec<ConvBnAct> =
             stem.into_iter().enumerate().map(|(number, of)| conv(&builder.at(number), of)).collect();
         let mut blocks = Vec::new();
@@ -59,12 +62,12 @@ fn mixed_3a(builder: &Builder) -> Block {
 }
 
 fn mixed_4a(builder: &Builder) -> Block {
-    let last = |from| Conv::new(from, 96, 3).unpadded();
+    let last = |from| ConvSpec::new(from, 96, 3).unpadded();
     Block::Plain(vec![
-        Branch::row(&builder.at("branch0"), &[Conv::new(160, 64, 1), last(64)]),
+        Branch::row(&builder.at("branch0"), &[ConvSpec::new(160, 64, 1), last(64)]),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(160, 64, 1), line(64, 64, [1, 7]), line(64, 64, [7, 1]), last(64)],
+            &[ConvSpec::new(160, 64, 1), line(64, 64, [1, 7]), line(64, 64, [7, 1]), last(64)],
         ),
     ])
 }
@@ -75,13 +78,13 @@ fn mixed_5a(builder: &Builder) -> Block {
 
 fn inception_a(builder: &Builder) -> Block {
     Block::Plain(vec![
-        Branch::single(&builder.at("branch0"), Conv::new(384, 96, 1)),
-        Branch::row(&builder.at("branch1"), &[Conv::new(384, 64, 1), Conv::new(64, 96, 3)]),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(384, 96, 1)),
+        Branch::row(&builder.at("branch1"), &[ConvSpec::new(384, 64, 1), ConvSpec::new(64, 96, 3)]),
         Branch::row(
             &builder.at("branch2"),
-            &[Conv::new(384, 64, 1), Conv::new(64, 96, 3), Conv::new(96, 96, 3)],
+            &[ConvSpec::new(384, 64, 1), ConvSpec::new(64, 96, 3), ConvSpec::new(96, 96, 3)],
         ),
-        Branch::average(&builder.at("branch3"), Conv::new(384, 96, 1)),
+        Branch::average(&builder.at("branch3"), ConvSpec::new(384, 96, 1)),
     ])
 }
 
@@ -90,7 +93,7 @@ fn reduction_a(builder: &Builder) -> Block {
         Branch::single(&builder.at("branch0"), halving(384, 384)),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(384, 192, 1), Conv::new(192, 224, 3), halving(224, 256)],
+            &[ConvSpec::new(384, 192, 1), ConvSpec::new(192, 224, 3), halving(224, 256)],
         ),
         Branch::maximum(),
     ])
@@ -98,31 +101,31 @@ fn reduction_a(builder: &Builder) -> Block {
 
 fn inception_b(builder: &Builder) -> Block {
     Block::Plain(vec![
-        Branch::single(&builder.at("branch0"), Conv::new(1024, 384, 1)),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(1024, 384, 1)),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(1024, 192, 1), line(192, 224, [1, 7]), line(224, 256, [7, 1])],
+            &[ConvSpec::new(1024, 192, 1), line(192, 224, [1, 7]), line(224, 256, [7, 1])],
         ),
         Branch::row(
             &builder.at("branch2"),
             &[
-                Conv::new(1024, 192, 1),
+                ConvSpec::new(1024, 192, 1),
                 line(192, 192, [7, 1]),
                 line(192, 224, [1, 7]),
                 line(224, 224, [7, 1]),
                 line(224, 256, [1, 7]),
             ],
         ),
-        Branch::average(&builder.at("branch3"), Conv::new(1024, 128, 1)),
+        Branch::average(&builder.at("branch3"), ConvSpec::new(1024, 128, 1)),
     ])
 }
 
 fn reduction_b(builder: &Builder) -> Block {
     Block::Plain(vec![
-        Branch::row(&builder.at("branch0"), &[Conv::new(1024, 192, 1), halving(192, 192)]),
+        Branch::row(&builder.at("branch0"), &[ConvSpec::new(1024, 192, 1), halving(192, 192)]),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(1024, 256, 1), line(256, 256, [1, 7]), line(256, 320, [7, 1]), halving(320, 320)],
+            &[ConvSpec::new(1024, 256, 1), line(256, 256, [1, 7]), line(256, 320, [7, 1]), halving(320, 320)],
         ),
         Branch::maximum(),
     ])
@@ -141,23 +144,23 @@ struct InceptionC {
 
 impl InceptionC {
     fn new(builder: &Builder) -> Self {
-        let row = |layers: &[(&str, Conv)]| -> Vec<ConvBnAct> {
+        let row = |layers: &[(&str, ConvSpec)]| -> Vec<ConvBnAct> {
             layers.iter().map(|(name, of)| conv(&builder.at(name), *of)).collect()
         };
         Self {
-            plain: Branch::single(&builder.at("branch0"), Conv::new(FEATURES, 256, 1)),
-            short: row(&[("branch1_0", Conv::new(FEATURES, 384, 1))]),
+            plain: Branch::single(&builder.at("branch0"), ConvSpec::new(FEATURES, 256, 1)),
+            short: row(&[("branch1_0", ConvSpec::new(FEATURES, 384, 1))]),
             short_fork: row(&[
                 ("branch1_1a", line(384, 256, [1, 3])),
                 ("branch1_1b", line(384, 256, [3, 1])),
             ]),
             long: row(&[
-                ("branch2_0", Conv::new(FEATURES, 384, 1)),
+                ("branch2_0", ConvSpec::new(FEATURES, 384, 1)),
                 ("branch2_1", line(384, 448, [3, 1])),
                 ("branch2_2", line(448, 512, [1, 3])),
             ]),
             long_fork: row(&[("branch2_3a", line(512, 256, [1, 3])), ("branch2_3b", line(512, 256, [3, 1]))]),
-            pooled: Branch::average(&builder.at("branch3"), Conv::new(FEATURES, 256, 1)),
+            pooled: Branch::average(&builder.at("branch3"), ConvSpec::new(FEATURES, 256, 1)),
         }
     }
 
@@ -168,7 +171,7 @@ impl InceptionC {
             parts.extend(fork.iter().map(|conv| conv.forward(x.clone(), None, pass)));
         }
         parts.push(self.pooled.forward(input, pass));
-        op::join(parts)
+        op::concat(parts)
     }
 }
 

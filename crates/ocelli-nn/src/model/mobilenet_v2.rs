@@ -4,7 +4,7 @@ use super::staged::{StageNames, StagedBackbone};
 use crate::Builder;
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct, InvertedResidual};
+use crate::layer::{ConvBnAct, ConvSpec, InvertedResidual};
 use crate::op::Activation;
 
 /// One row of the paper's table 2.
@@ -45,8 +45,8 @@ pub fn mobilenet_v2(builder: &Builder) -> StagedBackbone {
         }
     }
     StagedBackbone {
-        stem: relu6(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
-        last: relu6(stages.len() + 1, Conv::new(channels, FEATURES, 1)),
+        stem: relu6(0, ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
+        last: relu6(stages.len() + 1, ConvSpec::new(channels, FEATURES, 1)),
         stages,
         channels: FEATURES,
         // Where the size falls to a sixteenth of the image's.
@@ -60,12 +60,12 @@ fn block(builder: &Builder, row: &Row, from: usize, stride: usize) -> InvertedRe
     let wide = from * row.expansion;
     let relu6 =
         |at: usize, conv| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, Activation::Relu6);
-    let expand = (row.expansion != 1).then(|| relu6(0, Conv::new(from, wide, 1)));
+    let expand = (row.expansion != 1).then(|| relu6(0, ConvSpec::new(from, wide, 1)));
     let first = usize::from(expand.is_some());
-    let depthwise = relu6(first, Conv::new(wide, wide, 3).stride(stride).depthwise());
+    let depthwise = relu6(first, ConvSpec::new(wide, wide, 3).stride(stride).depthwise());
     let names = [first + 1, first + 2].map(|number| number.to_string());
     let names = names.each_ref().map(String::as_str);
-    let project = Conv::new(wide, row.channels, 1);
+    let project = ConvSpec::new(wide, row.channels, 1);
     InvertedResidual {
         expand,
         depthwise,

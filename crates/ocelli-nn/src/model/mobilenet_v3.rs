@@ -5,7 +5,7 @@ use super::staged::{StageNames, StagedBackbone};
 use crate::Builder;
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::{HiddenActivation, PublishedForm};
-use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
+use crate::layer::{ConvBnAct, ConvSpec, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
 
 /// One row of the paper's table 1.
@@ -66,8 +66,8 @@ pub fn mobilenet_v3_large(builder: &Builder) -> StagedBackbone {
         })
         .collect();
     StagedBackbone {
-        stem: outer(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
-        last: outer(stages.len() + 1, Conv::new(channels, FEATURES, 1)),
+        stem: outer(0, ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
+        last: outer(stages.len() + 1, ConvSpec::new(channels, FEATURES, 1)),
         stages,
         channels: FEATURES,
         // Where the size falls to a sixteenth of the image's.
@@ -85,15 +85,15 @@ fn block(builder: &Builder, row: &Row, from: usize) -> InvertedResidual {
     };
     let layer = |at: Builder, conv, activation| ConvBnAct::new(&at, ["0", "1"], conv, EPSILON, activation);
     let wide = row.wide;
-    let depthwise = Conv::new(wide, wide, row.kernel).stride(row.stride).depthwise();
+    let depthwise = ConvSpec::new(wide, wide, row.kernel).stride(row.stride).depthwise();
     InvertedResidual {
-        expand: (wide != from).then(|| layer(next(), Conv::new(from, wide, 1), row.activation)),
+        expand: (wide != from).then(|| layer(next(), ConvSpec::new(from, wide, 1), row.activation)),
         depthwise: layer(next(), depthwise, row.activation),
         squeeze: row.squeeze.then(|| {
             let squeezed = rounded_channels((wide / 4) as f64);
             SqueezeExcite::new(&next(), wide, squeezed, Activation::Relu, Gate::HardSigmoid)
         }),
-        project: layer(next(), Conv::new(wide, row.channels, 1), Activation::None),
+        project: layer(next(), ConvSpec::new(wide, row.channels, 1), Activation::None),
         residual: row.stride == 1 && from == row.channels,
     }
 }

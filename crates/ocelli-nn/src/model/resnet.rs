@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct};
+use crate::layer::{ConvBnAct, ConvSpec};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -71,7 +71,7 @@ struct Block {
 impl ResNet {
     /// The body of one variant.
     pub fn new(builder: &Builder, variant: ResNetVariant) -> Self {
-        let stem = Conv::new(builder.input_channels(), STEM, 7).stride(2);
+        let stem = ConvSpec::new(builder.input_channels(), STEM, 7).stride(2);
         let stem = ConvBnAct::new(builder, ["conv1", "bn1"], stem, EPSILON, Activation::Relu);
         let mut channels = STEM;
         let layers = (0..4)
@@ -94,14 +94,14 @@ impl Block {
     fn new(builder: &Builder, kind: BlockKind, channels: &mut usize, width: usize, stride: usize) -> Self {
         let (convolutions, to) = match kind {
             BlockKind::Basic => {
-                let first = Conv::new(*channels, width, 3).stride(stride);
-                (vec![first, Conv::new(width, width, 3)], width)
+                let first = ConvSpec::new(*channels, width, 3).stride(stride);
+                (vec![first, ConvSpec::new(width, width, 3)], width)
             }
             BlockKind::Bottleneck { groups, width: first_width } => {
                 let inner = groups * first_width * width / STEM;
                 let to = EXPANSION * width;
-                let middle = Conv::new(inner, inner, 3).stride(stride).groups(groups);
-                (vec![Conv::new(*channels, inner, 1), middle, Conv::new(inner, to, 1)], to)
+                let middle = ConvSpec::new(inner, inner, 3).stride(stride).groups(groups);
+                (vec![ConvSpec::new(*channels, inner, 1), middle, ConvSpec::new(inner, to, 1)], to)
             }
         };
         let convolutions = convolutions
@@ -114,7 +114,7 @@ impl Block {
             .collect();
         let from = std::mem::replace(channels, to);
         let downsample = (stride != 1 || from != to).then(|| {
-            let conv = Conv::new(from, to, 1).stride(stride);
+            let conv = ConvSpec::new(from, to, 1).stride(stride);
             ConvBnAct::new(&builder.at("downsample"), ["0", "1"], conv, EPSILON, Activation::None)
         });
         Self { convolutions, downsample }

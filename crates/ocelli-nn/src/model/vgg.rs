@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use super::feature_number;
 use crate::arch::{ArchInfo, Entry, register, torchvision};
 use crate::head::PublishedForm;
-use crate::layer::{Conv, ConvBnAct, Pool};
+use crate::layer::{ConvBnAct, ConvSpec, Pool};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -34,7 +34,7 @@ impl Vgg {
         for (width, count) in WIDTHS.into_iter().zip(blocks) {
             starts.push(convolutions.len());
             for _ in 0..count {
-                let conv = Conv::new(std::mem::replace(&mut channels, width), width, 3);
+                let conv = ConvSpec::new(std::mem::replace(&mut channels, width), width, 3);
                 let names = [number, number + 1].map(|number| format!("features.{number}"));
                 let names = names.each_ref().map(String::as_str);
                 convolutions.push(ConvBnAct::with_bias(builder, names, conv, EPSILON, Activation::Relu));

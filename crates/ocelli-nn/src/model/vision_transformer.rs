@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use crate::arch::{ArchInfo, Entry, HALF, register, timm};
 use crate::builder::Initial;
 use crate::head::PublishedForm;
-use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Pool, channels_first, channels_last};
+use crate::layer::{Attention, ConvAct, ConvSpec, LayerNorm, Pool, channels_first, channels_last};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -58,7 +58,7 @@ impl VisionTransformer {
     /// The body of one variant.
     pub fn new(builder: &Builder, variant: VisionTransformerVariant) -> Self {
         let VisionTransformerVariant { width, heads, depth, patch, grid } = variant;
-        let patches = Conv::new(builder.input_channels(), width, patch).stride(patch).unpadded();
+        let patches = ConvSpec::new(builder.input_channels(), width, patch).stride(patch).unpadded();
         // Small random places, as in the paper's code: of standard deviation 0.02.
         let small = Initial::KaimingNormal { inputs: 5000 };
         Self {
