@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::data::ClassCount;
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve, Suggestion};
-use crate::metric::{Measured, Metric};
-use crate::recipe::Step;
-use crate::recipe::diagnosis::Reading;
-use crate::recipe::freezing::State;
+use crate::metric::{Metric, MetricEstimate};
+use crate::recipe::Phase;
+use crate::recipe::diagnosis::Diagnosis;
+use crate::recipe::freezing::Freezing;
 use crate::schedule::learning_rates::LearningRates;
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
@@ -48,7 +48,7 @@ pub enum Event {
         reason: String,
     },
     /// A step of a recipe begins.
-    StepStarted(StepStarted),
+    PhaseStarted(PhaseStarted),
     /// The learning rate finder has looked for the rates of a fit.
     RateFound {
         /// The stage that it is for, counted from 1.
@@ -87,7 +87,7 @@ pub enum Event {
     /// An epoch is over.
     Epoch(EpochRow),
     /// What the rows of a stage mean.
-    Reading(Reading),
+    Diagnosis(Diagnosis),
     /// A long step is over that is told of nowhere else.
     Spent {
         /// What was done.
@@ -107,14 +107,14 @@ pub enum Event {
     },
 }
 
-/// A step of a recipe.
+/// A phase of a recipe begins.
 #[derive(Debug, Clone, Serialize)]
-pub struct StepStarted {
+pub struct PhaseStarted {
     /// Counted from 1.
     pub number: usize,
     /// What is done.
     #[serde(flatten)]
-    pub step: Step,
+    pub phase: Phase,
 }
 
 impl Event {
@@ -136,7 +136,7 @@ pub struct Finished {
     /// The side in pixels of the images that it was measured on.
     pub size: usize,
     /// Measures with test-time augmentation, where the recipe ends with it.
-    pub augmented: Vec<Measured>,
+    pub augmented: Vec<MetricEstimate>,
 }
 
 /// A fit.
@@ -146,7 +146,7 @@ pub struct Stage {
     pub number: usize,
     /// What is frozen and what is precomputed.
     #[serde(flatten)]
-    pub state: State,
+    pub freezing: Freezing,
     /// The peak learning rates.
     pub learning_rates: LearningRates,
     /// The number of epochs.
@@ -157,7 +157,7 @@ impl fmt::Display for Stage {
     /// `5 epochs at learning rate 3.5e-2`
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         // Frozen groups have no learning rate.
-        let rates = match self.state.frozen() + 1 {
+        let rates = match self.freezing.frozen() + 1 {
             GROUPS => LearningRates::from(self.learning_rates.head()),
             _ => self.learning_rates,
         };

@@ -16,7 +16,7 @@ fn the_baseline_is_the_share_of_the_most_frequent_class() {
     let trained = |wanted: usize| data.split().train.iter().filter(|&&item| class(item) == wanted).count();
     let most = (0..data.classes().len()).rev().max_by_key(|&class| trained(class)).unwrap();
     let baseline = data.baseline(&valid);
-    assert!((0..valid.len()).all(|place| baseline.decided(place) == [most]));
+    assert!((0..valid.len()).all(|place| baseline.predicted_labels(place) == [most]));
     let share = valid.iter().filter(|&&item| class(item) == most).count() as f64 / valid.len() as f64;
     assert_eq!(baseline.value(Metric::Accuracy), share);
     assert_eq!(baseline.value(Metric::Auroc), 0.5, "it tells no image from another");
@@ -84,8 +84,8 @@ fn images_of_less_than_half_the_backbones_side_are_warned_of() {
     assert!(recipe.size_warning(arch, 111).is_some() && recipe.size_warning(arch, 112).is_none());
     // What counts are the largest images.
     let mut growing = recipe;
-    growing.steps.push(ocelli::Step::Resize { size: 128 });
-    growing.steps.push(ocelli::Step::Views(Tta::views(2)));
+    growing.phases.push(ocelli::Phase::Resize { size: 128 });
+    growing.phases.push(ocelli::Phase::Tta(Tta::views(2)));
     assert_eq!(growing.largest_size(64), 128);
     assert_eq!(growing.size_warning(arch, 64), None);
 }

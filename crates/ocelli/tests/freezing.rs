@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ocelli::prelude::*;
-use ocelli::{Error, State, TensorFile};
+use ocelli::{Error, Freezing, TensorFile};
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
 
@@ -99,7 +99,7 @@ fn views_are_computed_once_and_seen_in_turn() {
         } else {
             learner.precompute_views(views).unwrap()
         };
-        assert_eq!(learner.state(), State::Precomputed { frozen: 2, views });
+        assert_eq!(learner.freezing(), Freezing::Cached { frozen: 2, augmented_copies: views });
         let mut rows = learner.fit(1e-2, Epochs(2)).unwrap();
         rows.iter_mut().for_each(|row| row.seconds = 0.0);
         let counts = counts.lock().unwrap().clone();
@@ -121,17 +121,17 @@ fn views_are_computed_once_and_seen_in_turn() {
 fn views_ask_for_augmentation_and_frozen_groups() {
     let plain = ImageData::from_folder(PHOTOS).size(32).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, plain).unwrap();
-    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute_views(2), Err(Error::NotAugmented)));
     let mut learner = self::learner();
     assert!(matches!(learner.precompute_views(0), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute_views(2), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute_views(2), Err(Error::NothingFrozen)));
 }
 
 /// Precomputed validation says what validation from the images says.
 fn assert_fresh(learner: &mut Learner) {
     let kept = learner.validate().unwrap();
-    let state = learner.state();
+    let state = learner.freezing();
     learner.precompute(false).unwrap();
     assert_eq!(kept, learner.validate().unwrap(), "{state}");
     learner.precompute(true).unwrap();

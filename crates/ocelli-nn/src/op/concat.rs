@@ -2,7 +2,7 @@
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor};
-use ocelli_kernels::{Buffer, join_channels, take_channels};
+use ocelli_kernels::{Buffer, concat_channels, slice_channels};
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps};
@@ -31,7 +31,7 @@ impl KernelOp<2> for Concat {
         let ([images, of_first, height, width], [_, of_second, ..]) = (first.shape, second.shape);
         by_element!(first.tensor.dtype(), T => {
             let mut y = Buffer::<T>::take(first.length() + second.length());
-            join_channels([of_first, of_second], &first.values(), &second.values(), &mut y);
+            concat_channels([of_first, of_second], &first.values(), &second.values(), &mut y);
             maps(y, [images, of_first + of_second, height, width])
         })
     }
@@ -50,7 +50,7 @@ impl KernelOp<2> for Concat {
             by_element!(dtype, T => {
                 let shape = [images, taken.len(), height, width];
                 let mut dx = Buffer::<T>::take(shape.iter().product());
-                take_channels(channels, taken, &dy.values::<T>(), &mut dx);
+                slice_channels(channels, taken, &dy.values::<T>(), &mut dx);
                 maps(dx, shape)
             })
         };

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Tensor};
-use ocelli_kernels::{
-    Buffer, Conv2dShape, Link, PackedConv2d, bf16, conv2d_chain, conv2d_chain_backward,
-    conv2d_chain_with_maps, has_chain_backward,
-};
+use ocelli_kernels::{self as kernels, Buffer, Conv2dShape, PackedConv2d, bf16, has_fused_block_backward};
 
 use super::conv::output_dims;
 use super::folded_conv::Packed;
@@ -66,21 +63,24 @@ struct Filter<'a> {
 
 fn run<T: Stored>(input: FlexTensor, filters: &[Filter<'_>], residual: bool) -> FlexTensor {
     let x = Maps::new(input);
-    let links = links::<T>(x.shape, filters);
-    let output = output_dims(&links[links.len() - 1].shape);
+    let stages = kernel_stages::<T>(x.shape, filters);
+    let output = output_dims(&stages[stages.len() - 1].shape);
     let mut y = Buffer::take(output.iter().product());
-    conv2d_chain(&links, &x.values(), residual, &mut y);
+    kernels::fused_block(&stages, &x.values(), residual, &mut y);
     maps(y, output)
 }
 
-fn links<'a, T: Stored>(image: [usize; 4], filters: &[Filter<'a>]) -> Vec<Link<'a, T>> {
+fn kernel_stages<'a, T: Stored>(
+    image: [usize; 4],
+    filters: &[Filter<'a>],
+) -> Vec<kernels::FusedStage<'a, T>> {
     let shapes = shapes(image, filters.iter().map(|filter| (filter.weight, filter.options)));
-    let link = |(filter, shape): (&Filter<'a>, Conv2dShape)| Link {
+    let stage = |(filter, shape): (&Filter<'a>, Conv2dShape)| kernels::FusedStage {
         conv: T::packed(filter.packed),
         shape,
         activation: filter.activation,
     };
-    filters.iter().zip(shapes).map(link).collect()
+    filters.iter().zip(shapes).map(stage).collect()
 }
 
 /// The shapes of convolutions with these weights one after another.
@@ -136,8 +136,8 @@ fn is_fused_in_training(input: &Tensor<4>, stages: &[TrainableStage]) -> bool {
     let shapes = shapes(input.dims(), convolutions);
     let kinds: Vec<_> = shapes.into_iter().zip(stages.iter().map(|stage| stage.activation)).collect();
     let has_backward = match input.dtype() {
-        DType::BF16 => has_chain_backward::<bf16>(&kinds),
-        _ => has_chain_backward::<f32>(&kinds),
+        DType::BF16 => has_fused_block_backward::<bf16>(&kinds),
+        _ => has_fused_block_backward::<f32>(&kinds),
     };
     stages.len() <= MOST && has_backward
 }
@@ -223,10 +223,10 @@ impl KernelOp<INPUTS> for FusedBlock {
         let x = Maps::new(input.clone());
         let (output, packed, between) = by_element!(input.dtype(), T => {
             let packed = self.pack::<T>(&input, &parameters);
-            let links = links::<T>(x.shape, &self.filters(&parameters, &packed));
-            let output = output_dims(&links[links.len() - 1].shape);
+            let stages = kernel_stages::<T>(x.shape, &self.filters(&parameters, &packed));
+            let output = output_dims(&stages[stages.len() - 1].shape);
             let mut y = Buffer::take(output.iter().product());
-            let between = conv2d_chain_with_maps(&links, &x.values(), self.residual, &mut y);
+            let between = kernels::fused_block_with_feature_maps(&stages, &x.values(), self.residual, &mut y);
             let tensor = |map: Buffer<T>| {
                 let length = map.len();
                 row_major_tensor(map, [length])
@@ -282,7 +282,7 @@ impl FusedBlock {
     ) -> (Option<FlexTensor>, Vec<Parameters>) {
         let Saved { input, parameters, packed, maps: between } = saved;
         let x = Maps::new(input.clone());
-        let links = links::<T>(x.shape, &self.filters(parameters, packed));
+        let stages = kernel_stages::<T>(x.shape, &self.filters(parameters, packed));
         let between: Vec<&[T]> = between.iter().map(T::storage).collect();
         let folded: Vec<(Vec<f32>, Vec<f32>)> = self
             .norms
@@ -295,8 +295,8 @@ impl FusedBlock {
             .collect();
         let weights: Vec<&[f32]> = folded.iter().map(|(weights, _)| &weights[..]).collect();
         let mut dx = to_input.then(|| Buffer::<T>::take(x.length()));
-        let found = conv2d_chain_backward(
-            &links,
+        let found = kernels::fused_block_backward(
+            &stages,
             &weights,
             &x.values(),
             &between,

@@ -34,7 +34,7 @@ pub fn sgd_step(
         Some(velocity) => velocity.mul_scalar(step.momentum) + gradient,
         None => gradient,
     };
-    (weights.mul_scalar(step.kept) - velocity.clone().mul_scalar(step.rate), velocity)
+    (weights.mul_scalar(step.decay_factor) - velocity.clone().mul_scalar(step.lr), velocity)
 }
 
 /// A step of AdamW: the weights' new values, and the new running means of the gradient and of its square. There are no
@@ -72,8 +72,8 @@ pub fn adamw_step(
         None => (fresh, fresh_square),
     };
     let root = square.clone().mul_scalar(step.square_factor).sqrt().add_scalar(step.epsilon);
-    let delta = mean.clone().mul_scalar(step.rate) / root;
-    (weights.mul_scalar(step.kept) - delta, [mean, square])
+    let delta = mean.clone().mul_scalar(step.step_size) / root;
+    (weights.mul_scalar(step.decay_factor) - delta, [mean, square])
 }
 
 /// The sum of all squares, in an order that does not depend on the number of threads; on the CPU whatever the device.

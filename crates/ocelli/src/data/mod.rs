@@ -514,11 +514,11 @@ impl ImageDataBuilder {
     pub fn load(self) -> Result<ImageData> {
         self.preprocessing_is_valid()?;
         if !(2..=MAX_BATCH).contains(&self.loading.batch_size) {
-            return Err(crate::Error::Setting {
-                name: "the batch size",
-                value: self.loading.batch_size.to_string(),
-                expected: "from 2, since batch norm needs more than one image, to 65,536",
-            });
+            return Err(Error::setting(
+                "batch_size",
+                self.loading.batch_size,
+                "from 2, since batch norm needs more than one image, to 65,536",
+            ));
         }
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate()?;
@@ -628,12 +628,9 @@ impl ImageDataBuilder {
         let digests = digests(&items, self.loading.threads, || ())?;
         let class = |&class: &usize| {
             let name = items.classes.name(class).unwrap_or_default();
-            known.index(name).ok_or_else(|| Error::State {
-                found: format!(
-                    "{} has the class \"{name}\", which the model does not know",
-                    items.root.display()
-                ),
-                advice: "rename it, or leave it out; `ocelli predict` needs no classes",
+            known.index(name).ok_or_else(|| Error::ClassUnknownToModel {
+                data: items.root.clone(),
+                class: name.to_owned(),
             })
         };
         let targets = items.items.iter().map(|item| {
@@ -660,13 +657,7 @@ impl ImageDataBuilder {
             }
             Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
             Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
-                return Err(Error::State {
-                    found: format!(
-                        "{} has images with labels to train on only, and none to measure on",
-                        items.root.display()
-                    ),
-                    advice: "give the folder of the images that the model has not seen, or say what is held out",
-                });
+                return Err(Error::NothingHeldOut { data: items.root.clone() });
             }
             _ => (Split::everything(&items, &[]).train, "all"),
         };
@@ -675,13 +666,7 @@ impl ImageDataBuilder {
             let seen = trained_on.those_among(&digests, &valid);
             valid.retain(|item| !seen.contains(item));
             if valid.is_empty() && all > 0 {
-                return Err(Error::State {
-                    found: format!(
-                        "the model was trained on all {all} images of {}: how it does on others cannot be told from them",
-                        items.root.display()
-                    ),
-                    advice: "give images that it has not seen, or ask for all of them to be measured",
-                });
+                return Err(Error::AllTrainedOn { data: items.root.clone(), images: all });
             }
             if !seen.is_empty() {
                 notices.push(format!(
@@ -799,13 +784,7 @@ impl ImageDataBuilder {
                 tables => {
                     let mut dataset = folder(root)?;
                     if column.is_some() {
-                        return Err(Error::State {
-                            found: format!(
-                                "{} is read by its class folders, which have no column of groups",
-                                root.display()
-                            ),
-                            advice: "give a table of labels, or a pattern that finds the group in the file's name",
-                        });
+                        return Err(Error::NoGroupColumn { data: root.clone() });
                     }
                     dataset.notices.extend(tables.mention(root));
                     (Labelled { dataset, label_separator: None, groups: None }, "folders")
@@ -867,8 +846,7 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels (--label-column), or add rows of other classes"
-                        .to_owned(),
+                    advice: "name the column of the labels, or add rows of other classes".to_owned(),
                 }))
             }
             _ => Ok(()),
@@ -929,11 +907,11 @@ impl ImageDataBuilder {
             (None, Some(own)) if source_splits => (own, says),
             (None, _) => (stratified(0.2)?, drawn),
             (Some(HeldOut::Fraction(fraction)), _) if source_splits => {
-                return Err(Error::Setting {
-                    name: "the share that is held out",
-                    value: fraction.to_string(),
-                    expected: "none, since the data says itself what is held out",
-                });
+                return Err(Error::setting(
+                    "held_out",
+                    fraction,
+                    "none, since the data says itself what is held out",
+                ));
             }
             (Some(HeldOut::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
             (Some(HeldOut::Fold { folds, fold }), _) => {
@@ -960,10 +938,7 @@ impl ImageDataBuilder {
 }
 
 fn bad_image(bad: &Skipped) -> Error {
-    Error::State {
-        found: format!("{}: {}", bad.path.display(), bad.reason),
-        advice: "remove it, or let bad images be skipped",
-    }
+    Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
 }
 
 /// A warning where the same image has different labels: at most one of them can be right.

@@ -57,14 +57,12 @@ pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Opt
     match around.parent() {
         Some(beside) if is_same_device(beside, &around) => {}
         _ => {
-            return Err(Error::State {
-                found: format!(
-                    "the working folder lies among the photos in {}, where nothing is written unasked, and there is no \
-                     place beside them",
-                    around.display()
-                ),
-                advice: "name a place for the results (--out)",
-            });
+            let reason = format!(
+                "the working folder lies among the photos in {}, where nothing is written unasked, and there is no \
+                 folder beside them to write to",
+                around.display()
+            );
+            return Err(Error::OutputPath { path: name.to_owned(), reason });
         }
     }
     let levels = working.components().count() - around.components().count() + 1;

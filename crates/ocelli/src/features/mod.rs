@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Task};
 use crate::features::store::{ActivationStore, Activations};
 use crate::learner::{Learner, Part};
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 
 /// The activations at hand.
 pub(crate) struct Kept {
@@ -88,11 +88,11 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where nothing is frozen, or an image cannot be used and bad images are to stop the work.
     pub fn precompute(&mut self, precompute: bool) -> Result<()> {
-        let frozen = self.state.frozen();
+        let frozen = self.freezing.frozen();
         match precompute {
-            true => self.precompute_state(State::Precomputed { frozen, views: 0 }),
+            true => self.precompute_with(Freezing::Cached { frozen, augmented_copies: 0 }),
             false => {
-                self.set_state(State::Live { frozen });
+                self.set_freezing(Freezing::Live { frozen });
                 Ok(())
             }
         }
@@ -103,38 +103,28 @@ impl<B: Backbone> Learner<B> {
     /// instead of one an epoch. Validation sees the images as they are.
     ///
     /// # Errors
-    /// As [`precompute`](Self::precompute); [`Error::State`] where the photos are not augmented.
-    pub fn precompute_views(&mut self, views: usize) -> Result<()> {
-        if views == 0 {
-            return Err(Error::Setting {
-                name: "the number of views",
-                value: "0".to_owned(),
-                expected: "at least 1",
-            });
+    /// As [`precompute`](Self::precompute); [`Error::NotAugmented`] where the photos are not augmented.
+    pub fn precompute_views(&mut self, augmented_copies: usize) -> Result<()> {
+        if augmented_copies == 0 {
+            return Err(Error::setting("augmented_copies", "0", "at least 1"));
         }
         if self.data.augmentation().is_none() {
-            return Err(Error::State {
-                found: "the photos are not augmented, so that all views would be alike".to_owned(),
-                advice: "give the data transforms, or precompute without views",
-            });
+            return Err(Error::NotAugmented);
         }
-        self.precompute_state(State::Precomputed { frozen: self.state.frozen(), views })
+        self.precompute_with(Freezing::Cached { frozen: self.freezing.frozen(), augmented_copies })
     }
 
-    pub(crate) fn precompute_state(&mut self, state: State) -> Result<()> {
-        if state.frozen() == 0 {
-            return Err(Error::State {
-                found: "all layers are trained, so no activations stay the same".to_owned(),
-                advice: "freeze some layers first",
-            });
+    pub(crate) fn precompute_with(&mut self, freezing: Freezing) -> Result<()> {
+        if freezing.frozen() == 0 {
+            return Err(Error::NothingFrozen);
         }
-        self.set_state(state);
+        self.set_freezing(freezing);
         self.ready_activations()
     }
 
     /// The first stage that is trained.
     pub(crate) fn border(&self) -> usize {
-        self.network.group_starts()[self.state.frozen()]
+        self.network.group_starts()[self.freezing.frozen()]
     }
 
     /// Whether the whole backbone is frozen, so that what is kept is pooled.
@@ -144,10 +134,10 @@ impl<B: Backbone> Learner<B> {
 
     /// Whether the activations of a part, looked at plainly, are among those that are kept.
     pub(crate) fn keeps(&self, part: Part) -> bool {
-        match self.state {
-            State::Precomputed { views: 0, .. } => part != Part::Test,
-            State::Precomputed { .. } => part == Part::Valid,
-            State::Live { .. } => false,
+        match self.freezing {
+            Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
+            Freezing::Cached { .. } => part == Part::Valid,
+            Freezing::Live { .. } => false,
         }
     }
 
@@ -221,7 +211,7 @@ impl<B: Backbone> Learner<B> {
     /// Makes sure that the activations that training and validation need are at hand: from memory, from the cache
     /// folder, or computed and kept there.
     pub(crate) fn ready_activations(&mut self) -> Result<()> {
-        let views = self.state.views();
+        let views = self.freezing.augmented_copies();
         let key = self.activation_key();
         let old = self.kept.take().filter(|kept| kept.key == key);
         if old.as_ref().is_some_and(|kept| kept.views.len() == views && (kept.of_train || views > 0)) {

@@ -98,11 +98,10 @@ impl Interpretation {
     /// # Errors
     /// Where there is no class of that name.
     pub fn class(&self, name: &str) -> Result<usize> {
-        self.classes.iter().position(|class| class == name).ok_or_else(|| crate::Error::Setting {
-            name: "the class",
-            value: name.to_owned(),
-            expected: "one of the model's classes",
-        })
+        self.classes
+            .iter()
+            .position(|class| class == name)
+            .ok_or_else(|| crate::error::Error::setting("class", name, "one of the model's classes"))
     }
 
     /// The true classes of an image, ascending.
@@ -112,7 +111,7 @@ impl Interpretation {
 
     /// Whether an image is said to have exactly the classes that it has.
     pub fn is_right(&self, place: usize) -> bool {
-        self.predictions.decided(place) == self.truth(place)
+        self.predictions.predicted_labels(place) == self.truth(place)
     }
 
     /// The names of some classes, joined by commas.

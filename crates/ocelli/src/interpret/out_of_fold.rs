@@ -36,7 +36,7 @@ impl Learner {
 
     /// As [`out_of_fold`](Self::out_of_fold), until somebody wants no more of it.
     pub(crate) fn out_of_fold_until(&mut self, folds: usize, stop: &Stop) -> Result<Predictions> {
-        let before = self.state();
+        let before = self.freezing();
         self.freeze();
         self.precompute(true)?;
         let training = self.data.training_items();
@@ -63,17 +63,13 @@ impl Learner {
             self.kept = learner.kept.take();
             rows.push(predicted?);
         }
-        self.set_state(before);
-        if before.is_precomputed() {
+        self.set_freezing(before);
+        if before.is_cached() {
             self.ready_activations()?;
         }
         let joined = joined(rows, self.data());
         if !joined.is_finite() {
-            return Err(Error::State {
-                found: "a head that was trained to judge labels computes numbers that are not finite"
-                    .to_owned(),
-                advice: "look at the photos for values far out of range",
-            });
+            return Err(Error::OutOfFoldNotFinite);
         }
         Ok(joined)
     }

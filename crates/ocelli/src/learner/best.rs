@@ -5,13 +5,13 @@ use ocelli_nn::{Backbone, Network};
 use crate::event::EpochRow;
 use crate::learner::Learner;
 use crate::metric::Metric;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 
 /// A network after one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
-    pub(crate) state: State,
+    pub(crate) freezing: Freezing,
     pub(crate) row: EpochRow,
 }
 
@@ -88,9 +88,9 @@ impl<B: Backbone> Learner<B> {
     /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
     pub fn return_to_best(&mut self) {
         if let Some(best) = self.best.get(&self.data.size()) {
-            let (network, state) = (best.network.copy(), best.state);
-            self.set_state(state);
-            self.network = network.train_groups_from(state.frozen());
+            let (network, freezing) = (best.network.copy(), best.freezing);
+            self.set_freezing(freezing);
+            self.network = network.train_groups_from(freezing.frozen());
         }
     }
 
@@ -98,7 +98,7 @@ impl<B: Backbone> Learner<B> {
     pub(crate) fn take_best_of_all(&mut self) {
         let Some((_, size)) = self.best_of_all() else { return };
         if let Some(best) = self.best.get(&size) {
-            self.network = best.network.copy().train_groups_from(self.state.frozen());
+            self.network = best.network.copy().train_groups_from(self.freezing.frozen());
         }
     }
 
@@ -109,7 +109,7 @@ impl<B: Backbone> Learner<B> {
         let better = self.best.get(&size).is_none_or(|best| row.is_better(&best.row, metric));
         row.best = better && row.valid_loss.is_some() && row.is_finite();
         if row.best {
-            let best = Best { network: self.network.copy(), state: self.state, row: row.clone() };
+            let best = Best { network: self.network.copy(), freezing: self.freezing, row: row.clone() };
             self.best.insert(size, best);
         }
     }

@@ -10,8 +10,8 @@ use ocelli_nn::{Backbone, GROUPS};
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::recipe::freezing::State;
-use crate::recipe::{Recipe, Step};
+use crate::recipe::freezing::Freezing;
+use crate::recipe::{Phase, Recipe};
 use crate::train::fit::Input;
 
 /// What a step of a recipe asks of the memory.
@@ -81,11 +81,11 @@ impl<B: Backbone> Learner<B> {
     /// Bytes of a demand, whatever the batch is, and those of each of its images.
     fn measure_memory(&mut self, demand: Demand, trials: [usize; 2]) -> (u64, u64) {
         let Demand { size, frozen, kept } = demand;
-        let state = self.state;
-        self.set_state(State::Live { frozen: frozen.min(GROUPS - 1) });
+        let freezing = self.freezing;
+        self.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
         let [few, more] = trials.map(|images| peak_of(|| self.try_step(images, size, frozen)));
         let entry = few.0;
-        self.set_state(state);
+        self.set_freezing(freezing);
         // The kernels keep buffers for the next step, up to half of what was in use at once.
         let of_an_image = (more.1.saturating_sub(few.1) / (trials[1] - trials[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
@@ -114,21 +114,21 @@ impl<B: Backbone> Learner<B> {
     }
 }
 
-/// What the steps of a recipe from `done` on ask for; the images begin with a side of `size` pixels.
+/// What the phases of a recipe from `done` on ask for; the images begin with a side of `size` pixels.
 fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     let mut demands = BTreeSet::new();
-    for step in recipe.steps.iter().skip(done) {
-        match step {
-            Step::Resize { size: next } => size = *next,
-            Step::Views(_) => {
+    for phase in recipe.phases.iter().skip(done) {
+        match phase {
+            Phase::Resize { size: next } => size = *next,
+            Phase::Tta(_) => {
                 demands.insert(Demand { size, frozen: GROUPS, kept: None });
             }
-            Step::Train(train) => {
-                let kept = train.precompute.then_some(train.views);
+            Phase::Train(train) => {
+                let kept = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
                 demands.insert(Demand { size, frozen: GROUPS, kept });
                 // A head alone takes next to nothing.
-                if train.frozen + 1 < GROUPS {
-                    demands.insert(Demand { size, frozen: train.frozen, kept });
+                if train.freezing.frozen() + 1 < GROUPS {
+                    demands.insert(Demand { size, frozen: train.freezing.frozen(), kept });
                 }
             }
         }
@@ -174,7 +174,7 @@ fn of_groups(root: &Path, groups: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::Preset;
+    use crate::recipe::builder::{Preset, RecipeBuilder};
 
     #[test]
     fn numbers_are_found_in_the_systems_tables() {
@@ -212,15 +212,13 @@ mod tests {
 
     #[test]
     fn a_recipe_asks_at_each_of_its_sizes() {
-        let mut choices = crate::Choices::new(Preset::Full, vec![32, 48]);
-        choices.augmented = true;
-        let recipe = choices.recipe();
+        let recipe = RecipeBuilder::new(Preset::Full, 32).then_sizes([48]).augmented(true).build();
         let all = demands(&recipe, 0, 32);
         for size in [32, 48] {
             assert!(all.contains(&Demand { size, frozen: 0, kept: None }));
             assert!(all.contains(&Demand { size, frozen: GROUPS, kept: Some(0) }));
         }
-        let rest = demands(&recipe, recipe.steps.len() - 1, 48);
+        let rest = demands(&recipe, recipe.phases.len() - 1, 48);
         assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, kept: None }]);
     }
 }

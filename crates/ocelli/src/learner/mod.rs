@@ -28,9 +28,9 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model;
 use crate::model::Contract;
-use crate::model::submission::Clip;
-use crate::pull::pretrained_weights;
-use crate::recipe::freezing::{State, Summary};
+use crate::model::submission::ProbabilityClip;
+use crate::pretrained::pretrained_weights;
+use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::perform::Progress as Performance;
 use crate::train::fit::Fit;
@@ -44,7 +44,7 @@ use crate::train::options::Method;
 pub struct Learner<B: Backbone = AnyBackbone> {
     pub(crate) network: Network<B>,
     pub(crate) data: ImageData,
-    pub(crate) state: State,
+    pub(crate) freezing: Freezing,
     pub(crate) observers: Observers,
     pub(crate) seed: u64,
     pub(crate) method: Method,
@@ -56,7 +56,7 @@ pub struct Learner<B: Backbone = AnyBackbone> {
     pub(crate) fits: usize,
     pub(crate) history: Vec<EpochRow>,
     pub(crate) thresholds: Option<Vec<f32>>,
-    pub(crate) clip: Option<Clip>,
+    pub(crate) clip: Option<ProbabilityClip>,
     /// What is measured after every epoch, besides losses and accuracy.
     pub(crate) metrics: Vec<Metric>,
     /// What the best weights are kept by.
@@ -97,7 +97,7 @@ pub enum Part {
 
 impl Learner {
     /// A learner on a backbone of the registry with its pretrained weights, seed 0. They are built in, or come from
-    /// this machine: see [`WeightStore`](crate::WeightStore), whose [`pull`](crate::WeightStore::pull) fetches
+    /// this machine: see [`WeightStore`](crate::WeightStore), whose `pull` (feature `hub`) downloads
     /// them. Nothing is fetched here.
     ///
     /// # Errors
@@ -172,19 +172,21 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Result<Self> {
-        let refused =
-            |name, value: usize, expected| Err(Error::Setting { name, value: value.to_string(), expected });
         if network.head().classes() != data.classes().len() {
             let classes = network.head().classes();
-            return refused("the head's number of classes", classes, "as many classes as the data has");
+            return Err(Error::setting(
+                "the head's number of classes",
+                classes,
+                "as many classes as the data has",
+            ));
         }
         if network.input_channels() != 3 {
             let channels = network.input_channels();
-            return refused(
+            return Err(Error::setting(
                 "the network's number of input channels",
                 channels,
                 "3: images are loaded in colour",
-            );
+            ));
         }
         Ok(Self::new(network, name, normalization, data, seed))
     }
@@ -193,7 +195,7 @@ impl<B: Backbone> Learner<B> {
     pub fn to_device(&mut self, device: &Device) -> &mut Self {
         // A fork's parameters are leaves again; those of `to_device` are results of a move.
         self.network = self.network.clone().fork(&device.clone().autodiff());
-        self.set_state(self.state);
+        self.set_freezing(self.freezing);
         self.kept = None;
         self
     }
@@ -209,7 +211,7 @@ impl<B: Backbone> Learner<B> {
         let mut learner = Self {
             network: network.with_precision(Precision::fastest()),
             data,
-            state: State::Live { frozen: GROUPS - 1 },
+            freezing: Freezing::Live { frozen: GROUPS - 1 },
             observers: Observers::default(),
             seed,
             method: Method::default(),
@@ -303,11 +305,11 @@ impl<B: Backbone> Learner<B> {
     /// Where there are more or fewer than classes, or images have one class each.
     pub fn thresholds(&mut self, thresholds: Vec<f32>) -> Result<&mut Self> {
         if self.data.task() == Labels::SingleLabel || thresholds.len() != self.data.classes().len() {
-            return Err(Error::Setting {
-                name: "the number of thresholds",
-                value: thresholds.len().to_string(),
-                expected: "one a class, where images may have several classes",
-            });
+            return Err(Error::setting(
+                "thresholds",
+                thresholds.len(),
+                "one a class, where images may have several classes",
+            ));
         }
         self.thresholds = Some(thresholds);
         Ok(self)
@@ -324,8 +326,8 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// What is frozen and what is precomputed.
-    pub fn state(&self) -> State {
-        self.state
+    pub fn freezing(&self) -> Freezing {
+        self.freezing
     }
 
     /// The photos.
@@ -360,7 +362,11 @@ impl<B: Backbone> Learner<B> {
 
     /// What is trained, with the number of parameters of each layer group.
     pub fn summary(&self) -> Summary {
-        Summary { state: self.state, statistics: self.statistics, parameters: self.network.parameters() }
+        Summary {
+            freezing: self.freezing,
+            statistics: self.statistics,
+            parameters: self.network.parameters(),
+        }
     }
 
     /// Goes on with other photos of the same classes: more of them, or the same at another size. What is frozen and
@@ -369,14 +375,14 @@ impl<B: Backbone> Learner<B> {
     /// precomputed.) A fit that is unfinished cannot be resumed any more.
     ///
     /// # Errors
-    /// [`Error::State`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
+    /// [`Error::ClassMismatch`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
     /// backbone; the learner then stays as it was.
     pub fn set_data(&mut self, data: ImageData) -> Result<()> {
         if data.classes() != self.data.classes() || data.task() != self.data.task() {
-            let (new, old) = (data.classes().join(", "), self.data.classes().join(", "));
-            return Err(Error::State {
-                found: format!("the new photos have the classes {new}, the learner knows {old}"),
-                advice: "give photos of the same classes, or make a new learner",
+            return Err(Error::ClassMismatch {
+                what: "the new data".to_owned(),
+                found: data.classes().to_vec(),
+                expected: self.data.classes().to_vec(),
             });
         }
         if let Ok(arch) = self.architecture.parse::<Arch>()
@@ -403,7 +409,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Freezes the backbone; the head alone is trained.
     pub fn freeze(&mut self) {
-        self.set_state(State::Live { frozen: GROUPS - 1 });
+        self.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
     }
 
     /// Freezes the layer groups before `group` and trains those from it on; 0 trains all. Every epoch then
@@ -413,25 +419,21 @@ impl<B: Backbone> Learner<B> {
     /// Where there is no such group.
     pub fn freeze_to(&mut self, group: usize) -> Result<()> {
         if group >= GROUPS {
-            return Err(Error::Setting {
-                name: "the first layer group to train",
-                value: group.to_string(),
-                expected: "0 (early body), 1 (late body) or 2 (head)",
-            });
+            return Err(Error::setting("group", group, "0 (early body), 1 (late body) or 2 (head)"));
         }
-        self.set_state(State::Live { frozen: group });
+        self.set_freezing(Freezing::Live { frozen: group });
         Ok(())
     }
 
     /// Trains all layers; activations are not precomputed any more.
     pub fn unfreeze(&mut self) {
-        self.set_state(State::Live { frozen: 0 });
+        self.set_freezing(Freezing::Live { frozen: 0 });
     }
 
-    pub(crate) fn set_state(&mut self, state: State) {
-        self.state = state;
+    pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
+        self.freezing = freezing;
         let network = self.network.clone();
-        self.network = network.train_groups_from(state.frozen());
+        self.network = network.train_groups_from(freezing.frozen());
     }
 
     /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held

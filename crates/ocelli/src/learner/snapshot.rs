@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::event::EpochRow;
 use crate::learner::Learner;
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::train::fit::Fit;
 
 /// All that the rest of a training follows from, but for the photos and the settings of the learner.
@@ -23,7 +23,7 @@ pub struct Position {
 /// The part of a [`Position`] that is no tensor. A text form must keep every digit of its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Numbers {
-    pub(crate) state: State,
+    pub(crate) freezing: Freezing,
     /// Whether the backbone's norms keep their statistics.
     pub(crate) bn_frozen: bool,
     pub(crate) steps: u64,
@@ -48,9 +48,9 @@ impl<B: Backbone> Learner<B> {
         if let Some(fit) = fit {
             fit.write(&self.network, FIT, &mut tensors);
         }
-        let Self { state, steps, epochs, fits, .. } = *self;
+        let Self { freezing, steps, epochs, fits, .. } = *self;
         let bn_frozen = self.statistics == Statistics::Running;
-        Position { numbers: Numbers { state, bn_frozen, steps, epochs, fits, fit: fit.cloned() }, tensors }
+        Position { numbers: Numbers { freezing, bn_frozen, steps, epochs, fits, fit: fit.cloned() }, tensors }
     }
 
     /// Returns to a position of a learner of the same photos, architecture and settings. If a fit was under way there,
@@ -63,7 +63,7 @@ impl<B: Backbone> Learner<B> {
         let Position { numbers, tensors } = position;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
         self.network = self.network.clone().with_tensors(&own)?;
-        self.set_state(numbers.state);
+        self.set_freezing(numbers.freezing);
         self.bn_freeze(numbers.bn_frozen);
         self.steps = numbers.steps;
         self.epochs = numbers.epochs;

@@ -20,8 +20,8 @@ use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::interpret::{temper, tempered_thresholds};
-use crate::metric::predictions::{THRESHOLD, decided, probabilities};
-use crate::model::submission::Clip;
+use crate::metric::predictions::{THRESHOLD, predicted_labels, probabilities};
+use crate::model::submission::ProbabilityClip;
 use crate::model::tta::{Mean, Tta};
 use crate::run::folder::model_of;
 
@@ -55,7 +55,7 @@ pub struct Contract {
     pub precision: Precision,
     /// How far submissions keep probabilities from 0 and 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<Clip>,
+    pub clip: Option<ProbabilityClip>,
     /// What separates several labels of an image in the table that it was trained on, and so in submissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<char>,
@@ -146,7 +146,7 @@ pub struct Prediction {
 
 /// A class and its probability.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Guess {
+pub struct ClassProbability {
     /// The class.
     pub class: String,
     /// 0 to 1.
@@ -155,28 +155,29 @@ pub struct Guess {
 
 impl Prediction {
     /// The most probable class.
-    pub fn best(&self) -> Guess {
+    pub fn best(&self) -> ClassProbability {
         self.ranked().swap_remove(0)
     }
 
     /// What the photo is said to be, the most probable first: one class; or, where an image has several, all whose
     /// probability reaches their threshold, possibly none.
-    pub fn decided(&self) -> Vec<Guess> {
-        let decided = decided(self.task, &self.probabilities, &self.thresholds);
-        let guess = |class: usize| Guess {
+    pub fn predicted_labels(&self) -> Vec<ClassProbability> {
+        let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
+        let guess = |class: usize| ClassProbability {
             class: self.classes[class].clone(),
             probability: self.probabilities[class],
         };
-        let mut guesses: Vec<Guess> = decided.into_iter().map(guess).collect();
+        let mut guesses: Vec<ClassProbability> = decided.into_iter().map(guess).collect();
         guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         guesses
     }
 
     /// All classes, the most probable first.
-    pub fn ranked(&self) -> Vec<Guess> {
+    pub fn ranked(&self) -> Vec<ClassProbability> {
         let named = self.classes.iter().zip(&self.probabilities);
-        let mut guesses: Vec<Guess> =
-            named.map(|(class, &probability)| Guess { class: class.clone(), probability }).collect();
+        let mut guesses: Vec<ClassProbability> = named
+            .map(|(class, &probability)| ClassProbability { class: class.clone(), probability })
+            .collect();
         guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         guesses
     }
@@ -385,14 +386,7 @@ impl<B: Backbone> Model<B> {
     /// on.
     pub fn calibrated(mut self) -> Result<Self> {
         if self.contract.temperature.is_none_or(|temperature| temperature <= 0.0) {
-            return Err(Error::State {
-                found: format!(
-                    "{}: the model holds no calibration: nothing was held out to fit one on, or none made its \
-                     probabilities better",
-                    self.origin
-                ),
-                advice: "use its probabilities as they are",
-            });
+            return Err(Error::NotCalibrated { model: self.origin });
         }
         self.calibrated = true;
         Ok(self)
@@ -562,8 +556,7 @@ impl<B: Backbone> Passes<B> {
                 said.indices = batch.indices;
                 said.skipped = batch.skipped;
             } else if batch.indices != said.indices {
-                let found = "a photo was changed while it was read".to_owned();
-                return Some(Err(Error::State { found, advice: "predict it again" }));
+                return Some(Err(Error::PhotoChangedMeanwhile));
             }
         }
         let images = said.indices.len();

@@ -76,11 +76,7 @@ impl Views {
         match self {
             Self::Random(number) => {
                 if !(1..=MAX_VIEWS).contains(&number) {
-                    return Err(Error::Setting {
-                        name: "the number of views",
-                        value: number.to_string(),
-                        expected: "from 1 to 64",
-                    });
+                    return Err(Error::setting("views", number, "from 1 to 64"));
                 }
                 let weight = 1.0 / (number + number.div_ceil(4)) as f64;
                 let change = augmentation.cloned().unwrap_or_else(Augmentation::none);

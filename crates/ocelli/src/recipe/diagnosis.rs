@@ -1,4 +1,4 @@
-//! What the rows of a stage mean, in a sentence: by the course of the validation loss, and by tests in pairs.
+//! What the epochs of a fit mean, in a sentence: by the trend of the validation loss, and by paired tests.
 
 use std::fmt;
 
@@ -11,28 +11,30 @@ use crate::interpret::paired_p_value;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 
-/// What the rows of a stage mean.
+/// What the epochs of a fit mean.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reading {
-    /// The stage, counted from 1.
+#[non_exhaustive]
+pub struct Diagnosis {
+    /// The fit, counted from 1.
     pub stage: usize,
-    /// Where the validation loss goes; nothing where the stage has a single epoch.
-    pub course: Option<Course>,
-    /// How the best of these rows compares with the best before.
-    pub change: Option<Change>,
-    /// How it compares with the same answer for every image.
+    /// Where the validation loss goes; `None` for a fit of a single epoch.
+    pub trend: Option<LossTrend>,
+    /// How its best epoch compares with the best one before.
+    pub change: Option<MetricChange>,
+    /// How it compares with predicting the same for every image.
     pub baseline: Option<Baseline>,
-    /// The stage and the epoch whose weights are gone on with.
+    /// The fit and the epoch whose weights training goes on with.
     pub kept: Option<(usize, usize)>,
-    /// Whether those are of an earlier stage: this one has brought nothing.
-    pub in_vain: bool,
+    /// Whether those are of this fit; `false` where an earlier one was better.
+    pub improved: bool,
 }
 
-/// Where the validation loss of a stage goes. Losses of two epochs differ where a test on the losses of the same images
-/// in pairs says so at 5 %.
+/// Where the validation loss of a fit goes. The losses of two epochs count as different if a paired test on the losses
+/// of the same images says so at 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "kebab-case")]
-pub enum Course {
+pub enum LossTrend {
     /// It is lower than an epoch before.
     Falling,
     /// It differs neither from that of an epoch before nor from its lowest.
@@ -48,14 +50,14 @@ pub enum Course {
     },
 }
 
-/// A metric before and after a stage.
+/// A metric before and after a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Change {
+pub struct MetricChange {
     /// The metric by which the best is kept.
     pub metric: Metric,
     /// The best value before.
     pub before: f64,
-    /// The best value of the stage.
+    /// The best value of the fit.
     pub after: f64,
     /// How probable a difference at least as large would be if both were equally good, by a test in pairs on the same
     /// images: McNemar's where each is right or wrong, else a bootstrap. Nothing where the images differ.
@@ -156,15 +158,15 @@ impl Watch {
         self.best.as_ref().map(|best| &best.each)
     }
 
-    fn course(&self) -> Option<Course> {
+    fn trend(&self) -> Option<LossTrend> {
         let (lowest, last) = (&self.lowest.as_ref()?.row, &self.last.as_ref()?.row);
         match (self.falls?, self.rises?) {
             (_, true) => {
                 let (lowest_loss, last_loss) = (lowest.valid_loss?, last.valid_loss?);
-                Some(Course::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
+                Some(LossTrend::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
             }
-            (true, _) => Some(Course::Falling),
-            _ => Some(Course::Level),
+            (true, _) => Some(LossTrend::Falling),
+            _ => Some(LossTrend::Level),
         }
     }
 }
@@ -181,7 +183,7 @@ pub(crate) struct Compared<'a> {
     pub(crate) baseline: Option<&'a Predictions>,
 }
 
-impl Reading {
+impl Diagnosis {
     /// Reads the rows of the last stage of a history.
     pub(crate) fn of(rows: &[EpochRow], watch: &Watch, compared: &Compared) -> Option<Self> {
         let last = rows.last()?;
@@ -194,7 +196,7 @@ impl Reading {
         let change = compared.before.and_then(|(before, scores)| {
             let (before, after) = (value(before)?, value(of_stage?)?);
             let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
-            Some(Change { metric: metric?, before, after, p_value })
+            Some(MetricChange { metric: metric?, before, after, p_value })
         });
         let baseline = compared.baseline.and_then(|baseline| {
             let (metric, after) = (metric?, value(of_stage?)?);
@@ -204,12 +206,12 @@ impl Reading {
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < CHANCE })
         });
         let kept = compared.best.map(|row| (row.stage, row.epoch));
-        let in_vain = kept.is_some_and(|(stage, _)| stage < last.stage);
-        Some(Self { stage: last.stage, course: watch.course(), change, baseline, kept, in_vain })
+        let improved = kept.is_none_or(|(stage, _)| stage == last.stage);
+        Some(Self { stage: last.stage, trend: watch.trend(), change, baseline, kept, improved })
     }
 }
 
-impl fmt::Display for Course {
+impl fmt::Display for LossTrend {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Falling => {
@@ -225,7 +227,7 @@ impl fmt::Display for Course {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for MetricChange {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let Self { metric, before, after, p_value } = *self;
         write!(formatter, "{metric} {before:.4} → {after:.4}")?;
@@ -244,11 +246,11 @@ fn probability(p: f64) -> String {
     if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
 }
 
-impl fmt::Display for Reading {
+impl fmt::Display for Diagnosis {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let mut lines = Vec::new();
         let first: Vec<String> =
-            [self.course.map(|part| part.to_string()), self.change.map(|part| part.to_string())]
+            [self.trend.map(|part| part.to_string()), self.change.map(|part| part.to_string())]
                 .into_iter()
                 .flatten()
                 .collect();
@@ -263,7 +265,7 @@ impl fmt::Display for Reading {
             lines.push(format!("not shown to be better than {same}: {metric} {value:.4}"));
         }
         match self.kept {
-            Some((stage, epoch)) if self.in_vain => {
+            Some((stage, epoch)) if !self.improved => {
                 lines.push(format!(
                     "this step brought nothing: the weights of step {stage}, epoch {epoch} are kept"
                 ));
@@ -311,7 +313,7 @@ mod tests {
         made
     }
 
-    fn read(losses: &[f64]) -> Option<Course> {
+    fn read(losses: &[f64]) -> Option<LossTrend> {
         let mut watch = Watch::default();
         let mut rows = Vec::new();
         for (epoch, &loss) in losses.iter().enumerate() {
@@ -322,21 +324,21 @@ mod tests {
             watch = toml::from_str(&toml::to_string(&watch).unwrap()).unwrap();
         }
         let compared = Compared { metric: Some(Metric::Accuracy), before: None, best: None, baseline: None };
-        Reading::of(&rows, &watch, &compared).unwrap().course
+        Diagnosis::of(&rows, &watch, &compared).unwrap().trend
     }
 
     #[test]
     fn the_course_of_the_loss_is_what_counts() {
         // Far above the training loss of 0.1, and still falling.
-        assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(Course::Falling));
+        assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(LossTrend::Falling));
         // It goes up and down by less than what the losses of images vary between epochs.
-        assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(Course::Level));
+        assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(LossTrend::Level));
         assert!(matches!(
             read(&[0.9, 0.5, 0.45, 0.52, 0.6]),
-            Some(Course::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest
+            Some(LossTrend::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest
         ));
         // Rising counts where it is above its lowest, although it falls again.
-        assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(Course::Rising { epoch: 2, .. })));
+        assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(LossTrend::Rising { epoch: 2, .. })));
         assert_eq!(read(&[0.7]), None, "one epoch has no course");
     }
 
@@ -375,7 +377,7 @@ mod tests {
                 best: Some(&best),
                 baseline: Some(&baseline),
             };
-            Reading::of(&[now], &watch_of(right), &compared).unwrap()
+            Diagnosis::of(&[now], &watch_of(right), &compared).unwrap()
         };
         // Intervals of 150 and 162 of 200 overlap, and yet twelve photos more and none less are no chance.
         let better = read(162, 150);

@@ -222,10 +222,7 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
     if data.task() != model.contract().task {
-        return Err(Error::State {
-            found: "the model and the data differ in whether an image has one class or several".to_owned(),
-            advice: "say how the table of labels is meant, with --task single or --task multi",
-        });
+        return Err(Error::TaskMismatch { model: model.contract().task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
@@ -246,10 +243,7 @@ pub fn evaluate(
     }
     data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
     if predictions.items.is_empty() {
-        return Err(Error::State {
-            found: format!("{} has no labelled images that can be read", data.items().root.display()),
-            advice: "give a folder with a folder of photos for each class, or a table of labels",
-        });
+        return Err(Error::NoLabelledImages { data: data.items().root.clone() });
     }
     let named = Interpretation::new(predictions, data.items());
     Ok(Evaluation { named, data, skipped })
@@ -346,10 +340,9 @@ pub(crate) fn images_of(
     let (data, lost) = records.data(options).of_run(&images)?;
     // Who says where the photos are wants them to be found.
     match (&options.data, lost.trouble.first()) {
-        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => Err(Error::State {
-            found: trouble.clone(),
-            advice: "say where the photos are now, or leave it out: tables and charts need no photos",
-        }),
+        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => {
+            Err(Error::PhotosNotFound { reason: trouble.clone() })
+        }
         _ => Ok((data, lost)),
     }
 }

@@ -19,7 +19,7 @@ use crate::file;
 use crate::learner::Learner;
 use crate::learner::best::Best;
 use crate::learner::snapshot::{Numbers, Position};
-use crate::recipe::freezing::State;
+use crate::recipe::freezing::Freezing;
 use crate::run::perform::Progress;
 use crate::train::fit::Fit;
 
@@ -66,7 +66,7 @@ struct BestEntry {
     /// The digest of its content.
     digest: String,
     size: usize,
-    state: State,
+    freezing: Freezing,
     row: EpochRow,
 }
 
@@ -239,7 +239,7 @@ impl<B: Backbone> Learner<B> {
     fn write_into(&self, checkpoints: &mut Checkpoints, fit: Option<&Fit>) -> Result<()> {
         let Checkpoints { folder, written, number, kept, best: before, config, .. } = checkpoints;
         let mut best = Vec::new();
-        for (&size, Best { network, state, row }) in &self.best {
+        for (&size, Best { network, freezing, row }) in &self.best {
             let name = format!("best-{size}px-{}-{}{EXTENSION}", row.stage, row.epoch);
             // The same stage and epoch has the same weights, whenever it was computed.
             let there = before.get(&name).filter(|_| folder.join(&name).exists());
@@ -247,7 +247,7 @@ impl<B: Backbone> Learner<B> {
                 Some(digest) => digest.clone(),
                 None => self.save_as(&folder.join(&name), network, size)?,
             };
-            best.push(BestEntry { file: name, digest, size, state: *state, row: row.clone() });
+            best.push(BestEntry { file: name, digest, size, freezing: *freezing, row: row.clone() });
         }
         let named: BTreeMap<String, String> =
             best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect();
@@ -296,13 +296,7 @@ impl<B: Backbone> Learner<B> {
         let after = Checkpoints::after(&checkpoint);
         let Checkpoint { path, header, tensors, best, .. } = checkpoint;
         if same_photos && header.data != self.data.fingerprint() {
-            return Err(Error::State {
-                found: format!(
-                    "{}: the photos, or which of them are held out, are not what they were",
-                    path.display()
-                ),
-                advice: "train anew, or put the photos back as they were",
-            });
+            return Err(Error::CheckpointOfOtherPhotos { checkpoint: path });
         }
         let instructions = ocelli_kernels::Isa::current().to_string();
         let mut notice = None;
@@ -319,9 +313,9 @@ impl<B: Backbone> Learner<B> {
         if header.size != self.data.size() {
             self.set_size(header.size)?;
         }
-        for (BestEntry { size, state, row, .. }, tensors) in header.best.into_iter().zip(best) {
+        for (BestEntry { size, freezing, row, .. }, tensors) in header.best.into_iter().zip(best) {
             let network = self.network.clone().with_tensors(&tensors)?;
-            self.best.insert(size, Best { network, state, row });
+            self.best.insert(size, Best { network, freezing, row });
         }
         self.return_to(Position { numbers: header.numbers, tensors })?;
         self.history = header.history;

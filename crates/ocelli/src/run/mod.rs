@@ -6,6 +6,7 @@ pub(crate) mod perform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
 use ocelli_data::source::table::{TableOptions, is_table};
@@ -21,10 +22,11 @@ use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Measured, Metric};
-use crate::model::submission::Clip;
-use crate::pull::pretrained_weights;
-use crate::recipe::{Preset, Recipe, Step};
+use crate::metric::{Metric, MetricEstimate};
+use crate::model::submission::ProbabilityClip;
+use crate::pretrained::pretrained_weights;
+use crate::recipe::builder::Preset;
+use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::folder::{RunFolder, Wholeness, unsealed};
 use crate::train::options::Method;
@@ -110,6 +112,28 @@ pub enum Thresholds {
     PerClass,
 }
 
+impl Thresholds {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] =
+        &[("one", "One threshold for all classes"), ("per-class", "A threshold for each class")];
+}
+
+impl FromStr for Thresholds {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "one" => Ok(Self::One),
+            "per-class" => Ok(Self::PerClass),
+            _ => Err(Error::Setting {
+                name: "thresholds",
+                value: name.to_owned(),
+                expected: "one or per-class",
+            }),
+        }
+    }
+}
+
 impl Settings {
     /// The usual settings for a folder of photos: the recipe [`Preset::default`], with its augmentation.
     pub fn new(data: impl Into<PathBuf>) -> Self {
@@ -178,8 +202,8 @@ impl Settings {
     fn check(&self) -> Result<()> {
         self.recipe.check()?;
         let arch: Arch = self.architecture.parse()?;
-        let later = self.recipe.steps.iter().filter_map(|step| match step {
-            Step::Resize { size } => Some(*size),
+        let later = self.recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Resize { size } => Some(*size),
             _ => None,
         });
         for size in later.chain([self.size]) {
@@ -537,9 +561,9 @@ impl Training {
         if let Some(checkpoint) = checkpoint {
             notices.extend(learner.return_to_checkpoint(checkpoint, !fewer)?);
             // What test-time augmentation came to is in no checkpoint.
-            let steps = &settings.recipe.steps;
-            let done = learner.performance.done.min(steps.len());
-            if done > 0 && learner.unfinished.is_none() && matches!(steps[done - 1], Step::Views(_)) {
+            let phases = &settings.recipe.phases;
+            let done = learner.performance.done.min(phases.len());
+            if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
                 learner.performance.done = done - 1;
             }
         } else {
@@ -617,8 +641,8 @@ impl Training {
             performed => performed?,
         };
         let metric = learner.keeping.unwrap_or(Metric::usual(learner.data().task()));
-        let tta = self.settings.recipe.steps.iter().rev().find_map(|step| match step {
-            Step::Views(tta) => Some(tta.mean),
+        let tta = self.settings.recipe.phases.iter().rev().find_map(|phase| match phase {
+            Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
         let mut predictions = performed.predictions;
@@ -636,7 +660,7 @@ impl Training {
             }
             thresholds = Some(tuned);
         }
-        learner.clip = Clip::chosen_on(&predictions);
+        learner.clip = ProbabilityClip::chosen_on(&predictions);
         let best = learner.best_of_all().map(|(row, _)| (row.stage, row.epoch));
         let finished = Finished {
             seconds: learner.performance.seconds + learner.clock.elapsed().as_secs_f64(),
@@ -658,7 +682,7 @@ impl Training {
 }
 
 /// What people are told of predictions: the metric by which the best is kept, then what is usual.
-fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
+fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.items.is_empty() {
         return Vec::new();
     }
@@ -667,7 +691,7 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<Measured> {
         Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
     };
     let metrics = (!usual.contains(&metric)).then_some(metric).into_iter().chain(usual);
-    metrics.map(|metric| predictions.measure(metric)).collect()
+    metrics.map(|metric| predictions.estimate(metric)).collect()
 }
 
 /// The name of a folder, or of a table's folder, as a part of another's.

@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, StepStarted, Task};
+use crate::event::{EpochRow, Event, PhaseStarted, Task};
 use crate::learner::Learner;
 use crate::lr_finder::{LrFind, Suggestion};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model::tta::Stack;
 use crate::model::{check_finite, check_outputs};
-use crate::recipe::diagnosis::{Compared, Packed, Reading, Watch};
-use crate::recipe::{Rates, Recipe, Step, Train};
+use crate::recipe::diagnosis::{Compared, Diagnosis, Packed, Watch};
+use crate::recipe::freezing::Freezing;
+use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::schedule::learning_rates::LearningRates;
 
 /// How far a recipe is.
@@ -69,15 +70,15 @@ impl<B: Backbone> Learner<B> {
             self.keep_best(Some(Metric::usual(self.data.task())));
         }
         let mut views = None;
-        while let Some(step) = recipe.steps.get(self.performance.done) {
+        while let Some(phase) = recipe.phases.get(self.performance.done) {
             if self.unfinished.is_none() {
                 let number = self.performance.done + 1;
-                self.tell(&Event::StepStarted(StepStarted { number, step: step.clone() }))?;
+                self.tell(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
             }
-            match step {
-                Step::Train(train) => self.perform_train(train)?,
-                Step::Resize { size } => self.set_size(*size)?,
-                Step::Views(tta) => {
+            match phase {
+                Phase::Train(train) => self.perform_train(train)?,
+                Phase::Resize { size } => self.set_size(*size)?,
+                Phase::Tta(tta) => {
                     self.return_to_best_of_all()?;
                     let began = Instant::now();
                     let stack = self.predict_views(crate::Part::Valid, tta.views)?;
@@ -108,19 +109,19 @@ impl<B: Backbone> Learner<B> {
         Ok(Performed { predictions, views })
     }
 
-    fn perform_train(&mut self, train: &Train) -> Result<()> {
+    fn perform_train(&mut self, train: &TrainPhase) -> Result<()> {
         let result = match self.unfinished {
             Some(_) => self.resume(),
             None => {
-                match train.state() {
-                    state if state.is_precomputed() => self.precompute_state(state)?,
-                    state => self.set_state(state),
+                match train.freezing {
+                    Freezing::Cached { .. } => self.precompute_with(train.freezing)?,
+                    Freezing::Live { .. } => self.set_freezing(train.freezing),
                 }
-                let rates = match (self.performance.rates, train.rates) {
+                let rates = match (self.performance.rates, train.lr) {
                     (Some(rates), _) => rates,
-                    (None, Rates::Given(rates)) => rates,
-                    (None, Rates::Found { steps, otherwise, .. }) => {
-                        self.find_rates(train.rates, steps, otherwise)?
+                    (None, LrChoice::Fixed(rates)) => rates,
+                    (None, LrChoice::Finder { steps, fallback, .. }) => {
+                        self.find_rates(train.lr, steps, fallback)?
                     }
                 };
                 self.performance.rates = Some(rates);
@@ -167,8 +168,8 @@ impl<B: Backbone> Learner<B> {
             best: best.as_ref(),
             baseline: Some(&baseline),
         };
-        if let Some(reading) = Reading::of(&rows, &watch, &compared) {
-            self.tell(&Event::Reading(reading))?;
+        if let Some(diagnosis) = Diagnosis::of(&rows, &watch, &compared) {
+            self.tell(&Event::Diagnosis(diagnosis))?;
         }
         self.return_to_best();
         Ok(())
@@ -184,14 +185,14 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Runs the learning rate finder and says what it found.
-    fn find_rates(&mut self, rates: Rates, steps: usize, otherwise: f64) -> Result<LearningRates> {
-        let (start, end, images) = match self.state.frozen() {
+    fn find_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
+        let (start, end, images) = match self.freezing.frozen() {
             // Where all layers are trained, what is good is a tenth and less of what is good for a new head. Each step is
             // dear, and half a batch says as much of where the loss rises.
             0 => (1e-4, 1.0, self.data.batch_size().div_ceil(2).max(2)),
             _ => (1e-5, 10.0, self.data.batch_size()),
         };
-        let find = LrFind::default().start(rates.spread(start)).end(end).steps(steps).batch_size(images);
+        let find = LrFind::default().start(rates.with_head(start)).end(end).steps(steps).batch_size(images);
         let began = Instant::now();
         let curve = self.lr_find(find)?;
         self.tell(&Event::spent(Task::LearningRates, began))?;
@@ -200,7 +201,7 @@ impl<B: Backbone> Learner<B> {
             Err(error) => (None, Some(error.to_string())),
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
-        let rates = rates.spread(suggestion.map_or(otherwise, |suggestion| suggestion.rate));
+        let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
         let stage = self.performance.done + 1;
         self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)

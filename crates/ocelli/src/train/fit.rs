@@ -21,7 +21,7 @@ use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::Method;
-use crate::train::weight_average::Averages;
+use crate::train::weight_average::WeightAverage;
 
 /// Where the batches of an epoch come from.
 pub(crate) enum Source {
@@ -72,9 +72,9 @@ pub(crate) struct Fit {
     pub(crate) sums: Sums,
     pub(crate) descent: Descent,
     /// The exponential average of the weights, if it is wanted.
-    pub(crate) ema: Option<Averages>,
+    pub(crate) ema: Option<WeightAverage>,
     /// The mean of the weights after epochs, if it is wanted.
-    pub(crate) swa: Option<Averages>,
+    pub(crate) swa: Option<WeightAverage>,
 }
 
 /// What one epoch has come to so far.
@@ -164,14 +164,14 @@ impl<B: Backbone> Learner<B> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
         self.method.check(self.data.classes().len())?;
         let descent = Descent::new(&self.method)?;
-        let average = || Averages::of(&self.network, self.state.frozen());
+        let average = || WeightAverage::of(&self.network, self.freezing.frozen());
         let (ema, swa) = (self.method.ema.map(|_| average()), self.method.swa.map(|_| average()));
         self.fits += 1;
         self.temperature = None;
         self.performance.watch = Watch::default();
         self.observers.tell(&Event::StageStarted(Stage {
             number: self.fits,
-            state: self.state,
+            freezing: self.freezing,
             learning_rates: rates,
             epochs: schedule.epochs(),
         }))?;
@@ -193,7 +193,7 @@ impl<B: Backbone> Learner<B> {
         while fit.epoch < epochs {
             let began = Instant::now();
             self.train_epoch(fit)?;
-            // Measured and kept is the average, where there is one; training goes on with the weights themselves.
+            // MetricEstimate and kept is the average, where there is one; training goes on with the weights themselves.
             let trained = self.network.clone();
             let measured = self.take_averages(fit).and_then(|()| self.measure_epoch(fit, began));
             if fit.epoch < epochs {
@@ -233,7 +233,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Makes sure that whatever training starts from is at hand.
     pub(crate) fn ready_images(&mut self, epochs: usize) -> Result<()> {
-        if self.state.is_precomputed() { self.ready_activations() } else { self.ready_resized(epochs) }
+        if self.freezing.is_cached() { self.ready_activations() } else { self.ready_resized(epochs) }
     }
 
     /// What is left of one pass over the training images.
@@ -247,7 +247,7 @@ impl<B: Backbone> Learner<B> {
             if ready.images > 1 {
                 let images = ready.images;
                 let point = fit.schedule.at(fit.epoch * batches + fit.batch, batches);
-                let rates = fit.rates.scaled(point.factor);
+                let rates = fit.rates.scaled(point.lr_factor);
                 let last = fit.batch + 1 == batches;
                 let loss = self.descend(ready, rates, point.momentum, &mut fit.descent, last).map_err(
                     |NotFinite { what, value }| {
@@ -257,7 +257,7 @@ impl<B: Backbone> Learner<B> {
                 )?;
                 if let (Some(average), Some(decay), 0) = (&mut fit.ema, self.method.ema, fit.descent.batches)
                 {
-                    average.follow(&self.network, decay);
+                    average.ema_update(&self.network, decay);
                 }
                 fit.sums.loss += loss * images as f64;
                 fit.sums.images += images;
@@ -268,10 +268,7 @@ impl<B: Backbone> Learner<B> {
             self.write_checkpoint_if_due(fit)?;
         }
         if fit.sums.images == 0 {
-            return Err(Error::State {
-                found: "no batch has two training images that can be read".to_owned(),
-                advice: "see what was skipped",
-            });
+            return Err(Error::NoTrainingBatch);
         }
         Ok(())
     }
@@ -281,7 +278,7 @@ impl<B: Backbone> Learner<B> {
         if let (Some(average), Some(first)) = (&mut fit.swa, self.method.swa)
             && fit.epoch >= first
         {
-            average.include(&self.network, fit.epoch - first);
+            average.swa_update(&self.network, fit.epoch - first);
             self.network = average.apply(self.network.clone());
             self.estimate_statistics()?;
         } else if let Some(average) = &fit.ema {
@@ -321,7 +318,7 @@ impl<B: Backbone> Learner<B> {
 
     /// The batches of this epoch from `first` on.
     pub(crate) fn source(&self, order: Vec<usize>, first: usize) -> Result<Source> {
-        if !self.state.is_precomputed() {
+        if !self.freezing.is_cached() {
             return Ok(Source::Images(self.training_loader()?.batches_from(order, self.epochs, first)?));
         }
         // Bad images leave gaps in their batches, as they do where images are loaded.
@@ -443,7 +440,7 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
     pub fn estimate_statistics(&mut self) -> Result<()> {
-        if self.state.is_precomputed() {
+        if self.freezing.is_cached() {
             self.ready_activations()?;
         }
         let order = self.order();

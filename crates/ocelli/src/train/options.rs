@@ -64,39 +64,38 @@ impl Default for Method {
 
 impl Method {
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         self.optimizer.check()?;
         self.weight_decay.check()?;
         self.loss.check(classes)?;
         if let Some(Mix::Mixup { alpha } | Mix::CutMix { alpha }) = self.mix
             && !(alpha > 0.0 && alpha <= 100.0)
         {
-            return refuse(
+            return Err(Error::setting(
                 "the alpha of mixed images",
-                alpha.to_string(),
+                alpha,
                 "above 0 and at most 100, such as 0.4",
-            );
+            ));
         }
         if let Some(clip) = self.clip
             && !(clip.is_finite() && clip > 0.0)
         {
-            return refuse("the greatest gradient norm", clip.to_string(), "a number above 0, such as 1");
+            return Err(Error::setting("the greatest gradient norm", clip, "a number above 0, such as 1"));
         }
         if self.accumulate == 0 {
-            return refuse("the number of batches a step", "0".to_owned(), "at least 1");
+            return Err(Error::setting("the number of batches a step", "0", "at least 1"));
         }
         if let Some(decay) = self.ema
             && !(0.0..1.0).contains(&decay)
         {
-            return refuse(
+            return Err(Error::setting(
                 "the decay of averaged weights",
-                decay.to_string(),
+                decay,
                 "from 0 to below 1, such as 0.999",
-            );
+            ));
         }
         if self.ema.is_some() && self.swa.is_some() {
             let value = "an exponential one and that of epochs".to_owned();
-            return refuse("the average of weights", value, "one of them");
+            return Err(Error::setting("the average of weights", value, "one of them"));
         }
         Ok(())
     }
