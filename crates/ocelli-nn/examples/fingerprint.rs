@@ -57,11 +57,11 @@ fn compute(name: &str, network: &Network) {
         let network = network.clone().with_precision(precision);
         let inference = hash(network.infer(images.clone()));
         for statistics in [Statistics::Batch, Statistics::Running] {
-            let pass = Pass::training(statistics, 3);
+            let pass = Pass::train(statistics, 3);
             let logits = network.forward_from(0, images.clone(), &pass);
             let gradients = logits.clone().powf_scalar(2.0).sum().backward();
             let gradients = hash_gradients(&network, &gradients);
-            let network = network.clone().update_statistics(pass.into_seen());
+            let network = network.clone().update_running_stats(pass.into_batch_stats());
             let mut after = Hasher::new();
             let file = network.to_tensors();
             for name in file.names() {
@@ -110,7 +110,7 @@ fn tensors(arch: Arch, network: &Network) -> String {
     impl ModuleVisitor for Visit<'_> {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
             let name = self.0.name(parameter.id);
-            let (shape, group) = (parameter.val().dims(), self.0.place(parameter.id, D).group);
+            let (shape, group) = (parameter.val().dims(), self.0.role(parameter.id, D).group);
             let stage = if group < 2 { self.0.backbone().stage_of(name) } else { 0 };
             self.1.update(format!("{name} {shape:?} {stage} {group};").as_bytes());
         }

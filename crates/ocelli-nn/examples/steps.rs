@@ -109,11 +109,11 @@ fn step(
     statistics: Statistics,
     velocities: &mut HashMap<ParamId, Tensor<1>>,
 ) -> Network {
-    let pass = Pass::training(statistics, 0);
+    let pass = Pass::train(statistics, 0);
     let logits = network.forward_from(0, images, &pass);
     let loss = activation::log_softmax(logits, 1).narrow(1, 0, 1).mean().neg();
     let gradients = loss.backward();
-    network.map(&mut Sgd { velocities, gradients }).update_statistics(pass.into_seen())
+    network.map(&mut Sgd { velocities, gradients }).update_running_stats(pass.into_batch_stats())
 }
 
 struct Sgd<'a> {

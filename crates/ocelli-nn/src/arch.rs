@@ -68,7 +68,7 @@ pub struct ArchInfo {
     /// beside its weights; EfficientNet-Lite's are its authors'; all others' are from timm's
     /// `results/results-imagenet.csv`.
     pub accuracy: f32,
-    /// Trained numbers of the published network, classifier of 1000 classes included.
+    /// Trainable parameters of the published network, classifier of 1000 classes included.
     pub parameters: usize,
     /// Multiply-adds of one image at [`size`](Self::size), in millions: torchvision's own figures; for timm's networks
     /// those of convolutions, linear layers and attention.
@@ -152,8 +152,8 @@ impl Arch {
         &self.entry.info
     }
 
-    /// The network with a new head for transfer learning: the body from `weights` (whose classifier is set
-    /// aside), the head drawn from `seed`.
+    /// The network with a new head for transfer learning: the backbone from `weights` (whose classifier is dropped), the
+    /// head drawn from `seed`.
     ///
     /// # Errors
     /// [`Error::Mismatch`] where the weights are not this backbone's.
@@ -180,8 +180,8 @@ impl Arch {
         seed: u64,
         device: &Device,
     ) -> Result<Network> {
-        let of_body = |name: &str| !is_below(name, HEAD) && !self.is_of_classifier(name);
-        self.build(Some(weights), of_body, seed, channels, device, transfer_head(classes))
+        let in_backbone = |name: &str| !is_below(name, HEAD) && !self.is_in_classifier(name);
+        self.build(Some(weights), in_backbone, seed, channels, device, transfer_head(classes))
     }
 
     /// A network whose tensors all come from `weights`, as [`Network::to_tensors`] gave them.
@@ -203,8 +203,8 @@ impl Arch {
             0,
             3,
             device,
-            |builder, body| {
-                let head = PublishedHead::new(builder, self.entry.classifier, body.channels(), classes);
+            |builder, backbone| {
+                let head = PublishedHead::new(builder, self.entry.classifier, backbone.channels(), classes);
                 Head::Published(head)
             },
         )
@@ -216,9 +216,9 @@ impl Arch {
         network.expect("without a file there is nothing to mismatch")
     }
 
-    /// The names of the tensors in `weights` that [`transfer`](Self::transfer) sets aside: those of a classifier.
-    pub fn set_aside(self, weights: &TensorFile) -> Vec<&str> {
-        weights.names().filter(|name| is_below(name, HEAD) || self.is_of_classifier(name)).collect()
+    /// The names of the tensors in `weights` that [`transfer`](Self::transfer) drops: those of a classifier.
+    pub fn dropped_tensors(self, weights: &TensorFile) -> Vec<&str> {
+        weights.names().filter(|name| is_below(name, HEAD) || self.is_in_classifier(name)).collect()
     }
 
     fn build(
@@ -231,25 +231,26 @@ impl Arch {
         head: impl FnOnce(&Builder, &AnyBackbone) -> Head,
     ) -> Result<Network> {
         let construct = |builder: &Builder| {
-            let body = (self.entry.build)(builder);
-            let head = head(builder, &body);
-            (body, head)
+            let backbone = (self.entry.build)(builder);
+            let head = head(builder, &backbone);
+            (backbone, head)
         };
-        let ((body, head), names) = build(self.name(), device, weights, select, seed, channels, construct)?;
-        Ok(Network::new(body, head, names).for_channels(channels))
+        let ((backbone, head), names) =
+            build(self.name(), device, weights, select, seed, channels, construct)?;
+        Ok(Network::new(backbone, head, names).with_input_channels(channels))
     }
 
-    fn is_of_classifier(self, tensor: &str) -> bool {
+    fn is_in_classifier(self, tensor: &str) -> bool {
         let form = &self.entry.classifier;
         let hidden = form.hidden.iter().map(|(name, _)| *name);
         hidden.chain(form.norm).chain([form.output]).any(|layer| is_below(tensor, layer))
     }
 }
 
-/// fastai's head, pooling as the backbone asks for.
+/// fastai's head, with the backbone's pooling.
 fn transfer_head(classes: usize) -> impl FnOnce(&Builder, &AnyBackbone) -> Head {
-    move |builder, body| {
-        Head::Transfer(TransferHead::new(&builder.at(HEAD), body.pool(), body.channels(), classes))
+    move |builder, backbone| {
+        Head::Transfer(TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a network must offer to be trained as a backbone.
+//! The interface of a backbone.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
@@ -6,16 +6,16 @@ use burn::tensor::Tensor;
 use crate::layer::Pool;
 use crate::{Classifier, Pass};
 
-/// A network without its classifier, as a row of stages.
+/// A network without its classifier, as a sequence of stages.
 ///
-/// A stage is the unit of freezing and of caching: stages before a border can run in inference mode and their
-/// output be kept. Stages fall into two layer groups at [`group_border`](Backbone::group_border), which train
+/// A stage is the unit of freezing and of caching: the stages before the first trained one can run in inference mode and
+/// their output be cached. Stages fall into two layer groups at [`group_boundary`](Backbone::group_boundary), which train
 /// at learning rates of their own; the head is the third.
 ///
 /// Any Burn module can be one. Its layers may be those of [`layer`](crate::layer), which run on the CPU kernels
 /// and know what a [`Pass`] is, or Burn's own.
 pub trait Backbone: Module + ModuleDisplay {
-    /// What stands on it: [`Head`](crate::Head), or a module of the user's.
+    /// Its head: [`Head`](crate::Head), or a custom module.
     type Head: Classifier;
 
     /// The number of stages.
@@ -40,7 +40,7 @@ pub trait Backbone: Module + ModuleDisplay {
     }
 
     /// The first stage of the second layer group.
-    fn group_border(&self) -> usize;
+    fn group_boundary(&self) -> usize;
 
     /// The stage that holds the tensor of that name, counted from 0. Names are those given by a
     /// [`Builder`](crate::Builder), or else the paths of fields, such as `blocks.0.conv.weight`.

@@ -1,4 +1,4 @@
-//! What stands on a backbone: pooling, then a classifier.
+//! Heads of backbones: pooling, then a classifier.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Tensor, activation};
@@ -6,9 +6,9 @@ use burn::tensor::{Tensor, activation};
 use crate::layer::{BatchNorm, Dropout, LayerNorm, Linear, Pool};
 use crate::{Builder, Pass, op};
 
-/// What makes logits `[images, classes]` of a backbone's output `[images, channels, height, width]`.
+/// Computes logits `[images, classes]` from a backbone's output `[images, channels, height, width]`.
 ///
-/// Pooling and classifying are separate steps, so that pooled features of a frozen backbone can be kept and
+/// Pooling and classifying are separate steps, so that pooled features of a frozen backbone can be cached and
 /// the classifier trained on them alone.
 pub trait Classifier: Module + ModuleDisplay {
     /// One vector an image, without parameters: `[images, pooled]`.

@@ -431,8 +431,8 @@ fn folded_convolutions_follow_their_parameters() {
     }
     let (layer, _) = build("test", &Device::flex(), Some(&tensors), |_| true, 0, 3, construct).unwrap();
     let x = random([2, 4, 8, 8], 19);
-    let trained = Pass::training(Statistics::Running, 0);
-    let folded = layer.forward(x.clone(), None, &Pass::Inference);
+    let trained = Pass::train(Statistics::Running, 0);
+    let folded = layer.forward(x.clone(), None, &Pass::Infer);
     assert_close(folded.clone(), layer.forward(x.clone(), None, &trained).inner(), "folded");
     assert!(!folded.is_autodiff(), "inference leaves autodiff");
 
@@ -446,7 +446,7 @@ fn folded_convolutions_follow_their_parameters() {
         }
     }
     let layer = layer.map(&mut Double);
-    let doubled = layer.forward(x.clone(), None, &Pass::Inference);
+    let doubled = layer.forward(x.clone(), None, &Pass::Infer);
     assert_close(doubled.clone(), layer.forward(x, None, &trained).inner(), "folded anew");
     assert!(numbers((doubled - folded).abs().sum())[0] > 1.0, "the change was seen");
 }
@@ -476,14 +476,14 @@ fn dropout_keeps_the_mean_and_depends_on_its_key_alone() {
     )
     .unwrap();
     let ones = Tensor::<2>::ones([64, 256], &Device::flex());
-    let drop = |key| numbers(dropout.forward(ones.clone(), &Pass::training(Statistics::Batch, key)));
+    let drop = |key| numbers(dropout.forward(ones.clone(), &Pass::train(Statistics::Batch, key)));
     let first = drop(1);
     assert_eq!(first, drop(1));
     assert_ne!(first, drop(2));
     let zeros = first.iter().filter(|x| **x == 0.0).count() as f64 / first.len() as f64;
     assert!((zeros - 0.25).abs() < 0.02, "{zeros} of the numbers are dropped");
     assert!(first.iter().all(|x| *x == 0.0 || (*x - 4.0 / 3.0).abs() < 1e-6));
-    assert_eq!(numbers(dropout.forward(ones, &Pass::Inference)), vec![1.0; 64 * 256]);
+    assert_eq!(numbers(dropout.forward(ones, &Pass::Infer)), vec![1.0; 64 * 256]);
 }
 
 #[test]
@@ -494,7 +494,7 @@ fn linear_layers_start_kaiming_normal() {
             .0
     };
     let identity = Tensor::<2>::eye(800, &Device::flex());
-    let weights = |seed| numbers(start(seed).forward(identity.clone(), &Pass::Inference));
+    let weights = |seed| numbers(start(seed).forward(identity.clone(), &Pass::Infer));
     let first = weights(1);
     let mean = first.iter().sum::<f32>() / first.len() as f32;
     let variance = first.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / first.len() as f32;
@@ -511,9 +511,9 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
     let images = random([4, 3, 32, 32], 21).inner();
     for first in 0..3 {
         let network = network.clone().train_groups_from(first);
-        let start = network.group_starts()[first];
+        let start = network.group_boundaries()[first];
         let prefix = network.infer_stages(images.clone(), 0, start);
-        let pass = Pass::training(Statistics::Batch, 1);
+        let pass = Pass::train(Statistics::Batch, 1);
         let logits = network.forward_from(start, prefix, &pass);
         let gradients = logits.powf_scalar(2.0).sum().backward();
         struct Reached<'a>(&'a burn::tensor::Gradients, Vec<burn::module::ParamId>);
@@ -526,23 +526,26 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
         }
         let mut reached = Reached(&gradients, Vec::new());
         network.visit(&mut reached);
-        let places = network.places();
-        let wanted = places
+        let roles = network.roles();
+        let wanted = roles
             .values()
-            .filter(|place| place.group >= first && place.kind != ocelli_nn::Kind::Statistic)
+            .filter(|role| role.group >= first && role.kind != ocelli_nn::ParamKind::RunningStat)
             .count();
         assert_eq!(reached.1.len(), wanted);
-        assert!(reached.1.iter().all(|id| places[id].group >= first));
+        assert!(reached.1.iter().all(|id| roles[id].group >= first));
 
-        let Pass::Training(training) = pass else { unreachable!() };
-        let seen = training.seen.into_inner();
+        let Pass::Train(training) = pass else { unreachable!() };
+        let seen = training.batch_stats.into_inner();
         assert_eq!(
             2 * seen.len(),
-            places.values().filter(|p| p.group >= first && p.kind == ocelli_nn::Kind::Statistic).count()
+            roles
+                .values()
+                .filter(|p| p.group >= first && p.kind == ocelli_nn::ParamKind::RunningStat)
+                .count()
         );
         let (name, mean) = (network.name(seen[0].mean.0).to_owned(), numbers(seen[0].mean.1.clone()));
         let before = network.to_tensors().get(&name).unwrap().values.clone();
-        let after = network.update_statistics(seen).to_tensors().get(&name).unwrap().values.clone();
+        let after = network.update_running_stats(seen).to_tensors().get(&name).unwrap().values.clone();
         for ((before, after), seen) in before.iter().zip(after).zip(mean) {
             assert!((0.9 * before + 0.1 * seen - after).abs() < 1e-5 * after.abs().max(1.0), "{name}");
         }
@@ -571,7 +574,7 @@ fn gradients_of_a_network_in_use_are_finite_differences() {
     let leaf = maps(&values).autodiff().require_grad();
     let pass = Pass::differentiable();
     let logits = network.forward_head(network.pool(leaf.clone()), &pass);
-    assert!(pass.into_seen().is_empty(), "no statistics are learnt");
+    assert!(pass.into_batch_stats().is_empty(), "no statistics are learnt");
     let plain = network.infer_head(network.pool(maps(&values))).into_data();
     assert_eq!(logits.clone().inner().into_data(), plain, "the numbers of inference, to the bit");
     let chosen = Tensor::<2>::from_data(

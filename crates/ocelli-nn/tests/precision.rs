@@ -212,7 +212,7 @@ fn training_in_bf16_has_the_same_bits_on_any_number_of_threads() {
         let step = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let pass = Pass::training(statistics, 1);
+                let pass = Pass::train(statistics, 1);
                 let logits = network.forward_from(0, images.clone(), &pass);
                 let gradients = logits.clone().powf_scalar(2.0).sum().backward();
                 struct All<'a>(&'a burn::tensor::Gradients, Vec<f32>);

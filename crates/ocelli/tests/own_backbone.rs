@@ -31,8 +31,8 @@ impl Backbone for Body {
 
     fn forward_stage(&self, _: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         match pass {
-            Pass::Inference => self.valid().forward(input.inner()),
-            Pass::Training(_) => self.forward(input),
+            Pass::Infer => self.valid().forward(input.inner()),
+            Pass::Train(_) => self.forward(input),
         }
     }
 
@@ -40,7 +40,7 @@ impl Backbone for Body {
         8
     }
 
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         1
     }
 

@@ -1,4 +1,4 @@
-//! What a convolution is, and the layer that is nothing but one.
+//! The specification of a convolution, and the layer of a convolution without a norm.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -7,7 +7,7 @@ use crate::builder::Initial;
 use crate::op::{self, Activation, AffineNorm, ConvOptions, ConvTensors, FoldedConv, Padding};
 use crate::{Builder, Pass};
 
-/// What a convolution is: channels, kernel, stride, padding, groups.
+/// The specification of a convolution: channels, kernel, stride, padding, groups.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvSpec {
     from: usize,
@@ -22,7 +22,7 @@ impl ConvSpec {
         Self::rectangle(from, to, [kernel; 2])
     }
 
-    /// As [`new`](Self::new), with so many rows and columns.
+    /// As [`new`](Self::new), with a kernel of this many rows and columns.
     pub fn rectangle(from: usize, to: usize, kernel: [usize; 2]) -> Self {
         let padding = Padding::Symmetric(kernel.map(|side| (side - 1) / 2));
         let options = ConvOptions { stride: 1, padding, dilation: 1, groups: 1 };
@@ -47,7 +47,7 @@ impl ConvSpec {
         self
     }
 
-    /// Splits the channels into so many groups that do not see each other.
+    /// Splits the channels into this many groups that do not see each other.
     pub fn groups(mut self, groups: usize) -> Self {
         self.options.groups = groups;
         self
@@ -157,12 +157,12 @@ impl ConvAct {
         let weight = self.weight.value(pass);
         let bias = self.bias.as_ref().map(|bias| pass.value(bias));
         match pass {
-            Pass::Inference => {
+            Pass::Infer => {
                 let tensors = ConvTensors { weight, bias, gain: self.gain, scale: None, norm: None };
                 let residual = residual.map(Tensor::inner);
                 self.folded.forward(input.inner(), residual, tensors, self.options, self.activation)
             }
-            Pass::Training(_) => {
+            Pass::Train(_) => {
                 let is_plain = (self.gain, self.activation) == (1.0, Activation::None);
                 let (bias, residual) = match (bias, residual) {
                     (None, None) if is_plain => return op::conv2d(input, weight, self.options),
@@ -193,14 +193,14 @@ impl ConvAct {
         pass: &Pass,
     ) -> Tensor<4> {
         match pass {
-            Pass::Inference => {
+            Pass::Infer => {
                 let (weight, bias) =
                     (self.weight.value(pass), self.bias.as_ref().map(|bias| pass.value(bias)));
                 let tensors = ConvTensors { weight, bias, gain: 1.0, scale: Some(scale), norm: None };
                 let residual = Some(residual.inner());
                 self.folded.forward(input.inner(), residual, tensors, self.options, Activation::None)
             }
-            Pass::Training(_) => {
+            Pass::Train(_) => {
                 let x = self.forward(input, None, pass);
                 let scale = AffineNorm { weight: scale, ..AffineNorm::constant(1.0, None, &x) };
                 op::batch_norm(x, scale, Some(residual), Activation::None)

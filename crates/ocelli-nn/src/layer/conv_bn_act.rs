@@ -11,7 +11,7 @@ use crate::{Builder, Pass, Statistics};
 
 /// Convolution, batch norm, optional residual, activation.
 ///
-/// In inference the norm is folded into the convolution, whose packed form is kept until a parameter changes.
+/// In inference the norm is folded into the convolution, whose packed form is cached until a parameter changes.
 #[derive(Module, Debug)]
 pub struct ConvBnAct {
     weight: Param<Tensor<4>>,
@@ -61,18 +61,18 @@ impl ConvBnAct {
     /// `[images, channels, height, width]` in and out; the residual has the output's shape.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
         let training = match pass {
-            Pass::Inference => {
+            Pass::Infer => {
                 let FusedStage { folded, tensors, options, activation } = self.fused_stage();
                 let residual = residual.map(Tensor::inner);
                 return folded.forward(input.inner(), residual, tensors, options, activation);
             }
-            Pass::Training(training) => training,
+            Pass::Train(training) => training,
         };
         let weight = self.weight.val();
         match self.bias.as_ref().map(Param::val) {
             None if training.statistics == Statistics::Batch => {
-                let (x, seen) = op::conv2d_with_statistics(input, weight, self.options);
-                self.norm.forward_seen(x, seen, residual, self.activation, training)
+                let (x, stats) = op::conv2d_with_statistics(input, weight, self.options);
+                self.norm.forward_with_stats(x, stats, residual, self.activation, training)
             }
             bias => {
                 let x = op::conv2d(input, weight, self.options);
@@ -87,20 +87,20 @@ impl ConvBnAct {
         }
     }
 
-    /// The layer as it is used, as a stage of a fused block.
+    /// The layer in inference, as a stage of a fused block.
     pub(super) fn fused_stage(&self) -> FusedStage<'_> {
-        let weight = Pass::Inference.value(&self.weight);
-        let bias = self.bias.as_ref().map(|bias| Pass::Inference.value(bias));
-        let tensors = ConvTensors { weight, bias, gain: 1.0, scale: None, norm: Some(self.norm.running()) };
+        let weight = Pass::Infer.value(&self.weight);
+        let bias = self.bias.as_ref().map(|bias| Pass::Infer.value(bias));
+        let tensors = ConvTensors { weight, bias, gain: 1.0, scale: None, norm: Some(self.norm.folded()) };
         FusedStage { folded: &self.folded, tensors, options: self.options, activation: self.activation }
     }
 
-    /// The layer as it is trained by running statistics, as a stage of a fused block; nothing for one with a bias.
+    /// The layer in training by running statistics, as a stage of a fused block; `None` for a layer with a bias.
     pub(super) fn trainable_stage(&self) -> Option<TrainableStage> {
         self.bias.is_none().then(|| TrainableStage {
             weight: self.weight.val(),
             options: self.options,
-            norm: self.norm.scale_by_running(),
+            norm: self.norm.affine_by_running(),
             activation: self.activation,
         })
     }

@@ -29,19 +29,19 @@ impl InvertedResidual {
         if self.squeeze.is_none() {
             let layers = self.expand.iter().chain([&self.depthwise, &self.project]);
             match pass {
-                Pass::Inference => {
+                Pass::Infer => {
                     return op::fused_block(
                         input.inner(),
                         layers.map(ConvBnAct::fused_stage).collect(),
                         self.residual,
                     );
                 }
-                Pass::Training(training) if training.statistics == Statistics::Running => {
+                Pass::Train(training) if training.statistics == Statistics::Running => {
                     if let Some(stages) = layers.map(ConvBnAct::trainable_stage).collect() {
                         return op::trainable_block(input, stages, self.residual);
                     }
                 }
-                Pass::Training(_) => {}
+                Pass::Train(_) => {}
             }
         }
         let residual = self.residual.then(|| input.clone());

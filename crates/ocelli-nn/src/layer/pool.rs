@@ -11,7 +11,7 @@ pub enum Pool {
     Average,
     /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's order).
     MaximumAndAverage,
-    /// The means of so many rows and columns of equal parts, channel by channel: `[images, channels · grid²]`.
+    /// The means of a grid of this many rows and columns, channel by channel: `[images, channels · grid²]`.
     Grid(usize),
     /// Of tokens `[images, channels, tokens, 1]` the first: `[images, channels]`.
     ClassToken,
@@ -35,7 +35,7 @@ impl Pool {
         }
     }
 
-    /// How many numbers it makes of an image with so many channels.
+    /// The number of features of an image with this many channels.
     pub fn features(self, channels: usize) -> usize {
         match self {
             Self::Average | Self::ClassToken => channels,

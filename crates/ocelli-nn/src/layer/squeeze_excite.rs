@@ -16,7 +16,7 @@ pub struct SqueezeExcite {
     gate: Gate,
 }
 
-/// What makes a factor of a number.
+/// The function that makes a factor from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Gate {
     /// `1 / (1 + exp(−u))`

@@ -33,7 +33,7 @@ pub enum ConvNextNames {
 /// A block is wider inside by this factor.
 const EXPANSION: usize = 4;
 
-/// The body: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2 convolution
+/// The backbone: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2 convolution
 /// that halves the size before it; five stages.
 #[derive(Module, Debug)]
 pub struct ConvNext {
@@ -69,7 +69,7 @@ struct Block {
 }
 
 impl ConvNext {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: ConvNextVariant) -> Self {
         let ConvNextVariant { blocks, widths, names } = variant;
         let stem = match names {
@@ -78,7 +78,7 @@ impl ConvNext {
         };
         let patches = |from, to, side| ConvSpec::new(from, to, side).stride(side).unpadded();
         let stage = |stage: usize| {
-            let (downsample, of_blocks) = match names {
+            let (downsample, blocks_path) = match names {
                 ConvNextNames::Torchvision => {
                     let number = 2 * stage;
                     (format!("features.{number}"), format!("features.{}", number + 1))
@@ -98,7 +98,7 @@ impl ConvNext {
                     ),
                 }),
                 blocks: (0..blocks[stage])
-                    .map(|block| Block::new(&builder.at(&of_blocks).at(block), names, widths[stage]))
+                    .map(|block| Block::new(&builder.at(&blocks_path).at(block), names, widths[stage]))
                     .collect(),
             }
         };
@@ -179,7 +179,7 @@ impl Backbone for ConvNext {
     }
 
     /// Before the third row of blocks, where the size falls to a sixteenth of the image's: as in ResNet.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         3
     }
 

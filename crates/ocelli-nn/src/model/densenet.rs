@@ -20,11 +20,11 @@ pub struct DenseNetVariant {
     pub layers: [usize; 4],
 }
 
-/// A layer's first convolution makes so many times the channels that it adds.
+/// A layer's first convolution has this many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;
 const EPSILON: f64 = 1e-5;
 
-/// The body: stem with max pooling, four dense blocks with transitions between them, a last norm and ReLU. Stages
+/// The backbone: stem with max pooling, four dense blocks with transitions between them, a last norm and ReLU. Stages
 /// are stem, blocks and transitions.
 #[derive(Module, Debug)]
 pub struct DenseNet {
@@ -36,7 +36,7 @@ pub struct DenseNet {
     channels: usize,
 }
 
-/// Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its output joins its input.
+/// Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its output is concatenated to its input.
 #[derive(Module, Debug)]
 struct DenseLayer {
     norm: BatchNorm,
@@ -52,7 +52,7 @@ struct Transition {
 }
 
 impl DenseNet {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: DenseNetVariant) -> Self {
         let builder = builder.at("features");
         let stem = ConvSpec::new(builder.input_channels(), variant.stem, 7).stride(2);
@@ -147,7 +147,7 @@ impl Backbone for DenseNet {
     }
 
     /// Before `transition2`, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         4
     }
 

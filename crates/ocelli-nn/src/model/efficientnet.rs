@@ -56,7 +56,7 @@ pub fn efficientnet_b0(builder: &Builder) -> StagedBackbone {
         stages,
         channels: FEATURES,
         // Where the size falls to a sixteenth of the image's, as in EfficientNet-Lite.
-        group_border: 4,
+        group_boundary: 4,
         names: StageNames::Torchvision,
     }
 }

@@ -54,7 +54,7 @@ pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackb
         last: outer(["conv_head", "bn2"], ConvSpec::new(channels, FEATURES, 1)),
         channels: FEATURES,
         // Stem and three stages form the first group; the second begins at an eighth of the image's resolution.
-        group_border: 4,
+        group_boundary: 4,
         names: StageNames::Timm,
     }
 }

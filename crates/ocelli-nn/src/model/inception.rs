@@ -1,5 +1,5 @@
 //! What Inception-v4 and Inception-ResNet-v2 (Szegedy et al. 2017, <https://arxiv.org/abs/1602.07261>) share:
-//! branches side by side, whose outputs are joined.
+//! branches side by side, whose outputs are concatenated.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -66,7 +66,7 @@ impl Branch {
     }
 }
 
-/// All branches of the same input, joined.
+/// All branches of the same input, concatenated.
 pub(super) fn branches(of: &[Branch], input: &Tensor<4>, pass: &Pass) -> Tensor<4> {
     op::concat(of.iter().map(|branch| branch.forward(input.clone(), pass)).collect())
 }

@@ -12,7 +12,7 @@ use crate::{Backbone, Builder, Head, Pass};
 
 const FEATURES: usize = 1536;
 
-/// The body: convolutions, then three rows of residual blocks with branches before each that change the size; nine
+/// The backbone: convolutions, then three rows of residual blocks with branches before each that change the size; nine
 /// stages.
 #[derive(Module, Debug)]
 pub struct InceptionResNetV2 {
@@ -28,7 +28,7 @@ pub struct InceptionResNetV2 {
     conv2d_7b: ConvBnAct,
 }
 
-/// Branches, joined, and a 1×1 convolution whose weakened output is added to the input.
+/// Branches, concatenated, and a 1×1 convolution whose scaled-down output is added to the input.
 #[derive(Module, Debug)]
 struct Block {
     branches: Vec<Branch>,
@@ -36,7 +36,7 @@ struct Block {
 }
 
 impl InceptionResNetV2 {
-    /// The body.
+    /// The backbone.
     pub fn new(builder: &Builder) -> Self {
         let named = |name: &str, of| conv(&builder.at(name), of);
         let row = |name: &str, count: usize, block: fn(&Builder) -> Block| {
@@ -180,7 +180,7 @@ impl Backbone for InceptionResNetV2 {
     }
 
     /// Before `mixed_6a`, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         4
     }
 

@@ -12,7 +12,7 @@ use crate::{Backbone, Builder, Head, Pass, op};
 
 const FEATURES: usize = 1536;
 
-/// The body: three convolutions and 19 inception blocks, a stage each.
+/// The backbone: three convolutions and 19 inception blocks, a stage each.
 #[derive(Module, Debug)]
 pub struct InceptionV4 {
     stem: Vec<ConvBnAct>,
@@ -22,14 +22,14 @@ pub struct InceptionV4 {
 /// What follows the first convolutions.
 #[derive(Module, Debug)]
 enum Block {
-    /// Branches, joined.
+    /// Branches, concatenated.
     Plain(Vec<Branch>),
     /// The last blocks, whose branches fork again.
     Forked(InceptionC),
 }
 
 impl InceptionV4 {
-    /// The body.
+    /// The backbone.
     pub fn new(builder: &Builder) -> Self {
         let builder = builder.at("features");
         let stem = [
@@ -197,7 +197,7 @@ impl Backbone for InceptionV4 {
     }
 
     /// Behind the third Inception-A block, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         9
     }
 

@@ -71,7 +71,7 @@ pub fn mobilenet_v3_large(builder: &Builder) -> StagedBackbone {
         stages,
         channels: FEATURES,
         // Where the size falls to a sixteenth of the image's.
-        group_border: 7,
+        group_boundary: 7,
         names: StageNames::Torchvision,
     }
 }

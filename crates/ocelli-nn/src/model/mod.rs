@@ -76,8 +76,8 @@ macro_rules! families {
                 true
             }
 
-            fn group_border(&self) -> usize {
-                match self { $(Self::$Backbone(backbone) => backbone.group_border(),)+ }
+            fn group_boundary(&self) -> usize {
+                match self { $(Self::$Backbone(backbone) => backbone.group_boundary(),)+ }
             }
 
             fn stage_of(&self, tensor: &str) -> usize {
@@ -101,13 +101,13 @@ families! {
     VisionTransformer: vision_transformer;
 }
 
-/// The number of the part that holds a tensor, in networks that are a row `features.0`, `features.1`, ….
+/// The `n` of a tensor `features.n.…`.
 fn feature_number(tensor: &str) -> usize {
     let number = tensor.strip_prefix("features.").and_then(|rest| rest.split('.').next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Channels as the papers on small networks round them: to a multiple of 8, never by more than a tenth downwards.
+/// Channels rounded to a multiple of 8, down by at most a tenth (`_make_divisible` in torchvision and timm).
 fn rounded_channels(channels: f64) -> usize {
     let nearest = (((channels + 4.0) / 8.0) as usize * 8).max(8);
     if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }

@@ -52,7 +52,7 @@ const STEM: usize = 64;
 const EXPANSION: usize = 4;
 const EPSILON: f64 = 1e-5;
 
-/// The body: stem with max pooling, and four layers of blocks; five stages.
+/// The backbone: stem with max pooling, and four layers of blocks; five stages.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: ConvBnAct,
@@ -69,7 +69,7 @@ struct Block {
 }
 
 impl ResNet {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: ResNetVariant) -> Self {
         let stem = ConvSpec::new(builder.input_channels(), STEM, 7).stride(2);
         let stem = ConvBnAct::new(builder, ["conv1", "bn1"], stem, EPSILON, Activation::Relu);
@@ -150,7 +150,7 @@ impl Backbone for ResNet {
     }
 
     /// Before `layer3`, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         3
     }
 

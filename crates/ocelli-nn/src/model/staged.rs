@@ -18,7 +18,7 @@ pub struct StagedBackbone {
     pub(super) channels: usize,
     /// The first stage of the second layer group.
     #[module(skip)]
-    pub(super) group_border: usize,
+    pub(super) group_boundary: usize,
     #[module(skip)]
     pub(super) names: StageNames,
 }
@@ -53,8 +53,8 @@ impl Backbone for StagedBackbone {
         self.channels
     }
 
-    fn group_border(&self) -> usize {
-        self.group_border
+    fn group_boundary(&self) -> usize {
+        self.group_boundary
     }
 
     fn stage_of(&self, tensor: &str) -> usize {

@@ -15,7 +15,7 @@ use crate::{Backbone, Builder, Head, Pass};
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 const EPSILON: f64 = 1e-5;
 
-/// The body: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the pooling
+/// The backbone: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the pooling
 /// before it where it begins a block; the last also has the pooling behind it.
 #[derive(Module, Debug)]
 pub struct Vgg {
@@ -26,7 +26,7 @@ pub struct Vgg {
 }
 
 impl Vgg {
-    /// The body with so many convolutions in each block: `[2, 2, 3, 3, 3]` for VGG-16.
+    /// The backbone with this many convolutions in each block: `[2, 2, 3, 3, 3]` for VGG-16.
     pub fn new(builder: &Builder, blocks: [usize; 5]) -> Self {
         // Convolution, norm and ReLU count in torchvision's names, and so does pooling.
         let (mut number, mut channels) = (0, builder.input_channels());
@@ -66,7 +66,7 @@ impl Backbone for Vgg {
     }
 
     /// Behind the seventh convolution, as in fastai: the end of the third block in VGG-16.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         7
     }
 

@@ -29,7 +29,7 @@ struct Magic {
 /// Under which names training scripts keep the weights, averaged ones first, as timm prefers them.
 const NESTED: [&str; 5] = ["state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model"];
 
-/// Python objects that are as plain as numbers.
+/// Python objects that are as harmless as numbers.
 const PLAIN: [&str; 8] = [
     "int", // one of more than 64 bits
     "torch.Size",
@@ -46,7 +46,7 @@ const TENSOR: &str = "torch.Tensor";
 /// Tensors may be larger than their file, where they share or compress their numbers, but not by more than this.
 const EXPANSION: u64 = 16;
 
-/// The most entries of a zip or tar that are looked at.
+/// The most entries of a zip or tar that are read.
 const MOST_ENTRIES: u64 = 100_000;
 
 /// Whether a file that begins so is meant as a checkpoint.
@@ -162,10 +162,10 @@ fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     Ok((0..end.len()).filter_map(counts).max().unwrap_or(0))
 }
 
-/// Refuses what is neither tensor nor plain value, by its name and its place in the file. (An object that the
+/// Refuses what is neither tensor nor plain value, by its name and the keys to it. (An object that the
 /// pickle makes and throws away leaves no trace, and does nothing.)
-fn refuse_foreign(value: &PickleValue, place: &str, origin: &str) -> Result<()> {
-    let at = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+fn refuse_foreign(value: &PickleValue, key: &str, origin: &str) -> Result<()> {
+    let at = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match value {
         PickleValue::Dict(entries) => {
             let entries: BTreeMap<&String, &PickleValue> = entries.iter().collect();
@@ -178,7 +178,7 @@ fn refuse_foreign(value: &PickleValue, place: &str, origin: &str) -> Result<()> 
         PickleValue::Unsupported(object) if object != TENSOR && !PLAIN.contains(&object.as_str()) => {
             Err(Error::ForeignObject {
                 origin: origin.to_owned(),
-                place: place.to_owned(),
+                key: key.to_owned(),
                 object: object.clone(),
             })
         }

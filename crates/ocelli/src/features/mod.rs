@@ -124,7 +124,7 @@ impl<B: Backbone> Learner<B> {
 
     /// The first stage that is trained.
     pub(crate) fn border(&self) -> usize {
-        self.network.group_starts()[self.freezing.frozen()]
+        self.network.group_boundaries()[self.freezing.frozen()]
     }
 
     /// Whether the whole backbone is frozen, so that what is kept is pooled.

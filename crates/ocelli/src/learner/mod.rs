@@ -126,7 +126,7 @@ impl Learner {
             let (architecture, size) = (info.name.to_owned(), data.size());
             return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
         }
-        let aside: Vec<&str> = arch.set_aside(weights);
+        let aside: Vec<&str> = arch.dropped_tensors(weights);
         model::check_finite_of(
             weights,
             weights.names().filter(|name| !aside.contains(name)),
@@ -135,7 +135,7 @@ impl Learner {
         let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
         let mut learner = Self::new(network, info.name, normalization, data, seed);
-        learner.set_aside = arch.set_aside(weights).into_iter().map(str::to_owned).collect();
+        learner.set_aside = arch.dropped_tensors(weights).into_iter().map(str::to_owned).collect();
         Ok(learner)
     }
 }

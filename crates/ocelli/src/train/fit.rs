@@ -412,7 +412,7 @@ impl<B: Backbone> Learner<B> {
         } else {
             descent.gathered = gradients;
         }
-        self.network = self.network.clone().update_statistics(pass.into_seen());
+        self.network = self.network.clone().update_running_stats(pass.into_batch_stats());
         self.steps += 1;
         Ok(value)
     }
@@ -425,7 +425,7 @@ impl<B: Backbone> Learner<B> {
         statistics: Statistics,
     ) -> (Tensor<2>, Pass) {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
-        let pass = Pass::training(statistics, key);
+        let pass = Pass::train(statistics, key);
         let logits = match input {
             Input::Maps(maps) => network.forward_from(self.border(), maps, &pass),
             Input::Pooled(pooled) => network.forward_head(pooled, &pass),
@@ -453,9 +453,9 @@ impl<B: Backbone> Learner<B> {
                 // Without gradients: what a pass keeps for them would stay in memory, since none are asked for.
                 let network = self.network.clone().train_groups_from(GROUPS);
                 let (_, pass) = self.forward(&network, ready.input, self.statistics);
-                let mut seen = pass.into_seen();
+                let mut seen = pass.into_batch_stats();
                 seen.iter_mut().for_each(|seen| seen.momentum = 1.0 / batches);
-                self.network = self.network.clone().update_statistics(seen);
+                self.network = self.network.clone().update_running_stats(seen);
             }
             done += images;
             self.progress(Task::Statistics, done, total)?;
