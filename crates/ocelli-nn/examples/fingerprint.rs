@@ -2,11 +2,11 @@
 //!
 //!     cargo run --release -p ocelli-nn --example fingerprint -- [ARCH …] > after
 //!
-//! The first line of an architecture hashes its registry entry and the name, shape, stage and layer group of every
-//! tensor. Then comes one line for each precision and each kind of batch norm statistics, with hashes of the logits in
-//! inference, the logits and gradients of a training step, and the running statistics after it. Without arguments it
-//! runs one architecture of each family, and prints the first line of all others. Numbers depend on the instruction set;
-//! compare on one machine.
+//! The first line of an architecture hashes its registry entry and the name, shape, stage and layer group of
+//! every tensor. Then comes one line for each precision and each kind of batch norm statistics, with hashes
+//! of the logits in inference, the logits and gradients of a training step, and the running statistics after
+//! it. Without arguments it runs one architecture of each family, and prints the first line of all others.
+//! Numbers depend on the instruction set; compare on one machine.
 
 use blake3::Hasher;
 use burn::module::{Module, ModuleVisitor, Param};

@@ -1,5 +1,5 @@
-//! Images a second of a network as it is used and as it is trained, one JSON object a line: a forward pass, and a
-//! whole step of training (forward, backward, SGD with momentum) on the same images again and again.
+//! Images a second of a network as it is used and as it is trained, one JSON object a line: a forward pass,
+//! and a whole step of training (forward, backward, SGD with momentum) on the same images again and again.
 //!
 //! ```text
 //! cargo run --release -p ocelli-nn --example steps -- efficientnet_lite0 --size 224 --batch 16 --precision bf16

@@ -1,7 +1,7 @@
 //! The registry: a name gives a network, its preprocessing and where its weights come from.
 //!
-//! An architecture is one [`Entry`], at the end of its family's file in `model/`. There [`register!`] makes the entry
-//! and its constant, such as [`Arch::ResNet34`]. [`FAMILIES`] lists the families.
+//! An architecture is one [`Entry`], at the end of its family's file in `model/`. There [`register!`] makes
+//! the entry and its constant, such as [`Arch::ResNet34`]. [`FAMILIES`] lists the families.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,8 +15,8 @@ use crate::model::FAMILIES;
 use crate::network::HEAD;
 use crate::{AnyBackbone, Backbone, Builder, Error, Head, Network, Result, TensorFile};
 
-/// A backbone that Ocelli knows by name. Each has a constant here, such as [`Arch::ResNet34`]; [`ALL`](Self::ALL) lists
-/// them.
+/// A backbone that Ocelli knows by name. Each has a constant here, such as [`Arch::ResNet34`];
+/// [`ALL`](Self::ALL) lists them.
 #[derive(Clone, Copy)]
 pub struct Arch {
     pub(crate) entry: &'static Entry,
@@ -64,14 +64,14 @@ pub struct ArchInfo {
     pub mean: [f32; 3],
     /// What they are then divided by.
     pub std: [f32; 3],
-    /// Published top-1 accuracy on ImageNet's validation set, 0 to 1, at [`size`](Self::size). torchvision's stand
-    /// beside its weights; EfficientNet-Lite's are its authors'; all others' are from timm's
+    /// Published top-1 accuracy on ImageNet's validation set, 0 to 1, at [`size`](Self::size). torchvision's
+    /// stand beside its weights; EfficientNet-Lite's are its authors'; all others' are from timm's
     /// `results/results-imagenet.csv`.
     pub accuracy: f32,
     /// Trainable parameters of the published network, classifier of 1000 classes included.
     pub parameters: usize,
-    /// Multiply-adds of one image at [`size`](Self::size), in millions: torchvision's own figures; for timm's networks
-    /// those of convolutions, linear layers and attention.
+    /// Multiply-adds of one image at [`size`](Self::size), in millions: torchvision's own figures; for timm's
+    /// networks those of convolutions, linear layers and attention.
     pub multiply_adds: u32,
 }
 
@@ -100,10 +100,11 @@ pub(crate) const IMAGENET: Normalization =
 /// From −1 to 1.
 pub(crate) const HALF: Normalization = ([127.5; 3], [127.5; 3]);
 
-/// A network of torchvision: its name, the weights file, the part that begins the second layer group. Where torchvision
-/// publishes several weights, the first are taken: those of later recipes with mixing and smoothed labels are more
-/// accurate on ImageNet, but their features transfer less well while they are frozen (Kornblith et al. 2021,
-/// <https://arxiv.org/abs/2010.16402>). The entry adds accuracy, parameters and multiply-adds.
+/// A network of torchvision: its name, the weights file, the part that begins the second layer group. Where
+/// torchvision publishes several weights, the first are taken: those of later recipes with mixing and
+/// smoothed labels are more accurate on ImageNet, but their features transfer less well while they are frozen
+/// (Kornblith et al. 2021, <https://arxiv.org/abs/2010.16402>). The entry adds accuracy, parameters and
+/// multiply-adds.
 pub(crate) const fn torchvision(name: &'static str, file: &'static str, late: &'static str) -> ArchInfo {
     let (mean, std) = IMAGENET;
     ArchInfo {
@@ -121,8 +122,8 @@ pub(crate) const fn torchvision(name: &'static str, file: &'static str, late: &'
     }
 }
 
-/// A network of timm: its name here, timm's name and repository, the part that begins the second layer group, and its
-/// preprocessing. The entry adds accuracy, parameters and multiply-adds.
+/// A network of timm: its name here, timm's name and repository, the part that begins the second layer group,
+/// and its preprocessing. The entry adds accuracy, parameters and multiply-adds.
 pub(crate) const fn timm(
     name: &'static str,
     [timm_name, repository]: [&'static str; 2],
@@ -152,8 +153,8 @@ impl Arch {
         &self.entry.info
     }
 
-    /// The network with a new head for transfer learning: the backbone from `weights` (whose classifier is dropped), the
-    /// head drawn from `seed`.
+    /// The network with a new head for transfer learning: the backbone from `weights` (whose classifier is
+    /// dropped), the head drawn from `seed`.
     ///
     /// # Errors
     /// [`Error::Mismatch`] where the weights are not this backbone's.
@@ -210,7 +211,8 @@ impl Arch {
         )
     }
 
-    /// A network with a new head for images of `channels` channels, all of whose weights are drawn from `seed`.
+    /// A network with a new head for images of `channels` channels, all of whose weights are drawn from
+    /// `seed`.
     pub fn untrained(self, channels: usize, classes: usize, seed: u64, device: &Device) -> Network {
         let network = self.build(None, |_| true, seed, channels, device, transfer_head(classes));
         network.expect("without a file there is nothing to mismatch")

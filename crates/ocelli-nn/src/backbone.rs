@@ -8,12 +8,13 @@ use crate::{Classifier, Pass};
 
 /// A network without its classifier, as a sequence of stages.
 ///
-/// A stage is the unit of freezing and of caching: the stages before the first trained one can run in inference mode and
-/// their output be cached. Stages fall into two layer groups at [`group_boundary`](Backbone::group_boundary), which train
-/// at learning rates of their own; the head is the third.
+/// A stage is the unit of freezing and of caching: the stages before the first trained one can run in
+/// inference mode and their output be cached. Stages fall into two layer groups at
+/// [`group_boundary`](Backbone::group_boundary), which train at learning rates of their own; the head is the
+/// third.
 ///
-/// Any Burn module can be one. Its layers may be those of [`layer`](crate::layer), which run on the CPU kernels
-/// and know what a [`Pass`] is, or Burn's own.
+/// Any Burn module can be one. Its layers may be those of [`layer`](crate::layer), which run on the CPU
+/// kernels and know what a [`Pass`] is, or Burn's own.
 pub trait Backbone: Module + ModuleDisplay {
     /// Its head: [`Head`](crate::Head), or a custom module.
     type Head: Classifier;
@@ -33,8 +34,8 @@ pub trait Backbone: Module + ModuleDisplay {
         Pool::MaximumAndAverage
     }
 
-    /// Whether stages take maps of any [`Precision`](crate::op::Precision): those made of the layers here do, Burn's
-    /// own layers take f32 alone.
+    /// Whether stages take maps of any [`Precision`](crate::op::Precision): those made of the layers here do,
+    /// Burn's own layers take f32 alone.
     fn takes_any_precision(&self) -> bool {
         false
     }

@@ -19,8 +19,8 @@ pub type Names = Arc<BTreeMap<ParamId, String>>;
 ///
 /// Every parameter has the name that torchvision or timm gives it, such as `blocks.1.0.bn1.weight`. Where the
 /// builder has a [`TensorFile`], the value is looked up there; else it is drawn, as a pure function of the
-/// seed and the name: from ChaCha8 seeded with the first 64 bits of BLAKE3 over the two. The order of construction does not
-/// matter.
+/// seed and the name: from ChaCha8 seeded with the first 64 bits of BLAKE3 over the two. The order of
+/// construction does not matter.
 pub struct Builder<'a> {
     shared: &'a Shared<'a>,
     path: String,
@@ -43,6 +43,7 @@ struct Found {
 
 /// The value of a parameter that no file gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Initial {
     /// The same value everywhere.
     Constant(f32),
@@ -177,9 +178,9 @@ fn fits_but_for_channels(tensor: &NamedTensor, shape: &[usize], channels: usize)
     }
 }
 
-/// A first convolution's weight for images of `channels` channels: for one the sum of the kernels of red, green
-/// and blue, which gives for a grey image what three equal channels gave; for several these three repeated in turn, scaled so that
-/// equal channels give what they gave (timm's rule).
+/// A first convolution's weight for images of `channels` channels: for one the sum of the kernels of red,
+/// green and blue, which gives for a grey image what three equal channels gave; for several these three
+/// repeated in turn, scaled so that equal channels give what they gave (timm's rule).
 fn with_channels(tensor: &NamedTensor, channels: usize) -> Vec<f32> {
     let [to, published, rows, columns] = tensor.shape[..] else { unreachable!("a convolution's weight") };
     let area = rows * columns;

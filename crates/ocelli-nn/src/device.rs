@@ -78,8 +78,8 @@ impl DeviceName {
     /// Opens the device and checks that it computes.
     ///
     /// # Errors
-    /// [`Error::DeviceNotBuilt`] where the feature is not compiled in, [`Error::NoDevice`] where the machine has no
-    /// such device, or it does not work.
+    /// [`Error::DeviceNotBuilt`] where the feature is not compiled in, [`Error::NoDevice`] where the machine
+    /// has no such device, or it does not work.
     pub fn open(self) -> Result<Device> {
         let device = self.device().ok_or(Error::DeviceNotBuilt { device: self.kind.name() })?;
         if self.kind == DeviceKind::Cpu {

@@ -24,6 +24,7 @@ pub trait Classifier: Module + ModuleDisplay {
 /// The heads of the registry's networks.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one value a network
+#[non_exhaustive]
 pub enum Head {
     /// The head that transfer learning trains.
     Transfer(TransferHead),

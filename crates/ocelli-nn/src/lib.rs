@@ -1,8 +1,9 @@
 //! Networks of image classification, on [Burn](https://burn.dev).
 //!
-//! A [`Network`] is a [`Backbone`] and a [`Head`]; an [`Arch`] of the registry builds one from a [`TensorFile`]
-//! under the tensor names of torchvision and timm. Networks run forward in a [`Pass`], for training or for
-//! inference. On the CPU they run on `ocelli-kernels`, on other devices on Burn's own operations.
+//! A [`Network`] is a [`Backbone`] and a [`Head`]; an [`Arch`] of the registry builds one from a
+//! [`TensorFile`] under the tensor names of torchvision and timm. Networks run forward in a [`Pass`], for
+//! training or for inference. On the CPU they run on `ocelli-kernels`, on other devices on Burn's own
+//! operations.
 //!
 //! ```no_run
 //! use burn::tensor::{Device, Tensor};
@@ -20,17 +21,17 @@
 //!
 //! # How the parts meet
 //!
-//! The registry, [`Arch`], finds an architecture's entry, which stands at the end of its family's file in [`model`]. The
-//! entry builds the backbone from [`layer`]s, and each layer asks the [`Builder`] for its parameters by their published
-//! names. The builder looks them up in the weights file or draws them, and reports what is missing, misshapen or
-//! unexpected. A backbone is a sequence of stages in two layer groups; the head is the third group. Freezing and caching
-//! cut the network between two stages.
+//! The registry, [`Arch`], finds an architecture's entry, which stands at the end of its family's file in
+//! [`model`]. The entry builds the backbone from [`layer`]s, and each layer asks the [`Builder`] for its
+//! parameters by their published names. The builder looks them up in the weights file or draws them, and
+//! reports what is missing, misshapen or unexpected. A backbone is a sequence of stages in two layer groups;
+//! the head is the third group. Freezing and caching cut the network between two stages.
 //!
-//! In a forward pass every layer is given the [`Pass`], and calls the operations of [`op`] accordingly: in training one
-//! operation after another, with autodiff; in inference with batch norms and activations folded into the convolutions.
-//! Each operation runs this project's kernels on Burn's CPU backend, with a backward pass of its own, and Burn's
-//! operations on other devices. Passes change no parameter: a training pass collects the batch statistics, with which
-//! [`Network::update_running_stats`] returns a new network.
+//! In a forward pass every layer is given the [`Pass`], and calls the operations of [`op`] accordingly: in
+//! training one operation after another, with autodiff; in inference with batch norms and activations folded
+//! into the convolutions. Each operation runs this project's kernels on Burn's CPU backend, with a backward
+//! pass of its own, and Burn's operations on other devices. Passes change no parameter: a training pass
+//! collects the batch statistics, with which [`Network::update_running_stats`] returns a new network.
 
 mod arch;
 mod backbone;

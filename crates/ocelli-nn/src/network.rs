@@ -15,8 +15,8 @@ use crate::{
 
 /// A backbone with a head on it.
 ///
-/// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture requires.
-/// Parameters live on the CPU or another device with autodiff; inference passes do without it.
+/// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture
+/// requires. Parameters live on the CPU or another device with autodiff; inference passes do without it.
 #[derive(Module, Debug)]
 pub struct Network<B: Backbone = AnyBackbone> {
     backbone: B,
@@ -67,8 +67,8 @@ impl<B: Backbone> Network<B> {
         Self { backbone, head, names, precision: Precision::F32, head_ids, input_channels: 3 }
     }
 
-    /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such as
-    /// `blocks.0.conv.weight`, the head's likewise with `head.` before them.
+    /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such
+    /// as `blocks.0.conv.weight`, the head's likewise with `head.` before them.
     pub fn from_modules(backbone: B, head: B::Head) -> Self {
         let mut names: BTreeMap<ParamId, String> = paths(&backbone);
         names.extend(paths(&head).into_iter().map(|(id, path)| (id, format!("{HEAD}.{path}"))));
@@ -86,8 +86,8 @@ impl<B: Backbone> Network<B> {
         self.input_channels
     }
 
-    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU, and in
-    /// backbones that do not take it, all is f32.
+    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU,
+    /// and in backbones that do not take it, all is f32.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
@@ -108,8 +108,8 @@ impl<B: Backbone> Network<B> {
         &self.head
     }
 
-    /// The first stage of each layer group of the backbone, and the number of stages: `[0, boundary, stages]`.
-    /// Freezing the first `n` groups freezes the stages before entry `n`.
+    /// The first stage of each layer group of the backbone, and the number of stages: `[0, boundary,
+    /// stages]`. Freezing the first `n` groups freezes the stages before entry `n`.
     pub fn group_boundaries(&self) -> [usize; GROUPS] {
         [0, self.backbone.group_boundary(), self.backbone.stages()]
     }
@@ -136,7 +136,8 @@ impl<B: Backbone> Network<B> {
         self.head.pool(maps)
     }
 
-    /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from` takes.
+    /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from`
+    /// takes.
     pub fn forward_from(&self, from: usize, input: Tensor<4>, pass: &Pass) -> Tensor<2> {
         let stages = from..self.backbone.stages();
         let input = to_precision(input, self.precision());
@@ -304,8 +305,8 @@ impl<B: Backbone> Network<B> {
         Err(Error::Mismatch { origin, architecture, missing, misshapen, unexpected })
     }
 
-    /// A copy that training of this network does not change. Clones share the running statistics of Burn's own batch norms,
-    /// which training moves in role; a copy has its own.
+    /// A copy that training of this network does not change. Clones share the running statistics of Burn's
+    /// own batch norms, which training moves in role; a copy has its own.
     pub fn copy(&self) -> Self {
         #[derive(Default)]
         struct Trained(HashSet<ParamId>);

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use burn::module::{Param, ParamId};
 use burn::tensor::Tensor;
 
-/// The mode of a forward pass. It is created for one call of `forward`, which changes no parameter: batch statistics are
-/// collected in the [`TrainPass`], and the caller updates the running ones.
+/// The mode of a forward pass. It is created for one call of `forward`, which changes no parameter: batch
+/// statistics are collected in the [`TrainPass`], and the caller updates the running ones.
 #[derive(Debug)]
 pub enum Pass {
     /// Inference: running statistics folded into the convolutions, no dropout, no autodiff.
@@ -23,8 +23,8 @@ pub struct TrainPass {
     pub statistics: Statistics,
     /// What the batch norms of the head normalise by.
     pub head_statistics: Statistics,
-    /// The key from which dropout masks are drawn, a pure function of it, the layer and the element; without one
-    /// nothing is dropped.
+    /// The key from which dropout masks are drawn, a pure function of it, the layer and the element; without
+    /// one nothing is dropped.
     pub dropout_key: Option<u64>,
     /// The statistics of each batch norm, in the order of the layers.
     pub batch_stats: RefCell<Vec<BatchStats>>,
@@ -51,7 +51,8 @@ pub struct BatchStats {
 }
 
 impl Pass {
-    /// A training pass whose dropout masks are drawn from `dropout_key`. The norms of the head normalise by the batch.
+    /// A training pass whose dropout masks are drawn from `dropout_key`. The norms of the head normalise by
+    /// the batch.
     pub fn train(statistics: Statistics, dropout_key: u64) -> Self {
         Self::Train(TrainPass {
             statistics,

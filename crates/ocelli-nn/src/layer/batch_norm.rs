@@ -50,8 +50,8 @@ impl BatchNorm {
         self.normalise(input, None, Activation::None, pass, statistics).reshape([images, channels])
     }
 
-    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in training
-    /// by the statistics that the pass says.
+    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in
+    /// training by the statistics that the pass says.
     pub fn forward_maps(
         &self,
         input: Tensor<4>,
@@ -66,7 +66,8 @@ impl BatchNorm {
         self.normalise(input, residual, activation, pass, statistics)
     }
 
-    /// As [`forward_maps`](Self::forward_maps) by the given statistics of the batch, mean and biased variance.
+    /// As [`forward_maps`](Self::forward_maps) by the given statistics of the batch, mean and biased
+    /// variance.
     pub(super) fn forward_with_stats(
         &self,
         input: Tensor<4>,

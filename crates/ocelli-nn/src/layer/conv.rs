@@ -151,8 +151,8 @@ impl ConvAct {
         self
     }
 
-    /// `activation(gain · (conv(input) + bias) + residual)`: `[images, channels, height, width]` in and out, the
-    /// residual of the output's shape.
+    /// `activation(gain · (conv(input) + bias) + residual)`: `[images, channels, height, width]` in and out,
+    /// the residual of the output's shape.
     pub fn forward(&self, input: Tensor<4>, residual: Option<Tensor<4>>, pass: &Pass) -> Tensor<4> {
         let weight = self.weight.value(pass);
         let bias = self.bias.as_ref().map(|bias| pass.value(bias));
@@ -183,8 +183,8 @@ impl ConvAct {
         }
     }
 
-    /// `scale · (conv(input) + bias) + residual`, a factor for each output, for a convolution without gain and activation:
-    /// shapes as for [`forward`](Self::forward), the scale `[outputs]`.
+    /// `scale · (conv(input) + bias) + residual`, a factor for each output, for a convolution without gain
+    /// and activation: shapes as for [`forward`](Self::forward), the scale `[outputs]`.
     pub fn forward_scaled(
         &self,
         input: Tensor<4>,

@@ -11,7 +11,8 @@ use crate::{Builder, Pass, Statistics};
 
 /// Convolution, batch norm, optional residual, activation.
 ///
-/// In inference the norm is folded into the convolution, whose packed form is cached until a parameter changes.
+/// In inference the norm is folded into the convolution, whose packed form is cached until a parameter
+/// changes.
 #[derive(Module, Debug)]
 pub struct ConvBnAct {
     weight: Param<Tensor<4>>,
@@ -26,8 +27,8 @@ pub struct ConvBnAct {
 }
 
 impl ConvBnAct {
-    /// A layer whose tensors are named `names[0].weight` (convolution) and `names[1].*` (norm); `epsilon` is the
-    /// norm's.
+    /// A layer whose tensors are named `names[0].weight` (convolution) and `names[1].*` (norm); `epsilon` is
+    /// the norm's.
     pub fn new(
         builder: &Builder,
         names: [&str; 2],
@@ -45,8 +46,8 @@ impl ConvBnAct {
         }
     }
 
-    /// As [`new`](Self::new), with a bias between convolution and norm, `names[0].bias`, as the oldest networks
-    /// have it.
+    /// As [`new`](Self::new), with a bias between convolution and norm, `names[0].bias`, as the oldest
+    /// networks have it.
     pub fn with_bias(
         builder: &Builder,
         names: [&str; 2],
@@ -95,7 +96,8 @@ impl ConvBnAct {
         FusedStage { folded: &self.folded, tensors, options: self.options, activation: self.activation }
     }
 
-    /// The layer in training by running statistics, as a stage of a fused block; `None` for a layer with a bias.
+    /// The layer in training by running statistics, as a stage of a fused block; `None` for a layer with a
+    /// bias.
     pub(super) fn trainable_stage(&self) -> Option<TrainableStage> {
         self.bias.is_none().then(|| TrainableStage {
             weight: self.weight.val(),

@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use super::{ConvBnAct, SqueezeExcite};
 use crate::{Pass, Statistics, op};
 
-/// 1×1 expansion (absent where the block is not wider inside), depthwise convolution, squeeze and excitation in some
-/// networks, linear 1×1 projection. Networks differ in kernels, activations and names, so that each builds its own.
+/// 1×1 expansion (absent where the block is not wider inside), depthwise convolution, squeeze and excitation
+/// in some networks, linear 1×1 projection. Networks differ in kernels, activations and names, so that each
+/// builds its own.
 #[derive(Module, Debug)]
 pub struct InvertedResidual {
     /// To the channels inside.

@@ -6,10 +6,12 @@ use crate::op::{self, GlobalPool};
 
 /// How the last stage's output becomes one vector an image, in f32, which a classifier takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Pool {
     /// The mean of every channel: `[images, channels]`.
     Average,
-    /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's order).
+    /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's
+    /// order).
     MaximumAndAverage,
     /// The means of a grid of this many rows and columns, channel by channel: `[images, channels · grid²]`.
     Grid(usize),

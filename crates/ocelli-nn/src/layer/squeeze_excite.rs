@@ -18,6 +18,7 @@ pub struct SqueezeExcite {
 
 /// The function that makes a factor from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Gate {
     /// `1 / (1 + exp(−u))`
     Sigmoid,

@@ -1,5 +1,5 @@
-//! ConvNeXt (Liu et al. 2022, <https://arxiv.org/abs/2201.03545>), without the stochastic depth that it was first
-//! trained with. Tensor names are torchvision's for the tiny size, timm's for atto.
+//! ConvNeXt (Liu et al. 2022, <https://arxiv.org/abs/2201.03545>), without the stochastic depth that it was
+//! first trained with. Tensor names are torchvision's for the tiny size, timm's for atto.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -33,8 +33,8 @@ pub enum ConvNextNames {
 /// A block is wider inside by this factor.
 const EXPANSION: usize = 4;
 
-/// The backbone: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2 convolution
-/// that halves the size before it; five stages.
+/// The backbone: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2
+/// convolution that halves the size before it; five stages.
 #[derive(Module, Debug)]
 pub struct ConvNext {
     stem: ConvAct,

@@ -24,8 +24,8 @@ pub struct DenseNetVariant {
 const BOTTLENECK: usize = 4;
 const EPSILON: f64 = 1e-5;
 
-/// The backbone: stem with max pooling, four dense blocks with transitions between them, a last norm and ReLU. Stages
-/// are stem, blocks and transitions.
+/// The backbone: stem with max pooling, four dense blocks with transitions between them, a last norm and
+/// ReLU. Stages are stem, blocks and transitions.
 #[derive(Module, Debug)]
 pub struct DenseNet {
     stem: ConvBnAct,

@@ -1,5 +1,5 @@
-//! EfficientNet-B0 (Tan & Le 2019, <https://arxiv.org/abs/1905.11946>), without the stochastic depth that it was
-//! first trained with; tensor names are torchvision's.
+//! EfficientNet-B0 (Tan & Le 2019, <https://arxiv.org/abs/1905.11946>), without the stochastic depth that it
+//! was first trained with; tensor names are torchvision's.
 
 use super::staged::{StageNames, StagedBackbone};
 use crate::Builder;
@@ -30,7 +30,8 @@ pub(super) const STEM: usize = 32;
 pub(super) const FEATURES: usize = 1280;
 const EPSILON: f64 = 1e-5;
 
-/// The backbone of B0: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels; nine stages in all.
+/// The backbone of B0: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels; nine stages
+/// in all.
 pub fn efficientnet_b0(builder: &Builder) -> StagedBackbone {
     let builder = builder.at("features");
     let outer = |number: usize, conv| {

@@ -23,8 +23,8 @@ pub struct LiteVariant {
 /// TensorFlow's constant in batch norms.
 const EPSILON: f64 = 1e-3;
 
-/// The backbone of one variant: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels; nine stages in
-/// all.
+/// The backbone of one variant: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels;
+/// nine stages in all.
 pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackbone {
     let outer =
         |names, conv: ConvSpec| ConvBnAct::new(builder, names, conv.same(), EPSILON, Activation::Relu6);
@@ -53,7 +53,8 @@ pub fn efficientnet_lite(builder: &Builder, variant: LiteVariant) -> StagedBackb
         stages,
         last: outer(["conv_head", "bn2"], ConvSpec::new(channels, FEATURES, 1)),
         channels: FEATURES,
-        // Stem and three stages form the first group; the second begins at an eighth of the image's resolution.
+        // Stem and three stages form the first group; the second begins at an eighth of the image's
+        // resolution.
         group_boundary: 4,
         names: StageNames::Timm,
     }
@@ -90,8 +91,8 @@ const NORMALIZATION: Normalization = ([127.0; 3], [128.0; 3]);
 const LATE: &str = "blocks.3";
 const CLASSIFIER: PublishedForm = PublishedForm::linear("classifier");
 
-// Accuracies are the authors' (https://github.com/tensorflow/tpu, models/official/efficientnet/lite): timm measures
-// 0.748, 0.767 and 0.775 for 0 to 2, and 3 and 4 at other sizes.
+// Accuracies are the authors' (https://github.com/tensorflow/tpu, models/official/efficientnet/lite): timm
+// measures 0.748, 0.767 and 0.775 for 0 to 2, and 3 and 4 at other sizes.
 
 register! {
     EfficientNetLite0 = Entry {

@@ -12,8 +12,8 @@ use crate::{Backbone, Builder, Head, Pass};
 
 const FEATURES: usize = 1536;
 
-/// The backbone: convolutions, then three rows of residual blocks with branches before each that change the size; nine
-/// stages.
+/// The backbone: convolutions, then three rows of residual blocks with branches before each that change the
+/// size; nine stages.
 #[derive(Module, Debug)]
 pub struct InceptionResNetV2 {
     stem: Vec<ConvBnAct>,

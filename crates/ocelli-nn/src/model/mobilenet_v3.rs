@@ -1,4 +1,5 @@
-//! MobileNetV3-Large (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>); tensor names are torchvision's.
+//! MobileNetV3-Large (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>); tensor names are
+//! torchvision's.
 
 use super::rounded_channels;
 use super::staged::{StageNames, StagedBackbone};
@@ -50,7 +51,8 @@ const STEM: usize = 16;
 const FEATURES: usize = 960;
 const EPSILON: f64 = 1e-3;
 
-/// The large backbone at width 1: stem, 15 inverted residuals, a last 1×1 convolution to 960 channels; 17 stages.
+/// The large backbone at width 1: stem, 15 inverted residuals, a last 1×1 convolution to 960 channels; 17
+/// stages.
 pub fn mobilenet_v3_large(builder: &Builder) -> StagedBackbone {
     let builder = builder.at("features");
     let outer = |number: usize, conv| {

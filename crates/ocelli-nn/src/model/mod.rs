@@ -1,7 +1,7 @@
 //! The networks, one file each: from block to whole network, then the architectures that are published of it.
 //!
-//! A new architecture of a family is one entry at the end of the family's file. A new family is its file, and here its
-//! `mod`, its `pub use` and its line in `families!`.
+//! A new architecture of a family is one entry at the end of the family's file. A new family is its file, and
+//! here its `mod`, its `pub use` and its line in `families!`.
 
 use burn::module::Module;
 use burn::tensor::Tensor;

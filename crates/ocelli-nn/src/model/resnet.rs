@@ -1,6 +1,7 @@
-//! ResNet (He et al. 2016, <https://arxiv.org/abs/1512.03385>), with the stride in a bottleneck's 3×3 convolution;
-//! ResNeXt (Xie et al. 2017, <https://arxiv.org/abs/1611.05431>), whose 3×3 convolutions work in groups; Wide
-//! ResNet (Zagoruyko & Komodakis 2016, <https://arxiv.org/abs/1605.07146>). Tensor names are torchvision's.
+//! ResNet (He et al. 2016, <https://arxiv.org/abs/1512.03385>), with the stride in a bottleneck's 3×3
+//! convolution; ResNeXt (Xie et al. 2017, <https://arxiv.org/abs/1611.05431>), whose 3×3 convolutions work in
+//! groups; Wide ResNet (Zagoruyko & Komodakis 2016, <https://arxiv.org/abs/1605.07146>). Tensor names are
+//! torchvision's.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -22,6 +23,7 @@ pub struct ResNetVariant {
 
 /// What a residual block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BlockKind {
     /// Two 3×3 convolutions.
     Basic,

@@ -15,8 +15,8 @@ use crate::{Backbone, Builder, Head, Pass};
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 const EPSILON: f64 = 1e-5;
 
-/// The backbone: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the pooling
-/// before it where it begins a block; the last also has the pooling behind it.
+/// The backbone: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the
+/// pooling before it where it begins a block; the last also has the pooling behind it.
 #[derive(Module, Debug)]
 pub struct Vgg {
     convolutions: Vec<ConvBnAct>,

@@ -31,8 +31,8 @@ const EXPANSION: usize = 4;
 /// The backbone: patches become tokens with a position embedding, after a class token; blocks of attention; a
 /// last norm. A stage each, the norm with the last block.
 ///
-/// For image sizes other than the published one the position embedding is interpolated (bicubic); pixels beyond the last
-/// whole patch are ignored.
+/// For image sizes other than the published one the position embedding is interpolated (bicubic); pixels
+/// beyond the last whole patch are ignored.
 #[derive(Module, Debug)]
 pub struct VisionTransformer {
     patches: ConvAct,

@@ -31,6 +31,7 @@ pub struct ConvOptions {
 
 /// Zeros around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Padding {
     /// Rows above and below, and columns left and right.
     Symmetric([usize; 2]),
@@ -117,8 +118,8 @@ pub fn conv2d_with_bias(
     }
 }
 
-/// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a batch
-/// norm needs.
+/// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a
+/// batch norm needs.
 pub fn conv2d_with_statistics(
     input: Tensor<4>,
     weight: Tensor<4>,

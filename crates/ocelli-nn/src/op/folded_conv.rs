@@ -27,7 +27,8 @@ pub struct ConvTensors {
     pub norm: Option<FoldedNorm>,
 }
 
-/// A batch norm by its running statistics, which folds into the convolution before it; every tensor is `[channels]`.
+/// A batch norm by its running statistics, which folds into the convolution before it; every tensor is
+/// `[channels]`.
 #[derive(Debug, Clone)]
 pub struct FoldedNorm {
     /// The factor.
@@ -42,7 +43,8 @@ pub struct FoldedNorm {
     pub epsilon: f64,
 }
 
-/// A convolution with what follows it folded in. The kernels' packed form is cached while its tensors stay the same.
+/// A convolution with what follows it folded in. The kernels' packed form is cached while its tensors stay
+/// the same.
 #[derive(Debug, Clone, Default)]
 pub struct FoldedConv(Arc<Mutex<Option<Arc<Folded>>>>);
 
@@ -85,8 +87,8 @@ impl FoldedConv {
     }
 }
 
-/// A convolution with what follows it, packed for the kernels, and the tensors that it was made from: as long as they
-/// are held here nobody can change them in place, so that the same storage means the same values.
+/// A convolution with what follows it, packed for the kernels, and the tensors that it was made from: as long
+/// as they are held here nobody can change them in place, so that the same storage means the same values.
 #[derive(Debug)]
 pub(super) struct Folded {
     sources: Vec<FlexTensor>,

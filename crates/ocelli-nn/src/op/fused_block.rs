@@ -1,4 +1,5 @@
-//! Blocks of convolutions one after another, with norms by running statistics folded in: in inference, and in training.
+//! Blocks of convolutions one after another, with norms by running statistics folded in: in inference, and in
+//! training.
 
 use std::sync::Arc;
 
@@ -109,9 +110,9 @@ pub struct TrainableStage {
     pub activation: Activation,
 }
 
-/// Convolutions one after another, and the input added before the last activation if `residual`, with gradients: the
-/// values of [`fused_block`]. Where it is faster, the kernels compute the maps between them once more in the backward pass
-/// instead of keeping them.
+/// Convolutions one after another, and the input added before the last activation if `residual`, with
+/// gradients: the values of [`fused_block`]. Where it is faster, the kernels compute the maps between them
+/// once more in the backward pass instead of keeping them.
 pub fn trainable_block(input: Tensor<4>, stages: Vec<TrainableStage>, residual: bool) -> Tensor<4> {
     if has_kernels(&input) && is_fused_in_training(&input, &stages) {
         return fused_in_training(input, &stages, residual);
@@ -126,8 +127,8 @@ pub fn trainable_block(input: Tensor<4>, stages: Vec<TrainableStage>, residual: 
 
 /// The most stages of a block that is trained.
 const MOST: usize = 3;
-/// The input, then the weight of each convolution and the weight and bias of its norm. Blocks of fewer stages have unused
-/// inputs.
+/// The input, then the weight of each convolution and the weight and bias of its norm. Blocks of fewer stages
+/// have unused inputs.
 const INPUTS: usize = 1 + 3 * MOST;
 
 /// Whether the kernels have a fused backward pass of this block.

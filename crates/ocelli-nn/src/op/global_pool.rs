@@ -14,10 +14,12 @@ use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, dims, maps, row
 
 /// How a whole map `[images, channels, height, width]` becomes one vector an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum GlobalPool {
     /// The mean of every channel: `[images, channels]`.
     Average,
-    /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's order).
+    /// The maximum of every channel, then the mean of every channel: `[images, 2 · channels]` (fastai's
+    /// order).
     MaximumAndAverage,
 }
 

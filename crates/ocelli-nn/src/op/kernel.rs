@@ -1,8 +1,9 @@
-//! How operations reach this project's kernels on Burn's CPU backend, Flex: [`KernelOp`], and [`apply`] to call one.
+//! How operations reach this project's kernels on Burn's CPU backend, Flex: [`KernelOp`], and [`apply`] to
+//! call one.
 //!
-//! Maps are NCHW by shape; in memory those made here are channels-last, which the strides say. Maps in another memory
-//! order are copied once. Maps and rows of features are f32 or bf16, and what is computed from them has the
-//! same type; parameters, statistics and pooled features are f32.
+//! Maps are NCHW by shape; in memory those made here are channels-last, which the strides say. Maps in
+//! another memory order are copied once. Maps and rows of features are f32 or bf16, and what is computed from
+//! them has the same type; parameters, statistics and pooled features are f32.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -38,8 +39,8 @@ pub(super) trait KernelOp<const N: usize>: Clone + Debug + Send + 'static {
     /// The gradients of the inputs. Those that are not needed may be left out.
     fn backward(&self, saved: Self::Saved, incoming: Incoming<N>) -> [Option<FlexTensor>; N];
 
-    /// Whether the backward pass itself adds [`Incoming::others`] to the gradient of the first input, which saves a pass
-    /// over memory.
+    /// Whether the backward pass itself adds [`Incoming::others`] to the gradient of the first input, which
+    /// saves a pass over memory.
     fn adds_others(&self) -> bool {
         false
     }
@@ -49,7 +50,8 @@ pub(super) trait KernelOp<const N: usize>: Clone + Debug + Send + 'static {
 pub(super) struct Incoming<const N: usize> {
     /// The gradient of the output.
     pub gradient: FlexTensor,
-    /// The gradients that have reached the first input by other paths, such as a shortcut around the operation.
+    /// The gradients that have reached the first input by other paths, such as a shortcut around the
+    /// operation.
     pub others: Option<FlexTensor>,
     /// Which inputs need a gradient.
     pub needed: [bool; N],
@@ -125,7 +127,8 @@ fn record<O: KernelOp<N>, const N: usize>(op: O, inputs: [Input; N]) -> FloatTen
     });
     let nodes = nodes.try_into().unwrap_or_else(|_| unreachable!("a node for each input"));
     let step = KernelBackward::<O>(PhantomData);
-    // Kernels are compute-bound to Burn: their outputs are saved and not computed again, whatever the strategy.
+    // Kernels are compute-bound to Burn: their outputs are saved and not computed again, whatever the
+    // strategy.
     match step.prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
             let (output, saved) = op.forward_and_save(inputs);
@@ -169,9 +172,9 @@ fn register(gradients: &mut Gradients, node: NodeId, gradient: FlexTensor) {
     });
 }
 
-/// The gradients that have reached an operation's first input by other paths, for its kernels to add. An intermediate
-/// result, such as `ops.node`, has no gradient any more once it is consumed; that of a parameter would stay, and Burn adds
-/// to it.
+/// The gradients that have reached an operation's first input by other paths, for its kernels to add. An
+/// intermediate result, such as `ops.node`, has no gradient any more once it is consumed; that of a parameter
+/// would stay, and Burn adds to it.
 fn others<S, const N: usize>(gradients: &mut Gradients, ops: &Ops<S, N>) -> Option<FlexTensor> {
     let input = ops.parents[0].as_ref()?;
     // Burn does not tell whether a node has a gradient. It adds those of one node on one thread.
@@ -180,8 +183,8 @@ fn others<S, const N: usize>(gradients: &mut Gradients, ops: &Ops<S, N>) -> Opti
     is_met.then(|| gradients.consume::<Flex>(input))
 }
 
-/// More nodes than any network's graph has. (A node that is forgotten gets its gradients added by Burn, which rounds
-/// differently.)
+/// More nodes than any network's graph has. (A node that is forgotten gets its gradients added by Burn, which
+/// rounds differently.)
 const REMEMBERED: usize = 1 << 14;
 
 thread_local! {

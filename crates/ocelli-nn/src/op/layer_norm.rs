@@ -7,8 +7,8 @@ use ocelli_kernels::{self as kernels, Buffer};
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps, values, vector};
 use super::{has_kernels, per_channel};
 
-/// Normalises `[images, channels, height, width]`, each pixel's channels together, by their mean and biased variance, to
-/// which `epsilon` is added; times `weight` plus `bias`, both `[channels]`.
+/// Normalises `[images, channels, height, width]`, each pixel's channels together, by their mean and biased
+/// variance, to which `epsilon` is added; times `weight` plus `bias`, both `[channels]`.
 pub fn layer_norm(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<4> {
     if has_kernels(&input) {
         return apply(LayerNorm { epsilon: epsilon as f32 }, [input.into(), weight.into(), bias.into()]);

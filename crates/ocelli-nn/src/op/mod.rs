@@ -1,8 +1,8 @@
-//! The operations under the layers: this project's kernels on the CPU backend, Burn's own operations composed on
-//! every other. Both give the same results within rounding, and both can be differentiated.
+//! The operations under the layers: this project's kernels on the CPU backend, Burn's own operations composed
+//! on every other. Both give the same results within rounding, and both can be differentiated.
 //!
-//! Each operation is a function in a file of its own. Where [`has_kernels`] says so, it calls its
-//! [`KernelOp`](kernel::KernelOp), which stands below it; the rest of the function is the composition.
+//! Each operation is a function in a file of its own. Where `has_kernels` says so, it applies its `KernelOp`,
+//! which stands below it in the file; the rest of the function is the composition.
 
 mod activation;
 mod attention;
@@ -47,8 +47,8 @@ pub fn is_cpu(device: &Device) -> bool {
     matches!(device.clone().inner().as_dispatch(), DispatchDevice::Flex(_))
 }
 
-/// With `true`, the whole process computes by the composed operations on the CPU too, in f32, to compare the two; with
-/// `false` it goes back to the kernels.
+/// With `true`, the whole process computes by the composed operations on the CPU too, in f32, to compare the
+/// two; with `false` it goes back to the kernels.
 pub fn compose_always(always: bool) {
     COMPOSE_ALWAYS.store(always, Ordering::Relaxed);
 }

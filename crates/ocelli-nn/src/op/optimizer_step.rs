@@ -7,8 +7,8 @@ pub use ocelli_kernels::{AdamWStep, SgdStep};
 use super::has_kernels;
 use super::kernel::{constant, primitive, row_major_tensor, values};
 
-/// A step of stochastic gradient descent: the weights' new values and the new velocity. There is no velocity before
-/// the first step.
+/// A step of stochastic gradient descent: the weights' new values and the new velocity. There is no velocity
+/// before the first step.
 pub fn sgd_step(
     step: SgdStep,
     weights: Tensor<1>,
@@ -37,8 +37,8 @@ pub fn sgd_step(
     (weights.mul_scalar(step.decay_factor) - velocity.clone().mul_scalar(step.lr), velocity)
 }
 
-/// A step of AdamW: the weights' new values, and the new running means of the gradient and of its square. There are no
-/// means before the first step.
+/// A step of AdamW: the weights' new values, and the new running means of the gradient and of its square.
+/// There are no means before the first step.
 pub fn adamw_step(
     step: AdamWStep,
     weights: Tensor<1>,
@@ -76,7 +76,8 @@ pub fn adamw_step(
     (weights.mul_scalar(step.decay_factor) - delta, [mean, square])
 }
 
-/// The sum of all squares, in an order that does not depend on the number of threads; on the CPU whatever the device.
+/// The sum of all squares, in an order that does not depend on the number of threads; on the CPU whatever the
+/// device.
 pub fn sum_of_squares(tensor: &Tensor<1>) -> f64 {
     if has_kernels(tensor) {
         return kernels::sum_of_squares(&values(&primitive(tensor.clone())));

@@ -81,8 +81,8 @@ pub fn max_pool2d(input: Tensor<4>, window: Window) -> Tensor<4> {
     module::max_pool2d(input, options)
 }
 
-/// The mean of every window. Padding counts as zeros if `count_padding` (PyTorch's `count_include_pad`); what lies beyond
-/// it never counts.
+/// The mean of every window. Padding counts as zeros if `count_padding` (PyTorch's `count_include_pad`); what
+/// lies beyond it never counts.
 pub fn average_pool2d(input: Tensor<4>, window: Window, count_padding: bool) -> Tensor<4> {
     if has_kernels(&input) && !(window.ceil && count_padding) {
         return apply(AveragePool { window, count_padding }, [input.into()]);

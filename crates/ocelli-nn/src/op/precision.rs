@@ -11,16 +11,18 @@ use super::has_kernels;
 use super::kernel::{Maps, constant, maps, primitive};
 use crate::{Error, Result};
 
-/// The number type that activations are stored in while a network runs. Parameters, statistics, sums, pooled features
-/// and heads are f32 in any case.
+/// The number type that activations are stored in while a network runs. Parameters, statistics, sums, pooled
+/// features and heads are f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Precision {
     /// 32 bits, 24 of them significant.
     #[default]
     F32,
-    /// 16 bits, 8 of them significant (bfloat16): half the memory, and twice the multiplications a second where the
-    /// processor has instructions for it. Every processor computes it; without them it is slower than f32.
+    /// 16 bits, 8 of them significant (bfloat16): half the memory, and twice the multiplications a second
+    /// where the processor has instructions for it. Every processor computes it; without them it is slower
+    /// than f32.
     Bf16,
 }
 
@@ -29,7 +31,8 @@ impl Precision {
     pub const NAMES: &[(&str, &str)] =
         &[("f32", "32-bit floats"), ("bf16", "bfloat16 activations; weights and sums stay f32")];
 
-    /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512 BF16).
+    /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512
+    /// BF16).
     pub fn fastest() -> Self {
         if Isa::current().has_bf16() { Self::Bf16 } else { Self::F32 }
     }

@@ -28,7 +28,8 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
-/// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has none.
+/// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has
+/// none.
 const COUNTER: &str = "num_batches_tracked";
 
 /// The metadata entry with the digest of all other metadata and of the tensors.
@@ -41,13 +42,13 @@ const UNSEALED: &str = "none";
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 impl TensorFile {
-    /// Reads a weights file whole: safetensors, or a PyTorch checkpoint (`.pth`, `.pt`, `.bin`) of any age. What
-    /// it is shows in its bytes, not in its name.
+    /// Reads a weights file whole: safetensors, or a PyTorch checkpoint (`.pth`, `.pt`, `.bin`) of any age.
+    /// What it is shows in its bytes, not in its name.
     ///
-    /// Of a checkpoint that holds more than weights, those under the first of `state_dict_ema`, `model_ema`, `state_dict`,
-    /// `model_state_dict` and `model` are read. A prefix `module.` or `_orig_mod.` of all names is removed, `norm.1` in a
-    /// DenseNet becomes `norm1`, and `num_batches_tracked` is left out. No pickle is executed: a checkpoint may hold
-    /// tensors and plain values only.
+    /// Of a checkpoint that holds more than weights, those under the first of `state_dict_ema`, `model_ema`,
+    /// `state_dict`, `model_state_dict` and `model` are read. A prefix `module.` or `_orig_mod.` of all names
+    /// is removed, `norm.1` in a DenseNet becomes `norm1`, and `num_batches_tracked` is left out. No pickle
+    /// is executed: a checkpoint may hold tensors and plain values only.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NotWeights`], [`Error::NotSafetensors`], [`Error::NotPyTorch`],
@@ -79,8 +80,8 @@ impl TensorFile {
     /// Reads the bytes of a safetensors file; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that of the
-    /// digest in the file.
+    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that
+    /// of the digest in the file.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
         Ok(safetensors::parse(bytes, origin)?.with_canonical_names())
     }
@@ -114,8 +115,8 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The digest of the content that the file itself holds; it was compared with the content when the file was read.
-    /// `none` where a person has changed the file and says so; nothing where the file says nothing.
+    /// The digest of the content that the file itself holds; it was compared with the content when the file
+    /// was read. `none` where a person has changed the file and says so; nothing where the file says nothing.
     pub fn digest(&self) -> Option<&str> {
         self.metadata(DIGEST)
     }
@@ -132,8 +133,8 @@ impl TensorFile {
         filtered
     }
 
-    /// The bytes of a safetensors file with these tensors in f32, one entry of metadata, and another, `ocelli-digest`,
-    /// with the BLAKE3 hash of all that. The same tensors give the same bytes.
+    /// The bytes of a safetensors file with these tensors in f32, one entry of metadata, and another,
+    /// `ocelli-digest`, with the BLAKE3 hash of all that. The same tensors give the same bytes.
     pub fn to_bytes(&self, key: &str, text: &str) -> Vec<u8> {
         self.to_bytes_and_digest(key, text).0
     }

@@ -1,8 +1,8 @@
 //! PyTorch checkpoints: the zip of today, the pickle stream before 1.6, the tar before 0.1.10.
 //!
-//! `pytorch-reader` interprets the pickle without running anything. What it leaves to its caller is done here:
-//! to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound memory
-//! by the size of the file.
+//! `pytorch-reader` interprets the pickle without running anything. What it leaves to its caller is done
+//! here: to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound
+//! memory by the size of the file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -43,7 +43,8 @@ const PLAIN: [&str; 8] = [
 /// How the reader calls a tensor among other values.
 const TENSOR: &str = "torch.Tensor";
 
-/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than this.
+/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than
+/// this.
 const EXPANSION: u64 = 16;
 
 /// The most entries of a zip or tar that are read.
@@ -139,8 +140,8 @@ fn size_limit(path: &Path) -> std::io::Result<u64> {
     Ok(limit)
 }
 
-/// The number of entries that a zip claims, before each is taken into memory: the largest in what may be the record at
-/// its end, of which there can be several where a comment looks like one.
+/// The number of entries that a zip claims, before each is taken into memory: the largest in what may be the
+/// record at its end, of which there can be several where a comment looks like one.
 fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     const END: &[u8] = b"PK\x05\x06";
     const END_64: &[u8] = b"PK\x06\x06";

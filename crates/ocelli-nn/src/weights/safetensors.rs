@@ -109,8 +109,8 @@ fn little_endian(tensor: &NamedTensor) -> Cow<'_, [u8]> {
     }
 }
 
-/// The digest of what a file says: its metadata and its tensors, each by its name, in the order of the names, wherever
-/// they stand in the file.
+/// The digest of what a file says: its metadata and its tensors, each by its name, in the order of the names,
+/// wherever they stand in the file.
 struct Hasher(blake3::Hasher);
 
 impl Hasher {
