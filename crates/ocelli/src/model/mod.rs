@@ -13,7 +13,7 @@ use ocelli_data::{
     Augmentation, BadImages, Batch, Batches, Channels, Classes, Decoder, Item, Items, Loader, LoaderOptions,
     Preprocessing, RgbImage, Skipped, Target, Task, text_of,
 };
-use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::to_tensor::to_tensor;
@@ -120,7 +120,7 @@ impl Contract {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Model<B: Backbone = Body> {
+pub struct Model<B: Backbone = AnyBackbone> {
     /// Its file, for errors.
     origin: String,
     contract: Contract,
