@@ -184,7 +184,11 @@ mod tests {
     fn flags() -> BTreeSet<String> {
         let command = crate::verbs::command();
         let flags = command.get_subcommands().flat_map(|verb| verb.get_arguments());
-        flags.filter_map(|flag| flag.get_long()).map(|name| format!("--{name}")).collect()
+        flags
+            .filter(|flag| !flag.is_hide_set())
+            .filter_map(|flag| flag.get_long())
+            .map(|name| format!("--{name}"))
+            .collect()
     }
 
     /// The words of a text that are flags.
