@@ -227,7 +227,7 @@ impl Settings {
             None => pretrained_weights(arch, places.cache.as_deref())?,
         };
         let learner = Learner::with_weights(arch, &weights, data, self.seed)?;
-        let set_aside = arch.set_aside(&weights).into_iter().map(str::to_owned).collect();
+        let set_aside = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
         Ok((learner, set_aside))
     }
 
