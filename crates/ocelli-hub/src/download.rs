@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ocelli_data::{files, io_reason};
 use ureq::http::{Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, AnyBackbone};
+use ureq::{Agent, Body};
 
 use crate::checksum::{Checksum, RemoteFile, checksum_of};
 use crate::error::{Error, Result};
@@ -243,7 +243,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Fails where the answer is not the file: permanently, or temporarily where the server has trouble.
-    fn check_status(&self, response: &Response<AnyBackbone>) -> std::result::Result<(), Failure> {
+    fn check_status(&self, response: &Response<Body>) -> std::result::Result<(), Failure> {
         let status = response.status();
         match status.as_u16() {
             200..=399 => Ok(()),
@@ -335,12 +335,12 @@ fn restart(out: &File, part: &Path, reason: &str) -> Failure {
     }
 }
 
-fn text(response: &Response<AnyBackbone>, name: &str) -> Option<String> {
+fn text(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
 /// Start and total of `bytes START-END/TOTAL`; the total may be `*`.
-fn content_range(response: &Response<AnyBackbone>) -> Option<(u64, Option<u64>)> {
+fn content_range(response: &Response<Body>) -> Option<(u64, Option<u64>)> {
     let range = text(response, "content-range")?;
     let (start, rest) = range.strip_prefix("bytes ")?.split_once('-')?;
     let (_, total) = rest.split_once('/')?;
