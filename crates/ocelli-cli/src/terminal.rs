@@ -88,7 +88,7 @@ pub fn introduce(training: &Training) {
 /// What the same answer for every photo held out would be worth; nothing where none is held out.
 fn baseline(data: &ImageData) -> Option<String> {
     let baseline = data.baseline(&data.split().valid);
-    if baseline.items.is_empty() {
+    if baseline.is_empty() {
         return None;
     }
     let metric = Metric::usual(data.task());

@@ -182,11 +182,11 @@ fn report_options(cache: &Path, arguments: &Train, stop: Arc<AtomicBool>) -> Rep
 fn conclude(outcome: &Outcome, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();
-    if predictions.items.is_empty() {
+    if predictions.is_empty() {
         println!("nothing was held out, so how good the model is was not measured");
         return;
     }
-    let lines: Vec<(Metric, &str)> = match predictions.task {
+    let lines: Vec<(Metric, &str)> = match predictions.task() {
         Task::SingleLabel => vec![(Metric::Accuracy, ""), (Metric::LogLoss, "")],
         Task::MultiLabel => {
             let f1 = Metric::usual(Task::MultiLabel);
@@ -222,9 +222,9 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
         println!("{line}");
     }
     let used = outcome.augmented.as_ref().unwrap_or(predictions);
-    let baseline = data.baseline(&used.items);
+    let baseline = data.baseline(used.items());
     if !used.is_shown_better(&baseline, outcome.metric) {
-        let same = match used.task {
+        let same = match used.task() {
             Task::SingleLabel => {
                 let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
                 format!("always saying {class}, the most frequent class")
@@ -258,7 +258,7 @@ fn conclude(outcome: &Outcome, data: &ImageData) {
 /// The classes that nothing was measured on, since none of the measured images has them; nothing where there are none.
 pub fn unmeasured(predictions: &Predictions, classes: &[String]) -> Option<String> {
     let measured: HashSet<usize> =
-        predictions.targets.iter().flat_map(|target| target.classes().iter().copied()).collect();
+        predictions.targets().iter().flat_map(|target| target.classes().iter().copied()).collect();
     let without: Vec<&String> =
         (0..classes.len()).filter(|class| !measured.contains(class)).map(|class| &classes[class]).collect();
     let named = without.iter().take(UNMEASURED).map(shown).collect::<Vec<_>>().join(", ");

@@ -1,6 +1,6 @@
 //! Metrics against scikit-learn's values on the same made-up predictions, and against what they mean.
 
-use ocelli::{Direction, Metric, Predictions, Target, Task};
+use ocelli::{Direction, Metric, PredictionParts, Predictions, Target, Task};
 
 /// Numbers from 0 to 999 (a linear congruential generator).
 fn numbers(count: usize) -> Vec<usize> {
@@ -21,7 +21,9 @@ fn predictions(task: Task, classes: usize, targets: Vec<Target>, probabilities: 
         })
         .collect();
     let thresholds = vec![0.5; classes];
-    Predictions { task, classes, items: (0..images).collect(), targets, probabilities, losses, thresholds }
+    let items = (0..images).collect();
+    let parts = PredictionParts { task, classes, items, targets, probabilities, losses, thresholds };
+    Predictions::from_parts(parts)
 }
 
 /// 60 images of 4 classes.
@@ -130,10 +132,10 @@ fn thresholds_are_the_best_there_are() {
     let metric: Metric = "f2-samples".parse().unwrap();
     let threshold = predictions.best_threshold(metric);
     assert_eq!(threshold, 0.27, "as a search with scikit-learn finds");
-    predictions.thresholds = vec![threshold; 5];
+    predictions.set_thresholds(vec![threshold; 5]);
     assert_near(predictions.value(metric), 0.598_974_171_3, "F2 at the one threshold");
     // The best that a search over all probabilities with scikit-learn finds, for each class.
-    predictions.thresholds = predictions.best_thresholds(2.0);
+    predictions.set_thresholds(predictions.best_thresholds(2.0));
     assert_near(
         predictions.value("f2-macro".parse().unwrap()),
         0.729_819_050_3,
@@ -144,13 +146,14 @@ fn thresholds_are_the_best_there_are() {
 #[test]
 fn intervals_hold_the_value_and_shrink_with_more_images() {
     let predictions = single();
-    let mut fourfold = predictions.clone();
+    let mut fourfold = predictions.clone().into_parts();
     for _ in 0..3 {
-        fourfold.items.extend(&predictions.items);
-        fourfold.targets.extend(predictions.targets.iter().cloned());
-        fourfold.probabilities.extend(&predictions.probabilities);
-        fourfold.losses.extend(&predictions.losses);
+        fourfold.items.extend(predictions.items());
+        fourfold.targets.extend(predictions.targets().iter().cloned());
+        fourfold.probabilities.extend(predictions.probabilities());
+        fourfold.losses.extend(predictions.losses());
     }
+    let fourfold = Predictions::from_parts(fourfold);
     for name in
         ["accuracy", "error-rate", "top-2", "log-loss", "f1-macro", "recall", "balanced-accuracy", "auroc"]
     {

@@ -6,7 +6,7 @@ use ocelli::{Error, Mean, Part, Task, Views};
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
     let change = Augmentation::side_on().max_zoom(1.1);
-    let data = ImageData::from_folder(photos).size(32).transforms(change).load().unwrap();
+    let data = ImageData::from_folder(photos).size(32).augmentation(change).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
     learner.precompute(true).unwrap();
     learner.fit(1e-2, Epochs(2)).unwrap();
@@ -77,7 +77,7 @@ fn a_saved_model_sees_the_same_fixed_views_and_images_in_memory_as_files() {
     assert_eq!(model.contract().augmentation.as_ref(), learner.data().augmentation());
     let seen = learner.tta(Tta::corners()).unwrap();
     let photos: Vec<_> =
-        seen.items.iter().map(|&item| learner.data().items()[item].path.clone()).take(5).collect();
+        seen.items().iter().map(|&item| learner.data().items()[item].path.clone()).take(5).collect();
     let predictions = model.predict_with(photos.clone(), Some(Tta::corners())).unwrap();
     for (place, prediction) in predictions.enumerate() {
         assert_eq!(prediction.unwrap().probabilities, seen.row(place));

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use ocelli_data::source::table::{self, Tables};
 use ocelli_data::{
@@ -10,15 +9,15 @@ use ocelli_data::{
 };
 use rayon::prelude::*;
 
-use super::{ImageData, ImageDataBuilder, Source};
-use crate::data::decisions;
+use crate::data::builder::{ImageDataBuilder, Source};
+use crate::data::target::target_of;
+use crate::data::{ImageData, decisions};
 use crate::error::{Error, Result};
-use crate::interpret::target_of;
 
 impl ImageDataBuilder {
     /// The images of a run that is over, as far as they are still what they were, divided as its split file says.
     pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, Lost)> {
-        self.preprocessing_is_valid()?;
+        self.options.check_preprocessing()?;
         let mut lost = Lost::default();
         let sides = column(&run.folder.join("split.csv"), "split");
         let sides = sides.unwrap_or_else(|error| {
@@ -40,7 +39,7 @@ impl ImageDataBuilder {
             }
             _ => self.read().map(|(labelled, _)| labelled.dataset),
         };
-        let (mut items, mut skipped, notices) = match read {
+        let (mut items, skipped, notices) = match read {
             Ok(Dataset { items, skipped, notices, .. }) => (items, skipped, notices),
             Err(error) => {
                 lost.trouble.push(error.to_string());
@@ -128,27 +127,8 @@ impl ImageDataBuilder {
         let other = |id: &str| *blake3::hash(id.as_bytes()).as_bytes();
         let digests = items.items.iter().zip(found);
         let digests = digests.map(|(item, digest)| digest.unwrap_or_else(|| other(&item.id))).collect();
-        skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        let data = ImageData {
-            items: Arc::new(items),
-            split,
-            digests: Arc::new(digests),
-            skipped,
-            notices,
-            losses: Vec::new(),
-            folder: self.folder(),
-            origin: "as the split file says",
-            label_separator: None,
-            dropped,
-            undecided: None,
-            size: self.size,
-            framing: self.framing,
-            filter: self.filter,
-            augmentation: self.augmentation,
-            balanced: self.balanced,
-            loading: self.loading,
-        };
-        Ok((data, lost))
+        let data = ImageData::new(items, split, digests, "as the split file says", &self);
+        Ok((ImageData { notices, dropped, ..data.skipping(skipped) }, lost))
     }
 }
 

@@ -10,9 +10,9 @@ use ocelli_data::{
     Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
 };
 
+use crate::data::target::target_of;
 use crate::error::{Error, Result};
 use crate::file;
-use crate::interpret::target_of;
 
 /// What a run has recorded of its photos.
 #[derive(Debug, Clone)]

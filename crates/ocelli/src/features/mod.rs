@@ -10,11 +10,12 @@ use ocelli_data::random::key;
 use ocelli_data::{Batches, Digest};
 use ocelli_nn::Backbone;
 
+use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::event::{Event, Task};
 use crate::features::store::{ActivationStore, Activations};
-use crate::learner::{Learner, Part};
+use crate::learner::Learner;
 use crate::recipe::freezing::Freezing;
 
 /// The activations at hand.

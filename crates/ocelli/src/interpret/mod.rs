@@ -30,9 +30,7 @@ mod table;
 mod thresholds;
 
 pub use calibration::{Bin, Calibration, Reliability};
-pub(crate) use calibration::{temper, tempered_thresholds};
 pub use classes::{ClassRow, ClassTable, Means};
-pub(crate) use compare::paired_p_value;
 pub use compare::{Comparison, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
 pub use explain::{Explanation, HeatMap, Wanted};
@@ -48,7 +46,7 @@ pub use thresholds::{ThresholdCurve, ThresholdPoint};
 
 use std::path::PathBuf;
 
-use ocelli_data::{Items, Target};
+use ocelli_data::Items;
 
 use crate::error::Result;
 use crate::metric::predictions::Predictions;
@@ -72,8 +70,8 @@ impl Interpretation {
     pub fn new(predictions: Predictions, items: &Items) -> Self {
         Self {
             classes: items.classes.names().to_vec(),
-            ids: predictions.items.iter().map(|&item| items[item].id.clone()).collect(),
-            paths: predictions.items.iter().map(|&item| items[item].path.clone()).collect(),
+            ids: predictions.items().iter().map(|&item| items[item].id.clone()).collect(),
+            paths: predictions.items().iter().map(|&item| items[item].path.clone()).collect(),
             predictions,
         }
     }
@@ -90,7 +88,7 @@ impl Interpretation {
 
     /// Whether an image has one class or several.
     pub fn task(&self) -> Task {
-        self.predictions.task
+        self.predictions.task()
     }
 
     /// The index of a class.
@@ -106,7 +104,7 @@ impl Interpretation {
 
     /// The true classes of an image, ascending.
     pub fn truth(&self, place: usize) -> &[usize] {
-        self.predictions.targets[place].classes()
+        self.predictions.targets()[place].classes()
     }
 
     /// Whether an image is said to have exactly the classes that it has.
@@ -117,13 +115,5 @@ impl Interpretation {
     /// The names of some classes, joined by commas.
     pub fn named(&self, classes: &[usize]) -> String {
         classes.iter().map(|&class| self.classes[class].as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The target of an image with these classes.
-pub(crate) fn target_of(task: Task, classes: Vec<usize>) -> Target {
-    match task {
-        Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
-        Task::MultiLabel => Target::Classes(classes),
     }
 }

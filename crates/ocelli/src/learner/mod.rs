@@ -16,8 +16,8 @@ use burn::tensor::{Device, Tensor};
 use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
 use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
 
-use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
+use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
 use crate::event::{EpochRow, Event, Observer, Observers, Progress, Task};
 use crate::features::{Kept, Look};
@@ -80,17 +80,6 @@ pub struct Learner<B: Backbone = Body> {
     pub(crate) skipped: BTreeMap<PathBuf, String>,
     /// Where resized copies of large images are.
     resized: Option<Store>,
-}
-
-/// A part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The images that are trained on.
-    Train,
-    /// Those that are held out to measure on.
-    Valid,
-    /// Those for the very end, with labels or without.
-    Test,
 }
 
 impl Learner {
@@ -494,7 +483,7 @@ impl<B: Backbone> Learner<B> {
     pub(crate) fn no_predictions(&self) -> Predictions {
         let mut predictions = Predictions::new(self.data.task(), self.data.classes().len());
         if let Some(thresholds) = &self.thresholds {
-            predictions.thresholds.clone_from(thresholds);
+            predictions.set_thresholds(thresholds.clone());
         }
         predictions
     }

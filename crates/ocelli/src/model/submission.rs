@@ -34,20 +34,12 @@ impl ProbabilityClip {
     /// of equal ones the smaller. `None` of nothing.
     pub fn chosen_on(predictions: &Predictions) -> Option<Self> {
         let clipped = |at: f64| {
-            let mut clipped = predictions.clone();
-            clipped.probabilities.chunks_exact_mut(predictions.classes.max(1)).for_each(|row| {
-                let new = clip(predictions.task, row, at);
-                row.copy_from_slice(&new);
-            });
-            clipped.losses = (0..clipped.items.len())
-                .map(|place| {
-                    crate::metric::predictions::loss_of(
-                        clipped.task,
-                        clipped.row(place),
-                        &clipped.targets[place],
-                    )
-                })
-                .collect();
+            let mut clipped = Predictions::new(predictions.task(), predictions.classes());
+            for (index, (&item, target)) in predictions.items().iter().zip(predictions.targets()).enumerate()
+            {
+                let row = clip(predictions.task(), predictions.row(index), at);
+                clipped.push_probabilities(item, target, row);
+            }
             clipped
         };
         let losses = CLIPS.map(|at| (at, clipped(at).loss()));

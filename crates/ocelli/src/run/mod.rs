@@ -13,9 +13,10 @@ use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping, 
 use ocelli_nn::{Arch, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::data::builder::ImageDataBuilder;
 use crate::data::photos::outside;
 use crate::data::recorded::{self, Recorded};
-use crate::data::{HeldOut, ImageData, ImageDataBuilder};
+use crate::data::{HeldOut, ImageData};
 use crate::error::{Error, Result};
 use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
@@ -160,7 +161,7 @@ impl Settings {
         }
         data = data.channels(self.channels);
         if let Some(augmentation) = &self.augmentation {
-            data = data.transforms(augmentation.clone());
+            data = data.augmentation(augmentation.clone());
         }
         if let Some(decisions) = &self.decisions {
             data = data.decisions(decisions);
@@ -625,15 +626,15 @@ impl Training {
         let mut predictions = performed.predictions;
         let mut augmented = performed.views.zip(tta).map(|(views, mean)| views.mean(mean));
         let mut thresholds = None;
-        if learner.data().task() == Labels::MultiLabel && !predictions.items.is_empty() {
+        if learner.data().task() == Labels::MultiLabel && !predictions.is_empty() {
             let tuned = match (self.settings.thresholds, metric) {
-                (Thresholds::One, _) => vec![predictions.best_threshold(metric); predictions.classes],
+                (Thresholds::One, _) => vec![predictions.best_threshold(metric); predictions.classes()],
                 (Thresholds::PerClass, Metric::F(beta, _)) => predictions.best_thresholds(beta),
                 (Thresholds::PerClass, _) => predictions.best_thresholds(1.0),
             };
             learner.thresholds(tuned.clone())?;
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
-                predictions.thresholds.clone_from(&tuned);
+                predictions.set_thresholds(tuned.clone());
             }
             thresholds = Some(tuned);
         }
@@ -660,10 +661,10 @@ impl Training {
 
 /// What people are told of predictions: the metric by which the best is kept, then what is usual.
 fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
-    if predictions.items.is_empty() {
+    if predictions.is_empty() {
         return Vec::new();
     }
-    let usual = match predictions.task {
+    let usual = match predictions.task() {
         Labels::SingleLabel => [Metric::Accuracy, Metric::LogLoss],
         Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
     };

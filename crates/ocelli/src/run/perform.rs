@@ -81,7 +81,7 @@ impl<B: Backbone> Learner<B> {
                 Phase::Tta(tta) => {
                     self.return_to_best_of_all()?;
                     let began = Instant::now();
-                    let stack = self.predict_views(crate::Part::Valid, tta.views)?;
+                    let stack = self.predict_views(crate::data::Part::Valid, tta.views)?;
                     self.tell(&Event::spent(Task::Views, began))?;
                     if stack.mean(tta.mean).is_finite() {
                         views = Some(stack);
@@ -161,7 +161,7 @@ impl<B: Backbone> Learner<B> {
         let (watch, scores) = (self.performance.watch.clone(), self.performance.scores.clone());
         self.take_scores();
         let best = self.best_of_all().map(|(row, _)| row.clone());
-        let baseline = self.data.baseline(self.items_of(crate::Part::Valid));
+        let baseline = self.data.baseline(self.items_of(crate::data::Part::Valid));
         let compared = Compared {
             metric: self.keeping,
             before: self.performance.before.as_ref().map(|row| (row, scores.as_ref())),
@@ -211,7 +211,7 @@ impl<B: Backbone> Learner<B> {
     /// images that it was trained on. (Validation has shown it otherwise.)
     fn check_finite(&mut self) -> Result<()> {
         check_finite(&self.network.to_tensors(), "the network")?;
-        if !self.items_of(crate::Part::Valid).is_empty() {
+        if !self.items_of(crate::data::Part::Valid).is_empty() {
             return Ok(());
         }
         let first: Vec<usize> = self.data.split.train.iter().copied().take(self.data.batch_size()).collect();

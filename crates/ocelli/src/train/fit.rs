@@ -290,7 +290,7 @@ impl<B: Backbone> Learner<B> {
     /// Counts the epoch and gives its row.
     fn end_epoch(&mut self, fit: &mut Fit, predictions: &Predictions) -> EpochRow {
         let sums = std::mem::take(&mut fit.sums);
-        let measured = !predictions.items.is_empty();
+        let measured = !predictions.is_empty();
         fit.epoch += 1;
         fit.batch = 0;
         self.epochs += 1;
