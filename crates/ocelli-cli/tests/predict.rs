@@ -7,14 +7,14 @@ use std::io::Write;
 use std::process::Stdio;
 use std::sync::OnceLock;
 
-use common::{Place, stderr};
+use common::{Place, small, stderr};
 
 /// A place with a trained model, shared by the tests.
 fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
         let place = Place::with_photos(12);
-        let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8"];
+        let quick = small(&["--batch-size", "8"]);
         place.run(&[&quick[..], &["--out", "run", "--quiet"]].concat());
         place
     })

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, snapshot, stderr};
+use common::{Place, small, snapshot, stderr};
 
 /// A place with a trained model, and test photos in `test`: some of each class under names of their own.
 fn place() -> (Place, Vec<(String, String)>) {
@@ -18,7 +18,7 @@ fn place() -> (Place, Vec<(String, String)>) {
         fs::copy(&path, test.join(format!("{id}.png"))).unwrap();
         photos.push((id, class));
     }
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "4"];
+    let quick = small(&["--batch-size", "8", "--head-epochs", "4"]);
     place.run(&[&quick[..], &["--out", "run"]].concat());
     (place, photos)
 }
@@ -48,7 +48,7 @@ fn a_submission_has_the_ids_the_order_and_the_columns_of_the_sample() {
         sample += &format!("{id},0.3,0.3,0.3\n");
     }
     fs::write(place.path("sample.csv"), &sample).unwrap();
-    place.run(&submit(&["--sample", "sample.csv", "--out", "out.csv", "--clip", "0.01"]));
+    place.run(&submit(&["--sample", "sample.csv", "--out", "out.csv", "--clip-probabilities", "0.01"]));
     let rows = table(&place.read("out.csv"));
     assert_eq!(rows[0], ["image", "smileys-and-emotion", "flags", "food-and-drink"]);
     let mut right = 0;
@@ -96,7 +96,7 @@ fn what_does_not_belong_together_is_refused_and_a_broken_photo_is_told() {
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains(&format!("{id}.png")) && said.contains("1 photo could not be read"), "{said}");
-    assert!(said.contains("not named in the sample"), "{said}");
+    assert!(said.contains("not in the sample"), "{said}");
     let row = &table(&place.read("submission.csv"))[1];
     assert!(row[1..].iter().all(|value| (value.parse::<f64>().unwrap() - 1.0 / 3.0).abs() < 1e-6), "{row:?}");
 }

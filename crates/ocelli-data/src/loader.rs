@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -34,6 +35,32 @@ pub enum BadImages {
     Skip,
     /// Stop with an error that names it.
     Fail,
+}
+
+impl BadImages {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("few", "Skip and list them; fail if a class loses all or more than a tenth of its images"),
+        ("skip", "Skip and list them, however many there are"),
+        ("fail", "Fail at the first one"),
+    ];
+}
+
+impl FromStr for BadImages {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "few" => Ok(Self::Few),
+            "skip" => Ok(Self::Skip),
+            "fail" => Ok(Self::Fail),
+            _ => Err(DataError::Setting {
+                name: "bad images",
+                value: name.to_owned(),
+                expected: "few, skip or fail",
+            }),
+        }
+    }
 }
 
 /// How batches are made.

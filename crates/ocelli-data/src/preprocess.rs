@@ -1,6 +1,7 @@
 //! From an upright image of any size to the numbers a network sees: part of a model's contract.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,32 @@ pub enum Framing {
     /// The longer side is resized to `size`, the rest filled with the mean colour of the normalization
     /// (so that the network sees zeros there). Rounded as by Pillow's `ImageOps.pad`.
     Pad,
+}
+
+impl Framing {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("crop", "Resize the shorter side and cut off the ends of the longer one"),
+        ("squish", "Resize both sides, which distorts shapes"),
+        ("pad", "Resize the longer side and fill the rest with the mean colour"),
+    ];
+}
+
+impl FromStr for Framing {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "crop" => Ok(Self::Crop { fraction: 1.0 }),
+            "squish" => Ok(Self::Squish),
+            "pad" => Ok(Self::Pad),
+            _ => Err(DataError::Setting {
+                name: "framing",
+                value: name.to_owned(),
+                expected: "crop, squish or pad",
+            }),
+        }
+    }
 }
 
 /// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.

@@ -124,7 +124,7 @@ struct Sgd<'a> {
 impl ModuleMapper for Sgd<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = parameter.val().grad_remove(&mut self.gradients) else { return parameter };
-        let step = SgdStep { rate: 1e-3, momentum: 0.9, kept: 1.0 };
+        let step = SgdStep { lr: 1e-3, momentum: 0.9, decay_factor: 1.0 };
         let velocity = self.velocities.remove(&parameter.id);
         let id = parameter.id;
         parameter.map(|old| {

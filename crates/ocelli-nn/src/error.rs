@@ -74,6 +74,12 @@ pub enum Error {
         /// The Python function or class that would make it.
         object: String,
     },
+    /// A precision has no such name.
+    #[error("there is no precision {name:?}; there are f32 and bf16")]
+    UnknownPrecision {
+        /// The name that was given.
+        name: String,
+    },
     /// A tensor has a number type that is no floating-point type.
     #[error("{origin}: tensor {tensor} holds {found}; f16, bf16, f32 or f64 is needed")]
     TensorType {

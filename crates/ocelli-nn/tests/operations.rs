@@ -392,15 +392,21 @@ fn gradients_that_meet_are_added() {
 #[test]
 fn optimizers_steps_agree_with_burns() {
     let vector = |seed| random([1000], seed).inner();
-    let step = op::SgdStep { rate: 0.1, momentum: 0.9, kept: 0.99 };
+    let step = op::SgdStep { lr: 0.1, momentum: 0.9, decay_factor: 0.99 };
     for velocity in [None, Some(vector(42))] {
         let ours = op::sgd_step(step, vector(40), vector(41), velocity.clone());
         let burns = op::composed::sgd_step(step, vector(40), vector(41), velocity);
         assert_close(ours.0, burns.0, "weights of SGD");
         assert_close(ours.1, burns.1, "velocity of SGD");
     }
-    let step =
-        op::AdamWStep { rate: 0.1, beta_1: 0.9, beta_2: 0.99, square_factor: 2.0, epsilon: 1e-8, kept: 0.99 };
+    let step = op::AdamWStep {
+        step_size: 0.1,
+        beta_1: 0.9,
+        beta_2: 0.99,
+        square_factor: 2.0,
+        epsilon: 1e-8,
+        decay_factor: 0.99,
+    };
     for averages in [None, Some([vector(42), vector(43).abs()])] {
         let ours = op::adamw_step(step, vector(40), vector(41), averages.clone());
         let burns = op::composed::adamw_step(step, vector(40), vector(41), averages);

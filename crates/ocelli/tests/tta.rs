@@ -61,9 +61,9 @@ fn means_are_what_they_are_called() {
             assert!((f64::from(logits.row(place)[class]) - wanted_of_logits[class]).abs() < 1e-6);
         }
         let truth = stack.targets[place].classes()[0];
-        assert!((probabilities.losses[place] + wanted[truth].ln()).abs() < 1e-5);
+        assert!((probabilities.losses()[place] + wanted[truth].ln()).abs() < 1e-5);
     }
-    assert_eq!(probabilities.task, Task::SingleLabel);
+    assert_eq!(probabilities.task(), Task::SingleLabel);
     assert_eq!(learner.tta(Tta::views(2)).unwrap(), probabilities);
 }
 
@@ -89,7 +89,7 @@ fn a_saved_model_sees_the_same_fixed_views_and_images_in_memory_as_files() {
 
     // What was trained on and what is held out are all there is.
     let (train, valid) = (learner.predict(Part::Train).unwrap(), learner.predict(Part::Valid).unwrap());
-    assert_eq!(train.items.len() + valid.items.len(), learner.data().items().len());
+    assert_eq!(train.len() + valid.len(), learner.data().items().len());
     assert!(train.accuracy().value() >= valid.accuracy().value(), "what was trained on is known better");
-    assert!(learner.predict(Part::Test).unwrap().items.is_empty());
+    assert!(learner.predict(Part::Test).unwrap().is_empty());
 }

@@ -181,7 +181,7 @@ pub fn sgd_step(
         Some(velocity) => velocity.mul_scalar(step.momentum) + gradient,
         None => gradient,
     };
-    (weights.mul_scalar(step.kept) - velocity.clone().mul_scalar(step.rate), velocity)
+    (weights.mul_scalar(step.decay_factor) - velocity.clone().mul_scalar(step.lr), velocity)
 }
 
 /// [`adamw_step`](super::adamw_step), composed.
@@ -200,8 +200,8 @@ pub fn adamw_step(
         None => (fresh, fresh_square),
     };
     let root = square.clone().mul_scalar(step.square_factor).sqrt().add_scalar(step.epsilon);
-    let delta = mean.clone().mul_scalar(step.rate) / root;
-    (weights.mul_scalar(step.kept) - delta, [mean, square])
+    let delta = mean.clone().mul_scalar(step.step_size) / root;
+    (weights.mul_scalar(step.decay_factor) - delta, [mean, square])
 }
 
 /// [`sum_of_squares`](super::sum_of_squares), on the CPU whatever the device.

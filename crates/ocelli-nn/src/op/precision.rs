@@ -1,12 +1,14 @@
 //! The precision of activations.
 
 use std::fmt;
+use std::str::FromStr;
 
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::Isa;
 use serde::{Deserialize, Serialize};
 
 use super::{flex, has_kernels};
+use crate::{Error, Result};
 
 /// The numbers that activations are stored in while a network runs. Parameters, statistics, sums, pooled features
 /// and heads are f32 in any case.
@@ -22,6 +24,10 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] =
+        &[("f32", "32-bit floats"), ("bf16", "bfloat16 activations; weights and sums stay f32")];
+
     /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512 BF16).
     pub fn fastest() -> Self {
         if Isa::current().has_bf16() { Self::Bf16 } else { Self::F32 }
@@ -41,6 +47,18 @@ impl fmt::Display for Precision {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
         })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            _ => Err(Error::UnknownPrecision { name: name.to_owned() }),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
@@ -78,6 +79,33 @@ pub enum Values {
     Labels,
     /// The probability of the class that the column is named after, or of the second of two.
     Probabilities,
+}
+
+impl Values {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("labels", "Class names"),
+        (
+            "probabilities",
+            "The probability of the class that the column is named after, or of the second of two",
+        ),
+    ];
+}
+
+impl FromStr for Values {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "labels" => Ok(Self::Labels),
+            "probabilities" => Ok(Self::Probabilities),
+            _ => Err(Error::Setting {
+                name: "values",
+                value: name.to_owned(),
+                expected: "labels or probabilities",
+            }),
+        }
+    }
 }
 
 /// What a submission came to.

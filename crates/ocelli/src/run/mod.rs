@@ -6,6 +6,7 @@ pub(crate) mod perform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
 use ocelli_data::source::table::{TableOptions, is_table};
@@ -110,6 +111,28 @@ pub enum Thresholds {
     One,
     /// One for each class, at which its own F is highest: by the metric's beta, if it is an F, else by 1.
     PerClass,
+}
+
+impl Thresholds {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] =
+        &[("one", "One threshold for all classes"), ("per-class", "A threshold for each class")];
+}
+
+impl FromStr for Thresholds {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "one" => Ok(Self::One),
+            "per-class" => Ok(Self::PerClass),
+            _ => Err(Error::Setting {
+                name: "thresholds",
+                value: name.to_owned(),
+                expected: "one or per-class",
+            }),
+        }
+    }
 }
 
 impl Settings {

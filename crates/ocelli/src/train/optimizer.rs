@@ -1,6 +1,7 @@
 //! SGD, AdamW and other rules, with a learning rate for each layer group.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
@@ -115,6 +116,28 @@ pub enum Optimizer {
     },
 }
 
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "sgd" => Self::SGD,
+            "nesterov" => Self::Sgd { momentum: 0.9, nesterov: true },
+            "adamw" => Self::ADAM_W,
+            "rmsprop" => Self::RMS_PROP,
+            "adagrad" => Self::ADA_GRAD,
+            "lion" => Self::LION,
+            _ => {
+                return Err(Error::Setting {
+                    name: "the optimizer",
+                    value: name.to_owned(),
+                    expected: "sgd, nesterov, adamw, rmsprop, adagrad or lion",
+                });
+            }
+        })
+    }
+}
+
 impl Optimizer {
     /// SGD with momentum 0.9, fastai 0.7's default.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
@@ -126,6 +149,15 @@ impl Optimizer {
     pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
     /// Lion with its paper's constants.
     pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("sgd", "SGD with momentum 0.9"),
+        ("nesterov", "SGD with Nesterov momentum 0.9"),
+        ("adamw", "AdamW (Loshchilov & Hutter 2017)"),
+        ("rmsprop", "RMSprop (Tieleman & Hinton 2012)"),
+        ("adagrad", "Adagrad (Duchi et al. 2011)"),
+        ("lion", "Lion (Chen et al. 2023)"),
+    ];
 
     pub(crate) fn check(self) -> Result<Self> {
         let (shares, epsilon) = match self {
@@ -167,19 +199,19 @@ impl Optimizer {
             // The usual rules go over memory once.
             Self::Sgd { momentum: usual, nesterov: false } => {
                 let momentum = momentum.unwrap_or(usual) as f32;
-                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let step = SgdStep { lr: rate as f32, momentum, decay_factor: kept as f32 };
                 let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
                 (vec![velocity], weights)
             }
             Self::AdamW { beta_1, beta_2, epsilon } => {
                 let beta_1 = momentum.unwrap_or(beta_1);
                 let step = AdamWStep {
-                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    step_size: (rate / (1.0 - beta_1.powi(steps))) as f32,
                     beta_1: beta_1 as f32,
                     beta_2: beta_2 as f32,
                     square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
                     epsilon: epsilon as f32,
-                    kept: kept as f32,
+                    decay_factor: kept as f32,
                 };
                 let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
                 (averages.to_vec(), weights)

@@ -10,8 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{DType, Tensor};
 use ocelli_kernels::{
-    Activation, Buffer, Conv2dShape, Link, PackedConv2d, bf16, conv2d_chain, conv2d_chain_backward,
-    conv2d_chain_with_maps, has_chain_backward,
+    Activation, Buffer, Conv2dShape, FusedStage, PackedConv2d, bf16, fused_block, fused_block_backward,
+    fused_block_with_feature_maps, has_fused_block_backward,
 };
 
 use super::super::{Geometry, TrainedLink};
@@ -44,13 +44,13 @@ fn run<T: Stored>(input: FlexTensor, filters: &[Filter<'_>], residual: bool) -> 
     let links = links::<T>(x.shape, filters);
     let output = output_of(&links[links.len() - 1].shape);
     let mut y = Buffer::take(output.iter().product());
-    conv2d_chain(&links, &x.values(), residual, &mut y);
+    fused_block(&links, &x.values(), residual, &mut y);
     maps(y, output)
 }
 
-fn links<'a, T: Stored>(image: [usize; 4], filters: &[Filter<'a>]) -> Vec<Link<'a, T>> {
+fn links<'a, T: Stored>(image: [usize; 4], filters: &[Filter<'a>]) -> Vec<FusedStage<'a, T>> {
     let shapes = shapes(image, filters.iter().map(|filter| (filter.weight, filter.conv)));
-    let link = |(filter, shape): (&Filter<'a>, Conv2dShape)| Link {
+    let link = |(filter, shape): (&Filter<'a>, Conv2dShape)| FusedStage {
         conv: T::packed(filter.packed),
         shape,
         activation: filter.activation,
@@ -77,8 +77,8 @@ pub fn trained_chain(input: &Tensor<4>, links: &[TrainedLink], residual: bool) -
     let shapes = shapes(input.dims(), weights);
     let kinds: Vec<_> = shapes.into_iter().zip(links.iter().map(|link| link.activation)).collect();
     let pays = match input.dtype() {
-        DType::BF16 => has_chain_backward::<bf16>(&kinds),
-        _ => has_chain_backward::<f32>(&kinds),
+        DType::BF16 => has_fused_block_backward::<bf16>(&kinds),
+        _ => has_fused_block_backward::<f32>(&kinds),
     };
     if links.len() > MOST || !pays {
         return None;
@@ -226,7 +226,7 @@ fn forward<T: Stored>(input: FlexTensor, parameters: &[Parameters; MOST], call: 
     let links = links::<T>(x.shape, &filters);
     let output = output_of(&links[links.len() - 1].shape);
     let mut y = Buffer::take(output.iter().product());
-    let between = conv2d_chain_with_maps(&links, &x.values(), call.residual, &mut y);
+    let between = fused_block_with_feature_maps(&links, &x.values(), call.residual, &mut y);
     let kept_map = |map: Buffer<T>| {
         let length = map.len();
         stored(map, Layout::contiguous([length].into()))
@@ -299,7 +299,7 @@ fn backward<T: Stored>(
         .collect();
     let weights: Vec<&[f32]> = folded.iter().map(|(weights, _)| &weights[..]).collect();
     let mut dx = to_input.then(|| Buffer::<T>::take(x.length()));
-    let found = conv2d_chain_backward(
+    let found = fused_block_backward(
         &links,
         &weights,
         &x.values(),

@@ -7,7 +7,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-use ocelli_kernels::{Buffer, join_channels, take_channels};
+use ocelli_kernels::{Buffer, concat_channels, slice_channels};
 
 use super::{Maps, Stored, by_element, maps, parts, register, tracked};
 
@@ -39,7 +39,7 @@ fn forward<T: Stored>(first: FlexTensor, second: FlexTensor) -> FlexTensor {
     let (first, second) = (Maps::new(first), Maps::new(second));
     let ([images, of_first, height, width], [_, of_second, ..]) = (first.shape, second.shape);
     let mut y = Buffer::<T>::take(first.length() + second.length());
-    join_channels([of_first, of_second], &first.values(), &second.values(), &mut y);
+    concat_channels([of_first, of_second], &first.values(), &second.values(), &mut y);
     maps(y, [images, of_first + of_second, height, width])
 }
 
@@ -59,7 +59,7 @@ impl Backward<Flex, 2> for JoinBackward {
             for (parent, taken) in ops.parents.into_iter().zip(taken).filter(|(parent, _)| parent.is_some()) {
                 let shape = [images, taken.len(), height, width];
                 let mut dx = Buffer::<T>::take(shape.iter().product());
-                take_channels(channels, taken, &values, &mut dx);
+                slice_channels(channels, taken, &values, &mut dx);
                 register(gradients, parent.map(|parent| parent.id), maps(dx, shape));
             }
         });
