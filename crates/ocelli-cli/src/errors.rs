@@ -48,6 +48,9 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::BadImage { .. } => "to continue without it:  --bad-images skip".to_owned(),
         Error::Memory { fits: Some(fits), .. } => format!("to fit:  --batch-size {fits}"),
         Error::Memory { fits: None, .. } => "to need less:  a smaller --size, or another --arch".to_owned(),
+        Error::NoWeights { .. } if cfg!(not(feature = "hub")) => {
+            "to use your own:  --weights FILE".to_owned()
+        }
         Error::NoWeights { architecture, .. } => {
             format!("to download them:  ocelli pull {architecture}   to use your own:  --weights FILE")
         }

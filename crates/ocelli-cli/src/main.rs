@@ -6,6 +6,7 @@
 //! | flags that several verbs share | `flags/` |
 //! | how values of flags are parsed | `values.rs` |
 //! | how training looks in the terminal | `terminal/` |
+//! | how a download looks in the terminal | `transfer.rs` |
 //! | how anything is printed | `output.rs` |
 //! | how errors of the library become flags | `errors.rs` |
 //! | what Ctrl-C and other signals do | `interrupt.rs` |
@@ -19,6 +20,8 @@ mod interrupt;
 mod output;
 mod terminal;
 mod text;
+#[cfg(feature = "hub")]
+mod transfer;
 mod values;
 mod verbs;
 

@@ -3,9 +3,9 @@
 //! `cargo run --release -p ocelli --example schedules -- FOLDER`
 
 use ocelli::schedule::{LinearOneCycle, LrPhase, LrPhases, OneCycle, SlantedTriangular, StepDecay};
-use ocelli::{Result, Schedule, Sgdr};
+use ocelli::{Schedule, Sgdr};
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let by_hand = [
         LrPhase::linear(0.5, 0.01, 1.0),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use ocelli_data::{DataError, Task, io_reason};
 
 use crate::data::recorded::Differences;
-use crate::pull::PullError;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
@@ -318,9 +317,9 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// Weights by name cannot be had.
+    /// Pretrained weights cannot be found or downloaded.
     #[error(transparent)]
-    Pull(#[from] PullError),
+    Hub(ocelli_hub::Error),
     /// No weights of that backbone are at hand.
     #[error(
         "the weights of {architecture} are not on this machine; pull them, or get {url} and save it as {}, or give a \
@@ -478,6 +477,17 @@ impl Error {
     /// Wraps the system's reason with what was tried on which path.
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+impl From<ocelli_hub::Error> for Error {
+    fn from(error: ocelli_hub::Error) -> Self {
+        match error {
+            ocelli_hub::Error::Io { action, path, source } => Self::Io { action, path, source },
+            ocelli_hub::Error::Stopped => Self::Stopped,
+            ocelli_hub::Error::NoCacheFolder => Self::NoCacheFolder,
+            error => Self::Hub(error),
+        }
     }
 }
 

@@ -44,20 +44,21 @@
 //! | what a learner can do | [`Learner`] |
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
-//! | charts | [`plot`] |
+//! | charts of schedules and searches | `charts.rs`, then `ocelli-plot` |
 //! | what is precomputed, and kept between runs | `features/` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
-//! | where pretrained weights come from | [`pull`] |
+//! | where pretrained weights come from | `pretrained.rs`, then [`hub`] |
 //! | how fast a backbone is here | [`Speed`] |
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | several views of an image | [`Tta`] |
 //! | submissions | [`Submission`] |
 //! | the model file | [`Contract`], [`Model`] |
 //! | what it gets right and wrong | [`interpret`] |
-//! | the page that shows it | [`report`] |
+//! | the page that shows it | `report/` |
 
-mod cache;
+#[cfg(feature = "plot")]
+mod charts;
 mod data;
 mod error;
 pub mod event;
@@ -68,16 +69,15 @@ mod learner;
 mod lr_finder;
 mod metric;
 mod model;
-pub mod plot;
-pub mod pull;
+mod pretrained;
 mod recipe;
+#[cfg(feature = "plot")]
 pub mod report;
 mod run;
 pub mod schedule;
 mod train;
 
 pub use burn::tensor::Device;
-pub use cache::{CACHE_VARIABLE, default_cache};
 pub use data::builder::ImageDataBuilder;
 pub use data::photos::{Found, outside, photos_in, photos_of_run};
 pub use data::recorded::Differences;
@@ -107,13 +107,19 @@ pub use ocelli_data::{
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
+/// Pretrained weights by name.
+pub use ocelli_hub as hub;
+pub use ocelli_hub::{CACHE_VARIABLE, WeightStore, default_cache};
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
 pub use ocelli_nn::{
     Arch, ArchInfo, DeviceKind, DeviceName, Error as NetworkError, Network, Precision, Publisher, Statistics,
     TensorFile,
 };
-pub use pull::{WeightStore, built_in_weights};
+/// Charts and matrices as files.
+#[cfg(feature = "plot")]
+pub use ocelli_plot as plot;
+pub use pretrained::built_in_weights;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
 pub use recipe::freezing::{Freezing, Summary};

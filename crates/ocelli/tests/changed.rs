@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use ocelli::WeightStore;
 use ocelli::event::Task;
 use ocelli::prelude::*;
-use ocelli::{Error, WeightStore};
 use tempfile::TempDir;
 
 /// Photos of two classes, and a place for the cache.
@@ -221,7 +221,12 @@ fn weights_in_the_cache_folder_are_compared_with_what_was_recorded_of_them() {
         fs::write(&path, &hurt).unwrap();
         let error = store.find(arch).unwrap_err();
         let said = error.to_string();
-        assert!(matches!(error, Error::Pull(_)) && said.contains(file) && said.contains("damaged"), "{said}");
+        assert!(
+            matches!(error, ocelli::hub::Error::Damaged { .. })
+                && said.contains(file)
+                && said.contains("damaged"),
+            "{said}"
+        );
     }
     fs::write(&path, &content[..5000]).unwrap();
     assert!(store.find(arch).is_err());

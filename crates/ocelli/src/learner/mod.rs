@@ -27,7 +27,7 @@ use crate::metric::predictions::Predictions;
 use crate::model;
 use crate::model::Contract;
 use crate::model::submission::ProbabilityClip;
-use crate::pull::pretrained_weights;
+use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::perform::Progress as Performance;
@@ -84,7 +84,7 @@ pub struct Learner<B: Backbone = Body> {
 
 impl Learner {
     /// A learner on a backbone of the registry with its pretrained weights, seed 0. They are built in, or come from
-    /// this machine: see [`WeightStore`](crate::WeightStore), whose [`pull`](crate::WeightStore::pull) fetches
+    /// this machine: see [`WeightStore`](crate::WeightStore), whose `pull` (feature `hub`) downloads
     /// them. Nothing is fetched here.
     ///
     /// # Errors

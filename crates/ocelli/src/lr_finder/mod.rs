@@ -5,13 +5,12 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use ocelli_nn::{Backbone, GROUPS, Network};
+use ocelli_nn::{Backbone, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::event::Task;
 use crate::learner::Learner;
-use crate::plot::{Axis, Chart, Figure, Line, Mark};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::{Descent, Ready, Source};
 
@@ -414,56 +413,6 @@ impl LrCurve {
         1.96 * (variance / averaged(SMOOTHED * count as f64)).sqrt()
     }
 
-    /// The curve as a picture: rates on a logarithmic axis, the suggestions marked.
-    pub fn plot(&self) -> Figure {
-        let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
-        let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
-        let mark = |name: &str, rate: f64| Mark {
-            label: format!("{name} {rate:.1e}"),
-            at: (rate, self.smoothed_at(rate)),
-        };
-        let (finding, suggestion) = (self.finding(), self.suggestion());
-        let (title, others) = match &finding {
-            Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
-                let marks =
-                    [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
-                (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
-            }
-            Ok(Finding::Rises(rate)) => {
-                (": the loss does not clearly fall".to_owned(), vec![mark("rises from", *rate)])
-            }
-            Err(error) => (format!(": {error}"), Vec::new()),
-        };
-        let suggested = suggestion.iter().map(|suggestion| mark("suggested", suggestion.rate));
-        let marks: Vec<Mark> = suggested.chain(others).collect();
-        let title = match &suggestion {
-            Ok(suggestion) => format!("{title}; suggested {:.1e}, {}", suggestion.rate, suggestion.rule),
-            Err(_) => title,
-        };
-        // What comes after divergence would press all else flat.
-        let lowest = self.smoothed.iter().copied().reduce(f64::min).unwrap_or(0.0);
-        let first = self.smoothed.first().copied().unwrap_or(1.0);
-        let mut highest = (2.0 * first - lowest).max(1.2 * first);
-        if let Ok(Finding::Rises(_)) = finding {
-            // All that it is compared with, and the rise itself.
-            let low_rates = self.smoothed.iter().take(self.smoothed.len() / 2).copied();
-            let seen = low_rates.chain(marks.iter().map(|mark| mark.at.1));
-            highest = seen.map(|loss| 1.1 * loss).fold(highest, f64::max);
-        }
-        let y =
-            Axis::linear("training loss").between(lowest - 0.1 * (first - lowest).max(0.1 * first), highest);
-        let x = Axis::logarithmic(match self.start.0 == [self.start.head(); GROUPS] {
-            true => "learning rate",
-            false => "learning rate of the head",
-        });
-        let lines = vec![
-            line("smoothed", points(&self.smoothed), false),
-            line("each batch", points(&self.losses), true),
-        ];
-        let chart = Chart { x, y, lines, marks, verticals: Vec::new(), bars: Vec::new() };
-        Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
-    }
-
     /// The curve as a CSV file: `step,learning_rate,loss,smoothed_loss`.
     pub fn to_csv(&self) -> String {
         let rows = self.rates.iter().zip(&self.losses).zip(&self.smoothed).enumerate();
@@ -472,31 +421,16 @@ impl LrCurve {
         std::iter::once("step,learning_rate,loss,smoothed_loss\n".to_owned()).chain(rows).collect()
     }
 
-    /// Writes NAME`.csv`, NAME`.png` and NAME`.svg` into a folder.
+    /// Writes NAME`.csv` into a folder, and with the feature `plot` NAME`.png` and NAME`.svg`.
     ///
     /// # Errors
     /// Where a file cannot be written.
     pub fn write(&self, folder: impl AsRef<std::path::Path>, name: &str) -> Result<()> {
-        let path = |extension: &str| folder.as_ref().join(format!("{name}.{extension}"));
-        crate::file::write(&path("csv"), self.to_csv().as_bytes())?;
-        let figure = self.plot();
-        figure.write(path("png"))?;
-        figure.write(path("svg"))
-    }
-
-    /// The smoothed loss at a rate, between steps along a straight line over the logarithm.
-    fn smoothed_at(&self, rate: f64) -> f64 {
-        // Where the loss was no number from the first step on, there is no curve.
-        if self.rates.is_empty() {
-            return f64::NAN;
-        }
-        let next = self.rates.partition_point(|other| *other < rate);
-        if next == 0 || next == self.rates.len() {
-            return self.smoothed[next.min(self.rates.len() - 1)];
-        }
-        let (low, high) = (self.rates[next - 1].ln(), self.rates[next].ln());
-        let share = (rate.ln() - low) / (high - low);
-        self.smoothed[next - 1] + share * (self.smoothed[next] - self.smoothed[next - 1])
+        let folder = folder.as_ref();
+        crate::file::write(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
+        #[cfg(feature = "plot")]
+        crate::charts::write_figure(&self.plot(), folder, name)?;
+        Ok(())
     }
 }
 

@@ -392,11 +392,14 @@ impl Observer for Recorder {
                 self.unwritten = true;
             }
             Event::RateFound { stage, curve, rates, .. } => {
-                let path = |ending: &str| self.folder.path.join(format!("lr_find-{stage}.{ending}"));
-                file::write(&path("csv"), curve.to_csv().as_bytes())?;
-                let figure = curve.plot().with_vertical(format!("taken {:.1e}", rates.head()), rates.head());
-                figure.write(path("png"))?;
-                figure.write(path("svg"))?;
+                let name = format!("lr_find-{stage}");
+                file::write(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
+                #[cfg(feature = "plot")]
+                {
+                    let figure =
+                        curve.plot().with_vertical(format!("taken {:.1e}", rates.head()), rates.head());
+                    crate::charts::write_figure(&figure, &self.folder.path, &name)?;
+                }
             }
             Event::Epoch(row) => {
                 self.history.push(row.clone());

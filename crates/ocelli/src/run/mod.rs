@@ -25,7 +25,7 @@ use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Metric, MetricEstimate};
 use crate::model::submission::ProbabilityClip;
-use crate::pull::pretrained_weights;
+use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};

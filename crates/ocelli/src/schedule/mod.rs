@@ -22,9 +22,6 @@ pub use policy::{LrPhase, LrPolicy, SchedulePoint, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plot::{Axis, Chart, Figure, Line, Panel};
-use crate::recipe::freezing::GROUP_NAMES;
-use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::policy::CycleStep;
 
 /// The learning rate and momentum of every step of a fit.
@@ -41,9 +38,6 @@ pub struct Schedule {
 }
 /// The most epochs that a schedule may have; a guard against `cycle_mult` running away.
 pub(crate) const MAX_EPOCHS: usize = 100_000;
-
-/// Steps of a schedule that are drawn, at most.
-const PLOTTED: usize = 20_000;
 
 impl Schedule {
     /// One cycle of so many epochs.
@@ -85,42 +79,6 @@ impl Schedule {
             steps_per_epoch,
             first_cycle: within == step,
         })
-    }
-
-    /// A picture of learning rates and momentum over the epochs.
-    pub fn plot(&self, rates: impl Into<LearningRates>, steps_per_epoch: usize) -> Figure {
-        let rates = rates.into();
-        let steps = self.epochs().saturating_mul(steps_per_epoch);
-        // Of many steps some are enough for a picture.
-        let stride = steps.div_ceil(PLOTTED).max(1);
-        let course = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
-            let point =
-                |step| Some((step as f64 / steps_per_epoch as f64, value(self.at(step, steps_per_epoch))?));
-            (0..steps).step_by(stride).filter_map(point).collect()
-        };
-        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.lr_factor));
-        let line = |label: &str, points| Line { label: label.to_owned(), points, faint: false };
-        let lines = match rates.0.iter().all(|rate| *rate == rates.head()) {
-            true => vec![line("all layers", rate(0))],
-            false => GROUP_NAMES.iter().enumerate().map(|(group, name)| line(name, rate(group))).collect(),
-        };
-        let panel = |label: &str, lines| {
-            let x = Axis::linear("epochs").between(0.0, self.epochs() as f64);
-            Panel::from(Chart {
-                x,
-                y: Axis::linear(label),
-                lines,
-                marks: Vec::new(),
-                verticals: Vec::new(),
-                bars: Vec::new(),
-            })
-        };
-        let mut panels = vec![panel("learning rate", lines)];
-        let momentum = course(&|point| point.momentum);
-        if !momentum.is_empty() {
-            panels.push(panel("momentum", vec![line("momentum", momentum)]));
-        }
-        Figure { title: "Schedule".to_owned(), panels }
     }
 
     pub(crate) fn check(self) -> Result<Self> {

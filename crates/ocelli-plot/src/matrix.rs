@@ -1,7 +1,7 @@
 //! Classes against classes: a square of coloured cells.
 
-use super::canvas::{Anchor, Canvas, Colour};
-use super::{COLOURS, GRID, TEXT, brief};
+use crate::canvas::{Anchor, Canvas, Colour};
+use crate::{COLOURS, GRID, TEXT, brief};
 
 /// A square of cells, a row and a column a class. Cells on the diagonal are blue, all others vermilion.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,12 +60,12 @@ impl Matrix {
         MARGIN + AXIS + self.room()
     }
 
-    pub(super) fn size(&self) -> (f64, f64) {
+    pub(crate) fn size(&self) -> (f64, f64) {
         let side = self.cell() * self.names.len() as f64;
         (self.corner() + side + MARGIN, self.corner() + side)
     }
 
-    pub(super) fn draw(&self, canvas: &mut impl Canvas, top: f64) {
+    pub(crate) fn draw(&self, canvas: &mut impl Canvas, top: f64) {
         let (cell, side) = (self.cell(), self.cell() * self.names.len() as f64);
         let (left, top) = (self.corner(), top + self.corner() - MARGIN);
         let middle = side / 2.0;
@@ -78,8 +78,8 @@ impl Matrix {
             Anchor::Middle,
         );
         if let Some(size) = self.letters() {
-            for (place, name) in self.names.iter().enumerate() {
-                let (name, at) = (cut(name, size), (place as f64 + 0.5) * cell + size * 0.36);
+            for (index, name) in self.names.iter().enumerate() {
+                let (name, at) = (cut(name, size), (index as f64 + 0.5) * cell + size * 0.36);
                 canvas.text(&name, (left - 6.0, top + at), size, TEXT, Anchor::End);
                 canvas.text_upwards(&name, (left + at, top - 6.0), size, TEXT, Anchor::Start);
             }

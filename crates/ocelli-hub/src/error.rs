@@ -1,11 +1,14 @@
-//! What can go wrong while weights are fetched, with a way round it.
+//! What can go wrong while weights are looked up or downloaded, with a way round it.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ocelli_data::{DataError, io_reason};
 
 /// Why weights by name cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PullError {
+pub enum Error {
     /// The server cannot be reached.
     #[error("cannot reach {url}: {reason}; {}", by_hand(url, path))]
     Unreachable {
@@ -26,13 +29,13 @@ pub enum PullError {
         /// Where the file belongs.
         path: PathBuf,
     },
-    /// The transfer was cut again and again.
+    /// The download was interrupted again and again.
     #[error(
-        "{url}: {reason}, {attempts} times; {received} bytes are kept, and the same command goes on from there; \
+        "{url}: {reason}, {attempts} times; {received} bytes are kept, and the next attempt resumes from there; \
          otherwise {}",
         by_hand(url, path)
     )]
-    Cut {
+    Interrupted {
         /// What was asked for.
         url: String,
         /// What happened last.
@@ -75,8 +78,8 @@ pub enum PullError {
     },
     /// A file in the cache folder is not what was published.
     #[error(
-        "{}: is damaged, or another file: its {algorithm} begins with {found}, {expected} is expected; fetch it \
-         again with `ocelli pull`, or remove it",
+        "{}: is damaged, or another file: its {algorithm} begins with {found}, {expected} is expected; \
+         download it again, or remove it",
         path.display()
     )]
     Damaged {
@@ -89,16 +92,54 @@ pub enum PullError {
         /// As many digits of the file's.
         found: String,
     },
+    /// There is no folder for the cache.
+    #[error(
+        "there is no home folder to hold the cache; name a folder with the environment variable OCELLI_CACHE"
+    )]
+    NoCacheFolder,
+    /// The watcher asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
+    /// Reading or writing failed.
+    #[error("cannot {action} {}: {}", path.display(), io_reason(source))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(DataError),
 }
 
-impl PullError {
+/// A result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<DataError> for Error {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Io { action, path, source } => Self::Io { action, path, source },
+            error => Self::Write(error),
+        }
+    }
+}
+
+impl Error {
+    /// Wraps the system's reason with what was tried on which path.
+    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+
     /// A damaged file, with as much of its hashes as people compare.
-    pub(super) fn damaged(path: PathBuf, algorithm: &'static str, expected: &str, found: &str) -> Self {
+    pub(crate) fn damaged(path: PathBuf, algorithm: &'static str, expected: &str, found: &str) -> Self {
         let beginning = |digits: &str| digits.chars().take(12).collect();
         Self::Damaged { path, algorithm, expected: beginning(expected), found: beginning(found) }
     }
 }
 
-fn by_hand(url: &str, path: &std::path::Path) -> String {
+fn by_hand(url: &str, path: &Path) -> String {
     format!("get {url} in another way, and save it as {}", path.display())
 }

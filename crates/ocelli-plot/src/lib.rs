@@ -1,26 +1,62 @@
-//! Charts and matrices as PNG and SVG.
+//! Line charts, histograms and confusion matrices as PNG and SVG.
 //!
-//! A figure is laid out once, on a canvas that writes an SVG file or fills pixels. Text is set in a font that
-//! comes along, so that a picture is the same on every machine.
+//! A figure is a plain value: a title, and panels one below the other. Each panel is a [`Chart`] (lines, bars and marks
+//! over two axes) or a [`Matrix`] (classes against classes). It is laid out once, and drawn from that layout on a canvas
+//! that writes an SVG file or fills pixels, so that both show the same. [`Chart::layout`] gives the same layout to whoever
+//! draws in another way, such as the script of a web page; with the feature `serde` it can be serialised for that.
+//!
+//! Text is set in a font that comes along (DejaVu Sans: Latin, Greek, Cyrillic), so that a picture has the same bytes
+//! on every machine. Any numbers can be drawn: those that are not finite leave gaps, and an axis of equal numbers has a
+//! range around them.
+//!
+//! ```
+//! use ocelli_plot::{Axis, Chart, Figure, Line};
+//!
+//! # fn main() -> Result<(), ocelli_plot::Error> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("loss.svg");
+//! let chart = Chart {
+//!     lines: vec![Line::new("training loss", [(1.0, 0.92), (2.0, 0.41), (3.0, 0.28)])],
+//!     ..Chart::new(Axis::linear("epoch"), Axis::linear("loss"))
+//! };
+//! Figure::new("Training", [chart]).write(&path)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to change | see |
+//! |---|---|
+//! | what can be in a chart, and how it is drawn | `chart.rs` |
+//! | ranges, grid lines and their numbers | `axis.rs` |
+//! | where everything stands | `layout.rs` |
+//! | matrices | `matrix.rs` |
+//! | SVG, pixels | `svg.rs`, `raster.rs` |
 
+mod axis;
 mod canvas;
 mod chart;
+mod error;
+mod layout;
 mod matrix;
+mod raster;
+mod svg;
 
 use std::path::Path;
 
-pub use chart::{Axis, Bar, Chart, Layout, Line, Mark, Ruler, Spot, Trace, Vertical};
+pub use axis::Axis;
+pub use chart::{Bar, Chart, Line, Mark, Vertical};
+pub use error::Error;
+pub use layout::{AxisLayout, Layout, LineLayout, MarkLayout};
 pub use matrix::{Cell, Matrix};
 
-use canvas::{Anchor, Canvas, Colour, Pixels, Svg};
-
-use crate::error::{Error, Result};
-use crate::file;
+use canvas::{Anchor, Canvas, Colour};
+use raster::Pixels;
+use svg::Svg;
 
 /// Panels with one title, one below the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// What is to be seen.
+    /// What the figure shows.
     pub title: String,
     /// From top to bottom.
     pub panels: Vec<Panel>,
@@ -78,6 +114,11 @@ impl Panel {
 }
 
 impl Figure {
+    /// Panels with a title.
+    pub fn new<P: Into<Panel>>(title: impl Into<String>, panels: impl IntoIterator<Item = P>) -> Self {
+        Self { title: title.into(), panels: panels.into_iter().map(Into::into).collect() }
+    }
+
     /// The figure as an SVG file's text.
     pub fn to_svg(&self) -> String {
         let mut svg = Svg::new(self.size());
@@ -89,22 +130,32 @@ impl Figure {
     pub fn to_png(&self) -> Vec<u8> {
         let mut pixels = Pixels::new(self.size());
         self.draw(&mut pixels);
-        pixels.finish().to_png()
+        pixels.finish()
     }
 
-    /// Writes the figure; the name's ending, `.png` or `.svg`, says how.
+    /// The figure as the bytes of a PNG or SVG file, as the file's name says.
     ///
     /// # Errors
-    /// For other endings, and where the file cannot be written.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    /// [`Error::Format`] where the name ends in neither `.png` nor `.svg`.
+    pub fn to_bytes(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
         let path = path.as_ref();
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("png") => file::write(path, &ocelli_data::picture::marked(self.to_png())),
-            Some("svg") => file::write(path, self.to_svg().as_bytes()),
-            _ => {
-                Err(Error::setting("the picture's file", path.display(), "a name that ends in .png or .svg"))
-            }
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        match extension.as_deref() {
+            Some("png") => Ok(self.to_png()),
+            Some("svg") => Ok(self.to_svg().into_bytes()),
+            _ => Err(Error::Format { path: path.to_owned() }),
         }
+    }
+
+    /// Writes the figure as a PNG or SVG file, as the file's name says.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for other names, and [`Error::Write`] where the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        std::fs::write(path, self.to_bytes(path)?)
+            .map_err(|source| Error::Write { path: path.to_owned(), source })
     }
 
     /// The same figure with a vertical line through its charts.

@@ -4,60 +4,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ocelli_data::{files, io_reason};
-use sha2::{Digest, Sha256};
 use ureq::http::{Response, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::PullError;
+use crate::checksum::{Checksum, RemoteFile, checksum_of};
 use crate::error::{Error, Result};
-
-/// A file that is published somewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteFile {
-    /// Its address.
-    pub url: String,
-    /// Its name on this machine.
-    pub name: String,
-    /// What tells that it came whole and unchanged.
-    pub checksum: Checksum,
-    /// Under which licence it may be used.
-    pub licence: String,
-}
-
-/// What is known of a file's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Checksum {
-    /// Its SHA-256, or the first digits of it: lower-case hexadecimal.
-    Sha256(String),
-    /// The server tells its SHA-256 in a header, as the Hugging Face hub does.
-    FromServer,
-    /// Nothing. The length alone is checked, and a cut transfer begins anew.
-    Unknown,
-}
-
-/// When a transfer is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// How long connecting may take.
-    pub connect: Duration,
-    /// How long the server may be silent.
-    pub silence: Duration,
-    /// How often in a row nothing may come.
-    pub attempts: u32,
-    /// How long to wait after the first attempt that failed; after each further one, twice as long.
-    pub pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { connect: seconds(15), silence: seconds(30), attempts: 5, pause: seconds(1) }
-    }
-}
+use crate::store::RetryPolicy;
 
 /// What happens while a file is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,24 +22,24 @@ pub enum PullEvent<'a> {
     Started {
         /// The file.
         file: &'a RemoteFile,
-        /// Bytes that are here from an earlier time.
-        kept: u64,
+        /// Bytes that an earlier download left, from which this one resumes.
+        resumed_from: u64,
         /// Bytes in all, where the server says it.
         total: Option<u64>,
     },
     /// More of it came.
     Received {
-        /// Bytes that are here.
+        /// Bytes received so far, those of earlier downloads included.
         done: u64,
         /// Bytes in all, where the server says it.
         total: Option<u64>,
     },
-    /// The transfer was cut, and is tried again.
-    Again {
+    /// The download was interrupted, and is tried again.
+    Retrying {
         /// What happened.
         reason: &'a str,
     },
-    /// Another process fetches the same file, and is waited for.
+    /// Another process downloads the same file; this one waits for it.
     Waiting,
     /// The file is whole, and was checked.
     Done {
@@ -103,27 +58,28 @@ pub type Watch<'a> = dyn FnMut(&PullEvent) -> ControlFlow<()> + 'a;
 /// No weights of a network that classifies images are larger.
 const LONGEST: u64 = 8 << 30;
 
-/// Fetches a file to `path`: into a file beside it first, which is kept where the transfer is cut, then checked,
-/// forced to the disk and renamed. Two processes do not disturb each other.
+/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is interrupted, then
+/// checked, synced to the disk and renamed. Two processes do not disturb each other.
 ///
 /// # Errors
-/// [`Error::Pull`] where the file cannot be had, [`Error::Stopped`] where `watch` stops it, and [`Error::Io`]
-/// where it cannot be written.
-pub fn download(file: &RemoteFile, path: &Path, patience: &Patience, watch: &mut Watch) -> Result<()> {
+/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of [`Error`]'s
+/// where the file cannot be had.
+pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mut Watch) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let Some(_alone) = lock(folder, file, path, watch)? else { return Ok(()) };
-    let agent = agent(file, patience);
-    let mut transfer = Transfer { file, path, folder, agent, told: false, received: 0, version: None };
-    let announced = transfer.retried(patience, watch, |transfer, _| transfer.announced())?;
-    let checksum = announced.as_deref().or(file.checksum.digits()).map(str::to_owned);
+    let agent = agent(file, policy);
+    let mut transfer =
+        Transfer { file, path, folder, agent, announced_start: false, received: 0, version: None };
+    let published = transfer.retried(policy, watch, |transfer, _| transfer.published_checksum())?;
+    let checksum = published.as_deref().or(file.checksum.digits()).map(str::to_owned);
 
     // Two rounds: what an earlier run left may be a part of something else.
     loop {
         let part = transfer.part(checksum.as_deref());
         let resumed = length(&part) > 0;
         transfer
-            .retried(patience, watch, |transfer, watch| transfer.receive(&part, checksum.is_some(), watch))?;
+            .retried(policy, watch, |transfer, watch| transfer.receive(&part, checksum.is_some(), watch))?;
         let found = checksum_of(&part).map_err(Error::io("read", &part))?;
         let expected = checksum.as_deref().unwrap_or_default();
         if found.starts_with(expected) {
@@ -135,34 +91,13 @@ pub fn download(file: &RemoteFile, path: &Path, patience: &Patience, watch: &mut
         let page = begins_as_page(&part);
         files::remove(&part).map_err(Error::io("remove", &part))?;
         if !resumed {
-            return Err(Error::Pull(PullError::WrongContent {
+            return Err(Error::WrongContent {
                 url: file.url.clone(),
                 expected: expected.to_owned(),
                 found: found[..expected.len()].to_owned(),
                 page,
                 path: path.to_owned(),
-            }));
-        }
-    }
-}
-
-impl Checksum {
-    /// A whole SHA-256.
-    pub fn sha256(digits: &str) -> Option<Self> {
-        if digits.len() == 64 { Self::prefix(digits) } else { None }
-    }
-
-    /// The first digits of a SHA-256, eight at least.
-    pub fn prefix(digits: &str) -> Option<Self> {
-        let hexadecimal = digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        ((8..=64).contains(&digits.len()) && hexadecimal).then(|| Self::Sha256(digits.to_owned()))
-    }
-
-    /// The digits that are known.
-    pub fn digits(&self) -> Option<&str> {
-        match self {
-            Self::Sha256(digits) => Some(digits),
-            Self::FromServer | Self::Unknown => None,
+            });
         }
     }
 }
@@ -172,9 +107,9 @@ struct Transfer<'a> {
     path: &'a Path,
     folder: &'a Path,
     agent: Agent,
-    /// Whether the start was told.
-    told: bool,
-    /// Bytes that are here.
+    /// Whether [`PullEvent::Started`] was sent.
+    announced_start: bool,
+    /// Bytes received so far.
     received: u64,
     /// What tells versions of the file apart, where no checksum does.
     version: Option<String>,
@@ -183,9 +118,9 @@ struct Transfer<'a> {
 /// Why an attempt did not succeed.
 enum Failure {
     /// Something that may pass: it is tried again.
-    Passing { reason: String, reached: bool },
+    Temporary { reason: String, reached: bool },
     /// Something that will not.
-    Lasting(Error),
+    Permanent(Error),
 }
 
 impl<'a> Transfer<'a> {
@@ -193,36 +128,36 @@ impl<'a> Transfer<'a> {
     /// never answered is not tried twice: without a network that is known at once.
     fn retried<T>(
         &mut self,
-        patience: &Patience,
+        policy: &RetryPolicy,
         watch: &mut Watch,
         mut attempt: impl FnMut(&mut Self, &mut Watch) -> std::result::Result<T, Failure>,
     ) -> Result<T> {
-        let mut fruitless = 0;
+        let mut failed = 0;
         let mut before = self.received;
         loop {
             let (reason, reached) = match attempt(self, watch) {
                 Ok(value) => return Ok(value),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing { reason, reached }) => (reason, reached),
+                Err(Failure::Permanent(error)) => return Err(error),
+                Err(Failure::Temporary { reason, reached }) => (reason, reached),
             };
             let received = self.received;
-            if !reached && !self.told {
+            if !reached && !self.announced_start {
                 let (url, path) = (self.file.url.clone(), self.path.to_owned());
-                return Err(Error::Pull(PullError::Unreachable { url, reason, path }));
+                return Err(Error::Unreachable { url, reason, path });
             }
-            fruitless = if received > before { 1 } else { fruitless + 1 };
+            failed = if received > before { 1 } else { failed + 1 };
             before = received;
-            if fruitless >= patience.attempts {
+            if failed >= policy.attempts {
                 let (url, path) = (self.file.url.clone(), self.path.to_owned());
-                return Err(Error::Pull(PullError::Cut { url, reason, attempts: fruitless, received, path }));
+                return Err(Error::Interrupted { url, reason, attempts: failed, received, path });
             }
-            tell(watch, &PullEvent::Again { reason: &reason })?;
-            std::thread::sleep(patience.pause * 2u32.pow(fruitless - 1));
+            emit(watch, &PullEvent::Retrying { reason: &reason })?;
+            std::thread::sleep(policy.backoff * 2u32.pow(failed - 1));
         }
     }
 
-    /// The checksum that the hub tells of a file before it sends anyone to where the content is.
-    fn announced(&self) -> std::result::Result<Option<String>, Failure> {
+    /// The checksum in the hub's headers, before it redirects to where the content is.
+    fn published_checksum(&self) -> std::result::Result<Option<String>, Failure> {
         if self.file.checksum != Checksum::FromServer {
             return Ok(None);
         }
@@ -231,7 +166,7 @@ impl<'a> Transfer<'a> {
         if matches!(response.status().as_u16(), 405 | 501) {
             return Ok(None); // a mirror that gives files and nothing else
         }
-        self.refuse(&response)?;
+        self.check_status(&response)?;
         let tag = ["x-linked-etag", "etag"].into_iter().find_map(|name| text(&response, name));
         let digits = tag.map(|tag| tag.trim_start_matches("W/").trim_matches('"').to_owned());
         Ok(digits.filter(|digits| Checksum::sha256(digits).is_some()))
@@ -239,7 +174,7 @@ impl<'a> Transfer<'a> {
 
     /// Receives what is missing of the part.
     fn receive(&mut self, part: &Path, checked: bool, watch: &mut Watch) -> std::result::Result<(), Failure> {
-        let io = |action| move |source| Failure::Lasting(Error::io(action, part)(source));
+        let io = |action| move |source| Failure::Permanent(Error::io(action, part)(source));
         let mut out = OpenOptions::new().append(true).create(true).open(part).map_err(io("write"))?;
         if !checked && self.version.is_none() {
             // Nothing would tell a part of this file from a part of another.
@@ -257,29 +192,29 @@ impl<'a> Transfer<'a> {
         let (mut done, total) = match response.status().as_u16() {
             206 => match content_range(&response) {
                 Some((start, total)) if start == kept => (kept, total),
-                _ => return Err(start_anew(&out, part, "the server sends another part than was asked for")),
+                _ => return Err(restart(&out, part, "the server sends another part than was asked for")),
             },
             // The part is as long as the file, or longer.
             416 if kept > 0 => match text(&response, "content-range").as_deref().and_then(unsatisfied) {
                 Some(total) if total == kept => return Ok(()),
-                _ => return Err(start_anew(&out, part, "what was kept is longer than the file")),
+                _ => return Err(restart(&out, part, "the partial file is longer than the file")),
             },
             _ => {
-                self.refuse(&response)?;
+                self.check_status(&response)?;
                 out.set_len(0).map_err(io("write"))?;
                 self.version = text(&response, "etag").filter(|tag| !tag.starts_with("W/"));
                 (0, response.body().content_length())
             }
         };
         self.received = done;
-        if !self.told {
-            self.told = true;
-            let started = PullEvent::Started { file: self.file, kept: done, total };
-            tell(watch, &started).map_err(Failure::Lasting)?;
+        if !self.announced_start {
+            self.announced_start = true;
+            let started = PullEvent::Started { file: self.file, resumed_from: done, total };
+            emit(watch, &started).map_err(Failure::Permanent)?;
         }
         let too_long = || {
             let (url, path) = (self.file.url.clone(), self.path.to_owned());
-            Failure::Lasting(PullError::TooLong { url, limit: LONGEST, path }.into())
+            Failure::Permanent(Error::TooLong { url, limit: LONGEST, path })
         };
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 64 << 10];
@@ -291,35 +226,35 @@ impl<'a> Transfer<'a> {
                 Ok(0) => break,
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Failure::Passing { reason: cut(&error), reached: true }),
+                Err(error) => return Err(Failure::Temporary { reason: cut(&error), reached: true }),
             };
             out.write_all(&buffer[..length]).map_err(io("write"))?;
             done += length as u64;
             self.received = done;
-            tell(watch, &PullEvent::Received { done, total }).map_err(Failure::Lasting)?;
+            emit(watch, &PullEvent::Received { done, total }).map_err(Failure::Permanent)?;
         }
         match total {
             Some(total) if done != total => {
                 let reason = format!("the transfer ended after {done} of {total} bytes");
-                Err(Failure::Passing { reason, reached: true })
+                Err(Failure::Temporary { reason, reached: true })
             }
             _ => Ok(()),
         }
     }
 
-    /// Refuses an answer that is not the file: for good, or for now where the server has trouble.
-    fn refuse(&self, response: &Response<Body>) -> std::result::Result<(), Failure> {
+    /// Fails where the answer is not the file: permanently, or temporarily where the server has trouble.
+    fn check_status(&self, response: &Response<Body>) -> std::result::Result<(), Failure> {
         let status = response.status();
         match status.as_u16() {
             200..=399 => Ok(()),
             408 | 425 | 429 | 500..=599 => {
-                Err(Failure::Passing { reason: format!("the server answers {status}"), reached: true })
+                Err(Failure::Temporary { reason: format!("the server answers {status}"), reached: true })
             }
-            _ => Err(Failure::Lasting(Error::Pull(PullError::Refused {
+            _ => Err(Failure::Permanent(Error::Refused {
                 url: self.file.url.clone(),
                 status: status.to_string(),
                 path: self.path.to_owned(),
-            }))),
+            })),
         }
     }
 
@@ -331,14 +266,14 @@ impl<'a> Transfer<'a> {
     }
 }
 
-fn agent(file: &RemoteFile, patience: &Patience) -> Agent {
+fn agent(file: &RemoteFile, policy: &RetryPolicy) -> Agent {
     let config = Agent::config_builder()
         .user_agent(concat!("ocelli/", env!("CARGO_PKG_VERSION")))
         .https_only(file.url.starts_with("https:"))
         .http_status_as_error(false)
-        .timeout_connect(Some(patience.connect))
-        .timeout_recv_response(Some(patience.silence))
-        .timeout_per_read(Some(patience.silence))
+        .timeout_connect(Some(policy.connect_timeout))
+        .timeout_recv_response(Some(policy.read_timeout))
+        .timeout_per_read(Some(policy.read_timeout))
         .tls_config(TlsConfig::builder().root_certs(certificates()).build());
     config.build().into()
 }
@@ -362,7 +297,7 @@ fn lock(folder: &Path, file: &RemoteFile, path: &Path, watch: &mut Watch) -> Res
         Err(TryLockError::Error(_)) => return Ok(Some(lock)), // a file system without locks
         Err(TryLockError::WouldBlock) => {}
     }
-    tell(watch, &PullEvent::Waiting)?;
+    emit(watch, &PullEvent::Waiting)?;
     lock.lock().map_err(Error::io("lock", &name))?;
     let whole = path.is_file() && {
         let expected = file.checksum.digits().unwrap_or_default();
@@ -377,13 +312,6 @@ fn finish(part: &Path, path: &Path) -> Result<()> {
     files::rename(part, path).map_err(Error::io("write", path))
 }
 
-/// The SHA-256 of a file's content: 64 lower-case hexadecimal digits.
-pub fn checksum_of(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 fn begins_as_page(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(64).read_to_end(&mut start));
@@ -395,15 +323,15 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-fn tell(watch: &mut Watch, event: &PullEvent) -> Result<()> {
+fn emit(watch: &mut Watch, event: &PullEvent) -> Result<()> {
     if watch(event).is_break() { Err(Error::Stopped) } else { Ok(()) }
 }
 
-/// Empties what was kept, for the next attempt.
-fn start_anew(out: &File, part: &Path, reason: &str) -> Failure {
+/// Empties the partial file, for the next attempt.
+fn restart(out: &File, part: &Path, reason: &str) -> Failure {
     match out.set_len(0) {
-        Ok(()) => Failure::Passing { reason: reason.to_owned(), reached: true },
-        Err(error) => Failure::Lasting(Error::io("write", part)(error)),
+        Ok(()) => Failure::Temporary { reason: reason.to_owned(), reached: true },
+        Err(error) => Failure::Permanent(Error::io("write", part)(error)),
     }
 }
 
@@ -433,7 +361,7 @@ fn failure(error: &ureq::Error) -> Failure {
         Http::Protocol(_) => true,
         _ => false,
     };
-    Failure::Passing { reason: in_words(error), reached }
+    Failure::Temporary { reason: in_words(error), reached }
 }
 
 fn in_words(error: &ureq::Error) -> String {

@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ocelli::pull::{Checksum, Patience, PullError, PullEvent, RemoteFile, download};
-use ocelli::{Arch, Error, WeightStore};
+use ocelli_hub::{Checksum, Error, PullEvent, RemoteFile, RetryPolicy, WeightStore, download};
+use ocelli_nn::Arch;
 use proptest::prelude::*;
 use server::{Reply, Request, Server};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// Patience for tests: the pauses are short.
-const PATIENCE: Patience = Patience {
-    connect: Duration::from_secs(5),
-    silence: Duration::from_millis(400),
+/// For tests: the pauses are short.
+const RETRY: RetryPolicy = RetryPolicy {
+    connect_timeout: Duration::from_secs(5),
+    read_timeout: Duration::from_millis(400),
     attempts: 3,
-    pause: Duration::from_millis(1),
+    backoff: Duration::from_millis(1),
 };
 
 fn content() -> Vec<u8> {
@@ -63,14 +63,11 @@ fn parts(path: &Path) -> Vec<u64> {
 }
 
 fn fetch(server: &Server, checksum: Checksum, path: &Path) -> Result<(), Error> {
-    download(&remote(server, checksum), path, &PATIENCE, &mut go_on)
+    download(&remote(server, checksum), path, &RETRY, &mut go_on)
 }
 
-fn refusal(result: Result<(), Error>) -> PullError {
-    match result {
-        Err(Error::Pull(error)) => error,
-        other => panic!("{other:?}"),
-    }
+fn refusal(result: Result<(), Error>) -> Error {
+    result.unwrap_err()
 }
 
 #[test]
@@ -79,13 +76,15 @@ fn a_file_comes_whole_and_checked_with_progress() {
     let (_folder, path) = place();
     let (mut done, mut said) = (0, Vec::new());
     let file = remote(&server, checked(&content()));
-    download(&file, &path, &PATIENCE, &mut |event: &PullEvent| {
+    download(&file, &path, &RETRY, &mut |event: &PullEvent| {
         match event {
             PullEvent::Received { done: now, total } => {
                 assert!(*now > done && *total == Some(800_000), "{now} after {done}");
                 done = *now;
             }
-            PullEvent::Started { file, kept: 0, total: Some(800_000) } => said.push(file.licence.clone()),
+            PullEvent::Started { file, resumed_from: 0, total: Some(800_000) } => {
+                said.push(file.licence.clone())
+            }
             PullEvent::Done { sha256: found, checked: true, .. } => said.push((*found).to_owned()),
             other => panic!("{other:?}"),
         }
@@ -104,8 +103,8 @@ fn a_cut_transfer_goes_on_where_it_stopped() {
     let (_folder, path) = place();
     let mut again = Vec::new();
     let file = remote(&server, checked(&content()));
-    download(&file, &path, &PATIENCE, &mut |event: &PullEvent| {
-        if let PullEvent::Again { reason } = event {
+    download(&file, &path, &RETRY, &mut |event: &PullEvent| {
+        if let PullEvent::Retrying { reason } = event {
             again.push((*reason).to_owned());
         }
         ControlFlow::Continue(())
@@ -125,7 +124,7 @@ fn a_transfer_that_was_given_up_goes_on_in_the_next_run() {
     });
     let (_folder, path) = place();
     match refusal(fetch(&server, checked(&content()), &path)) {
-        PullError::Cut { attempts: 3, received: 300_000, .. } => {}
+        Error::Interrupted { attempts: 3, received: 300_000, .. } => {}
         other => panic!("{other:?}"),
     }
     assert!(!path.exists());
@@ -170,14 +169,14 @@ fn wrong_lengths_are_noticed() {
     });
     let (_folder, path) = place();
     let error = refusal(fetch(&server, Checksum::Unknown, &path));
-    assert!(matches!(error, PullError::Cut { .. }), "{error:?}");
+    assert!(matches!(error, Error::Interrupted { .. }), "{error:?}");
     // Less is promised than there is.
     let server = Server::new(|_| Reply {
         headers: vec![("Content-Length", "1000".to_owned())],
         ..Reply::whole(&content())
     });
     let error = refusal(fetch(&server, checked(&content()), &path));
-    assert!(matches!(error, PullError::WrongContent { page: false, .. }), "{error:?}");
+    assert!(matches!(error, Error::WrongContent { page: false, .. }), "{error:?}");
     // More is promised than any network has.
     let endless = (1u64 << 40).to_string();
     let server = Server::new(move |_| Reply {
@@ -185,7 +184,7 @@ fn wrong_lengths_are_noticed() {
         ..Reply::whole(&content())
     });
     let error = refusal(fetch(&server, checked(&content()), &path));
-    assert!(matches!(error, PullError::TooLong { .. }), "{error:?}");
+    assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
     assert!(!path.exists());
 }
 
@@ -288,8 +287,8 @@ fn a_silent_server_is_given_up_and_tried_again() {
     let (_folder, path) = place();
     let mut again = Vec::new();
     let file = remote(&server, checked(&content()));
-    download(&file, &path, &PATIENCE, &mut |event: &PullEvent| {
-        if let PullEvent::Again { reason } = event {
+    download(&file, &path, &RETRY, &mut |event: &PullEvent| {
+        if let PullEvent::Retrying { reason } = event {
             again.push((*reason).to_owned());
         }
         ControlFlow::Continue(())
@@ -324,7 +323,7 @@ fn an_answer_that_is_no_file_is_told_or_tried_again() {
         let (_folder, path) = place();
         let error = refusal(fetch(&server, checked(&content()), &path));
         let said = error.to_string();
-        assert!(matches!(error, PullError::Refused { .. }), "{error:?}");
+        assert!(matches!(error, Error::Refused { .. }), "{error:?}");
         assert!(said.contains(in_words) && said.contains(&path.display().to_string()), "{said}");
         assert_eq!(server.requests().len(), 1);
     }
@@ -342,7 +341,7 @@ fn the_watcher_can_stop_and_what_came_is_kept() {
     let server = Server::new(|request| Reply::part(&content(), request));
     let (_folder, path) = place();
     let file = remote(&server, checked(&content()));
-    let result = download(&file, &path, &PATIENCE, &mut |event: &PullEvent| match event {
+    let result = download(&file, &path, &RETRY, &mut |event: &PullEvent| match event {
         PullEvent::Received { done, .. } if *done > 200_000 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     });
@@ -369,7 +368,7 @@ fn two_at_once_fetch_it_once() {
                     waited.fetch_add(usize::from(*event == PullEvent::Waiting), Ordering::Relaxed);
                     ControlFlow::Continue(())
                 };
-                download(&file, &path, &PATIENCE, &mut watch).unwrap();
+                download(&file, &path, &RETRY, &mut watch).unwrap();
             });
         }
     });
@@ -396,7 +395,7 @@ proptest! {
         match fetch(&server, checked(&content()), &path) {
             Ok(()) => prop_assert!(fs::read(&path).unwrap() == content()),
             Err(error) => {
-                prop_assert!(matches!(error, Error::Pull(PullError::Cut { .. })), "{error}");
+                prop_assert!(matches!(error, Error::Interrupted { .. }), "{error}");
                 prop_assert!(!path.exists());
             }
         }
@@ -411,7 +410,7 @@ fn store(folder: &TempDir, url: &str) -> WeightStore {
         hugging_face: Some(folder.path().join("hub")),
         torchvision_url: url.to_owned(),
         hugging_face_url: url.to_owned(),
-        patience: PATIENCE,
+        retry: RETRY,
     }
 }
 
@@ -455,7 +454,7 @@ fn the_hub_tells_the_checksum() {
     let lying = Server::new(|request| hub(request, &"ab".repeat(32)));
     let folder = TempDir::new().unwrap();
     let error = self::store(&folder, &lying.url).pull(HUB, &mut go_on).unwrap_err();
-    assert!(matches!(error, Error::Pull(PullError::WrongContent { .. })), "{error}");
+    assert!(matches!(error, Error::WrongContent { .. }), "{error}");
 
     // A mirror that tells no checksum, or does not know the question.
     for answer in ["200 OK", "405 Method Not Allowed"] {
@@ -494,35 +493,4 @@ fn a_name_that_does_not_exist_is_said_at_once() {
     let folder = TempDir::new().unwrap();
     let said = store(&folder, "http://weights.invalid").pull(HUB, &mut go_on).unwrap_err().to_string();
     assert!(said.starts_with("cannot reach http://weights.invalid/"), "{said}");
-}
-
-#[test]
-fn hugging_face_s_cache_is_used_where_it_is_whole() {
-    let folder = TempDir::new().unwrap();
-    let store = store(&folder, "http://weights.invalid");
-    let repository = folder.path().join("hub/models--timm--tf_efficientnet_lite1.in1k");
-    let put = |commit: &str, content: &[u8], name: &str| {
-        let snapshot = repository.join("snapshots").join(commit);
-        fs::create_dir_all(&snapshot).unwrap();
-        fs::create_dir_all(repository.join("blobs")).unwrap();
-        fs::write(repository.join("blobs").join(name), content).unwrap();
-        let link = snapshot.join("model.safetensors");
-        let _ = fs::remove_file(&link);
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(Path::new("../../blobs").join(name), &link).unwrap();
-        #[cfg(not(unix))]
-        fs::copy(repository.join("blobs").join(name), &link).unwrap();
-        link
-    };
-    let old = put("0ld", b"an older version", &sha256(b"an older version"));
-    assert_eq!(store.find(HUB).unwrap(), Some(old));
-    let new = put("new", &content(), &sha256(&content()));
-    fs::create_dir_all(repository.join("refs")).unwrap();
-    fs::write(repository.join("refs/main"), "new").unwrap();
-    assert_eq!(store.find(HUB).unwrap(), Some(new));
-    #[cfg(unix)] // elsewhere there are no links that tell the checksum
-    {
-        put("new", b"damaged", &sha256(&content()));
-        assert_eq!(store.find(HUB).unwrap(), None);
-    }
 }

@@ -10,7 +10,7 @@ pub const CACHE_VARIABLE: &str = "OCELLI_CACHE";
 /// `$OCELLI_CACHE`, or the folder `ocelli` in the user's cache folder (`~/.cache` on Linux).
 ///
 /// # Errors
-/// Where neither is known.
+/// [`Error::NoCacheFolder`] where neither is known.
 pub fn default_cache() -> Result<PathBuf> {
     match std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
         Some(folder) => Ok(folder.into()),

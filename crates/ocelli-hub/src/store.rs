@@ -1,52 +1,22 @@
-//! Pretrained weights by name: found on this machine, or fetched from where they are published.
-//!
-//! torchvision's weights come from its own server, timm's from the Hugging Face hub. A file that the cache
-//! folder, torch hub's or Hugging Face's has already is used where it lies. What is fetched goes into the cache
-//! folder under a name that says what it is, whole and checked, or not at all; a transfer that was cut goes on
-//! where it stopped. Nothing is fetched unasked.
-//!
-//! ```no_run
-//! use ocelli::{Arch, WeightStore};
-//! use std::ops::ControlFlow;
-//!
-//! # fn main() -> ocelli::Result<()> {
-//! let store = WeightStore::from_environment()?;
-//! let path = store.pull(Arch::EfficientNetLite1, &mut |_| ControlFlow::Continue(()))?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! | environment variable | what it sets | default |
-//! |---|---|---|
-//! | `OCELLI_CACHE` | the cache folder, weights are in `weights/` | `ocelli` in the user's cache folder |
-//! | `OCELLI_TORCHVISION_URL` | a mirror of torchvision's weights | `https://download.pytorch.org/models` |
-//! | `HF_ENDPOINT` | a mirror of the Hugging Face hub | `https://huggingface.co` |
-//! | `TORCH_HOME` | the folder in which torch hub keeps `hub/checkpoints` | `~/.cache/torch` |
-//! | `HF_HUB_CACHE`, `HF_HOME` | Hugging Face's cache, the folder that has it in `hub` | `~/.cache/huggingface` |
-//! | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies | none |
-
-mod error;
-mod places;
-mod transfer;
+//! Where pretrained weights are looked up, and what is downloaded where they are missing.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ocelli_data::files;
-use ocelli_nn::{Arch, Publisher, TensorFile};
-
-pub use error::PullError;
-pub use transfer::{Checksum, Patience, PullEvent, RemoteFile, Watch, download};
+use ocelli_nn::{Arch, Publisher};
 
 use crate::cache::default_cache;
+use crate::checksum::{Checksum, RemoteFile, checksum_of};
+#[cfg(feature = "download")]
+use crate::download::{Watch, download};
 use crate::error::{Error, Result};
-use crate::file;
-use places::{hugging_face_cache, snapshot, torch_hub};
-use transfer::checksum_of;
+use crate::other_caches::{hugging_face_cache, snapshot, torch_hub};
 
-/// Where pretrained weights are looked for, and where they are fetched from.
+/// Where pretrained weights are looked up, and where they are downloaded from.
 #[derive(Debug, Clone)]
 pub struct WeightStore {
-    /// The folder for weights that are fetched.
+    /// The folder for downloaded weights.
     pub folder: PathBuf,
     /// torch hub's folder of checkpoints.
     pub torch_hub: Option<PathBuf>,
@@ -56,18 +26,38 @@ pub struct WeightStore {
     pub torchvision_url: String,
     /// The Hugging Face hub's address.
     pub hugging_face_url: String,
-    /// When a transfer is given up.
-    pub patience: Patience,
+    /// Timeouts of a download, and when it is given up.
+    pub retry: RetryPolicy,
+}
+
+/// Timeouts of a download, and when it is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the server may send nothing.
+    pub read_timeout: Duration,
+    /// Attempts in a row that may bring nothing.
+    pub attempts: u32,
+    /// The pause after the first failed attempt; after each further one, twice as long.
+    pub backoff: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect_timeout: seconds(15), read_timeout: seconds(30), attempts: 5, backoff: seconds(1) }
+    }
 }
 
 /// The hub's name for a repository's weights.
 const HUB_FILE: &str = "model.safetensors";
 
 impl WeightStore {
-    /// The places that the environment names, or the usual ones.
+    /// The folders and addresses that the environment names, or the usual ones.
     ///
     /// # Errors
-    /// Where there is no place for the cache: see [`default_cache`].
+    /// [`Error::NoCacheFolder`]: see [`default_cache`].
     pub fn from_environment() -> Result<Self> {
         Ok(Self::with_cache(default_cache()?))
     }
@@ -84,16 +74,16 @@ impl WeightStore {
             hugging_face: hugging_face_cache(),
             torchvision_url: url("OCELLI_TORCHVISION_URL", "https://download.pytorch.org/models"),
             hugging_face_url: url("HF_ENDPOINT", "https://huggingface.co"),
-            patience: Patience::default(),
+            retry: RetryPolicy::default(),
         }
     }
 
-    /// The file with a backbone's weights, where this machine has it; nothing is fetched. Files whose checksum is
+    /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose checksum is
     /// published are checked. Beside a file in the cache folder stands its BLAKE3 hash, in a file that `b3sum --check`
-    /// reads: it is written when the file has been fetched, or found for the first time, and compared ever after.
+    /// reads: it is written when the file has been downloaded, or found for the first time, and compared ever after.
     ///
     /// # Errors
-    /// [`PullError::Damaged`] where the file in the cache folder is not what was published, or found first.
+    /// [`Error::Damaged`] where the file in the cache folder is not what was published, or found first.
     pub fn find(&self, arch: Arch) -> Result<Option<PathBuf>> {
         let publisher = arch.info().publisher;
         let own = self.folder.join(file_name(publisher));
@@ -104,7 +94,7 @@ impl WeightStore {
                 let (algorithm, path) = ("BLAKE3 hash", own.clone());
                 return match expected == found {
                     true => Ok(Some(own)),
-                    false => Err(PullError::damaged(path, algorithm, &expected, &found).into()),
+                    false => Err(Error::damaged(path, algorithm, &expected, &found)),
                 };
             }
             return match self.differs(&own, &published_checksum(publisher))? {
@@ -113,7 +103,7 @@ impl WeightStore {
                     let _ = write_record(&own);
                     Ok(Some(own))
                 }
-                Some((expected, found)) => Err(PullError::damaged(own, "SHA-256", &expected, &found).into()),
+                Some((expected, found)) => Err(Error::damaged(own, "SHA-256", &expected, &found)),
             };
         }
         if record.is_file() {
@@ -141,32 +131,33 @@ impl WeightStore {
         }
     }
 
-    /// The file with a backbone's weights, fetched where this machine does not have it; `watch` is told what
-    /// happens, and may stop it. What came until then is kept for the next time.
+    /// The file with a backbone's weights, downloaded if this machine does not have it; `watch` is called with what
+    /// happens, and may stop it. What has been received until then is kept for the next download.
     ///
     /// # Errors
-    /// [`Error::Pull`], which says which file to put where when it cannot be fetched; [`Error::Stopped`] where
-    /// `watch` stops it; [`Error::Io`] where the file cannot be written.
+    /// [`Error::Stopped`] where `watch` stops it; [`Error::Io`] where the file cannot be written; any other of [`Error`]'s
+    /// where it cannot be downloaded: they say which file to put where.
+    #[cfg(feature = "download")]
     pub fn pull(&self, arch: Arch, watch: &mut Watch) -> Result<PathBuf> {
         match self.find(arch) {
             Ok(Some(path)) => return Ok(path),
-            Ok(None) | Err(Error::Pull(PullError::Damaged { .. })) => {}
+            Ok(None) | Err(Error::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
         let file = self.remote(arch);
         let path = self.folder.join(&file.name);
         files::sweep(&self.folder, files::LEFT);
-        // What is fetched is another file, until it is recorded.
+        // What is downloaded is another file, until it is recorded.
         let record = record_of(&path);
         if record.is_file() {
             files::remove(&record).map_err(Error::io("remove", &record))?;
         }
-        download(&file, &path, &self.patience, watch)?;
+        download(&file, &path, &self.retry, watch)?;
         write_record(&path)?;
         Ok(path)
     }
 
-    /// What would be fetched for a backbone, and its name in [`folder`](Self::folder).
+    /// What would be downloaded for a backbone, and its name in [`folder`](Self::folder).
     pub fn remote(&self, arch: Arch) -> RemoteFile {
         let info = arch.info();
         let url = match info.publisher {
@@ -224,7 +215,8 @@ fn read_record(record: &Path) -> Result<Option<String>> {
 fn write_record(path: &Path) -> Result<()> {
     let hash = files::hash(path).map_err(Error::io("read", path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    file::write(&record_of(path), format!("{}  {name}\n", hash.to_hex()).as_bytes())
+    let record = record_of(path);
+    Ok(ocelli_data::write_whole(&record, format!("{}  {name}\n", hash.to_hex()).as_bytes())?)
 }
 
 /// What is known of the content before it is asked for. The hub tells it with the file.
@@ -236,27 +228,4 @@ fn published_checksum(publisher: Publisher) -> Checksum {
         }
         Publisher::Timm { .. } => Checksum::FromServer,
     }
-}
-
-/// The weights that this crate holds itself, as the bytes of a safetensors file.
-pub fn built_in_weights(arch: Arch) -> Option<&'static [u8]> {
-    (arch == Arch::EfficientNetLite0).then_some(ocelli_lite0::WEIGHTS)
-}
-
-/// A backbone's pretrained weights: built in, or from this machine; `cache` is the cache folder where it is not
-/// the usual one.
-///
-/// # Errors
-/// [`Error::NoWeights`] where they are not at hand.
-pub(crate) fn pretrained_weights(arch: Arch, cache: Option<&Path>) -> Result<TensorFile> {
-    if let Some(bytes) = built_in_weights(arch) {
-        return Ok(TensorFile::parse(bytes, "the built-in weights")?);
-    }
-    let store =
-        cache.map_or_else(WeightStore::from_environment, |cache| Ok(WeightStore::with_cache(cache)))?;
-    if let Some(path) = store.find(arch)? {
-        return Ok(TensorFile::read(path)?);
-    }
-    let RemoteFile { url, name, .. } = store.remote(arch);
-    Err(Error::NoWeights { architecture: arch.to_string(), url, path: store.folder.join(name) })
 }
