@@ -1,6 +1,6 @@
 //! Metrics against scikit-learn's values on the same made-up predictions, and against what they mean.
 
-use ocelli::{Direction, Metric, PredictionParts, Predictions, Target, Task};
+use ocelli::{CustomMetric, Direction, Metric, PredictionParts, Predictions, Target, Task};
 
 /// Numbers from 0 to 999 (a linear congruential generator).
 fn numbers(count: usize) -> Vec<usize> {
@@ -195,4 +195,41 @@ fn names_directions_and_what_is_not_defined() {
     assert_eq!(three.value(Metric::Auroc), 1.0);
     assert_eq!(three.value(Metric::BalancedAccuracy), 1.0);
     assert!(three.per_class()[2].auroc.is_nan());
+}
+
+/// Cohen's kappa, written as in scikit-learn's guide: agreement beyond what chance gives.
+fn kappa(predictions: &Predictions) -> f64 {
+    let images = predictions.len() as f64;
+    let classes = predictions.classes();
+    let (mut truths, mut labels, mut agree) = (vec![0.0; classes], vec![0.0; classes], 0.0);
+    for (index, target) in predictions.targets().iter().enumerate() {
+        let (truth, label) = (target.classes()[0], predictions.predicted_labels(index)[0]);
+        truths[truth] += 1.0;
+        labels[label] += 1.0;
+        agree += f64::from(u8::from(truth == label));
+    }
+    let expected: f64 = truths.iter().zip(&labels).map(|(a, b)| a * b / images / images).sum();
+    (agree / images - expected) / (1.0 - expected)
+}
+
+#[test]
+fn a_metric_of_ones_own_is_a_metric_as_every_other() {
+    assert!("cohen-kappa".parse::<Metric>().is_err());
+    let metric = CustomMetric::new("cohen-kappa", Direction::Higher, kappa).register().unwrap();
+    assert_eq!("cohen-kappa".parse::<Metric>().unwrap(), metric);
+    assert_eq!(serde_json::from_str::<Metric>(&serde_json::to_string(&metric).unwrap()).unwrap(), metric);
+    assert!(metric.is_better(0.6, 0.5));
+    let predictions = single();
+    let estimate = predictions.estimate(metric);
+    assert_eq!(estimate.value, kappa(&predictions));
+    assert!(estimate.interval.0 < estimate.value && estimate.value < estimate.interval.1, "{estimate:?}");
+    // The spread of kappa is that of the accuracy, stretched by what chance leaves.
+    let accuracy = predictions.estimate(Metric::Accuracy);
+    let stretch = (1.0 - estimate.value) / (1.0 - accuracy.value);
+    let width = |(low, high): (f64, f64)| high - low;
+    let ratio = width(estimate.interval) / width(accuracy.interval) / stretch;
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+    for name in ["accuracy", "f2", "top-5", "", "My metric"] {
+        assert!(CustomMetric::new(name, Direction::Lower, kappa).register().is_err(), "{name}");
+    }
 }

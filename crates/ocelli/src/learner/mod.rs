@@ -26,7 +26,7 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::model;
 use crate::model::Contract;
-use crate::model::submission::ProbabilityClip;
+use crate::model::submission::clip::ProbabilityClip;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;

@@ -1,5 +1,6 @@
 //! Named measures of predictions, each exact over a whole set, with a direction and a 95 % interval.
 
+pub(crate) mod custom;
 pub(crate) mod paired;
 pub(crate) mod predictions;
 pub(crate) mod proportion;
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::metric::custom::CustomMetric;
 use crate::metric::predictions::Predictions;
 use crate::metric::proportion::{Z, wilson};
 use crate::metric::score::{Counts, Score, counts, ranking};
@@ -46,6 +48,8 @@ pub enum Metric {
     /// `auroc`: the probability that an image of a class is given a higher probability of it than one without,
     /// ties counting half; the mean over the classes that some images have and some have not.
     Auroc,
+    /// The name that it was given: a metric of one's own.
+    Custom(CustomMetric),
 }
 
 /// What precision, recall and F are averaged over. Where nothing is said, or of an image nothing is true, they are 0.
@@ -103,6 +107,7 @@ impl Metric {
     pub fn direction(self) -> Direction {
         match self {
             Self::ErrorRate | Self::LogLoss => Direction::Lower,
+            Self::Custom(metric) => metric.direction(),
             _ => Direction::Higher,
         }
     }
@@ -155,6 +160,7 @@ impl fmt::Display for Metric {
             Self::Recall(average) => write!(formatter, "recall{}", averaged(average)),
             Self::F(beta, average) => write!(formatter, "f{beta}{}", averaged(average)),
             Self::Auroc => formatter.write_str("auroc"),
+            Self::Custom(metric) => formatter.write_str(metric.name()),
         }
     }
 }
@@ -163,6 +169,14 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
+        let custom = || CustomMetric::named(name).map(Self::Custom);
+        Self::built_in(name).or_else(custom).ok_or_else(|| unknown(name))
+    }
+}
+
+impl Metric {
+    /// The built-in metric of this name.
+    fn built_in(name: &str) -> Option<Self> {
         let (measure, average) = match name.rsplit_once('-') {
             Some((measure, "macro")) => (measure, Average::Macro),
             Some((measure, "samples")) => (measure, Average::Samples),
@@ -170,7 +184,7 @@ impl FromStr for Metric {
             _ => (name, Average::Micro),
         };
         let number = |prefix: &str| measure.strip_prefix(prefix);
-        Ok(match measure {
+        Some(match measure {
             "precision" => Self::Precision(average),
             "recall" => Self::Recall(average),
             _ if number("f")
@@ -179,7 +193,7 @@ impl FromStr for Metric {
             {
                 Self::F(measure[1..].parse().unwrap_or(1.0), average)
             }
-            _ if measure != name => return Err(unknown(name)),
+            _ if measure != name => return None,
             "accuracy" => Self::Accuracy,
             "error-rate" => Self::ErrorRate,
             "label-accuracy" => Self::LabelAccuracy,
@@ -188,7 +202,7 @@ impl FromStr for Metric {
             "auroc" => Self::Auroc,
             _ => match number("top-").and_then(|count| count.parse().ok()) {
                 Some(count @ 1..) => Self::Top(count),
-                _ => return Err(unknown(name)),
+                _ => return None,
             },
         })
     }
@@ -239,7 +253,8 @@ impl Predictions {
     ///
     /// The log loss has no upper bound; its interval holds the means from which the one seen is less than 1.96 of
     /// *their* standard errors away, the spread of losses being proportional to their mean. Its upper end is at most
-    /// ten times the value.
+    /// ten times the value. That of a [metric of one's own](CustomMetric) is 1.96 standard errors of the bootstrap on either
+    /// side.
     pub fn estimate(&self, metric: Metric) -> MetricEstimate {
         if !self.is_finite() {
             return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
@@ -252,6 +267,8 @@ impl Predictions {
         let interval = match (metric, variance) {
             _ if value.is_nan() => (f64::NAN, f64::NAN),
             (Metric::LogLoss, variance) => scale_interval(value, variance.sqrt()),
+            // Its range is not known.
+            (Metric::Custom(_), variance) => (value - Z * variance.sqrt(), value + Z * variance.sqrt()),
             (_, variance) => {
                 let alike = value * (1.0 - value) / variance;
                 // What never varies gives 0 / 0.

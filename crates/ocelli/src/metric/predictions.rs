@@ -163,6 +163,23 @@ impl Predictions {
         &self.probabilities[place * self.classes..][..self.classes]
     }
 
+    /// Each image so many times.
+    pub(super) fn repeated(&self, weights: &[u32]) -> Self {
+        let mut drawn = Self::new(self.task, self.classes);
+        drawn.thresholds.clone_from(&self.thresholds);
+        for (index, &weight) in weights.iter().enumerate() {
+            for _ in 0..weight {
+                drawn.push_row(
+                    self.items[index],
+                    self.targets[index].clone(),
+                    self.row(index),
+                    self.losses[index],
+                );
+            }
+        }
+        drawn
+    }
+
     /// Whether everything that the network computed is finite. Where it is not, its weights have become too large or
     /// NaN, nothing is decided, and metrics are NaN.
     pub fn is_finite(&self) -> bool {

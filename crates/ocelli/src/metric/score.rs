@@ -2,6 +2,7 @@
 
 use ocelli_data::{Draws, Purpose};
 
+use crate::metric::custom::CustomMetric;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Average, Metric};
 
@@ -20,6 +21,8 @@ pub(super) enum Score {
     },
     /// The mean of the classes' areas.
     Ranked(Vec<Ranking>),
+    /// A function of all predictions.
+    Custom(CustomMetric, Predictions),
 }
 
 impl Score {
@@ -84,6 +87,7 @@ impl Score {
                 counted(|classes, beta| over_classes(classes, |counts| counts.f(beta)), beta)
             }
             Metric::Auroc => Self::Ranked(rankings(predictions)),
+            Metric::Custom(metric) => Self::Custom(metric, predictions.clone()),
         }
     }
 
@@ -107,6 +111,7 @@ impl Score {
             Self::Ranked(classes) => {
                 mean(classes.iter().map(|ranking| ranking.auroc(weights)).filter(|area| !area.is_nan()))
             }
+            Self::Custom(metric, predictions) => metric.score(&predictions.repeated(weights)),
         }
     }
 
@@ -118,6 +123,7 @@ impl Score {
                 mean(scores.iter().map(|score| (score - centre).powi(2))) / scores.len() as f64
             }
             Self::Counted { images, .. } => bootstrap(images.len(), |weights| self.of(weights)),
+            Self::Custom(_, predictions) => bootstrap(predictions.len(), |weights| self.of(weights)),
             Self::Ranked(classes) => {
                 let images = classes.first().map_or(0, Ranking::images);
                 let variance = bootstrap(images, |weights| self.of(weights));
@@ -196,6 +202,17 @@ impl Score {
                     ranking.add_contributions(&mut sums);
                 }
                 sums.iter().map(|sum| sum / number).collect()
+            }
+            Self::Custom(metric, predictions) => {
+                let (value, number) = (metric.score(predictions), predictions.len() as f64);
+                let mut weights = vec![1; predictions.len()];
+                let pseudo_value = |image: usize| {
+                    weights[image] = 0;
+                    let without = self.of(&weights);
+                    weights[image] = 1;
+                    if without.is_nan() { value } else { number * value - (number - 1.0) * without }
+                };
+                (0..predictions.len()).map(pseudo_value).collect()
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::{THRESHOLD, predicted_labels, probabilities};
 use crate::metric::temperature::{temper, tempered_thresholds};
-use crate::model::submission::ProbabilityClip;
+use crate::model::submission::clip::ProbabilityClip;
 use crate::model::tta::{Mean, Tta};
 use crate::run::folder::model_of;
 

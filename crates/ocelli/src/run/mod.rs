@@ -24,7 +24,7 @@ use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Metric, MetricEstimate};
-use crate::model::submission::ProbabilityClip;
+use crate::model::submission::clip::ProbabilityClip;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
