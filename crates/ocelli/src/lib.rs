@@ -79,7 +79,7 @@ mod train;
 
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
-pub use data::photos::{Found, outside, photos_in, photos_of_run};
+pub use data::photos::{Found, outside, photos_in, photos_of_run, trained_on};
 pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, Part};
 pub use error::{Error, Result};

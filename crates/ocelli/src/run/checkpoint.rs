@@ -95,7 +95,7 @@ pub(crate) struct Last {
 }
 
 /// The form that this version writes and reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const ENTRY: &str = "ocelli-checkpoint";
 /// What a checkpoint's name begins with; its number follows.
 const NAME: &str = "checkpoint-";

@@ -29,7 +29,7 @@ use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
-use crate::run::folder::{RunFolder, Wholeness, unsealed};
+use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data, unsealed};
 use crate::train::options::Method;
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -305,7 +305,8 @@ pub struct Outcome {
 /// What is different where a run is resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Where the photos are now, or the table of their labels; without it where they were.
+    /// Where the photos are now, or the table of their labels; without it where they were last. It is noted in the run's
+    /// folder.
     pub data: Option<PathBuf>,
     /// Whether the run goes on without the photos that have gone or changed since it began, or whose labels have; else
     /// it is refused.
@@ -521,8 +522,8 @@ impl Training {
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
-        if let Some(data) = &moved.data {
-            settings = settings.moved(data);
+        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
+            settings = settings.moved(&data);
         }
         // A process that was killed before it had recorded its photos had done nothing with them.
         let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
@@ -539,6 +540,9 @@ impl Training {
         if let Some(out) = &places.out {
             run = run.copy_to(out)?.locked()?;
             last = Checkpoint::last(&run.checkpoints())?;
+        }
+        if let Some(data) = &moved.data {
+            note_moved_data(run.path(), data)?;
         }
         let checkpoint = last.checkpoint.take();
         notices.extend(last.damaged.iter().map(Error::to_string));

@@ -22,6 +22,8 @@ use crate::schedule::learning_rates::LearningRates;
 /// How far a recipe is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
+    /// Fits of the learner before the recipe: those of the recipe are numbered on from there.
+    pub(crate) fits_before: usize,
     /// Steps that are over.
     pub(crate) done: usize,
     /// The learning rates of the step at hand, once they are known.
@@ -58,7 +60,7 @@ impl<B: Backbone> Learner<B> {
     /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where there are no good weights; [`Error::Memory`] before the first step where the machine has too little of it.
     pub fn perform(&mut self, recipe: &Recipe) -> Result<Performed> {
         recipe.check()?;
-        self.performance = Progress::default();
+        self.performance = Progress { fits_before: self.fits, ..Progress::default() };
         self.unfinished = None;
         self.check_memory(recipe)?;
         self.go_on(recipe)
@@ -93,6 +95,7 @@ impl<B: Backbone> Learner<B> {
                 }
             }
             self.performance = Progress {
+                fits_before: self.performance.fits_before,
                 done: self.performance.done + 1,
                 seconds: self.performance.seconds,
                 scores: self.performance.scores.take(),
@@ -126,8 +129,8 @@ impl<B: Backbone> Learner<B> {
                 };
                 self.performance.rates = Some(rates);
                 self.performance.before = self.best_of_all().map(|(row, _)| row.clone());
-                // A fit has the number of its step.
-                self.fits = self.performance.done;
+                // A fit has the number of its step, after the fits before the recipe.
+                self.fits = self.performance.fits_before + self.performance.done;
                 let fit = self.begin(rates, train.schedule.clone())?;
                 self.write_checkpoint(Some(&fit))?;
                 self.finish(fit)
@@ -161,7 +164,7 @@ impl<B: Backbone> Learner<B> {
         let (watch, scores) = (self.performance.watch.clone(), self.performance.scores.clone());
         self.take_scores();
         let best = self.best_of_all().map(|(row, _)| row.clone());
-        let baseline = self.data.baseline(self.items_of(crate::data::Part::Valid));
+        let baseline = self.data.baseline(&watch.items());
         let compared = Compared {
             metric: self.keeping,
             before: self.performance.before.as_ref().map(|row| (row, scores.as_ref())),
@@ -202,7 +205,7 @@ impl<B: Backbone> Learner<B> {
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
         let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
-        let stage = self.performance.done + 1;
+        let stage = self.performance.fits_before + self.performance.done + 1;
         self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)
     }
