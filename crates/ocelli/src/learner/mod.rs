@@ -24,9 +24,9 @@ use crate::features::{Kept, Look};
 use crate::learner::best::Best;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
-use crate::model;
-use crate::model::Contract;
+use crate::model::contract::Contract;
 use crate::model::submission::clip::ProbabilityClip;
+use crate::model::{contract, finite};
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::run::checkpoint::Checkpoints;
@@ -114,7 +114,7 @@ impl Learner {
             return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
         }
         let aside: Vec<&str> = arch.set_aside(weights);
-        model::check_finite_of(
+        finite::check_finite_of(
             weights,
             weights.names().filter(|name| !aside.contains(name)),
             weights.origin(),
@@ -527,8 +527,8 @@ impl<B: Backbone> Learner<B> {
         contract.clip = self.clip;
         contract.label_separator = self.data.label_separator;
         let tensors = network.to_tensors();
-        model::check_finite(&tensors, "the network")?;
-        model::save(path, &contract, &tensors)
+        finite::check_finite(&tensors, "the network")?;
+        contract::save(path, &contract, &tensors)
     }
 
     /// Saves the model at the end of a cycle, counted from 0, if that is wanted.

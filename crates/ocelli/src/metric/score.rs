@@ -58,17 +58,7 @@ impl Score {
             Metric::Accuracy => of(&|place| f64::from(u8::from(exact(place)))),
             Metric::ErrorRate => of(&|place| f64::from(u8::from(!exact(place)))),
             Metric::LogLoss => Self::Mean(predictions.losses.clone()),
-            Metric::Top(count) => of(&|place| {
-                let row = predictions.row(place);
-                let found = predictions.targets[place].classes().iter().any(|&class| {
-                    // Of equal ones the first is the more probable, as where one class is decided on.
-                    let before = row.iter().enumerate().filter(|(other, probability)| {
-                        **probability > row[class] || (**probability == row[class] && *other < class)
-                    });
-                    before.count() < count
-                });
-                f64::from(u8::from(found))
-            }),
+            Metric::Top(count) => of(&|place| f64::from(u8::from(is_among_top(predictions, place, count)))),
             Metric::LabelAccuracy => of(&|place| {
                 let errors: usize =
                     each_image[place].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
@@ -216,6 +206,18 @@ impl Score {
             }
         }
     }
+}
+
+/// Whether one of an image's classes is among so many most probable ones.
+fn is_among_top(predictions: &Predictions, index: usize, count: usize) -> bool {
+    let row = predictions.row(index);
+    predictions.targets[index].classes().iter().any(|&class| {
+        // Of equal ones the first is the more probable, as where one class is predicted.
+        let before = row.iter().enumerate().filter(|(other, probability)| {
+            **probability > row[class] || (**probability == row[class] && *other < class)
+        });
+        before.count() < count
+    })
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

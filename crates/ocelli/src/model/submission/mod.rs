@@ -12,10 +12,12 @@ use ocelli_data::Skipped;
 
 use crate::error::{Error, Result};
 use crate::file;
+use crate::model::Model;
+use crate::model::contract::Contract;
+use crate::model::prediction::Prediction;
 use crate::model::submission::clip::clip;
 use crate::model::submission::plan::Plan;
 use crate::model::tta::Tta;
-use crate::model::{Contract, Model, Prediction};
 
 /// What a submission is to be like.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use ocelli_data::{Task, text_of};
 
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
-use crate::model::Contract;
+use crate::model::contract::Contract;
 use crate::model::submission::{Submission, Values};
 
 /// What a cell of a row holds.
