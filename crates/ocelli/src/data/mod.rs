@@ -303,9 +303,19 @@ impl ImageData {
         self.options.loading.batch_size
     }
 
-    /// Changes the number of images a batch, and gives what it was.
-    pub(crate) fn set_batch_size(&mut self, images: usize) -> usize {
-        std::mem::replace(&mut self.options.loading.batch_size, images)
+    /// The same with another number of images a batch.
+    pub(crate) fn with_batch_size(mut self, images: usize) -> Self {
+        self.options.loading.batch_size = images;
+        self
+    }
+
+    /// The items of a part, as indices.
+    pub(crate) fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.split.train,
+            Part::Valid => &self.split.valid,
+            Part::Test => &self.split.test,
+        }
     }
 
     /// A hash of the images, their labels and their split.
@@ -332,8 +342,11 @@ impl ImageData {
     }
 
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
-        let loader =
-            Loader::new(self.items.clone(), self.preprocessing(normalization), self.options.loading)?;
+        self.loader_with(normalization, self.options.loading)
+    }
+
+    fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
+        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), options)?;
         Ok(loader.expecting(self.digests.clone()))
     }
 
@@ -343,8 +356,10 @@ impl ImageData {
         copies: Option<Store>,
         normalization: Normalization,
         seed: u64,
+        batch_size: usize,
     ) -> Result<Loader> {
-        let mut loader = self.loader(normalization)?;
+        let options = LoaderOptions { batch_size, ..self.options.loading };
+        let mut loader = self.loader_with(normalization, options)?;
         if let Some(store) = copies {
             loader = loader.copies(store);
         }

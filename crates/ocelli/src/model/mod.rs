@@ -16,12 +16,15 @@ use ocelli_data::{
     BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
     Task, text_of,
 };
-use ocelli_nn::{Arch, Backbone, Body, Network, Precision};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 
 use crate::error::{Error, Result};
+use crate::metric::predictions::Predictions;
 use crate::metric::temperature::tempered_thresholds;
-use crate::model::contract::{Contract, read};
+use crate::model::contract::{Contract, read, save};
+use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
+use crate::model::submission::clip::ProbabilityClip;
 use crate::model::tta::{Mean, Tta};
 use crate::run::folder::model_of;
 
@@ -38,7 +41,7 @@ use crate::run::folder::model_of;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Model<B: Backbone = Body> {
+pub struct Model<B: Backbone = AnyBackbone> {
     /// Its file, for errors.
     origin: String,
     contract: Contract,
@@ -94,6 +97,51 @@ impl<B: Backbone> Model<B> {
         let network = network.with_precision(contract.precision);
         let (loading, origin) = (loading(&contract), path.as_ref().display().to_string());
         Ok(Self { origin, contract, network, loading, calibrated: false })
+    }
+
+    /// A model of a network that was just trained.
+    pub(crate) fn new(contract: Contract, network: Network<B>) -> Self {
+        let (loading, origin) = (loading(&contract), "the network".to_owned());
+        Self { origin, contract, network, loading, calibrated: false }
+    }
+
+    /// Sets from which probability on an image is said to have a class, one a class, where it may have several; see
+    /// [`Predictions::best_thresholds`].
+    ///
+    /// # Errors
+    /// Where there are more or fewer than classes, or images have one class each.
+    pub fn with_thresholds(mut self, thresholds: Vec<f32>) -> Result<Self> {
+        if self.contract.task == Task::SingleLabel || thresholds.len() != self.contract.classes.len() {
+            let expected = "one a class, where images may have several classes";
+            return Err(Error::setting("thresholds", thresholds.len(), expected));
+        }
+        self.contract.thresholds = Some(thresholds);
+        Ok(self)
+    }
+
+    /// Sets how far submissions keep probabilities from 0 and 1.
+    pub fn with_clip(mut self, clip: Option<ProbabilityClip>) -> Self {
+        self.contract.clip = clip;
+        self
+    }
+
+    /// Fits the temperature that makes probabilities mean what they say on predictions of held-out images, and gives it;
+    /// none where it does not lower the log loss of images that it was not fitted on: see
+    /// [`Predictions::helpful_temperature`]. [`calibrated`](Self::calibrated) then uses it.
+    pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
+        self.contract.temperature = predictions.helpful_temperature();
+        self.contract.temperature
+    }
+
+    /// Writes the model to a file, with all that is needed to use it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written; what was there before then stays. [`Error::NotFiniteTensor`] where a weight is
+    /// NaN or infinite.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let tensors = self.network.to_tensors();
+        check_finite(&tensors, &self.origin)?;
+        save(path.as_ref(), &self.contract, &tensors).map(drop)
     }
 
     /// The model on another device: everything is computed there from now on.
@@ -260,7 +308,6 @@ mod tests {
     use ocelli_nn::TensorFile;
 
     use super::*;
-    use crate::model::contract::save;
 
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {

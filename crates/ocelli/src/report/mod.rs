@@ -47,7 +47,7 @@ use crate::file;
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
-use crate::run::Places;
+use crate::run::config::Places;
 use crate::run::folder::RunFolder;
 use page::Page;
 use records::Records;
@@ -425,7 +425,7 @@ fn doubts_of_training(
             if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
     );
-    let predictions = learner.out_of_fold_until(FOLDS, stop)?;
+    let predictions = learner.out_of_fold_until(FOLDS, stop.0.as_ref())?;
     let features = learner.pooled_activations(predictions.items())?;
     let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
     stop.ask()?;

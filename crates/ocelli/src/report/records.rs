@@ -15,8 +15,8 @@ use crate::lr_finder::{Finding, LrCurve};
 use crate::metric::Metric;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
+use crate::run::config::{Config, Settings};
 use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
-use crate::run::{Config, Settings};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
 
