@@ -86,7 +86,7 @@ pub(crate) struct MeasuredRecord {
 /// One stage of a run.
 pub(crate) struct StageRecord {
     pub(crate) number: usize,
-    /// "head, precomputed"
+    /// "head, cached features"
     pub(crate) title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub(crate) text: String,
