@@ -16,11 +16,8 @@ use std::path::Path;
 use ocelli_data::source::table::Sheet;
 use ocelli_data::{DataError, Items, Split, Task, unescape_formula};
 
+use crate::data::target::{SEPARATOR, target_of};
 use crate::error::{Error, Result};
-use crate::interpret::target_of;
-
-/// Between the names of several classes in one cell.
-pub(crate) const SEPARATOR: char = '|';
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{Normalization, Preprocessing, Task as Labels};
-use ocelli_nn::{Arch, Backbone, AnyBackbone, Classifier, GROUPS, Head, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, Precision, TensorFile};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ use crate::event::{EpochRow, Observer, Observers};
 use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
-use crate::model::check_finite_of;
+use crate::model::finite::check_finite_of;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;
