@@ -4,7 +4,7 @@
     cargo build --release
     python benches/backbones.py [NAME...] > table.md
 
-For each backbone Ocelli (`ocelli models --measure`) and PyTorch take turns, two rounds, and the faster of the two counts. PyTorch runs in four configurations, plain and channels-last, f32 and bf16; the fastest of the four is its
+For each backbone Ocelli (`ocelli models --benchmark`) and PyTorch take turns, two rounds, and the faster of the two counts. PyTorch runs in four configurations, plain and channels-last, f32 and bf16; the fastest of the four is its
 figure, and the fastest of the two in f32 stands beside it. With --f32 both compute in f32 alone: for a processor without instructions for bf16. A training step is forward, backward and SGD over all
 layers. Weights are random. Needs torch, torchvision and timm.
 """
@@ -72,7 +72,7 @@ def pytorch(net, size, batch, runs, precisions):
 
 
 def ocelli(name, size, batch, runs, precisions):
-    command = [OCELLI, "models", name, "--measure", "--json", "--size", size, "--batch", batch, "--runs", runs]
+    command = [OCELLI, "models", name, "--benchmark", "--json", "--size", size, "--batch-size", batch, "--batches", runs]
     command += ["--precision", "auto" if True in precisions else "f32"]
     out = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
     measured = json.loads(out)["measured"]

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use ocelli::Event;
 
-use crate::Failure;
+use crate::errors::Failure;
 use crate::output::eprintln;
 
 /// The signal that came first; 0: none has come.
@@ -38,6 +38,23 @@ pub fn status() -> u8 {
 /// From now on a signal is obeyed after so much is done, which is said in a few words: "this batch".
 pub fn finish(what: &'static str) {
     *FINISHING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(what);
+}
+
+/// As [`finish`], for work that goes batch by batch. Gives [`flag`].
+pub fn finish_batch() -> Arc<AtomicBool> {
+    finish("this batch");
+    flag()
+}
+
+/// What a library's work came to; [`Error::Stopped`](ocelli::Error::Stopped) is no error, but an interruption.
+pub fn stopped<T>(result: ocelli::Result<T>, message: &str) -> Result<T, Failure> {
+    result.map_err(|error| match error {
+        ocelli::Error::Stopped => {
+            eprintln!("stopped; {message}");
+            Failure::Interrupted
+        }
+        error => error.into(),
+    })
 }
 
 /// Whether a signal has asked the process to end.

@@ -13,7 +13,11 @@ use std::io::{self, IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ocelli::{Skipped, outside};
+
+use crate::errors::{Failure, in_flags};
+use crate::text::wrapped;
 
 /// Why standard output could not be written first.
 static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -47,6 +51,17 @@ pub fn raw(bytes: &[u8]) {
         && let Err(error) = io::stdout().write_all(bytes)
     {
         *broken = Some(error);
+    }
+}
+
+/// Prints a label, padded to this width, and a text, which in a terminal is wrapped between words and indented.
+pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
+    let columns =
+        terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(columns, _)| columns.0.into());
+    for (number, line_of_text) in wrapped(&text.to_string(), columns.saturating_sub(width)).iter().enumerate()
+    {
+        let label = if number == 0 { label } else { "" };
+        line(format_args!("{label:width$}{line_of_text}"));
     }
 }
 
@@ -86,9 +101,49 @@ pub fn unwritten(error: io::Error) -> Failure {
     }
 }
 
-/// A place where nothing is yet: this one, or the first number after its name that is free. So no file is lost that nobody
+/// Where a file or folder of results goes: where the user says, else to the first free name of the usual kind, outside of
+/// these folders of photos.
+///
+/// # Errors
+/// If the user names a file that exists: no file is overwritten.
+pub fn destination(out: Option<&Path>, usual: &str, photos: &[&Path]) -> Result<PathBuf, Failure> {
+    match out {
+        Some(out) => new_file(out, "--out"),
+        None => Ok(free(&usual_place(usual, photos)?)),
+    }
+}
+
+/// The usual place of results with this name: in the working folder, unless that lies among the photos.
+pub fn usual_place(name: &str, photos: &[&Path]) -> Result<PathBuf, Failure> {
+    let (path, note) = outside(name, photos)?;
+    note.iter().for_each(|note| eprintln!("note: {}", message(note)));
+    Ok(path)
+}
+
+/// A file that the user names.
+///
+/// # Errors
+/// If it exists already: no file is overwritten.
+pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    match path.metadata() {
+        Ok(found) if found.is_file() => {
+            let path = shown(path.display());
+            Err(Failure::Error(format!(
+                "{flag} {path}: this file exists already; give another name, or remove it"
+            )))
+        }
+        _ => Ok(path.to_owned()),
+    }
+}
+
+/// A path where nothing is yet: this one, or the first number after its name that is free. So no file is lost that nobody
 /// named.
 pub fn free(path: &Path) -> PathBuf {
+    free_of(path, &[])
+}
+
+/// As [`free`], if files of the same name with these extensions are to be written beside it.
+pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default();
     let numbered = (2..).map(|number: u64| {
         let mut name = stem.to_owned();
@@ -100,13 +155,44 @@ pub fn free(path: &Path) -> PathBuf {
         path.with_file_name(name)
     });
     // Links that lead nowhere are there too.
-    let mut places = std::iter::once(path.to_owned()).chain(numbered);
-    places.find(|place| place.symlink_metadata().is_err()).unwrap_or_else(|| path.to_owned())
+    let is_free = |path: &Path| path.symlink_metadata().is_err();
+    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
+    let found =
+        paths.find(|path| is_free(path) && extensions.iter().all(|end| is_free(&path.with_extension(end))));
+    found.unwrap_or_else(|| path.to_owned())
+}
+
+/// That a folder has no photos, and what it has instead.
+pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
+    /// More files are not listed.
+    const LISTED: usize = 5;
+    let mut listed: Vec<String> = (skipped.iter().take(LISTED))
+        .map(|skipped| format!("\n       {}: {}", shown(skipped.path.display()), message(&skipped.reason)))
+        .collect();
+    if skipped.len() > LISTED {
+        listed.push(format!("\n       and {} more", skipped.len() - LISTED));
+    }
+    Failure::Error(format!("{}: no photos in this folder{}", shown(folder.display()), listed.concat()))
+}
+
+/// A progress bar, hidden if standard error is no terminal.
+pub fn progress_bar(template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ ");
+    let bar = ProgressBar::new(0).with_style(style);
+    if !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar
 }
 
 /// Something from outside, such as a name, as a part of one line: every control character is escaped, line breaks too.
 pub fn shown(text: impl fmt::Display) -> String {
     harmless(&text.to_string(), Keep::Nothing).into_owned()
+}
+
+/// A sentence of the library, as a part of one line, with flags in place of the settings that it names.
+pub fn message(text: impl fmt::Display) -> String {
+    shown(in_flags(&text.to_string()))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -197,6 +283,10 @@ mod tests {
         assert_eq!(free(&path), folder.path().join("page-3.html"));
         std::fs::create_dir(folder.path().join("heat")).unwrap();
         assert_eq!(free(&folder.path().join("heat")), folder.path().join("heat-2"));
+        std::fs::write(folder.path().join("curve.csv"), "a").unwrap();
+        let curve = folder.path().join("curve.png");
+        assert_eq!(free_of(&curve, &["svg", "csv"]), folder.path().join("curve-2.png"));
+        assert_eq!(free(&curve), curve);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, rows, snapshot};
+use common::{Place, rows, small, snapshot};
 
 /// `photos/` without class folders, and a table with a cell of labels for each.
 fn labelled(place: &Place, table: &str, cell: impl Fn(&str) -> String) {
@@ -32,7 +32,7 @@ fn image(width: u32, height: u32) -> Vec<u8> {
 fn a_table_of_labels_is_trained_on() {
     let place = Place::with_photos(8);
     labelled(&place, "all/labels.csv", str::to_owned);
-    let common = ["--recipe", "quick", "--size", "32", "--epochs", "3", "--split-column", "use"];
+    let common = ["--recipe", "quick", "--size", "32", "--head-epochs", "3", "--split-column", "use"];
     let said = place.run(&[&["train", "all", "--labels", "labels.csv"], &common[..]].concat());
     assert!(said.contains("24 images in 3 classes") && said.contains("train 18, valid 6"), "{said}");
     assert!(said.contains("lack \".png\"") && said.contains("as the table says"), "{said}");
@@ -44,7 +44,9 @@ fn a_table_of_labels_is_trained_on() {
     let named =
         ["train", "all/labels.csv", "--id-column", "picture", "--label-column", "use", "--size", "32"];
     assert!(
-        place.run(&[&named[..], &["--recipe", "quick", "--epochs", "1"]].concat()).contains("in 2 classes")
+        place
+            .run(&[&named[..], &["--recipe", "quick", "--head-epochs", "1"]].concat())
+            .contains("in 2 classes")
     );
     let said = place.refusal(&["train", "all/labels.csv", "--label-column", "kind"]);
     assert!(said.contains("labels.csv") && said.contains("kind") && said.contains("what"), "{said}");
@@ -67,12 +69,12 @@ fn several_labels_an_image_are_learned_and_predicted() {
         "train",
         "all/tags.csv",
         "--task",
-        "multi",
+        "multi-label",
         "--recipe",
         "quick",
         "--size",
         "64",
-        "--epochs",
+        "--head-epochs",
         "8",
         "--out",
         "run",
@@ -92,10 +94,20 @@ fn several_labels_an_image_are_learned_and_predicted() {
     }
     assert!(probability("thing") > 0.5 && probability("face") < 0.5, "{line}");
     // A threshold for each label stands in the model, and decides.
-    let usual =
-        ["train", "all/tags.csv", "--task", "multi", "--recipe", "quick", "--size", "64", "--epochs", "8"];
+    let usual = [
+        "train",
+        "all/tags.csv",
+        "--task",
+        "multi-label",
+        "--recipe",
+        "quick",
+        "--size",
+        "64",
+        "--head-epochs",
+        "8",
+    ];
     let said = place.run(&[&usual[..], &["--thresholds", "per-class", "--out", "each"]].concat());
-    assert!(said.contains("each label is given from a probability of its own"), "{said}");
+    assert!(said.contains("one per class (tuned to"), "{said}");
     let file = fs::read(place.path("each/model.safetensors")).unwrap();
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
@@ -114,8 +126,18 @@ fn several_labels_an_image_are_learned_and_predicted() {
         }
     }
     // The same cells, said to be one label each.
-    let single =
-        ["train", "all/tags.csv", "--task", "single", "--recipe", "quick", "--size", "32", "--epochs", "1"];
+    let single = [
+        "train",
+        "all/tags.csv",
+        "--task",
+        "single-label",
+        "--recipe",
+        "quick",
+        "--size",
+        "32",
+        "--head-epochs",
+        "1",
+    ];
     assert!(place.run(&single).contains("in 3 classes"));
 }
 
@@ -123,7 +145,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
 fn what_is_held_out_can_be_said() {
     let place = Place::with_photos(9);
     let run = |out: &str, more: &[&str]| {
-        let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "2", "--out", out];
+        let quick = small(&["--head-epochs", "2", "--out", out]);
         place.run(&[&quick[..], more].concat())
     };
     let held_out = |out: &str| -> Vec<String> {
@@ -166,25 +188,14 @@ fn what_is_held_out_can_be_said() {
 fn augmentation_and_balance_change_training_and_repeat() {
     let place = Place::with_photos(12);
     let run = |out: &str, more: &[&str]| {
-        let usual = [
-            "train",
-            "photos",
-            "--recipe",
-            "quick",
-            "--size",
-            "32",
-            "--epochs",
-            "0",
-            "--unfrozen-epochs",
-            "2",
-        ];
-        place.run(&[&usual[..], &["--batch", "16", "--out", out], more].concat());
+        let usual = small(&["--head-epochs", "0", "--unfrozen-epochs", "2"]);
+        place.run(&[&usual[..], &["--batch-size", "16", "--out", out], more].concat());
         rows(&place.read(&format!("{out}/history.csv")))
     };
     let plain = run("plain", &[]);
     let augmented = run("augmented", &["--augment", "side-on"]);
     assert_ne!(plain, augmented);
-    assert_ne!(augmented, run("more", &["--augment", "side-on,jitter,cutout"]));
+    assert_ne!(augmented, run("more", &["--augment", "side-on,color-jitter,cutout"]));
     assert_eq!(augmented, run("augmented-again", &["--augment", "side-on", "--threads", "1"]));
     assert!(!place.path("cache/resized").exists(), "64-pixel photos are quickly decoded");
     let large = image(1200, 900);
@@ -198,7 +209,7 @@ fn augmentation_and_balance_change_training_and_repeat() {
     for photo in &snapshot(&place.path("photos/flags"))[4..] {
         fs::remove_file(&photo.0).unwrap();
     }
-    assert_ne!(run("rare", &[]), run("balanced", &["--balanced"]));
+    assert_ne!(run("rare", &[]), run("balanced", &["--balanced-sampling"]));
 }
 
 #[test]
@@ -239,8 +250,8 @@ fn a_training_folder_with_a_test_folder_is_split() {
     for (number, (_, bytes)) in snapshot(&place.path("photos/train/flags")).into_iter().take(3).enumerate() {
         fs::write(place.path(&format!("photos/test/flags/{number}.png")), bytes).unwrap();
     }
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
-    let said = place.run(&[&quick[..], &["--out", "run", "--balanced"]].concat());
+    let quick = small(&["--head-epochs", "1"]);
+    let said = place.run(&[&quick[..], &["--out", "run", "--balanced-sampling"]].concat());
     assert!(said.contains("valid 6 (split by Ocelli)"), "{said}");
     assert!(said.contains("3 images are byte for byte both trained on and held out"), "{said}");
     assert!(said.contains("balanced: an epoch draws each of 6 images"), "{said}");

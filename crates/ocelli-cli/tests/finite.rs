@@ -5,18 +5,18 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 
-use common::{Place, stderr};
+use common::{Place, small, stderr};
 use ocelli::Position;
 use ocelli::prelude::*;
 
 #[test]
 fn a_rate_that_is_far_too_high_ends_the_run_and_says_what_to_do() {
     let place = Place::with_photos(12);
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "2"];
+    let quick = small(&["--batch-size", "8", "--head-epochs", "2"]);
     for rate in ["1e9", "1e30"] {
         let said = place.refusal(&[&quick[..], &["--lr", rate, "--out", rate]].concat());
         assert!(said.contains("train with lower"), "{said}");
-        assert!(!said.contains("to go on"), "going on comes to the same end: {said}");
+        assert!(!said.contains("to continue"), "continuing comes to the same end: {said}");
         assert!(!place.path(rate).join("model.safetensors").exists(), "{rate}");
     }
 }
@@ -65,7 +65,7 @@ fn classes_may_be_called_like_columns() {
     for (class, name) in [("flags", "path"), ("food-and-drink", "class"), ("smileys-and-emotion", "id")] {
         fs::rename(place.path("photos").join(class), place.path("photos").join(name)).unwrap();
     }
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "2"];
+    let quick = small(&["--batch-size", "8", "--head-epochs", "2"]);
     place.run(&[&quick[..], &["--lr", "1e-2", "--out", "run"]].concat());
     let csv = place.run(&["predict", "run/model.safetensors", "photos/id", "--csv"]);
     for header in [csv.lines().next().unwrap(), place.read("run/predictions.csv").lines().next().unwrap()] {

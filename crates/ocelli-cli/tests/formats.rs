@@ -39,8 +39,18 @@ fn bands_and_range_are_kept_in_the_model() {
     let said = place.run(&["inspect", "bands", "--bands", "4,4,4"]);
     assert!(said.contains("try the range 0,4095") && said.contains("nearly black"), "{said}");
     let train = [
-        "train", "bands", "--bands", "4,4,4", "--range", "0,4095", "--size", "64", "--recipe", "quick",
-        "--epochs", "4",
+        "train",
+        "bands",
+        "--bands",
+        "4,4,4",
+        "--value-range",
+        "0,4095",
+        "--size",
+        "64",
+        "--recipe",
+        "quick",
+        "--head-epochs",
+        "4",
     ];
     place.run(&train);
     let model = fs::read(place.path("runs/bands-1/model.safetensors")).unwrap();
@@ -61,19 +71,22 @@ fn bands_and_range_are_kept_in_the_model() {
     let said = String::from_utf8(output.unwrap().stderr).unwrap();
     assert!(said.contains("has 3 bands (RGB), but band 4 is wanted; choose among 1 to 3"), "{said}");
     let said = place.refusal(&["evaluate", "runs/bands-1/model.safetensors", "bands", "--bands", "1,2,3"]);
-    assert!(said.contains("as it was trained"), "{said}");
+    assert!(said.contains("as in training"), "{said}");
     let said = place.run(&["evaluate", "runs/bands-1/model.safetensors", "bands"]);
     assert!(said.contains("accuracy"), "{said}");
     let said = place.refusal(&["train", "bands", "--bands", "4,4"]);
-    assert!(said.contains("--bands 4,4 is no choice of bands"), "{said}");
-    let said = place.refusal(&["inspect", "bands", "--range", "5,5"]);
-    assert!(said.contains("--range 5,5 is no range of values"), "{said}");
+    assert!(said.contains("'4,4' for '--bands <R,G,B>': expected three band numbers"), "{said}");
+    let said = place.refusal(&["inspect", "bands", "--value-range", "5,5"]);
+    assert!(
+        said.contains("'5,5' for '--value-range <LOW,HIGH>': expected the values of black and white"),
+        "{said}"
+    );
 }
 
 #[test]
 fn what_is_not_read_is_refused_by_name_in_every_verb() {
     let place = Place::with_photos(12);
-    place.run(&["train", "photos", "--size", "32", "--recipe", "quick", "--epochs", "1"]);
+    place.run(&["train", "photos", "--size", "32", "--recipe", "quick", "--head-epochs", "1"]);
     let model = "runs/photos-1/model.safetensors";
     let raw = [b"II*\0\x10\0\0\0CR\x02\0".to_vec(), vec![0; 64]].concat();
     fs::write(place.path("photo.cr2"), &raw).unwrap();

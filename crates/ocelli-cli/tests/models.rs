@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 
-use common::{Place, stderr};
+use common::{Place, small, stderr};
 
 #[test]
 fn models_are_listed_for_people_and_for_programs() {
@@ -38,13 +38,14 @@ fn models_are_listed_for_people_and_for_programs() {
 #[test]
 fn speed_is_measured() {
     let place = Place::empty();
-    let arguments = ["models", "convnext_atto", "--measure", "--size", "32", "--batch", "2", "--runs", "1"];
+    let arguments =
+        ["models", "convnext_atto", "--benchmark", "--size", "32", "--batch-size", "2", "--batches", "1"];
     let table = place.run(&arguments);
     assert!(table.contains("images/s") && table.contains("convnext_atto"), "{table}");
     let json = place.run(&[&arguments[..], &["--json"]].concat());
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(object["measured"]["training_images_per_second"].as_f64().unwrap() > 0.0, "{object}");
-    let refusal = place.refusal(&["models", "inception_v4", "--measure", "--size", "64"]);
+    let refusal = place.refusal(&["models", "inception_v4", "--benchmark", "--size", "64"]);
     assert!(refusal.contains("75 px"), "{refusal}");
 }
 
@@ -52,11 +53,10 @@ fn speed_is_measured() {
 fn a_classifier_in_given_weights_is_set_aside_and_said() {
     let place = Place::with_photos(4);
     fs::write(place.path("own.safetensors"), ocelli_lite0::WEIGHTS).unwrap();
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
+    let quick = small(&["--head-epochs", "1"]);
     let train = [&quick[..], &["--weights", "own.safetensors"]].concat();
     let said = place.run(&train);
-    let line =
-        "weights from own.safetensors: its classifier is set aside (classifier.bias, classifier.weight)";
+    let line = "weights from own.safetensors, without its classifier (classifier.bias, classifier.weight)";
     assert!(said.contains(line), "{said}");
 
     let refusal = place.refusal(&[&train[..], &["--arch", "resnet18"]].concat());

@@ -1,7 +1,7 @@
 //! The real command fetches weights from a real server on loopback, and trains with them.
 
 mod common;
-#[path = "../../ocelli/tests/server/mod.rs"]
+#[path = "../../ocelli-hub/tests/server/mod.rs"]
 mod server;
 
 use std::fs;

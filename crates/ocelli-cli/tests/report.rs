@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use common::{Place, samples, snapshot};
+use common::{Place, samples, small, snapshot};
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{Error, ImageData, escape_formula, unescape_formula};
 use serde_json::Value;
@@ -28,10 +28,8 @@ fn ran() -> &'static Ran {
     RAN.get_or_init(|| {
         let place = Place::empty();
         photos(&place, "photos");
-        let said = place.run(&[
-            "train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "3", "--tta",
-            "2", "--out", "run",
-        ]);
+        let said =
+            place.run(&small(&["--batch-size", "8", "--head-epochs", "3", "--tta", "2", "--out", "run"]));
         Ran { place, said }
     })
 }
@@ -123,7 +121,8 @@ fn the_page_says_what_the_terminal_said() {
         }
     }
     // With test-time augmentation, as printed.
-    let line = said.lines().find(|line| line.starts_with("accuracy") && line.contains("test-time")).unwrap();
+    let (_, augmented) = said.split_once("with test-time augmentation:").unwrap();
+    let line = augmented.lines().find(|line| line.starts_with("accuracy")).unwrap();
     let figures = list(&page["figures"]);
     let figure = figures.iter().find(|figure| figure["name"] == "Accuracy, test-time augmentation").unwrap();
     for value in ["value", "low", "high"] {
@@ -363,10 +362,7 @@ fn of_more_than_200_classes_there_is_no_matrix() {
             fs::write(folder.join(format!("{photo}.png")), bytes).unwrap();
         }
     }
-    place.run(&[
-        "train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1", "--lr", "1e-2", "--out",
-        "run",
-    ]);
+    place.run(&small(&["--head-epochs", "1", "--lr", "1e-2", "--out", "run"]));
     let page = page_of(&place.read("run/report.html"));
     let confusion = &page["confusion"];
     assert!(confusion["order"].is_null());

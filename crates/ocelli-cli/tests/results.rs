@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::sync::OnceLock;
 
-use common::{Place, rows, snapshot};
+use common::{Place, rows, small, snapshot};
 use serde_json::Value;
 
 /// A place with two runs on the same held-out photos, shared by the tests.
@@ -13,9 +13,9 @@ fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
         let place = Place::with_photos(16);
-        let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8"];
-        place.run(&[&train[..], &["--epochs", "3", "--out", "a"]].concat());
-        place.run(&[&train[..], &["--epochs", "1", "--lr", "1e-3", "--out", "b"]].concat());
+        let train = small(&["--batch-size", "8"]);
+        place.run(&[&train[..], &["--head-epochs", "3", "--out", "a"]].concat());
+        place.run(&[&train[..], &["--head-epochs", "1", "--lr", "1e-3", "--out", "b"]].concat());
         place
     })
 }
@@ -172,7 +172,7 @@ fn a_report_can_be_made_again_and_after_the_photos_have_moved() {
         fs::write(to, bytes).unwrap();
     }
     let said = place().run(&["report", "c"]);
-    assert!(said.contains("rows are what images are, columns what they are said to be"), "{said}");
+    assert!(said.contains("confusion matrix (rows: true classes, columns: predictions)"), "{said}");
     assert!(said.contains("report  c/report.html") && said.contains("labels  "), "{said}");
     let mut after = page("c/report.html");
     after["title"] = before["title"].clone();
@@ -225,8 +225,8 @@ fn two_runs_are_compared_image_by_image() {
     let lost = a.iter().zip(&b).filter(|(a, b)| right(a) && !right(b)).count();
     let won = a.iter().zip(&b).filter(|(a, b)| !right(a) && right(b)).count();
     assert!(lost > 0, "one epoch at a low rate learns less than three");
-    assert!(said.contains(&format!("right, then wrong: {lost} image")), "{said}");
-    assert!(said.contains(&format!("wrong, then right: {won} image")), "{said}");
+    assert!(said.contains(&format!("correct, then wrong: {lost} image")), "{said}");
+    assert!(said.contains(&format!("wrong, then correct: {won} image")), "{said}");
     assert!(said.contains("McNemar"), "{said}");
     let page = page("difference.html");
     assert_eq!(page["comparison"]["right_to_wrong"].as_array().unwrap().len(), lost);
@@ -274,7 +274,7 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
         flags[0], flags[1], food[0]
     );
     fs::write(place().path("decisions.csv"), decisions).unwrap();
-    let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "1"];
+    let train = small(&["--batch-size", "8", "--head-epochs", "1"]);
     let said = place().run(&[&train[..], &["--decisions", "decisions.csv", "--out", "decided"]].concat());
     assert!(said.contains("train 38, valid 9"), "{said}");
     assert!(said.contains("1 relabelled, 1 dropped, 1 kept; 1 is about a held-out image"), "{said}");
@@ -310,8 +310,9 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
         *target = ocelli::Target::Class((target.classes()[0] + 1) % 3);
     }
     let unsure = unsure.tempered(5.0);
-    learner.calibrate(&unsure).unwrap();
-    learner.save(place().path("calibrated.safetensors")).unwrap();
+    let mut model = learner.to_model();
+    model.calibrate(&unsure).unwrap();
+    model.save(place().path("calibrated.safetensors")).unwrap();
     let model = "calibrated.safetensors";
     let photo = format!("photos/{}", table("b/predictions.csv")[0][0]);
     let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--json"])).unwrap();

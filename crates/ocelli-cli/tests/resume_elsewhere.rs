@@ -12,7 +12,7 @@ use common::{Place, rows, stderr};
 
 /// So many epochs that it is interrupted in the middle.
 const STEPS: [&str; 10] =
-    ["--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "40", "--lr", "1e-3"];
+    ["--recipe", "quick", "--size", "32", "--batch-size", "8", "--head-epochs", "40", "--lr", "1e-3"];
 
 /// Trains `data` into `run`, and interrupts it after the first epoch.
 fn interrupted(place: &Place, data: &[&str], run: &str) {
@@ -85,9 +85,26 @@ fn photos_that_have_been_moved_are_found_where_they_are_said_to_be() {
     assert!(refused.contains("photos does not exist") && refused.contains("--data"), "{refused}");
     let refused = place.refusal(&["train", "--resume", "run", "--data", "run"]);
     assert!(!refused.contains("panicked"), "{refused}");
-    place.run(&["train", "--resume", "run", "--data", "disk/photos"]);
+    // Interrupted again, it finds them there again; its settings are those that it began with.
+    let config = place.read("run/config.toml");
+    let mut process = place
+        .ocelli(&["train", "--resume", "run", "--data", "disk/photos"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("epoch  train loss")), "training went on");
+    assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+    let _rest: Vec<_> = lines.collect();
+    assert_eq!(process.wait().unwrap().code(), Some(143));
+    place.run(&["train", "--resume", "run"]);
     assert!(result(&place, "run") == wanted);
-    assert!(place.path("run/report.html").is_file());
+    assert_eq!(place.read("run/config.toml"), config);
+    fs::remove_file(place.path("run/report.html")).unwrap();
+    place.run(&["report", "run"]);
+    let page = place.read("run/report.html");
+    assert!(!page.contains("not where they were"), "the report finds the photos too");
 }
 
 #[test]
@@ -148,12 +165,12 @@ fn photos_that_have_gone_or_changed_are_named_and_can_be_left_out() {
         "began with 24 photos",
         &format!("1 photo has gone (flags/{})", name(&gone)),
         &format!("1 photo has other content (food-and-drink/{})", name(&changed)),
-        "ocelli train --resume run --without-changed",
+        "ocelli train --resume run --skip-changed",
     ] {
         assert!(refused.contains(wanted), "{wanted}: {refused}");
     }
     let before = place.read("run/history.csv");
-    let said = place.run(&["train", "--resume", "run", "--without-changed"]);
+    let said = place.run(&["train", "--resume", "run", "--skip-changed"]);
     assert!(said.contains("without 2 of its 24 photos"), "{said}");
     let after = place.read("run/history.csv");
     assert!(rows(&after).starts_with(&rows(&before)[..1]) && after.len() > before.len(), "{after}");
@@ -169,13 +186,13 @@ fn a_run_that_went_on_without_some_photos_is_resumed_without_them_again() {
     interrupted(&place, &["photos"], "run");
     fs::remove_file(first_in(&place.path("photos/flags"))).unwrap();
     let mut process = place
-        .ocelli(&["train", "--resume", "run", "--without-changed"])
+        .ocelli(&["train", "--resume", "run", "--skip-changed"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("going on with step")), "it went on");
+    assert!(lines.any(|line| line.unwrap().contains("resuming phase")), "it went on");
     process.kill().unwrap();
     process.wait().unwrap();
     place.run(&["train", "--resume", "run"]);

@@ -8,11 +8,21 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-use common::{Place, rows};
+use common::{Place, rows, small};
 
 /// So many epochs that a signal always comes in the middle.
 const LONG: [&str; 12] = [
-    "train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "2000", "--lr",
+    "train",
+    "photos",
+    "--recipe",
+    "quick",
+    "--size",
+    "32",
+    "--batch-size",
+    "8",
+    "--head-epochs",
+    "2000",
+    "--lr",
     "1e-3",
 ];
 
@@ -76,14 +86,17 @@ fn each_signal_ends_a_run_after_its_batch_and_keeps_all() {
         running.signal(name);
         let (ended, _, said) = running.end();
         assert_eq!(ended.code(), Some(status), "{name}: {said}");
-        assert!(said.contains(&format!("all is kept. To go on:  ocelli train --resume {name}")), "{said}");
+        assert!(
+            said.contains(&format!("a checkpoint is saved. To continue:  ocelli train --resume {name}")),
+            "{said}"
+        );
         let kept = rows(&place.read(&format!("{name}/history.csv"))).len();
         assert!((3..2000).contains(&kept), "{kept} rows");
     }
     // It goes on where it was, and can be ended again.
     let before = rows(&place.read("TERM/history.csv"));
     let mut running = Running::start(&mut place.ocelli(&["train", "--resume", "TERM"]));
-    running.wait_for("going on with step 1");
+    running.wait_for("resuming phase 1");
     running.wait_for_epochs();
     running.signal("TERM");
     assert_eq!(running.end().0.code(), Some(143));
@@ -155,7 +168,7 @@ fn as_the_first_process_of_a_container_it_is_ended_too() {
     let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
     signal(children.trim().parse().unwrap(), "TERM");
     let (ended, _, said) = running.end();
-    assert!(said.contains("all is kept"), "{said}");
+    assert!(said.contains("a checkpoint is saved"), "{said}");
     assert_eq!(ended.code(), Some(143), "{said}");
 
     // And a verb that never asks.
@@ -174,7 +187,7 @@ fn as_the_first_process_of_a_container_it_is_ended_too() {
 #[test]
 fn predictions_so_far_are_whole_lines() {
     let place = Place::with_photos(4);
-    place.run(&["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1", "--out", "run"]);
+    place.run(&small(&["--head-epochs", "1", "--out", "run"]));
     let mut command = place.ocelli(&["predict", "run", "-", "--json"]);
     let mut running = Running::start(command.stdin(Stdio::piped()));
     let photo = common::samples().join("flags/de.png");

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{Place, snapshot, stderr};
+use common::{Place, small, snapshot, stderr};
 
 /// A place with a trained model, and test photos in `test`: some of each class under names of their own.
 fn place() -> (Place, Vec<(String, String)>) {
@@ -18,7 +18,7 @@ fn place() -> (Place, Vec<(String, String)>) {
         fs::copy(&path, test.join(format!("{id}.png"))).unwrap();
         photos.push((id, class));
     }
-    let quick = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "4"];
+    let quick = small(&["--batch-size", "8", "--head-epochs", "4"]);
     place.run(&[&quick[..], &["--out", "run"]].concat());
     (place, photos)
 }
@@ -48,7 +48,7 @@ fn a_submission_has_the_ids_the_order_and_the_columns_of_the_sample() {
         sample += &format!("{id},0.3,0.3,0.3\n");
     }
     fs::write(place.path("sample.csv"), &sample).unwrap();
-    place.run(&submit(&["--sample", "sample.csv", "--out", "out.csv", "--clip", "0.01"]));
+    place.run(&submit(&["--sample", "sample.csv", "--out", "out.csv", "--clip-probabilities", "0.01"]));
     let rows = table(&place.read("out.csv"));
     assert_eq!(rows[0], ["image", "smileys-and-emotion", "flags", "food-and-drink"]);
     let mut right = 0;
@@ -96,7 +96,35 @@ fn what_does_not_belong_together_is_refused_and_a_broken_photo_is_told() {
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains(&format!("{id}.png")) && said.contains("1 photo could not be read"), "{said}");
-    assert!(said.contains("not named in the sample"), "{said}");
+    assert!(said.contains("not in the sample"), "{said}");
     let row = &table(&place.read("submission.csv"))[1];
     assert!(row[1..].iter().all(|value| (value.parse::<f64>().unwrap() - 1.0 / 3.0).abs() < 1e-6), "{row:?}");
+}
+
+#[test]
+fn a_file_that_is_there_stays_and_photos_of_the_training_are_told() {
+    let (place, _) = place();
+    fs::write(place.path("mine.csv"), "of great value").unwrap();
+    let said = place.refusal(&submit(&["--out", "mine.csv"]));
+    assert!(said.contains("--out mine.csv: this file exists already"), "{said}");
+    assert_eq!(place.read("mine.csv"), "of great value");
+    let said = place.refusal(&["inspect", "photos", "--html", "mine.csv"]);
+    assert!(said.contains("--html mine.csv"), "{said}");
+
+    let output = place.ocelli(&submit(&["--out", "own.csv", "--quiet"])).output().unwrap();
+    assert!(stderr(&output).contains("warning: the model was trained on "), "{}", stderr(&output));
+    fs::create_dir(place.path("other")).unwrap();
+    fs::copy(common::samples().join("symbols/aries.png"), place.path("other/1.png")).unwrap();
+    let output = place.ocelli(&["submit", "run", "other", "--out", "other.csv"]).output().unwrap();
+    assert!(output.status.success() && !stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_report_without_held_out_photos_says_so() {
+    let place = Place::with_photos(8);
+    let quick =
+        ["train", "photos", "--recipe", "quick", "--size", "32", "--batch-size", "8", "--head-epochs", "1"];
+    place.run(&[&quick[..], &["--lr", "1e-2", "--valid", "none", "--out", "run"]].concat());
+    let said = place.run(&["report", "run"]);
+    assert!(said.contains("no validation images") && !said.contains("confusion matrix"), "{said}");
 }

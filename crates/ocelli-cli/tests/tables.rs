@@ -38,8 +38,19 @@ fn table(place: &Place, name: &str, header: &str, images: usize, row: impl Fn(us
         .unwrap();
 }
 
-const QUICK: [&str; 11] =
-    ["--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "2", "--threads", "1", "--quiet"];
+const QUICK: [&str; 11] = [
+    "--recipe",
+    "quick",
+    "--size",
+    "32",
+    "--batch-size",
+    "8",
+    "--head-epochs",
+    "2",
+    "--threads",
+    "1",
+    "--quiet",
+];
 
 fn train<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [&["train"], arguments, &QUICK].concat()
@@ -230,5 +241,5 @@ fn flags_decide_what_is_not_clear_and_are_never_ignored() {
     place.run(&[&train[..], &["--allow-missing"]].concat());
     let said =
         place.refusal(&["train", "--config", "run/config.toml", "--label-column", "x", "--out", "other"]);
-    assert!(said.contains("needs the photos beside --config"), "{said}");
+    assert!(said.contains("need DATA beside --config"), "{said}");
 }

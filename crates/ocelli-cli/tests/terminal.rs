@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::Place;
+use common::{Place, small};
 
 /// A class that would colour the terminal red and ring, and one that would begin a line of its own.
 const RED: &str = "\u{1b}[31mred\u{7}";
@@ -35,7 +35,7 @@ fn harmless(place: &Place, arguments: &[&str]) -> String {
 #[test]
 fn names_with_codes_are_escaped_in_every_verb() {
     let Some(place) = place() else { return };
-    let train = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "2", "--out"];
+    let train = small(&["--head-epochs", "2", "--out"]);
     let said = harmless(&place, &[&train[..], &["a"]].concat());
     assert!(said.contains(r"\u{1b}[31mred\u{7}") && said.contains(r"two\nlines"), "{said}");
     harmless(&place, &[&train[..], &["\u{1b}b", "--seed", "1"]].concat());

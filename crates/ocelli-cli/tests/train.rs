@@ -5,13 +5,10 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use common::{Place, rows, snapshot, stderr};
-
-const QUICK: [&str; 10] =
-    ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "8", "--epochs", "3"];
+use common::{Place, rows, small, snapshot, stderr};
 
 fn quick<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&QUICK[..], more].concat()
+    [&small(&["--batch-size", "8", "--head-epochs", "3"])[..], more].concat()
 }
 
 #[test]
@@ -24,13 +21,13 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
         said.contains("36 images in 3 classes: flags 12, food-and-drink 12, smileys-and-emotion 12"),
         "{said}"
     );
-    assert!(said.contains("1  head, precomputed"), "{said}");
+    assert!(said.contains("1  head, cached features\n"), "{said}");
     assert!(said.contains("3 epochs at learning rate 1.0e-2"), "{said}");
     assert!(said.contains("2  all layers"), "{said}");
     assert!(said.contains("1 epoch at learning rate 1.0e-5, 1.0e-4, 1.0e-3"), "{said}");
     assert!(said.contains("→ the validation loss "), "what the rows mean: {said}");
     assert!(
-        said.contains("baseline: always saying flags, the most frequent class, has accuracy 0.3333"),
+        said.contains("baseline  accuracy 0.3333 (always predicting flags, the most frequent class)"),
         "{said}"
     );
     assert!(said.contains("warning: images of 32 px are less than half as large as the 224 px"), "{said}");
@@ -38,7 +35,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
         said.contains("→ the weights of epoch ") || said.contains("→ this step brought nothing"),
         "{said}"
     );
-    assert!(said.contains("95 % interval"), "{said}");
+    assert!(said.contains("95 % CI"), "{said}");
     assert!(!said.contains('\u{1b}'), "no escape codes where output is no terminal");
 
     let history = place.read("runs/photos-1/history.csv");
@@ -50,7 +47,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     let config: toml::Table = place.read("runs/photos-1/config.toml").parse().unwrap();
     assert_eq!(config["settings"]["size"].as_integer(), Some(32));
     assert!(
-        config["given"].as_str().unwrap().ends_with("--epochs 3 --unfrozen-epochs 1 --lr 1e-2"),
+        config["given"].as_str().unwrap().ends_with("--head-epochs 3 --unfrozen-epochs 1 --lr 1e-2"),
         "{config}"
     );
     for line in place.read("runs/photos-1/events.jsonl").lines() {
@@ -86,17 +83,14 @@ fn the_same_command_gives_the_same_rows_and_model_with_any_number_of_threads() {
 #[test]
 fn a_second_run_takes_activations_from_the_cache_and_a_damaged_cache_is_noticed() {
     let place = Place::with_photos(8);
-    assert!(place.run(&quick(&[])).contains("activations of 24 images · "));
-    assert!(place.run(&quick(&[])).contains("activations of 24 images from the cache"));
-    assert!(
-        place.run(&quick(&["--framing", "pad"])).contains("activations of 24 images · "),
-        "another framing"
-    );
+    assert!(place.run(&quick(&[])).contains("features of 24 images · "));
+    assert!(place.run(&quick(&[])).contains("features of 24 images from the cache"));
+    assert!(place.run(&quick(&["--framing", "pad"])).contains("features of 24 images · "), "another framing");
 
     let photo = snapshot(&place.path("photos")).remove(0).0;
     fs::copy(common::samples().join("flags/rainbow-flag.png"), photo).unwrap();
     let said = place.run(&quick(&[]));
-    assert!(said.contains("activations of 1 image · ") && said.contains("23 from the cache"), "{said}");
+    assert!(said.contains("features of 1 image · ") && said.contains("23 from the cache"), "{said}");
 
     for (path, mut bytes) in snapshot(&place.path("cache")) {
         let middle = bytes.len() / 2;
@@ -170,8 +164,8 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     refused(&["train", "photos", "--size", "0"], &["'0' for '--size", "from 1"]);
     refused(&["train", "photos", "--lr", "-1"], &["'-1' for '--lr", "above 0"]);
     refused(&["train", "photos", "--lr", "1,2"], &["one", "three"]);
-    refused(&["train", "photos", "--recipe", "quick", "--epochs", "0"], &["epochs", "at least 1"]);
-    refused(&["train", "photos", "--batch", "1"], &["'1' for '--batch", "from 2"]);
+    refused(&["train", "photos", "--recipe", "quick", "--head-epochs", "0"], &["epochs", "at least 1"]);
+    refused(&["train", "photos", "--batch-size", "1"], &["'1' for '--batch-size", "from 2"]);
     refused(&["train", "photos", "--valid", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["train", "photos", "--arch", "resnet9000"], &["resnet9000", "did you mean"]);
     refused(&["train", "photos", "--weights", "photos"], &["photos"]);
@@ -197,23 +191,26 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
 #[test]
 fn the_default_recipe_does_the_lessons_steps_and_says_each() {
     let place = Place::with_photos(12);
-    let said = place.run(&["train", "photos", "--size", "32,48", "--batch", "8"]);
+    let said = place.run(&["train", "photos", "--size", "32,48", "--batch-size", "8"]);
     let steps = [
-        "1  head, precomputed ",
-        "2  head, precomputed, 2 views",
+        "1  head, cached features\n",
+        "2  head, cached features of 2 augmented copies",
         "3  all layers",
         "4  48 px",
-        "5  head, precomputed, 2 views",
-        "6  test-time augmentation, 4 views + 1",
+        "5  head, cached features of 2 augmented copies",
+        "6  test-time augmentation, 4 views",
     ];
     let mut rest = &said[..];
     for step in steps {
         let at = rest.find(&format!("\n{step}")).unwrap_or_else(|| panic!("{step} in its place in {said}"));
         rest = &rest[at + 1..];
     }
-    assert_eq!(said.matches("   found: ").count() + said.matches("no reliable learning rate").count(), 4);
-    assert!(rest.contains("with test-time augmentation"), "{said}");
-    assert!(rest.contains("most often wrong") || said.contains("9 of 9"), "{said}");
+    assert_eq!(
+        said.matches("   lr finder: using ").count() + said.matches("no reliable learning rate").count(),
+        4
+    );
+    assert!(rest.contains("with test-time augmentation:"), "{said}");
+    assert!(rest.contains("most confused") || said.contains("9 of 9"), "{said}");
 }
 
 #[test]
@@ -223,9 +220,9 @@ fn every_recipe_trains_on_all_photos_where_nothing_is_held_out() {
         [&["quick"], &["lesson"], &["full", "--cycles", "1"], &["fine-tune-1", "--augment", "side-on"]];
     for recipe in recipes {
         let out = recipe[0];
-        let usual = ["train", "photos", "--valid", "none", "--size", "32", "--batch", "8", "--out", out];
+        let usual = ["train", "photos", "--valid", "none", "--size", "32", "--batch-size", "8", "--out", out];
         let said = place.run(&[&usual[..], &["--recipe"], recipe].concat());
-        assert!(said.contains("train 15, valid 0") && said.contains("was not measured"), "{said}");
+        assert!(said.contains("train 15, valid 0") && said.contains("not evaluated"), "{said}");
         let history = place.read(&format!("{out}/history.csv"));
         assert!(history.lines().skip(1).all(|row| row.split(',').nth(3) == Some("")), "{history}");
         assert!(place.path(out).join("model.safetensors").is_file(), "{out}");
@@ -239,18 +236,18 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
         "--optimizer=nesterov",
         "--weight-decay=0.1",
         "--label-smoothing=0.1",
-        "--focal=2",
+        "--focal-gamma=2",
         "--class-weights=1,2,0.5",
         "--mixup=0.3",
-        "--clip=1",
-        "--accumulate=2",
-        "--ema=0.9",
-        "--batch-statistics",
+        "--max-grad-norm=1",
+        "--accumulate-steps=2",
+        "--ema-decay=0.9",
+        "--train-bn",
         "--patience=2",
     ];
     let more = ["--unfrozen-epochs", "1", "--lr", "1e-2"];
     let quick = |more: &[&str]| -> Vec<String> {
-        let usual = ["train", "photos", "--recipe", "quick", "--size", "32", "--batch", "4", "--epochs", "1"];
+        let usual = small(&["--batch-size", "4", "--head-epochs", "1"]);
         [&usual[..], more].concat().into_iter().map(str::to_owned).collect()
     };
     let run = |arguments: Vec<String>| place.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
@@ -265,7 +262,7 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     assert_eq!(method["clip"].as_float(), Some(1.0));
     assert_eq!(method["accumulate"].as_integer(), Some(2));
     assert_eq!(method["ema"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["bn_freeze"].as_bool(), Some(false));
+    assert_eq!(config["settings"]["method"]["batch_statistics"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);
@@ -280,13 +277,13 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     }
     for (wrong, said) in [
         ("--label-smoothing=2", "from 0 to below 1"),
-        ("--focal=0.5", "from 1 to 10, or 0"),
+        ("--focal-gamma=0.5", "from 1 to 10, or 0"),
         ("--class-weights=1,2", "one a class"),
-        ("--class-weights=many", "neither equal nor balanced"),
+        ("--class-weights=many", "expected equal, balanced"),
         ("--mixup=0", "above 0 and at most 100"),
-        ("--clip=-1", "a number above 0"),
-        ("--accumulate=0", "from 1 to 1,000,000"),
-        ("--ema=1", "from 0 to below 1"),
+        ("--max-grad-norm=-1", "a number above 0"),
+        ("--accumulate-steps=0", "from 1 to 1,000,000"),
+        ("--ema-decay=1", "from 0 to below 1"),
     ] {
         let refused = place.refusal(&["train", "photos", "--size", "32", wrong, "--out", "none"]);
         assert!(refused.contains(said), "{wrong}: {refused}");
@@ -299,13 +296,12 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
 #[test]
 fn too_little_memory_is_said_before_anything_is_computed_with_the_batch_that_fits() {
     let place = Place::with_photos(60);
-    let train =
-        "train photos --size 224 --epochs 0 --augmented-epochs 0 --unfrozen-epochs 1 --lr 1e-2 --tta none";
+    let train = "train photos --size 224 --head-epochs 0 --augmented-epochs 0 --unfrozen-epochs 1 --lr 1e-2 --tta none";
     let limited = |batch: &str| {
         let ocelli = place.ocelli(&[]);
         let program = ocelli.get_program().to_owned();
         let mut shell = std::process::Command::new("sh");
-        let line = format!("ulimit -v 2500000 && exec \"$0\" {train} --batch {batch} --out run");
+        let line = format!("ulimit -v 2500000 && exec \"$0\" {train} --batch-size {batch} --out run");
         shell.args(["-c", &line]).arg(program).current_dir(place.path("."));
         shell.env("OCELLI_CACHE", place.path("cache")).env("NO_COLOR", "1");
         shell.output().unwrap()
@@ -316,7 +312,7 @@ fn too_little_memory_is_said_before_anything_is_computed_with_the_batch_that_fit
     assert!(said.contains("training all layers with 144 images of 224 px at once takes about"), "{said}");
     assert!(said.contains(" GB are free"), "{said}");
     assert!(!place.path("run").exists(), "no run folder is left behind");
-    let fits = said.split("--batch ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let fits = said.split("--batch-size ").nth(1).map(str::trim).unwrap().to_owned();
     assert!((2..144).contains(&fits.parse::<usize>().unwrap()), "{said}");
     let output = limited(&fits);
     assert!(output.status.success(), "what is said to fit does: {}", stderr(&output));
@@ -338,11 +334,14 @@ fn wrong_usage_has_its_own_exit_status() {
 #[test]
 fn what_no_step_has_a_use_for_is_said() {
     let place = Place::with_photos(4);
-    let small = ["train", "photos", "--recipe", "quick", "--size", "32", "--epochs", "1"];
-    let said = |more: &[&str]| stderr(&place.ocelli(&[&small[..], more].concat()).output().unwrap());
-    for flag in
-        [&["--augment", "side-on"][..], &["--mixup", "0.4"], &["--spread", "3"], &["--lr", "1e-4,1e-3,1e-2"]]
-    {
+    let quick = small(&["--head-epochs", "1"]);
+    let said = |more: &[&str]| stderr(&place.ocelli(&[&quick[..], more].concat()).output().unwrap());
+    for flag in [
+        &["--augment", "side-on"][..],
+        &["--mixup", "0.4"],
+        &["--group-lr-ratio", "3"],
+        &["--lr", "1e-4,1e-3,1e-2"],
+    ] {
         let text = said(flag);
         assert!(text.contains(&format!("warning: {}", flag[0])) && text.contains("has no effect"), "{text}");
     }

@@ -1,10 +1,11 @@
 //! What there is to learn from: items with stable ids, their targets, the classes.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::random;
+use crate::{DataError, random};
 
 /// Whether an image has exactly one class, or any number of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +15,30 @@ pub enum Task {
     SingleLabel,
     /// Any number of classes an image: a sigmoid for each.
     MultiLabel,
+}
+
+impl Task {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("single-label", "Exactly one class per image"),
+        ("multi-label", "Any number of classes per image"),
+    ];
+}
+
+impl FromStr for Task {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "single-label" => Ok(Self::SingleLabel),
+            "multi-label" => Ok(Self::MultiLabel),
+            _ => Err(DataError::Setting {
+                name: "task",
+                value: name.to_owned(),
+                expected: "single-label or multi-label",
+            }),
+        }
+    }
 }
 
 /// What is known about one image. Numbers are indices into [`Classes`].

@@ -1,11 +1,12 @@
 //! From an upright image of any size to the numbers a network sees: part of a model's contract.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::decode::budget;
-use crate::resize::{self, Resize};
+use crate::resize::{self, Filter, Resize};
 use crate::{DataError, Decoder, RgbImage, spare};
 
 /// The largest side of a sample: 800 MB of numbers.
@@ -31,18 +32,30 @@ pub enum Framing {
     Pad,
 }
 
-/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Filter {
-    /// The average of the pixels whose centres lie in the new pixel (Pillow's BOX).
-    Area,
-    /// A triangle two pixels wide.
-    Bilinear,
-    /// Keys' cubic with a = −0.5 (Catmull–Rom), four pixels wide.
-    Bicubic,
-    /// A windowed sinc, six pixels wide.
-    Lanczos,
+impl Framing {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("crop", "Resize the shorter side and cut off the ends of the longer one"),
+        ("squish", "Resize both sides, which distorts shapes"),
+        ("pad", "Resize the longer side and fill the rest with the mean colour"),
+    ];
+}
+
+impl FromStr for Framing {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "crop" => Ok(Self::Crop { fraction: 1.0 }),
+            "squish" => Ok(Self::Squish),
+            "pad" => Ok(Self::Pad),
+            _ => Err(DataError::Setting {
+                name: "framing",
+                value: name.to_owned(),
+                expected: "crop, squish or pad",
+            }),
+        }
+    }
 }
 
 /// x ↦ (x − mean) / std for each channel, where x is a red, green or blue value in 0..=255.

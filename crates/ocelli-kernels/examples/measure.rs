@@ -1,4 +1,4 @@
-//! Measures the kernels on the layers of a network, one JSON object a line: time, GFLOP/s, GB/s, and the share of what
+//! Measures the kernels on the layers of a network, one JSON object a line: time, GFLOP/s, GB/s, and the fraction of what
 //! this machine reaches in a loop of multiplications in registers, or in copying memory, measured just before.
 //!
 //! ```text
@@ -59,10 +59,10 @@ struct Settings {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings::parse();
     Isa::force(settings.isa)?;
-    let bf16_wanted =
-        settings.precision.as_deref().map_or(Isa::current().has_bf16(), |wanted| wanted == "bf16");
+    let use_bf16 =
+        settings.precision.as_deref().map_or(Isa::current().has_bf16(), |expected| expected == "bf16");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build()?;
-    pool.install(|| if bf16_wanted { measure::<bf16>(&settings) } else { measure::<f32>(&settings) });
+    pool.install(|| if use_bf16 { measure::<bf16>(&settings) } else { measure::<f32>(&settings) });
     Ok(())
 }
 
@@ -223,7 +223,7 @@ fn square([batch, size]: [usize; 2], channels: [usize; 2], kernel: usize, stride
     }
 }
 
-/// ResNet-34, or, of bottlenecks of so many channels and groups in the first stage, ResNet-50 and ResNeXt-50.
+/// ResNet-34, or, with bottlenecks of this many channels and groups in the first stage, ResNet-50 and ResNeXt-50.
 fn resnet(batch: usize, size: usize, bottlenecks: Option<[usize; 2]>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut add = |name: &str,

@@ -1,4 +1,4 @@
-//! The two types activations are stored in.
+//! The two types that activations are stored in, and how they are loaded and stored.
 
 use crate::{compiled::Compiled, simd::Simd};
 use half::bf16;
@@ -69,6 +69,38 @@ pub(crate) unsafe fn store_lanes<S: Simd, T: Element, const WHOLE: bool>(
 ) {
     // SAFETY: the caller's promise.
     unsafe { if WHOLE { T::store::<S>(to, value) } else { T::store_first::<S>(to, lanes, value) } }
+}
+
+/// Loads `lanes` elements; the other lanes are 0.
+///
+/// # Safety
+/// There are `lanes` elements, and the processor has S.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lanes == S::LANES {
+            load_lanes::<S, T, true>(from, lanes)
+        } else {
+            load_lanes::<S, T, false>(from, lanes)
+        }
+    }
+}
+
+/// Stores `lanes` elements.
+///
+/// # Safety
+/// There is room for `lanes` elements, and the processor has S.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if lanes == S::LANES {
+            store_lanes::<S, T, true>(to, lanes, value);
+        } else {
+            store_lanes::<S, T, false>(to, lanes, value);
+        }
+    }
 }
 
 impl Element for f32 {

@@ -1,9 +1,10 @@
-//! Passes over memory that belong to no layer: conversion, sums of two, channels side by side, channels times a factor
-//! an image.
+//! Passes over memory: conversion between element types, sums of squares, concatenation and slices of channels,
+//! channels times a factor for each image.
 
 use crate::{
-    Element, Isa, assert_len,
-    element::{load_lanes, store_lanes},
+    element::{Element, load, store},
+    isa::Isa,
+    shape::assert_len,
     simd::{Kernel, Simd},
 };
 use rayon::prelude::*;
@@ -34,46 +35,46 @@ pub fn widen<T: Element>(x: &[T], y: &mut [f32]) {
         .for_each(|(y, x)| T::widen(Isa::current(), Convert { x, y }));
 }
 
-/// The channels of two maps side by side: `a` and `b`: `[pixels, channels of each]`; `y`: `[pixels, all channels]`.
+/// The channels of two maps, concatenated: `a` and `b`: `[pixels, channels of each]`; `y`: `[pixels, all channels]`.
 ///
 /// # Panics
 /// If there are no channels, or on slices of other lengths.
-pub fn join_channels<T: Element>(channels: [usize; 2], a: &[T], b: &[T], y: &mut [T]) {
-    let [of_a, of_b] = channels;
-    let all = of_a + of_b;
+pub fn concat_channels<T: Element>(channels: [usize; 2], a: &[T], b: &[T], y: &mut [T]) {
+    let [channels_a, channels_b] = channels;
+    let all = channels_a + channels_b;
     let pixels = y.len() / all;
     assert_len("y", y, pixels * all);
-    assert_len("a", a, pixels * of_a);
-    assert_len("b", b, pixels * of_b);
-    let at_once = (PIECE / all).max(1);
-    y.par_chunks_mut(at_once * all).enumerate().for_each(|(piece, y)| {
-        for (pixel, y) in (piece * at_once..).zip(y.chunks_exact_mut(all)) {
-            let (to_a, to_b) = y.split_at_mut(of_a);
-            to_a.copy_from_slice(&a[pixel * of_a..][..of_a]);
-            to_b.copy_from_slice(&b[pixel * of_b..][..of_b]);
+    assert_len("a", a, pixels * channels_a);
+    assert_len("b", b, pixels * channels_b);
+    let pixels_per_piece = (PIECE / all).max(1);
+    y.par_chunks_mut(pixels_per_piece * all).enumerate().for_each(|(piece, y)| {
+        for (pixel, y) in (piece * pixels_per_piece..).zip(y.chunks_exact_mut(all)) {
+            let (to_a, to_b) = y.split_at_mut(channels_a);
+            to_a.copy_from_slice(&a[pixel * channels_a..][..channels_a]);
+            to_b.copy_from_slice(&b[pixel * channels_b..][..channels_b]);
         }
     });
 }
 
-/// Some of the channels: `x`: `[pixels, channels]`; `y`: `[pixels, taken]`.
+/// A range of the channels: `x`: `[pixels, channels]`; `y`: `[pixels, range]`.
 ///
 /// # Panics
-/// If none are taken, or others than there are, or on slices of other lengths.
-pub fn take_channels<T: Element>(channels: usize, taken: Range<usize>, x: &[T], y: &mut [T]) {
-    assert!(!taken.is_empty() && taken.end <= channels, "channels {taken:?} of {channels}");
-    let count = taken.len();
+/// If the range is empty or exceeds the channels, or on slices of other lengths.
+pub fn slice_channels<T: Element>(channels: usize, range: Range<usize>, x: &[T], y: &mut [T]) {
+    assert!(!range.is_empty() && range.end <= channels, "channels {range:?} of {channels}");
+    let count = range.len();
     let pixels = y.len() / count;
     assert_len("y", y, pixels * count);
     assert_len("x", x, pixels * channels);
-    let at_once = (PIECE / channels).max(1);
-    y.par_chunks_mut(at_once * count).enumerate().for_each(|(piece, y)| {
-        for (pixel, y) in (piece * at_once..).zip(y.chunks_exact_mut(count)) {
-            y.copy_from_slice(&x[pixel * channels + taken.start..][..count]);
+    let pixels_per_piece = (PIECE / channels).max(1);
+    y.par_chunks_mut(pixels_per_piece * count).enumerate().for_each(|(piece, y)| {
+        for (pixel, y) in (piece * pixels_per_piece..).zip(y.chunks_exact_mut(count)) {
+            y.copy_from_slice(&x[pixel * channels + range.start..][..count]);
         }
     });
 }
 
-/// The sum of all squares, in f64 and in an order that depends on the length alone.
+/// The sum of all squares, in f64 and in an order that the length alone decides.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
     let piece = |x: &[f32]| {
         let mut sums = [0.0f64; 8];
@@ -219,34 +220,6 @@ impl<T: Element> Kernel for ScaleSums<'_, T> {
                 }
                 store::<S, f32>(self.sums.as_mut_ptr().add(at), lanes, sum);
             }
-        }
-    }
-}
-
-/// # Safety
-/// There are `lanes` elements, and the processor has S.
-#[inline(always)]
-pub(crate) unsafe fn load<S: Simd, T: Element>(from: *const T, lanes: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if lanes == S::LANES {
-            load_lanes::<S, T, true>(from, lanes)
-        } else {
-            load_lanes::<S, T, false>(from, lanes)
-        }
-    }
-}
-
-/// # Safety
-/// There is room for `lanes` elements, and the processor has S.
-#[inline(always)]
-pub(crate) unsafe fn store<S: Simd, T: Element>(to: *mut T, lanes: usize, value: S::V) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if lanes == S::LANES {
-            store_lanes::<S, T, true>(to, lanes, value);
-        } else {
-            store_lanes::<S, T, false>(to, lanes, value);
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Layer normalisation: each row by its own mean and variance; forward and backward.
 
 use crate::{
-    Element, Isa, NormGradients, assert_len,
-    elementwise::{load, store},
-    memory::SharedMut,
+    batch_norm::NormGradients,
+    element::{Element, load, store},
+    isa::Isa,
+    shape::assert_len,
+    shared_mut::SharedMut,
     simd::{self, Kernel, Simd},
     threads,
 };
 use rayon::prelude::*;
 
-/// Layer normalisation of rows of numbers, `[rows, channels]`:
+/// Layer normalisation of rows, `[rows, channels]`:
 /// `y = (x − mean(row)) / sqrt(variance(row) + epsilon) · gamma + beta`.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm<'a> {
@@ -21,7 +23,7 @@ pub struct LayerNorm<'a> {
     pub epsilon: f32,
 }
 
-/// Elements of a piece of work, about, and the most rows of one: what is summed over rows in f32.
+/// Elements of a piece of work, about, and its most rows, which are summed in f32.
 const PIECE: usize = 8192;
 const PIECE_ROWS: usize = 64;
 
@@ -35,14 +37,14 @@ impl LayerNorm<'_> {
         assert_len("y", y, x.len());
         y.par_chunks_mut(piece)
             .zip(x.par_chunks(piece))
-            .with_min_len(threads::least(1))
+            .with_min_len(threads::min_len(1))
             .for_each(|(y, x)| T::layer_norm_forward(Isa::current(), ForwardKernel { norm: self, x, y }));
     }
 
     /// The backward pass of [`LayerNorm::forward`].
     ///
-    /// `x`: the forward pass's input; `dy`: the gradient with respect to its output; `dx`: overwritten with the gradient
-    /// with respect to `x`, plus `others` if there are any: gradients that reach `x` by other ways.
+    /// `x`: the forward pass's input; `dy`: the gradient with respect to its output; `dx`: overwritten with the
+    /// gradient with respect to `x`, plus `others` if given: gradients that reach `x` along other paths.
     ///
     /// # Panics
     /// If there are no channels, or on slices of other lengths.
@@ -60,7 +62,7 @@ impl LayerNorm<'_> {
             assert_len("others", others, x.len());
         }
         let dx = SharedMut::new(dx);
-        let pieces = (0..x.len().div_ceil(piece)).into_par_iter().with_min_len(threads::least(1));
+        let pieces = (0..x.len().div_ceil(piece)).into_par_iter().with_min_len(threads::min_len(1));
         let sums = pieces.map(|at| {
             let range = at * piece..((at + 1) * piece).min(x.len());
             let kernel = BackwardKernel {
@@ -98,7 +100,8 @@ impl LayerNorm<'_> {
     }
 }
 
-/// A row as f32 that fills whole vectors of every instruction set with zeros, so that loops over it have no remainder.
+/// A row as f32, padded with zeros to whole vectors of every instruction set, so that loops over it have no
+/// remainder.
 struct Row {
     values: Vec<f32>,
     channels: usize,
@@ -109,15 +112,15 @@ impl Row {
         Row { values: vec![0.0; channels.next_multiple_of(16)], channels }
     }
 
-    fn of(values: &[f32]) -> Self {
+    fn padded(values: &[f32]) -> Self {
         let mut row = Row::zeros(values.len());
         row.values[..values.len()].copy_from_slice(values);
         row
     }
 
-    /// Where vectors begin, and how many of their lanes there are.
+    /// The index of each vector, and how many of its lanes there are.
     #[inline(always)]
-    fn places<S: Simd>(&self) -> impl Iterator<Item = (usize, usize)> + use<S> {
+    fn vectors<S: Simd>(&self) -> impl Iterator<Item = (usize, usize)> + use<S> {
         let channels = self.channels;
         (0..channels).step_by(S::LANES).map(move |at| (at, S::LANES.min(channels - at)))
     }
@@ -132,7 +135,7 @@ impl Row {
         // SAFETY: the caller's promise; the values fill whole vectors.
         unsafe {
             let mut sum = S::splat(0.0);
-            for (at, lanes) in self.places::<S>() {
+            for (at, lanes) in self.vectors::<S>() {
                 let x = load::<S, T>(x.add(at), lanes);
                 S::store(row.add(at), x);
                 sum = S::add(sum, x);
@@ -141,7 +144,7 @@ impl Row {
             // Lanes beyond the row stay 0.
             let means = [mean; 16];
             let mut squares = S::splat(0.0);
-            for (at, lanes) in self.places::<S>() {
+            for (at, lanes) in self.vectors::<S>() {
                 let centred = S::sub(S::load(row.add(at)), load::<S, f32>(means.as_ptr(), lanes));
                 S::store(row.add(at), centred);
                 squares = S::fma(centred, centred, squares);
@@ -151,6 +154,7 @@ impl Row {
     }
 }
 
+/// Some rows.
 pub struct ForwardKernel<'a, T> {
     norm: &'a LayerNorm<'a>,
     x: &'a [T],
@@ -164,12 +168,12 @@ impl<T: Element> Kernel for ForwardKernel<'_, T> {
     unsafe fn run<S: Simd>(self) {
         let channels = self.norm.gamma.len();
         let mut row = Row::zeros(channels);
-        let (gamma, beta) = (Row::of(self.norm.gamma), Row::of(self.norm.beta));
+        let (gamma, beta) = (Row::padded(self.norm.gamma), Row::padded(self.norm.beta));
         for (x, y) in self.x.chunks_exact(channels).zip(self.y.chunks_exact_mut(channels)) {
             // SAFETY: the processor has S; rows fill whole vectors, x and y have as many channels.
             unsafe {
                 let inverse = S::splat(row.centre::<S, T>(x.as_ptr(), self.norm.epsilon));
-                for (at, lanes) in row.places::<S>() {
+                for (at, lanes) in row.vectors::<S>() {
                     let normalised = S::mul(S::load(row.values.as_ptr().add(at)), inverse);
                     let (gamma, beta) =
                         (S::load(gamma.values.as_ptr().add(at)), S::load(beta.values.as_ptr().add(at)));
@@ -180,6 +184,7 @@ impl<T: Element> Kernel for ForwardKernel<'_, T> {
     }
 }
 
+/// The backward pass of some rows.
 pub struct BackwardKernel<'a, T> {
     norm: &'a LayerNorm<'a>,
     x: &'a [T],
@@ -195,15 +200,15 @@ impl<T: Element> Kernel for BackwardKernel<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) -> [Vec<f32>; 2] {
         let channels = self.norm.gamma.len();
-        let gamma = Row::of(self.norm.gamma);
+        let gamma = Row::padded(self.norm.gamma);
         // The normalised row, and the gradient with respect to it.
-        let [mut row, mut slope, mut dgamma, mut dbeta] = [(); 4].map(|()| Row::zeros(channels));
+        let [mut row, mut gradients, mut dgamma, mut dbeta] = [(); 4].map(|()| Row::zeros(channels));
         for start in (0..self.x.len()).step_by(channels) {
             // SAFETY: the processor has S; rows fill whole vectors, the slices have as many channels from `start` on.
             unsafe {
                 let inverse = row.centre::<S, T>(self.x.as_ptr().add(start), self.norm.epsilon);
                 let (mut sum, mut product) = (S::splat(0.0), S::splat(0.0));
-                for (at, lanes) in row.places::<S>() {
+                for (at, lanes) in row.vectors::<S>() {
                     let row = row.values.as_mut_ptr().add(at);
                     let (dgamma, dbeta) =
                         (dgamma.values.as_mut_ptr().add(at), dbeta.values.as_mut_ptr().add(at));
@@ -211,20 +216,20 @@ impl<T: Element> Kernel for BackwardKernel<'_, T> {
                     let normalised = S::mul(S::load(row), S::splat(inverse));
                     let gradient = S::mul(dy, S::load(gamma.values.as_ptr().add(at)));
                     S::store(row, normalised);
-                    S::store(slope.values.as_mut_ptr().add(at), gradient);
+                    S::store(gradients.values.as_mut_ptr().add(at), gradient);
                     S::store(dgamma, S::fma(dy, normalised, S::load(dgamma)));
                     S::store(dbeta, S::add(dy, S::load(dbeta)));
                     sum = S::add(sum, gradient);
                     product = S::fma(gradient, normalised, product);
                 }
-                let share = -1.0 / channels as f32;
-                let mean = S::splat(simd::sum_of_lanes::<S>(sum) * share);
-                let product = S::splat(simd::sum_of_lanes::<S>(product) * share);
-                for (at, lanes) in row.places::<S>() {
+                let factor = -1.0 / channels as f32;
+                let mean = S::splat(simd::sum_of_lanes::<S>(sum) * factor);
+                let product = S::splat(simd::sum_of_lanes::<S>(product) * factor);
+                for (at, lanes) in row.vectors::<S>() {
                     let (normalised, gradient) =
-                        (S::load(row.values.as_ptr().add(at)), S::load(slope.values.as_ptr().add(at)));
-                    let through = S::add(gradient, S::fma(normalised, product, mean));
-                    let mut dx = S::mul(through, S::splat(inverse));
+                        (S::load(row.values.as_ptr().add(at)), S::load(gradients.values.as_ptr().add(at)));
+                    let centred = S::add(gradient, S::fma(normalised, product, mean));
+                    let mut dx = S::mul(centred, S::splat(inverse));
                     if let Some(others) = self.others {
                         dx = S::add(dx, load::<S, T>(others.as_ptr().add(start + at), lanes));
                     }

@@ -24,31 +24,52 @@
 //!
 //! - **Lengths are the caller's business**: functions panic if a slice has another length than its shape says, or
 //!   if a shape does not [validate](Conv2dShape::validate). Nothing else panics.
-//! - **Threads do not change results**: work runs on the current rayon pool, and sums have an order that the shape of
-//!   the data alone decides: the same bits for any number of threads.
+//! - **Threads do not change results**: work runs on the current rayon pool, and the shape of the data alone
+//!   decides the order of sums: the same bits for any number of threads.
 //! - **Batches do not change images**: in forward passes each image's result has the same bits whatever the batch
-//!   and its place therein. (Batch statistics and weight gradients sum over the batch, of course.)
+//!   and its position therein. (Batch statistics and weight gradients sum over the batch, of course.)
 //! - **Instruction sets are chosen at run time** ([`Isa`]); between two of them results differ by rounding.
 //!
-//! # Map
+//! # How the parts meet
+//!
+//! A public function checks lengths, divides its work into pieces that depend on the shape alone, and runs them on
+//! the rayon pool. Each piece is a *kernel*: a struct of its arguments, for instance one block of output channels
+//! of some pixels, that implements `simd::Kernel`. The kernel is written once, generic over the element type and
+//! over the instruction set (the trait `simd::Simd`, whose implementations are one file each), and always inlined;
+//! `compiled` lists all kernels and compiles each of them for both element types and every instruction set.
+//! `compiled` is the one deliberate ring of imports: `Element` requires its trait, so that generic code can call a
+//! kernel as a function of the element type, and the table names the kernels of all modules. Elsewhere imports run
+//! downwards.
+//!
+//! For a change of one operation read its module: its first part is the public function, its second the kernel. A
+//! new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new instruction set is a
+//! file in `simd` and a variant in `isa`. For convolutions begin with `conv/geometry.rs`: forward passes and
+//! gradients with respect to the input are the same sums over taps, on other grids of pixels, and `conv/mod.rs`
+//! chooses among three ways to compute them: `dense`, `depthwise` or `winograd`. After a change of a kernel run its
+//! test (against slow `f64` code), `tests/promises.rs`, and `examples/measure.rs` before and after.
 //!
 //! | module | |
 //! |---|---|
 //! | `shape` | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] |
-//! | `isa`, `simd` | which vector instructions, and the few operations that kernels are written in |
-//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; chains of convolutions |
-//! | `norm` | batch normalisation with residual and activation, and its backward pass |
+//! | `element`, `activation` | how values are stored; what is applied to them while they are in registers |
+//! | `isa`, `simd` | the instruction sets, and the few operations that kernels are written in |
+//! | `compiled` | the table of all kernels |
+//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; fused blocks of convolutions |
+//! | `batch_norm` | batch normalisation with residual and activation, and its backward pass |
 //! | `layer_norm` | layer normalisation, and its backward pass |
 //! | `attention` | attention of several heads, and its backward pass |
 //! | `pool` | max, average, global pooling |
 //! | `linear` | fully connected layers |
-//! | `elementwise` | conversion between element types, sums, factors of channels |
+//! | `elementwise` | conversion between element types, sums of squares, concatenation, factors of channels |
 //! | `optimizer` | steps of SGD and AdamW |
-//! | `threads` | whether work is shared |
-//! | `memory` | [`Buffer`]: memory that is used again |
+//! | `threads` | how work is split over the rayon pool |
+//! | `buffer_pool` | [`Buffer`]: memory that is reused |
+//! | `shared_mut` | a mutable slice that is shared by threads |
 
 mod activation;
 mod attention;
+mod batch_norm;
+mod buffer_pool;
 mod compiled;
 mod conv;
 mod element;
@@ -56,40 +77,35 @@ mod elementwise;
 mod isa;
 mod layer_norm;
 mod linear;
-mod memory;
-mod norm;
 mod optimizer;
 mod pool;
 mod shape;
+mod shared_mut;
 mod simd;
 mod threads;
 
 pub use activation::Activation;
 pub use attention::Attention;
+pub use batch_norm::{
+    BatchNorm, ChannelStatistics, NormGradients, StatisticsSource, channel_statistics, channel_sums,
+};
+pub use buffer_pool::{Buffer, peak_of};
 pub use conv::{
-    Link, LinkGradients, PackedConv2d, conv2d, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
-    conv2d_chain_backward, conv2d_chain_with_maps, conv2d_with_statistics, has_chain_backward,
+    FusedStage, PackedConv2d, StageGradients, conv2d, conv2d_backward_data, conv2d_backward_weights,
+    conv2d_with_statistics, fused_block, fused_block_backward, fused_block_with_feature_maps,
+    has_fused_block_backward,
 };
 pub use element::Element;
 pub use elementwise::{
-    join_channels, round_to, scale_channels, scale_channels_backward, sum_of_squares, take_channels, widen,
+    concat_channels, round_to, scale_channels, scale_channels_backward, slice_channels, sum_of_squares, widen,
 };
 pub use half::bf16;
 pub use isa::{Isa, IsaError};
 pub use layer_norm::LayerNorm;
 pub use linear::{linear, linear_backward_data, linear_backward_weights};
-pub use memory::{Buffer, peak_of};
-pub use norm::{
-    BatchNorm, ChannelStatistics, NormGradients, StatisticsSource, channel_statistics, channel_sums,
-};
 pub use optimizer::{AdamWStep, SgdStep, adamw_step, sgd_step};
 pub use pool::{
     average_pool2d, average_pool2d_backward, global_average_pool, global_average_pool_backward,
     global_concat_pool, global_concat_pool_backward, max_pool2d, max_pool2d_backward,
 };
 pub use shape::{Conv2dShape, Padding, Pool2dShape, ShapeError};
-
-#[track_caller]
-fn assert_len<T>(name: &str, slice: &[T], wanted: usize) {
-    assert!(slice.len() == wanted, "{name} has {} elements, its shape has {wanted}", slice.len());
-}

@@ -1,7 +1,10 @@
 //! Fully connected layers: a 1×1 convolution over one pixel an image.
 
 use crate::{
-    Activation, Conv2dShape, Element, Padding, conv2d, conv2d_backward_data, conv2d_backward_weights,
+    activation::Activation,
+    conv::{conv2d, conv2d_backward_data, conv2d_backward_weights},
+    element::Element,
+    shape::{Conv2dShape, Padding},
 };
 
 /// `y = x · weightsᵀ + bias`; `weights`: `[outputs, inputs]`, `bias`: `[outputs]`, `x`: `[rows, inputs]`, `y`:

@@ -1,8 +1,9 @@
-//! Steps of optimizers: each weight's new value and averages in one pass over memory.
+//! Optimizer steps: the new weights and moving averages in one pass over memory.
 
 use crate::{
-    Isa, assert_len,
-    elementwise::{load, store},
+    element::{load, store},
+    isa::Isa,
+    shape::assert_len,
     simd::{Kernel, Simd, run_on},
 };
 use rayon::prelude::*;
@@ -11,35 +12,35 @@ use rayon::prelude::*;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
     /// The learning rate.
-    pub rate: f32,
-    /// What is kept of the velocity.
+    pub lr: f32,
+    /// The factor of the velocity.
     pub momentum: f32,
-    /// What is kept of a weight: 1 − rate · decay.
-    pub kept: f32,
+    /// The factor of the weights: 1 − lr · weight decay.
+    pub decay_factor: f32,
 }
 
 /// A step of AdamW.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWStep {
     /// The learning rate, divided by 1 − beta_1^steps.
-    pub rate: f32,
-    /// What is kept of the mean.
+    pub step_size: f32,
+    /// The factor of the mean of gradients.
     pub beta_1: f32,
-    /// What is kept of the mean of squares.
+    /// The factor of the mean of squares.
     pub beta_2: f32,
     /// 1 / (1 − beta_2^steps)
     pub square_factor: f32,
     /// Added to the root of the mean of squares.
     pub epsilon: f32,
-    /// What is kept of a weight: 1 − learning rate · decay.
-    pub kept: f32,
+    /// The factor of the weights: 1 − lr · weight decay.
+    pub decay_factor: f32,
 }
 
 /// Weights of a piece of work.
 const PIECE: usize = 16_384;
 
 /// `velocity' = momentum · velocity + gradient` (the gradient alone if there is no velocity yet);
-/// `weights' = kept · weights − rate · velocity'`. The new values go into `new_weights` and `new_velocity`.
+/// `weights' = decay_factor · weights − lr · velocity'`. The new values go into `new_weights` and `new_velocity`.
 ///
 /// # Panics
 /// On slices of different lengths.
@@ -72,8 +73,8 @@ pub fn sgd_step(
 }
 
 /// `mean' = beta_1 · mean + (1 − beta_1) · gradient`, likewise with the gradient's square (both 0 at first);
-/// `weights' = kept · weights − rate · mean' / (√(square' · square_factor) + epsilon)`. The new values go into
-/// `new_weights` and `new_averages`.
+/// `weights' = decay_factor · weights − step_size · mean' / (√(square' · square_factor) + epsilon)`. The new values
+/// go into `new_weights` and `new_averages`.
 ///
 /// # Panics
 /// On slices of different lengths.
@@ -132,9 +133,11 @@ impl Kernel for Sgd<'_> {
                     let old = load::<S, f32>(old.as_ptr().add(at), lanes);
                     velocity = S::fma(S::splat(self.step.momentum), old, velocity);
                 }
-                let kept =
-                    S::mul(S::splat(self.step.kept), load::<S, f32>(self.weights.as_ptr().add(at), lanes));
-                let weights = S::fma(S::splat(-self.step.rate), velocity, kept);
+                let decayed = S::mul(
+                    S::splat(self.step.decay_factor),
+                    load::<S, f32>(self.weights.as_ptr().add(at), lanes),
+                );
+                let weights = S::fma(S::splat(-self.step.lr), velocity, decayed);
                 store::<S, f32>(self.new_velocity.as_mut_ptr().add(at), lanes, velocity);
                 store::<S, f32>(self.new_weights.as_mut_ptr().add(at), lanes, weights);
             }
@@ -156,7 +159,7 @@ impl Kernel for AdamW<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let AdamWStep { rate, beta_1, beta_2, square_factor, epsilon, kept } = self.step;
+        let AdamWStep { step_size, beta_1, beta_2, square_factor, epsilon, decay_factor } = self.step;
         for at in (0..self.weights.len()).step_by(S::LANES) {
             let lanes = S::LANES.min(self.weights.len() - at);
             // SAFETY: the processor has S; all slices have as many lanes.
@@ -172,8 +175,9 @@ impl Kernel for AdamW<'_> {
                     square = S::fma(S::splat(beta_2), old_square, square);
                 }
                 let root = S::add(S::sqrt(S::mul(square, S::splat(square_factor))), S::splat(epsilon));
-                let weights = S::mul(S::splat(kept), load::<S, f32>(self.weights.as_ptr().add(at), lanes));
-                let weights = S::fma(S::splat(-rate), S::div(mean, root), weights);
+                let weights =
+                    S::mul(S::splat(decay_factor), load::<S, f32>(self.weights.as_ptr().add(at), lanes));
+                let weights = S::fma(S::splat(-step_size), S::div(mean, root), weights);
                 store::<S, f32>(self.new_mean.as_mut_ptr().add(at), lanes, mean);
                 store::<S, f32>(self.new_square.as_mut_ptr().add(at), lanes, square);
                 store::<S, f32>(self.new_weights.as_mut_ptr().add(at), lanes, weights);

@@ -1,8 +1,9 @@
 //! Max, average and global pooling, forward and backward.
 
 use crate::{
-    Element, Isa, Pool2dShape, assert_len,
-    elementwise::{load, store},
+    element::{Element, load, store},
+    isa::Isa,
+    shape::{Pool2dShape, assert_len},
     simd::{Kernel, Simd},
 };
 use rayon::prelude::*;
@@ -24,7 +25,7 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
         let x = &x[image * shape.in_height * shape.in_width * shape.channels..];
         let kernel = MaximumKernel { shape, oy, x, y: &mut *y, argmax: argmax.as_deref_mut() };
         if !T::row_of_maxima(Isa::current(), kernel) {
-            careful_row_of_maxima(shape, oy, x, y, argmax);
+            scalar_row_of_maxima(shape, oy, x, y, argmax);
         }
     };
     match &mut argmax {
@@ -40,7 +41,7 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
 }
 
 /// A row of windows, one by one.
-fn careful_row_of_maxima<T: Element>(
+fn scalar_row_of_maxima<T: Element>(
     shape: &Pool2dShape,
     oy: usize,
     x: &[T],
@@ -68,12 +69,12 @@ fn careful_row_of_maxima<T: Element>(
     }
 }
 
-/// A row of windows, a vector of channels at a time. It returns whether that is good: not where a number is NaN or
-/// infinite, nor where a place is not exact in f32.
+/// A row of windows, a vector of channels at a time. Returns whether the results are right: they are not where a
+/// value is NaN or infinite, nor where a position is not exact in f32.
 pub struct MaximumKernel<'a, T> {
     shape: &'a Pool2dShape,
     oy: usize,
-    /// The image and what follows it.
+    /// The image and those after it.
     x: &'a [T],
     y: &'a mut [T],
     argmax: Option<&'a mut [u32]>,
@@ -89,10 +90,10 @@ impl<T: Element> Kernel for MaximumKernel<'_, T> {
             return false;
         }
         let channels = shape.channels;
-        let mut at_once = [0.0f32; 16];
+        let mut values = [0.0f32; 16];
         // SAFETY: the processor has S; windows lie inside of the image; `y`, `argmax` have a row.
         unsafe {
-            // NaN as soon as a number is not finite.
+            // NaN as soon as a value is not finite.
             let mut probe = S::splat(0.0);
             for ox in 0..shape.out_width() {
                 let rows =
@@ -102,28 +103,31 @@ impl<T: Element> Kernel for MaximumKernel<'_, T> {
                 for channel in (0..channels).step_by(S::LANES) {
                     let lanes = S::LANES.min(channels - channel);
                     let mut best = S::splat(f32::NEG_INFINITY);
-                    let mut place = S::splat(0.0);
+                    let mut position = S::splat(0.0);
                     for iy in rows.clone() {
                         for ix in columns.clone() {
                             let at = iy * shape.in_width + ix;
                             let x = load::<S, T>(self.x.as_ptr().add(at * channels + channel), lanes);
-                            let change = S::sub(S::splat(at as f32), place);
-                            place = S::add(place, S::where_greater(x, best, change));
+                            let change = S::sub(S::splat(at as f32), position);
+                            position = S::add(position, S::where_greater(x, best, change));
                             best = S::max(x, best);
                             probe = S::fma(x, S::splat(0.0), probe);
                         }
                     }
                     store::<S, T>(self.y.as_mut_ptr().add(ox * channels + channel), lanes, best);
                     if let Some(argmax) = &mut self.argmax {
-                        S::store(at_once.as_mut_ptr(), place);
+                        S::store(values.as_mut_ptr(), position);
                         let argmax = &mut argmax[ox * channels + channel..][..lanes];
-                        argmax.iter_mut().zip(at_once).for_each(|(argmax, place)| *argmax = place as u32);
+                        argmax
+                            .iter_mut()
+                            .zip(values)
+                            .for_each(|(argmax, position)| *argmax = position as u32);
                     }
                 }
             }
-            S::store(at_once.as_mut_ptr(), probe);
+            S::store(values.as_mut_ptr(), probe);
         }
-        at_once.iter().all(|probe| *probe == 0.0)
+        values.iter().all(|probe| *probe == 0.0)
     }
 }
 
@@ -232,7 +236,7 @@ pub fn global_average_pool<T: Element>(batch: usize, pixels: usize, channels: us
 }
 
 /// The backward pass of [`global_average_pool`]: `dy`: `[batch, channels]`; `dx`: `[batch, pixels, channels]`,
-/// overwritten, plus `others` of the same shape if there are any: gradients that reach the same input by other ways.
+/// overwritten, plus `others` of the same shape if given: gradients that reach the same input along other paths.
 ///
 /// # Panics
 /// If `pixels` or `channels` is 0, or on slices of other lengths.
@@ -251,17 +255,17 @@ pub fn global_average_pool_backward<T: Element>(
     }
     let image = pixels * channels;
     dx.par_chunks_mut(image).zip(dy.par_chunks(channels)).enumerate().for_each(|(at, (dx, dy))| {
-        let shares: Vec<f32> = dy.iter().map(|dy| dy / pixels as f32).collect();
+        let gradients: Vec<f32> = dy.iter().map(|dy| dy / pixels as f32).collect();
         match others {
             None => {
-                let shares: Vec<T> = shares.into_iter().map(T::from_f32).collect();
-                dx.chunks_exact_mut(channels).for_each(|dx| dx.copy_from_slice(&shares));
+                let gradients: Vec<T> = gradients.into_iter().map(T::from_f32).collect();
+                dx.chunks_exact_mut(channels).for_each(|dx| dx.copy_from_slice(&gradients));
             }
             Some(others) => {
                 let others = others[at * image..][..image].chunks_exact(channels);
                 for (dx, others) in dx.chunks_exact_mut(channels).zip(others) {
-                    for ((dx, other), share) in dx.iter_mut().zip(others).zip(&shares) {
-                        *dx = T::from_f32(other.to_f32() + share);
+                    for ((dx, other), gradient) in dx.iter_mut().zip(others).zip(&gradients) {
+                        *dx = T::from_f32(other.to_f32() + gradient);
                     }
                 }
             }

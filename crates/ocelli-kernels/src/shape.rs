@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Rows and columns of zeros around an image; asymmetric where TensorFlow's "same" asks for it.
+/// Rows and columns of zeros around an image; asymmetric where TensorFlow's "same" needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Padding {
     /// Rows above.
@@ -86,7 +86,7 @@ pub struct Conv2dShape {
     pub out_channels: usize,
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
-    /// Step between output pixels, in input pixels.
+    /// Distance between output pixels, in input pixels.
     pub stride: [usize; 2],
     /// Zeros around the input.
     pub padding: Padding,
@@ -97,7 +97,7 @@ pub struct Conv2dShape {
 }
 
 impl Conv2dShape {
-    /// Checks that the shape can be computed: nothing zero but the batch, groups divide the channels, the kernel
+    /// Checks that the shape can be computed: only the batch may be zero, groups divide the channels, the kernel
     /// fits. The kernels panic on shapes for which this is an error.
     pub fn validate(&self) -> Result<(), ShapeError> {
         for (name, value) in [
@@ -172,7 +172,7 @@ impl Conv2dShape {
         self.groups == self.in_channels
     }
 
-    /// Multiplications and additions of one forward pass, padding counted.
+    /// Multiplications and additions of one forward pass, those with padding included.
     pub fn flops(&self) -> f64 {
         2.0 * self.output_len() as f64 * (self.weight_len() / self.out_channels) as f64
     }
@@ -207,7 +207,7 @@ pub struct Pool2dShape {
     pub channels: usize,
     /// Rows and columns of the window.
     pub kernel: [usize; 2],
-    /// Step between windows.
+    /// Distance between windows.
     pub stride: [usize; 2],
     /// Border around the input: never the maximum.
     pub padding: Padding,
@@ -314,4 +314,9 @@ fn validate_window(
         }
     }
     Ok(())
+}
+
+#[track_caller]
+pub(crate) fn assert_len<T>(name: &str, slice: &[T], expected: usize) {
+    assert!(slice.len() == expected, "{name} has {} elements, its shape has {expected}", slice.len());
 }

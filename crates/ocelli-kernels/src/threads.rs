@@ -1,34 +1,30 @@
-//! Whether kernels share their work among threads: by themselves they do; in a piece of work that is shared already
-//! they do not.
+//! How kernels split their work over the current rayon pool. Work inside of [`single_threaded`], which is a part of
+//! split work already, is not split again.
 
 use std::cell::Cell;
 
 thread_local! {
-    static ALONE: Cell<bool> = const { Cell::new(false) };
+    static SINGLE_THREADED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Does some work whose kernels stay on this thread.
-pub(crate) fn alone<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn single_threaded<R>(work: impl FnOnce() -> R) -> R {
     struct Restored(bool);
     impl Drop for Restored {
         fn drop(&mut self) {
-            ALONE.set(self.0);
+            SINGLE_THREADED.set(self.0);
         }
     }
-    let _restored = Restored(ALONE.replace(true));
+    let _restored = Restored(SINGLE_THREADED.replace(true));
     work()
 }
 
-fn is_alone() -> bool {
-    ALONE.get()
+/// The fewest items for one thread, for rayon's `with_min_len`.
+pub(crate) fn min_len(items: usize) -> usize {
+    if SINGLE_THREADED.get() { usize::MAX } else { items }
 }
 
-/// The least that is given to a thread of its own, for rayon's `with_min_len`.
-pub(crate) fn least(items: usize) -> usize {
-    if is_alone() { usize::MAX } else { items }
-}
-
-/// How many pieces work is cut into at least, so that threads can share it.
-pub(crate) fn pieces(shared: usize) -> usize {
-    if is_alone() { 1 } else { shared }
+/// The number of pieces to divide work into: `shared` where threads share them.
+pub(crate) fn target_pieces(shared: usize) -> usize {
+    if SINGLE_THREADED.get() { 1 } else { shared }
 }

@@ -6,27 +6,27 @@ use common::*;
 use ocelli_kernels::{Attention, Element, bf16};
 use proptest::prelude::*;
 
-/// Where the numbers of an image's, head's and token's query (0), key (1) or value (2) begin.
-fn place(a: &Attention, image: usize, token: usize, part: usize, head: usize) -> usize {
+/// Where the elements of an image's, head's and token's query (0), key (1) or value (2) begin.
+fn element(a: &Attention, image: usize, token: usize, part: usize, head: usize) -> usize {
     (((image * a.tokens + token) * 3 + part) * a.heads + head) * a.width
 }
 
 /// Calls `visit(image, head, query's token, what it takes of each token)`.
-fn shares(a: &Attention, qkv: &[f64], mut visit: impl FnMut(usize, usize, usize, &[f64])) {
+fn weights(a: &Attention, qkv: &[f64], mut visit: impl FnMut(usize, usize, usize, &[f64])) {
     for image in 0..a.batch {
         for head in 0..a.heads {
             for token in 0..a.tokens {
-                let query = &qkv[place(a, image, token, 0, head)..][..a.width];
+                let query = &qkv[element(a, image, token, 0, head)..][..a.width];
                 let powers: Vec<f64> = (0..a.tokens)
                     .map(|other| {
-                        let key = &qkv[place(a, image, other, 1, head)..][..a.width];
+                        let key = &qkv[element(a, image, other, 1, head)..][..a.width];
                         let product: f64 = query.iter().zip(key).map(|(q, k)| q * k).sum();
                         (product / (a.width as f64).sqrt()).exp()
                     })
                     .collect();
                 let sum: f64 = powers.iter().sum();
-                let shares: Vec<f64> = powers.iter().map(|power| power / sum).collect();
-                visit(image, head, token, &shares);
+                let weights: Vec<f64> = powers.iter().map(|power| power / sum).collect();
+                visit(image, head, token, &weights);
             }
         }
     }
@@ -34,11 +34,11 @@ fn shares(a: &Attention, qkv: &[f64], mut visit: impl FnMut(usize, usize, usize,
 
 fn forward(a: &Attention, qkv: &[f64]) -> Vec<f64> {
     let mut y = vec![0.0; qkv.len() / 3];
-    shares(a, qkv, |image, head, token, shares| {
+    weights(a, qkv, |image, head, token, weights| {
         let y = &mut y[((image * a.tokens + token) * a.heads + head) * a.width..][..a.width];
-        for (other, share) in shares.iter().enumerate() {
-            let value = &qkv[place(a, image, other, 2, head)..][..a.width];
-            y.iter_mut().zip(value).for_each(|(y, value)| *y += share * value);
+        for (other, weight) in weights.iter().enumerate() {
+            let value = &qkv[element(a, image, other, 2, head)..][..a.width];
+            y.iter_mut().zip(value).for_each(|(y, value)| *y += weight * value);
         }
     });
     y
@@ -47,19 +47,19 @@ fn forward(a: &Attention, qkv: &[f64]) -> Vec<f64> {
 fn backward(a: &Attention, qkv: &[f64], dy: &[f64]) -> Vec<f64> {
     let mut dqkv = vec![0.0; qkv.len()];
     let scale = 1.0 / (a.width as f64).sqrt();
-    shares(a, qkv, |image, head, token, shares| {
+    weights(a, qkv, |image, head, token, weights| {
         let dy = &dy[((image * a.tokens + token) * a.heads + head) * a.width..][..a.width];
-        let at = |other: usize, part: usize| place(a, image, other, part, head);
-        let slopes: Vec<f64> = (0..a.tokens)
+        let at = |other: usize, part: usize| element(a, image, other, part, head);
+        let dweights: Vec<f64> = (0..a.tokens)
             .map(|other| dy.iter().zip(&qkv[at(other, 2)..]).map(|(dy, value)| dy * value).sum())
             .collect();
-        let mean: f64 = shares.iter().zip(&slopes).map(|(share, slope)| share * slope).sum();
-        for (other, (share, slope)) in shares.iter().zip(&slopes).enumerate() {
-            let score = share * (slope - mean) * scale;
+        let mean: f64 = weights.iter().zip(&dweights).map(|(weight, dweight)| weight * dweight).sum();
+        for (other, (weight, dweight)) in weights.iter().zip(&dweights).enumerate() {
+            let score = weight * (dweight - mean) * scale;
             for c in 0..a.width {
                 dqkv[at(token, 0) + c] += score * qkv[at(other, 1) + c];
                 dqkv[at(other, 1) + c] += score * qkv[at(token, 0) + c];
-                dqkv[at(other, 2) + c] += share * dy[c];
+                dqkv[at(other, 2) + c] += weight * dy[c];
             }
         }
     });

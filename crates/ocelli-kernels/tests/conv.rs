@@ -40,14 +40,14 @@ fn check_forward<T: Element>(shape: &Conv2dShape, seed: u64) {
         let packed = PackedConv2d::<T>::pack(shape, &weights, Some(&scale), Some(&bias));
         for (at, activation) in ACTIVATIONS.into_iter().enumerate() {
             let with_residual = (seed as usize + at).is_multiple_of(2);
-            let wanted: Vec<f64> = exact
+            let expected: Vec<f64> = exact
                 .iter()
                 .zip(&residual_f64)
                 .map(|(y, r)| activate(activation, if with_residual { y + r } else { *y }))
                 .collect();
             y.fill(T::from_f32(f32::NAN));
             packed.forward(shape, &x, with_residual.then_some(&residual[..]), activation, &mut y);
-            assert_close(&format!("{isa} {activation:?} {shape:?}"), &y, &wanted, tolerance::<T>());
+            assert_close(&format!("{isa} {activation:?} {shape:?}"), &y, &expected, tolerance::<T>());
         }
         packed.forward(shape, &x, Some(&residual), Activation::None, &mut y);
         let mut again = vec![T::from_f32(f32::NAN); shape.output_len()];

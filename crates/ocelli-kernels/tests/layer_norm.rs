@@ -60,10 +60,10 @@ fn check<T: Element>(rows: usize, channels: usize, offset: f32, seed: u64) {
         // Few numbers that are nearly equal: their distance from the mean is a difference of nearly equal terms.
         let few = if channels < 8 { 100.0 } else { 1.0 };
         assert_close(&format!("y, {what}"), &y, &exact, few * tolerance::<T>());
-        for (others, wanted) in [(None, &dx_exact), (Some(&others[..]), &with_others)] {
+        for (others, expected) in [(None, &dx_exact), (Some(&others[..]), &with_others)] {
             let mut dx = vec![T::from_f32(f32::NAN); len];
             let gradients = norm.backward(&x, &dy, others, &mut dx);
-            assert_close(&format!("dx, {what}"), &dx, wanted, few * tolerance::<T>());
+            assert_close(&format!("dx, {what}"), &dx, expected, few * tolerance::<T>());
             // Sums are f32 whatever the elements are.
             assert_close(&format!("dgamma, {what}"), &gradients.gamma, &dgamma_exact, few * 1e-5);
             assert_close(&format!("dbeta, {what}"), &gradients.beta, &dbeta_exact, 1e-5);
@@ -116,14 +116,14 @@ fn the_reference_agrees_with_finite_differences() {
         (0..values.len()).map(|at| (moved(at, 1e-5) - moved(at, -1e-5)) / 2e-5).collect()
     };
     let [dx, dgamma, dbeta] = gradients(&x, &gamma, &dy);
-    for (exact, wanted) in [
+    for (exact, expected) in [
         (dx, slope(&x, &|x| loss(x, &gamma, &beta))),
         (dgamma, slope(&gamma, &|gamma| loss(&x, gamma, &beta))),
         (dbeta, slope(&beta, &|beta| loss(&x, &gamma, beta))),
     ] {
         exact
             .iter()
-            .zip(wanted)
+            .zip(expected)
             .for_each(|(a, b)| assert!((a - b).abs() < 1e-6 * b.abs().max(1.0), "{a} {b}"));
     }
 }

@@ -4,9 +4,9 @@ mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Element, Padding, Pool2dShape, average_pool2d, average_pool2d_backward, bf16, global_average_pool,
-    global_average_pool_backward, global_concat_pool, global_concat_pool_backward, join_channels, max_pool2d,
-    max_pool2d_backward, take_channels,
+    Element, Padding, Pool2dShape, average_pool2d, average_pool2d_backward, bf16, concat_channels,
+    global_average_pool, global_average_pool_backward, global_concat_pool, global_concat_pool_backward,
+    max_pool2d, max_pool2d_backward, slice_channels,
 };
 use proptest::prelude::*;
 
@@ -139,15 +139,15 @@ fn channels_side_by_side_are_taken_apart_again() {
         let b: Vec<f32> = random(2, pixels * channels[1]);
         let all = channels[0] + channels[1];
         let mut y = vec![f32::NAN; pixels * all];
-        join_channels(channels, &a, &b, &mut y);
+        concat_channels(channels, &a, &b, &mut y);
         for (pixel, y) in y.chunks_exact(all).enumerate() {
             assert_eq!(y[..channels[0]], a[pixel * channels[0]..][..channels[0]], "pixel {pixel}");
             assert_eq!(y[channels[0]..], b[pixel * channels[1]..][..channels[1]], "pixel {pixel}");
         }
-        for (taken, wanted) in [(0..channels[0], a), (channels[0]..all, b)] {
-            let mut part = vec![f32::NAN; wanted.len()];
-            take_channels(all, taken, &y, &mut part);
-            assert!(part == wanted);
+        for (taken, expected) in [(0..channels[0], a), (channels[0]..all, b)] {
+            let mut part = vec![f32::NAN; expected.len()];
+            slice_channels(all, taken, &y, &mut part);
+            assert!(part == expected);
         }
     }
 }

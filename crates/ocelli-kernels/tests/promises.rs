@@ -1,12 +1,13 @@
-//! The same bits for any number of threads, any batch and any place in it.
+//! The same bits for any number of threads, any batch and any position in it.
 
 mod common;
 
 use common::*;
 use ocelli_kernels::{
-    Activation, Attention, BatchNorm, Conv2dShape, Element, LayerNorm, Link, PackedConv2d, StatisticsSource,
-    bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights, conv2d_chain,
-    conv2d_with_statistics, global_concat_pool, linear, linear_backward_data, linear_backward_weights,
+    Activation, Attention, BatchNorm, Conv2dShape, Element, FusedStage, LayerNorm, PackedConv2d,
+    StatisticsSource, bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights,
+    conv2d_with_statistics, fused_block, global_concat_pool, linear, linear_backward_data,
+    linear_backward_weights,
 };
 
 fn shapes() -> Vec<Conv2dShape> {
@@ -98,7 +99,7 @@ fn threads_do_not_change_results() {
     });
 }
 
-/// Attention and layer norms of images of 50 tokens, two heads of 24 numbers.
+/// Attention and layer norms of images of 50 tokens, two heads of 24 channels.
 fn tokens<T: Element>(images: usize) -> Vec<Vec<u32>> {
     let attention = Attention { batch: images, tokens: 50, heads: 2, width: 24 };
     let qkv: Vec<T> = random(1, images * 50 * 3 * 48);
@@ -237,7 +238,7 @@ fn inverted_residual(
     [expand, depthwise, usual(batch, depthwise.out_height(), [wide, to], 1, 1, 1)]
 }
 
-fn chain_as_one_by_one<T: Element>(shapes: &[Conv2dShape], residual: bool) {
+fn fused_as_one_by_one<T: Element>(shapes: &[Conv2dShape], residual: bool) {
     let activations = [Activation::Relu6, Activation::Silu, Activation::None];
     let x: Vec<T> = random(1, shapes[0].input_len());
     on_every_isa(|isa| {
@@ -248,29 +249,29 @@ fn chain_as_one_by_one<T: Element>(shapes: &[Conv2dShape], residual: bool) {
                 PackedConv2d::<T>::pack(shape, &random(seed, shape.weight_len()), None, Some(&bias))
             })
             .collect();
-        let links: Vec<_> = packed
+        let stages: Vec<_> = packed
             .iter()
             .zip(shapes)
             .zip(activations)
-            .map(|((conv, shape), activation)| Link { conv, shape: *shape, activation })
+            .map(|((conv, shape), activation)| FusedStage { conv, shape: *shape, activation })
             .collect();
-        let mut wanted = x.clone();
-        for (at, link) in links.iter().enumerate() {
-            let mut y = vec![T::default(); link.shape.output_len()];
-            let added = (residual && at + 1 == links.len()).then_some(&x[..]);
-            link.conv.forward(&link.shape, &wanted, added, link.activation, &mut y);
-            wanted = y;
+        let mut expected = x.clone();
+        for (at, stage) in stages.iter().enumerate() {
+            let mut y = vec![T::default(); stage.shape.output_len()];
+            let added = (residual && at + 1 == stages.len()).then_some(&x[..]);
+            stage.conv.forward(&stage.shape, &expected, added, stage.activation, &mut y);
+            expected = y;
         }
         for threads in [1, 2, 5] {
-            let mut y = vec![T::from_f32(f32::NAN); wanted.len()];
-            on_threads(threads, || conv2d_chain(&links, &x, residual, &mut y));
-            assert!(bits(&y) == bits(&wanted), "{isa} with {threads} threads: {shapes:?}");
+            let mut y = vec![T::from_f32(f32::NAN); expected.len()];
+            on_threads(threads, || fused_block(&stages, &x, residual, &mut y));
+            assert!(bits(&y) == bits(&expected), "{isa} with {threads} threads: {shapes:?}");
         }
     });
 }
 
 #[test]
-fn chains_do_what_their_links_do_one_by_one() {
+fn fused_blocks_do_what_their_stages_do_one_by_one() {
     let cases = [
         // Whole images: many, few, and fewer than threads.
         (inverted_residual(13, 7, [24, 72, 24], 3, 1), true),
@@ -282,9 +283,9 @@ fn chains_do_what_their_links_do_one_by_one() {
         (inverted_residual(1, 85, [8, 96, 24], 5, 2), false),
     ];
     for (shapes, residual) in cases {
-        chain_as_one_by_one::<f32>(&shapes, residual);
-        chain_as_one_by_one::<bf16>(&shapes, residual);
-        chain_as_one_by_one::<bf16>(&shapes[1..], false);
+        fused_as_one_by_one::<f32>(&shapes, residual);
+        fused_as_one_by_one::<bf16>(&shapes, residual);
+        fused_as_one_by_one::<bf16>(&shapes[1..], false);
     }
     // Padding that is not "same", rows that are far apart, and kernels of several rows one after another.
     let uneven = |shape: Conv2dShape| Conv2dShape {
@@ -298,15 +299,15 @@ fn chains_do_what_their_links_do_one_by_one() {
         dilation: [2, 2],
         ..usual(2, 1, [64, 24], 3, 1, 1)
     };
-    chain_as_one_by_one::<f32>(&[first, uneven(then)], false);
-    chain_as_one_by_one::<bf16>(&[first, uneven(then)], false);
+    fused_as_one_by_one::<f32>(&[first, uneven(then)], false);
+    fused_as_one_by_one::<bf16>(&[first, uneven(then)], false);
 }
 
 #[test]
-#[should_panic(expected = "one link's output is the next's input")]
-fn links_follow_each_other() {
+#[should_panic(expected = "one stage's output is the next's input")]
+fn a_stages_input_is_the_output_before_it() {
     let shapes = [usual(1, 4, [8, 8], 1, 1, 1), usual(1, 5, [8, 8], 1, 1, 1)];
     let packed = shapes.map(|shape| PackedConv2d::<f32>::pack(&shape, &[0.0; 64], None, None));
-    let link = |at: usize| Link { conv: &packed[at], shape: shapes[at], activation: Activation::None };
-    conv2d_chain(&[link(0), link(1)], &[0.0; 128], false, &mut [0.0; 200]);
+    let stage = |at: usize| FusedStage { conv: &packed[at], shape: shapes[at], activation: Activation::None };
+    fused_block(&[stage(0), stage(1)], &[0.0; 128], false, &mut [0.0; 200]);
 }

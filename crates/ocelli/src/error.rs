@@ -1,12 +1,14 @@
-//! What can go wrong, said for people.
+//! What can go wrong, in words for people and in variants for programs.
+//!
+//! Texts speak of this crate's settings. A front end that calls them otherwise, as the command does with its flags,
+//! translates by variant, and by [`Error::setting_name`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{DataError, io_reason};
+use ocelli_data::{DataError, Task, io_reason};
 
 use crate::data::recorded::Differences;
-use crate::pull::PullError;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum Error {
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {
-        /// The setting's name.
+        /// The setting's name: that of its field, or of the method that sets it.
         name: &'static str,
         /// The value found.
         value: String,
@@ -41,13 +43,214 @@ pub enum Error {
         /// The smallest side that the backbone can take.
         smallest: usize,
     },
-    /// The state of the learner does not allow what was asked.
-    #[error("{found}; {advice}")]
-    State {
-        /// What is the matter.
-        found: String,
+    /// An ensemble of no models.
+    #[error("an ensemble of no models; give at least one")]
+    EmptyEnsemble,
+    /// Models, or a model and photos, are for different classes.
+    #[error(
+        "{what} has the classes {}, and not {}; give models and photos of the same classes",
+        some(found),
+        some(expected)
+    )]
+    ClassMismatch {
+        /// What has other classes: "model 2 of the ensemble", "the new data".
+        what: String,
+        /// Its classes.
+        found: Vec<String>,
+        /// The classes that are needed.
+        expected: Vec<String>,
+    },
+    /// A model and data differ in whether an image has one class or several.
+    #[error(
+        "the model is {}, and the data {}; {}",
+        task_name(*model), task_name(*data), of_one_task(*model)
+    )]
+    TaskMismatch {
+        /// The task of the model.
+        model: Task,
+        /// The task of the data.
+        data: Task,
+    },
+    /// The data has a class that the model does not have.
+    #[error("{} has the class \"{class}\", which the model does not have; rename it, or leave it out", data.display())]
+    ClassUnknownToModel {
+        /// The folder of the photos.
+        data: PathBuf,
+        /// The class.
+        class: String,
+    },
+    /// A model holds no temperature.
+    #[error(
+        "{model}: the model is not calibrated: no images were held out to fit a temperature on, or no temperature \
+         lowered their log loss; use its probabilities as they are"
+    )]
+    NotCalibrated {
+        /// The model's file, or "the network".
+        model: String,
+    },
+    /// A folder holds no photos.
+    #[error("{} holds no photos; give a folder of photos", path.display())]
+    NoPhotos {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A photo cannot be used, and such photos are to stop the work.
+    #[error("{}: {reason}; remove it, or let bad images be skipped", path.display())]
+    BadImage {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Nothing of the data can be measured on, since its labelled images are all training images.
+    #[error(
+        "{} has labelled images to train on only, and none to evaluate on; give the folder of images that the model \
+         has not seen, or set what is held out",
+        data.display()
+    )]
+    NothingHeldOut {
+        /// The folder of the photos.
+        data: PathBuf,
+    },
+    /// The model has seen all images that it was to be evaluated on.
+    #[error(
+        "the model was trained on all {images} images of {}, so they cannot tell how well it does on others; give \
+         images that it has not seen, or ask for all of them to be evaluated",
+        data.display()
+    )]
+    AllTrainedOn {
+        /// The folder of the photos.
+        data: PathBuf,
+        /// How many there are.
+        images: usize,
+    },
+    /// None of the images to evaluate on can be read.
+    #[error(
+        "{} has no labelled images that can be read; give a folder with a folder of photos for each class, or a table \
+         of labels",
+        data.display()
+    )]
+    NoLabelledImages {
+        /// The folder of the photos.
+        data: PathBuf,
+    },
+    /// Groups are to be read from a column, and there is no table.
+    #[error(
+        "{} is read by its class folders, which have no column of groups; give a table of labels, or a pattern that \
+         finds the group in the file's name",
+        data.display()
+    )]
+    NoGroupColumn {
+        /// The folder of the photos.
+        data: PathBuf,
+    },
+    /// All layers are trained, so that there are no features to cache.
+    #[error("all layers are trained, so there are no frozen features to cache; freeze some layers first")]
+    NothingFrozen,
+    /// Augmented copies are to be cached of photos that are not augmented.
+    #[error(
+        "the photos are not augmented, so that all copies would be alike; give the data an augmentation first"
+    )]
+    NotAugmented,
+    /// No batch has two images that can be read, which batch norm needs.
+    #[error("no batch has two training images that can be read; see which images were skipped, and why")]
+    NoTrainingBatch,
+    /// A head trained to judge labels diverged.
+    #[error(
+        "a head that was trained for out-of-fold predictions computes numbers that are not finite; look for photos \
+         with values far out of range"
+    )]
+    OutOfFoldNotFinite,
+    /// A checkpoint was written with other photos, or another split.
+    #[error(
+        "{}: the photos, or which of them are held out, are not what they were when it was written; train anew, or \
+         put the photos back as they were",
+        checkpoint.display()
+    )]
+    CheckpointOfOtherPhotos {
+        /// The checkpoint's file.
+        checkpoint: PathBuf,
+    },
+    /// Two sets of predictions have no image in common.
+    #[error("no image was held out in both; train both with the same split")]
+    NoCommonImages,
+    /// Two sets of predictions differ in the label of an image.
+    #[error("{image} is {first} in one and {second} in the other; compare runs on the same labels")]
+    LabelsDiffer {
+        /// The image's id.
+        image: String,
+        /// Its label in the first.
+        first: String,
+        /// Its label in the second.
+        second: String,
+    },
+    /// Two runs cannot be compared.
+    #[error("{} and {}: {reason}", first.display(), second.display())]
+    NotComparable {
+        /// The first run.
+        first: PathBuf,
+        /// The second run.
+        second: PathBuf,
+        /// Why not.
+        reason: Box<Error>,
+    },
+    /// A confusion matrix of images that may have several classes.
+    #[error("images with several classes have no confusion matrix; look at the table of classes")]
+    NoConfusionMatrix,
+    /// A sample submission that cannot be filled in.
+    #[error("{}: {reason}; {advice}", path.display())]
+    Sample {
+        /// The sample's file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
         /// What to do.
         advice: &'static str,
+    },
+    /// Nothing says which class a column of a sample submission is about.
+    #[error(
+        "{}: its column \"{column}\" holds numbers, and neither it nor they are among the model's classes ({}); name the \
+         column after the class whose probability is wanted, or set the values to labels",
+        path.display(), some(classes)
+    )]
+    SampleColumn {
+        /// The sample's file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// The model's classes.
+        classes: Vec<String>,
+    },
+    /// A class has the name of the column of ids.
+    #[error(
+        "a class of the model is called id, as the first column is; give the competition's sample submission, which \
+         names the columns"
+    )]
+    ClassCalledId,
+    /// Output cannot be written to that path.
+    #[error("{}: {reason}; give another path for the output", path.display())]
+    OutputPath {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// No folder for cached files is known.
+    #[error(
+        "there is no home folder to hold the cache; name a folder with the environment variable OCELLI_CACHE"
+    )]
+    NoCacheFolder,
+    /// A run has not come to its end.
+    #[error("{}: the run is not finished; resume it, or give the folder of a finished run", path.display())]
+    NotFinished {
+        /// The run's folder.
+        path: PathBuf,
+    },
+    /// The photos of a run are not where they are looked for.
+    #[error("{reason}; give the folder that holds the photos now, or none: tables and charts need no photos")]
+    PhotosNotFound {
+        /// What was looked for, and where.
+        reason: String,
     },
     /// A file is no model of Ocelli's.
     #[error("{}: not a model of Ocelli's: {reason}", path.display())]
@@ -111,13 +314,13 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// Weights by name cannot be had.
+    /// Pretrained weights cannot be found or downloaded.
     #[error(transparent)]
-    Pull(#[from] PullError),
+    Hub(ocelli_hub::Error),
     /// No weights of that backbone are at hand.
     #[error(
-        "the weights of {architecture} are not on this machine; fetch them with `ocelli pull {architecture}`, or \
-         get {url} and save it as {}, or give a file of your own with --weights FILE",
+        "the weights of {architecture} are not on this machine; pull them, or get {url} and save it as {}, or give a \
+         weights file of your own",
         path.display()
     )]
     NoWeights {
@@ -253,9 +456,35 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A setting that is outside of its range.
+    pub(crate) fn setting(name: &'static str, value: impl ToString, expected: &'static str) -> Self {
+        Self::Setting { name, value: value.to_string(), expected }
+    }
+
+    /// The name of the setting that is to be changed, where it is a setting that is refused: as the field or the
+    /// method is called that sets it.
+    pub fn setting_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Setting { name, .. } | Self::Data(DataError::Setting { name, .. }) => Some(name),
+            Self::ImageSize { .. } => Some("size"),
+            _ => None,
+        }
+    }
+
     /// Wraps the system's reason with what was tried on which path.
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+}
+
+impl From<ocelli_hub::Error> for Error {
+    fn from(error: ocelli_hub::Error) -> Self {
+        match error {
+            ocelli_hub::Error::Io { action, path, source } => Self::Io { action, path, source },
+            ocelli_hub::Error::Stopped => Self::Stopped,
+            ocelli_hub::Error::NoCacheFolder => Self::NoCacheFolder,
+            error => Self::Hub(error),
+        }
     }
 }
 
@@ -269,6 +498,31 @@ impl From<ocelli_nn::Error> for Error {
     }
 }
 
+/// The first of a list, for people.
+fn some(names: &[String]) -> String {
+    /// So many are named.
+    const NAMED: usize = 8;
+    let more = if names.len() > NAMED { ", …" } else { "" };
+    names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ") + more
+}
+
+fn task_name(task: Task) -> &'static str {
+    match task {
+        Task::SingleLabel => "single-label",
+        Task::MultiLabel => "multi-label",
+    }
+}
+
+/// What to do where a model of this task meets data of the other.
+fn of_one_task(model: Task) -> &'static str {
+    match model {
+        Task::SingleLabel => {
+            "leave out images that have not exactly one label, or use a model that is trained on several"
+        }
+        Task::MultiLabel => "read the table of labels with `task` multi-label",
+    }
+}
+
 fn number_of_epochs(epochs: usize) -> String {
     if epochs == 1 { "1 epoch".to_owned() } else { format!("{epochs} epochs") }
 }
@@ -279,8 +533,8 @@ fn gigabytes(bytes: u64) -> String {
 
 fn smaller(fits: Option<usize>) -> String {
     match fits {
-        Some(fits) => format!("--batch {fits} fits"),
-        None => "choose a smaller --size or another --arch, or free some".to_owned(),
+        Some(fits) => format!("a batch of {fits} fits"),
+        None => "choose smaller images or another backbone, or free some".to_owned(),
     }
 }
 

@@ -35,7 +35,7 @@
 //! | a whole run with its folder | [`Training`] |
 //! | checkpoints, resuming | `run/checkpoint.rs` |
 //! | which photos a run began with | `data/recorded.rs` |
-//! | what is said about rows | [`Reading`] |
+//! | what is said about rows | [`Diagnosis`] |
 //! | the training loop | `train/fit.rs` |
 //! | where training stands, and how it is resumed | `learner/snapshot.rs` |
 //! | what is minimised, and how weights move | [`Loss`], [`Method`] |
@@ -44,20 +44,21 @@
 //! | what a learner can do | [`Learner`] |
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
-//! | charts | [`plot`] |
+//! | charts of schedules and searches | `charts.rs`, then `ocelli-plot` |
 //! | what is precomputed, and kept between runs | `features/` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
-//! | where pretrained weights come from | [`pull`] |
+//! | where pretrained weights come from | `pretrained.rs`, then [`hub`] |
 //! | how fast a backbone is here | [`Speed`] |
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | several views of an image | [`Tta`] |
 //! | submissions | [`Submission`] |
 //! | the model file | [`Contract`], [`Model`] |
 //! | what it gets right and wrong | [`interpret`] |
-//! | the page that shows it | [`report`] |
+//! | the page that shows it | `report/` |
 
-mod cache;
+#[cfg(feature = "plot")]
+mod charts;
 mod data;
 mod error;
 pub mod event;
@@ -68,32 +69,31 @@ mod learner;
 mod lr_finder;
 mod metric;
 mod model;
-pub mod plot;
-pub mod pull;
+mod pretrained;
 mod recipe;
+#[cfg(feature = "plot")]
 pub mod report;
 mod run;
 pub mod schedule;
 mod train;
 
 pub use burn::tensor::Device;
-pub use cache::{CACHE_VARIABLE, default_cache};
-pub use data::photos::{Found, outside, photos_in, photos_of_run};
+pub use data::photos::{Found, outside, photos_in, photos_of_run, trained_on};
 pub use data::recorded::Differences;
-pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder};
+pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Part};
 pub use error::{Error, Result};
 pub use event::{EpochRow, Event, Observer};
 pub use interpret::Interpretation;
+pub use learner::Learner;
 pub use learner::snapshot::{Numbers, Position};
 pub use learner::speed::Speed;
-pub use learner::{Learner, Part};
 pub use lr_finder::{Finding, Growth, LrCurve, LrFind, Rule, Suggestion, Suggestions};
-pub use metric::predictions::{Predictions, Share, THRESHOLD};
-pub use metric::{Average, ClassMeasures, Direction, Measured, Metric};
+pub use metric::predictions::{Predictions, Proportion, THRESHOLD};
+pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
 pub use model::ensemble::Ensemble;
-pub use model::submission::{Clip, Submission, Submitted, Values};
+pub use model::submission::{ProbabilityClip, Submission, Submitted, Values};
 pub use model::tta::{Mean, Stack, Tta, Views};
-pub use model::{Contract, Guess, Model, Prediction};
+pub use model::{ClassProbability, Contract, Model, Prediction};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
@@ -105,19 +105,28 @@ pub use ocelli_data::{
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
+/// Pretrained weights by name.
+pub use ocelli_hub as hub;
+pub use ocelli_hub::{CACHE_VARIABLE, WeightStore, default_cache};
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
 pub use ocelli_nn::{
     Arch, ArchInfo, DeviceKind, DeviceName, Error as NetworkError, Network, Precision, Publisher, Statistics,
     TensorFile,
 };
-pub use pull::{WeightStore, built_in_weights};
-pub use recipe::diagnosis::{Baseline, Change, Course, Reading};
-pub use recipe::freezing::{State, Summary};
-pub use recipe::{Choices, Preset, Rates, Recipe, Step, Train};
+/// Charts and matrices as files.
+#[cfg(feature = "plot")]
+pub use ocelli_plot as plot;
+pub use pretrained::built_in_weights;
+pub use recipe::builder::{Preset, RecipeBuilder};
+pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
+pub use recipe::freezing::{Freezing, Summary};
+pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
+pub use run::config::{Places, Settings, Thresholds};
 pub use run::folder::{Recorder, RunFolder};
 pub use run::perform::Performed;
-pub use run::{Moved, Outcome, Places, Settings, Thresholds, Training};
+pub use run::resume::Moved;
+pub use run::{Outcome, Training};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use train::loss::{ClassWeights, Loss};

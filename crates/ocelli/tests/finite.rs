@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use ocelli::interpret::Wanted;
 use ocelli::prelude::*;
-use ocelli::{Decoder, Ensemble, EpochRow, Error, Metric, Position, Rates, Step, Submission, Train};
+use ocelli::{
+    Decoder, Ensemble, EpochRow, Error, Freezing, LrChoice, Metric, Phase, Position, Submission, TrainPhase,
+};
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
 
@@ -15,9 +17,10 @@ fn learner() -> Learner {
     Learner::pretrained(Arch::EfficientNetLite0, data).unwrap()
 }
 
-fn head(rate: f64, epochs: usize) -> Step {
-    let (rates, schedule) = (Rates::Given(rate.into()), Epochs(epochs).into());
-    Step::Train(Train { frozen: 2, precompute: true, views: 0, rates, schedule })
+fn head(rate: f64, epochs: usize) -> Phase {
+    let (lr, schedule) = (LrChoice::Fixed(rate.into()), Epochs(epochs).into());
+    let freezing = Freezing::Cached { frozen: 2, augmented_copies: 0 };
+    Phase::Train(TrainPhase { freezing, lr, schedule })
 }
 
 /// Puts a number into a tensor of the network.
@@ -90,7 +93,7 @@ fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
 #[test]
 fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
-    let error = learner.perform(&Recipe { steps: vec![head(1e9, 3)] }).unwrap_err();
+    let error = learner.perform(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
     assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower rates"), "{error}");
     assert!(
@@ -111,7 +114,7 @@ fn a_step_that_is_lost_is_given_up_where_there_are_good_weights() {
         }
         ControlFlow::Continue(())
     });
-    let performed = learner.perform(&Recipe { steps: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
+    let performed = learner.perform(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
     assert!(performed.predictions.is_finite());
     assert_eq!(learner.best().unwrap().stage, 1);
     let notices = heard.lock().unwrap().clone();
@@ -134,7 +137,7 @@ fn nothing_held_out_is_no_excuse() {
     let data = ImageData::from_folder(PHOTOS).size(32).hold_out(ocelli::HeldOut::Nothing).load();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.unwrap()).unwrap();
     put(&mut learner, STATISTIC, f32::NAN);
-    let error = learner.perform(&Recipe { steps: vec![head(1e-3, 1)] }).unwrap_err();
+    let error = learner.perform(&Recipe { phases: vec![head(1e-3, 1)] }).unwrap_err();
     assert!(error.to_string().contains(STATISTIC), "{error}");
 }
 
@@ -190,8 +193,9 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     learner.precompute(true).unwrap();
     learner.fit(1e-3, Epochs(1)).unwrap();
     let predictions = learner.validate().unwrap();
-    let temperature = learner.calibrate(&predictions).expect("one epoch leaves a network unsure");
-    learner.save(&path).unwrap();
+    let mut trained = learner.to_model();
+    let temperature = trained.calibrate(&predictions).expect("one epoch leaves a network unsure");
+    trained.save(&path).unwrap();
     let model = Model::load(&path).unwrap();
     let photos: Vec<PathBuf> =
         predictions.items[..3].iter().map(|&item| learner.data().items()[item].path.clone()).collect();

@@ -291,7 +291,7 @@ fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
     for found in [single(), several()] {
         let tempered = found.predictions.tempered(2.5);
         for place in 0..found.len() {
-            assert_eq!(tempered.decided(place), found.predictions.decided(place));
+            assert_eq!(tempered.predicted_labels(place), found.predictions.predicted_labels(place));
         }
         let back = tempered.tempered(0.4);
         for (a, b) in back.probabilities.iter().zip(&found.predictions.probabilities) {

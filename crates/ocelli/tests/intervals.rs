@@ -89,7 +89,7 @@ fn any_several() -> impl Strategy<Value = Predictions> {
 fn assert_held(predictions: &Predictions, names: &[&str]) -> Result<(), TestCaseError> {
     for name in names {
         let metric: Metric = name.parse().unwrap();
-        let measured = predictions.measure(metric);
+        let measured = predictions.estimate(metric);
         let (low, high) = measured.interval;
         if measured.value.is_nan() {
             // As the area under the curve where all images have a class or none.
@@ -128,7 +128,7 @@ fn few_images_of_many_classes_have_an_interval_around_their_value() {
     for seed in 0..5 {
         let predictions = drawn_single(seed, 90, 60, 1.2);
         for name in ["f1-macro", "precision-macro", "recall-macro", "balanced-accuracy"] {
-            let measured = predictions.measure(name.parse().unwrap());
+            let measured = predictions.estimate(name.parse().unwrap());
             let (low, high) = measured.interval;
             assert!(low + 0.02 < measured.value && measured.value < high - 0.02, "{name}: {measured:?}");
         }
@@ -205,7 +205,7 @@ fn coverage(
     let metric: Metric = name.parse().unwrap();
     let truth = truth.value(metric);
     let held = (1..=SETS).filter(|&seed| {
-        let (low, high) = draw(seed, images).measure(metric).interval;
+        let (low, high) = draw(seed, images).estimate(metric).interval;
         low <= truth && truth <= high
     });
     held.count() as f64 / SETS as f64
@@ -257,9 +257,9 @@ fn predictions_that_are_not_finite_have_no_metrics() {
             let mut found = sound.clone();
             found.probabilities[5 * found.classes] = bad;
             assert!(sound.is_finite() && !found.is_finite());
-            assert!(found.decided(5).is_empty(), "nothing is decided where a probability is {bad}");
+            assert!(found.predicted_labels(5).is_empty(), "nothing is decided where a probability is {bad}");
             for name in names {
-                let measured = found.measure(name.parse().unwrap());
+                let measured = found.estimate(name.parse().unwrap());
                 assert!(measured.value.is_nan() && measured.interval.0.is_nan(), "{name}: {measured:?}");
             }
             assert_eq!(found.temperature(), None);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use ocelli::prelude::*;
-use ocelli::{Error, State};
+use ocelli::{Error, Freezing};
 
 fn data() -> ImageData {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -54,7 +54,7 @@ fn precomputed_and_live_training_are_the_same_training() {
             let mut learner = learner();
             learner.freeze_to(frozen).unwrap();
             learner.precompute(precompute).unwrap();
-            assert_eq!(learner.state().is_precomputed(), precompute);
+            assert_eq!(learner.freezing().is_cached(), precompute);
             let mut rows = learner.fit(LearningRates::spread(1e-4, 1e-2), Epochs(1)).unwrap();
             rows[0].seconds = 0.0;
             (rows, learner.validate().unwrap())
@@ -68,7 +68,7 @@ fn frozen_groups_do_not_move_and_trained_ones_do() {
     for frozen in [2, 1, 0] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        assert_eq!(learner.state(), State::Live { frozen });
+        assert_eq!(learner.freezing(), Freezing::Live { frozen });
         let before = learner.network().to_tensors();
         learner.fit(1e-3, Epochs(1)).unwrap();
         let after = learner.network().to_tensors();
@@ -118,7 +118,7 @@ fn what_makes_no_sense_is_refused() {
     assert!(matches!(learner.fit(1e-2, Sgdr::cycles(50).len(1).mult(2)), Err(Error::Setting { .. })));
     assert!(matches!(learner.freeze_to(3), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute(true), Err(Error::State { .. })));
+    assert!(matches!(learner.precompute(true), Err(Error::NothingFrozen)));
     assert!(learner.history().is_empty());
 
     learner.freeze();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ocelli::prelude::*;
-use ocelli::{ClassWeights, Ensemble, Error, LearningRates, Mix, State, TensorFile, WeightDecay};
+use ocelli::{ClassWeights, Ensemble, Error, Freezing, LearningRates, Mix, TensorFile, WeightDecay};
 
 fn data(batch: usize) -> ImageData {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -63,7 +63,7 @@ fn weight_decay_pulls_weights_and_on_request_vectors() {
     let before = learner(560).network().to_tensors();
     let moved = |decay: WeightDecay| step(Method { weight_decay: decay, ..plain() }, 0.01);
     let (none, weights, all) =
-        (moved(0.0.into()), moved(2.0.into()), moved(WeightDecay::from(2.0).on_vectors()));
+        (moved(0.0.into()), moved(2.0.into()), moved(WeightDecay::from(2.0).on_bias_and_norm()));
     let other = moved([2.0, 2.0, 0.0].into());
     assert_eq!(other, none, "the head's own decay counts");
     for (name, free) in &none {
@@ -168,7 +168,7 @@ fn class_weights_teach_rare_classes() {
         learner.method(Method { loss: Loss::default().class_weights(class_weights), ..Method::default() });
         learner.fit(1e-2, Epochs(2)).unwrap();
         let predictions = learner.validate().unwrap();
-        (0..predictions.items.len()).filter(|&place| predictions.decided(place) == [1]).count()
+        (0..predictions.items.len()).filter(|&place| predictions.predicted_labels(place) == [1]).count()
     };
     let mut heavy = vec![1.0; 7];
     heavy[1] = 20.0;
@@ -222,7 +222,7 @@ fn models_of_cycles_are_what_was_measured_and_answer_together() {
             assert!((both.probabilities[class] - mean).abs() < 1e-6);
         }
     }
-    assert!(matches!(Ensemble::of(Vec::new()), Err(Error::State { .. })));
+    assert!(matches!(Ensemble::of(Vec::new()), Err(Error::EmptyEnsemble)));
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn fine_tune_is_fastai_2s() {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data(64)).unwrap();
     let rows = learner.fine_tune(1).unwrap();
     assert_eq!(rows.len(), 2);
-    assert_eq!(learner.state(), State::Live { frozen: 0 });
+    assert_eq!(learner.freezing(), Freezing::Live { frozen: 0 });
     // At the end of a cycle the rates are 1/100,000 of their peaks, all but that of the head's epoch.
     let LearningRates(last) = rows[1].learning_rates;
     assert!((last[1] / last[0] - 10.0).abs() < 1e-6 && (last[2] / last[1] - 10.0).abs() < 1e-6);

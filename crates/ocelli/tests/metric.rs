@@ -155,15 +155,15 @@ fn intervals_hold_the_value_and_shrink_with_more_images() {
         ["accuracy", "error-rate", "top-2", "log-loss", "f1-macro", "recall", "balanced-accuracy", "auroc"]
     {
         let metric: Metric = name.parse().unwrap();
-        let measured = predictions.measure(metric);
+        let measured = predictions.estimate(metric);
         let (low, high) = measured.interval;
         assert!(low < measured.value && measured.value < high, "{name}: {measured:?}");
-        let (closer_low, closer_high) = fourfold.measure(metric).interval;
+        let (closer_low, closer_high) = fourfold.estimate(metric).interval;
         let ratio = (closer_high - closer_low) / (high - low);
         assert!((0.4..0.6).contains(&ratio), "{name}: half as wide with four times the images, not {ratio}");
     }
     // Wilson's interval for 30 of 60, from the formula in a pocket calculator.
-    let (low, high) = predictions.measure(Metric::Accuracy).interval;
+    let (low, high) = predictions.estimate(Metric::Accuracy).interval;
     assert_near(low, 0.377_350_2, "low");
     assert_near(high, 0.622_649_8, "high");
 }
@@ -183,7 +183,7 @@ fn names_directions_and_what_is_not_defined() {
 
     let nothing = predictions(Task::SingleLabel, 2, vec![], vec![]);
     for name in ["accuracy", "log-loss", "f1", "f1-samples", "auroc"] {
-        let measured = nothing.measure(name.parse().unwrap());
+        let measured = nothing.estimate(name.parse().unwrap());
         assert!(measured.value.is_nan(), "{name} of nothing: {measured:?}");
     }
     // A class that no image has: its area is not defined, and the mean is over the others.

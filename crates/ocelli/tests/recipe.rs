@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use ocelli::prelude::*;
-use ocelli::{EpochRow, Error, Metric, Rates, Step, Train};
+use ocelli::{EpochRow, Error, Freezing, LrChoice, Metric, Phase, TrainPhase};
 
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -13,9 +13,10 @@ fn learner() -> Learner {
 }
 
 /// The head on precomputed activations.
-fn head(rate: f64, epochs: usize) -> Step {
-    let (rates, schedule) = (Rates::Given(rate.into()), Epochs(epochs).into());
-    Step::Train(Train { frozen: 2, precompute: true, views: 0, rates, schedule })
+fn head(rate: f64, epochs: usize) -> Phase {
+    let (lr, schedule) = (LrChoice::Fixed(rate.into()), Epochs(epochs).into());
+    let freezing = Freezing::Cached { frozen: 2, augmented_copies: 0 };
+    Phase::Train(TrainPhase { freezing, lr, schedule })
 }
 
 /// The number of rows after which nobody has the patience for more: naively, from the rows themselves.
@@ -63,7 +64,7 @@ fn a_stage_ends_when_patience_is_over() {
 fn patience_counts_in_each_stage_anew() {
     let mut learner = learner();
     learner.early_stopping(Some(1));
-    let recipe = Recipe { steps: vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)] };
+    let recipe = Recipe { phases: vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)] };
     learner.perform(&recipe).unwrap();
     for stage in 1..=3 {
         let rows: Vec<EpochRow> =
@@ -84,7 +85,7 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
         }
         ControlFlow::Continue(())
     });
-    let recipe = Recipe { steps: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
+    let recipe = Recipe { phases: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
     let performed = learner.perform(&recipe).unwrap();
     let notices = heard.lock().unwrap().clone();
     assert!(
@@ -101,6 +102,6 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
     assert_eq!(learner.validate().unwrap(), performed.predictions);
 
     let mut learner = self::learner();
-    let error = learner.perform(&Recipe { steps: vec![head(1e36, 2)] }).unwrap_err();
+    let error = learner.perform(&Recipe { phases: vec![head(1e36, 2)] }).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "there are no weights to return to: {error}");
 }

@@ -1,7 +1,7 @@
 //! Schedules against fastai 0.7's printed values and their own definitions.
 
 use ocelli::plot::{Chart, Panel};
-use ocelli::schedule::{LinearOneCycle, OneCycle, Phase, Phases, Shape, Slanted, StepDecay};
+use ocelli::schedule::{LinearOneCycle, LrPhase, LrPhases, OneCycle, Shape, SlantedTriangular, StepDecay};
 use ocelli::{Epochs, LearningRates, Schedule, Sgdr};
 
 /// fastai 0.7's `CosAnneal` at learning rate 0.01, 360 batches an epoch, `cycle_mult` 2.
@@ -24,7 +24,7 @@ fn cosine_restarts_are_fastais() {
         (2519, 1.19e-8),
     ];
     for (step, wanted) in golden {
-        let seen = 0.01 * schedule.at(step, 360).factor;
+        let seen = 0.01 * schedule.at(step, 360).lr_factor;
         assert!((seen - wanted).abs() < 1e-3 * wanted, "{seen} is not {wanted} at step {step}");
     }
 }
@@ -39,7 +39,7 @@ fn epochs_are_counted_as_the_lesson_does() {
 fn cycles_of_one_step_train() {
     let schedule: Schedule = Sgdr::cycles(3).into();
     for step in 0..3 {
-        assert_eq!(schedule.at(step, 1).factor, 1.0);
+        assert_eq!(schedule.at(step, 1).lr_factor, 1.0);
     }
 }
 
@@ -47,7 +47,7 @@ fn cycles_of_one_step_train() {
 fn assert_factors(schedule: impl Into<Schedule>, wanted: &[(usize, f64)]) {
     let schedule = schedule.into();
     for &(step, wanted) in wanted {
-        let seen = schedule.at(step, 100).factor;
+        let seen = schedule.at(step, 100).lr_factor;
         assert!((seen - wanted).abs() <= 1e-6 * wanted, "{seen} is not {wanted} at step {step}");
     }
 }
@@ -63,13 +63,13 @@ fn assert_momentum(schedule: impl Into<Schedule>, wanted: &[(usize, f64)]) {
 /// fastai 0.7's `CircularLR` with `use_clr=(20, 10, 0.95, 0.85)`, 100 batches: up over ten.
 #[test]
 fn slanted_triangles_are_fastais() {
-    let schedule = Slanted::cycles(1).momentum(0.95, 0.85);
+    let schedule = SlantedTriangular::cycles(1).momentum(0.95, 0.85);
     let down_by_89_of_90 = (1.0 + 19.0 / 90.0) / 20.0;
     assert_factors(schedule, &[(0, 0.05), (5, 0.525), (10, 1.0), (55, 0.525), (99, down_by_89_of_90)]);
     assert_momentum(schedule, &[(0, 0.95), (5, 0.9), (10, 0.85), (55, 0.9)]);
     // A cycle shorter than `cut_div`, where fastai divides by zero: one step up.
-    let short: Schedule = Slanted::cycles(1).into();
-    let factors: Vec<f64> = (0..5).map(|step| short.at(step, 5).factor).collect();
+    let short: Schedule = SlantedTriangular::cycles(1).into();
+    let factors: Vec<f64> = (0..5).map(|step| short.at(step, 5).lr_factor).collect();
     assert_eq!((factors[0], factors[1]), (0.05, 1.0));
     assert!(factors[1..].windows(2).all(|pair| pair[0] > pair[1]), "{factors:?}");
 }
@@ -84,7 +84,7 @@ fn linear_one_cycles_are_fastais() {
 
 #[test]
 fn triangles_repeat_and_grow() {
-    let triangles = Slanted::triangular(2).mult(2);
+    let triangles = SlantedTriangular::triangular(2).mult(2);
     assert_factors(triangles, &[(0, 0.25), (25, 0.625), (50, 1.0), (75, 0.625), (100, 0.25), (200, 1.0)]);
 }
 
@@ -112,11 +112,11 @@ fn cosine_one_cycles_are_fastai_2s() {
 
 #[test]
 fn phases_follow_each_other() {
-    let schedule = Phases::of([
-        Phase::linear(0.5, 0.0, 1.0).momentum(0.95, 0.85),
-        Phase::constant(1.0, 1.0),
-        Phase::cosine(1.0, 1.0, 0.0),
-        Phase::linear(0.5, 0.1, 0.001).shape(Shape::Exponential),
+    let schedule = LrPhases::of([
+        LrPhase::linear(0.5, 0.0, 1.0).momentum(0.95, 0.85),
+        LrPhase::constant(1.0, 1.0),
+        LrPhase::cosine(1.0, 1.0, 0.0),
+        LrPhase::linear(0.5, 0.1, 0.001).shape(Shape::Exponential),
     ]);
     let root = 0.1 * 0.01f64.sqrt();
     let wanted = [(0, 0.0), (25, 0.5), (50, 1.0), (149, 1.0), (200, 0.5), (250, 0.1), (275, root)];
@@ -124,22 +124,22 @@ fn phases_follow_each_other() {
     assert_momentum(schedule.clone(), &[(0, 0.95), (25, 0.9)]);
     assert_eq!(Schedule::from(schedule.clone()).at(60, 100).momentum, None);
     assert_eq!(Schedule::from(schedule).epochs(), 3);
-    let cubic = Phases::of([Phase::linear(1.0, 1.0, 0.0).shape(Shape::Polynomial { power: 3.0 })]);
+    let cubic = LrPhases::of([LrPhase::linear(1.0, 1.0, 0.0).shape(Shape::Polynomial { power: 3.0 })]);
     assert_factors(cubic, &[(0, 1.0), (50, 0.125)]);
 }
 
 /// The one-cycle policy put together by hand is the one that is built in.
 #[test]
 fn phases_can_make_a_one_cycle() {
-    let by_hand: Schedule = Phases::of([
-        Phase::cosine(1.0, 1.0 / 25.0, 1.0).momentum(0.95, 0.85),
-        Phase::cosine(3.0, 1.0, 1e-5).momentum(0.85, 0.95),
+    let by_hand: Schedule = LrPhases::of([
+        LrPhase::cosine(1.0, 1.0 / 25.0, 1.0).momentum(0.95, 0.85),
+        LrPhase::cosine(3.0, 1.0, 1e-5).momentum(0.85, 0.95),
     ])
     .into();
     let built_in: Schedule = OneCycle::epochs(4).into();
     for step in 0..400 {
         let (one, other) = (by_hand.at(step, 100), built_in.at(step, 100));
-        assert!((one.factor - other.factor).abs() < 1e-9, "{step}");
+        assert!((one.lr_factor - other.lr_factor).abs() < 1e-9, "{step}");
         assert!((one.momentum.unwrap() - other.momentum.unwrap()).abs() < 1e-9, "{step}");
     }
 }
@@ -151,14 +151,14 @@ fn every_schedule_trains_with_one_batch_an_epoch() {
         Epochs(1).into(),
         Sgdr::cycles(1).into(),
         StepDecay::epochs(1).into(),
-        Slanted::cycles(1).into(),
-        Slanted::triangular(1).into(),
+        SlantedTriangular::cycles(1).into(),
+        SlantedTriangular::triangular(1).into(),
         LinearOneCycle::epochs(1).into(),
         OneCycle::epochs(1).into(),
-        Phases::of([Phase::constant(1.0, 1.0)]).into(),
+        LrPhases::of([LrPhase::constant(1.0, 1.0)]).into(),
     ];
     for schedule in schedules {
-        assert_eq!(schedule.at(0, 1).factor, 1.0, "{schedule:?}");
+        assert_eq!(schedule.at(0, 1).lr_factor, 1.0, "{schedule:?}");
     }
 }
 
@@ -181,7 +181,7 @@ fn plots_show_every_step() {
     for (group, peak) in [1e-4, 1e-3, 1e-2].iter().enumerate() {
         assert_eq!(lines[group].points.len(), 100);
         for (step, &(epoch, rate)) in lines[group].points.iter().enumerate() {
-            assert_eq!((epoch, rate), (step as f64 / 50.0, peak * schedule.at(step, 50).factor));
+            assert_eq!((epoch, rate), (step as f64 / 50.0, peak * schedule.at(step, 50).lr_factor));
         }
     }
     let svg = figure.to_svg();

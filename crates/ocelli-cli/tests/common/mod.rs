@@ -16,6 +16,11 @@ pub struct Place {
 /// An address at which nobody listens.
 pub const NOBODY: &str = "http://127.0.0.1:9";
 
+/// `ocelli train` on the photos of a [`Place`], as small as it gets: the head alone, at 32 px.
+pub fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "photos", "--recipe", "quick", "--size", "32"], more].concat()
+}
+
 pub fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }

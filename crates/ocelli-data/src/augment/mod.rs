@@ -22,12 +22,15 @@ mod render;
 pub mod sheet;
 pub mod transform;
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::random::Draws;
 use crate::resize::{Resize, centred};
 use crate::{DataError, Filter, Framing, Preprocessing, RgbImage};
 use plan::{Affine, Plan};
+use policy::Policy;
 use render::Canvas;
 pub use transform::Transform;
 
@@ -66,6 +69,21 @@ pub struct Augmentation {
 const USUALLY: f64 = 0.75;
 
 impl Augmentation {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("none", "Centre crop, as in validation"),
+        ("basic", "Random crop, rotation by up to 10°, lighting"),
+        ("side-on", "basic, zoom up to 1.1 and horizontal flip: for everyday photos"),
+        ("top-down", "basic, zoom up to 1.05, quarter turns and flips: for aerial images"),
+        ("trivial-augment", "TrivialAugment: one random operation per image"),
+        ("rand-augment", "RandAugment: two random operations per image"),
+        ("random-resized-crop", "8 % to 100 % of the image's area, instead of zoom and crop"),
+        ("color-jitter", "Small changes of hue and saturation"),
+        ("stretch", "Up to 10 % wider or higher"),
+        ("blur", "Blurs half of the images"),
+        ("cutout", "Cuts a black square out of half of the images"),
+    ];
+
     /// A random crop alone.
     pub fn none() -> Self {
         Augmentation { transforms: Vec::new(), zoom: (1.0, 1.0), crop: Crop::Random, pad: 0 }
@@ -92,6 +110,18 @@ impl Augmentation {
     pub fn with(mut self, transform: Transform) -> Self {
         self.transforms.push(transform);
         self
+    }
+
+    /// Both: the transforms of the other after these, the larger zoom and padding, and the other's crop unless that is the
+    /// usual random one.
+    pub fn and(mut self, other: Self) -> Self {
+        self.transforms.extend(other.transforms);
+        Self {
+            zoom: (self.zoom.0.max(other.zoom.0), self.zoom.1.max(other.zoom.1)),
+            crop: if other.crop == Crop::Random { self.crop } else { other.crop },
+            pad: self.pad.max(other.pad),
+            ..self
+        }
     }
 
     /// Zooms in by up to this factor; fastai's course uses 1.1 for photos from the side, 1.05 from above.
@@ -222,6 +252,34 @@ impl Augmentation {
                 Base { image, resize, filter, width, height, border, ground }
             }
         }
+    }
+}
+
+impl FromStr for Augmentation {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let only = |transform| Self::none().with(transform);
+        Ok(match name {
+            "none" => Self::none(),
+            "basic" => Self::basic(),
+            "side-on" => Self::side_on().max_zoom(1.1),
+            "top-down" => Self::top_down().max_zoom(1.05),
+            "trivial-augment" => only(Transform::Policy(Policy::trivial_augment())),
+            "rand-augment" => only(Transform::Policy(Policy::rand_augment(2, 9.0))),
+            "random-resized-crop" => Self::none().crop(Crop::GoogleNet),
+            "color-jitter" => only(Transform::ColorJitter { hue: 0.03, saturation: 0.3 }),
+            "stretch" => only(Transform::Stretch { max: 0.1 }),
+            "blur" => only(Transform::Blur { strength: 3, probability: 0.5 }),
+            "cutout" => only(Transform::Cutout { holes: 1, length: 0.25, probability: 0.5 }),
+            _ => {
+                return Err(DataError::Setting {
+                    name: "augmentation",
+                    value: name.to_owned(),
+                    expected: "one of the names of Augmentation::NAMES, such as side-on",
+                });
+            }
+        })
     }
 }
 

@@ -12,11 +12,10 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use crate::activation::{DENSITY_AT_0, TAIL, TAIL_TERMS};
-use crate::{Activation, Isa};
+use crate::isa::Isa;
 use half::bf16;
 
-/// A vector register of `f32` and what kernels do with it.
+/// A vector register of `f32` and the operations on it.
 ///
 /// # Safety
 /// Functions may only be called on a processor that has the instruction set; those that take pointers read or write
@@ -64,10 +63,10 @@ pub trait Simd: Copy + 'static {
     unsafe fn dot(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
     /// Words that pair the values at `low` and `high`, [`Simd::LANES`] of each.
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V;
-    /// Says that the cache line at this address, which may be any, will be read soon.
+    /// Hints that the cache line at this address, which may be any, will be read soon.
     #[inline(always)]
     unsafe fn prefetch<T>(_: *const T) {}
-    /// As [`Simd::load_pairs`] with so many values of each, `0..=LANES`; the others are 0.
+    /// As [`Simd::load_pairs`] with `lows` and `highs` values, `0..=LANES` each; the others are 0.
     unsafe fn load_pairs_first(low: *const bf16, lows: usize, high: *const bf16, highs: usize) -> Self::V {
         let mut words = [0u32; 16];
         for (i, word) in words.iter_mut().enumerate() {
@@ -89,12 +88,12 @@ pub trait Simd: Copy + 'static {
 /// 1.5 · 2²³: adding it to a small number leaves the nearest integer in the low bits.
 pub(crate) const ROUNDING: f32 = 12_582_912.0;
 
-/// A piece of work that is compiled for each instruction set.
+/// Work that is compiled for each instruction set.
 pub(crate) trait Kernel {
-    /// What it returns.
+    /// The result.
     type Output;
 
-    /// Does it; to be marked `#[inline(always)]`.
+    /// Does the work. Implementations are marked `#[inline(always)]`.
     ///
     /// # Safety
     /// The processor has the instruction set `S`.
@@ -160,8 +159,8 @@ pub(crate) fn has_fast_dot(isa: Isa) -> bool {
     run_on(isa, Fast)
 }
 
-/// Repeats a block for each index below a constant of at most 14, in the text: a loop that long stays a loop, and
-/// registers have no index.
+/// Repeats a block for each index below a constant of at most 14, in the source: the compiler would not unroll a loop
+/// that long, and registers have no index.
 macro_rules! unrolled {
     ($index:ident < $end:ident, $body:block) => {
         { unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13); }
@@ -174,92 +173,6 @@ macro_rules! unrolled {
     };
 }
 pub(crate) use unrolled;
-
-/// An activation function of each lane.
-///
-/// # Safety
-/// The processor has the instruction set `S`.
-#[inline(always)]
-pub(crate) unsafe fn activate<S: Simd>(activation: Activation, u: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match activation {
-            Activation::None => u,
-            // NaN stays NaN: `max` returns its second argument then.
-            Activation::Relu => S::max(S::splat(0.0), u),
-            Activation::Relu6 => S::min(S::splat(6.0), S::max(S::splat(0.0), u)),
-            Activation::Silu => S::mul(u, sigmoid::<S>(u)),
-            Activation::HardSwish => {
-                let gate = S::min(S::splat(6.0), S::max(S::splat(0.0), S::add(u, S::splat(3.0))));
-                S::mul(u, S::mul(gate, S::splat(1.0 / 6.0)))
-            }
-            Activation::Gelu => S::mul(u, normal::<S>(u).0),
-        }
-    }
-}
-
-/// `gradient` times the activation's derivative at `u`.
-///
-/// # Safety
-/// The processor has the instruction set `S`.
-#[inline(always)]
-pub(crate) unsafe fn activation_gradient<S: Simd>(activation: Activation, u: S::V, gradient: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match activation {
-            Activation::None => gradient,
-            Activation::Relu => S::where_greater(u, S::splat(0.0), gradient),
-            Activation::Relu6 => {
-                S::where_greater(S::splat(6.0), u, S::where_greater(u, S::splat(0.0), gradient))
-            }
-            Activation::Silu => {
-                let (one, sigmoid) = (S::splat(1.0), sigmoid::<S>(u));
-                S::mul(gradient, S::mul(sigmoid, S::fma(u, S::sub(one, sigmoid), one)))
-            }
-            Activation::HardSwish => {
-                // (2u + 3) / 6 between -3 and 3; beyond, 0 and 1.
-                let inner = S::where_greater(S::splat(3.0), u, S::fma(u, S::splat(1.0 / 3.0), S::splat(0.5)));
-                let inner = S::where_greater(u, S::splat(-3.0), inner);
-                let above = S::sub(S::splat(1.0), S::where_greater(S::splat(3.0), u, S::splat(1.0)));
-                S::mul(gradient, S::add(inner, above))
-            }
-            Activation::Gelu => {
-                let (below, density) = normal::<S>(u);
-                S::mul(gradient, S::fma(u, density, below))
-            }
-        }
-    }
-}
-
-/// The normal distribution, within 1.5e-7, and its density.
-#[inline(always)]
-unsafe fn normal<S: Simd>(u: S::V) -> (S::V, S::V) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        // Beyond ±11 both are 0 or 1 within 1e-26; further out products become so small that processors take long.
-        let size = S::min(S::splat(11.0), S::max(S::sub(zero, u), u));
-        let bell = exp::<S>(S::mul(S::mul(size, size), S::splat(-0.5)));
-        let t = S::div(one, S::fma(size, S::splat(TAIL * std::f32::consts::FRAC_1_SQRT_2), one));
-        let mut sum = zero;
-        for term in TAIL_TERMS {
-            sum = S::fma(sum, t, S::splat(term));
-        }
-        let tail = S::mul(S::mul(sum, t), bell);
-        let above = S::where_greater(u, zero, S::fma(tail, S::splat(-2.0), one));
-        (S::add(tail, above), S::mul(bell, S::splat(DENSITY_AT_0)))
-    }
-}
-
-/// `1 / (1 + exp(-u))`, within 3 units in the last place.
-#[inline(always)]
-unsafe fn sigmoid<S: Simd>(u: S::V) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let one = S::splat(1.0);
-        S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), u))))
-    }
-}
 
 /// `exp(x)` with x clamped to ±87: `2^n · exp(r)`, |r| ≤ ln 2 / 2, by the Taylor series to r⁷ / 7!.
 ///
@@ -298,7 +211,7 @@ pub(crate) unsafe fn sum_of_lanes<S: Simd>(values: S::V) -> f32 {
 /// # Safety
 /// The processor has the instruction set `S`.
 #[inline(always)]
-pub(crate) unsafe fn most_of_lanes<S: Simd>(values: S::V) -> f32 {
+pub(crate) unsafe fn max_of_lanes<S: Simd>(values: S::V) -> f32 {
     // SAFETY: the caller's promise.
     unsafe { fold_lanes::<S>(values, f32::max) }
 }

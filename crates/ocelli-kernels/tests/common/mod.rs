@@ -46,34 +46,34 @@ pub fn rounded<T: Element>(values: &[f32]) -> Vec<f64> {
     values.iter().map(|v| f64::from(T::from_f32(*v).to_f32())).collect()
 }
 
-/// What a result may differ from the exact one, as a share of the exact result's spread.
+/// What a result may differ from the exact one, as a fraction of the exact result's spread.
 pub fn tolerance<T: Element>() -> f64 {
     if T::BF16 { 1e-2 } else { 1e-5 }
 }
 
-/// Panics with the worst element unless all are within `tolerance` of the spread of `wanted`.
+/// Panics with the worst element unless all are within `tolerance` of the spread of `expected`.
 #[track_caller]
-pub fn assert_close<T: Element>(what: &str, got: &[T], wanted: &[f64], tolerance: f64) {
-    assert_eq!(got.len(), wanted.len(), "{what}");
-    if wanted.is_empty() {
+pub fn assert_close<T: Element>(what: &str, got: &[T], expected: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    if expected.is_empty() {
         return;
     }
-    let largest = wanted.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-    let (low, high) = wanted.iter().fold((f64::MAX, f64::MIN), |(l, h), w| (l.min(*w), h.max(*w)));
+    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    let (low, high) = expected.iter().fold((f64::MAX, f64::MIN), |(l, h), w| (l.min(*w), h.max(*w)));
     let spread = largest.max(high - low).max(1e-3);
     let (at, error) = got
         .iter()
-        .zip(wanted)
+        .zip(expected)
         .map(|(g, w)| (f64::from(g.to_f32()) - w).abs())
         .map(|e| if e.is_nan() { f64::INFINITY } else { e })
         .enumerate()
         .fold((0, 0.0), |worst, e| if e.1 > worst.1 { e } else { worst });
     assert!(
         error <= tolerance * spread,
-        "{what}: element {at} of {} is {:?}, wanted {}, which differs by {:.1e} of the spread",
+        "{what}: element {at} of {} is {:?}, expected {}, which differs by {:.1e} of the spread",
         got.len(),
         got[at],
-        wanted[at],
+        expected[at],
         error / spread
     );
 }
@@ -159,7 +159,7 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
     for kernel in [1, 3] {
         shapes.push(usual(4, 14, [256, 10], kernel, 1, 1));
     }
-    // Few pixels and so many outputs, or inputs, that threads share the weights.
+    // Few pixels and enough outputs, or inputs, that threads share the weights.
     shapes.push(usual(2, 5, [72, 408], 1, 1, 1));
     shapes.push(usual(2, 5, [408, 72], 1, 1, 1));
     shapes.push(usual(1, 7, [25, 401], 3, 2, 1));

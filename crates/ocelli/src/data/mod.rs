@@ -59,6 +59,17 @@ pub struct ImageData {
     loading: LoaderOptions,
 }
 
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The images that are trained on.
+    Train,
+    /// Those that are held out to measure on.
+    Valid,
+    /// Those for the very end, with labels or without.
+    Test,
+}
+
 /// Which images are held out to measure on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -300,9 +311,19 @@ impl ImageData {
         self.loading.batch_size
     }
 
-    /// Changes the number of images a batch, and gives what it was.
-    pub(crate) fn set_batch_size(&mut self, images: usize) -> usize {
-        std::mem::replace(&mut self.loading.batch_size, images)
+    /// The same with another number of images a batch.
+    pub(crate) fn with_batch_size(mut self, images: usize) -> Self {
+        self.loading.batch_size = images;
+        self
+    }
+
+    /// The items of a part, as indices.
+    pub(crate) fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.split.train,
+            Part::Valid => &self.split.valid,
+            Part::Test => &self.split.test,
+        }
     }
 
     /// A hash of the images, their labels and their split.
@@ -329,7 +350,11 @@ impl ImageData {
     }
 
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
-        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?;
+        self.loader_with(normalization, self.loading)
+    }
+
+    fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
+        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), options)?;
         Ok(loader.expecting(self.digests.clone()))
     }
 
@@ -339,8 +364,10 @@ impl ImageData {
         copies: Option<Store>,
         normalization: Normalization,
         seed: u64,
+        batch_size: usize,
     ) -> Result<Loader> {
-        let mut loader = self.loader(normalization)?;
+        let options = LoaderOptions { batch_size, ..self.loading };
+        let mut loader = self.loader_with(normalization, options)?;
         if let Some(store) = copies {
             loader = loader.copies(store);
         }
@@ -500,6 +527,14 @@ impl ImageDataBuilder {
         Ok(self)
     }
 
+    /// How a table is read that does not say whether images have several labels.
+    pub(crate) fn expected_task(mut self, task: Task) -> Self {
+        if let (Source::Table(_, options), Task::MultiLabel) = (&mut self.source, task) {
+            options.task.get_or_insert(task);
+        }
+        self
+    }
+
     /// Which bands of images with several are read, and which values are black and white; models that are trained on them
     /// read their images in the same way. Default: what the format says.
     pub fn channels(mut self, channels: Channels) -> Self {
@@ -514,11 +549,11 @@ impl ImageDataBuilder {
     pub fn load(self) -> Result<ImageData> {
         self.preprocessing_is_valid()?;
         if !(2..=MAX_BATCH).contains(&self.loading.batch_size) {
-            return Err(crate::Error::Setting {
-                name: "the batch size",
-                value: self.loading.batch_size.to_string(),
-                expected: "from 2, since batch norm needs more than one image, to 65,536",
-            });
+            return Err(Error::setting(
+                "batch_size",
+                self.loading.batch_size,
+                "from 2, since batch norm needs more than one image, to 65,536",
+            ));
         }
         if let Some(augmentation) = &self.augmentation {
             augmentation.validate()?;
@@ -628,12 +663,9 @@ impl ImageDataBuilder {
         let digests = digests(&items, self.loading.threads, || ())?;
         let class = |&class: &usize| {
             let name = items.classes.name(class).unwrap_or_default();
-            known.index(name).ok_or_else(|| Error::State {
-                found: format!(
-                    "{} has the class \"{name}\", which the model does not know",
-                    items.root.display()
-                ),
-                advice: "rename it, or leave it out; `ocelli predict` needs no classes",
+            known.index(name).ok_or_else(|| Error::ClassUnknownToModel {
+                data: items.root.clone(),
+                class: name.to_owned(),
             })
         };
         let targets = items.items.iter().map(|item| {
@@ -660,13 +692,7 @@ impl ImageDataBuilder {
             }
             Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
             Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
-                return Err(Error::State {
-                    found: format!(
-                        "{} has images with labels to train on only, and none to measure on",
-                        items.root.display()
-                    ),
-                    advice: "give the folder of the images that the model has not seen, or say what is held out",
-                });
+                return Err(Error::NothingHeldOut { data: items.root.clone() });
             }
             _ => (Split::everything(&items, &[]).train, "all"),
         };
@@ -675,13 +701,7 @@ impl ImageDataBuilder {
             let seen = trained_on.those_among(&digests, &valid);
             valid.retain(|item| !seen.contains(item));
             if valid.is_empty() && all > 0 {
-                return Err(Error::State {
-                    found: format!(
-                        "the model was trained on all {all} images of {}: how it does on others cannot be told from them",
-                        items.root.display()
-                    ),
-                    advice: "give images that it has not seen, or ask for all of them to be measured",
-                });
+                return Err(Error::AllTrainedOn { data: items.root.clone(), images: all });
             }
             if !seen.is_empty() {
                 notices.push(format!(
@@ -799,13 +819,7 @@ impl ImageDataBuilder {
                 tables => {
                     let mut dataset = folder(root)?;
                     if column.is_some() {
-                        return Err(Error::State {
-                            found: format!(
-                                "{} is read by its class folders, which have no column of groups",
-                                root.display()
-                            ),
-                            advice: "give a table of labels, or a pattern that finds the group in the file's name",
-                        });
+                        return Err(Error::NoGroupColumn { data: root.clone() });
                     }
                     dataset.notices.extend(tables.mention(root));
                     (Labelled { dataset, label_separator: None, groups: None }, "folders")
@@ -867,7 +881,7 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels (--label-column), or add rows of other classes"
+                    advice: "name the column of the labels (`label`), or add rows of other classes"
                         .to_owned(),
                 }))
             }
@@ -929,11 +943,11 @@ impl ImageDataBuilder {
             (None, Some(own)) if source_splits => (own, says),
             (None, _) => (stratified(0.2)?, drawn),
             (Some(HeldOut::Fraction(fraction)), _) if source_splits => {
-                return Err(Error::Setting {
-                    name: "the share that is held out",
-                    value: fraction.to_string(),
-                    expected: "none, since the data says itself what is held out",
-                });
+                return Err(Error::setting(
+                    "held_out",
+                    fraction,
+                    "none, since the data says itself what is held out",
+                ));
             }
             (Some(HeldOut::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
             (Some(HeldOut::Fold { folds, fold }), _) => {
@@ -960,10 +974,7 @@ impl ImageDataBuilder {
 }
 
 fn bad_image(bad: &Skipped) -> Error {
-    Error::State {
-        found: format!("{}: {}", bad.path.display(), bad.reason),
-        advice: "remove it, or let bad images be skipped",
-    }
+    Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
 }
 
 /// A warning where the same image has different labels: at most one of them can be right.

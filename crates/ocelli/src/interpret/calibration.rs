@@ -261,7 +261,7 @@ fn reliability(predictions: &Predictions) -> Reliability {
         }
         // Where an image has one class, the answer is what counts; else each class is an answer.
         let answers = match predictions.task {
-            Task::SingleLabel => predictions.decided(place),
+            Task::SingleLabel => predictions.predicted_labels(place),
             Task::MultiLabel => (0..row.len()).collect(),
         };
         for class in answers {

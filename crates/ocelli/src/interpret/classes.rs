@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::metric::predictions::Share;
+use crate::metric::predictions::Proportion;
 use crate::metric::{Average, ClassMeasures, Metric};
 
 /// How well one class is recognised.
@@ -16,9 +16,9 @@ pub struct ClassRow {
     /// Images that are said to have it.
     pub predicted: usize,
     /// Of the images that are said to have it, those that do; nothing where none are.
-    pub precision: Option<Share>,
+    pub precision: Option<Proportion>,
     /// Of the images that have it, those that are said to; nothing where none do.
-    pub recall: Option<Share>,
+    pub recall: Option<Proportion>,
     /// The harmonic mean of precision and recall, 0 to 1; nothing where no image has it nor is said to.
     pub f1: Option<f64>,
     /// The area under the ROC curve, see [`Metric::Auroc`]; nothing where all images have the class or none.
@@ -49,7 +49,7 @@ pub struct Means {
 impl Interpretation {
     /// Precision, recall and F1 of every class.
     pub fn class_table(&self) -> ClassTable {
-        let share = |count, total| (total > 0).then_some(Share { count, total });
+        let share = |count, total| (total > 0).then_some(Proportion { count, total });
         let row = |(class, of): (&String, ClassMeasures)| {
             let right = (of.recall * of.support as f64).round() as usize;
             ClassRow {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Interpretation;
 use crate::error::{Error, Result};
-use crate::metric::predictions::Share;
+use crate::metric::predictions::Proportion;
 
 /// Two models on the images that both have predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,9 +21,9 @@ pub struct Comparison {
     /// Images that the first is wrong about and the second right, the surest corrections first.
     pub wrong_to_right: Vec<Flip>,
     /// The first model's accuracy on these images.
-    pub first: Share,
+    pub first: Proportion,
     /// The second model's accuracy on these images.
-    pub second: Share,
+    pub second: Proportion,
     /// McNemar's exact test (two-sided, binomial): how probable a difference at least as large would be if both
     /// models were equally good.
     pub p_value: f64,
@@ -56,11 +56,12 @@ impl Interpretation {
     /// # Errors
     /// Where the classes differ, no image is in both, or an image has another label.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
-        let differ = |found: String, advice| Error::State { found, advice };
         if self.classes != other.classes || self.task() != other.task() {
-            let list = |of: &Self| of.classes.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-            let found = format!("the classes differ: {} in one, {} in the other", list(self), list(other));
-            return Err(differ(found, "compare models of the same classes"));
+            return Err(Error::ClassMismatch {
+                what: "the second".to_owned(),
+                found: other.classes.clone(),
+                expected: self.classes.clone(),
+            });
         }
         let places: HashMap<&str, usize> =
             other.ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
@@ -71,13 +72,11 @@ impl Interpretation {
             .filter_map(|(place, id)| Some((place, *places.get(id.as_str())?)))
             .collect();
         if pairs.is_empty() {
-            let found = "no image was held out in both".to_owned();
-            return Err(differ(found, "give both the same held-out images, with --split runs/A/split.csv"));
+            return Err(Error::NoCommonImages);
         }
         if let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.truth(a) != other.truth(b)) {
-            let (one, two) = (self.named(self.truth(a)), other.named(other.truth(b)));
-            let found = format!("{} is {one} in one and {two} in the other", self.ids[a]);
-            return Err(differ(found, "compare runs on the same labels"));
+            let (first, second) = (self.named(self.truth(a)), other.named(other.truth(b)));
+            return Err(Error::LabelsDiffer { image: self.ids[a].clone(), first, second });
         }
         let (mut both_right, mut both_wrong) = (0, 0);
         let (mut lost, mut won) = (Vec::new(), Vec::new());
@@ -92,7 +91,7 @@ impl Interpretation {
         for flips in [&mut lost, &mut won] {
             flips.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         }
-        let share = |count| Share { count, total: pairs.len() };
+        let share = |count| Proportion { count, total: pairs.len() };
         Ok(Comparison {
             first: share(both_right + lost.len()),
             second: share(both_right + won.len()),
@@ -107,14 +106,14 @@ impl Interpretation {
     }
 
     fn flip(&self, place: usize, other: &Self, there: usize) -> Flip {
-        let said = other.predictions.decided(there);
+        let said = other.predictions.predicted_labels(there);
         let row = other.predictions.row(there);
         let sure = said.iter().map(|&class| row[class]).fold(0.0, f32::max);
         Flip {
             id: self.ids[place].clone(),
             place,
             truth: self.named(self.truth(place)),
-            first: self.named(&self.predictions.decided(place)),
+            first: self.named(&self.predictions.predicted_labels(place)),
             second: self.named(&said),
             probability: sure,
         }

@@ -74,15 +74,12 @@ impl Interpretation {
 
     /// What each image is, and what it is said to be.
     fn answers_of_one(&self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.decided(place)[0]))
+        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.predicted_labels(place)[0]))
     }
 }
 
 fn no_matrix() -> Error {
-    Error::State {
-        found: "images with several classes have no confusion matrix".to_owned(),
-        advice: "look at the table of classes",
-    }
+    Error::NoConfusionMatrix
 }
 
 /// The most frequent pairs first; of equally frequent ones, that which is the larger part of its class.

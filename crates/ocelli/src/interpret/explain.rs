@@ -115,11 +115,8 @@ impl Model {
             Wanted::Class(class) => class.clone(),
         };
         let known = self.contract().classes.iter().position(|known| *known == class);
-        let index = known.ok_or_else(|| Error::Setting {
-            name: "the class to explain",
-            value: class.clone(),
-            expected: "one of the model's classes",
-        })?;
+        let index =
+            known.ok_or_else(|| Error::setting("class", class.clone(), "one of the model's classes"))?;
         let heat = heat_maps(&self.network, maps, &[index]).remove(0);
         Ok(Explanation { image: framed, prediction, class, heat })
     }

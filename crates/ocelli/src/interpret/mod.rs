@@ -24,11 +24,11 @@ mod explain;
 mod inside;
 mod labels;
 mod neighbours;
-mod out_of_fold;
 mod ranking;
 mod table;
 mod thresholds;
 
+pub use crate::learner::out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use calibration::{Bin, Calibration, Reliability};
 pub(crate) use calibration::{temper, tempered_thresholds};
 pub use classes::{ClassRow, ClassTable, Means};
@@ -41,7 +41,6 @@ pub use inside::{Inside, Patches, StagePicture};
 pub(crate) use inside::{Strongest, filters, stage_picture};
 pub use labels::{LabelErrors, Suspect};
 pub use neighbours::{Neighbours, Outlier, Pair};
-pub use out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use ranking::{Order, Ranked};
 pub use table::probability_column;
 pub use thresholds::{ThresholdCurve, ThresholdPoint};
@@ -98,11 +97,10 @@ impl Interpretation {
     /// # Errors
     /// Where there is no class of that name.
     pub fn class(&self, name: &str) -> Result<usize> {
-        self.classes.iter().position(|class| class == name).ok_or_else(|| crate::Error::Setting {
-            name: "the class",
-            value: name.to_owned(),
-            expected: "one of the model's classes",
-        })
+        self.classes
+            .iter()
+            .position(|class| class == name)
+            .ok_or_else(|| crate::error::Error::setting("class", name, "one of the model's classes"))
     }
 
     /// The true classes of an image, ascending.
@@ -112,7 +110,7 @@ impl Interpretation {
 
     /// Whether an image is said to have exactly the classes that it has.
     pub fn is_right(&self, place: usize) -> bool {
-        self.predictions.decided(place) == self.truth(place)
+        self.predictions.predicted_labels(place) == self.truth(place)
     }
 
     /// The names of some classes, joined by commas.

@@ -91,7 +91,7 @@ impl Interpretation {
     /// All images of a class that belong into an order, by places.
     pub(crate) fn places(&self, order: Order, class: usize) -> Vec<usize> {
         let probability = |place: usize| f64::from(self.predictions.row(place)[class]);
-        let recognised = |place: usize| self.predictions.decided(place).contains(&class);
+        let recognised = |place: usize| self.predictions.predicted_labels(place).contains(&class);
         let mut keyed: Vec<(f64, usize)> = (0..self.len())
             .filter(|&place| self.truth(place).contains(&class))
             .filter_map(|place| match order {
@@ -124,7 +124,7 @@ impl Interpretation {
             id: self.ids[place].clone(),
             path: self.paths[place].clone(),
             truth: names(self.truth(place)),
-            predicted: names(&self.predictions.decided(place)),
+            predicted: names(&self.predictions.predicted_labels(place)),
             probability: self.predictions.row(place)[class],
             loss: self.predictions.losses[place],
         }

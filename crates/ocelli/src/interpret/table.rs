@@ -52,7 +52,7 @@ impl Interpretation {
             let mut cells = vec![
                 escape_formula(&self.ids[place]).into_owned(),
                 self.cell(self.truth(place)),
-                self.cell(&self.predictions.decided(place)),
+                self.cell(&self.predictions.predicted_labels(place)),
                 self.predictions.losses[place].to_string(),
             ];
             cells.extend(self.predictions.row(place).iter().map(f32::to_string));

@@ -3,17 +3,11 @@
 //! The method is the range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as fastai performs it.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
-use ocelli_nn::{Backbone, GROUPS, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::event::Task;
-use crate::learner::Learner;
-use crate::plot::{Axis, Chart, Figure, Line, Mark};
 use crate::schedule::learning_rates::LearningRates;
-use crate::train::fit::{Descent, Ready, Source};
 
 /// How the learning rate finder searches. The default is one rate for all layer groups, from 1e-5 to 10 in 100
 /// steps.
@@ -139,18 +133,21 @@ impl LrFind {
 
     pub(crate) fn check(&self) -> Result<()> {
         self.start.check()?;
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
         if !(self.end.is_finite() && self.end > self.start.head()) {
-            return refuse("the finder's last learning rate", self.end.to_string(), "above the first");
+            return Err(Error::setting("the finder's last learning rate", self.end, "above the first"));
         }
         if !(FEWEST..=100_000).contains(&self.steps) {
-            return refuse("the finder's number of steps", self.steps.to_string(), "from 20 to 100,000");
+            return Err(Error::setting("the finder's number of steps", self.steps, "from 20 to 100,000"));
         }
         if self.batch_size.is_some_and(|images| images < 2) {
-            return refuse("the finder's batch size", format!("{:?}", self.batch_size), "at least 2");
+            return Err(Error::setting(
+                "the finder's batch size",
+                format!("{:?}", self.batch_size),
+                "at least 2",
+            ));
         }
         if self.stop_above.is_nan() || self.stop_above <= 1.0 {
-            return refuse("the finder's stop", self.stop_above.to_string(), "a number above 1");
+            return Err(Error::setting("the finder's stop", self.stop_above, "a number above 1"));
         }
         Ok(())
     }
@@ -411,56 +408,6 @@ impl LrCurve {
         1.96 * (variance / averaged(SMOOTHED * count as f64)).sqrt()
     }
 
-    /// The curve as a picture: rates on a logarithmic axis, the suggestions marked.
-    pub fn plot(&self) -> Figure {
-        let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
-        let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
-        let mark = |name: &str, rate: f64| Mark {
-            label: format!("{name} {rate:.1e}"),
-            at: (rate, self.smoothed_at(rate)),
-        };
-        let (finding, suggestion) = (self.finding(), self.suggestion());
-        let (title, others) = match &finding {
-            Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
-                let marks =
-                    [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
-                (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
-            }
-            Ok(Finding::Rises(rate)) => {
-                (": the loss does not clearly fall".to_owned(), vec![mark("rises from", *rate)])
-            }
-            Err(error) => (format!(": {error}"), Vec::new()),
-        };
-        let suggested = suggestion.iter().map(|suggestion| mark("suggested", suggestion.rate));
-        let marks: Vec<Mark> = suggested.chain(others).collect();
-        let title = match &suggestion {
-            Ok(suggestion) => format!("{title}; suggested {:.1e}, {}", suggestion.rate, suggestion.rule),
-            Err(_) => title,
-        };
-        // What comes after divergence would press all else flat.
-        let lowest = self.smoothed.iter().copied().reduce(f64::min).unwrap_or(0.0);
-        let first = self.smoothed.first().copied().unwrap_or(1.0);
-        let mut highest = (2.0 * first - lowest).max(1.2 * first);
-        if let Ok(Finding::Rises(_)) = finding {
-            // All that it is compared with, and the rise itself.
-            let low_rates = self.smoothed.iter().take(self.smoothed.len() / 2).copied();
-            let seen = low_rates.chain(marks.iter().map(|mark| mark.at.1));
-            highest = seen.map(|loss| 1.1 * loss).fold(highest, f64::max);
-        }
-        let y =
-            Axis::linear("training loss").between(lowest - 0.1 * (first - lowest).max(0.1 * first), highest);
-        let x = Axis::logarithmic(match self.start.0 == [self.start.head(); GROUPS] {
-            true => "learning rate",
-            false => "learning rate of the head",
-        });
-        let lines = vec![
-            line("smoothed", points(&self.smoothed), false),
-            line("each batch", points(&self.losses), true),
-        ];
-        let chart = Chart { x, y, lines, marks, verticals: Vec::new(), bars: Vec::new() };
-        Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
-    }
-
     /// The curve as a CSV file: `step,learning_rate,loss,smoothed_loss`.
     pub fn to_csv(&self) -> String {
         let rows = self.rates.iter().zip(&self.losses).zip(&self.smoothed).enumerate();
@@ -469,31 +416,16 @@ impl LrCurve {
         std::iter::once("step,learning_rate,loss,smoothed_loss\n".to_owned()).chain(rows).collect()
     }
 
-    /// Writes NAME`.csv`, NAME`.png` and NAME`.svg` into a folder.
+    /// Writes NAME`.csv` into a folder, and with the feature `plot` NAME`.png` and NAME`.svg`.
     ///
     /// # Errors
     /// Where a file cannot be written.
     pub fn write(&self, folder: impl AsRef<std::path::Path>, name: &str) -> Result<()> {
-        let path = |extension: &str| folder.as_ref().join(format!("{name}.{extension}"));
-        crate::file::write(&path("csv"), self.to_csv().as_bytes())?;
-        let figure = self.plot();
-        figure.write(path("png"))?;
-        figure.write(path("svg"))
-    }
-
-    /// The smoothed loss at a rate, between steps along a straight line over the logarithm.
-    fn smoothed_at(&self, rate: f64) -> f64 {
-        // Where the loss was no number from the first step on, there is no curve.
-        if self.rates.is_empty() {
-            return f64::NAN;
-        }
-        let next = self.rates.partition_point(|other| *other < rate);
-        if next == 0 || next == self.rates.len() {
-            return self.smoothed[next.min(self.rates.len() - 1)];
-        }
-        let (low, high) = (self.rates[next - 1].ln(), self.rates[next].ln());
-        let share = (rate.ln() - low) / (high - low);
-        self.smoothed[next - 1] + share * (self.smoothed[next] - self.smoothed[next - 1])
+        let folder = folder.as_ref();
+        crate::file::write(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
+        #[cfg(feature = "plot")]
+        crate::charts::write_figure(&self.plot(), folder, name)?;
+        Ok(())
     }
 }
 
@@ -570,100 +502,4 @@ fn steep(rates: &[f64], losses: &[f64]) -> usize {
 fn argmin(numbers: impl Iterator<Item = f64>) -> usize {
     let lowest = numbers.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
     lowest.map_or(0, |(place, _)| place)
-}
-
-impl<B: Backbone> Learner<B> {
-    /// Searches for learning rates: trains as a fit in the present state would, at rates that grow step by step, and
-    /// puts everything back as it was, on every way out.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for settings out of range; [`Error::Stopped`] where an observer asks to stop; where an
-    /// image cannot be used and bad images are to stop the work.
-    pub fn lr_find(&mut self, find: LrFind) -> Result<LrCurve> {
-        find.check()?;
-        self.method.check(self.data.classes().len())?;
-        let images = find.batch_size.unwrap_or(self.data.batch_size());
-        // The photos come again and again only where a search needs more than there are.
-        let epochs = (find.steps * images).div_ceil(self.data.train_len().max(1));
-        self.ready_images(epochs)?;
-        let mut descent = Descent::new(&self.method)?;
-        let mut trial = Trial::of(self, images);
-        let mut source = None;
-        let mut done = 0;
-        let mut curve = find.search(|rates| {
-            let ready = trial.next_of_any_epoch(&mut source)?;
-            // A loss that is no number ends a search as one that grows does.
-            let loss = trial.descend(ready, rates, None, &mut descent, false).unwrap_or(f64::NAN);
-            done += 1;
-            trial.progress(Task::LearningRates, done, find.steps)?;
-            Ok(loss)
-        })?;
-        (curve.frozen, curve.photos) = (trial.state.frozen(), Some(trial.data.train_len()));
-        Ok(curve)
-    }
-
-    /// The next batch of at least two images, of this epoch or the next.
-    fn next_of_any_epoch(&mut self, source: &mut Option<Source>) -> Result<Ready> {
-        let mut begun = 0;
-        loop {
-            if let Some(batches) = source
-                && let Some(ready) = self.next(batches)?
-            {
-                if ready.images > 1 {
-                    return Ok(ready);
-                }
-                continue;
-            }
-            if begun == 2 {
-                return Err(Error::State {
-                    found: "no batch has two training images that can be read".to_owned(),
-                    advice: "see what was skipped",
-                });
-            }
-            begun += 1;
-            self.epochs += u64::from(source.is_some());
-            *source = Some(self.source(self.order(), 0)?);
-        }
-    }
-}
-
-/// A learner that is, once this is dropped, as it was before: on every way out, a panic too.
-struct Trial<'a, B: Backbone> {
-    learner: &'a mut Learner<B>,
-    network: Network<B>,
-    steps: u64,
-    epochs: u64,
-    batch_size: usize,
-}
-
-impl<'a, B: Backbone> Trial<'a, B> {
-    /// One that takes so many images a step.
-    fn of(learner: &'a mut Learner<B>, images: usize) -> Self {
-        let Learner { steps, epochs, .. } = *learner;
-        let batch_size = learner.data.set_batch_size(images);
-        Self { network: learner.network.copy(), steps, epochs, batch_size, learner }
-    }
-}
-
-impl<B: Backbone> Drop for Trial<'_, B> {
-    fn drop(&mut self) {
-        self.learner.network = self.network.clone();
-        self.learner.steps = self.steps;
-        self.learner.epochs = self.epochs;
-        self.learner.data.set_batch_size(self.batch_size);
-    }
-}
-
-impl<B: Backbone> Deref for Trial<'_, B> {
-    type Target = Learner<B>;
-
-    fn deref(&self) -> &Learner<B> {
-        self.learner
-    }
-}
-
-impl<B: Backbone> DerefMut for Trial<'_, B> {
-    fn deref_mut(&mut self) -> &mut Learner<B> {
-        self.learner
-    }
 }

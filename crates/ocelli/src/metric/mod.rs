@@ -67,7 +67,7 @@ pub enum Direction {
 
 /// A metric's value with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Measured {
+pub struct MetricEstimate {
     /// What was measured.
     pub metric: Metric,
     /// NaN where it is not defined, as of nothing, or of predictions that are not finite.
@@ -204,12 +204,12 @@ impl TryFrom<String> for Metric {
 }
 
 fn unknown(name: &str) -> Error {
-    Error::Setting {
-        name: "the metric",
-        value: name.to_owned(),
-        expected: "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
+    Error::setting(
+        "metric",
+        name,
+        "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
                    recall, f1, f2 as they are or with -macro or -samples",
-    }
+    )
 }
 
 /// Resamples of the bootstrap.
@@ -238,9 +238,9 @@ impl Predictions {
     /// The log loss has no upper bound; its interval holds the means from which the one seen is less than 1.96 of
     /// *their* standard errors away, the spread of losses being proportional to their mean. Its upper end is at most
     /// ten times the value.
-    pub fn measure(&self, metric: Metric) -> Measured {
+    pub fn estimate(&self, metric: Metric) -> MetricEstimate {
         if !self.is_finite() {
-            return Measured { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
+            return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
         }
         let images = self.items.len();
         let score = Score::new(self, metric);
@@ -257,7 +257,7 @@ impl Predictions {
                 wilson(value, alike.min(score.most_images(variance)))
             }
         };
-        Measured { metric, value, interval }
+        MetricEstimate { metric, value, interval }
     }
 
     /// For each image what it contributes to a metric, whose mean over images is, nearly, its value: the score of the
@@ -342,7 +342,8 @@ enum Score {
 impl Score {
     fn new(predictions: &Predictions, metric: Metric) -> Self {
         let images = 0..predictions.items.len();
-        let exact = |place: usize| predictions.decided(place) == predictions.targets[place].classes();
+        let exact =
+            |place: usize| predictions.predicted_labels(place) == predictions.targets[place].classes();
         let of = |score: &dyn Fn(usize) -> f64| Self::Mean(images.clone().map(score).collect());
         let by_class = matches!(
             metric,
@@ -580,7 +581,7 @@ impl Counts {
 /// For each image the classes that it has or is said to have, with what is right of it.
 fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
     let image = |place: usize| {
-        let (said, has) = (predictions.decided(place), predictions.targets[place].classes());
+        let (said, has) = (predictions.predicted_labels(place), predictions.targets[place].classes());
         let one = |right: bool, said: bool| Counts {
             right: usize::from(right),
             wrong: usize::from(said && !right),

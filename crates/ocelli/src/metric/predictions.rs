@@ -31,14 +31,14 @@ pub const THRESHOLD: f32 = 0.5;
 
 /// A share of a set with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Share {
+pub struct Proportion {
     /// How many.
     pub count: usize,
     /// Of how many.
     pub total: usize,
 }
 
-impl Share {
+impl Proportion {
     /// 0 to 1; NaN of nothing.
     pub fn value(self) -> f64 {
         self.count as f64 / self.total as f64
@@ -103,14 +103,14 @@ impl Predictions {
 
     /// The classes that one item is said to have, ascending: the most probable, or all that reach their
     /// [threshold](Self::thresholds). None where a probability is not finite.
-    pub fn decided(&self, place: usize) -> Vec<usize> {
-        decided(self.task, self.row(place), &self.thresholds)
+    pub fn predicted_labels(&self, place: usize) -> Vec<usize> {
+        predicted_labels(self.task, self.row(place), &self.thresholds)
     }
 
     /// The share of items that are said to have exactly the classes that they have.
-    pub fn accuracy(&self) -> Share {
-        let right = |&place: &usize| self.decided(place) == self.targets[place].classes();
-        Share { count: (0..self.items.len()).filter(right).count(), total: self.items.len() }
+    pub fn accuracy(&self) -> Proportion {
+        let right = |&place: &usize| self.predicted_labels(place) == self.targets[place].classes();
+        Proportion { count: (0..self.items.len()).filter(right).count(), total: self.items.len() }
     }
 
     /// The mean loss.
@@ -142,7 +142,7 @@ impl ImageData {
 }
 
 /// The classes that an image is said to have, ascending.
-pub(crate) fn decided(task: Task, row: &[f32], thresholds: &[f32]) -> Vec<usize> {
+pub(crate) fn predicted_labels(task: Task, row: &[f32], thresholds: &[f32]) -> Vec<usize> {
     match task {
         // NaN is neither above nor below anything, and no class.
         _ if !all_finite(row) => Vec::new(),

@@ -25,25 +25,21 @@ impl Ensemble {
     /// These models together.
     ///
     /// # Errors
-    /// [`Error::State`] where there are none, or where their classes or tasks differ.
+    /// [`Error::EmptyEnsemble`], [`Error::ClassMismatch`] or [`Error::TaskMismatch`].
     pub fn of(models: Vec<Model>) -> Result<Self> {
         let Some(first) = models.first() else {
-            return Err(Error::State {
-                found: "an ensemble of no models".to_owned(),
-                advice: "give one model at least",
-            });
+            return Err(Error::EmptyEnsemble);
         };
         let asked = |model: &Model| (model.contract().task, model.contract().classes.clone());
         let wanted = asked(first);
         match models.iter().position(|model| asked(model) != wanted) {
-            Some(place) => Err(Error::State {
-                found: format!(
-                    "model {} of an ensemble knows the classes {}, the first one {}",
-                    place + 1,
-                    asked(&models[place]).1.join(", "),
-                    wanted.1.join(", ")
-                ),
-                advice: "give models of the same data",
+            Some(index) if models[index].contract().task != wanted.0 => {
+                Err(Error::TaskMismatch { model: models[index].contract().task, data: wanted.0 })
+            }
+            Some(index) => Err(Error::ClassMismatch {
+                what: format!("model {} of the ensemble", index + 1),
+                found: asked(&models[index]).1,
+                expected: wanted.1,
             }),
             None => Ok(Self { models }),
         }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
-use ocelli_data::words::count;
 use ocelli_data::{Skipped, Task, text_of};
 use serde::{Deserialize, Serialize};
 
@@ -14,13 +14,13 @@ use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Measured, Metric};
+use crate::metric::{Metric, MetricEstimate};
 use crate::model::tta::Tta;
 use crate::model::{Contract, Model, Prediction};
 
 /// How far probabilities are kept from 0 and 1, because one sure error costs the logarithmic loss so much.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Clip {
+pub struct ProbabilityClip {
     /// Probabilities count as at least this, and as at most 1 less it; 0 changes nothing.
     pub at: f64,
     /// The log loss of the validation images so clipped, by which it was chosen, and the ends of its 95 % interval.
@@ -30,7 +30,7 @@ pub struct Clip {
 /// What may be chosen of.
 const CLIPS: [f64; 9] = [0.0, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2];
 
-impl Clip {
+impl ProbabilityClip {
     /// The clip with the lowest log loss on these predictions, after which rows of one class an image sum to 1 again;
     /// of equal ones the smaller. `None` of nothing.
     pub fn chosen_on(predictions: &Predictions) -> Option<Self> {
@@ -54,7 +54,7 @@ impl Clip {
         let losses = CLIPS.map(|at| (at, clipped(at).loss()));
         let best =
             losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let Measured { value, interval: (low, high), .. } = clipped(best.0).measure(Metric::LogLoss);
+        let MetricEstimate { value, interval: (low, high), .. } = clipped(best.0).estimate(Metric::LogLoss);
         Some(Self { at: best.0, log_loss: (value, low, high) })
     }
 }
@@ -87,6 +87,33 @@ pub enum Values {
     Labels,
     /// The probability of the class that the column is named after, or of the second of two.
     Probabilities,
+}
+
+impl Values {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("labels", "Class names"),
+        (
+            "probabilities",
+            "The probability of the class that the column is named after, or of the second of two",
+        ),
+    ];
+}
+
+impl FromStr for Values {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "labels" => Ok(Self::Labels),
+            "probabilities" => Ok(Self::Probabilities),
+            _ => Err(Error::Setting {
+                name: "values",
+                value: name.to_owned(),
+                expected: "labels or probabilities",
+            }),
+        }
+    }
 }
 
 /// What a submission came to.
@@ -154,7 +181,7 @@ impl Submission {
         let at = match (self.clip, &contract.clip) {
             (Some(at), _) if !(0.0..0.5).contains(&at) => {
                 let expected = "from 0 to below 0.5, such as 0.001";
-                return Err(Error::Setting { name: "the clip", value: at.to_string(), expected });
+                return Err(Error::setting("clip", at, expected));
             }
             _ if names_only => 0.0,
             (Some(at), _) => at,
@@ -214,15 +241,11 @@ impl Submission {
         photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
         photos.sort();
         if photos.is_empty() {
-            let found = format!("{} holds no photos", test.display());
-            return Err(Error::State { found, advice: "give the folder of the test photos" });
+            return Err(Error::NoPhotos { path: test.to_owned() });
         }
         match &self.sample {
             Some(sample) => self.of_sample(sample, contract, test, photos),
-            None if contract.classes.iter().any(|class| class == "id") => Err(Error::State {
-                found: "a class of the model is called id, as the first column is".to_owned(),
-                advice: "give the competition's sample submission, which names the columns",
-            }),
+            None if contract.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
             None => Ok(without_sample(contract, test, photos)),
         }
     }
@@ -230,8 +253,7 @@ impl Submission {
     /// As the sample has it.
     fn of_sample(&self, path: &Path, contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
         let advice = "give the competition's sample submission";
-        let wrong =
-            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let wrong = |reason: String, advice| Error::Sample { path: path.to_owned(), reason, advice };
         let mut sheet = Sheet::read(path)?;
         let header = sheet.rows.remove(0).cells;
         let rows = sheet.rows;
@@ -311,8 +333,7 @@ impl Submission {
         id: usize,
         contract: &Contract,
     ) -> Result<(Vec<Content>, String, String)> {
-        let wrong =
-            |found: String, advice| Error::State { found: format!("{}: {found}", path.display()), advice };
+        let wrong = |reason: String, advice| Error::Sample { path: path.to_owned(), reason, advice };
         let classes = &contract.classes;
         let class_of = |name: &str| classes.iter().position(|class| class == name.trim());
         let separator = separator_of(rows, contract);
@@ -383,20 +404,16 @@ impl Submission {
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
             (None, Some(of)) if class.is_some() => Ok(probability(of)),
             (None, _) if are_classes => Ok(names(match two && are_numbers {
-                true => ", as in the sample (probabilities: --values probabilities)",
+                true => ", as in the sample (set values to probabilities for these)",
                 false => "",
             })),
             (None, Some(of)) if are_numbers => Ok(probability(of)),
             (None, _) if !are_numbers => Ok(names("")),
-            _ => {
-                let found = format!(
-                    "{}: its column \"{name}\" holds numbers, and neither it nor they are among the model's classes ({})",
-                    path.display(),
-                    some(classes)
-                );
-                let advice = "name the column after the class whose probability is asked for, or ask for labels (--values labels)";
-                Err(Error::State { found, advice })
-            }
+            _ => Err(Error::SampleColumn {
+                path: path.to_owned(),
+                column: name.to_owned(),
+                classes: classes.clone(),
+            }),
         }
     }
 }
@@ -440,7 +457,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
 
 /// The classes that a prediction says, as indices.
 fn chosen(prediction: &Prediction) -> Vec<usize> {
-    let names = prediction.decided();
+    let names = prediction.predicted_labels();
     let place = |name: &String| prediction.classes.iter().position(|class| class == name);
     names.iter().filter_map(|guess| place(&guess.class)).collect()
 }
@@ -459,28 +476,18 @@ fn separator_of(rows: &[Row], contract: &Contract) -> String {
     shown.or(contract.label_separator).unwrap_or(' ').to_string()
 }
 
-/// The first classes, for people.
-fn some(classes: &[String]) -> String {
-    let mut text = classes.iter().take(6).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if classes.len() > 6 {
-        text += &format!(" and {} more", count(classes.len() - 6));
-    }
-    text
-}
-
 /// Whether a file can be written there, tried on a temporary one beside it; folders that are missing are made when it is
 /// written.
 fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
-        let found = format!("{} is a folder", out.display());
-        return Err(Error::State { found, advice: "give the name of the file to write (--out)" });
+        return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
     }
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
-        let found = format!("{} is a file, so {} cannot be written", existing.display(), out.display());
-        return Err(Error::State { found, advice: "give another place for the file (--out)" });
+        let reason = format!("{} is a file, where a folder is needed", existing.display());
+        return Err(Error::OutputPath { path: out.to_owned(), reason });
     }
     tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What the rows of a stage mean, in a sentence: by the course of the validation loss, and by tests in pairs.
+//! What the epochs of a fit mean, in a sentence: by the trend of the validation loss, and by paired tests.
 
 use std::fmt;
 
@@ -11,28 +11,30 @@ use crate::interpret::paired_p_value;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 
-/// What the rows of a stage mean.
+/// What the epochs of a fit mean.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Reading {
-    /// The stage, counted from 1.
+#[non_exhaustive]
+pub struct Diagnosis {
+    /// The fit, counted from 1.
     pub stage: usize,
-    /// Where the validation loss goes; nothing where the stage has a single epoch.
-    pub course: Option<Course>,
-    /// How the best of these rows compares with the best before.
-    pub change: Option<Change>,
-    /// How it compares with the same answer for every image.
+    /// Where the validation loss goes; `None` for a fit of a single epoch.
+    pub trend: Option<LossTrend>,
+    /// How its best epoch compares with the best one before.
+    pub change: Option<MetricChange>,
+    /// How it compares with predicting the same for every image.
     pub baseline: Option<Baseline>,
-    /// The stage and the epoch whose weights are gone on with.
+    /// The fit and the epoch whose weights training goes on with.
     pub kept: Option<(usize, usize)>,
-    /// Whether those are of an earlier stage: this one has brought nothing.
-    pub in_vain: bool,
+    /// Whether those are of this fit; `false` where an earlier one was better.
+    pub improved: bool,
 }
 
-/// Where the validation loss of a stage goes. Losses of two epochs differ where a test on the losses of the same images
-/// in pairs says so at 5 %.
+/// Where the validation loss of a fit goes. The losses of two epochs count as different if a paired test on the losses
+/// of the same images says so at 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 #[serde(rename_all = "kebab-case")]
-pub enum Course {
+pub enum LossTrend {
     /// It is lower than an epoch before.
     Falling,
     /// It differs neither from that of an epoch before nor from its lowest.
@@ -48,14 +50,14 @@ pub enum Course {
     },
 }
 
-/// A metric before and after a stage.
+/// A metric before and after a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Change {
+pub struct MetricChange {
     /// The metric by which the best is kept.
     pub metric: Metric,
     /// The best value before.
     pub before: f64,
-    /// The best value of the stage.
+    /// The best value of the fit.
     pub after: f64,
     /// How probable a difference at least as large would be if both were equally good, by a test in pairs on the same
     /// images: McNemar's where each is right or wrong, else a bootstrap. Nothing where the images differ.
@@ -96,21 +98,19 @@ struct Watched {
     each: Packed,
 }
 
-/// Numbers as text: base64 of their bytes.
+/// A number for each of some images. Serialised as text: base64 of the bytes of all indices, then of all numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(crate) struct Packed(Vec<f32>);
-
-impl From<&[f64]> for Packed {
-    fn from(numbers: &[f64]) -> Self {
-        Self(numbers.iter().map(|number| *number as f32).collect())
-    }
+pub(crate) struct Packed {
+    items: Vec<u32>,
+    numbers: Vec<f32>,
 }
 
 impl From<Packed> for String {
     fn from(packed: Packed) -> Self {
-        let bytes: Vec<u8> = packed.0.iter().flat_map(|number| number.to_le_bytes()).collect();
-        BASE64_STANDARD.encode(bytes)
+        let items = packed.items.iter().flat_map(|item| item.to_le_bytes());
+        let numbers = packed.numbers.iter().flat_map(|number| number.to_le_bytes());
+        BASE64_STANDARD.encode(items.chain(numbers).collect::<Vec<u8>>())
     }
 }
 
@@ -119,14 +119,36 @@ impl TryFrom<String> for Packed {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let bytes = BASE64_STANDARD.decode(text)?;
-        Ok(Self(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+        let words = bytes.as_chunks::<4>().0;
+        let (items, numbers) = words.split_at(words.len() / 2);
+        Ok(Self {
+            items: items.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
+            numbers: numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        })
     }
 }
 
 impl Packed {
+    /// The numbers of these items, in the same order.
+    fn new(items: &[usize], numbers: &[f64]) -> Self {
+        Self {
+            items: items.iter().map(|item| *item as u32).collect(),
+            numbers: numbers.iter().map(|number| *number as f32).collect(),
+        }
+    }
+
+    /// By a test in pairs; nothing where the numbers are not of the same items.
     fn p_value(&self, other: &Self) -> Option<f64> {
-        let numbers = |packed: &Self| packed.0.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        let numbers =
+            |packed: &Self| packed.numbers.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        if self.items != other.items {
+            return None;
+        }
         paired_p_value(&numbers(self), &numbers(other))
+    }
+
+    fn items(&self) -> Vec<usize> {
+        self.items.iter().map(|item| *item as usize).collect()
     }
 }
 
@@ -138,9 +160,10 @@ impl Watch {
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
         {
             let contributions = predictions.watched_contributions(metric);
-            self.best = contributions.map(|each| Watched { row: row.clone(), each: (&each[..]).into() });
+            self.best = contributions
+                .map(|each| Watched { row: row.clone(), each: Packed::new(&predictions.items, &each) });
         }
-        let now = Watched { row: row.clone(), each: predictions.losses[..].into() };
+        let now = Watched { row: row.clone(), each: Packed::new(&predictions.items, &predictions.losses) };
         let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
         let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < CHANCE);
         self.falls = self.last.as_ref().and_then(|last| Some(loss < of(last) && differs(last)?));
@@ -156,15 +179,20 @@ impl Watch {
         self.best.as_ref().map(|best| &best.each)
     }
 
-    fn course(&self) -> Option<Course> {
+    /// The images that the best epoch of the fit was measured on: those that are held out and can be read.
+    pub(crate) fn items(&self) -> Vec<usize> {
+        self.scores().map(Packed::items).unwrap_or_default()
+    }
+
+    fn trend(&self) -> Option<LossTrend> {
         let (lowest, last) = (&self.lowest.as_ref()?.row, &self.last.as_ref()?.row);
         match (self.falls?, self.rises?) {
             (_, true) => {
                 let (lowest_loss, last_loss) = (lowest.valid_loss?, last.valid_loss?);
-                Some(Course::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
+                Some(LossTrend::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
             }
-            (true, _) => Some(Course::Falling),
-            _ => Some(Course::Level),
+            (true, _) => Some(LossTrend::Falling),
+            _ => Some(LossTrend::Level),
         }
     }
 }
@@ -177,11 +205,11 @@ pub(crate) struct Compared<'a> {
     pub(crate) before: Option<(&'a EpochRow, Option<&'a Packed>)>,
     /// The best of all rows.
     pub(crate) best: Option<&'a EpochRow>,
-    /// The same answer for every image.
+    /// The same answer for every image that the best epoch of the stage was measured on.
     pub(crate) baseline: Option<&'a Predictions>,
 }
 
-impl Reading {
+impl Diagnosis {
     /// Reads the rows of the last stage of a history.
     pub(crate) fn of(rows: &[EpochRow], watch: &Watch, compared: &Compared) -> Option<Self> {
         let last = rows.last()?;
@@ -194,22 +222,22 @@ impl Reading {
         let change = compared.before.and_then(|(before, scores)| {
             let (before, after) = (value(before)?, value(of_stage?)?);
             let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
-            Some(Change { metric: metric?, before, after, p_value })
+            Some(MetricChange { metric: metric?, before, after, p_value })
         });
         let baseline = compared.baseline.and_then(|baseline| {
             let (metric, after) = (metric?, value(of_stage?)?);
             let value = baseline.value_watched(metric);
             let contributions = baseline.watched_contributions(metric)?;
-            let p_value = Packed::from(&contributions[..]).p_value(watch.scores()?)?;
+            let p_value = Packed::new(&baseline.items, &contributions).p_value(watch.scores()?)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < CHANCE })
         });
         let kept = compared.best.map(|row| (row.stage, row.epoch));
-        let in_vain = kept.is_some_and(|(stage, _)| stage < last.stage);
-        Some(Self { stage: last.stage, course: watch.course(), change, baseline, kept, in_vain })
+        let improved = kept.is_none_or(|(stage, _)| stage == last.stage);
+        Some(Self { stage: last.stage, trend: watch.trend(), change, baseline, kept, improved })
     }
 }
 
-impl fmt::Display for Course {
+impl fmt::Display for LossTrend {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Falling => {
@@ -225,7 +253,7 @@ impl fmt::Display for Course {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for MetricChange {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let Self { metric, before, after, p_value } = *self;
         write!(formatter, "{metric} {before:.4} → {after:.4}")?;
@@ -244,11 +272,11 @@ fn probability(p: f64) -> String {
     if p < 0.0001 { "p < 0.0001".to_owned() } else { format!("p = {p:.4}") }
 }
 
-impl fmt::Display for Reading {
+impl fmt::Display for Diagnosis {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let mut lines = Vec::new();
         let first: Vec<String> =
-            [self.course.map(|part| part.to_string()), self.change.map(|part| part.to_string())]
+            [self.trend.map(|part| part.to_string()), self.change.map(|part| part.to_string())]
                 .into_iter()
                 .flatten()
                 .collect();
@@ -263,7 +291,7 @@ impl fmt::Display for Reading {
             lines.push(format!("not shown to be better than {same}: {metric} {value:.4}"));
         }
         match self.kept {
-            Some((stage, epoch)) if self.in_vain => {
+            Some((stage, epoch)) if !self.improved => {
                 lines.push(format!(
                     "this step brought nothing: the weights of step {stage}, epoch {epoch} are kept"
                 ));
@@ -311,7 +339,7 @@ mod tests {
         made
     }
 
-    fn read(losses: &[f64]) -> Option<Course> {
+    fn read(losses: &[f64]) -> Option<LossTrend> {
         let mut watch = Watch::default();
         let mut rows = Vec::new();
         for (epoch, &loss) in losses.iter().enumerate() {
@@ -322,21 +350,21 @@ mod tests {
             watch = toml::from_str(&toml::to_string(&watch).unwrap()).unwrap();
         }
         let compared = Compared { metric: Some(Metric::Accuracy), before: None, best: None, baseline: None };
-        Reading::of(&rows, &watch, &compared).unwrap().course
+        Diagnosis::of(&rows, &watch, &compared).unwrap().trend
     }
 
     #[test]
     fn the_course_of_the_loss_is_what_counts() {
         // Far above the training loss of 0.1, and still falling.
-        assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(Course::Falling));
+        assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(LossTrend::Falling));
         // It goes up and down by less than what the losses of images vary between epochs.
-        assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(Course::Level));
+        assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(LossTrend::Level));
         assert!(matches!(
             read(&[0.9, 0.5, 0.45, 0.52, 0.6]),
-            Some(Course::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest
+            Some(LossTrend::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest
         ));
         // Rising counts where it is above its lowest, although it falls again.
-        assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(Course::Rising { epoch: 2, .. })));
+        assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(LossTrend::Rising { epoch: 2, .. })));
         assert_eq!(read(&[0.7]), None, "one epoch has no course");
     }
 
@@ -375,7 +403,7 @@ mod tests {
                 best: Some(&best),
                 baseline: Some(&baseline),
             };
-            Reading::of(&[now], &watch_of(right), &compared).unwrap()
+            Diagnosis::of(&[now], &watch_of(right), &compared).unwrap()
         };
         // Intervals of 150 and 162 of 200 overlap, and yet twelve photos more and none less are no chance.
         let better = read(162, 150);
@@ -393,5 +421,12 @@ mod tests {
         assert!(vain.contains("worse (p < 0.0001)") && vain.contains("step 1, epoch 2 are kept"), "{vain}");
         assert!(vain.contains("not shown to be better than always saying the most frequent class"), "{vain}");
         assert!(vain.contains("accuracy 0.6000"), "{vain}");
+    }
+    #[test]
+    fn epochs_on_other_images_are_not_paired() {
+        let one = Packed::new(&[3, 5], &[0.0, 1.0]);
+        assert_eq!(one.p_value(&Packed::new(&[3, 5], &[1.0, 1.0])), Some(1.0));
+        assert_eq!(one.p_value(&Packed::new(&[3, 6], &[1.0, 1.0])), None);
+        assert_eq!(Packed::try_from(String::from(one.clone())).unwrap(), one);
     }
 }

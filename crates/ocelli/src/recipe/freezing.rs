@@ -11,16 +11,17 @@ use serde::{Deserialize, Serialize};
 /// Groups are counted from the input: early body 0, late body 1, head 2. A frozen group runs as in use: norms
 /// with their running statistics, nothing changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "activations", rename_all = "kebab-case")]
-pub enum State {
-    /// The output of the frozen groups was computed once for every image and kept; without views augmentation has no effect.
-    Precomputed {
+#[serde(tag = "features", rename_all = "kebab-case")]
+pub enum Freezing {
+    /// The features that the frozen groups extract are computed once for every image; without augmented copies
+    /// augmentation has no effect.
+    Cached {
         /// The number of frozen groups, at least 1.
         frozen: usize,
         /// The number of augmented views of each image to train on, of which each epoch takes one; 0: the image as it
         /// is.
         #[serde(default)]
-        views: usize,
+        augmented_copies: usize,
     },
     /// Every epoch starts from the images.
     Live {
@@ -29,29 +30,29 @@ pub enum State {
     },
 }
 
-impl State {
+impl Freezing {
     /// The number of frozen groups.
     pub fn frozen(self) -> usize {
         match self {
-            Self::Precomputed { frozen, .. } | Self::Live { frozen } => frozen,
+            Self::Cached { frozen, .. } | Self::Live { frozen } => frozen,
         }
     }
 
-    /// The number of views that are precomputed of each image to train on.
-    pub fn views(self) -> usize {
+    /// The number of augmented copies of each training image whose features are cached.
+    pub fn augmented_copies(self) -> usize {
         match self {
-            Self::Precomputed { views, .. } => views,
+            Self::Cached { augmented_copies, .. } => augmented_copies,
             Self::Live { .. } => 0,
         }
     }
 
-    /// Whether training starts from kept activations.
-    pub fn is_precomputed(self) -> bool {
-        matches!(self, Self::Precomputed { .. })
+    /// Whether training starts from cached features.
+    pub fn is_cached(self) -> bool {
+        matches!(self, Self::Cached { .. })
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for Freezing {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str(match self.frozen() {
             0 => "all layers",
@@ -59,8 +60,10 @@ impl fmt::Display for State {
             _ => "late layers and head",
         })?;
         match self {
-            Self::Precomputed { views: 0, .. } => formatter.write_str(", precomputed"),
-            Self::Precomputed { views, .. } => write!(formatter, ", precomputed, {views} views"),
+            Self::Cached { augmented_copies: 0, .. } => formatter.write_str(", cached features"),
+            Self::Cached { augmented_copies, .. } => {
+                write!(formatter, ", cached features of {augmented_copies} augmented copies")
+            }
             Self::Live { .. } => Ok(()),
         }
     }
@@ -71,13 +74,13 @@ impl fmt::Display for State {
 /// ```text
 /// early body      61,840 parameters   frozen
 /// late body    3,309,168 parameters   frozen
-/// head         1,318,919 parameters   trained   norms by batches
-/// head, precomputed
+/// head         1,318,919 parameters   trained   batch statistics
+/// head, cached features
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// What is frozen and precomputed.
-    pub state: State,
+    /// What is frozen, and whether its features are cached.
+    pub freezing: Freezing,
     /// What the norms of trained groups of the backbone normalise by.
     pub statistics: Statistics,
     /// The parameters of each layer group, running statistics not counted.
@@ -87,12 +90,12 @@ pub struct Summary {
 impl Summary {
     /// The parameters that are trained.
     pub fn trained(&self) -> usize {
-        self.parameters[self.state.frozen()..].iter().sum()
+        self.parameters[self.freezing.frozen()..].iter().sum()
     }
 
     /// The parameters that stay as they are.
     pub fn frozen(&self) -> usize {
-        self.parameters[..self.state.frozen()].iter().sum()
+        self.parameters[..self.freezing.frozen()].iter().sum()
     }
 }
 
@@ -100,15 +103,15 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         for (group, (name, parameters)) in GROUP_NAMES.iter().zip(self.parameters).enumerate() {
             let norms = match self.statistics {
-                _ if group + 1 == GROUPS => "norms by batches",
-                Statistics::Batch => "norms by batches",
-                Statistics::Running => "norms by running statistics",
+                _ if group + 1 == GROUPS => "batch statistics",
+                Statistics::Batch => "batch statistics",
+                Statistics::Running => "running statistics",
             };
-            let trained = group >= self.state.frozen();
+            let trained = group >= self.freezing.frozen();
             let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };
             writeln!(formatter, "{name:10} {:>12} parameters   {state}", count(parameters))?;
         }
-        write!(formatter, "{}", self.state)
+        write!(formatter, "{}", self.freezing)
     }
 }
 

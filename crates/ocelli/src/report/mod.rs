@@ -45,7 +45,7 @@ use crate::file;
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
-use crate::run::Places;
+use crate::run::config::Places;
 use crate::run::folder::RunFolder;
 use page::Page;
 use records::Records;
@@ -220,12 +220,11 @@ pub fn evaluate(
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
-    if data.task() != model.contract().task {
-        return Err(Error::State {
-            found: "the model and the data differ in whether an image has one class or several".to_owned(),
-            advice: "say how the table of labels is meant, with --task single or --task multi",
-        });
+    let contract = model.contract();
+    let data = data.channels(contract.channels).expected_task(contract.task);
+    let data = data.for_evaluation(&contract.classes)?;
+    if data.task() != contract.task {
+        return Err(Error::TaskMismatch { model: contract.task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
@@ -246,10 +245,7 @@ pub fn evaluate(
     }
     data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
     if predictions.items.is_empty() {
-        return Err(Error::State {
-            found: format!("{} has no labelled images that can be read", data.items().root.display()),
-            advice: "give a folder with a folder of photos for each class, or a table of labels",
-        });
+        return Err(Error::NoLabelledImages { data: data.items().root.clone() });
     }
     let named = Interpretation::new(predictions, data.items());
     Ok(Evaluation { named, data, skipped })
@@ -346,10 +342,9 @@ pub(crate) fn images_of(
     let (data, lost) = records.data(options).of_run(&images)?;
     // Who says where the photos are wants them to be found.
     match (&options.data, lost.trouble.first()) {
-        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => Err(Error::State {
-            found: trouble.clone(),
-            advice: "say where the photos are now, or leave it out: tables and charts need no photos",
-        }),
+        (Some(_), Some(trouble)) if lost.missing.len() >= measured.len() => {
+            Err(Error::PhotosNotFound { reason: trouble.clone() })
+        }
         _ => Ok((data, lost)),
     }
 }
@@ -428,7 +423,7 @@ fn doubts_of_training(
             if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
     );
-    let predictions = learner.out_of_fold_until(FOLDS, stop)?;
+    let predictions = learner.out_of_fold_until(FOLDS, stop.0.as_ref())?;
     let features = learner.pooled_activations(&predictions.items)?;
     let neighbours = Neighbours::until(&features, predictions.items.len(), OUTLIERS, &|| stop.is_set());
     stop.ask()?;

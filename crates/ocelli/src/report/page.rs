@@ -16,8 +16,8 @@ use crate::data::{ClassCount, ImageData};
 use crate::error::Result;
 use crate::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
 use crate::lr_finder::{Finding, Suggestions};
-use crate::metric::predictions::Share;
-use crate::metric::{Average, Measured, Metric};
+use crate::metric::predictions::Proportion;
+use crate::metric::{Average, Metric, MetricEstimate};
 use crate::plot::{self, Layout};
 use crate::schedule::learning_rates::LearningRates;
 use ocelli_data::Task;
@@ -273,7 +273,7 @@ impl<'a> Page<'a> {
             cells: CELLS,
             means: measured.then_some(table.means),
             table: if measured {
-                let part = |share: Option<Share>| {
+                let part = |share: Option<Proportion>| {
                     share.map(|share| {
                         let (low, high) = share.interval();
                         [share.value(), low, high]
@@ -345,7 +345,7 @@ pub(super) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
         wanted.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
     }
     let figure = |(name, metric, detail): (&str, Metric, &str)| {
-        let Measured { value, interval: (low, high), .. } = predictions.measure(metric);
+        let MetricEstimate { value, interval: (low, high), .. } = predictions.estimate(metric);
         let finite = |number: f64| Some(number).filter(|number| number.is_finite());
         let (low, high) = (finite(low), finite(high));
         Figure { name: name.to_owned(), value, low, high, detail: detail.to_owned() }
@@ -396,7 +396,10 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
     let matrix = named.classes.len() <= CELLS;
     let mut places: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for place in 0..named.len() {
-        places.entry((named.truth(place)[0], named.predictions.decided(place)[0])).or_default().push(place);
+        places
+            .entry((named.truth(place)[0], named.predictions.predicted_labels(place)[0]))
+            .or_default()
+            .push(place);
     }
     let losses = &named.predictions.losses;
     places.values_mut().for_each(|places| places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));

@@ -234,7 +234,7 @@ fn picture(
         why: jpeg.as_ref().err().copied(),
         jpeg: jpeg.unwrap_or_default(),
         truth: named.truth(place).to_vec(),
-        said: named.predictions.decided(place),
+        said: named.predictions.predicted_labels(place),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
         loss: named.predictions.losses[place],
         heat: heat.map(|heat| {

@@ -12,10 +12,10 @@ use crate::data::{ClassCount, ImageDataBuilder};
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve};
 use crate::metric::Metric;
-use crate::recipe::Step;
-use crate::recipe::freezing::{GROUP_NAMES, State};
-use crate::run::folder::{RunFolder, Wholeness, event_of};
-use crate::run::{Config, Settings};
+use crate::recipe::Phase;
+use crate::recipe::freezing::{Freezing, GROUP_NAMES};
+use crate::run::config::{Config, Settings};
+use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
 
@@ -85,7 +85,7 @@ pub(crate) struct MeasuredRecord {
 /// One stage of a run.
 pub(crate) struct StageRecord {
     pub(crate) number: usize,
-    /// "head, precomputed"
+    /// "head, cached features"
     pub(crate) title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub(crate) text: String,
@@ -127,15 +127,11 @@ const RATES_OF_AN_EPOCH: usize = 64;
 impl Records {
     /// Reads a run's folder.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let no_run = |path: &Path, reason: String| Error::State {
-            found: format!("{}: {reason}", path.display()),
-            advice: "give the folder of a finished run, such as runs/photos-1",
-        };
         let run = RunFolder::open(folder)?;
         match run.wholeness()? {
             Wholeness::Whole => {}
             Wholeness::Unfinished => {
-                return Err(no_run(folder, "the run has not come to its end".to_owned()));
+                return Err(Error::NotFinished { path: folder.to_owned() });
             }
             Wholeness::Damaged(paths) => {
                 return Err(Error::DamagedResult { path: paths.into_iter().next().unwrap_or_default() });
@@ -188,9 +184,9 @@ impl Records {
     fn add(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("stage-started") => {
-                let state = serde_json::from_value::<State>(event.clone()).ok();
+                let state = serde_json::from_value::<Freezing>(event.clone()).ok();
                 let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
-                let frozen = state.map_or(0, State::frozen);
+                let frozen = state.map_or(0, Freezing::frozen);
                 let number = event["number"].as_u64().unwrap_or(0) as usize;
                 let text = event["text"].as_str().unwrap_or_default().to_owned();
                 let rates = serde_json::from_value(event["learning_rates"].clone())
@@ -200,7 +196,7 @@ impl Records {
                 self.stages.push(StageRecord { number, title, text, readings: Vec::new(), frozen, rates });
                 self.resizing_within = 0.0;
             }
-            Some("reading") => {
+            Some("diagnosis") => {
                 let number = event["stage"].as_u64().unwrap_or(0) as usize;
                 if let Some(stage) = self.stages.iter_mut().find(|stage| stage.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
@@ -281,14 +277,14 @@ impl Records {
         epoch: usize,
         training_images: usize,
     ) -> Option<f64> {
-        let Step::Train(train) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))? else {
+        let Phase::Train(train) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))? else {
             return None;
         };
         let steps = self.steps_of_an_epoch(training_images);
         let stride = steps.div_ceil(RATES_OF_AN_EPOCH).max(1);
         let first = epoch.saturating_sub(1) * steps;
         let looked_at = (0..steps).step_by(stride).chain(steps.checked_sub(1));
-        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).factor);
+        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
         highest.is_finite().then(|| stage.rates.head() * highest)
     }
@@ -306,7 +302,7 @@ impl Records {
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
         for stage in &self.stages {
-            let Some(Step::Train(train)) = self.settings.recipe.steps.get(stage.number.wrapping_sub(1))
+            let Some(Phase::Train(train)) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))
             else {
                 continue;
             };
@@ -319,7 +315,7 @@ impl Records {
             told.dedup();
             for step in told {
                 let at = before as f64 + step as f64 / steps as f64;
-                let rates = stage.rates.scaled(train.schedule.at(step, steps).factor);
+                let rates = stage.rates.scaled(train.schedule.at(step, steps).lr_factor);
                 for (group, points) in points.iter_mut().enumerate() {
                     points.push((at, (group >= stage.frozen).then_some(rates.0[group])));
                 }
@@ -342,9 +338,10 @@ impl Records {
     /// The run's photos, to be read.
     pub(crate) fn data(&self, options: &ReportOptions) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
-        settings.data = options.data.clone().unwrap_or_else(|| self.resolve(&settings.data));
+        let moved = options.data.clone().or_else(|| moved_data(&self.folder));
+        settings.data = moved.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
-            *folder = options.data.clone().unwrap_or_else(|| self.resolve(folder));
+            *folder = moved.unwrap_or_else(|| self.resolve(folder));
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));

@@ -10,7 +10,7 @@ use super::{CELLS, Subject};
 use crate::error::Result;
 use crate::file;
 use crate::interpret::{Confused, ConfusionMatrix, Order, Ranked};
-use crate::metric::predictions::Share;
+use crate::metric::predictions::Proportion;
 use ocelli_data::Task;
 
 /// A table with named columns.
@@ -132,7 +132,7 @@ fn classes(subject: &Subject) -> Table {
         "auroc",
     ];
     let mut table = Table::new("classes", &columns);
-    let parts = |share: Option<Share>| match share {
+    let parts = |share: Option<Proportion>| match share {
         Some(share) => {
             let (low, high) = share.interval();
             [json!(share.value()), json!(low), json!(high)]

@@ -46,11 +46,10 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         Ok(named)
     };
     let (mut named, other) = (read(first)?, read(second)?);
-    let comparison = named.compare(&other).map_err(|error| match error {
-        Error::State { found, advice } => {
-            Error::State { found: format!("{} and {}: {found}", first.display(), second.display()), advice }
-        }
-        error => error,
+    let comparison = named.compare(&other).map_err(|error| Error::NotComparable {
+        first: first.to_owned(),
+        second: second.to_owned(),
+        reason: Box::new(error),
     })?;
     if let Some(path) = page {
         let (data, _) = super::images_of(&one, &named, &ReportOptions::default(), &Stop::default())?;

@@ -30,6 +30,11 @@ impl LearningRates {
         ))
     }
 
+    /// `head` for the head; each group before it has that of the next one divided by `decay`.
+    pub fn decayed(head: f64, decay: f64) -> Self {
+        Self::spread(head / decay.powi(GROUPS as i32 - 1), head)
+    }
+
     /// The head's rate.
     pub fn head(self) -> f64 {
         self.0[GROUPS - 1]
@@ -42,11 +47,7 @@ impl LearningRates {
 
     pub(crate) fn check(self) -> Result<Self> {
         match self.0.iter().find(|rate| !(rate.is_finite() && **rate > 0.0)) {
-            Some(rate) => Err(Error::Setting {
-                name: "the learning rate",
-                value: rate.to_string(),
-                expected: "a number above 0, such as 0.01",
-            }),
+            Some(rate) => Err(Error::setting("lr", rate, "a number above 0, such as 0.01")),
             None => Ok(self),
         }
     }

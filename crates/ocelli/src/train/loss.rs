@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 pub struct Loss {
     /// Label smoothing ε (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>): t' is `(1 − ε) t + ε / classes`, or
     /// `(1 − ε) t + ε / 2` where images have several classes. From 0 to below 1; 0.1 is usual.
-    pub smoothing: f64,
+    pub label_smoothing: f64,
     /// The exponent γ of the focal loss (Lin et al. 2017, <https://arxiv.org/abs/1708.02002>), which makes less of what
     /// the network already knows. 0, or from 1 to 10; 2 is usual.
-    pub gamma: f64,
+    pub focal_gamma: f64,
     /// What the classes weigh.
     pub class_weights: ClassWeights,
 }
@@ -46,12 +46,12 @@ pub enum ClassWeights {
 impl Loss {
     /// Cross-entropy with labels smoothed by ε.
     pub fn smoothed(smoothing: f64) -> Self {
-        Self { smoothing, ..Self::default() }
+        Self { label_smoothing: smoothing, ..Self::default() }
     }
 
     /// The focal loss with exponent γ.
     pub fn focal(gamma: f64) -> Self {
-        Self { gamma, ..Self::default() }
+        Self { focal_gamma: gamma, ..Self::default() }
     }
 
     /// The same loss with classes of this weight.
@@ -60,21 +60,28 @@ impl Loss {
     }
 
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
-        let refuse = |name, value: String, expected| Err(Error::Setting { name, value, expected });
-        if !(0.0..1.0).contains(&self.smoothing) {
-            return refuse("label smoothing", self.smoothing.to_string(), "from 0 to below 1, such as 0.1");
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return Err(Error::setting(
+                "label_smoothing",
+                self.label_smoothing,
+                "from 0 to below 1, such as 0.1",
+            ));
         }
-        if self.gamma != 0.0 && !(1.0..=10.0).contains(&self.gamma) {
-            return refuse("the focal loss's gamma", self.gamma.to_string(), "0, or from 1 to 10");
+        if self.focal_gamma != 0.0 && !(1.0..=10.0).contains(&self.focal_gamma) {
+            return Err(Error::setting("focal_gamma", self.focal_gamma, "0, or from 1 to 10"));
         }
         if let ClassWeights::Given(weights) = &self.class_weights {
             if weights.len() != classes {
                 let value = format!("{} for {classes} classes", weights.len());
-                return refuse("the number of class weights", value, "one a class");
+                return Err(Error::setting("class_weights", value, "one a class"));
             }
             let usable = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
             if !usable || weights.iter().all(|weight| *weight == 0.0) {
-                return refuse("a class weight", format!("{weights:?}"), "0 or more, and some above 0");
+                return Err(Error::setting(
+                    "class_weights",
+                    format!("{weights:?}"),
+                    "0 or more, and some above 0",
+                ));
             }
         }
         Ok(())
@@ -94,11 +101,11 @@ impl Loss {
         let device = logits.device();
         let matrix =
             |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [images, classes]), &device);
-        let smoothing = self.smoothing as f32;
+        let smoothing = self.label_smoothing as f32;
         let smooth = |to: f32| -> Vec<f32> {
             targets.iter().map(|target| (1.0 - smoothing) * target + smoothing * to).collect()
         };
-        let focused = |loss: Tensor<2>, miss: Tensor<2>| match self.gamma {
+        let focused = |loss: Tensor<2>, miss: Tensor<2>| match self.focal_gamma {
             0.0 => loss,
             gamma => loss * miss.powf_scalar(gamma as f32),
         };
@@ -178,7 +185,7 @@ mod tests {
             (Loss::default(), None),
             (Loss::smoothed(0.1), None),
             (Loss::focal(2.0), None),
-            (Loss { smoothing: 0.2, gamma: 1.5, ..Loss::default() }, weights.clone()),
+            (Loss { label_smoothing: 0.2, focal_gamma: 1.5, ..Loss::default() }, weights.clone()),
             (Loss::default(), weights),
         ]
     }
@@ -195,17 +202,18 @@ mod tests {
                     total += image;
                     for class in 0..CLASSES {
                         let p = row[class].exp() / normal;
-                        let goal = (1.0 - loss.smoothing) * targets[class] + loss.smoothing / CLASSES as f64;
-                        sum -= image * goal * (1.0 - p).powf(loss.gamma) * p.ln();
+                        let goal = (1.0 - loss.label_smoothing) * targets[class]
+                            + loss.label_smoothing / CLASSES as f64;
+                        sum -= image * goal * (1.0 - p).powf(loss.focal_gamma) * p.ln();
                     }
                 }
                 Task::MultiLabel => {
                     total += CLASSES as f64;
                     for class in 0..CLASSES {
                         let p = 1.0 / (1.0 + (-row[class]).exp());
-                        let goal = (1.0 - loss.smoothing) * targets[class] + loss.smoothing / 2.0;
-                        sum -= weight(class) * goal * (1.0 - p).powf(loss.gamma) * p.ln();
-                        sum -= (1.0 - goal) * p.powf(loss.gamma) * (1.0 - p).ln();
+                        let goal = (1.0 - loss.label_smoothing) * targets[class] + loss.label_smoothing / 2.0;
+                        sum -= weight(class) * goal * (1.0 - p).powf(loss.focal_gamma) * p.ln();
+                        sum -= (1.0 - goal) * p.powf(loss.focal_gamma) * (1.0 - p).ln();
                     }
                 }
             }

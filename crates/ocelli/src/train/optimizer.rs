@@ -1,11 +1,12 @@
 //! SGD, AdamW and other rules, with a learning rate for each layer group.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
 use ocelli_nn::op::{AdamWStep, SgdStep, adamw_step, sgd_step};
-use ocelli_nn::{Backbone, GROUPS, Kind, Network, Place, TensorFile};
+use ocelli_nn::{Backbone, GROUPS, Network, ParamKind, ParamRole, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -28,26 +29,22 @@ pub struct WeightDecay {
     /// The decay of each layer group, 0 or more.
     pub groups: [f64; GROUPS],
     /// Whether biases and norms are pulled too.
-    pub vectors: bool,
+    pub decay_bias_and_norm: bool,
 }
 
 impl WeightDecay {
     /// The same decay, of biases and norms too.
-    pub fn on_vectors(self) -> Self {
-        Self { vectors: true, ..self }
+    pub fn on_bias_and_norm(self) -> Self {
+        Self { decay_bias_and_norm: true, ..self }
     }
 
-    fn of(&self, place: Place) -> f64 {
-        if place.kind == Kind::Weight || self.vectors { self.groups[place.group] } else { 0.0 }
+    fn of(&self, role: ParamRole) -> f64 {
+        if role.kind == ParamKind::Weight || self.decay_bias_and_norm { self.groups[role.group] } else { 0.0 }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         match self.groups.iter().find(|decay| !(decay.is_finite() && **decay >= 0.0)) {
-            Some(decay) => Err(Error::Setting {
-                name: "weight decay",
-                value: decay.to_string(),
-                expected: "a number of at least 0, such as 0.01",
-            }),
+            Some(decay) => Err(Error::setting("weight_decay", decay, "a number of at least 0, such as 0.01")),
             None => Ok(()),
         }
     }
@@ -61,13 +58,13 @@ impl Default for WeightDecay {
 
 impl From<f64> for WeightDecay {
     fn from(decay: f64) -> Self {
-        Self { groups: [decay; GROUPS], vectors: false }
+        Self { groups: [decay; GROUPS], decay_bias_and_norm: false }
     }
 }
 
 impl From<[f64; GROUPS]> for WeightDecay {
     fn from(groups: [f64; GROUPS]) -> Self {
-        Self { groups, vectors: false }
+        Self { groups, decay_bias_and_norm: false }
     }
 }
 
@@ -119,6 +116,28 @@ pub enum Optimizer {
     },
 }
 
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Ok(match name {
+            "sgd" => Self::SGD,
+            "nesterov" => Self::Sgd { momentum: 0.9, nesterov: true },
+            "adamw" => Self::ADAM_W,
+            "rmsprop" => Self::RMS_PROP,
+            "adagrad" => Self::ADA_GRAD,
+            "lion" => Self::LION,
+            _ => {
+                return Err(Error::Setting {
+                    name: "optimizer",
+                    value: name.to_owned(),
+                    expected: "sgd, nesterov, adamw, rmsprop, adagrad or lion",
+                });
+            }
+        })
+    }
+}
+
 impl Optimizer {
     /// SGD with momentum 0.9, fastai 0.7's default.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
@@ -130,6 +149,15 @@ impl Optimizer {
     pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
     /// Lion with its paper's constants.
     pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("sgd", "SGD with momentum 0.9"),
+        ("nesterov", "SGD with Nesterov momentum 0.9"),
+        ("adamw", "AdamW (Loshchilov & Hutter 2017)"),
+        ("rmsprop", "RMSprop (Tieleman & Hinton 2012)"),
+        ("adagrad", "Adagrad (Duchi et al. 2011)"),
+        ("lion", "Lion (Chen et al. 2023)"),
+    ];
 
     pub(crate) fn check(self) -> Result<Self> {
         let (shares, epsilon) = match self {
@@ -145,13 +173,12 @@ impl Optimizer {
         };
         for (name, value) in shares {
             if !(0.0..1.0).contains(&value) {
-                return Err(Error::Setting { name, value: value.to_string(), expected: "from 0 to below 1" });
+                return Err(Error::setting(name, value, "from 0 to below 1"));
             }
         }
         match epsilon {
             Some(value) if !(value.is_finite() && value > 0.0) => {
-                let (value, expected) = (value.to_string(), "a number above 0, such as 1e-8");
-                Err(Error::Setting { name: "epsilon", value, expected })
+                Err(Error::setting("epsilon", value, "a number above 0, such as 1e-8"))
             }
             _ => Ok(self),
         }
@@ -172,19 +199,19 @@ impl Optimizer {
             // The usual rules go over memory once.
             Self::Sgd { momentum: usual, nesterov: false } => {
                 let momentum = momentum.unwrap_or(usual) as f32;
-                let step = SgdStep { rate: rate as f32, momentum, kept: kept as f32 };
+                let step = SgdStep { lr: rate as f32, momentum, decay_factor: kept as f32 };
                 let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
                 (vec![velocity], weights)
             }
             Self::AdamW { beta_1, beta_2, epsilon } => {
                 let beta_1 = momentum.unwrap_or(beta_1);
                 let step = AdamWStep {
-                    rate: (rate / (1.0 - beta_1.powi(steps))) as f32,
+                    step_size: (rate / (1.0 - beta_1.powi(steps))) as f32,
                     beta_1: beta_1 as f32,
                     beta_2: beta_2 as f32,
                     square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
                     epsilon: epsilon as f32,
-                    kept: kept as f32,
+                    decay_factor: kept as f32,
                 };
                 let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
                 (averages.to_vec(), weights)
@@ -278,8 +305,8 @@ impl OptimizerState {
         momentum: Option<f64>,
     ) -> Network<B> {
         self.steps += 1;
-        let places = network.places();
-        network.map(&mut Step { state: self, gradients, rates, momentum, places })
+        let roles = network.roles();
+        network.map(&mut Step { state: self, gradients, rates, momentum, roles })
     }
 
     /// Adds what is remembered to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the averages of parameter NAME.
@@ -301,7 +328,7 @@ impl OptimizerState {
             let values = (0..).map_while(number).map(|average| average.values.as_slice());
             values.map(|values| Tensor::from_data(values, &device)).collect()
         };
-        let averages = network.places().into_keys().map(|id| (id, of(&id)));
+        let averages = network.roles().into_keys().map(|id| (id, of(&id)));
         self.memory = averages.filter(|(_, averages)| !averages.is_empty()).collect();
     }
 }
@@ -311,15 +338,15 @@ struct Step<'a> {
     gradients: ParameterGradients,
     rates: LearningRates,
     momentum: Option<f64>,
-    places: HashMap<ParamId, Place>,
+    roles: HashMap<ParamId, ParamRole>,
 }
 
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
-        let place = self.places[&parameter.id];
-        let rate = self.rates.0[place.group];
-        let kept = 1.0 - rate * self.state.weight_decay.of(place);
+        let role = self.roles[&parameter.id];
+        let rate = self.rates.0[role.group];
+        let kept = 1.0 - rate * self.state.weight_decay.of(role);
         let point = Point { rate, kept, momentum: self.momentum };
         let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
         let id = parameter.id;

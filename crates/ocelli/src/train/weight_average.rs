@@ -1,4 +1,4 @@
-//! Averages of a network's weights over the steps or epochs of a fit.
+//! WeightAverage of a network's weights over the steps or epochs of a fit.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::train::gradients::{read_tensors, write_tensors};
 
 /// An average of the tensors of all layer groups that are trained, running statistics among them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Averages {
+pub(crate) struct WeightAverage {
     /// The first layer group that is averaged.
     first: usize,
     /// How often something was included.
@@ -20,7 +20,7 @@ pub(crate) struct Averages {
     tensors: BTreeMap<ParamId, Tensor<1>>,
 }
 
-impl Averages {
+impl WeightAverage {
     /// An average that begins with the weights of this network.
     pub(crate) fn of<B: Backbone>(network: &Network<B>, first: usize) -> Self {
         let mut averages = Self { first, count: 0, tensors: BTreeMap::new() };
@@ -30,7 +30,7 @@ impl Averages {
 
     /// The exponential average: `average ← d · average + (1 − d) · weights` after a step, with d = min(`decay`,
     /// (1 + t) / (10 + t)) after t steps, so that the beginning is soon forgotten (timm's and TensorFlow's rule).
-    pub(crate) fn follow<B: Backbone>(&mut self, network: &Network<B>, decay: f64) {
+    pub(crate) fn ema_update<B: Backbone>(&mut self, network: &Network<B>, decay: f64) {
         self.count += 1;
         let steps = self.count as f64;
         let decay = decay.min((1.0 + steps) / (10.0 + steps));
@@ -39,7 +39,7 @@ impl Averages {
 
     /// The plain mean of all networks that were included (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>).
     /// `place` counts them from 0; one that is in already is not taken twice.
-    pub(crate) fn include<B: Backbone>(&mut self, network: &Network<B>, place: usize) {
+    pub(crate) fn swa_update<B: Backbone>(&mut self, network: &Network<B>, place: usize) {
         if place == self.count {
             self.count += 1;
             let share = 1.0 / self.count as f64;
@@ -78,12 +78,12 @@ impl Averages {
     ) {
         struct Visit<'a, B: Backbone, F> {
             network: &'a Network<B>,
-            averages: &'a mut Averages,
+            averages: &'a mut WeightAverage,
             change: F,
         }
         impl<B: Backbone, F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleVisitor for Visit<'_, B, F> {
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                if self.network.place(parameter.id, D).group >= self.averages.first {
+                if self.network.role(parameter.id, D).group >= self.averages.first {
                     let new: Tensor<1> = parameter.val().inner().flatten(0, D - 1);
                     let old = self.averages.tensors.remove(&parameter.id).unwrap_or_else(|| new.clone());
                     self.averages.tensors.insert(parameter.id, (self.change)(old, new));

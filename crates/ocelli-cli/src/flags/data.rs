@@ -1,0 +1,191 @@
+//! Flags about the data: labels, the validation split, the limits of decoding.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ocelli::{
+    Column, Decoder, Grouping, HeldOut, ImageData, ImageDataBuilder, Settings, TableOptions, Task, is_table,
+};
+
+use crate::errors::Failure;
+use crate::flags::ChannelFlags;
+use crate::values::{one_of, pixels};
+
+/// Photos with their labels, and which of them are held out.
+#[derive(Debug, Args)]
+pub struct DataFlags {
+    /// Table of labels: CSV or JSON Lines
+    ///
+    /// [default: a table found in DATA, if no folders name the classes]
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    pub labels: Option<PathBuf>,
+    /// Extension to append to the table's ids, e.g. .jpg [default: detected]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "EXTENSION", help_heading = "Data")]
+    pub suffix: Option<String>,
+    /// Column of the image ids: its name, or its number from 1 [default: detected]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data", value_parser = column)]
+    pub id_column: Option<Column>,
+    /// Column of the labels; several: one 0/1 column per class [default: detected]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', help_heading = "Data", value_parser = column)]
+    pub label_column: Vec<Column>,
+    /// Column that says train, valid or test [default: the one named split]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data", value_parser = column)]
+    pub split_column: Option<Column>,
+    /// Separator between several labels of an image [default: detected]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "CHARACTER", help_heading = "Data")]
+    pub label_separator: Option<char>,
+    /// Whether images have one label or several: single-label or multi-label [default: detected]
+    #[arg(hide_short_help = true, hide_possible_values = true)]
+    #[arg(long, value_name = "TASK", help_heading = "Data", value_parser = one_of::<Task>(Task::NAMES))]
+    pub task: Option<Task>,
+    /// Skip rows without an image file, even if they are more than a tenth of all rows or of a class
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Data")]
+    pub allow_missing: bool,
+
+    /// Validation fraction, or none [default: 0.2]
+    ///
+    /// It is taken from each class. If the data defines a validation set, that is the default.
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, help_heading = "Data", value_parser = valid)]
+    pub valid: Option<HeldOut>,
+    /// Validate on one of several cross-validation folds, e.g. 1/5
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "K/FOLDS", conflicts_with = "valid", help_heading = "Data", value_parser = fold)]
+    pub fold: Option<HeldOut>,
+    /// Validate on the images that an earlier run's split.csv lists
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"], help_heading = "Data")]
+    pub split: Option<PathBuf>,
+    /// Keep images with the same value in this column on one side of the split, e.g. patient
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "COLUMN", help_heading = "Data", value_parser = column)]
+    pub group_column: Option<Column>,
+    /// Keep images with the same match of this regular expression on one side of the split
+    ///
+    /// It is searched in file names, or in paths if it contains a slash; what ( ) captures is compared, e.g.
+    /// '^(patient[0-9]+)_'.
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "REGEX", conflicts_with = "group_column", help_heading = "Data")]
+    pub group_pattern: Option<String>,
+
+    /// Largest image to read, in pixels [default: 178956970]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "PIXELS", help_heading = "Images", value_parser = pixels)]
+    pub max_pixels: Option<u64>,
+    #[command(flatten)]
+    pub channels: ChannelFlags,
+}
+
+impl DataFlags {
+    /// What is read, and how if it is a table.
+    pub fn source(&self, data: &Path) -> (PathBuf, Option<TableOptions>) {
+        let options = self.table_options();
+        match &self.labels {
+            None if is_table(data) && !data.is_dir() => (data.to_owned(), Some(options)),
+            // The library detects whether a folder has a table of labels.
+            None if options == TableOptions::default() => (data.to_owned(), None),
+            None => (data.to_owned(), Some(options)),
+            Some(labels) => {
+                // A bare name is looked up here and among the photos.
+                let among = data.join(labels);
+                let table = if !labels.exists() && among.exists() { among } else { labels.clone() };
+                (table, Some(TableOptions { folder: Some(data.to_owned()), ..options }))
+            }
+        }
+    }
+
+    fn table_options(&self) -> TableOptions {
+        TableOptions {
+            folder: None,
+            suffix: self.suffix.clone(),
+            header: None,
+            id: self.id_column.clone(),
+            label: self.label_column.clone(),
+            split: self.split_column.clone(),
+            group: None,
+            label_separator: self.label_separator,
+            task: self.task,
+            allow_missing: self.allow_missing,
+        }
+    }
+
+    /// Changes settings to what is given here. Flags about a table need the data too, with or without a `--config`.
+    pub fn apply(&self, data: Option<&Path>, settings: &mut Settings) -> Result<(), Failure> {
+        match data {
+            Some(data) => (settings.data, settings.table) = self.source(data),
+            None if self.labels.is_some() || self.table_options() != TableOptions::default() => {
+                let message =
+                    "flags about the table of labels need DATA beside --config: ocelli train DATA --config …";
+                return Err(Failure::Error(message.to_owned()));
+            }
+            None => {}
+        }
+        settings.groups = self.groups().or(settings.groups.take());
+        settings.held_out = self.held_out().or(settings.held_out.take());
+        settings.max_pixels = self.max_pixels.or(settings.max_pixels);
+        self.channels.apply(settings);
+        Ok(())
+    }
+
+    /// The photos, as these flags describe them.
+    pub fn builder(&self, data: &Path) -> ImageDataBuilder {
+        let mut data = match self.source(data) {
+            (table, Some(options)) => ImageData::from_csv(table, options),
+            (folder, None) => ImageData::from_folder(folder),
+        };
+        if let Some(held_out) = self.held_out() {
+            data = data.hold_out(held_out);
+        }
+        if let Some(groups) = self.groups() {
+            data = data.groups(groups);
+        }
+        let Decoder { max_pixels, channels, .. } = self.decoder();
+        data.max_pixels(max_pixels).channels(channels)
+    }
+
+    /// The limits of decoding.
+    pub fn decoder(&self) -> Decoder {
+        let usual = Decoder { channels: self.channels.channels(), ..Decoder::default() };
+        self.max_pixels.map_or(usual, |max_pixels| Decoder { max_pixels, ..usual })
+    }
+
+    fn groups(&self) -> Option<Grouping> {
+        let by_column = self.group_column.clone().map(Grouping::Column);
+        by_column.or(self.group_pattern.clone().map(Grouping::Pattern))
+    }
+
+    fn held_out(&self) -> Option<HeldOut> {
+        let split = self.split.clone().map(HeldOut::File);
+        split.or(self.fold.clone()).or(self.valid.clone())
+    }
+}
+
+/// A column by its name or its number from 1.
+fn column(text: &str) -> Result<Column, String> {
+    match text.parse::<usize>() {
+        Ok(number @ 1..) => Ok(Column::Index(number - 1)),
+        _ => Ok(Column::Name(text.to_owned())),
+    }
+}
+
+/// `--valid 0.2`, `--valid none`
+fn valid(text: &str) -> Result<HeldOut, String> {
+    match (text, text.parse()) {
+        ("none", _) => Ok(HeldOut::Nothing),
+        (_, Ok(fraction)) if fraction > 0.0 && fraction < 1.0 => Ok(HeldOut::Fraction(fraction)),
+        _ => Err("expected a number between 0 and 1, such as 0.2, or none".to_owned()),
+    }
+}
+
+/// `--fold 1/5`
+fn fold(text: &str) -> Result<HeldOut, String> {
+    match text.split_once('/').map(|(fold, folds)| (fold.parse(), folds.parse())) {
+        Some((Ok(fold @ 1..), Ok(folds))) if fold <= folds => Ok(HeldOut::Fold { folds, fold: fold - 1 }),
+        _ => Err("expected the fold's number and the number of folds, such as 1/5".to_owned()),
+    }
+}

@@ -1,0 +1,102 @@
+//! Flags that several verbs share, each group declared once.
+//!
+//! | group | flags |
+//! |---|---|
+//! | [`DataFlags`] | labels, the validation split, decoding |
+//! | [`ImageFlags`] | how photos become samples: framing, augmentation |
+//! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
+//! | [`ComputeFlags`] | device, precision, threads |
+//! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
+
+mod data;
+mod images;
+mod training;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelli::{DeviceName, MAX_THREADS, Precision, default_cache};
+
+use crate::errors::Failure;
+use crate::values::{one_of, threads};
+
+pub use data::DataFlags;
+pub use images::{ChannelFlags, ImageFlags, combined};
+pub use training::{BackboneFlags, BatchFlags, OptimizerFlags};
+
+/// Where and how numbers are computed. Results do not depend on it, but for rounding.
+#[derive(Debug, Args)]
+pub struct ComputeFlags {
+    /// Device: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second GPU
+    ///
+    /// All but cpu must be compiled in.
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceName,
+    /// Precision of activations: f32 or bf16 [default: the fastest here]
+    ///
+    /// The fastest is bf16 where the processor has instructions for it, else f32. A model records the precision that it was
+    /// validated with, and is used with the same.
+    #[arg(hide_short_help = true, hide_possible_values = true, help_heading = "Run")]
+    #[arg(long, value_name = "PRECISION", value_parser = one_of::<Precision>(Precision::NAMES))]
+    pub precision: Option<Precision>,
+    #[command(flatten)]
+    pub threads: ThreadFlags,
+}
+
+/// How many cores are used.
+#[derive(Debug, Args)]
+pub struct ThreadFlags {
+    /// Number of threads; 0: one for each core
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads)]
+    pub threads: usize,
+}
+
+impl ThreadFlags {
+    /// Starts the kernels' threads; those that decode photos are the loader's own. Gives their number.
+    pub fn start(&self) -> Result<usize, Failure> {
+        let threads = self.threads;
+        if threads > MAX_THREADS {
+            let message =
+                format!("--threads is {threads}; expected at most {MAX_THREADS}, 0: one for each core");
+            return Err(Failure::Error(message));
+        }
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        Ok(threads)
+    }
+}
+
+/// Where features and weights are cached.
+#[derive(Debug, Args)]
+pub struct CacheFlags {
+    /// Cache folder for features and downloaded weights
+    ///
+    /// It can be deleted at any time. [default: $OCELLI_CACHE, or the user's cache folder]
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+}
+
+impl CacheFlags {
+    /// The folder: the one that is given, or the usual one.
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
+        match &self.cache {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(default_cache()?),
+        }
+    }
+}
+
+/// How much is printed.
+#[derive(Debug, Args)]
+pub struct OutputFlags {
+    /// Print only the result
+    #[arg(help_heading = "Run")]
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Also print checkpoints as they are written, and the LR finder's other suggestions
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, short)]
+    pub verbose: bool,
+}

@@ -1,0 +1,77 @@
+//! Flags about the network and how its weights are updated.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelli::{Arch, Optimizer, Settings};
+
+use crate::values::{arch, at_least_0, batch_size, names_help, one_of, seed};
+
+/// The pretrained network.
+#[derive(Debug, Args)]
+pub struct BackboneFlags {
+    /// Backbone [default: efficientnet_lite0]
+    ///
+    /// `ocelli models` lists them. Its weights are downloaded if they are not on this machine.
+    #[arg(long, value_name = "NAME", help_heading = "Training", value_parser = arch)]
+    pub arch: Option<Arch>,
+    /// Pretrained weights of the backbone: a safetensors file or a PyTorch checkpoint
+    ///
+    /// [default: the published ones]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Training")]
+    pub weights: Option<PathBuf>,
+}
+
+impl BackboneFlags {
+    /// Changes settings to what is given here.
+    pub fn apply(&self, settings: &mut Settings) {
+        if let Some(arch) = self.arch {
+            settings.architecture = arch.to_string();
+            settings.size = arch.info().size;
+        }
+        settings.weights = self.weights.clone().or(settings.weights.take());
+    }
+}
+
+/// The optimizer.
+#[derive(Debug, Args)]
+pub struct OptimizerFlags {
+    /// Optimizer: sgd, nesterov, adamw, rmsprop, adagrad or lion [default: sgd]
+    #[arg(hide_short_help = true, hide_possible_values = true, help_heading = "Optimizer and loss")]
+    #[arg(long_help = names_help("Optimizer [default: sgd]", Optimizer::NAMES))]
+    #[arg(long, value_name = "NAME", value_parser = one_of::<Optimizer>(Optimizer::NAMES))]
+    pub optimizer: Option<Optimizer>,
+    /// Decoupled weight decay, not applied to biases and norms [default: 1]
+    #[arg(hide_short_help = true, help_heading = "Optimizer and loss")]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = at_least_0)]
+    pub weight_decay: Option<f64>,
+}
+
+impl OptimizerFlags {
+    /// Changes settings to what is given here.
+    pub fn apply(&self, settings: &mut Settings) {
+        settings.method.optimizer = self.optimizer.unwrap_or(settings.method.optimizer);
+        settings.method.weight_decay = self.weight_decay.map_or(settings.method.weight_decay, Into::into);
+    }
+}
+
+/// Batches and their order.
+#[derive(Debug, Args)]
+pub struct BatchFlags {
+    /// Images per batch [default: 64]
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = batch_size)]
+    pub batch_size: Option<usize>,
+    /// Random seed of the split, initialization, dropout, shuffling and augmentation [default: 0]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", help_heading = "Training", value_parser = seed)]
+    pub seed: Option<u64>,
+}
+
+impl BatchFlags {
+    /// Changes settings to what is given here.
+    pub fn apply(&self, settings: &mut Settings) {
+        settings.batch_size = self.batch_size.unwrap_or(settings.batch_size);
+        settings.seed = self.seed.unwrap_or(settings.seed);
+    }
+}

@@ -1,0 +1,110 @@
+//! What is printed before training starts.
+
+use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Task, Training};
+use ocelli_kernels::Isa;
+
+use crate::output::{eprintln, labelled, message, shown};
+use crate::text::{count, counted, size};
+
+/// Classes that are listed.
+const CLASSES: usize = 6;
+
+/// `cpu, 2 threads, bf16 (AVX-512)`, or the name of another device.
+pub fn machine(device: DeviceName, precision: Precision) -> String {
+    if device.kind != DeviceKind::Cpu {
+        return format!("{device}, f32");
+    }
+    let isa = match Isa::current() {
+        Isa::Portable => "no SIMD",
+        Isa::Avx2 => "AVX2",
+        Isa::Avx512 | Isa::Avx512Bf16 => "AVX-512",
+        Isa::Neon => "NEON",
+        #[allow(unreachable_patterns)]
+        _ => "CPU",
+    };
+    format!("cpu, {}, {precision} ({isa})", counted(rayon::current_num_threads(), "thread"))
+}
+
+/// What is about to be trained, on what.
+pub fn introduce(training: &Training) {
+    let learner = training.learner();
+    let data = learner.data();
+    let run = training.run_folder().path();
+    introduce_data(data);
+    if !data.skipped().is_empty() {
+        let listed = run.join("skipped.csv");
+        field("", format!("{} skipped, see {}", count(data.skipped().len()), shown(listed.display())));
+    }
+    data.notices().iter().for_each(|notice| field("", message(notice)));
+    baseline(data).into_iter().for_each(|line| field("baseline", line));
+    let parameters = learner.network().parameters();
+    let model = format!(
+        "{}, {} px · {} parameters, {} in the new head",
+        shown(learner.architecture()),
+        data.size(),
+        size(parameters.iter().sum()),
+        size(parameters[parameters.len() - 1]),
+    );
+    field("model", model);
+    size_warning(training).iter().for_each(|warning| field("", message(warning)));
+    if let Some((path, dropped)) = training.set_aside() {
+        let classifier = match dropped {
+            [] => "no classifier in it".to_owned(),
+            tensors => format!("without its classifier ({})", tensors.join(", ")),
+        };
+        field("", format!("weights from {}, {}", shown(path.display()), shown(classifier)));
+    }
+    field("run", shown(run.display()));
+}
+
+/// A line of the introduction.
+fn field(label: &str, text: String) {
+    labelled(label, 10, text);
+}
+
+fn introduce_data(data: &ImageData) {
+    let counts = data.class_counts();
+    let mut classes: Vec<String> = counts
+        .iter()
+        .take(CLASSES)
+        .map(|class| format!("{} {}", shown(&class.class), count(class.train + class.valid)))
+        .collect();
+    if counts.len() > CLASSES {
+        classes.push("…".to_owned());
+    }
+    let images = counted(data.train_len() + data.valid_len(), "image");
+    field("data", format!("{images} in {}: {}", counted(counts.len(), "class"), classes.join(", ")));
+    let (train, valid) = (count(data.train_len()), count(data.valid_len()));
+    field("", format!("train {train}, valid {valid} ({})", data.split_origin()));
+}
+
+/// Warnings alone, to standard error: `--quiet` silences progress, and nothing that a result depends on.
+pub fn print_warnings(training: &Training) {
+    let notices = training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
+    let warnings = notices.cloned().chain(size_warning(training));
+    warnings.for_each(|warning| eprintln!("{}", message(warning)));
+}
+
+/// That the images are smaller than the backbone is made for.
+fn size_warning(training: &Training) -> Option<String> {
+    let settings = training.settings();
+    let arch = training.learner().architecture().parse::<Arch>().ok()?;
+    settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
+}
+
+/// The metric of the same prediction for every validation image; nothing if there are none.
+fn baseline(data: &ImageData) -> Option<String> {
+    let baseline = data.baseline(&data.split().valid);
+    if baseline.items.is_empty() {
+        return None;
+    }
+    let metric = Metric::usual(data.task());
+    let value = baseline.value_watched(metric);
+    Some(match data.task() {
+        Task::SingleLabel => {
+            let class = &data.classes()[baseline.predicted_labels(0)[0]];
+            format!("{metric} {value:.4} (always predicting {}, the most frequent class)", shown(class))
+        }
+        Task::MultiLabel => format!("{metric} {value:.4} (predicting the same labels for every image)"),
+    })
+}

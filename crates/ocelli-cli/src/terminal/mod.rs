@@ -1,0 +1,216 @@
+//! Training as it looks in a terminal, and as plain lines elsewhere.
+
+mod intro;
+mod progress;
+
+use std::ops::ControlFlow;
+
+use ocelli::event::PhaseStarted;
+use ocelli::{
+    EpochRow, Event, Finding, Freezing, Observer, Phase, Result, Rule, Suggestion, Suggestions, TrainPhase,
+    Tta, Views,
+};
+
+use crate::output::{eprintln, message, println, shown};
+use crate::text::{count, counted, duration};
+use progress::ProgressDisplay;
+
+pub use intro::{introduce, machine, print_warnings};
+
+/// Bad images that are named; skipped.csv has all.
+const SKIPPED: usize = 3;
+
+/// Prints the table on standard output, and progress and notes on standard error.
+pub struct Terminal {
+    quiet: bool,
+    verbose: bool,
+    progress: ProgressDisplay,
+    /// Whether the current phase caches augmented copies of images.
+    copies: bool,
+    skipped: usize,
+    /// Whether the next row needs the header of the table above it.
+    header: bool,
+}
+
+impl Terminal {
+    pub fn new(quiet: bool, verbose: bool) -> Self {
+        Self {
+            quiet,
+            verbose,
+            progress: ProgressDisplay::default(),
+            copies: false,
+            skipped: 0,
+            header: false,
+        }
+    }
+
+    /// What a phase of the recipe is, and what it is for.
+    fn phase(&mut self, PhaseStarted { number, phase }: &PhaseStarted) {
+        self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
+        let (name, purpose) = match phase {
+            Phase::Train(train) => (train_name(train), purpose(train)),
+            Phase::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more"),
+            Phase::Tta(Tta { views: Views::Random(views), .. }) => (
+                format!("test-time augmentation, {views} views and the plain one"),
+                "averages out errors of single views",
+            ),
+            Phase::Tta(_) => {
+                ("test-time augmentation, corners".to_owned(), "averages out errors of single views")
+            }
+        };
+        println!("\n{number}  {name}\n   {purpose}");
+    }
+
+    /// The learning rate that is used, and why.
+    fn learning_rate(&self, finding: Option<Finding>, suggestion: Option<Suggestion>, doubt: Option<&str>) {
+        let Some(Suggestion { rate, rule }) = suggestion else {
+            let doubt = doubt.unwrap_or("no reliable suggestion");
+            println!("   lr finder: {}; using the default", message(doubt));
+            return;
+        };
+        println!("   lr finder: using {rate:.1e}, {}", lr_reason(rule, finding));
+        if let (true, Some(Finding::Falls(suggestions))) = (self.verbose, finding) {
+            println!("              fastai's rules: {}", fastai_rules(&suggestions));
+        }
+    }
+
+    fn features(&self, cached: usize, computed: usize, seconds: f64) {
+        let unit = if self.copies { "view" } else { "image" };
+        if computed == 0 {
+            println!("   features of {} from the cache", counted(cached, unit));
+            return;
+        }
+        let rate = count((computed as f64 / seconds).round() as usize);
+        let from_cache =
+            if cached > 0 { format!(" · {} from the cache", count(cached)) } else { String::new() };
+        println!(
+            "   features of {} · {rate} {unit}s/s · {}{from_cache}",
+            counted(computed, unit),
+            duration(seconds)
+        );
+    }
+
+    fn epoch(&mut self, row: &EpochRow) {
+        let names: Vec<String> = row.metrics.iter().map(|(metric, _)| metric.to_string()).collect();
+        if row.epoch == 1 || std::mem::take(&mut self.header) {
+            let names: String = names.iter().map(|name| format!("  {name:>8}")).collect();
+            println!("   epoch  train loss  valid loss{names}  accuracy       lr       time");
+        }
+        let cell = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.4}"));
+        let wide = |(name, (_, value)): (&String, &(_, f64))| {
+            format!("  {value:>width$.4}", width = name.len().max(8))
+        };
+        let metrics: String = names.iter().zip(&row.metrics).map(wide).collect();
+        // The last star of a phase marks the epoch whose weights are kept.
+        let best = if row.best { " *" } else { "" };
+        println!(
+            "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
+            row.epoch,
+            row.train_loss,
+            cell(row.valid_loss),
+            cell(row.accuracy),
+            row.learning_rates.head(),
+            duration(row.seconds)
+        );
+    }
+
+    fn skipped(&mut self, path: &std::path::Path, reason: &str) {
+        self.skipped += 1;
+        self.progress.clear();
+        if self.skipped <= SKIPPED {
+            eprintln!("   skipped {}: {}", shown(path.display()), message(reason));
+        } else if self.skipped == SKIPPED + 1 {
+            eprintln!("   more are skipped, see skipped.csv");
+        }
+    }
+}
+
+/// `head, cached features`, `head, augmented`, `all layers`
+fn train_name(train: &TrainPhase) -> String {
+    let augmented =
+        if train.freezing.frozen() > 0 && !train.freezing.is_cached() { ", augmented" } else { "" };
+    format!("{}{augmented}", train.freezing)
+}
+
+/// What training in this way is for.
+fn purpose(train: &TrainPhase) -> &'static str {
+    let plain = matches!(train.freezing, Freezing::Cached { augmented_copies: 0, .. });
+    match (train.freezing.frozen(), plain) {
+        (0, _) => "fine-tunes all layers, earlier ones at lower learning rates",
+        (GROUPS_BEFORE_HEAD, true) => "a new head on the features of the pretrained layers",
+        (GROUPS_BEFORE_HEAD, false) => "the head on augmented images: learns what to ignore",
+        _ => "fine-tunes the later layers on the features of the earlier ones",
+    }
+}
+
+/// Layer groups that are frozen if the head alone is trained.
+const GROUPS_BEFORE_HEAD: usize = 2;
+
+/// Why the LR finder suggests a learning rate.
+pub fn lr_reason(rule: Rule, finding: Option<Finding>) -> String {
+    match (rule, finding) {
+        (Rule::ThirdOfMinimum, Some(Finding::Falls(Suggestions { minimum, .. }))) => {
+            format!("a third of the loss minimum's {:.1e}", minimum * 10.0)
+        }
+        (Rule::TenthOfMinimum, Some(Finding::Falls(Suggestions { minimum, .. }))) => {
+            format!("a tenth of the loss minimum's {:.1e}", minimum * 10.0)
+        }
+        (Rule::TenthOfRise, Some(Finding::Rises(rate))) => {
+            format!("a tenth of {rate:.1e}, above which the loss rises (it has no clear descent)")
+        }
+        (rule, _) => rule.to_string(),
+    }
+}
+
+/// What fastai's lr_find would suggest from the same curve.
+pub fn fastai_rules(suggestions: &Suggestions) -> String {
+    let Suggestions { valley, slide, minimum, steep } = suggestions;
+    format!("valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}")
+}
+
+impl Observer for Terminal {
+    fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        match event {
+            // What a result depends on is not silenced.
+            Event::Skipped { path, reason } => self.skipped(path, reason),
+            Event::Notice { text } => {
+                self.progress.clear();
+                eprintln!("   note: {}", message(text));
+            }
+            _ if self.quiet => {}
+            Event::Progress(progress) => self.progress.show(*progress),
+            event => {
+                self.progress.clear();
+                self.print(event);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Terminal {
+    fn print(&mut self, event: &Event) {
+        match event {
+            Event::PhaseStarted(phase) => self.phase(phase),
+            Event::StageStarted(fit) => println!("   {fit}"),
+            Event::RateFound { finding, suggestion, doubt, .. } => {
+                self.learning_rate(*finding, *suggestion, doubt.as_deref());
+            }
+            Event::Resumed { stage, epochs: (done, all) } => {
+                println!("\n   resuming phase {stage} after epoch {done} of {all}");
+                self.header = true;
+            }
+            Event::Activations { kept, computed, seconds } => self.features(*kept, *computed, *seconds),
+            Event::Epoch(row) => self.epoch(row),
+            Event::Diagnosis(diagnosis) => {
+                for line in diagnosis.to_string().lines() {
+                    println!("   → {line}");
+                }
+            }
+            Event::Written { what: "checkpoint", path } if self.verbose => {
+                println!("   checkpoint {}", shown(path.display()));
+            }
+            _ => {}
+        }
+    }
+}

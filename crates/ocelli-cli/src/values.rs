@@ -1,0 +1,199 @@
+//! How the values of flags are parsed: numbers within their range, names of what there is.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use ocelli::{Arch, MAX_THREADS, Metric, Preset, Tta};
+
+use crate::text::{count, meant};
+
+/// One of a library's names, each with a line of help, as `Framing::NAMES` has them.
+pub fn one_of<T>(names: &'static [(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::fmt::Display> + Clone + Send + Sync + 'static,
+{
+    let values = names.iter().map(|(name, help)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(values).try_map(|name| name.parse().map_err(|error: T::Err| error.to_string()))
+}
+
+/// The long help of a flag that takes one of these names.
+pub fn names_help(about: &str, names: &[(&str, &str)]) -> String {
+    let width = names.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines = names.iter().map(|(name, help)| format!("\n  {name:width$}  {help}"));
+    format!("{about}\n{}", lines.collect::<String>())
+}
+
+/// A whole number of this range.
+pub fn whole<const FROM: usize, const TO: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (FROM..=TO).contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from {FROM} to {}", count(TO))),
+    }
+}
+
+/// The side of an image in pixels.
+pub fn side(text: &str) -> Result<usize, String> {
+    whole::<1, 8192>(text)
+}
+
+/// A number of epochs, which may be 0.
+pub fn epochs(text: &str) -> Result<usize, String> {
+    whole::<0, 100_000>(text)
+}
+
+/// At least 2: batch norm learns nothing from one image.
+pub fn batch_size(text: &str) -> Result<usize, String> {
+    whole::<2, 65_536>(text)
+}
+
+/// A seed that a TOML file can hold too.
+pub fn seed(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number) if i64::try_from(number).is_ok() => Ok(number),
+        _ => Err(format!("expected a whole number from 0 to {}", i64::MAX)),
+    }
+}
+
+/// The pixels of a whole photo.
+pub fn pixels(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_000_000_000_000) => Ok(number),
+        _ => Err("expected a whole number from 1 to 1,000,000,000,000".to_owned()),
+    }
+}
+
+/// A number of threads; 0: one for each core.
+pub fn threads(text: &str) -> Result<usize, String> {
+    whole::<0, MAX_THREADS>(text)
+}
+
+fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if holds(number) => Ok(number),
+        _ => Err(format!("expected a number {range}")),
+    }
+}
+
+pub fn above_0(text: &str) -> Result<f64, String> {
+    number(text, "above 0, such as 0.01", |number| number > 0.0 && number.is_finite())
+}
+
+pub fn at_least_0(text: &str) -> Result<f64, String> {
+    number(text, "of at least 0, such as 0.01", |number| number >= 0.0 && number.is_finite())
+}
+
+pub fn below_1(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to below 1", |number| (0.0..1.0).contains(&number))
+}
+
+pub fn alpha(text: &str) -> Result<f64, String> {
+    number(text, "above 0 and at most 100, such as 0.4", |number| number > 0.0 && number <= 100.0)
+}
+
+pub fn focal_gamma(text: &str) -> Result<f64, String> {
+    number(text, "from 1 to 10, or 0", |number| number == 0.0 || (1.0..=10.0).contains(&number))
+}
+
+pub fn lr_ratio(text: &str) -> Result<f64, String> {
+    number(text, "from 1 to 1,000,000, such as 10 or 3", |number| (1.0..=1e6).contains(&number))
+}
+
+pub fn clip(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to below 0.5, such as 0.001", |number| (0.0..0.5).contains(&number))
+}
+
+/// `--tta 4`, `--tta corners`
+pub fn tta(text: &str) -> Result<Tta, String> {
+    match (text, text.parse()) {
+        ("corners", _) => Ok(Tta::corners()),
+        (_, Ok(number @ 1..=64)) => Ok(Tta::views(number)),
+        _ => Err("expected a number of views from 1 to 64, such as 4, or corners".to_owned()),
+    }
+}
+
+/// `--tta 4`, `--tta corners`, `--tta none`
+pub fn tta_or_none(text: &str) -> Result<OrNone<Tta>, String> {
+    match text {
+        "none" => Ok(OrNone(None)),
+        _ => tta(text).map(|tta| OrNone(Some(tta))).map_err(|range| format!("{range}, or none")),
+    }
+}
+
+/// A value, or the word none: clap reads an `Option` as a flag that may be missing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OrNone<T>(pub Option<T>);
+
+/// The name of a backbone.
+pub fn arch(text: &str) -> Result<Arch, String> {
+    text.parse().map_err(|_| {
+        let names = Arch::ALL.iter().map(|arch| arch.name()).collect::<Vec<_>>();
+        format!("unknown backbone{}; `ocelli models` lists all", meant(text, names))
+    })
+}
+
+/// The name of a recipe.
+pub fn recipe(text: &str) -> Result<Preset, String> {
+    text.parse().map_err(|_| {
+        let meant = meant(text, ["quick", "lesson", "full", "fine-tune-3"]);
+        format!("unknown recipe{meant}; expected quick, lesson, full or fine-tune-N with N from 1 to 100,000")
+    })
+}
+
+/// The name of a metric.
+pub fn metric(text: &str) -> Result<Metric, String> {
+    const NAMES: [&str; 17] = [
+        "accuracy",
+        "error-rate",
+        "top-5",
+        "label-accuracy",
+        "balanced-accuracy",
+        "log-loss",
+        "precision",
+        "recall",
+        "f1",
+        "f2",
+        "auroc",
+        "precision-macro",
+        "recall-macro",
+        "f1-macro",
+        "precision-samples",
+        "recall-samples",
+        "f2-samples",
+    ];
+    text.parse().map_err(|_| {
+        let names = NAMES[..11].join(", ");
+        let meant = meant(text, NAMES);
+        format!(
+            "unknown metric{meant}; expected one of {names}; precision, recall and F also with -macro or -samples"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use ocelli::{Augmentation, BadImages, Framing, Optimizer, Precision, Task, Thresholds, Values};
+
+    use super::*;
+
+    fn all_parse<T: FromStr<Err: Debug>>(names: &[(&str, &str)]) {
+        for (name, help) in names {
+            assert!(name.parse::<T>().is_ok(), "{name}");
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        }
+        assert!("nothing of the kind".parse::<T>().is_err());
+    }
+
+    #[test]
+    fn every_name_that_help_lists_is_one_that_the_library_takes() {
+        all_parse::<Augmentation>(Augmentation::NAMES);
+        all_parse::<BadImages>(BadImages::NAMES);
+        all_parse::<Framing>(Framing::NAMES);
+        all_parse::<Optimizer>(Optimizer::NAMES);
+        all_parse::<Precision>(Precision::NAMES);
+        all_parse::<Task>(Task::NAMES);
+        all_parse::<Thresholds>(Thresholds::NAMES);
+        all_parse::<Values>(Values::NAMES);
+    }
+}

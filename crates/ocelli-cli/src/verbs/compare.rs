@@ -1,0 +1,104 @@
+//! `ocelli compare`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ocelli::interpret::Flip;
+use ocelli::report::compare_runs;
+use ocelli::{Proportion, photos_of_run};
+
+use crate::errors::Failure;
+use crate::output::{self, destination, println, shown};
+use crate::text::{count, counted};
+
+/// Compare the predictions of two runs, image by image
+///
+/// Compares the images that both were evaluated on: which predictions differ, and McNemar's exact test.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli compare runs/photos-1 runs/photos-2
+  ocelli compare runs/photos-1 runs/photos-2 --out difference.html")]
+pub struct Compare {
+    /// Folder of a finished run, or the model in it
+    #[arg(value_name = "RUN_A")]
+    first: PathBuf,
+    /// Folder of another run
+    #[arg(value_name = "RUN_B")]
+    second: PathBuf,
+
+    /// HTML page with both side by side [default: compare.html, or a free name like it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print the comparison as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Differing predictions that are listed each way; the JSON has all.
+const LISTED: usize = 8;
+
+impl Compare {
+    pub fn run(&self) -> Result<(), Failure> {
+        let photos = [&self.first, &self.second].map(photos_of_run);
+        let photos: Vec<&Path> = photos.iter().flatten().map(PathBuf::as_path).collect();
+        let out = destination(self.out.as_deref(), "compare.html", &photos)?;
+        let comparison = compare_runs(&self.first, &self.second, Some(&out))?;
+        if self.json {
+            output::json(&serde_json::to_value(&comparison)?);
+            return Ok(());
+        }
+        let names = [&self.first, &self.second].map(|run| shown(run.display()));
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        for (run, correct) in names.iter().zip([comparison.first, comparison.second]) {
+            println!("{run:width$}   {}", accuracy(correct));
+        }
+        if comparison.only_first + comparison.only_second > 0 {
+            println!(
+                "not compared: {} only in {}, {} only in {}",
+                counted(comparison.only_first, "image"),
+                names[0],
+                count(comparison.only_second),
+                names[1]
+            );
+        }
+        list("correct, then wrong", &comparison.right_to_wrong);
+        list("wrong, then correct", &comparison.wrong_to_right);
+        let verdict = if comparison.p_value < 0.05 { "significant" } else { "not significant" };
+        let probability = match comparison.p_value {
+            ..0.0001 => "p < 0.0001".to_owned(),
+            value => format!("p = {value:.4}"),
+        };
+        println!("\nMcNemar's exact test: {probability}, the difference is {verdict}");
+        println!("page  {}", shown(out.display()));
+        Ok(())
+    }
+}
+
+/// `accuracy 0.9845   95 % CI 0.9781–0.9890   1,969 of 2,000 images`
+pub fn accuracy(correct: Proportion) -> String {
+    let (low, high) = correct.interval();
+    format!(
+        "accuracy {:.4}   95 % CI {low:.4}–{high:.4}   {} of {}",
+        correct.value(),
+        count(correct.count),
+        counted(correct.total, "image")
+    )
+}
+
+fn list(title: &str, flips: &[Flip]) {
+    println!("\n{title}: {}", counted(flips.len(), "image"));
+    for flip in flips.iter().take(LISTED) {
+        let name = |classes: &str| if classes.is_empty() { "nothing".to_owned() } else { shown(classes) };
+        println!(
+            "  {}   {}: predicted {}, then {} {:.4}",
+            shown(&flip.id),
+            name(&flip.truth),
+            name(&flip.first),
+            name(&flip.second),
+            flip.probability
+        );
+    }
+    if flips.len() > LISTED {
+        println!("  … {} more", count(flips.len() - LISTED));
+    }
+}

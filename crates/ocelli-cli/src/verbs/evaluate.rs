@@ -1,0 +1,179 @@
+//! `ocelli evaluate`
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use clap::Args;
+use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
+use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
+
+use crate::errors::Failure;
+use crate::flags::{DataFlags, ThreadFlags};
+use crate::interrupt::{finish_batch, stopped};
+use crate::output::{self, eprintln, message, println, progress_bar, shown, usual_place};
+use crate::text::{brief, count, counted};
+use crate::values::one_of;
+use crate::verbs::compare::accuracy;
+use crate::verbs::report::{LISTED, print_confusion, print_paths};
+use crate::verbs::train::not_measured;
+
+/// Evaluate a model on labelled photos
+///
+/// Evaluates the test set if the data has one, else the validation set, else all images; --valid, --fold or --split choose
+/// other ones. Images that the model was trained on are left out: they are known from photos.csv and split.csv in its run
+/// folder.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli evaluate runs/photos-1 new-photos
+  ocelli evaluate model.safetensors dogbreeds --labels labels.csv --out report")]
+pub struct Evaluate {
+    /// Model file, or the folder of its run
+    model: PathBuf,
+    /// Folder of photos with one folder per class, or a table of labels
+    data: PathBuf,
+
+    /// Folder for predictions, tables and report [default: evaluations/DATA-N]
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Also evaluate images that the model was trained on
+    #[arg(long)]
+    include_train: bool,
+    /// Images that cannot be read
+    #[arg(long, value_name = "POLICY", default_value = "few")]
+    #[arg(value_parser = one_of::<BadImages>(BadImages::NAMES))]
+    bad_images: BadImages,
+    /// Print the figures as a JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    source: DataFlags,
+    #[command(flatten)]
+    threads: ThreadFlags,
+}
+
+impl Evaluate {
+    pub fn run(&self) -> Result<(), Failure> {
+        let threads = self.threads.start()?;
+        let model = Model::load(&self.model)?.threads(threads);
+        let evaluation = self.evaluate(&model, threads)?;
+        for skipped in &evaluation.skipped {
+            eprintln!("   skipped {}: {}", shown(skipped.path.display()), message(&skipped.reason));
+        }
+        for notice in evaluation.data.notices() {
+            eprintln!("   note: {}", message(notice));
+        }
+        let name = name_of(&self.data);
+        let folder = self.folder(&evaluation, &name)?;
+        evaluation.named.write_csv(folder.predictions())?;
+        let title = format!("{name}, by {}", self.model.display());
+        let options = ReportOptions { threads, stop: Some(finish_batch()), ..ReportOptions::default() };
+        let written = report_evaluation(&model, &evaluation, &title, folder.path(), &options);
+        let written = stopped(written, "no report was written")?;
+        if self.json {
+            let tables = written.tables.iter().filter(|table| ["figures", "classes"].contains(&table.name));
+            let tables: serde_json::Map<String, serde_json::Value> =
+                tables.map(|table| (table.name.to_owned(), table.objects())).collect();
+            output::json(&serde_json::Value::Object(tables));
+            return Ok(());
+        }
+        print(&evaluation);
+        println!();
+        print_paths(&written);
+        Ok(())
+    }
+
+    fn evaluate(&self, model: &Model, threads: usize) -> Result<Evaluation, Failure> {
+        self.source.channels.must_fit(&model.contract().channels)?;
+        let mut data = self.source.builder(&self.data).bad_images(self.bad_images).threads(threads);
+        if !self.include_train {
+            let run = if self.model.is_dir() { Some(&*self.model) } else { self.model.parent() };
+            let run = run.unwrap_or(Path::new(""));
+            data = data.without_training_images_of(run)?;
+            if !run.join("photos.csv").is_file() {
+                eprintln!(
+                    "   note: the model is not in its run folder, so images that it was trained on cannot be left out"
+                );
+            }
+        }
+        let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");
+        let stop = finish_batch();
+        let evaluation = evaluate(model, data, &mut |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        stopped(evaluation, "no report was written")
+    }
+
+    fn folder(&self, evaluation: &Evaluation, name: &str) -> Result<RunFolder, Failure> {
+        if let Some(out) = &self.out {
+            return Ok(RunFolder::at(out)?);
+        }
+        let trained_on = photos_of_run(&self.model);
+        let folders: Vec<&Path> =
+            evaluation.data.folders().into_iter().chain(trained_on.as_deref()).collect();
+        Ok(RunFolder::numbered(usual_place("evaluations", &folders)?, name)?)
+    }
+}
+
+fn print(evaluation: &Evaluation) {
+    let Evaluation { named, data, .. } = evaluation;
+    println!(
+        "data    {} in {} ({})",
+        counted(named.len(), "image"),
+        counted(named.classes.len(), "class"),
+        data.split_origin()
+    );
+    println!("{}", accuracy(named.predictions.accuracy()));
+    if let Some(line) = not_measured(&named.predictions, &named.classes) {
+        println!("{line}");
+    }
+    print_classes(named);
+    print_confusion(named);
+    println!("\ncalibration error (ECE) {:.4}", named.calibration().plain.expected_error);
+}
+
+fn print_classes(named: &Interpretation) {
+    let mut rows = named.class_table().rows;
+    let all = rows.len();
+    if all > LISTED {
+        // The worst classes tell the most.
+        rows.retain(|row| row.support > 0);
+        rows.sort_by(|a, b| a.f1.unwrap_or(0.0).total_cmp(&b.f1.unwrap_or(0.0)));
+        rows.truncate(LISTED);
+        println!("\nthe {LISTED} of {all} classes with the lowest F1");
+    } else {
+        println!();
+    }
+    rows.iter_mut().for_each(|row| row.class = shown(&row.class));
+    let width = rows.iter().map(|row| brief(&row.class).chars().count()).max().unwrap_or(0).max(5);
+    println!("{:width$}  {:>7}  {:>9}  {:>7}  {:>7}", "class", "images", "precision", "recall", "F1");
+    let cell = |proportion: Option<Proportion>| {
+        proportion.map_or_else(|| "–".to_owned(), |proportion| format!("{:.4}", proportion.value()))
+    };
+    for row in rows {
+        let f1 = row.f1.map_or_else(|| "–".to_owned(), |f1| format!("{f1:.4}"));
+        println!(
+            "{:width$}  {:>7}  {:>9}  {:>7}  {f1:>7}",
+            brief(&row.class),
+            count(row.support),
+            cell(row.precision),
+            cell(row.recall)
+        );
+    }
+    if named.task() == Task::MultiLabel {
+        let best = &named.threshold_curves()[0];
+        println!(
+            "\none threshold for all labels: highest F1 at {:.2}, highest F2 at {:.2}",
+            best.best_f1, best.best_f2
+        );
+    }
+}
+
+fn name_of(data: &Path) -> String {
+    let absolute = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    absolute.file_stem().map_or_else(|| "data".to_owned(), text_of)
+}

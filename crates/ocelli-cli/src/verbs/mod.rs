@@ -1,0 +1,181 @@
+//! The verbs: a file for each holds its flags, its help and what it does.
+
+mod augment;
+mod compare;
+mod evaluate;
+mod explain;
+mod inspect;
+mod lr_find;
+mod models;
+mod predict;
+mod pull;
+mod report;
+mod submit;
+mod train;
+
+use clap::{Command, CommandFactory, Parser, Subcommand};
+
+use crate::errors::Failure;
+
+/// Trains image classifiers: a folder of photos in, a classifier out.
+#[derive(Debug, Parser)]
+#[command(name = "ocelli", version, max_term_width = 80, arg_required_else_help = true)]
+pub struct Ocelli {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // one value a process
+pub enum Verb {
+    Train(train::Train),
+    LrFind(lr_find::LrFind),
+    Predict(predict::Predict),
+    Evaluate(evaluate::Evaluate),
+    Inspect(inspect::Inspect),
+    Augment(augment::Augment),
+    Explain(explain::Explain),
+    Report(report::Report),
+    Compare(compare::Compare),
+    Submit(submit::Submit),
+    Models(models::Models),
+    Pull(pull::Pull),
+}
+
+impl Verb {
+    pub fn run(&self) -> Result<(), Failure> {
+        match self {
+            Self::Train(verb) => verb.run(),
+            Self::LrFind(verb) => verb.run(),
+            Self::Predict(verb) => verb.run(),
+            Self::Evaluate(verb) => verb.run(),
+            Self::Inspect(verb) => verb.run(),
+            Self::Augment(verb) => verb.run(),
+            Self::Explain(verb) => verb.run(),
+            Self::Report(verb) => verb.run(),
+            Self::Compare(verb) => verb.run(),
+            Self::Submit(verb) => verb.run(),
+            Self::Models(verb) => verb.run(),
+            Self::Pull(verb) => verb.run(),
+        }
+    }
+}
+
+/// The command with everything that its derivation alone does not say.
+pub fn command() -> Command {
+    Ocelli::command().mut_subcommand("train", train::complete)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The flags of a verb, without those of other trainers, which are only refused.
+    fn flags_of(verb: &Command) -> impl Iterator<Item = &clap::Arg> {
+        verb.get_arguments().filter(|argument| argument.get_long().is_some() && !argument.is_hide_set())
+    }
+
+    /// The lines of a text from `Examples:` on that begin with the command.
+    fn examples(help: &str) -> Vec<String> {
+        let lines = help.lines().skip_while(|line| *line != "Examples:").skip(1);
+        let command = lines.filter_map(|line| line.find("ocelli ").map(|start| line[start..].to_owned()));
+        command.map(|line| line.split(" > ").next().unwrap_or_default().trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_fits_a_screen_in_short_and_has_examples_that_parse() {
+        let mut ocelli = command();
+        ocelli.build();
+        for verb in ocelli.get_subcommands_mut().filter(|verb| verb.get_name() != "help") {
+            let name = verb.get_name().to_owned();
+            let (short, long) = (verb.render_help().to_string(), verb.render_long_help().to_string());
+            let widest = short.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            let height = short.lines().count();
+            assert!(
+                height <= 40 && widest <= 80,
+                "{name} -h has {height} lines of {widest} columns:\n{short}"
+            );
+            let found = examples(&long);
+            assert!(found.len() >= 2, "{name} --help has {} examples:\n{long}", found.len());
+            for example in found.iter().chain(&examples(&short)) {
+                let words = example.split_whitespace().map(|word| word.trim_matches('\''));
+                if let Err(error) = command().try_get_matches_from(words) {
+                    panic!("{example}: {error}");
+                }
+            }
+            if long.lines().filter(|line| line.trim_start().starts_with("--")).count()
+                > short.lines().filter(|line| line.trim_start().starts_with("--")).count()
+            {
+                assert!(short.contains("--help"), "{name} -h does not say that there is more:\n{short}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_has_one_meaning_in_one_line() {
+        let mut meanings = std::collections::BTreeMap::new();
+        for verb in command().get_subcommands() {
+            for flag in flags_of(verb) {
+                let (name, id) = (flag.get_long().unwrap().to_owned(), flag.get_id().to_string());
+                let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!help.is_empty() && !help.ends_with('.'), "{} --{name}: {help}", verb.get_name());
+                let kind = format!("{:?}", flag.get_value_parser().type_id());
+                // `--data` says where moved photos are, `--size` may be several; both are the same thing elsewhere.
+                let first = meanings.entry(name.clone()).or_insert((kind.clone(), id.clone()));
+                assert_eq!(first.0, kind, "--{name} of {} takes something else", verb.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn flags_of_other_trainers_are_refused_with_those_to_use() {
+        for (flag, advice) in
+            [("--epochs", "--recipe fine-tune-N"), ("--model", "--arch"), ("--imgsz", "--size")]
+        {
+            let error = command().try_get_matches_from(["ocelli", "train", "photos", flag, "1"]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("unexpected argument") && text.contains(advice), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_resumed_run_takes_no_settings() {
+        let refused = |arguments: &[&str]| {
+            let words = ["ocelli", "train", "--resume", "run"].iter().chain(arguments);
+            command().try_get_matches_from(words).is_err()
+        };
+        let train = command().find_subcommand("train").unwrap().clone();
+        let mut settings = 0;
+        for flag in flags_of(&train) {
+            let name = format!("--{}", flag.get_long().unwrap());
+            let takes_value = flag.get_action().takes_values();
+            let free = [
+                "--data",
+                "--skip-changed",
+                "--out",
+                "--device",
+                "--threads",
+                "--cache",
+                "--quiet",
+                "--verbose",
+            ];
+            if ["--resume", "--help"].contains(&name.as_str()) {
+                continue;
+            }
+            let value = match flag.get_long().unwrap() {
+                "threads" => "1",
+                "device" => "cpu",
+                _ => "x",
+            };
+            let given: &[&str] = if takes_value { &[&name, value] } else { &[&name] };
+            assert_eq!(refused(given), !free.contains(&name.as_str()), "{name}");
+            settings += usize::from(!free.contains(&name.as_str()));
+        }
+        assert!(settings > 50 && refused(&["photos"]), "{settings}");
+    }
+}

@@ -1,0 +1,105 @@
+//! `ocelli report`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ocelli::Interpretation;
+use ocelli::report::{Report as Written, ReportOptions, report_run};
+
+use crate::errors::Failure;
+use crate::flags::{CacheFlags, ThreadFlags};
+use crate::interrupt::{finish_batch, stopped};
+use crate::output::{eprintln, message, println, shown};
+use crate::terminal::Terminal;
+use crate::text::{brief, count, counted};
+
+/// Write the report of a run
+///
+/// Writes report.html, a page that works offline, and its tables as CSV and JSON in results/, both in the run folder. `ocelli
+/// train` does so at its end; this does it again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli report runs/photos-1
+  ocelli report runs/photos-1 --data /media/photos")]
+pub struct Report {
+    /// Folder of a finished run, or the model in it
+    run: PathBuf,
+
+    /// Where the photos are now, if they have been moved
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+    /// Print only the result
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    cache: CacheFlags,
+    #[command(flatten)]
+    threads: ThreadFlags,
+}
+
+/// Classes, and pairs of them, that are listed; the tables have all.
+pub const LISTED: usize = 12;
+
+impl Report {
+    pub fn run(&self) -> Result<(), Failure> {
+        let options = ReportOptions {
+            threads: self.threads.start()?,
+            cache: Some(self.cache.folder()?),
+            stop: Some(finish_batch()),
+            data: self.data.clone(),
+            observer: Some(Box::new(Terminal::new(self.quiet, false))),
+            ..ReportOptions::default()
+        };
+        let written = stopped(report_run(&self.run, options), "no report was written")?;
+        print_confusion(&written.named);
+        println!();
+        print_paths(&written);
+        Ok(())
+    }
+}
+
+/// Which classes are confused: the matrix of few classes, else the pairs that are confused most.
+pub fn print_confusion(named: &Interpretation) {
+    if named.is_empty() {
+        println!("\nnot evaluated: no validation images");
+        return;
+    }
+    let Ok(pairs) = named.most_confused(1) else { return };
+    if named.classes.len() <= LISTED
+        && let Ok(mut matrix) = named.confusion_matrix()
+    {
+        matrix.classes.iter_mut().for_each(|class| *class = shown(&class));
+        println!("\nconfusion matrix (rows: true classes, columns: predictions)\n{matrix}");
+        return;
+    }
+    if pairs.is_empty() {
+        println!("\nno class is confused with another");
+        return;
+    }
+    println!("\nmost confused");
+    for pair in pairs.iter().take(LISTED) {
+        println!("  {}", confused(&pair.truth, &pair.predicted, pair.count, pair.of));
+    }
+}
+
+/// `cats → dogs 12/1,000`
+pub fn confused(truth: &str, predicted: &str, times: usize, of: usize) -> String {
+    format!("{} → {} {}/{}", brief(&shown(truth)), brief(&shown(predicted)), count(times), count(of))
+}
+
+/// Where the files are, and what to look at first.
+pub fn print_paths(written: &Written) {
+    for notice in &written.notices {
+        eprintln!("note: {}", message(notice));
+    }
+    if let Some(errors) = &written.label_errors {
+        println!(
+            "labels  {} of {} likely wrong, {} doubtful",
+            count(errors.likely),
+            counted(errors.images, "image"),
+            count(errors.suspects.len())
+        );
+    }
+    let folder = written.page.with_file_name("results");
+    println!("report  {}\ntables  {}", shown(written.page.display()), shown(folder.display()));
+}

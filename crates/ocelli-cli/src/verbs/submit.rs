@@ -1,0 +1,125 @@
+//! `ocelli submit`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run, trained_on};
+
+use crate::errors::Failure;
+use crate::flags::ThreadFlags;
+use crate::interrupt::{self, stopped};
+use crate::output::{destination, eprintln, message, path_line, println, progress_bar, shown};
+use crate::text::{count, counted};
+use crate::values::{clip, one_of, tta};
+
+/// Write a competition submission
+///
+/// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its columns are used, and
+/// every id must have its photo. Probabilities are clipped as was best for the log loss of the validation images.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli submit runs/dogbreeds-1 test --sample sample_submission.csv
+  ocelli submit runs/all test --clip-probabilities 0.001 --tta 4 --out all.csv")]
+pub struct Submit {
+    /// Model file, or the folder of its run
+    model: PathBuf,
+    /// Folder of test photos
+    test: PathBuf,
+
+    /// The competition's sample submission
+    #[arg(long, value_name = "FILE")]
+    sample: Option<PathBuf>,
+    /// What a single column of the sample holds [default: as its first rows]
+    #[arg(long, value_name = "KIND", requires = "sample", value_parser = one_of::<Values>(Values::NAMES))]
+    values: Option<Values>,
+    /// Test-time augmentation: a number of views, or corners
+    #[arg(long, value_name = "VIEWS", value_parser = tta)]
+    tta: Option<Tta>,
+    /// Clip probabilities P from 0 and 1 [default: tuned]
+    ///
+    /// [default: as was best for the log loss of the validation images]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = clip)]
+    clip_probabilities: Option<f64>,
+    /// Output file [default: submission.csv, or a free name like it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print only the path
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    threads: ThreadFlags,
+}
+
+impl Submit {
+    pub fn run(&self) -> Result<(), Failure> {
+        let threads = self.threads.start()?;
+        let model = Model::load(&self.model)?.threads(threads);
+        let photos = photos_of_run(&self.model);
+        let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
+        let out = destination(self.out.as_deref(), "submission.csv", &folders)?;
+        if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
+            eprintln!(
+                "warning: the model was trained on {} of {}; results on them say nothing about others",
+                count(seen),
+                counted(all, "photo")
+            );
+        }
+        let submitted = self.write(&model, &out)?;
+        print_problems(&submitted);
+        if self.quiet {
+            path_line(&out);
+        } else {
+            print(&submitted, &model, &out);
+        }
+        Ok(())
+    }
+
+    fn write(&self, model: &Model, out: &Path) -> Result<Submitted, Failure> {
+        let submission = Submission {
+            sample: self.sample.clone(),
+            values: self.values,
+            tta: self.tta,
+            clip: self.clip_probabilities,
+        };
+        let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");
+        interrupt::finish("this batch");
+        let submitted = submission.write(model, &self.test, out, |done, total| {
+            if !self.quiet {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            }
+            interrupt::wish()
+        });
+        bar.finish_and_clear();
+        stopped(submitted, "nothing was written")
+    }
+}
+
+fn print_problems(submitted: &Submitted) {
+    for skipped in &submitted.filled {
+        eprintln!("{}: {}", shown(skipped.path.display()), message(&skipped.reason));
+    }
+    if !submitted.filled.is_empty() {
+        let photos = counted(submitted.filled.len(), "photo");
+        eprintln!("{photos} could not be read; their rows give all classes the same probability");
+    }
+    if submitted.unnamed > 0 {
+        eprintln!("{} not in the sample were left out", counted(submitted.unnamed, "photo"));
+    }
+}
+
+fn print(submitted: &Submitted, model: &Model, out: &Path) {
+    println!("{}   {} rows · {}", shown(out.display()), count(submitted.rows), shown(&submitted.columns));
+    if submitted.clip > 0.0 {
+        println!("probabilities are clipped {} from 0 and 1", submitted.clip);
+    }
+    match model.contract().clip {
+        Some(chosen) if submitted.probabilities && chosen.at == submitted.clip => {
+            let (loss, low, high) = chosen.log_loss;
+            println!(
+                "expected log loss {loss:.4}   95 % CI {low:.4}–{high:.4}   (validation images, without TTA)"
+            );
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,39 @@
+//! Flags that have no effect with the recipe.
+
+use ocelli::{Augmentation, Phase, Settings, TrainPhase};
+
+use super::Train;
+
+impl Train {
+    /// A warning for each flag that no phase of the recipe has a use for.
+    pub(super) fn idle_flags(&self, settings: &Settings) -> Vec<String> {
+        let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Train(train) => Some(train),
+            _ => None,
+        });
+        let trained: Vec<&TrainPhase> = trained.collect();
+        let any = |wanted: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| wanted(phase));
+        let live = any(&|phase| !phase.freezing.is_cached());
+        let copies = any(&|phase| phase.freezing.augmented_copies() > 0);
+        let unfrozen = any(&|phase| phase.freezing.frozen() < 2);
+        let none = Augmentation::none();
+        let augments = self.images.augment.iter().any(|augmentation| *augmentation != none);
+        let recipe = &self.recipe;
+        let flags = [
+            ("--augment", augments && !live && !copies, "trains on augmented images"),
+            (
+                "--augmented-copies",
+                recipe.augmented_copies.is_some_and(|n| n > 0) && !copies,
+                "caches augmented copies",
+            ),
+            ("--mixup", self.mixup.is_some() && !live, "trains on images instead of cached features"),
+            ("--cutmix", self.cutmix.is_some() && !live, "trains on images instead of cached features"),
+            ("--group-lr-ratio", recipe.group_lr_ratio.is_some() && !unfrozen, "trains more than the head"),
+            ("--train-bn", recipe.train_bn && !unfrozen, "trains more than the head"),
+            ("--lr with three rates", recipe.lr.len() == 3 && !unfrozen, "trains more than the head"),
+        ];
+        let idle = flags.into_iter().filter(|(_, idle, _)| *idle);
+        idle.map(|(flag, _, use_)| format!("warning: {flag} has no effect: no phase of this recipe {use_}"))
+            .collect()
+    }
+}

@@ -1,0 +1,452 @@
+//! `ocelli train`
+
+mod idle;
+mod result;
+mod settings;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use clap::builder::UnknownArgumentValueParser;
+use clap::{Arg, Args, Command};
+use ocelli::report::{ReportOptions, report_run};
+use ocelli::{
+    Arch, Metric, Moved, Outcome, Places, Preset, Settings, Thresholds, Training, Tta, WeightStore,
+};
+
+use crate::errors::{self, Failure};
+use crate::flags::{
+    BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
+};
+use crate::interrupt::{self, finish_batch, stopped};
+use crate::output::{eprintln, message, path_line, println, quoted, shown};
+use crate::terminal::{self, Terminal};
+use crate::text::duration;
+use crate::values::{
+    OrNone, above_0, alpha, below_1, epochs, focal_gamma, lr_ratio, metric, one_of, recipe, side,
+    tta_or_none, whole,
+};
+use crate::verbs::pull::fetched;
+
+pub use result::not_measured;
+
+/// Train a classifier on a folder of photos
+///
+/// DATA is a folder with one folder of photos per class, or with train/ and valid/ that have such folders, or a CSV table of
+/// labels. Nothing is written into it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli train photos
+  ocelli train photos --recipe quick --size 128
+--help shows all options.")]
+#[command(after_long_help = "Examples:
+  ocelli train photos
+  ocelli train photos --recipe fine-tune-5 --arch resnet34 --lr 1e-3
+  ocelli train satellite --augment top-down --size 64,128 --group-lr-ratio 3
+  ocelli train planet --labels planet/train.csv --metric f2-samples
+  ocelli train --resume runs/photos-1")]
+pub struct Train {
+    /// Folder of photos with one folder per class, or a table of labels
+    #[arg(required_unless_present_any = ["resume", "config"])]
+    data: Option<PathBuf>,
+    /// Continue an interrupted run, exactly as if it had not been interrupted
+    ///
+    /// It works from any folder. If the photos have been moved, use --data. With --out the run is copied there first, and the
+    /// copy is continued.
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    /// With --resume: where the photos, or the table of labels, are now
+    #[arg(hide_short_help = true)]
+    #[arg(long = "data", value_name = "DATA", requires = "resume")]
+    moved_to: Option<PathBuf>,
+    /// With --resume: continue without the photos that are missing or have changed
+    #[arg(hide_short_help = true)]
+    #[arg(long, requires = "resume")]
+    skip_changed: bool,
+    /// Start from the settings of an earlier run's config.toml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    source: DataFlags,
+
+    /// Image size in pixels; several: progressive resizing
+    ///
+    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with the first and
+    /// continues with the next. [default: the backbone's]
+    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
+    size: Vec<usize>,
+    #[command(flatten)]
+    images: ImageFlags,
+    /// Mixup: blend images in pairs, with weights from Beta(ALPHA, ALPHA); usually 0.2 to 0.4
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Images", value_parser = alpha)]
+    mixup: Option<f64>,
+    /// CutMix: paste a box of another image, with an area from Beta(ALPHA, ALPHA); usually 1
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, conflicts_with = "mixup")]
+    #[arg(help_heading = "Images", value_parser = alpha)]
+    cutmix: Option<f64>,
+    /// Sample all classes equally often
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Images")]
+    balanced_sampling: bool,
+    /// CSV of corrected labels and of images to drop, as the report page exports it
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Images")]
+    decisions: Option<PathBuf>,
+
+    #[command(flatten)]
+    backbone: BackboneFlags,
+    #[command(flatten)]
+    recipe: RecipeFlags,
+    #[command(flatten)]
+    batches: BatchFlags,
+    #[command(flatten)]
+    optimizer: OptimizerFlags,
+    #[command(flatten)]
+    loss: LossFlags,
+
+    /// Run folder, new or empty [default: runs/DATA-N]
+    ///
+    /// If the current folder is in DATA, runs/ is made beside DATA: nothing is written among the photos.
+    #[arg(long, value_name = "FOLDER", help_heading = "Run")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    compute: ComputeFlags,
+    #[command(flatten)]
+    cache: CacheFlags,
+    #[command(flatten)]
+    output: OutputFlags,
+}
+
+/// What is trained, for how long, at which learning rates.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+struct RecipeFlags {
+    /// lesson (the default), quick, full or fine-tune-N
+    ///
+    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time augmentation.
+    /// quick: the head on cached features alone. full: as lesson, with 7 epochs of all layers at each size. fine-tune-N:
+    /// fastai's fine_tune(N), one epoch of the head, then N of all layers.
+    #[arg(long, value_name = "NAME", value_parser = recipe)]
+    recipe: Option<Preset>,
+    /// Epochs of the head on cached features
+    #[arg(long, value_name = "N", value_parser = epochs)]
+    head_epochs: Option<usize>,
+    /// Epochs of the head on augmented images
+    #[arg(long, value_name = "N", value_parser = epochs)]
+    augmented_epochs: Option<usize>,
+    /// Epochs of all layers, in one cycle; 0 skips them
+    #[arg(long, value_name = "N", value_parser = epochs)]
+    unfrozen_epochs: Option<usize>,
+    /// Learning rate of the head [default: LR finder]
+    ///
+    /// All layers then train at a tenth of it and below. Three rates, such as 1e-5,1e-4,1e-3, are those of early layers, late
+    /// layers and head for training all layers (discriminative learning rates).
+    #[arg(long, value_name = "LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
+    lr: Vec<f64>,
+    /// LR of a layer group over the group before [default: 10]
+    ///
+    /// 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
+    #[arg(long, value_name = "RATIO", value_parser = lr_ratio)]
+    group_lr_ratio: Option<f64>,
+    /// Metric that selects the best epoch, e.g. log-loss
+    ///
+    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or auroc; precision,
+    /// recall and F also with -macro or -samples. [default: accuracy; f1 with several labels per image]
+    #[arg(long, value_name = "NAME", value_parser = metric)]
+    metric: Option<Metric>,
+    /// Test-time augmentation: views, corners or none
+    ///
+    /// A number of augmented views to average with the plain one, corners for the four corners, or none. [default: 4, with the
+    /// recipes lesson and full]
+    #[arg(long, value_name = "VIEWS", value_parser = tta_or_none)]
+    tta: Option<OrNone<Tta>>,
+    /// Augmented copies of each image whose features are cached for --augmented-epochs; 0: none are cached
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<0, 1000>)]
+    augmented_copies: Option<usize>,
+    /// Train all layers in N cosine cycles (SGDR) instead of one cycle
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", conflicts_with = "unfrozen_epochs", value_parser = whole::<0, 1000>)]
+    cycles: Option<usize>,
+    /// Epochs of the first cycle
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 10_000>)]
+    cycle_len: usize,
+    /// Length of each cycle over that of the one before
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 100>)]
+    cycle_mult: usize,
+    /// Early stopping: end a phase after N epochs without improvement
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 100_000>)]
+    patience: Option<usize>,
+    /// Decision thresholds with several labels per image: one or per-class [default: one]
+    ///
+    /// They are tuned on the validation images.
+    #[arg(hide_short_help = true, hide_possible_values = true)]
+    #[arg(long, value_name = "HOW", value_parser = one_of::<Thresholds>(Thresholds::NAMES))]
+    thresholds: Option<Thresholds>,
+    /// Train batch norm with batch statistics [default: keep the running statistics]
+    ///
+    /// This is about the backbone's layers that are trained.
+    #[arg(hide_short_help = true)]
+    #[arg(long)]
+    train_bn: bool,
+}
+
+/// The loss, gradients, and averages of weights.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Optimizer and loss")]
+struct LossFlags {
+    /// Label smoothing, usually 0.1 [default: 0]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "EPSILON", allow_negative_numbers = true, value_parser = below_1)]
+    label_smoothing: Option<f64>,
+    /// Focal loss with this gamma, usually 2 [default: 0, cross-entropy]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, value_parser = focal_gamma)]
+    focal_gamma: Option<f64>,
+    /// Class weights in the loss: equal, balanced, or a number for each class [default: equal]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
+    class_weights: Vec<String>,
+    /// Clip the total gradient norm to this value [default: no clipping]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = above_0)]
+    max_grad_norm: Option<f64>,
+    /// Gradient accumulation: batches per optimizer step [default: 1]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 1_000_000>)]
+    accumulate_steps: Option<usize>,
+    /// Exponential moving average of the weights with this decay, usually 0.99 to 0.9999
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = below_1)]
+    ema_decay: Option<f64>,
+    /// Stochastic weight averaging from this epoch of each phase on, counted from 0
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "ema_decay", value_parser = epochs)]
+    swa_start: Option<usize>,
+}
+
+/// What a resumed run can be given; everything else is a setting, and it has its own.
+const WITH_RESUME: [&str; 11] = [
+    "resume",
+    "moved_to",
+    "skip_changed",
+    "out",
+    "device",
+    "threads",
+    "cache",
+    "quiet",
+    "verbose",
+    "help",
+    "version",
+];
+
+/// What other trainers call such flags, and what to use here.
+const ELSEWHERE: [(&str, &str); 8] = [
+    (
+        "epochs",
+        "use --head-epochs, --augmented-epochs or --unfrozen-epochs, or --recipe fine-tune-N for N epochs of all layers",
+    ),
+    ("model", "use --arch for the backbone"),
+    ("imgsz", "use --size for the image size"),
+    ("img-size", "use --size for the image size"),
+    ("valid-pct", "use --valid for the validation fraction"),
+    ("clip-grad", "use --max-grad-norm"),
+    ("layer-decay", "use --group-lr-ratio; 10 is a decay of 0.1"),
+    ("monitor", "use --metric"),
+];
+
+/// The command with everything that its derivation alone does not say: `--resume` conflicts with every flag that is a
+/// setting, and flags of other trainers are refused with what to use instead.
+pub fn complete(train: Command) -> Command {
+    let settings: Vec<_> = train
+        .get_arguments()
+        .map(|argument| argument.get_id().clone())
+        .filter(|id| !WITH_RESUME.contains(&id.as_str()))
+        .collect();
+    let train = train.mut_arg("resume", |resume| resume.conflicts_with_all(settings));
+    train.args(ELSEWHERE.map(|(name, advice)| {
+        Arg::new(name).long(name).hide(true).value_parser(UnknownArgumentValueParser::suggest(advice))
+    }))
+}
+
+impl Train {
+    pub fn run(&self) -> Result<(), Failure> {
+        let threads = self.compute.threads.start()?;
+        let cache = self.cache.folder()?;
+        let places = Places {
+            out: self.out.clone(),
+            cache: Some(cache.clone()),
+            device: self.compute.device,
+            threads,
+            given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
+        };
+        let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
+        for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
+            eprintln!("{warning}");
+        }
+        let mut training = match self.prepare(settings.as_ref(), &places, &cache) {
+            // All but the report is there: the process was ended while it wrote that.
+            Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
+                return self.write_missing_report(&path, &model, &cache);
+            }
+            Err(error) => return Err(self.resume_failure(error)),
+            Ok(training) => training,
+        };
+        self.introduce(&training);
+        training.observe(Terminal::new(self.output.quiet, self.output.verbose));
+        let stop = finish_batch();
+        training.observe(interrupt::observer());
+        match training.run() {
+            Ok(outcome) => {
+                if !self.output.quiet {
+                    result::print(&outcome, training.learner().data());
+                }
+                self.report(&training, &outcome, self.report_options(&cache, stop))
+            }
+            Err(error) => Err(failure(error, &training)),
+        }
+    }
+
+    /// The run, with the weights of its backbone, which are downloaded if they are not here.
+    fn prepare(
+        &self,
+        settings: Option<&Settings>,
+        places: &Places,
+        cache: &Path,
+    ) -> ocelli::Result<Training> {
+        let prepare = || match (settings, &self.resume) {
+            (Some(settings), _) => Training::prepare(settings, places),
+            (None, run) => {
+                let moved = Moved { data: self.moved_to.clone(), without_changed: self.skip_changed };
+                Training::resume(run.as_deref().unwrap_or(Path::new(".")), places, &moved)
+            }
+        };
+        match prepare() {
+            // The photos are known to be usable by now, so the download is not in vain.
+            Err(ocelli::Error::NoWeights { architecture, .. }) => {
+                let arch: Arch = architecture.parse()?;
+                fetched(&WeightStore::with_cache(cache), arch, self.output.quiet)?;
+                prepare()
+            }
+            training => training,
+        }
+    }
+
+    fn introduce(&self, training: &Training) {
+        if self.output.quiet {
+            return terminal::print_warnings(training);
+        }
+        let precision = training.learner().network().precision();
+        let machine = terminal::machine(self.compute.device, precision);
+        println!("ocelli {} · {machine}\n", env!("CARGO_PKG_VERSION"));
+        terminal::introduce(training);
+    }
+
+    /// Writes the report, and prints where everything is.
+    fn report(&self, training: &Training, outcome: &Outcome, options: ReportOptions) -> Result<(), Failure> {
+        let run = training.run_folder().path();
+        let began = Instant::now();
+        // The model is what counts: without its report the run is still done.
+        let page = match report_run(run, options) {
+            Ok(report) => Some(report.page),
+            Err(ocelli::Error::Stopped) => {
+                let model = shown(outcome.model.display());
+                let run = quoted(run.as_os_str());
+                eprintln!(
+                    "stopped; the model is written: {model}. To write its report:  ocelli report {run}"
+                );
+                return Err(Failure::Interrupted);
+            }
+            Err(error) => {
+                eprintln!("   note: no report was written: {}", message(error));
+                None
+            }
+        };
+        if self.output.quiet {
+            path_line(&outcome.model);
+            return Ok(());
+        }
+        let reporting = began.elapsed().as_secs_f64();
+        println!();
+        println!("model    {}", shown(outcome.model.display()));
+        page.iter().for_each(|page| println!("report   {}", shown(page.display())));
+        println!(
+            "time     {}, {} of it for the report",
+            duration(outcome.seconds + reporting),
+            duration(reporting)
+        );
+        println!("next     ocelli predict {} PHOTO…", quoted(run.as_os_str()));
+        Ok(())
+    }
+
+    fn write_missing_report(&self, run: &Path, model: &Path, cache: &Path) -> Result<(), Failure> {
+        let report = report_run(run, self.report_options(cache, finish_batch()));
+        let report = stopped(report, "no report was written")?;
+        if self.output.quiet {
+            path_line(model);
+        } else {
+            println!(
+                "this run is finished; its report was missing and is written: {}",
+                shown(report.page.display())
+            );
+        }
+        Ok(())
+    }
+
+    fn report_options(&self, cache: &Path, stop: Arc<AtomicBool>) -> ReportOptions {
+        ReportOptions {
+            cache: Some(cache.to_owned()),
+            threads: self.compute.threads.threads,
+            only_kept_activations: true,
+            data: self.moved_to.clone(),
+            stop: Some(stop),
+            ..ReportOptions::default()
+        }
+    }
+
+    /// Why a run cannot be prepared; if it cannot be resumed, with the flags that help.
+    fn resume_failure(&self, error: ocelli::Error) -> Failure {
+        use ocelli::DataError::{Missing, NoClassFolders, NoImages, NotAFolder};
+
+        let Some(run) = &self.resume else { return error.into() };
+        let (when, flag) = match &error {
+            ocelli::Error::PhotosChanged { .. } => {
+                let data =
+                    self.moved_to.as_deref().map(|data| format!(" --data {}", quoted(data.as_os_str())));
+                ("to continue without them", format!("--skip-changed{}", data.unwrap_or_default()))
+            }
+            ocelli::Error::Data(
+                Missing { .. } | NoImages { .. } | NotAFolder { .. } | NoClassFolders { .. },
+            ) => ("if they have been moved", "--data FOLDER".to_owned()),
+            _ => return error.into(),
+        };
+        let run = quoted(run.as_os_str());
+        Failure::Error(format!("{}\n       {when}:  ocelli train --resume {run} {flag}", message(error)))
+    }
+}
+
+/// Why a run ended, and how to resume it if that can help.
+fn failure(error: ocelli::Error, training: &Training) -> Failure {
+    let run = quoted(training.run_folder().path().as_os_str());
+    if matches!(error, ocelli::Error::Stopped) {
+        eprintln!("stopped; a checkpoint is saved. To continue:  ocelli train --resume {run}");
+        return Failure::Interrupted;
+    }
+    // With the same photos, or the same learning rates, it would end there again.
+    let in_vain = matches!(error, ocelli::Error::Diverged { .. } | ocelli::Error::NoFiniteEpoch { .. })
+        || errors::advice(&error).is_some();
+    match Failure::from(error) {
+        Failure::Error(error) if training.has_checkpoint() && !in_vain => {
+            Failure::Error(format!("{error}\n       to continue:  ocelli train --resume {run}"))
+        }
+        failure => failure,
+    }
+}

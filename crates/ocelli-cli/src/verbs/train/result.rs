@@ -1,0 +1,118 @@
+//! What is printed of a finished run: how good the model is, and what it gets wrong.
+
+use std::collections::HashSet;
+
+use ocelli::{ImageData, Interpretation, Items, Metric, Outcome, Predictions, Task};
+
+use crate::output::{println, shown};
+use crate::text::{count, counted};
+use crate::verbs::report::confused;
+
+/// Pairs of confused classes that are listed.
+const CONFUSED: usize = 3;
+/// Classes without evaluated images that are listed.
+const NOT_MEASURED: usize = 5;
+
+/// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused classes.
+pub fn print(outcome: &Outcome, data: &ImageData) {
+    let predictions = &outcome.predictions;
+    println!();
+    if predictions.items.is_empty() {
+        println!("not evaluated: no validation images");
+        return;
+    }
+    print_metrics(predictions, outcome.metric);
+    if let Some(augmented) = &outcome.augmented {
+        println!("with test-time augmentation:");
+        print_metrics(augmented, outcome.metric);
+    }
+    if let Some(line) = not_measured(predictions, data.classes()) {
+        println!("{line}");
+    }
+    let used = outcome.augmented.as_ref().unwrap_or(predictions);
+    print_baseline(used, outcome.metric, data);
+    print_confused(used, data.items());
+    if let Some(thresholds) = &outcome.thresholds {
+        let lowest = thresholds.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = thresholds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let value = match lowest == highest {
+            true => format!("{lowest:.2}"),
+            false => format!("{lowest:.2} to {highest:.2}, one per class"),
+        };
+        println!("threshold {value} (tuned to {} on these images)", outcome.metric);
+    }
+}
+
+fn print_metrics(predictions: &Predictions, kept_by: Metric) {
+    let mut lines: Vec<(Metric, &str)> = match predictions.task {
+        Task::SingleLabel => vec![(Metric::Accuracy, ""), (Metric::LogLoss, "")],
+        Task::MultiLabel => {
+            let f1 = Metric::usual(Task::MultiLabel);
+            vec![(f1, "over all labels"), (Metric::LabelAccuracy, "of each label of each image")]
+        }
+    };
+    if !lines.iter().any(|(metric, _)| *metric == kept_by) {
+        lines.insert(0, (kept_by, ""));
+    }
+    for (metric, note) in lines {
+        let measured = predictions.estimate(metric);
+        let (low, high) = measured.interval;
+        let note = match metric {
+            Metric::Accuracy => {
+                let share = predictions.accuracy();
+                format!("{} of {}", count(share.count), counted(share.total, "validation image"))
+            }
+            _ => note.to_owned(),
+        };
+        let line = format!(
+            "{:<14}  {:.4}   95 % CI {low:.4}–{high:.4}   {note}",
+            metric.to_string(),
+            measured.value
+        );
+        println!("{}", line.trim_end());
+    }
+}
+
+/// That the model is not better than the most frequent answer, unless it is.
+fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
+    let baseline = data.baseline(&predictions.items);
+    if predictions.is_shown_better(&baseline, metric) {
+        return;
+    }
+    let same = match predictions.task {
+        Task::SingleLabel => {
+            let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
+            format!("always predicting {class}, the most frequent class")
+        }
+        Task::MultiLabel => "predicting the same labels for every image".to_owned(),
+    };
+    let value = baseline.value_watched(metric);
+    let advice = match metric.is_better(predictions.value_watched(metric), value) {
+        true => "it is on these images, but they are too few to be sure: use more for validation",
+        false => "more epochs, larger images or more photos may help",
+    };
+    println!("warning: not significantly better than {same} ({metric} {value:.4}); {advice}");
+}
+
+/// The pairs of classes that are confused most; nothing if images have several classes, or all predictions are correct.
+fn print_confused(predictions: &Predictions, items: &Items) {
+    let Ok(pairs) = Interpretation::new(predictions.clone(), items).most_confused(1) else { return };
+    for (number, pair) in pairs.iter().take(CONFUSED).enumerate() {
+        let title = if number == 0 { "most confused" } else { "" };
+        println!("{title:<14}  {}", confused(&pair.truth, &pair.predicted, pair.count, pair.of));
+    }
+}
+
+/// The classes that none of the evaluated images has; nothing if there are none.
+pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<String> {
+    let measured: HashSet<usize> =
+        predictions.targets.iter().flat_map(|target| target.classes().iter().copied()).collect();
+    let without: Vec<&String> =
+        (0..classes.len()).filter(|class| !measured.contains(class)).map(|class| &classes[class]).collect();
+    let names = without.iter().take(NOT_MEASURED).map(shown).collect::<Vec<_>>().join(", ");
+    let more = if without.len() > NOT_MEASURED { ", …" } else { "" };
+    (!without.is_empty()).then(|| {
+        let of = counted(classes.len(), "class");
+        format!("not measured    {} of {of}, which no image here has: {names}{more}", count(without.len()))
+    })
+}

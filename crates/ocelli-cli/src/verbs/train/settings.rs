@@ -1,0 +1,125 @@
+//! From flags to settings.
+
+use ocelli::{ClassWeights, Method, Mix, OneCycle, Preset, RecipeBuilder, Settings, Sgdr};
+
+use super::{LossFlags, RecipeFlags, Train};
+use crate::errors::Failure;
+use crate::values::OrNone;
+
+impl Train {
+    /// The settings: the usual ones, or those of `--config`, changed by what is given.
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        let mut settings = match &self.config {
+            Some(path) => Settings::read(path)?,
+            None => Settings::new(self.data.clone().unwrap_or_default()),
+        };
+        let preset = self.recipe.recipe.unwrap_or_default();
+        if self.config.is_none() {
+            settings.augmentation = preset.augmentation();
+        }
+        self.source.apply(self.data.as_deref(), &mut settings)?;
+        self.backbone.apply(&mut settings);
+        self.images.apply(&mut settings);
+        self.batches.apply(&mut settings);
+        self.optimizer.apply(&mut settings);
+        self.loss.apply(&mut settings.method)?;
+        let mix = self.mixup.map(|alpha| Mix::Mixup { alpha });
+        let mix = mix.or(self.cutmix.map(|alpha| Mix::CutMix { alpha }));
+        settings.method.mix = mix.or(settings.method.mix);
+        settings.balanced |= self.balanced_sampling;
+        settings.decisions = self.decisions.clone().or(settings.decisions);
+        settings.precision = self.compute.precision.or(settings.precision);
+        settings.method.batch_statistics |= self.recipe.train_bn;
+        settings.metric = self.recipe.metric.or(settings.metric);
+        settings.patience = self.recipe.patience.or(settings.patience);
+        settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
+        if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
+            let sizes = if self.size.is_empty() { vec![settings.size] } else { self.size.clone() };
+            settings.size = sizes[0];
+            settings.recipe = self.recipe.builder(preset, &sizes, settings.augmentation.is_some())?.build();
+        }
+        Ok(settings)
+    }
+}
+
+impl RecipeFlags {
+    /// Whether anything is given that the phases depend on.
+    fn changes_recipe(&self) -> bool {
+        let numbers = [
+            self.head_epochs,
+            self.augmented_epochs,
+            self.augmented_copies,
+            self.unfrozen_epochs,
+            self.cycles,
+        ];
+        self.recipe.is_some()
+            || numbers.into_iter().any(|number| number.is_some())
+            || !self.lr.is_empty()
+            || self.group_lr_ratio.is_some()
+            || self.tta.is_some()
+    }
+
+    fn builder(&self, preset: Preset, sizes: &[usize], augmented: bool) -> Result<RecipeBuilder, Failure> {
+        let recipe = RecipeBuilder::new(preset, sizes[0]).then_sizes(sizes[1..].iter().copied());
+        let mut recipe = recipe.augmented(augmented);
+        recipe = match self.lr[..] {
+            [] => recipe,
+            [lr] => recipe.head_lr(lr),
+            [early, late, head] => recipe.full_lrs([early, late, head]),
+            _ => {
+                let number = self.lr.len();
+                return Err(Failure::Error(format!(
+                    "--lr has {number} learning rates; expected one, for the head, or three, for early layers, late layers and head"
+                )));
+            }
+        };
+        if let Some(epochs) = self.head_epochs {
+            recipe = recipe.head_epochs(epochs);
+        }
+        if let Some(epochs) = self.augmented_epochs {
+            recipe = recipe.augmented_epochs(epochs);
+        }
+        if let Some(copies) = self.augmented_copies {
+            recipe = recipe.augmented_copies(copies);
+        }
+        if let Some(epochs) = self.unfrozen_epochs {
+            recipe = recipe.full_schedule(OneCycle::epochs(epochs));
+        } else if let Some(cycles) = self.cycles {
+            recipe = recipe.full_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
+        }
+        if let Some(ratio) = self.group_lr_ratio {
+            recipe = recipe.lr_decay(ratio);
+        }
+        if let Some(OrNone(tta)) = self.tta {
+            recipe = recipe.tta(tta);
+        }
+        Ok(recipe)
+    }
+}
+
+impl LossFlags {
+    fn apply(&self, method: &mut Method) -> Result<(), Failure> {
+        method.loss.label_smoothing = self.label_smoothing.unwrap_or(method.loss.label_smoothing);
+        method.loss.focal_gamma = self.focal_gamma.unwrap_or(method.loss.focal_gamma);
+        match self.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] => {}
+            ["equal"] => method.loss.class_weights = ClassWeights::Equal,
+            ["balanced"] => method.loss.class_weights = ClassWeights::Balanced,
+            ref numbers => {
+                let weights: Result<Vec<f64>, _> = numbers.iter().map(|number| number.parse()).collect();
+                let weights = weights.map_err(|_| {
+                    Failure::Error(format!(
+                        "--class-weights {}: expected equal, balanced, or a number for each class, such as 1,2,1",
+                        numbers.join(",")
+                    ))
+                })?;
+                method.loss.class_weights = ClassWeights::Given(weights);
+            }
+        }
+        method.clip = self.max_grad_norm.or(method.clip);
+        method.accumulate = self.accumulate_steps.unwrap_or(method.accumulate);
+        method.ema = self.ema_decay.or(method.ema);
+        method.swa = self.swa_start.or(method.swa);
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Charts of schedules and of the learning rate finder (feature `plot`).
+
+use std::path::Path;
+
+use ocelli_data::picture::marked;
+use ocelli_nn::GROUPS;
+use ocelli_plot::{Axis, Chart, Figure, Line, Mark, Panel};
+
+use crate::error::Result;
+use crate::file;
+use crate::lr_finder::{Finding, LrCurve, Suggestions};
+use crate::recipe::freezing::GROUP_NAMES;
+use crate::schedule::learning_rates::LearningRates;
+use crate::schedule::{Schedule, SchedulePoint};
+
+/// Steps of a schedule that are drawn, at most.
+const PLOTTED: usize = 20_000;
+
+/// Writes NAME`.png` and NAME`.svg` into a folder, the PNG marked so that it is never taken for a photo.
+pub(crate) fn write_figure(figure: &Figure, folder: &Path, name: &str) -> Result<()> {
+    let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+    file::write(&path("png"), &marked(figure.to_png()))?;
+    file::write(&path("svg"), figure.to_svg().as_bytes())
+}
+
+impl Schedule {
+    /// A chart of learning rates and momentum over the epochs.
+    pub fn plot(&self, rates: impl Into<LearningRates>, steps_per_epoch: usize) -> Figure {
+        let rates = rates.into();
+        let steps = self.epochs().saturating_mul(steps_per_epoch);
+        // Of many steps some are enough for a chart.
+        let stride = steps.div_ceil(PLOTTED).max(1);
+        let course = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
+            let point =
+                |step| Some((step as f64 / steps_per_epoch as f64, value(self.at(step, steps_per_epoch))?));
+            (0..steps).step_by(stride).filter_map(point).collect()
+        };
+        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.lr_factor));
+        let line = |label: &str, points| Line { label: label.to_owned(), points, faint: false };
+        let lines = match rates.0.iter().all(|rate| *rate == rates.head()) {
+            true => vec![line("all layers", rate(0))],
+            false => GROUP_NAMES.iter().enumerate().map(|(group, name)| line(name, rate(group))).collect(),
+        };
+        let panel = |label: &str, lines| {
+            let x = Axis::linear("epochs").between(0.0, self.epochs() as f64);
+            Panel::from(Chart {
+                x,
+                y: Axis::linear(label),
+                lines,
+                marks: Vec::new(),
+                verticals: Vec::new(),
+                bars: Vec::new(),
+            })
+        };
+        let mut panels = vec![panel("learning rate", lines)];
+        let momentum = course(&|point| point.momentum);
+        if !momentum.is_empty() {
+            panels.push(panel("momentum", vec![line("momentum", momentum)]));
+        }
+        Figure { title: "Schedule".to_owned(), panels }
+    }
+}
+
+impl LrCurve {
+    /// The curve as a chart: rates on a logarithmic axis, the suggestions marked.
+    pub fn plot(&self) -> Figure {
+        let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
+        let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
+        let mark = |name: &str, rate: f64| Mark {
+            label: format!("{name} {rate:.1e}"),
+            at: (rate, self.smoothed_at(rate)),
+        };
+        let (finding, suggestion) = (self.finding(), self.suggestion());
+        let (title, others) = match &finding {
+            Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
+                let marks =
+                    [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
+                (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
+            }
+            Ok(Finding::Rises(rate)) => {
+                (": the loss does not clearly fall".to_owned(), vec![mark("rises from", *rate)])
+            }
+            Err(error) => (format!(": {error}"), Vec::new()),
+        };
+        let suggested = suggestion.iter().map(|suggestion| mark("suggested", suggestion.rate));
+        let marks: Vec<Mark> = suggested.chain(others).collect();
+        let title = match &suggestion {
+            Ok(suggestion) => format!("{title}; suggested {:.1e}, {}", suggestion.rate, suggestion.rule),
+            Err(_) => title,
+        };
+        // What comes after divergence would press all else flat.
+        let lowest = self.smoothed.iter().copied().reduce(f64::min).unwrap_or(0.0);
+        let first = self.smoothed.first().copied().unwrap_or(1.0);
+        let mut highest = (2.0 * first - lowest).max(1.2 * first);
+        if let Ok(Finding::Rises(_)) = finding {
+            // All that it is compared with, and the rise itself.
+            let low_rates = self.smoothed.iter().take(self.smoothed.len() / 2).copied();
+            let seen = low_rates.chain(marks.iter().map(|mark| mark.at.1));
+            highest = seen.map(|loss| 1.1 * loss).fold(highest, f64::max);
+        }
+        let y =
+            Axis::linear("training loss").between(lowest - 0.1 * (first - lowest).max(0.1 * first), highest);
+        let x = Axis::logarithmic(match self.start.0 == [self.start.head(); GROUPS] {
+            true => "learning rate",
+            false => "learning rate of the head",
+        });
+        let lines = vec![
+            line("smoothed", points(&self.smoothed), false),
+            line("each batch", points(&self.losses), true),
+        ];
+        let chart = Chart { x, y, lines, marks, verticals: Vec::new(), bars: Vec::new() };
+        Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
+    }
+
+    /// The smoothed loss at a rate, between steps along a straight line over the logarithm.
+    fn smoothed_at(&self, rate: f64) -> f64 {
+        // Where the loss was no number from the first step on, there is no curve.
+        if self.rates.is_empty() {
+            return f64::NAN;
+        }
+        let next = self.rates.partition_point(|other| *other < rate);
+        if next == 0 || next == self.rates.len() {
+            return self.smoothed[next.min(self.rates.len() - 1)];
+        }
+        let (low, high) = (self.rates[next - 1].ln(), self.rates[next].ln());
+        let share = (rate.ln() - low) / (high - low);
+        self.smoothed[next - 1] + share * (self.smoothed[next] - self.smoothed[next - 1])
+    }
+}

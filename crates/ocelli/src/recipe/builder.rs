@@ -1,0 +1,325 @@
+//! Presets, and what can be changed about them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ocelli_data::Augmentation;
+use ocelli_nn::GROUPS;
+
+use crate::error::{Error, Result};
+use crate::model::tta::Tta;
+use crate::recipe::freezing::Freezing;
+use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
+use crate::schedule::learning_rates::LearningRates;
+use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
+
+/// A recipe by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Preset {
+    /// A new head on cached features.
+    Quick,
+    /// The phases of fast.ai's lesson, with few epochs, and all layers trained at the first size alone: the default.
+    #[default]
+    Lesson,
+    /// The lesson's phases with its numbers: cycles of 1, 2 and 4 epochs of all layers, at every size.
+    Full,
+    /// fastai 2's `fine_tune`: one epoch of the head, then this many of all layers.
+    FineTune(usize),
+}
+
+impl Preset {
+    /// How photos are augmented by default: as photos taken from the side are, in the recipes that have phases of
+    /// augmentation.
+    pub fn augmentation(self) -> Option<Augmentation> {
+        matches!(self, Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
+    }
+
+    fn numbers(self) -> Numbers {
+        let head = Numbers {
+            head_epochs: 10,
+            augmented_epochs: 0,
+            augmented_copies: 0,
+            full_schedule: None,
+            tta: None,
+            pct_start: 0.25,
+            head_steps: Some(100),
+        };
+        match self {
+            Self::Quick => head,
+            Self::Lesson => Numbers {
+                head_epochs: 5,
+                augmented_epochs: 3,
+                augmented_copies: 2,
+                full_schedule: Some(OneCycle::epochs(1).into()),
+                tta: Some(Tta::views(4)),
+                ..head
+            },
+            Self::Full => Numbers {
+                head_epochs: 2,
+                augmented_epochs: 3,
+                full_schedule: Some(Sgdr::cycles(3).mult(2).into()),
+                tta: Some(Tta::views(4)),
+                ..head
+            },
+            // A warm-up over nearly the whole epoch, then half the rate: fastai 2's constants.
+            Self::FineTune(epochs) => Numbers {
+                head_epochs: 1,
+                full_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
+                pct_start: 0.99,
+                head_steps: None,
+                ..head
+            },
+        }
+    }
+}
+
+/// The numbers of a preset.
+struct Numbers {
+    head_epochs: usize,
+    augmented_epochs: usize,
+    augmented_copies: usize,
+    full_schedule: Option<Schedule>,
+    tta: Option<Tta>,
+    /// The share of the head's steps in which its learning rate rises.
+    pct_start: f64,
+    /// The steps of the learning rate finder for the head; without them learning rates are fixed, as fastai's are.
+    head_steps: Option<usize>,
+}
+
+/// Makes a [`Recipe`] from a [`Preset`] and what is to be different.
+///
+/// ```
+/// use ocelli::{Preset, RecipeBuilder};
+///
+/// let recipe = RecipeBuilder::new(Preset::Lesson, 160).augmented(true).head_epochs(3).head_lr(1e-2).build();
+/// assert_eq!(recipe.epochs(), 3 + 3 + 1);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct RecipeBuilder {
+    preset: Preset,
+    sizes: Vec<usize>,
+    augmented: bool,
+    head_epochs: Option<usize>,
+    augmented_epochs: Option<usize>,
+    augmented_copies: Option<usize>,
+    full_schedule: Option<Schedule>,
+    head_lr: Option<f64>,
+    full_lrs: Option<LearningRates>,
+    lr_decay: f64,
+    /// Nothing: as the preset has it.
+    tta: Option<Option<Tta>>,
+}
+
+/// The head's learning rate where the finder has no answer.
+const FALLBACK_LR: f64 = 1e-2;
+/// Steps of the finder where each goes through the whole network.
+const FULL_STEPS: usize = 24;
+/// The frozen layer groups where the head alone is trained.
+const ALL_BUT_HEAD: usize = GROUPS - 1;
+
+impl RecipeBuilder {
+    /// A preset with its own numbers, for images of this size in pixels.
+    pub fn new(preset: Preset, size: usize) -> Self {
+        Self {
+            preset,
+            sizes: vec![size],
+            augmented: false,
+            head_epochs: None,
+            augmented_epochs: None,
+            augmented_copies: None,
+            full_schedule: None,
+            head_lr: None,
+            full_lrs: None,
+            lr_decay: 10.0,
+            tta: None,
+        }
+    }
+
+    /// After the phases at the first size, goes on with images of these sizes, one after the other.
+    pub fn then_sizes(mut self, sizes: impl IntoIterator<Item = usize>) -> Self {
+        self.sizes.extend(sizes);
+        self
+    }
+
+    /// Whether images are augmented; if not, phases of augmentation are left out. Default: not.
+    pub fn augmented(self, augmented: bool) -> Self {
+        Self { augmented, ..self }
+    }
+
+    /// Epochs of the head on cached features; 0 leaves the phase out.
+    pub fn head_epochs(self, epochs: usize) -> Self {
+        Self { head_epochs: Some(epochs), ..self }
+    }
+
+    /// Epochs of the head on augmented images, in cycles of one epoch; 0 leaves the phase out.
+    pub fn augmented_epochs(self, epochs: usize) -> Self {
+        Self { augmented_epochs: Some(epochs), ..self }
+    }
+
+    /// Augmented copies of each image whose features are cached for these epochs; with 0 each epoch starts from the
+    /// images.
+    pub fn augmented_copies(self, copies: usize) -> Self {
+        Self { augmented_copies: Some(copies), ..self }
+    }
+
+    /// The schedule of the phase that trains all layers; one of 0 epochs leaves the phase out.
+    pub fn full_schedule(self, schedule: impl Into<Schedule>) -> Self {
+        Self { full_schedule: Some(schedule.into()), ..self }
+    }
+
+    /// The learning rate of the head. Where all layers are trained, they then train at a tenth of it and less, since all
+    /// start near their goal: the head at a tenth, each group before it at that divided by the
+    /// [decay](Self::lr_decay). Default: the learning rate finder's.
+    pub fn head_lr(self, lr: f64) -> Self {
+        Self { head_lr: Some(lr), ..self }
+    }
+
+    /// The learning rates of early body, late body and head where all layers are trained. Default: the learning rate
+    /// finder's, or what follows from the [head's](Self::head_lr).
+    pub fn full_lrs(self, lrs: impl Into<LearningRates>) -> Self {
+        Self { full_lrs: Some(lrs.into()), ..self }
+    }
+
+    /// Layer-wise decay of learning rates: that of a layer group divided by that of the group before it. 10 for photos
+    /// like ImageNet's, the default; 3 for others.
+    pub fn lr_decay(self, decay: f64) -> Self {
+        Self { lr_decay: decay, ..self }
+    }
+
+    /// Test-time augmentation at the end, or none. Default: as the preset has it.
+    pub fn tta(self, tta: Option<Tta>) -> Self {
+        Self { tta: Some(tta), ..self }
+    }
+
+    /// The recipe.
+    #[must_use]
+    pub fn build(&self) -> Recipe {
+        let numbers = self.preset.numbers();
+        let head_epochs = self.head_epochs.unwrap_or(numbers.head_epochs);
+        let augmented_epochs =
+            self.augmented_epochs.unwrap_or(if self.augmented { numbers.augmented_epochs } else { 0 });
+        let copies = self.augmented_copies.unwrap_or(numbers.augmented_copies);
+        let full_schedule = self.full_schedule.clone().or(numbers.full_schedule);
+        let full_schedule = full_schedule.filter(|schedule| schedule.epochs() > 0);
+        let (head_lr, full_lrs) = self.learning_rates(numbers.head_steps);
+        // fastai's `fine_tune` augments its one epoch of the head as well.
+        let is_cached = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
+
+        let mut phases = Vec::new();
+        for (index, &size) in self.sizes.iter().enumerate() {
+            if index > 0 {
+                phases.push(Phase::Resize { size });
+            }
+            // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once,
+            // where their features are cached for all epochs together.
+            let goes_on = index > 0 && augmented_epochs > 0 && copies > 0;
+            if head_epochs > 0 && !goes_on {
+                let schedule = OneCycle::epochs(head_epochs).pct_start(numbers.pct_start);
+                phases.push(train(head(is_cached, 0), head_lr, schedule));
+            }
+            if augmented_epochs > 0 {
+                let cycles = Sgdr::cycles(augmented_epochs);
+                // What is new to the head it learns in ever longer cycles, as in the lesson.
+                let cycles = if goes_on { cycles.mult(2) } else { cycles };
+                phases.push(train(head(copies > 0, copies), head_lr, cycles));
+            }
+            // Small images are the cheapest to train all layers on.
+            if let Some(schedule) = &full_schedule
+                && (index == 0 || self.preset != Preset::Lesson)
+            {
+                phases.push(train(Freezing::Live { frozen: 0 }, full_lrs, schedule.clone()));
+            }
+        }
+        phases.extend(self.tta.unwrap_or(numbers.tta).map(Phase::Tta));
+        Recipe { phases }
+    }
+
+    /// The learning rates of the head alone, and of all layers.
+    fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
+        let found = |steps, fallback| LrChoice::Finder { lr_decay: self.lr_decay, steps, fallback };
+        let (found_head, found_all) = match head_steps {
+            Some(steps) => (found(steps, FALLBACK_LR), found(FULL_STEPS, FALLBACK_LR / 10.0)),
+            None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::spread(1e-5, 1e-3))),
+        };
+        let head = self.head_lr.map_or(found_head, |lr| LrChoice::Fixed(lr.into()));
+        let follows = || self.head_lr.map(|lr| LearningRates::decayed(lr / 10.0, self.lr_decay));
+        (head, self.full_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
+    }
+}
+
+/// The head alone.
+fn head(is_cached: bool, augmented_copies: usize) -> Freezing {
+    match is_cached {
+        true => Freezing::Cached { frozen: ALL_BUT_HEAD, augmented_copies },
+        false => Freezing::Live { frozen: ALL_BUT_HEAD },
+    }
+}
+
+fn train(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> Phase {
+    Phase::Train(TrainPhase { freezing, lr, schedule: schedule.into() })
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Quick => formatter.write_str("quick"),
+            Self::Lesson => formatter.write_str("lesson"),
+            Self::Full => formatter.write_str("full"),
+            Self::FineTune(epochs) => write!(formatter, "fine-tune-{epochs}"),
+        }
+    }
+}
+
+impl FromStr for Preset {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "quick" => Ok(Self::Quick),
+            "lesson" => Ok(Self::Lesson),
+            "full" => Ok(Self::Full),
+            _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
+                Some(epochs @ 1..=MAX_EPOCHS) => Ok(Self::FineTune(epochs)),
+                _ => {
+                    let expected = "quick, lesson, full, or fine-tune-N for N epochs";
+                    Err(Error::setting("recipe", name, expected))
+                }
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_are_read_as_they_were_written() {
+        for preset in [Preset::Quick, Preset::Lesson, Preset::Full, Preset::FineTune(3)] {
+            let recipe =
+                RecipeBuilder::new(preset, 128).then_sizes([160]).augmented(true).head_lr(0.03).build();
+            let text = toml::to_string(&recipe).unwrap();
+            assert_eq!(toml::from_str::<Recipe>(&text).unwrap(), recipe, "{text}");
+        }
+        let text = toml::to_string(&Recipe::preset(Preset::Lesson, 128)).unwrap();
+        for line in ["phase = \"train\"", "features = \"cached\"", "frozen = 2", "augmented_copies = 2"] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_rates_of_all_layers_follow_from_the_heads() {
+        let recipe = RecipeBuilder::new(Preset::Lesson, 128).head_lr(1e-2).lr_decay(3.0).build();
+        let rates = recipe.phases.iter().filter_map(|phase| match phase {
+            Phase::Train(TrainPhase { lr: LrChoice::Fixed(rates), .. }) => Some(rates.0),
+            _ => None,
+        });
+        let [head, all] = rates.collect::<Vec<_>>()[..] else { panic!("{recipe:?}") };
+        assert_eq!(head, [1e-2; GROUPS]);
+        for (rate, expected) in all.into_iter().zip([1e-3 / 9.0, 1e-3 / 3.0, 1e-3]) {
+            assert!((rate / expected - 1.0).abs() < 1e-12, "{all:?}");
+        }
+    }
+}
