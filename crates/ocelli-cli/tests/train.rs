@@ -21,7 +21,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
         said.contains("36 images in 3 classes: flags 12, food-and-drink 12, smileys-and-emotion 12"),
         "{said}"
     );
-    assert!(said.contains("1  head, precomputed"), "{said}");
+    assert!(said.contains("1  head, cached features\n"), "{said}");
     assert!(said.contains("3 epochs at learning rate 1.0e-2"), "{said}");
     assert!(said.contains("2  all layers"), "{said}");
     assert!(said.contains("1 epoch at learning rate 1.0e-5, 1.0e-4, 1.0e-3"), "{said}");
@@ -193,11 +193,11 @@ fn the_default_recipe_does_the_lessons_steps_and_says_each() {
     let place = Place::with_photos(12);
     let said = place.run(&["train", "photos", "--size", "32,48", "--batch-size", "8"]);
     let steps = [
-        "1  head, precomputed ",
-        "2  head, precomputed, 2 views",
+        "1  head, cached features\n",
+        "2  head, cached features of 2 augmented copies",
         "3  all layers",
         "4  48 px",
-        "5  head, precomputed, 2 views",
+        "5  head, cached features of 2 augmented copies",
         "6  test-time augmentation, 4 views",
     ];
     let mut rest = &said[..];
@@ -262,7 +262,7 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     assert_eq!(method["clip"].as_float(), Some(1.0));
     assert_eq!(method["accumulate"].as_integer(), Some(2));
     assert_eq!(method["ema"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["bn_freeze"].as_bool(), Some(false));
+    assert_eq!(config["settings"]["method"]["batch_statistics"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);

@@ -55,7 +55,7 @@ impl FromStr for BadImages {
             "skip" => Ok(Self::Skip),
             "fail" => Ok(Self::Fail),
             _ => Err(DataError::Setting {
-                name: "bad images",
+                name: "bad_images",
                 value: name.to_owned(),
                 expected: "few, skip or fail",
             }),

@@ -11,18 +11,18 @@ use ocelli::{Epochs, ImageData, Learner, LrFind, Metric, Normalization};
 
 /// A convolution and a norm whose statistics Burn moves in place.
 #[derive(Module, Debug)]
-struct Body {
+struct AnyBackbone {
     conv: Conv2d,
     norm: BatchNorm,
 }
 
-impl Body {
+impl AnyBackbone {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         activation::relu(self.norm.forward(self.conv.forward(input)))
     }
 }
 
-impl Backbone for Body {
+impl Backbone for AnyBackbone {
     type Head = Head;
 
     fn stages(&self) -> usize {
@@ -31,8 +31,8 @@ impl Backbone for Body {
 
     fn forward_stage(&self, _: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         match pass {
-            Pass::Inference => self.valid().forward(input.inner()),
-            Pass::Training(_) => self.forward(input),
+            Pass::Infer => self.valid().forward(input.inner()),
+            Pass::Train(_) => self.forward(input),
         }
     }
 
@@ -40,7 +40,7 @@ impl Backbone for Body {
         8
     }
 
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         1
     }
 
@@ -49,13 +49,13 @@ impl Backbone for Body {
     }
 }
 
-fn learner() -> Learner<Body> {
+fn learner() -> Learner<AnyBackbone> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji");
     let data = ImageData::from_folder(samples).size(16).batch_size(32).load().unwrap();
     let device = Device::flex();
     device.seed(1);
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
-    let body = Body { conv, norm: BatchNormConfig::new(8).init(&device) };
+    let body = AnyBackbone { conv, norm: BatchNormConfig::new(8).init(&device) };
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     let mut learner = Learner::from_backbone(body, "own", normalization, data, 1);
     learner.bn_freeze(false).unfreeze();
@@ -67,7 +67,10 @@ fn the_finder_leaves_the_running_statistics_as_they_were() {
     let mut learner = learner();
     let before = learner.validate().unwrap();
     learner.lr_find(LrFind::default().steps(20)).unwrap();
-    assert_eq!(learner.validate().unwrap().probabilities, before.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        before.clone().into_parts().probabilities
+    );
 }
 
 #[test]
@@ -78,11 +81,20 @@ fn the_best_weights_keep_their_running_statistics() {
     let best = learner.validate().unwrap();
     // At this rate nothing gets better.
     learner.fit(0.3, Epochs(1)).unwrap();
-    assert_ne!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_ne!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
     learner.return_to_best();
-    assert_eq!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
     // Nor does what comes after the return reach what is kept.
     learner.fit(0.3, Epochs(1)).unwrap();
     learner.return_to_best();
-    assert_eq!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
 }

@@ -7,7 +7,7 @@ use ocelli_data::{Digest, Skipped, digests, source};
 
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
-use crate::run::Config;
+use crate::run::config::Config;
 use crate::run::folder::moved_data;
 
 /// What is in a folder.

@@ -24,15 +24,13 @@ mod explain;
 mod inside;
 mod labels;
 mod neighbours;
-mod out_of_fold;
 mod ranking;
 mod table;
 mod thresholds;
 
+pub use crate::learner::out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use calibration::{Bin, Calibration, Reliability};
-pub(crate) use calibration::{temper, tempered_thresholds};
 pub use classes::{ClassRow, ClassTable, Means};
-pub(crate) use compare::paired_p_value;
 pub use compare::{Comparison, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
 pub use explain::{Explanation, HeatMap, Wanted};
@@ -41,7 +39,6 @@ pub use inside::{Inside, Patches, StagePicture};
 pub(crate) use inside::{Strongest, filters, stage_picture};
 pub use labels::{LabelErrors, Suspect};
 pub use neighbours::{Neighbours, Outlier, Pair};
-pub use out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use ranking::{Order, Ranked};
 pub use table::probability_column;
 pub use thresholds::{ThresholdCurve, ThresholdPoint};
@@ -72,8 +69,8 @@ impl Interpretation {
     pub fn new(predictions: Predictions, items: &Items) -> Self {
         Self {
             classes: items.classes.names().to_vec(),
-            ids: predictions.items.iter().map(|&item| items[item].id.clone()).collect(),
-            paths: predictions.items.iter().map(|&item| items[item].path.clone()).collect(),
+            ids: predictions.items().iter().map(|&item| items[item].id.clone()).collect(),
+            paths: predictions.items().iter().map(|&item| items[item].path.clone()).collect(),
             predictions,
         }
     }
@@ -90,7 +87,7 @@ impl Interpretation {
 
     /// Whether an image has one class or several.
     pub fn task(&self) -> Task {
-        self.predictions.task
+        self.predictions.task()
     }
 
     /// The index of a class.
@@ -106,7 +103,7 @@ impl Interpretation {
 
     /// The true classes of an image, ascending.
     pub fn truth(&self, place: usize) -> &[usize] {
-        self.predictions.targets[place].classes()
+        self.predictions.targets()[place].classes()
     }
 
     /// Whether an image is said to have exactly the classes that it has.

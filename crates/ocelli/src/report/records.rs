@@ -8,14 +8,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReportOptions;
-use crate::data::{ClassCount, ImageDataBuilder};
+use crate::data::ClassCount;
+use crate::data::builder::ImageDataBuilder;
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve};
 use crate::metric::Metric;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
+use crate::run::config::{Config, Settings};
 use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
-use crate::run::{Config, Settings};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
 
@@ -85,7 +86,7 @@ pub(crate) struct MeasuredRecord {
 /// One stage of a run.
 pub(crate) struct StageRecord {
     pub(crate) number: usize,
-    /// "head, precomputed"
+    /// "head, cached features"
     pub(crate) title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub(crate) text: String,
