@@ -1,6 +1,6 @@
 //! Numbers, durations and tables as people read them.
 
-pub use ocelli::words::count;
+pub use ocelli::text::count;
 
 use crate::output::shown;
 

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use crate::items::{Items, Skipped};
 use crate::split::Split;
+use crate::text::count;
 use crate::threads::pool;
-use crate::words::count;
 use crate::{DataError, Decoder, text_of};
 
 /// What a source found.

@@ -72,7 +72,7 @@
 //! | [`error`] | what can be wrong, said for people |
 //! | [`path_text`] | paths in files of text |
 //! | `formula.rs` | text in tables that a spreadsheet would take for a formula |
-//! | [`words`] | numbers as people read them |
+//! | [`text`] | numbers as people read them |
 
 pub mod augment;
 mod buffer;
@@ -98,8 +98,8 @@ pub mod source;
 mod spare;
 pub mod split;
 pub mod store;
+pub mod text;
 mod threads;
-pub mod words;
 
 pub use augment::{Augmentation, Crop, Transform};
 pub use buffer::Buffer;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ocelli_data::Skipped;
-use ocelli_data::words::count;
+use ocelli_data::text::count;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 

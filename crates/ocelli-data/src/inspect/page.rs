@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::report::{ClassCounts, Finding, Histogram, Report};
 use crate::resize::{Filter, Resize};
+use crate::text::count;
 use crate::threads::pool;
-use crate::words::count;
 use crate::{DataError, Decoder, RgbImage};
 
 /// The longer side of a small picture, in pixels.

@@ -9,7 +9,7 @@ use super::ImageFacts;
 use super::report::{Case, Report};
 use crate::RgbImage;
 use crate::resize::{Filter, Resize};
-use crate::words::count;
+use crate::text::count;
 
 /// Blank: fewer bits of entropy.
 const LEAST_ENTROPY: f32 = 3.0;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ocelli_data::order::{self, Share};
-use ocelli_data::{Digest, Items, Split, Target, words};
+use ocelli_data::{Digest, Items, Split, Target, text};
 
 /// A warning where the same image has different labels: at most one of them can be right.
 pub(super) fn contradictions(items: &Items, digests: &[Digest]) -> Option<String> {
@@ -89,19 +89,19 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
     match shared.first() {
         None if !split.valid.is_empty() => notices.push(format!(
             "no group is on both sides: {} of {} groups are held out, {:.1} % of the images",
-            words::count(held_out),
-            words::count(held_out + trained),
+            text::count(held_out),
+            text::count(held_out + trained),
             100.0 * split.valid.len() as f64 / images.max(1) as f64
         )),
         None => {}
         Some(first) => notices.push(format!(
             "{} groups have images on several sides of the split, so what is measured is too good; the first is {}",
-            words::count(shared.len()),
+            text::count(shared.len()),
             groups[first[0]].as_deref().unwrap_or_default()
         )),
     }
     if without > 0 {
-        notices.push(format!("{} images have no group, and are taken for one each", words::count(without)));
+        notices.push(format!("{} images have no group, and are taken for one each", text::count(without)));
     }
     notices
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ocelli_data::words::count;
+use ocelli_data::text::count;
 use ocelli_nn::{GROUPS, Statistics};
 use serde::{Deserialize, Serialize};
 

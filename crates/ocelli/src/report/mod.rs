@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
+use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, text::count};
 
 use crate::data::builder::ImageDataBuilder;
 use crate::data::of_run::{Lost, RunImages};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use ocelli_data::{RgbImage, words::count};
+use ocelli_data::{RgbImage, text::count};
 use ocelli_nn::GROUPS;
 use rayon::prelude::*;
 use serde::Serialize;

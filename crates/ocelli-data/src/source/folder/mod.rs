@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use super::{existing_folder, listing, role};
 use crate::dataset::ClassLoss;
 use crate::names::file_name;
-use crate::words::count;
+use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 use classes::{ClassFolder, class_among};
 use layout::SplitFolders;

@@ -7,7 +7,7 @@ use super::rows::Side;
 use super::sheet::{Row, Sheet, counts};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
-use crate::words::count;
+use crate::text::count;
 
 /// So many rows tell which column holds files.
 const SOME_ROWS: usize = 500;

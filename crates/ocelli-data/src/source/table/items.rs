@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::rows::{Entry, Labels, Notes, Side, Tally};
 use super::{Labelled, Table, labels};
 use crate::source::listing;
-use crate::words::count;
+use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
 impl Table<'_> {

@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::sheet::{separator_name, shortened};
 use super::{TableOptions, table_error};
-use crate::words::count;
+use crate::text::count;
 use crate::{DataError, Task};
 
 /// The longest name of a class, in characters.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::rows::{Entry, Labels, Notes, Tally};
 use super::sheet::shortened;
 use super::{Table, labels};
-use crate::words::count;
+use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
 impl Table<'_> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
 use super::{Found, Match, Table, ambiguous, columns};
-use crate::words::count;
+use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
 /// What is said and left out on the way.

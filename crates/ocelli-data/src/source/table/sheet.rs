@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{names, table_error};
 use crate::DataError;
 use crate::decode::Format;
-use crate::words::count;
+use crate::text::count;
 
 /// The largest table that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
