@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use common::{Place, samples, small, snapshot};
-use ocelli::report::{ReportOptions, report_run};
 use ocelli::{Error, ImageData, escape_formula, unescape_formula};
+use ocelli_report::{ReportOptions, report_run};
 use serde_json::Value;
 
 /// Names that a spreadsheet would run, or that HTML would take for elements.

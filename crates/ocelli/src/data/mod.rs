@@ -5,9 +5,7 @@ pub(crate) mod photos;
 pub(crate) mod recorded;
 pub(crate) mod to_tensor;
 
-mod of_run;
-
-pub(crate) use of_run::{Lost, RunImages};
+pub(crate) mod of_run;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -348,6 +346,11 @@ impl ImageData {
             Some(augmentation) => loader.augment(augmentation.clone(), seed)?,
             None => loader,
         })
+    }
+
+    /// What decodes the images.
+    pub fn decoder(&self) -> ocelli_data::Decoder {
+        self.loading.decoder
     }
 
     /// How images are loaded.

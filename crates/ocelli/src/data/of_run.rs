@@ -17,9 +17,9 @@ use crate::interpret::target_of;
 
 impl ImageDataBuilder {
     /// The images of a run that is over, as far as they are still what they were, divided as its split file says.
-    pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, Lost)> {
+    pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, MissingImages)> {
         self.preprocessing_is_valid()?;
-        let mut lost = Lost::default();
+        let mut lost = MissingImages::default();
         let sides = column(&run.folder.join("split.csv"), "split");
         let sides = sides.unwrap_or_else(|error| {
             lost.trouble.push(format!("which images were trained on is not known: {error}"));
@@ -167,18 +167,18 @@ pub(crate) struct RunImages<'a> {
 
 /// What of a run's images is not what it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub struct MissingImages {
     /// Ids of images that are not there any more, or cannot be read.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
     /// Ids of images that have other bytes than in the run.
-    pub(crate) changed: Vec<String>,
+    pub changed: Vec<String>,
     /// What could not be read at all, a sentence each.
-    pub(crate) trouble: Vec<String>,
+    pub trouble: Vec<String>,
 }
 
-impl Lost {
+impl MissingImages {
     /// The ids of all images that are not what they were.
-    pub(crate) fn ids(&self) -> HashSet<&str> {
+    pub fn ids(&self) -> HashSet<&str> {
         self.missing.iter().chain(&self.changed).map(String::as_str).collect()
     }
 }

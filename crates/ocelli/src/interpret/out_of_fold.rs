@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
-use crate::report::Stop;
 use crate::schedule::OneCycle;
+use crate::stop::Stop;
 
 /// Epochs of each fold's head.
 pub const OUT_OF_FOLD_EPOCHS: usize = 4;

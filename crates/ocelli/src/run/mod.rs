@@ -1,8 +1,10 @@
 //! A whole run: from settings to a model in a run folder.
 
 pub(crate) mod checkpoint;
+pub mod finished;
 pub(crate) mod folder;
 pub(crate) mod perform;
+pub mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use clap::{Args, Command};
-use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
     Arch, Metric, Moved, Outcome, Places, Preset, Settings, Thresholds, Training, Tta, WeightStore,
 };
+use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::{self, Failure};
 use crate::flags::{

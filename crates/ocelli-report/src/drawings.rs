@@ -1,18 +1,18 @@
 //! The charts and matrices of a report as files.
 
-use super::records::Records;
-use super::{CELLS, Subject};
-use crate::error::Result;
-use crate::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve};
-use crate::plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
-use ocelli_data::Task;
+use ocelli::finished::FinishedRun;
+use ocelli::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve, ThresholdPoint};
+use ocelli::{Result, Task};
+use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
+
+use crate::{CELLS, Subject};
 
 /// From so many classes on, those that are taken for each other stand side by side.
 const CLUSTERED: usize = 13;
 
 /// Every drawing with the name of its files; the page shows the same charts. What the learning rate finder saw is drawn
 /// while it is seen.
-pub(super) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
+pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
     let named = subject.named;
     let mut drawings = Vec::new();
     if !named.is_empty() {
@@ -108,8 +108,8 @@ fn calibration(calibration: &Calibration) -> Figure {
     Figure { title, panels: vec![chart.into()] }
 }
 
-pub(super) fn thresholds(curve: &ThresholdCurve) -> Figure {
-    let of = |value: fn(&crate::interpret::ThresholdPoint) -> f64| {
+pub(crate) fn thresholds(curve: &ThresholdCurve) -> Figure {
+    let of = |value: fn(&ThresholdPoint) -> f64| {
         curve.points.iter().map(|point| (point.threshold, value(point))).collect::<Vec<_>>()
     };
     let lines = vec![
@@ -137,7 +137,7 @@ pub(super) fn thresholds(curve: &ThresholdCurve) -> Figure {
 
 /// Losses and, where images were held out, metrics, a point an epoch; the epoch whose weights the model has, and where
 /// steps of the recipe meet.
-fn losses(records: &Records) -> Figure {
+fn losses(records: &FinishedRun) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
         values.iter().any(Option::is_some).then(|| {
@@ -179,7 +179,7 @@ fn losses(records: &Records) -> Figure {
 const METRICS: usize = 4;
 
 /// The columns of the history that are shares, and their names.
-fn metrics(records: &Records) -> Vec<(&str, String)> {
+fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
     let others = ["stage", "epoch", "train_loss", "valid_loss", "seconds"];
     let share = |name: &str| {
         let values = records.column(name).unwrap_or_default();
@@ -190,7 +190,7 @@ fn metrics(records: &Records) -> Vec<(&str, String)> {
     names.filter(|name| share(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
 }
 
-fn learning_rates(records: &Records, training_images: usize) -> Figure {
+fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
     let curves = records.rate_curves(training_images).into_iter().map(|curve| {
         let points = curve.points.into_iter().map(|(at, rate)| (at, rate.unwrap_or(f64::NAN)));
         line(curve.name, points.collect())

@@ -3,28 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use ocelli::finished::{FinishedRun, PhaseRecord, SearchRecord};
+use ocelli::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
+use ocelli::nn::GROUPS;
+use ocelli::review::{LabelReview, REVIEW_FOLDS};
+use ocelli::{
+    Average, ClassCount, Finding, ImageData, LearningRates, Metric, MetricEstimate, Proportion, Result, Stop,
+    Suggestions, Task,
+};
 use ocelli_data::{RgbImage, words::count};
-use ocelli_nn::GROUPS;
+use ocelli_plot::{self as plot, Layout};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::pictures::{Album, Picture, Source};
-use super::records::{Records, SearchRecord, StageRecord};
-use super::{CELLS, Doubts, Stop, Subject, html};
-use crate::data::{ClassCount, ImageData};
-use crate::error::Result;
-use crate::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
-use crate::lr_finder::{Finding, Suggestions};
-use crate::metric::predictions::Proportion;
-use crate::metric::{Average, Metric, MetricEstimate};
-use crate::plot::{self, Layout};
-use crate::schedule::learning_rates::LearningRates;
-use ocelli_data::Task;
+use crate::pictures::{Album, Picture, Source};
+use crate::{CELLS, Subject, drawings, html, missing_notices};
 
 /// Everything on the page. Images are numbers of places in [`images`](Self::images).
 #[derive(Serialize)]
-pub(super) struct Page<'a> {
+pub(crate) struct Page<'a> {
     title: String,
     subtitle: String,
     /// Whether images have several classes.
@@ -35,7 +33,7 @@ pub(super) struct Page<'a> {
     summary: Vec<String>,
     facts: Vec<[String; 2]>,
     settings: Vec<[String; 2]>,
-    pub(super) notices: Vec<String>,
+    pub(crate) notices: Vec<String>,
     data: DataPart,
     /// Charts of the training, in their order.
     charts: Vec<ChartPart>,
@@ -48,7 +46,7 @@ pub(super) struct Page<'a> {
     /// The number of classes from which on there is no matrix of cells.
     cells: usize,
     table: Vec<ClassPart>,
-    means: Option<crate::interpret::Means>,
+    means: Option<ocelli::interpret::Means>,
     curves: Vec<CurvePart>,
     calibration: Option<Calibration>,
     reliability: Option<Layout>,
@@ -61,11 +59,11 @@ pub(super) struct Page<'a> {
 
 /// A figure with its 95 % interval, where it has one.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Figure {
-    pub(super) name: String,
-    pub(super) value: f64,
-    pub(super) low: Option<f64>,
-    pub(super) high: Option<f64>,
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
     detail: String,
 }
 
@@ -215,7 +213,7 @@ const EPOCHS: usize = 200;
 const SIZES: usize = 2000;
 
 impl<'a> Page<'a> {
-    pub(super) fn of(
+    pub(crate) fn of(
         subject: &'a Subject,
         drawings: &[(&'static str, plot::Figure)],
         figures: &'a [Figure],
@@ -267,7 +265,7 @@ impl<'a> Page<'a> {
             data: data(subject, drawn("sizes")),
             charts: subject.records.map_or_else(Vec::new, |records| charts(records, &drawn)),
             steps: subject.records.map_or_else(Vec::new, |records| steps(records, subject.train_len())),
-            steps_in_all: subject.records.map_or(0, |records| records.stages.len()),
+            steps_in_all: subject.records.map_or(0, |records| records.phases.len()),
             times: subject.records.map_or_else(Vec::new, |records| times(records, subject.began)),
             confusion,
             cells: CELLS,
@@ -302,13 +300,13 @@ impl<'a> Page<'a> {
         })
     }
 
-    pub(super) fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         html::page(&format!("{} · Ocelli", self.title), include_str!("page.js"), self)
     }
 }
 
 /// The figures that stand for a whole set, those with test-time augmentation too; nothing where nothing was measured.
-pub(super) fn figures(subject: &Subject) -> Vec<Figure> {
+pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     let mut figures = plain_figures(subject.named);
     let finished = subject.records.and_then(|records| records.finished.as_ref());
     for measured in finished.iter().flat_map(|finished| &finished.augmented) {
@@ -326,7 +324,7 @@ pub(super) fn figures(subject: &Subject) -> Vec<Figure> {
 }
 
 /// The figures of predictions as they are.
-pub(super) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
+pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
     if named.is_empty() {
         return Vec::new();
     }
@@ -354,7 +352,7 @@ pub(super) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
 }
 
 /// Pairs that are nearly the same without being byte-identical.
-pub(super) fn near_duplicates(doubts: &Doubts) -> Vec<Pair> {
+pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
     let mut group = BTreeMap::new();
     for (number, places) in doubts.duplicates.iter().enumerate() {
         places.iter().for_each(|&place| {
@@ -369,14 +367,14 @@ fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
     // Each class has as many as fit; the classes with most mistakes come first.
     let classes = named.classes.len();
     let each = (Album::ROOM / 2 / (3 * classes)).clamp(1, IN_A_GALLERY);
-    let wrong = |class: usize| named.places(Order::MostIncorrect, class).len();
+    let wrong = |class: usize| named.rows_in_order(Order::MostIncorrect, class).len();
     let mut order: Vec<(usize, usize)> = (0..classes).map(|class| (wrong(class), class)).collect();
     order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut galleries: Vec<Gallery> = order
         .into_iter()
         .map(|(_, class)| {
             let mut of = |order| {
-                let places = named.places(order, class).into_iter().take(each);
+                let places = named.rows_in_order(order, class).into_iter().take(each);
                 places.filter_map(|place| album.add(Source::Measured, place)).collect()
             };
             Gallery {
@@ -441,8 +439,8 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
     Some(ConfusionPart { cells, order, confused, confused_in_all })
 }
 
-fn labels(doubts: &Doubts, album: &mut Album) -> LabelsPart {
-    let named = &doubts.named;
+fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
+    let named = &doubts.predictions;
     let class =
         |name: &String| named.classes.iter().position(|class| class == name).expect("a class of its own");
     let source = if doubts.trainable { Source::Doubted } else { Source::Measured };
@@ -484,7 +482,7 @@ fn labels(doubts: &Doubts, album: &mut Album) -> LabelsPart {
     let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.place)?, outlier.distance)));
     LabelsPart {
         trainable: doubts.trainable,
-        folds: super::FOLDS,
+        folds: REVIEW_FOLDS,
         looked_at: doubts.errors.images,
         likely: doubts.errors.likely,
         suspects,
@@ -518,8 +516,7 @@ fn facts(subject: &Subject) -> Vec<[String; 2]> {
     }
     add("Backbone", contract.architecture.clone());
     add("Image size", format!("{0} × {0} pixels", contract.preprocessing.size));
-    let parameters: usize = subject.model.network.parameters().iter().sum();
-    add("Parameters", format!("{:.2} million", parameters as f64 / 1e6));
+    add("Parameters", format!("{:.2} million", subject.model.parameters() as f64 / 1e6));
     if let Some(temperature) = contract.temperature {
         add("Temperature", format!("{temperature:.3}"));
     }
@@ -529,7 +526,7 @@ fn facts(subject: &Subject) -> Vec<[String; 2]> {
 }
 
 /// Every setting under its dotted name.
-pub(super) fn settings(records: &Records) -> Vec<[String; 2]> {
+pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
     fn walk(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
         match value {
             Value::Object(fields) => {
@@ -561,7 +558,7 @@ fn notices(subject: &Subject) -> Vec<String> {
             records.notices.iter().filter(|notice| !subject.data.notices().contains(notice)).cloned(),
         );
     }
-    notices.splice(0..0, super::said_of_lost(subject.lost));
+    notices.splice(0..0, missing_notices(subject.lost));
     if notices.len() > NOTICES {
         let more = notices.len() - NOTICES;
         notices.truncate(NOTICES);
@@ -571,11 +568,11 @@ fn notices(subject: &Subject) -> Vec<String> {
 }
 
 /// Width and height of images, of many images those of some.
-pub(super) fn sizes(data: &ImageData, stop: &Stop) -> Vec<[u32; 2]> {
+pub(crate) fn sizes(data: &ImageData, stop: &Stop) -> Vec<[u32; 2]> {
     let all: Vec<usize> = data.split().train.iter().chain(&data.split().valid).copied().collect();
     let step = all.len().div_ceil(SIZES).max(1);
     let some: Vec<usize> = all.into_iter().step_by(step).collect();
-    let decoder = data.loading().decoder;
+    let decoder = data.decoder();
     let size = |&item: &usize| {
         let path = &data.items()[item].path;
         if stop.is_set() || !path.is_file() {
@@ -640,7 +637,7 @@ fn summary(subject: &Subject) -> Vec<String> {
 }
 
 /// The charts of the training: losses, metrics, learning rates, then what the learning rate finder saw.
-fn charts<'a>(records: &Records, drawn: &impl Fn(&str) -> Option<&'a plot::Figure>) -> Vec<ChartPart> {
+fn charts<'a>(records: &FinishedRun, drawn: &impl Fn(&str) -> Option<&'a plot::Figure>) -> Vec<ChartPart> {
     let mut charts = Vec::new();
     let titles = [("losses", ["Loss", "Metrics"]), ("learning_rates", ["Learning rates", ""])];
     for (name, titles) in titles {
@@ -657,14 +654,14 @@ fn charts<'a>(records: &Records, drawn: &impl Fn(&str) -> Option<&'a plot::Figur
         charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
             title: format!("Learning rate finder before step {}", search.stage),
             chart,
-            note: said_of(search, records.stages.iter().find(|stage| stage.number == search.stage)),
+            note: said_of(search, records.phases.iter().find(|stage| stage.number == search.stage)),
         }));
     }
     charts
 }
 
 /// What a search for a learning rate came to.
-fn said_of(search: &SearchRecord, stage: Option<&StageRecord>) -> String {
+fn said_of(search: &SearchRecord, stage: Option<&PhaseRecord>) -> String {
     let found = match (&search.finding, &search.doubt) {
         (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => format!(
             "Found: valley {valley:.1e}, slide {slide:.1e}, minimum / 10 {minimum:.1e}, steep {steep:.1e}"
@@ -682,11 +679,11 @@ fn said_of(search: &SearchRecord, stage: Option<&StageRecord>) -> String {
 }
 
 /// The steps that trained, each with its epochs.
-fn steps(records: &Records, training_images: usize) -> Vec<StepPart> {
-    records.stages.iter().take(STEPS).map(|stage| step(records, stage, training_images)).collect()
+fn steps(records: &FinishedRun, training_images: usize) -> Vec<StepPart> {
+    records.phases.iter().take(STEPS).map(|stage| step(records, stage, training_images)).collect()
 }
 
-fn step(records: &Records, stage: &StageRecord, training_images: usize) -> StepPart {
+fn step(records: &FinishedRun, stage: &PhaseRecord, training_images: usize) -> StepPart {
     let (names, table) = &records.history;
     let epochs = records.epochs();
     let all: Vec<usize> = (0..table.len()).filter(|&row| epochs[row].0 == stage.number).collect();
@@ -735,7 +732,7 @@ fn step(records: &Records, stage: &StageRecord, training_images: usize) -> StepP
 fn curves(curves: Vec<ThresholdCurve>) -> Vec<CurvePart> {
     let part = |curve: ThresholdCurve| {
         let best = |threshold: f64| curve.points.iter().find(|point| point.threshold == threshold);
-        let chart = super::drawings::thresholds(&curve).layouts().pop()?;
+        let chart = drawings::thresholds(&curve).layouts().pop()?;
         let (f1, f2) = (best(curve.best_f1)?.f1, best(curve.best_f2)?.f2);
         Some(CurvePart { class: curve.class, chart, best: [f1, curve.best_f1, f2, curve.best_f2] })
     };
@@ -743,7 +740,7 @@ fn curves(curves: Vec<ThresholdCurve>) -> Vec<CurvePart> {
 }
 
 /// What took how long. The parts add up to the whole: what is left of it is told too.
-fn times(records: &Records, began: Instant) -> Vec<(String, f64)> {
+fn times(records: &FinishedRun, began: Instant) -> Vec<(String, f64)> {
     let mut times = Vec::new();
     if records.activations > 0.0 {
         let rate = records.computed as f64 / records.activations;
@@ -760,7 +757,7 @@ fn times(records: &Records, began: Instant) -> Vec<(String, f64)> {
     };
     add("images resized once for all epochs", records.resizing);
     add("learning rate finder", records.searching);
-    for stage in records.stages.iter().take(STEPS) {
+    for stage in records.phases.iter().take(STEPS) {
         let epochs = records.epochs().iter().filter(|(of, _)| *of == stage.number).count();
         let epochs = if epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", count(epochs)) };
         add(&format!("step {}: {}, {epochs}", stage.number, stage.title), records.seconds_of(stage.number));
