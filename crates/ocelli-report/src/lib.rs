@@ -212,7 +212,7 @@ pub fn report_evaluation(
 fn write(subject: &Subject, folder: &Path) -> Result<Report> {
     let drawings = drawings::drawings(subject)?;
     let figures = page::figures(subject);
-    let page = Page::of(subject, &drawings, &figures)?;
+    let page = Page::new(subject, &drawings, &figures)?;
     subject.stop.check()?;
     let tables = tables::tables(subject, &figures)?;
     let mut pictures = BTreeMap::new();
@@ -257,13 +257,13 @@ fn missing_notices(lost: &MissingImages) -> Vec<String> {
     let kinds = [
         (
             &lost.missing,
-            "not where it was, or cannot be read any more",
-            "not where they were, or cannot be read any more",
+            "no longer there, or cannot be read",
+            "no longer there, or cannot be read",
         ),
         (
             &lost.changed,
-            "not the same file any more as in the run",
-            "not the same files any more as in the run",
+            "no longer the same file as in the run",
+            "no longer the same files as in the run",
         ),
     ];
     for (ids, one, several) in kinds {
@@ -271,10 +271,10 @@ fn missing_notices(lost: &MissingImages) -> Vec<String> {
         let more = if ids.len() > LOST { ", …" } else { "" };
         match ids.len() {
             0 => {}
-            1 => said.push(format!("1 photo is {one}, so that it is not shown: {names}")),
+            1 => said.push(format!("1 photo is {one}, so it is not shown: {names}")),
             number => {
                 said.push(format!(
-                    "{} photos are {several}, so that they are not shown: {names}{more}",
+                    "{} photos are {several}, so they are not shown: {names}{more}",
                     count(number)
                 ));
             }

@@ -147,8 +147,8 @@ struct Whereabouts<'a>(HashMap<&'a str, &'static str>);
 
 impl<'a> Whereabouts<'a> {
     fn of(subject: &'a Subject) -> Self {
-        let missing = subject.lost.missing.iter().map(|id| (id.as_str(), "not there any more"));
-        let changed = subject.lost.changed.iter().map(|id| (id.as_str(), "changed since"));
+        let missing = subject.lost.missing.iter().map(|id| (id.as_str(), "no longer there"));
+        let changed = subject.lost.changed.iter().map(|id| (id.as_str(), "changed since the run"));
         Self(missing.chain(changed).collect())
     }
 
