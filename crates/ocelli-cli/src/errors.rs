@@ -54,9 +54,6 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NoWeights { architecture, .. } => {
             format!("to download them:  ocelli pull {architecture}   to use your own:  --weights FILE")
         }
-        Error::TaskMismatch { .. } => {
-            "to choose the task:  --task single-label, --task multi-label".to_owned()
-        }
         Error::AllTrainedOn { .. } => "to evaluate them all the same:  --include-train".to_owned(),
         Error::OutputPath { .. } => "to choose the path:  --out".to_owned(),
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ocelli::outside;
+use ocelli::{Skipped, outside};
 
 use crate::errors::{Failure, in_flags};
 
@@ -148,6 +148,19 @@ pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
     let found =
         paths.find(|path| is_free(path) && extensions.iter().all(|end| is_free(&path.with_extension(end))));
     found.unwrap_or_else(|| path.to_owned())
+}
+
+/// That a folder has no photos, and what it has instead.
+pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
+    /// More files are not listed.
+    const LISTED: usize = 5;
+    let mut listed: Vec<String> = (skipped.iter().take(LISTED))
+        .map(|skipped| format!("\n       {}: {}", shown(skipped.path.display()), message(&skipped.reason)))
+        .collect();
+    if skipped.len() > LISTED {
+        listed.push(format!("\n       and {} more", skipped.len() - LISTED));
+    }
+    Failure::Error(format!("{}: no photos in this folder{}", shown(folder.display()), listed.concat()))
 }
 
 /// A progress bar, hidden if standard error is no terminal.

@@ -321,10 +321,7 @@ fn without_any_photos_there_are_tables_and_charts() {
     }
     assert_eq!(page["data"]["counts"], before["data"]["counts"]);
     let notices = page["notices"].to_string();
-    assert!(
-        notices.contains("nowhere") && notices.contains("36 photos are no longer there"),
-        "{notices}"
-    );
+    assert!(notices.contains("nowhere") && notices.contains("36 photos are no longer there"), "{notices}");
     assert!(list(&page["images"]).iter().all(|image| image["jpeg"] == ""));
     for name in ["classes.csv", "confusion.png", "losses.svg", "calibration.png", "ranking.json"] {
         assert!(place.path("alone/results").join(name).is_file(), "{name}");

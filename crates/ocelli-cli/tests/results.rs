@@ -310,8 +310,9 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
         *target = ocelli::Target::Class((target.classes()[0] + 1) % 3);
     }
     let unsure = unsure.tempered(5.0);
-    learner.calibrate(&unsure).unwrap();
-    learner.save(place().path("calibrated.safetensors")).unwrap();
+    let mut model = learner.to_model();
+    model.calibrate(&unsure).unwrap();
+    model.save(place().path("calibrated.safetensors")).unwrap();
     let model = "calibrated.safetensors";
     let photo = format!("photos/{}", table("b/predictions.csv")[0][0]);
     let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--json"])).unwrap();

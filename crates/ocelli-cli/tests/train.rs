@@ -262,7 +262,7 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     assert_eq!(method["clip"].as_float(), Some(1.0));
     assert_eq!(method["accumulate"].as_integer(), Some(2));
     assert_eq!(method["ema"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["bn_freeze"].as_bool(), Some(false));
+    assert_eq!(config["settings"]["method"]["batch_statistics"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);

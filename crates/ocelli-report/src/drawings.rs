@@ -70,8 +70,7 @@ fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) ->
         columns: "predicted".to_owned(),
         cells: order.iter().map(row).collect(),
     };
-    let order =
-        if classes < CLUSTERED { "" } else { ", confused classes next to each other" };
+    let order = if classes < CLUSTERED { "" } else { ", confused classes next to each other" };
     Figure { title: format!("{title}{order}"), panels: vec![matrix.into()] }
 }
 

@@ -255,16 +255,8 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 fn missing_notices(lost: &MissingImages) -> Vec<String> {
     let mut said = lost.trouble.clone();
     let kinds = [
-        (
-            &lost.missing,
-            "no longer there, or cannot be read",
-            "no longer there, or cannot be read",
-        ),
-        (
-            &lost.changed,
-            "no longer the same file as in the run",
-            "no longer the same files as in the run",
-        ),
+        (&lost.missing, "no longer there, or cannot be read", "no longer there, or cannot be read"),
+        (&lost.changed, "no longer the same file as in the run", "no longer the same files as in the run"),
     ];
     for (ids, one, several) in kinds {
         let names = ids.iter().take(LOST).cloned().collect::<Vec<_>>().join(", ");

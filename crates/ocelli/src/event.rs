@@ -1,15 +1,17 @@
 //! What happens while a learner works, told to whoever listens.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ocelli_data::Skipped;
 use ocelli_data::words::count;
 use ocelli_nn::GROUPS;
 use serde::{Deserialize, Serialize};
 
-use crate::data::ClassCount;
+use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::lr_finder::{Finding, LrCurve, Suggestion};
 use crate::metric::{Metric, MetricEstimate};
@@ -235,7 +237,7 @@ pub struct EpochRow {
 }
 
 /// Someone who listens. Observers cannot change training, except to ask for its end.
-pub trait Observer {
+pub trait Observer: Send {
     /// Takes one event; `Break` asks to stop after the step at hand.
     ///
     /// # Errors
@@ -243,30 +245,57 @@ pub trait Observer {
     fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>>;
 }
 
-impl<F: FnMut(&Event) -> ControlFlow<()>> Observer for F {
+impl<F: FnMut(&Event) -> ControlFlow<()> + Send> Observer for F {
     fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
         Ok(self(event))
     }
 }
 
-/// The listeners of a learner.
+/// Those who listen, and what they have been told of images that were left out.
 #[derive(Default)]
-pub(crate) struct Observers(Vec<Box<dyn Observer>>);
+pub(crate) struct Observers {
+    listeners: Vec<Box<dyn Observer>>,
+    /// Why each was left out.
+    skipped: BTreeMap<PathBuf, String>,
+}
 
 impl Observers {
     pub(crate) fn add(&mut self, observer: Box<dyn Observer>) {
-        self.0.push(observer);
+        self.listeners.push(observer);
     }
 
     /// Tells everyone; then an error, or a wish to stop, ends the work.
     pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {
         let (mut result, mut stop) = (Ok(()), false);
-        for observer in &mut self.0 {
+        for observer in &mut self.listeners {
             match observer.observe(event) {
                 Ok(wish) => stop |= wish.is_break(),
                 Err(error) => result = Err(error),
             }
         }
         if stop && result.is_ok() { Err(Error::Stopped) } else { result }
+    }
+
+    /// Tells how far a long step is.
+    pub(crate) fn progress(&mut self, task: Task, done: usize, total: usize) -> Result<()> {
+        self.tell(&Event::Progress(Progress { task, done, total }))
+    }
+
+    /// Tells of images that were left out, of each once; an error where a class cannot do without them.
+    pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped], data: &ImageData) -> Result<()> {
+        let mut is_new = false;
+        for Skipped { path, reason, .. } in skipped {
+            if self.skipped.insert(path.clone(), reason.clone()).is_none() {
+                is_new = true;
+                self.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
+            }
+        }
+        let all = self.skipped.iter().map(|(path, reason)| (path.as_path(), reason.as_str()));
+        if is_new { data.can_spare(all) } else { Ok(()) }
+    }
+
+    /// Whether an image has been left out.
+    pub(crate) fn was_skipped(&self, path: &Path) -> bool {
+        self.skipped.contains_key(path)
     }
 }

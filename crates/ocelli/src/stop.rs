@@ -15,6 +15,11 @@ impl Stop {
         Self(flag)
     }
 
+    /// The flag.
+    pub(crate) fn flag(&self) -> Option<&Arc<AtomicBool>> {
+        self.0.as_ref()
+    }
+
     /// Whether it is set.
     pub fn is_set(&self) -> bool {
         self.0.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))

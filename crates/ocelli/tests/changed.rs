@@ -1,10 +1,9 @@
 //! Photos that are replaced while a learner works: nothing is taken for what it is not, now or later.
 
-use std::cell::RefCell;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use ocelli::WeightStore;
 use ocelli::event::Task;
@@ -59,7 +58,7 @@ fn replace(data: &ImageData, item: usize) -> Vec<u8> {
     before
 }
 
-type Told = Rc<RefCell<Vec<String>>>;
+type Told = Arc<Mutex<Vec<String>>>;
 
 /// What the learner says of photos that are left out.
 fn listen(learner: &mut Learner) -> Told {
@@ -67,7 +66,7 @@ fn listen(learner: &mut Learner) -> Told {
     let into = told.clone();
     learner.observe(move |event: &Event| {
         if let Event::Skipped { path, reason } = event {
-            into.borrow_mut().push(format!("{}: {reason}", path.display()));
+            into.lock().unwrap().push(format!("{}: {reason}", path.display()));
         }
         ControlFlow::Continue(())
     });
@@ -75,7 +74,7 @@ fn listen(learner: &mut Learner) -> Told {
 }
 
 fn assert_names(told: &Told, path: &Path) {
-    let told = told.borrow();
+    let told = told.lock().unwrap();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains(&path.display().to_string()) && told[0].contains("has changed"), "{told:?}");
 }
@@ -108,7 +107,7 @@ fn a_photo_replaced_before_its_activations_are_computed_does_not_poison_the_cach
         learner.precompute(true).unwrap();
         learner.fit(1e-2, Epochs(1)).unwrap();
         assert!(learner.validate().unwrap().probabilities == wanted);
-        assert!(told.borrow().is_empty(), "{told:?}");
+        assert!(told.lock().unwrap().is_empty(), "{told:?}");
     }
 }
 
@@ -196,7 +195,7 @@ fn what_was_computed_of_a_photo_stays_its_own_when_the_photo_is_replaced_later()
     let mut learner = place.learner(place.data());
     let told = listen(&mut learner);
     learner.precompute(true).unwrap();
-    assert!(told.borrow().is_empty());
+    assert!(told.lock().unwrap().is_empty());
 }
 
 #[test]

@@ -193,8 +193,9 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     learner.precompute(true).unwrap();
     learner.fit(1e-3, Epochs(1)).unwrap();
     let predictions = learner.validate().unwrap();
-    let temperature = learner.calibrate(&predictions).expect("one epoch leaves a network unsure");
-    learner.save(&path).unwrap();
+    let mut trained = learner.to_model();
+    let temperature = trained.calibrate(&predictions).expect("one epoch leaves a network unsure");
+    trained.save(&path).unwrap();
     let model = Model::load(&path).unwrap();
     let photos: Vec<PathBuf> =
         predictions.items[..3].iter().map(|&item| learner.data().items()[item].path.clone()).collect();

@@ -11,18 +11,18 @@ use ocelli::{Epochs, ImageData, Learner, LrFind, Metric, Normalization};
 
 /// A convolution and a norm whose statistics Burn moves in place.
 #[derive(Module, Debug)]
-struct Body {
+struct AnyBackbone {
     conv: Conv2d,
     norm: BatchNorm,
 }
 
-impl Body {
+impl AnyBackbone {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         activation::relu(self.norm.forward(self.conv.forward(input)))
     }
 }
 
-impl Backbone for Body {
+impl Backbone for AnyBackbone {
     type Head = Head;
 
     fn stages(&self) -> usize {
@@ -31,8 +31,8 @@ impl Backbone for Body {
 
     fn forward_stage(&self, _: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         match pass {
-            Pass::Inference => self.valid().forward(input.inner()),
-            Pass::Training(_) => self.forward(input),
+            Pass::Infer => self.valid().forward(input.inner()),
+            Pass::Train(_) => self.forward(input),
         }
     }
 
@@ -40,7 +40,7 @@ impl Backbone for Body {
         8
     }
 
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         1
     }
 
@@ -49,13 +49,13 @@ impl Backbone for Body {
     }
 }
 
-fn learner() -> Learner<Body> {
+fn learner() -> Learner<AnyBackbone> {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji");
     let data = ImageData::from_folder(samples).size(16).batch_size(32).load().unwrap();
     let device = Device::flex();
     device.seed(1);
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
-    let body = Body { conv, norm: BatchNormConfig::new(8).init(&device) };
+    let body = AnyBackbone { conv, norm: BatchNormConfig::new(8).init(&device) };
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     let mut learner = Learner::from_backbone(body, "own", normalization, data, 1);
     learner.bn_freeze(false).unfreeze();

@@ -193,7 +193,8 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         Coding::Floats { .. } => Kind::Float,
         _ => Kind::Unsigned(header.maximum.into()),
     };
-    let mut scale = Scale::new(kind, decoder.channels.range);
+    // A range is one of colours: opacity has a meaning of its own.
+    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.range), Scale::new(kind, None));
     let (width, height) = (header.width as usize, header.height as usize);
     let mut pixels = spare::zeros(width * height * 3);
     let mut text = Words { bytes: data, at: 0 };
@@ -212,7 +213,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         {
             *pixel = picks.map(|band| scale.byte(values[band]));
             if let Some(alpha) = alpha {
-                let alpha = scale.byte(values[alpha]);
+                let alpha = opacity.byte(values[alpha]);
                 *pixel = pixel.map(|value| over_white(value, alpha));
             }
         }

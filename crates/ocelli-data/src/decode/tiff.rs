@@ -13,7 +13,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::ifd::{Directories, Directory};
 use super::samples::{Channels, Kind, Scale, over_white};
-use super::{Colour, Decoder, Format, RgbImage};
+use super::{Colour, Decoder, Format, RgbImage, budget};
 use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
@@ -395,6 +395,9 @@ impl Page {
         if chunk_bytes.is_none_or(|bytes| bytes as u64 > limit) {
             return Err(unsupported("strips or tiles larger than the limit of pixels"));
         }
+        // One strip or tile is there at a time, which may be much larger than the image.
+        let chunk_rows = self.byte_rows(self.chunk.1.min(self.height));
+        let chunk_needs = self.row_bytes().map_or(0, |row| row.saturating_mul(chunk_rows)) as u64;
         // The most that a byte can stand for.
         let ratio = match self.compression {
             Compression::None => 1,
@@ -403,8 +406,22 @@ impl Page {
             Compression::Lzw => 2800,
             // A block of 64 pixels of three colours takes some bits.
             Compression::Jpeg => 4096,
-            Compression::Group4 | Compression::Zstd => return Ok(()),
+            // A block of 128 KiB of the same byte takes four bytes.
+            Compression::Zstd => 1 << 15,
+            // A row that is like the one before it takes a bit.
+            Compression::Group4 => self.chunk.0 as u64,
         };
+        if self.compression != Compression::Jpeg
+            && chunk_needs.saturating_sub(1024) > (bytes.len() as u64).saturating_mul(ratio)
+        {
+            return Err(damaged(
+                "it breaks off: it has far fewer bytes than one of its strips or tiles needs",
+            ));
+        }
+        budget::claim(chunk_needs);
+        if matches!(self.compression, Compression::Group4 | Compression::Zstd) {
+            return Ok(());
+        }
         let pixels = self.width as u64 * self.height as u64;
         let whole = match self.subsampling {
             None => pixels.saturating_mul((self.samples * self.bits) as u64) / 8,
@@ -457,7 +474,11 @@ impl Page {
             _ => bands.len(),
         };
         let mut values = spare::zeros(self.width * self.height * kept);
-        let mut scale = Scale::new(self.kind(), channels.range);
+        let mut scale = Scales {
+            colour: Scale::new(self.kind(), channels.range),
+            alpha: Scale::new(self.kind(), None),
+            alpha_at: self.kept_alpha(channels).map(|_| bands.len() - 1),
+        };
         let planes = if self.planar { self.samples } else { 1 };
         for plane in 0..planes {
             if self.planar && !bands.contains(&plane) {
@@ -475,6 +496,7 @@ impl Page {
                 }
             }
         }
+        let scale = scale.colour;
         scale.check(Format::Tiff.name())?;
         let pixels = match self.finish(channels, kept) {
             Finish::AsIs => values,
@@ -495,9 +517,14 @@ impl Page {
         Ok((pixels, scale.levels()))
     }
 
-    fn finish(&self, channels: &Channels, kept: usize) -> Finish {
+    /// What the last of the bands that are kept means, where it is alpha.
+    fn kept_alpha(&self, channels: &Channels) -> Option<Alpha> {
         let is_chosen = channels.bands.is_some() && self.has_plain_bands();
-        let alpha = self.alpha.map(|(_, alpha)| alpha).filter(|_| !is_chosen);
+        self.alpha.map(|(_, alpha)| alpha).filter(|_| !is_chosen)
+    }
+
+    fn finish(&self, channels: &Channels, kept: usize) -> Finish {
+        let alpha = self.kept_alpha(channels);
         let inverted = self.photometric == Photometric::WhiteIsZero;
         match self.photometric {
             Photometric::Cmyk => Finish::Cmyk(alpha),
@@ -650,6 +677,21 @@ impl Finish {
     }
 }
 
+/// From stored numbers to 8 bits: a range is one of colours, opacity has a meaning of its own.
+struct Scales {
+    colour: Scale,
+    alpha: Scale,
+    /// Which of the bands that are kept is alpha.
+    alpha_at: Option<usize>,
+}
+
+impl Scales {
+    #[inline]
+    fn byte(&mut self, at: usize, value: f64) -> u8 {
+        if Some(at) == self.alpha_at { self.alpha.byte(value) } else { self.colour.byte(value) }
+    }
+}
+
 /// Where the rows of a strip or tile go.
 struct Spread<'a> {
     page: &'a Page,
@@ -664,7 +706,7 @@ struct Spread<'a> {
 }
 
 impl Spread<'_> {
-    fn write(&self, data: &[u8], values: &mut [u8], scale: &mut Scale) -> Result<(), DecodeError> {
+    fn write(&self, data: &[u8], values: &mut [u8], scale: &mut Scales) -> Result<(), DecodeError> {
         let page = self.page;
         let width = page.chunk.0.min(page.width - self.place.0);
         let height = page.chunk.1.min(page.height - self.place.1);
@@ -694,10 +736,10 @@ impl Spread<'_> {
         let little = self.little;
         macro_rules! spread {
             ($bytes:literal, $at:expr) => {
-                self.each(data, values, (width, height), &picks, |row, index| {
+                self.each(data, values, (width, height), &picks, |row, index, at| {
                     let bytes: [u8; $bytes] =
                         row[index * $bytes..][..$bytes].try_into().expect("of that length");
-                    scale.byte($at(bytes))
+                    scale.byte(at, $at(bytes))
                 })
             };
         }
@@ -724,8 +766,8 @@ impl Spread<'_> {
             (_, 16) => number!(u16, 2),
             (_, 32) => number!(u32, 4),
             (_, 64) => number!(u64, 8),
-            (_, bits) => self.each(data, values, (width, height), &picks, |row, index| {
-                scale.byte(bit_field(row, index, bits, little) as f64)
+            (_, bits) => self.each(data, values, (width, height), &picks, |row, index, at| {
+                scale.byte(at, bit_field(row, index, bits, little) as f64)
             }),
         }
         Ok(())
@@ -743,14 +785,14 @@ impl Spread<'_> {
         values: &mut [u8],
         (width, height): (usize, usize),
         picks: &[(usize, usize)],
-        mut byte: impl FnMut(&[u8], usize) -> u8,
+        mut byte: impl FnMut(&[u8], usize, usize) -> u8,
     ) {
         for row in 0..height {
             let from = &data[row * self.row_bytes..][..self.row_bytes];
             let into = &mut values[self.start(row)..][..width * self.kept];
             for (x, pixel) in into.chunks_exact_mut(self.kept).enumerate() {
                 for &(at, sample) in picks {
-                    pixel[at] = byte(from, x * self.samples + sample);
+                    pixel[at] = byte(from, x * self.samples + sample, at);
                 }
             }
         }
@@ -764,7 +806,7 @@ impl Spread<'_> {
         width: usize,
         height: usize,
         picks: &[(usize, usize)],
-        scale: &mut Scale,
+        scale: &mut Scales,
     ) -> Result<(), DecodeError> {
         let page = self.page;
         let number = |row: &[u8], index| bit_field(row, index, page.bits, self.little);
@@ -781,7 +823,7 @@ impl Spread<'_> {
                                 colour.ok_or_else(|| damaged("a colour is not in its palette"))?,
                             );
                         }
-                        _ => pixel[2 + at] = scale.byte(value as f64),
+                        _ => pixel[2 + at] = scale.byte(at, value as f64),
                     }
                 }
             }

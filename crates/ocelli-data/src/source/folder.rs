@@ -195,6 +195,9 @@ impl<'a> Reader<'a> {
             .map(|(role, parts)| (*role, &parts[..]))
             .find(|(_, parts)| parts.len() > 1 && (!train.is_empty() || others.is_empty()))
         {
+            if let Some(problem) = self.class_and_part_in_one(parts) {
+                return Err(problem);
+            }
             return Err(DataError::Split {
                 reason: format!(
                     "{} and {} both hold {} images",
@@ -269,6 +272,52 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// That folders are called by their class and their part of the split at once: `ants_train`, `bees_train`, `ants_test`.
+    fn class_and_part_in_one(&self, parts: &[Part]) -> Option<DataError> {
+        let said: Vec<(String, Role, String)> = parts
+            .iter()
+            .filter_map(|part| role::said_by(&part.name()).map(|said| (part.name(), said.role, said.rest)))
+            .collect();
+        let classes: BTreeSet<&str> = said.iter().map(|(.., rest)| rest.as_str()).collect();
+        if classes.len() < 2 || classes.contains("") {
+            return None;
+        }
+        let folder = |(_, role, rest): &(String, Role, String)| {
+            format!("{}/", self.root.join(role.name()).join(rest).display())
+        };
+        Some(DataError::Split {
+            reason: format!(
+                "the folders in {} are called by class and part of the split at once: {}",
+                self.root.display(),
+                some_names(said.iter().map(|(name, ..)| name.clone()))
+            ),
+            advice: format!(
+                "move each into a folder for its part, as a folder of its class: {}",
+                some_names(said.iter().map(folder))
+            ),
+        })
+    }
+
+    /// Says which classes are made of several folders, whose own names count for nothing.
+    fn say_merged(&mut self, folder: &Path, parts: &[Part]) {
+        let merged: Vec<String> = parts
+            .iter()
+            .filter(|part| part.has_images() && part.subfolders.len() > 1)
+            .map(|part| {
+                format!("{} ({})", part.name(), some_names(part.subfolders.iter().map(crate::text_of)))
+            })
+            .collect();
+        if merged.is_empty() || self.known.is_some() {
+            return;
+        }
+        self.notices.push(format!(
+            "the classes are the folders directly in {}, and what lies in their folders is of their class: {}. Where the \
+             inner folders are the classes, move them up, or give a table of labels",
+            folder.display(),
+            some_names(merged)
+        ));
+    }
+
     /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
     fn same_subfolders(&mut self, parts: &[Part]) {
         let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
@@ -334,6 +383,7 @@ impl<'a> Reader<'a> {
             return Ok(self.dataset(classes, None));
         }
         let images_outside = loose.len();
+        self.say_merged(root, &parts);
         let folders = self.class_folders(root, parts, loose)?;
         let classes = self.classes(root, &folders, images_outside)?;
         for ClassFolder { class, images, .. } in &folders {
@@ -386,6 +436,7 @@ impl<'a> Reader<'a> {
             let folder = self.enter(&train.path, |_| false);
             let (parts, loose) = self.parts(&folder);
             let images_outside = loose.len();
+            self.say_merged(&folder, &parts);
             let trained = self.class_folders(&folder, parts, loose)?;
             if self.known.is_none() {
                 classes = self.classes(&folder, &trained, images_outside)?;
@@ -409,6 +460,13 @@ impl<'a> Reader<'a> {
         if let Some(test) = &test {
             let folder = self.enter_unless_class(&test.path, &classes);
             split.test = self.test(&folder, &classes)?;
+            if self.known.is_none() && !split.test.is_empty() {
+                self.notices.push(format!(
+                    "{} in {} are for a test: nothing is trained on them, and nothing measured",
+                    images(split.test.len()),
+                    folder.display()
+                ));
+            }
         }
         Ok(self.dataset(classes, Some(split)))
     }

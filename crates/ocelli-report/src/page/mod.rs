@@ -192,9 +192,7 @@ fn summary(subject: &Subject) -> Vec<String> {
             ));
         }
         Some((None, _)) => {
-            said.push(
-                "Nothing was held out, so the model has the weights of the last epoch.".to_owned(),
-            );
+            said.push("Nothing was held out, so the model has the weights of the last epoch.".to_owned());
         }
         None => {}
     }

@@ -86,14 +86,14 @@ fn charts<'a>(records: &FinishedRun, drawn: &impl Fn(&str) -> Option<&'a Figure>
         charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
             title: format!("Learning rate finder before phase {}", search.stage),
             chart,
-            note: said_of(search, records.phases.iter().find(|stage| phase.number == search.stage)),
+            note: said_of(search, records.phases.iter().find(|phase| phase.number == search.stage)),
         }));
     }
     charts
 }
 
 /// What a search for a learning rate came to.
-fn said_of(search: &SearchRecord, stage: Option<&PhaseRecord>) -> String {
+fn said_of(search: &SearchRecord, phase: Option<&PhaseRecord>) -> String {
     let found = match (&search.finding, &search.doubt) {
         (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => format!(
             "Found: valley {valley:.1e}, slide {slide:.1e}, minimum / 10 {minimum:.1e}, steep {steep:.1e}"
@@ -105,14 +105,14 @@ fn said_of(search: &SearchRecord, stage: Option<&PhaseRecord>) -> String {
         (None, None) => "No reliable learning rate".to_owned(),
     };
     // Frozen groups have no learning rate.
-    let head_alone = phase.is_some_and(|stage| phase.frozen + 1 == GROUPS);
+    let head_alone = phase.is_some_and(|phase| phase.frozen + 1 == GROUPS);
     let rates = if head_alone { LearningRates::from(search.rates.head()) } else { search.rates };
     format!("{found}. Used: {rates}.")
 }
 
 /// The steps that trained, each with its epochs.
 fn steps(records: &FinishedRun, training_images: usize) -> Vec<StepPart> {
-    records.phases.iter().take(STEPS).map(|stage| step(records, stage, training_images)).collect()
+    records.phases.iter().take(STEPS).map(|phase| step(records, phase, training_images)).collect()
 }
 
 fn step(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> StepPart {
@@ -144,7 +144,7 @@ fn step(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> S
     };
     let rows = shown.iter().map(|&row| {
         let mut cells: Vec<String> = columns.iter().map(|&column| cell(row, column)).collect();
-        let rate = records.highest_rate(stage, epochs[row].1, training_images);
+        let rate = records.highest_rate(phase, epochs[row].1, training_images);
         cells.push(rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1e}")));
         cells
     });
@@ -179,7 +179,7 @@ fn times(records: &FinishedRun, began: Instant) -> Vec<(String, f64)> {
     };
     add("resizing images", records.resizing);
     add("learning rate finder", records.searching);
-    for stage in records.phases.iter().take(STEPS) {
+    for phase in records.phases.iter().take(STEPS) {
         let epochs = records.epochs().iter().filter(|(of, _)| *of == phase.number).count();
         let epochs = if epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", count(epochs)) };
         add(&format!("phase {}: {}, {epochs}", phase.number, phase.title), records.seconds_of(phase.number));

@@ -57,6 +57,17 @@ pub struct ImageData {
     loading: LoaderOptions,
 }
 
+/// A part of the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The images that are trained on.
+    Train,
+    /// Those that are held out to measure on.
+    Valid,
+    /// Those for the very end, with labels or without.
+    Test,
+}
+
 /// Which images are held out to measure on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -298,9 +309,19 @@ impl ImageData {
         self.loading.batch_size
     }
 
-    /// Changes the number of images a batch, and gives what it was.
-    pub(crate) fn set_batch_size(&mut self, images: usize) -> usize {
-        std::mem::replace(&mut self.loading.batch_size, images)
+    /// The same with another number of images a batch.
+    pub(crate) fn with_batch_size(mut self, images: usize) -> Self {
+        self.loading.batch_size = images;
+        self
+    }
+
+    /// The items of a part, as indices.
+    pub(crate) fn part(&self, part: Part) -> &[usize] {
+        match part {
+            Part::Train => &self.split.train,
+            Part::Valid => &self.split.valid,
+            Part::Test => &self.split.test,
+        }
     }
 
     /// A hash of the images, their labels and their split.
@@ -327,7 +348,11 @@ impl ImageData {
     }
 
     pub(crate) fn loader(&self, normalization: Normalization) -> Result<Loader> {
-        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), self.loading)?;
+        self.loader_with(normalization, self.loading)
+    }
+
+    fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
+        let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), options)?;
         Ok(loader.expecting(self.digests.clone()))
     }
 
@@ -337,8 +362,10 @@ impl ImageData {
         copies: Option<Store>,
         normalization: Normalization,
         seed: u64,
+        batch_size: usize,
     ) -> Result<Loader> {
-        let mut loader = self.loader(normalization)?;
+        let options = LoaderOptions { batch_size, ..self.loading };
+        let mut loader = self.loader_with(normalization, options)?;
         if let Some(store) = copies {
             loader = loader.copies(store);
         }
@@ -501,6 +528,14 @@ impl ImageDataBuilder {
     pub fn without_training_images_of(mut self, run: impl AsRef<Path>) -> Result<Self> {
         self.trained_on = TrainedOn::of_run(run.as_ref())?;
         Ok(self)
+    }
+
+    /// How a table is read that does not say whether images have several labels.
+    pub(crate) fn expected_task(mut self, task: Task) -> Self {
+        if let (Source::Table(_, options), Task::MultiLabel) = (&mut self.source, task) {
+            options.task.get_or_insert(task);
+        }
+        self
     }
 
     /// Which bands of images with several are read, and which values are black and white; models that are trained on them
@@ -849,7 +884,8 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels, or add rows of other classes".to_owned(),
+                    advice: "name the column of the labels (`label`), or add rows of other classes"
+                        .to_owned(),
                 }))
             }
             _ => Ok(()),

@@ -1,18 +1,37 @@
 //! The best weights so far, kept while training goes on.
 
+use std::collections::BTreeMap;
+
 use ocelli_nn::{Backbone, Network};
 
 use crate::event::EpochRow;
 use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::recipe::freezing::Freezing;
+use crate::train::fit::MeasuredEpoch;
 
 /// A network after one epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
     pub(crate) freezing: Freezing,
-    pub(crate) row: EpochRow,
+    pub(crate) record: EpochRow,
+}
+
+/// The best weights by the size of the images, and by what they are the best.
+#[derive(Debug, Clone)]
+pub(crate) struct BestWeights<B: Backbone> {
+    /// What they are kept by; without it none are.
+    pub(crate) metric: Option<Metric>,
+    pub(crate) by_size: BTreeMap<usize, Best<B>>,
+    /// A fit ends after so many epochs without a better one.
+    pub(crate) patience: Option<usize>,
+}
+
+impl<B: Backbone> Default for BestWeights<B> {
+    fn default() -> Self {
+        Self { metric: None, by_size: BTreeMap::new(), patience: None }
+    }
 }
 
 impl EpochRow {
@@ -46,11 +65,42 @@ impl EpochRow {
     }
 }
 
+impl<B: Backbone> BestWeights<B> {
+    /// The best epoch so far at any size, and the size in pixels.
+    fn of_all(&self) -> Option<(&Best<B>, usize)> {
+        let metric = self.metric?;
+        let all = self.by_size.iter().map(|(&size, best)| (best, size));
+        all.reduce(|best, other| if other.0.record.is_better(&best.0.record, metric) { other } else { best })
+    }
+
+    /// Keeps the network of an epoch, if that is the best, and notes it in its record.
+    pub(crate) fn consider(&mut self, epoch: &mut MeasuredEpoch<B>) {
+        let (Some(metric), record) = (self.metric, &mut epoch.record) else { return };
+        let better = self.by_size.get(&epoch.size).is_none_or(|best| record.is_better(&best.record, metric));
+        record.best = better && record.valid_loss.is_some() && record.is_finite();
+        if record.best {
+            let (network, record) = (epoch.network.copy(), record.clone());
+            self.by_size.insert(epoch.size, Best { network, freezing: epoch.freezing, record });
+        }
+    }
+
+    /// Whether the last fit of a history has gone on for too long without a better epoch.
+    pub(crate) fn is_out_of_patience(&self, history: &[EpochRow]) -> bool {
+        let (Some(patience), Some(metric), Some(last)) = (self.patience, self.metric, history.last()) else {
+            return false;
+        };
+        let of_fit: Vec<&EpochRow> = history.iter().filter(|record| record.stage == last.stage).collect();
+        let best = (0..of_fit.len())
+            .fold(0, |best, epoch| if of_fit[epoch].is_better(of_fit[best], metric) { epoch } else { best });
+        of_fit.len() > best + patience
+    }
+}
+
 impl<B: Backbone> Learner<B> {
     /// Keeps the weights of the best epoch by this metric, of equal ones that with the lower validation loss; for each
     /// size of the images one. `None` keeps none, which is the default. See [`return_to_best`](Self::return_to_best).
     pub fn keep_best(&mut self, metric: Option<Metric>) -> &mut Self {
-        self.keeping = metric;
+        self.best.metric = metric;
         if let Some(metric) = metric {
             self.measure(metric);
         }
@@ -60,66 +110,33 @@ impl<B: Backbone> Learner<B> {
     /// Ends a fit after so many epochs without a better one by the metric that [`keep_best`](Self::keep_best) names.
     /// `None`, the default: each fit has all of its epochs.
     pub fn early_stopping(&mut self, patience: Option<usize>) -> &mut Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Measures a metric after every epoch, besides losses and accuracy.
-    pub fn measure(&mut self, metric: Metric) -> &mut Self {
-        let in_every_row = matches!(metric, Metric::Accuracy | Metric::ErrorRate | Metric::LogLoss);
-        if !in_every_row && !self.metrics.contains(&metric) {
-            self.metrics.push(metric);
-        }
+        self.best.patience = patience;
         self
     }
 
     /// The best epoch so far at the current size of the images.
     pub fn best(&self) -> Option<&EpochRow> {
-        self.best.get(&self.data.size()).map(|best| &best.row)
+        self.best.by_size.get(&self.data().size()).map(|best| &best.record)
     }
 
     /// The best epoch so far at any size, and the size in pixels.
     pub fn best_of_all(&self) -> Option<(&EpochRow, usize)> {
-        let metric = self.keeping?;
-        let rows = self.best.iter().map(|(&size, best)| (&best.row, size));
-        rows.reduce(|best, other| if other.0.is_better(best.0, metric) { other } else { best })
+        self.best.of_all().map(|(best, size)| (&best.record, size))
     }
 
     /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
     pub fn return_to_best(&mut self) {
-        if let Some(best) = self.best.get(&self.data.size()) {
-            let (network, freezing) = (best.network.copy(), best.freezing);
-            self.set_freezing(freezing);
-            self.network = network.train_groups_from(freezing.frozen());
+        if let Some(best) = self.best.by_size.get(&self.inputs.data.size()) {
+            self.state.network = best.network.copy();
+            self.state.set_freezing(best.freezing);
         }
     }
 
     /// Takes the best weights at any size of the images, which stays as it is.
     pub(crate) fn take_best_of_all(&mut self) {
-        let Some((_, size)) = self.best_of_all() else { return };
-        if let Some(best) = self.best.get(&size) {
-            self.network = best.network.copy().train_groups_from(self.freezing.frozen());
+        if let Some((best, _)) = self.best.of_all() {
+            self.state.network = best.network.copy();
+            self.state.set_freezing(self.state.freezing);
         }
-    }
-
-    /// Keeps the network as it is now, if this epoch is the best, and notes that in its row.
-    pub(crate) fn consider(&mut self, row: &mut EpochRow) {
-        let Some(metric) = self.keeping else { return };
-        let size = self.data.size();
-        let better = self.best.get(&size).is_none_or(|best| row.is_better(&best.row, metric));
-        row.best = better && row.valid_loss.is_some() && row.is_finite();
-        if row.best {
-            let best = Best { network: self.network.copy(), freezing: self.freezing, row: row.clone() };
-            self.best.insert(size, best);
-        }
-    }
-
-    /// Whether the fit at hand has gone on for too long without a better epoch.
-    pub(crate) fn is_out_of_patience(&self) -> bool {
-        let (Some(patience), Some(metric)) = (self.patience, self.keeping) else { return false };
-        let rows: Vec<&EpochRow> = self.history.iter().filter(|row| row.stage == self.fits).collect();
-        let best = (0..rows.len())
-            .fold(0, |best, row| if rows[row].is_better(rows[best], metric) { row } else { best });
-        rows.len() > best + patience
     }
 }

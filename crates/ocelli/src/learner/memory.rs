@@ -6,13 +6,13 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use ocelli_kernels::peak_of;
-use ocelli_nn::{Backbone, GROUPS};
+use ocelli_nn::{Backbone, GROUPS, Statistics};
 
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::recipe::freezing::Freezing;
 use crate::recipe::{Phase, Recipe};
-use crate::train::fit::Input;
+use crate::train::state::TrainState;
 
 /// What a step of a recipe asks of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,82 +35,111 @@ const PIXELS: u64 = 4;
 const WEIGHTS: u64 = 8;
 
 impl<B: Backbone> Learner<B> {
-    /// Refuses what is left of a recipe where it would need more memory than there is, as far as the system says how
-    /// much that is. What is needed is measured: a training step of two images, and of four; of more, if that is too much.
+    /// Refuses what is left of a recipe after `done` steps where it would need more memory than there is, as far as the
+    /// system says how much that is. What is needed is measured: a training step of two images, and of four; of more, if
+    /// that is too much.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub(crate) fn check_memory(&mut self, recipe: &Recipe) -> Result<()> {
+    pub(crate) fn check_memory(&self, recipe: &Recipe, done: usize) -> Result<()> {
         let Some(available) = available() else { return Ok(()) };
-        if self.network.device() != Device::flex() {
+        if self.state.network.device() != Device::flex() {
             return Ok(());
         }
-        let most = self.data.train_len().max(self.data.valid_len());
-        let batch = self.data.batch_size().min(most) as u64;
-        for demand in demands(recipe, self.performance.done, self.data.size()) {
-            let needed = |(fixed, of_an_image)| fixed + batch * of_an_image;
-            let mut measured = self.measure_memory(demand, TRIALS);
-            if needed(measured) > available
-                && measured.0 + LARGER_TRIALS[1] as u64 * measured.1 < available
-                && batch >= LARGER_TRIALS[1] as u64
-            {
-                measured = self.measure_memory(demand, LARGER_TRIALS);
+        let data = self.data();
+        let batch = data.batch_size().min(data.train_len().max(data.valid_len()));
+        for demand in demands(recipe, done, data.size()) {
+            let mut cost = self.measure_memory(demand, TRIALS);
+            let larger = LARGER_TRIALS[1];
+            if cost.of(batch) > available && cost.of(larger) < available && batch >= larger {
+                cost = self.measure_memory(demand, LARGER_TRIALS);
             }
-            let (needed, (fixed, of_an_image)) = (needed(measured), measured);
+            let needed = cost.of(batch);
             if needed > available {
-                let fits = (available.saturating_sub(fixed) / of_an_image.max(1)) as usize;
-                // A number that people would choose.
-                let fits = if fits >= 16 { fits / 8 * 8 } else { fits / 2 * 2 };
                 return Err(Error::Memory {
-                    task: match demand.frozen {
-                        GROUPS => "looking at photos",
-                        0 => "training all layers",
-                        _ => "training the later layers",
-                    },
-                    batch: batch as usize,
+                    task: demand.task(),
+                    batch,
                     size: demand.size,
                     needed,
                     available,
-                    fits: (fits >= 2).then_some(fits),
+                    fits: cost.largest_batch(available),
                 });
             }
         }
         Ok(())
     }
 
-    /// Bytes of a demand, whatever the batch is, and those of each of its images.
-    fn measure_memory(&mut self, demand: Demand, trials: [usize; 2]) -> (u64, u64) {
+    /// What a demand costs.
+    fn measure_memory(&self, demand: Demand, trials: [usize; 2]) -> Cost {
         let Demand { size, frozen, kept } = demand;
-        let freezing = self.freezing;
-        self.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
-        let [few, more] = trials.map(|images| peak_of(|| self.try_step(images, size, frozen)));
-        let entry = few.0;
-        self.set_freezing(freezing);
+        let mut state = self.state.fork();
+        state.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
+        let statistics = self.options.statistics();
+        let [few, more] =
+            trials.map(|images| peak_of(|| try_step(&state, statistics, images, size, frozen < GROUPS)));
+        let features = few.0;
         // The kernels keep buffers for the next step, up to half of what was in use at once.
         let of_an_image = (more.1.saturating_sub(few.1) / (trials[1] - trials[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
-        let weights: usize = self.network.parameters().iter().sum();
+        let weights: usize = state.network.parameters().iter().sum();
         let kept = kept.map_or(0, |views| {
-            let (train, valid) = (self.data.train_len(), self.data.valid_len());
-            (entry * size_of::<f32>()) as u64 * (train * views.max(1) + valid) as u64
+            let (train, valid) = (self.data().train_len(), self.data().valid_len());
+            (features * size_of::<f32>()) as u64 * (train * views.max(1) + valid) as u64
         });
-        ((weights * size_of::<f32>()) as u64 * WEIGHTS + kept, of_an_image + PIXELS * pixels)
+        let fixed = (weights * size_of::<f32>()) as u64 * WEIGHTS + kept;
+        Cost { fixed, of_an_image: of_an_image + PIXELS * pixels }
+    }
+}
+
+/// Runs black images through a network, and, where it is trained, the gradients back. Gives the length of what the frozen
+/// part makes of one image.
+fn try_step<B: Backbone>(
+    state: &TrainState<B>,
+    statistics: Statistics,
+    images: usize,
+    size: usize,
+    is_trained: bool,
+) -> usize {
+    let pixels = Tensor::<4>::zeros([images, size, size, 3], &state.network.device()).permute([0, 3, 1, 2]);
+    let input = state.infer_frozen(pixels);
+    let features = input.len() / images;
+    if is_trained {
+        let (logits, _) = state.forward(&state.network, input, statistics);
+        logits.sum().backward();
+    }
+    features
+}
+
+/// Bytes of a demand.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    /// Whatever the batch is.
+    fixed: u64,
+    /// Of each of its images.
+    of_an_image: u64,
+}
+
+impl Cost {
+    fn of(self, batch: usize) -> u64 {
+        self.fixed + batch as u64 * self.of_an_image
     }
 
-    /// Runs black images through the network, and the gradients back through what is trained of it. Gives the length of
-    /// what the frozen part makes of one image.
-    fn try_step(&self, images: usize, size: usize, frozen: usize) -> usize {
-        let device = self.network.device();
-        let images = Tensor::<4>::zeros([images, size, size, 3], &device).permute([0, 3, 1, 2]);
-        let count = images.dims()[0];
-        let maps = self.network.infer_stages(images, 0, self.border());
-        let input = if self.pooled() { Input::Pooled(self.network.pool(maps)) } else { Input::Maps(maps) };
-        let entry = input.len() / count;
-        if frozen < GROUPS {
-            let (logits, _) = self.forward(&self.network, input, self.statistics);
-            logits.sum().backward();
+    /// The largest batch that fits, if one of two images does.
+    fn largest_batch(self, available: u64) -> Option<usize> {
+        let fits = (available.saturating_sub(self.fixed) / self.of_an_image.max(1)) as usize;
+        // A number that people would choose.
+        let fits = if fits >= 16 { fits / 8 * 8 } else { fits / 2 * 2 };
+        (fits >= 2).then_some(fits)
+    }
+}
+
+impl Demand {
+    fn task(self) -> &'static str {
+        match self.frozen {
+            GROUPS => "looking at photos",
+            0 => "training all layers",
+            _ => "training the later layers",
         }
-        entry
     }
 }
 

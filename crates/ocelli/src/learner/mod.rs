@@ -1,96 +1,64 @@
-//! The learner: a network, photos, and what is trained of it.
+//! The learner: trains a classifier on photos, step by step.
 
 pub(crate) mod best;
+pub(crate) mod features;
 pub(crate) mod fine_tune;
+pub(crate) mod fit;
+pub(crate) mod lr_find;
 pub(crate) mod memory;
+pub(crate) mod out_of_fold;
+pub(crate) mod predict;
+pub(crate) mod save;
 pub(crate) mod snapshot;
 pub(crate) mod speed;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use ocelli_data::{Digest, Loader, Normalization, Preprocessing, Skipped, Store, Task as Labels};
-use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, Statistics, TensorFile};
+use burn::tensor::Device;
+use ocelli_data::{Normalization, Preprocessing, Task as Labels};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, Precision, TensorFile};
 
 use crate::data::ImageData;
-use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, Observer, Observers, Progress, Task};
-use crate::features::{Kept, Look};
-use crate::learner::best::Best;
+use crate::event::{EpochRow, Observer, Observers};
+use crate::learner::best::BestWeights;
+use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
-use crate::metric::predictions::Predictions;
-use crate::model;
-use crate::model::Contract;
-use crate::model::submission::ProbabilityClip;
+use crate::model::check_finite_of;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
-use crate::run::checkpoint::Checkpoints;
-use crate::run::perform::Progress as Performance;
 use crate::train::fit::Fit;
+use crate::train::input::{BackboneInfo, Inputs};
 use crate::train::optimizer::{Optimizer, WeightDecay};
 use crate::train::options::Method;
+use crate::train::state::TrainState;
 
 /// Trains a classifier on photos by transfer learning.
 ///
 /// A new learner has a pretrained body, which is frozen, and a new head. See the [crate's docs](crate) for the
 /// usual steps.
-pub struct Learner<B: Backbone = Body> {
-    pub(crate) network: Network<B>,
-    pub(crate) data: ImageData,
-    pub(crate) freezing: Freezing,
-    pub(crate) observers: Observers,
-    pub(crate) seed: u64,
-    pub(crate) method: Method,
-    pub(crate) statistics: Statistics,
-    /// Steps of the optimizer so far, over all fits: dropout masks are drawn from it.
-    pub(crate) steps: u64,
-    /// Epochs so far, over all fits: shuffling and augmentation are drawn from it.
-    pub(crate) epochs: u64,
-    pub(crate) fits: usize,
+pub struct Learner<B: Backbone = AnyBackbone> {
+    pub(crate) state: TrainState<B>,
+    pub(crate) inputs: Inputs,
+    pub(crate) options: Method,
+    pub(crate) best: BestWeights<B>,
     pub(crate) history: Vec<EpochRow>,
-    pub(crate) thresholds: Option<Vec<f32>>,
-    pub(crate) clip: Option<ProbabilityClip>,
-    /// What is measured after every epoch, besides losses and accuracy.
-    pub(crate) metrics: Vec<Metric>,
-    /// What the best weights are kept by.
-    pub(crate) keeping: Option<Metric>,
-    /// The best weights by the size of the images.
-    pub(crate) best: BTreeMap<usize, Best<B>>,
-    pub(crate) patience: Option<usize>,
-    /// How far the recipe is that is being performed.
-    pub(crate) performance: Performance,
-    /// When the seconds in [`performance`](Self::performance) were counted last.
-    pub(crate) clock: Instant,
-    pub(crate) checkpoints: Option<Checkpoints>,
+    pub(crate) observers: Observers,
     /// The fit that an error has ended.
     pub(crate) unfinished: Option<Fit>,
-    pub(crate) architecture: String,
-    set_aside: Vec<String>,
-    pub(crate) normalization: Normalization,
-    /// What logits are divided by to be calibrated, if it is known for the weights as they are.
-    pub(crate) temperature: Option<f64>,
-    pub(crate) cache: Option<PathBuf>,
-    cycle_save_name: Option<PathBuf>,
-    pub(crate) kept: Option<Kept>,
-    pub(crate) skipped: BTreeMap<PathBuf, String>,
-    /// Where resized copies of large images are.
-    resized: Option<Store>,
+    save_cycles: Option<SaveCycles>,
 }
 
-/// A part of the data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
-    /// The images that are trained on.
-    Train,
-    /// Those that are held out to measure on.
-    Valid,
-    /// Those for the very end, with labels or without.
-    Test,
+/// What a learner has come to, for those who keep it.
+pub(crate) struct LearnerView<'a, B: Backbone> {
+    pub(crate) state: &'a TrainState<B>,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) options: &'a Method,
+    pub(crate) best: &'a BestWeights<B>,
+    pub(crate) history: &'a [EpochRow],
+    /// The fit under way.
+    pub(crate) fit: Option<&'a Fit>,
 }
 
 impl Learner {
@@ -124,17 +92,12 @@ impl Learner {
             let (architecture, size) = (info.name.to_owned(), data.size());
             return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
         }
-        let aside: Vec<&str> = arch.set_aside(weights);
-        model::check_finite_of(
-            weights,
-            weights.names().filter(|name| !aside.contains(name)),
-            weights.origin(),
-        )?;
+        let aside: Vec<&str> = arch.dropped_tensors(weights);
+        let taken = weights.names().filter(|name| !aside.contains(name));
+        check_finite_of(weights, taken, weights.origin())?;
         let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
-        let mut learner = Self::new(network, info.name, normalization, data, seed);
-        learner.set_aside = arch.set_aside(weights).into_iter().map(str::to_owned).collect();
-        Ok(learner)
+        Ok(Self::new(network, info.name, normalization, data, seed))
     }
 }
 
@@ -170,21 +133,14 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Result<Self> {
-        if network.head().classes() != data.classes().len() {
-            let classes = network.head().classes();
-            return Err(Error::setting(
-                "the head's number of classes",
-                classes,
-                "as many classes as the data has",
-            ));
+        let (classes, channels) = (network.head().classes(), network.input_channels());
+        if classes != data.classes().len() {
+            let expected = "as many classes as the data has";
+            return Err(Error::setting("the head's number of classes", classes, expected));
         }
-        if network.input_channels() != 3 {
-            let channels = network.input_channels();
-            return Err(Error::setting(
-                "the network's number of input channels",
-                channels,
-                "3: images are loaded in colour",
-            ));
+        if channels != 3 {
+            let expected = "3: images are loaded in colour";
+            return Err(Error::setting("the network's number of input channels", channels, expected));
         }
         Ok(Self::new(network, name, normalization, data, seed))
     }
@@ -192,9 +148,9 @@ impl<B: Backbone> Learner<B> {
     /// Moves the network to another device; everything is computed there from now on.
     pub fn to_device(&mut self, device: &Device) -> &mut Self {
         // A fork's parameters are leaves again; those of `to_device` are results of a move.
-        self.network = self.network.clone().fork(&device.clone().autodiff());
-        self.set_freezing(self.freezing);
-        self.kept = None;
+        self.state.network = self.state.network.clone().fork(&device.clone().autodiff());
+        self.set_freezing(self.state.freezing);
+        self.inputs.forget_features();
         self
     }
 
@@ -205,60 +161,48 @@ impl<B: Backbone> Learner<B> {
         data: ImageData,
         seed: u64,
     ) -> Self {
-        let several = data.task() == Labels::MultiLabel;
-        let mut learner = Self {
-            network: network.with_precision(Precision::fastest()),
-            data,
-            freezing: Freezing::Live { frozen: GROUPS - 1 },
-            observers: Observers::default(),
-            seed,
-            method: Method::default(),
-            statistics: Statistics::Running,
-            steps: 0,
-            epochs: 0,
-            fits: 0,
+        let mut options = Method::default();
+        if data.task() == Labels::MultiLabel {
+            options.measure(Metric::usual(Labels::MultiLabel));
+        }
+        let backbone = BackboneInfo { name: architecture.to_owned(), normalization };
+        Self {
+            state: TrainState::new(network.with_precision(Precision::fastest()), seed),
+            inputs: Inputs::new(data, backbone),
+            options,
+            best: BestWeights::default(),
             history: Vec::new(),
-            thresholds: None,
-            clip: None,
-            metrics: if several { vec![Metric::usual(Labels::MultiLabel)] } else { Vec::new() },
-            keeping: None,
-            best: BTreeMap::new(),
-            patience: None,
-            performance: Performance::default(),
-            clock: Instant::now(),
-            checkpoints: None,
+            observers: Observers::default(),
             unfinished: None,
-            architecture: architecture.to_owned(),
-            set_aside: Vec::new(),
-            temperature: None,
-            normalization,
-            cache: None,
-            cycle_save_name: None,
-            kept: None,
-            skipped: BTreeMap::new(),
-            resized: None,
-        };
-        learner.freeze();
-        learner
+            save_cycles: None,
+        }
     }
 
     /// Sets the optimizer for the fits to come; its memory starts anew with every fit. Default:
     /// [`Optimizer::SGD`].
     pub fn optimizer(&mut self, optimizer: Optimizer) -> &mut Self {
-        self.method.optimizer = optimizer;
+        self.options.optimizer = optimizer;
         self
     }
 
     /// Sets the decoupled weight decay: each step takes `rate · decay` of every weight away, norms and biases
     /// excepted. Default [`DEFAULT_WEIGHT_DECAY`](crate::DEFAULT_WEIGHT_DECAY).
     pub fn weight_decay(&mut self, decay: impl Into<WeightDecay>) -> &mut Self {
-        self.method.weight_decay = decay.into();
+        self.options.weight_decay = decay.into();
         self
     }
 
-    /// Sets all of how the weights move in the fits to come.
-    pub fn method(&mut self, method: Method) -> &mut Self {
-        self.method = method;
+    /// Sets how the weights move in the fits to come, and what is measured. What is measured already goes on to be.
+    pub fn method(&mut self, options: Method) -> &mut Self {
+        let measured = std::mem::replace(&mut self.options, options).metrics;
+        let metrics = std::mem::replace(&mut self.options.metrics, measured);
+        metrics.into_iter().for_each(|metric| self.options.measure(metric));
+        self
+    }
+
+    /// Measures a metric after every epoch, besides losses and accuracy.
+    pub fn measure(&mut self, metric: Metric) -> &mut Self {
+        self.options.measure(metric);
         self
     }
 
@@ -267,50 +211,29 @@ impl<B: Backbone> Learner<B> {
     /// An [`Ensemble`](crate::Ensemble) of them averages their predictions (Huang et al. 2017,
     /// <https://arxiv.org/abs/1704.00109>).
     pub fn cycle_save_name(&mut self, name: impl Into<PathBuf>) -> &mut Self {
-        self.cycle_save_name = Some(name.into());
+        self.save_cycles = Some(SaveCycles::new(name.into()));
         self
     }
 
     /// With `true`, the default, the backbone's batch norms normalise by their running statistics while they are
-    /// trained, which leaves the features as the head knows them; with `false` by those of the batch, which the running
-    /// ones follow. The norms of a head always take the batch's, those of frozen groups never.
-    ///
-    /// fastai's default is `false`, after which unfreezing can cost several per cent of accuracy at once; see
-    /// `benches/unfreezing.md`.
+    /// trained: [`Method::batch_statistics`], negated.
     pub fn bn_freeze(&mut self, freeze: bool) -> &mut Self {
-        self.statistics = if freeze { Statistics::Running } else { Statistics::Batch };
+        self.options.batch_statistics = !freeze;
         self
     }
 
     /// Sets the precision of the activations in the backbone, in training and in use; the model is then used with the
     /// same. The default is [`Precision::fastest`].
     pub fn precision(&mut self, precision: Precision) -> &mut Self {
-        self.network = self.network.clone().with_precision(precision);
+        self.state.network = self.state.network.clone().with_precision(precision);
         self
     }
 
-    /// Keeps precomputed activations in this folder, and takes those that are there. Without a folder they are
-    /// computed in memory.
+    /// Keeps cached features in this folder, and takes those that are there. Without a folder they are computed in
+    /// memory.
     pub fn cache(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
-        self.cache = Some(folder.into());
+        self.inputs.cache = Some(folder.into());
         self
-    }
-
-    /// Sets from which probability on an image is said to have a class, one a class, where it may have several; the
-    /// model keeps them. See [`Predictions::best_thresholds`].
-    ///
-    /// # Errors
-    /// Where there are more or fewer than classes, or images have one class each.
-    pub fn thresholds(&mut self, thresholds: Vec<f32>) -> Result<&mut Self> {
-        if self.data.task() == Labels::SingleLabel || thresholds.len() != self.data.classes().len() {
-            return Err(Error::setting(
-                "thresholds",
-                thresholds.len(),
-                "one a class, where images may have several classes",
-            ));
-        }
-        self.thresholds = Some(thresholds);
-        Ok(self)
     }
 
     pub(crate) fn observe_boxed(&mut self, observer: Box<dyn Observer>) {
@@ -325,27 +248,22 @@ impl<B: Backbone> Learner<B> {
 
     /// What is frozen and what is precomputed.
     pub fn freezing(&self) -> Freezing {
-        self.freezing
+        self.state.freezing
     }
 
     /// The photos.
     pub fn data(&self) -> &ImageData {
-        &self.data
+        &self.inputs.data
     }
 
     /// The network as it is now.
     pub fn network(&self) -> &Network<B> {
-        &self.network
+        &self.state.network
     }
 
     /// The backbone's name.
     pub fn architecture(&self) -> &str {
-        &self.architecture
-    }
-
-    /// The tensors of the weights file that were left out: those of a classifier.
-    pub fn set_aside(&self) -> &[String] {
-        &self.set_aside
+        &self.inputs.backbone.name
     }
 
     /// The rows of all epochs so far.
@@ -355,16 +273,22 @@ impl<B: Backbone> Learner<B> {
 
     /// From a photo to the network's input.
     pub fn preprocessing(&self) -> Preprocessing {
-        self.data.preprocessing(self.normalization)
+        self.inputs.preprocessing()
     }
 
     /// What is trained, with the number of parameters of each layer group.
     pub fn summary(&self) -> Summary {
         Summary {
-            freezing: self.freezing,
-            statistics: self.statistics,
-            parameters: self.network.parameters(),
+            freezing: self.state.freezing,
+            statistics: self.options.statistics(),
+            parameters: self.state.network.parameters(),
         }
+    }
+
+    /// What the learner has come to; between fits, or in one that an error has ended.
+    pub(crate) fn view(&self) -> LearnerView<'_, B> {
+        let Self { state, inputs, options, best, history, unfinished, .. } = self;
+        LearnerView { state, inputs, options, best, history, fit: unfinished.as_ref() }
     }
 
     /// Goes on with other photos of the same classes: more of them, or the same at another size. What is frozen and
@@ -376,22 +300,20 @@ impl<B: Backbone> Learner<B> {
     /// [`Error::ClassMismatch`] where classes or task are others, [`Error::ImageSize`] where the images are too small for the
     /// backbone; the learner then stays as it was.
     pub fn set_data(&mut self, data: ImageData) -> Result<()> {
-        if data.classes() != self.data.classes() || data.task() != self.data.task() {
+        if data.classes() != self.data().classes() || data.task() != self.data().task() {
             return Err(Error::ClassMismatch {
                 what: "the new data".to_owned(),
                 found: data.classes().to_vec(),
-                expected: self.data.classes().to_vec(),
+                expected: self.data().classes().to_vec(),
             });
         }
-        if let Ok(arch) = self.architecture.parse::<Arch>()
+        if let Ok(arch) = self.architecture().parse::<Arch>()
             && data.size() < arch.info().smallest
         {
-            let (architecture, size) = (self.architecture.clone(), data.size());
+            let (architecture, size) = (self.architecture().to_owned(), data.size());
             return Err(Error::ImageSize { architecture, size, smallest: arch.info().smallest });
         }
-        self.data = data;
-        self.kept = None;
-        self.resized = None;
+        self.inputs.set_data(data);
         self.unfinished = None;
         Ok(())
     }
@@ -401,7 +323,7 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// [`Error::Data`] for sizes out of range, [`Error::ImageSize`] for those too small for the backbone.
     pub fn set_size(&mut self, size: usize) -> Result<()> {
-        let data = self.data.clone().with_size(size)?;
+        let data = self.data().clone().with_size(size)?;
         self.set_data(data)
     }
 
@@ -429,205 +351,6 @@ impl<B: Backbone> Learner<B> {
     }
 
     pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
-        self.freezing = freezing;
-        let network = self.network.clone();
-        self.network = network.train_groups_from(freezing.frozen());
-    }
-
-    /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held
-    /// out.
-    ///
-    /// # Errors
-    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
-    pub fn validate(&mut self) -> Result<Predictions> {
-        self.predict(Part::Valid)
-    }
-
-    /// Predicts the images of a part, in the order of the split, as the network is used. Those to train on are
-    /// not augmented; those without labels have a loss of NaN.
-    ///
-    /// # Errors
-    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
-    pub fn predict(&mut self, part: Part) -> Result<Predictions> {
-        let (items, logits) = self.infer(part, Task::Validation)?;
-        let mut predictions = self.no_predictions();
-        for (&item, logits) in items.iter().zip(logits.chunks_exact(self.data.classes().len())) {
-            predictions.push(item, &self.data.items[item].target, logits);
-        }
-        Ok(predictions)
-    }
-
-    /// The images of a part that can be read, and their logits `[images, classes]`, row by row; from kept activations
-    /// where there are some. `task` is what progress is told of.
-    pub(crate) fn infer(&mut self, part: Part, task: Task) -> Result<(Vec<usize>, Vec<f32>)> {
-        let items = self.items_of(part).to_vec();
-        let mut all = Vec::with_capacity(items.len() * self.data.classes().len());
-        let mut add = |logits: Tensor<2>| {
-            all.extend(logits.into_data().try_into_vec::<f32>().expect("logits are f32"));
-        };
-        if self.keeps(part) {
-            self.ready_activations()?;
-            let with_activations = self.with_activations(&items, Look::Plain);
-            // Pooled features are small: many at once share the packing of the head's weights.
-            let many = if self.pooled() { 1024 } else { 1 };
-            for items in with_activations.chunks(self.data.batch_size().max(many)) {
-                add(self.infer_activations(self.activations_of(items, Look::Plain)));
-            }
-            return Ok((with_activations, all));
-        }
-        let (total, mut done) = (items.len(), 0);
-        let mut readable = Vec::with_capacity(total);
-        for batch in self.loader()?.batches(items, 0)? {
-            let mut batch = batch?;
-            self.tell_skipped(&batch.skipped)?;
-            if !batch.indices.is_empty() {
-                add(self.network.infer(to_tensor(&mut batch, &self.network.device())));
-            }
-            done += batch.indices.len() + batch.skipped.len();
-            readable.extend_from_slice(&batch.indices);
-            self.progress(task, done, total)?;
-        }
-        Ok((readable, all))
-    }
-
-    /// Predictions of nothing, to be filled.
-    pub(crate) fn no_predictions(&self) -> Predictions {
-        let mut predictions = Predictions::new(self.data.task(), self.data.classes().len());
-        if let Some(thresholds) = &self.thresholds {
-            predictions.thresholds.clone_from(thresholds);
-        }
-        predictions
-    }
-
-    /// The items of a part.
-    pub(crate) fn items_of(&self, part: Part) -> &[usize] {
-        let split = &self.data.split;
-        match part {
-            Part::Train => &split.train,
-            Part::Valid => &split.valid,
-            Part::Test => &split.test,
-        }
-    }
-
-    /// Fits the temperature that makes probabilities mean what they say on predictions of held-out images, and keeps it
-    /// for the models that are [saved](Self::save) until the weights are trained again; none where it does not lower the
-    /// log loss of images that it was not fitted on: see [`Predictions::helpful_temperature`].
-    pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
-        self.temperature = predictions.helpful_temperature();
-        self.temperature
-    }
-
-    /// Writes the model to a file, with all that is needed to use it.
-    ///
-    /// # Errors
-    /// Where the file cannot be written; what was there before then stays. [`Error::NotFiniteTensor`] where a weight is
-    /// NaN or infinite.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.save_as(path.as_ref(), &self.network, self.data.size()).map(drop)
-    }
-
-    /// Writes a model of another network like this one's, for images of another size, and gives the digest in it.
-    pub(crate) fn save_as(&self, path: &Path, network: &Network<B>, size: usize) -> Result<String> {
-        let preprocessing = Preprocessing { size, ..self.preprocessing() };
-        let precision = self.network.precision();
-        let mut contract = Contract::new(&self.architecture, &self.data.items, preprocessing, precision);
-        contract.thresholds = self.thresholds.clone();
-        contract.channels = self.data.loading().decoder.channels;
-        contract.temperature = self.temperature;
-        contract.augmentation = self.data.augmentation().cloned();
-        contract.clip = self.clip;
-        contract.label_separator = self.data.label_separator;
-        let tensors = network.to_tensors();
-        model::check_finite(&tensors, "the network")?;
-        model::save(path, &contract, &tensors)
-    }
-
-    /// Saves the model at the end of a cycle, counted from 0, if that is wanted.
-    pub(crate) fn save_cycle(&mut self, cycle: usize) -> Result<()> {
-        let Some(name) = &self.cycle_save_name else { return Ok(()) };
-        let mut path = name.clone().into_os_string();
-        path.push(format!("_cyc_{cycle}.safetensors"));
-        self.save(&path)?;
-        self.observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
-    }
-
-    pub(crate) fn loader(&self) -> Result<Loader> {
-        self.data.loader(self.normalization)
-    }
-
-    /// The loader of images to train on: from files or their resized copies, changed at random.
-    pub(crate) fn training_loader(&self) -> Result<Loader> {
-        self.data.training_loader(self.resized.clone(), self.normalization, self.seed)
-    }
-
-    /// Resizes once what several epochs would decode again and again, where that saves time.
-    pub(crate) fn ready_resized(&mut self, epochs: usize) -> Result<()> {
-        self.resized = None;
-        let Some(cache) = self.cache.clone() else { return Ok(()) };
-        let Some(side) = self.data.store_side(self.normalization) else { return Ok(()) };
-        // A copy holds three bands of 8 bits: what is chosen among more is read from the photo itself.
-        if epochs < 2 || !self.data.loading().decoder.channels.is_usual() {
-            return Ok(());
-        }
-        let began = Instant::now();
-        let items = self.data.training_items();
-        let store = Store::new(cache, side)?;
-        let (done, total) = (AtomicUsize::new(0), items.len());
-        let filled = std::thread::scope(|scope| -> Result<_> {
-            let count = || {
-                done.fetch_add(1, Ordering::Relaxed);
-            };
-            let data = &self.data;
-            let (items, done) = (&items, &done);
-            let digests: Vec<Digest> = data.split.train.iter().map(|&item| data.digests[item]).collect();
-            let store = &store;
-            let options = data.loading();
-            let work =
-                scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
-            while !work.is_finished() {
-                std::thread::sleep(Duration::from_millis(50));
-                let done = done.load(Ordering::Relaxed);
-                self.observers.tell(&Event::Progress(Progress { task: Task::Resizing, done, total }))?;
-            }
-            Ok(work.join().expect("images are resized without a panic"))
-        })?;
-        // Whether or not they could be kept, the same copies are trained on.
-        self.resized = Some(store);
-        match filled {
-            Ok(filled) => {
-                self.tell_skipped(&filled.skipped)?;
-                self.tell(&Event::spent(Task::Resizing, began))
-            }
-            Err(error) => {
-                let text =
-                    format!("{error}; this run goes on without, and resizes images again in every epoch");
-                self.observers.tell(&Event::Notice { text })
-            }
-        }
-    }
-
-    pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {
-        self.observers.tell(event)
-    }
-
-    pub(crate) fn progress(&mut self, task: Task, done: usize, total: usize) -> Result<()> {
-        self.observers.tell(&Event::Progress(Progress { task, done, total }))
-    }
-
-    /// Tells of images that were left out, of each once; an error where a class cannot do without them.
-    pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped]) -> Result<()> {
-        let mut is_new = false;
-        for Skipped { path, reason, .. } in skipped {
-            if self.skipped.insert(path.clone(), reason.clone()).is_none() {
-                is_new = true;
-                self.observers.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
-            }
-        }
-        match is_new {
-            true => self
-                .data
-                .can_spare(self.skipped.iter().map(|(path, reason)| (path.as_path(), reason.as_str()))),
-            false => Ok(()),
-        }
+        self.state.set_freezing(freezing);
     }
 }

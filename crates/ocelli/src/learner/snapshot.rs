@@ -1,11 +1,10 @@
 //! Where training stands between two steps, as one value that can be kept and returned to.
 
-use ocelli_nn::{Backbone, Statistics, TensorFile};
+use ocelli_nn::{Backbone, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::event::EpochRow;
-use crate::learner::Learner;
+use crate::learner::{Learner, LearnerView};
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::Fit;
 
@@ -23,34 +22,42 @@ pub struct Position {
 /// The part of a [`Position`] that is no tensor. A text form must keep every digit of its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Numbers {
-    pub(crate) freezing: Freezing,
-    /// Whether the backbone's norms keep their statistics.
-    pub(crate) bn_frozen: bool,
-    pub(crate) steps: u64,
-    pub(crate) epochs: u64,
-    pub(crate) fits: usize,
+    freezing: Freezing,
+    batch_statistics: bool,
+    steps: u64,
+    epochs: u64,
+    fits: usize,
     /// The fit under way, if training stands within one.
-    pub(crate) fit: Option<Fit>,
+    fit: Option<Fit>,
 }
 
 /// Tensors whose name begins so belong to the fit under way.
 const FIT: &str = "fit.";
 
+impl Position {
+    /// Where the training of a learner stands.
+    pub(crate) fn of<B: Backbone>(learner: &LearnerView<B>) -> Self {
+        let LearnerView { state, fit, .. } = learner;
+        let mut tensors = state.network.to_tensors();
+        if let Some(fit) = fit {
+            fit.write(&state.network, FIT, &mut tensors);
+        }
+        let numbers = Numbers {
+            freezing: state.freezing,
+            batch_statistics: learner.options.batch_statistics,
+            steps: state.steps,
+            epochs: state.epochs,
+            fits: state.fits,
+            fit: fit.cloned(),
+        };
+        Self { numbers, tensors }
+    }
+}
+
 impl<B: Backbone> Learner<B> {
     /// Where training stands: after a fit, or in the middle of one that an error has ended, such as the wish to stop.
     pub fn position(&self) -> Position {
-        self.position_in(self.unfinished.as_ref())
-    }
-
-    /// Where training stands, this fit being under way.
-    pub(crate) fn position_in(&self, fit: Option<&Fit>) -> Position {
-        let mut tensors = self.network.to_tensors();
-        if let Some(fit) = fit {
-            fit.write(&self.network, FIT, &mut tensors);
-        }
-        let Self { freezing, steps, epochs, fits, .. } = *self;
-        let bn_frozen = self.statistics == Statistics::Running;
-        Position { numbers: Numbers { freezing, bn_frozen, steps, epochs, fits, fit: fit.cloned() }, tensors }
+        Position::of(&self.view())
     }
 
     /// Returns to a position of a learner of the same photos, architecture and settings. If a fit was under way there,
@@ -61,30 +68,17 @@ impl<B: Backbone> Learner<B> {
     /// it was.
     pub fn return_to(&mut self, position: Position) -> Result<()> {
         let Position { numbers, tensors } = position;
+        let Numbers { freezing, batch_statistics, steps, epochs, fits, fit } = numbers;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
-        self.network = self.network.clone().with_tensors(&own)?;
-        self.set_freezing(numbers.freezing);
-        self.bn_freeze(numbers.bn_frozen);
-        self.steps = numbers.steps;
-        self.epochs = numbers.epochs;
-        self.fits = numbers.fits;
-        self.unfinished = numbers.fit;
+        let state = &mut self.state;
+        state.network = state.network.clone().with_tensors(&own)?;
+        state.set_freezing(freezing);
+        (state.steps, state.epochs, state.fits) = (steps, epochs, fits);
+        self.options.batch_statistics = batch_statistics;
+        self.unfinished = fit;
         if let Some(fit) = &mut self.unfinished {
-            fit.read(&self.network, FIT, &tensors);
+            fit.read(&self.state.network, FIT, &tensors);
         }
         Ok(())
-    }
-
-    /// Goes on with a fit that an error has ended, from the step where it did, and gives the rows of the epochs
-    /// that end meanwhile; nothing where none is unfinished. What comes of it is what would have come without
-    /// the interruption, to the bit.
-    ///
-    /// # Errors
-    /// As [`fit`](Self::fit).
-    pub fn resume(&mut self) -> Result<Vec<EpochRow>> {
-        match self.unfinished.take() {
-            Some(fit) => self.finish(fit),
-            None => Ok(Vec::new()),
-        }
     }
 }

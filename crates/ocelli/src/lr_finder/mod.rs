@@ -3,16 +3,11 @@
 //! The method is the range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as fastai performs it.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
 
-use ocelli_nn::{Backbone, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::event::Task;
-use crate::learner::Learner;
 use crate::schedule::learning_rates::LearningRates;
-use crate::train::fit::{Descent, Ready, Source};
 
 /// How the learning rate finder searches. The default is one rate for all layer groups, from 1e-5 to 10 in 100
 /// steps.
@@ -507,97 +502,4 @@ fn steep(rates: &[f64], losses: &[f64]) -> usize {
 fn argmin(numbers: impl Iterator<Item = f64>) -> usize {
     let lowest = numbers.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
     lowest.map_or(0, |(place, _)| place)
-}
-
-impl<B: Backbone> Learner<B> {
-    /// Searches for learning rates: trains as a fit in the present state would, at rates that grow step by step, and
-    /// puts everything back as it was, on every way out.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for settings out of range; [`Error::Stopped`] where an observer asks to stop; where an
-    /// image cannot be used and bad images are to stop the work.
-    pub fn lr_find(&mut self, find: LrFind) -> Result<LrCurve> {
-        find.check()?;
-        self.method.check(self.data.classes().len())?;
-        let images = find.batch_size.unwrap_or(self.data.batch_size());
-        // The photos come again and again only where a search needs more than there are.
-        let epochs = (find.steps * images).div_ceil(self.data.train_len().max(1));
-        self.ready_images(epochs)?;
-        let mut descent = Descent::new(&self.method)?;
-        let mut trial = Trial::of(self, images);
-        let mut source = None;
-        let mut done = 0;
-        let mut curve = find.search(|rates| {
-            let ready = trial.next_of_any_epoch(&mut source)?;
-            // A loss that is no number ends a search as one that grows does.
-            let loss = trial.descend(ready, rates, None, &mut descent, false).unwrap_or(f64::NAN);
-            done += 1;
-            trial.progress(Task::LearningRates, done, find.steps)?;
-            Ok(loss)
-        })?;
-        (curve.frozen, curve.photos) = (trial.freezing.frozen(), Some(trial.data.train_len()));
-        Ok(curve)
-    }
-
-    /// The next batch of at least two images, of this epoch or the next.
-    fn next_of_any_epoch(&mut self, source: &mut Option<Source>) -> Result<Ready> {
-        let mut begun = 0;
-        loop {
-            if let Some(batches) = source
-                && let Some(ready) = self.next(batches)?
-            {
-                if ready.images > 1 {
-                    return Ok(ready);
-                }
-                continue;
-            }
-            if begun == 2 {
-                return Err(Error::NoTrainingBatch);
-            }
-            begun += 1;
-            self.epochs += u64::from(source.is_some());
-            *source = Some(self.source(self.order(), 0)?);
-        }
-    }
-}
-
-/// A learner that is, once this is dropped, as it was before: on every way out, a panic too.
-struct Trial<'a, B: Backbone> {
-    learner: &'a mut Learner<B>,
-    network: Network<B>,
-    steps: u64,
-    epochs: u64,
-    batch_size: usize,
-}
-
-impl<'a, B: Backbone> Trial<'a, B> {
-    /// One that takes so many images a step.
-    fn of(learner: &'a mut Learner<B>, images: usize) -> Self {
-        let Learner { steps, epochs, .. } = *learner;
-        let batch_size = learner.data.set_batch_size(images);
-        Self { network: learner.network.copy(), steps, epochs, batch_size, learner }
-    }
-}
-
-impl<B: Backbone> Drop for Trial<'_, B> {
-    fn drop(&mut self) {
-        self.learner.network = self.network.clone();
-        self.learner.steps = self.steps;
-        self.learner.epochs = self.epochs;
-        self.learner.data.set_batch_size(self.batch_size);
-    }
-}
-
-impl<B: Backbone> Deref for Trial<'_, B> {
-    type Target = Learner<B>;
-
-    fn deref(&self) -> &Learner<B> {
-        self.learner
-    }
-}
-
-impl<B: Backbone> DerefMut for Trial<'_, B> {
-    fn deref_mut(&mut self) -> &mut Learner<B> {
-        self.learner
-    }
 }

@@ -1,15 +1,9 @@
 //! Test-time augmentation: a network looks at several views of an image, and the mean of what it says counts.
 
-use std::collections::HashMap;
-
 use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
-use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
-use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event;
-use crate::learner::{Learner, Part};
 use crate::metric::predictions::{Predictions, log_softmax, loss_of, probabilities};
 
 /// Which views of an image there are besides the plain one, and how what is said of them becomes one.
@@ -67,12 +61,15 @@ const MAX_VIEWS: usize = 64;
 /// How much [`Views::Corners`] enlarges.
 const ENLARGED: f64 = 1.35;
 /// Random views are drawn as in an epoch that no training reaches.
-const EPOCH: u64 = 1 << 40;
+pub(crate) const FIRST_EPOCH: u64 = 1 << 40;
 
 impl Views {
     /// The passes that make all views but the plain one: the changes of each, the epochs to draw for, a view each, and the
     /// weight of a view. The plain view has the rest of 1.
-    fn passes(self, augmentation: Option<&Augmentation>) -> Result<Vec<(Augmentation, Vec<u64>, f64)>> {
+    pub(crate) fn passes(
+        self,
+        augmentation: Option<&Augmentation>,
+    ) -> Result<Vec<(Augmentation, Vec<u64>, f64)>> {
         match self {
             Self::Random(number) => {
                 if !(1..=MAX_VIEWS).contains(&number) {
@@ -80,7 +77,7 @@ impl Views {
                 }
                 let weight = 1.0 / (number + number.div_ceil(4)) as f64;
                 let change = augmentation.cloned().unwrap_or_else(Augmentation::none);
-                Ok(vec![(change, (0..number as u64).map(|view| EPOCH + view).collect(), weight)])
+                Ok(vec![(change, (0..number as u64).map(|view| FIRST_EPOCH + view).collect(), weight)])
             }
             Self::Corners => {
                 let view = |number: u64| {
@@ -89,7 +86,7 @@ impl Views {
                     let mirrored = number & 4 != 0;
                     let corner =
                         if mirrored { corner.with(Transform::Flip { probability: 1.0 }) } else { corner };
-                    (corner, vec![EPOCH + number], 0.6 / 8.0)
+                    (corner, vec![FIRST_EPOCH + number], 0.6 / 8.0)
                 };
                 Ok((0..8).map(view).collect())
             }
@@ -178,63 +175,5 @@ impl Stack {
             predictions.probabilities.extend(row);
         }
         predictions
-    }
-}
-
-impl<B: Backbone> Learner<B> {
-    /// Predicts the validation set with test-time augmentation.
-    ///
-    /// # Errors
-    /// As [`validate`](Self::validate).
-    pub fn tta(&mut self, tta: Tta) -> Result<Predictions> {
-        Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
-    }
-
-    /// Predicts every view of the images of a part, all but the plain one from the images, whatever is precomputed. Random
-    /// views are those of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
-    ///
-    /// # Errors
-    /// As [`validate`](Self::validate).
-    pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
-        let passes = views.passes(self.data.augmentation())?;
-        let mut weights: Vec<f64> =
-            passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
-        weights.insert(0, 1.0 - weights.iter().sum::<f64>());
-        let plain_loader = self.loader()?;
-        let (items, plain) = self.infer(part, event::Task::Views)?;
-        let classes = self.data.classes().len();
-        let places: HashMap<usize, usize> =
-            items.iter().enumerate().map(|(place, &item)| (item, place)).collect();
-        // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
-        let mut logits = vec![plain; weights.len()];
-        let (total, mut done) = (items.len() * (weights.len() - 1), 0);
-        for (change, epochs, _) in passes {
-            let loader = plain_loader.clone().augment(change, self.seed)?;
-            let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
-            for batch in loader.batches_of(samples.collect())? {
-                let mut batch = batch?;
-                self.tell_skipped(&batch.skipped)?;
-                done += batch.indices.len() + batch.skipped.len();
-                if !batch.indices.is_empty() {
-                    let said = self.network.infer(to_tensor(&mut batch, &self.network.device()));
-                    let said = said.into_data().try_into_vec::<f32>().expect("logits are f32");
-                    let samples = batch.indices.iter().zip(&batch.epochs);
-                    for ((item, epoch), row) in samples.zip(said.chunks_exact(classes)) {
-                        let view = 1 + (epoch - EPOCH) as usize;
-                        logits[view][places[item] * classes..][..classes].copy_from_slice(row);
-                    }
-                }
-                self.progress(event::Task::Views, done, total)?;
-            }
-        }
-        Ok(Stack {
-            task: self.data.task(),
-            classes,
-            targets: items.iter().map(|&item| self.data.items[item].target.clone()).collect(),
-            items,
-            logits,
-            weights,
-            thresholds: self.no_predictions().thresholds,
-        })
     }
 }

@@ -14,14 +14,14 @@ use ocelli_nn::{Backbone, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event};
+use crate::event::EpochRow;
 use crate::file;
-use crate::learner::Learner;
 use crate::learner::best::Best;
+use crate::learner::save::save_network;
 use crate::learner::snapshot::{Numbers, Position};
+use crate::learner::{Learner, LearnerView};
 use crate::recipe::freezing::Freezing;
-use crate::run::perform::Progress;
-use crate::train::fit::Fit;
+use crate::run::progress::{Progress, Tracker};
 
 /// Where and when checkpoints are written.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ struct BestEntry {
     digest: String,
     size: usize,
     freezing: Freezing,
-    row: EpochRow,
+    record: EpochRow,
 }
 
 /// A checkpoint that was read.
@@ -95,7 +95,7 @@ pub(crate) struct Last {
 }
 
 /// The form that this version writes and reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const ENTRY: &str = "ocelli-checkpoint";
 /// What a checkpoint's name begins with; its number follows.
 const NAME: &str = "checkpoint-";
@@ -191,11 +191,6 @@ impl Checkpoint {
         Ok(Self { path, number, highest, header, tensors, best })
     }
 
-    /// The rows so far.
-    pub(crate) fn history(&self) -> &[EpochRow] {
-        &self.header.history
-    }
-
     /// The text of the settings that the run began with.
     pub(crate) fn config(&self) -> &str {
         &self.header.config
@@ -213,114 +208,118 @@ struct Form {
     format: u32,
 }
 
-impl<B: Backbone> Learner<B> {
-    /// Writes a checkpoint after a batch, if the last one is long ago.
-    pub(crate) fn write_checkpoint_if_due(&mut self, fit: &Fit) -> Result<()> {
-        match &self.checkpoints {
-            Some(checkpoints) if checkpoints.written.elapsed() >= checkpoints.every => {
-                self.write_checkpoint(Some(fit))
-            }
-            _ => Ok(()),
-        }
+impl Checkpoints {
+    /// Whether the last one is long ago.
+    pub(crate) fn is_due(&self) -> bool {
+        self.written.elapsed() >= self.every
     }
 
-    /// Writes a checkpoint, if they are wanted; `fit` is under way.
-    pub(crate) fn write_checkpoint(&mut self, fit: Option<&Fit>) -> Result<()> {
-        let Some(mut checkpoints) = self.checkpoints.take() else { return Ok(()) };
-        self.performance.seconds += self.clock.elapsed().as_secs_f64();
-        self.clock = Instant::now();
-        let result = self.write_into(&mut checkpoints, fit);
-        let path = path(&checkpoints.folder, checkpoints.number);
-        self.checkpoints = Some(checkpoints);
-        result?;
-        self.tell(&Event::Written { what: "checkpoint", path })
-    }
-
-    fn write_into(&self, checkpoints: &mut Checkpoints, fit: Option<&Fit>) -> Result<()> {
-        let Checkpoints { folder, written, number, kept, best: before, config, .. } = checkpoints;
-        let mut best = Vec::new();
-        for (&size, Best { network, freezing, row }) in &self.best {
-            let name = format!("best-{size}px-{}-{}{EXTENSION}", row.stage, row.epoch);
-            // The same stage and epoch has the same weights, whenever it was computed.
-            let there = before.get(&name).filter(|_| folder.join(&name).exists());
-            let digest = match there {
-                Some(digest) => digest.clone(),
-                None => self.save_as(&folder.join(&name), network, size)?,
-            };
-            best.push(BestEntry { file: name, digest, size, freezing: *freezing, row: row.clone() });
-        }
+    /// Writes one, and the best weights that it names, and removes what is of no use any more; gives its file.
+    pub(crate) fn write<B: Backbone>(
+        &mut self,
+        learner: &LearnerView<B>,
+        progress: &Progress,
+    ) -> Result<PathBuf> {
+        let best = self.write_best(learner)?;
         let named: BTreeMap<String, String> =
             best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect();
-        let Position { numbers: position, tensors } = self.position_in(fit);
+        let Position { numbers, tensors } = Position::of(learner);
+        let data = &learner.inputs.data;
         let header = Header {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instructions: ocelli_kernels::Isa::current().to_string(),
-            data: self.data.fingerprint(),
-            config: config.clone(),
-            size: self.data.size(),
-            progress: self.performance.clone(),
-            numbers: position,
-            history: self.history.clone(),
+            data: data.fingerprint(),
+            config: self.config.clone(),
+            size: data.size(),
+            progress: progress.clone(),
+            numbers,
+            history: learner.history.to_vec(),
             best,
         };
         let text = toml::to_string(&header).expect("plain values serialise");
-        file::write(&path(folder, *number + 1), &tensors.to_bytes(ENTRY, &text))?;
-        *number += 1;
-        *written = Instant::now();
-        kept.push(*number);
-        kept.drain(..kept.len().saturating_sub(KEPT));
+        let path = path(&self.folder, self.number + 1);
+        file::write(&path, &tensors.to_bytes(ENTRY, &text))?;
+        self.number += 1;
+        self.written = Instant::now();
+        self.kept.push(self.number);
+        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        self.sweep(&named);
+        self.best = named;
+        Ok(path)
+    }
+
+    /// Writes the best weights that have no file yet.
+    fn write_best<B: Backbone>(&self, learner: &LearnerView<B>) -> Result<Vec<BestEntry>> {
+        let entries = learner.best.by_size.iter().map(|(&size, best)| {
+            let Best { network, freezing, record } = best;
+            let file = format!("best-{size}px-{}-{}{EXTENSION}", record.stage, record.epoch);
+            let path = self.folder.join(&file);
+            // The same fit and epoch has the same weights, whenever it was computed.
+            let digest = match self.best.get(&file).filter(|_| path.exists()) {
+                Some(digest) => digest.clone(),
+                None => save_network(&path, network, learner.inputs, size)?,
+            };
+            Ok(BestEntry { file, digest, size, freezing: *freezing, record: record.clone() })
+        });
+        entries.collect()
+    }
+
+    /// Removes checkpoints that are not kept, and best weights that neither the last one names, which are these, nor the
+    /// one before it.
+    fn sweep(&self, named: &BTreeMap<String, String>) {
         // What cannot be listed or removed now is removed after the next one. Damaged ones go too.
-        for old in numbers(folder).unwrap_or_default().into_iter().filter(|old| !kept.contains(old)) {
-            let _ = files::remove(path(folder, old));
+        for old in numbers(&self.folder).unwrap_or_default() {
+            if !self.kept.contains(&old) {
+                let _ = files::remove(path(&self.folder, old));
+            }
         }
-        // What the checkpoint before this one names is kept with it.
-        let wanted = |name: &str| named.contains_key(name) || before.contains_key(name);
-        for entry in files::list(&*folder).unwrap_or_default() {
+        for entry in files::list(&self.folder).unwrap_or_default() {
             let name = entry.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with("best-") && !wanted(name) {
+            if name.starts_with("best-") && !named.contains_key(name) && !self.best.contains_key(name) {
                 let _ = files::remove(&entry);
             }
         }
-        *before = named;
-        Ok(())
     }
+}
 
-    /// Goes to where a checkpoint was written; `same_photos`, unless it is wished to go on with others. Gives what people
-    /// should know about that.
-    pub(crate) fn return_to_checkpoint(
-        &mut self,
-        checkpoint: Checkpoint,
+impl Checkpoint {
+    /// Takes a learner to where this was written; `same_photos`, unless it is wished to go on with others. Gives what
+    /// goes on from there, and what people should know about that.
+    pub(crate) fn restore<B: Backbone>(
+        self,
+        learner: &mut Learner<B>,
         same_photos: bool,
-    ) -> Result<Option<String>> {
-        let after = Checkpoints::after(&checkpoint);
-        let Checkpoint { path, header, tensors, best, .. } = checkpoint;
-        if same_photos && header.data != self.data.fingerprint() {
+    ) -> Result<(Tracker, Option<String>)> {
+        let after = Checkpoints::after(&self);
+        let Self { path, header, tensors, best, .. } = self;
+        if same_photos && header.data != learner.data().fingerprint() {
             return Err(Error::CheckpointOfOtherPhotos { checkpoint: path });
         }
-        let instructions = ocelli_kernels::Isa::current().to_string();
-        let mut notice = None;
-        if (header.version.as_str(), &header.instructions) != (env!("CARGO_PKG_VERSION"), &instructions) {
-            let text = format!(
-                "the run began with version {} on {}, and goes on with version {} on {instructions}: results may \
-                 differ in the last digits",
-                header.version,
-                header.instructions,
-                env!("CARGO_PKG_VERSION"),
-            );
-            notice = Some(text);
+        let notice = header.notice();
+        if header.size != learner.data().size() {
+            learner.set_size(header.size)?;
         }
-        if header.size != self.data.size() {
-            self.set_size(header.size)?;
+        for (BestEntry { size, freezing, record, .. }, tensors) in header.best.into_iter().zip(best) {
+            let network = learner.network().clone().with_tensors(&tensors)?;
+            learner.best.by_size.insert(size, Best { network, freezing, record });
         }
-        for (BestEntry { size, freezing, row, .. }, tensors) in header.best.into_iter().zip(best) {
-            let network = self.network.clone().with_tensors(&tensors)?;
-            self.best.insert(size, Best { network, freezing, row });
-        }
-        self.return_to(Position { numbers: header.numbers, tensors })?;
-        self.history = header.history;
-        self.performance = header.progress;
-        self.checkpoints = Some(after);
-        Ok(notice)
+        learner.return_to(Position { numbers: header.numbers, tensors })?;
+        learner.history = header.history;
+        Ok((Tracker::at(header.progress, Some(after)), notice))
+    }
+}
+
+impl Header {
+    /// A sentence where results may differ, since another version or processor was at work.
+    fn notice(&self) -> Option<String> {
+        let (version, instructions) = (env!("CARGO_PKG_VERSION"), ocelli_kernels::Isa::current().to_string());
+        (self.version != version || self.instructions != instructions).then(|| {
+            format!(
+                "the run began with version {} on {}, and goes on with version {version} on {instructions}: results \
+                 may differ in the last digits",
+                self.version, self.instructions
+            )
+        })
     }
 }

@@ -17,8 +17,8 @@ use crate::metric::Metric;
 use crate::model::Model;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
-use crate::run::folder::{RunFolder, Wholeness, event_of};
-use crate::run::{Config, Settings};
+use crate::run::config::{Config, Settings};
+use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
 use crate::train::fit::batches_per_epoch;
@@ -412,9 +412,10 @@ impl FinishedRun {
     /// The run's photos, to be read.
     fn image_data(&self, data: Option<&Path>, threads: usize) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
-        settings.data = data.map_or_else(|| self.resolve(&settings.data), Path::to_owned);
+        let moved = data.map(Path::to_owned).or_else(|| moved_data(&self.folder));
+        settings.data = moved.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
-            *folder = data.map_or_else(|| self.resolve(folder), Path::to_owned);
+            *folder = moved.unwrap_or_else(|| self.resolve(folder));
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::event::{Event, Observer};
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::model::evaluation::Evaluation;
-use crate::run::Places;
+use crate::run::config::Places;
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
@@ -91,7 +91,7 @@ impl FinishedRun {
                 if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             },
         );
-        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop)?;
+        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop.flag())?;
         let features = learner.pooled_activations(&predictions.items)?;
         let neighbours = Neighbours::until(&features, predictions.items.len(), OUTLIERS, &|| stop.is_set());
         stop.check()?;

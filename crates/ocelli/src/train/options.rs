@@ -1,9 +1,11 @@
 //! How the weights of a network move, whatever the learning rates.
 
 use ocelli_data::augment::mix::Mix;
+use ocelli_nn::Statistics;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::metric::Metric;
 use crate::train::loss::Loss;
 use crate::train::optimizer::{Optimizer, WeightDecay};
 
@@ -41,9 +43,24 @@ pub struct Method {
     /// Stochastic weight averaging (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>): from the end of which
     /// epoch of a fit on, counted from 0, the weights are averaged. Their mean is what later epochs measure, and
     /// what the network is at the end, the statistics of trained norms estimated anew in a pass over the training
-    /// images.
+    /// images, as by PyTorch's `torch.optim.swa_utils.update_bn`.
+    ///
+    /// It is for long fits. After a few steps the running variances of a new head are still close to 1, where they began, and
+    /// estimated anew they are those of the features: a feature that is constant in training, and not elsewhere, is then
+    /// multiplied by up to 316 (`1 / √1e-5`). On small sets the validation loss can rise by a factor of four at the first
+    /// averaged epoch, with the same weights, as it does without averages once some hundred steps have been made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swa: Option<usize>,
+    /// What the backbone's batch norms normalise by while they are trained: with `false`, the default, their running
+    /// statistics, which leaves the features as the head knows them; with `true` the statistics of the batch, which
+    /// the running ones follow. The norms of a head always take the batch's, those of frozen groups never.
+    ///
+    /// fastai's default is `true`, after which unfreezing can cost several per cent of accuracy at once; see
+    /// `benches/unfreezing.md`.
+    pub batch_statistics: bool,
+    /// What is measured after every epoch, besides losses and accuracy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
 }
 
 impl Default for Method {
@@ -58,11 +75,26 @@ impl Default for Method {
             accumulate: 1,
             ema: None,
             swa: None,
+            batch_statistics: false,
+            metrics: Vec::new(),
         }
     }
 }
 
 impl Method {
+    /// What the norms of trained groups of the backbone normalise by.
+    pub(crate) fn statistics(&self) -> Statistics {
+        if self.batch_statistics { Statistics::Batch } else { Statistics::Running }
+    }
+
+    /// Measures a metric after every epoch, unless it is in every record anyway.
+    pub(crate) fn measure(&mut self, metric: Metric) {
+        let in_every_record = matches!(metric, Metric::Accuracy | Metric::ErrorRate | Metric::LogLoss);
+        if !in_every_record && !self.metrics.contains(&metric) {
+            self.metrics.push(metric);
+        }
+    }
+
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
         self.optimizer.check()?;
         self.weight_decay.check()?;

@@ -29,7 +29,7 @@ impl Train {
         settings.balanced |= self.balanced_sampling;
         settings.decisions = self.decisions.clone().or(settings.decisions);
         settings.precision = self.compute.precision.or(settings.precision);
-        settings.bn_freeze &= !self.recipe.train_bn;
+        settings.method.batch_statistics |= self.recipe.train_bn;
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);

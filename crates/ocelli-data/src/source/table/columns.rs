@@ -284,7 +284,7 @@ impl Search<'_> {
             format!("has the columns {}, and which of them holds the labels is not clear", self.all());
         Err(self.error(
             detail,
-            "name that column, or the columns of 0 and 1 that stand for a class each (--label-column)",
+            "name that column, or the columns of 0 and 1 that stand for a class each (`label`)",
         ))
     }
 

@@ -260,7 +260,7 @@ fn nothing_found(
     matches: &[Match],
 ) -> DataError {
     let place = usize::from(may_have_header && sheet.rows.len() > 1);
-    let advice = "give the folder of the images, the column of the file names (--id-column), or the suffix they lack (--suffix)";
+    let advice = "give the folder of the images, the column of the file names (`id`), or the suffix they lack (`suffix`)";
     for (row, found) in sheet.rows.iter().zip(matches).skip(place) {
         if let Match::Ambiguous(several) = found {
             return ambiguous(sheet, row, file, several);
@@ -285,7 +285,7 @@ fn nothing_found(
 
 fn ambiguous(sheet: &Sheet, row: &Row, file: usize, several: &[String]) -> DataError {
     let detail = format!("names {}, which could be {}", shortened(row.cell(file)), several.join(" or "));
-    let advice = "give the folder of the images, the suffix that names lack (--suffix), or names in full";
+    let advice = "give the folder of the images, the suffix that names lack (`suffix`), or names in full";
     table_error(&sheet.path, Some(row.line), detail, advice)
 }
 
@@ -337,6 +337,18 @@ impl<'a> Labels<'a> {
 impl Table<'_> {
     fn name(&self) -> String {
         self.sheet.name()
+    }
+
+    /// A column's name, or its number from 1.
+    fn column_name(&self, column: usize) -> String {
+        match self.header.and_then(|header| header.get(column)).filter(|name| !name.is_empty()) {
+            Some(name) => format!("\"{name}\""),
+            None => format!("number {}", column + 1),
+        }
+    }
+
+    fn column_names(&self) -> String {
+        (0..self.sheet.width()).map(|column| self.column_name(column)).collect::<Vec<_>>().join(", ")
     }
 
     fn error(&self, line: Option<u64>, detail: String, advice: &str) -> DataError {
@@ -503,6 +515,16 @@ impl Table<'_> {
             let cells: Vec<Cell> =
                 rows().map(|row| Cell { line: row.line, text: row.cell(column) }).collect();
             let (reading, task) = labels::decide(&self.sheet.path, &cells, self.options, notices)?;
+            let mut missing = Tally::default();
+            for cell in cells.iter().filter(|cell| labels::is_missing(cell.text)) {
+                missing.count(cell.line, || cell.text.to_owned());
+            }
+            let of = format!(
+                "of {} rows of {} have no value for a label, as pandas writes it",
+                count(self.sheet.rows.len()),
+                self.name()
+            );
+            missing.say(&of, notices);
             return Ok((Labels::Cells(column, reading), task));
         }
         let names = self.header.unwrap_or_default();
@@ -520,7 +542,7 @@ impl Table<'_> {
                 return Err(self.error(
                     Some(line),
                     detail,
-                    "correct the row, or let images have several labels (--task multi)",
+                    "correct the row, or let images have several labels (`task` multi-label)",
                 ));
             }
             (Some(task), _) => task,
@@ -619,7 +641,7 @@ impl Table<'_> {
                     let detail =
                         format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
                     let advice = match labels_differ {
-                        true => "keep the right one, or let images have several labels (--task multi)",
+                        true => "keep the right one, or let images have several labels (`task` multi-label)",
                         false => "keep the right one",
                     };
                     return Err(self.error(Some(entry.line), detail, advice));
@@ -690,7 +712,7 @@ impl Table<'_> {
                 Some(vanished) => format!("{text}; {vanished}"),
                 None => text,
             };
-            let advice = "give the folder that holds them all, or let them be left out (--allow-missing)";
+            let advice = "give the folder that holds them all, or let them be left out (`allow_missing`)";
             return Err(self.error(None, format!("does not fit the files: {detail}"), advice));
         }
         notices.push(text);
@@ -709,8 +731,26 @@ impl Table<'_> {
     ) -> Result<Labelled, DataError> {
         let classes = Classes::new(entries.iter().flat_map(|(_, labels)| labels));
         if classes.is_empty() {
-            let advice = "name the column of the labels (--label-column)";
+            let advice = "name the column of the labels (`label`)";
             return Err(self.error(None, "has no labels".to_owned(), advice));
+        }
+        let images = entries.iter().filter(|(_, labels)| !labels.is_empty()).count();
+        if let ([column], true) =
+            (&self.columns.labels[..], labels::are_measurements(classes.names(), images))
+        {
+            let column = self.column_name(*column);
+            let detail = format!(
+                "has measurements in the column {column}, no classes: {} different numbers in {} rows, such as {}",
+                count(classes.len()),
+                count(images),
+                classes.names()[0]
+            );
+            let advice = format!(
+                "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
+                 ranges with a name each",
+                self.column_names()
+            );
+            return Err(self.error(None, detail, &advice));
         }
         said.notices.extend(labels::oddities(classes.names()));
         let mut items = Vec::new();
@@ -743,6 +783,14 @@ impl Table<'_> {
         };
         let rows = count(self.sheet.rows.len());
         without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut said.notices);
+        let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
+        if test > 0 {
+            said.notices.push(format!(
+                "{} rows of {} are test images: nothing is trained on them, and nothing measured",
+                count(test),
+                self.name()
+            ));
+        }
         let items = Items { root, task, classes, items };
         self.list_unnamed(&items, &mut said);
         let split = self.columns.split.is_some().then(|| {

@@ -1,0 +1,313 @@
+//! The features at hand, and how those that are missing are found in the cache folder, or computed and kept there.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Instant;
+
+use burn::tensor::TensorData;
+use ocelli_data::random::key as hash_of_text;
+use ocelli_data::{Batches, Digest, Normalization};
+use ocelli_nn::Backbone;
+
+use crate::data::ImageData;
+use crate::data::to_tensor::to_tensor;
+use crate::error::Result;
+use crate::event::{Event, Observers, Task};
+use crate::features::prefix::{FrozenPrefix, key_of_view};
+use crate::features::store::{ActivationStore, Activations};
+
+/// The frozen layers' output for the images of a learner.
+#[derive(Clone)]
+pub(crate) struct FeatureCache {
+    /// Of what they are the output.
+    key: blake3::Hash,
+    /// Of images as validation sees them, by the images' digests.
+    plain: Activations,
+    /// Whether those to train on are among these.
+    of_train: bool,
+    /// Of augmented views of the images to train on, one set a view, by [`digest_of_view`].
+    views: Vec<Activations>,
+}
+
+/// How images are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// As validation sees them.
+    Validation,
+    /// As training does in this epoch.
+    Training {
+        /// Counted over all fits.
+        epoch: u64,
+    },
+}
+
+/// What features are computed with.
+pub(crate) struct Collector<'a, B: Backbone> {
+    pub(crate) prefix: FrozenPrefix<'a, B>,
+    pub(crate) data: &'a ImageData,
+    pub(crate) normalization: Normalization,
+    /// Augmented views are drawn from it.
+    pub(crate) seed: u64,
+    pub(crate) cache: Option<&'a Path>,
+}
+
+/// The features of one view of the images, while they are collected.
+struct ViewFeatures {
+    /// Which augmented view; none: as validation sees them.
+    view: Option<u64>,
+    features: Activations,
+    store: Option<ActivationStore>,
+    /// What the store does not hold yet.
+    unsaved: Vec<Digest>,
+}
+
+/// How far the collecting is, in images.
+#[derive(Default)]
+struct CacheProgress {
+    total: usize,
+    done: usize,
+    /// In the cache already.
+    found: usize,
+    computed: usize,
+}
+
+/// Augmented views take their random changes from epochs that no training reaches.
+const EPOCH_OF_VIEWS: u64 = 1 << 48;
+
+/// So many images' features are written at once; a killed run computes at most as many again.
+const IMAGES_A_SHARD: usize = 512;
+
+impl ViewFeatures {
+    /// The epoch that its random changes are drawn for.
+    fn epoch(&self) -> u64 {
+        self.view.map_or(0, |view| EPOCH_OF_VIEWS + view)
+    }
+
+    /// The features of an item, if they are there.
+    fn get(&self, data: &ImageData, item: usize) -> Option<&[f32]> {
+        self.features.get(&self.digest(data, item))
+    }
+
+    fn digest(&self, data: &ImageData, item: usize) -> Digest {
+        match self.view {
+            None => data.digests[item],
+            Some(_) => digest_of_view(data, item),
+        }
+    }
+
+    /// Takes what the store has of these images; gives the files that are damaged.
+    fn load(&mut self, data: &ImageData, items: &[usize]) -> Vec<std::path::PathBuf> {
+        let Some(store) = &self.store else { return Vec::new() };
+        let digests = items.iter().map(|&item| self.digest(data, item));
+        let missing: HashSet<Digest> = digests.filter(|digest| self.features.get(digest).is_none()).collect();
+        store.load(&missing, &mut self.features)
+    }
+
+    /// The first items of those without features, each digest once; and how many different images there are.
+    fn missing(&self, data: &ImageData, items: &[usize]) -> (HashSet<usize>, usize) {
+        let mut seen = HashSet::new();
+        let mut missing = HashSet::new();
+        for &item in items {
+            let digest = self.digest(data, item);
+            if seen.insert(digest) && self.features.get(&digest).is_none() {
+                missing.insert(item);
+            }
+        }
+        (missing, seen.len())
+    }
+
+    /// Writes what is not in the store yet.
+    fn save(&mut self, observers: &mut Observers) -> Result<()> {
+        let Some(store) = &self.store else { return Ok(()) };
+        if let Err(error) = store.save(&std::mem::take(&mut self.unsaved), &self.features) {
+            // Without the cache all goes on as well, only slower the next time.
+            self.store = None;
+            let text = format!("{error}; this run goes on without it");
+            observers.tell(&Event::Notice { text })?;
+        }
+        Ok(())
+    }
+}
+
+/// The identity of an image where its random changes count, which depend on its id.
+fn digest_of_view(data: &ImageData, item: usize) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&data.digests[item]).update(data.items[item].id.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+impl FeatureCache {
+    /// Whether these are features of that key.
+    pub(crate) fn is_of(&self, key: &blake3::Hash) -> bool {
+        self.key == *key
+    }
+
+    /// Whether training on so many augmented views lacks nothing.
+    pub(crate) fn is_enough(&self, views: usize) -> bool {
+        self.views.len() == views && (self.of_train || views > 0)
+    }
+
+    /// The features of an item, if it has any.
+    pub(crate) fn get(&self, data: &ImageData, item: usize, view: View) -> Option<&[f32]> {
+        match (view, self.views.len()) {
+            (View::Validation, _) | (_, 0) => self.plain.get(&data.digests[item]),
+            (View::Training { epoch }, views) => {
+                // Every view in turn, not all images at the same one.
+                let view = epoch.wrapping_add(hash_of_text(&data.items[item].id)) % views as u64;
+                self.views[view as usize].get(&digest_of_view(data, item))
+            }
+        }
+    }
+
+    /// The features of items that have some: `[items, …]`.
+    pub(crate) fn rows(&self, data: &ImageData, items: &[usize], view: View) -> TensorData {
+        let rows = items.iter().map(|&item| self.get(data, item, view).expect("an item that has some"));
+        let values = rows.collect::<Vec<&[f32]>>().concat();
+        let views = self.views.first().filter(|_| view != View::Validation);
+        let shape = views.unwrap_or(&self.plain).shape.clone();
+        TensorData::new(values, [vec![items.len()], shape].concat())
+    }
+
+    /// The features of all images, of so many augmented views of those to train on, or, with 0, of these as they are.
+    /// `old` are features of the same key. Gives what is to be told of it, too.
+    pub(crate) fn collect<B: Backbone>(
+        old: Option<Self>,
+        key: blake3::Hash,
+        views: usize,
+        collector: &Collector<B>,
+        observers: &mut Observers,
+    ) -> Result<(Self, Event)> {
+        let began = Instant::now();
+        let (plain, of_train) = old.map_or_else(Default::default, |old| (old.plain, old.of_train));
+        let Collector { data, seed, .. } = *collector;
+        let split = &data.split;
+        let as_validation =
+            if views == 0 { [&split.train[..], &split.valid].concat() } else { split.valid.clone() };
+        let total = split.train.len() * views + as_validation.len();
+        let mut progress = CacheProgress { total, ..CacheProgress::default() };
+        let mut of_views = vec![collector.begin(key, plain, None)];
+        collector.fill(as_validation, &mut of_views, &mut progress, observers)?;
+        let plain = of_views.remove(0).features;
+        of_views.extend((0..views as u64).map(|view| {
+            let key = key_of_view(&key, seed, view, data.augmentation());
+            collector.begin(key, Activations::default(), Some(view))
+        }));
+        collector.fill(split.train.clone(), &mut of_views, &mut progress, observers)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let CacheProgress { found, computed, .. } = progress;
+        let of_train = of_train || views == 0;
+        let views = of_views.into_iter().map(|view| view.features).collect();
+        Ok((Self { key, plain, of_train, views }, Event::Activations { kept: found, computed, seconds }))
+    }
+}
+
+impl<B: Backbone> Collector<'_, B> {
+    fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
+        let store = self.cache.map(|cache| ActivationStore::new(cache, &key));
+        ViewFeatures { view, features, store, unsaved: Vec::new() }
+    }
+
+    /// Adds the features of `items` that are not there yet, of all views: from the cache, or computed and kept there. An
+    /// image is decoded once for all its views and copies; where one copy cannot be read, the next is tried, so that
+    /// each is either of use or named.
+    fn fill(
+        &self,
+        mut items: Vec<usize>,
+        views: &mut [ViewFeatures],
+        progress: &mut CacheProgress,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        self.fill_once(&items, views, progress, observers)?;
+        let (found, done) = (progress.found, progress.done);
+        loop {
+            let before = items.len();
+            items.retain(|&item| {
+                let is_missing = |view: &ViewFeatures| view.get(self.data, item).is_none();
+                !observers.was_skipped(&self.data.items[item].path) && views.iter().any(is_missing)
+            });
+            if items.is_empty() || items.len() == before {
+                return Ok(());
+            }
+            self.fill_once(&items, views, progress, observers)?;
+            (progress.found, progress.done) = (found, done);
+        }
+    }
+
+    fn fill_once(
+        &self,
+        items: &[usize],
+        views: &mut [ViewFeatures],
+        progress: &mut CacheProgress,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        let mut missing = Vec::new();
+        for view in views.iter_mut() {
+            for path in view.load(self.data, items) {
+                let text = format!("{} is damaged; its activations are computed again", path.display());
+                observers.tell(&Event::Notice { text })?;
+            }
+            let (of_view, different) = view.missing(self.data, items);
+            progress.found += different - of_view.len();
+            progress.done += items.len() - of_view.len();
+            missing.push(of_view);
+        }
+        let mut samples: Vec<(usize, u64)> = Vec::new();
+        for &item in items {
+            for (view, missing) in views.iter().zip(&mut missing) {
+                // Once, where an item occurs several times.
+                if missing.remove(&item) {
+                    samples.push((item, view.epoch()));
+                }
+            }
+        }
+        self.compute(samples, views, progress, observers)
+    }
+
+    /// Computes the features of items in the epochs of views, and keeps them.
+    fn compute(
+        &self,
+        samples: Vec<(usize, u64)>,
+        views: &mut [ViewFeatures],
+        progress: &mut CacheProgress,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        let device = self.prefix.network.device();
+        let mut left = samples.len();
+        for batch in self.batches_of(samples, views)? {
+            let mut batch = batch?;
+            let mut told = observers.tell_skipped(&batch.skipped, self.data);
+            if !batch.indices.is_empty() {
+                let (shape, values) = self.prefix.features(to_tensor(&mut batch, &device));
+                let rows = values.chunks_exact(shape.iter().product());
+                for ((&item, &epoch), row) in batch.indices.iter().zip(&batch.epochs).zip(rows) {
+                    let view = views.iter_mut().find(|view| view.epoch() == epoch).expect("one of the views");
+                    let digest = view.digest(self.data, item);
+                    view.features.add(&shape, &[digest], row);
+                    view.unsaved.push(digest);
+                }
+                progress.computed += batch.indices.len();
+            }
+            let seen = batch.indices.len() + batch.skipped.len();
+            left -= seen;
+            progress.done += seen;
+            told = told.and_then(|()| observers.progress(Task::Activations, progress.done, progress.total));
+            for view in views.iter_mut() {
+                // What has been computed is kept also where somebody asks to stop.
+                if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || told.is_err() {
+                    view.save(observers)?;
+                }
+            }
+            told?;
+        }
+        Ok(())
+    }
+
+    fn batches_of(&self, samples: Vec<(usize, u64)>, views: &[ViewFeatures]) -> Result<Batches> {
+        let Self { data, normalization, seed, .. } = *self;
+        let loader = match views.iter().any(|view| view.view.is_some()) {
+            true => data.training_loader(None, normalization, seed, data.batch_size())?,
+            false => data.loader(normalization)?,
+        };
+        Ok(loader.batches_of(samples)?)
+    }
+}

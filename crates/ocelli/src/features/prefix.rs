@@ -1,0 +1,94 @@
+//! The frozen part of a network, and the key of all that decides what it makes of an image.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor};
+use ocelli_data::{Augmentation, Channels, Digest, Preprocessing};
+use ocelli_nn::{Backbone, Network};
+
+use crate::features::store::{ActivationStore, Activations};
+
+/// The stages of a network before the first trained one, and how images come to them.
+pub(crate) struct FrozenPrefix<'a, B: Backbone> {
+    pub(crate) network: &'a Network<B>,
+    /// The backbone's name.
+    pub(crate) backbone: &'a str,
+    /// The first trained stage.
+    pub(crate) boundary: usize,
+    /// Whether all stages are frozen, so that what they make is pooled.
+    pub(crate) pooled: bool,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) channels: Channels,
+}
+
+impl<B: Backbone> FrozenPrefix<'_, B> {
+    /// The features of images: the shape of one image's, and all values, row by row.
+    pub(crate) fn features(&self, images: Tensor<4>) -> (Vec<usize>, Vec<f32>) {
+        let maps = self.network.infer_stages(images, 0, self.boundary);
+        if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
+    }
+
+    /// The key of everything that decides features but the image.
+    pub(crate) fn key(&self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        // Forms before may hold activations of photos that had been replaced by others.
+        add(b"ocelli activations, form 3");
+        add(self.backbone.as_bytes());
+        // Another version's kernels may round otherwise.
+        add(env!("CARGO_PKG_VERSION").as_bytes());
+        add(computed_by(&self.network.device()).as_bytes());
+        add(self.network.precision().to_string().as_bytes());
+        add(serde_json::to_string(&self.preprocessing).expect("plain values serialise").as_bytes());
+        add(serde_json::to_string(&self.channels).expect("plain values serialise").as_bytes());
+        add(&[u8::from(self.pooled)]);
+        add(&(self.boundary as u64).to_le_bytes());
+        let tensors = self.network.to_tensors();
+        for name in tensors.names().filter(|name| !name.starts_with("head.")) {
+            if self.network.backbone().stage_of(name) < self.boundary {
+                let tensor = tensors.get(name).expect("a listed name");
+                add(name.as_bytes());
+                let values: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                add(&values);
+            }
+        }
+        hasher.finalize()
+    }
+
+    /// The share of these images whose features are in the cache folder.
+    pub(crate) fn share_in_cache(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
+        let mut found = Activations::default();
+        ActivationStore::new(cache, &self.key()).load(&images, &mut found);
+        let count = images.iter().filter(|digest| found.get(digest).is_some()).count();
+        count as f64 / images.len().max(1) as f64
+    }
+}
+
+/// The key of the features of one augmented view of each image; `key` is that of the images as they are.
+pub(crate) fn key_of_view(
+    key: &blake3::Hash,
+    seed: u64,
+    view: u64,
+    augmentation: Option<&Augmentation>,
+) -> blake3::Hash {
+    let augmentation = serde_json::to_vec(&augmentation).expect("plain values serialise");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key.as_bytes()).update(&seed.to_le_bytes()).update(&view.to_le_bytes());
+    hasher.update(&augmentation);
+    hasher.finalize()
+}
+
+/// What decides how numbers are rounded: the CPU's kernels, or the device.
+fn computed_by(device: &Device) -> String {
+    if *device == Device::flex() { ocelli_kernels::Isa::current().to_string() } else { format!("{device:?}") }
+}
+
+/// The shape of one row, and all numbers.
+fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
+    let shape = tensor.dims()[1..].to_vec();
+    // Maps may be bf16, which f32 holds exactly.
+    (shape, tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32"))
+}

@@ -1,0 +1,146 @@
+//! Fits of a learner.
+
+use std::ops::ControlFlow;
+
+use ocelli_nn::Backbone;
+
+use crate::error::Result;
+use crate::event::{EpochRow, Event, Observers, Stage};
+use crate::learner::best::BestWeights;
+use crate::learner::save::SaveCycles;
+use crate::learner::{Learner, LearnerView};
+use crate::metric::Metric;
+use crate::metric::predictions::Predictions;
+use crate::schedule::Schedule;
+use crate::schedule::learning_rates::LearningRates;
+use crate::train::fit::{Fit, FitHooks, FitView, MeasuredEpoch};
+
+/// Who keeps what a learner comes to while it trains.
+pub(crate) trait LearnerHooks<B: Backbone> {
+    /// After each batch.
+    fn after_step(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
+        Ok(())
+    }
+
+    /// After validation; `metric` is what the best weights are kept by.
+    fn measured(&mut self, _record: &EpochRow, _predictions: &Predictions, _metric: Option<Metric>) {}
+
+    /// After an epoch has been counted and told of.
+    fn after_epoch(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Nobody keeps anything.
+impl<B: Backbone> LearnerHooks<B> for () {}
+
+/// What a learner does after steps and epochs of a fit: best weights, patience, models of cycles, history, events.
+struct Hooks<'a, B: Backbone> {
+    best: &'a mut BestWeights<B>,
+    history: &'a mut Vec<EpochRow>,
+    observers: &'a mut Observers,
+    save_cycles: Option<&'a SaveCycles>,
+    above: &'a mut dyn LearnerHooks<B>,
+}
+
+impl<B: Backbone> Hooks<'_, B> {
+    /// What the learner has come to, and who is told of it above.
+    fn view<'a>(
+        &'a mut self,
+        now: &FitView<'a, B>,
+    ) -> (LearnerView<'a, B>, &'a mut dyn LearnerHooks<B>, &'a mut Observers) {
+        let &FitView { fit, state, inputs, options } = now;
+        let (best, history) = (&*self.best, &self.history[..]);
+        let view = LearnerView { state, inputs, options, best, history, fit: Some(fit) };
+        (view, self.above, self.observers)
+    }
+}
+
+impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
+    fn observers(&mut self) -> &mut Observers {
+        self.observers
+    }
+
+    fn after_step(&mut self, now: &FitView<B>) -> Result<()> {
+        let (view, above, observers) = self.view(now);
+        above.after_step(&view, observers)
+    }
+
+    fn measured(&mut self, epoch: &mut MeasuredEpoch<B>, _: &Fit) -> ControlFlow<()> {
+        self.best.consider(epoch);
+        self.above.measured(&epoch.record, &epoch.predictions, self.best.metric);
+        self.history.push(epoch.record.clone());
+        match self.best.is_out_of_patience(self.history) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn after_epoch(&mut self, epoch: &MeasuredEpoch<B>, now: &FitView<B>) -> Result<()> {
+        let cycle = now.fit.schedule.cycle_ends().position(|end| end == now.fit.epoch);
+        if let (Some(save), Some(cycle)) = (self.save_cycles, cycle) {
+            save.after_cycle(cycle, epoch, now.inputs, self.observers)?;
+        }
+        self.observers.tell(&Event::Epoch(epoch.record.clone()))?;
+        let (view, above, observers) = self.view(now);
+        above.after_epoch(&view, observers)
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// Trains for the epochs of a schedule, at one peak learning rate or one for each layer group, and gives the
+    /// rows of the table.
+    ///
+    /// Each epoch goes once over the training images, in an order drawn from the seed, and then measures on the
+    /// validation images. How the weights move is [`method`](Self::method)'s to say. A last batch of one image is
+    /// left out of training, since batch norm needs two.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for learning rates or schedules out of range;
+    /// [`Error::Diverged`](crate::Error::Diverged) where the loss or its gradients are no numbers any more,
+    /// [`Error::Stopped`](crate::Error::Stopped) where an observer asks to stop: both leave the network as it was
+    /// after the step before.
+    pub fn fit(
+        &mut self,
+        learning_rates: impl Into<LearningRates>,
+        schedule: impl Into<Schedule>,
+    ) -> Result<Vec<EpochRow>> {
+        self.begin(learning_rates.into(), schedule.into())?;
+        self.resume()
+    }
+
+    /// Goes on with a fit that an error has ended, from the step where it did, and gives the rows of the epochs
+    /// that end meanwhile; nothing where none is unfinished. What comes of it is what would have come without
+    /// the interruption, to the bit.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn resume(&mut self) -> Result<Vec<EpochRow>> {
+        self.resume_with(&mut ())
+    }
+
+    /// Begins a fit, which [`resume`](Self::resume) goes on with.
+    pub(crate) fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<()> {
+        self.options.check(self.data().classes().len())?;
+        let fit = Fit::new(rates, schedule, &self.state, &self.options)?;
+        self.state.fits += 1;
+        self.observers.tell(&Event::StageStarted(Stage {
+            number: self.state.fits,
+            freezing: self.state.freezing,
+            learning_rates: fit.rates,
+            epochs: fit.schedule.epochs(),
+        }))?;
+        self.unfinished = Some(fit);
+        Ok(())
+    }
+
+    /// As [`resume`](Self::resume), telling of steps and epochs.
+    pub(crate) fn resume_with(&mut self, above: &mut dyn LearnerHooks<B>) -> Result<Vec<EpochRow>> {
+        let Some(mut fit) = self.unfinished.take() else { return Ok(Vec::new()) };
+        let Self { state, inputs, options, best, history, observers, save_cycles, .. } = self;
+        let mut hooks = Hooks { best, history, observers, save_cycles: save_cycles.as_ref(), above };
+        let result = fit.run(state, inputs, options, &mut hooks);
+        self.unfinished = result.is_err().then_some(fit);
+        result
+    }
+}

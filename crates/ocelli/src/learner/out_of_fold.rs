@@ -1,0 +1,133 @@
+//! Predictions of training images by networks that have not been trained on them.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ocelli_data::split::k_fold;
+use ocelli_data::{Digest, Split};
+use ocelli_nn::{Arch, GROUPS, Network};
+
+use crate::data::{ImageData, Part};
+use crate::error::{Error, Result};
+use crate::event::{Event, Observers};
+use crate::learner::Learner;
+use crate::metric::predictions::Predictions;
+use crate::recipe::freezing::Freezing;
+use crate::schedule::OneCycle;
+use crate::train::fit::{Fit, FitHooks};
+use crate::train::infer::predict;
+use crate::train::options::Method;
+use crate::train::state::TrainState;
+
+/// Epochs of each fold's head.
+pub const OUT_OF_FOLD_EPOCHS: usize = 4;
+/// Images a batch: most of a step's time is spent on the weights, whatever the number of images.
+const OUT_OF_FOLD_BATCH: usize = 128;
+/// The learning rate of each fold's head.
+const LEARNING_RATE: f64 = 1e-2;
+
+/// Heads are trained silently; somebody may stop that.
+struct Silent(Observers);
+
+impl<B: ocelli_nn::Backbone> FitHooks<B> for Silent {
+    fn observers(&mut self) -> &mut Observers {
+        &mut self.0
+    }
+}
+
+impl Learner {
+    /// Predicts every training image by a head that was trained on the others: the images are divided into `folds`
+    /// parts, and for each a new head learns from the other parts, on cached features of the frozen backbone, which are
+    /// computed once. The learner itself stays as it is. Byte-identical images are in the same part.
+    ///
+    /// The items of the predictions are indices into [`ImageData::items`], ascending.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit); where there are fewer images than folds.
+    pub fn out_of_fold(&mut self, folds: usize) -> Result<Predictions> {
+        self.out_of_fold_until(folds, None)
+    }
+
+    /// As [`out_of_fold`](Self::out_of_fold), until `stop` is set.
+    pub(crate) fn out_of_fold_until(
+        &mut self,
+        folds: usize,
+        stop: Option<&Arc<AtomicBool>>,
+    ) -> Result<Predictions> {
+        let mut head = self.state.fork();
+        head.set_freezing(FROZEN);
+        self.inputs.prepare_features(&head, &mut self.observers)?;
+        let data = self.data();
+        let training = data.training_items();
+        let train = &data.split.train;
+        let digests: Vec<Digest> = train.iter().map(|&item| data.digests[item]).collect();
+        let mut parts = Vec::new();
+        for fold in 0..folds {
+            let split = k_fold(&training, &digests, &[], folds, fold, self.state.seed)?;
+            let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect();
+            let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
+            parts.push(self.predict_fold(data.with_split(split), stop)?);
+        }
+        let joined = joined(parts, data);
+        if !joined.is_finite() {
+            return Err(Error::OutOfFoldNotFinite);
+        }
+        Ok(joined)
+    }
+
+    /// Trains a new head on the training images of these, and predicts those that are held out.
+    fn predict_fold(&self, data: ImageData, stop: Option<&Arc<AtomicBool>>) -> Result<Predictions> {
+        let mut state = TrainState::new(self.with_new_head()?, self.state.seed);
+        state.set_freezing(FROZEN);
+        state.fits = 1;
+        let mut inputs = self.inputs.with_data(data.with_batch_size(OUT_OF_FOLD_BATCH));
+        let Method { optimizer, weight_decay, .. } = self.options;
+        let options = Method { optimizer, weight_decay, ..Method::default() };
+        let mut hooks = Silent(Observers::default());
+        if let Some(stop) = stop.cloned() {
+            hooks.0.add(Box::new(move |_: &Event| match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }));
+        }
+        let schedule = OneCycle::epochs(OUT_OF_FOLD_EPOCHS).into();
+        Fit::new(LEARNING_RATE.into(), schedule, &state, &options)?.run(
+            &mut state,
+            &mut inputs,
+            &options,
+            &mut hooks,
+        )?;
+        predict(&state, &mut inputs, Part::Valid, &mut hooks.0)
+    }
+
+    /// The same backbone with a head that has not been trained.
+    fn with_new_head(&self) -> Result<Network> {
+        let arch: Arch = self.architecture().parse()?;
+        let (network, classes) = (&self.state.network, self.data().classes().len());
+        let fresh = arch.transfer(&network.to_tensors(), classes, self.state.seed, &network.device())?;
+        Ok(fresh.with_precision(network.precision()))
+    }
+}
+
+/// The head alone is trained, on features that are computed once.
+const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
+
+/// The parts' predictions as one, by ascending items.
+fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
+    let classes = data.classes().len();
+    let mut places: Vec<(usize, usize, usize)> = Vec::new();
+    for (part, predictions) in parts.iter().enumerate() {
+        places.extend(predictions.items.iter().enumerate().map(|(place, &item)| (item, part, place)));
+    }
+    places.sort_unstable();
+    let mut joined = Predictions::new(data.task(), classes);
+    for (item, part, place) in places {
+        let predictions = &parts[part];
+        joined.items.push(item);
+        joined.targets.push(predictions.targets[place].clone());
+        joined.probabilities.extend_from_slice(predictions.row(place));
+        joined.losses.push(predictions.losses[place]);
+    }
+    joined
+}

@@ -1,0 +1,102 @@
+//! What a learner's network says of its photos, as it is used.
+
+use std::collections::HashMap;
+
+use ocelli_nn::Backbone;
+
+use crate::data::Part;
+use crate::data::to_tensor::to_tensor;
+use crate::error::Result;
+use crate::event::Task;
+use crate::learner::Learner;
+use crate::metric::predictions::{Predictions, THRESHOLD};
+use crate::model::tta::{FIRST_EPOCH, Stack, Tta, Views};
+use crate::train::fit::estimate_statistics;
+use crate::train::infer::{infer, predict, values};
+
+impl<B: Backbone> Learner<B> {
+    /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held
+    /// out.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn validate(&mut self) -> Result<Predictions> {
+        self.predict(Part::Valid)
+    }
+
+    /// Predicts the images of a part, in the order of the split, as the network is used. Those to train on are
+    /// not augmented; those without labels have a loss of NaN.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn predict(&mut self, part: Part) -> Result<Predictions> {
+        predict(&self.state, &mut self.inputs, part, &mut self.observers)
+    }
+
+    /// Predicts the validation set with test-time augmentation.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn tta(&mut self, tta: Tta) -> Result<Predictions> {
+        Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
+    }
+
+    /// Predicts every view of the images of a part, all but the plain one from the images, whatever is precomputed. Random
+    /// views are those of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
+        let Self { state, inputs, observers, .. } = self;
+        let passes = views.passes(inputs.data.augmentation())?;
+        let mut weights: Vec<f64> =
+            passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
+        weights.insert(0, 1.0 - weights.iter().sum::<f64>());
+        let plain_loader = inputs.loader()?;
+        let (items, plain) = infer(state, inputs, part, Task::Views, observers)?;
+        let classes = inputs.data.classes().len();
+        let rows: HashMap<usize, usize> = items.iter().enumerate().map(|(row, &item)| (item, row)).collect();
+        // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
+        let mut logits = vec![plain; weights.len()];
+        let (total, mut done) = (items.len() * (weights.len() - 1), 0);
+        for (change, epochs, _) in passes {
+            let loader = plain_loader.clone().augment(change, state.seed)?;
+            let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
+            for batch in loader.batches_of(samples.collect())? {
+                let mut batch = batch?;
+                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                done += batch.indices.len() + batch.skipped.len();
+                if !batch.indices.is_empty() {
+                    let predicted =
+                        values(state.network.infer(to_tensor(&mut batch, &state.network.device())));
+                    let samples = batch.indices.iter().zip(&batch.epochs);
+                    for ((item, epoch), row) in samples.zip(predicted.chunks_exact(classes)) {
+                        let view = 1 + (epoch - FIRST_EPOCH) as usize;
+                        logits[view][rows[item] * classes..][..classes].copy_from_slice(row);
+                    }
+                }
+                observers.progress(Task::Views, done, total)?;
+            }
+        }
+        Ok(Stack {
+            task: inputs.data.task(),
+            classes,
+            targets: items.iter().map(|&item| inputs.data.items[item].target.clone()).collect(),
+            items,
+            logits,
+            weights,
+            thresholds: vec![THRESHOLD; classes],
+        })
+    }
+
+    /// Sets the running statistics of the norms that train to the means of the batches' over all training images: those
+    /// of the head, and, with [`batch_statistics`](crate::Method::batch_statistics), of trained groups of the
+    /// backbone. An average of weights needs this, since it has never been run itself.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    pub fn estimate_statistics(&mut self) -> Result<()> {
+        let Self { state, inputs, options, observers, .. } = self;
+        estimate_statistics(state, inputs, options, observers)
+    }
+}

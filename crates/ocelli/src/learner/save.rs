@@ -1,0 +1,87 @@
+//! Models of a learner.
+
+use std::path::{Path, PathBuf};
+
+use ocelli_data::Preprocessing;
+use ocelli_nn::{Backbone, Network};
+
+use crate::error::Result;
+use crate::event::{Event, Observers};
+use crate::learner::Learner;
+use crate::model::{self, Contract, Model, check_finite};
+use crate::train::fit::MeasuredEpoch;
+use crate::train::input::Inputs;
+
+/// Saves a model at the end of every cycle of a schedule.
+#[derive(Debug, Clone)]
+pub(crate) struct SaveCycles {
+    /// What the files' names begin with.
+    name: PathBuf,
+}
+
+impl SaveCycles {
+    pub(crate) fn new(name: PathBuf) -> Self {
+        Self { name }
+    }
+
+    /// Saves what an epoch has measured, as the model of a cycle, counted from 0.
+    pub(crate) fn after_cycle<B: Backbone>(
+        &self,
+        cycle: usize,
+        epoch: &MeasuredEpoch<B>,
+        inputs: &Inputs,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        if !epoch.record.is_finite() {
+            let number = cycle + 1;
+            let text =
+                format!("cycle {number} has no model: what the network computes is not finite any more");
+            return observers.tell(&Event::Notice { text });
+        }
+        let mut path = self.name.clone().into_os_string();
+        path.push(format!("_cyc_{cycle}.safetensors"));
+        save_network(Path::new(&path), &epoch.network, inputs, epoch.size)?;
+        observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
+    }
+}
+
+/// How a network that was trained on these inputs is to be used for images of this size.
+fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
+    let data = &inputs.data;
+    let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
+    Contract {
+        channels: data.loading().decoder.channels,
+        augmentation: data.augmentation().cloned(),
+        label_separator: data.label_separator,
+        ..Contract::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
+    }
+}
+
+/// Writes the model of a network, and gives the digest in it.
+pub(crate) fn save_network<B: Backbone>(
+    path: &Path,
+    network: &Network<B>,
+    inputs: &Inputs,
+    size: usize,
+) -> Result<String> {
+    let tensors = network.to_tensors();
+    check_finite(&tensors, "the network")?;
+    model::save(path, &contract(network, inputs, size), &tensors)
+}
+
+impl<B: Backbone> Learner<B> {
+    /// The model as it is now; training goes on without an effect on it.
+    pub fn to_model(&self) -> Model<B> {
+        let network = self.state.network.copy();
+        Model::new(contract(&network, &self.inputs, self.data().size()), network)
+    }
+
+    /// Writes the model to a file, with all that is needed to use it.
+    ///
+    /// # Errors
+    /// Where the file cannot be written; what was there before then stays.
+    /// [`Error::NotFiniteTensor`](crate::Error::NotFiniteTensor) where a weight is NaN or infinite.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        save_network(path.as_ref(), &self.state.network, &self.inputs, self.data().size()).map(drop)
+    }
+}

@@ -1,0 +1,172 @@
+//! Resuming a run that was interrupted.
+
+use std::path::{Path, PathBuf};
+
+use ocelli_nn::Backbone;
+
+use crate::data::ImageData;
+use crate::data::recorded::{self, Recorded};
+use crate::error::{Error, Result};
+use crate::learner::Learner;
+use crate::recipe::Phase;
+use crate::run::Training;
+use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
+use crate::run::config::{Config, Places, Settings};
+use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
+use crate::run::progress::Tracker;
+
+/// What is different where a run is resumed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Where the photos are now, or the table of their labels; without it where they were last. It is noted in the run's
+    /// folder.
+    pub data: Option<PathBuf>,
+    /// Whether the run goes on without the photos that have gone or changed since it began, or whose labels have; else
+    /// it is refused.
+    pub without_changed: bool,
+}
+
+impl Training {
+    /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
+    /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been. The photos are looked
+    /// for where they were when the run was begun, or where they have been moved. Photos that have come since are no part
+    /// of it. With [`Places::out`] the run is copied there, and goes on in the copy.
+    ///
+    /// # Errors
+    /// [`Error::Finished`] where there is nothing left to do; [`Error::RunBusy`] where another process is at work on the
+    /// run; [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos are not what they
+    /// were, unless it is to go on without them, and then comes to another result. Files of the run that are damaged or
+    /// missing are made again.
+    pub fn resume(run: &Path, places: &Places, moved: &Moved) -> Result<Self> {
+        let mut set_aside = Vec::new();
+        let training = Self::resume_with(run, places, moved, |settings, data| {
+            let (learner, names) = settings.pretrained(data, places)?;
+            set_aside = names;
+            Ok(learner)
+        })?;
+        Ok(Self { set_aside, ..training })
+    }
+}
+
+impl<B: Backbone> Training<B> {
+    /// As [`resume`](Training::resume), for a network of the user's own: `learner` makes a new learner of the run's
+    /// settings and photos, as it did for [`prepare_with`](Self::prepare_with).
+    ///
+    /// # Errors
+    /// As [`resume`](Training::resume), and whatever `learner` gives.
+    pub fn resume_with(
+        run: &Path,
+        places: &Places,
+        moved: &Moved,
+        learner: impl FnOnce(&Settings, ImageData) -> Result<Learner<B>>,
+    ) -> Result<Self> {
+        let mut run = RunFolder::open(run)?;
+        if places.out.is_none() {
+            run = run.locked()?;
+        }
+        let mut notices = still_to_do(&run)?;
+        if places.out.is_none() {
+            run.sweep();
+        }
+        let mut last = Checkpoint::last(&run.checkpoints())?;
+        let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
+        let mut settings = config.settings_from_here();
+        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
+            settings = settings.moved(&data);
+        }
+        // A process that was killed before it had recorded its photos had done nothing with them.
+        let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
+        let (data, fewer) = photos(&run, &settings, places, moved, is_new)?;
+        let mut learner = learner(&settings, data)?;
+        settings.apply(&mut learner, places)?;
+        if let Some(out) = &places.out {
+            run = run.copy_to(out)?.locked()?;
+            last = Checkpoint::last(&run.checkpoints())?;
+        }
+        if let Some(data) = &moved.data {
+            note_moved_data(run.path(), data)?;
+        }
+        notices.extend(damaged(&last));
+        let text = match run.read_config()? {
+            (text, true) => text,
+            // The same settings in another layout: from now on, in this one.
+            (_, false) => run.write_config(&config)?,
+        };
+        if is_new {
+            learner.data().write_record(run.path())?;
+        }
+        let mut tracker = match last.checkpoint.take() {
+            Some(checkpoint) => {
+                let (tracker, notice) = checkpoint.restore(&mut learner, !fewer)?;
+                notices.extend(notice);
+                tracker
+            }
+            None => Tracker::new(Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last))),
+        };
+        // What test-time augmentation came to is in no checkpoint.
+        let phases = &settings.recipe.phases;
+        let done = tracker.progress.done.min(phases.len());
+        if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
+            tracker.progress.done = done - 1;
+        }
+        run.write_split(learner.data())?;
+        let recorder = run.recorder(&learner.history, learner.data().skipped())?;
+        learner.observe(recorder);
+        learner.check_memory(&settings.recipe, tracker.progress.done)?;
+        let mut training = Self { learner, tracker, run, settings, set_aside: Vec::new(), notices };
+        if fewer {
+            // From here on the run is one of the photos that are left.
+            training.write_checkpoint()?;
+            training.learner.data().write_record(training.run.path())?;
+        }
+        Ok(training)
+    }
+}
+
+/// What is to be said of a run's files where something is left to do.
+fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
+    match run.wholeness()? {
+        Wholeness::Whole => Err(Error::Finished { path: run.path().to_owned(), model: run.model() }),
+        Wholeness::Unfinished => Ok(Vec::new()),
+        Wholeness::Damaged(paths) => Ok(paths
+            .into_iter()
+            .map(|path| {
+                format!("{} is missing, or not as the run wrote it; it is made again", path.display())
+            })
+            .collect()),
+    }
+}
+
+/// The photos of a run, and whether they are fewer than it began with.
+fn photos(
+    run: &RunFolder,
+    settings: &Settings,
+    places: &Places,
+    moved: &Moved,
+    is_new: bool,
+) -> Result<(ImageData, bool)> {
+    let mut data = settings.image_data(places.threads);
+    let mut began_with = 0;
+    if !is_new {
+        let recorded = Recorded::read(run.path(), moved.without_changed)?;
+        began_with = recorded.len();
+        data = data.recorded(recorded);
+    }
+    let data = data.load()?;
+    let fewer = data.items().len() < began_with;
+    Ok((data, fewer))
+}
+
+/// What is to be said of damaged checkpoints.
+fn damaged(last: &Last) -> Vec<String> {
+    let mut notices: Vec<String> = last.damaged.iter().map(Error::to_string).collect();
+    match &last.checkpoint {
+        _ if last.damaged.is_empty() => {}
+        Some(checkpoint) => notices.push(format!(
+            "the checkpoint before it is gone on from, {}, which is whole",
+            checkpoint.path().display()
+        )),
+        None => notices.push("no whole checkpoint is left, so the run begins anew".to_owned()),
+    }
+    notices
+}

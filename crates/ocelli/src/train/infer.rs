@@ -1,0 +1,87 @@
+//! What a network says of a part of the data, as it is used.
+
+use burn::tensor::Tensor;
+use ocelli_nn::Backbone;
+
+use crate::data::Part;
+use crate::data::to_tensor::to_tensor;
+use crate::error::Result;
+use crate::event::{Observers, Task};
+use crate::features::cache::View;
+use crate::metric::predictions::Predictions;
+use crate::train::input::Inputs;
+use crate::train::state::TrainState;
+
+/// Pooled features are small: so many at once share the packing of the head's weights.
+const POOLED_AT_ONCE: usize = 1024;
+
+/// Predicts the images of a part, in the order of the split; those without labels have a loss of NaN.
+pub(crate) fn predict<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &mut Inputs,
+    part: Part,
+    observers: &mut Observers,
+) -> Result<Predictions> {
+    let (items, logits) = infer(state, inputs, part, Task::Validation, observers)?;
+    let (data, classes) = (&inputs.data, inputs.data.classes().len());
+    let mut predictions = Predictions::new(data.task(), classes);
+    for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
+        predictions.push(item, &data.items[item].target, logits);
+    }
+    Ok(predictions)
+}
+
+/// The images of a part that can be read, and their logits `[images, classes]`, row by row; from cached features where
+/// there are some. `task` is what progress is told of.
+pub(crate) fn infer<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &mut Inputs,
+    part: Part,
+    task: Task,
+    observers: &mut Observers,
+) -> Result<(Vec<usize>, Vec<f32>)> {
+    if Inputs::has_features_of(state, part) {
+        inputs.prepare_features(state, observers)?;
+        return Ok(infer_cached(state, inputs, part));
+    }
+    let items = inputs.data.part(part).to_vec();
+    let mut logits = Vec::with_capacity(items.len() * inputs.data.classes().len());
+    let (total, mut done) = (items.len(), 0);
+    let mut readable = Vec::with_capacity(total);
+    let device = state.network.device();
+    for batch in inputs.loader()?.batches(items, 0)? {
+        let mut batch = batch?;
+        observers.tell_skipped(&batch.skipped, &inputs.data)?;
+        if !batch.indices.is_empty() {
+            logits.extend(values(state.network.infer(to_tensor(&mut batch, &device))));
+        }
+        done += batch.indices.len() + batch.skipped.len();
+        readable.extend_from_slice(&batch.indices);
+        observers.progress(task, done, total)?;
+    }
+    Ok((readable, logits))
+}
+
+/// The same from cached features.
+fn infer_cached<B: Backbone>(state: &TrainState<B>, inputs: &Inputs, part: Part) -> (Vec<usize>, Vec<f32>) {
+    let items = inputs.with_features(inputs.data.part(part), View::Validation);
+    let mut logits = Vec::with_capacity(items.len() * inputs.data.classes().len());
+    let (network, device) = (&state.network, state.network.device());
+    let at_once = if state.is_pooled() { POOLED_AT_ONCE } else { 1 };
+    for items in items.chunks(inputs.data.batch_size().max(at_once)) {
+        let features = inputs.features_of(items, View::Validation);
+        let pooled = if state.is_pooled() {
+            Tensor::from_data(features, &device)
+        } else {
+            let (first, stages) = (state.first_trained_stage(), network.backbone().stages());
+            network.pool(network.infer_stages(Tensor::from_data(features, &device), first, stages))
+        };
+        logits.extend(values(network.infer_head(pooled)));
+    }
+    (items, logits)
+}
+
+/// Logits, row by row.
+pub(crate) fn values(logits: Tensor<2>) -> Vec<f32> {
+    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
+}

@@ -1,0 +1,354 @@
+//! Where the batches of an epoch come from.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Tensor, TensorData};
+use ocelli_data::augment::mix::{Mix, Mixed};
+use ocelli_data::{Batches, Digest, Loader, Normalization, Order, Preprocessing, Store};
+use ocelli_nn::Backbone;
+
+use crate::data::to_tensor::to_tensor;
+use crate::data::{ImageData, Part};
+use crate::error::{Error, Result};
+use crate::event::{Event, Observers, Task};
+use crate::features::cache::{Collector, FeatureCache, View};
+use crate::features::prefix::FrozenPrefix;
+use crate::recipe::freezing::Freezing;
+use crate::train::state::{StageInput, TrainState};
+
+/// A backbone's name, and what images it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct BackboneInfo {
+    /// It stands in the model's file.
+    pub(crate) name: String,
+    pub(crate) normalization: Normalization,
+}
+
+/// Where batches come from: the images, and what is kept of them so that an epoch need not begin with the files.
+pub(crate) struct Inputs {
+    pub(crate) data: ImageData,
+    pub(crate) backbone: BackboneInfo,
+    /// The folder that features and resized images are kept in between runs.
+    pub(crate) cache: Option<PathBuf>,
+    /// The frozen layers' output, where it was computed once. Shared, since it may be large.
+    features: Option<Arc<FeatureCache>>,
+    /// Where resized copies of large images are.
+    resized: Option<Store>,
+}
+
+/// Some images as the trained part of a network takes them.
+pub(crate) struct TrainBatch {
+    /// How many they are; there may be none.
+    pub(crate) images: usize,
+    /// What they are: `[images, classes]`, row by row.
+    pub(crate) targets: Vec<f32>,
+    pub(crate) input: StageInput,
+}
+
+/// The batches of an epoch.
+pub(crate) enum BatchStream {
+    /// Items with cached features, one entry a batch.
+    Cached(std::vec::IntoIter<Vec<usize>>),
+    /// The image files.
+    Images(Batches),
+}
+
+impl BackboneInfo {
+    /// The part of a network that is frozen, for these images.
+    fn prefix<'a, B: Backbone>(&'a self, state: &'a TrainState<B>, data: &ImageData) -> FrozenPrefix<'a, B> {
+        FrozenPrefix {
+            network: &state.network,
+            backbone: &self.name,
+            boundary: state.first_trained_stage(),
+            pooled: state.is_pooled(),
+            preprocessing: data.preprocessing(self.normalization),
+            channels: data.loading().decoder.channels,
+        }
+    }
+}
+
+impl Inputs {
+    pub(crate) fn new(data: ImageData, backbone: BackboneInfo) -> Self {
+        Self { data, backbone, cache: None, features: None, resized: None }
+    }
+
+    /// The same of other images, with the features that are cached already.
+    pub(crate) fn with_data(&self, data: ImageData) -> Self {
+        let (backbone, cache) = (self.backbone.clone(), self.cache.clone());
+        Self { data, backbone, cache, features: self.features.clone(), resized: None }
+    }
+
+    /// Goes on with other images.
+    pub(crate) fn set_data(&mut self, data: ImageData) {
+        self.data = data;
+        self.forget_features();
+        self.resized = None;
+    }
+
+    /// The cached features are of no use any more.
+    pub(crate) fn forget_features(&mut self) {
+        self.features = None;
+    }
+
+    /// From a file to the network's input.
+    pub(crate) fn preprocessing(&self) -> Preprocessing {
+        self.data.preprocessing(self.backbone.normalization)
+    }
+
+    pub(crate) fn loader(&self) -> Result<Loader> {
+        self.data.loader(self.backbone.normalization)
+    }
+
+    /// Makes ready what training starts from: cached features, or resized copies where several epochs need them.
+    pub(crate) fn prepare<B: Backbone>(
+        &mut self,
+        state: &TrainState<B>,
+        epochs: usize,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        match state.freezing.is_cached() {
+            true => self.prepare_features(state, observers),
+            false => self.prepare_resized(epochs, observers),
+        }
+    }
+
+    /// Makes ready the features that training and validation need: from memory, from the cache folder, or computed and
+    /// kept there.
+    pub(crate) fn prepare_features<B: Backbone>(
+        &mut self,
+        state: &TrainState<B>,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        let prefix = self.backbone.prefix(state, &self.data);
+        let key = prefix.key();
+        let views = state.freezing.augmented_copies();
+        let old = self.features.take().filter(|features| features.is_of(&key));
+        if old.as_ref().is_some_and(|features| features.is_enough(views)) {
+            self.features = old;
+            return Ok(());
+        }
+        let collector = Collector {
+            prefix,
+            data: &self.data,
+            normalization: self.backbone.normalization,
+            seed: state.seed,
+            cache: self.cache.as_deref(),
+        };
+        let old = old.map(Arc::unwrap_or_clone);
+        let (features, event) = FeatureCache::collect(old, key, views, &collector, observers)?;
+        self.features = Some(Arc::new(features));
+        observers.tell(&event)
+    }
+
+    /// The share of images whose features are in the cache folder.
+    pub(crate) fn share_in_cache<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
+        let Some(cache) = &self.cache else { return 0.0 };
+        let split = &self.data.split;
+        let items = split.train.iter().chain(&split.valid);
+        self.backbone
+            .prefix(state, &self.data)
+            .share_in_cache(cache, items.map(|&item| self.data.digests[item]).collect())
+    }
+
+    /// Resizes once what several epochs would decode again and again, where that saves time.
+    fn prepare_resized(&mut self, epochs: usize, observers: &mut Observers) -> Result<()> {
+        self.resized = None;
+        let Some(cache) = self.cache.clone() else { return Ok(()) };
+        let Some(side) = self.data.store_side(self.backbone.normalization) else { return Ok(()) };
+        // A copy holds three bands of 8 bits: what is chosen among more is read from the photo itself.
+        if epochs < 2 || !self.data.loading().decoder.channels.is_usual() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let items = self.data.training_items();
+        let store = Store::new(cache, side)?;
+        let (done, total) = (AtomicUsize::new(0), items.len());
+        let data = &self.data;
+        let filled = std::thread::scope(|scope| -> Result<_> {
+            let count = || {
+                done.fetch_add(1, Ordering::Relaxed);
+            };
+            let (items, done, store) = (&items, &done, &store);
+            let digests: Vec<Digest> = data.split.train.iter().map(|&item| data.digests[item]).collect();
+            let options = data.loading();
+            let work =
+                scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
+            while !work.is_finished() {
+                std::thread::sleep(Duration::from_millis(50));
+                observers.progress(Task::Resizing, done.load(Ordering::Relaxed), total)?;
+            }
+            Ok(work.join().expect("images are resized without a panic"))
+        })?;
+        // Whether or not they could be kept, the same copies are trained on.
+        self.resized = Some(store);
+        match filled {
+            Ok(filled) => {
+                observers.tell_skipped(&filled.skipped, &self.data)?;
+                observers.tell(&Event::spent(Task::Resizing, began))
+            }
+            Err(error) => {
+                let text =
+                    format!("{error}; this run goes on without, and resizes images again in every epoch");
+                observers.tell(&Event::Notice { text })
+            }
+        }
+    }
+
+    /// The training images in the order of this epoch.
+    pub(crate) fn order<B: Backbone>(&self, state: &TrainState<B>) -> Vec<usize> {
+        let seed = state.seed;
+        let order =
+            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
+        order.of(&self.data.items, &self.data.split.train, state.epochs)
+    }
+
+    /// Items of this epoch in batches of `size`, from the batch `first` on.
+    pub(crate) fn batches<B: Backbone>(
+        &self,
+        state: &TrainState<B>,
+        order: Vec<usize>,
+        size: usize,
+        first: usize,
+    ) -> Result<BatchStream> {
+        if !state.freezing.is_cached() {
+            let Self { data, backbone, resized, .. } = self;
+            let loader = data.training_loader(resized.clone(), backbone.normalization, state.seed, size)?;
+            return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
+        }
+        // Bad images leave gaps in their batches, as they do where images are loaded.
+        let view = View::Training { epoch: state.epochs };
+        let batches = order.chunks(size).skip(first);
+        let batches: Vec<_> = batches.map(|items| self.with_features(items, view)).collect();
+        Ok(BatchStream::Cached(batches.into_iter()))
+    }
+
+    /// Whether the features of a part, as validation sees it, are among those that are cached.
+    pub(crate) fn has_features_of<B: Backbone>(state: &TrainState<B>, part: Part) -> bool {
+        match state.freezing {
+            Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
+            Freezing::Cached { .. } => part == Part::Valid,
+            Freezing::Live { .. } => false,
+        }
+    }
+
+    fn features(&self) -> &FeatureCache {
+        self.features.as_deref().expect("features are ready")
+    }
+
+    /// The items that have cached features: all but bad images.
+    pub(crate) fn with_features(&self, items: &[usize], view: View) -> Vec<usize> {
+        let features = self.features();
+        items.iter().copied().filter(|&item| features.get(&self.data, item, view).is_some()).collect()
+    }
+
+    /// The cached features of items that have some: `[items, …]`.
+    pub(crate) fn features_of(&self, items: &[usize], view: View) -> TensorData {
+        self.features().rows(&self.data, items, view)
+    }
+
+    /// A row for each item, 1 where it has the class.
+    fn targets(&self, items: &[usize]) -> Vec<f32> {
+        let classes = self.data.classes().len();
+        let mut targets = vec![0.0; items.len() * classes];
+        for (row, &item) in items.iter().enumerate() {
+            for class in self.data.items[item].target.classes() {
+                targets[row * classes + class] = 1.0;
+            }
+        }
+        targets
+    }
+}
+
+impl BatchStream {
+    /// The next batch of the epoch; `mix` mixes images that come from files.
+    pub(crate) fn next<B: Backbone>(
+        &mut self,
+        state: &TrainState<B>,
+        inputs: &Inputs,
+        mix: Option<Mix>,
+        observers: &mut Observers,
+    ) -> Result<Option<TrainBatch>> {
+        let device = state.network.device();
+        match self {
+            Self::Cached(batches) => {
+                let Some(items) = batches.next() else { return Ok(None) };
+                let features = inputs.features_of(&items, View::Training { epoch: state.epochs });
+                let input = match state.is_pooled() {
+                    true => StageInput::Pooled(Tensor::from_data(features, &device)),
+                    false => StageInput::Maps(Tensor::from_data(features, &device)),
+                };
+                Ok(Some(TrainBatch { images: items.len(), targets: inputs.targets(&items), input }))
+            }
+            Self::Images(batches) => {
+                let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
+                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                let mut targets = inputs.targets(&batch.indices);
+                if let Some(mix) = mix {
+                    let mixed = mix.apply(&mut batch, &inputs.data.items, state.seed, state.epochs)?;
+                    targets = mix_targets(&targets, &mixed, inputs.data.classes().len());
+                }
+                let images = to_tensor(&mut batch, &device);
+                let input = match batch.indices.len() {
+                    0 => StageInput::Maps(images),
+                    _ => state.infer_frozen(images),
+                };
+                Ok(Some(TrainBatch { images: batch.indices.len(), targets, input }))
+            }
+        }
+    }
+}
+
+/// Batches that go on from epoch to epoch, for a search that may need more than one has.
+pub(crate) struct EndlessBatches {
+    size: usize,
+    stream: Option<BatchStream>,
+}
+
+impl EndlessBatches {
+    /// Batches of so many images.
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, stream: None }
+    }
+
+    /// The next batch of at least two images, of this epoch or the next.
+    ///
+    /// # Errors
+    /// Where a whole epoch has none.
+    pub(crate) fn next<B: Backbone>(
+        &mut self,
+        state: &mut TrainState<B>,
+        inputs: &Inputs,
+        mix: Option<Mix>,
+        observers: &mut Observers,
+    ) -> Result<TrainBatch> {
+        let mut begun = 0;
+        loop {
+            if let Some(stream) = &mut self.stream
+                && let Some(batch) = stream.next(state, inputs, mix, observers)?
+            {
+                if batch.images > 1 {
+                    return Ok(batch);
+                }
+                continue;
+            }
+            if begun == 2 {
+                return Err(Error::NoTrainingBatch);
+            }
+            begun += 1;
+            state.epochs += u64::from(self.stream.is_some());
+            self.stream = Some(inputs.batches(state, inputs.order(state), self.size, 0)?);
+        }
+    }
+}
+
+/// The targets of images that were mixed with others of their batch.
+fn mix_targets(targets: &[f32], mixed: &Mixed, classes: usize) -> Vec<f32> {
+    let rows = mixed.partners.iter().enumerate().flat_map(|(image, partner)| {
+        let (own, other) = (&targets[image * classes..][..classes], &targets[partner * classes..][..classes]);
+        own.iter().zip(other).map(|(own, other)| mixed.weight * own + (1.0 - mixed.weight) * other)
+    });
+    rows.collect()
+}

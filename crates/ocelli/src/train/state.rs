@@ -1,0 +1,97 @@
+//! What training changes, as one value.
+
+use burn::tensor::Tensor;
+use ocelli_data::{Draws, Purpose};
+use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics};
+
+use crate::recipe::freezing::Freezing;
+
+/// All that the next training step follows from, besides its batch and the options. Random draws are functions of the
+/// seed and the counters, so there is no random state.
+#[derive(Debug)]
+pub(crate) struct TrainState<B: Backbone> {
+    pub(crate) network: Network<B>,
+    /// Which layers are frozen, and whether their output is cached.
+    pub(crate) freezing: Freezing,
+    pub(crate) seed: u64,
+    /// Batches trained on so far, over all fits: dropout masks are drawn from it.
+    pub(crate) steps: u64,
+    /// Epochs so far, over all fits: shuffling and augmentation are drawn from it.
+    pub(crate) epochs: u64,
+    /// Fits so far.
+    pub(crate) fits: usize,
+}
+
+/// What the trained part of a network takes.
+pub(crate) enum StageInput {
+    /// Images, or feature maps of the frozen part: `[images, channels, height, width]`.
+    Maps(Tensor<4>),
+    /// Pooled features: `[images, features]`.
+    Pooled(Tensor<2>),
+}
+
+impl StageInput {
+    /// The number of elements.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Maps(maps) => maps.shape().num_elements(),
+            Self::Pooled(pooled) => pooled.shape().num_elements(),
+        }
+    }
+}
+
+impl<B: Backbone> TrainState<B> {
+    /// A network before any training, its backbone frozen.
+    pub(crate) fn new(network: Network<B>, seed: u64) -> Self {
+        let freezing = Freezing::Live { frozen: GROUPS - 1 };
+        let network = network.train_groups_from(freezing.frozen());
+        Self { network, freezing, seed, steps: 0, epochs: 0, fits: 0 }
+    }
+
+    /// A copy that can be trained without any effect on this one. Its tensors are shared until a step replaces them.
+    pub(crate) fn fork(&self) -> Self {
+        // Clones would share the running statistics of Burn's own batch norms.
+        let network = self.network.copy();
+        let Self { freezing, seed, steps, epochs, fits, .. } = *self;
+        Self { network, freezing, seed, steps, epochs, fits }
+    }
+
+    /// Changes which layers are frozen.
+    pub(crate) fn set_freezing(&mut self, freezing: Freezing) {
+        self.freezing = freezing;
+        self.network = self.network.clone().train_groups_from(freezing.frozen());
+    }
+
+    /// The first stage of the backbone that is trained; the number of stages where the head alone is.
+    pub(crate) fn first_trained_stage(&self) -> usize {
+        self.network.group_boundaries()[self.freezing.frozen()]
+    }
+
+    /// Whether the whole backbone is frozen, so that the trained part takes pooled features.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.first_trained_stage() == self.network.backbone().stages()
+    }
+
+    /// What the trained part takes, of images.
+    pub(crate) fn infer_frozen(&self, images: Tensor<4>) -> StageInput {
+        let maps = self.network.infer_stages(images, 0, self.first_trained_stage());
+        if self.is_pooled() { StageInput::Pooled(self.network.pool(maps)) } else { StageInput::Maps(maps) }
+    }
+
+    /// Logits of a training pass over the trained part of a network like this one's, and the pass with the statistics
+    /// that it has seen.
+    pub(crate) fn forward(
+        &self,
+        network: &Network<B>,
+        input: StageInput,
+        statistics: Statistics,
+    ) -> (Tensor<2>, Pass) {
+        let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
+        let pass = Pass::train(statistics, key);
+        let logits = match input {
+            StageInput::Maps(maps) => network.forward_from(self.first_trained_stage(), maps, &pass),
+            StageInput::Pooled(pooled) => network.forward_head(pooled, &pass),
+        };
+        (logits, pass)
+    }
+}

@@ -1,0 +1,109 @@
+//! One training step.
+
+use ocelli_nn::{Backbone, Network, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::data::ImageData;
+use crate::error::Result;
+use crate::schedule::learning_rates::LearningRates;
+use crate::train::gradients::ParameterGradients;
+use crate::train::input::TrainBatch;
+use crate::train::optimizer::OptimizerState;
+use crate::train::options::Method;
+use crate::train::state::TrainState;
+
+/// The optimizer's memory, and the gradients of batches that await their step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Accumulation {
+    optimizer: OptimizerState,
+    /// Each batch's gradients times its number of images, summed.
+    #[serde(skip)]
+    accumulated: ParameterGradients,
+    /// The number of those batches and of their images.
+    batches: usize,
+    images: usize,
+}
+
+/// How a step moves the weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepSize {
+    pub(crate) rates: LearningRates,
+    pub(crate) momentum: Option<f64>,
+    /// Whether no batch follows in this epoch, so that accumulated gradients are used now.
+    pub(crate) is_last: bool,
+}
+
+/// A loss or gradient norm that became NaN or infinite.
+pub(crate) struct NotFinite {
+    pub(crate) what: &'static str,
+    pub(crate) value: f64,
+}
+
+impl Accumulation {
+    /// Before the first step of a fit.
+    pub(crate) fn new(options: &Method) -> Result<Self> {
+        let optimizer = OptimizerState::new(options.optimizer.check()?, options.weight_decay);
+        Ok(Self { optimizer, accumulated: ParameterGradients::default(), batches: 0, images: 0 })
+    }
+
+    /// Whether the last batch has moved the weights.
+    pub(crate) fn has_stepped(&self) -> bool {
+        self.batches == 0
+    }
+
+    /// Adds the tensors to a file, their names beginning with `prefix`.
+    pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
+        self.optimizer.write(network, &format!("{prefix}optimizer"), file);
+        self.accumulated.write(network, &format!("{prefix}accumulated"), file);
+    }
+
+    /// Takes the tensors from a file that [`write`](Self::write) has filled.
+    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
+        self.optimizer.read(network, &format!("{prefix}optimizer"), file);
+        self.accumulated.read(network, &format!("{prefix}accumulated"), file);
+    }
+}
+
+/// Trains on a batch and gives its mean loss. The weights move where enough batches have been accumulated, or where this
+/// is the last. A loss or gradient that is not finite moves nothing.
+pub(crate) fn train_step<B: Backbone>(
+    state: &mut TrainState<B>,
+    batch: TrainBatch,
+    size: StepSize,
+    options: &Method,
+    data: &ImageData,
+    accumulation: &mut Accumulation,
+) -> std::result::Result<f64, NotFinite> {
+    let finite =
+        |what, value: f64| if value.is_finite() { Ok(value) } else { Err(NotFinite { what, value }) };
+    let (logits, pass) = state.forward(&state.network, batch.input, options.statistics());
+    let weights = options.loss.weights(data);
+    let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
+    let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
+    let mut gradients = ParameterGradients::take(&state.network, loss.backward());
+    let several = options.accumulate > 1;
+    if several {
+        gradients.scale(batch.images as f64);
+        gradients.add(accumulation.accumulated.clone());
+    }
+    finite("gradients' norm", gradients.norm())?;
+    accumulation.batches += 1;
+    accumulation.images += batch.images;
+    if size.is_last || accumulation.batches >= options.accumulate {
+        if several {
+            gradients.scale(1.0 / accumulation.images as f64);
+        }
+        if let Some(most) = options.clip {
+            gradients.clip(most);
+        }
+        let network = state.network.clone();
+        state.network = accumulation.optimizer.step(network, gradients, size.rates, size.momentum);
+        (accumulation.batches, accumulation.images) = (0, 0);
+        accumulation.accumulated = ParameterGradients::default();
+    } else {
+        accumulation.accumulated = gradients;
+    }
+    state.network = state.network.clone().update_running_stats(pass.into_batch_stats());
+    state.steps += 1;
+    Ok(value)
+}
