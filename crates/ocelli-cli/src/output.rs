@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ocelli::{Skipped, outside};
 
 use crate::errors::{Failure, in_flags};
+use crate::text::wrapped;
 
 /// Why standard output could not be written first.
 static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -50,6 +51,17 @@ pub fn raw(bytes: &[u8]) {
         && let Err(error) = io::stdout().write_all(bytes)
     {
         *broken = Some(error);
+    }
+}
+
+/// Prints a label, padded to this width, and a text, which in a terminal is wrapped between words and indented.
+pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
+    let columns =
+        terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(columns, _)| columns.0.into());
+    for (number, line_of_text) in wrapped(&text.to_string(), columns.saturating_sub(width)).iter().enumerate()
+    {
+        let label = if number == 0 { label } else { "" };
+        line(format_args!("{label:width$}{line_of_text}"));
     }
 }
 

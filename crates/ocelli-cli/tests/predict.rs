@@ -54,7 +54,7 @@ fn photos_folders_and_standard_input_give_the_same_answers() {
 fn no_photos_are_an_error_unless_standard_input_was_asked_for() {
     let output = place().ocelli(&["predict", MODEL]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no photos were given"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no photos: name files or folders"), "{}", stderr(&output));
     let output = place().ocelli(&["predict", MODEL, "-"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
 }

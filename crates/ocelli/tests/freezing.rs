@@ -47,10 +47,10 @@ fn the_state_is_told_with_the_number_of_parameters() {
         assert_eq!(text.matches("trained").count(), 3 - frozen, "{text}");
     }
     learner.bn_freeze(false);
-    assert_eq!(learner.summary().to_string().matches("norms by batches").count(), 3);
+    assert_eq!(learner.summary().to_string().matches("batch statistics").count(), 3);
     learner.freeze();
     learner.precompute_views(2).unwrap();
-    assert!(learner.summary().to_string().ends_with("head, precomputed, 2 views"));
+    assert!(learner.summary().to_string().ends_with("head, cached features of 2 augmented copies"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! of the scale gives the byte order, and its size is ignored.
 
 use super::samples::{Channels, Kind, Scale, over_white};
-use super::{Colour, Decoder, Format, RgbImage, budget};
+use super::{Colour, Decoder, Format, RgbImage, budget, samples};
 use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
@@ -228,7 +228,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
 /// The bands that become red, green and blue, from 0, and the one that is alpha.
 fn picks(header: &Header, channels: &Channels) -> Result<([usize; 3], Option<usize>), DecodeError> {
     if let Some(bands) = channels.bands {
-        return Ok((super::band_indices(bands, header.samples, Format::Pnm.name())?, None));
+        return Ok((samples::band_indices(bands, header.samples, Format::Pnm.name())?, None));
     }
     let colours = header.samples - usize::from(header.alpha);
     let picks = if colours >= 3 { [0, 1, 2] } else { [0; 3] };

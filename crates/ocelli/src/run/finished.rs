@@ -107,7 +107,7 @@ pub struct EstimateRecord {
 pub struct PhaseRecord {
     /// Its number in the recipe, from 1.
     pub number: usize,
-    /// "head, precomputed"
+    /// "head, cached features"
     pub title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub text: String,

@@ -129,7 +129,7 @@ impl FromStr for Optimizer {
             "lion" => Self::LION,
             _ => {
                 return Err(Error::Setting {
-                    name: "the optimizer",
+                    name: "optimizer",
                     value: name.to_owned(),
                     expected: "sgd, nesterov, adamw, rmsprop, adagrad or lion",
                 });

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
+use super::rows::Side;
 use super::sheet::{Row, Sheet, counts};
-use super::{Column, Side, TableOptions, names, table_error};
+use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
 use crate::words::count;
 
