@@ -368,6 +368,11 @@ impl ImageData {
         })
     }
 
+    /// What decodes the images.
+    pub fn decoder(&self) -> ocelli_data::Decoder {
+        self.options.loading.decoder
+    }
+
     /// How images are loaded.
     pub(crate) fn loading(&self) -> LoaderOptions {
         self.options.loading

@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::report::{ReportOptions, report_run};
 use ocelli::{
     Arch, Metric, Moved, Outcome, Places, Preset, Settings, Thresholds, Training, Tta, WeightStore,
 };
+use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::{self, Failure};
 use crate::flags::{
