@@ -12,7 +12,6 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::target::target_of;
 use crate::data::{HeldOut, ImageData, decisions, notices};
 use crate::error::{Error, Result};
 
@@ -274,7 +273,7 @@ fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
         Target::Unlabelled => Ok(Target::Unlabelled),
         target => {
             let classes = target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
-            Ok(target_of(items.task, classes))
+            Ok(Target::new(items.task, classes))
         }
     });
     let targets = targets.collect::<Result<Vec<_>>>()?;

@@ -6,7 +6,6 @@ pub(crate) mod of_run;
 pub(crate) mod options;
 pub(crate) mod photos;
 pub(crate) mod recorded;
-pub(crate) mod target;
 pub(crate) mod to_tensor;
 
 mod baseline;

@@ -9,7 +9,6 @@ use rayon::prelude::*;
 
 use crate::data::builder::{ImageDataBuilder, Source};
 use crate::data::recorded::Recorded;
-use crate::data::target::target_of;
 use crate::data::{ImageData, decisions};
 use crate::error::{Error, Result};
 
@@ -88,7 +87,7 @@ fn items_of_run(items: Items, run: &RunImages, recorded: Option<&Recorded>) -> I
         let classes = item.target.classes().iter().map(class).collect::<Option<Vec<_>>>()?;
         let target = match &item.target {
             Target::Unlabelled => Target::Unlabelled,
-            _ => target_of(items.task, classes),
+            _ => Target::new(items.task, classes),
         };
         Some(Item { target, ..item.clone() })
     });

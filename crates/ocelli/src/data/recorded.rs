@@ -10,7 +10,6 @@ use ocelli_data::{
     Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
 };
 
-use crate::data::target::target_of;
 use crate::error::{Error, Result};
 use crate::file;
 
@@ -253,7 +252,7 @@ impl Recorded {
         let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
             (Task::SingleLabel, []) => Target::Unlabelled,
             (task, labels) => {
-                target_of(task, labels.iter().filter_map(|label| classes.index(label)).collect())
+                Target::new(task, labels.iter().filter_map(|label| classes.index(label)).collect())
             }
         };
         let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });

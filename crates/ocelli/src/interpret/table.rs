@@ -12,10 +12,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocelli_data::{DataError, Task, escape_formula, files, unescape_formula};
+use ocelli_data::{DataError, Target, Task, escape_formula, files, unescape_formula};
 
 use super::Interpretation;
-use crate::data::target::{SEPARATOR, target_of};
+use crate::data::decisions::SEPARATOR;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::Predictions;
@@ -118,7 +118,7 @@ impl Interpretation {
             let value = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
             let values = record.iter().skip(BEFORE).map(|cell| value(cell).ok_or_else(|| number(cell)));
             let values = values.collect::<Result<Vec<f32>>>()?;
-            read.predictions.push_row(read.ids.len(), target_of(task, labels), &values, loss);
+            read.predictions.push_row(read.ids.len(), Target::new(task, labels), &values, loss);
             read.paths.push(root.join(id));
             read.ids.push(id.to_owned());
         }
