@@ -149,7 +149,8 @@ struct RecipeFlags {
     lr: Vec<f64>,
     /// LR ratio between layer groups [default: 10]
     ///
-    /// 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
+    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of 0.1 is a ratio of
+    /// 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
     #[arg(long, value_name = "RATIO", value_parser = lr_ratio)]
     group_lr_ratio: Option<f64>,
     /// Metric that selects the best epoch
