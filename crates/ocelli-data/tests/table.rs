@@ -149,7 +149,7 @@ fn rows_without_files_and_files_without_rows_are_listed() {
         &["1.png", "2.png", "9.png"],
         "id,label\n1.png,a\n2.png,b\n3.png,b\n2.png,b\nlonely\n../x.png,a\n",
     );
-    refused(&root, &TableOptions::default(), &["2 of 6 rows of labels.csv (33 %)", "--allow-missing"]);
+    refused(&root, &TableOptions::default(), &["2 of 6 rows of labels.csv (33 %)", "`allow_missing`"]);
     let data = read(&root, &TableOptions { allow_missing: true, ..TableOptions::default() });
     assert_eq!(data.items.len(), 2);
     let reasons: Vec<(String, &str)> = data
@@ -727,7 +727,7 @@ fn the_cause_is_named_where_a_file_is_not_found() {
             _ => format!("{name},{}", ["a", "b"][place % 2]),
         }),
     );
-    refused(&root, &stated(&root), &["1 of 20 rows", "no file is left of \"c\"", "--allow-missing"]);
+    refused(&root, &stated(&root), &["1 of 20 rows", "no file is left of \"c\"", "`allow_missing`"]);
     let allowed = TableOptions { allow_missing: true, ..stated(&root) };
     let read = whole(&root, &allowed);
     says(&read, &["no file is left of \"c\": it is no class", "1 image in", "without a row in labels.csv"]);

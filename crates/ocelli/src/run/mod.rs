@@ -2,10 +2,12 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod config;
+pub mod finished;
 pub(crate) mod folder;
 pub(crate) mod perform;
 pub(crate) mod progress;
 pub(crate) mod resume;
+pub mod review;
 
 use std::path::{Path, PathBuf};
 
