@@ -56,6 +56,7 @@ pub struct ImageData {
     filter: Filter,
     augmentation: Option<Augmentation>,
     balanced: bool,
+    seed: u64,
     loading: LoaderOptions,
 }
 
@@ -304,6 +305,16 @@ impl ImageData {
         // Any valid normalisation: the network's own comes later.
         data.preprocessing(Normalization::IMAGENET).validate()?;
         Ok(data)
+    }
+
+    /// The seed of the split, and of a learner of these photos: of its head, dropout, and the order of the images.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The same photos, divided as they are, with another seed for a learner of them.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Images a batch.
@@ -639,6 +650,7 @@ impl ImageDataBuilder {
             filter: self.filter,
             augmentation: self.augmentation,
             balanced: self.balanced,
+            seed: self.seed,
             loading: self.loading,
         })
     }
@@ -721,6 +733,7 @@ impl ImageDataBuilder {
             filter: self.filter,
             augmentation: None,
             balanced: false,
+            seed: self.seed,
             loading: self.loading,
         })
     }

@@ -146,6 +146,7 @@ impl ImageDataBuilder {
             filter: self.filter,
             augmentation: self.augmentation,
             balanced: self.balanced,
+            seed: self.seed,
             loading: self.loading,
         };
         Ok((data, lost))

@@ -17,7 +17,7 @@ use crate::recipe::freezing::Freezing;
 use crate::schedule::OneCycle;
 use crate::train::fit::{Fit, FitHooks};
 use crate::train::infer::predict;
-use crate::train::options::Method;
+use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 
 /// Epochs of each fold's head.
@@ -82,8 +82,8 @@ impl Learner {
         state.set_freezing(FROZEN);
         state.fits = 1;
         let mut inputs = self.inputs.with_data(data.with_batch_size(OUT_OF_FOLD_BATCH));
-        let Method { optimizer, weight_decay, .. } = self.options;
-        let options = Method { optimizer, weight_decay, ..Method::default() };
+        let TrainOptions { optimizer, weight_decay, .. } = self.options;
+        let options = TrainOptions { optimizer, weight_decay, ..TrainOptions::default() };
         let mut hooks = Silent(Observers::default());
         if let Some(stop) = stop.cloned() {
             hooks.0.add(Box::new(move |_: &Event| match stop.load(Ordering::Relaxed) {

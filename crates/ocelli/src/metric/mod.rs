@@ -1,6 +1,7 @@
 //! Named measures of predictions, each exact over a whole set, with a direction and a 95 % interval.
 
 pub(crate) mod predictions;
+pub(crate) mod record;
 
 use std::borrow::Cow;
 use std::fmt;

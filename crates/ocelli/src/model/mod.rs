@@ -22,7 +22,7 @@ use crate::file;
 use crate::interpret::{temper, tempered_thresholds};
 use crate::metric::predictions::{Predictions, THRESHOLD, predicted_labels, probabilities};
 use crate::model::submission::ProbabilityClip;
-use crate::model::tta::{Mean, Tta};
+use crate::model::tta::{Tta, TtaMean};
 use crate::run::folder::model_of;
 
 /// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
@@ -302,7 +302,7 @@ struct Answers {
     model: String,
     task: Task,
     classes: Arc<[String]>,
-    mean: Mean,
+    mean: TtaMean,
     temperature: Option<f64>,
     thresholds: Arc<[f32]>,
 }
@@ -526,7 +526,7 @@ impl<B: Backbone> Model<B> {
     }
 
     /// How what the network computes becomes an answer.
-    fn answers(&self, mean: Mean) -> Answers {
+    fn answers(&self, mean: TtaMean) -> Answers {
         let temperature = self.contract.temperature.filter(|_| self.calibrated);
         Answers {
             model: self.origin.clone(),
@@ -547,7 +547,7 @@ impl<B: Backbone> Model<B> {
     /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
         let Preprocessing { size, .. } = self.contract.preprocessing;
-        let answers = self.answers(Mean::default());
+        let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
         for images in images.chunks(self.loading.batch_size) {
             let mut samples = vec![0.0; images.len() * size * size * 3];

@@ -45,7 +45,7 @@ use crate::file;
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
-use crate::run::config::Places;
+use crate::run::config::RunEnv;
 use crate::run::folder::RunFolder;
 use page::Page;
 use records::Records;
@@ -406,7 +406,7 @@ fn doubts_of_training(
     }
     let mut settings = records.settings.clone();
     settings.weights = settings.weights.map(|path| records.resolve(&path));
-    let places = Places { cache: options.cache, ..Places::default() };
+    let places = RunEnv { cache: options.cache, ..RunEnv::default() };
     let training = Split { train: data.split().train.clone(), ..Split::default() };
     let mut learner = settings.learner_on(data.with_split(training), &places)?;
     if options.only_kept_activations && !learner.has_kept_activations() {

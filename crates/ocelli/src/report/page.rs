@@ -15,7 +15,7 @@ use super::{CELLS, Doubts, Stop, Subject, html};
 use crate::data::{ClassCount, ImageData};
 use crate::error::Result;
 use crate::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
-use crate::lr_finder::{Finding, Suggestions};
+use crate::lr_finder::suggest::{Finding, Suggestions};
 use crate::metric::predictions::Proportion;
 use crate::metric::{Average, Metric, MetricEstimate};
 use crate::plot::{self, Layout};
@@ -655,9 +655,9 @@ fn charts<'a>(records: &Records, drawn: &impl Fn(&str) -> Option<&'a plot::Figur
         let head = search.rates.head();
         let figure = search.curve.plot().with_vertical(format!("taken {head:.1e}"), head);
         charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
-            title: format!("Learning rate finder before step {}", search.stage),
+            title: format!("Learning rate finder before step {}", search.fit),
             chart,
-            note: said_of(search, records.stages.iter().find(|stage| stage.number == search.stage)),
+            note: said_of(search, records.stages.iter().find(|stage| stage.number == search.fit)),
         }));
     }
     charts
@@ -697,7 +697,7 @@ fn step(records: &Records, stage: &StageRecord, training_images: usize) -> StepP
         all.iter().copied().step_by(stride).chain(all.last().copied()).chain(kept).collect();
     shown.sort_unstable();
     shown.dedup();
-    let hidden = |name: &str| name == "stage" || name.starts_with("learning_rate");
+    let hidden = |name: &str| name == "fit" || name.starts_with("learning_rate");
     let filled =
         |column: usize| all.iter().any(|&row| table[row].get(column).is_some_and(|cell| !cell.is_empty()));
     let columns: Vec<usize> =

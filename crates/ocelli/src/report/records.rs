@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::ReportOptions;
 use crate::data::{ClassCount, ImageDataBuilder};
 use crate::error::{Error, Result};
-use crate::lr_finder::{Finding, LrCurve};
+use crate::lr_finder::curve::LrCurve;
+use crate::lr_finder::suggest::Finding;
 use crate::metric::Metric;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
-use crate::run::config::{Config, Settings};
+use crate::run::config::{Config, RunConfig};
 use crate::run::folder::{RunFolder, Wholeness, event_of};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
@@ -28,7 +29,7 @@ pub(crate) struct Records {
     directory: PathBuf,
     pub(crate) version: String,
     pub(crate) given: String,
-    pub(crate) settings: Settings,
+    pub(crate) settings: RunConfig,
     pub(crate) stages: Vec<StageRecord>,
     /// Columns and rows of `history.csv`.
     pub(crate) history: (Vec<String>, Vec<Vec<String>>),
@@ -67,7 +68,7 @@ pub(crate) struct DataRecord {
 #[derive(Deserialize)]
 pub(crate) struct FinishedRecord {
     pub(crate) seconds: f64,
-    /// Stage and epoch of the model's weights.
+    /// Fit and epoch of the model's weights.
     pub(crate) kept: Option<(usize, usize)>,
     pub(crate) size: usize,
     #[serde(default)]
@@ -101,7 +102,7 @@ pub(crate) struct StageRecord {
 #[derive(Deserialize)]
 pub(crate) struct SearchRecord {
     /// The stage that it was for.
-    pub(crate) stage: usize,
+    pub(crate) fit: usize,
     /// What was gone on with.
     pub(crate) rates: LearningRates,
     /// What the curve says of the head's, if it is of use.
@@ -183,7 +184,7 @@ impl Records {
 
     fn add(&mut self, event: &Value) {
         match event["event"].as_str() {
-            Some("stage-started") => {
+            Some("fit-started") => {
                 let state = serde_json::from_value::<Freezing>(event.clone()).ok();
                 let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
                 let frozen = state.map_or(0, Freezing::frozen);
@@ -197,7 +198,7 @@ impl Records {
                 self.resizing_within = 0.0;
             }
             Some("diagnosis") => {
-                let number = event["stage"].as_u64().unwrap_or(0) as usize;
+                let number = event["fit"].as_u64().unwrap_or(0) as usize;
                 if let Some(stage) = self.stages.iter_mut().find(|stage| stage.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
                     stage.readings = text.lines().map(str::to_owned).collect();
@@ -226,7 +227,7 @@ impl Records {
             }
             Some("rate-found") => {
                 if let Ok(search) = serde_json::from_value::<SearchRecord>(event.clone()) {
-                    self.searches.retain(|other| other.stage != search.stage);
+                    self.searches.retain(|other| other.fit != search.fit);
                     self.searches.push(search);
                 }
             }
@@ -245,7 +246,7 @@ impl Records {
 
     /// For each row of the history its stage and its epoch.
     pub(crate) fn epochs(&self) -> Vec<(usize, usize)> {
-        let [stages, epochs] = ["stage", "epoch"].map(|name| self.column(name).unwrap_or_default());
+        let [stages, epochs] = ["fit", "epoch"].map(|name| self.column(name).unwrap_or_default());
         let number = |cell: Option<f64>| cell.unwrap_or(0.0) as usize;
         stages.into_iter().zip(epochs).map(|(stage, epoch)| (number(stage), number(epoch))).collect()
     }

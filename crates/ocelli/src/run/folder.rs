@@ -12,16 +12,17 @@ use serde::Serialize;
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, Observer};
+use crate::event::{Event, Observer};
 use crate::file;
 use crate::metric::Metric;
+use crate::metric::record::EpochRecord;
 
 /// A folder for the results of one run.
 ///
 /// ```text
 /// config.toml         every setting, as given and as resolved
-/// history.csv         a row an epoch: stage, epoch, losses, metrics, learning rates, seconds
-/// lr_find-1.csv …     what the learning rate finder saw before stage 1, also as PNG and SVG
+/// history.csv         a row an epoch: fit, epoch, losses, metrics, learning rates, seconds
+/// lr_find-1.csv …     what the learning rate finder saw before fit 1, also as PNG and SVG
 /// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line; its last field is the digest of those before it
 /// split.csv           which images were trained on, and which were held out
@@ -267,7 +268,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn recorder(&self, history: &[EpochRow], skipped: &[Skipped]) -> Result<Recorder> {
+    pub fn recorder(&self, history: &[EpochRecord], skipped: &[Skipped]) -> Result<Recorder> {
         let recorder = Recorder {
             folder: self.clone(),
             history: history.to_vec(),
@@ -377,7 +378,7 @@ pub(crate) fn event_of(line: &str) -> Option<serde_json::Value> {
 #[derive(Debug)]
 pub struct Recorder {
     folder: RunFolder,
-    history: Vec<EpochRow>,
+    history: Vec<EpochRecord>,
     skipped: Vec<Skipped>,
     /// Whether skipped images wait to be written.
     unwritten: bool,
@@ -391,8 +392,8 @@ impl Observer for Recorder {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
             }
-            Event::RateFound { stage, curve, rates, .. } => {
-                let name = format!("lr_find-{stage}");
+            Event::RateFound { fit, curve, rates, .. } => {
+                let name = format!("lr_find-{fit}");
                 file::write(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
                 #[cfg(feature = "plot")]
                 {
@@ -428,7 +429,7 @@ impl Recorder {
         }
         let text = match event {
             Event::Diagnosis(diagnosis) => Some(diagnosis.to_string()),
-            Event::StageStarted(stage) => Some(stage.to_string()),
+            Event::FitStarted(fit) => Some(fit.to_string()),
             _ => None,
         };
         let path = self.folder.path.join(EVENTS);
@@ -455,7 +456,7 @@ impl Recorder {
             .map(|(metric, _)| *metric)
             .collect();
         let mut header: Vec<String> =
-            ["stage", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
+            ["fit", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
         header.extend(metrics.iter().map(Metric::to_string));
         header.extend(["early_body", "late_body", "head"].map(|group| format!("learning_rate_{group}")));
         header.push("seconds".to_owned());
@@ -463,7 +464,7 @@ impl Recorder {
         let rows = self.history.iter().map(|row| {
             let rates = row.learning_rates.0.map(|rate| rate.to_string());
             let mut cells = vec![
-                row.stage.to_string(),
+                row.fit.to_string(),
                 row.epoch.to_string(),
                 row.train_loss.to_string(),
                 cell(row.valid_loss),

@@ -6,11 +6,12 @@ use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::event::{EpochRow, Event, Observers};
+use crate::event::{Event, Observers};
 use crate::learner::fit::LearnerHooks;
 use crate::learner::{Learner, LearnerView};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::recipe::diagnosis::{Packed, Watch};
 use crate::run::checkpoint::Checkpoints;
 use crate::schedule::learning_rates::LearningRates;
@@ -23,7 +24,7 @@ pub(crate) struct Progress {
     /// The learning rates of the step at hand, once they are known.
     pub(crate) rates: Option<LearningRates>,
     /// The best row before the step at hand.
-    pub(crate) before: Option<EpochRow>,
+    pub(crate) before: Option<EpochRecord>,
     /// What each validation image contributed to the metric of that row.
     #[serde(default)]
     pub(crate) scores: Option<Packed>,
@@ -92,7 +93,7 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
         }
     }
 
-    fn measured(&mut self, record: &EpochRow, predictions: &Predictions, metric: Option<Metric>) {
+    fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
         self.progress.watch.follow(record, predictions, metric);
     }
 

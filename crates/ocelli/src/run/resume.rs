@@ -9,9 +9,9 @@ use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::recipe::Phase;
-use crate::run::Training;
+use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
-use crate::run::config::{Config, Places, Settings};
+use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness};
 use crate::run::progress::Tracker;
 
@@ -25,39 +25,39 @@ pub struct Moved {
     pub without_changed: bool,
 }
 
-impl Training {
+impl Run {
     /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
     /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been. The photos are looked
     /// for where they were when the run was begun, or where they have been moved. Photos that have come since are no part
-    /// of it. With [`Places::out`] the run is copied there, and goes on in the copy.
+    /// of it. With [`RunEnv::out`] the run is copied there, and goes on in the copy.
     ///
     /// # Errors
     /// [`Error::Finished`] where there is nothing left to do; [`Error::RunBusy`] where another process is at work on the
     /// run; [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos are not what they
     /// were, unless it is to go on without them, and then comes to another result. Files of the run that are damaged or
     /// missing are made again.
-    pub fn resume(run: &Path, places: &Places, moved: &Moved) -> Result<Self> {
-        let mut set_aside = Vec::new();
+    pub fn resume(run: &Path, places: &RunEnv, moved: &Moved) -> Result<Self> {
+        let mut dropped_tensors = Vec::new();
         let training = Self::resume_with(run, places, moved, |settings, data| {
             let (learner, names) = settings.pretrained(data, places)?;
-            set_aside = names;
+            dropped_tensors = names;
             Ok(learner)
         })?;
-        Ok(Self { set_aside, ..training })
+        Ok(Self { dropped_tensors, ..training })
     }
 }
 
-impl<B: Backbone> Training<B> {
-    /// As [`resume`](Training::resume), for a network of the user's own: `learner` makes a new learner of the run's
+impl<B: Backbone> Run<B> {
+    /// As [`resume`](Run::resume), for a network of the user's own: `learner` makes a new learner of the run's
     /// settings and photos, as it did for [`prepare_with`](Self::prepare_with).
     ///
     /// # Errors
-    /// As [`resume`](Training::resume), and whatever `learner` gives.
+    /// As [`resume`](Run::resume), and whatever `learner` gives.
     pub fn resume_with(
         run: &Path,
-        places: &Places,
+        places: &RunEnv,
         moved: &Moved,
-        learner: impl FnOnce(&Settings, ImageData) -> Result<Learner<B>>,
+        learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         let mut run = RunFolder::open(run)?;
         if places.out.is_none() {
@@ -109,7 +109,7 @@ impl<B: Backbone> Training<B> {
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
         learner.observe(recorder);
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
-        let mut training = Self { learner, tracker, run, settings, set_aside: Vec::new(), notices };
+        let mut training = Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices };
         if fewer {
             // From here on the run is one of the photos that are left.
             training.write_checkpoint()?;
@@ -136,8 +136,8 @@ fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
 /// The photos of a run, and whether they are fewer than it began with.
 fn photos(
     run: &RunFolder,
-    settings: &Settings,
-    places: &Places,
+    settings: &RunConfig,
+    places: &RunEnv,
     moved: &Moved,
     is_new: bool,
 ) -> Result<(ImageData, bool)> {
