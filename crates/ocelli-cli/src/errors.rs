@@ -54,9 +54,6 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NoWeights { architecture, .. } => {
             format!("to download them:  ocelli pull {architecture}   to use your own:  --weights FILE")
         }
-        Error::TaskMismatch { .. } => {
-            "to choose the task:  --task single-label, --task multi-label".to_owned()
-        }
         Error::AllTrainedOn { .. } => "to evaluate them all the same:  --include-train".to_owned(),
         Error::OutputPath { .. } => "to choose the path:  --out".to_owned(),
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
@@ -75,35 +72,75 @@ fn flag(setting: &str) -> Option<&'static str> {
 /// Every setting that the library can refuse, and its flag. Settings without one are set in a `config.toml` or in Rust alone,
 /// where the library's name is the right word.
 const SETTINGS: &[(&str, Option<&str>)] = &[
+    ("alpha", Some("--mixup or --cutmix")),
+    ("augmentation", Some("--augment")),
+    ("augmented_copies", Some("--augmented-copies")),
+    ("bad_images", Some("--bad-images")),
+    ("bands", Some("--bands")),
+    ("batch_size", Some("--batch-size")),
+    ("class", Some("--class")),
+    ("class_weights", Some("--class-weights")),
+    ("clip", Some("--clip-probabilities")),
+    ("epochs", Some("--head-epochs, --augmented-epochs, --unfrozen-epochs or --cycles")),
+    ("focal_gamma", Some("--focal-gamma")),
     ("fold", Some("--fold")),
     ("folds", Some("--fold")),
+    ("framing", Some("--framing")),
     ("held_out", Some("--valid")),
-    ("valid", Some("--valid")),
-    ("size", Some("--size")),
-    ("sheet", Some("--columns, --rows and --size")),
-    ("threads", Some("--threads")),
-    ("batch_size", Some("--batch-size")),
-    ("batch size", Some("--batch-size")),
-    ("the finder's batch size", Some("--batch-size")),
-    ("epochs", Some("--head-epochs and the like")),
-    ("cycle_mult", Some("--cycles, --cycle-len and --cycle-mult")),
+    ("label_smoothing", Some("--label-smoothing")),
     ("lr", Some("--lr")),
     ("lr_decay", Some("--group-lr-ratio")),
-    ("class_weights", Some("--class-weights")),
+    ("metric", Some("--metric")),
+    ("optimizer", Some("--optimizer")),
+    ("range", Some("--value-range")),
+    ("recipe", Some("--recipe")),
+    ("sheet", Some("--columns, --rows and --size")),
+    ("size", Some("--size")),
+    ("task", Some("--task")),
     ("the alpha of mixed images", Some("--mixup or --cutmix")),
-    ("alpha", Some("--mixup or --cutmix")),
-    ("label_smoothing", Some("--label-smoothing")),
-    ("focal_gamma", Some("--focal-gamma")),
-    ("the greatest gradient norm", Some("--max-grad-norm")),
-    ("the number of batches a step", Some("--accumulate-steps")),
-    ("the decay of averaged weights", Some("--ema-decay")),
     ("the average of weights", Some("--ema-decay and --swa-start")),
-    ("weight_decay", Some("--weight-decay")),
+    ("the decay of averaged weights", Some("--ema-decay")),
+    ("the finder's batch size", Some("--batch-size")),
     ("the finder's last learning rate", Some("--end-lr")),
     ("the finder's number of steps", Some("--steps")),
-    ("clip", Some("--clip-probabilities")),
-    ("augmented_copies", Some("--augmented-copies")),
+    ("the greatest gradient norm", Some("--max-grad-norm")),
+    ("the number of batches a step", Some("--accumulate-steps")),
+    ("threads", Some("--threads")),
+    ("thresholds", Some("--thresholds")),
+    ("valid", Some("--valid")),
+    ("values", Some("--values")),
     ("views", Some("--tta")),
+    ("weight_decay", Some("--weight-decay")),
+    // Only in a config.toml, or in Rust.
+    ("bits cleared", None),
+    ("cut_div", None),
+    ("epsilon", None),
+    ("every", None),
+    ("factor", None),
+    ("frozen", None),
+    ("group", None),
+    ("header", None),
+    ("item", None),
+    ("largest angle", None),
+    ("largest strength", None),
+    ("lr_factor", None),
+    ("magnitude", None),
+    ("mean", None),
+    ("momentum", None),
+    ("operations", None),
+    ("operations an image", None),
+    ("pad", None),
+    ("pct", None),
+    ("pct_start", None),
+    ("power", None),
+    ("resize", None),
+    ("sample length", None),
+    ("std", None),
+    ("the finder's stop", None),
+    ("the head's number of classes", None),
+    ("the network's number of input channels", None),
+    ("the place of the crop", None),
+    ("zoom", None),
 ];
 
 /// What the library's sentences call settings, in backquotes, and what they are called here.
@@ -130,4 +167,82 @@ const IN_SENTENCES: &[(&str, &str)] = &[
 /// A sentence of the library with flags in place of its settings.
 pub fn in_flags(text: &str) -> String {
     IN_SENTENCES.iter().fold(text.to_owned(), |text, (setting, flag)| text.replace(setting, flag))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Every flag of every verb.
+    fn flags() -> BTreeSet<String> {
+        let command = crate::verbs::command();
+        let flags = command.get_subcommands().flat_map(|verb| verb.get_arguments());
+        flags
+            .filter(|flag| !flag.is_hide_set())
+            .filter_map(|flag| flag.get_long())
+            .map(|name| format!("--{name}"))
+            .collect()
+    }
+
+    /// The words of a text that are flags.
+    fn flags_in(text: &str) -> impl Iterator<Item = String> {
+        let words = text.split_whitespace().map(|word| word.trim_matches([',', ';', ':', '.']));
+        words.filter(|word| word.starts_with("--")).map(str::to_owned)
+    }
+
+    /// The names of settings that refusals in these sources begin with.
+    fn refused(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                refused(&path, names);
+                continue;
+            }
+            let source = fs::read_to_string(&path).unwrap();
+            for start in ["Error::setting(", "DataError::Setting {", "Error::Setting {"] {
+                for after in source.split(start).skip(1) {
+                    let after = after.trim_start().strip_prefix("name:").unwrap_or(after).trim_start();
+                    if let Some((name, _)) = after.strip_prefix('"').and_then(|text| text.split_once('"')) {
+                        names.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_that_the_library_refuses_is_known_here() {
+        let mut names = BTreeSet::new();
+        for library in ["ocelli", "ocelli-data"] {
+            refused(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(library).join("src"), &mut names);
+        }
+        assert!(names.len() > 40, "{names:?}");
+        for name in &names {
+            assert!(SETTINGS.iter().any(|(known, _)| known == name), "{name} has no entry in SETTINGS");
+        }
+    }
+
+    #[test]
+    fn only_flags_that_there_are_are_named() {
+        let flags = flags();
+        let in_table =
+            SETTINGS.iter().filter_map(|(_, flag)| *flag).chain(IN_SENTENCES.iter().map(|(_, to)| *to));
+        for flag in in_table.flat_map(flags_in) {
+            assert!(flags.contains(&flag), "{flag} is no flag");
+        }
+    }
+
+    #[test]
+    fn settings_become_flags() {
+        assert_eq!(in_flags("raise `max_pixels` to read it"), "raise --max-pixels to read it");
+        assert_eq!(
+            in_flags("evaluate all of them, without `without_training_images_of`"),
+            "evaluate all of them, with --include-train"
+        );
+        assert_eq!(in_flags("`ocelli predict` needs no classes"), "`ocelli predict` needs no classes");
+    }
 }

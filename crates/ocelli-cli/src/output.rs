@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ocelli::outside;
+use ocelli::{Skipped, outside};
 
 use crate::errors::{Failure, in_flags};
+use crate::text::wrapped;
 
 /// Why standard output could not be written first.
 static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
@@ -50,6 +51,17 @@ pub fn raw(bytes: &[u8]) {
         && let Err(error) = io::stdout().write_all(bytes)
     {
         *broken = Some(error);
+    }
+}
+
+/// Prints a label, padded to this width, and a text, which in a terminal is wrapped between words and indented.
+pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
+    let columns =
+        terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(columns, _)| columns.0.into());
+    for (number, line_of_text) in wrapped(&text.to_string(), columns.saturating_sub(width)).iter().enumerate()
+    {
+        let label = if number == 0 { label } else { "" };
+        line(format_args!("{label:width$}{line_of_text}"));
     }
 }
 
@@ -148,6 +160,19 @@ pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
     let found =
         paths.find(|path| is_free(path) && extensions.iter().all(|end| is_free(&path.with_extension(end))));
     found.unwrap_or_else(|| path.to_owned())
+}
+
+/// That a folder has no photos, and what it has instead.
+pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
+    /// More files are not listed.
+    const LISTED: usize = 5;
+    let mut listed: Vec<String> = (skipped.iter().take(LISTED))
+        .map(|skipped| format!("\n       {}: {}", shown(skipped.path.display()), message(&skipped.reason)))
+        .collect();
+    if skipped.len() > LISTED {
+        listed.push(format!("\n       and {} more", skipped.len() - LISTED));
+    }
+    Failure::Error(format!("{}: no photos in this folder{}", shown(folder.display()), listed.concat()))
 }
 
 /// A progress bar, hidden if standard error is no terminal.

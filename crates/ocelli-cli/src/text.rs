@@ -44,6 +44,21 @@ pub fn size(number: usize) -> String {
     }
 }
 
+/// A text in lines of at most so many characters, parted between words; a longer word has a line of its own.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A table for people: a line of heads, then the rows; columns of numbers are right-aligned.
 pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
@@ -102,6 +117,14 @@ mod tests {
         assert_eq!(meant("VGG16", names), " (did you mean vgg16_bn?)");
         assert_eq!(meant("quikc", ["quick", "lesson"]), " (did you mean quick?)");
         assert_eq!(meant("xyz", names), "");
+    }
+
+    #[test]
+    fn lines_are_parted_between_words() {
+        assert_eq!(wrapped("one two  three", 7), ["one two", " three"]);
+        assert_eq!(wrapped("a longword b", 4), ["a", "longword", "b"]);
+        assert_eq!(wrapped("one two", usize::MAX), ["one two"]);
+        assert_eq!(wrapped("", 7), [""]);
     }
 
     #[test]

@@ -126,7 +126,7 @@ pub struct OrNone<T>(pub Option<T>);
 /// The name of a backbone.
 pub fn arch(text: &str) -> Result<Arch, String> {
     text.parse().map_err(|_| {
-        let names = Arch::ALL.map(|arch| arch.info().name);
+        let names = Arch::ALL.iter().map(|arch| arch.name()).collect::<Vec<_>>();
         format!("unknown backbone{}; `ocelli models` lists all", meant(text, names))
     })
 }

@@ -16,7 +16,7 @@ fn a_rate_that_is_far_too_high_ends_the_run_and_says_what_to_do() {
     for rate in ["1e9", "1e30"] {
         let said = place.refusal(&[&quick[..], &["--lr", rate, "--out", rate]].concat());
         assert!(said.contains("train with lower"), "{said}");
-        assert!(!said.contains("to go on"), "going on comes to the same end: {said}");
+        assert!(!said.contains("to continue"), "continuing comes to the same end: {said}");
         assert!(!place.path(rate).join("model.safetensors").exists(), "{rate}");
     }
 }

@@ -22,15 +22,21 @@ fn a_learning_rate_is_found_and_shown() {
     assert!((1e-5..1.0).contains(&valley), "{valley}");
     assert!(said.contains(&format!("valley {valley:.1e}")), "the same rate again: {valley:e}, {said}");
     let (rate, reason) = (&found["suggestion"]["rate"], found["suggestion"]["reason"].as_str().unwrap());
-    let line = format!("{:.1e} ({reason})", rate.as_f64().unwrap());
-    assert!(said.contains(&format!("learning rate   {line}")), "{line}: {said}");
-    assert_eq!(reason, "a third of the rate of the lowest loss");
+    let shown = format!("{:.1e}", rate.as_f64().unwrap());
+    assert!(
+        said.contains(&format!("learning rate   {shown}\nreason          {reason}\n")),
+        "{reason}: {said}"
+    );
+    // The minimum is ten times fastai's suggestion.
+    let minimum = found["suggestions"]["minimum"].as_f64().unwrap() * 10.0;
+    assert_eq!(reason, format!("a third of the loss minimum's {minimum:.1e}"));
+    assert!((rate.as_f64().unwrap() * 3.0 / minimum - 1.0).abs() < 1e-9, "{found}");
     assert!(place.read("curve/lr_find.svg").contains("suggested"));
 
     // Training takes the same rate, by the same rule, and says so.
     let train = small(&["--batch-size", "16", "--head-epochs", "1"]);
     let trained = place.run(&[&train[..], &["--out", "run"]].concat());
-    assert!(trained.contains(&format!("found: learning rate {line}")), "{line}: {trained}");
+    assert!(trained.contains(&format!("lr finder: using {shown}, {reason}\n")), "{reason}: {trained}");
     let rates = format!("1 epoch at learning rate {:.1e}", rate.as_f64().unwrap());
     assert!(trained.contains(&rates), "{rates}: {trained}");
     let recorded = place.read("run/events.jsonl");

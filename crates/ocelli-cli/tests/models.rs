@@ -56,8 +56,7 @@ fn a_classifier_in_given_weights_is_set_aside_and_said() {
     let quick = small(&["--head-epochs", "1"]);
     let train = [&quick[..], &["--weights", "own.safetensors"]].concat();
     let said = place.run(&train);
-    let line =
-        "weights from own.safetensors: its classifier is set aside (classifier.bias, classifier.weight)";
+    let line = "weights from own.safetensors, without its classifier (classifier.bias, classifier.weight)";
     assert!(said.contains(line), "{said}");
 
     let refusal = place.refusal(&[&train[..], &["--arch", "resnet18"]].concat());

@@ -54,7 +54,7 @@ fn photos_folders_and_standard_input_give_the_same_answers() {
 fn no_photos_are_an_error_unless_standard_input_was_asked_for() {
     let output = place().ocelli(&["predict", MODEL]).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no photos were given"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no photos: name files or folders"), "{}", stderr(&output));
     let output = place().ocelli(&["predict", MODEL, "-"]).stdin(Stdio::null()).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
 }
@@ -136,4 +136,62 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
     let format = br#"\"format\":2"#;
     refused("newer.safetensors", Some(&renamed(format, br#"\"format\":9"#)), &["form 9"]);
     refused("weights.safetensors", Some(ocelli_lite0::WEIGHTS), &["not what they are for"]);
+}
+
+#[test]
+fn photos_on_standard_input_are_no_paths() {
+    let bytes = fs::read(place().path(&photo("flags"))).unwrap();
+    for more in [&[][..], &["--null"]] {
+        let mut child = place()
+            .ocelli(&[&["predict", MODEL, "-"], more].concat())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have seen enough before all is written.
+        let _ = child.stdin.take().unwrap().write_all(&bytes);
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: standard input") && said.contains("give its name"), "{said}");
+        assert_eq!(said.lines().count(), 1, "once, and not line by line: {said}");
+    }
+}
+
+#[test]
+fn a_folder_without_photos_is_described() {
+    let folder = place().path("notes");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("readme.txt"), "notes").unwrap();
+    for arguments in [&["predict", MODEL, "notes"][..], &["explain", MODEL, "notes"], &["augment", "notes"]] {
+        let said = place().refusal(arguments);
+        assert!(said.contains("no photos in this folder") && said.contains("readme.txt"), "{said}");
+    }
+}
+
+#[test]
+fn several_labels_are_apart_as_in_the_table_that_was_trained_on() {
+    let place = Place::with_photos(12);
+    let mut table = "id,labels\n".to_owned();
+    for (class, labels) in
+        [("flags", "flag|flat"), ("food-and-drink", "food|round"), ("smileys-and-emotion", "face|round")]
+    {
+        for entry in fs::read_dir(place.path("photos").join(class)).unwrap() {
+            table += &format!("{class}/{},{labels}\n", entry.unwrap().file_name().to_str().unwrap());
+        }
+    }
+    fs::write(place.path("photos/labels.csv"), table).unwrap();
+    let quick = ["train", "photos/labels.csv", "--recipe", "quick", "--size", "32", "--batch-size", "8"];
+    let output = place
+        .ocelli(&[&quick[..], &["--head-epochs", "6", "--out", "run", "--quiet"]].concat())
+        .output()
+        .unwrap();
+    let said = stderr(&output);
+    assert!(
+        output.status.success() && said.contains("warning: "),
+        "the images are small, which is said: {said}"
+    );
+    let csv = place.run(&["predict", MODEL, "photos/smileys-and-emotion", "--csv"]);
+    let several = csv.lines().skip(1).filter(|line| line.split(',').nth(1).unwrap().contains('|')).count();
+    assert!(several > 0, "{csv}");
 }

@@ -85,9 +85,26 @@ fn photos_that_have_been_moved_are_found_where_they_are_said_to_be() {
     assert!(refused.contains("photos does not exist") && refused.contains("--data"), "{refused}");
     let refused = place.refusal(&["train", "--resume", "run", "--data", "run"]);
     assert!(!refused.contains("panicked"), "{refused}");
-    place.run(&["train", "--resume", "run", "--data", "disk/photos"]);
+    // Interrupted again, it finds them there again; its settings are those that it began with.
+    let config = place.read("run/config.toml");
+    let mut process = place
+        .ocelli(&["train", "--resume", "run", "--data", "disk/photos"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("epoch  train loss")), "training went on");
+    assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+    let _rest: Vec<_> = lines.collect();
+    assert_eq!(process.wait().unwrap().code(), Some(143));
+    place.run(&["train", "--resume", "run"]);
     assert!(result(&place, "run") == wanted);
-    assert!(place.path("run/report.html").is_file());
+    assert_eq!(place.read("run/config.toml"), config);
+    fs::remove_file(place.path("run/report.html")).unwrap();
+    place.run(&["report", "run"]);
+    let page = place.read("run/report.html");
+    assert!(!page.contains("not where they were"), "the report finds the photos too");
 }
 
 #[test]

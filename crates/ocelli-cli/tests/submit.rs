@@ -100,3 +100,31 @@ fn what_does_not_belong_together_is_refused_and_a_broken_photo_is_told() {
     let row = &table(&place.read("submission.csv"))[1];
     assert!(row[1..].iter().all(|value| (value.parse::<f64>().unwrap() - 1.0 / 3.0).abs() < 1e-6), "{row:?}");
 }
+
+#[test]
+fn a_file_that_is_there_stays_and_photos_of_the_training_are_told() {
+    let (place, _) = place();
+    fs::write(place.path("mine.csv"), "of great value").unwrap();
+    let said = place.refusal(&submit(&["--out", "mine.csv"]));
+    assert!(said.contains("--out mine.csv: this file exists already"), "{said}");
+    assert_eq!(place.read("mine.csv"), "of great value");
+    let said = place.refusal(&["inspect", "photos", "--html", "mine.csv"]);
+    assert!(said.contains("--html mine.csv"), "{said}");
+
+    let output = place.ocelli(&submit(&["--out", "own.csv", "--quiet"])).output().unwrap();
+    assert!(stderr(&output).contains("warning: the model was trained on "), "{}", stderr(&output));
+    fs::create_dir(place.path("other")).unwrap();
+    fs::copy(common::samples().join("symbols/aries.png"), place.path("other/1.png")).unwrap();
+    let output = place.ocelli(&["submit", "run", "other", "--out", "other.csv"]).output().unwrap();
+    assert!(output.status.success() && !stderr(&output).contains("warning"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_report_without_held_out_photos_says_so() {
+    let place = Place::with_photos(8);
+    let quick =
+        ["train", "photos", "--recipe", "quick", "--size", "32", "--batch-size", "8", "--head-epochs", "1"];
+    place.run(&[&quick[..], &["--lr", "1e-2", "--valid", "none", "--out", "run"]].concat());
+    let said = place.run(&["report", "run"]);
+    assert!(said.contains("no validation images") && !said.contains("confusion matrix"), "{said}");
+}

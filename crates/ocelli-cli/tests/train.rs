@@ -21,7 +21,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
         said.contains("36 images in 3 classes: flags 12, food-and-drink 12, smileys-and-emotion 12"),
         "{said}"
     );
-    assert!(said.contains("1  head, precomputed"), "{said}");
+    assert!(said.contains("1  head, cached features\n"), "{said}");
     assert!(said.contains("3 epochs at learning rate 1.0e-2"), "{said}");
     assert!(said.contains("2  all layers"), "{said}");
     assert!(said.contains("1 epoch at learning rate 1.0e-5, 1.0e-4, 1.0e-3"), "{said}");
@@ -193,11 +193,11 @@ fn the_default_recipe_does_the_lessons_steps_and_says_each() {
     let place = Place::with_photos(12);
     let said = place.run(&["train", "photos", "--size", "32,48", "--batch-size", "8"]);
     let steps = [
-        "1  head, precomputed ",
-        "2  head, precomputed, 2 views",
+        "1  head, cached features\n",
+        "2  head, cached features of 2 augmented copies",
         "3  all layers",
         "4  48 px",
-        "5  head, precomputed, 2 views",
+        "5  head, cached features of 2 augmented copies",
         "6  test-time augmentation, 4 views",
     ];
     let mut rest = &said[..];

@@ -257,7 +257,7 @@ pub enum DecodeError {
     },
     /// The file has more bytes than allowed.
     #[error(
-        "has {bytes} bytes, more than the limit of {limit} (64 MiB, and three for each pixel of max_pixels); raise max_pixels to read it"
+        "has {bytes} bytes, more than the limit of {limit} (64 MiB, and three for each pixel of `max_pixels`); raise `max_pixels` to read it"
     )]
     FileTooLarge {
         /// The length of the file, or what was read of it.
@@ -296,7 +296,7 @@ pub enum DecodeError {
     },
     /// The image has more pixels than allowed.
     #[error(
-        "has {width} × {height} pixels, more than the limit of {limit} in all; raise max_pixels to read it"
+        "has {width} × {height} pixels, more than the limit of {limit} in all; raise `max_pixels` to read it"
     )]
     TooLarge {
         /// Width in pixels.

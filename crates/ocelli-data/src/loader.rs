@@ -55,7 +55,7 @@ impl FromStr for BadImages {
             "skip" => Ok(Self::Skip),
             "fail" => Ok(Self::Fail),
             _ => Err(DataError::Setting {
-                name: "bad images",
+                name: "bad_images",
                 value: name.to_owned(),
                 expected: "few, skip or fail",
             }),
@@ -118,7 +118,6 @@ pub struct Loader {
     digests: Option<Arc<Vec<Digest>>>,
     /// Where resized copies are.
     copies: Option<Store>,
-    merge_last_of_one: bool,
 }
 
 impl Loader {
@@ -136,15 +135,7 @@ impl Loader {
         at_least_1("batch size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
         threads::check_threads(options.threads)?;
-        Ok(Loader {
-            items,
-            preprocessing,
-            options,
-            augmentation: None,
-            digests: None,
-            copies: None,
-            merge_last_of_one: false,
-        })
+        Ok(Loader { items, preprocessing, options, augmentation: None, digests: None, copies: None })
     }
 
     /// The same loader, which takes files for bad images whose content is not that of these digests, one an item: each
@@ -169,13 +160,6 @@ impl Loader {
         augmentation.validate()?;
         self.augmentation = Some((augmentation, seed));
         Ok(self)
-    }
-
-    /// The same loader, which adds a last batch of a single image to the batch before it: batch normalization
-    /// cannot train on one. (Bad images may still leave a batch with one.)
-    pub fn merge_last_of_one(mut self) -> Self {
-        self.merge_last_of_one = true;
-        self
     }
 
     /// The batches of one pass over the items at `indices`, in this order.
@@ -371,10 +355,7 @@ struct Underway {
 impl Work {
     fn batch_count(&self) -> usize {
         let (images, size) = (self.samples.len(), self.loader.options.batch_size);
-        match self.loader.merge_last_of_one && images > size && images % size == 1 {
-            true => images / size,
-            false => images.div_ceil(size),
-        }
+        images.div_ceil(size)
     }
 
     /// The batch of a place, and the place in it.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::budget;
-use crate::resize::{self, Resize};
+use crate::resize::{self, Filter, Resize};
 use crate::{DataError, Decoder, RgbImage, spare};
 
 /// The largest side of a sample: 800 MB of numbers.
@@ -56,20 +56,6 @@ impl FromStr for Framing {
             }),
         }
     }
-}
-
-/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Filter {
-    /// The average of the pixels whose centres lie in the new pixel (Pillow's BOX).
-    Area,
-    /// A triangle two pixels wide.
-    Bilinear,
-    /// Keys' cubic with a = −0.5 (Catmull–Rom), four pixels wide.
-    Bicubic,
-    /// A windowed sinc, six pixels wide.
-    Lanczos,
 }
 
 /// x ↦ (x − mean) / std for each channel, where x is a red, green or blue value in 0..=255.

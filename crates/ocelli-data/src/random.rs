@@ -8,7 +8,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What a stream of draws is for. Streams of different purposes are independent.
 ///
-/// The numbers are part of the format of a run: an existing one never changes its meaning.
+/// The numbers are part of the format of a run: an existing one never changes its meaning, and 6 is not used again.
+/// Initial weights are drawn by `ocelli-nn`, from the seed and the tensor's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 #[non_exhaustive]
@@ -23,8 +24,6 @@ pub enum Purpose {
     Sample = 4,
     /// How the images of a batch are mixed (mixup, cutmix).
     Mix = 5,
-    /// Initial weights; the key is the hash of the tensor's name.
-    Initialize = 6,
     /// Dropout masks; the key is the step.
     Dropout = 7,
     /// Resamples of a result, for its interval.

@@ -9,9 +9,23 @@
 use std::ops::Range;
 
 use macerator::{AutoArch, Simd, WithSimd};
+use serde::{Deserialize, Serialize};
 
 use crate::RgbImage;
-use crate::preprocess::Filter;
+
+/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filter {
+    /// The average of the pixels whose centres lie in the new pixel (Pillow's BOX).
+    Area,
+    /// A triangle two pixels wide.
+    Bilinear,
+    /// Keys' cubic with a = −0.5 (Catmull–Rom), four pixels wide.
+    Bicubic,
+    /// A windowed sinc, six pixels wide.
+    Lanczos,
+}
 
 /// One axis: the part from `start` on of this `length`, in pixels of the image, becomes `to` pixels.
 #[derive(Debug, Clone, PartialEq)]

@@ -378,31 +378,6 @@ fn units(
     units
 }
 
-/// fastai 0.7's `get_cv_idxs`: the validation indices of fold `cv_idx` of `n` rows.
-///
-/// NumPy's legacy generator (MT19937) shuffles 0 … n − 1; the fold is a slice of ⌊`val_pct` · n⌋ of them,
-/// and shorter or empty beyond the end.
-pub fn get_cv_idxs(n: usize, cv_idx: usize, val_pct: f64, seed: u32) -> Vec<usize> {
-    let size = (val_pct.clamp(0.0, 1.0) * n as f64) as usize;
-    let mut random = rand_mt::Mt::new(seed);
-    let mut order: Vec<usize> = (0..n).collect();
-    for last in (1..n).rev() {
-        // NumPy draws below a power of two until the number is in range.
-        let mask = (last as u64 + 1).next_power_of_two() - 1;
-        let chosen = loop {
-            let bits = match u32::try_from(last) {
-                Ok(_) => u64::from(random.next_u32()),
-                Err(_) => u64::from(random.next_u32()) << 32 | u64::from(random.next_u32()),
-            };
-            if bits & mask <= last as u64 {
-                break (bits & mask) as usize;
-            }
-        };
-        order.swap(last, chosen);
-    }
-    order.into_iter().skip(cv_idx.saturating_mul(size)).take(size).collect()
-}
-
 /// What stays for the end, and what can be trained on or held out.
 fn apart(items: &Items, test: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let test: HashSet<usize> = test.iter().copied().collect();

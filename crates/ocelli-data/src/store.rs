@@ -16,8 +16,7 @@ use rayon::prelude::*;
 use crate::decode::budget;
 use crate::digest::{Digest, read_expected};
 use crate::files::{self, write_whole};
-use crate::preprocess::Filter;
-use crate::resize::Resize;
+use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 

@@ -476,27 +476,6 @@ fn batches_depend_on_seed_and_epoch_and_not_on_threads() {
 }
 
 #[test]
-fn a_last_batch_of_one_can_be_merged() {
-    let root = tempfile::tempdir().unwrap();
-    fill(root.path(), "", &["cats", "dogs"], 5);
-    let items = Arc::new(folder::read(root.path()).unwrap().items);
-    let sizes = |images: usize, batch_size| {
-        let options = LoaderOptions { batch_size, threads: 2, prefetch: 1, ..Default::default() };
-        let loader = Loader::new(Arc::clone(&items), raw(8), options).unwrap().merge_last_of_one();
-        let pass = loader.batches((0..images).collect(), 0).unwrap();
-        let expected = pass.batch_count();
-        let sizes: Vec<usize> = pass.map(|batch| batch.unwrap().shape[0]).collect();
-        assert_eq!(sizes.len(), expected);
-        sizes
-    };
-    assert_eq!(sizes(9, 4), [4, 5]);
-    assert_eq!(sizes(10, 4), [4, 4, 2]);
-    assert_eq!(sizes(8, 4), [4, 4]);
-    assert_eq!(sizes(1, 4), [1]);
-    assert_eq!(sizes(5, 4), [5]);
-}
-
-#[test]
 fn mixed_batches_are_sums_and_rectangles() {
     let root = tempfile::tempdir().unwrap();
     fill(root.path(), "", &["cats", "dogs"], 8);

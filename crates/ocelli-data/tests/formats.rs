@@ -492,3 +492,62 @@ fn colours_of_other_spaces_become_srgb() {
     let [damaged, without] = [damaged, without].map(|bytes| Decoder::default().decode(&bytes).unwrap());
     assert!(damaged == without && differences(&without, &plain, "without").1 < 2.5);
 }
+
+/// A TIFF of one tile or strip, little-endian: tags of one number, or of bits a sample.
+fn tiff(tags: &[(u16, u32)], bits: &[u16], data: &[u8]) -> Vec<u8> {
+    let start = 8 + 2 + 12 * (tags.len() as u32 + 2) + 4;
+    let mut entries: Vec<[u8; 12]> = Vec::new();
+    let entry = |tag: u16, kind: u16, count: u32, value: u32| {
+        let mut bytes = [0; 12];
+        bytes[..2].copy_from_slice(&tag.to_le_bytes());
+        bytes[2..4].copy_from_slice(&kind.to_le_bytes());
+        bytes[4..8].copy_from_slice(&count.to_le_bytes());
+        bytes[8..].copy_from_slice(&value.to_le_bytes());
+        bytes
+    };
+    let offsets = if tags.iter().any(|(tag, _)| *tag == 322) { 324 } else { 273 };
+    entries.push(entry(258, 3, bits.len() as u32, start));
+    entries.push(entry(offsets, 4, 1, start + 2 * bits.len() as u32));
+    entries.extend(tags.iter().map(|&(tag, value)| entry(tag, 4, 1, value)));
+    entries.sort();
+    entries.sort_by_key(|entry| u16::from_le_bytes([entry[0], entry[1]]));
+    let mut file = b"II*\0\x08\0\0\0".to_vec();
+    file.extend((entries.len() as u16).to_le_bytes());
+    entries.iter().for_each(|entry| file.extend(entry));
+    file.extend([0; 4]);
+    bits.iter().for_each(|bits| file.extend(bits.to_le_bytes()));
+    file.extend(data);
+    file
+}
+
+#[test]
+fn a_range_is_of_colours_and_not_of_opacity() {
+    // A dark pixel, at half the range, and half opaque.
+    let samples = [1000u16, 1000, 1000, 32768];
+    let little: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let tags = [(256, 1), (257, 1), (259, 1), (262, 2), (277, 4), (278, 1), (338, 2)];
+    let tiff = tiff(&tags, &[16; 4], &little);
+    let mut pam = b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nMAXVAL 65535\nTUPLTYPE RGB_ALPHA\nENDHDR\n".to_vec();
+    pam.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::ImageBuffer::<image::Rgba<u16>, _>::from_raw(1, 1, samples.to_vec())
+        .map(|pixel| image::DynamicImage::ImageRgba16(pixel).write_to(&mut png, image::ImageFormat::Png))
+        .unwrap()
+        .unwrap();
+    for (name, file) in [("TIFF", &tiff), ("PAM", &pam), ("PNG", png.get_ref())] {
+        let image = range(0.0, 2000.0).decode(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let value = image.pixels()[0];
+        // 128 · 0.5 + 255 · 0.5
+        assert!((190..=193).contains(&value), "{name}: {value}");
+        let image = Decoder::default().decode(file).unwrap();
+        assert!((128..=131).contains(&image.pixels()[0]), "{name}: {:?}", image.pixels());
+    }
+}
+
+#[test]
+fn a_tile_is_no_larger_than_the_file_can_hold() {
+    // 16 pixels, in one tile of two thousand million.
+    let tags = [(256, 4), (257, 4), (259, 8), (262, 1), (277, 1), (322, 500_000_000), (323, 4)];
+    let error = Decoder::default().decode(&tiff(&tags, &[8], &[0x78, 0x9c, 1, 2, 3])).unwrap_err();
+    assert!(error.to_string().contains("far fewer bytes than one of its strips or tiles"), "{error}");
+}

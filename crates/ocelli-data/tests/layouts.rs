@@ -439,3 +439,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn folders_that_are_merged_into_a_class_are_named() {
+    let root = place();
+    fill(root.path(), "animal/", &["cat", "dog"], 2);
+    fill(root.path(), "vehicle/", &["bus", "car"], 2);
+    let data = read(&root);
+    assert_eq!(data.items.classes.names(), ["animal", "vehicle"]);
+    noticed(&data, &["animal (cat, dog), vehicle (bus, car)", "move them up, or give a table"]);
+    // One folder in a class says nothing else than the class does.
+    let root = place();
+    fill(root.path(), "", &PETS, 2);
+    write(root.path(), "cats/kittens/0.png", png(77));
+    assert_eq!(read(&root).notices, Vec::<String>::new());
+}
+
+#[test]
+fn folders_called_by_class_and_part_are_told_how_they_should_be() {
+    let root = place();
+    fill(root.path(), "", &["ants_train", "bees_train", "ants_test", "bees_test"], 2);
+    refused(&root, &["ants_train", "by class and part of the split at once", "train/ants/", "test/bees/"]);
+    let root = place();
+    fill(root.path(), "", &["train-ants", "train-bees", "val-ants", "val-bees"], 2);
+    refused(&root, &["by class and part", "train/ants/", "valid/bees/"]);
+}
+
+#[test]
+fn images_for_a_test_are_said_to_be_left_out() {
+    let root = place();
+    fill(root.path(), "train/", &PETS, 2);
+    fill(root.path(), "valid/", &PETS, 1);
+    write(root.path(), "test/9.png", png(90));
+    noticed(&read(&root), &["1 image in", "test are for a test: nothing is trained on them"]);
+}

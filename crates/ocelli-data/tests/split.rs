@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use ocelli_data::groups::by_pattern;
-use ocelli_data::split::{get_cv_idxs, k_fold, k_fold_by_group, stratified, stratified_by_group};
+use ocelli_data::split::{k_fold, k_fold_by_group, stratified, stratified_by_group};
 use ocelli_data::{Classes, DataError, Digest, Item, Items, Split, Target, Task};
 use proptest::prelude::*;
 
@@ -145,32 +145,6 @@ proptest! {
             prop_assert_eq!(valid[class] > 0, count > 1);
         }
     }
-}
-
-/// Sums and hashes of fastai 0.7's own function, run with NumPy.
-#[test]
-fn get_cv_idxs_is_fastais() {
-    let golden: [(usize, &[usize], usize); 5] = [
-        (10, &[8, 1], 9),
-        (100, &[83, 53, 70, 45, 44, 39, 22, 80], 890),
-        (2000, &[1860, 353, 1333, 905, 1289, 1273, 938, 1731], 404_797),
-        (10_222, &[2882, 4514, 7717, 33, 4924, 532, 8028, 5860], 10_320_706),
-        (40_479, &[34602, 11243, 14499, 18918, 30631, 21503, 39602, 27556], 163_567_548),
-    ];
-    for (n, first, sum) in golden {
-        let indices = get_cv_idxs(n, 0, 0.2, 42);
-        assert_eq!(indices.len(), n / 5);
-        assert_eq!(&indices[..first.len()], first);
-        assert_eq!(indices.iter().sum::<usize>(), sum);
-    }
-    let breeds = get_cv_idxs(10_222, 0, 0.2, 42);
-    assert!(breeds.contains(&0) && !breeds.contains(&1));
-    // The folds are slices of one permutation.
-    let mut all: Vec<usize> = (0..5).flat_map(|fold| get_cv_idxs(100, fold, 0.2, 7)).collect();
-    all.sort_unstable();
-    assert_eq!(all, (0..100).collect::<Vec<_>>());
-    assert_eq!(get_cv_idxs(100, 4, 0.25, 42), [0; 0]);
-    assert_eq!(get_cv_idxs(0, 0, 0.2, 42), [0; 0]);
 }
 
 #[test]

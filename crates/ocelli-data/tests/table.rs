@@ -301,7 +301,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
         &["labels of labels.csv (filename, sex, age, label) are in the column \"label\", by its name"],
     );
     let root = photos(16, table("filename,sex,age,pet"));
-    refused(&root, &stated(&root), &["filename, sex, age, pet", "not clear", "--label-column"]);
+    refused(&root, &stated(&root), &["filename, sex, age, pet", "not clear", "`label`"]);
     let options = TableOptions { label: vec![Column::Name("pet".to_owned())], ..stated(&root) };
     assert_eq!(classes(&whole(&root, &options)), ["cat", "dog"]);
     // Without names nothing says it.
@@ -381,7 +381,7 @@ fn columns_of_classes_hold_one_label_or_several() {
     );
     says(&read, &["2 of 3 rows have 1 for no class or for several, the first is row 3: for 2"]);
     let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
-    refused(&root, &single, &["row 3", "2 columns of classes", "--task multi"]);
+    refused(&root, &single, &["row 3", "2 columns of classes", "`task` multi-label"]);
     // Columns that are no class are left out by name.
     let root =
         photos(3, lines("file,age,road,water", 3, |place, name| format!("{name},{place}3,1,{}", place % 2)));
@@ -753,7 +753,7 @@ fn a_row_for_each_label() {
     says(&read, &["a row a label: 4 of 8 images have several rows", "001.png has rows 2, 3"]);
     // Stated otherwise, or with few of them, or with votes that repeat, they contradict each other.
     let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
-    refused(&root, &single, &["row 3 contradicts row 2", "--task multi"]);
+    refused(&root, &single, &["row 3 contradicts row 2", "`task` multi-label"]);
     for more in ["001.png,red\n", ""] {
         let count = if more.is_empty() { 40 } else { 8 };
         let text = if more.is_empty() {
@@ -891,4 +891,36 @@ fn a_column_called_split_that_cannot_be_followed_is_warned_of() {
         assert!(read.dataset.split.is_none());
         says(&read, &["warning: the column \"split\"", "is not followed", why]);
     }
+}
+
+#[test]
+fn a_column_of_measurements_is_no_column_of_classes() {
+    let names: Vec<String> = (0..12).map(|number| format!("{number}.png")).collect();
+    let files: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rows = |label: &dyn Fn(u32) -> String| {
+        (0..12).fold("file,price,kind\n".to_owned(), |table, row| {
+            table + &format!("{row}.png,{},{}\n", label(row), if row % 2 == 0 { "house" } else { "flat" })
+        })
+    };
+    let price = TableOptions { label: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
+    let root = folder(&files, &rows(&|row| format!("{}.5", 100 + row)));
+    let parts =
+        ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label`", "\"kind\""];
+    refused(&root, &price, &parts);
+    let root = folder(&files, &rows(&|row| format!("{}", row % 3)));
+    assert_eq!(read(&root, &price).items.classes.names(), ["0", "1", "2"], "numbers may be classes");
+}
+
+#[test]
+fn what_pandas_writes_for_nothing_is_no_class() {
+    let table = "file,label\na.png,cat\nb.png,nan\nc.png,dog\nd.png,NaN\n";
+    let root = folder(&["a.png", "b.png", "c.png", "d.png"], table);
+    let data = read(&root, &TableOptions::default());
+    assert_eq!(rows(&data), [row("a.png", &["cat"]), row("c.png", &["dog"])]);
+    let notices = data.notices.join("\n");
+    assert!(
+        notices.contains("2 of 4 rows of")
+            && notices.contains("no value for a label, as pandas writes it; the first is row 3: nan"),
+        "{notices}"
+    );
 }

@@ -1,11 +1,11 @@
-//! Reads a backbone's weights and writes them again, with the logits that they give: for `tests/strict.py`, which
-//! compares both with PyTorch's.
+//! Reads a backbone's weights and writes them again, with the logits that they give: for `tests/strict.py`,
+//! which compares both with PyTorch's.
 //!
 //!     cargo run --release -p ocelli-nn --example resave -- ARCH WEIGHTS IMAGES OUT
 //!
-//! IMAGES is a safetensors file with the tensor `images`, shape `[images, 3, height, width]`. OUT, a folder, gets
-//! `published.safetensors`, the network with its classifier of 1000 classes; `transfer.safetensors`, the same
-//! body with a new head of 5 classes; and `logits.safetensors`, with a tensor for each of them.
+//! IMAGES is a safetensors file with the tensor `images`, shape `[images, 3, height, width]`. OUT, a folder,
+//! gets `published.safetensors`, the network with its classifier of 1000 classes; `transfer.safetensors`, the
+//! same body with a new head of 5 classes; and `logits.safetensors`, with a tensor for each of them.
 
 use std::error::Error;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Images a second of a network as it is used and as it is trained, one JSON object a line: a forward pass, and a
-//! whole step of training (forward, backward, SGD with momentum) on the same images again and again.
+//! Images a second of a network as it is used and as it is trained, one JSON object a line: a forward pass,
+//! and a whole step of training (forward, backward, SGD with momentum) on the same images again and again.
 //!
 //! ```text
 //! cargo run --release -p ocelli-nn --example steps -- efficientnet_lite0 --size 224 --batch 16 --precision bf16
@@ -109,11 +109,11 @@ fn step(
     statistics: Statistics,
     velocities: &mut HashMap<ParamId, Tensor<1>>,
 ) -> Network {
-    let pass = Pass::training(statistics, 0);
+    let pass = Pass::train(statistics, 0);
     let logits = network.forward_from(0, images, &pass);
     let loss = activation::log_softmax(logits, 1).narrow(1, 0, 1).mean().neg();
     let gradients = loss.backward();
-    network.map(&mut Sgd { velocities, gradients }).update_statistics(pass.into_seen())
+    network.map(&mut Sgd { velocities, gradients }).update_running_stats(pass.into_batch_stats())
 }
 
 struct Sgd<'a> {

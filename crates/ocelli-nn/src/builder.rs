@@ -19,7 +19,8 @@ pub type Names = Arc<BTreeMap<ParamId, String>>;
 ///
 /// Every parameter has the name that torchvision or timm gives it, such as `blocks.1.0.bn1.weight`. Where the
 /// builder has a [`TensorFile`], the value is looked up there; else it is drawn, as a pure function of the
-/// seed and the name, so that the order of construction does not matter.
+/// seed and the name: from ChaCha8 seeded with the first 64 bits of BLAKE3 over the two. The order of
+/// construction does not matter.
 pub struct Builder<'a> {
     shared: &'a Shared<'a>,
     path: String,
@@ -42,12 +43,13 @@ struct Found {
 
 /// The value of a parameter that no file gives.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Initial {
-    /// The same number everywhere.
+    /// The same value everywhere.
     Constant(f32),
     /// Normal with mean 0 and standard deviation √(2 / inputs) (He et al. 2015, "fan in", for ReLU).
     KaimingNormal {
-        /// The number of inputs that one output sums.
+        /// The number of inputs of one output.
         inputs: usize,
     },
 }
@@ -55,7 +57,7 @@ pub enum Initial {
 /// Builds a network with `construct`, its parameters taken from `weights` where given.
 ///
 /// `select` says which names the file is asked for; all others are initialised from `seed`, for a new head on
-/// a pretrained body. Parameters live on `device`, with autodiff and without required gradients. Where
+/// a pretrained backbone. Parameters live on `device`, with autodiff and without required gradients. Where
 /// `input_channels` is not 3, the kernels of a file's first convolution are fitted to it.
 ///
 /// # Errors
@@ -115,7 +117,7 @@ impl Builder<'_> {
         self.shared.input_channels
     }
 
-    /// A number that depends on the path alone, for layers that draw.
+    /// A key that depends on the path alone, for layers that draw random values.
     pub fn key(&self) -> u64 {
         hash(0, &self.path)
     }
@@ -169,16 +171,16 @@ const PUBLISHED_CHANNELS: usize = 3;
 /// Whether this is the weight of a first convolution for images of other channels.
 fn fits_but_for_channels(tensor: &NamedTensor, shape: &[usize], channels: usize) -> bool {
     match (&tensor.shape[..], shape) {
-        ([to, PUBLISHED_CHANNELS, kernel @ ..], [wanted_to, wanted, wanted_kernel @ ..]) => {
-            kernel.len() == 2 && *wanted == channels && (to, kernel) == (wanted_to, wanted_kernel)
+        ([to, PUBLISHED_CHANNELS, kernel @ ..], [expected_to, expected, expected_kernel @ ..]) => {
+            kernel.len() == 2 && *expected == channels && (to, kernel) == (expected_to, expected_kernel)
         }
         _ => false,
     }
 }
 
-/// A first convolution's weight for images of `channels` channels: for one the sum of the kernels of red, green
-/// and blue, which sees a grey image as the network saw it in three equal channels; for several these three again
-/// and again, weakened so that equal channels give what they gave (timm's rule).
+/// A first convolution's weight for images of `channels` channels: for one the sum of the kernels of red,
+/// green and blue, which gives for a grey image what three equal channels gave; for several these three
+/// repeated in turn, scaled so that equal channels give what they gave (timm's rule).
 fn with_channels(tensor: &NamedTensor, channels: usize) -> Vec<f32> {
     let [to, published, rows, columns] = tensor.shape[..] else { unreachable!("a convolution's weight") };
     let area = rows * columns;
@@ -188,19 +190,19 @@ fn with_channels(tensor: &NamedTensor, channels: usize) -> Vec<f32> {
     for output in 0..to {
         for channel in 0..channels {
             if channels == 1 {
-                values.extend((0..area).map(|place| -> f32 {
-                    (0..published).map(|channel| kernel(output, channel)[place]).sum()
+                values.extend((0..area).map(|point| -> f32 {
+                    (0..published).map(|channel| kernel(output, channel)[point]).sum()
                 }));
             } else {
-                let share = published as f32 / channels as f32;
-                values.extend(kernel(output, channel % published).iter().map(|value| value * share));
+                let weight = published as f32 / channels as f32;
+                values.extend(kernel(output, channel % published).iter().map(|value| value * weight));
             }
         }
     }
     values
 }
 
-/// 64 bits of BLAKE3 over a number and a text.
+/// The first 64 bits of BLAKE3 over a number and a text.
 pub(crate) fn hash(number: u64, text: &str) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&number.to_le_bytes()).update(text.as_bytes());

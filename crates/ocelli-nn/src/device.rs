@@ -28,6 +28,7 @@ pub struct DeviceName {
 
 /// What computes. All but the CPU must be compiled in, by the feature of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum DeviceKind {
     /// The processor, by the kernels of `ocelli-kernels`.
     #[default]
@@ -46,7 +47,7 @@ pub enum DeviceKind {
 
 impl DeviceKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [Self::Cpu, Self::Cuda, Self::Metal, Self::Vulkan, Self::Wgpu, Self::Rocm];
+    pub const ALL: &[Self] = &[Self::Cpu, Self::Cuda, Self::Metal, Self::Vulkan, Self::Wgpu, Self::Rocm];
 
     /// The name, which is also that of the feature.
     pub const fn name(self) -> &'static str {
@@ -74,17 +75,17 @@ impl DeviceKind {
 }
 
 impl DeviceName {
-    /// The device, which has computed a first number.
+    /// Opens the device and checks that it computes.
     ///
     /// # Errors
-    /// [`Error::DeviceNotBuilt`] where the feature is not compiled in, [`Error::NoDevice`] where the machine has no
-    /// such device, or it does not work.
+    /// [`Error::DeviceNotBuilt`] where the feature is not compiled in, [`Error::NoDevice`] where the machine
+    /// has no such device, or it does not work.
     pub fn open(self) -> Result<Device> {
         let device = self.device().ok_or(Error::DeviceNotBuilt { device: self.kind.name() })?;
         if self.kind == DeviceKind::Cpu {
             return Ok(device);
         }
-        // Burn's backends panic where there is no such device; whoever asked hears it as an error.
+        // Burn's backends panic where there is no such device; here that becomes an error.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let sum = catch_unwind(AssertUnwindSafe(|| {
@@ -93,7 +94,7 @@ impl DeviceName {
         std::panic::set_hook(hook);
         let reason = match sum {
             Ok(Ok(2.0)) => return Ok(device),
-            Ok(Ok(wrong)) => format!("it says that 1 + 1 is {wrong}"),
+            Ok(Ok(wrong)) => format!("it computes that 1 + 1 is {wrong}"),
             Ok(Err(error)) => error,
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -145,7 +146,7 @@ impl FromStr for DeviceName {
             Some((kind, index)) => (kind, Some(index.parse().map_err(|_| unknown())?)),
             None => (name, None),
         };
-        let kind = DeviceKind::ALL.into_iter().find(|known| known.name() == kind).ok_or_else(unknown)?;
+        let kind = DeviceKind::ALL.iter().copied().find(|known| known.name() == kind).ok_or_else(unknown)?;
         if kind == DeviceKind::Cpu && index.is_some() {
             return Err(unknown());
         }
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_not_compiled_in_says_how_to_get_it() {
-        for kind in DeviceKind::ALL.into_iter().filter(|kind| !kind.is_built()) {
+        for kind in DeviceKind::ALL.iter().copied().filter(|kind| !kind.is_built()) {
             let message = DeviceName { kind, index: None }.open().unwrap_err().to_string();
             assert!(message.contains(&format!("--features {}", kind.name())), "{message}");
         }

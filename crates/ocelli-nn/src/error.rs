@@ -11,7 +11,7 @@ pub enum Error {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The bytes are no safetensors file, or an incomplete one.
@@ -63,14 +63,14 @@ pub enum Error {
     },
     /// A checkpoint holds an object that Python would have to make.
     #[error(
-        "{origin}: {place:?} is made by {object}, and nothing that a file asks for is run here; if you trust \
+        "{origin}: {key:?} is made by {object}, and nothing that a file asks for is run here; if you trust \
          the file, save its tensors alone in Python, with torch.save(model.state_dict(), FILE)"
     )]
     ForeignObject {
         /// The file.
         origin: String,
-        /// Where the object is: the keys to it, joined by dots.
-        place: String,
+        /// Where the object is: the keys to it, separated by dots.
+        key: String,
         /// The Python function or class that would make it.
         object: String,
     },
@@ -80,14 +80,14 @@ pub enum Error {
         /// The name that was given.
         name: String,
     },
-    /// A tensor has a number type that is no floating-point type.
+    /// A tensor is not of a floating-point type.
     #[error("{origin}: tensor {tensor} holds {found}; f16, bf16, f32 or f64 is needed")]
     TensorType {
         /// Where the tensor came from.
         origin: String,
         /// The tensor's name.
         tensor: String,
-        /// Its number type.
+        /// Its type.
         found: String,
     },
     /// The weights are those of another network.
@@ -126,7 +126,7 @@ pub enum Error {
     NoDevice {
         /// The device's name.
         device: String,
-        /// What its backend said.
+        /// The backend's error.
         reason: String,
     },
     /// No architecture has this name.
@@ -167,7 +167,7 @@ fn mismatch(
     if !misshapen.is_empty() {
         let shapes: Vec<String> = misshapen
             .iter()
-            .map(|(name, found, wanted)| format!("{name} is {found:?}, {wanted:?} is needed"))
+            .map(|(name, found, expected)| format!("{name} is {found:?}, {expected:?} is needed"))
             .collect();
         parts.push(some(&shapes));
     }

@@ -1,4 +1,4 @@
-//! What stands on a backbone: pooling, then a classifier.
+//! Heads of backbones: pooling, then a classifier.
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Tensor, activation};
@@ -6,9 +6,9 @@ use burn::tensor::{Tensor, activation};
 use crate::layer::{BatchNorm, Dropout, LayerNorm, Linear, Pool};
 use crate::{Builder, Pass, op};
 
-/// What makes logits `[images, classes]` of a backbone's output `[images, channels, height, width]`.
+/// Computes logits `[images, classes]` from a backbone's output `[images, channels, height, width]`.
 ///
-/// Pooling and classifying are separate steps, so that pooled features of a frozen backbone can be kept and
+/// Pooling and classifying are separate steps, so that pooled features of a frozen backbone can be cached and
 /// the classifier trained on them alone.
 pub trait Classifier: Module + ModuleDisplay {
     /// One vector an image, without parameters: `[images, pooled]`.
@@ -24,6 +24,7 @@ pub trait Classifier: Module + ModuleDisplay {
 /// The heads of the registry's networks.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // one value a network
+#[non_exhaustive]
 pub enum Head {
     /// The head that transfer learning trains.
     Transfer(TransferHead),
@@ -62,6 +63,7 @@ pub struct PublishedHead {
 
 /// What a published network's classifier is.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct PublishedForm {
     /// How the last stage's output becomes one vector.
     pub pool: Pool,
@@ -75,8 +77,16 @@ pub struct PublishedForm {
     pub output: &'static str,
 }
 
+impl PublishedForm {
+    /// Average pooling and one linear layer of that name.
+    pub const fn linear(output: &'static str) -> Self {
+        Self { pool: Pool::Average, norm: None, hidden: &[], activation: HiddenActivation::Relu, output }
+    }
+}
+
 /// An activation between the layers of a classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HiddenActivation {
     /// `max(u, 0)`
     Relu,

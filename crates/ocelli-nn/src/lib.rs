@@ -1,9 +1,9 @@
 //! Networks of image classification, on [Burn](https://burn.dev).
 //!
-//! A [`Network`] is a [`Backbone`] and a [`Head`]; an [`Arch`] of the registry builds one from a [`TensorFile`]
-//! under the tensor names of torchvision and timm. Networks run forward in a [`Pass`]: as they are trained, or
-//! as they are used, with batch norms folded into the convolutions and without autodiff. On the CPU the work is
-//! done by `ocelli-kernels`, on other devices by Burn's own operations.
+//! A [`Network`] is a [`Backbone`] and a [`Head`]; an [`Arch`] of the registry builds one from a
+//! [`TensorFile`] under the tensor names of torchvision and timm. Networks run forward in a [`Pass`], for
+//! training or for inference. On the CPU they run on `ocelli-kernels`, on other devices on Burn's own
+//! operations.
 //!
 //! ```no_run
 //! use burn::tensor::{Device, Tensor};
@@ -19,14 +19,19 @@
 //! # }
 //! ```
 //!
-//! | to change | see |
-//! |---|---|
-//! | a network, or add one | [`model`], a file each; then [`Body`] and [`Arch`] |
-//! | a layer | [`layer`] |
-//! | how an operation reaches the kernels or Burn | [`op`] |
-//! | names and initial values of parameters | [`builder`] |
-//! | where networks run | [`DeviceName`] |
-//! | which weights files are read, and how | [`TensorFile`], in `weights/` |
+//! # How the parts meet
+//!
+//! The registry, [`Arch`], finds an architecture's entry, which stands at the end of its family's file in
+//! [`model`]. The entry builds the backbone from [`layer`]s, and each layer asks the [`Builder`] for its
+//! parameters by their published names. The builder looks them up in the weights file or draws them, and
+//! reports what is missing, misshapen or unexpected. A backbone is a sequence of stages in two layer groups;
+//! the head is the third group. Freezing and caching cut the network between two stages.
+//!
+//! In a forward pass every layer is given the [`Pass`], and calls the operations of [`op`] accordingly: in
+//! training one operation after another, with autodiff; in inference with batch norms and activations folded
+//! into the convolutions. Each operation runs this project's kernels on Burn's CPU backend, with a backward
+//! pass of its own, and Burn's operations on other devices. Passes change no parameter: a training pass
+//! collects the batch statistics, with which [`Network::update_running_stats`] returns a new network.
 
 mod arch;
 mod backbone;
@@ -42,12 +47,13 @@ mod pass;
 mod weights;
 
 pub use arch::{Arch, ArchInfo, Publisher};
-pub use backbone::{Backbone, Body};
+pub use backbone::Backbone;
 pub use builder::Builder;
 pub use device::{DeviceKind, DeviceName};
 pub use error::{Error, Result};
 pub use head::{Classifier, Head, HiddenActivation, PublishedForm, PublishedHead, TransferHead};
-pub use network::{GROUPS, Kind, Network, Place};
+pub use model::AnyBackbone;
+pub use network::{GROUPS, Network, ParamKind, ParamRole};
 pub use op::Precision;
-pub use pass::{Pass, SeenStatistics, Statistics, Training};
+pub use pass::{BatchStats, Pass, Statistics, TrainPass};
 pub use weights::{NamedTensor, TensorFile};

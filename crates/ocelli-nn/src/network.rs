@@ -8,15 +8,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::builder::{Names, build};
 use crate::op::{self, Precision, to_precision};
-use crate::pass::SeenStatistics;
-use crate::{Backbone, Body, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead};
+use crate::pass::BatchStats;
+use crate::{
+    AnyBackbone, Backbone, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead,
+};
 
 /// A backbone with a head on it.
 ///
-/// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture asks. Parameters live on the CPU or
-/// another device with autodiff; inference passes do without it.
+/// Images are `[images, channels, height, width]`, usually of 3 channels, normalised as the architecture
+/// requires. Parameters live on the CPU or another device with autodiff; inference passes do without it.
 #[derive(Module, Debug)]
-pub struct Network<B: Backbone = Body> {
+pub struct Network<B: Backbone = AnyBackbone> {
     backbone: B,
     head: B::Head,
     #[module(skip)]
@@ -25,54 +27,56 @@ pub struct Network<B: Backbone = Body> {
     precision: Precision,
     /// The parameters of the head.
     #[module(skip)]
-    of_head: Arc<HashSet<ParamId>>,
+    head_ids: Arc<HashSet<ParamId>>,
     #[module(skip)]
     input_channels: usize,
 }
 
-/// The number of layer groups of every network: early body, late body, head.
+/// The number of layer groups of every network: early backbone, late backbone, head.
 pub const GROUPS: usize = 3;
 
-/// What a tensor of a network is, for those who treat kinds differently.
+/// The kind of a parameter, for weight decay and freezing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// The weights of a convolution or linear layer, which weight decay pulls to 0.
+#[non_exhaustive]
+pub enum ParamKind {
+    /// The weights of a convolution or linear layer, which weight decay shrinks.
     Weight,
-    /// A bias, a norm's factor or shift, a layer's scale, the places of tokens.
-    Vector,
+    /// A bias, a norm's weight or bias, a layer scale, a class token, a position embedding.
+    BiasOrNorm,
     /// A running mean or variance: no gradient reaches it.
-    Statistic,
+    RunningStat,
 }
 
-/// A tensor's place in its network.
+/// A parameter's role in its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Place {
+#[non_exhaustive]
+pub struct ParamRole {
     /// The layer group, 0 to [`GROUPS`] − 1.
     pub group: usize,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ParamKind,
 }
 
-/// The path of a new head's tensors.
+/// The prefix of a new head's tensor names.
 pub(crate) const HEAD: &str = "head";
 
 impl<B: Backbone> Network<B> {
     /// A network of parts whose parameters a [`Builder`](crate::Builder) has made and named.
     pub fn new(backbone: B, head: B::Head, names: Names) -> Self {
-        let of_head = Arc::new(paths(&head).into_keys().collect());
-        Self { backbone, head, names, precision: Precision::F32, of_head, input_channels: 3 }
+        let head_ids = Arc::new(paths(&head).into_keys().collect());
+        Self { backbone, head, names, precision: Precision::F32, head_ids, input_channels: 3 }
     }
 
-    /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such as
-    /// `blocks.0.conv.weight`, the head's likewise with `head.` before them.
+    /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such
+    /// as `blocks.0.conv.weight`, the head's likewise with `head.` before them.
     pub fn from_modules(backbone: B, head: B::Head) -> Self {
         let mut names: BTreeMap<ParamId, String> = paths(&backbone);
         names.extend(paths(&head).into_iter().map(|(id, path)| (id, format!("{HEAD}.{path}"))));
         Self::new(with_autodiff(backbone), with_autodiff(head), Arc::new(names))
     }
 
-    /// Says that images have another number of channels than 3.
-    pub fn for_channels(mut self, channels: usize) -> Self {
+    /// Sets the number of channels of the images, 3 at first.
+    pub fn with_input_channels(mut self, channels: usize) -> Self {
         self.input_channels = channels;
         self
     }
@@ -82,8 +86,8 @@ impl<B: Backbone> Network<B> {
         self.input_channels
     }
 
-    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU, and in
-    /// backbones that do not take it, all is f32.
+    /// Sets the precision of the activations in the backbone, f32 at first. On devices other than the CPU,
+    /// and in backbones that do not take it, all is f32.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
@@ -104,27 +108,27 @@ impl<B: Backbone> Network<B> {
         &self.head
     }
 
-    /// The first stage of each layer group of the backbone, and the number of stages: `[0, border, stages]`.
-    /// Freezing the first `n` groups freezes the stages before entry `n`.
-    pub fn group_starts(&self) -> [usize; GROUPS] {
-        [0, self.backbone.group_border(), self.backbone.stages()]
+    /// The first stage of each layer group of the backbone, and the number of stages: `[0, boundary,
+    /// stages]`. Freezing the first `n` groups freezes the stages before entry `n`.
+    pub fn group_boundaries(&self) -> [usize; GROUPS] {
+        [0, self.backbone.group_boundary(), self.backbone.stages()]
     }
 
-    /// Logits `[images, classes]` as the network is used: no autodiff, statistics folded, no dropout.
+    /// Logits `[images, classes]` in inference: no autodiff, statistics folded, no dropout.
     pub fn infer(&self, images: Tensor<4>) -> Tensor<2> {
         let maps = self.infer_stages(images, 0, self.backbone.stages());
         self.infer_head(self.pool(maps))
     }
 
-    /// Runs the stages `from..to` as they are used.
+    /// Runs the stages `from..to` in inference.
     pub fn infer_stages(&self, input: Tensor<4>, from: usize, to: usize) -> Tensor<4> {
         let input = to_precision(input, self.precision());
-        (from..to).fold(input, |x, stage| self.backbone.forward_stage(stage, x, &Pass::Inference).inner())
+        (from..to).fold(input, |x, stage| self.backbone.forward_stage(stage, x, &Pass::Infer).inner())
     }
 
-    /// Logits from pooled features, as the network is used.
+    /// Logits from pooled features, in inference.
     pub fn infer_head(&self, pooled: Tensor<2>) -> Tensor<2> {
-        self.head.classify(pooled, &Pass::Inference).inner()
+        self.head.classify(pooled, &Pass::Infer).inner()
     }
 
     /// Pools the last stage's feature maps: `[images, channels, height, width]` to `[images, pooled]`.
@@ -132,7 +136,8 @@ impl<B: Backbone> Network<B> {
         self.head.pool(maps)
     }
 
-    /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from` takes.
+    /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from`
+    /// takes.
     pub fn forward_from(&self, from: usize, input: Tensor<4>, pass: &Pass) -> Tensor<2> {
         let stages = from..self.backbone.stages();
         let input = to_precision(input, self.precision());
@@ -148,7 +153,7 @@ impl<B: Backbone> Network<B> {
     /// The published name of a parameter of this network.
     ///
     /// # Panics
-    /// Where the parameter is of no network.
+    /// Where the parameter is not of this network.
     pub fn name(&self, id: ParamId) -> &str {
         &self.names[&id]
     }
@@ -156,37 +161,37 @@ impl<B: Backbone> Network<B> {
     /// The layer group and kind of a parameter of this network.
     ///
     /// # Panics
-    /// Where the parameter is of no network.
-    pub fn place(&self, id: ParamId, dimensions: usize) -> Place {
+    /// Where the parameter is not of this network.
+    pub fn role(&self, id: ParamId, dimensions: usize) -> ParamRole {
         let name = self.name(id);
-        let group = if self.of_head.contains(&id) {
+        let group = if self.head_ids.contains(&id) {
             2
         } else {
-            usize::from(self.backbone.stage_of(name) >= self.backbone.group_border())
+            usize::from(self.backbone.stage_of(name) >= self.backbone.group_boundary())
         };
         let kind = match name.rsplit('.').next() {
-            Some("running_mean" | "running_var") => Kind::Statistic,
-            Some("weight") if dimensions > 1 => Kind::Weight,
-            _ => Kind::Vector,
+            Some("running_mean" | "running_var") => ParamKind::RunningStat,
+            Some("weight") if dimensions > 1 => ParamKind::Weight,
+            _ => ParamKind::BiasOrNorm,
         };
-        Place { group, kind }
+        ParamRole { group, kind }
     }
 
     /// Lets gradients reach the layer groups from `first` on, and no others.
     pub fn train_groups_from(self, first: usize) -> Self {
-        struct Trainable(HashMap<ParamId, Place>, usize);
+        struct Trainable(HashMap<ParamId, ParamRole>, usize);
         impl ModuleMapper for Trainable {
             fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-                let place = self.0[&parameter.id];
-                parameter.set_require_grad(place.group >= self.1 && place.kind != Kind::Statistic)
+                let role = self.0[&parameter.id];
+                parameter.set_require_grad(role.group >= self.1 && role.kind != ParamKind::RunningStat)
             }
         }
-        let places = self.places();
-        self.map(&mut Trainable(places, first))
+        let roles = self.roles();
+        self.map(&mut Trainable(roles, first))
     }
 
-    /// Moves the running statistics by what a training pass has seen.
-    pub fn update_statistics(self, seen: Vec<SeenStatistics>) -> Self {
+    /// Updates the running statistics with the batch statistics of a training pass.
+    pub fn update_running_stats(self, batch_stats: Vec<BatchStats>) -> Self {
         struct Update(HashMap<ParamId, (Tensor<1>, f64)>);
         impl ModuleMapper for Update {
             fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -198,29 +203,27 @@ impl<B: Backbone> Network<B> {
                 })
             }
         }
-        let update = seen
+        let update = batch_stats
             .into_iter()
-            .flat_map(|seen| {
-                [
-                    (seen.mean.0, (seen.mean.1, seen.momentum)),
-                    (seen.variance.0, (seen.variance.1, seen.momentum)),
-                ]
+            .flat_map(|stats| {
+                let BatchStats { mean, variance, momentum } = stats;
+                [(mean.0, (mean.1, momentum)), (variance.0, (variance.1, momentum))]
             })
             .collect();
         self.map(&mut Update(update))
     }
 
-    /// Every parameter's place.
-    pub fn places(&self) -> HashMap<ParamId, Place> {
-        struct Places<'a, B: Backbone>(&'a Network<B>, HashMap<ParamId, Place>);
-        impl<B: Backbone> ModuleVisitor for Places<'_, B> {
+    /// The role of every parameter.
+    pub fn roles(&self) -> HashMap<ParamId, ParamRole> {
+        struct Roles<'a, B: Backbone>(&'a Network<B>, HashMap<ParamId, ParamRole>);
+        impl<B: Backbone> ModuleVisitor for Roles<'_, B> {
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                self.1.insert(parameter.id, self.0.place(parameter.id, D));
+                self.1.insert(parameter.id, self.0.role(parameter.id, D));
             }
         }
-        let mut places = Places(self, HashMap::new());
-        self.visit(&mut places);
-        places.1
+        let mut roles = Roles(self, HashMap::new());
+        self.visit(&mut roles);
+        roles.1
     }
 
     /// The number of trainable parameters of each layer group, running statistics not counted.
@@ -228,9 +231,9 @@ impl<B: Backbone> Network<B> {
         struct Count<'a, B: Backbone>(&'a Network<B>, [usize; GROUPS]);
         impl<B: Backbone> ModuleVisitor for Count<'_, B> {
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                let place = self.0.place(parameter.id, D);
-                if place.kind != Kind::Statistic {
-                    self.1[place.group] += parameter.val().shape().num_elements();
+                let role = self.0.role(parameter.id, D);
+                if role.kind != ParamKind::RunningStat {
+                    self.1[role.group] += parameter.val().shape().num_elements();
                 }
             }
         }
@@ -256,7 +259,7 @@ impl<B: Backbone> Network<B> {
     }
 
     /// The same network with the values of `tensors`, which must be exactly its own by name and shape, as
-    /// [`to_tensors`](Self::to_tensors) gives them. What is trained stays as it is.
+    /// [`to_tensors`](Self::to_tensors) gives them. Which parameters are trained does not change.
     ///
     /// # Errors
     /// [`Error::Mismatch`] where tensors are missing, of another shape, or too many.
@@ -302,8 +305,8 @@ impl<B: Backbone> Network<B> {
         Err(Error::Mismatch { origin, architecture, missing, misshapen, unexpected })
     }
 
-    /// A copy to be kept while this network is trained. Clones share the running statistics of Burn's own batch norms,
-    /// which training moves in place; a copy has its own.
+    /// A copy that training of this network does not change. Clones share the running statistics of Burn's
+    /// own batch norms, which training moves in role; a copy has its own.
     pub fn copy(&self) -> Self {
         #[derive(Default)]
         struct Trained(HashSet<ParamId>);
@@ -322,7 +325,7 @@ impl<B: Backbone> Network<B> {
         }
         let mut trained = Trained::default();
         self.visit(&mut trained);
-        // Of all that Burn does to modules this alone gives running statistics a place of their own.
+        // `valid` is the only operation of Burn on modules that copies running statistics.
         self.valid().map(&mut trained)
     }
 
@@ -333,17 +336,17 @@ impl<B: Backbone> Network<B> {
 }
 
 impl<B: Backbone<Head = Head>> Network<B> {
-    /// A backbone of the user's own under a new head for transfer learning, drawn from `seed`. The backbone's
+    /// A custom backbone under a new head for transfer learning, drawn from `seed`. The backbone's
     /// parameters are named as in [`from_modules`](Self::from_modules).
     pub fn with_transfer_head(backbone: B, classes: usize, seed: u64) -> Self {
         let device = backbone.devices().pop().unwrap_or_else(Device::flex).inner();
         let construct = |builder: &Builder| {
             TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes)
         };
-        let (head, of_head) = build("a head", &device, None, |_| true, seed, 3, construct)
+        let (head, head_names) = build("a head", &device, None, |_| true, seed, 3, construct)
             .expect("without a file there is nothing to mismatch");
         let mut names = paths(&backbone);
-        names.extend(of_head.iter().map(|(id, name)| (*id, name.clone())));
+        names.extend(head_names.iter().map(|(id, name)| (*id, name.clone())));
         Self::new(with_autodiff(backbone), Head::Transfer(head), Arc::new(names))
     }
 }

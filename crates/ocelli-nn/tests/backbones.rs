@@ -73,7 +73,7 @@ fn formula_is_the_documented_one() {
 #[test]
 fn every_fixture_is_of_a_known_backbone() {
     let Some(folder) = fixtures("backbones") else { return };
-    let known: Vec<String> = Arch::ALL.into_iter().map(file).collect();
+    let known: Vec<String> = Arch::ALL.iter().copied().map(file).collect();
     for entry in std::fs::read_dir(folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(known.contains(&name), "{name}");
@@ -82,20 +82,30 @@ fn every_fixture_is_of_a_known_backbone() {
 
 #[test]
 fn resnets_are_those_of_torchvision() {
-    use Arch::*;
-    compare(&[ResNet18, ResNet34, ResNet50, ResNet101, ResNet152, WideResNet50_2]);
+    compare(&[
+        Arch::ResNet18,
+        Arch::ResNet34,
+        Arch::ResNet50,
+        Arch::ResNet101,
+        Arch::ResNet152,
+        Arch::WideResNet50_2,
+    ]);
 }
 
 #[test]
 fn resnexts_are_those_of_torchvision() {
-    use Arch::*;
-    compare(&[ResNext50_32x4d, ResNext101_32x8d, ResNext101_64x4d]);
+    compare(&[Arch::ResNext50_32x4d, Arch::ResNext101_32x8d, Arch::ResNext101_64x4d]);
 }
 
 #[test]
 fn efficientnet_lites_are_those_of_timm() {
-    use Arch::*;
-    compare(&[EfficientNetLite0, EfficientNetLite1, EfficientNetLite2, EfficientNetLite3, EfficientNetLite4]);
+    compare(&[
+        Arch::EfficientNetLite0,
+        Arch::EfficientNetLite1,
+        Arch::EfficientNetLite2,
+        Arch::EfficientNetLite3,
+        Arch::EfficientNetLite4,
+    ]);
 }
 
 #[test]

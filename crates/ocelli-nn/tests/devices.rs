@@ -38,7 +38,7 @@ fn compute(arch: Arch, images: &[f32], device: &Device) -> (Vec<f32>, BTreeMap<S
     let network = arch.untrained(3, 5, 3, device).train_groups_from(0);
     let images = Tensor::<1>::from_floats(images, device).reshape([IMAGES, 3, 64, 64]);
     let logits = numbers(network.infer(images.clone()));
-    let pass = Pass::training(Statistics::Running, 9);
+    let pass = Pass::train(Statistics::Running, 9);
     let loss = activation::log_softmax(network.forward_from(0, images, &pass), 1);
     let loss = loss.narrow(1, 0, 1).mean().neg();
     (logits, gradients(&network, &loss.backward()))

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Gradients, Tensor};
-use ocelli_nn::{Arch, Backbone, Classifier, Kind, Network, Pass, Statistics, TensorFile};
+use ocelli_nn::{Arch, Backbone, Classifier, Network, ParamKind, Pass, Publisher, Statistics, TensorFile};
 
 /// One network of each family and kind of block, and an image that it finds awkward: odd sides, as small as can be.
 const FAMILIES: [(Arch, [usize; 2]); 14] = [
@@ -82,9 +82,9 @@ fn trained(network: &Network, stage: usize) -> BTreeSet<String> {
     struct Trained<'a>(&'a Network, usize, BTreeSet<String>);
     impl ModuleVisitor for Trained<'_> {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            let (name, place) = (self.0.name(parameter.id), self.0.place(parameter.id, D));
-            let in_body = place.group < 2 && self.0.backbone().stage_of(name) == self.1;
-            if in_body && place.kind != Kind::Statistic {
+            let (name, role) = (self.0.name(parameter.id), self.0.role(parameter.id, D));
+            let in_body = role.group < 2 && self.0.backbone().stage_of(name) == self.1;
+            if in_body && role.kind != ParamKind::RunningStat {
                 self.2.insert(name.to_owned());
             }
         }
@@ -102,9 +102,9 @@ fn check_stages(arch: Arch, size: [usize; 2]) {
     let mut maps = images(3, size);
     let mut seen = BTreeSet::new();
     for stage in 0..body.stages() {
-        let pass = Pass::training(Statistics::Running, 0);
+        let pass = Pass::train(Statistics::Running, 0);
         let output = body.forward_stage(stage, maps.clone().autodiff(), &pass);
-        maps = body.forward_stage(stage, maps, &Pass::Inference);
+        maps = body.forward_stage(stage, maps, &Pass::Infer);
         assert!(!maps.is_autodiff(), "{arch}, stage {stage}: inference goes without autodiff");
         let (frozen, training) = (numbers(maps.clone()), numbers(output.clone()));
         let spread = training.iter().fold(1e-3f32, |most, x| most.max(x.abs()));
@@ -198,7 +198,7 @@ fn the_registry_says_what_networks_are() {
         let body = network.backbone();
         assert_eq!(
             body.stage_of(&format!("{}.weight", info.late)),
-            body.group_border(),
+            body.group_boundary(),
             "{arch}: {}",
             info.late
         );
@@ -231,7 +231,7 @@ fn weights_of_another_size_are_listed() {
     let weights = Arch::ResNet34.untrained(3, 2, 0, &Device::flex()).to_tensors();
     let error = Arch::ResNet18.transfer(&weights, 2, 0, &Device::flex()).unwrap_err().to_string();
     assert!(error.contains("resnet18") && error.contains("layer1.2") && error.contains("more"), "{error}");
-    assert_eq!(Arch::ResNet34.set_aside(&weights).len(), 12, "the head is set aside");
+    assert_eq!(Arch::ResNet34.dropped_tensors(&weights).len(), 12, "the head is set aside");
     assert!(Arch::ResNet34.transfer(&weights, 2, 0, &Device::flex()).is_ok());
 
     let network = Arch::ResNet18.untrained(3, 2, 0, &Device::flex());
@@ -247,4 +247,22 @@ fn weights_of_another_size_are_listed() {
     for word in ["conv1.weight", "head.8.bias is [3], [2] is needed", "extra"] {
         assert!(error.contains(word), "{error}");
     }
+}
+
+#[test]
+fn every_entry_is_complete_and_found_by_its_names() {
+    for arch in Arch::ALL {
+        let info = arch.info();
+        assert_eq!(info.name.parse::<Arch>().unwrap(), *arch);
+        assert_eq!(info.published_name().parse::<Arch>().unwrap(), *arch);
+        assert!(info.accuracy > 0.5 && info.accuracy < 1.0, "{arch}: accuracy {}", info.accuracy);
+        assert!(info.parameters > 1_000_000 && info.multiply_adds > 100, "{arch}: {info:?}");
+        let has_source = match info.publisher {
+            Publisher::Torchvision { file } => file.starts_with(info.name) && file.ends_with(".pth"),
+            Publisher::Timm { name, repository } => repository.starts_with(&format!("timm/{name}.")),
+        };
+        assert!(has_source, "{arch}: {:?}", info.publisher);
+    }
+    let names: BTreeSet<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
+    assert_eq!(names.len(), Arch::ALL.len(), "no name stands twice");
 }

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use ocelli_nn::builder::build;
-use ocelli_nn::layer::{Conv, ConvBnAct, Linear};
-use ocelli_nn::op::{self, Activation, Geometry, GlobalPool, NormScale, Padding, Window};
+use ocelli_nn::layer::{ConvBnAct, ConvSpec, Linear};
+use ocelli_nn::op::{self, Activation, AffineNorm, ConvOptions, GlobalPool, Padding, Window};
 use ocelli_nn::{Arch, Pass, Statistics, TensorFile};
 
 fn device() -> Device {
@@ -19,6 +19,11 @@ fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().unwrap()
+}
+
+/// Work by the kernels, and the same work by Burn's operations.
+fn both<T>(work: impl Fn() -> T) -> [T; 2] {
+    [work(), op::composed(work)]
 }
 
 /// Two tensors are the same within a share of the spread of the second.
@@ -41,19 +46,27 @@ fn gradients<const O: usize, const D: usize>(
     of.iter().map(|tensor| tensor.grad_remove(&mut gradients).expect("a gradient")).collect()
 }
 
+/// Else the tests below compare the kernels with themselves.
+#[test]
+fn composed_operations_do_without_the_kernels() {
+    let (x, w, bias) = (random([16, 500], 1), random([16, 500], 2), random([16], 3));
+    let [ours, burns] = both(|| numbers(op::linear(x.clone(), w.clone(), bias.clone())));
+    assert_ne!(ours, burns, "two orders of summation round differently");
+    assert_eq!(ours, numbers(op::linear(x, w, bias)), "the kernels are back");
+}
+
 #[test]
 fn convolutions_agree_with_burns_in_both_directions() {
     let cases = [
-        (8, 12, 1, Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
-        (3, 16, 3, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
-        (6, 6, 5, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
-        (6, 9, 3, Geometry { stride: 1, padding: Padding::Symmetric([2; 2]), dilation: 2, groups: 3 }),
+        (8, 12, 1, ConvOptions { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (3, 16, 3, ConvOptions { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (6, 6, 5, ConvOptions { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
+        (6, 9, 3, ConvOptions { stride: 1, padding: Padding::Symmetric([2; 2]), dilation: 2, groups: 3 }),
     ];
     for (case, (from, to, kernel, conv)) in cases.into_iter().enumerate() {
         let x = random([2, from, 9, 10], 1).require_grad();
         let w = random([to, from / conv.groups, kernel, kernel], 2).require_grad();
-        let ours = op::conv2d(x.clone(), w.clone(), conv);
-        let burns = op::composed::conv2d(x.clone(), w.clone(), conv);
+        let [ours, burns] = both(|| op::conv2d(x.clone(), w.clone(), conv));
         assert_close(ours.clone().inner(), burns.clone().inner(), &format!("output of case {case}"));
         let probe = random(ours.dims(), 3);
         let ours = gradients(ours, probe.clone(), &[x.clone(), w.clone()]);
@@ -66,14 +79,14 @@ fn convolutions_agree_with_burns_in_both_directions() {
 
 #[test]
 fn convolutions_with_bias_and_residual_agree_with_burns_in_both_directions() {
-    let conv = Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 };
+    let conv = ConvOptions { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 };
     for with_residual in [true, false] {
         let x = random([2, 8, 9, 10], 1).require_grad();
         let w = random([12, 8, 3, 3], 2).require_grad();
         let bias = random([12], 3).require_grad();
         let residual = with_residual.then(|| random([2, 12, 5, 5], 4).require_grad());
-        let [ours, burns] = [op::conv2d_with_bias, op::composed::conv2d_with_bias].map(|conv2d| {
-            let output = conv2d(x.clone(), w.clone(), bias.clone(), residual.clone(), conv);
+        let [ours, burns] = both(|| {
+            let output = op::conv2d_with_bias(x.clone(), w.clone(), bias.clone(), residual.clone(), conv);
             let probe = random(output.dims(), 5);
             let mut gradients = (output.clone() * probe).sum().backward();
             let maps = [Some(&x), Some(&w), residual.as_ref()].into_iter().flatten();
@@ -95,12 +108,12 @@ fn layer_norms_agree_with_burns_in_both_directions() {
         let leaf = random([3, 21, 4, 5], 70).require_grad();
         let weight = random([21], 71).require_grad();
         let bias = random([21], 72).require_grad();
-        let [ours, burns] = [op::layer_norm, op::composed::layer_norm].map(|layer_norm| {
+        let [ours, burns] = both(|| {
             let x = leaf.clone().mul_scalar(2.0);
-            let mut output = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-6);
+            let mut output = op::layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-6);
             if besides {
                 let identity = Tensor::<2>::eye(21, &leaf.device()).reshape([21, 21, 1, 1]);
-                let conv = Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 };
+                let conv = ConvOptions { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 };
                 output = op::conv2d_with_bias(output, identity, bias.clone(), Some(x), conv);
             }
             let probe = random(output.dims(), 73);
@@ -120,7 +133,7 @@ fn layer_norms_agree_with_burns_in_both_directions() {
 fn attention_agrees_with_burns_in_both_directions() {
     for (images, heads, width, tokens) in [(2, 3, 8, 37), (1, 2, 5, 3)] {
         let qkv = random([images, 3 * heads * width, tokens, 1], 74).require_grad();
-        let (ours, burns) = (op::attention(qkv.clone(), heads), op::composed::attention(qkv.clone(), heads));
+        let [ours, burns] = both(|| op::attention(qkv.clone(), heads));
         assert_close(ours.clone().inner(), burns.clone().inner(), "mixed");
         let probe = random(ours.dims(), 75);
         let ours = gradients(ours, probe.clone(), std::slice::from_ref(&qkv)).remove(0);
@@ -150,7 +163,7 @@ fn batch_norms_agree_with_burns_in_both_directions() {
                 } else {
                     (random([5], 8).inner(), random([5], 9).inner().abs().add_scalar(0.5))
                 };
-                let scale = || NormScale {
+                let scale = || AffineNorm {
                     weight: weight.clone(),
                     bias: bias.clone(),
                     mean: mean.clone(),
@@ -158,8 +171,7 @@ fn batch_norms_agree_with_burns_in_both_directions() {
                     epsilon: 1e-3,
                     from_batch,
                 };
-                let ours = op::batch_norm(x.clone(), scale(), residual.clone(), activation);
-                let burns = op::composed::batch_norm(x.clone(), scale(), residual.clone(), activation);
+                let [ours, burns] = both(|| op::batch_norm(x.clone(), scale(), residual.clone(), activation));
                 assert_close(ours.clone().inner(), burns.clone().inner(), &what);
                 let probe = random(ours.dims(), 10);
                 let all = |output: Tensor<4>| {
@@ -186,7 +198,7 @@ fn batch_norms_agree_with_burns_in_both_directions() {
 
 #[test]
 fn chains_agree_with_burns_in_both_directions() {
-    use op::{TrainedLink, trained_chain};
+    use op::{TrainableStage, trainable_block};
     let vector = |channels, seed| random([channels], seed);
     // With an expansion and a residual, and without either; the last has too few images for a backward pass of its own.
     for (case, (images, channels, stride, expands)) in
@@ -196,8 +208,8 @@ fn chains_agree_with_burns_in_both_directions() {
     {
         let [from, wide, to] = channels;
         let residual = expands;
-        let link = |weight: [usize; 4], stride: usize, activation, seed: u64| TrainedLink {
-            norm: NormScale {
+        let link = |weight: [usize; 4], stride: usize, activation, seed: u64| TrainableStage {
+            norm: AffineNorm {
                 weight: vector(weight[0], seed).add_scalar(1.0),
                 bias: vector(weight[0], seed + 1).add_scalar(2.0),
                 mean: vector(weight[0], seed + 2).inner(),
@@ -205,7 +217,7 @@ fn chains_agree_with_burns_in_both_directions() {
                 epsilon: 1e-3,
                 from_batch: false,
             },
-            conv: Geometry {
+            options: ConvOptions {
                 stride,
                 padding: Padding::Same,
                 dilation: 1,
@@ -227,12 +239,14 @@ fn chains_agree_with_burns_in_both_directions() {
             link.norm.weight = link.norm.weight.clone().inner().autodiff().require_grad();
             link.norm.bias = link.norm.bias.clone().inner().autodiff().require_grad();
         }
-        let ours = trained_chain(x.clone(), links.clone(), residual);
+        let ours = trainable_block(x.clone(), links.clone(), residual);
         let last = links.len() - 1;
-        let burns = links.iter().cloned().enumerate().fold(x.clone(), |y, (at, link)| {
-            let added = (residual && at == last).then(|| x.clone());
-            let y = op::composed::conv2d(y, link.weight, link.conv);
-            op::composed::batch_norm(y, link.norm, added, link.activation)
+        let burns = op::composed(|| {
+            links.iter().cloned().enumerate().fold(x.clone(), |y, (at, link)| {
+                let added = (residual && at == last).then(|| x.clone());
+                let y = op::conv2d(y, link.weight, link.options);
+                op::batch_norm(y, link.norm, added, link.activation)
+            })
         });
         assert_close(ours.clone().inner(), burns.clone().inner(), &format!("output of case {case}"));
         let probe = random(ours.dims(), 3);
@@ -265,8 +279,7 @@ fn chains_agree_with_burns_in_both_directions() {
 #[test]
 fn statistics_are_the_mean_and_the_biased_variance() {
     let x = random([4, 3, 5, 6], 11).inner();
-    let (mean, variance) = op::batch_statistics(x.clone());
-    let (wanted_mean, wanted_variance) = op::composed::batch_statistics(x);
+    let [(mean, variance), (wanted_mean, wanted_variance)] = both(|| op::batch_statistics(x.clone()));
     assert_close(mean, wanted_mean, "mean");
     assert_close(variance, wanted_variance, "variance");
 }
@@ -275,7 +288,7 @@ fn statistics_are_the_mean_and_the_biased_variance() {
 fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
     for pool in [GlobalPool::Average, GlobalPool::MaximumAndAverage] {
         let x = random([3, 7, 4, 5], 12).require_grad();
-        let (ours, burns) = (op::pool(x.clone(), pool), op::composed::pool(x.clone(), pool));
+        let [ours, burns] = both(|| op::global_pool(x.clone(), pool));
         assert_close(ours.clone().inner(), burns.clone().inner(), "pooled");
         let probe = random(ours.dims(), 13);
         let ours = gradients(ours, probe.clone(), std::slice::from_ref(&x)).remove(0);
@@ -284,8 +297,8 @@ fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
     let x = random([6, 10], 14).require_grad();
     let w = random([4, 10], 15).require_grad();
     let bias = random([4], 16).require_grad();
-    let both = [op::linear, op::composed::linear].map(|linear| {
-        let output = linear(x.clone(), w.clone(), bias.clone());
+    let [ours, burns] = both(|| {
+        let output = op::linear(x.clone(), w.clone(), bias.clone());
         let probe = random(output.dims(), 17);
         let mut gradients = (output.clone() * probe).sum().backward();
         (
@@ -295,7 +308,6 @@ fn pools_and_linear_layers_agree_with_burns_in_both_directions() {
             bias.grad_remove(&mut gradients).unwrap(),
         )
     });
-    let [ours, burns] = both;
     assert_close(ours.0, burns.0, "output");
     assert_close(ours.1, burns.1, "gradient of the input");
     assert_close(ours.2, burns.2, "gradient of the weight");
@@ -318,14 +330,9 @@ fn windows_agree_with_burns_in_both_directions() {
             |x, window| op::average_pool2d(x, window, true),
             |x, window| op::average_pool2d(x, window, false),
         ];
-        let composed: [fn(Tensor<4>, Window) -> Tensor<4>; 3] = [
-            op::composed::max_pool2d,
-            |x, window| op::composed::average_pool2d(x, window, true),
-            |x, window| op::composed::average_pool2d(x, window, false),
-        ];
-        for (at, (ours, burns)) in pools.into_iter().zip(composed).enumerate() {
+        for (at, pool) in pools.into_iter().enumerate() {
             let what = format!("pooling {at} with {window:?}");
-            let (ours, burns) = (ours(x.clone(), window), burns(x.clone(), window));
+            let [ours, burns] = both(|| pool(x.clone(), window));
             assert_close(ours.clone().inner(), burns.clone().inner(), &what);
             let probe = random(ours.dims(), 31);
             let ours = gradients(ours, probe.clone(), std::slice::from_ref(&x)).remove(0);
@@ -338,8 +345,8 @@ fn windows_agree_with_burns_in_both_directions() {
 fn factors_of_channels_agree_with_burns_in_both_directions() {
     let x = random([3, 7, 4, 5], 32).require_grad();
     let factors = random([3, 7], 33).require_grad();
-    let [ours, burns] = [op::scale_channels, op::composed::scale_channels].map(|scale| {
-        let output = scale(x.clone(), factors.clone());
+    let [ours, burns] = both(|| {
+        let output = op::scale_channels(x.clone(), factors.clone());
         let probe = random(output.dims(), 34);
         let mut gradients = (output.clone() * probe).sum().backward();
         (output.inner(), x.grad_remove(&mut gradients).unwrap(), factors.grad_remove(&mut gradients).unwrap())
@@ -350,13 +357,13 @@ fn factors_of_channels_agree_with_burns_in_both_directions() {
 }
 
 #[test]
-fn joined_maps_agree_with_burns_in_both_directions() {
+fn concatenated_maps_agree_with_burns_in_both_directions() {
     let channels = [5, 16, 3];
     let parts = channels.map(|channels| random([2, channels, 4, 6], channels as u64).require_grad());
-    let [ours, burns] = [op::join, op::composed::join].map(|join| join(parts.to_vec()));
-    assert_close(ours.clone().inner(), burns.clone().inner(), "joined");
+    let [ours, burns] = both(|| op::concat(parts.to_vec()));
+    assert_close(ours.clone().inner(), burns.clone().inner(), "concatenated");
     let probe = random(ours.dims(), 80);
-    let gradients = [ours, burns].map(|joined| gradients(joined, probe.clone(), &parts));
+    let gradients = [ours, burns].map(|output| gradients(output, probe.clone(), &parts));
     let [ours, burns] = gradients;
     for (at, (ours, burns)) in ours.into_iter().zip(burns).enumerate() {
         assert_close(ours, burns, &format!("gradient of part {at}"));
@@ -370,18 +377,14 @@ fn gradients_that_meet_are_added() {
     for of_parameter in [false, true] {
         let leaf = random([3, 12, 4, 5], 81).require_grad();
         let (weight, bias) = (random([12], 82), random([12], 83));
-        let [ours, burns] = [false, true].map(|composed| {
-            let norm = if composed { op::composed::batch_norm } else { op::batch_norm };
-            let pool = if composed { op::composed::pool } else { op::pool };
-            let scale = if composed { op::composed::scale_channels } else { op::scale_channels };
-            let join = if composed { op::composed::join } else { op::join };
+        let [ours, burns] = both(|| {
             let x = if of_parameter { leaf.clone() } else { leaf.clone().mul_scalar(0.5) };
             let (mean, variance) = op::batch_statistics(x.clone().inner());
             let (weight, bias) = (weight.clone(), bias.clone());
-            let scales = NormScale { weight, bias, mean, variance, epsilon: 1e-5, from_batch: true };
-            let normalised = norm(x.clone(), scales, None, Activation::Relu);
-            let scaled = scale(x.clone(), pool(x.clone(), GlobalPool::Average));
-            let output = join(vec![x, normalised, scaled]);
+            let scales = AffineNorm { weight, bias, mean, variance, epsilon: 1e-5, from_batch: true };
+            let normalised = op::batch_norm(x.clone(), scales, None, Activation::Relu);
+            let scaled = op::scale_channels(x.clone(), op::global_pool(x.clone(), GlobalPool::Average));
+            let output = op::concat(vec![x, normalised, scaled]);
             let probe = random(output.dims(), 84);
             gradients(output, probe, std::slice::from_ref(&leaf)).remove(0)
         });
@@ -394,8 +397,7 @@ fn optimizers_steps_agree_with_burns() {
     let vector = |seed| random([1000], seed).inner();
     let step = op::SgdStep { lr: 0.1, momentum: 0.9, decay_factor: 0.99 };
     for velocity in [None, Some(vector(42))] {
-        let ours = op::sgd_step(step, vector(40), vector(41), velocity.clone());
-        let burns = op::composed::sgd_step(step, vector(40), vector(41), velocity);
+        let [ours, burns] = both(|| op::sgd_step(step, vector(40), vector(41), velocity.clone()));
         assert_close(ours.0, burns.0, "weights of SGD");
         assert_close(ours.1, burns.1, "velocity of SGD");
     }
@@ -408,8 +410,7 @@ fn optimizers_steps_agree_with_burns() {
         decay_factor: 0.99,
     };
     for averages in [None, Some([vector(42), vector(43).abs()])] {
-        let ours = op::adamw_step(step, vector(40), vector(41), averages.clone());
-        let burns = op::composed::adamw_step(step, vector(40), vector(41), averages);
+        let [ours, burns] = both(|| op::adamw_step(step, vector(40), vector(41), averages.clone()));
         assert_close(ours.0, burns.0, "weights of AdamW");
         for (ours, burns) in ours.1.into_iter().zip(burns.1) {
             assert_close(ours, burns, "averages of AdamW");
@@ -420,7 +421,7 @@ fn optimizers_steps_agree_with_burns() {
 #[test]
 fn folded_convolutions_follow_their_parameters() {
     let construct = |builder: &ocelli_nn::Builder| {
-        ConvBnAct::new(builder, ["conv", "norm"], Conv::new(4, 6, 3).same(), 1e-3, Activation::Relu)
+        ConvBnAct::new(builder, ["conv", "norm"], ConvSpec::new(4, 6, 3).same(), 1e-3, Activation::Relu)
     };
     let mut tensors = TensorFile::new("test");
     tensors.insert("conv.weight", vec![6, 4, 3, 3], numbers(random([216], 18)));
@@ -430,8 +431,8 @@ fn folded_convolutions_follow_their_parameters() {
     }
     let (layer, _) = build("test", &Device::flex(), Some(&tensors), |_| true, 0, 3, construct).unwrap();
     let x = random([2, 4, 8, 8], 19);
-    let trained = Pass::training(Statistics::Running, 0);
-    let folded = layer.forward(x.clone(), None, &Pass::Inference);
+    let trained = Pass::train(Statistics::Running, 0);
+    let folded = layer.forward(x.clone(), None, &Pass::Infer);
     assert_close(folded.clone(), layer.forward(x.clone(), None, &trained).inner(), "folded");
     assert!(!folded.is_autodiff(), "inference leaves autodiff");
 
@@ -445,7 +446,7 @@ fn folded_convolutions_follow_their_parameters() {
         }
     }
     let layer = layer.map(&mut Double);
-    let doubled = layer.forward(x.clone(), None, &Pass::Inference);
+    let doubled = layer.forward(x.clone(), None, &Pass::Infer);
     assert_close(doubled.clone(), layer.forward(x, None, &trained).inner(), "folded anew");
     assert!(numbers((doubled - folded).abs().sum())[0] > 1.0, "the change was seen");
 }
@@ -475,14 +476,14 @@ fn dropout_keeps_the_mean_and_depends_on_its_key_alone() {
     )
     .unwrap();
     let ones = Tensor::<2>::ones([64, 256], &Device::flex());
-    let drop = |key| numbers(dropout.forward(ones.clone(), &Pass::training(Statistics::Batch, key)));
+    let drop = |key| numbers(dropout.forward(ones.clone(), &Pass::train(Statistics::Batch, key)));
     let first = drop(1);
     assert_eq!(first, drop(1));
     assert_ne!(first, drop(2));
     let zeros = first.iter().filter(|x| **x == 0.0).count() as f64 / first.len() as f64;
     assert!((zeros - 0.25).abs() < 0.02, "{zeros} of the numbers are dropped");
     assert!(first.iter().all(|x| *x == 0.0 || (*x - 4.0 / 3.0).abs() < 1e-6));
-    assert_eq!(numbers(dropout.forward(ones, &Pass::Inference)), vec![1.0; 64 * 256]);
+    assert_eq!(numbers(dropout.forward(ones, &Pass::Infer)), vec![1.0; 64 * 256]);
 }
 
 #[test]
@@ -493,7 +494,7 @@ fn linear_layers_start_kaiming_normal() {
             .0
     };
     let identity = Tensor::<2>::eye(800, &Device::flex());
-    let weights = |seed| numbers(start(seed).forward(identity.clone(), &Pass::Inference));
+    let weights = |seed| numbers(start(seed).forward(identity.clone(), &Pass::Infer));
     let first = weights(1);
     let mean = first.iter().sum::<f32>() / first.len() as f32;
     let variance = first.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / first.len() as f32;
@@ -510,9 +511,9 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
     let images = random([4, 3, 32, 32], 21).inner();
     for first in 0..3 {
         let network = network.clone().train_groups_from(first);
-        let start = network.group_starts()[first];
+        let start = network.group_boundaries()[first];
         let prefix = network.infer_stages(images.clone(), 0, start);
-        let pass = Pass::training(Statistics::Batch, 1);
+        let pass = Pass::train(Statistics::Batch, 1);
         let logits = network.forward_from(start, prefix, &pass);
         let gradients = logits.powf_scalar(2.0).sum().backward();
         struct Reached<'a>(&'a burn::tensor::Gradients, Vec<burn::module::ParamId>);
@@ -525,23 +526,26 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
         }
         let mut reached = Reached(&gradients, Vec::new());
         network.visit(&mut reached);
-        let places = network.places();
-        let wanted = places
+        let roles = network.roles();
+        let wanted = roles
             .values()
-            .filter(|place| place.group >= first && place.kind != ocelli_nn::Kind::Statistic)
+            .filter(|role| role.group >= first && role.kind != ocelli_nn::ParamKind::RunningStat)
             .count();
         assert_eq!(reached.1.len(), wanted);
-        assert!(reached.1.iter().all(|id| places[id].group >= first));
+        assert!(reached.1.iter().all(|id| roles[id].group >= first));
 
-        let Pass::Training(training) = pass else { unreachable!() };
-        let seen = training.seen.into_inner();
+        let Pass::Train(training) = pass else { unreachable!() };
+        let seen = training.batch_stats.into_inner();
         assert_eq!(
             2 * seen.len(),
-            places.values().filter(|p| p.group >= first && p.kind == ocelli_nn::Kind::Statistic).count()
+            roles
+                .values()
+                .filter(|p| p.group >= first && p.kind == ocelli_nn::ParamKind::RunningStat)
+                .count()
         );
         let (name, mean) = (network.name(seen[0].mean.0).to_owned(), numbers(seen[0].mean.1.clone()));
         let before = network.to_tensors().get(&name).unwrap().values.clone();
-        let after = network.update_statistics(seen).to_tensors().get(&name).unwrap().values.clone();
+        let after = network.update_running_stats(seen).to_tensors().get(&name).unwrap().values.clone();
         for ((before, after), seen) in before.iter().zip(after).zip(mean) {
             assert!((0.9 * before + 0.1 * seen - after).abs() < 1e-5 * after.abs().max(1.0), "{name}");
         }
@@ -570,7 +574,7 @@ fn gradients_of_a_network_in_use_are_finite_differences() {
     let leaf = maps(&values).autodiff().require_grad();
     let pass = Pass::differentiable();
     let logits = network.forward_head(network.pool(leaf.clone()), &pass);
-    assert!(pass.into_seen().is_empty(), "no statistics are learnt");
+    assert!(pass.into_batch_stats().is_empty(), "no statistics are learnt");
     let plain = network.infer_head(network.pool(maps(&values))).into_data();
     assert_eq!(logits.clone().inner().into_data(), plain, "the numbers of inference, to the bit");
     let chosen = Tensor::<2>::from_data(

@@ -2,7 +2,7 @@
 //! the same bits for any number of threads.
 
 use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
-use ocelli_nn::op::{self, Activation, Geometry, GlobalPool, NormScale, Padding, Window};
+use ocelli_nn::op::{self, Activation, AffineNorm, ConvOptions, GlobalPool, Padding, Window};
 use ocelli_nn::{Arch, Pass, Precision, Statistics, TensorFile};
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -64,10 +64,10 @@ fn compare<const O: usize>(
 #[test]
 fn operations_in_bf16_agree_with_burns_in_f32() {
     let cases = [
-        (8, 12, 1, Geometry { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
-        (3, 16, 3, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
-        (6, 6, 5, Geometry { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
-        (6, 9, 3, Geometry { stride: 1, padding: Padding::Symmetric([2, 1]), dilation: 2, groups: 3 }),
+        (8, 12, 1, ConvOptions { stride: 1, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (3, 16, 3, ConvOptions { stride: 2, padding: Padding::Same, dilation: 1, groups: 1 }),
+        (6, 6, 5, ConvOptions { stride: 2, padding: Padding::Same, dilation: 1, groups: 6 }),
+        (6, 9, 3, ConvOptions { stride: 1, padding: Padding::Symmetric([2, 1]), dilation: 2, groups: 3 }),
     ];
     for (from, to, kernel, conv) in cases {
         let shape = [to, from / conv.groups, kernel, kernel];
@@ -81,7 +81,7 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
                 assert_eq!(output.dtype(), DType::BF16);
                 output
             },
-            |x, w| op::composed::conv2d(x[0].clone(), w[0].clone().reshape(shape), conv),
+            |x, w| op::composed(|| op::conv2d(x[0].clone(), w[0].clone().reshape(shape), conv)),
         );
     }
 
@@ -89,7 +89,7 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
         for activation in [Activation::None, Activation::Relu6, Activation::Silu] {
             let x = representable([3, 5, 4, 6], 4);
             let (mean, variance) = op::batch_statistics(x.clone().inner());
-            let scale = |p: &[Tensor<1>]| NormScale {
+            let scale = |p: &[Tensor<1>]| AffineNorm {
                 weight: p[0].clone(),
                 bias: p[1].clone(),
                 mean: mean.clone(),
@@ -102,7 +102,9 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
                 &[x.clone(), representable([3, 5, 4, 6], 5).mul_scalar(4.0)],
                 &[random([5], 6), random([5], 7)],
                 |x, p| op::batch_norm(x[0].clone(), scale(p), Some(x[1].clone()), activation),
-                |x, p| op::composed::batch_norm(x[0].clone(), scale(p), Some(x[1].clone()), activation),
+                |x, p| {
+                    op::composed(|| op::batch_norm(x[0].clone(), scale(p), Some(x[1].clone()), activation))
+                },
             );
         }
     }
@@ -112,14 +114,14 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
         &[representable([3, 24, 4, 6], 4)],
         &[random([24], 6), random([24], 7)],
         |x, p| op::layer_norm(x[0].clone(), p[0].clone(), p[1].clone(), 1e-6),
-        |x, p| op::composed::layer_norm(x[0].clone(), p[0].clone(), p[1].clone(), 1e-6),
+        |x, p| op::composed(|| op::layer_norm(x[0].clone(), p[0].clone(), p[1].clone(), 1e-6)),
     );
     compare(
         "attention",
         &[representable([2, 3 * 16, 21, 1], 4)],
         &[],
         |x, _| op::attention(x[0].clone(), 2),
-        |x, _| op::composed::attention(x[0].clone(), 2),
+        |x, _| op::composed(|| op::attention(x[0].clone(), 2)),
     );
 
     let x = [representable([2, 7, 9, 10], 8)];
@@ -129,14 +131,14 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
         &x,
         &[],
         |x, _| op::max_pool2d(x[0].clone(), window),
-        |x, _| op::composed::max_pool2d(x[0].clone(), window),
+        |x, _| op::composed(|| op::max_pool2d(x[0].clone(), window)),
     );
     compare(
         "means",
         &x,
         &[],
         |x, _| op::average_pool2d(x[0].clone(), window, false),
-        |x, _| op::composed::average_pool2d(x[0].clone(), window, false),
+        |x, _| op::composed(|| op::average_pool2d(x[0].clone(), window, false)),
     );
     for pool in [GlobalPool::Average, GlobalPool::MaximumAndAverage] {
         compare(
@@ -144,11 +146,11 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
             &x,
             &[],
             |x, _| {
-                let output = op::pool(x[0].clone(), pool);
+                let output = op::global_pool(x[0].clone(), pool);
                 assert_eq!(output.dtype(), DType::F32, "pooled features are f32");
                 output
             },
-            |x, _| op::composed::pool(x[0].clone(), pool),
+            |x, _| op::composed(|| op::global_pool(x[0].clone(), pool)),
         );
     }
     compare(
@@ -156,7 +158,7 @@ fn operations_in_bf16_agree_with_burns_in_f32() {
         &x,
         &[random([14], 9)],
         |x, p| op::scale_channels(x[0].clone(), p[0].clone().reshape([2, 7])),
-        |x, p| op::composed::scale_channels(x[0].clone(), p[0].clone().reshape([2, 7])),
+        |x, p| op::composed(|| op::scale_channels(x[0].clone(), p[0].clone().reshape([2, 7]))),
     );
 }
 
@@ -180,6 +182,28 @@ fn a_network_in_bf16_says_what_it_says_in_f32() {
 }
 
 #[test]
+fn every_way_of_pooling_takes_bf16() {
+    use ocelli_nn::layer::Pool;
+    let tokens = representable([2, 8, 10, 1], 22);
+    for pool in
+        [Pool::Average, Pool::MaximumAndAverage, Pool::Grid(1), Pool::ClassToken, Pool::ClassTokenAndAverage]
+    {
+        let pooled = pool.forward(tokens.clone().cast(FloatDType::BF16));
+        assert_eq!(pooled.dtype(), DType::F32, "{pool:?}");
+        assert_close(pooled, pool.forward(tokens.clone()), 1e-6, &format!("{pool:?}"));
+    }
+    let network = Arch::VitTinyPatch16.untrained(3, 2, 0, &Device::flex());
+    let images = random([2, 3, 64, 64], 23).inner();
+    let exact = network.infer(images.clone());
+    assert_close(
+        network.with_precision(Precision::Bf16).infer(images),
+        exact,
+        5e-2,
+        "logits of a transformer",
+    );
+}
+
+#[test]
 fn training_in_bf16_has_the_same_bits_on_any_number_of_threads() {
     let network = Arch::EfficientNetLite0.transfer(&weights(), 2, 7, &Device::flex()).unwrap();
     let network = network.with_precision(Precision::Bf16).train_groups_from(0);
@@ -188,7 +212,7 @@ fn training_in_bf16_has_the_same_bits_on_any_number_of_threads() {
         let step = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let pass = Pass::training(statistics, 1);
+                let pass = Pass::train(statistics, 1);
                 let logits = network.forward_from(0, images.clone(), &pass);
                 let gradients = logits.clone().powf_scalar(2.0).sum().backward();
                 struct All<'a>(&'a burn::tensor::Gradients, Vec<f32>);

@@ -62,8 +62,8 @@ impl<H: Classifier + 'static> Backbone for Blocks<H> {
     fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         match pass {
             // As it is used: Burn's batch norm then takes its running statistics.
-            Pass::Inference => self.blocks[stage].valid().forward(input.inner()),
-            Pass::Training(_) => self.blocks[stage].forward(input),
+            Pass::Infer => self.blocks[stage].valid().forward(input.inner()),
+            Pass::Train(_) => self.blocks[stage].forward(input),
         }
     }
 
@@ -71,7 +71,7 @@ impl<H: Classifier + 'static> Backbone for Blocks<H> {
         WIDTHS[WIDTHS.len() - 1]
     }
 
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         2
     }
 
@@ -102,8 +102,8 @@ impl Classifier for OneLayer {
 
     fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
         match pass {
-            Pass::Inference => self.valid().linear.forward(pooled.inner()),
-            Pass::Training(_) => self.linear.forward(pooled),
+            Pass::Infer => self.valid().linear.forward(pooled.inner()),
+            Pass::Train(_) => self.linear.forward(pooled),
         }
     }
 

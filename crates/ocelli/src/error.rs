@@ -62,8 +62,8 @@ pub enum Error {
     },
     /// A model and data differ in whether an image has one class or several.
     #[error(
-        "the model is {}, and the data {}; set the task of the table of labels",
-        task_name(*model), task_name(*data)
+        "the model is {}, and the data {}; {}",
+        task_name(*model), task_name(*data), of_one_task(*model)
     )]
     TaskMismatch {
         /// The task of the model.
@@ -88,9 +88,6 @@ pub enum Error {
         /// The model's file, or "the network".
         model: String,
     },
-    /// A photo's file changed between two views of it.
-    #[error("a photo was changed while it was read; predict it again")]
-    PhotoChangedMeanwhile,
     /// A folder holds no photos.
     #[error("{} holds no photos; give a folder of photos", path.display())]
     NoPhotos {
@@ -513,6 +510,16 @@ fn task_name(task: Task) -> &'static str {
     match task {
         Task::SingleLabel => "single-label",
         Task::MultiLabel => "multi-label",
+    }
+}
+
+/// What to do where a model of this task meets data of the other.
+fn of_one_task(model: Task) -> &'static str {
+    match model {
+        Task::SingleLabel => {
+            "leave out images that have not exactly one label, or use a model that is trained on several"
+        }
+        Task::MultiLabel => "read the table of labels with `task` multi-label",
     }
 }
 

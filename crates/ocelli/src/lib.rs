@@ -78,7 +78,7 @@ pub mod schedule;
 mod train;
 
 pub use burn::tensor::Device;
-pub use data::photos::{Found, outside, photos_in, photos_of_run};
+pub use data::photos::{Found, outside, photos_in, photos_of_run, trained_on};
 pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, ImageDataBuilder, Part};
 pub use error::{Error, Result};

@@ -89,3 +89,47 @@ fn images_of_less_than_half_the_backbones_side_are_warned_of() {
     assert_eq!(growing.largest_size(64), 128);
     assert_eq!(growing.size_warning(arch, 64), None);
 }
+
+#[test]
+fn a_held_out_photo_that_cannot_be_read_leaves_the_comparison_in_place() {
+    use std::ops::ControlFlow;
+    use std::sync::{Arc, Mutex};
+
+    let folder = tempfile::tempdir().unwrap();
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji");
+    for class in ["flags", "symbols"] {
+        std::fs::create_dir(folder.path().join(class)).unwrap();
+        for photo in std::fs::read_dir(samples.join(class)).unwrap().map(|entry| entry.unwrap().path()) {
+            std::fs::copy(&photo, folder.path().join(class).join(photo.file_name().unwrap())).unwrap();
+        }
+    }
+    let load = || ImageData::from_folder(folder.path()).size(32).threads(1).load().unwrap();
+    let data = load();
+    let lost = data.split().valid[1];
+    let path = &data.items()[lost].path;
+    let bytes = std::fs::read(path).unwrap();
+    std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+
+    let data = load();
+    let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let list = heard.clone();
+    learner.observe(move |event: &Event| {
+        if let Event::Diagnosis(diagnosis) = event {
+            list.lock().unwrap().push((diagnosis.fit, diagnosis.baseline));
+        }
+        ControlFlow::Continue(())
+    });
+    let recipe = Recipe::preset(Preset::Quick, 32);
+    let predictions = learner.run_recipe(&recipe).unwrap().predictions;
+    assert!(!predictions.items.contains(&lost), "it cannot be read");
+    let expected = learner.data().baseline(&predictions.items).value(Metric::Accuracy);
+    let [(1, Some(baseline))] = heard.lock().unwrap()[..] else { panic!("{heard:?}") };
+    assert_eq!(baseline.value, expected, "of the photos that were measured on, and no others");
+
+    // A second recipe has rows of its own.
+    learner.run_recipe(&recipe).unwrap();
+    let epochs = |fit: usize| learner.history().iter().filter(|row| row.fit == fit).count();
+    assert!(epochs(1) > 0 && epochs(1) == epochs(2), "{:?}", learner.history());
+    assert_eq!(heard.lock().unwrap().iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), [1, 2]);
+}

@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use burn::tensor::{Tensor, TensorData};
+use ocelli::nn::Backbone;
 use ocelli::prelude::*;
-use ocelli::{Error, Freezing, TensorFile};
+use ocelli::{Decoder, Error, Freezing, TensorFile};
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
 
@@ -45,10 +47,10 @@ fn the_state_is_told_with_the_number_of_parameters() {
         assert_eq!(text.matches("trained").count(), 3 - frozen, "{text}");
     }
     learner.set_batch_statistics(true);
-    assert_eq!(learner.summary().to_string().matches("norms by batches").count(), 3);
+    assert_eq!(learner.summary().to_string().matches("batch statistics").count(), 3);
     learner.freeze();
     learner.precompute_views(2).unwrap();
-    assert!(learner.summary().to_string().ends_with("head, precomputed, 2 views"));
+    assert!(learner.summary().to_string().ends_with("head, cached features of 2 augmented copies"));
 }
 
 #[test]
@@ -84,6 +86,55 @@ fn statistics_can_be_estimated_anew() {
     let after = learner.network().to_tensors();
     for name in before.names() {
         assert_eq!(before.get(name) != after.get(name), name.contains("running"), "{name}");
+    }
+}
+
+#[test]
+fn estimated_statistics_are_those_of_all_training_images() {
+    // PyTorch's `update_bn`: the mean over the batches of their means, and of their unbiased variances.
+    for batch_size in [560, 80] {
+        let data = ImageData::from_folder(PHOTOS).size(32).batch_size(batch_size).load().unwrap();
+        let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
+        learner.precompute(true).unwrap();
+        learner.estimate_statistics().unwrap();
+        let (network, preprocessing) = (learner.network(), learner.preprocessing());
+        let data = learner.data();
+        let device = network.device();
+        let features: Vec<Vec<f32>> = (data.split().train.iter())
+            .map(|&item| {
+                let bytes = std::fs::read(&data.items()[item].path).unwrap();
+                let image = Decoder::default().decode_for(&bytes, preprocessing.needed()).unwrap();
+                let mut sample = vec![0.0; 32 * 32 * 3];
+                preprocessing.apply(&image, &mut sample).unwrap();
+                let image = Tensor::<4>::from_data(TensorData::new(sample, [1, 32, 32, 3]), &device);
+                let maps = network.infer_stages(image.permute([0, 3, 1, 2]), 0, network.backbone().stages());
+                network.pool(maps).into_data().try_into_vec::<f32>().unwrap()
+            })
+            .collect();
+        assert_eq!(features.len(), 560);
+        let tensors = network.to_tensors();
+        let statistic = |name: &str| tensors.get(name).unwrap().values.clone();
+        let (means, variances) = (statistic("head.2.running_mean"), statistic("head.2.running_var"));
+        let mut constant = 0;
+        for feature in 0..means.len() {
+            let column = || features.iter().map(|row| f64::from(row[feature]));
+            let mean = column().sum::<f64>() / 560.0;
+            let variance = column().map(|value| (value - mean).powi(2)).sum::<f64>() / 559.0;
+            let near =
+                |seen: f32, expected: f64| (f64::from(seen) - expected).abs() <= 1e-4 + 2e-3 * expected.abs();
+            assert!(near(means[feature], mean), "{feature}: {} and {mean}", means[feature]);
+            if batch_size == 560 {
+                assert!(
+                    near(variances[feature], variance),
+                    "{feature}: {} and {variance}",
+                    variances[feature]
+                );
+            } else {
+                assert!(f64::from(variances[feature]) <= 1.2 * variance + 1e-4, "{feature}");
+            }
+            constant += usize::from(variance < 1e-4);
+        }
+        assert!(constant > 0, "some features are constant in training, as a head must bear");
     }
 }
 

@@ -16,18 +16,18 @@ use ocelli::{
 
 /// A convolution and a norm whose statistics Burn moves in place.
 #[derive(Module, Debug)]
-struct Body {
+struct AnyBackbone {
     conv: Conv2d,
     norm: BatchNorm,
 }
 
-impl Body {
+impl AnyBackbone {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         activation::relu(self.norm.forward(self.conv.forward(input)))
     }
 }
 
-impl Backbone for Body {
+impl Backbone for AnyBackbone {
     type Head = Head;
 
     fn stages(&self) -> usize {
@@ -36,8 +36,8 @@ impl Backbone for Body {
 
     fn forward_stage(&self, _: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         match pass {
-            Pass::Inference => self.valid().forward(input.inner()),
-            Pass::Training(_) => self.forward(input),
+            Pass::Infer => self.valid().forward(input.inner()),
+            Pass::Train(_) => self.forward(input),
         }
     }
 
@@ -45,7 +45,7 @@ impl Backbone for Body {
         8
     }
 
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         1
     }
 
@@ -58,15 +58,15 @@ fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }
 
-fn learner() -> Learner<Body> {
+fn learner() -> Learner<AnyBackbone> {
     learner_of(ImageData::from_folder(samples()).size(16).batch_size(32).load().unwrap())
 }
 
-fn learner_of(data: ImageData) -> Learner<Body> {
+fn learner_of(data: ImageData) -> Learner<AnyBackbone> {
     let device = Device::flex();
     device.seed(1);
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
-    let body = Body { conv, norm: BatchNormConfig::new(8).init(&device) };
+    let body = AnyBackbone { conv, norm: BatchNormConfig::new(8).init(&device) };
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     let mut learner = Learner::from_backbone(body, "own", normalization, data.with_seed(1));
     learner.set_batch_statistics(true).unfreeze();
@@ -102,7 +102,7 @@ fn the_best_weights_keep_their_running_statistics() {
 fn a_learner_can_be_moved_to_another_thread() {
     fn assert_send<T: Send>() {}
     assert_send::<Learner>();
-    assert_send::<Learner<Body>>();
+    assert_send::<Learner<AnyBackbone>>();
     assert_send::<Run>();
 }
 

@@ -3,7 +3,7 @@
 use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
 use ocelli_kernels::Isa;
 
-use crate::output::{eprintln, message, println, shown};
+use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};
 
 /// Classes that are listed.
@@ -30,39 +30,39 @@ pub fn introduce(training: &Run) {
     let learner = training.learner();
     let data = learner.data();
     let run = training.run_folder().path();
-    print_data(data);
+    introduce_data(data);
     if !data.skipped().is_empty() {
         let listed = run.join("skipped.csv");
-        println!("          {} skipped, see {}", count(data.skipped().len()), shown(listed.display()));
+        field("", format!("{} skipped, see {}", count(data.skipped().len()), shown(listed.display())));
     }
-    for notice in data.notices() {
-        println!("          {}", message(notice));
-    }
-    if let Some(line) = baseline(data) {
-        println!("baseline  {line}");
-    }
+    data.notices().iter().for_each(|notice| field("", message(notice)));
+    baseline(data).into_iter().for_each(|line| field("baseline", line));
     let parameters = learner.network().parameters();
-    println!(
-        "model     {}, {} px · {} parameters, {} in the new head",
+    let model = format!(
+        "{}, {} px · {} parameters, {} in the new head",
         shown(learner.architecture()),
         data.size(),
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
     );
-    if let Some(warning) = size_warning(training) {
-        println!("          {}", message(warning));
-    }
+    field("model", model);
+    size_warning(training).iter().for_each(|warning| field("", message(warning)));
     if let Some((path, dropped)) = training.dropped_tensors() {
         let classifier = match dropped {
             [] => "no classifier in it".to_owned(),
             tensors => format!("without its classifier ({})", tensors.join(", ")),
         };
-        println!("          weights from {}, {}", shown(path.display()), shown(classifier));
+        field("", format!("weights from {}, {}", shown(path.display()), shown(classifier)));
     }
-    println!("run       {}", shown(run.display()));
+    field("run", shown(run.display()));
 }
 
-fn print_data(data: &ImageData) {
+/// A line of the introduction.
+fn field(label: &str, text: String) {
+    labelled(label, 10, text);
+}
+
+fn introduce_data(data: &ImageData) {
     let counts = data.class_counts();
     let mut classes: Vec<String> = counts
         .iter()
@@ -72,15 +72,10 @@ fn print_data(data: &ImageData) {
     if counts.len() > CLASSES {
         classes.push("…".to_owned());
     }
-    println!(
-        "data      {} in {}: {}\n          train {}, valid {} ({})",
-        counted(data.train_len() + data.valid_len(), "image"),
-        counted(counts.len(), "class"),
-        classes.join(", "),
-        count(data.train_len()),
-        count(data.valid_len()),
-        data.split_origin(),
-    );
+    let images = counted(data.train_len() + data.valid_len(), "image");
+    field("data", format!("{images} in {}: {}", counted(counts.len(), "class"), classes.join(", ")));
+    let (train, valid) = (count(data.train_len()), count(data.valid_len()));
+    field("", format!("train {train}, valid {valid} ({})", data.split_origin()));
 }
 
 /// Warnings alone, to standard error: `--quiet` silences progress, and nothing that a result depends on.

@@ -10,7 +10,7 @@ use ocelli::{
 
 use crate::errors::Failure;
 use crate::flags::{ChannelFlags, combined};
-use crate::output::{free, new_file, println, shown};
+use crate::output::{free, new_file, no_photos, println, shown};
 use crate::values::{names_help, one_of, seed, side, whole};
 
 /// Show what augmentations do to a photo
@@ -85,8 +85,8 @@ impl Augment {
         if !self.photo.is_dir() {
             return Ok(self.photo.clone());
         }
-        photos_in(&self.photo)?.photos.into_iter().next().ok_or_else(|| {
-            Failure::Error(format!("{}: no photos in this folder", shown(self.photo.display())))
-        })
+        let found = photos_in(&self.photo)?;
+        let first = found.photos.into_iter().next();
+        first.ok_or_else(|| no_photos(&self.photo, &found.skipped))
     }
 }

@@ -9,7 +9,7 @@ use ocelli::{Found, Model, Skipped, photos_in, photos_of_run, text_of, write_dra
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
 use crate::interrupt;
-use crate::output::{eprintln, free, message, println, shown, usual_place};
+use crate::output::{eprintln, free, message, no_photos, println, shown, usual_place};
 use crate::text::meant;
 
 /// Show which parts of a photo a prediction is based on (Grad-CAM)
@@ -93,7 +93,7 @@ impl Explain {
             }
             let Found { photos, skipped } = photos_in(path)?;
             if photos.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
-                return Err(Failure::Error(format!("{}: no photos in this folder", shown(path.display()))));
+                return Err(no_photos(path, &skipped));
             }
             for Skipped { path, reason, .. } in skipped.iter().filter(|skipped| !skipped.is_usual) {
                 all.failed += 1;

@@ -144,6 +144,10 @@ fn print_classes(report: &Report) {
             println!("         {class:width$}  {train:>7}  {valid:>7}  {test:>7}  {lost_by_crop:>10} %");
         }
     }
+    let without = report.items.items.iter().filter(|item| item.target.classes().is_empty()).count();
+    if without > 0 {
+        println!("         {} without a label", counted(without, "image"));
+    }
     println!();
 }
 

@@ -161,7 +161,7 @@ impl LrFind {
         }
         let finding = curve.finding().ok();
         println!("\nlearning rate   {rates}");
-        println!("because         {}", lr_reason(rule, finding));
+        println!("reason          {}", lr_reason(rule, finding));
         if let Some(Finding::Falls(suggestions)) = finding {
             println!("fastai's rules  {}", fastai_rules(&suggestions));
         }
@@ -223,7 +223,7 @@ fn json(curve: &LrCurve) -> serde_json::Value {
     let suggestion = curve.suggestion();
     let suggested = suggestion.as_ref().ok().map(|&Suggestion { rate, rule }| {
         serde_json::json!({
-            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": rule.to_string()
+            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": lr_reason(rule, curve.finding().ok())
         })
     });
     serde_json::json!({

@@ -63,12 +63,17 @@ impl Verb {
 
 /// The command with everything that its derivation alone does not say.
 pub fn command() -> Command {
-    Ocelli::command().mut_subcommand("train", train::resume_conflicts)
+    Ocelli::command().mut_subcommand("train", train::complete)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The flags of a verb, without those of other trainers, which are only refused.
+    fn flags_of(verb: &Command) -> impl Iterator<Item = &clap::Arg> {
+        verb.get_arguments().filter(|argument| argument.get_long().is_some() && !argument.is_hide_set())
+    }
 
     /// The lines of a text from `Examples:` on that begin with the command.
     fn examples(help: &str) -> Vec<String> {
@@ -115,7 +120,7 @@ mod tests {
     fn every_flag_has_one_meaning_in_one_line() {
         let mut meanings = std::collections::BTreeMap::new();
         for verb in command().get_subcommands() {
-            for flag in verb.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            for flag in flags_of(verb) {
                 let (name, id) = (flag.get_long().unwrap().to_owned(), flag.get_id().to_string());
                 let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(!help.is_empty() && !help.ends_with('.'), "{} --{name}: {help}", verb.get_name());
@@ -128,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_other_trainers_are_refused_with_those_to_use() {
+        for (flag, advice) in
+            [("--epochs", "--recipe fine-tune-N"), ("--model", "--arch"), ("--imgsz", "--size")]
+        {
+            let error = command().try_get_matches_from(["ocelli", "train", "photos", flag, "1"]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("unexpected argument") && text.contains(advice), "{text}");
+        }
+    }
+
+    #[test]
     fn a_resumed_run_takes_no_settings() {
         let refused = |arguments: &[&str]| {
             let words = ["ocelli", "train", "--resume", "run"].iter().chain(arguments);
@@ -135,7 +151,7 @@ mod tests {
         };
         let train = command().find_subcommand("train").unwrap().clone();
         let mut settings = 0;
-        for flag in train.get_arguments().filter(|argument| argument.get_long().is_some()) {
+        for flag in flags_of(&train) {
             let name = format!("--{}", flag.get_long().unwrap());
             let takes_value = flag.get_action().takes_values();
             let free = [

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use ocelli::interpret::probability_column;
 use ocelli::{
-    ClassProbability, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula, photos_in,
-    text_of,
+    ClassProbability, Contract, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula,
+    photos_in, text_of,
 };
 
 use crate::errors::Failure;
 use crate::flags::ComputeFlags;
 use crate::interrupt;
-use crate::output::{eprintln, message, shown, unwritten};
+use crate::output::{eprintln, message, no_photos, shown, unwritten};
 use crate::text::{count, counted};
 use crate::values::{pixels, tta};
 
@@ -58,6 +58,9 @@ pub struct Predict {
     compute: ComputeFlags,
 }
 
+const BINARY: &str = "it holds a photo or other binary data, where paths of photos are expected, one per line (with --null, \
+                      each ended by a zero byte); save the photo as a file and give its name";
+
 /// Paths of standard input that are taken at once at most.
 const AT_ONCE: usize = 1024;
 /// Files that are no photos and usual among them that are listed.
@@ -69,7 +72,7 @@ impl Predict {
     pub fn run(&self) -> Result<(), Failure> {
         let model = self.model()?;
         interrupt::finish("this batch");
-        let out = Output::new(self, &model.contract().classes).map_err(unwritten)?;
+        let out = Output::new(self, model.contract()).map_err(unwritten)?;
         let mut batches = Batches { model, tta: self.tta, out, tally: Tally::default() };
         if self.reads_standard_input()? {
             self.predict_standard_input(&mut batches)?;
@@ -200,7 +203,7 @@ impl Photos {
         }
         let Found { photos, skipped } = photos_in(path)?;
         if photos.is_empty() && skipped.iter().all(|skipped| skipped.is_usual) {
-            return Err(Failure::Error(format!("{}: no photos in this folder", shown(path.display()))));
+            return Err(no_photos(path, &skipped));
         }
         self.photos.extend(photos);
         self.skipped.extend(skipped);
@@ -253,12 +256,21 @@ fn stopped(tally: &Tally) -> Failure {
 fn standard_input(end: u8) -> Receiver<io::Result<PathBuf>> {
     let (send, lines) = sync_channel(AT_ONCE);
     std::thread::spawn(move || {
-        for line in io::stdin().lock().split(end) {
-            let path = line.map(|mut line| {
+        let mut input = io::stdin().lock();
+        // No path holds a zero byte, and none begins as JPEG and PNG files do.
+        let is_binary = input.fill_buf().is_ok_and(|bytes| match end {
+            b'\n' => bytes.contains(&b'\0'),
+            _ => bytes.starts_with(b"\xff\xd8\xff") || bytes.starts_with(b"\x89PNG"),
+        });
+        for line in input.split(end) {
+            let path = line.and_then(|mut line| {
+                if is_binary || line.contains(&b'\0') {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, BINARY));
+                }
                 if end == b'\n' && line.last() == Some(&b'\r') {
                     line.pop();
                 }
-                path_of(line)
+                Ok(path_of(line))
             });
             let is_empty = path.as_ref().is_ok_and(|path| path.as_os_str().is_empty());
             if !is_empty && send.send(path).is_err() {
@@ -285,11 +297,12 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 enum Output {
     Text(io::Stdout),
     Json(io::Stdout),
-    Csv(Box<csv::Writer<io::Stdout>>),
+    /// With what separates several labels of a photo, as in the table that the model was trained on.
+    Csv(Box<csv::Writer<io::Stdout>>, char),
 }
 
 impl Output {
-    fn new(verb: &Predict, classes: &[String]) -> io::Result<Self> {
+    fn new(verb: &Predict, contract: &Contract) -> io::Result<Self> {
         if verb.json {
             return Ok(Self::Json(io::stdout()));
         }
@@ -297,9 +310,9 @@ impl Output {
             let mut writer = csv::Writer::from_writer(io::stdout());
             // The column of a class cannot have the name of another, whatever the class is called.
             let header = ["path", "class", "probability"].into_iter().map(str::to_owned);
-            let header = header.chain(classes.iter().map(|class| probability_column(class)));
+            let header = header.chain(contract.classes.iter().map(|class| probability_column(class)));
             writer.write_record(header.map(|name| escape_formula(&name).into_owned()))?;
-            return Ok(Self::Csv(Box::new(writer)));
+            return Ok(Self::Csv(Box::new(writer), contract.label_separator.unwrap_or(' ')));
         }
         Ok(Self::Text(io::stdout()))
     }
@@ -307,7 +320,9 @@ impl Output {
     fn write(&mut self, prediction: &Prediction) -> io::Result<()> {
         let path = text_of(&prediction.path);
         let decided = prediction.predicted_labels();
-        let class = decided.iter().map(|guess| guess.class.as_str()).collect::<Vec<_>>().join(" ");
+        let separator = if let Self::Csv(_, separator) = self { *separator } else { ' ' };
+        let labels: Vec<&str> = decided.iter().map(|guess| guess.class.as_str()).collect();
+        let class = labels.join(&separator.to_string());
         let probability = prediction.best().probability;
         match self {
             Self::Text(out) if prediction.task == Task::SingleLabel => {
@@ -338,7 +353,7 @@ impl Output {
                 }
                 writeln!(out, "{object}")?;
             }
-            Self::Csv(writer) => {
+            Self::Csv(writer, _) => {
                 let text = |text: &str| escape_formula(text).into_owned();
                 let mut cells = vec![text(&path), text(&class), probability.to_string()];
                 cells.extend(prediction.probabilities.iter().map(f32::to_string));
@@ -351,7 +366,7 @@ impl Output {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Text(out) | Self::Json(out) => out.flush(),
-            Self::Csv(writer) => writer.flush(),
+            Self::Csv(writer, _) => writer.flush(),
         }
     }
 }

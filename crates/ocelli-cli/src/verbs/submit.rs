@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run};
+use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run, trained_on};
 
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
@@ -57,6 +57,13 @@ impl Submit {
         let photos = photos_of_run(&self.model);
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
         let out = destination(self.out.as_deref(), "submission.csv", &folders)?;
+        if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
+            eprintln!(
+                "warning: the model was trained on {} of {}; results on them say nothing about others",
+                count(seen),
+                counted(all, "photo")
+            );
+        }
         let submitted = self.write(&model, &out)?;
         print_problems(&submitted);
         if self.quiet {

@@ -1,5 +1,8 @@
 //! What the drawn transforms add up to: one affine map, some colour maps, some filters.
 
+/// The weights of red, green and blue in luma.
+pub(crate) const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
+
 /// x' = a·x + b·y + c, y' = d·x + e·y + f, in pixel indices.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Affine(pub [f64; 6]);
@@ -53,6 +56,16 @@ impl Colour {
         Colour::Scale { scale: scale as f32, offset: offset as f32 }
     }
 
+    /// Blends with grey: 0 is grey, 1 unchanged.
+    pub(crate) fn saturation(factor: f64) -> Colour {
+        let row = |own: usize| {
+            let weight =
+                |channel: usize| (1.0 - factor) * LUMA[channel] + if channel == own { factor } else { 0.0 };
+            [weight(0) as f32, weight(1) as f32, weight(2) as f32]
+        };
+        Colour::Matrix([row(0), row(1), row(2)])
+    }
+
     /// Changes a line of pixels.
     #[inline(always)]
     pub(crate) fn apply(&self, row: &mut [f32]) {
@@ -79,7 +92,7 @@ impl Colour {
 
 /// A change of a pixel that depends on others, of the finished sample.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Filter {
+pub(crate) enum Effect {
     /// A Gaussian of 2 · strength − 1 pixels.
     Blur { strength: usize },
     /// Blends with a smoothed image: 0 is smooth, 1 unchanged, 2 sharp.
@@ -94,14 +107,14 @@ pub(crate) struct Plan {
     /// From pixels of the result to pixels of the resized image with its border.
     pub map: Affine,
     pub colours: Vec<Colour>,
-    pub filters: Vec<Filter>,
+    pub effects: Vec<Effect>,
     width: u32,
     height: u32,
 }
 
 impl Plan {
     pub(crate) fn new(width: u32, height: u32) -> Self {
-        Plan { map: Affine::IDENTITY, colours: Vec::new(), filters: Vec::new(), width, height }
+        Plan { map: Affine::IDENTITY, colours: Vec::new(), effects: Vec::new(), width, height }
     }
 
     /// The size of the image so far.
@@ -112,6 +125,12 @@ impl Plan {
     /// Adds a transform that keeps the size, given as the map from its result back to its image.
     pub(crate) fn warp(&mut self, back: Affine) {
         self.map = self.map.after(back);
+    }
+
+    /// Turns counter-clockwise about OpenCV's whole-pixel centre.
+    pub(crate) fn rotate(&mut self, degrees: f64) {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        self.warp(Affine::about(self.whole_middle(), [cos, -sin, sin, cos]));
     }
 
     /// Mirrors left and right.

@@ -3,15 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Base;
-use super::plan::{Affine, Colour, Filter, Plan};
-use super::transform::{LUMA, Transform, rotate, saturation};
+use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use crate::DataError;
 use crate::random::Draws;
 
 /// A list of operations, some of which are picked for each image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What is picked from, each equally often. Any [`Transform`] can be put in as [`Operation::Other`].
+    /// What is picked from, each equally often.
     pub operations: Vec<Operation>,
     /// How many are picked for an image, one after the other, with repetition.
     pub count: usize,
@@ -53,8 +52,6 @@ pub enum Operation {
     AutoContrast,
     /// Each channel's histogram made even.
     Equalize,
-    /// Any transform, whatever the magnitude.
-    Other(Box<Transform>),
 }
 
 impl Policy {
@@ -83,7 +80,6 @@ impl Policy {
             return wrong("magnitude", magnitude.to_string(), "from 0 to 1");
         }
         self.operations.iter().try_for_each(|operation| match operation {
-            Operation::Other(transform) => transform.validate(),
             Operation::ShearX(max)
             | Operation::ShearY(max)
             | Operation::TranslateX(max)
@@ -153,16 +149,16 @@ impl Operation {
             Operation::TranslateY(max) => {
                 plan.warp(Affine([1.0, 0.0, 0.0, 0.0, 1.0, (signed(*max) * f64::from(height)).round()]));
             }
-            Operation::Rotate(max) => rotate(plan, signed(*max)),
+            Operation::Rotate(max) => plan.rotate(signed(*max)),
             Operation::Brightness(max) => plan.colours.push(Colour::scale(1.0 + signed(*max), 0.0)),
-            Operation::Color(max) => plan.colours.push(saturation(1.0 + signed(*max))),
+            Operation::Color(max) => plan.colours.push(Colour::saturation(1.0 + signed(*max))),
             Operation::Contrast(max) => {
                 let factor = 1.0 + signed(*max);
                 let means = base.means();
                 let luma: f64 = means.iter().zip(LUMA).map(|(mean, weight)| mean * weight).sum();
                 plan.colours.push(Colour::scale(factor, luma * (1.0 - factor)));
             }
-            Operation::Sharpness(max) => plan.filters.push(Filter::Sharpness { factor: 1.0 + signed(*max) }),
+            Operation::Sharpness(max) => plan.effects.push(Effect::Sharpness { factor: 1.0 + signed(*max) }),
             Operation::Posterize(max) => {
                 let cleared = (magnitude * max).round() as u32;
                 plan.colours.push(table(|_, value| value as f64 - (value % (1 << cleared)) as f64));
@@ -190,7 +186,6 @@ impl Operation {
                 let tables = base.histograms().map(|histogram| equalize(&histogram));
                 plan.colours.push(table(|channel, value| tables[channel][value]));
             }
-            Operation::Other(transform) => transform.draw(draws, base, plan),
         }
     }
 }

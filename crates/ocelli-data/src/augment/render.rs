@@ -5,7 +5,7 @@ use std::ops::Range;
 use macerator::{AutoArch, Simd, WithSimd};
 
 use super::Base;
-use super::plan::{Affine, Filter, Plan};
+use super::plan::{Affine, Effect, Plan};
 use crate::{Normalization, spare};
 
 /// The part of a resized image that a sample is taken from; what is around the image goes on for ever.
@@ -188,12 +188,12 @@ impl WithSimd for Lines<'_> {
                 colour.apply(row);
             }
             // While the line is at hand, unless a filter wants values in 0..=255.
-            if plan.filters.is_empty() {
+            if plan.effects.is_empty() {
                 normalization.apply_to(row);
             }
         }
-        if !plan.filters.is_empty() {
-            for filter in &plan.filters {
+        if !plan.effects.is_empty() {
+            for filter in &plan.effects {
                 apply(filter, size, sample);
             }
             normalization.apply_to(sample);
@@ -201,14 +201,14 @@ impl WithSimd for Lines<'_> {
     }
 }
 
-fn apply(filter: &Filter, size: usize, sample: &mut [f32]) {
+fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
     match filter {
-        Filter::Blur { strength } => {
+        Effect::Blur { strength } => {
             let kernel = gaussian(*strength);
             separable(&kernel, size, sample);
         }
-        Filter::Sharpness { factor } => sharpen(*factor as f32, size, sample),
-        Filter::Holes { centres, length } => {
+        Effect::Sharpness { factor } => sharpen(*factor as f32, size, sample),
+        Effect::Holes { centres, length } => {
             let side = size as f64;
             let half = (length * side / 2.0).round();
             for &(x, y) in centres {

@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use serde::{Deserialize, Serialize};
 
 use super::Base;
-use super::plan::{Affine, Colour, Filter, Plan};
+use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use super::policy::Policy;
 use crate::DataError;
 use crate::random::Draws;
@@ -132,7 +132,7 @@ impl Transform {
         match *self {
             Transform::Rotate { degrees, probability } => {
                 if draws.chance(probability) {
-                    rotate(plan, draws.between(-degrees, degrees));
+                    plan.rotate(draws.between(-degrees, degrees));
                 }
             }
             Transform::Flip { probability } => {
@@ -154,20 +154,20 @@ impl Transform {
             Transform::Zoom { min, max } => zoom(plan, draws.between(min, max)),
             Transform::Stretch { max } => stretch(plan, max, draws),
             Transform::RotateZoom { degrees, zoom: largest, stretch: longest } => match draws.below(4) {
-                0 => rotate(plan, draws.between(-degrees, degrees)),
+                0 => plan.rotate(draws.between(-degrees, degrees)),
                 1 => zoom(plan, draws.between(0.0, largest)),
                 2 => stretch(plan, longest, draws),
                 _ => {}
             },
             Transform::Blur { strength, probability } => {
                 if draws.chance(probability) {
-                    plan.filters.push(Filter::Blur { strength: 1 + draws.below(strength as u64) as usize });
+                    plan.effects.push(Effect::Blur { strength: 1 + draws.below(strength as u64) as usize });
                 }
             }
             Transform::Cutout { holes, length, probability } => {
                 if draws.chance(probability) {
                     let centres = (0..holes).map(|_| (draws.uniform(), draws.uniform())).collect();
-                    plan.filters.push(Filter::Holes { centres, length });
+                    plan.effects.push(Effect::Holes { centres, length });
                 }
             }
             Transform::ColorJitter { hue, saturation } => {
@@ -178,12 +178,6 @@ impl Transform {
             Transform::Policy(ref policy) => policy.draw(draws, base, plan),
         }
     }
-}
-
-/// Turns counter-clockwise about OpenCV's whole-pixel centre.
-pub(crate) fn rotate(plan: &mut Plan, degrees: f64) {
-    let (sin, cos) = degrees.to_radians().sin_cos();
-    plan.warp(Affine::about(plan.whole_middle(), [cos, -sin, sin, cos]));
 }
 
 pub(crate) fn zoom(plan: &mut Plan, larger: f64) {
@@ -201,19 +195,6 @@ fn stretch(plan: &mut Plan, max: f64, draws: &mut Draws) {
 pub(crate) fn lighting(b: f64, c: f64, mean: f64) -> Colour {
     let m = if c >= 0.0 { 1.0 + c } else { 1.0 / (1.0 - c) };
     Colour::scale(m, mean - mean * m + 255.0 * b)
-}
-
-/// The weights of red, green and blue in luma.
-pub(crate) const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
-
-/// Blends with grey: 0 is grey, 1 unchanged.
-pub(crate) fn saturation(factor: f64) -> Colour {
-    let row = |own: usize| {
-        let weight =
-            |channel: usize| (1.0 - factor) * LUMA[channel] + if channel == own { factor } else { 0.0 };
-        [weight(0) as f32, weight(1) as f32, weight(2) as f32]
-    };
-    Colour::Matrix([row(0), row(1), row(2)])
 }
 
 /// Rotates the chroma plane of YIQ and scales it.

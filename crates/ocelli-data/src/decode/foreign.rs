@@ -1,14 +1,13 @@
 //! Formats that are recognised in order to say by name that they are not read, and what to do about it.
 
-use std::fs::File;
-use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
 use super::{Format, raw};
 use crate::DecodeError;
 
 /// So many first bytes tell them: DICOM's are at 128.
-const MAGIC_LEN: usize = 264;
+pub(crate) const MAGIC_LEN: usize = 264;
 
 /// What a file is that is no image in a format that is read.
 #[derive(Debug)]
@@ -31,29 +30,27 @@ pub(super) fn of_named(path: &Path, bytes: &[u8]) -> Option<DecodeError> {
     of(&bytes[..bytes.len().min(MAGIC_LEN)], Cursor::new(bytes), &extension(path))
 }
 
-/// Looks at a file's first bytes, and at the directories of a TIFF file: `None` for an image that can be read.
-pub(crate) fn refused(path: &Path) -> std::io::Result<Option<Refused>> {
-    let mut file = File::open(path)?;
-    let mut magic = Vec::with_capacity(MAGIC_LEN);
-    file.by_ref().take(MAGIC_LEN as u64).read_to_end(&mut magic)?;
-    file.seek(SeekFrom::Start(0))?;
+/// What a file is, by its first bytes, [`MAGIC_LEN`] if it has as many, and, of a TIFF file, by the directories in it:
+/// `None` for an image that can be read.
+pub(crate) fn refused(path: &Path, head: &[u8], file: impl Read + Seek) -> Option<Refused> {
+    let magic = &head[..head.len().min(MAGIC_LEN)];
     let extension = extension(path);
-    if let Some(error) = of(&magic, file, &extension) {
-        return Ok(Some(Refused::Foreign(error)));
+    if let Some(error) = of(magic, file, &extension) {
+        return Some(Refused::Foreign(error));
     }
-    if Format::of(&magic).is_some() {
-        return Ok(None);
+    if Format::of(magic).is_some() {
+        return None;
     }
     let usual = Format::ALL.iter().any(|format| format.extensions().contains(&extension.as_str()));
     let meant = usual || raw::is_ending(&extension) || OTHER_ENDINGS.contains(&extension.as_str());
-    Ok(Some(match (meant, magic.is_empty()) {
+    Some(match (meant, magic.is_empty()) {
         (true, true) => Refused::Misnamed(format!("named .{extension}, but the file is empty")),
         (true, false) => Refused::Misnamed(format!("named .{extension}, but its content is no image")),
         (false, false) if let Some((kind, remedy)) = by_ending(&extension) => {
             Refused::Foreign(error(kind, remedy))
         }
         (false, _) => Refused::Other,
-    }))
+    })
 }
 
 /// Endings of images that are told by their first bytes, and of which none is read.

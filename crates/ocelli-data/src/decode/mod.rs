@@ -10,6 +10,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
+//! | `format`, `rgb_image` | the formats and what files say before their pixels; decoded images |
 //! | `jpeg`, `libjpeg` | JPEG, whole and at a part of its size |
 //! | `tiff`, `ifd`, `pnm`, `heic`, `frames` | the other formats that are not `image`'s, and how many images a file holds |
 //! | `samples`, `colour` | deep samples and bands; colour profiles |
@@ -20,6 +21,7 @@
 pub(crate) mod budget;
 mod colour;
 mod foreign;
+mod format;
 mod frames;
 mod heic;
 mod ifd;
@@ -28,6 +30,7 @@ mod libjpeg;
 mod orientation;
 mod pnm;
 mod raw;
+mod rgb_image;
 mod samples;
 mod tiff;
 
@@ -36,292 +39,19 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use image::codecs::png::PngEncoder;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageError, ImageReader, Limits};
-use serde::{Deserialize, Serialize};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
-use crate::files::write_whole;
 use crate::inspect::quality::Levels;
 use crate::photo_file::read_photo;
 use crate::{DataError, DecodeError};
 
-pub(crate) use foreign::{Refused, refused};
+pub(crate) use foreign::{MAGIC_LEN, Refused, refused};
+use format::format_of;
+pub use format::{Colour, Format, Probe};
+pub use rgb_image::RgbImage;
+use rgb_image::{from_rgb8, upright};
 pub use samples::Channels;
-use samples::{Kind, Scale};
-
-/// An upright image: 8-bit RGB, row by row from the top, without padding.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RgbImage {
-    width: u32,
-    height: u32,
-    pixels: Vec<u8>,
-    extent: Extent,
-}
-
-/// Where the photo lies in its pixels, in eighths of a pixel: of one that was decoded at a part of its size the last
-/// pixels of a row or column may stand for fewer of the photo's than the others do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Extent {
-    left: u64,
-    top: u64,
-    width: u64,
-    height: u64,
-}
-
-impl RgbImage {
-    /// Takes `width · height · 3` bytes; `None` if there are more or fewer, or if a side is 0.
-    pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Option<Self> {
-        let expected = (width as usize).checked_mul(height as usize)?.checked_mul(3)?;
-        let extent = Extent { left: 0, top: 0, width: 8 * u64::from(width), height: 8 * u64::from(height) };
-        (expected > 0 && pixels.len() == expected).then_some(RgbImage { width, height, pixels, extent })
-    }
-
-    /// Says that this is a photo of that size, decoded at so many eighths of it; `None` where it cannot be.
-    fn reduced(mut self, (width, height): (u32, u32), eighths: u8) -> Option<Self> {
-        let eighths = u64::from(eighths);
-        (self.extent.width, self.extent.height) = (u64::from(width) * eighths, u64::from(height) * eighths);
-        let fits = |length: u64, pixels: u32| length.div_ceil(8) == u64::from(pixels);
-        (fits(self.extent.width, self.width) && fits(self.extent.height, self.height)).then_some(self)
-    }
-
-    /// (left, top), (width, height) of the photo in its pixels: all of them, or a part of the last ones less where the
-    /// photo was decoded at a part of its size.
-    pub(crate) fn extent(&self) -> ((f64, f64), (f64, f64)) {
-        let pixels = |eighths: u64| eighths as f64 / 8.0;
-        let Extent { left, top, width, height } = self.extent;
-        ((pixels(left), pixels(top)), (pixels(width), pixels(height)))
-    }
-
-    /// Width in pixels, at least 1.
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    /// Height in pixels, at least 1.
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// `[height, width, 3]`.
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// The means of red, green and blue, in 0..=255.
-    pub fn means(&self) -> [f64; 3] {
-        // Sixteen pixels fill vectors; sums of 32 bits are taken before they could overflow.
-        let mut totals = [0u64; 3];
-        for part in self.pixels.chunks(48 << 16) {
-            let (groups, rest) = part.as_chunks::<48>();
-            let mut sums = [0u32; 48];
-            for group in groups {
-                sums.iter_mut().zip(group).for_each(|(sum, &value)| *sum += u32::from(value));
-            }
-            for (at, sum) in sums.into_iter().chain(rest.iter().map(|&value| value.into())).enumerate() {
-                totals[at % 3] += u64::from(sum);
-            }
-        }
-        totals.map(|total| total as f64 / (self.pixels.len() / 3) as f64)
-    }
-
-    /// Writes the image as a PNG file.
-    pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        write_whole(path.as_ref(), &self.to_png())
-    }
-
-    /// The bytes of a PNG file with the image.
-    pub fn to_png(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        PngEncoder::new(&mut bytes)
-            .write_image(&self.pixels, self.width, self.height, image::ExtendedColorType::Rgb8)
-            .expect("an image of some pixels is written to memory");
-        bytes
-    }
-
-    /// The bytes of a JPEG file, of quality 1 to 100, colour at half the resolution.
-    ///
-    /// # Panics
-    /// Where a side is longer than 65,535 pixels.
-    pub fn to_jpeg(&self, quality: u8) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, quality);
-        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
-        encoder.set_optimized_huffman_tables(true);
-        let side = |side: u32| u16::try_from(side).expect("a side that JPEG can tell");
-        let encoded =
-            encoder.encode(&self.pixels, side(self.width), side(self.height), jpeg_encoder::ColorType::Rgb);
-        encoded.expect("writing to memory succeeds");
-        bytes
-    }
-
-    /// A JPEG of quality 1 to 100 as a `data:` address, which an HTML page holds as it is.
-    ///
-    /// # Panics
-    /// As [`to_jpeg`](Self::to_jpeg).
-    pub fn to_inline_jpeg(&self, quality: u8) -> String {
-        format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(self.to_jpeg(quality)))
-    }
-
-    /// `[height, width, 3]`.
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-}
-
-impl fmt::Debug for RgbImage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RgbImage({} × {})", self.width, self.height)
-    }
-}
-
-/// The file formats that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// Baseline, extended and progressive JPEG.
-    Jpeg,
-    /// PNG; of an animated one the default image.
-    Png,
-    /// WebP, lossy and lossless.
-    WebP,
-    /// GIF; the first frame.
-    Gif,
-    /// Windows bitmaps.
-    Bmp,
-    /// TIFF and BigTIFF; the first page.
-    Tiff,
-    /// Netpbm's PBM, PGM, PPM, PAM and PFM; the first image.
-    Pnm,
-    /// HEIC: HEVC in HEIF; the primary image.
-    Heic,
-}
-
-impl Format {
-    /// The number of first bytes of a file that [`of`](Self::of) looks at.
-    pub const MAGIC_LEN: usize = 64;
-
-    /// The format that these first bytes of a file announce.
-    pub fn of(bytes: &[u8]) -> Option<Self> {
-        if pnm::announced(bytes) {
-            return Some(Format::Pnm);
-        }
-        if heic::announced(bytes) {
-            return Some(Format::Heic);
-        }
-        if matches!(bytes, [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..]) {
-            return Some(Format::Tiff);
-        }
-        Some(match image::guess_format(bytes).ok()? {
-            image::ImageFormat::Jpeg => Format::Jpeg,
-            image::ImageFormat::Png => Format::Png,
-            image::ImageFormat::WebP => Format::WebP,
-            image::ImageFormat::Gif => Format::Gif,
-            image::ImageFormat::Bmp => Format::Bmp,
-            _ => return None,
-        })
-    }
-
-    /// What `image` calls it, where it is `image` that reads it.
-    fn kind(self) -> Option<image::ImageFormat> {
-        match self {
-            Format::Jpeg => Some(image::ImageFormat::Jpeg),
-            Format::Png => Some(image::ImageFormat::Png),
-            Format::WebP => Some(image::ImageFormat::WebP),
-            Format::Gif => Some(image::ImageFormat::Gif),
-            Format::Bmp => Some(image::ImageFormat::Bmp),
-            Format::Tiff | Format::Pnm | Format::Heic => None,
-        }
-    }
-
-    /// The format's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Jpeg => "JPEG",
-            Format::Png => "PNG",
-            Format::WebP => "WebP",
-            Format::Gif => "GIF",
-            Format::Bmp => "BMP",
-            Format::Tiff => "TIFF",
-            Format::Pnm => "PNM",
-            Format::Heic => "HEIC",
-        }
-    }
-
-    /// Usual endings of file names, lower case, the customary one first.
-    pub fn extensions(self) -> &'static [&'static str] {
-        match self {
-            Format::Jpeg => &["jpg", "jpeg", "jpe", "jfif"],
-            Format::Png => &["png", "apng"],
-            Format::WebP => &["webp"],
-            Format::Gif => &["gif"],
-            Format::Bmp => &["bmp", "dib"],
-            Format::Tiff => &["tif", "tiff", "btf", "tf8", "bigtiff"],
-            Format::Pnm => &["pnm", "pbm", "pgm", "ppm", "pam", "pfm"],
-            Format::Heic => &["heic", "heif", "hif"],
-        }
-    }
-
-    /// Every format.
-    pub const ALL: [Format; 8] = [
-        Format::Jpeg,
-        Format::Png,
-        Format::WebP,
-        Format::Gif,
-        Format::Bmp,
-        Format::Tiff,
-        Format::Pnm,
-        Format::Heic,
-    ];
-}
-
-/// What a file says of its image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// By content, whatever the name.
-    pub format: Format,
-    /// Of the upright image.
-    pub width: u32,
-    /// Of the upright image.
-    pub height: u32,
-    /// EXIF orientation, 1 to 8; 1 is upright as stored.
-    pub orientation: u8,
-    /// How pixels are stored.
-    pub colour: Colour,
-    /// Pages or frames in the file, of which the first is read.
-    pub frames: u32,
-}
-
-impl Probe {
-    /// How pixels are stored, for people: "RGB", "CMYK", "grey, 16 bits".
-    pub fn colour_name(&self) -> String {
-        let kind = match (self.colour.channels, self.format) {
-            (1, Format::Jpeg | Format::Pnm | Format::Heic) => "grey",
-            (1, _) => "grey or palette",
-            (2, _) => "grey with transparency",
-            (3, _) => "RGB",
-            (4, Format::Jpeg) => "CMYK",
-            (5.., _) => return format!("{} bands, {} bits", self.colour.channels, self.colour.bits),
-            _ => "RGB with transparency, or CMYK",
-        };
-        match self.colour.bits {
-            8 => kind.to_owned(),
-            1 => format!("{kind}, 1 bit"),
-            bits => format!("{kind}, {bits} bits"),
-        }
-    }
-}
-
-/// How pixels are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Colour {
-    /// 1: grey or palette, 2: grey and alpha, 3: RGB, 4: RGB and alpha, or CMYK in a JPEG.
-    pub channels: u8,
-    /// Bits a channel.
-    pub bits: u8,
-}
+use samples::{Kind, Scale, band_indices, pick_bands};
 
 /// Decodes images, within limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -588,77 +318,6 @@ fn largest(image: &DynamicImage) -> Option<f64> {
     most.map(f64::from)
 }
 
-/// The format of a file's bytes, or what it is instead.
-fn format_of(bytes: &[u8]) -> Result<Format, DecodeError> {
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    match foreign::of_bytes(bytes) {
-        Some(error) => Err(error),
-        None => Format::of(bytes).ok_or(DecodeError::UnknownFormat),
-    }
-}
-
-/// Bands as indices from 0; an error where the image does not have them. Grey has its one band three times.
-fn band_indices(bands: [u16; 3], count: usize, what: &'static str) -> Result<[usize; 3], DecodeError> {
-    let count_or_three = if count == 1 { 3 } else { count };
-    if let Some(band) = bands.iter().find(|band| !(1..=count_or_three).contains(&usize::from(**band))) {
-        return Err(DecodeError::Band { band: *band, count: count_or_three, format: what });
-    }
-    Ok(bands.map(|band| if count == 1 { 0 } else { usize::from(band) - 1 }))
-}
-
-/// Bands of RGB pixels in another order.
-fn pick_bands(mut pixels: Vec<u8>, [red, green, blue]: [usize; 3]) -> Vec<u8> {
-    pixels
-        .as_chunks_mut::<3>()
-        .0
-        .iter_mut()
-        .for_each(|pixel| *pixel = [pixel[red], pixel[green], pixel[blue]]);
-    pixels
-}
-
-/// Turns and mirrors an image as its EXIF orientation says.
-fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
-    if orientation == Orientation::NoTransforms {
-        return image;
-    }
-    let (width, height, extent) = (image.width, image.height, image.extent);
-    let buffer = image::RgbImage::from_raw(width, height, image.pixels).expect("the size was checked");
-    let mut image = DynamicImage::ImageRgb8(buffer);
-    image.apply_orientation(orientation);
-    let image = from_rgb8(image.into_rgb8());
-    let extent = extent.turned(orientation, image.width, image.height);
-    RgbImage { extent, ..image }
-}
-
-impl Extent {
-    /// The same part of the image once that is turned, and then so large.
-    fn turned(self, orientation: Orientation, width: u32, height: u32) -> Self {
-        let (transposed, across, down) = match orientation {
-            Orientation::NoTransforms => (false, false, false),
-            Orientation::FlipHorizontal => (false, true, false),
-            Orientation::Rotate180 => (false, true, true),
-            Orientation::FlipVertical => (false, false, true),
-            Orientation::Rotate90FlipH => (true, false, false),
-            Orientation::Rotate90 => (true, true, false),
-            Orientation::Rotate270FlipH => (true, true, true),
-            Orientation::Rotate270 => (true, false, true),
-        };
-        let mut turned = self;
-        if transposed {
-            turned = Extent { left: self.top, top: self.left, width: self.height, height: self.width };
-        }
-        if across {
-            turned.left = 8 * u64::from(width) - turned.left - turned.width;
-        }
-        if down {
-            turned.top = 8 * u64::from(height) - turned.top - turned.height;
-        }
-        turned
-    }
-}
-
 /// 8-bit RGB of any kind of pixels; what is transparent shows a white ground.
 fn over_white(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
@@ -680,11 +339,6 @@ fn over_white(image: DynamicImage) -> RgbImage {
     }
     pixels.truncate(count * 3);
     RgbImage::new(width, height, pixels).expect("three bytes a pixel")
-}
-
-fn from_rgb8(image: image::RgbImage) -> RgbImage {
-    let (width, height) = image.dimensions();
-    RgbImage::new(width, height, image.into_raw()).expect("three bytes a pixel")
 }
 
 fn image_error(error: ImageError, format: Format) -> DecodeError {

@@ -4,7 +4,7 @@
 //! of the scale gives the byte order, and its size is ignored.
 
 use super::samples::{Channels, Kind, Scale, over_white};
-use super::{Colour, Decoder, Format, RgbImage, budget};
+use super::{Colour, Decoder, Format, RgbImage, budget, samples};
 use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
@@ -193,7 +193,8 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         Coding::Floats { .. } => Kind::Float,
         _ => Kind::Unsigned(header.maximum.into()),
     };
-    let mut scale = Scale::new(kind, decoder.channels.range);
+    // A range is one of colours: opacity has a meaning of its own.
+    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.range), Scale::new(kind, None));
     let (width, height) = (header.width as usize, header.height as usize);
     let mut pixels = spare::zeros(width * height * 3);
     let mut text = Words { bytes: data, at: 0 };
@@ -212,7 +213,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         {
             *pixel = picks.map(|band| scale.byte(values[band]));
             if let Some(alpha) = alpha {
-                let alpha = scale.byte(values[alpha]);
+                let alpha = opacity.byte(values[alpha]);
                 *pixel = pixel.map(|value| over_white(value, alpha));
             }
         }
@@ -227,7 +228,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
 /// The bands that become red, green and blue, from 0, and the one that is alpha.
 fn picks(header: &Header, channels: &Channels) -> Result<([usize; 3], Option<usize>), DecodeError> {
     if let Some(bands) = channels.bands {
-        return Ok((super::band_indices(bands, header.samples, Format::Pnm.name())?, None));
+        return Ok((samples::band_indices(bands, header.samples, Format::Pnm.name())?, None));
     }
     let colours = header.samples - usize::from(header.alpha);
     let picks = if colours >= 3 { [0, 1, 2] } else { [0; 3] };

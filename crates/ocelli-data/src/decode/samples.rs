@@ -150,3 +150,26 @@ pub(super) fn over_white(value: u8, alpha: u8) -> u8 {
     let (value, alpha) = (u32::from(value), u32::from(alpha));
     ((value * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
+
+/// Bands as indices from 0; an error where the image does not have them. Grey has its one band three times.
+pub(super) fn band_indices(
+    bands: [u16; 3],
+    count: usize,
+    what: &'static str,
+) -> Result<[usize; 3], DecodeError> {
+    let count_or_three = if count == 1 { 3 } else { count };
+    if let Some(band) = bands.iter().find(|band| !(1..=count_or_three).contains(&usize::from(**band))) {
+        return Err(DecodeError::Band { band: *band, count: count_or_three, format: what });
+    }
+    Ok(bands.map(|band| if count == 1 { 0 } else { usize::from(band) - 1 }))
+}
+
+/// Bands of RGB pixels in another order.
+pub(super) fn pick_bands(mut pixels: Vec<u8>, [red, green, blue]: [usize; 3]) -> Vec<u8> {
+    pixels
+        .as_chunks_mut::<3>()
+        .0
+        .iter_mut()
+        .for_each(|pixel| *pixel = [pixel[red], pixel[green], pixel[blue]]);
+    pixels
+}

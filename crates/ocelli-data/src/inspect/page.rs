@@ -6,8 +6,7 @@ use std::fmt::Write;
 use rayon::prelude::*;
 
 use super::report::{ClassCounts, Finding, Histogram, Report};
-use crate::preprocess::Filter;
-use crate::resize::Resize;
+use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::words::count;
 use crate::{DataError, Decoder, RgbImage};

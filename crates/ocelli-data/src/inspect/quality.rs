@@ -8,8 +8,7 @@ use serde::Serialize;
 use super::ImageFacts;
 use super::report::{Case, Report};
 use crate::RgbImage;
-use crate::preprocess::Filter;
-use crate::resize::Resize;
+use crate::resize::{Filter, Resize};
 use crate::words::count;
 
 /// Blank: fewer bits of entropy.

@@ -142,36 +142,53 @@ impl Report {
 
     /// Everything that people should look at, what matters most first; nothing of what is as it should be.
     pub fn findings(&self) -> Vec<Finding> {
-        let Inspection { images, duplicates, near_duplicates, .. } = &self.inspection;
-        let about = |wanted: &dyn Fn(&ImageFacts) -> Option<String>| -> Vec<Case> {
-            let case = |image: &ImageFacts| {
-                let text = wanted(image)?;
-                Some(Case { items: vec![image.item], text })
-            };
-            images.iter().filter_map(case).collect()
-        };
-        let id = |image: &ImageFacts| &self.items[image.item].id;
-        let size = |image: &ImageFacts| {
-            image.probe.map_or(String::new(), |probe| format!("{} × {}", probe.width, probe.height))
-        };
-        let identical = self.groups(duplicates);
-        let alike = self.groups(near_duplicates);
-        let findings = [
-            (
-                "cannot be decoded",
-                "training leaves them out; repair or remove them",
-                about(&|image| Some(format!("{}: {}", id(image), image.problem.as_ref()?))),
-            ),
+        let mut findings = vec![self.undecodable()];
+        findings.extend(self.duplicates());
+        findings.extend(
+            [self.blank(), self.shallow(), self.black(), self.white(), self.blurred()].map(Finding::new),
+        );
+        findings.extend([
+            self.misnamed(),
+            self.tiny(),
+            self.long(),
+            Finding::new(self.pages()),
+            self.turned(),
+        ]);
+        findings.extend([self.class_names(), self.never_trained(), self.never_measured(), self.left_out()]);
+        findings.retain(|finding| !finding.cases.is_empty());
+        findings
+    }
+
+    /// The images that there is something to say of.
+    fn cases(&self, text: impl Fn(&ImageFacts) -> Option<String>) -> Vec<Case> {
+        let case = |image: &ImageFacts| Some(Case { items: vec![image.item], text: text(image)? });
+        self.inspection.images.iter().filter_map(case).collect()
+    }
+
+    fn id(&self, image: &ImageFacts) -> &str {
+        &self.items[image.item].id
+    }
+
+    fn undecodable(&self) -> Finding {
+        Finding {
+            title: "cannot be decoded",
+            advice: "training leaves them out; repair or remove them",
+            cases: self.cases(|image| Some(format!("{}: {}", self.id(image), image.problem.as_ref()?))),
+        }
+    }
+
+    /// Images that are the same, or look it, those with different labels or on several sides of the split first.
+    fn duplicates(&self) -> [Finding; 7] {
+        let identical = self.groups(&self.inspection.duplicates);
+        let alike = self.groups(&self.inspection.near_duplicates);
+        let too_good = "what is measured on them is too good; keep them on one side";
+        [
             (
                 "identical, with different labels",
                 "at most one of the labels is right; correct or remove them",
                 identical.0,
             ),
-            (
-                "identical, in training and held out",
-                "what is measured on them is too good; keep them on one side",
-                identical.1,
-            ),
+            ("identical, in training and held out", too_good, identical.1),
             (
                 "groups with images in training and held out",
                 "what is measured on them is too good; keep each group on one side",
@@ -179,80 +196,94 @@ impl Report {
             ),
             ("identical otherwise", "they count more than once; keep one of each", identical.2),
             ("look the same, with different labels", "look whether the labels are right", alike.0),
-            (
-                "look the same, in training and held out",
-                "what is measured on them is too good; keep them on one side",
-                alike.1,
-            ),
+            ("look the same, in training and held out", too_good, alike.1),
             ("look the same otherwise", "they count more than once", alike.2),
-            self.blank(),
-            self.shallow(),
-            self.black(),
-            self.white(),
-            self.blurred(),
-            (
-                "with another ending than their format's",
-                "the content decides here, but other programs may go by the name",
-                about(&|image| Some(format!("{} is a .{} file", id(image), image.wrong_extension?))),
-            ),
-            (
-                "tiny, less than a quarter of what the network sees",
-                "enlarged so much they are blurred",
-                about(&|image| {
-                    let tiny = image.problem.is_none() && image.smaller_than(self.size / TINY);
-                    tiny.then(|| format!("{} has {}", id(image), size(image)))
-                }),
-            ),
-            (
-                "more than three times as long as wide",
-                "a centre crop leaves out most of them; padding or squishing keeps it",
-                about(&|image| {
-                    let lost = 100.0 * image.lost_by_crop();
-                    let long = image.problem.is_none() && image.aspect() > LONG;
-                    long.then(|| format!("{} has {}; a crop leaves out {lost:.0} %", id(image), size(image)))
-                }),
-            ),
-            self.pages(),
-            (
-                "turned by a note of the camera",
-                "the note is followed here, but other programs may not do so",
-                about(&|image| {
-                    let orientation = image.probe?.orientation;
-                    (orientation != 1).then(|| format!("{} has orientation {orientation}", id(image)))
-                }),
-            ),
-            (
-                "classes whose names differ in upper and lower case only",
-                "if they are one class, rename them",
-                self.case_collisions(),
-            ),
-            (
-                "classes with no image to train on",
-                "the network cannot learn them",
-                self.classes(&|counts| counts.train == 0),
-            ),
-            (
-                "classes with no image held out",
-                "nothing is measured on them",
-                self.classes(&|counts| counts.train > 0 && counts.valid == 0 && !self.split.valid.is_empty()),
-            ),
-            (
-                "files and folders that are left out",
-                "",
-                self.skipped
-                    .iter()
-                    .map(|skipped| Case {
-                        items: Vec::new(),
-                        text: format!("{}: {}", skipped.path.display(), skipped.reason),
-                    })
-                    .collect(),
-            ),
-        ];
-        findings
-            .into_iter()
-            .filter(|(_, _, cases)| !cases.is_empty())
-            .map(|(title, advice, cases)| Finding { title, advice, cases })
-            .collect()
+        ]
+        .map(Finding::new)
+    }
+
+    fn misnamed(&self) -> Finding {
+        let text =
+            |image: &ImageFacts| Some(format!("{} is a .{} file", self.id(image), image.wrong_extension?));
+        Finding {
+            title: "with another ending than their format's",
+            advice: "the content decides here, but other programs may go by the name",
+            cases: self.cases(text),
+        }
+    }
+
+    fn tiny(&self) -> Finding {
+        let text = |image: &ImageFacts| {
+            let tiny = image.problem.is_none() && image.smaller_than(self.size / TINY);
+            tiny.then(|| format!("{} has {}", self.id(image), size(image)))
+        };
+        Finding {
+            title: "tiny, less than a quarter of what the network sees",
+            advice: "enlarged so much they are blurred",
+            cases: self.cases(text),
+        }
+    }
+
+    fn long(&self) -> Finding {
+        let text = |image: &ImageFacts| {
+            let lost = 100.0 * image.lost_by_crop();
+            let long = image.problem.is_none() && image.aspect() > LONG;
+            long.then(|| format!("{} has {}; a crop leaves out {lost:.0} %", self.id(image), size(image)))
+        };
+        Finding {
+            title: "more than three times as long as wide",
+            advice: "a centre crop leaves out most of them; padding or squishing keeps it",
+            cases: self.cases(text),
+        }
+    }
+
+    fn turned(&self) -> Finding {
+        let text = |image: &ImageFacts| {
+            let orientation = image.probe?.orientation;
+            (orientation != 1).then(|| format!("{} has orientation {orientation}", self.id(image)))
+        };
+        Finding {
+            title: "turned by a note of the camera",
+            advice: "the note is followed here, but other programs may not do so",
+            cases: self.cases(text),
+        }
+    }
+
+    fn class_names(&self) -> Finding {
+        Finding {
+            title: "classes whose names differ in upper and lower case only",
+            advice: "if they are one class, rename them",
+            cases: self.case_collisions(),
+        }
+    }
+
+    fn never_trained(&self) -> Finding {
+        Finding {
+            title: "classes with no image to train on",
+            advice: "the network cannot learn them",
+            cases: self.classes(&|counts| counts.train == 0),
+        }
+    }
+
+    fn never_measured(&self) -> Finding {
+        let nothing_held_out = self.split.valid.is_empty();
+        Finding {
+            title: "classes with no image held out",
+            advice: "nothing is measured on them",
+            cases: self.classes(&|counts| counts.train > 0 && counts.valid == 0 && !nothing_held_out),
+        }
+    }
+
+    fn left_out(&self) -> Finding {
+        let case = |skipped: &Skipped| Case {
+            items: Vec::new(),
+            text: format!("{}: {}", skipped.path.display(), skipped.reason),
+        };
+        Finding {
+            title: "files and folders that are left out",
+            advice: "",
+            cases: self.skipped.iter().map(case).collect(),
+        }
     }
 
     /// The names of an item's classes.
@@ -321,6 +352,17 @@ impl Report {
         let classes = self.class_counts().into_iter().filter(wanted);
         classes.map(|counts| Case { items: Vec::new(), text: counts.class }).collect()
     }
+}
+
+impl Finding {
+    pub(super) fn new((title, advice, cases): (&'static str, &'static str, Vec<Case>)) -> Self {
+        Self { title, advice, cases }
+    }
+}
+
+/// `640 × 480`
+fn size(image: &ImageFacts) -> String {
+    image.probe.map_or(String::new(), |probe| format!("{} × {}", probe.width, probe.height))
 }
 
 impl Histogram {

@@ -6,12 +6,13 @@
 //! not looked into.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::decode::{Format, Refused, refused as refused_image};
+use crate::decode::{Format, MAGIC_LEN, Refused, refused as refused_image};
 use crate::photo_file::open_photo;
 use crate::picture::{self, is_marked};
 use crate::{DecodeError, Skipped, io_reason, names};
@@ -234,7 +235,7 @@ fn made_by_ocelli(folder: &Path) -> Option<&'static str> {
     // https://bford.info/cachedir/
     let signature = b"Signature: 8a477f597d28d172789f06886806bc55";
     let tag = folder.join("CACHEDIR.TAG");
-    let tagged = || first_bytes(&tag, signature.len()).is_ok_and(|bytes| bytes == signature);
+    let tagged = || opened(&tag, signature.len()).is_ok_and(|(head, _)| head == signature);
     (tag.is_file() && tagged()).then_some(CACHE)
 }
 
@@ -252,10 +253,12 @@ fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     }
 }
 
-fn first_bytes(path: &Path, length: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut bytes = Vec::with_capacity(length);
-    open_photo(path)?.take(length as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// The first bytes of a file, and the file from its beginning on.
+fn opened(path: &Path, length: usize) -> Result<(Vec<u8>, File), DecodeError> {
+    let (mut head, mut file) = (Vec::with_capacity(length), open_photo(path)?);
+    file.by_ref().take(length as u64).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok((head, file))
 }
 
 /// In lower case; empty where there is none.
@@ -276,22 +279,21 @@ fn not_an_image(path: &Path) -> Option<Skipped> {
         let reason = error.to_string();
         if is_document { Skipped::new(path, reason) } else { Skipped::image(path, reason) }
     };
-    let head = match first_bytes(path, picture::MARK_LEN) {
-        Ok(head) => head,
+    let (head, file) = match opened(path, picture::MARK_LEN.max(MAGIC_LEN)) {
+        Ok(opened) => opened,
         Err(error) => return Some(unreadable(error)),
     };
     if is_marked(&head) {
         return Some(Skipped::new(path, DRAWN));
     }
-    match refused_image(path) {
-        Err(error) => Some(unreadable(error.into())),
-        Ok(None) => None,
-        Ok(Some(Refused::Foreign(error))) => Some(Skipped::image(path, error)),
-        Ok(Some(Refused::Misnamed(reason))) => Some(Skipped::image(path, reason)),
-        Ok(Some(Refused::Other)) if is_document || extension.is_empty() && is_text(&head) => {
+    match refused_image(path, &head, file) {
+        None => None,
+        Some(Refused::Foreign(error)) => Some(Skipped::image(path, error)),
+        Some(Refused::Misnamed(reason)) => Some(Skipped::image(path, reason)),
+        Some(Refused::Other) if is_document || extension.is_empty() && is_text(&head) => {
             Some(Skipped::new(path, "not an image"))
         }
-        Ok(Some(Refused::Other)) => Some(Skipped::other(path, "not an image")),
+        Some(Refused::Other) => Some(Skipped::other(path, "not an image")),
     }
 }
 

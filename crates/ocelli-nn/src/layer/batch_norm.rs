@@ -5,14 +5,14 @@ use burn::tensor::Tensor;
 
 use crate::builder::Initial;
 use crate::op::{self, Activation};
-use crate::pass::{SeenStatistics, Statistics, Training};
+use crate::pass::{BatchStats, Statistics, TrainPass};
 use crate::{Builder, Pass};
 
 /// Normalises every channel to mean 0 and variance 1, then scales and shifts it.
 ///
 /// In training by the batch's statistics or the running ones, as the pass says; in inference by the running
-/// ones. The running statistics are parameters that no gradient reaches; the trainer moves them by what the
-/// pass has [`seen`](crate::Training::seen).
+/// ones. The running statistics are parameters that no gradient reaches; the caller updates them with the
+/// [`batch_stats`](crate::TrainPass::batch_stats) of the pass.
 #[derive(Module, Debug)]
 pub struct BatchNorm {
     weight: Param<Tensor<1>>,
@@ -23,7 +23,7 @@ pub struct BatchNorm {
     epsilon: f64,
 }
 
-/// The share of a new batch in the running statistics (PyTorch's default).
+/// The weight of a new batch in the running statistics (PyTorch's default).
 const MOMENTUM: f64 = 0.1;
 
 impl BatchNorm {
@@ -44,14 +44,14 @@ impl BatchNorm {
         let [images, channels] = input.dims();
         let input = input.reshape([images, channels, 1, 1]);
         let statistics = match pass {
-            Pass::Training(training) => training.head_statistics,
-            Pass::Inference => Statistics::Running,
+            Pass::Train(training) => training.head_statistics,
+            Pass::Infer => Statistics::Running,
         };
         self.normalise(input, None, Activation::None, pass, statistics).reshape([images, channels])
     }
 
-    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in training
-    /// by the statistics that the pass says.
+    /// Normalises `[images, channels, height, width]`, adds the residual, then applies the activation; in
+    /// training by the statistics that the pass says.
     pub fn forward_maps(
         &self,
         input: Tensor<4>,
@@ -60,30 +60,31 @@ impl BatchNorm {
         pass: &Pass,
     ) -> Tensor<4> {
         let statistics = match pass {
-            Pass::Training(training) => training.statistics,
-            Pass::Inference => Statistics::Running,
+            Pass::Train(training) => training.statistics,
+            Pass::Infer => Statistics::Running,
         };
         self.normalise(input, residual, activation, pass, statistics)
     }
 
-    /// As [`forward_maps`](Self::forward_maps) by the batch's statistics, mean and biased variance, which are known.
-    pub(super) fn forward_seen(
+    /// As [`forward_maps`](Self::forward_maps) by the given statistics of the batch, mean and biased
+    /// variance.
+    pub(super) fn forward_with_stats(
         &self,
         input: Tensor<4>,
         (mean, variance): (Tensor<1>, Tensor<1>),
         residual: Option<Tensor<4>>,
         activation: Activation,
-        training: &Training,
+        training: &TrainPass,
     ) -> Tensor<4> {
         let count = (input.shape().num_elements() / self.channels()) as f64;
-        // PyTorch normalises by the biased variance and remembers the unbiased one.
+        // PyTorch normalises by the biased variance and updates the running one with the unbiased.
         let unbiased = variance.clone().mul_scalar(count / (count - 1.0).max(1.0));
-        training.seen.borrow_mut().push(SeenStatistics {
+        training.batch_stats.borrow_mut().push(BatchStats {
             mean: (self.running_mean.id, mean.clone()),
             variance: (self.running_var.id, unbiased),
             momentum: MOMENTUM,
         });
-        op::batch_norm(input, self.scale(mean, variance, true), residual, activation)
+        op::batch_norm(input, self.affine(mean, variance, true), residual, activation)
     }
 
     fn normalise(
@@ -94,30 +95,30 @@ impl BatchNorm {
         pass: &Pass,
         statistics: Statistics,
     ) -> Tensor<4> {
-        if let (Pass::Training(training), Statistics::Batch) = (pass, statistics) {
-            let seen = op::batch_statistics(input.clone().inner());
-            return self.forward_seen(input, seen, residual, activation, training);
+        if let (Pass::Train(training), Statistics::Batch) = (pass, statistics) {
+            let stats = op::batch_statistics(input.clone().inner());
+            return self.forward_with_stats(input, stats, residual, activation, training);
         }
-        let scale = self.scale_by_running();
+        let norm = self.affine_by_running();
         match pass {
-            Pass::Inference => op::batch_norm(input.inner(), scale.inner(), residual, activation),
-            Pass::Training(_) => op::batch_norm(input, scale, residual, activation),
+            Pass::Infer => op::batch_norm(input.inner(), norm.inner(), residual, activation),
+            Pass::Train(_) => op::batch_norm(input, norm, residual, activation),
         }
     }
 
-    /// The norm as it is trained by its running statistics.
-    pub(super) fn scale_by_running(&self) -> op::NormScale {
-        self.scale(self.running_mean.val().inner(), self.running_var.val().inner(), false)
+    /// The norm in training by its running statistics.
+    pub(super) fn affine_by_running(&self) -> op::AffineNorm {
+        self.affine(self.running_mean.val().inner(), self.running_var.val().inner(), false)
     }
 
-    fn scale(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::NormScale {
+    fn affine(&self, mean: Tensor<1>, variance: Tensor<1>, from_batch: bool) -> op::AffineNorm {
         let (weight, bias) = (self.weight.val(), self.bias.val());
-        op::NormScale { weight, bias, mean, variance, epsilon: self.epsilon, from_batch }
+        op::AffineNorm { weight, bias, mean, variance, epsilon: self.epsilon, from_batch }
     }
 
-    /// The norm as it is used, without autodiff.
-    pub(super) fn running(&self) -> op::RunningNorm {
-        op::RunningNorm {
+    /// The norm in inference, without autodiff.
+    pub(super) fn folded(&self) -> op::FoldedNorm {
+        op::FoldedNorm {
             weight: self.weight.val().inner(),
             bias: self.bias.val().inner(),
             mean: self.running_mean.val().inner(),

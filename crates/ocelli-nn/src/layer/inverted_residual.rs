@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use super::{ConvBnAct, SqueezeExcite};
 use crate::{Pass, Statistics, op};
 
-/// 1×1 expansion (absent where the block is not wider inside), depthwise convolution, squeeze and excitation in some
-/// networks, linear 1×1 projection. Networks differ in kernels, activations and names, so that each builds its own.
+/// 1×1 expansion (absent where the block is not wider inside), depthwise convolution, squeeze and excitation
+/// in some networks, linear 1×1 projection. Networks differ in kernels, activations and names, so that each
+/// builds its own.
 #[derive(Module, Debug)]
 pub struct InvertedResidual {
     /// To the channels inside.
@@ -29,19 +30,19 @@ impl InvertedResidual {
         if self.squeeze.is_none() {
             let layers = self.expand.iter().chain([&self.depthwise, &self.project]);
             match pass {
-                Pass::Inference => {
-                    return op::conv_chain(
+                Pass::Infer => {
+                    return op::fused_block(
                         input.inner(),
-                        layers.map(ConvBnAct::link).collect(),
+                        layers.map(ConvBnAct::fused_stage).collect(),
                         self.residual,
                     );
                 }
-                Pass::Training(training) if training.statistics == Statistics::Running => {
-                    if let Some(links) = layers.map(ConvBnAct::trained_link).collect() {
-                        return op::trained_chain(input, links, self.residual);
+                Pass::Train(training) if training.statistics == Statistics::Running => {
+                    if let Some(stages) = layers.map(ConvBnAct::trainable_stage).collect() {
+                        return op::trainable_block(input, stages, self.residual);
                     }
                 }
-                Pass::Training(_) => {}
+                Pass::Train(_) => {}
             }
         }
         let residual = self.residual.then(|| input.clone());

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use crate::builder::Initial;
 use crate::{Builder, Pass, op};
 
-/// Normalises the channels of every place to mean 0 and variance 1, then scales and shifts them.
+/// Normalises the channels of every pixel to mean 0 and variance 1, then scales and shifts them.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     weight: Param<Tensor<1>>,

@@ -1,5 +1,5 @@
-//! Layer scale (Touvron et al. 2021, <https://arxiv.org/abs/2103.17239>): a learned factor for every channel of a
-//! branch.
+//! Layer scale (Touvron et al. 2021, <https://arxiv.org/abs/2103.17239>): a learned factor for every channel
+//! of a branch.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;

@@ -26,8 +26,8 @@ impl Linear {
     pub fn forward(&self, input: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let (weight, bias) = (pass.value(&self.weight), pass.value(&self.bias));
         match pass {
-            Pass::Inference => op::linear(input.inner(), weight, bias),
-            Pass::Training(_) => op::linear(input, weight, bias),
+            Pass::Infer => op::linear(input.inner(), weight, bias),
+            Pass::Train(_) => op::linear(input, weight, bias),
         }
     }
 

@@ -16,7 +16,7 @@ use burn::tensor::Tensor;
 
 pub use attention::Attention;
 pub use batch_norm::BatchNorm;
-pub use conv::{Conv, ConvAct};
+pub use conv::{ConvAct, ConvSpec};
 pub use conv_bn_act::ConvBnAct;
 pub use dropout::Dropout;
 pub use inverted_residual::InvertedResidual;

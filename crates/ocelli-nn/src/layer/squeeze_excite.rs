@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation};
 
-use super::{Conv, ConvAct};
+use super::{ConvAct, ConvSpec};
 use crate::op::{self, Activation, GlobalPool};
 use crate::{Builder, Pass};
 
@@ -16,8 +16,9 @@ pub struct SqueezeExcite {
     gate: Gate,
 }
 
-/// What makes a factor of a number.
+/// The function that makes a factor from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Gate {
     /// `1 / (1 + exp(−u))`
     Sigmoid,
@@ -29,8 +30,8 @@ impl SqueezeExcite {
     /// Layers `fc1`, to `squeezed` channels, and `fc2`, with an activation between them.
     pub fn new(builder: &Builder, channels: usize, squeezed: usize, between: Activation, gate: Gate) -> Self {
         Self {
-            squeeze: ConvAct::new(&builder.at("fc1"), Conv::new(channels, squeezed, 1), between),
-            excite: ConvAct::new(&builder.at("fc2"), Conv::new(squeezed, channels, 1), Activation::None),
+            squeeze: ConvAct::new(&builder.at("fc1"), ConvSpec::new(channels, squeezed, 1), between),
+            excite: ConvAct::new(&builder.at("fc2"), ConvSpec::new(squeezed, channels, 1), Activation::None),
             gate,
         }
     }
@@ -38,7 +39,7 @@ impl SqueezeExcite {
     /// `[images, channels, height, width]` in and out.
     pub fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let [images, channels, _, _] = input.dims();
-        let means = op::pool(input.clone(), GlobalPool::Average).reshape([images, channels, 1, 1]);
+        let means = op::global_pool(input.clone(), GlobalPool::Average).reshape([images, channels, 1, 1]);
         let factors = self.excite.forward(self.squeeze.forward(means, None, pass), None, pass);
         let factors = match self.gate {
             Gate::Sigmoid => activation::sigmoid(factors),

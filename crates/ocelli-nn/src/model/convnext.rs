@@ -1,10 +1,12 @@
-//! ConvNeXt (Liu et al. 2022, <https://arxiv.org/abs/2201.03545>), without the stochastic depth that it was first
-//! trained with. Tensor names are torchvision's for the tiny size, timm's for atto.
+//! ConvNeXt (Liu et al. 2022, <https://arxiv.org/abs/2201.03545>), without the stochastic depth that it was
+//! first trained with. Tensor names are torchvision's for the tiny size, timm's for atto.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::layer::{Conv, ConvAct, LayerNorm, LayerScale};
+use crate::arch::{ArchInfo, Entry, IMAGENET, register, timm, torchvision};
+use crate::head::PublishedForm;
+use crate::layer::{ConvAct, ConvSpec, LayerNorm, LayerScale};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -31,8 +33,8 @@ pub enum ConvNextNames {
 /// A block is wider inside by this factor.
 const EXPANSION: usize = 4;
 
-/// The body: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2 convolution
-/// that halves the size before it; five stages.
+/// The backbone: a stem of 4×4 patches and four stages of blocks, each later one with a norm and a 2×2
+/// convolution that halves the size before it; five stages.
 #[derive(Module, Debug)]
 pub struct ConvNext {
     stem: ConvAct,
@@ -67,16 +69,16 @@ struct Block {
 }
 
 impl ConvNext {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: ConvNextVariant) -> Self {
         let ConvNextVariant { blocks, widths, names } = variant;
         let stem = match names {
             ConvNextNames::Torchvision => builder.at("features.0"),
             ConvNextNames::Timm => builder.at("stem"),
         };
-        let patches = |from, to, side| Conv::new(from, to, side).stride(side).unpadded();
+        let patches = |from, to, side| ConvSpec::new(from, to, side).stride(side).unpadded();
         let stage = |stage: usize| {
-            let (downsample, of_blocks) = match names {
+            let (downsample, blocks_path) = match names {
                 ConvNextNames::Torchvision => {
                     let number = 2 * stage;
                     (format!("features.{number}"), format!("features.{}", number + 1))
@@ -96,7 +98,7 @@ impl ConvNext {
                     ),
                 }),
                 blocks: (0..blocks[stage])
-                    .map(|block| Block::new(&builder.at(&of_blocks).at(block), names, widths[stage]))
+                    .map(|block| Block::new(&builder.at(&blocks_path).at(block), names, widths[stage]))
                     .collect(),
             }
         };
@@ -116,7 +118,7 @@ impl ConvNext {
 
 impl Block {
     fn new(builder: &Builder, names: ConvNextNames, width: usize) -> Self {
-        let depthwise = Conv::new(width, width, 7).depthwise();
+        let depthwise = ConvSpec::new(width, width, 7).depthwise();
         let wide = EXPANSION * width;
         let none = Activation::None;
         match names {
@@ -133,8 +135,8 @@ impl Block {
             ConvNextNames::Timm => Self {
                 depthwise: ConvAct::new(&builder.at("conv_dw"), depthwise, none),
                 norm: LayerNorm::new(&builder.at("norm"), width),
-                widen: ConvAct::new(&builder.at("mlp.fc1"), Conv::new(width, wide, 1), Activation::Gelu),
-                narrow: ConvAct::new(&builder.at("mlp.fc2"), Conv::new(wide, width, 1), none),
+                widen: ConvAct::new(&builder.at("mlp.fc1"), ConvSpec::new(width, wide, 1), Activation::Gelu),
+                narrow: ConvAct::new(&builder.at("mlp.fc2"), ConvSpec::new(wide, width, 1), none),
                 scale: LayerScale::vector(builder, "gamma", width),
             },
         }
@@ -177,7 +179,7 @@ impl Backbone for ConvNext {
     }
 
     /// Before the third row of blocks, where the size falls to a sixteenth of the image's: as in ResNet.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         3
     }
 
@@ -191,4 +193,35 @@ impl Backbone for ConvNext {
             _ => 0,
         }
     }
+}
+
+register! {
+    ConvNextAtto = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.757,
+            parameters: 3_695_520,
+            multiply_adds: 547,
+            ..timm("convnext_atto", ["convnext_atto", "timm/convnext_atto.d2_in1k"], "stages.2", IMAGENET)
+        },
+        classifier: PublishedForm { norm: Some("head.norm"), ..PublishedForm::linear("head.fc") },
+        build: |builder| {
+            let (blocks, widths) = ([2, 2, 6, 2], [40, 80, 160, 320]);
+            ConvNext::new(builder, ConvNextVariant { blocks, widths, names: ConvNextNames::Timm }).into()
+        },
+    };
+    ConvNextTiny = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.825,
+            parameters: 28_589_128,
+            multiply_adds: 4_456,
+            ..torchvision("convnext_tiny", "convnext_tiny-983f1562.pth", "features.4")
+        },
+        classifier: PublishedForm { norm: Some("classifier.0"), ..PublishedForm::linear("classifier.2") },
+        build: |builder| {
+            let (blocks, widths) = ([3, 3, 9, 3], [96, 192, 384, 768]);
+            ConvNext::new(builder, ConvNextVariant { blocks, widths, names: ConvNextNames::Torchvision }).into()
+        },
+    };
 }

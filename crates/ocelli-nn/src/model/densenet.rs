@@ -3,7 +3,9 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::layer::{BatchNorm, Conv, ConvAct, ConvBnAct};
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
+use crate::layer::{BatchNorm, ConvAct, ConvBnAct, ConvSpec};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -18,12 +20,12 @@ pub struct DenseNetVariant {
     pub layers: [usize; 4],
 }
 
-/// A layer's first convolution makes so many times the channels that it adds.
+/// A layer's first convolution has this many times the channels that the layer adds.
 const BOTTLENECK: usize = 4;
 const EPSILON: f64 = 1e-5;
 
-/// The body: stem with max pooling, four dense blocks with transitions between them, a last norm and ReLU. Stages
-/// are stem, blocks and transitions.
+/// The backbone: stem with max pooling, four dense blocks with transitions between them, a last norm and
+/// ReLU. Stages are stem, blocks and transitions.
 #[derive(Module, Debug)]
 pub struct DenseNet {
     stem: ConvBnAct,
@@ -34,7 +36,7 @@ pub struct DenseNet {
     channels: usize,
 }
 
-/// Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its output joins its input.
+/// Norm, ReLU, 1×1 convolution, norm, ReLU, 3×3 convolution; its output is concatenated to its input.
 #[derive(Module, Debug)]
 struct DenseLayer {
     norm: BatchNorm,
@@ -50,10 +52,10 @@ struct Transition {
 }
 
 impl DenseNet {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: DenseNetVariant) -> Self {
         let builder = builder.at("features");
-        let stem = Conv::new(builder.input_channels(), variant.stem, 7).stride(2);
+        let stem = ConvSpec::new(builder.input_channels(), variant.stem, 7).stride(2);
         let stem = ConvBnAct::new(&builder, ["conv0", "norm0"], stem, EPSILON, Activation::Relu);
         let mut channels = variant.stem;
         let (mut blocks, mut transitions) = (Vec::new(), Vec::new());
@@ -84,24 +86,28 @@ impl DenseNet {
 impl DenseLayer {
     fn new(builder: &Builder, from: usize, growth: usize) -> Self {
         let wide = BOTTLENECK * growth;
-        let reduce = Conv::new(from, wide, 1);
+        let reduce = ConvSpec::new(from, wide, 1);
         Self {
             norm: BatchNorm::new(&builder.at("norm1"), from, EPSILON),
             reduce: ConvBnAct::new(builder, ["conv1", "norm2"], reduce, EPSILON, Activation::Relu),
-            grow: ConvAct::without_bias(&builder.at("conv2"), Conv::new(wide, growth, 3), Activation::None),
+            grow: ConvAct::without_bias(
+                &builder.at("conv2"),
+                ConvSpec::new(wide, growth, 3),
+                Activation::None,
+            ),
         }
     }
 
     fn forward(&self, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
         let x = self.norm.forward_maps(input.clone(), None, Activation::Relu, pass);
         let x = self.grow.forward(self.reduce.forward(x, None, pass), None, pass);
-        op::join(vec![input, x])
+        op::concat(vec![input, x])
     }
 }
 
 impl Transition {
     fn new(builder: &Builder, channels: usize) -> Self {
-        let conv = Conv::new(channels, channels / 2, 1);
+        let conv = ConvSpec::new(channels, channels / 2, 1);
         Self {
             norm: BatchNorm::new(&builder.at("norm"), channels, EPSILON),
             conv: ConvAct::without_bias(&builder.at("conv"), conv, Activation::None),
@@ -141,7 +147,7 @@ impl Backbone for DenseNet {
     }
 
     /// Before `transition2`, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         4
     }
 
@@ -155,4 +161,54 @@ impl Backbone for DenseNet {
             _ => 0,
         }
     }
+}
+
+const LATE: &str = "features.transition2";
+const CLASSIFIER: PublishedForm = PublishedForm::linear("classifier");
+
+register! {
+    DenseNet121 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.744,
+            parameters: 7_978_856,
+            multiply_adds: 2_834,
+            ..torchvision("densenet121", "densenet121-a639ec97.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 24, 16] }).into(),
+    };
+    DenseNet161 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.771,
+            parameters: 28_681_000,
+            multiply_adds: 7_728,
+            ..torchvision("densenet161", "densenet161-8d451a50.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 48, stem: 96, layers: [6, 12, 36, 24] }).into(),
+    };
+    DenseNet169 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.756,
+            parameters: 14_149_480,
+            multiply_adds: 3_360,
+            ..torchvision("densenet169", "densenet169-b2777c0a.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 32, 32] }).into(),
+    };
+    DenseNet201 = Entry {
+        info: ArchInfo {
+            smallest: 29,
+            accuracy: 0.769,
+            parameters: 20_013_928,
+            multiply_adds: 4_291,
+            ..torchvision("densenet201", "densenet201-c1103571.pth", LATE)
+        },
+        classifier: CLASSIFIER,
+        build: |builder| DenseNet::new(builder, DenseNetVariant { growth: 32, stem: 64, layers: [6, 12, 48, 32] }).into(),
+    };
 }

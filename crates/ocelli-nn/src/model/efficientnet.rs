@@ -1,13 +1,12 @@
-//! EfficientNet-B0 (Tan & Le 2019, <https://arxiv.org/abs/1905.11946>), without the stochastic depth that it was
-//! first trained with; tensor names are torchvision's.
+//! EfficientNet-B0 (Tan & Le 2019, <https://arxiv.org/abs/1905.11946>), without the stochastic depth that it
+//! was first trained with; tensor names are torchvision's.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
-
-use super::feature_number;
-use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
+use super::staged::{StageNames, StagedBackbone};
+use crate::Builder;
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
+use crate::layer::{ConvBnAct, ConvSpec, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
-use crate::{Backbone, Builder, Head, Pass};
 
 /// One row of the paper's table 1.
 pub(super) struct Row {
@@ -31,40 +30,35 @@ pub(super) const STEM: usize = 32;
 pub(super) const FEATURES: usize = 1280;
 const EPSILON: f64 = 1e-5;
 
-/// The body: stem, seven rows of blocks, and a last 1×1 convolution to 1280 channels; nine stages.
-#[derive(Module, Debug)]
-pub struct EfficientNet {
-    stem: ConvBnAct,
-    rows: Vec<Vec<InvertedResidual>>,
-    last: ConvBnAct,
-}
-
-impl EfficientNet {
-    /// The body of B0.
-    pub fn new(builder: &Builder) -> Self {
-        let builder = builder.at("features");
-        let outer = |number: usize, conv| {
-            ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::Silu)
-        };
-        let mut channels = STEM;
-        let rows: Vec<Vec<InvertedResidual>> = LAYOUT
-            .iter()
-            .enumerate()
-            .map(|(row, layout)| {
-                (0..layout.blocks)
-                    .map(|number| {
-                        let stride = if number == 0 { layout.stride } else { 1 };
-                        let from = std::mem::replace(&mut channels, layout.channels);
-                        block(&builder.at(row + 1).at(number).at("block"), layout, from, stride)
-                    })
-                    .collect()
-            })
-            .collect();
-        Self {
-            stem: outer(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
-            last: outer(rows.len() + 1, Conv::new(channels, FEATURES, 1)),
-            rows,
-        }
+/// The backbone of B0: stem, seven stages of blocks, and a last 1×1 convolution to 1280 channels; nine stages
+/// in all.
+pub fn efficientnet_b0(builder: &Builder) -> StagedBackbone {
+    let builder = builder.at("features");
+    let outer = |number: usize, conv| {
+        ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::Silu)
+    };
+    let mut channels = STEM;
+    let stages: Vec<Vec<InvertedResidual>> = LAYOUT
+        .iter()
+        .enumerate()
+        .map(|(stage, row)| {
+            (0..row.blocks)
+                .map(|number| {
+                    let stride = if number == 0 { row.stride } else { 1 };
+                    let from = std::mem::replace(&mut channels, row.channels);
+                    block(&builder.at(stage + 1).at(number).at("block"), row, from, stride)
+                })
+                .collect()
+        })
+        .collect();
+    StagedBackbone {
+        stem: outer(0, ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
+        last: outer(stages.len() + 1, ConvSpec::new(channels, FEATURES, 1)),
+        stages,
+        channels: FEATURES,
+        // Where the size falls to a sixteenth of the image's, as in EfficientNet-Lite.
+        group_boundary: 4,
+        names: StageNames::Torchvision,
     }
 }
 
@@ -73,46 +67,28 @@ fn block(builder: &Builder, layout: &Row, from: usize, stride: usize) -> Inverte
     let layer =
         |at: usize, conv, activation| ConvBnAct::new(&builder.at(at), ["0", "1"], conv, EPSILON, activation);
     let wide = from * layout.expansion;
-    let expand = (wide != from).then(|| layer(0, Conv::new(from, wide, 1), Activation::Silu));
+    let expand = (wide != from).then(|| layer(0, ConvSpec::new(from, wide, 1), Activation::Silu));
     let first = usize::from(expand.is_some());
-    let depthwise = Conv::new(wide, wide, layout.kernel).stride(stride).depthwise();
+    let depthwise = ConvSpec::new(wide, wide, layout.kernel).stride(stride).depthwise();
     let squeeze = &builder.at(first + 1);
     InvertedResidual {
         expand,
         depthwise: layer(first, depthwise, Activation::Silu),
         squeeze: Some(SqueezeExcite::new(squeeze, wide, from / 4, Activation::Silu, Gate::Sigmoid)),
-        project: layer(first + 2, Conv::new(wide, layout.channels, 1), Activation::None),
+        project: layer(first + 2, ConvSpec::new(wide, layout.channels, 1), Activation::None),
         residual: stride == 1 && from == layout.channels,
     }
 }
 
-impl Backbone for EfficientNet {
-    type Head = Head;
-
-    fn stages(&self) -> usize {
-        self.rows.len() + 2
-    }
-
-    fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        match stage {
-            0 => self.stem.forward(input, None, pass),
-            stage if stage <= self.rows.len() => {
-                self.rows[stage - 1].iter().fold(input, |x, block| block.forward(x, pass))
-            }
-            _ => self.last.forward(input, None, pass),
-        }
-    }
-
-    fn channels(&self) -> usize {
-        FEATURES
-    }
-
-    /// Where the size falls to a sixteenth of the image's, as in EfficientNet-Lite.
-    fn group_border(&self) -> usize {
-        4
-    }
-
-    fn stage_of(&self, tensor: &str) -> usize {
-        feature_number(tensor)
-    }
+register! {
+    EfficientNetB0 = Entry {
+        info: ArchInfo {
+            accuracy: 0.777,
+            parameters: 5_288_548,
+            multiply_adds: 386,
+            ..torchvision("efficientnet_b0", "efficientnet_b0_rwightman-7f5810bc.pth", "features.4")
+        },
+        classifier: PublishedForm::linear("classifier.1"),
+        build: |builder| efficientnet_b0(builder).into(),
+    };
 }

@@ -4,14 +4,16 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::inception::{Branch, branches, conv, halving, line};
-use crate::layer::{Conv, ConvAct, ConvBnAct};
+use crate::arch::{ArchInfo, Entry, HALF, register, timm};
+use crate::head::PublishedForm;
+use crate::layer::{ConvAct, ConvBnAct, ConvSpec};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
 const FEATURES: usize = 1536;
 
-/// The body: convolutions, then three rows of residual blocks with branches before each that change the size; nine
-/// stages.
+/// The backbone: convolutions, then three rows of residual blocks with branches before each that change the
+/// size; nine stages.
 #[derive(Module, Debug)]
 pub struct InceptionResNetV2 {
     stem: Vec<ConvBnAct>,
@@ -26,7 +28,7 @@ pub struct InceptionResNetV2 {
     conv2d_7b: ConvBnAct,
 }
 
-/// Branches, joined, and a 1×1 convolution whose weakened output is added to the input.
+/// Branches, concatenated, and a 1×1 convolution whose scaled-down output is added to the input.
 #[derive(Module, Debug)]
 struct Block {
     branches: Vec<Branch>,
@@ -34,7 +36,7 @@ struct Block {
 }
 
 impl InceptionResNetV2 {
-    /// The body.
+    /// The backbone.
     pub fn new(builder: &Builder) -> Self {
         let named = |name: &str, of| conv(&builder.at(name), of);
         let row = |name: &str, count: usize, block: fn(&Builder) -> Block| {
@@ -43,12 +45,12 @@ impl InceptionResNetV2 {
         Self {
             stem: vec![
                 named("conv2d_1a", halving(builder.input_channels(), 32)),
-                named("conv2d_2a", Conv::new(32, 32, 3).unpadded()),
-                named("conv2d_2b", Conv::new(32, 64, 3)),
+                named("conv2d_2a", ConvSpec::new(32, 32, 3).unpadded()),
+                named("conv2d_2b", ConvSpec::new(32, 64, 3)),
             ],
             stem_pooled: vec![
-                named("conv2d_3b", Conv::new(64, 80, 1)),
-                named("conv2d_4a", Conv::new(80, 192, 3).unpadded()),
+                named("conv2d_3b", ConvSpec::new(64, 80, 1)),
+                named("conv2d_4a", ConvSpec::new(80, 192, 3).unpadded()),
             ],
             mixed_5b: mixed_5b(&builder.at("mixed_5b")),
             repeat: row("repeat", 10, block_35),
@@ -57,20 +59,20 @@ impl InceptionResNetV2 {
             mixed_7a: mixed_7a(&builder.at("mixed_7a")),
             repeat_2: row("repeat_2", 9, |builder| block_8(builder, 0.2, Activation::Relu)),
             block8: block_8(&builder.at("block8"), 1.0, Activation::None),
-            conv2d_7b: named("conv2d_7b", Conv::new(2080, FEATURES, 1)),
+            conv2d_7b: named("conv2d_7b", ConvSpec::new(2080, FEATURES, 1)),
         }
     }
 }
 
 fn mixed_5b(builder: &Builder) -> Vec<Branch> {
     vec![
-        Branch::single(&builder.at("branch0"), Conv::new(192, 96, 1)),
-        Branch::row(&builder.at("branch1"), &[Conv::new(192, 48, 1), Conv::new(48, 64, 5)]),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(192, 96, 1)),
+        Branch::row(&builder.at("branch1"), &[ConvSpec::new(192, 48, 1), ConvSpec::new(48, 64, 5)]),
         Branch::row(
             &builder.at("branch2"),
-            &[Conv::new(192, 64, 1), Conv::new(64, 96, 3), Conv::new(96, 96, 3)],
+            &[ConvSpec::new(192, 64, 1), ConvSpec::new(64, 96, 3), ConvSpec::new(96, 96, 3)],
         ),
-        Branch::average(&builder.at("branch3"), Conv::new(192, 64, 1)),
+        Branch::average(&builder.at("branch3"), ConvSpec::new(192, 64, 1)),
     ]
 }
 
@@ -79,18 +81,18 @@ fn mixed_6a(builder: &Builder) -> Vec<Branch> {
         Branch::single(&builder.at("branch0"), halving(320, 384)),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(320, 256, 1), Conv::new(256, 256, 3), halving(256, 384)],
+            &[ConvSpec::new(320, 256, 1), ConvSpec::new(256, 256, 3), halving(256, 384)],
         ),
         Branch::maximum(),
     ]
 }
 
 fn mixed_7a(builder: &Builder) -> Vec<Branch> {
-    let first = Conv::new(1088, 256, 1);
+    let first = ConvSpec::new(1088, 256, 1);
     vec![
         Branch::row(&builder.at("branch0"), &[first, halving(256, 384)]),
         Branch::row(&builder.at("branch1"), &[first, halving(256, 288)]),
-        Branch::row(&builder.at("branch2"), &[first, Conv::new(256, 288, 3), halving(288, 320)]),
+        Branch::row(&builder.at("branch2"), &[first, ConvSpec::new(256, 288, 3), halving(288, 320)]),
         Branch::maximum(),
     ]
 }
@@ -98,45 +100,45 @@ fn mixed_7a(builder: &Builder) -> Vec<Branch> {
 /// At an eighth of the image's size.
 fn block_35(builder: &Builder) -> Block {
     let branches = vec![
-        Branch::single(&builder.at("branch0"), Conv::new(320, 32, 1)),
-        Branch::row(&builder.at("branch1"), &[Conv::new(320, 32, 1), Conv::new(32, 32, 3)]),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(320, 32, 1)),
+        Branch::row(&builder.at("branch1"), &[ConvSpec::new(320, 32, 1), ConvSpec::new(32, 32, 3)]),
         Branch::row(
             &builder.at("branch2"),
-            &[Conv::new(320, 32, 1), Conv::new(32, 48, 3), Conv::new(48, 64, 3)],
+            &[ConvSpec::new(320, 32, 1), ConvSpec::new(32, 48, 3), ConvSpec::new(48, 64, 3)],
         ),
     ];
-    Block::new(builder, branches, Conv::new(128, 320, 1), 0.17, Activation::Relu)
+    Block::new(builder, branches, ConvSpec::new(128, 320, 1), 0.17, Activation::Relu)
 }
 
 /// At a sixteenth.
 fn block_17(builder: &Builder) -> Block {
     let branches = vec![
-        Branch::single(&builder.at("branch0"), Conv::new(1088, 192, 1)),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(1088, 192, 1)),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(1088, 128, 1), line(128, 160, [1, 7]), line(160, 192, [7, 1])],
+            &[ConvSpec::new(1088, 128, 1), line(128, 160, [1, 7]), line(160, 192, [7, 1])],
         ),
     ];
-    Block::new(builder, branches, Conv::new(384, 1088, 1), 0.1, Activation::Relu)
+    Block::new(builder, branches, ConvSpec::new(384, 1088, 1), 0.1, Activation::Relu)
 }
 
 /// At a thirty-second.
 fn block_8(builder: &Builder, gain: f64, activation: Activation) -> Block {
     let branches = vec![
-        Branch::single(&builder.at("branch0"), Conv::new(2080, 192, 1)),
+        Branch::single(&builder.at("branch0"), ConvSpec::new(2080, 192, 1)),
         Branch::row(
             &builder.at("branch1"),
-            &[Conv::new(2080, 192, 1), line(192, 224, [1, 3]), line(224, 256, [3, 1])],
+            &[ConvSpec::new(2080, 192, 1), line(192, 224, [1, 3]), line(224, 256, [3, 1])],
         ),
     ];
-    Block::new(builder, branches, Conv::new(448, 2080, 1), gain, activation)
+    Block::new(builder, branches, ConvSpec::new(448, 2080, 1), gain, activation)
 }
 
 impl Block {
     fn new(
         builder: &Builder,
         branches: Vec<Branch>,
-        project: Conv,
+        project: ConvSpec,
         gain: f64,
         activation: Activation,
     ) -> Self {
@@ -178,7 +180,7 @@ impl Backbone for InceptionResNetV2 {
     }
 
     /// Before `mixed_6a`, as in fastai.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         4
     }
 
@@ -195,4 +197,19 @@ impl Backbone for InceptionResNetV2 {
             _ => 0,
         }
     }
+}
+
+register! {
+    InceptionResNetV2 = Entry {
+        info: ArchInfo {
+            size: 299,
+            smallest: 75,
+            accuracy: 0.804,
+            parameters: 55_843_464,
+            multiply_adds: 13_156,
+            ..timm("inception_resnet_v2", ["inception_resnet_v2", "timm/inception_resnet_v2.tf_in1k"], "mixed_6a", HALF)
+        },
+        classifier: PublishedForm::linear("classif"),
+        build: |builder| InceptionResNetV2::new(builder).into(),
+    };
 }

@@ -1,12 +1,13 @@
-//! MobileNetV3-Large (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>); tensor names are torchvision's.
+//! MobileNetV3-Large (Howard et al. 2019, <https://arxiv.org/abs/1905.02244>); tensor names are
+//! torchvision's.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
-
-use super::{feature_number, rounded_channels};
-use crate::layer::{Conv, ConvBnAct, Gate, InvertedResidual, SqueezeExcite};
+use super::rounded_channels;
+use super::staged::{StageNames, StagedBackbone};
+use crate::Builder;
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::{HiddenActivation, PublishedForm};
+use crate::layer::{ConvBnAct, ConvSpec, Gate, InvertedResidual, SqueezeExcite};
 use crate::op::Activation;
-use crate::{Backbone, Builder, Head, Pass};
 
 /// One row of the paper's table 1.
 struct Row {
@@ -50,35 +51,30 @@ const STEM: usize = 16;
 const FEATURES: usize = 960;
 const EPSILON: f64 = 1e-3;
 
-/// The body: stem, 15 inverted residuals, a last 1×1 convolution to 960 channels; 17 stages.
-#[derive(Module, Debug)]
-pub struct MobileNetV3 {
-    stem: ConvBnAct,
-    blocks: Vec<InvertedResidual>,
-    last: ConvBnAct,
-}
-
-impl MobileNetV3 {
-    /// The body at width 1.
-    pub fn new(builder: &Builder) -> Self {
-        let builder = builder.at("features");
-        let outer = |number: usize, conv| {
-            ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::HardSwish)
-        };
-        let mut channels = STEM;
-        let blocks: Vec<InvertedResidual> = LAYOUT
-            .iter()
-            .enumerate()
-            .map(|(index, row)| {
-                let from = std::mem::replace(&mut channels, row.channels);
-                block(&builder.at(index + 1).at("block"), row, from)
-            })
-            .collect();
-        Self {
-            stem: outer(0, Conv::new(builder.input_channels(), STEM, 3).stride(2)),
-            last: outer(blocks.len() + 1, Conv::new(channels, FEATURES, 1)),
-            blocks,
-        }
+/// The large backbone at width 1: stem, 15 inverted residuals, a last 1×1 convolution to 960 channels; 17
+/// stages.
+pub fn mobilenet_v3_large(builder: &Builder) -> StagedBackbone {
+    let builder = builder.at("features");
+    let outer = |number: usize, conv| {
+        ConvBnAct::new(&builder.at(number), ["0", "1"], conv, EPSILON, Activation::HardSwish)
+    };
+    let mut channels = STEM;
+    let stages: Vec<Vec<InvertedResidual>> = LAYOUT
+        .iter()
+        .enumerate()
+        .map(|(index, row)| {
+            let from = std::mem::replace(&mut channels, row.channels);
+            vec![block(&builder.at(index + 1).at("block"), row, from)]
+        })
+        .collect();
+    StagedBackbone {
+        stem: outer(0, ConvSpec::new(builder.input_channels(), STEM, 3).stride(2)),
+        last: outer(stages.len() + 1, ConvSpec::new(channels, FEATURES, 1)),
+        stages,
+        channels: FEATURES,
+        // Where the size falls to a sixteenth of the image's.
+        group_boundary: 7,
+        names: StageNames::Torchvision,
     }
 }
 
@@ -91,44 +87,32 @@ fn block(builder: &Builder, row: &Row, from: usize) -> InvertedResidual {
     };
     let layer = |at: Builder, conv, activation| ConvBnAct::new(&at, ["0", "1"], conv, EPSILON, activation);
     let wide = row.wide;
-    let depthwise = Conv::new(wide, wide, row.kernel).stride(row.stride).depthwise();
+    let depthwise = ConvSpec::new(wide, wide, row.kernel).stride(row.stride).depthwise();
     InvertedResidual {
-        expand: (wide != from).then(|| layer(next(), Conv::new(from, wide, 1), row.activation)),
+        expand: (wide != from).then(|| layer(next(), ConvSpec::new(from, wide, 1), row.activation)),
         depthwise: layer(next(), depthwise, row.activation),
         squeeze: row.squeeze.then(|| {
             let squeezed = rounded_channels((wide / 4) as f64);
             SqueezeExcite::new(&next(), wide, squeezed, Activation::Relu, Gate::HardSigmoid)
         }),
-        project: layer(next(), Conv::new(wide, row.channels, 1), Activation::None),
+        project: layer(next(), ConvSpec::new(wide, row.channels, 1), Activation::None),
         residual: row.stride == 1 && from == row.channels,
     }
 }
 
-impl Backbone for MobileNetV3 {
-    type Head = Head;
-
-    fn stages(&self) -> usize {
-        self.blocks.len() + 2
-    }
-
-    fn forward_stage(&self, stage: usize, input: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        match stage {
-            0 => self.stem.forward(input, None, pass),
-            stage if stage <= self.blocks.len() => self.blocks[stage - 1].forward(input, pass),
-            _ => self.last.forward(input, None, pass),
-        }
-    }
-
-    fn channels(&self) -> usize {
-        FEATURES
-    }
-
-    /// Where the size falls to a sixteenth of the image's.
-    fn group_border(&self) -> usize {
-        7
-    }
-
-    fn stage_of(&self, tensor: &str) -> usize {
-        feature_number(tensor)
-    }
+register! {
+    MobileNetV3Large = Entry {
+        info: ArchInfo {
+            accuracy: 0.740,
+            parameters: 5_483_032,
+            multiply_adds: 217,
+            ..torchvision("mobilenet_v3_large", "mobilenet_v3_large-8738ca79.pth", "features.7")
+        },
+        classifier: PublishedForm {
+            hidden: &[("classifier.0", 1280)],
+            activation: HiddenActivation::HardSwish,
+            ..PublishedForm::linear("classifier.3")
+        },
+        build: |builder| mobilenet_v3_large(builder).into(),
+    };
 }

@@ -5,7 +5,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::feature_number;
-use crate::layer::{Conv, ConvBnAct};
+use crate::arch::{ArchInfo, Entry, register, torchvision};
+use crate::head::PublishedForm;
+use crate::layer::{ConvBnAct, ConvSpec, Pool};
 use crate::op::{self, Activation, Window};
 use crate::{Backbone, Builder, Head, Pass};
 
@@ -13,8 +15,8 @@ use crate::{Backbone, Builder, Head, Pass};
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
 const EPSILON: f64 = 1e-5;
 
-/// The body: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the pooling
-/// before it where it begins a block; the last also has the pooling behind it.
+/// The backbone: five blocks of 3×3 convolutions, max pooling after each. A stage is a convolution with the
+/// pooling before it where it begins a block; the last also has the pooling behind it.
 #[derive(Module, Debug)]
 pub struct Vgg {
     convolutions: Vec<ConvBnAct>,
@@ -24,7 +26,7 @@ pub struct Vgg {
 }
 
 impl Vgg {
-    /// The body with so many convolutions in each block: `[2, 2, 3, 3, 3]` for VGG-16.
+    /// The backbone with this many convolutions in each block: `[2, 2, 3, 3, 3]` for VGG-16.
     pub fn new(builder: &Builder, blocks: [usize; 5]) -> Self {
         // Convolution, norm and ReLU count in torchvision's names, and so does pooling.
         let (mut number, mut channels) = (0, builder.input_channels());
@@ -32,7 +34,7 @@ impl Vgg {
         for (width, count) in WIDTHS.into_iter().zip(blocks) {
             starts.push(convolutions.len());
             for _ in 0..count {
-                let conv = Conv::new(std::mem::replace(&mut channels, width), width, 3);
+                let conv = ConvSpec::new(std::mem::replace(&mut channels, width), width, 3);
                 let names = [number, number + 1].map(|number| format!("features.{number}"));
                 let names = names.each_ref().map(String::as_str);
                 convolutions.push(ConvBnAct::with_bias(builder, names, conv, EPSILON, Activation::Relu));
@@ -64,7 +66,7 @@ impl Backbone for Vgg {
     }
 
     /// Behind the seventh convolution, as in fastai: the end of the third block in VGG-16.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         7
     }
 
@@ -74,4 +76,35 @@ impl Backbone for Vgg {
         let poolings = |stage: usize| self.starts.iter().filter(|start| (1..=stage).contains(*start)).count();
         (0..self.stages()).rev().find(|&stage| number >= 3 * stage + poolings(stage)).unwrap_or(0)
     }
+}
+
+const CLASSIFIER: PublishedForm = PublishedForm {
+    pool: Pool::Grid(7),
+    hidden: &[("classifier.0", 4096), ("classifier.3", 4096)],
+    ..PublishedForm::linear("classifier.6")
+};
+
+register! {
+    Vgg16Bn = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.734,
+            parameters: 138_365_992,
+            multiply_adds: 15_470,
+            ..torchvision("vgg16_bn", "vgg16_bn-6c64b313.pth", "features.24")
+        },
+        classifier: CLASSIFIER,
+        build: |builder| Vgg::new(builder, [2, 2, 3, 3, 3]).into(),
+    };
+    Vgg19Bn = Entry {
+        info: ArchInfo {
+            smallest: 32,
+            accuracy: 0.742,
+            parameters: 143_678_248,
+            multiply_adds: 19_632,
+            ..torchvision("vgg19_bn", "vgg19_bn-c79401a0.pth", "features.23")
+        },
+        classifier: CLASSIFIER,
+        build: |builder| Vgg::new(builder, [2, 2, 4, 4, 4]).into(),
+    };
 }

@@ -3,15 +3,17 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
+use crate::arch::{ArchInfo, Entry, HALF, register, timm};
 use crate::builder::Initial;
-use crate::layer::{Attention, Conv, ConvAct, LayerNorm, Pool, channels_first, channels_last};
+use crate::head::PublishedForm;
+use crate::layer::{Attention, ConvAct, ConvSpec, LayerNorm, Pool, channels_first, channels_last};
 use crate::op::Activation;
 use crate::{Backbone, Builder, Head, Pass};
 
 /// A published size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VisionTransformerVariant {
-    /// Numbers a token.
+    /// Features of a token.
     pub width: usize,
     /// Heads of attention.
     pub heads: usize,
@@ -19,23 +21,23 @@ pub struct VisionTransformerVariant {
     pub depth: usize,
     /// The side of a patch in pixels.
     pub patch: usize,
-    /// The side in patches of the images that the published places are for.
+    /// The side in patches of the images that the published position embedding is for.
     pub grid: usize,
 }
 
 /// A block's linear layers are wider inside by this factor.
 const EXPANSION: usize = 4;
 
-/// The body: patches become tokens that know their places, with a class token before them; blocks of attention; a
+/// The backbone: patches become tokens with a position embedding, after a class token; blocks of attention; a
 /// last norm. A stage each, the norm with the last block.
 ///
-/// Other image sizes than the published get places by bicubic interpolation; what is left of an image beyond the
-/// last whole patch is not seen.
+/// For image sizes other than the published one the position embedding is interpolated (bicubic); pixels
+/// beyond the last whole patch are ignored.
 #[derive(Module, Debug)]
 pub struct VisionTransformer {
     patches: ConvAct,
     class_token: Param<Tensor<3>>,
-    places: Param<Tensor<3>>,
+    positions: Param<Tensor<3>>,
     blocks: Vec<Block>,
     norm: LayerNorm,
     #[module(skip)]
@@ -53,16 +55,16 @@ struct Block {
 }
 
 impl VisionTransformer {
-    /// The body of one variant.
+    /// The backbone of one variant.
     pub fn new(builder: &Builder, variant: VisionTransformerVariant) -> Self {
         let VisionTransformerVariant { width, heads, depth, patch, grid } = variant;
-        let patches = Conv::new(builder.input_channels(), width, patch).stride(patch).unpadded();
-        // Small random places, as in the paper's code: of standard deviation 0.02.
+        let patches = ConvSpec::new(builder.input_channels(), width, patch).stride(patch).unpadded();
+        // As in the paper's code: normal of standard deviation 0.02.
         let small = Initial::KaimingNormal { inputs: 5000 };
         Self {
             patches: ConvAct::new(&builder.at("patch_embed.proj"), patches, Activation::None),
             class_token: builder.parameter("cls_token", [1, 1, width], Initial::Constant(0.0)),
-            places: builder.parameter("pos_embed", [1, 1 + grid * grid, width], small),
+            positions: builder.parameter("pos_embed", [1, 1 + grid * grid, width], small),
             blocks: (0..depth)
                 .map(|block| Block::new(&builder.at("blocks").at(block), width, heads))
                 .collect(),
@@ -78,20 +80,20 @@ impl VisionTransformer {
         let ([_, width, rows, columns], precision) = (patches.dims(), patches.dtype());
         let patches = channels_last(patches).cast(DType::F32).reshape([count, rows * columns, width]);
         let class_token = pass.value(&self.class_token).repeat_dim(0, count);
-        let tokens = Tensor::cat(vec![class_token, patches], 1) + self.places_for(rows, columns, pass);
+        let tokens = Tensor::cat(vec![class_token, patches], 1) + self.positions_for(rows, columns, pass);
         let [_, tokens_each, _] = tokens.dims();
         channels_first(tokens.cast(precision).reshape([count, tokens_each, 1, width]))
     }
 
-    /// Places for so many rows and columns of patches, `[1, 1 + rows · columns, width]`.
-    fn places_for(&self, rows: usize, columns: usize, pass: &Pass) -> Tensor<3> {
-        let places = pass.value(&self.places);
+    /// The position embedding for this many rows and columns of patches, `[1, 1 + rows · columns, width]`.
+    fn positions_for(&self, rows: usize, columns: usize, pass: &Pass) -> Tensor<3> {
+        let positions = pass.value(&self.positions);
         if (rows, columns) == (self.grid, self.grid) {
-            return places;
+            return positions;
         }
-        let [_, tokens, width] = places.dims();
-        let class_token = places.clone().narrow(1, 0, 1);
-        let grid = places.narrow(1, 1, tokens - 1).reshape([self.grid, self.grid * width]);
+        let [_, tokens, width] = positions.dims();
+        let class_token = positions.clone().narrow(1, 0, 1);
+        let grid = positions.narrow(1, 1, tokens - 1).reshape([self.grid, self.grid * width]);
         let device = grid.device().inner();
         let weights = |to: usize| {
             let data = TensorData::new(bicubic(self.grid, to), [to, self.grid]);
@@ -103,8 +105,8 @@ impl VisionTransformer {
     }
 }
 
-/// The weights `[to, from]` that resample `from` numbers at even distances to `to`: bicubic with a = −0.5 and, where
-/// the number falls, widened against aliasing, as PyTorch's `interpolate` with `antialias` does it for timm.
+/// The weights `[to, from]` that resample `from` evenly spaced values to `to`: bicubic with a = −0.5 and, for
+/// downsampling, widened against aliasing, as PyTorch's `interpolate` with `antialias` does it for timm.
 fn bicubic(from: usize, to: usize) -> Vec<f32> {
     let kernel = |x: f64| {
         const A: f64 = -0.5;
@@ -120,8 +122,8 @@ fn bicubic(from: usize, to: usize) -> Vec<f32> {
     let scale = from as f64 / to as f64;
     let width = scale.max(1.0);
     let mut weights = Vec::with_capacity(to * from);
-    for place in 0..to {
-        let centre = (place as f64 + 0.5) * scale;
+    for output in 0..to {
+        let centre = (output as f64 + 0.5) * scale;
         let row: Vec<f64> = (0..from).map(|at| kernel((at as f64 + 0.5 - centre) / width)).collect();
         let sum: f64 = row.iter().sum();
         weights.extend(row.iter().map(|weight| (weight / sum) as f32));
@@ -173,7 +175,7 @@ impl Backbone for VisionTransformer {
     }
 
     /// The middle.
-    fn group_border(&self) -> usize {
+    fn group_boundary(&self) -> usize {
         1 + self.blocks.len() / 2
     }
 
@@ -185,4 +187,26 @@ impl Backbone for VisionTransformer {
             None => 0,
         }
     }
+}
+
+register! {
+    VitTinyPatch16 = Entry {
+        info: ArchInfo {
+            smallest: 16,
+            accuracy: 0.755,
+            parameters: 5_717_416,
+            multiply_adds: 1_254,
+            ..timm(
+                "vit_tiny_patch16",
+                ["vit_tiny_patch16_224", "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"],
+                "blocks.6",
+                HALF,
+            )
+        },
+        classifier: PublishedForm { pool: Pool::ClassToken, ..PublishedForm::linear("head") },
+        build: |builder| {
+            let variant = VisionTransformerVariant { width: 192, heads: 3, depth: 12, patch: 16, grid: 14 };
+            VisionTransformer::new(builder, variant).into()
+        },
+    };
 }

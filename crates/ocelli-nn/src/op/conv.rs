@@ -1,54 +1,103 @@
-//! Convolutions: plain ones to train, and folded ones with norm, residual and activation to use.
+//! Convolutions as they are trained. Those of inference are [`FoldedConv`](super::FoldedConv)s.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{DType, Tensor};
+use burn::backend::flex::FlexTensor;
+use burn::tensor::ops::PadMode;
+use burn::tensor::{Tensor, module};
+use ocelli_kernels::{
+    self as kernels, Activation, Buffer, ChannelStatistics, Conv2dShape, channel_sums, conv2d_backward_data,
+    conv2d_backward_weights,
+};
 
-use super::{Activation, NormScale, batch_norm, composed, flex, has_kernels};
+use super::kernel::{
+    Incoming, KernelOp, Maps, Stored, apply, by_element, constant, dims, maps, row_major_tensor, values,
+    vector,
+};
+use super::{add, batch_statistics, has_kernels, per_channel};
 
 /// How a kernel is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Conv2d {
+pub struct ConvOptions {
     /// The distance between two applications.
     pub stride: usize,
     /// Zeros around the image.
     pub padding: Padding,
     /// The distance between the kernel's points.
     pub dilation: usize,
-    /// Channels are split into so many groups that do not see each other.
+    /// The number of groups that the channels are split into; groups do not see each other.
     pub groups: usize,
 }
 
 /// Zeros around an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Padding {
-    /// So many rows above and below, so many columns left and right.
+    /// Rows above and below, and columns left and right.
     Symmetric([usize; 2]),
     /// TensorFlow's "same": as many as give ⌈size / stride⌉ outputs, the odd one at the bottom and right.
     Same,
 }
 
-impl Conv2d {
+impl ConvOptions {
     /// The padding for images of that height and width.
-    pub(super) fn padding(&self, image: [usize; 2], kernel: [usize; 2]) -> ocelli_kernels::Padding {
+    fn padding(&self, image: [usize; 2], kernel: [usize; 2]) -> kernels::Padding {
         match self.padding {
             Padding::Symmetric([rows, columns]) => {
-                ocelli_kernels::Padding { top: rows, left: columns, bottom: rows, right: columns }
+                kernels::Padding { top: rows, left: columns, bottom: rows, right: columns }
             }
-            Padding::Same => {
-                ocelli_kernels::Padding::same(image, kernel, [self.stride; 2], [self.dilation; 2])
-            }
+            Padding::Same => kernels::Padding::same(image, kernel, [self.stride; 2], [self.dilation; 2]),
+        }
+    }
+
+    /// The shape for images `[images, channels, height, width]` and a weight
+    /// `[outputs, channels / groups, rows, columns]`.
+    pub(super) fn shape(&self, image: [usize; 4], weight: [usize; 4]) -> Conv2dShape {
+        let [batch, _, in_height, in_width] = image;
+        let [out_channels, group_channels, kernel_height, kernel_width] = weight;
+        let kernel = [kernel_height, kernel_width];
+        Conv2dShape {
+            batch,
+            in_height,
+            in_width,
+            in_channels: group_channels * self.groups,
+            out_channels,
+            kernel,
+            stride: [self.stride; 2],
+            padding: self.padding([in_height, in_width], kernel),
+            dilation: [self.dilation; 2],
+            groups: self.groups,
         }
     }
 }
 
+/// The shape of the output maps.
+pub(super) fn output_dims(shape: &Conv2dShape) -> [usize; 4] {
+    [shape.batch, shape.out_channels, shape.out_height(), shape.out_width()]
+}
+
 /// Convolves `[images, channels, height, width]` with `[outputs, channels / groups, rows, columns]`.
-pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, conv: Conv2d) -> Tensor<4> {
+pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
     if has_kernels(&input) {
-        flex::conv2d(input, weight, conv)
-    } else {
-        composed::conv2d(input, weight, conv)
+        return apply(Conv { options, statistics: None }, [input.into(), weight.into()]);
     }
+    let [_, _, height, width] = input.dims();
+    let [_, _, kernel_height, kernel_width] = weight.dims();
+    let padding = options.padding([height, width], [kernel_height, kernel_width]);
+    let symmetric = padding.top == padding.bottom && padding.left == padding.right;
+    let (input, padding) = if symmetric {
+        (input, [padding.top, padding.left])
+    } else {
+        let sides = (padding.left, padding.right, padding.top, padding.bottom);
+        (input.pad(sides, PadMode::Constant(0.0)), [0, 0])
+    };
+    let options = burn::tensor::ops::ConvOptions::new(
+        [options.stride; 2],
+        padding,
+        [options.dilation; 2],
+        options.groups,
+    );
+    module::conv2d(input, weight, None, options)
 }
 
 /// [`conv2d`] plus a bias, `[outputs]`, plus a residual of the output's shape.
@@ -57,153 +106,152 @@ pub fn conv2d_with_bias(
     weight: Tensor<4>,
     bias: Tensor<1>,
     residual: Option<Tensor<4>>,
-    conv: Conv2d,
+    options: ConvOptions,
 ) -> Tensor<4> {
-    if has_kernels(&input) {
-        flex::conv2d_with_bias(input, weight, bias, residual, conv)
-    } else {
-        composed::conv2d_with_bias(input, weight, bias, residual, conv)
+    if !has_kernels(&input) {
+        return add(conv2d(input, weight, options) + per_channel(bias), residual);
+    }
+    let op = ConvBias(options);
+    match residual {
+        Some(residual) => apply(op, [input.into(), weight.into(), bias.into(), residual.into()]),
+        None => apply(op, [input.into(), weight.into(), bias.into()]),
     }
 }
 
-/// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a batch
-/// norm needs.
+/// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a
+/// batch norm needs.
 pub fn conv2d_with_statistics(
     input: Tensor<4>,
     weight: Tensor<4>,
-    conv: Conv2d,
+    options: ConvOptions,
 ) -> (Tensor<4>, (Tensor<1>, Tensor<1>)) {
-    if has_kernels(&input) {
-        flex::conv2d_with_statistics(input, weight, conv)
-    } else {
-        let output = composed::conv2d(input, weight, conv);
-        (output.clone(), composed::batch_statistics(output.inner()))
+    if !has_kernels(&input) {
+        let output = conv2d(input, weight, options);
+        return (output.clone(), batch_statistics(output.inner()));
     }
+    let statistics = Arc::new(OnceLock::new());
+    let op = Conv { options, statistics: Some(statistics.clone()) };
+    let output = apply(op, [input.into(), weight.into()]);
+    let ChannelStatistics { mean, variance } = statistics.get().expect("the convolution has run").clone();
+    (output, (constant(vector(mean)), constant(vector(variance))))
 }
 
-/// The tensors of a convolution and of what follows it, without autodiff:
-/// `norm(gain · scale · (conv(input) + bias))`.
 #[derive(Debug, Clone)]
-pub struct ConvNorm {
-    /// `[outputs, channels / groups, rows, columns]`
-    pub weight: Tensor<4>,
-    /// The convolution's own bias, `[outputs]`.
-    pub bias: Option<Tensor<1>>,
-    /// A constant factor.
-    pub gain: f64,
-    /// A factor a channel, `[outputs]`.
-    pub scale: Option<Tensor<1>>,
-    /// The norm behind it.
-    pub norm: Option<RunningNorm>,
+struct Conv {
+    options: ConvOptions,
+    /// Receives the output's mean and variance.
+    statistics: Option<Arc<OnceLock<ChannelStatistics>>>,
 }
 
-/// A batch norm by its running statistics; every tensor is `[channels]`.
+impl KernelOp<2> for Conv {
+    type Saved = [FlexTensor; 2];
+
+    fn forward(&self, [input, weight]: [FlexTensor; 2]) -> FlexTensor {
+        let x = Maps::new(input);
+        let shape = self.options.shape(x.shape, dims(&weight));
+        let weight = values(&weight);
+        by_element!(x.tensor.dtype(), T => {
+            let mut y = Buffer::<T>::take(shape.output_len());
+            match &self.statistics {
+                Some(statistics) => {
+                    let found = kernels::conv2d_with_statistics::<T>(&shape, &weight, &x.values(), &mut y);
+                    statistics.set(found).expect("the convolution runs once");
+                }
+                None => {
+                    kernels::conv2d(&shape, &weight, None, &x.values(), None, Activation::None, &mut y);
+                }
+            }
+            maps(y, output_dims(&shape))
+        })
+    }
+
+    fn forward_and_save(&self, inputs: [FlexTensor; 2]) -> (FlexTensor, Self::Saved) {
+        (self.forward(inputs.clone()), inputs)
+    }
+
+    fn backward(&self, saved: Self::Saved, incoming: Incoming<2>) -> [Option<FlexTensor>; 2] {
+        backward(self.options, saved, incoming.gradient, incoming.others, incoming.needed)
+    }
+
+    fn adds_others(&self) -> bool {
+        true
+    }
+}
+
+/// With a bias, and with a residual if there are four inputs.
 #[derive(Debug, Clone)]
-pub struct RunningNorm {
-    /// The factor.
-    pub weight: Tensor<1>,
-    /// The shift.
-    pub bias: Tensor<1>,
-    /// The running mean.
-    pub mean: Tensor<1>,
-    /// The running variance.
-    pub variance: Tensor<1>,
-    /// What is added to the variance.
-    pub epsilon: f64,
-}
+struct ConvBias(ConvOptions);
 
-impl ConvNorm {
-    /// All tensors but the weight.
-    pub(super) fn vectors(&self) -> impl Iterator<Item = &Tensor<1>> {
-        let norm = self.norm.iter().flat_map(|norm| [&norm.weight, &norm.bias, &norm.mean, &norm.variance]);
-        self.bias.iter().chain(&self.scale).chain(norm)
+impl<const N: usize> KernelOp<N> for ConvBias {
+    type Saved = [FlexTensor; 2];
+
+    fn forward(&self, inputs: [FlexTensor; N]) -> FlexTensor {
+        let (x, residual) = (Maps::new(inputs[0].clone()), inputs.get(3).cloned().map(Maps::new));
+        let shape = self.0.shape(x.shape, dims(&inputs[1]));
+        let (weight, bias) = (values(&inputs[1]), values(&inputs[2]));
+        by_element!(x.tensor.dtype(), T => {
+            let residual = residual.as_ref().map(Maps::values);
+            let mut y = Buffer::<T>::take(shape.output_len());
+            let (x, residual) = (x.values(), residual.as_deref());
+            kernels::conv2d(&shape, &weight, Some(&bias), &x, residual, Activation::None, &mut y);
+            maps(y, output_dims(&shape))
+        })
+    }
+
+    fn forward_and_save(&self, inputs: [FlexTensor; N]) -> (FlexTensor, Self::Saved) {
+        let saved = [inputs[0].clone(), inputs[1].clone()];
+        (self.forward(inputs), saved)
+    }
+
+    fn backward(&self, saved: Self::Saved, incoming: Incoming<N>) -> [Option<FlexTensor>; N] {
+        let Incoming { gradient, others, needed } = incoming;
+        let to_bias = needed[2].then(|| {
+            let dy = Maps::new(gradient.clone());
+            let [_, _, outputs] = dy.sizes();
+            vector(by_element!(gradient.dtype(), T => channel_sums::<T>(outputs, &dy.values())))
+        });
+        let [to_input, to_weight] = backward(self.0, saved, gradient.clone(), others, [needed[0], needed[1]]);
+        let mut all = [to_input, to_weight, to_bias, Some(gradient)].into_iter();
+        std::array::from_fn(|_| all.next().flatten())
+    }
+
+    fn adds_others(&self) -> bool {
+        true
     }
 }
 
-/// A convolution with what follows it folded in, packed for the kernels once and kept while its tensors stay the same.
-#[derive(Debug, Clone, Default)]
-pub struct FoldedConv(Arc<Mutex<Option<Arc<flex::Folded>>>>);
-
-impl FoldedConv {
-    /// `activation(norm(gain · (conv(input) + bias)) + residual)`.
-    pub fn forward(
-        &self,
-        input: Tensor<4>,
-        residual: Option<Tensor<4>>,
-        tensors: ConvNorm,
-        conv: Conv2d,
-        activation: Activation,
-    ) -> Tensor<4> {
-        if !has_kernels(&input) {
-            return composed::conv_norm(input, residual, tensors, conv, activation);
-        }
-        self.packed(&tensors, conv, input.dtype()).forward(input, residual, activation)
-    }
-
-    fn packed(&self, tensors: &ConvNorm, conv: Conv2d, dtype: DType) -> Arc<flex::Folded> {
-        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        match &*kept {
-            Some(folded) if folded.is_of(tensors, dtype) => folded.clone(),
-            _ => kept.insert(Arc::new(flex::Folded::new(tensors, conv, dtype))).clone(),
-        }
-    }
+/// The gradients of input and weight.
+fn backward(
+    options: ConvOptions,
+    [input, weight]: [FlexTensor; 2],
+    gradient: FlexTensor,
+    others: Option<FlexTensor>,
+    needed: [bool; 2],
+) -> [Option<FlexTensor>; 2] {
+    let (x, dy, others) = (Maps::new(input), Maps::new(gradient), others.map(Maps::new));
+    let shape = options.shape(x.shape, dims(&weight));
+    by_element!(x.tensor.dtype(), T => gradients::<T>(&shape, &x, &weight, &dy, others.as_ref(), needed))
 }
 
-/// A convolution of a chain: what [`FoldedConv::forward`] takes, without a residual.
-#[derive(Debug)]
-pub struct Link<'a> {
-    /// The convolution's own, and of nothing else.
-    pub folded: &'a FoldedConv,
-    /// Its tensors.
-    pub tensors: ConvNorm,
-    /// How it is applied.
-    pub conv: Conv2d,
-    /// What follows it.
-    pub activation: Activation,
-}
-
-/// Convolutions one after another, and the input added before the last activation if `residual`: as by
-/// [`FoldedConv::forward`] one by one. The kernels keep the maps between them in the processor's cache.
-pub fn conv_chain(input: Tensor<4>, links: Vec<Link<'_>>, residual: bool) -> Tensor<4> {
-    if has_kernels(&input) {
-        let packed = |link: &Link<'_>| link.folded.packed(&link.tensors, link.conv, input.dtype());
-        let links: Vec<_> = links.iter().map(|link| (packed(link), link.activation)).collect();
-        return flex::conv_chain(input, &links, residual);
-    }
-    let last = links.len() - 1;
-    let added = residual.then(|| input.clone());
-    links.into_iter().enumerate().fold(input, |x, (at, link)| {
-        let residual = added.clone().filter(|_| at == last);
-        composed::conv_norm(x, residual, link.tensors, link.conv, link.activation)
-    })
-}
-
-/// A convolution of a chain that is trained, and what follows it.
-#[derive(Debug, Clone)]
-pub struct TrainedLink {
-    /// `[outputs, channels / groups, rows, columns]`
-    pub weight: Tensor<4>,
-    /// How it is applied.
-    pub conv: Conv2d,
-    /// The norm behind it, by running statistics.
-    pub norm: NormScale,
-    /// What follows the norm.
-    pub activation: Activation,
-}
-
-/// Convolutions one after another, and the input added before the last activation if `residual`, with gradients: the
-/// numbers of [`conv_chain`]. The kernels compute the maps between them once more on the way back instead of keeping
-/// them, where that is faster.
-pub fn trained_chain(input: Tensor<4>, links: Vec<TrainedLink>, residual: bool) -> Tensor<4> {
-    if has_kernels(&input)
-        && let Some(output) = flex::trained_chain(&input, &links, residual)
-    {
-        return output;
-    }
-    let last = links.len() - 1;
-    let added = residual.then(|| input.clone());
-    links.into_iter().enumerate().fold(input, |x, (at, link)| {
-        let residual = added.clone().filter(|_| at == last);
-        batch_norm(conv2d(x, link.weight, link.conv), link.norm, residual, link.activation)
-    })
+fn gradients<T: Stored>(
+    shape: &Conv2dShape,
+    x: &Maps,
+    weight: &FlexTensor,
+    dy: &Maps,
+    others: Option<&Maps>,
+    [to_input, to_weight]: [bool; 2],
+) -> [Option<FlexTensor>; 2] {
+    let dy = dy.values::<T>();
+    let dx = to_input.then(|| {
+        let mut dx = Buffer::<T>::take(shape.input_len());
+        let others = others.map(Maps::values);
+        conv2d_backward_data(shape, &values(weight), &dy, others.as_deref(), &mut dx);
+        maps(dx, x.shape)
+    });
+    let dw = to_weight.then(|| {
+        let mut dw = Buffer::<f32>::take(shape.weight_len());
+        conv2d_backward_weights(shape, &x.values::<T>(), &dy, &mut dw);
+        row_major_tensor(dw, weight.layout().shape().clone())
+    });
+    [dx, dw]
 }

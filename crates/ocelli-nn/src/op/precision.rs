@@ -4,22 +4,25 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Tensor};
-use ocelli_kernels::Isa;
+use ocelli_kernels::{Buffer, Isa, bf16, round_to, widen};
 use serde::{Deserialize, Serialize};
 
-use super::{flex, has_kernels};
+use super::has_kernels;
+use super::kernel::{Maps, constant, maps, primitive};
 use crate::{Error, Result};
 
-/// The numbers that activations are stored in while a network runs. Parameters, statistics, sums, pooled features
-/// and heads are f32 in any case.
+/// The number type that activations are stored in while a network runs. Parameters, statistics, sums, pooled
+/// features and heads are f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Precision {
     /// 32 bits, 24 of them significant.
     #[default]
     F32,
-    /// 16 bits, 8 of them significant (bfloat16): half the memory, and twice the multiplications a second where the
-    /// processor has instructions for it. Every processor computes it; without them it is slower than f32.
+    /// 16 bits, 8 of them significant (bfloat16): half the memory, and twice the multiplications a second
+    /// where the processor has instructions for it. Every processor computes it; without them it is slower
+    /// than f32.
     Bf16,
 }
 
@@ -28,7 +31,8 @@ impl Precision {
     pub const NAMES: &[(&str, &str)] =
         &[("f32", "32-bit floats"), ("bf16", "bfloat16 activations; weights and sums stay f32")];
 
-    /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512 BF16).
+    /// The fastest of this processor for networks on the CPU: bf16 where it has instructions for it (AVX-512
+    /// BF16).
     pub fn fastest() -> Self {
         if Isa::current().has_bf16() { Self::Bf16 } else { Self::F32 }
     }
@@ -62,14 +66,26 @@ impl FromStr for Precision {
     }
 }
 
-/// Maps in that precision. On devices that the kernels do not run on they stay as they are.
-pub fn to_precision(maps: Tensor<4>, precision: Precision) -> Tensor<4> {
+/// Maps in that precision. On devices without kernels they stay as they are.
+pub fn to_precision(input: Tensor<4>, precision: Precision) -> Tensor<4> {
     let dtype = precision.dtype();
-    if maps.dtype() == dtype || !has_kernels(&maps) {
-        maps
-    } else if maps.is_autodiff() {
-        maps.cast(dtype)
-    } else {
-        flex::to_dtype(maps, dtype)
+    if input.dtype() == dtype || !has_kernels(&input) {
+        return input;
     }
+    if input.is_autodiff() {
+        return input.cast(dtype);
+    }
+    let x = Maps::new(primitive(input));
+    constant(match precision {
+        Precision::Bf16 => {
+            let mut y = Buffer::<bf16>::take(x.length());
+            round_to(&x.values(), &mut y);
+            maps(y, x.shape)
+        }
+        Precision::F32 => {
+            let mut y = Buffer::<f32>::take(x.length());
+            widen::<bf16>(&x.values(), &mut y);
+            maps(y, x.shape)
+        }
+    })
 }

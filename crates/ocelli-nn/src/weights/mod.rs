@@ -20,33 +20,35 @@ pub struct TensorFile {
 
 /// One tensor of a file, row-major.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct NamedTensor {
     /// The length of every dimension.
     pub shape: Vec<usize>,
-    /// Its numbers; f16, bf16 and f64 files are converted.
+    /// Its values; f16, bf16 and f64 files are converted.
     pub values: Vec<f32>,
 }
 
-/// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has none.
+/// PyTorch's counters of batches seen, which nothing here needs: PyTorch starts them at 0 where a file has
+/// none.
 const COUNTER: &str = "num_batches_tracked";
 
 /// The metadata entry with the digest of all other metadata and of the tensors.
 const DIGEST: &str = "ocelli-digest";
 
-/// What stands there where a person has changed the file, and wants it to be believed as it is.
+/// The entry of a file that a person has changed, whose content is not compared with a digest.
 const UNSEALED: &str = "none";
 
 /// What `DataParallel` and `torch.compile` put before every name.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 
 impl TensorFile {
-    /// Reads a weights file whole: safetensors, or a PyTorch checkpoint (`.pth`, `.pt`, `.bin`) of any age. What
-    /// it is shows in its bytes, not in its name.
+    /// Reads a weights file whole: safetensors, or a PyTorch checkpoint (`.pth`, `.pt`, `.bin`) of any age.
+    /// What it is shows in its bytes, not in its name.
     ///
-    /// Of a checkpoint that holds more than weights, those under `state_dict_ema`, `model_ema`, `state_dict`,
-    /// `model_state_dict` or `model` are taken, the first there is. Names lose a `module.` or `_orig_mod.` that
-    /// begins them all, `norm.1` in a DenseNet is today's `norm1`, and `num_batches_tracked` is left out. No pickle is executed: besides tensors and
-    /// plain values a checkpoint may hold nothing.
+    /// Of a checkpoint that holds more than weights, those under the first of `state_dict_ema`, `model_ema`,
+    /// `state_dict`, `model_state_dict` and `model` are read. A prefix `module.` or `_orig_mod.` of all names
+    /// is removed, `norm.1` in a DenseNet becomes `norm1`, and `num_batches_tracked` is left out. No pickle
+    /// is executed: a checkpoint may hold tensors and plain values only.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NotWeights`], [`Error::NotSafetensors`], [`Error::NotPyTorch`],
@@ -56,7 +58,7 @@ impl TensorFile {
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
         let mut start = Vec::new();
         let longest = pytorch::START.max(safetensors::START) as u64;
-        // What is no file may have no end, and who opens a pipe waits until somebody writes to it.
+        // A device may have no end, and opening a pipe waits until somebody writes to it.
         if !std::fs::metadata(path).map_err(failed)?.is_file() {
             let kind = if path.is_dir() { "it is a folder" } else { "it is no file" };
             let found = std::io::Error::new(std::io::ErrorKind::InvalidInput, kind);
@@ -68,7 +70,7 @@ impl TensorFile {
             let bytes = std::fs::read(path).map_err(failed)?;
             Self::parse(&bytes, &path.display().to_string())
         } else if pytorch::begins(&start) {
-            Ok(pytorch::read(path)?.under_usual_names())
+            Ok(pytorch::read(path)?.with_canonical_names())
         } else {
             let begins = String::from_utf8_lossy(&start[..start.len().min(16)]).into_owned();
             Err(Error::NotWeights { path: path.to_path_buf(), begins })
@@ -78,10 +80,10 @@ impl TensorFile {
     /// Reads the bytes of a safetensors file; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that of the
-    /// digest in the file.
+    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that
+    /// of the digest in the file.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
-        Ok(safetensors::parse(bytes, origin)?.under_usual_names())
+        Ok(safetensors::parse(bytes, origin)?.with_canonical_names())
     }
 
     /// An empty file, to be filled; `origin` names it in errors.
@@ -113,8 +115,8 @@ impl TensorFile {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// The digest of the content that the file itself holds; it was compared with the content when the file was read.
-    /// `none` where a person has changed the file and says so; nothing where the file says nothing.
+    /// The digest of the content that the file itself holds; it was compared with the content when the file
+    /// was read. `none` where a person has changed the file and says so; nothing where the file says nothing.
     pub fn digest(&self) -> Option<&str> {
         self.metadata(DIGEST)
     }
@@ -131,8 +133,8 @@ impl TensorFile {
         filtered
     }
 
-    /// The bytes of a safetensors file with these tensors in f32, one entry of metadata, and another, `ocelli-digest`,
-    /// with the BLAKE3 hash of all that. The same tensors give the same bytes.
+    /// The bytes of a safetensors file with these tensors in f32, one entry of metadata, and another,
+    /// `ocelli-digest`, with the BLAKE3 hash of all that. The same tensors give the same bytes.
     pub fn to_bytes(&self, key: &str, text: &str) -> Vec<u8> {
         self.to_bytes_and_digest(key, text).0
     }
@@ -142,8 +144,8 @@ impl TensorFile {
         safetensors::to_bytes(&self.tensors, BTreeMap::from([(key.to_owned(), text.to_owned())]))
     }
 
-    /// With every name freed of what wrappers put before them all, and in today's spelling.
-    fn under_usual_names(mut self) -> Self {
+    /// With wrappers' prefixes removed, and old names replaced by current ones.
+    fn with_canonical_names(mut self) -> Self {
         let common = |names: &BTreeMap<String, NamedTensor>| {
             let begins_all = |prefix: &&str| names.keys().all(|name| name.starts_with(*prefix));
             WRAPPERS.into_iter().find(|prefix| !names.is_empty() && begins_all(prefix))
@@ -151,7 +153,7 @@ impl TensorFile {
         while let Some(prefix) = common(&self.tensors) {
             self = self.renamed(|name| name[prefix.len()..].to_owned());
         }
-        self.renamed(todays_spelling)
+        self.renamed(current_name)
     }
 
     fn renamed(self, rename: impl Fn(String) -> String) -> Self {
@@ -162,7 +164,7 @@ impl TensorFile {
 
 /// The parts of DenseNet's layers have a dot before their number in torchvision's files, which are older than
 /// its names.
-fn todays_spelling(name: String) -> String {
+fn current_name(name: String) -> String {
     const OLD: [&str; 4] = ["norm.1.", "norm.2.", "conv.1.", "conv.2."];
     match name.find(".denselayer") {
         Some(layer) => OLD.into_iter().fold(name, |name, old| {

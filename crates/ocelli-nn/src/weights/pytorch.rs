@@ -1,8 +1,8 @@
 //! PyTorch checkpoints: the zip of today, the pickle stream before 1.6, the tar before 0.1.10.
 //!
-//! `pytorch-reader` interprets the pickle without running anything. What it leaves to its caller is done here:
-//! to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound memory
-//! by the size of the file.
+//! `pytorch-reader` interprets the pickle without running anything. What it leaves to its caller is done
+//! here: to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound
+//! memory by the size of the file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,7 +29,7 @@ struct Magic {
 /// Under which names training scripts keep the weights, averaged ones first, as timm prefers them.
 const NESTED: [&str; 5] = ["state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model"];
 
-/// Python objects that are as plain as numbers.
+/// Python objects that are as harmless as numbers.
 const PLAIN: [&str; 8] = [
     "int", // one of more than 64 bits
     "torch.Size",
@@ -43,10 +43,11 @@ const PLAIN: [&str; 8] = [
 /// How the reader calls a tensor among other values.
 const TENSOR: &str = "torch.Tensor";
 
-/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than this.
+/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than
+/// this.
 const EXPANSION: u64 = 16;
 
-/// The most entries of a zip or tar that are looked at.
+/// The most entries of a zip or tar that are read.
 const MOST_ENTRIES: u64 = 100_000;
 
 /// Whether a file that begins so is meant as a checkpoint.
@@ -139,8 +140,8 @@ fn size_limit(path: &Path) -> std::io::Result<u64> {
     Ok(limit)
 }
 
-/// The number of entries that a zip claims, before each is taken into memory: the largest in what may be the record at
-/// its end, of which there can be several where a comment looks like one.
+/// The number of entries that a zip claims, before each is taken into memory: the largest in what may be the
+/// record at its end, of which there can be several where a comment looks like one.
 fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     const END: &[u8] = b"PK\x05\x06";
     const END_64: &[u8] = b"PK\x06\x06";
@@ -162,10 +163,10 @@ fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     Ok((0..end.len()).filter_map(counts).max().unwrap_or(0))
 }
 
-/// Refuses what is neither tensor nor plain value, by its name and its place in the file. (An object that the
+/// Refuses what is neither tensor nor plain value, by its name and the keys to it. (An object that the
 /// pickle makes and throws away leaves no trace, and does nothing.)
-fn refuse_foreign(value: &PickleValue, place: &str, origin: &str) -> Result<()> {
-    let at = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") };
+fn refuse_foreign(value: &PickleValue, key: &str, origin: &str) -> Result<()> {
+    let at = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match value {
         PickleValue::Dict(entries) => {
             let entries: BTreeMap<&String, &PickleValue> = entries.iter().collect();
@@ -178,7 +179,7 @@ fn refuse_foreign(value: &PickleValue, place: &str, origin: &str) -> Result<()> 
         PickleValue::Unsupported(object) if object != TENSOR && !PLAIN.contains(&object.as_str()) => {
             Err(Error::ForeignObject {
                 origin: origin.to_owned(),
-                place: place.to_owned(),
+                key: key.to_owned(),
                 object: object.clone(),
             })
         }

@@ -48,7 +48,7 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
     if let Some(noted) = metadata.get(DIGEST)
         && noted != UNSEALED
     {
-        let mut hasher = Hasher::of(&metadata);
+        let mut hasher = Hasher::new(&metadata);
         for (name, view) in &views {
             hasher.tensor(name, view.dtype(), view.shape(), view.data());
         }
@@ -75,7 +75,7 @@ pub fn to_bytes(
     tensors: &BTreeMap<String, NamedTensor>,
     mut metadata: BTreeMap<String, String>,
 ) -> (Vec<u8>, String) {
-    let mut hasher = Hasher::of(&metadata);
+    let mut hasher = Hasher::new(&metadata);
     let mut header = Map::new();
     let mut end = 0;
     for (name, tensor) in tensors {
@@ -98,7 +98,7 @@ pub fn to_bytes(
     (bytes, digest)
 }
 
-/// Tensors begin at multiples of so many bytes.
+/// Tensors begin at multiples of this many bytes.
 const ALIGNMENT: usize = 8;
 
 fn little_endian(tensor: &NamedTensor) -> Cow<'_, [u8]> {
@@ -109,12 +109,12 @@ fn little_endian(tensor: &NamedTensor) -> Cow<'_, [u8]> {
     }
 }
 
-/// The digest of what a file says: its metadata and its tensors, each by its name, in the order of the names, wherever
-/// they stand in the file.
+/// The digest of what a file says: its metadata and its tensors, each by its name, in the order of the names,
+/// wherever they stand in the file.
 struct Hasher(blake3::Hasher);
 
 impl Hasher {
-    fn of(metadata: &BTreeMap<String, String>) -> Self {
+    fn new(metadata: &BTreeMap<String, String>) -> Self {
         let mut hasher = Self(blake3::Hasher::new());
         for (key, text) in metadata.iter().filter(|(key, _)| *key != DIGEST) {
             hasher.add(key.as_bytes());

@@ -538,6 +538,14 @@ impl ImageDataBuilder {
         Ok(self)
     }
 
+    /// How a table is read that does not say whether images have several labels.
+    pub(crate) fn expected_task(mut self, task: Task) -> Self {
+        if let (Source::Table(_, options), Task::MultiLabel) = (&mut self.source, task) {
+            options.task.get_or_insert(task);
+        }
+        self
+    }
+
     /// Which bands of images with several are read, and which values are black and white; models that are trained on them
     /// read their images in the same way. Default: what the format says.
     pub fn channels(mut self, channels: Channels) -> Self {
@@ -886,7 +894,8 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels, or add rows of other classes".to_owned(),
+                    advice: "name the column of the labels (`label`), or add rows of other classes"
+                        .to_owned(),
                 }))
             }
             _ => Ok(()),

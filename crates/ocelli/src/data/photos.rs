@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 
-use ocelli_data::{Digest, Skipped, source};
+use ocelli_data::{Digest, Skipped, digests, source};
 
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::run::config::Config;
+use crate::run::folder::moved_data;
 
 /// What is in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +107,26 @@ pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
     let model = model.as_ref();
     let run = if model.is_dir() { model } else { model.parent()? };
     let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
-    toml::from_str::<Config>(&text).ok().map(|config| folder_of(&config))
+    let config = toml::from_str::<Config>(&text).ok()?;
+    match moved_data(run) {
+        Some(data) if data.is_dir() => Some(data),
+        _ => Some(folder_of(&config)),
+    }
+}
+
+/// How many of the photos in a folder the run of a model was trained on, or copies of them, and how many there are; `None`
+/// where the model's folder does not tell.
+///
+/// # Errors
+/// Where a photo cannot be read.
+pub fn trained_on(model: impl AsRef<Path>, photos: impl AsRef<Path>) -> Result<Option<(usize, usize)>> {
+    let model = model.as_ref();
+    let run = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) };
+    let Some(trained_on) = TrainedOn::of_run(run)? else { return Ok(None) };
+    let items = source::list::read([photos.as_ref()])?.items;
+    let digests = digests(&items, 0, || ())?;
+    let all: Vec<usize> = (0..items.len()).collect();
+    Ok(Some((trained_on.those_among(&digests, &all).len(), all.len())))
 }
 
 fn folder_of(config: &Config) -> PathBuf {

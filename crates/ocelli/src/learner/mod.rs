@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{Normalization, Preprocessing, Task as Labels};
-use ocelli_nn::{Arch, Backbone, Body, Classifier, GROUPS, Head, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, Precision, TensorFile};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ use crate::train::state::TrainState;
 ///
 /// A new learner has a pretrained body, which is frozen, and a new head. See the [crate's docs](crate) for the
 /// usual steps.
-pub struct Learner<B: Backbone = Body> {
+pub struct Learner<B: Backbone = AnyBackbone> {
     pub(crate) state: TrainState<B>,
     pub(crate) inputs: Inputs,
     pub(crate) options: TrainOptions,
@@ -85,7 +85,7 @@ impl Learner {
             let (architecture, size) = (info.name.to_owned(), data.size());
             return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
         }
-        let aside: Vec<&str> = arch.set_aside(weights);
+        let aside: Vec<&str> = arch.dropped_tensors(weights);
         let taken = weights.names().filter(|name| !aside.contains(name));
         check_finite_of(weights, taken, weights.origin())?;
         let network = arch.transfer(weights, data.classes().len(), data.seed(), &Device::flex())?;

@@ -81,12 +81,12 @@ fn check_memory(arch: Arch, size: usize, batch: usize, precision: Precision, dev
 
 /// One step on the cross-entropy of everything being of the first class.
 fn train(network: Network, images: Tensor<4>, optimizer: &mut OptimizerState) -> Network {
-    let pass = Pass::training(Statistics::Batch, 0);
+    let pass = Pass::train(Statistics::Batch, 0);
     let logits = network.forward_from(0, images, &pass);
     let loss = activation::log_softmax(logits, 1).narrow(1, 0, 1).mean().neg();
     let gradients = ParameterGradients::take(&network, loss.backward());
     let network = optimizer.step(network, gradients, LearningRates::from(1e-6), None);
-    let network = network.update_statistics(pass.into_seen());
+    let network = network.update_running_stats(pass.into_batch_stats());
     // Devices work ahead until a number is asked for.
     loss.into_data();
     network

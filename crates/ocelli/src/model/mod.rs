@@ -13,7 +13,7 @@ use ocelli_data::{
     Augmentation, BadImages, Batch, Batches, Channels, Classes, Decoder, Item, Items, Loader, LoaderOptions,
     Preprocessing, RgbImage, Skipped, Target, Task, text_of,
 };
-use ocelli_nn::{Arch, Backbone, Body, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::to_tensor::to_tensor;
@@ -120,7 +120,7 @@ impl Contract {
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Model<B: Backbone = Body> {
+pub struct Model<B: Backbone = AnyBackbone> {
     /// Its file, for errors.
     origin: String,
     contract: Contract,
@@ -500,28 +500,11 @@ impl<B: Backbone> Model<B> {
             answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
             items: items.clone(),
             passes: passes.collect::<Result<_>>()?,
+            next: 0,
         };
-        let mut place = 0;
-        Ok(std::iter::from_fn(move || passes.next()).flat_map(move |said| {
-            let Said { indices, rows, skipped } = match said {
-                Ok(said) => said,
-                Err(error) => return vec![Err(error)],
-            };
-            let mut rows = rows.into_iter();
-            let (mut good, mut bad) = (indices.iter().peekable(), skipped.iter());
-            let count = indices.len() + skipped.len();
-            let results = (place..place + count)
-                .map(|item| {
-                    if good.next_if_eq(&&item).is_none() {
-                        let path = items[item].path.clone();
-                        let reason = bad.next().map(|bad| bad.reason.clone()).unwrap_or_default();
-                        return Err(Error::Photo { path, reason });
-                    }
-                    rows.next().expect("a row an image")
-                })
-                .collect();
-            place += count;
-            results
+        Ok(std::iter::from_fn(move || passes.next()).flat_map(|batch| match batch {
+            Ok(predictions) => predictions,
+            Err(error) => vec![Err(error)],
         }))
     }
 
@@ -577,46 +560,71 @@ struct Passes<B: Backbone> {
     answers: Answers,
     items: Arc<Items>,
     passes: Vec<(Batches, f64)>,
+    /// The first photo of the next batch.
+    next: usize,
 }
 
-/// What is said of the photos of one batch.
-struct Said {
+/// One view of the photos of a batch.
+struct View {
+    weight: f64,
+    /// The photos that could be read in this view, ascending, and their logits, row by row.
     indices: Vec<usize>,
-    /// What is said of each of them.
-    rows: Vec<Result<Prediction>>,
+    logits: Vec<f32>,
+    /// Why the others could not, in their order.
     skipped: Vec<Skipped>,
 }
 
 impl<B: Backbone> Passes<B> {
-    fn next(&mut self) -> Option<Result<Said>> {
+    /// The predictions of a batch's photos, in their order. A photo that cannot be read in one view, since it was changed
+    /// meanwhile, has an error in its own place.
+    fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
         let mut views = Vec::with_capacity(self.passes.len());
-        let mut said = Said { indices: Vec::new(), rows: Vec::new(), skipped: Vec::new() };
-        for (view, (batches, weight)) in self.passes.iter_mut().enumerate() {
+        for (batches, weight) in &mut self.passes {
             let mut batch = match batches.next()? {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error.into())),
             };
-            views.push((*weight, logits(&self.network, &mut batch)));
-            if view == 0 {
-                said.indices = batch.indices;
-                said.skipped = batch.skipped;
-            } else if batch.indices != said.indices {
-                return Some(Err(Error::PhotoChangedMeanwhile));
-            }
+            let logits = logits(&self.network, &mut batch);
+            views.push(View { weight: *weight, indices: batch.indices, logits, skipped: batch.skipped });
         }
-        let images = said.indices.len();
-        said.rows = (0..images)
-            .map(|image| {
-                let row = |logits: &'_ Vec<f32>| {
-                    let classes = logits.len() / images;
-                    image * classes..(image + 1) * classes
-                };
-                let views: Vec<(f64, &[f32])> =
-                    views.iter().map(|(weight, logits)| (*weight, &logits[row(logits)])).collect();
-                self.answers.prediction(self.items[said.indices[image]].path.clone(), &views)
-            })
-            .collect();
-        Some(Ok(said))
+        let count = views.first().map_or(0, |view| view.indices.len() + view.skipped.len());
+        let photos = self.next..self.next + count;
+        self.next = photos.end;
+        let mut rows = vec![0; views.len()];
+        let predictions = photos.enumerate().map(|(position, photo)| {
+            let path = self.items[photo].path.clone();
+            match logits_of(photo, position, &views, &mut rows) {
+                Ok(logits) => self.answers.prediction(path, &logits),
+                Err(reason) => Err(Error::Photo { path, reason }),
+            }
+        });
+        Some(Ok(predictions.collect()))
+    }
+}
+
+/// The weight and the logits of every view of a photo, the one at `position` in its batch, or why one of them could not be
+/// read. `rows`: of each view, how many photos before it could be read.
+fn logits_of<'a>(
+    photo: usize,
+    position: usize,
+    views: &'a [View],
+    rows: &mut [usize],
+) -> std::result::Result<Vec<(f64, &'a [f32])>, String> {
+    let (mut logits, mut lost) = (Vec::with_capacity(views.len()), None);
+    for (view, row) in views.iter().zip(rows) {
+        if view.indices.get(*row) == Some(&photo) {
+            let classes = view.logits.len() / view.indices.len();
+            logits.push((view.weight, &view.logits[*row * classes..][..classes]));
+            *row += 1;
+        } else {
+            let skipped = view.skipped.get(position - *row);
+            lost = lost.or(Some(skipped.map(|skipped| skipped.reason.clone()).unwrap_or_default()));
+        }
+    }
+    match lost {
+        None => Ok(logits),
+        Some(reason) if logits.is_empty() => Err(reason),
+        Some(reason) => Err(format!("was changed while it was read ({reason}); predict it again")),
     }
 }
 
@@ -639,6 +647,29 @@ pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_photo_that_changes_between_views_has_the_error_itself() {
+        // Three photos of a batch; the first cannot be read at all, the second not any more in the second view.
+        let lost = |reasons: &[&str]| {
+            reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
+        };
+        let views = [
+            View {
+                weight: 0.4,
+                indices: vec![8, 9],
+                logits: vec![1.0, 2.0, 3.0, 4.0],
+                skipped: lost(&["x"]),
+            },
+            View { weight: 0.6, indices: vec![9], logits: vec![5.0, 6.0], skipped: lost(&["x", "cut off"]) },
+        ];
+        let mut rows = vec![0; 2];
+        let mut of = |photo: usize, position: usize| logits_of(photo, position, &views, &mut rows);
+        assert_eq!(of(7, 0), Err("x".to_owned()));
+        let error = of(8, 1).unwrap_err();
+        assert!(error.contains("was changed while it was read") && error.contains("cut off"), "{error}");
+        assert_eq!(of(9, 2), Ok(vec![(0.4, &[3.0, 4.0][..]), (0.6, &[5.0, 6.0][..])]));
+    }
 
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {

@@ -98,21 +98,19 @@ struct Watched {
     each: Packed,
 }
 
-/// Numbers as text: base64 of their bytes.
+/// A number for each of some images. Serialised as text: base64 of the bytes of all indices, then of all numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub(crate) struct Packed(Vec<f32>);
-
-impl From<&[f64]> for Packed {
-    fn from(numbers: &[f64]) -> Self {
-        Self(numbers.iter().map(|number| *number as f32).collect())
-    }
+pub(crate) struct Packed {
+    items: Vec<u32>,
+    numbers: Vec<f32>,
 }
 
 impl From<Packed> for String {
     fn from(packed: Packed) -> Self {
-        let bytes: Vec<u8> = packed.0.iter().flat_map(|number| number.to_le_bytes()).collect();
-        BASE64_STANDARD.encode(bytes)
+        let items = packed.items.iter().flat_map(|item| item.to_le_bytes());
+        let numbers = packed.numbers.iter().flat_map(|number| number.to_le_bytes());
+        BASE64_STANDARD.encode(items.chain(numbers).collect::<Vec<u8>>())
     }
 }
 
@@ -121,14 +119,36 @@ impl TryFrom<String> for Packed {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let bytes = BASE64_STANDARD.decode(text)?;
-        Ok(Self(bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+        let words = bytes.as_chunks::<4>().0;
+        let (items, numbers) = words.split_at(words.len() / 2);
+        Ok(Self {
+            items: items.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
+            numbers: numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        })
     }
 }
 
 impl Packed {
+    /// The numbers of these items, in the same order.
+    fn new(items: &[usize], numbers: &[f64]) -> Self {
+        Self {
+            items: items.iter().map(|item| *item as u32).collect(),
+            numbers: numbers.iter().map(|number| *number as f32).collect(),
+        }
+    }
+
+    /// By a test in pairs; nothing where the numbers are not of the same items.
     fn p_value(&self, other: &Self) -> Option<f64> {
-        let numbers = |packed: &Self| packed.0.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        let numbers =
+            |packed: &Self| packed.numbers.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        if self.items != other.items {
+            return None;
+        }
         paired_p_value(&numbers(self), &numbers(other))
+    }
+
+    fn items(&self) -> Vec<usize> {
+        self.items.iter().map(|item| *item as usize).collect()
     }
 }
 
@@ -140,9 +160,10 @@ impl Watch {
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
         {
             let contributions = predictions.watched_contributions(metric);
-            self.best = contributions.map(|each| Watched { row: row.clone(), each: (&each[..]).into() });
+            self.best = contributions
+                .map(|each| Watched { row: row.clone(), each: Packed::new(&predictions.items, &each) });
         }
-        let now = Watched { row: row.clone(), each: predictions.losses[..].into() };
+        let now = Watched { row: row.clone(), each: Packed::new(&predictions.items, &predictions.losses) };
         let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
         let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < CHANCE);
         self.falls = self.last.as_ref().and_then(|last| Some(loss < of(last) && differs(last)?));
@@ -156,6 +177,11 @@ impl Watch {
     /// What each image contributes to the metric after the best epoch of the fit.
     pub(crate) fn scores(&self) -> Option<&Packed> {
         self.best.as_ref().map(|best| &best.each)
+    }
+
+    /// The images that the best epoch of the fit was measured on: those that are held out and can be read.
+    pub(crate) fn items(&self) -> Vec<usize> {
+        self.scores().map(Packed::items).unwrap_or_default()
     }
 
     fn trend(&self) -> Option<LossTrend> {
@@ -179,7 +205,7 @@ pub(crate) struct Compared<'a> {
     pub(crate) before: Option<(&'a EpochRecord, Option<&'a Packed>)>,
     /// The best of all rows.
     pub(crate) best: Option<&'a EpochRecord>,
-    /// The same answer for every image.
+    /// The same answer for every image that the best epoch of the fit was measured on.
     pub(crate) baseline: Option<&'a Predictions>,
 }
 
@@ -202,7 +228,7 @@ impl Diagnosis {
             let (metric, after) = (metric?, value(of_stage?)?);
             let value = baseline.value_watched(metric);
             let contributions = baseline.watched_contributions(metric)?;
-            let p_value = Packed::from(&contributions[..]).p_value(watch.scores()?)?;
+            let p_value = Packed::new(&baseline.items, &contributions).p_value(watch.scores()?)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < CHANCE })
         });
         let kept = compared.best.map(|row| (row.fit, row.epoch));
@@ -395,5 +421,12 @@ mod tests {
         assert!(vain.contains("worse (p < 0.0001)") && vain.contains("step 1, epoch 2 are kept"), "{vain}");
         assert!(vain.contains("not shown to be better than always saying the most frequent class"), "{vain}");
         assert!(vain.contains("accuracy 0.6000"), "{vain}");
+    }
+    #[test]
+    fn epochs_on_other_images_are_not_paired() {
+        let one = Packed::new(&[3, 5], &[0.0, 1.0]);
+        assert_eq!(one.p_value(&Packed::new(&[3, 5], &[1.0, 1.0])), Some(1.0));
+        assert_eq!(one.p_value(&Packed::new(&[3, 6], &[1.0, 1.0])), None);
+        assert_eq!(Packed::try_from(String::from(one.clone())).unwrap(), one);
     }
 }

@@ -60,9 +60,9 @@ impl fmt::Display for Freezing {
             _ => "late layers and head",
         })?;
         match self {
-            Self::Cached { augmented_copies: 0, .. } => formatter.write_str(", precomputed"),
+            Self::Cached { augmented_copies: 0, .. } => formatter.write_str(", cached features"),
             Self::Cached { augmented_copies, .. } => {
-                write!(formatter, ", precomputed, {augmented_copies} views")
+                write!(formatter, ", cached features of {augmented_copies} augmented copies")
             }
             Self::Live { .. } => Ok(()),
         }
@@ -74,12 +74,12 @@ impl fmt::Display for Freezing {
 /// ```text
 /// early body      61,840 parameters   frozen
 /// late body    3,309,168 parameters   frozen
-/// head         1,318,919 parameters   trained   norms by batches
-/// head, precomputed
+/// head         1,318,919 parameters   trained   batch statistics
+/// head, cached features
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// What is frozen and precomputed.
+    /// What is frozen, and whether its features are cached.
     pub freezing: Freezing,
     /// What the norms of trained groups of the backbone normalise by.
     pub statistics: Statistics,
@@ -103,9 +103,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         for (group, (name, parameters)) in GROUP_NAMES.iter().zip(self.parameters).enumerate() {
             let norms = match self.statistics {
-                _ if group + 1 == GROUPS => "norms by batches",
-                Statistics::Batch => "norms by batches",
-                Statistics::Running => "norms by running statistics",
+                _ if group + 1 == GROUPS => "batch statistics",
+                Statistics::Batch => "batch statistics",
+                Statistics::Running => "running statistics",
             };
             let trained = group >= self.freezing.frozen();
             let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };

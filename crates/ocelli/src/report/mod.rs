@@ -220,9 +220,11 @@ pub fn evaluate(
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let data = data.channels(model.contract().channels).for_evaluation(&model.contract().classes)?;
-    if data.task() != model.contract().task {
-        return Err(Error::TaskMismatch { model: model.contract().task, data: data.task() });
+    let contract = model.contract();
+    let data = data.channels(contract.channels).expected_task(contract.task);
+    let data = data.for_evaluation(&contract.classes)?;
+    if data.task() != contract.task {
+        return Err(Error::TaskMismatch { model: contract.task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();

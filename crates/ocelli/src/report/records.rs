@@ -16,7 +16,7 @@ use crate::metric::Metric;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::config::{Config, RunConfig};
-use crate::run::folder::{RunFolder, Wholeness, event_of};
+use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
 
@@ -86,7 +86,7 @@ pub(crate) struct MeasuredRecord {
 /// One stage of a run.
 pub(crate) struct StageRecord {
     pub(crate) number: usize,
-    /// "head, precomputed"
+    /// "head, cached features"
     pub(crate) title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub(crate) text: String,
@@ -339,9 +339,10 @@ impl Records {
     /// The run's photos, to be read.
     pub(crate) fn data(&self, options: &ReportOptions) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
-        settings.data = options.data.clone().unwrap_or_else(|| self.resolve(&settings.data));
+        let moved = options.data.clone().or_else(|| moved_data(&self.folder));
+        settings.data = moved.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
-            *folder = options.data.clone().unwrap_or_else(|| self.resolve(folder));
+            *folder = moved.unwrap_or_else(|| self.resolve(folder));
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));

@@ -227,7 +227,7 @@ impl RunConfig {
             None => pretrained_weights(arch, places.cache.as_deref())?,
         };
         let learner = Learner::with_weights(arch, &weights, data)?;
-        let dropped_tensors = arch.set_aside(&weights).into_iter().map(str::to_owned).collect();
+        let dropped_tensors = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
         Ok((learner, dropped_tensors))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ocelli_data::files::{self, Lock};
 use ocelli_data::{Skipped, escape_formula, text_of};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -29,6 +29,7 @@ use crate::metric::record::EpochRecord;
 /// photos.csv          which images there were: id, label, side of the split, and a digest of the file, by which a resumed
 ///                     run knows them
 /// predictions.csv     what the model says of the held-out images: id, label, decision, loss, probabilities
+/// moved.toml          where the photos are, if the run was resumed with them at another place
 /// skipped.csv         what was left out, and why
 /// model.safetensors   the model
 /// checksums.b3        the BLAKE3 hashes of these, as `b3sum --check` reads them; written last: the run is finished
@@ -285,6 +286,27 @@ impl RunFolder {
 /// The name of the model's file.
 const MODEL: &str = "model.safetensors";
 
+/// What [`MOVED`] holds.
+#[derive(Serialize, Deserialize)]
+struct MovedData {
+    #[serde(with = "ocelli_data::path_text")]
+    data: PathBuf,
+}
+
+/// Where the photos of the run in this folder, or their table, were when it was resumed with them at another place; nothing
+/// where it was not, or they are not there any more.
+pub(crate) fn moved_data(run: &Path) -> Option<PathBuf> {
+    let text = files::read_text(run.join(MOVED)).ok()?;
+    toml::from_str::<MovedData>(&text).ok().map(|moved| moved.data).filter(|data| data.exists())
+}
+
+/// Notes where the photos of the run are now, for whatever asks for them later.
+pub(crate) fn note_moved_data(run: &Path, data: &Path) -> Result<()> {
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let text = toml::to_string(&MovedData { data }).expect("a path serialises");
+    file::write(&run.join(MOVED), text.as_bytes())
+}
+
 /// The folder of a run, of which the folder or the model in it is given. What is neither stays as it is.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     let parent = || match path.parent() {
@@ -325,6 +347,8 @@ const CONFIG: &str = "config.toml";
 const SEAL: &str = "# blake3 ";
 const SEAL_COMMENT: &str = "# The digest of the text above: an interrupted run goes on with the settings that it began with.\n\
      # For --config, edit what you like; this line is not looked at.";
+/// Where the photos are since the run was resumed with them at another place; the settings stay as they were sealed.
+const MOVED: &str = "moved.toml";
 const EVENTS: &str = "events.jsonl";
 const HISTORY: &str = "history.csv";
 const SKIPPED: &str = "skipped.csv";

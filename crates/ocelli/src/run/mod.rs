@@ -10,7 +10,7 @@ pub(crate) mod resume;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::Task as Labels;
-use ocelli_nn::{Arch, Backbone, Body};
+use ocelli_nn::{AnyBackbone, Arch, Backbone};
 
 use crate::data::ImageData;
 use crate::data::photos::outside;
@@ -29,7 +29,7 @@ use crate::run::perform::{RecipeResult, run_recipe};
 use crate::run::progress::Tracker;
 
 /// A run that is ready to go: the photos are read and checked, the run folder is made.
-pub struct Run<B: Backbone = Body> {
+pub struct Run<B: Backbone = AnyBackbone> {
     learner: Learner<B>,
     tracker: Tracker,
     run: RunFolder,

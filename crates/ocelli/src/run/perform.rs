@@ -45,7 +45,9 @@ impl<B: Backbone> Learner<B> {
         recipe.check()?;
         self.unfinished = None;
         self.check_memory(recipe, 0)?;
-        run_recipe(self, recipe, &mut Tracker::new(None))
+        let mut tracker = Tracker::new(None);
+        tracker.progress.fits_before = self.state.fits;
+        run_recipe(self, recipe, &mut tracker)
     }
 }
 
@@ -71,6 +73,7 @@ pub(crate) fn run_recipe<B: Backbone>(
             Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
         runner.tracker.progress = Progress {
+            fits_before: runner.tracker.progress.fits_before,
             done: runner.tracker.progress.done + 1,
             seconds: runner.tracker.progress.seconds,
             scores: runner.tracker.progress.scores.take(),
@@ -140,8 +143,8 @@ impl<B: Backbone> Runner<'_, B> {
         progress.rates = Some(rates);
         progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
         progress.watch = Watch::default();
-        // A fit has the number of its step.
-        self.learner.state.fits = progress.done;
+        // A fit has the number of its step, after the fits before the recipe.
+        self.learner.state.fits = progress.fits_before + progress.done;
         self.learner.begin(rates, train.schedule.clone())?;
         self.tracker.write_checkpoint_of(self.learner)
     }
@@ -153,8 +156,7 @@ impl<B: Backbone> Runner<'_, B> {
             (progress.watch.clone(), progress.scores.clone(), progress.before.clone());
         self.take_scores();
         let best = self.learner.best_of_all().map(|(row, _)| row.clone());
-        let data = self.learner.data();
-        let baseline = data.baseline(data.part(Part::Valid));
+        let baseline = self.learner.data().baseline(&watch.items());
         let compared = Compared {
             metric: self.learner.best.metric,
             before: before.as_ref().map(|row| (row, scores.as_ref())),
@@ -211,7 +213,7 @@ impl<B: Backbone> Runner<'_, B> {
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
         let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
-        let fit = self.tracker.progress.done + 1;
+        let fit = self.tracker.progress.fits_before + self.tracker.progress.done + 1;
         self.tell(&Event::RateFound { fit, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)
     }

@@ -19,6 +19,8 @@ use crate::schedule::learning_rates::LearningRates;
 /// How far a recipe is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
+    /// Fits of the learner before the recipe: those of the recipe are numbered on from there.
+    pub(crate) fits_before: usize,
     /// Steps that are over.
     pub(crate) done: usize,
     /// The learning rates of the step at hand, once they are known.

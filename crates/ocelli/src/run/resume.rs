@@ -12,13 +12,14 @@ use crate::recipe::Phase;
 use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
-use crate::run::folder::{RunFolder, Wholeness};
+use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
 use crate::run::progress::Tracker;
 
 /// What is different where a run is resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Where the photos are now, or the table of their labels; without it where they were.
+    /// Where the photos are now, or the table of their labels; without it where they were last. It is noted in the run's
+    /// folder.
     pub data: Option<PathBuf>,
     /// Whether the run goes on without the photos that have gone or changed since it began, or whose labels have; else
     /// it is refused.
@@ -70,8 +71,8 @@ impl<B: Backbone> Run<B> {
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
-        if let Some(data) = &moved.data {
-            settings = settings.moved(data);
+        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
+            settings = settings.moved(&data);
         }
         // A process that was killed before it had recorded its photos had done nothing with them.
         let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
@@ -81,6 +82,9 @@ impl<B: Backbone> Run<B> {
         if let Some(out) = &places.out {
             run = run.copy_to(out)?.locked()?;
             last = Checkpoint::last(&run.checkpoints())?;
+        }
+        if let Some(data) = &moved.data {
+            note_moved_data(run.path(), data)?;
         }
         notices.extend(damaged(&last));
         let text = match run.read_config()? {

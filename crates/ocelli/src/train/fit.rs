@@ -290,9 +290,9 @@ pub(crate) fn estimate_statistics<B: Backbone>(
             // Without gradients: what a pass keeps for them would stay in memory, since none are asked for.
             let network = state.network.clone().train_groups_from(GROUPS);
             let (_, pass) = state.forward(&network, batch.input, options.statistics());
-            let mut seen = pass.into_seen();
+            let mut seen = pass.into_batch_stats();
             seen.iter_mut().for_each(|seen| seen.momentum = 1.0 / batches);
-            state.network = state.network.clone().update_statistics(seen);
+            state.network = state.network.clone().update_running_stats(seen);
         }
         done += batch.images;
         observers.progress(Task::Statistics, done, total)?;

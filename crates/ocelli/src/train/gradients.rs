@@ -97,5 +97,5 @@ pub(crate) fn read_tensors<B: Backbone>(
         let found = file.get(&format!("{prefix}.{}", network.name(id)))?;
         Some((id, Tensor::from_data(found.values.as_slice(), &device)))
     };
-    network.places().into_keys().filter_map(read).collect()
+    network.roles().into_keys().filter_map(read).collect()
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::Tensor;
 use ocelli_nn::op::{AdamWStep, SgdStep, adamw_step, sgd_step};
-use ocelli_nn::{Backbone, GROUPS, Kind, Network, Place, TensorFile};
+use ocelli_nn::{Backbone, GROUPS, Network, ParamKind, ParamRole, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -38,8 +38,8 @@ impl WeightDecay {
         Self { decay_bias_and_norm: true, ..self }
     }
 
-    fn of(&self, place: Place) -> f64 {
-        if place.kind == Kind::Weight || self.decay_bias_and_norm { self.groups[place.group] } else { 0.0 }
+    fn of(&self, role: ParamRole) -> f64 {
+        if role.kind == ParamKind::Weight || self.decay_bias_and_norm { self.groups[role.group] } else { 0.0 }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -129,7 +129,7 @@ impl FromStr for Optimizer {
             "lion" => Self::LION,
             _ => {
                 return Err(Error::Setting {
-                    name: "the optimizer",
+                    name: "optimizer",
                     value: name.to_owned(),
                     expected: "sgd, nesterov, adamw, rmsprop, adagrad or lion",
                 });
@@ -305,8 +305,8 @@ impl OptimizerState {
         momentum: Option<f64>,
     ) -> Network<B> {
         self.steps += 1;
-        let places = network.places();
-        network.map(&mut Step { state: self, gradients, rates, momentum, places })
+        let roles = network.roles();
+        network.map(&mut Step { state: self, gradients, rates, momentum, roles })
     }
 
     /// Adds what is remembered to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the averages of parameter NAME.
@@ -328,7 +328,7 @@ impl OptimizerState {
             let values = (0..).map_while(number).map(|average| average.values.as_slice());
             values.map(|values| Tensor::from_data(values, &device)).collect()
         };
-        let averages = network.places().into_keys().map(|id| (id, of(&id)));
+        let averages = network.roles().into_keys().map(|id| (id, of(&id)));
         self.memory = averages.filter(|(_, averages)| !averages.is_empty()).collect();
     }
 }
@@ -338,15 +338,15 @@ struct Step<'a> {
     gradients: ParameterGradients,
     rates: LearningRates,
     momentum: Option<f64>,
-    places: HashMap<ParamId, Place>,
+    roles: HashMap<ParamId, ParamRole>,
 }
 
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
-        let place = self.places[&parameter.id];
-        let rate = self.rates.0[place.group];
-        let kept = 1.0 - rate * self.state.weight_decay.of(place);
+        let role = self.roles[&parameter.id];
+        let rate = self.rates.0[role.group];
+        let kept = 1.0 - rate * self.state.weight_decay.of(role);
         let point = Point { rate, kept, momentum: self.momentum };
         let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
         let id = parameter.id;

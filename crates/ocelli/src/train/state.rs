@@ -64,7 +64,7 @@ impl<B: Backbone> TrainState<B> {
 
     /// The first stage of the backbone that is trained; the number of stages where the head alone is.
     pub(crate) fn first_trained_stage(&self) -> usize {
-        self.network.group_starts()[self.freezing.frozen()]
+        self.network.group_boundaries()[self.freezing.frozen()]
     }
 
     /// Whether the whole backbone is frozen, so that the trained part takes pooled features.
@@ -87,7 +87,7 @@ impl<B: Backbone> TrainState<B> {
         statistics: Statistics,
     ) -> (Tensor<2>, Pass) {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
-        let pass = Pass::training(statistics, key);
+        let pass = Pass::train(statistics, key);
         let logits = match input {
             StageInput::Maps(maps) => network.forward_from(self.first_trained_stage(), maps, &pass),
             StageInput::Pooled(pooled) => network.forward_head(pooled, &pass),

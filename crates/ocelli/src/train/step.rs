@@ -103,7 +103,7 @@ pub(crate) fn train_step<B: Backbone>(
     } else {
         accumulation.accumulated = gradients;
     }
-    state.network = state.network.clone().update_statistics(pass.into_seen());
+    state.network = state.network.clone().update_running_stats(pass.into_batch_stats());
     state.steps += 1;
     Ok(value)
 }

@@ -83,7 +83,7 @@ impl WeightAverage {
         }
         impl<B: Backbone, F: Fn(Tensor<1>, Tensor<1>) -> Tensor<1>> ModuleVisitor for Visit<'_, B, F> {
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                if self.network.place(parameter.id, D).group >= self.averages.first {
+                if self.network.role(parameter.id, D).group >= self.averages.first {
                     let new: Tensor<1> = parameter.val().inner().flatten(0, D - 1);
                     let old = self.averages.tensors.remove(&parameter.id).unwrap_or_else(|| new.clone());
                     self.averages.tensors.insert(parameter.id, (self.change)(old, new));

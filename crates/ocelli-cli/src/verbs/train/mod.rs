@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use clap::{Args, Command};
+use clap::builder::UnknownArgumentValueParser;
+use clap::{Arg, Args, Command};
 use ocelli::report::{ReportOptions, report_run};
 use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
 
@@ -245,14 +246,33 @@ const WITH_RESUME: [&str; 11] = [
     "version",
 ];
 
-/// Makes `--resume` conflict with every flag that is a setting.
-pub fn resume_conflicts(train: Command) -> Command {
+/// What other trainers call such flags, and what to use here.
+const ELSEWHERE: [(&str, &str); 8] = [
+    (
+        "epochs",
+        "use --head-epochs, --augmented-epochs or --unfrozen-epochs, or --recipe fine-tune-N for N epochs of all layers",
+    ),
+    ("model", "use --arch for the backbone"),
+    ("imgsz", "use --size for the image size"),
+    ("img-size", "use --size for the image size"),
+    ("valid-pct", "use --valid for the validation fraction"),
+    ("clip-grad", "use --max-grad-norm"),
+    ("layer-decay", "use --group-lr-ratio; 10 is a decay of 0.1"),
+    ("monitor", "use --metric"),
+];
+
+/// The command with everything that its derivation alone does not say: `--resume` conflicts with every flag that is a
+/// setting, and flags of other trainers are refused with what to use instead.
+pub fn complete(train: Command) -> Command {
     let settings: Vec<_> = train
         .get_arguments()
         .map(|argument| argument.get_id().clone())
         .filter(|id| !WITH_RESUME.contains(&id.as_str()))
         .collect();
-    train.mut_arg("resume", |resume| resume.conflicts_with_all(settings))
+    let train = train.mut_arg("resume", |resume| resume.conflicts_with_all(settings));
+    train.args(ELSEWHERE.map(|(name, advice)| {
+        Arg::new(name).long(name).hide(true).value_parser(UnknownArgumentValueParser::suggest(advice))
+    }))
 }
 
 impl Train {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
+use super::rows::Side;
 use super::sheet::{Row, Sheet, counts};
-use super::{Column, Side, TableOptions, names, table_error};
+use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
 use crate::words::count;
 
@@ -284,7 +285,7 @@ impl Search<'_> {
             format!("has the columns {}, and which of them holds the labels is not clear", self.all());
         Err(self.error(
             detail,
-            "name that column, or the columns of 0 and 1 that stand for a class each (--label-column)",
+            "name that column, or the columns of 0 and 1 that stand for a class each (`label`)",
         ))
     }
 

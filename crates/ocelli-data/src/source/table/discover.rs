@@ -87,14 +87,17 @@ impl Tables {
     pub fn one(&self, folder: &Path) -> Result<PathBuf, DataError> {
         match &self.labels[..] {
             [table] => Ok(table.clone()),
-            [] => {
-                Err(super::table_error(folder, None, "holds no table of labels", "give the table (--labels)"))
-            }
+            [] => Err(super::table_error(
+                folder,
+                None,
+                "holds no table of labels",
+                "give the table (`from_csv`)",
+            )),
             several => Err(super::table_error(
                 folder,
                 None,
                 format!("holds several tables that may be the labels: {}", some(several)),
-                "say which (--labels)",
+                "say which (`from_csv`)",
             )),
         }
     }
@@ -104,7 +107,7 @@ impl Tables {
         let name = some(&self.labels);
         (!self.labels.is_empty()).then(|| {
             format!(
-                "{name} in {} is not read: the class folders beside it say the classes (to read it: --labels)",
+                "{name} in {} is not read: the class folders beside it say the classes (to read it: `from_csv`)",
                 folder.display()
             )
         })

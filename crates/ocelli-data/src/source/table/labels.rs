@@ -34,6 +34,7 @@ impl Reading {
     /// The labels in a cell, sorted, each once.
     pub(super) fn labels(self, cell: &str) -> BTreeSet<&str> {
         match self {
+            _ if is_missing(cell) => BTreeSet::new(),
             Reading::Whole => Some(cell).filter(|cell| !cell.is_empty()).into_iter().collect(),
             Reading::Apart(separator) => pieces(cell, separator),
             Reading::Lists => list(cell).unwrap_or_else(|| pieces(cell, ',')),
@@ -48,6 +49,11 @@ impl Reading {
             Reading::Lists => Some(','),
         }
     }
+}
+
+/// What pandas writes into a cell that has no value.
+pub(super) fn is_missing(cell: &str) -> bool {
+    matches!(cell, "NaN" | "nan" | "<NA>")
 }
 
 fn pieces(cell: &str, separator: char) -> BTreeSet<&str> {
@@ -286,4 +292,13 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
         odd.push(format!("labels are numbers such as {first}, and each is taken for a class of its own"));
     }
     odd
+}
+
+/// Whether labels are measurements rather than names: numbers that are nearly all different, or many fractions.
+pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
+    let numbers: Vec<f64> = classes.iter().map_while(|class| class.parse().ok()).collect();
+    let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();
+    numbers.len() == classes.len()
+        && (classes.len() > 10 && 2 * classes.len() > images
+            || classes.len() > 20 && 2 * fractions > classes.len())
 }

@@ -95,10 +95,12 @@ impl<T: Element> RowsKernel<'_, T> {
                     (false, false) => {}
                 }
             }
-            for row in 0..2 {
-                if run.computed[row] {
-                    self.store_run::<S, P, false>(&sums[row], run.count, run.outputs[row], channel, lanes);
-                }
+            // No loop: sums in registers have no index.
+            if first {
+                self.store_run::<S, P, false>(&sums[0], run.count, run.outputs[0], channel, lanes);
+            }
+            if second {
+                self.store_run::<S, P, false>(&sums[1], run.count, run.outputs[1], channel, lanes);
             }
         }
     }

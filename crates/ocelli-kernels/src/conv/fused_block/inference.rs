@@ -46,8 +46,7 @@ struct Piece {
     rows: Range<usize>,
 }
 
-/// Pixels of an output map for which the packed weights are read at least: for fewer, reading them would cost too
-/// much.
+/// Fewest output pixels of a piece of whole images: with fewer, packed weights would be read too often.
 const MIN_PIXELS: usize = 196;
 
 /// The work in pieces, if there are enough for all threads: how it is divided does not change the results.
@@ -107,7 +106,7 @@ fn output_row_len(shape: &Conv2dShape) -> usize {
 fn run_piece<T: Element>(stages: &[FusedStage<'_, T>], x: &[T], residual: bool, piece: &Piece, y: &mut [T]) {
     let last = &stages[stages.len() - 1].shape;
     let height = last.out_height();
-    // From the last stage to the first: the shapes of the piece, and the rows that each begins with.
+    // From the last stage to the first: the shapes of the piece, and the rows of input of each.
     let mut shapes = Vec::with_capacity(stages.len());
     let first_row = piece.rows.start - piece.images.start * height;
     let mut rows = first_row..(first_row + piece.rows.len()).min(height);

@@ -1,0 +1,254 @@
+//! From class folders to labelled items.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::part::Part;
+use super::{Reader, images, some_names, some_of};
+use crate::dataset::ClassLoss;
+use crate::names::{class_name, file_name, look_of};
+use crate::source::id_of;
+use crate::{Classes, DataError, Item, Skipped, Target};
+
+/// A class folder.
+pub(super) struct ClassFolder {
+    pub(super) class: String,
+    pub(super) path: PathBuf,
+    pub(super) images: Vec<PathBuf>,
+}
+
+/// The class of this name among these; where there is none, the only one that looks the same, or differs from it in upper
+/// and lower case only.
+pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
+    if let Some(index) = classes.index(name) {
+        return classes.name(index);
+    }
+    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
+    for look in looks {
+        let wanted = look(name);
+        let mut alike = classes.names().iter().filter(|class| look(class) == wanted);
+        match (alike.next(), alike.next()) {
+            (Some(class), None) => return Some(class),
+            (Some(_), Some(_)) => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+impl Reader<'_> {
+    /// The known class that a folder of nothing but images is called as.
+    pub(super) fn own_class(&self, root: &Path, parts: &[Part], loose: &[PathBuf]) -> Option<String> {
+        let known = self.known?;
+        let real = root.canonicalize().ok()?;
+        let alone = !loose.is_empty() && !parts.iter().any(Part::may_be_class);
+        class_among(known, &class_name(&real)).filter(|_| alone).map(str::to_owned)
+    }
+
+    /// The class folders in `folder`, without those that hold nothing that may be an image.
+    pub(super) fn class_folders(
+        &mut self,
+        folder: &Path,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Vec<ClassFolder>, DataError> {
+        let outside = "an image that lies outside of the class folders";
+        self.skipped.extend(loose.iter().map(|path| Skipped::image(path, outside)));
+        if !loose.is_empty() && parts.iter().any(Part::may_be_class) {
+            let (images, folder) = (images(loose.len()), folder.display());
+            self.notices.push(format!("{images} in {folder} outside of its class folders: left out"));
+        }
+        let mut folders = Vec::new();
+        for part in parts {
+            let class = class_name(&part.path);
+            if !part.may_be_class() {
+                let (holds, reason) = match part.usual {
+                    0 => ("is empty", "an empty folder"),
+                    _ => ("holds no images", "a folder without images"),
+                };
+                self.notices.push(format!("{} {holds}, and is not taken for a class", part.path.display()));
+                self.skipped.push(Skipped::new(&part.path, reason));
+                continue;
+            }
+            // Films among photos are no loss; nothing but films is one.
+            let lost: Vec<Skipped> = match part.images.is_empty() {
+                true => part.lost.into_iter().chain(part.other).collect(),
+                false => part.lost,
+            };
+            if !lost.is_empty() {
+                self.losses.push(ClassLoss {
+                    class: class.clone(),
+                    folder: part.path.clone(),
+                    kept: part.images.len(),
+                    lost,
+                });
+            }
+            if !part.images.is_empty() {
+                folders.push(ClassFolder { class, path: part.path, images: part.images });
+            }
+        }
+        self.look_alike(&folders)?;
+        Ok(folders)
+    }
+
+    /// Refuses folders whose names look the same, and notes those that differ in upper and lower case only.
+    pub(super) fn look_alike(&mut self, folders: &[ClassFolder]) -> Result<(), DataError> {
+        let mut looks: BTreeMap<String, &ClassFolder> = BTreeMap::new();
+        let mut letters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for folder in folders {
+            let look = look_of(&folder.class);
+            letters.entry(look.to_lowercase()).or_default().push(&folder.class);
+            let Some(other) = looks.insert(look, folder) else { continue };
+            // Quoted so that marks and blanks are seen.
+            let name = |folder: &ClassFolder| format!("{:?}", file_name(&folder.path));
+            return Err(DataError::Split {
+                reason: format!(
+                    "{} has two folders whose names look the same: {} ({}) and {} ({})",
+                    other.path.parent().unwrap_or(&other.path).display(),
+                    name(other),
+                    images(other.images.len()),
+                    name(folder),
+                    images(folder.images.len())
+                ),
+                advice: "put their images into one of them, or rename one".to_owned(),
+            });
+        }
+        for classes in letters.into_values().filter(|classes| classes.len() > 1) {
+            self.notices.push(format!(
+                "the classes {} differ in upper and lower case only; if they are one, put their images together",
+                classes.join(" and ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// At least two classes, or what is wrong with the folder.
+    pub(super) fn classes(
+        &self,
+        folder: &Path,
+        folders: &[ClassFolder],
+        images_outside: usize,
+    ) -> Result<Classes, DataError> {
+        let path = folder.to_owned();
+        // A class that has lost all images is what is the matter, more than that there are too few.
+        let vanished = self.losses.iter().find(|loss| loss.kept == 0 && loss.folder.starts_with(folder));
+        match (folders, vanished, self.known) {
+            ([] | [_], Some(loss), None) => Err(loss.error()),
+            ([], None, _) if images_outside > 0 => {
+                Err(DataError::NoClassFolders { path, images: images_outside })
+            }
+            ([], ..) => Err(DataError::NoImages { found: self.summary(folder), path }),
+            ([only], None, None) => Err(DataError::SingleClass { path, class: only.class.clone() }),
+            _ => Ok(Classes::new(folders.iter().map(|folder| folder.class.clone()))),
+        }
+    }
+
+    /// The classes, and those of folders that are none of them: whoever measures is told of these.
+    pub(super) fn widened(&self, classes: Classes, folders: &[ClassFolder]) -> Classes {
+        let more = folders.iter().map(|folder| folder.class.clone());
+        Classes::new(classes.names().iter().cloned().chain(more))
+    }
+
+    /// Adds the images of a class, and gives their indices.
+    pub(super) fn label(
+        &mut self,
+        classes: &Classes,
+        class: &str,
+        images: &[PathBuf],
+    ) -> std::ops::Range<usize> {
+        let target = class_among(classes, class)
+            .and_then(|class| classes.index(class))
+            .map_or(Target::Unlabelled, Target::Class);
+        self.add(images, |_| target.clone())
+    }
+
+    pub(super) fn add(
+        &mut self,
+        images: &[PathBuf],
+        target: impl Fn(&Path) -> Target,
+    ) -> std::ops::Range<usize> {
+        let start = self.items.len();
+        self.items.extend(images.iter().map(|path| Item {
+            id: id_of(&self.root, path),
+            path: path.clone(),
+            target: target(path),
+        }));
+        start..self.items.len()
+    }
+
+    /// Labelled images of known classes.
+    pub(super) fn validation(
+        &mut self,
+        valid: &Path,
+        folders: Vec<ClassFolder>,
+        train: Option<&Path>,
+        classes: &Classes,
+    ) -> Result<Vec<usize>, DataError> {
+        let mut indices = Vec::new();
+        let mut seen = BTreeSet::new();
+        for ClassFolder { class, path, images } in folders {
+            let Some(known) = class_among(classes, &class) else {
+                return Err(DataError::UnknownClass {
+                    path,
+                    class,
+                    train: train.unwrap_or(&self.root).to_owned(),
+                    known: some_of(classes.names()),
+                });
+            };
+            if known != class {
+                self.notices.push(format!("{} is taken for the class \"{known}\"", path.display()));
+            }
+            seen.insert(known.to_owned());
+            indices.extend(self.label(classes, known, &images));
+        }
+        if indices.is_empty() {
+            return match self.losses.iter().find(|loss| loss.folder.starts_with(valid)) {
+                Some(loss) => Err(loss.error()),
+                None => Err(DataError::NoImages { path: valid.to_owned(), found: self.summary(valid) }),
+            };
+        }
+        if self.known.is_none() {
+            for class in classes.names().iter().filter(|class| !seen.contains(*class)) {
+                self.notices.push(format!(
+                    "{} has no images of \"{class}\": nothing is measured on it",
+                    valid.display()
+                ));
+            }
+        }
+        Ok(indices)
+    }
+
+    /// Labelled if all images lie in folders of known classes, else unlabelled.
+    pub(super) fn test(&mut self, folder: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
+        let (parts, loose) = self.parts(folder);
+        let of_class = |part: &Part| class_among(classes, &class_name(&part.path)).is_some();
+        let mut strangers: Vec<String> =
+            parts.iter().filter(|part| !part.images.is_empty() && !of_class(part)).map(Part::name).collect();
+        let has_classes = parts.iter().any(|part| of_class(part) && part.may_be_class());
+        if strangers.is_empty() && loose.is_empty() && has_classes {
+            let folders = self.class_folders(folder, parts, loose)?;
+            let mut indices = Vec::new();
+            for ClassFolder { class, path, images } in folders {
+                let known = class_among(classes, &class).unwrap_or(&class).to_owned();
+                if known != class {
+                    self.notices.push(format!("{} is taken for the class \"{known}\"", path.display()));
+                }
+                indices.extend(self.label(classes, &known, &images));
+            }
+            return Ok(indices);
+        }
+        if has_classes {
+            if !loose.is_empty() {
+                strangers.push(images(loose.len()));
+            }
+            self.notices.push(format!(
+                "{} is read without labels, since not all of it lies in folders of the classes: it has {}",
+                folder.display(),
+                some_names(strangers)
+            ));
+        }
+        let below: Vec<PathBuf> =
+            self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
+        Ok(self.add(&below, |_| Target::Unlabelled).collect())
+    }
+}

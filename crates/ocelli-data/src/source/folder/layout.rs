@@ -1,0 +1,220 @@
+//! Whether folders are classes, or parts of a split: where names do not decide, nothing is guessed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Reader;
+use super::part::Part;
+use super::some_names;
+use crate::DataError;
+use crate::source::role::{self, Role};
+
+/// The folders of a split, as far as there are any.
+pub(super) struct SplitFolders {
+    pub(super) train: Option<Part>,
+    pub(super) valid: Option<Part>,
+    pub(super) test: Option<Part>,
+}
+
+impl Reader<'_> {
+    /// Which folders are those of a split; `None` where all are classes.
+    pub(super) fn split_folders(
+        &mut self,
+        parts: &[Part],
+        roles: &[Option<Role>],
+    ) -> Result<Option<SplitFolders>, DataError> {
+        let of = |wanted: Role| {
+            let all = parts.iter().zip(roles).filter(move |(_, role)| **role == Some(wanted));
+            let all: Vec<&Part> = all.map(|(part, _)| part).collect();
+            // An empty one does not count beside another.
+            match all.iter().filter(|part| part.may_be_class()).count() {
+                0 => all,
+                _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
+            }
+        };
+        let [train, valid, test] = [Role::Train, Role::Valid, Role::Test].map(of);
+        let others: Vec<&Part> = parts
+            .iter()
+            .zip(roles)
+            .filter(|(part, role)| role.is_none() && part.may_be_class())
+            .map(|(part, _)| part)
+            .collect();
+        let twice = [(Role::Train, &train), (Role::Valid, &valid), (Role::Test, &test)];
+        if let Some((role, [first, second, ..])) = twice
+            .iter()
+            .map(|(role, parts)| (*role, &parts[..]))
+            .find(|(_, parts)| parts.len() > 1 && (!train.is_empty() || others.is_empty()))
+        {
+            if let Some(problem) = self.class_and_part_in_one(parts) {
+                return Err(problem);
+            }
+            return Err(DataError::Split {
+                reason: format!(
+                    "{} and {} both hold {} images",
+                    first.path.display(),
+                    second.path.display(),
+                    role.purpose()
+                ),
+                advice: "keep one of them, or put their images together".to_owned(),
+            });
+        }
+        let measured = valid.first().or(test.first());
+        let folders = || {
+            let part = |parts: &[&Part]| {
+                parts.first().map(|part| Part { path: part.path.clone(), ..Part::default() })
+            };
+            SplitFolders { train: part(&train), valid: part(&valid), test: part(&test) }
+        };
+        match (train.first(), measured) {
+            (None, None) => {
+                if self.known.is_none() {
+                    self.same_subfolders(parts);
+                }
+                Ok(None)
+            }
+            (Some(_), Some(_)) => Ok(Some(folders())),
+            (Some(_), None) if others.is_empty() => Ok(Some(folders())),
+            (Some(train), None) if self.known.is_some() => Ok(train.holds_folders().then(folders)),
+            // A train may be what is on the photos.
+            (Some(train), None) if train.subfolders.len() < 2 || train.direct => Ok(None),
+            (Some(train), None) => {
+                let (name, inside) = (train.name(), train.subfolders.iter().map(crate::text_of));
+                self.doubt(DataError::Split {
+                    reason: format!(
+                        "{} has the folder {name}, which holds folders of images itself ({}), and beside it {}: it is \
+                         not clear whether {name} is a class, or what is to be trained on",
+                        self.root.display(),
+                        some_names(inside),
+                        some_names(others.iter().map(|part| part.name())),
+                    ),
+                    advice: format!(
+                        "give {} alone or move the others out, or, if it is a class, rename it",
+                        train.path.display()
+                    ),
+                });
+                Ok(None)
+            }
+            (None, Some(_)) if self.known.is_some() => Ok(Some(folders())),
+            (None, Some(measured)) if others.is_empty() => Err(DataError::HalfASplit {
+                present: measured.name(),
+                missing: Role::Train.name().to_owned(),
+                path: self.root.clone(),
+            }),
+            (None, Some(measured)) => {
+                let role = if valid.is_empty() { Role::Test } else { Role::Valid };
+                self.doubt(DataError::Split {
+                    reason: format!(
+                        "{} has the folder {}, which is called as {} images are, but none to train on: beside it there \
+                         is {}",
+                        self.root.display(),
+                        measured.name(),
+                        role.purpose(),
+                        some_names(others.iter().map(|part| part.name())),
+                    ),
+                    advice: format!(
+                        "put the class folders to train on into {}, or, if {} is a class, rename it",
+                        self.root.join(Role::Train.name()).display(),
+                        measured.name()
+                    ),
+                });
+                Ok(None)
+            }
+        }
+    }
+
+    /// That folders are called by their class and their part of the split at once: `ants_train`, `bees_train`, `ants_test`.
+    pub(super) fn class_and_part_in_one(&self, parts: &[Part]) -> Option<DataError> {
+        let said: Vec<(String, Role, String)> = parts
+            .iter()
+            .filter_map(|part| role::said_by(&part.name()).map(|said| (part.name(), said.role, said.rest)))
+            .collect();
+        let classes: BTreeSet<&str> = said.iter().map(|(.., rest)| rest.as_str()).collect();
+        if classes.len() < 2 || classes.contains("") {
+            return None;
+        }
+        let folder = |(_, role, rest): &(String, Role, String)| {
+            format!("{}/", self.root.join(role.name()).join(rest).display())
+        };
+        Some(DataError::Split {
+            reason: format!(
+                "the folders in {} are called by class and part of the split at once: {}",
+                self.root.display(),
+                some_names(said.iter().map(|(name, ..)| name.clone()))
+            ),
+            advice: format!(
+                "move each into a folder for its part, as a folder of its class: {}",
+                some_names(said.iter().map(folder))
+            ),
+        })
+    }
+
+    /// Says which classes are made of several folders, whose own names count for nothing.
+    pub(super) fn say_merged(&mut self, folder: &Path, parts: &[Part]) {
+        let merged: Vec<String> = parts
+            .iter()
+            .filter(|part| part.has_images() && part.subfolders.len() > 1)
+            .map(|part| {
+                format!("{} ({})", part.name(), some_names(part.subfolders.iter().map(crate::text_of)))
+            })
+            .collect();
+        if merged.is_empty() || self.known.is_some() {
+            return;
+        }
+        self.notices.push(format!(
+            "the classes are the folders directly in {}, and what lies in their folders is of their class: {}. Where the \
+             inner folders are the classes, move them up, or give a table of labels",
+            folder.display(),
+            some_names(merged)
+        ));
+    }
+
+    /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
+    pub(super) fn same_subfolders(&mut self, parts: &[Part]) {
+        let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
+        let [first, _, ..] = classes[..] else { return };
+        let mut common = first.subfolders.clone();
+        for part in &classes {
+            common.retain(|name| part.subfolders.contains(name));
+        }
+        let alike = classes.iter().all(|part| !part.direct && 2 * common.len() >= part.subfolders.len());
+        if common.len() < 2 || !alike {
+            return;
+        }
+        let inside: Vec<String> = common.iter().map(crate::text_of).collect();
+        let roles = role::roles(&inside.iter().map(String::as_str).collect::<Vec<_>>());
+        let outside = some_names(classes.iter().map(|part| part.name()));
+        let inside_named = some_names(inside.iter().cloned());
+        let root = self.root.display();
+        let (reason, advice) = match roles.iter().all(Option::is_some) {
+            true => (
+                format!("the folders in {root} ({outside}) are each divided into {inside_named}"),
+                format!(
+                    "turn it around: {}, with a folder for each class in them",
+                    roles
+                        .iter()
+                        .flatten()
+                        .map(|role| format!("{}/", self.root.join(role.name()).display()))
+                        .collect::<BTreeSet<_>>()
+                        .into_iter()
+                        .collect::<Vec<_>>()
+                        .join(" and ")
+                ),
+            ),
+            false => (
+                format!(
+                    "the folders in {root} ({outside}) all hold the same folders ({inside_named}): it is not clear which \
+                     of both are the classes"
+                ),
+                format!(
+                    "if {inside_named} are, call the others train and valid, or put their images together in one folder \
+                     a class; if {outside} are, put their images into them directly, or give a table of labels"
+                ),
+            ),
+        };
+        self.doubt(DataError::Split { reason, advice });
+    }
+
+    pub(super) fn doubt(&mut self, problem: DataError) {
+        self.problem.get_or_insert(problem);
+    }
+}

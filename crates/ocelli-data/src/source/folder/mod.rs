@@ -1,0 +1,295 @@
+//! A folder of class folders, or folders to train on, to measure on and to test on that hold such folders.
+//!
+//! ```text
+//! photos/train/cats/1.jpg            photos/cats/1.jpg
+//! photos/train/dogs/2.jpg            photos/cats/kittens/3.jpg
+//! photos/valid/cats/3.jpg     or     photos/dogs/2.jpg
+//! photos/valid/dogs/4.jpg
+//! photos/test/5.jpg
+//! ```
+//!
+//! The name of a class folder is the class of all images below it, at any depth. The folders of a split may be called
+//! what people call them, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`, `test1`,
+//! and, side by side, `seg_train` and `seg_test`. Without one for validation nothing says what is held out of the one to
+//! train on. The one to test on is optional: if it consists of class folders its items are labelled, otherwise they are
+//! not. Folders beside these are left out.
+//!
+//! A folder that holds nothing but one other folder of folders, as unpacked archives do, is entered.
+//!
+//! Where folders may be classes or parts of a split, and names do not decide, nothing is guessed: [`read`] is an error, and
+//! [`look`] gives the same as a problem beside what it would be if all folders were classes.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | this one | from a folder to a data set |
+//! | `part` | what lies in a folder, and which folder is entered |
+//! | `layout` | whether folders are classes, or parts of a split |
+//! | `classes` | from class folders to labelled items |
+
+mod classes;
+mod layout;
+mod part;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::{existing_folder, listing, role};
+use crate::dataset::ClassLoss;
+use crate::names::file_name;
+use crate::words::count;
+use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
+use classes::{ClassFolder, class_among};
+use layout::SplitFolders;
+use part::{Part, stem};
+
+/// Reads the names below `root`; no image is decoded.
+///
+/// Without a folder to train on the data set has no split of its own: see [`split`](mod@crate::split). With one and
+/// without one for validation no item of the split is for validation. What classes lose is in
+/// [`losses`](Dataset::losses): whether it is too much is the caller's to decide.
+pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
+    let (data, problem) = look(root)?;
+    match problem {
+        None => Ok(data),
+        Some(problem) => Err(problem),
+    }
+}
+
+/// As [`read`], for whoever does not train on it: where it is not clear whether folders are classes, all of them are taken
+/// for classes, and the second value is the error that [`read`] gives.
+pub fn look(root: impl AsRef<Path>) -> Result<(Dataset, Option<DataError>), DataError> {
+    let mut reader = Reader::new(root.as_ref(), None)?;
+    let data = reader.read()?;
+    Ok((data, reader.problem))
+}
+
+/// As [`read`], of images to measure a model of these classes on: one class is enough, and so is a part of a split. The
+/// images of a folder that is called as a class itself are of that class.
+pub fn read_known(root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, DataError> {
+    let mut reader = Reader::new(root.as_ref(), Some(known))?;
+    let data = reader.read()?;
+    match reader.problem {
+        None => Ok(data),
+        Some(problem) => Err(problem),
+    }
+}
+
+/// What has been found so far.
+struct Reader<'a> {
+    root: PathBuf,
+    listing: listing::Listing,
+    /// Stems of images with their folders, in lower case.
+    stems: HashSet<(PathBuf, String)>,
+    known: Option<&'a Classes>,
+    items: Vec<Item>,
+    skipped: Vec<Skipped>,
+    notices: Vec<String>,
+    losses: Vec<ClassLoss>,
+    problem: Option<DataError>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(root: &Path, known: Option<&'a Classes>) -> Result<Self, DataError> {
+        let root = existing_folder(root)?;
+        std::fs::read_dir(&root).map_err(DataError::io("list", &root))?;
+        let mut listing = listing::images_below(&root);
+        let skipped = std::mem::take(&mut listing.skipped);
+        let notices = listing::known_leftovers(&skipped).into_iter().collect();
+        let stems = listing.images.iter().filter_map(|image| stem(image)).collect();
+        Ok(Reader {
+            root,
+            listing,
+            stems,
+            known,
+            items: Vec::new(),
+            skipped,
+            notices,
+            losses: Vec::new(),
+            problem: None,
+        })
+    }
+
+    fn read(&mut self) -> Result<Dataset, DataError> {
+        let known = self.known;
+        let is_class = move |name: &str| known.is_some_and(|known| class_among(known, name).is_some());
+        let asked = self.root.clone();
+        self.root =
+            self.enter(&asked, |part| role::said_by(&part.name()).is_some() || is_class(&part.name()));
+        let root = self.root.clone();
+        let (parts, loose) = self.parts(&root);
+        let names: Vec<String> = parts.iter().map(Part::name).collect();
+        let mut roles = role::roles(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (role, name) in roles.iter_mut().zip(&names) {
+            *role = role.filter(|_| !is_class(name));
+        }
+        match self.split_folders(&parts, &roles)? {
+            Some(folders) => self.split(folders, parts, loose),
+            None => self.one_folder(&root, parts, loose),
+        }
+    }
+
+    /// `root/CLASS/…`
+    fn one_folder(
+        &mut self,
+        root: &Path,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Dataset, DataError> {
+        if let Some(class) = self.own_class(root, &parts, &loose) {
+            self.notices
+                .push(format!("the images in {} are taken for the class \"{class}\"", root.display()));
+            let classes = Classes::new([class]);
+            self.add(&loose, |_| Target::Class(0));
+            return Ok(self.dataset(classes, None));
+        }
+        let images_outside = loose.len();
+        self.say_merged(root, &parts);
+        let folders = self.class_folders(root, parts, loose)?;
+        let classes = self.classes(root, &folders, images_outside)?;
+        for ClassFolder { class, images, .. } in &folders {
+            self.label(&classes, class, images);
+        }
+        Ok(self.dataset(classes, None))
+    }
+
+    /// `root/train/CLASS/…`, `root/valid/CLASS/…`, `root/test/…`
+    fn split(
+        &mut self,
+        folders: SplitFolders,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Dataset, DataError> {
+        let SplitFolders { train, valid, test } = folders;
+        let inside = [&train, &valid, &test].map(|part| part.as_ref().map(|part| part.path.clone()));
+        self.skipped
+            .extend(loose.iter().map(|path| Skipped::image(path, "lies beside the folders of the split")));
+        let beside: Vec<Part> =
+            parts.into_iter().filter(|part| !inside.contains(&Some(part.path.clone()))).collect();
+        let with_images = beside.iter().filter(|part| !part.images.is_empty());
+        let named: Vec<String> = with_images
+            .map(|part| format!("{} ({})", part.path.display(), images(part.images.len())))
+            .collect();
+        if !named.is_empty() {
+            let split = inside.iter().flatten().map(|path| file_name(path)).collect::<Vec<_>>().join(", ");
+            self.notices.push(format!(
+                "beside the folders of the split ({split}), and left out: {}",
+                named.join(", ")
+            ));
+        }
+        for part in beside {
+            self.skipped.retain(|skipped| !skipped.path.starts_with(&part.path));
+            self.skipped.push(Skipped::new(&part.path, "lies beside the folders of the split"));
+        }
+
+        let mut split = Split::default();
+        let known = self.known.cloned();
+        let mut classes = known.unwrap_or_default();
+        if let Some(train) = &train {
+            let folder = self.enter(&train.path, |_| false);
+            let (parts, loose) = self.parts(&folder);
+            let images_outside = loose.len();
+            self.say_merged(&folder, &parts);
+            let trained = self.class_folders(&folder, parts, loose)?;
+            if self.known.is_none() {
+                classes = self.classes(&folder, &trained, images_outside)?;
+            } else {
+                classes = self.widened(classes, &trained);
+            }
+            for ClassFolder { class, images, .. } in &trained {
+                split.train.extend(self.label(&classes, class, images));
+            }
+        }
+        let train = train.map(|train| train.path);
+        if let Some(valid) = &valid {
+            let folder = self.enter_unless_class(&valid.path, &classes);
+            let (parts, loose) = self.parts(&folder);
+            let folders = self.class_folders(&folder, parts, loose)?;
+            if self.known.is_some() {
+                classes = self.widened(classes, &folders);
+            }
+            split.valid = self.validation(&folder, folders, train.as_deref(), &classes)?;
+        }
+        if let Some(test) = &test {
+            let folder = self.enter_unless_class(&test.path, &classes);
+            split.test = self.test(&folder, &classes)?;
+            if self.known.is_none() && !split.test.is_empty() {
+                self.notices.push(format!(
+                    "{} in {} are for a test: nothing is trained on them, and nothing measured",
+                    images(split.test.len()),
+                    folder.display()
+                ));
+            }
+        }
+        Ok(self.dataset(classes, Some(split)))
+    }
+
+    /// What a folder without images holds, for people.
+    fn summary(&self, folder: &Path) -> String {
+        match self.skipped.iter().filter(|skipped| skipped.path.starts_with(folder)).count() {
+            0 => "it is empty".to_owned(),
+            _ => format!("it has {}", reasons(&self.skipped, folder)),
+        }
+    }
+
+    /// Sorts everything by id.
+    fn dataset(&mut self, classes: Classes, split: Option<Split>) -> Dataset {
+        let (mut items, mut skipped) = (std::mem::take(&mut self.items), std::mem::take(&mut self.skipped));
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by(|&a, &b| items[a].id.cmp(&items[b].id));
+        let mut place = vec![0; order.len()];
+        for (new, &old) in order.iter().enumerate() {
+            place[old] = new;
+        }
+        let moved = |indices: Vec<usize>| {
+            let mut moved: Vec<usize> = indices.into_iter().map(|index| place[index]).collect();
+            moved.sort_unstable();
+            moved
+        };
+        let split = split.map(|split| Split {
+            train: moved(split.train),
+            valid: moved(split.valid),
+            test: moved(split.test),
+        });
+        items.sort_by(|a, b| a.id.cmp(&b.id));
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let items = Items { root: self.root.clone(), task: Task::SingleLabel, classes, items };
+        let (notices, losses) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.losses));
+        Dataset { items, split, skipped, notices, losses }
+    }
+}
+
+/// The first few skipped paths below a folder with their reasons.
+fn reasons(skipped: &[Skipped], folder: &Path) -> String {
+    let below: Vec<&Skipped> = skipped.iter().filter(|skipped| skipped.path.starts_with(folder)).collect();
+    let named = below.iter().take(3).map(|skipped| {
+        let path = skipped.path.strip_prefix(folder).unwrap_or(&skipped.path);
+        match path.as_os_str().is_empty() {
+            true => skipped.reason.clone(),
+            false => format!("{}: {}", path.display(), skipped.reason),
+        }
+    });
+    let mut text = named.collect::<Vec<_>>().join("; ");
+    if below.len() > 3 {
+        text.push_str(&format!("; and {} more", below.len() - 3));
+    }
+    text
+}
+
+/// The first names of a list, and how many more there are.
+fn some_of(names: &[String]) -> String {
+    some_names(names.iter().cloned())
+}
+
+fn some_names(names: impl IntoIterator<Item = String>) -> String {
+    let names: Vec<String> = names.into_iter().collect();
+    let mut text = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > 8 {
+        text.push_str(&format!(" and {} more", count(names.len() - 8)));
+    }
+    text
+}
+
+/// `1 image`, `3 images`
+fn images(number: usize) -> String {
+    format!("{} image{}", count(number), if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,165 @@
+//! Several rows about one file, and rows whose files are missing.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::rows::{Entry, Labels, Said, Tally};
+use super::sheet::shortened;
+use super::{Table, labels};
+use crate::words::count;
+use crate::{DataError, Skipped, Task};
+
+impl Table<'_> {
+    /// Makes one of several rows about a file: the labels of all where images have several, or says what contradicts.
+    pub(super) fn merge(
+        &self,
+        entries: Vec<Entry>,
+        labels: &Labels,
+        task: &mut Task,
+        said: &mut Said,
+    ) -> Result<Vec<(Entry, BTreeSet<String>)>, DataError> {
+        let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut by_file: Vec<Vec<Entry>> = Vec::new();
+        for entry in entries {
+            match places.get(&entry.id) {
+                Some(&place) => by_file[place].push(entry),
+                None => {
+                    places.insert(entry.id.clone(), by_file.len());
+                    by_file.push(vec![entry]);
+                }
+            }
+        }
+        // Whether an image has a row for each of its labels: then many have several, and none says the same twice.
+        let differ = |rows: &[Entry]| rows.iter().any(|entry| of(entry) != of(&rows[0]));
+        let several = by_file.iter().filter(|rows| differ(rows)).count();
+        let twice = by_file.iter().any(|rows| {
+            rows.iter()
+                .enumerate()
+                .any(|(place, entry)| rows[..place].iter().any(|before| of(before) == of(entry)))
+        });
+        let a_row_a_label = several >= 3 && 5 * several >= by_file.len() && !twice;
+        let first = by_file.iter().find(|rows| differ(rows)).map(|rows| {
+            let lines: Vec<String> = rows.iter().take(3).map(|entry| entry.line.to_string()).collect();
+            format!("{} has rows {}", rows[0].id, lines.join(", "))
+        });
+        if let (Some(first), true) =
+            (&first, *task == Task::MultiLabel || self.options.task.is_none() && a_row_a_label)
+        {
+            let mut read_as = "";
+            if *task == Task::SingleLabel {
+                read_as = "read as multi-label, a row a label: ";
+                // Read cell by cell they seemed to have one each.
+                said.notices.retain(|notice| !notice.starts_with("read as single-label"));
+            }
+            said.notices.push(format!(
+                "{read_as}{} of {} images have several rows, whose labels are put together; {first}",
+                count(several),
+                count(by_file.len())
+            ));
+            *task = Task::MultiLabel;
+        }
+        let mut merged = Vec::new();
+        let mut repeated = Tally::default();
+        for mut rows in by_file {
+            let rest = rows.split_off(1);
+            let first = rows.remove(0);
+            let mut all: BTreeSet<String> = of(&first).into_iter().map(labels::composed).collect();
+            for entry in rest {
+                let text = |entry: &Entry| {
+                    let mut text = format!("\"{}\"", of(entry).into_iter().collect::<Vec<_>>().join(", "));
+                    if let Some(side) = entry.side {
+                        text += &format!(" ({side:?})");
+                    }
+                    if let Some(group) = &entry.group {
+                        text += &format!(" of {group}");
+                    }
+                    text
+                };
+                let labels_differ = of(&entry) != of(&first);
+                if entry.side != first.side
+                    || entry.group != first.group
+                    || labels_differ && *task == Task::SingleLabel
+                {
+                    let (here, there) = (text(&entry), text(&first));
+                    let detail =
+                        format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
+                    let advice = match labels_differ {
+                        true => "keep the right one, or let images have several labels (`task` multi-label)",
+                        false => "keep the right one",
+                    };
+                    return Err(self.error(Some(entry.line), detail, advice));
+                }
+                if !labels_differ {
+                    said.skipped.push(Skipped::new(
+                        &entry.path,
+                        format!("row {} repeats row {}", entry.line, first.line),
+                    ));
+                    repeated.count(entry.line, || entry.id.clone());
+                }
+                all.extend(of(&entry).into_iter().map(labels::composed));
+            }
+            merged.push((first, all));
+        }
+        let of = format!(
+            "of {} rows of {} repeat others and are left out",
+            count(self.sheet.rows.len()),
+            self.name()
+        );
+        repeated.say(&of, &mut said.notices);
+        Ok(merged)
+    }
+
+    /// Says which files are missing; too many are an error.
+    pub(super) fn say_missing(
+        &self,
+        missing: &[(usize, Option<String>)],
+        entries: &[(Entry, BTreeSet<String>)],
+        labels: &Labels,
+        notices: &mut Vec<String>,
+    ) -> Result<(), DataError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rows = self.sheet.rows.len();
+        let first: Vec<String> = (missing.iter().take(3))
+            .map(|(place, why)| {
+                let row = &self.sheet.rows[*place];
+                let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+                format!("row {}: {}{why}", row.line, shortened(row.cell(self.columns.file)))
+            })
+            .collect();
+        let share = 100.0 * missing.len() as f64 / rows as f64;
+        let text = format!(
+            "{} of {} rows of {} ({share:.0} %) name files that do not exist; the first is {}",
+            count(missing.len()),
+            count(rows),
+            self.name(),
+            first.join(", ")
+        );
+        let kept: HashSet<&str> =
+            entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
+        let lost: BTreeSet<&str> = (missing.iter())
+            .flat_map(|(place, _)| labels.of(&self.sheet.rows[*place]))
+            .filter(|label| !kept.contains(labels::composed(label).as_str()))
+            .collect();
+        let lost: Vec<&str> = lost.into_iter().collect();
+        let vanished = (!lost.is_empty()).then(|| {
+            let some = lost.iter().take(5).copied().collect::<Vec<_>>().join("\", \"");
+            let more = if lost.len() > 5 { format!(" and {} more", lost.len() - 5) } else { String::new() };
+            format!("no file is left of \"{some}\"{more}")
+        });
+        // One row of a small table is no sign that the folder is another.
+        let many = 10 * missing.len() > rows && missing.len() > 1;
+        if !self.options.allow_missing && (many || vanished.is_some()) {
+            let detail = match vanished {
+                Some(vanished) => format!("{text}; {vanished}"),
+                None => text,
+            };
+            let advice = "give the folder that holds them all, or let them be left out (`allow_missing`)";
+            return Err(self.error(None, format!("does not fit the files: {detail}"), advice));
+        }
+        notices.push(text);
+        notices.extend(vanished.map(|vanished| format!("{vanished}: it is no class")));
+        Ok(())
+    }
+}

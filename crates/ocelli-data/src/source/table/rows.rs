@@ -1,0 +1,289 @@
+//! From the rows of a table to files and their labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::labels::{self, Cell, Reading};
+use super::sheet::{Row, shortened};
+use super::{Found, Match, Table, ambiguous, columns};
+use crate::words::count;
+use crate::{DataError, Skipped, Task};
+
+/// What is said and left out on the way.
+pub(super) struct Said {
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) notices: Vec<String>,
+}
+
+/// A row whose file exists.
+pub(super) struct Entry {
+    pub(super) line: u64,
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+    /// The row's place in the sheet.
+    pub(super) row: usize,
+    pub(super) side: Option<Side>,
+    pub(super) group: Option<String>,
+}
+
+/// How labels stand in the rows.
+pub(super) enum Labels<'a> {
+    /// In a cell.
+    Cells(usize, Reading),
+    /// In a column for each class.
+    Columns(Vec<(usize, &'a str)>),
+}
+
+impl<'a> Labels<'a> {
+    pub(super) fn of(&'a self, row: &'a Row) -> BTreeSet<&'a str> {
+        match self {
+            Labels::Cells(column, reading) => reading.labels(row.cell(*column)),
+            Labels::Columns(columns) => {
+                let on = |(column, _): &&(usize, &'a str)| columns::binary(row.cell(*column)) == Some(true);
+                columns.iter().filter(on).map(|(_, class)| *class).collect()
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Train,
+    Valid,
+    Test,
+}
+
+impl Side {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_lowercase().as_str() {
+            "train" | "training" | "false" | "0" => Side::Train,
+            "valid" | "val" | "validation" | "dev" | "true" | "1" => Side::Valid,
+            "test" | "testing" => Side::Test,
+            _ => return None,
+        })
+    }
+}
+
+/// How often something was met, and where first.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) times: usize,
+    pub(super) first: Option<(u64, String)>,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, line: u64, what: impl FnOnce() -> String) {
+        self.times += 1;
+        self.first.get_or_insert_with(|| (line, what()));
+    }
+
+    pub(super) fn say(&self, what: &str, notices: &mut Vec<String>) {
+        if let Some((line, first)) = &self.first {
+            notices.push(format!("{} {what}; the first is row {line}: {first}", count(self.times)));
+        }
+    }
+}
+
+impl Table<'_> {
+    /// The folder that ids are relative to; says how names lead to files.
+    pub(super) fn say_where(&self, folder: &Path, matches: &[Match], notices: &mut Vec<String>) -> PathBuf {
+        let found: Vec<(&Row, &Found)> = (self.sheet.rows.iter().zip(matches))
+            .filter_map(|(row, found)| match found {
+                Match::Found(found) => Some((row, found)),
+                _ => None,
+            })
+            .collect();
+        let name = self.name();
+        let file = self.columns.file;
+        let example = |row: &Row, found: &Found| format!("row {}: {}", row.line, found.path.display());
+        // One folder before all names is where the ids begin.
+        let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+        found.iter().for_each(|(_, found)| *folders.entry(&found.folder).or_default() += 1);
+        let common = match folders.iter().next() {
+            Some((common, _)) if folders.len() == 1 && found.iter().all(|(_, found)| found.within) => *common,
+            _ => "",
+        };
+        let root = if common.is_empty() { folder.to_owned() } else { folder.join(common) };
+        let mut said = Vec::new();
+        if !common.is_empty() {
+            said.push(format!("the files of {name} are in {}", root.display()));
+        } else if folders.len() > 1 {
+            let names = folders.keys().map(|folder| if folder.is_empty() { "." } else { folder });
+            let more = if folders.len() > 3 { ", …" } else { "" };
+            said.push(format!(
+                "the files of {name} are in {} folders of {}: {}{more}",
+                count(folders.len()),
+                folder.display(),
+                names.take(3).collect::<Vec<_>>().join(", ")
+            ));
+        }
+        let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
+        found
+            .iter()
+            .filter(|(_, found)| !found.ending.is_empty())
+            .for_each(|(_, found)| *endings.entry(&found.ending).or_default() += 1);
+        if self.options.suffix.is_none() && !endings.is_empty() {
+            let lacking = match endings.iter().next() {
+                Some((ending, _)) if endings.len() == 1 => format!("\"{ending}\""),
+                _ => endings
+                    .iter()
+                    .map(|(ending, names)| format!("\"{ending}\" ({})", count(*names)))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            };
+            said.push(format!("the ids of {name} lack {lacking} to be file names"));
+        }
+        if let (false, Some((row, found))) = (said.is_empty(), found.first()) {
+            notices.push(format!("{} ({})", said.join(", and "), example(row, found)));
+        }
+        let mut ways = |what: &str, wanted: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| wanted(row, found));
+            if let Some((row, found)) = such.next() {
+                let rows = count(1 + such.count());
+                let given = shortened(row.cell(file));
+                notices.push(format!(
+                    "{rows} names in {name} {what}; the first is row {}: {given} is {}",
+                    row.line, found.relative
+                ));
+            }
+        };
+        ways("begin with folders that are not here, and are found by the end of their paths", &|_, found| {
+            !found.dropped.is_empty()
+        });
+        ways(
+            "differ in upper and lower case, or in the Unicode form, from those of the files",
+            &|_, found| found.folded,
+        );
+        ways("have \\ between their folders", &|row, found| {
+            row.cell(file).contains('\\')
+                && found.dropped.is_empty()
+                && !found.path.to_string_lossy().contains('\\')
+        });
+        ways("lead out of the folder", &|_, found| !found.within);
+        root
+    }
+
+    /// The rows whose files exist, and the places of those whose files do not, with what was said of them.
+    #[allow(clippy::type_complexity)] // used once
+    pub(super) fn entries(
+        &self,
+        folder: &Path,
+        root: &Path,
+        matches: Vec<Match>,
+        said: &mut Said,
+    ) -> Result<(Vec<Entry>, Vec<(usize, Option<String>)>), DataError> {
+        let mut entries = Vec::new();
+        let mut missing = Vec::new();
+        let mut unusable = Tally::default();
+        let last = self.columns.labels.iter().copied().max().unwrap_or(0).max(self.columns.file);
+        let below = root.strip_prefix(folder).map(|below| below.display().to_string()).unwrap_or_default();
+        let prefix = if below.is_empty() { below } else { below + "/" };
+        for (place, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
+            let line = row.line;
+            if row.cells.len() <= last {
+                let reason = format!("row {line} has too few columns ({})", row.cells.len());
+                unusable.count(line, || format!("it has {} cells", row.cells.len()));
+                said.skipped.push(Skipped::new(&self.sheet.path, reason));
+                continue;
+            }
+            let text = row.cell(self.columns.file);
+            if text.is_empty() {
+                unusable.count(line, || "it names no file".to_owned());
+                said.skipped.push(Skipped::new(&self.sheet.path, format!("row {line} names no file")));
+                continue;
+            }
+            let found = match found {
+                Match::Found(found) => found,
+                Match::Ambiguous(several) => {
+                    return Err(ambiguous(self.sheet, row, self.columns.file, &several));
+                }
+                Match::Missing(why) => {
+                    let more = why.as_ref().map_or_else(String::new, |why| format!("; {why}"));
+                    let file =
+                        root.join(format!("{text}{}", self.options.suffix.as_deref().unwrap_or_default()));
+                    said.skipped.push(Skipped::new(
+                        file,
+                        format!("named in row {line}, but there is no such file{more}"),
+                    ));
+                    missing.push((place, why));
+                    continue;
+                }
+            };
+            let side = match self.columns.split.map(|column| row.cell(column)) {
+                None => None,
+                Some(text) => Some(Side::parse(text).ok_or_else(|| {
+                    let detail = format!("says \"{}\" where train, valid or test is needed", shortened(text));
+                    self.error(Some(line), detail, "correct the row")
+                })?),
+            };
+            let id = found.relative.strip_prefix(prefix.as_str()).unwrap_or(&found.relative).to_owned();
+            let group = self.columns.group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
+            let group = group.map(str::to_owned);
+            entries.push(Entry { line, id, path: found.path, row: place, side, group });
+        }
+        let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
+        unusable.say(&of, &mut said.notices);
+        Ok((entries, missing))
+    }
+
+    pub(super) fn labels(
+        &self,
+        entries: &[Entry],
+        notices: &mut Vec<String>,
+    ) -> Result<(Labels<'_>, Task), DataError> {
+        let rows = || entries.iter().map(|entry| &self.sheet.rows[entry.row]);
+        if let [column] = self.columns.labels[..] {
+            let cells: Vec<Cell> =
+                rows().map(|row| Cell { line: row.line, text: row.cell(column) }).collect();
+            let (reading, task) = labels::decide(&self.sheet.path, &cells, self.options, notices)?;
+            let mut missing = Tally::default();
+            for cell in cells.iter().filter(|cell| labels::is_missing(cell.text)) {
+                missing.count(cell.line, || cell.text.to_owned());
+            }
+            let of = format!(
+                "of {} rows of {} have no value for a label, as pandas writes it",
+                count(self.sheet.rows.len()),
+                self.name()
+            );
+            missing.say(&of, notices);
+            return Ok((Labels::Cells(column, reading), task));
+        }
+        let names = self.header.unwrap_or_default();
+        let labels = Labels::Columns(
+            self.columns
+                .labels
+                .iter()
+                .map(|&column| (column, names.get(column).map_or("", String::as_str)))
+                .collect(),
+        );
+        let odd = rows().map(|row| (row.line, labels.of(row).len())).find(|(_, ones)| *ones != 1);
+        let task = match (self.options.task, odd) {
+            (Some(Task::SingleLabel), Some((line, ones))) => {
+                let detail = format!("has 1 in {ones} columns of classes, where an image has one class");
+                return Err(self.error(
+                    Some(line),
+                    detail,
+                    "correct the row, or let images have several labels (`task` multi-label)",
+                ));
+            }
+            (Some(task), _) => task,
+            (None, None) => {
+                notices.push(format!(
+                    "read as single-label: each of {} rows has 1 for one class",
+                    count(entries.len())
+                ));
+                Task::SingleLabel
+            }
+            (None, Some((line, ones))) => {
+                let several = rows().filter(|row| labels.of(row).len() != 1).count();
+                notices.push(format!(
+                    "read as multi-label: {} of {} rows have 1 for no class or for several, the first is row {line}: for {ones}",
+                    count(several),
+                    count(entries.len())
+                ));
+                Task::MultiLabel
+            }
+        };
+        Ok((labels, task))
+    }
+}

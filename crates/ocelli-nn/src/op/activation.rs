@@ -1,0 +1,26 @@
+//! Activations.
+
+use burn::tensor::{Tensor, activation};
+
+use super::Activation;
+
+/// Negative values become 0.
+pub fn relu(input: Tensor<2>) -> Tensor<2> {
+    activation::relu(input)
+}
+
+/// An activation composed of Burn's operations.
+pub(super) fn activate(input: Tensor<4>, activation: Activation) -> Tensor<4> {
+    match activation {
+        Activation::None => input,
+        Activation::Relu => activation::relu(input),
+        // Burn's clamp has a slope of 1 at 0; here, as in PyTorch, it is 0.
+        Activation::Relu6 => activation::relu(input).clamp_max(6.0),
+        Activation::Silu => activation::silu(input),
+        Activation::Gelu => activation::gelu(input),
+        Activation::HardSwish => {
+            let gate = input.clone().add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0);
+            input * gate
+        }
+    }
+}
