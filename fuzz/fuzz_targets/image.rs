@@ -5,6 +5,8 @@ use std::sync::Once;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use ocelli_data::{Channels, Decoder};
+// For its limit of memory.
+use ocelli_fuzz as _;
 
 /// Few enough for some hundred decodes a second, and for the limit of memory.
 const MAX_PIXELS: u64 = 1 << 20;

@@ -1,5 +1,6 @@
 //! What the targets share.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -14,3 +15,41 @@ pub fn folder() -> &'static Path {
         folder
     })
 }
+
+/// An allocator that ends the process where more than 1 GiB is asked for at once: memory that is never touched does not
+/// show in what libFuzzer watches.
+struct Limited;
+
+const LARGEST: usize = 1 << 30;
+
+fn check(bytes: usize) {
+    if bytes > LARGEST {
+        eprintln!("{bytes} bytes are asked for at once: {}", std::backtrace::Backtrace::force_capture());
+        std::process::abort();
+    }
+}
+
+// Safety: all is left to the system's allocator.
+unsafe impl GlobalAlloc for Limited {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        check(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        check(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        check(size);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Limited = Limited;

@@ -305,11 +305,11 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     learner.precompute(true).unwrap();
     learner.fit(1e-2, ocelli::Epochs(6)).unwrap();
     // Far less sure than the network is, and wrong now and then, so that a temperature is sure to help.
-    let mut unsure = learner.predict(ocelli::Part::Train).unwrap();
+    let mut unsure = learner.predict(ocelli::Part::Train).unwrap().into_parts();
     for target in unsure.targets.iter_mut().step_by(6) {
         *target = ocelli::Target::Class((target.classes()[0] + 1) % 3);
     }
-    let unsure = unsure.tempered(5.0);
+    let unsure = ocelli::Predictions::from_parts(unsure).tempered(5.0);
     let mut model = learner.to_model();
     model.calibrate(&unsure).unwrap();
     model.save(place().path("calibrated.safetensors")).unwrap();

@@ -168,11 +168,11 @@ pub fn io_reason(error: &io::Error) -> String {
         text.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());
     let Some(number) = number else { return text };
     let system = io::Error::from_raw_os_error(number);
-    let said = system.to_string();
-    let own = text.strip_suffix(&said).unwrap_or_default();
+    let text = system.to_string();
+    let own = text.strip_suffix(&text).unwrap_or_default();
     match io_words(system.kind(), Some(number)) {
         Some(words) => format!("{own}{words}"),
-        None => format!("{own}{}", said[..said.len() - format!(" (os error {number})").len()].to_lowercase()),
+        None => format!("{own}{}", text[..text.len() - format!(" (os error {number})").len()].to_lowercase()),
     }
 }
 
@@ -371,10 +371,10 @@ mod tests {
             Kind::NetworkDown,
         ];
         for kind in kinds {
-            let said = io_reason(&io::Error::from(kind));
+            let text = io_reason(&io::Error::from(kind));
             // A clause of our own, not the standard library's name of the kind.
-            assert_ne!(said, kind.to_string(), "{kind:?}");
-            assert!(said.len() > 8 && !said.ends_with('.'), "{kind:?}: {said}");
+            assert_ne!(text, kind.to_string(), "{kind:?}");
+            assert!(text.len() > 8 && !text.ends_with('.'), "{kind:?}: {text}");
         }
     }
 
@@ -382,15 +382,15 @@ mod tests {
     #[test]
     fn no_number_of_the_system_is_left() {
         for number in 1..140 {
-            let said = io_reason(&io::Error::from_raw_os_error(number));
-            assert!(!said.contains("os error") && !said.is_empty(), "{number}: {said}");
+            let text = io_reason(&io::Error::from_raw_os_error(number));
+            assert!(!text.contains("os error") && !text.is_empty(), "{number}: {text}");
         }
-        let said = |number| io_reason(&io::Error::from_raw_os_error(number));
-        assert!(said(24).starts_with("too many files are open"), "{}", said(24));
-        assert_eq!(said(28), "no space is left on the device");
-        assert_eq!(said(21), "it is a folder, and a file is needed");
-        assert_eq!(said(36), "the name is too long, or not allowed there");
-        assert_eq!(said(5), "the device fails to read or write it, or is no longer connected");
+        let text = |number| io_reason(&io::Error::from_raw_os_error(number));
+        assert!(text(24).starts_with("too many files are open"), "{}", text(24));
+        assert_eq!(text(28), "no space is left on the device");
+        assert_eq!(text(21), "it is a folder, and a file is needed");
+        assert_eq!(text(36), "the name is too long, or not allowed there");
+        assert_eq!(text(5), "the device fails to read or write it, or is no longer connected");
     }
 
     #[test]

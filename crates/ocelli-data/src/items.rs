@@ -53,6 +53,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// The target of an image with these classes, ascending: of a single-label image the first of them, if there is one.
+    pub fn new(task: Task, classes: Vec<usize>) -> Self {
+        match task {
+            Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
+            Task::MultiLabel => Target::Classes(classes),
+        }
+    }
+
     /// The classes in this target, ascending.
     pub fn classes(&self) -> &[usize] {
         match self {

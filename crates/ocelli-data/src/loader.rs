@@ -1,9 +1,9 @@
 //! Batches of samples, made by threads ahead of their use.
 //!
-//! The unit of work is one image: each thread takes the next place of the pass, and those after it with samples of the
-//! same image, makes them and copies each to its place of the batch. A thread waits before it would begin a batch too
+//! The unit of work is one image: each thread takes the next position of the pass, and those after it with samples of the
+//! same image, makes them and copies each to its position of the batch. A thread waits before it would begin a batch too
 //! far ahead, which bounds the memory. No thread decides anything: what a sample is follows from the item, and where it
-//! goes from its place.
+//! goes from its position.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -322,7 +322,7 @@ struct Work {
     loader: Loader,
     /// Items, and the epochs to draw for.
     samples: Vec<(usize, u64)>,
-    /// How often the sample of a place has occurred before it.
+    /// How often the sample of a position has occurred before it.
     occurrences: Vec<u32>,
     state: Mutex<State>,
     changed: Condvar,
@@ -347,7 +347,7 @@ struct Underway {
     samples: Vec<(usize, u64)>,
     /// Room for all its samples. Its lock is held only while one is copied.
     images: Arc<Mutex<Buffer>>,
-    /// By place in the batch, as far as they are made.
+    /// By position in the batch, as far as they are made.
     made: Vec<Option<Result<(), DataError>>>,
     missing: usize,
 }
@@ -358,15 +358,15 @@ impl Work {
         images.div_ceil(size)
     }
 
-    /// The batch of a place, and the place in it.
-    fn batch_of(&self, place: usize) -> (usize, usize) {
+    /// The batch of a position, and the position in it.
+    fn batch_of(&self, position: usize) -> (usize, usize) {
         let size = self.loader.options.batch_size;
-        let batch = (place / size).min(self.batch_count() - 1);
-        (batch, place - batch * size)
+        let batch = (position / size).min(self.batch_count() - 1);
+        (batch, position - batch * size)
     }
 
-    /// The places of a batch.
-    fn places(&self, batch: usize) -> Range<usize> {
+    /// The positions of a batch.
+    fn positions(&self, batch: usize) -> Range<usize> {
         let size = self.loader.options.batch_size;
         let end = if batch + 1 == self.batch_count() { self.samples.len() } else { (batch + 1) * size };
         batch * size..end
@@ -380,26 +380,26 @@ impl Work {
     /// The life of a thread.
     fn run(&self) {
         let mut sample = vec![0.0; self.loader.preprocessing.sample_len()];
-        while let Some((places, images)) = self.begin() {
+        while let Some((positions, images)) = self.begin() {
             // The image counts until its last sample is made.
             let _scope = budget::scope();
             let (mut decoded, mut complete) = (None, false);
-            for place in places {
-                // Whoever waits for this place would wait for ever if a panic left it open.
+            for position in positions {
+                // Whoever waits for this position would wait for ever if a panic left it open.
                 let made = catch_unwind(AssertUnwindSafe(|| {
-                    let (of, occurrence) = (self.samples[place], self.occurrences[place]);
+                    let (of, occurrence) = (self.samples[position], self.occurrences[position]);
                     self.loader.sample(of, occurrence, &mut decoded, &mut sample)
                 }))
-                .unwrap_or_else(|_| Err(self.loader.gave_up(self.samples[place].0)));
-                let (batch, place) = self.batch_of(place);
+                .unwrap_or_else(|_| Err(self.loader.gave_up(self.samples[position].0)));
+                let (batch, position) = self.batch_of(position);
                 if made.is_ok() {
                     let mut images = images.lock().unwrap_or_else(PoisonError::into_inner);
-                    images[place * sample.len()..][..sample.len()].copy_from_slice(&sample);
+                    images[position * sample.len()..][..sample.len()].copy_from_slice(&sample);
                 }
                 let mut state = self.lock();
-                // Batches are taken whole, so this one is still there, at the place that it has by now.
+                // Batches are taken whole, so this one is still there, at the position that it has by now.
                 let Some(underway) = state.underway_mut(batch) else { break };
-                underway.made[place] = Some(made);
+                underway.made[position] = Some(made);
                 underway.missing -= 1;
                 complete = underway.missing == 0;
             }
@@ -425,13 +425,14 @@ impl Work {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let place = state.begun;
-        let (batch, at) = self.batch_of(place);
-        let of_batch = self.places(batch);
-        let of_image =
-            self.samples[place..of_batch.end].iter().take_while(|sample| sample.0 == self.samples[place].0);
-        let places = place..place + of_image.count();
-        state.begun = places.end;
+        let position = state.begun;
+        let (batch, at) = self.batch_of(position);
+        let of_batch = self.positions(batch);
+        let of_image = self.samples[position..of_batch.end]
+            .iter()
+            .take_while(|sample| sample.0 == self.samples[position].0);
+        let positions = position..position + of_image.count();
+        state.begun = positions.end;
         if at == 0 {
             let samples = self.samples[of_batch].to_vec();
             let images = self.buffers.take(samples.len() * self.loader.preprocessing.sample_len());
@@ -442,7 +443,7 @@ impl Work {
                 samples,
             });
         }
-        Some((places, Arc::clone(&state.underway_mut(batch)?.images)))
+        Some((positions, Arc::clone(&state.underway_mut(batch)?.images)))
     }
 }
 
@@ -458,16 +459,16 @@ impl Loader {
     fn finish(&self, underway: Underway) -> Result<Batch, DataError> {
         let (size, length) = (self.preprocessing.size, self.preprocessing.sample_len());
         let mut images = std::mem::take(&mut *underway.images.lock().unwrap_or_else(PoisonError::into_inner));
-        let (mut kept, mut skipped): (Vec<(usize, u64)>, _) = (Vec::new(), Vec::new());
-        for (place, (sample, made)) in
+        let (mut good, mut skipped): (Vec<(usize, u64)>, _) = (Vec::new(), Vec::new());
+        for (position, (sample, made)) in
             underway.samples.into_iter().zip(underway.made.into_iter().flatten()).enumerate()
         {
             match made {
                 Ok(()) => {
                     if !skipped.is_empty() {
-                        images.copy_within(place * length..(place + 1) * length, kept.len() * length);
+                        images.copy_within(position * length..(position + 1) * length, good.len() * length);
                     }
-                    kept.push(sample);
+                    good.push(sample);
                 }
                 Err(DataError::BadImage { path, reason }) if self.options.bad_images != BadImages::Fail => {
                     skipped.push(Skipped::image(path, reason));
@@ -475,9 +476,9 @@ impl Loader {
                 Err(error) => return Err(error),
             }
         }
-        images.truncate(kept.len() * length);
-        let shape = [kept.len(), size, size, 3];
-        let (indices, epochs) = kept.into_iter().unzip();
+        images.truncate(good.len() * length);
+        let shape = [good.len(), size, size, 3];
+        let (indices, epochs) = good.into_iter().unzip();
         Ok(Batch { indices, epochs, images, shape, skipped })
     }
 }

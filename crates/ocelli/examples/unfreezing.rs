@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         true => Augmentation::top_down(),
         false => Augmentation::side_on().max_zoom(1.1),
     };
-    let photos = ImageData::from_folder(data).transforms(augmentation).size(number(size)).load()?;
+    let photos = ImageData::from_folder(data).augmentation(augmentation).size(number(size)).load()?;
     println!(
         "{data}, {size} px, seed {seed}: {} images trained on, {} measured\n",
         photos.train_len(),

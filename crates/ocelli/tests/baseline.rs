@@ -1,7 +1,7 @@
 //! What a model has to be better than, and images that are too small for its backbone.
 
 use ocelli::prelude::*;
-use ocelli::{Metric, Target, Task, Tta};
+use ocelli::{Metric, Predictions, Task, Tta};
 
 fn data() -> ImageData {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -30,7 +30,7 @@ fn only_what_is_clearly_better_than_the_baseline_is_shown_to_be() {
     let valid = data.split().valid.clone();
     let baseline = data.baseline(&valid);
     let with_right = |right: usize| {
-        let mut model = baseline.clone();
+        let mut model = baseline.clone().into_parts();
         let classes = model.classes;
         for place in 0..model.items.len() {
             let own = model.targets[place].classes()[0];
@@ -39,7 +39,7 @@ fn only_what_is_clearly_better_than_the_baseline_is_shown_to_be() {
             row.fill(0.0);
             row[said] = 1.0;
         }
-        model
+        Predictions::from_parts(model)
     };
     let metric = Metric::Accuracy;
     let always = baseline.accuracy().count;
@@ -58,13 +58,11 @@ fn only_what_is_clearly_better_than_the_baseline_is_shown_to_be() {
 
 #[test]
 fn several_labels_have_a_baseline_too() {
-    let rows = |labels: &[&[usize]]| {
-        labels.iter().map(|labels| Target::Classes(labels.to_vec())).collect::<Vec<_>>()
-    };
-    let mut data = data().baseline(&[]);
-    assert!(data.items.is_empty() && data.value(Metric::Accuracy).is_nan());
+    let nothing = data().baseline(&[]);
+    assert!(nothing.is_empty() && nothing.value(Metric::Accuracy).is_nan());
+    let mut data = nothing.into_parts();
     data.task = Task::MultiLabel;
-    data.targets = rows(&[]);
+    let data = Predictions::from_parts(data);
     assert!(
         !data.is_shown_better(&data.clone(), Metric::usual(Task::MultiLabel)),
         "nothing is no better than nothing"
@@ -122,8 +120,8 @@ fn a_held_out_photo_that_cannot_be_read_leaves_the_comparison_in_place() {
     });
     let recipe = Recipe::preset(Preset::Quick, 32);
     let predictions = learner.run_recipe(&recipe).unwrap().predictions;
-    assert!(!predictions.items.contains(&lost), "it cannot be read");
-    let expected = learner.data().baseline(&predictions.items).value(Metric::Accuracy);
+    assert!(!predictions.items().contains(&lost), "it cannot be read");
+    let expected = learner.data().baseline(predictions.items()).value(Metric::Accuracy);
     let [(1, Some(baseline))] = heard.lock().unwrap()[..] else { panic!("{heard:?}") };
     assert_eq!(baseline.value, expected, "of the photos that were measured on, and no others");
 

@@ -84,7 +84,7 @@ fn honest(place: &Place) -> Vec<f32> {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, place.data()).unwrap();
     learner.precompute(true).unwrap();
     learner.fit(1e-2, Epochs(1)).unwrap();
-    learner.validate().unwrap().probabilities
+    learner.validate().unwrap().into_parts().probabilities
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_photo_replaced_before_its_activations_are_computed_does_not_poison_the_cach
         let told = listen(&mut learner);
         learner.precompute(true).unwrap();
         learner.fit(1e-2, Epochs(1)).unwrap();
-        assert!(learner.validate().unwrap().probabilities == wanted);
+        assert!(learner.validate().unwrap().probabilities() == wanted);
         assert!(told.lock().unwrap().is_empty(), "{told:?}");
     }
 }
@@ -116,12 +116,12 @@ fn views_are_not_poisoned_either() {
     let place = Place::new();
     let load = || {
         let data = ImageData::from_folder(place.photos()).size(32).batch_size(4).threads(1);
-        data.transforms(Augmentation::side_on()).load().unwrap()
+        data.augmentation(Augmentation::side_on()).load().unwrap()
     };
     let fitted = |mut learner: Learner| {
         learner.precompute_views(2).unwrap();
         learner.fit(1e-2, Epochs(2)).unwrap();
-        learner.validate().unwrap().probabilities
+        learner.validate().unwrap().into_parts().probabilities
     };
     let wanted = fitted(Learner::pretrained(Arch::EfficientNetLite0, load()).unwrap());
     let data = load();
@@ -162,7 +162,7 @@ fn a_photo_replaced_between_epochs_or_before_the_validation_is_named_and_left_ou
         assert_names(&told, &path);
         let named = learner.validate().unwrap();
         let measured = if part == 0 { 0 } else { 1 };
-        assert_eq!(named.items.len() + measured, learner.data().valid_len(), "{task:?}");
+        assert_eq!(named.len() + measured, learner.data().valid_len(), "{task:?}");
     }
 }
 
@@ -190,7 +190,7 @@ fn what_was_computed_of_a_photo_stays_its_own_when_the_photo_is_replaced_later()
     replace(&data, train);
     replace(&data, valid);
     learner.fit(1e-2, Epochs(1)).unwrap();
-    assert!(learner.validate().unwrap().probabilities == wanted);
+    assert!(learner.validate().unwrap().into_parts().probabilities == wanted);
     // A new learner sees other photos, and says nothing: they are what they are.
     let mut learner = place.learner(place.data());
     let told = listen(&mut learner);

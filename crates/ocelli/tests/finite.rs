@@ -199,7 +199,7 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     trained.save(&path).unwrap();
     let model = Model::load(&path).unwrap();
     let photos: Vec<PathBuf> =
-        predictions.items[..3].iter().map(|&item| learner.data().items()[item].path.clone()).collect();
+        predictions.items()[..3].iter().map(|&item| learner.data().items()[item].path.clone()).collect();
     let needed = model.contract().preprocessing.needed();
     let images: Vec<_> =
         photos.iter().map(|photo| Decoder::default().decode_file_for(photo, needed).unwrap()).collect();

@@ -13,7 +13,7 @@ const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji")
 
 fn data(size: usize) -> ImageData {
     let augmentation = Augmentation::side_on().max_zoom(1.2);
-    ImageData::from_folder(PHOTOS).size(size).transforms(augmentation).load().unwrap()
+    ImageData::from_folder(PHOTOS).size(size).augmentation(augmentation).load().unwrap()
 }
 
 fn learner() -> Learner {

@@ -3,7 +3,7 @@
 //! Probabilities are a formula of the image and the class, so that both sides have the same.
 
 use ocelli::interpret::{Neighbours, Order};
-use ocelli::{Interpretation, Predictions, Task};
+use ocelli::{Interpretation, PredictionParts, Predictions, Task};
 use ocelli_data::Target;
 
 const CLASSES: usize = 4;
@@ -19,7 +19,7 @@ fn noise(image: usize, class: usize) -> f64 {
 
 fn named(task: Task, rows: Vec<(Target, Vec<f64>)>) -> Interpretation {
     let images = rows.len();
-    let mut predictions = Predictions {
+    let mut predictions = PredictionParts {
         task,
         classes: CLASSES,
         items: (0..images).collect(),
@@ -46,7 +46,7 @@ fn named(task: Task, rows: Vec<(Target, Vec<f64>)>) -> Interpretation {
         classes: ["ant", "bee", "cat", "dog"].map(str::to_owned).to_vec(),
         ids: (0..images).map(|image| format!("{image}.jpg")).collect(),
         paths: (0..images).map(|image| format!("photos/{image}.jpg").into()).collect(),
-        predictions,
+        predictions: Predictions::from_parts(predictions),
     }
 }
 
@@ -197,7 +197,7 @@ fn rankings_are_those_of_sorting_everything() {
     }
     let top = found.top_losses(7);
     assert_eq!(top.len(), 7);
-    let highest = found.predictions.losses.iter().copied().fold(0.0, f64::max);
+    let highest = found.predictions.losses().iter().copied().fold(0.0, f64::max);
     assert!(top[0].loss == highest && top.is_sorted_by(|a, b| a.loss >= b.loss));
     assert!(found.most_correct("elk", 1).is_err(), "no such class");
 }
@@ -294,7 +294,7 @@ fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
             assert_eq!(tempered.predicted_labels(place), found.predictions.predicted_labels(place));
         }
         let back = tempered.tempered(0.4);
-        for (a, b) in back.probabilities.iter().zip(&found.predictions.probabilities) {
+        for (a, b) in back.probabilities().iter().zip(found.predictions.probabilities()) {
             near(f64::from(*a), f64::from(*b), 1e-5);
         }
     }
@@ -353,12 +353,13 @@ fn label_errors_are_cleanlabs() {
 #[test]
 fn a_wrong_label_among_several_is_found() {
     let mut found = several();
+    let mut parts = found.predictions.into_parts();
     // The network is sure of what two images have; of one the label says otherwise.
     for (place, labelled) in [(10, vec![0, 2]), (20, vec![0, 1, 2])] {
-        found.predictions.targets[place] = Target::Classes(labelled);
-        found.predictions.probabilities[place * CLASSES..][..CLASSES]
-            .copy_from_slice(&[0.99, 0.001, 0.99, 0.02]);
+        parts.targets[place] = Target::Classes(labelled);
+        parts.probabilities[place * CLASSES..][..CLASSES].copy_from_slice(&[0.99, 0.001, 0.99, 0.02]);
     }
+    found.predictions = Predictions::from_parts(parts);
     let errors = found.label_errors();
     let first = &errors.suspects[0];
     assert_eq!((first.place, first.likely), (20, true));
@@ -400,9 +401,11 @@ fn two_models_are_compared_on_the_images_that_both_have_seen() {
     let mut second = single();
     // The second model is right about every ant, and wrong about two cats.
     let decide = |model: &mut Interpretation, place: usize, class: usize| {
-        let row = &mut model.predictions.probabilities[place * CLASSES..][..CLASSES];
+        let mut parts = model.predictions.clone().into_parts();
+        let row = &mut parts.probabilities[place * CLASSES..][..CLASSES];
         row.fill(0.0);
         row[class] = 1.0;
+        model.predictions = Predictions::from_parts(parts);
     };
     let ants: Vec<usize> = (0..60).filter(|&place| class_of(place) == 0).collect();
     ants.iter().for_each(|&place| decide(&mut second, place, 0));

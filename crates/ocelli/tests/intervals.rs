@@ -1,6 +1,6 @@
 //! 95 % intervals: each holds its value, whatever the predictions, and holds the truth about as often as it says.
 
-use ocelli::{Metric, Predictions, Target, Task};
+use ocelli::{Metric, PredictionParts, Predictions, Target, Task};
 use ocelli_data::{Draws, Purpose};
 use proptest::prelude::*;
 
@@ -53,7 +53,8 @@ fn predictions(task: Task, classes: usize, targets: Vec<Target>, probabilities: 
     });
     let losses = losses.collect();
     let (items, thresholds) = ((0..targets.len()).collect(), vec![0.5; classes]);
-    Predictions { task, classes, items, targets, probabilities, losses, thresholds }
+    let parts = PredictionParts { task, classes, items, targets, probabilities, losses, thresholds };
+    Predictions::from_parts(parts)
 }
 
 /// Few images of several classes, some of which no image has, decided well or badly, with many ties.
@@ -101,7 +102,7 @@ fn assert_held(predictions: &Predictions, names: &[&str]) -> Result<(), TestCase
         if metric != Metric::LogLoss {
             prop_assert!(low >= 0.0 && high <= 1.0, "{name}: {measured:?}");
             // So few images are never sure of anything.
-            prop_assert!(high - low > 0.02, "{name} of {} images: {measured:?}", predictions.items.len());
+            prop_assert!(high - low > 0.02, "{name} of {} images: {measured:?}", predictions.len());
         }
     }
     Ok(())
@@ -254,8 +255,9 @@ fn predictions_that_are_not_finite_have_no_metrics() {
         for (sound, names) in
             [(drawn_single(1, 20, 4, 2.0), &SINGLE[..]), (drawn_several(1, 20), &SEVERAL[..])]
         {
-            let mut found = sound.clone();
+            let mut found = sound.clone().into_parts();
             found.probabilities[5 * found.classes] = bad;
+            let found = Predictions::from_parts(found);
             assert!(sound.is_finite() && !found.is_finite());
             assert!(found.predicted_labels(5).is_empty(), "nothing is decided where a probability is {bad}");
             for name in names {
@@ -265,8 +267,9 @@ fn predictions_that_are_not_finite_have_no_metrics() {
             assert_eq!(found.temperature(), None);
             assert!(found.best_thresholds(1.0).iter().all(|threshold| *threshold == 0.5));
             assert_eq!(found.best_threshold("f1".parse().unwrap()), 0.5);
-            let mut lost = sound;
+            let mut lost = sound.into_parts();
             lost.losses[3] = f64::INFINITY;
+            let lost = Predictions::from_parts(lost);
             assert!(!lost.is_finite() && lost.value(Metric::Accuracy).is_nan());
         }
     }

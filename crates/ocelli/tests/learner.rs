@@ -22,7 +22,7 @@ fn assert_model_agrees(learner: &mut Learner) {
     learner.save(&path).unwrap();
     let seen = learner.validate().unwrap();
     let items = learner.data().items();
-    let photos: Vec<_> = seen.items.iter().map(|&item| items[item].path.clone()).collect();
+    let photos: Vec<_> = seen.items().iter().map(|&item| items[item].path.clone()).collect();
     // In another order and in batches of another size.
     let backwards = photos.iter().rev().cloned();
     let model = Model::load(&path).unwrap();

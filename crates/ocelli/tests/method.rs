@@ -176,7 +176,7 @@ fn class_weights_teach_rare_classes() {
         });
         learner.fit(1e-2, Epochs(2)).unwrap();
         let predictions = learner.validate().unwrap();
-        (0..predictions.items.len()).filter(|&place| predictions.predicted_labels(place) == [1]).count()
+        (0..predictions.len()).filter(|&place| predictions.predicted_labels(place) == [1]).count()
     };
     let mut heavy = vec![1.0; 7];
     heavy[1] = 20.0;
@@ -213,7 +213,7 @@ fn models_of_cycles_are_what_was_measured_and_answer_together() {
     let path = |cycle: usize| folder.path().join(format!("snapshot_cyc_{cycle}.safetensors"));
     assert!(!path(2).exists());
     let seen = learner.validate().unwrap();
-    let photos: Vec<_> = seen.items.iter().map(|&item| learner.data().items()[item].path.clone()).collect();
+    let photos: Vec<_> = seen.items().iter().map(|&item| learner.data().items()[item].path.clone()).collect();
     // fastai saves one step early; ours is the measured one, to the bit.
     let last: Vec<_> =
         Model::load(path(1)).unwrap().predict(photos.clone()).unwrap().map(Result::unwrap).collect();

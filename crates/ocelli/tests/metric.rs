@@ -1,6 +1,6 @@
 //! Metrics against scikit-learn's values on the same made-up predictions, and against what they mean.
 
-use ocelli::{Direction, Metric, Predictions, Target, Task};
+use ocelli::{CustomMetric, Direction, Metric, PredictionParts, Predictions, Target, Task};
 
 /// Numbers from 0 to 999 (a linear congruential generator).
 fn numbers(count: usize) -> Vec<usize> {
@@ -21,7 +21,9 @@ fn predictions(task: Task, classes: usize, targets: Vec<Target>, probabilities: 
         })
         .collect();
     let thresholds = vec![0.5; classes];
-    Predictions { task, classes, items: (0..images).collect(), targets, probabilities, losses, thresholds }
+    let items = (0..images).collect();
+    let parts = PredictionParts { task, classes, items, targets, probabilities, losses, thresholds };
+    Predictions::from_parts(parts)
 }
 
 /// 60 images of 4 classes.
@@ -130,10 +132,10 @@ fn thresholds_are_the_best_there_are() {
     let metric: Metric = "f2-samples".parse().unwrap();
     let threshold = predictions.best_threshold(metric);
     assert_eq!(threshold, 0.27, "as a search with scikit-learn finds");
-    predictions.thresholds = vec![threshold; 5];
+    predictions.set_thresholds(vec![threshold; 5]);
     assert_near(predictions.value(metric), 0.598_974_171_3, "F2 at the one threshold");
     // The best that a search over all probabilities with scikit-learn finds, for each class.
-    predictions.thresholds = predictions.best_thresholds(2.0);
+    predictions.set_thresholds(predictions.best_thresholds(2.0));
     assert_near(
         predictions.value("f2-macro".parse().unwrap()),
         0.729_819_050_3,
@@ -144,13 +146,14 @@ fn thresholds_are_the_best_there_are() {
 #[test]
 fn intervals_hold_the_value_and_shrink_with_more_images() {
     let predictions = single();
-    let mut fourfold = predictions.clone();
+    let mut fourfold = predictions.clone().into_parts();
     for _ in 0..3 {
-        fourfold.items.extend(&predictions.items);
-        fourfold.targets.extend(predictions.targets.iter().cloned());
-        fourfold.probabilities.extend(&predictions.probabilities);
-        fourfold.losses.extend(&predictions.losses);
+        fourfold.items.extend(predictions.items());
+        fourfold.targets.extend(predictions.targets().iter().cloned());
+        fourfold.probabilities.extend(predictions.probabilities());
+        fourfold.losses.extend(predictions.losses());
     }
+    let fourfold = Predictions::from_parts(fourfold);
     for name in
         ["accuracy", "error-rate", "top-2", "log-loss", "f1-macro", "recall", "balanced-accuracy", "auroc"]
     {
@@ -192,4 +195,41 @@ fn names_directions_and_what_is_not_defined() {
     assert_eq!(three.value(Metric::Auroc), 1.0);
     assert_eq!(three.value(Metric::BalancedAccuracy), 1.0);
     assert!(three.per_class()[2].auroc.is_nan());
+}
+
+/// Cohen's kappa, written as in scikit-learn's guide: agreement beyond what chance gives.
+fn kappa(predictions: &Predictions) -> f64 {
+    let images = predictions.len() as f64;
+    let classes = predictions.classes();
+    let (mut truths, mut labels, mut agree) = (vec![0.0; classes], vec![0.0; classes], 0.0);
+    for (index, target) in predictions.targets().iter().enumerate() {
+        let (truth, label) = (target.classes()[0], predictions.predicted_labels(index)[0]);
+        truths[truth] += 1.0;
+        labels[label] += 1.0;
+        agree += f64::from(u8::from(truth == label));
+    }
+    let expected: f64 = truths.iter().zip(&labels).map(|(a, b)| a * b / images / images).sum();
+    (agree / images - expected) / (1.0 - expected)
+}
+
+#[test]
+fn a_metric_of_ones_own_is_a_metric_as_every_other() {
+    assert!("cohen-kappa".parse::<Metric>().is_err());
+    let metric = CustomMetric::new("cohen-kappa", Direction::Higher, kappa).register().unwrap();
+    assert_eq!("cohen-kappa".parse::<Metric>().unwrap(), metric);
+    assert_eq!(serde_json::from_str::<Metric>(&serde_json::to_string(&metric).unwrap()).unwrap(), metric);
+    assert!(metric.is_better(0.6, 0.5));
+    let predictions = single();
+    let estimate = predictions.estimate(metric);
+    assert_eq!(estimate.value, kappa(&predictions));
+    assert!(estimate.interval.0 < estimate.value && estimate.value < estimate.interval.1, "{estimate:?}");
+    // The spread of kappa is that of the accuracy, stretched by what chance leaves.
+    let accuracy = predictions.estimate(Metric::Accuracy);
+    let stretch = (1.0 - estimate.value) / (1.0 - accuracy.value);
+    let width = |(low, high): (f64, f64)| high - low;
+    let ratio = width(estimate.interval) / width(accuracy.interval) / stretch;
+    assert!((0.8..1.25).contains(&ratio), "{ratio}");
+    for name in ["accuracy", "f2", "top-5", "", "My metric"] {
+        assert!(CustomMetric::new(name, Direction::Lower, kappa).register().is_err(), "{name}");
+    }
 }

@@ -78,7 +78,10 @@ fn the_finder_leaves_the_running_statistics_as_they_were() {
     let mut learner = learner();
     let before = learner.validate().unwrap();
     learner.lr_find(LrFind::default().steps(20)).unwrap();
-    assert_eq!(learner.validate().unwrap().probabilities, before.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        before.clone().into_parts().probabilities
+    );
 }
 
 #[test]
@@ -89,13 +92,22 @@ fn the_best_weights_keep_their_running_statistics() {
     let best = learner.validate().unwrap();
     // At this rate nothing gets better.
     learner.fit(0.3, Epochs(1)).unwrap();
-    assert_ne!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_ne!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
     learner.return_to_best();
-    assert_eq!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
     // Nor does what comes after the return reach what is kept.
     learner.fit(0.3, Epochs(1)).unwrap();
     learner.return_to_best();
-    assert_eq!(learner.validate().unwrap().probabilities, best.probabilities);
+    assert_eq!(
+        learner.validate().unwrap().into_parts().probabilities,
+        best.clone().into_parts().probabilities
+    );
 }
 
 #[test]

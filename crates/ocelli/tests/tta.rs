@@ -6,7 +6,7 @@ use ocelli::{Error, Part, Task, TtaMean, TtaViews};
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
     let change = Augmentation::side_on().max_zoom(1.1);
-    let data = ImageData::from_folder(photos).size(32).transforms(change).load().unwrap();
+    let data = ImageData::from_folder(photos).size(32).augmentation(change).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
     learner.precompute(true).unwrap();
     learner.fit(1e-2, Epochs(2)).unwrap();
@@ -61,9 +61,9 @@ fn means_are_what_they_are_called() {
             assert!((f64::from(logits.row(place)[class]) - wanted_of_logits[class]).abs() < 1e-6);
         }
         let truth = stack.targets[place].classes()[0];
-        assert!((probabilities.losses[place] + wanted[truth].ln()).abs() < 1e-5);
+        assert!((probabilities.losses()[place] + wanted[truth].ln()).abs() < 1e-5);
     }
-    assert_eq!(probabilities.task, Task::SingleLabel);
+    assert_eq!(probabilities.task(), Task::SingleLabel);
     assert_eq!(learner.tta(Tta::views(2)).unwrap(), probabilities);
 }
 
@@ -77,7 +77,7 @@ fn a_saved_model_sees_the_same_fixed_views_and_images_in_memory_as_files() {
     assert_eq!(model.contract().augmentation.as_ref(), learner.data().augmentation());
     let seen = learner.tta(Tta::corners()).unwrap();
     let photos: Vec<_> =
-        seen.items.iter().map(|&item| learner.data().items()[item].path.clone()).take(5).collect();
+        seen.items().iter().map(|&item| learner.data().items()[item].path.clone()).take(5).collect();
     let predictions = model.predict_with(photos.clone(), Some(Tta::corners())).unwrap();
     for (place, prediction) in predictions.enumerate() {
         assert_eq!(prediction.unwrap().probabilities, seen.row(place));
@@ -89,7 +89,7 @@ fn a_saved_model_sees_the_same_fixed_views_and_images_in_memory_as_files() {
 
     // What was trained on and what is held out are all there is.
     let (train, valid) = (learner.predict(Part::Train).unwrap(), learner.predict(Part::Valid).unwrap());
-    assert_eq!(train.items.len() + valid.items.len(), learner.data().items().len());
+    assert_eq!(train.len() + valid.len(), learner.data().items().len());
     assert!(train.accuracy().value() >= valid.accuracy().value(), "what was trained on is known better");
-    assert!(learner.predict(Part::Test).unwrap().items.is_empty());
+    assert!(learner.predict(Part::Test).unwrap().is_empty());
 }

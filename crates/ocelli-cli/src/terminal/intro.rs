@@ -95,7 +95,7 @@ fn size_warning(training: &Run) -> Option<String> {
 /// The metric of the same prediction for every validation image; nothing if there are none.
 fn baseline(data: &ImageData) -> Option<String> {
     let baseline = data.baseline(&data.split().valid);
-    if baseline.items.is_empty() {
+    if baseline.is_empty() {
         return None;
     }
     let metric = Metric::usual(data.task());

@@ -8,6 +8,7 @@ use crate::DecodeError;
 /// The file formats that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Format {
     /// Baseline, extended and progressive JPEG.
     Jpeg,
@@ -107,6 +108,7 @@ impl Format {
 
 /// What a file says of its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Probe {
     /// By content, whatever the name.
     pub format: Format,

@@ -21,19 +21,19 @@ use crate::spare;
 pub(super) fn decode(bytes: &[u8], whole: (u32, u32), eighths: u8) -> Result<RgbImage, String> {
     // libjpeg's way to report an error is to unwind.
     catch_unwind(AssertUnwindSafe(|| {
-        let said = |error: io::Error| error.to_string();
-        let mut decoder = Decompress::new_reader(Watched { rest: bytes, ended: false }).map_err(said)?;
+        let text = |error: io::Error| error.to_string();
+        let mut decoder = Decompress::new_reader(Watched { rest: bytes, ended: false }).map_err(text)?;
         if (decoder.width(), decoder.height()) != (whole.0 as usize, whole.1 as usize) {
             return Err("it tells two sizes".to_owned());
         }
         decoder.scale(eighths);
         let inks = matches!(decoder.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
         let mut rows =
-            if inks { decoder.to_colorspace(ColorSpace::JCS_CMYK) } else { decoder.rgb() }.map_err(said)?;
+            if inks { decoder.to_colorspace(ColorSpace::JCS_CMYK) } else { decoder.rgb() }.map_err(text)?;
         let (width, height) = (rows.width() as u32, rows.height() as u32);
         let mut pixels = spare::zeros(width as usize * height as usize * if inks { 4 } else { 3 });
-        rows.read_scanlines_into(&mut pixels).map_err(said)?;
-        if rows.finish_into_inner().map_err(said)?.ended {
+        rows.read_scanlines_into(&mut pixels).map_err(text)?;
+        if rows.finish_into_inner().map_err(text)?.ended {
             return Err("it breaks off".to_owned());
         }
         if inks {

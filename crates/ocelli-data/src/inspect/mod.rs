@@ -28,6 +28,7 @@ pub use report::Report;
 
 /// All that was found in the images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Inspection {
     /// Every image, in the order of the items.
     pub images: Vec<ImageFacts>,
@@ -43,6 +44,7 @@ pub struct Inspection {
 
 /// One image.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ImageFacts {
     /// The index of the item.
     pub item: usize,

@@ -12,7 +12,8 @@ use crate::{DataError, names::text_of};
 
 /// Whether a folder is called as a part of a split is: `train`, `Testing`.
 pub fn is_split_name(folder: &Path) -> bool {
-    role::said_by(&crate::names::file_name(folder)).is_some_and(|said| said.rest.is_empty() && said.sure)
+    role::named_role(&crate::names::file_name(folder))
+        .is_some_and(|named| named.rest.is_empty() && named.sure)
 }
 
 /// The path again, if it is a folder.

@@ -60,7 +60,7 @@ const FILLERS: [&str; 21] = [
 
 /// What a name says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct NamedRole {
     pub(crate) role: Role,
     /// Whether the words have no other usual meaning.
     pub(crate) sure: bool,
@@ -69,7 +69,7 @@ pub(crate) struct Said {
 }
 
 /// The role of a name, if one of its words is one of a split's.
-pub(crate) fn said_by(name: &str) -> Option<Said> {
+pub(crate) fn named_role(name: &str) -> Option<NamedRole> {
     let lower = name.to_lowercase();
     let words = lower.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     let (mut roles, mut rest) = (Vec::new(), Vec::new());
@@ -87,7 +87,7 @@ pub(crate) fn said_by(name: &str) -> Option<Said> {
         [Role::Train, Role::Valid] => Role::Train,
         _ => return None,
     };
-    Some(Said { role, sure, rest: rest.join(" ") })
+    Some(NamedRole { role, sure, rest: rest.join(" ") })
 }
 
 /// `train`, `train2`, `trainset`.
@@ -101,17 +101,17 @@ fn role_of(word: &str) -> Option<(Role, Sure)> {
 /// The roles of folders that lie side by side. A name of other words besides has one only if another folder has the same
 /// other words and another role, as `seg_train` and `seg_test` have.
 pub(crate) fn roles(names: &[&str]) -> Vec<Option<Role>> {
-    let said: Vec<Option<Said>> = names.iter().map(|name| said_by(name)).collect();
-    let has_partner = |said: &Said, others: &[Option<Said>]| {
-        let partner = |other: &Said| other.rest == said.rest && other.role != said.role;
+    let named: Vec<Option<NamedRole>> = names.iter().map(|name| named_role(name)).collect();
+    let has_partner = |one: &NamedRole, others: &[Option<NamedRole>]| {
+        let partner = |other: &NamedRole| other.rest == one.rest && other.role != one.role;
         others.iter().flatten().any(partner)
     };
-    let meant: Vec<Option<Said>> = said
+    let meant: Vec<Option<NamedRole>> = named
         .iter()
-        .map(|one| one.clone().filter(|one| one.rest.is_empty() || one.sure && has_partner(one, &said)))
+        .map(|one| one.clone().filter(|one| one.rest.is_empty() || one.sure && has_partner(one, &named)))
         .collect();
-    let trains = meant.iter().flatten().any(|said| said.role == Role::Train);
-    let role = |one: &Option<Said>| {
+    let trains = meant.iter().flatten().any(|one| one.role == Role::Train);
+    let role = |one: &Option<NamedRole>| {
         let one = one.as_ref()?;
         let counts = one.sure || if one.role == Role::Train { has_partner(one, &meant) } else { trains };
         counts.then_some(one.role)

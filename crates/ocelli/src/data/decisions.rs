@@ -14,10 +14,9 @@ use std::fmt;
 use std::path::Path;
 
 use ocelli_data::source::table::Sheet;
-use ocelli_data::{DataError, Items, Split, Task, unescape_formula};
+use ocelli_data::{DataError, Items, Split, Target, Task, unescape_formula};
 
 use crate::error::{Error, Result};
-use crate::interpret::target_of;
 
 /// Between the names of several classes in one cell.
 pub(crate) const SEPARATOR: char = '|';
@@ -139,7 +138,7 @@ pub(crate) fn apply(
                 if items.task == Task::SingleLabel && classes.len() != 1 {
                     return Err(wrong(format!("relabels to {} classes where 1 is needed", classes.len())));
                 }
-                items.items[item].target = target_of(items.task, classes);
+                items.items[item].target = Target::new(items.task, classes);
                 applied.relabelled += 1;
             }
         }

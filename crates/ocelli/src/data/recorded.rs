@@ -12,7 +12,6 @@ use ocelli_data::{
 
 use crate::error::{Error, Result};
 use crate::file;
-use crate::interpret::target_of;
 
 /// What a run has recorded of its photos.
 #[derive(Debug, Clone)]
@@ -21,6 +20,8 @@ pub(crate) struct Recorded {
     folder: PathBuf,
     task: Task,
     photos: Vec<Photo>,
+    /// The photos by id.
+    by_id: HashMap<String, usize>,
     /// Whether photos that have gone or changed are left out, instead of refused.
     without_changed: bool,
 }
@@ -168,7 +169,27 @@ impl Recorded {
             });
             photos.push(photo.ok_or_else(|| wrong(row, "is not what a run writes"))?);
         }
-        Ok(Self { folder: folder.to_owned(), task, photos, without_changed })
+        let by_id = photos.iter().enumerate().map(|(index, photo)| (photo.id.clone(), index)).collect();
+        Ok(Self { folder: folder.to_owned(), task, photos, by_id, without_changed })
+    }
+
+    /// The ids of all photos.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.photos.iter().map(|photo| photo.id.as_str())
+    }
+
+    fn photo(&self, id: &str) -> Option<&Photo> {
+        self.by_id.get(id).map(|&index| &self.photos[index])
+    }
+
+    /// The side of the split that a photo is on: train, valid or test.
+    pub(crate) fn side(&self, id: &str) -> Option<&'static str> {
+        self.photo(id)?.side.map(|side| SIDES[side])
+    }
+
+    /// The digest of what a photo's file held.
+    pub(crate) fn digest(&self, id: &str) -> Option<&Digest> {
+        self.photo(id).map(|photo| &photo.digest)
     }
 
     /// Whether any of the photos has this class.
@@ -231,7 +252,7 @@ impl Recorded {
         let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
             (Task::SingleLabel, []) => Target::Unlabelled,
             (task, labels) => {
-                target_of(task, labels.iter().filter_map(|label| classes.index(label)).collect())
+                Target::new(task, labels.iter().filter_map(|label| classes.index(label)).collect())
             }
         };
         let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });

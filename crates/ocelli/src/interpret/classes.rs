@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Interpretation;
-use crate::metric::predictions::Proportion;
+use crate::metric::proportion::Proportion;
 use crate::metric::{Average, ClassMeasures, Metric};
 
 /// How well one class is recognised.

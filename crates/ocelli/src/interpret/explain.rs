@@ -9,7 +9,8 @@ use ocelli_nn::{Backbone, Network, Pass};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Prediction};
+use crate::model::Model;
+use crate::model::prediction::Prediction;
 
 /// Where the evidence for a class lies in a photo, on the grid of the last stage's maps.
 #[derive(Debug, Clone, PartialEq, Serialize)]

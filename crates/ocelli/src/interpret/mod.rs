@@ -30,9 +30,7 @@ mod thresholds;
 
 pub use crate::learner::out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use calibration::{Bin, Calibration, Reliability};
-pub(crate) use calibration::{temper, tempered_thresholds};
 pub use classes::{ClassRow, ClassTable, Means};
-pub(crate) use compare::paired_p_value;
 pub use compare::{Comparison, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
 pub use explain::{Explanation, HeatMap, Wanted};
@@ -47,7 +45,7 @@ pub use thresholds::{ThresholdCurve, ThresholdPoint};
 
 use std::path::PathBuf;
 
-use ocelli_data::{Items, Target};
+use ocelli_data::Items;
 
 use crate::error::Result;
 use crate::metric::predictions::Predictions;
@@ -71,8 +69,8 @@ impl Interpretation {
     pub fn new(predictions: Predictions, items: &Items) -> Self {
         Self {
             classes: items.classes.names().to_vec(),
-            ids: predictions.items.iter().map(|&item| items[item].id.clone()).collect(),
-            paths: predictions.items.iter().map(|&item| items[item].path.clone()).collect(),
+            ids: predictions.items().iter().map(|&item| items[item].id.clone()).collect(),
+            paths: predictions.items().iter().map(|&item| items[item].path.clone()).collect(),
             predictions,
         }
     }
@@ -89,7 +87,7 @@ impl Interpretation {
 
     /// Whether an image has one class or several.
     pub fn task(&self) -> Task {
-        self.predictions.task
+        self.predictions.task()
     }
 
     /// The index of a class.
@@ -105,7 +103,7 @@ impl Interpretation {
 
     /// The true classes of an image, ascending.
     pub fn truth(&self, place: usize) -> &[usize] {
-        self.predictions.targets[place].classes()
+        self.predictions.targets()[place].classes()
     }
 
     /// Whether an image is said to have exactly the classes that it has.
@@ -116,13 +114,5 @@ impl Interpretation {
     /// The names of some classes, joined by commas.
     pub fn named(&self, classes: &[usize]) -> String {
         classes.iter().map(|&class| self.classes[class].as_str()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The target of an image with these classes.
-pub(crate) fn target_of(task: Task, classes: Vec<usize>) -> Target {
-    match task {
-        Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
-        Task::MultiLabel => Target::Classes(classes),
     }
 }

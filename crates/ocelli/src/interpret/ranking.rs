@@ -80,7 +80,7 @@ impl Interpretation {
 
     /// The images with the highest losses, those first.
     pub fn top_losses(&self, images: usize) -> Vec<Ranked> {
-        let losses = &self.predictions.losses;
+        let losses = self.predictions.losses();
         let mut places: Vec<usize> = (0..self.len()).collect();
         places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
         places.truncate(images);
@@ -108,7 +108,7 @@ impl Interpretation {
     fn margin(&self, place: usize, class: usize) -> f64 {
         let row = self.predictions.row(place);
         match self.task() {
-            Task::MultiLabel => f64::from((row[class] - self.predictions.thresholds[class]).abs()),
+            Task::MultiLabel => f64::from((row[class] - self.predictions.thresholds()[class]).abs()),
             Task::SingleLabel => {
                 let mut sorted = row.to_vec();
                 sorted.sort_by(|a, b| b.total_cmp(a));
@@ -126,7 +126,7 @@ impl Interpretation {
             truth: names(self.truth(place)),
             predicted: names(&self.predictions.predicted_labels(place)),
             probability: self.predictions.row(place)[class],
-            loss: self.predictions.losses[place],
+            loss: self.predictions.losses()[place],
         }
     }
 }

@@ -12,9 +12,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use ocelli_data::{DataError, Task, escape_formula, files, unescape_formula};
+use ocelli_data::{DataError, Target, Task, escape_formula, files, unescape_formula};
 
-use super::{Interpretation, target_of};
+use super::Interpretation;
 use crate::data::decisions::SEPARATOR;
 use crate::error::{Error, Result};
 use crate::file;
@@ -53,7 +53,7 @@ impl Interpretation {
                 escape_formula(&self.ids[place]).into_owned(),
                 self.cell(self.truth(place)),
                 self.cell(&self.predictions.predicted_labels(place)),
-                self.predictions.losses[place].to_string(),
+                self.predictions.losses()[place].to_string(),
             ];
             cells.extend(self.predictions.row(place).iter().map(f32::to_string));
             writer.write_record(cells).expect(in_memory);
@@ -118,11 +118,7 @@ impl Interpretation {
             let value = |cell: &str| cell.parse::<f32>().ok().filter(|value| value.is_finite());
             let values = record.iter().skip(BEFORE).map(|cell| value(cell).ok_or_else(|| number(cell)));
             let values = values.collect::<Result<Vec<f32>>>()?;
-            let predictions = &mut read.predictions;
-            predictions.items.push(read.ids.len());
-            predictions.targets.push(target_of(task, labels));
-            predictions.losses.push(loss);
-            predictions.probabilities.extend(values);
+            read.predictions.push_row(read.ids.len(), Target::new(task, labels), &values, loss);
             read.paths.push(root.join(id));
             read.ids.push(id.to_owned());
         }

@@ -26,7 +26,7 @@ use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
-use crate::model::check_finite_of;
+use crate::model::finite::check_finite_of;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;

@@ -118,16 +118,14 @@ fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
     let classes = data.classes().len();
     let mut places: Vec<(usize, usize, usize)> = Vec::new();
     for (part, predictions) in parts.iter().enumerate() {
-        places.extend(predictions.items.iter().enumerate().map(|(place, &item)| (item, part, place)));
+        places.extend(predictions.items().iter().enumerate().map(|(place, &item)| (item, part, place)));
     }
     places.sort_unstable();
     let mut joined = Predictions::new(data.task(), classes);
     for (item, part, place) in places {
         let predictions = &parts[part];
-        joined.items.push(item);
-        joined.targets.push(predictions.targets[place].clone());
-        joined.probabilities.extend_from_slice(predictions.row(place));
-        joined.losses.push(predictions.losses[place]);
+        let target = predictions.targets()[place].clone();
+        joined.push_row(item, target, predictions.row(place), predictions.losses()[place]);
     }
     joined
 }

@@ -8,7 +8,9 @@ use ocelli_nn::{Backbone, Network};
 use crate::error::Result;
 use crate::event::{Event, Observers};
 use crate::learner::Learner;
-use crate::model::{self, Contract, Model, check_finite};
+use crate::model::Model;
+use crate::model::contract::{Contract, save};
+use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
 use crate::train::input::Inputs;
 
@@ -66,7 +68,7 @@ pub(crate) fn save_network<B: Backbone>(
 ) -> Result<String> {
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
-    model::save(path, &contract(network, inputs, size), &tensors)
+    save(path, &contract(network, inputs, size), &tensors)
 }
 
 impl<B: Backbone> Learner<B> {

@@ -1,69 +1,42 @@
 //! Probabilities and what they are worth, exact over a whole set.
 
 use ocelli_data::{Target, Task};
-use serde::Serialize;
 
-use crate::data::ImageData;
+use crate::metric::proportion::Proportion;
 
-/// What a network says about some items. Metrics are of those whose classes are known.
+/// The probabilities that a network gives to some items. Metrics are of those whose classes are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
+    pub(super) task: Task,
+    pub(super) classes: usize,
+    pub(super) items: Vec<usize>,
+    pub(super) targets: Vec<Target>,
+    pub(super) probabilities: Vec<f32>,
+    pub(super) losses: Vec<f64>,
+    pub(super) thresholds: Vec<f32>,
+}
+
+/// What [`Predictions`] consist of, to make them from numbers of another source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionParts {
     /// Whether an image has one class or several.
     pub task: Task,
     /// The number of classes.
     pub classes: usize,
-    /// The items, as indices into [`ImageData::items`](crate::ImageData::items).
+    /// See [`Predictions::items`].
     pub items: Vec<usize>,
-    /// What each item is.
+    /// See [`Predictions::targets`].
     pub targets: Vec<Target>,
-    /// `[items, classes]`, row by row. With one class an image each row sums to 1; with several each number is a
-    /// probability of its own.
+    /// See [`Predictions::probabilities`].
     pub probabilities: Vec<f32>,
-    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
-    /// NaN where its classes are not known, and where what the network computed is not finite.
+    /// See [`Predictions::losses`].
     pub losses: Vec<f64>,
-    /// From which probability on an image is said to have a class, where it may have several: one a class.
+    /// See [`Predictions::thresholds`].
     pub thresholds: Vec<f32>,
 }
 
 /// From this probability on, an image of several classes is usually said to have one.
 pub const THRESHOLD: f32 = 0.5;
-
-/// A share of a set with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Proportion {
-    /// How many.
-    pub count: usize,
-    /// Of how many.
-    pub total: usize,
-}
-
-impl Proportion {
-    /// 0 to 1; NaN of nothing.
-    pub fn value(self) -> f64 {
-        self.count as f64 / self.total as f64
-    }
-
-    /// Wilson's score interval at 95 % (Wilson 1927): where the share of a whole population lies of which these
-    /// were drawn.
-    pub fn interval(self) -> (f64, f64) {
-        wilson(self.value(), self.total as f64)
-    }
-}
-
-/// The number of standard deviations in which 95 % of a normal distribution lie.
-pub(crate) const Z: f64 = 1.959963984540054;
-
-/// Wilson's score interval at 95 % for a share `p` that was seen in `n` draws, which may be a fraction of one.
-pub(crate) fn wilson(p: f64, n: f64) -> (f64, f64) {
-    let centre = p + Z * Z / (2.0 * n);
-    let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    // 0 and 1 are ends of the interval where they are seen: rounding must not shut them out.
-    let low = if p == 0.0 { 0.0 } else { ((centre - reach) / scale).max(0.0) };
-    let high = if p == 1.0 { 1.0 } else { ((centre + reach) / scale).min(1.0) };
-    (low, high)
-}
 
 impl Predictions {
     pub(crate) fn new(task: Task, classes: usize) -> Self {
@@ -79,6 +52,90 @@ impl Predictions {
         }
     }
 
+    /// From their parts.
+    ///
+    /// # Panics
+    /// Where there is not one target and one loss for each item, one probability for each item and class, and one
+    /// threshold for each class.
+    pub fn from_parts(parts: PredictionParts) -> Self {
+        let PredictionParts { task, classes, items, targets, probabilities, losses, thresholds } = parts;
+        assert_eq!(
+            (targets.len(), losses.len()),
+            (items.len(), items.len()),
+            "a target and a loss for each item"
+        );
+        assert_eq!(probabilities.len(), items.len() * classes, "a probability for each item and class");
+        assert_eq!(thresholds.len(), classes, "a threshold for each class");
+        Self { task, classes, items, targets, probabilities, losses, thresholds }
+    }
+
+    /// Their parts.
+    pub fn into_parts(self) -> PredictionParts {
+        let Self { task, classes, items, targets, probabilities, losses, thresholds } = self;
+        PredictionParts { task, classes, items, targets, probabilities, losses, thresholds }
+    }
+
+    /// Whether an image has one class or several.
+    pub fn task(&self) -> Task {
+        self.task
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of items.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The items, as indices into [`ImageData::items`](crate::ImageData::items).
+    pub fn items(&self) -> &[usize] {
+        &self.items
+    }
+
+    /// The true classes of each item.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// `[items, classes]`, row by row. With one class an image each row sums to 1; with several each number is a
+    /// probability of its own.
+    pub fn probabilities(&self) -> &[f32] {
+        &self.probabilities
+    }
+
+    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
+    /// NaN where its classes are not known, and where the network's output is not finite.
+    pub fn losses(&self) -> &[f64] {
+        &self.losses
+    }
+
+    /// From which probability on an image is predicted to have a class, where it may have several: one a class.
+    pub fn thresholds(&self) -> &[f32] {
+        &self.thresholds
+    }
+
+    /// Predicts labels by other thresholds.
+    ///
+    /// # Panics
+    /// Where there is not one for each class.
+    pub fn set_thresholds(&mut self, thresholds: Vec<f32>) {
+        assert_eq!(thresholds.len(), self.classes, "a threshold for each class");
+        self.thresholds = thresholds;
+    }
+
+    /// Gives an item another index.
+    pub(crate) fn set_item(&mut self, index: usize, item: usize) {
+        self.items[index] = item;
+    }
+
     /// Adds one item with its logits.
     pub(crate) fn push(&mut self, item: usize, target: &Target, logits: &[f32]) {
         self.items.push(item);
@@ -87,9 +144,40 @@ impl Predictions {
         self.probabilities.extend(probabilities(self.task, logits));
     }
 
+    /// Adds one item with its probabilities.
+    pub(crate) fn push_probabilities(&mut self, item: usize, target: &Target, probabilities: Vec<f32>) {
+        let loss = loss_of(self.task, &probabilities, target);
+        self.push_row(item, target.clone(), &probabilities, loss);
+    }
+
+    /// Adds one item with its probabilities and its loss.
+    pub(crate) fn push_row(&mut self, item: usize, target: Target, probabilities: &[f32], loss: f64) {
+        self.items.push(item);
+        self.targets.push(target);
+        self.losses.push(loss);
+        self.probabilities.extend_from_slice(probabilities);
+    }
+
     /// The probabilities of one item, as placed in [`items`](Self::items).
     pub fn row(&self, place: usize) -> &[f32] {
         &self.probabilities[place * self.classes..][..self.classes]
+    }
+
+    /// Each image so many times.
+    pub(super) fn repeated(&self, weights: &[u32]) -> Self {
+        let mut drawn = Self::new(self.task, self.classes);
+        drawn.thresholds.clone_from(&self.thresholds);
+        for (index, &weight) in weights.iter().enumerate() {
+            for _ in 0..weight {
+                drawn.push_row(
+                    self.items[index],
+                    self.targets[index].clone(),
+                    self.row(index),
+                    self.losses[index],
+                );
+            }
+        }
+        drawn
     }
 
     /// Whether everything that the network computed is finite. Where it is not, its weights have become too large or
@@ -116,28 +204,6 @@ impl Predictions {
     /// The mean loss.
     pub fn loss(&self) -> f64 {
         self.losses.iter().sum::<f64>() / self.losses.len() as f64
-    }
-}
-
-impl ImageData {
-    /// The same answer for each of some items: every class as probable as it is frequent among the images to train on,
-    /// counted once more than it occurs. What a model has learnt is what it is better than this: in accuracy, than always
-    /// saying the most frequent class.
-    pub fn baseline(&self, items: &[usize]) -> Predictions {
-        let mut counts = vec![1usize; self.classes().len()];
-        for &item in &self.split.train {
-            self.items[item].target.classes().iter().for_each(|&class| counts[class] += 1);
-        }
-        let all = match self.task() {
-            Task::SingleLabel => counts.iter().sum::<usize>(),
-            Task::MultiLabel => self.split.train.len() + 2,
-        };
-        let row: Vec<f32> = counts.iter().map(|count| (*count as f64 / all as f64) as f32).collect();
-        let mut predictions = Predictions::new(self.task(), counts.len());
-        for &item in items {
-            predictions.push_probabilities(item, &self.items[item].target, row.clone());
-        }
-        predictions
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Prediction};
+use crate::model::Model;
+use crate::model::prediction::Prediction;
 
 /// Models of the same classes, whose probabilities are averaged: the snapshots of a fit's cycles (Huang et al. 2017,
 /// <https://arxiv.org/abs/1704.00109>), or models of different folds, sizes or architectures.

@@ -1,6 +1,9 @@
 //! A trained model: one safetensors file that says itself how it is to be used.
 
+pub(crate) mod contract;
 pub(crate) mod ensemble;
+pub(crate) mod finite;
+pub(crate) mod prediction;
 pub(crate) mod submission;
 pub(crate) mod tta;
 
@@ -10,102 +13,20 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
-    Augmentation, BadImages, Batch, Batches, Channels, Classes, Decoder, Item, Items, Loader, LoaderOptions,
-    Preprocessing, RgbImage, Skipped, Target, Task, text_of,
+    BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
+    Task, text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
-use serde::{Deserialize, Serialize};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 
-use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::file;
-use crate::interpret::{temper, tempered_thresholds};
-use crate::metric::predictions::{Predictions, THRESHOLD, predicted_labels, probabilities};
-use crate::model::submission::ProbabilityClip;
+use crate::metric::predictions::Predictions;
+use crate::metric::temperature::tempered_thresholds;
+use crate::model::contract::{Contract, read, save};
+use crate::model::finite::check_finite;
+use crate::model::prediction::{Answers, Passes, Prediction, logits};
+use crate::model::submission::clip::ProbabilityClip;
 use crate::model::tta::{Tta, TtaMean};
 use crate::run::folder::model_of;
-
-/// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Contract {
-    /// The version of this contract's form: 2.
-    pub format: u32,
-    /// The version of Ocelli that wrote it.
-    pub version: String,
-    /// The backbone's name in the registry.
-    pub architecture: String,
-    /// Whether an image has one class or several.
-    pub task: Task,
-    /// The names of the classes, in the order of the outputs.
-    pub classes: Vec<String>,
-    /// From a photo to the network's input.
-    pub preprocessing: Preprocessing,
-    /// From which probability on a photo is said to have a class, where it may have several: one a class.
-    /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub thresholds: Option<Vec<f32>>,
-    /// Which bands of an image are read, and which values are black and white, where it was said.
-    #[serde(default, skip_serializing_if = "Channels::is_usual")]
-    pub channels: Channels,
-    /// How images were changed at random in training: what test-time augmentation draws views from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub augmentation: Option<Augmentation>,
-    /// The precision of the activations that it was trained and measured with.
-    #[serde(default)]
-    pub precision: Precision,
-    /// How far submissions keep probabilities from 0 and 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<ProbabilityClip>,
-    /// What separates several labels of an image in the table that it was trained on, and so in submissions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label_separator: Option<char>,
-    /// What logits are divided by to be calibrated, fitted on validation images; nothing where none was fitted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub temperature: Option<f64>,
-}
-
-/// The most classes that a model may have.
-const MOST_CLASSES: usize = 100_000;
-
-/// The contract's form that this version writes and reads.
-const FORMAT: u32 = 2;
-/// The metadata entry that holds the contract.
-const ENTRY: &str = "ocelli";
-
-impl Contract {
-    pub(crate) fn new(
-        architecture: &str,
-        items: &Items,
-        preprocessing: Preprocessing,
-        precision: Precision,
-    ) -> Self {
-        Self {
-            format: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            architecture: architecture.to_owned(),
-            task: items.task,
-            classes: items.classes.names().to_vec(),
-            preprocessing,
-            thresholds: None,
-            channels: Channels::default(),
-            augmentation: None,
-            precision,
-            clip: None,
-            label_separator: None,
-            temperature: None,
-        }
-    }
-
-    /// The threshold of each class.
-    pub fn thresholds(&self) -> Vec<f32> {
-        self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
-    }
-
-    /// The bytes of a model file, and the digest in them.
-    pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
-        tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
-    }
-}
 
 /// A trained classifier.
 ///
@@ -127,60 +48,6 @@ pub struct Model<B: Backbone = AnyBackbone> {
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
     calibrated: bool,
-}
-
-/// What a model says about one photo.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prediction {
-    /// The photo.
-    pub path: PathBuf,
-    /// The names of the classes.
-    pub classes: Arc<[String]>,
-    /// The probability of each class; they sum to 1 where an image has one class.
-    pub probabilities: Vec<f32>,
-    /// Whether an image has one class or several.
-    pub task: Task,
-    /// From which probability on the photo is said to have each class, where it may have several.
-    pub thresholds: Arc<[f32]>,
-}
-
-/// A class and its probability.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClassProbability {
-    /// The class.
-    pub class: String,
-    /// 0 to 1.
-    pub probability: f32,
-}
-
-impl Prediction {
-    /// The most probable class.
-    pub fn best(&self) -> ClassProbability {
-        self.ranked().swap_remove(0)
-    }
-
-    /// What the photo is said to be, the most probable first: one class; or, where an image has several, all whose
-    /// probability reaches their threshold, possibly none.
-    pub fn predicted_labels(&self) -> Vec<ClassProbability> {
-        let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
-        let guess = |class: usize| ClassProbability {
-            class: self.classes[class].clone(),
-            probability: self.probabilities[class],
-        };
-        let mut guesses: Vec<ClassProbability> = decided.into_iter().map(guess).collect();
-        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        guesses
-    }
-
-    /// All classes, the most probable first.
-    pub fn ranked(&self) -> Vec<ClassProbability> {
-        let named = self.classes.iter().zip(&self.probabilities);
-        let mut guesses: Vec<ClassProbability> = named
-            .map(|(class, &probability)| ClassProbability { class: class.clone(), probability })
-            .collect();
-        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-        guesses
-    }
 }
 
 impl Model {
@@ -216,118 +83,6 @@ impl Model {
 fn loading(contract: &Contract) -> LoaderOptions {
     let decoder = Decoder { channels: contract.channels, ..Decoder::default() };
     LoaderOptions { decoder, ..LoaderOptions::default() }
-}
-
-/// A model file's contract and tensors.
-fn read(path: &Path) -> Result<(Contract, TensorFile)> {
-    let tensors = TensorFile::read(path)?;
-    let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
-    let text = tensors.metadata(ENTRY).ok_or_else(|| {
-        not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
-    })?;
-    let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(value) => match value["format"].as_u64() {
-            Some(format) if format != u64::from(FORMAT) => {
-                return Err(not_a_model(format!(
-                    "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
-                         use the version that wrote it"
-                )));
-            }
-            _ => serde_json::from_value(value),
-        },
-        Err(error) => Err(error),
-    }
-    .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
-    if tensors.digest().is_none() {
-        return Err(not_a_model(
-            "it has no digest of its content, by which damage would be seen: another program has written it; to have \
-             it believed as it is, add the metadata entry \"ocelli-digest\" with the text \"none\""
-                .into(),
-        ));
-    }
-    contract.preprocessing.validate()?;
-    contract.channels.validate()?;
-    if contract.classes.len() > MOST_CLASSES {
-        let classes = contract.classes.len();
-        let reason = format!("its contract has {classes} classes, more than the limit of {MOST_CLASSES}");
-        return Err(not_a_model(reason));
-    }
-    if let Some(thresholds) = &contract.thresholds
-        && thresholds.len() != contract.classes.len()
-    {
-        let (found, classes) = (thresholds.len(), contract.classes.len());
-        return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
-    }
-    check_finite(&tensors, &path.display().to_string())?;
-    Ok((contract, tensors))
-}
-
-/// Refuses tensors with a number that is NaN or infinite; `model` names them in the error.
-pub(crate) fn check_finite(tensors: &TensorFile, model: &str) -> Result<()> {
-    check_finite_of(tensors, tensors.names(), model)
-}
-
-/// As [`check_finite`], of the tensors of these names.
-pub(crate) fn check_finite_of<'a>(
-    tensors: &TensorFile,
-    names: impl Iterator<Item = &'a str>,
-    model: &str,
-) -> Result<()> {
-    for name in names {
-        let values = tensors.get(name).map_or(&[][..], |tensor| &tensor.values);
-        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(Error::NotFiniteTensor { model: model.to_owned(), tensor: name.to_owned(), value });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses logits of which one is NaN or infinite; `model` and `photo` name them in the error.
-pub(crate) fn check_outputs(logits: &[f32], classes: &[String], model: &str, photo: &str) -> Result<()> {
-    match logits.iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(class) => Err(Error::NotFiniteOutput {
-            model: model.to_owned(),
-            photo: photo.to_owned(),
-            class: classes.get(class).cloned().unwrap_or_default(),
-            value: logits[class],
-        }),
-    }
-}
-
-/// From what a network computes of the views of a photo to what is said of it: the one way for all predictions of a
-/// model, whatever they are asked for.
-#[derive(Debug, Clone)]
-struct Answers {
-    model: String,
-    task: Task,
-    classes: Arc<[String]>,
-    mean: TtaMean,
-    temperature: Option<f64>,
-    thresholds: Arc<[f32]>,
-}
-
-impl Answers {
-    /// The probabilities of every class, from the weight and the logits of each view; `photo` names it in errors.
-    fn probabilities(&self, views: &[(f64, &[f32])], photo: &str) -> Result<Vec<f32>> {
-        for (_, logits) in views {
-            check_outputs(logits, &self.classes, &self.model, photo)?;
-        }
-        let mut row = match views {
-            [(_, plain)] => probabilities(self.task, plain),
-            _ => self.mean.of(self.task, views),
-        };
-        if let Some(temperature) = self.temperature {
-            temper(self.task, &mut row, temperature);
-        }
-        Ok(row)
-    }
-
-    fn prediction(&self, path: PathBuf, views: &[(f64, &[f32])]) -> Result<Prediction> {
-        let probabilities = self.probabilities(views, &path.display().to_string())?;
-        let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
-        Ok(Prediction { path, classes, probabilities, task: self.task, thresholds })
-    }
 }
 
 impl<B: Backbone> Model<B> {
@@ -468,19 +223,7 @@ impl<B: Backbone> Model<B> {
         photos: impl IntoIterator<Item = P>,
         tta: Option<Tta>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-        let photos: Vec<Item> = photos
-            .into_iter()
-            .map(|photo| {
-                let path: PathBuf = photo.into();
-                Item { id: text_of(&path), path, target: Target::Unlabelled }
-            })
-            .collect();
-        let items = Arc::new(Items {
-            root: PathBuf::new(),
-            task: self.contract.task,
-            classes: Classes::default(),
-            items: photos,
-        });
+        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.contract.task));
         let mut options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         if tta.is_some() {
             // Each view has batches of its own.
@@ -554,122 +297,17 @@ impl<B: Backbone> Model<B> {
     }
 }
 
-/// All views of some photos, batch by batch.
-struct Passes<B: Backbone> {
-    network: Network<B>,
-    answers: Answers,
-    items: Arc<Items>,
-    passes: Vec<(Batches, f64)>,
-    /// The first photo of the next batch.
-    next: usize,
-}
-
-/// One view of the photos of a batch.
-struct View {
-    weight: f64,
-    /// The photos that could be read in this view, ascending, and their logits, row by row.
-    indices: Vec<usize>,
-    logits: Vec<f32>,
-    /// Why the others could not, in their order.
-    skipped: Vec<Skipped>,
-}
-
-impl<B: Backbone> Passes<B> {
-    /// The predictions of a batch's photos, in their order. A photo that cannot be read in one view, since it was changed
-    /// meanwhile, has an error in its own place.
-    fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
-        let mut views = Vec::with_capacity(self.passes.len());
-        for (batches, weight) in &mut self.passes {
-            let mut batch = match batches.next()? {
-                Ok(batch) => batch,
-                Err(error) => return Some(Err(error.into())),
-            };
-            let logits = logits(&self.network, &mut batch);
-            views.push(View { weight: *weight, indices: batch.indices, logits, skipped: batch.skipped });
-        }
-        let count = views.first().map_or(0, |view| view.indices.len() + view.skipped.len());
-        let photos = self.next..self.next + count;
-        self.next = photos.end;
-        let mut rows = vec![0; views.len()];
-        let predictions = photos.enumerate().map(|(position, photo)| {
-            let path = self.items[photo].path.clone();
-            match logits_of(photo, position, &views, &mut rows) {
-                Ok(logits) => self.answers.prediction(path, &logits),
-                Err(reason) => Err(Error::Photo { path, reason }),
-            }
-        });
-        Some(Ok(predictions.collect()))
-    }
-}
-
-/// The weight and the logits of every view of a photo, the one at `position` in its batch, or why one of them could not be
-/// read. `rows`: of each view, how many photos before it could be read.
-fn logits_of<'a>(
-    photo: usize,
-    position: usize,
-    views: &'a [View],
-    rows: &mut [usize],
-) -> std::result::Result<Vec<(f64, &'a [f32])>, String> {
-    let (mut logits, mut lost) = (Vec::with_capacity(views.len()), None);
-    for (view, row) in views.iter().zip(rows) {
-        if view.indices.get(*row) == Some(&photo) {
-            let classes = view.logits.len() / view.indices.len();
-            logits.push((view.weight, &view.logits[*row * classes..][..classes]));
-            *row += 1;
-        } else {
-            let skipped = view.skipped.get(position - *row);
-            lost = lost.or(Some(skipped.map(|skipped| skipped.reason.clone()).unwrap_or_default()));
-        }
-    }
-    match lost {
-        None => Ok(logits),
-        Some(reason) if logits.is_empty() => Err(reason),
-        Some(reason) => Err(format!("was changed while it was read ({reason}); predict it again")),
-    }
-}
-
-/// The logits of a batch, row by row.
-fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
-    if batch.indices.is_empty() {
-        return Vec::new();
-    }
-    let logits = network.infer(to_tensor(batch, &network.device()));
-    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
-}
-
-/// Writes a model file, and gives the digest in it.
-pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<String> {
-    let (bytes, digest) = contract.to_bytes(tensors);
-    file::write(path, &bytes)?;
-    Ok(digest)
+/// Photos of which nothing is known.
+fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
+    let photos = paths.map(|path| Item { id: text_of(&path), path, target: Target::Unlabelled });
+    Items { root: PathBuf::new(), task, classes: Classes::default(), items: photos.collect() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ocelli_nn::TensorFile;
 
-    #[test]
-    fn a_photo_that_changes_between_views_has_the_error_itself() {
-        // Three photos of a batch; the first cannot be read at all, the second not any more in the second view.
-        let lost = |reasons: &[&str]| {
-            reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
-        };
-        let views = [
-            View {
-                weight: 0.4,
-                indices: vec![8, 9],
-                logits: vec![1.0, 2.0, 3.0, 4.0],
-                skipped: lost(&["x"]),
-            },
-            View { weight: 0.6, indices: vec![9], logits: vec![5.0, 6.0], skipped: lost(&["x", "cut off"]) },
-        ];
-        let mut rows = vec![0; 2];
-        let mut of = |photo: usize, position: usize| logits_of(photo, position, &views, &mut rows);
-        assert_eq!(of(7, 0), Err("x".to_owned()));
-        let error = of(8, 1).unwrap_err();
-        assert!(error.contains("was changed while it was read") && error.contains("cut off"), "{error}");
-        assert_eq!(of(9, 2), Ok(vec![(0.4, &[3.0, 4.0][..]), (0.6, &[5.0, 6.0][..])]));
-    }
+    use super::*;
 
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {

@@ -4,7 +4,7 @@ use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::metric::predictions::{Predictions, log_softmax, loss_of, probabilities};
+use crate::metric::predictions::{Predictions, log_softmax, probabilities};
 
 /// Which views of an image there are besides the plain one, and how what is said of them becomes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +154,7 @@ impl TtaLogits {
     /// The plain view alone: what validation sees.
     pub fn plain(&self) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
-        predictions.thresholds.clone_from(&self.thresholds);
+        predictions.set_thresholds(self.thresholds.clone());
         let rows = self.logits[0].chunks_exact(self.classes.max(1));
         for ((&item, target), logits) in self.items.iter().zip(&self.targets).zip(rows) {
             predictions.push(item, target, logits);
@@ -165,14 +165,11 @@ impl TtaLogits {
     /// The views as one. The losses are those of the averaged probabilities, which count as at least 1e-15.
     pub fn mean(&self, mean: TtaMean) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
-        predictions.thresholds.clone_from(&self.thresholds);
+        predictions.set_thresholds(self.thresholds.clone());
         for (place, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {
             let rows = self.logits.iter().map(|logits| &logits[place * self.classes..][..self.classes]);
             let row = mean.of(self.task, &self.weights.iter().copied().zip(rows).collect::<Vec<_>>());
-            predictions.items.push(item);
-            predictions.targets.push(target.clone());
-            predictions.losses.push(loss_of(self.task, &row, target));
-            predictions.probabilities.extend(row);
+            predictions.push_probabilities(item, target, row);
         }
         predictions
     }

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::interpret::paired_p_value;
 use crate::metric::Metric;
+use crate::metric::paired::{SIGNIFICANCE, paired_p_value};
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 
@@ -74,9 +74,6 @@ pub struct Baseline {
     /// Whether the model is better than that, by more than chance.
     pub beaten: bool,
 }
-
-/// From this probability on, a difference may be chance.
-pub(crate) const CHANCE: f64 = 0.05;
 
 /// What is kept of a fit's epochs to judge them, image by image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -161,11 +158,11 @@ impl Watch {
         {
             let contributions = predictions.watched_contributions(metric);
             self.best = contributions
-                .map(|each| Watched { row: row.clone(), each: Packed::new(&predictions.items, &each) });
+                .map(|each| Watched { row: row.clone(), each: Packed::new(predictions.items(), &each) });
         }
-        let now = Watched { row: row.clone(), each: Packed::new(&predictions.items, &predictions.losses) };
+        let now = Watched { row: row.clone(), each: Packed::new(predictions.items(), predictions.losses()) };
         let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
-        let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < CHANCE);
+        let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < SIGNIFICANCE);
         self.falls = self.last.as_ref().and_then(|last| Some(loss < of(last) && differs(last)?));
         self.rises = self.lowest.as_ref().and_then(|lowest| Some(loss > of(lowest) && differs(lowest)?));
         if self.lowest.as_ref().is_none_or(|lowest| loss < of(lowest)) {
@@ -228,8 +225,8 @@ impl Diagnosis {
             let (metric, after) = (metric?, value(of_stage?)?);
             let value = baseline.value_watched(metric);
             let contributions = baseline.watched_contributions(metric)?;
-            let p_value = Packed::new(&baseline.items, &contributions).p_value(watch.scores()?)?;
-            Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < CHANCE })
+            let p_value = Packed::new(baseline.items(), &contributions).p_value(watch.scores()?)?;
+            Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < SIGNIFICANCE })
         });
         let kept = compared.best.map(|row| (row.fit, row.epoch));
         let improved = kept.is_none_or(|(fit, _)| fit == last.fit);
@@ -261,7 +258,7 @@ impl fmt::Display for MetricChange {
         match p_value {
             _ if before == after => formatter.write_str(", the same"),
             None => Ok(()),
-            Some(p) if p >= CHANCE => write!(formatter, ", which may be chance ({})", probability(p)),
+            Some(p) if p >= SIGNIFICANCE => write!(formatter, ", which may be chance ({})", probability(p)),
             Some(p) => write!(formatter, ", {side} ({})", probability(p)),
         }
     }
@@ -331,10 +328,8 @@ mod tests {
             let own = Draws::new(7, Purpose::Dropout, 0, image as u64).normal();
             let now = Draws::new(7, Purpose::Dropout, 1 + epoch, image as u64).normal();
             let probability = if image < right { 0.8 } else { 0.2 };
-            made.items.push(image);
-            made.targets.push(Target::Class(0));
-            made.losses.push(loss + 0.3 * own + 0.05 * now);
-            made.probabilities.extend([probability, 1.0 - probability]);
+            let loss = loss + 0.3 * own + 0.05 * now;
+            made.push_row(image, Target::Class(0), &[probability, 1.0 - probability], loss);
         }
         made
     }
@@ -371,8 +366,9 @@ mod tests {
     #[test]
     fn epochs_that_are_not_finite_say_nothing() {
         let mut watch = Watch::default();
-        let mut lost = predictions(0, 150, 0.5);
+        let mut lost = predictions(0, 150, 0.5).into_parts();
         lost.probabilities[0] = f32::NAN;
+        let lost = Predictions::from_parts(lost);
         let metric = Some(Metric::Accuracy);
         watch.follow(&row(1, 1, f64::NAN, f64::NAN), &lost, metric);
         assert_eq!(watch, Watch::default());
@@ -394,8 +390,9 @@ mod tests {
             let old = row(1, 2, 0.5, before as f64 / 200.0);
             let scores = watch_of(before).scores().cloned();
             let now = row(2, 1, 0.5, right as f64 / 200.0);
-            let mut baseline = predictions(0, 120, 0.7);
+            let mut baseline = predictions(0, 120, 0.7).into_parts();
             baseline.losses.fill(0.7);
+            let baseline = Predictions::from_parts(baseline);
             let best = if right > before { now.clone() } else { old.clone() };
             let compared = Compared {
                 metric: Some(metric),

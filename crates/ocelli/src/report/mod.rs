@@ -38,7 +38,9 @@ use std::time::Instant;
 
 use ocelli_data::{Items, Skipped, Split, Target, files, picture::marked, words::count};
 
-use crate::data::{ClassCount, ImageData, ImageDataBuilder, Lost, RunImages};
+use crate::data::builder::ImageDataBuilder;
+use crate::data::of_run::{Lost, RunImages};
+use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::event::Observer;
 use crate::file;
@@ -169,7 +171,7 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
     let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;
     let (data, lost) = images_of(&records, &named, &options, &stop)?;
     place(&mut named, data.items());
-    named.predictions.thresholds = model.contract().thresholds();
+    named.predictions.set_thresholds(model.contract().thresholds());
     let threads = options.threads;
     let mut notices = Vec::new();
     let doubts = match doubts_of_training(&records, &data, options, &stop) {
@@ -229,7 +231,7 @@ pub fn evaluate(
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
     let mut predictions = Predictions::new(data.task(), data.classes().len());
-    predictions.thresholds = model.contract().thresholds();
+    predictions.set_thresholds(model.contract().thresholds());
     let mut skipped = Vec::new();
     let paths: Vec<PathBuf> = items.iter().map(|&item| data.items()[item].path.clone()).collect();
     for (place, prediction) in model.predict(paths)?.enumerate() {
@@ -244,7 +246,7 @@ pub fn evaluate(
         }
     }
     data.can_spare(skipped.iter().map(|skipped| (skipped.path.as_path(), skipped.reason.as_str())))?;
-    if predictions.items.is_empty() {
+    if predictions.is_empty() {
         return Err(Error::NoLabelledImages { data: data.items().root.clone() });
     }
     let named = Interpretation::new(predictions, data.items());
@@ -268,7 +270,7 @@ pub fn report_evaluation(
     let doubts = Doubts {
         errors: named.label_errors(),
         neighbours: Neighbours { pairs: Vec::new(), outliers: Vec::new() },
-        duplicates: identical(data, &named.predictions.items),
+        duplicates: identical(data, named.predictions.items()),
         named: named.clone(),
         trainable: false,
     };
@@ -330,7 +332,7 @@ pub(crate) fn images_of(
     options: &ReportOptions,
     stop: &Stop,
 ) -> Result<(ImageData, Lost)> {
-    let targets = named.predictions.targets.iter().cloned();
+    let targets = named.predictions.targets().iter().cloned();
     let measured: Vec<(String, Target)> = named.ids.iter().cloned().zip(targets).collect();
     let images = RunImages {
         folder: &records.folder,
@@ -355,7 +357,7 @@ pub(crate) fn place(named: &mut Interpretation, items: &Items) {
         items.items.iter().enumerate().map(|(place, item)| (item.id.as_str(), place)).collect();
     for (place, id) in named.ids.iter().enumerate() {
         let item = places[id.as_str()];
-        named.predictions.items[place] = item;
+        named.predictions.set_item(place, item);
         named.paths[place] = items[item].path.clone();
     }
 }
@@ -424,10 +426,10 @@ fn doubts_of_training(
         },
     );
     let predictions = learner.out_of_fold_until(FOLDS, stop.0.as_ref())?;
-    let features = learner.pooled_activations(&predictions.items)?;
-    let neighbours = Neighbours::until(&features, predictions.items.len(), OUTLIERS, &|| stop.is_set());
+    let features = learner.pooled_activations(predictions.items())?;
+    let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
     stop.ask()?;
-    let duplicates = identical(data, &predictions.items);
+    let duplicates = identical(data, predictions.items());
     let named = Interpretation::new(predictions, data.items());
     Ok(Some(Doubts { errors: named.label_errors(), named, neighbours, duplicates, trainable: true }))
 }

@@ -16,7 +16,7 @@ use crate::data::{ClassCount, ImageData};
 use crate::error::Result;
 use crate::interpret::{Calibration, Confused, Interpretation, Order, Pair, ThresholdCurve};
 use crate::lr_finder::suggest::{Finding, Suggestions};
-use crate::metric::predictions::Proportion;
+use crate::metric::proportion::Proportion;
 use crate::metric::{Average, Metric, MetricEstimate};
 use crate::plot::{self, Layout};
 use crate::schedule::learning_rates::LearningRates;
@@ -401,7 +401,7 @@ fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart>
             .or_default()
             .push(place);
     }
-    let losses = &named.predictions.losses;
+    let losses = named.predictions.losses();
     places.values_mut().for_each(|places| places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
     // Wrong cells first: they are what people click on. Each has one picture before any has two.
     let mut order: Vec<(usize, usize)> = places.keys().copied().collect();

@@ -152,7 +152,7 @@ impl Album {
             ..LoaderOptions::default()
         };
         let loader = Loader::new(Arc::new(subject.data.items().clone()), preprocessing, options)?;
-        let items: Vec<usize> = numbers.iter().map(|&(_, place)| named.predictions.items[place]).collect();
+        let items: Vec<usize> = numbers.iter().map(|&(_, place)| named.predictions.items()[place]).collect();
         let by_item: HashMap<usize, (usize, usize)> = items.iter().copied().zip(numbers).collect();
         let mut strongest = Strongest::new(network);
         let mut looked_at: Vec<usize> = Vec::new();
@@ -236,7 +236,7 @@ fn picture(
         truth: named.truth(place).to_vec(),
         said: named.predictions.predicted_labels(place),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
-        loss: named.predictions.losses[place],
+        loss: named.predictions.losses()[place],
         heat: heat.map(|heat| {
             let bytes: Vec<u8> = heat.values.iter().map(|value| (value * 255.0) as u8).collect();
             (heat.width, heat.height, STANDARD.encode(&bytes))

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ReportOptions;
-use crate::data::{ClassCount, ImageDataBuilder};
+use crate::data::ClassCount;
+use crate::data::builder::ImageDataBuilder;
 use crate::error::{Error, Result};
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::Finding;

@@ -10,7 +10,7 @@ use super::{CELLS, Subject};
 use crate::error::Result;
 use crate::file;
 use crate::interpret::{Confused, ConfusionMatrix, Order, Ranked};
-use crate::metric::predictions::Proportion;
+use crate::metric::proportion::Proportion;
 use ocelli_data::Task;
 
 /// A table with named columns.

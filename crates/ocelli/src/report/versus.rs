@@ -42,7 +42,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     let (one, two) = (Records::read(first)?, Records::read(second)?);
     let read = |run: &Path| -> Result<Interpretation> {
         let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;
-        named.predictions.thresholds = Model::load(run.join("model.safetensors"))?.contract().thresholds();
+        named.predictions.set_thresholds(Model::load(run.join("model.safetensors"))?.contract().thresholds());
         Ok(named)
     };
     let (mut named, other) = (read(first)?, read(second)?);

@@ -9,7 +9,8 @@ use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping};
 use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{HeldOut, ImageData, ImageDataBuilder};
+use crate::data::builder::ImageDataBuilder;
+use crate::data::{HeldOut, ImageData};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -167,7 +168,7 @@ impl RunConfig {
         }
         data = data.channels(self.channels);
         if let Some(augmentation) = &self.augmentation {
-            data = data.transforms(augmentation.clone());
+            data = data.augmentation(augmentation.clone());
         }
         if let Some(decisions) = &self.decisions {
             data = data.decisions(decisions);

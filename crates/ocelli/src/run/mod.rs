@@ -20,7 +20,7 @@ use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Metric, MetricEstimate};
-use crate::model::submission::ProbabilityClip;
+use crate::model::submission::clip::ProbabilityClip;
 use crate::recipe::Phase;
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
@@ -195,7 +195,7 @@ impl<B: Backbone> Run<B> {
         let thresholds = settings.thresholds.tuned(&predictions, metric);
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
-                predictions.thresholds.clone_from(tuned);
+                predictions.set_thresholds(tuned.clone());
             }
         }
         learner.observers.tell(&Event::Finished(Finished {
@@ -229,11 +229,11 @@ impl Thresholds {
     /// The threshold of each class by predictions of held-out images; nothing where images have one class, or none are
     /// held out.
     fn tuned(self, predictions: &Predictions, metric: Metric) -> Option<Vec<f32>> {
-        if predictions.task == Labels::SingleLabel || predictions.items.is_empty() {
+        if predictions.task() == Labels::SingleLabel || predictions.is_empty() {
             return None;
         }
         Some(match (self, metric) {
-            (Self::One, _) => vec![predictions.best_threshold(metric); predictions.classes],
+            (Self::One, _) => vec![predictions.best_threshold(metric); predictions.classes()],
             (Self::PerClass, Metric::F(beta, _)) => predictions.best_thresholds(beta),
             (Self::PerClass, _) => predictions.best_thresholds(1.0),
         })
@@ -242,10 +242,10 @@ impl Thresholds {
 
 /// What people are told of predictions: the metric by which the best is kept, then what is usual.
 fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
-    if predictions.items.is_empty() {
+    if predictions.is_empty() {
         return Vec::new();
     }
-    let usual = match predictions.task {
+    let usual = match predictions.task() {
         Labels::SingleLabel => [Metric::Accuracy, Metric::LogLoss],
         Labels::MultiLabel => [Metric::usual(Labels::MultiLabel), Metric::LabelAccuracy],
     };

@@ -232,7 +232,7 @@ impl Fit {
         predictions: &Predictions,
     ) -> EpochRecord {
         let totals = std::mem::take(&mut self.totals);
-        let measured = !predictions.items.is_empty();
+        let measured = !predictions.is_empty();
         self.epoch += 1;
         self.batch = 0;
         state.epochs += 1;

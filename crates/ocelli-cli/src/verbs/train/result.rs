@@ -17,7 +17,7 @@ const NOT_MEASURED: usize = 5;
 pub fn print(outcome: &RunResult, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();
-    if predictions.items.is_empty() {
+    if predictions.is_empty() {
         println!("not evaluated: no validation images");
         return;
     }
@@ -44,7 +44,7 @@ pub fn print(outcome: &RunResult, data: &ImageData) {
 }
 
 fn print_metrics(predictions: &Predictions, kept_by: Metric) {
-    let mut lines: Vec<(Metric, &str)> = match predictions.task {
+    let mut lines: Vec<(Metric, &str)> = match predictions.task() {
         Task::SingleLabel => vec![(Metric::Accuracy, ""), (Metric::LogLoss, "")],
         Task::MultiLabel => {
             let f1 = Metric::usual(Task::MultiLabel);
@@ -75,11 +75,11 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
 
 /// That the model is not better than the most frequent answer, unless it is.
 fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
-    let baseline = data.baseline(&predictions.items);
+    let baseline = data.baseline(predictions.items());
     if predictions.is_shown_better(&baseline, metric) {
         return;
     }
-    let same = match predictions.task {
+    let same = match predictions.task() {
         Task::SingleLabel => {
             let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
             format!("always predicting {class}, the most frequent class")
@@ -106,7 +106,7 @@ fn print_confused(predictions: &Predictions, items: &Items) {
 /// The classes that none of the evaluated images has; nothing if there are none.
 pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<String> {
     let measured: HashSet<usize> =
-        predictions.targets.iter().flat_map(|target| target.classes().iter().copied()).collect();
+        predictions.targets().iter().flat_map(|target| target.classes().iter().copied()).collect();
     let without: Vec<&String> =
         (0..classes.len()).filter(|class| !measured.contains(class)).map(|class| &classes[class]).collect();
     let names = without.iter().take(NOT_MEASURED).map(shown).collect::<Vec<_>>().join(", ");

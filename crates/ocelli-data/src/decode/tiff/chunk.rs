@@ -26,15 +26,7 @@ impl Page {
         // Tiles are whole; the last strip ends with the image.
         let rows = if self.tiled { self.chunk.1 } else { self.chunk.1.min(self.height - top) };
         let needed = self.byte_rows(rows.min(self.height - top)) * row_bytes;
-        let start = usize::try_from(self.offsets[index]).ok().filter(|start| *start <= bytes.len());
-        let rest = &bytes[start.ok_or_else(breaks_off)?..];
-        let data = match self.lengths.get(index).map(|length| usize::try_from(*length)) {
-            Some(Ok(length)) if length <= rest.len() && length > 0 => &rest[..length],
-            // Wrong lengths are common where nothing is compressed.
-            _ if self.compression == Compression::None => rest,
-            Some(Ok(length)) if length > 0 => return Err(breaks_off()),
-            _ => rest,
-        };
+        let data = self.stored(bytes, index)?;
         let flipped: Vec<u8>;
         let data = match self.reversed_bits && self.compression != Compression::Jpeg {
             true => {
@@ -78,6 +70,20 @@ impl Page {
             }
         };
         then(self, &mut chunk, row_bytes, little, self.interleaved())
+    }
+
+    /// The bytes of a strip or tile as they are stored.
+    fn stored<'a>(&self, bytes: &'a [u8], index: usize) -> Result<&'a [u8], DecodeError> {
+        let breaks_off = || damaged("a strip or tile breaks off");
+        let start = usize::try_from(self.offsets[index]).ok().filter(|start| *start <= bytes.len());
+        let rest = &bytes[start.ok_or_else(breaks_off)?..];
+        match self.lengths.get(index).map(|length| usize::try_from(*length)) {
+            Some(Ok(length)) if length <= rest.len() && length > 0 => Ok(&rest[..length]),
+            // Wrong lengths are common where nothing is compressed.
+            _ if self.compression == Compression::None => Ok(rest),
+            Some(Ok(length)) if length > 0 => Err(breaks_off()),
+            _ => Ok(rest),
+        }
     }
 
     /// JPEG gives 8-bit samples of its own number.

@@ -34,12 +34,12 @@ impl Page {
     ) -> Result<(Vec<u8>, Option<Levels>), DecodeError> {
         let bands = self.bands(channels)?;
         // Bytes a pixel of what is kept: a palette's and subsampled colours are found at once.
-        let kept = match (self.photometric, self.subsampling) {
+        let stride = match (self.photometric, self.subsampling) {
             (_, Some(_)) => 3,
             (Photometric::Palette, None) => 2 + bands.len(),
             _ => bands.len(),
         };
-        let mut values = spare::zeros(self.width * self.height * kept);
+        let mut values = spare::zeros(self.width * self.height * stride);
         let mut scale = Scales {
             colour: Scale::new(self.kind(), channels.range),
             alpha: Scale::new(self.kind(), None),
@@ -53,10 +53,10 @@ impl Page {
             for down in 0..self.down() {
                 for across in 0..self.across() {
                     let index = (plane * self.down() + down) * self.across() + across;
-                    let place = (across * self.chunk.0, down * self.chunk.1);
-                    self.read_chunk(bytes, index, place, |page, data, row_bytes, little, samples| {
+                    let origin = (across * self.chunk.0, down * self.chunk.1);
+                    self.read_chunk(bytes, index, origin, |page, data, row_bytes, little, samples| {
                         let spread =
-                            Spread { page, place, plane, bands: &bands, kept, row_bytes, little, samples };
+                            Spread { page, origin, plane, bands: &bands, stride, row_bytes, little, samples };
                         spread.write(data, &mut values, &mut scale)
                     })?;
                 }
@@ -64,13 +64,13 @@ impl Page {
         }
         let scale = scale.colour;
         scale.check(Format::Tiff.name())?;
-        let pixels = match self.finish(channels, kept) {
+        let pixels = match self.finish(channels, stride) {
             Finish::AsIs => values,
             finish => {
                 let mut pixels = spare::zeros(self.width * self.height * 3);
                 let into = pixels.as_chunks_mut::<3>().0;
                 into.iter_mut()
-                    .zip(values.chunks_exact(kept))
+                    .zip(values.chunks_exact(stride))
                     .for_each(|(pixel, from)| *pixel = finish.of(from));
                 spare::keep(values);
                 pixels
@@ -89,13 +89,13 @@ impl Page {
         self.alpha.map(|(_, alpha)| alpha).filter(|_| !is_chosen)
     }
 
-    fn finish(&self, channels: &Channels, kept: usize) -> Finish {
+    fn finish(&self, channels: &Channels, stride: usize) -> Finish {
         let alpha = self.kept_alpha(channels);
         let inverted = self.photometric == Photometric::WhiteIsZero;
         match self.photometric {
             Photometric::Cmyk => Finish::Cmyk(alpha),
-            _ if kept == 3 && !inverted && alpha.is_none() => Finish::AsIs,
-            _ => Finish::Colours { grey: kept < 3, inverted, alpha },
+            _ if stride == 3 && !inverted && alpha.is_none() => Finish::AsIs,
+            _ => Finish::Colours { grey: stride < 3, inverted, alpha },
         }
     }
 }
@@ -150,10 +150,10 @@ impl Scales {
 /// Where the rows of a strip or tile go.
 struct Spread<'a> {
     page: &'a Page,
-    place: (usize, usize),
+    origin: (usize, usize),
     plane: usize,
     bands: &'a [usize],
-    kept: usize,
+    stride: usize,
     row_bytes: usize,
     little: bool,
     /// Samples a pixel in the rows of bytes.
@@ -163,8 +163,8 @@ struct Spread<'a> {
 impl Spread<'_> {
     fn write(&self, data: &[u8], values: &mut [u8], scale: &mut Scales) -> Result<(), DecodeError> {
         let page = self.page;
-        let width = page.chunk.0.min(page.width - self.place.0);
-        let height = page.chunk.1.min(page.height - self.place.1);
+        let width = page.chunk.0.min(page.width - self.origin.0);
+        let height = page.chunk.1.min(page.height - self.origin.1);
         if let Some(subsampling) = page.subsampling {
             self.subsampled(data, values, (width, height), subsampling);
             return Ok(());
@@ -181,7 +181,7 @@ impl Spread<'_> {
         }
         let plain = [(0, 0), (1, 1), (2, 2)];
         let is_copy = page.bits == 8 && page.sample_format != 2 && picks == plain && self.samples == 3;
-        if is_copy && self.kept == 3 {
+        if is_copy && self.stride == 3 {
             for row in 0..height {
                 let from = &data[row * self.row_bytes..][..width * 3];
                 values[self.start(row)..][..width * 3].copy_from_slice(from);
@@ -230,7 +230,7 @@ impl Spread<'_> {
 
     /// Where a row begins in the values that are kept.
     fn start(&self, row: usize) -> usize {
-        ((self.place.1 + row) * self.page.width + self.place.0) * self.kept
+        ((self.origin.1 + row) * self.page.width + self.origin.0) * self.stride
     }
 
     #[inline]
@@ -244,8 +244,8 @@ impl Spread<'_> {
     ) {
         for row in 0..height {
             let from = &data[row * self.row_bytes..][..self.row_bytes];
-            let into = &mut values[self.start(row)..][..width * self.kept];
-            for (x, pixel) in into.chunks_exact_mut(self.kept).enumerate() {
+            let into = &mut values[self.start(row)..][..width * self.stride];
+            for (x, pixel) in into.chunks_exact_mut(self.stride).enumerate() {
                 for &(at, sample) in picks {
                     pixel[at] = byte(from, x * self.samples + sample, at);
                 }
@@ -267,8 +267,8 @@ impl Spread<'_> {
         let number = |row: &[u8], index| bit_field(row, index, page.bits, self.little);
         for row in 0..height {
             let from = &data[row * self.row_bytes..][..self.row_bytes];
-            let into = &mut values[self.start(row)..][..width * self.kept];
-            for (x, pixel) in into.chunks_exact_mut(self.kept).enumerate() {
+            let into = &mut values[self.start(row)..][..width * self.stride];
+            for (x, pixel) in into.chunks_exact_mut(self.stride).enumerate() {
                 for &(at, sample) in picks {
                     let value = number(from, x * self.samples + sample);
                     match at {

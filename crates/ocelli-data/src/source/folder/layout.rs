@@ -39,24 +39,10 @@ impl Reader<'_> {
             .filter(|(part, role)| role.is_none() && part.may_be_class())
             .map(|(part, _)| part)
             .collect();
-        let twice = [(Role::Train, &train), (Role::Valid, &valid), (Role::Test, &test)];
-        if let Some((role, [first, second, ..])) = twice
-            .iter()
-            .map(|(role, parts)| (*role, &parts[..]))
-            .find(|(_, parts)| parts.len() > 1 && (!train.is_empty() || others.is_empty()))
-        {
-            if let Some(problem) = self.class_and_part_in_one(parts) {
-                return Err(problem);
-            }
-            return Err(DataError::Split {
-                reason: format!(
-                    "{} and {} both hold {} images",
-                    first.path.display(),
-                    second.path.display(),
-                    role.purpose()
-                ),
-                advice: "keep one of them, or put their images together".to_owned(),
-            });
+        let each = [(Role::Train, &train), (Role::Valid, &valid), (Role::Test, &test)];
+        let twice = each.iter().find(|(_, parts)| parts.len() > 1);
+        if let (Some((role, twice)), true) = (twice, !train.is_empty() || others.is_empty()) {
+            return Err(self.class_and_part_in_one(parts).unwrap_or_else(|| two_of(*role, twice)));
         }
         let measured = valid.first().or(test.first());
         let folders = || {
@@ -78,20 +64,7 @@ impl Reader<'_> {
             // A train may be what is on the photos.
             (Some(train), None) if train.subfolders.len() < 2 || train.direct => Ok(None),
             (Some(train), None) => {
-                let (name, inside) = (train.name(), train.subfolders.iter().map(crate::text_of));
-                self.doubt(DataError::Split {
-                    reason: format!(
-                        "{} has the folder {name}, which holds folders of images itself ({}), and beside it {}: it is \
-                         not clear whether {name} is a class, or what is to be trained on",
-                        self.root.display(),
-                        some_names(inside),
-                        some_names(others.iter().map(|part| part.name())),
-                    ),
-                    advice: format!(
-                        "give {} alone or move the others out, or, if it is a class, rename it",
-                        train.path.display()
-                    ),
-                });
+                self.doubt(self.train_or_class(train, &others));
                 Ok(None)
             }
             (None, Some(_)) if self.known.is_some() => Ok(Some(folders())),
@@ -102,33 +75,57 @@ impl Reader<'_> {
             }),
             (None, Some(measured)) => {
                 let role = if valid.is_empty() { Role::Test } else { Role::Valid };
-                self.doubt(DataError::Split {
-                    reason: format!(
-                        "{} has the folder {}, which is called as {} images are, but none to train on: beside it there \
-                         is {}",
-                        self.root.display(),
-                        measured.name(),
-                        role.purpose(),
-                        some_names(others.iter().map(|part| part.name())),
-                    ),
-                    advice: format!(
-                        "put the class folders to train on into {}, or, if {} is a class, rename it",
-                        self.root.join(Role::Train.name()).display(),
-                        measured.name()
-                    ),
-                });
+                self.doubt(self.nothing_to_train_on(measured, role, &others));
                 Ok(None)
             }
         }
     }
 
+    /// That a folder may be what is to be trained on, or a class.
+    fn train_or_class(&self, train: &Part, others: &[&Part]) -> DataError {
+        let (name, inside) = (train.name(), train.subfolders.iter().map(crate::text_of));
+        DataError::Split {
+            reason: format!(
+                "{} has the folder {name}, which holds folders of images itself ({}), and beside it {}: it is not clear \
+                 whether {name} is a class, or what is to be trained on",
+                self.root.display(),
+                some_names(inside),
+                some_names(others.iter().map(|part| part.name())),
+            ),
+            advice: format!(
+                "give {} alone or move the others out, or, if it is a class, rename it",
+                train.path.display()
+            ),
+        }
+    }
+
+    /// That a folder is called as one to measure on, and the others may be classes to train on.
+    fn nothing_to_train_on(&self, measured: &Part, role: Role, others: &[&Part]) -> DataError {
+        DataError::Split {
+            reason: format!(
+                "{} has the folder {}, which is called as {} images are, but none to train on: beside it there is {}",
+                self.root.display(),
+                measured.name(),
+                role.purpose(),
+                some_names(others.iter().map(|part| part.name())),
+            ),
+            advice: format!(
+                "put the class folders to train on into {}, or, if {} is a class, rename it",
+                self.root.join(Role::Train.name()).display(),
+                measured.name()
+            ),
+        }
+    }
+
     /// That folders are called by their class and their part of the split at once: `ants_train`, `bees_train`, `ants_test`.
     pub(super) fn class_and_part_in_one(&self, parts: &[Part]) -> Option<DataError> {
-        let said: Vec<(String, Role, String)> = parts
+        let named: Vec<(String, Role, String)> = parts
             .iter()
-            .filter_map(|part| role::said_by(&part.name()).map(|said| (part.name(), said.role, said.rest)))
+            .filter_map(|part| {
+                role::named_role(&part.name()).map(|named| (part.name(), named.role, named.rest))
+            })
             .collect();
-        let classes: BTreeSet<&str> = said.iter().map(|(.., rest)| rest.as_str()).collect();
+        let classes: BTreeSet<&str> = named.iter().map(|(.., rest)| rest.as_str()).collect();
         if classes.len() < 2 || classes.contains("") {
             return None;
         }
@@ -139,11 +136,11 @@ impl Reader<'_> {
             reason: format!(
                 "the folders in {} are called by class and part of the split at once: {}",
                 self.root.display(),
-                some_names(said.iter().map(|(name, ..)| name.clone()))
+                some_names(named.iter().map(|(name, ..)| name.clone()))
             ),
             advice: format!(
                 "move each into a folder for its part, as a folder of its class: {}",
-                some_names(said.iter().map(folder))
+                some_names(named.iter().map(folder))
             ),
         })
     }
@@ -216,5 +213,14 @@ impl Reader<'_> {
 
     pub(super) fn doubt(&mut self, problem: DataError) {
         self.problem.get_or_insert(problem);
+    }
+}
+
+/// That two folders are called as the same part of the split.
+fn two_of(role: Role, parts: &[&Part]) -> DataError {
+    let [first, second] = [0, 1].map(|part| parts[part].path.display());
+    DataError::Split {
+        reason: format!("{first} and {second} both hold {} images", role.purpose()),
+        advice: "keep one of them, or put their images together".to_owned(),
     }
 }

@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
         let is_class = move |name: &str| known.is_some_and(|known| class_among(known, name).is_some());
         let asked = self.root.clone();
         self.root =
-            self.enter(&asked, |part| role::said_by(&part.name()).is_some() || is_class(&part.name()));
+            self.enter(&asked, |part| role::named_role(&part.name()).is_some() || is_class(&part.name()));
         let root = self.root.clone();
         let (parts, loose) = self.parts(&root);
         let names: Vec<String> = parts.iter().map(Part::name).collect();
@@ -152,15 +152,8 @@ impl<'a> Reader<'a> {
         Ok(self.dataset(classes, None))
     }
 
-    /// `root/train/CLASS/…`, `root/valid/CLASS/…`, `root/test/…`
-    fn split(
-        &mut self,
-        folders: SplitFolders,
-        parts: Vec<Part>,
-        loose: Vec<PathBuf>,
-    ) -> Result<Dataset, DataError> {
-        let SplitFolders { train, valid, test } = folders;
-        let inside = [&train, &valid, &test].map(|part| part.as_ref().map(|part| part.path.clone()));
+    /// Leaves out what lies beside the folders of a split.
+    fn leave_out_beside(&mut self, inside: &[Option<PathBuf>; 3], parts: Vec<Part>, loose: &[PathBuf]) {
         self.skipped
             .extend(loose.iter().map(|path| Skipped::image(path, "lies beside the folders of the split")));
         let beside: Vec<Part> =
@@ -180,6 +173,18 @@ impl<'a> Reader<'a> {
             self.skipped.retain(|skipped| !skipped.path.starts_with(&part.path));
             self.skipped.push(Skipped::new(&part.path, "lies beside the folders of the split"));
         }
+    }
+
+    /// `root/train/CLASS/…`, `root/valid/CLASS/…`, `root/test/…`
+    fn split(
+        &mut self,
+        folders: SplitFolders,
+        parts: Vec<Part>,
+        loose: Vec<PathBuf>,
+    ) -> Result<Dataset, DataError> {
+        let SplitFolders { train, valid, test } = folders;
+        let inside = [&train, &valid, &test].map(|part| part.as_ref().map(|part| part.path.clone()));
+        self.leave_out_beside(&inside, parts, &loose);
 
         let mut split = Split::default();
         let known = self.known.cloned();
@@ -236,12 +241,12 @@ impl<'a> Reader<'a> {
         let (mut items, mut skipped) = (std::mem::take(&mut self.items), std::mem::take(&mut self.skipped));
         let mut order: Vec<usize> = (0..items.len()).collect();
         order.sort_by(|&a, &b| items[a].id.cmp(&items[b].id));
-        let mut place = vec![0; order.len()];
+        let mut position = vec![0; order.len()];
         for (new, &old) in order.iter().enumerate() {
-            place[old] = new;
+            position[old] = new;
         }
         let moved = |indices: Vec<usize>| {
-            let mut moved: Vec<usize> = indices.into_iter().map(|index| place[index]).collect();
+            let mut moved: Vec<usize> = indices.into_iter().map(|index| position[index]).collect();
             moved.sort_unstable();
             moved
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::rows::{Entry, Labels, Said, Side, Tally};
+use super::rows::{Entry, Labels, Notes, Side, Tally};
 use super::{Labelled, Table, labels};
 use crate::source::listing;
 use crate::words::count;
@@ -17,32 +17,17 @@ impl Table<'_> {
         entries: Vec<(Entry, BTreeSet<String>)>,
         labels: &Labels,
         task: Task,
-        mut said: Said,
+        mut notes: Notes,
     ) -> Result<Labelled, DataError> {
         let classes = Classes::new(entries.iter().flat_map(|(_, labels)| labels));
         if classes.is_empty() {
             let advice = "name the column of the labels (`label`)";
             return Err(self.error(None, "has no labels".to_owned(), advice));
         }
-        let images = entries.iter().filter(|(_, labels)| !labels.is_empty()).count();
-        if let ([column], true) =
-            (&self.columns.labels[..], labels::are_measurements(classes.names(), images))
-        {
-            let column = self.column_name(*column);
-            let detail = format!(
-                "has measurements in the column {column}, no classes: {} different numbers in {} rows, such as {}",
-                count(classes.len()),
-                count(images),
-                classes.names()[0]
-            );
-            let advice = format!(
-                "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
-                 ranges with a name each",
-                self.column_names()
-            );
-            return Err(self.error(None, detail, &advice));
+        if let Some(error) = self.measurements(&classes, &entries) {
+            return Err(error);
         }
-        said.notices.extend(labels::oddities(classes.names()));
+        notes.notices.extend(labels::oddities(classes.names()));
         let mut items = Vec::new();
         let mut sides = Vec::new();
         let mut groups = Vec::new();
@@ -59,7 +44,7 @@ impl Table<'_> {
                 (Task::SingleLabel, None) if entry.side == Some(Side::Test) => Target::Unlabelled,
                 (Task::SingleLabel, None) => {
                     let reason = format!("row {} has no label", entry.line);
-                    said.skipped.push(Skipped::new(&entry.path, reason));
+                    notes.skipped.push(Skipped::new(&entry.path, reason));
                     continue;
                 }
             };
@@ -72,36 +57,58 @@ impl Table<'_> {
             Task::MultiLabel => "have no label, so none of the classes is in their images",
         };
         let rows = count(self.sheet.rows.len());
-        without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut said.notices);
+        without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut notes.notices);
         let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
         if test > 0 {
-            said.notices.push(format!(
+            notes.notices.push(format!(
                 "{} rows of {} are test images: nothing is trained on them, and nothing measured",
                 count(test),
                 self.name()
             ));
         }
         let items = Items { root, task, classes, items };
-        self.list_unnamed(&items, &mut said);
+        self.list_unnamed(&items, &mut notes);
         let split = self.columns.split.is_some().then(|| {
             let side = |wanted| (0..sides.len()).filter(|&index| sides[index] == Some(wanted)).collect();
             Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
         });
-        said.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         let label_separator = match labels {
             Labels::Cells(_, reading) if task == Task::MultiLabel => reading.separator(),
             _ => None,
         };
-        let Said { skipped, notices } = said;
+        let Notes { skipped, notices } = notes;
         let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
         let groups = self.columns.group.is_some().then_some(groups);
         Ok(Labelled { dataset, label_separator, groups })
     }
 
+    /// That the column of labels holds measurements.
+    fn measurements(&self, classes: &Classes, entries: &[(Entry, BTreeSet<String>)]) -> Option<DataError> {
+        let [column] = self.columns.labels[..] else { return None };
+        let images = entries.iter().filter(|(_, labels)| !labels.is_empty()).count();
+        if !labels::are_measurements(classes.names(), images) {
+            return None;
+        }
+        let detail = format!(
+            "has measurements in the column {}, no classes: {} different numbers in {} rows, such as {}",
+            self.column_name(column),
+            count(classes.len()),
+            count(images),
+            classes.names()[0]
+        );
+        let advice = format!(
+            "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
+             ranges with a name each",
+            self.column_names()
+        );
+        Some(self.error(None, detail, &advice))
+    }
+
     /// Lists the images in the folder that no row names.
-    pub(super) fn list_unnamed(&self, items: &Items, said: &mut Said) {
+    pub(super) fn list_unnamed(&self, items: &Items, notes: &mut Notes) {
         let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
-        let listed: HashSet<PathBuf> = said.skipped.iter().map(|skipped| skipped.path.clone()).collect();
+        let listed: HashSet<PathBuf> = notes.skipped.iter().map(|skipped| skipped.path.clone()).collect();
         let name = self.name();
         let unnamed: Vec<PathBuf> = listing::images_below(&items.root)
             .images
@@ -114,9 +121,9 @@ impl Table<'_> {
                 several => format!("{} images", count(several)),
             };
             let (folder, first) = (items.root.display(), first.display());
-            said.notices.push(format!("{images} in {folder} without a row in {name}; the first is {first}"));
+            notes.notices.push(format!("{images} in {folder} without a row in {name}; the first is {first}"));
         }
         let reason = format!("an image that no row of {name} names");
-        said.skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
+        notes.skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::sheet::{said, shortened};
+use super::sheet::{separator_name, shortened};
 use super::{TableOptions, table_error};
 use crate::words::count;
 use crate::{DataError, Task};
@@ -179,7 +179,7 @@ pub(super) fn decide(
             Ok((reading, Task::MultiLabel))
         }
         (task, Some((reading, evidence))) => {
-            let evidence = evidence.said(*reading, cells.len());
+            let evidence = evidence.describe(*reading, cells.len());
             match task {
                 Some(_) if stated => {}
                 Some(_) => notices.push(format!("labels are apart by {}: {evidence}", names_of(*reading))),
@@ -198,7 +198,7 @@ pub(super) fn decide(
                 Some((reading, evidence)) => format!(
                     "read as single-label, with {} in the names of classes: {}",
                     names_of(*reading),
-                    evidence.said(*reading, cells.len())
+                    evidence.describe(*reading, cells.len())
                 ),
             });
             Ok((whole, Task::SingleLabel))
@@ -212,14 +212,14 @@ fn shown(cell: &Cell) -> String {
 
 fn names_of(reading: Reading) -> String {
     match reading {
-        Reading::Apart(separator) => said(separator),
+        Reading::Apart(separator) => separator_name(separator),
         Reading::Lists => "commas in brackets".to_owned(),
         Reading::Whole => "nothing".to_owned(),
     }
 }
 
 impl Evidence<'_> {
-    fn said(&self, reading: Reading, rows: usize) -> String {
+    fn describe(&self, reading: Reading, rows: usize) -> String {
         let (line, text) = self.first.map_or((0, String::new()), |cell| (cell.line, shown(cell)));
         let piece = if reading == Reading::Apart(' ') { "words" } else { "labels" };
         let several = format!(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::rows::{Entry, Labels, Said, Tally};
+use super::rows::{Entry, Labels, Notes, Tally};
 use super::sheet::shortened;
 use super::{Table, labels};
 use crate::words::count;
@@ -15,98 +15,93 @@ impl Table<'_> {
         entries: Vec<Entry>,
         labels: &Labels,
         task: &mut Task,
-        said: &mut Said,
+        notes: &mut Notes,
     ) -> Result<Vec<(Entry, BTreeSet<String>)>, DataError> {
-        let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut by_file: Vec<Vec<Entry>> = Vec::new();
-        for entry in entries {
-            match places.get(&entry.id) {
-                Some(&place) => by_file[place].push(entry),
-                None => {
-                    places.insert(entry.id.clone(), by_file.len());
-                    by_file.push(vec![entry]);
-                }
-            }
-        }
-        // Whether an image has a row for each of its labels: then many have several, and none says the same twice.
-        let differ = |rows: &[Entry]| rows.iter().any(|entry| of(entry) != of(&rows[0]));
-        let several = by_file.iter().filter(|rows| differ(rows)).count();
-        let twice = by_file.iter().any(|rows| {
-            rows.iter()
-                .enumerate()
-                .any(|(place, entry)| rows[..place].iter().any(|before| of(before) == of(entry)))
-        });
-        let a_row_a_label = several >= 3 && 5 * several >= by_file.len() && !twice;
-        let first = by_file.iter().find(|rows| differ(rows)).map(|rows| {
-            let lines: Vec<String> = rows.iter().take(3).map(|entry| entry.line.to_string()).collect();
-            format!("{} has rows {}", rows[0].id, lines.join(", "))
-        });
-        if let (Some(first), true) =
-            (&first, *task == Task::MultiLabel || self.options.task.is_none() && a_row_a_label)
-        {
-            let mut read_as = "";
-            if *task == Task::SingleLabel {
-                read_as = "read as multi-label, a row a label: ";
-                // Read cell by cell they seemed to have one each.
-                said.notices.retain(|notice| !notice.starts_with("read as single-label"));
-            }
-            said.notices.push(format!(
-                "{read_as}{} of {} images have several rows, whose labels are put together; {first}",
-                count(several),
-                count(by_file.len())
-            ));
-            *task = Task::MultiLabel;
-        }
+        let by_file = by_file(entries);
+        self.note_several_rows(&by_file, labels, task, notes);
         let mut merged = Vec::new();
         let mut repeated = Tally::default();
         for mut rows in by_file {
             let rest = rows.split_off(1);
             let first = rows.remove(0);
+            let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
             let mut all: BTreeSet<String> = of(&first).into_iter().map(labels::composed).collect();
             for entry in rest {
-                let text = |entry: &Entry| {
-                    let mut text = format!("\"{}\"", of(entry).into_iter().collect::<Vec<_>>().join(", "));
-                    if let Some(side) = entry.side {
-                        text += &format!(" ({side:?})");
-                    }
-                    if let Some(group) = &entry.group {
-                        text += &format!(" of {group}");
-                    }
-                    text
-                };
-                let labels_differ = of(&entry) != of(&first);
-                if entry.side != first.side
-                    || entry.group != first.group
-                    || labels_differ && *task == Task::SingleLabel
-                {
-                    let (here, there) = (text(&entry), text(&first));
-                    let detail =
-                        format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
-                    let advice = match labels_differ {
-                        true => "keep the right one, or let images have several labels (`task` multi-label)",
-                        false => "keep the right one",
-                    };
-                    return Err(self.error(Some(entry.line), detail, advice));
+                if let Some(error) = self.contradiction(&first, &entry, labels, *task) {
+                    return Err(error);
                 }
-                if !labels_differ {
-                    said.skipped.push(Skipped::new(
-                        &entry.path,
-                        format!("row {} repeats row {}", entry.line, first.line),
-                    ));
+                if of(&entry) == of(&first) {
+                    let reason = format!("row {} repeats row {}", entry.line, first.line);
+                    notes.skipped.push(Skipped::new(&entry.path, reason));
                     repeated.count(entry.line, || entry.id.clone());
                 }
                 all.extend(of(&entry).into_iter().map(labels::composed));
             }
             merged.push((first, all));
         }
-        let of = format!(
-            "of {} rows of {} repeat others and are left out",
-            count(self.sheet.rows.len()),
-            self.name()
-        );
-        repeated.say(&of, &mut said.notices);
+        let rows = count(self.sheet.rows.len());
+        let of = format!("of {rows} rows of {} repeat others and are left out", self.name());
+        repeated.say(&of, &mut notes.notices);
         Ok(merged)
+    }
+
+    /// Where images have a row for each of their labels, makes the task multi-label; says which images have several rows.
+    fn note_several_rows(&self, by_file: &[Vec<Entry>], labels: &Labels, task: &mut Task, notes: &mut Notes) {
+        let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
+        let differ = |rows: &[Entry]| rows.iter().any(|entry| of(entry) != of(&rows[0]));
+        let several = by_file.iter().filter(|rows| differ(rows)).count();
+        let Some(first) = by_file.iter().find(|rows| differ(rows)) else { return };
+        // Whether an image has a row for each of its labels: then many have several, and none says the same twice.
+        let twice = by_file.iter().any(|rows| {
+            let repeats = |row: usize| rows[..row].iter().any(|before| of(before) == of(&rows[row]));
+            (0..rows.len()).any(repeats)
+        });
+        let a_row_a_label = several >= 3 && 5 * several >= by_file.len() && !twice;
+        if *task == Task::SingleLabel && !(self.options.task.is_none() && a_row_a_label) {
+            return;
+        }
+        let mut read_as = "";
+        if *task == Task::SingleLabel {
+            read_as = "read as multi-label, a row a label: ";
+            // Read cell by cell they seemed to have one each.
+            notes.notices.retain(|notice| !notice.starts_with("read as single-label"));
+        }
+        let lines: Vec<String> = first.iter().take(3).map(|entry| entry.line.to_string()).collect();
+        notes.notices.push(format!(
+            "{read_as}{} of {} images have several rows, whose labels are put together; {} has rows {}",
+            count(several),
+            count(by_file.len()),
+            first[0].id,
+            lines.join(", ")
+        ));
+        *task = Task::MultiLabel;
+    }
+
+    /// That a row says of a file what an earlier one does not.
+    fn contradiction(&self, first: &Entry, entry: &Entry, labels: &Labels, task: Task) -> Option<DataError> {
+        let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
+        let labels_differ = of(entry) != of(first);
+        let agree = entry.side == first.side && entry.group == first.group;
+        if agree && !(labels_differ && task == Task::SingleLabel) {
+            return None;
+        }
+        let text = |entry: &Entry| {
+            let mut text = format!("\"{}\"", of(entry).into_iter().collect::<Vec<_>>().join(", "));
+            if let Some(side) = entry.side {
+                text += &format!(" ({side:?})");
+            }
+            if let Some(group) = &entry.group {
+                text += &format!(" of {group}");
+            }
+            text
+        };
+        let (here, there) = (text(entry), text(first));
+        let detail = format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
+        let advice = match labels_differ {
+            true => "keep the right one, or let images have several labels (`task` multi-label)",
+            false => "keep the right one",
+        };
+        Some(self.error(Some(entry.line), detail, advice))
     }
 
     /// Says which files are missing; too many are an error.
@@ -162,4 +157,20 @@ impl Table<'_> {
         notices.extend(vanished.map(|vanished| format!("{vanished}: it is no class")));
         Ok(())
     }
+}
+
+/// The rows of each file, in the order of the first ones.
+fn by_file(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut by_file: Vec<Vec<Entry>> = Vec::new();
+    for entry in entries {
+        match positions.get(&entry.id) {
+            Some(&position) => by_file[position].push(entry),
+            None => {
+                positions.insert(entry.id.clone(), by_file.len());
+                by_file.push(vec![entry]);
+            }
+        }
+    }
+    by_file
 }

@@ -48,7 +48,7 @@ use super::existing_folder;
 use crate::{DataError, Dataset, Task};
 use columns::{Columns, Search};
 use header::{first_row_is_a_header, known_header};
-use rows::Said;
+use rows::Notes;
 use sheet::shortened;
 
 /// A column of a table.
@@ -266,16 +266,16 @@ impl Table<'_> {
     }
 
     fn read(self, folder: &Path, matches: Vec<Match>, notices: Vec<String>) -> Result<Labelled, DataError> {
-        let mut said = Said { skipped: Vec::new(), notices };
-        let root = self.say_where(folder, &matches, &mut said.notices);
-        let (entries, missing) = self.entries(folder, &root, matches, &mut said)?;
-        let (labels, mut task) = self.labels(&entries, &mut said.notices)?;
+        let mut notes = Notes { skipped: Vec::new(), notices };
+        let root = self.say_where(folder, &matches, &mut notes.notices);
+        let (entries, missing) = self.entries(folder, &root, matches, &mut notes)?;
+        let (labels, mut task) = self.labels(&entries, &mut notes.notices)?;
         let lines =
             self.sheet.rows.iter().flat_map(|row| labels.of(row).into_iter().map(|label| (row.line, label)));
         labels::check_names(&self.sheet.path, lines)?;
-        let entries = self.merge(entries, &labels, &mut task, &mut said)?;
-        self.say_missing(&missing, &entries, &labels, &mut said.notices)?;
-        self.dataset(root, entries, &labels, task, said)
+        let entries = self.merge(entries, &labels, &mut task, &mut notes)?;
+        self.say_missing(&missing, &entries, &labels, &mut notes.notices)?;
+        self.dataset(root, entries, &labels, task, notes)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::words::count;
 use crate::{DataError, Skipped, Task};
 
 /// What is said and left out on the way.
-pub(super) struct Said {
+pub(super) struct Notes {
     pub(super) skipped: Vec<Skipped>,
     pub(super) notices: Vec<String>,
 }
@@ -104,13 +104,13 @@ impl Table<'_> {
             _ => "",
         };
         let root = if common.is_empty() { folder.to_owned() } else { folder.join(common) };
-        let mut said = Vec::new();
+        let mut notes = Vec::new();
         if !common.is_empty() {
-            said.push(format!("the files of {name} are in {}", root.display()));
+            notes.push(format!("the files of {name} are in {}", root.display()));
         } else if folders.len() > 1 {
             let names = folders.keys().map(|folder| if folder.is_empty() { "." } else { folder });
             let more = if folders.len() > 3 { ", …" } else { "" };
-            said.push(format!(
+            notes.push(format!(
                 "the files of {name} are in {} folders of {}: {}{more}",
                 count(folders.len()),
                 folder.display(),
@@ -131,10 +131,10 @@ impl Table<'_> {
                     .collect::<Vec<_>>()
                     .join(", "),
             };
-            said.push(format!("the ids of {name} lack {lacking} to be file names"));
+            notes.push(format!("the ids of {name} lack {lacking} to be file names"));
         }
-        if let (false, Some((row, found))) = (said.is_empty(), found.first()) {
-            notices.push(format!("{} ({})", said.join(", and "), example(row, found)));
+        if let (false, Some((row, found))) = (notes.is_empty(), found.first()) {
+            notices.push(format!("{} ({})", notes.join(", and "), example(row, found)));
         }
         let mut ways = |what: &str, wanted: &dyn Fn(&Row, &Found) -> bool| {
             let mut such = found.iter().filter(|(row, found)| wanted(row, found));
@@ -170,7 +170,7 @@ impl Table<'_> {
         folder: &Path,
         root: &Path,
         matches: Vec<Match>,
-        said: &mut Said,
+        notes: &mut Notes,
     ) -> Result<(Vec<Entry>, Vec<(usize, Option<String>)>), DataError> {
         let mut entries = Vec::new();
         let mut missing = Vec::new();
@@ -183,13 +183,13 @@ impl Table<'_> {
             if row.cells.len() <= last {
                 let reason = format!("row {line} has too few columns ({})", row.cells.len());
                 unusable.count(line, || format!("it has {} cells", row.cells.len()));
-                said.skipped.push(Skipped::new(&self.sheet.path, reason));
+                notes.skipped.push(Skipped::new(&self.sheet.path, reason));
                 continue;
             }
             let text = row.cell(self.columns.file);
             if text.is_empty() {
                 unusable.count(line, || "it names no file".to_owned());
-                said.skipped.push(Skipped::new(&self.sheet.path, format!("row {line} names no file")));
+                notes.skipped.push(Skipped::new(&self.sheet.path, format!("row {line} names no file")));
                 continue;
             }
             let found = match found {
@@ -201,7 +201,7 @@ impl Table<'_> {
                     let more = why.as_ref().map_or_else(String::new, |why| format!("; {why}"));
                     let file =
                         root.join(format!("{text}{}", self.options.suffix.as_deref().unwrap_or_default()));
-                    said.skipped.push(Skipped::new(
+                    notes.skipped.push(Skipped::new(
                         file,
                         format!("named in row {line}, but there is no such file{more}"),
                     ));
@@ -222,7 +222,7 @@ impl Table<'_> {
             entries.push(Entry { line, id, path: found.path, row: place, side, group });
         }
         let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
-        unusable.say(&of, &mut said.notices);
+        unusable.say(&of, &mut notes.notices);
         Ok((entries, missing))
     }
 

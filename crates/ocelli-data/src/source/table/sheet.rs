@@ -128,7 +128,7 @@ impl Sheet {
                 row.width(),
                 shortened(&row.cells.join(&format!("{delimiter} ")))
             );
-            let advice = format!("put cells that hold {} into quotes", said(delimiter));
+            let advice = format!("put cells that hold {} into quotes", separator_name(delimiter));
             return Err(table_error(&path, Some(row.line), detail, &advice));
         }
         if delimiter != ',' && width > 1 {
@@ -137,7 +137,7 @@ impl Sheet {
             self.notices.push(format!(
                 "the columns of {} are apart by {}: row {line} has {width} ({}), and so have {} of {} rows",
                 self.name(),
-                said(delimiter),
+                separator_name(delimiter),
                 cells.join(", "),
                 count(same),
                 count(self.rows.len())
@@ -264,7 +264,7 @@ pub(super) fn counts(rows: &[Row], column: usize) -> bool {
 }
 
 /// A separator, for people.
-pub(super) fn said(separator: char) -> String {
+pub(super) fn separator_name(separator: char) -> String {
     match separator {
         '\t' => "tabs".to_owned(),
         ' ' => "spaces".to_owned(),

@@ -268,14 +268,15 @@ impl<'a> Packer<'a> {
     /// # Safety
     /// As [`pack`](Self::pack).
     unsafe fn copy_transposed(&self, blocks: &[Block], inputs: Range<usize>) {
-        let source = self.source;
+        // Copies: what is written might alias `self`, which would be read again for each row.
+        let Packer { source, words, lanes, .. } = *self;
         for input in inputs {
             for block in blocks {
                 let weights = &source.weights[source.start(block.group, block.first, input)..];
                 for (at, tap) in source.taps.iter().enumerate() {
-                    let word = block.offset + (at * source.group_in + input) * self.width(block);
+                    let word = block.offset + (at * source.group_in + input) * block.vectors * lanes;
                     // SAFETY: the caller's promise.
-                    let row = unsafe { self.words.slice(word, block.count) };
+                    let row = unsafe { words.slice(word, block.count) };
                     let copy = |(word, weight): (&mut u32, &f32)| *word = weight.to_bits();
                     if source.all_taps == 1 {
                         row.iter_mut().zip(weights).for_each(copy);
@@ -290,7 +291,7 @@ impl<'a> Packer<'a> {
     /// # Safety
     /// As [`pack`](Self::pack).
     unsafe fn copy(&self, block: &Block, inputs: Range<usize>) {
-        let (source, width) = (self.source, self.width(block));
+        let (source, words, width) = (self.source, self.words, self.width(block));
         for output in 0..block.count {
             let scale = source.scale(block.group, block.first + output);
             let weights = &source.weights[source.start(block.group, block.first + output, inputs.start)..];
@@ -298,7 +299,7 @@ impl<'a> Packer<'a> {
                 for (at, tap) in source.taps.iter().enumerate() {
                     let word = block.offset + (at * source.group_in + input) * width + output;
                     // SAFETY: the caller's promise; there are as many words as outputs.
-                    unsafe { self.words.at(word).write((weights[*tap] * scale).to_bits()) };
+                    unsafe { words.at(word).write((weights[*tap] * scale).to_bits()) };
                 }
             }
         }
@@ -311,7 +312,7 @@ impl<'a> Packer<'a> {
     /// As [`pack`](Self::pack).
     unsafe fn transpose(&self, block: &Block, inputs: Range<usize>) {
         const SIDE: usize = WORDS_PER_CACHE_LINE;
-        let (source, width) = (self.source, self.width(block));
+        let (source, words, width) = (self.source, self.words, self.width(block));
         let mut square = [[0u32; SIDE]; SIDE];
         for first in inputs.clone().step_by(SIDE) {
             let columns = SIDE.min(inputs.end - first);
@@ -328,7 +329,7 @@ impl<'a> Packer<'a> {
                 for column in 0..columns {
                     let word = block.offset + (first + column) * width + output;
                     // SAFETY: the caller's promise; there are as many words as outputs.
-                    let to = unsafe { self.words.slice(word, rows) };
+                    let to = unsafe { words.slice(word, rows) };
                     for (word, line) in to.iter_mut().zip(&square) {
                         *word = line[column];
                     }

@@ -1,0 +1,298 @@
+//! Reads, splits and checks photos, before anything is computed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use ocelli_data::inspect::{Report, inspect};
+use ocelli_data::source::table::Labelled;
+use ocelli_data::{
+    BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
+    class_losses, digests, source, undecodable_classes,
+};
+
+use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
+use crate::data::{HeldOut, ImageData, decisions, notices};
+use crate::error::{Error, Result};
+
+/// Photos that are read and divided.
+struct Divided {
+    items: Items,
+    digests: Vec<Digest>,
+    split: Split,
+    /// Who decided the split.
+    origin: &'static str,
+    /// Whether the source itself holds images out.
+    source_holds_out: bool,
+    skipped: Vec<Skipped>,
+    notices: Vec<String>,
+    losses: Vec<ClassLoss>,
+    label_separator: Option<char>,
+}
+
+impl ImageDataBuilder {
+    /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
+    ///
+    /// # Errors
+    /// [`Error::Data`](crate::Error::Data), which names the folder or file and says what to do.
+    pub fn load(self) -> Result<ImageData> {
+        self.options.check()?;
+        let Divided {
+            mut items,
+            digests,
+            mut split,
+            origin,
+            source_holds_out,
+            skipped,
+            mut notices,
+            losses,
+            label_separator,
+        } = self.divide()?;
+        let (mut dropped, mut undecided) = (Vec::new(), None);
+        if let Some(path) = &self.decisions {
+            undecided = Some(Arc::new(items.items.iter().map(|item| item.target.clone()).collect()));
+            let applied = self.decide(path, &mut items, &mut split)?;
+            notices.push(applied.to_string());
+            dropped = applied.dropped;
+        }
+        notices.extend(notices::contradictions(&items, &digests));
+        notices.extend(notices::shared_images(&items, &digests, &split));
+        // What the source holds out it has been told of already.
+        if !source_holds_out || self.held_out.is_some() {
+            notices.extend(notices::nothing_held_out(&items, &split));
+        }
+        if self.options.balanced {
+            notices.extend(notices::balance(&items, &split));
+        }
+        self.check_images(&items, &split, &mut notices)?;
+        let data = ImageData::new(items, split, digests, origin, &self);
+        // Images that are found bad here are met again, and listed, when their batch is made.
+        Ok(ImageData { label_separator, dropped, undecided, losses, notices, ..data.skipping(skipped) })
+    }
+
+    /// Reads the source and divides it, or takes the photos of the run that is to be resumed.
+    fn divide(&self) -> Result<Divided> {
+        // What a run that is resumed began with is all that matters of what is there now.
+        let (Labelled { dataset, label_separator, groups }, says) = match &self.recorded {
+            Some(_) => self.allowing_missing().read()?,
+            None => self.read()?,
+        };
+        let Dataset { items, split: own, skipped, mut notices, mut losses } = dataset;
+        match &self.recorded {
+            Some(recorded) => losses.retain(|loss| recorded.has_class(&loss.class)),
+            None => {
+                self.may_lose(&losses, &mut notices)?;
+                self.enough_classes(&items, says)?;
+            }
+        }
+        let digests = digests(&items, self.options.loading.threads, || ())?;
+        let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
+        let (items, digests, split, origin) = match &self.recorded {
+            Some(recorded) => {
+                let restored = recorded.restore(items, &digests)?;
+                notices.extend(restored.notices);
+                (restored.items, restored.digests, restored.split, "as the run began")
+            }
+            None => {
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
+                (items, digests, split, origin)
+            }
+        };
+        Ok(Divided {
+            items,
+            digests,
+            split,
+            origin,
+            source_holds_out,
+            skipped,
+            notices,
+            losses,
+            label_separator,
+        })
+    }
+
+    /// Applies what people have decided about labels.
+    fn decide(&self, path: &Path, items: &mut Items, split: &mut Split) -> Result<decisions::Applied> {
+        let mut decided = decisions::read(path)?;
+        if self.recorded.is_some() {
+            // Photos may have gone since the run began.
+            let there: HashSet<&str> = items.items.iter().map(|item| item.id.as_str()).collect();
+            decided.retain(|decision| there.contains(decision.id()));
+        }
+        decisions::apply(&decided, path, items, split)
+    }
+
+    /// Makes sure that every class has an image that can be decoded, or, if bad images are to stop the work, every image.
+    fn check_images(&self, items: &Items, split: &Split, notices: &mut Vec<String>) -> Result<()> {
+        let (decoder, threads) = (&self.options.loading.decoder, self.options.loading.threads);
+        let policy = self.options.loading.bad_images;
+        if policy == BadImages::Skip {
+            let (_, lost) = undecodable_classes(items, &split.train, decoder, threads)?;
+            let (lost, without): (Vec<_>, Vec<_>) = lost.into_iter().partition(|loss| !loss.lost.is_empty());
+            if !without.is_empty() {
+                check_classes(items, &split.train, decoder, threads)?;
+            }
+            return self.may_lose(&lost, notices);
+        }
+        let bad = check_classes(items, &split.train, decoder, threads)?;
+        match (policy, bad.first()) {
+            (BadImages::Fail, Some(bad)) => Err(bad_image(bad)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The images with labels to evaluate a model of these classes on, as held out: those that the source itself keeps
+    /// for the end, or holds out, or all of them; without those that the model was trained on.
+    pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
+        self.options.check_preprocessing()?;
+        let known = Classes::new(classes.iter().cloned());
+        let (Labelled { dataset, label_separator, groups }, says) =
+            self.read_with(&mut |root| source::folder::read_known(root, &known))?;
+        let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
+        self.may_lose(&losses, &mut notices)?;
+        let digests = digests(&items, self.options.loading.threads, || ())?;
+        take_classes(&mut items, known)?;
+        let (mut valid, mut origin) = match self.held_out {
+            None | Some(HeldOut::Nothing) => evaluated(own, &items, says)?,
+            Some(_) => {
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                (split.valid, origin)
+            }
+        };
+        if let Some(trained_on) = &self.trained_on {
+            let all = valid.len();
+            let seen = trained_on.those_among(&digests, &valid);
+            valid.retain(|item| !seen.contains(item));
+            if valid.is_empty() && all > 0 {
+                return Err(Error::AllTrainedOn { data: items.root.clone(), images: all });
+            }
+            if !seen.is_empty() {
+                notices.push(format!(
+                    "left out: {} of {all} images, which the model was trained on",
+                    seen.len()
+                ));
+                origin = "those that the model was not trained on";
+            }
+        }
+        let mut data = ImageData::new(items, Split { valid, ..Split::default() }, digests, origin, &self);
+        (data.options.augmentation, data.options.balanced) = (None, false);
+        Ok(ImageData { label_separator, losses, notices, ..data.skipping(skipped) })
+    }
+
+    /// Decodes every image once and says what is worth knowing, whether or not it can be trained on. `progress` is told
+    /// the number of images after each, from any thread.
+    ///
+    /// # Errors
+    /// Where the source cannot be read at all.
+    pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
+        self.options.check_preprocessing()?;
+        // What keeps a table from being trained on is said, and the rest is shown.
+        let mut problems: Vec<String> = Vec::new();
+        let mut look = |root: &Path| {
+            let (dataset, doubt) = source::folder::look(root)?;
+            problems.extend(doubt.iter().map(DataError::to_string));
+            Ok(dataset)
+        };
+        let (labelled, says) = match self.read_with(&mut look) {
+            Ok(read) => read,
+            Err(error) => match self.allowing_missing().read_with(&mut look) {
+                Ok(read) => {
+                    problems.push(error.to_string());
+                    read
+                }
+                Err(_) => return Err(error),
+            },
+        };
+        let Labelled { dataset, groups, .. } = labelled;
+        let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
+        let total = items.len();
+        let inspection =
+            inspect(&items, &self.options.loading.decoder, self.options.loading.threads, || progress(total))?;
+        let bad = inspection.images.iter().filter_map(|image| {
+            let reason = image.problem.as_ref()?;
+            Some((image.item, Skipped::image(&items[image.item].path, reason)))
+        });
+        let bad: BTreeMap<usize, Skipped> = bad.collect();
+        let all: Vec<usize> = (0..items.len()).collect();
+        let later = class_losses(&items, &all, &losses, &bad);
+        let told: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
+        let before = losses.into_iter().filter(|loss| !told.contains(&loss.class));
+        let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
+        problems.extend(serious.map(|loss| loss.error().to_string()));
+        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {
+            Ok((split, _)) => split,
+            Err(error) => {
+                problems.push(error.to_string());
+                Split::everything(&items, &[])
+            }
+        };
+        problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
+        notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
+        let problem = (!problems.is_empty()).then(|| problems.join("\n"));
+        if self.options.balanced {
+            notices.extend(notices::balance(&items, &split));
+        }
+        let data = match self.source {
+            Source::Folder(path) | Source::Table(path, _) => path,
+        };
+        let size = self.options.size as u32;
+        Ok(Report { data, items, split, groups, skipped, notices, problem, size, inspection })
+    }
+
+    /// Whether classes may lose what they have lost; what is allowed and serious is said.
+    fn may_lose(&self, losses: &[ClassLoss], notices: &mut Vec<String>) -> Result<()> {
+        let serious: Vec<&ClassLoss> = losses.iter().filter(|loss| loss.is_serious()).collect();
+        match (self.options.loading.bad_images, serious.first()) {
+            (BadImages::Few, Some(loss)) => Err(loss.error().into()),
+            (BadImages::Fail, _) => match losses.first().and_then(|loss| loss.lost.first()) {
+                Some(bad) => Err(bad_image(bad)),
+                None => Ok(()),
+            },
+            _ => {
+                notices.extend(serious.into_iter().map(|loss| format!("warning: {}", loss.error())));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn bad_image(bad: &Skipped) -> Error {
+    Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
+}
+
+/// Gives items the classes of a model instead of those of their source.
+fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
+    let class = |&class: &usize| {
+        let name = items.classes.name(class).unwrap_or_default();
+        known
+            .index(name)
+            .ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
+    };
+    let targets = items.items.iter().map(|item| match &item.target {
+        Target::Unlabelled => Ok(Target::Unlabelled),
+        target => {
+            let classes = target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
+            Ok(Target::new(items.task, classes))
+        }
+    });
+    let targets = targets.collect::<Result<Vec<_>>>()?;
+    items.items.iter_mut().zip(targets).for_each(|(item, target)| item.target = target);
+    items.classes = known;
+    Ok(())
+}
+
+/// The items that a model is evaluated on where nobody has asked for others, and what they are.
+fn evaluated(own: Option<Split>, items: &Items, says: &str) -> Result<(Vec<usize>, &'static str)> {
+    let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
+    Ok(match own {
+        Some(own) if own.test.iter().any(labelled) => {
+            (own.test.into_iter().filter(labelled).collect(), "the test images")
+        }
+        Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
+        Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
+            return Err(Error::NothingHeldOut { data: items.root.clone() });
+        }
+        _ => (Split::everything(items, &[]).train, "all"),
+    })
+}

@@ -1,0 +1,107 @@
+//! What people should know about data before they trust a result, a sentence each.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use ocelli_data::order::{self, Share};
+use ocelli_data::{Digest, Items, Split, Target, words};
+
+/// A warning where the same image has different labels: at most one of them can be right.
+pub(super) fn contradictions(items: &Items, digests: &[Digest]) -> Option<String> {
+    let mut by_digest: HashMap<Digest, Vec<usize>> = HashMap::new();
+    let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
+    (0..items.len()).filter(labelled).for_each(|item| by_digest.entry(digests[item]).or_default().push(item));
+    let differ = |group: &Vec<usize>| group.iter().any(|&item| items[item].target != items[group[0]].target);
+    let mut groups: Vec<Vec<usize>> = by_digest.into_values().filter(differ).collect();
+    groups.sort_unstable();
+    let named = groups.iter().take(3).map(|group| {
+        let names: Vec<&str> = group.iter().take(4).map(|&item| items[item].id.as_str()).collect();
+        names.join(" = ")
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = if groups.len() > 3 { ", …" } else { "" };
+    let images =
+        if groups.len() == 1 { "1 image has".to_owned() } else { format!("{} images have", groups.len()) };
+    (!groups.is_empty()).then(|| {
+        format!("warning: {images} different labels in several files, byte for byte the same: {named}{more}")
+    })
+}
+
+/// A note of classes that nothing is measured on.
+pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
+    if split.valid.is_empty() {
+        return None;
+    }
+    let counts = items.class_counts(&split.valid);
+    let without: BTreeSet<&str> = (0..items.classes.len())
+        .filter(|&class| counts[class] == 0)
+        .filter_map(|class| items.classes.name(class))
+        .collect();
+    let named = without.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    let more = if without.len() > 5 { ", …" } else { "" };
+    (!without.is_empty()).then(|| {
+        format!(
+            "nothing is measured on {} of {} classes, of which no image is held out: {named}{more}",
+            without.len(),
+            items.classes.len()
+        )
+    })
+}
+
+/// A warning where the same image is on several sides of the split, as in splits that the folders give.
+pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) -> Option<String> {
+    let shared = split.shared_images(digests);
+    let first = shared.first()?;
+    let names: Vec<&str> = first.iter().take(3).map(|&item| items[item].id.as_str()).collect();
+    Some(format!(
+        "{} images are byte for byte both trained on and held out, so what is measured is too good; the first is {}",
+        shared.len(),
+        names.join(" = ")
+    ))
+}
+
+/// What drawing every class equally often does to the rarest and the most frequent one.
+pub(super) fn balance(items: &Items, split: &Split) -> Option<String> {
+    let shares = order::shares(items, &split.train);
+    let said = |share: &Share| {
+        let class = share.class.and_then(|class| items.classes.name(class)).unwrap_or("no class");
+        let times = share.places as f64 / share.items as f64;
+        format!("each of {} images of {class} about {times:.2} times", share.items)
+    };
+    let rarest = shares.iter().min_by_key(|share| share.items)?;
+    let commonest = shares.iter().max_by_key(|share| share.items)?;
+    Some(format!(
+        "balanced: an epoch draws {}, {}; probabilities are those of a world where all classes are equally frequent",
+        said(rarest),
+        said(commonest)
+    ))
+}
+
+/// How groups lie in the split.
+pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
+    let mut notices = Vec::new();
+    let among = |indices: &[usize]| {
+        indices.iter().filter_map(|&item| groups[item].as_deref()).collect::<HashSet<_>>().len()
+    };
+    let (held_out, trained) = (among(&split.valid), among(&split.train));
+    let images = split.train.len() + split.valid.len();
+    let without = groups.iter().filter(|group| group.is_none()).count();
+    let shared = split.shared_groups(groups);
+    match shared.first() {
+        None if !split.valid.is_empty() => notices.push(format!(
+            "no group is on both sides: {} of {} groups are held out, {:.1} % of the images",
+            words::count(held_out),
+            words::count(held_out + trained),
+            100.0 * split.valid.len() as f64 / images.max(1) as f64
+        )),
+        None => {}
+        Some(first) => notices.push(format!(
+            "{} groups have images on several sides of the split, so what is measured is too good; the first is {}",
+            words::count(shared.len()),
+            groups[first[0]].as_deref().unwrap_or_default()
+        )),
+    }
+    if without > 0 {
+        notices.push(format!("{} images have no group, and are taken for one each", words::count(without)));
+    }
+    notices
+}

@@ -1,0 +1,383 @@
+//! How metrics are computed: exact over a set in which each image is any number of times.
+
+use ocelli_data::{Draws, Purpose};
+
+use crate::metric::custom::CustomMetric;
+use crate::metric::predictions::Predictions;
+use crate::metric::{Average, Metric};
+
+/// A metric with all of the predictions that it needs, for any number of each image.
+pub(super) enum Score {
+    /// The mean of a number an image.
+    Mean(Vec<f64>),
+    /// A function of each image's counts of each class.
+    Counted {
+        images: Vec<Vec<(usize, Counts)>>,
+        classes: usize,
+        function: fn(&[Counts], f64) -> f64,
+        beta: f64,
+        /// Whether every class counts the same.
+        by_class: bool,
+    },
+    /// The mean of the classes' areas.
+    Ranked(Vec<Ranking>),
+    /// A function of all predictions.
+    Custom(CustomMetric, Predictions),
+}
+
+impl Score {
+    pub(super) fn new(predictions: &Predictions, metric: Metric) -> Self {
+        let images = 0..predictions.items.len();
+        let exact =
+            |place: usize| predictions.predicted_labels(place) == predictions.targets[place].classes();
+        let of = |score: &dyn Fn(usize) -> f64| Self::Mean(images.clone().map(score).collect());
+        let by_class = matches!(
+            metric,
+            Metric::BalancedAccuracy
+                | Metric::Precision(Average::Macro)
+                | Metric::Recall(Average::Macro)
+                | Metric::F(_, Average::Macro)
+        );
+        let counted = |function, beta| Self::Counted {
+            images: counts(predictions),
+            classes: predictions.classes,
+            function,
+            beta,
+            by_class,
+        };
+        let each_image = counts(predictions);
+        let by_image = |score: &dyn Fn(Counts) -> f64| {
+            let scores = each_image.iter().map(|classes| {
+                let classes: Vec<Counts> = classes.iter().map(|(_, counts)| *counts).collect();
+                score(all(&classes))
+            });
+            Self::Mean(scores.collect())
+        };
+        use Average::{Macro, Micro, Samples};
+        match metric {
+            Metric::Accuracy => of(&|place| f64::from(u8::from(exact(place)))),
+            Metric::ErrorRate => of(&|place| f64::from(u8::from(!exact(place)))),
+            Metric::LogLoss => Self::Mean(predictions.losses.clone()),
+            Metric::Top(count) => of(&|place| f64::from(u8::from(is_among_top(predictions, place, count)))),
+            Metric::LabelAccuracy => of(&|place| {
+                let errors: usize =
+                    each_image[place].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
+                1.0 - errors as f64 / predictions.classes as f64
+            }),
+            Metric::BalancedAccuracy => counted(|classes, _| over_classes(classes, Counts::recall), 0.0),
+            Metric::Precision(Samples) => by_image(&Counts::precision),
+            Metric::Recall(Samples) => by_image(&Counts::recall),
+            Metric::F(beta, Samples) => by_image(&|counts| counts.f(beta)),
+            Metric::Precision(Micro) => counted(|classes, _| all(classes).precision(), 0.0),
+            Metric::Recall(Micro) => counted(|classes, _| all(classes).recall(), 0.0),
+            Metric::F(beta, Micro) => counted(|classes, beta| all(classes).f(beta), beta),
+            Metric::Precision(Macro) => counted(|classes, _| over_classes(classes, Counts::precision), 0.0),
+            Metric::Recall(Macro) => counted(|classes, _| over_classes(classes, Counts::recall), 0.0),
+            Metric::F(beta, Macro) => {
+                counted(|classes, beta| over_classes(classes, |counts| counts.f(beta)), beta)
+            }
+            Metric::Auroc => Self::Ranked(rankings(predictions)),
+            Metric::Custom(metric) => Self::Custom(metric, predictions.clone()),
+        }
+    }
+
+    /// The metric of a set in which each image is so many times.
+    pub(super) fn of(&self, weights: &[u32]) -> f64 {
+        match self {
+            Self::Mean(scores) => {
+                let sum: f64 =
+                    scores.iter().zip(weights).map(|(score, &weight)| score * f64::from(weight)).sum();
+                sum / f64::from(weights.iter().sum::<u32>())
+            }
+            Self::Counted { images, classes, function, beta, .. } => {
+                let mut sums = vec![Counts::default(); *classes];
+                for (image, &weight) in images.iter().zip(weights) {
+                    for &(class, counts) in image {
+                        sums[class].add(counts, weight as usize);
+                    }
+                }
+                if weights.is_empty() { f64::NAN } else { function(&sums, *beta) }
+            }
+            Self::Ranked(classes) => {
+                mean(classes.iter().map(|ranking| ranking.auroc(weights)).filter(|area| !area.is_nan()))
+            }
+            Self::Custom(metric, predictions) => metric.score(&predictions.repeated(weights)),
+        }
+    }
+
+    /// The variance of the metric over sets of as many images.
+    pub(super) fn variance(&self) -> f64 {
+        match self {
+            Self::Mean(scores) => {
+                let centre = mean(scores.iter().copied());
+                mean(scores.iter().map(|score| (score - centre).powi(2))) / scores.len() as f64
+            }
+            Self::Counted { images, .. } => bootstrap(images.len(), |weights| self.of(weights)),
+            Self::Custom(_, predictions) => bootstrap(predictions.len(), |weights| self.of(weights)),
+            Self::Ranked(classes) => {
+                let images = classes.first().map_or(0, Ranking::images);
+                let variance = bootstrap(images, |weights| self.of(weights));
+                // Drawn from so few, they vary too little: by m - 1 of m.
+                let fewest = classes.iter().map(Ranking::sides).filter(|sides| sides.0.min(sides.1) > 0);
+                let fewest = fewest.map(|sides| sides.0.min(sides.1)).min().unwrap_or(0) as f64;
+                if fewest > 1.0 { variance * fewest / (fewest - 1.0) } else { variance }
+            }
+        }
+    }
+
+    /// The most images that a set counts as.
+    pub(super) fn most_images(&self, variance: f64) -> f64 {
+        // Of k numbers that each are a mean over n images: k² / Σ 1/n.
+        let together = |each: &mut dyn Iterator<Item = f64>| {
+            let (count, sum) =
+                each.fold((0.0, 0.0), |(count, sum), images| (count + 1.0, sum + 1.0 / images));
+            count * count / sum
+        };
+        match self {
+            // Labels of an image may say more than one image would, but where nothing varies nobody can tell.
+            Self::Mean(scores) if variance == 0.0 => scores.len() as f64,
+            Self::Counted { images, by_class: false, .. } if variance == 0.0 => images.len() as f64,
+            Self::Counted { images, classes, by_class: true, .. } => {
+                let mut support = vec![0.0; *classes];
+                for &(class, counts) in images.iter().flatten() {
+                    support[class] += counts.support() as f64;
+                }
+                together(&mut support.into_iter().filter(|support| *support > 0.0))
+            }
+            Self::Ranked(classes) => {
+                let images = classes.first().map_or(0, Ranking::images) as f64;
+                let sides = classes.iter().map(|ranking| ranking.sides());
+                let sides = sides.filter(|(with, without)| with.min(without) > &0);
+                // As many as there are where half of them have the class, and four for each that has it where few do.
+                let mut each = sides.map(|(with, without)| 4.0 / (1.0 / with as f64 + 1.0 / without as f64));
+                let most = together(&mut each);
+                if variance == 0.0 { most.min(images) } else { most }
+            }
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// See [`Predictions::contributions`].
+    pub(super) fn contributions(&self) -> Vec<f64> {
+        match self {
+            Self::Mean(scores) => scores.clone(),
+            Self::Counted { images, classes, function, beta, .. } => {
+                let mut sums = vec![Counts::default(); *classes];
+                for &(class, counts) in images.iter().flatten() {
+                    sums[class].add(counts, 1);
+                }
+                let (value, number) = (function(&sums, *beta), images.len() as f64);
+                let pseudo_value = |image: &Vec<(usize, Counts)>| {
+                    for &(class, counts) in image {
+                        sums[class] = sums[class].without(counts);
+                    }
+                    let without = function(&sums, *beta);
+                    for &(class, counts) in image {
+                        sums[class].add(counts, 1);
+                    }
+                    // The only image of all that has any class is all that there is.
+                    if without.is_nan() { value } else { number * value - (number - 1.0) * without }
+                };
+                images.iter().map(pseudo_value).collect()
+            }
+            Self::Ranked(classes) => {
+                let defined = classes.iter().filter(|ranking| {
+                    let (with, without) = ranking.sides();
+                    with > 0 && without > 0
+                });
+                let mut sums = vec![0.0; classes.first().map_or(0, Ranking::images)];
+                let mut number = 0.0;
+                for ranking in defined {
+                    number += 1.0;
+                    ranking.add_contributions(&mut sums);
+                }
+                sums.iter().map(|sum| sum / number).collect()
+            }
+            Self::Custom(metric, predictions) => {
+                let (value, number) = (metric.score(predictions), predictions.len() as f64);
+                let mut weights = vec![1; predictions.len()];
+                let pseudo_value = |image: usize| {
+                    weights[image] = 0;
+                    let without = self.of(&weights);
+                    weights[image] = 1;
+                    if without.is_nan() { value } else { number * value - (number - 1.0) * without }
+                };
+                (0..predictions.len()).map(pseudo_value).collect()
+            }
+        }
+    }
+}
+
+/// Whether one of an image's classes is among so many most probable ones.
+fn is_among_top(predictions: &Predictions, index: usize, count: usize) -> bool {
+    let row = predictions.row(index);
+    predictions.targets[index].classes().iter().any(|&class| {
+        // Of equal ones the first is the more probable, as where one class is predicted.
+        let before = row.iter().enumerate().filter(|(other, probability)| {
+            **probability > row[class] || (**probability == row[class] && *other < class)
+        });
+        before.count() < count
+    })
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count)
+}
+
+/// The mean of a measure over the classes that some image has.
+fn over_classes(classes: &[Counts], measure: impl Fn(Counts) -> f64) -> f64 {
+    mean(classes.iter().filter(|counts| counts.support() > 0).map(|counts| measure(*counts)))
+}
+
+fn all(classes: &[Counts]) -> Counts {
+    classes.iter().fold(Counts::default(), |mut sum, &counts| {
+        sum.add(counts, 1);
+        sum
+    })
+}
+
+/// How often something was rightly said, wrongly said, and missed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) right: usize,
+    pub(super) wrong: usize,
+    pub(super) missed: usize,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Self, times: usize) {
+        self.right += other.right * times;
+        self.wrong += other.wrong * times;
+        self.missed += other.missed * times;
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            right: self.right - other.right,
+            wrong: self.wrong - other.wrong,
+            missed: self.missed - other.missed,
+        }
+    }
+
+    /// Images that have it.
+    pub(super) fn support(self) -> usize {
+        self.right + self.missed
+    }
+
+    pub(super) fn precision(self) -> f64 {
+        self.right as f64 / (self.right + self.wrong).max(1) as f64
+    }
+
+    pub(super) fn recall(self) -> f64 {
+        self.right as f64 / (self.right + self.missed).max(1) as f64
+    }
+
+    pub(super) fn f(self, beta: f64) -> f64 {
+        let [right, wrong, missed] = [self.right, self.wrong, self.missed].map(|count| count as f64);
+        let above = (1.0 + beta * beta) * right;
+        if self.right == 0 { 0.0 } else { above / (above + beta * beta * missed + wrong) }
+    }
+}
+
+/// For each image the classes that it has or is said to have, with what is right of it.
+pub(super) fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
+    let image = |place: usize| {
+        let (said, has) = (predictions.predicted_labels(place), predictions.targets[place].classes());
+        let one = |right: bool, said: bool| Counts {
+            right: usize::from(right),
+            wrong: usize::from(said && !right),
+            missed: usize::from(!said && !right),
+        };
+        let told = said.iter().map(|class| (*class, one(has.contains(class), true)));
+        let missed =
+            has.iter().filter(|class| !said.contains(class)).map(|class| (*class, one(false, false)));
+        told.chain(missed).collect()
+    };
+    (0..predictions.items.len()).map(image).collect()
+}
+
+/// The images in the order of one class's probability, ascending.
+pub(super) struct Ranking {
+    /// Images of equal probability stand together; whether each has the class.
+    pub(super) ties: Vec<Vec<(usize, bool)>>,
+}
+
+pub(super) fn rankings(predictions: &Predictions) -> Vec<Ranking> {
+    (0..predictions.classes).map(|class| ranking(predictions, class)).collect()
+}
+
+pub(super) fn ranking(predictions: &Predictions, class: usize) -> Ranking {
+    let probability = |place: &usize| predictions.row(*place)[class];
+    let mut places: Vec<usize> = (0..predictions.items.len()).collect();
+    places.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
+    let has = |place: &usize| (*place, predictions.targets[*place].classes().contains(&class));
+    let ties = places.chunk_by(|a, b| probability(a) == probability(b));
+    Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
+}
+
+impl Ranking {
+    /// The number of images.
+    fn images(&self) -> usize {
+        self.ties.iter().map(Vec::len).sum()
+    }
+
+    /// The numbers of images with the class and without it.
+    fn sides(&self) -> (usize, usize) {
+        let with = self.ties.iter().flatten().filter(|(_, has)| *has).count();
+        (with, self.images() - with)
+    }
+
+    /// Adds each image's part in the area, in DeLong's terms (1988): the area, and how much more often than that the image
+    /// wins against those of the other side, as often as there are images for one of its own side.
+    fn add_contributions(&self, sums: &mut [f64]) {
+        let (with, without) = self.sides();
+        let (images, area) = (self.images() as f64, self.auroc(&vec![1; sums.len()]));
+        let (mut with_below, mut without_below) = (0.0, 0.0);
+        for tie in &self.ties {
+            let having = tie.iter().filter(|(_, has)| *has).count() as f64;
+            let lacking = tie.len() as f64 - having;
+            for &(image, has) in tie {
+                let (won, side) = if has {
+                    ((without_below + lacking / 2.0) / without as f64, with)
+                } else {
+                    (1.0 - (with_below + having / 2.0) / with as f64, without)
+                };
+                sums[image] += area + images / side as f64 * (won - area);
+            }
+            (with_below, without_below) = (with_below + having, without_below + lacking);
+        }
+    }
+
+    pub(super) fn auroc(&self, weights: &[u32]) -> f64 {
+        let (mut below, mut have, mut won) = (0.0, 0.0, 0.0);
+        for tie in &self.ties {
+            let (mut with, mut without) = (0.0, 0.0);
+            for &(image, has) in tie {
+                *(if has { &mut with } else { &mut without }) += f64::from(weights[image]);
+            }
+            won += with * (below + without / 2.0);
+            below += without;
+            have += with;
+        }
+        won / (have * below)
+    }
+}
+
+/// Resamples of the bootstrap.
+const RESAMPLES: u64 = 2000;
+
+/// The variance of a score over drawn sets; a set is how often each image is in it.
+fn bootstrap(images: usize, score: impl Fn(&[u32]) -> f64) -> f64 {
+    let scores: Vec<f64> = (0..RESAMPLES)
+        .map(|resample| {
+            let mut draws = Draws::new(0, Purpose::Bootstrap, 0, resample);
+            let mut weights = vec![0; images];
+            (0..images).for_each(|_| weights[draws.below(images as u64) as usize] += 1);
+            score(&weights)
+        })
+        .filter(|score| !score.is_nan())
+        .collect();
+    let centre = mean(scores.iter().copied());
+    mean(scores.iter().map(|score| (score - centre).powi(2)))
+}

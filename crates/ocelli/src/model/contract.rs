@@ -1,0 +1,147 @@
+//! How a model is to be used, as its file says it itself.
+
+use std::path::Path;
+
+use ocelli_data::{Augmentation, Channels, Items, Preprocessing, Task};
+use ocelli_nn::{Precision, TensorFile};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::file;
+use crate::metric::predictions::THRESHOLD;
+use crate::model::finite::check_finite;
+use crate::model::submission::clip::ProbabilityClip;
+
+/// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Contract {
+    /// The version of this contract's form: 2.
+    pub format: u32,
+    /// The version of Ocelli that wrote it.
+    pub version: String,
+    /// The backbone's name in the registry.
+    pub architecture: String,
+    /// Whether an image has one class or several.
+    pub task: Task,
+    /// The names of the classes, in the order of the outputs.
+    pub classes: Vec<String>,
+    /// From a photo to the network's input.
+    pub preprocessing: Preprocessing,
+    /// From which probability on a photo is said to have a class, where it may have several: one a class.
+    /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f32>>,
+    /// Which bands of an image are read, and which values are black and white, where it was said.
+    #[serde(default, skip_serializing_if = "Channels::is_usual")]
+    pub channels: Channels,
+    /// How images were changed at random in training: what test-time augmentation draws views from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
+    /// The precision of the activations that it was trained and measured with.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How far submissions keep probabilities from 0 and 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<ProbabilityClip>,
+    /// What separates several labels of an image in the table that it was trained on, and so in submissions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_separator: Option<char>,
+    /// What logits are divided by to be calibrated, fitted on validation images; nothing where none was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+}
+
+/// The most classes that a model may have.
+const MOST_CLASSES: usize = 100_000;
+
+/// The contract's form that this version writes and reads.
+const FORMAT: u32 = 2;
+/// The metadata entry that holds the contract.
+const ENTRY: &str = "ocelli";
+
+impl Contract {
+    pub(crate) fn new(
+        architecture: &str,
+        items: &Items,
+        preprocessing: Preprocessing,
+        precision: Precision,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            architecture: architecture.to_owned(),
+            task: items.task,
+            classes: items.classes.names().to_vec(),
+            preprocessing,
+            thresholds: None,
+            channels: Channels::default(),
+            augmentation: None,
+            precision,
+            clip: None,
+            label_separator: None,
+            temperature: None,
+        }
+    }
+
+    /// The threshold of each class.
+    pub fn thresholds(&self) -> Vec<f32> {
+        self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
+    }
+
+    /// The bytes of a model file, and the digest in them.
+    pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
+        tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
+    }
+}
+
+/// A model file's contract and tensors.
+pub(super) fn read(path: &Path) -> Result<(Contract, TensorFile)> {
+    let tensors = TensorFile::read(path)?;
+    let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
+    let text = tensors.metadata(ENTRY).ok_or_else(|| {
+        not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
+    })?;
+    let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => match value["format"].as_u64() {
+            Some(format) if format != u64::from(FORMAT) => {
+                return Err(not_a_model(format!(
+                    "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
+                         use the version that wrote it"
+                )));
+            }
+            _ => serde_json::from_value(value),
+        },
+        Err(error) => Err(error),
+    }
+    .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
+    if tensors.digest().is_none() {
+        return Err(not_a_model(
+            "it has no digest of its content, by which damage would be seen: another program has written it; to have \
+             it believed as it is, add the metadata entry \"ocelli-digest\" with the text \"none\""
+                .into(),
+        ));
+    }
+    contract.preprocessing.validate()?;
+    contract.channels.validate()?;
+    if contract.classes.len() > MOST_CLASSES {
+        let classes = contract.classes.len();
+        let reason = format!("its contract has {classes} classes, more than the limit of {MOST_CLASSES}");
+        return Err(not_a_model(reason));
+    }
+    if let Some(thresholds) = &contract.thresholds
+        && thresholds.len() != contract.classes.len()
+    {
+        let (found, classes) = (thresholds.len(), contract.classes.len());
+        return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
+    }
+    check_finite(&tensors, &path.display().to_string())?;
+    Ok((contract, tensors))
+}
+
+/// Writes a model file, and gives the digest in it.
+pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<String> {
+    let (bytes, digest) = contract.to_bytes(tensors);
+    file::write(path, &bytes)?;
+    Ok(digest)
+}

@@ -1,0 +1,218 @@
+//! Predictions of photos: what they hold, and how they come of the network's logits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ocelli_data::{Batch, Batches, Items, Skipped, Task};
+use ocelli_nn::{Backbone, Network};
+use serde::Serialize;
+
+use crate::data::to_tensor::to_tensor;
+use crate::error::{Error, Result};
+use crate::metric::predictions::{predicted_labels, probabilities};
+use crate::metric::temperature::temper;
+use crate::model::finite::check_outputs;
+use crate::model::tta::TtaMean;
+
+/// The probabilities that a model gives to one photo.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Prediction {
+    /// The photo.
+    pub path: PathBuf,
+    /// The names of the classes.
+    pub classes: Arc<[String]>,
+    /// The probability of each class; they sum to 1 where an image has one class.
+    pub probabilities: Vec<f32>,
+    /// Whether an image has one class or several.
+    pub task: Task,
+    /// From which probability on the photo is said to have each class, where it may have several.
+    pub thresholds: Arc<[f32]>,
+}
+
+/// A class and its probability.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ClassProbability {
+    /// The class.
+    pub class: String,
+    /// 0 to 1.
+    pub probability: f32,
+}
+
+impl Prediction {
+    /// The most probable class.
+    pub fn best(&self) -> ClassProbability {
+        self.ranked().swap_remove(0)
+    }
+
+    /// The predicted classes, the most probable first: one class; or, where an image has several, all whose
+    /// probability reaches their threshold, possibly none.
+    pub fn predicted_labels(&self) -> Vec<ClassProbability> {
+        let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
+        let guess = |class: usize| ClassProbability {
+            class: self.classes[class].clone(),
+            probability: self.probabilities[class],
+        };
+        let mut guesses: Vec<ClassProbability> = decided.into_iter().map(guess).collect();
+        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
+    }
+
+    /// All classes, the most probable first.
+    pub fn ranked(&self) -> Vec<ClassProbability> {
+        let named = self.classes.iter().zip(&self.probabilities);
+        let mut guesses: Vec<ClassProbability> = named
+            .map(|(class, &probability)| ClassProbability { class: class.clone(), probability })
+            .collect();
+        guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
+    }
+}
+
+/// From the logits of the views of a photo to its prediction: the one way for all predictions of a model.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    /// The model's file, for errors.
+    pub(super) model: String,
+    pub(super) task: Task,
+    pub(super) classes: Arc<[String]>,
+    /// How several views become one answer.
+    pub(super) mean: TtaMean,
+    pub(super) temperature: Option<f64>,
+    pub(super) thresholds: Arc<[f32]>,
+}
+
+impl Answers {
+    /// The probabilities of every class, from the weight and the logits of each view; `photo` names it in errors.
+    pub(super) fn probabilities(&self, views: &[(f64, &[f32])], photo: &str) -> Result<Vec<f32>> {
+        for (_, logits) in views {
+            check_outputs(logits, &self.classes, &self.model, photo)?;
+        }
+        let mut row = match views {
+            [(_, plain)] => probabilities(self.task, plain),
+            _ => self.mean.of(self.task, views),
+        };
+        if let Some(temperature) = self.temperature {
+            temper(self.task, &mut row, temperature);
+        }
+        Ok(row)
+    }
+
+    fn prediction(&self, path: PathBuf, views: &[(f64, &[f32])]) -> Result<Prediction> {
+        let probabilities = self.probabilities(views, &path.display().to_string())?;
+        let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
+        Ok(Prediction { path, classes, probabilities, task: self.task, thresholds })
+    }
+}
+
+/// All views of some photos, batch by batch.
+pub(super) struct Passes<B: Backbone> {
+    pub(super) network: Network<B>,
+    pub(super) answers: Answers,
+    pub(super) items: Arc<Items>,
+    /// The batches of each view, and its weight.
+    pub(super) passes: Vec<(Batches, f64)>,
+    /// The first photo of the next batch.
+    pub(super) next: usize,
+}
+
+/// One view of the photos of a batch.
+struct View {
+    weight: f64,
+    /// The photos that could be read in this view, ascending, and their logits, row by row.
+    indices: Vec<usize>,
+    logits: Vec<f32>,
+    /// Why the others could not, in their order.
+    skipped: Vec<Skipped>,
+}
+
+impl<B: Backbone> Passes<B> {
+    /// The predictions of a batch's photos, in their order. A photo that cannot be read in one view, since it was changed
+    /// meanwhile, has an error in its own place.
+    pub(super) fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
+        let mut views = Vec::with_capacity(self.passes.len());
+        for (batches, weight) in &mut self.passes {
+            let mut batch = match batches.next()? {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error.into())),
+            };
+            let logits = logits(&self.network, &mut batch);
+            views.push(View { weight: *weight, indices: batch.indices, logits, skipped: batch.skipped });
+        }
+        let count = views.first().map_or(0, |view| view.indices.len() + view.skipped.len());
+        let photos = self.next..self.next + count;
+        self.next = photos.end;
+        let mut rows = vec![0; views.len()];
+        let predictions = photos.enumerate().map(|(position, photo)| {
+            let path = self.items[photo].path.clone();
+            match logits_of(photo, position, &views, &mut rows) {
+                Ok(logits) => self.answers.prediction(path, &logits),
+                Err(reason) => Err(Error::Photo { path, reason }),
+            }
+        });
+        Some(Ok(predictions.collect()))
+    }
+}
+
+/// The weight and the logits of every view of a photo, the one at `position` in its batch, or why one of them could not be
+/// read. `rows`: of each view, how many photos before it could be read.
+fn logits_of<'a>(
+    photo: usize,
+    position: usize,
+    views: &'a [View],
+    rows: &mut [usize],
+) -> std::result::Result<Vec<(f64, &'a [f32])>, String> {
+    let (mut logits, mut lost) = (Vec::with_capacity(views.len()), None);
+    for (view, row) in views.iter().zip(rows) {
+        if view.indices.get(*row) == Some(&photo) {
+            let classes = view.logits.len() / view.indices.len();
+            logits.push((view.weight, &view.logits[*row * classes..][..classes]));
+            *row += 1;
+        } else {
+            let skipped = view.skipped.get(position - *row);
+            lost = lost.or(Some(skipped.map(|skipped| skipped.reason.clone()).unwrap_or_default()));
+        }
+    }
+    match lost {
+        None => Ok(logits),
+        Some(reason) if logits.is_empty() => Err(reason),
+        Some(reason) => Err(format!("was changed while it was read ({reason}); predict it again")),
+    }
+}
+
+/// The logits of a batch, row by row.
+pub(super) fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
+    if batch.indices.is_empty() {
+        return Vec::new();
+    }
+    let logits = network.infer(to_tensor(batch, &network.device()));
+    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_photo_that_changes_between_views_has_the_error_itself() {
+        // Three photos of a batch; the first cannot be read at all, the second not any more in the second view.
+        let lost = |reasons: &[&str]| {
+            reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
+        };
+        let views = [
+            View {
+                weight: 0.4,
+                indices: vec![8, 9],
+                logits: vec![1.0, 2.0, 3.0, 4.0],
+                skipped: lost(&["x"]),
+            },
+            View { weight: 0.6, indices: vec![9], logits: vec![5.0, 6.0], skipped: lost(&["x", "cut off"]) },
+        ];
+        let mut rows = vec![0; 2];
+        let mut of = |photo: usize, position: usize| logits_of(photo, position, &views, &mut rows);
+        assert_eq!(of(7, 0), Err("x".to_owned()));
+        let error = of(8, 1).unwrap_err();
+        assert!(error.contains("was changed while it was read") && error.contains("cut off"), "{error}");
+        assert_eq!(of(9, 2), Ok(vec![(0.4, &[3.0, 4.0][..]), (0.6, &[5.0, 6.0][..])]));
+    }
+}

@@ -1,0 +1,48 @@
+//! Probabilities kept from 0 and 1, because one sure error costs the logarithmic loss so much.
+
+use ocelli_data::Task;
+use serde::{Deserialize, Serialize};
+
+use crate::metric::predictions::Predictions;
+use crate::metric::{Metric, MetricEstimate};
+
+/// How far probabilities are kept from 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ProbabilityClip {
+    /// Probabilities count as at least this, and as at most 1 less it; 0 changes nothing.
+    pub at: f64,
+    /// The log loss of the validation images so clipped, by which it was chosen, and the ends of its 95 % interval.
+    pub log_loss: (f64, f64, f64),
+}
+
+/// Candidate values.
+const CLIPS: [f64; 9] = [0.0, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2];
+
+impl ProbabilityClip {
+    /// The clip with the lowest log loss on these predictions, after which rows of one class an image sum to 1 again;
+    /// of equal ones the smaller. `None` of nothing.
+    pub fn chosen_on(predictions: &Predictions) -> Option<Self> {
+        let clipped = |at: f64| {
+            let mut clipped = Predictions::new(predictions.task(), predictions.classes());
+            for (index, (&item, target)) in predictions.items().iter().zip(predictions.targets()).enumerate()
+            {
+                let row = clip(predictions.task(), predictions.row(index), at);
+                clipped.push_probabilities(item, target, row);
+            }
+            clipped
+        };
+        let losses = CLIPS.map(|at| (at, clipped(at).loss()));
+        let best =
+            losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let MetricEstimate { value, interval: (low, high), .. } = clipped(best.0).estimate(Metric::LogLoss);
+        Some(Self { at: best.0, log_loss: (value, low, high) })
+    }
+}
+
+/// One image's probabilities, kept from 0 and 1.
+pub(super) fn clip(task: Task, row: &[f32], at: f64) -> Vec<f32> {
+    let clipped: Vec<f64> =
+        row.iter().map(|&probability| f64::from(probability).clamp(at, 1.0 - at)).collect();
+    let sum: f64 = if task == Task::SingleLabel { clipped.iter().sum() } else { 1.0 };
+    clipped.into_iter().map(|probability| (probability / sum) as f32).collect()
+}

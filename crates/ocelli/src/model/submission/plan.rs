@@ -1,0 +1,321 @@
+//! What a submission holds, known before anything is predicted: from the sample and the photos.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ocelli_data::source::id_of;
+use ocelli_data::source::table::{Finder, Match, Row, Sheet};
+use ocelli_data::{Task, text_of};
+
+use crate::data::photos::photos_in;
+use crate::error::{Error, Result};
+use crate::model::contract::Contract;
+use crate::model::submission::{Submission, Values};
+
+/// What a cell of a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// What the sample has there: the id.
+    Sample,
+    /// The probability of a class.
+    Probability(usize),
+    /// Whether the class is predicted: 0 or 1.
+    Predicted(usize),
+    /// The names of the classes.
+    Names,
+}
+
+/// A submission that can be written: everything is known but the predictions.
+pub(super) struct Plan {
+    pub(super) delimiter: char,
+    pub(super) header: Vec<String>,
+    /// A row's cells as the sample has them, and its photo.
+    pub(super) rows: Vec<(Vec<String>, PathBuf)>,
+    contents: Vec<Content>,
+    /// Between the names of several classes.
+    separator: String,
+    /// Photos that no row is about.
+    pub(super) unnamed: usize,
+    /// What the columns hold, for people.
+    pub(super) columns: String,
+}
+
+impl Plan {
+    /// What is to be written for the photos of a folder.
+    pub(super) fn new(submission: &Submission, contract: &Contract, test: &Path) -> Result<Self> {
+        let found = photos_in(test)?;
+        let mut photos = found.photos;
+        photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
+        photos.sort();
+        if photos.is_empty() {
+            return Err(Error::NoPhotos { path: test.to_owned() });
+        }
+        match &submission.sample {
+            Some(sample) => Sample::read(sample, contract, submission.values)?.plan(test, photos),
+            None if contract.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
+            None => Ok(without_sample(contract, test, photos)),
+        }
+    }
+
+    /// Whether no column holds probabilities.
+    pub(super) fn names_only(&self) -> bool {
+        self.contents.iter().all(|content| !matches!(content, Content::Probability(_)))
+    }
+
+    /// A row, from the sample's cells and a photo's probabilities and predicted classes.
+    pub(super) fn cells(
+        &self,
+        sample: &[String],
+        row: &[f32],
+        predicted: &[usize],
+        classes: &[String],
+    ) -> Vec<String> {
+        let names = || predicted.iter().map(|&class| classes[class].as_str()).collect::<Vec<_>>();
+        let cell = |(content, cell): (&Content, &String)| match content {
+            Content::Sample => cell.clone(),
+            Content::Probability(class) => row[*class].to_string(),
+            Content::Predicted(class) => u8::from(predicted.contains(class)).to_string(),
+            Content::Names => names().join(&self.separator),
+        };
+        self.contents.iter().zip(sample).map(cell).collect()
+    }
+}
+
+/// A sample submission, whose columns, ids and separator are taken over.
+struct Sample<'a> {
+    path: &'a Path,
+    contract: &'a Contract,
+    values: Option<Values>,
+    delimiter: char,
+    header: Vec<String>,
+    rows: Vec<Row>,
+}
+
+const GIVE_A_SAMPLE: &str = "give the competition's sample submission";
+
+impl<'a> Sample<'a> {
+    fn read(path: &'a Path, contract: &'a Contract, values: Option<Values>) -> Result<Self> {
+        let mut sheet = Sheet::read(path)?;
+        let header = sheet.rows.remove(0).cells;
+        let delimiter = if sheet.delimiter == ' ' { ',' } else { sheet.delimiter };
+        let sample = Self { path, contract, values, delimiter, header, rows: sheet.rows };
+        let width = sample.header.len();
+        if width < 2 {
+            return Err(sample.no_column());
+        }
+        if sample.rows.is_empty() {
+            return Err(
+                sample.wrong("it has no rows but that of the columns' names".to_owned(), GIVE_A_SAMPLE)
+            );
+        }
+        if let Some(row) = sample.rows.iter().find(|row| row.cells.len() != width) {
+            let (line, cells) = (row.line, row.cells.len());
+            let reason = format!("row {line} has {cells} cells, and the first row {width}");
+            return Err(sample.wrong(reason, GIVE_A_SAMPLE));
+        }
+        Ok(sample)
+    }
+
+    fn wrong(&self, reason: String, advice: &'static str) -> Error {
+        Error::Sample { path: self.path.to_owned(), reason, advice }
+    }
+
+    fn no_column(&self) -> Error {
+        self.wrong("it has no column after the id".to_owned(), "give another sample")
+    }
+
+    fn plan(self, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
+        let (id, paths) = self.find_photos(test, &photos)?;
+        let separator = separator_of(&self.rows, self.contract);
+        let (contents, columns) = self.contents(id)?;
+        let named: BTreeSet<&PathBuf> = paths.iter().collect();
+        let unnamed = photos.iter().filter(|photo| !named.contains(photo)).count();
+        let rows = self.rows.into_iter().map(|row| row.cells).zip(paths).collect();
+        let (delimiter, header) = (self.delimiter, self.header);
+        Ok(Plan { delimiter, header, rows, contents, separator, unnamed, columns })
+    }
+
+    /// The column of ids, and the photo of each row.
+    fn find_photos(&self, test: &Path, photos: &[PathBuf]) -> Result<(usize, Vec<PathBuf>)> {
+        let finder = Finder::of(test, photos.iter().cloned());
+        let beside: Vec<PathBuf> = test.parent().map(Path::to_owned).into_iter().collect();
+        let matches = |column: usize| {
+            let names: Vec<&str> = self.rows.iter().map(|row| row.cell(column)).collect();
+            finder.resolve(&names, None, &beside)
+        };
+        let found =
+            |matches: &[Match]| matches.iter().filter(|found| matches!(found, Match::Found(_))).count();
+        // The first column, unless it only counts the rows.
+        let mut id = 0;
+        let mut photos_of = matches(0);
+        if found(&photos_of) == 0
+            && let Some((other, others)) = (1..self.header.len())
+                .map(|column| (column, matches(column)))
+                .find(|(_, others)| found(others) == self.rows.len())
+        {
+            (id, photos_of) = (other, others);
+        }
+        let header = &self.header[id];
+        if let Match::Found(_) = finder.resolve(&[header], None, &beside)[0] {
+            let reason = format!("its first row names the photo {header}, where the columns' names belong");
+            return Err(self.wrong(reason, "put a row with the columns' names before it"));
+        }
+        Ok((id, self.paths(id, photos_of, test)?))
+    }
+
+    /// The photo of each row, whose ids are all different and name one each.
+    fn paths(&self, id: usize, photos_of: Vec<Match>, test: &Path) -> Result<Vec<PathBuf>> {
+        let mut seen = BTreeMap::new();
+        let mut paths = Vec::with_capacity(self.rows.len());
+        for (row, found) in self.rows.iter().zip(photos_of) {
+            let (line, text) = (row.line, row.cell(id));
+            if let (false, Some(before)) = (text.is_empty(), seen.insert(text, line)) {
+                let reason =
+                    format!("row {line} has the id \"{text}\", which was there before, in row {before}");
+                return Err(self.wrong(reason, GIVE_A_SAMPLE));
+            }
+            let reason = match found {
+                _ if text.is_empty() => format!("row {line} has no id"),
+                Match::Found(found) => {
+                    paths.push(found.path);
+                    continue;
+                }
+                Match::Missing(why) => {
+                    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+                    format!("row {line}: there is no photo for the id {text} in {}{why}", test.display())
+                }
+                Match::Ambiguous(several) => format!("row {line}: {text} could be {}", several.join(" or ")),
+            };
+            let advice =
+                "give the folder of the competition's test photos, and the sample that belongs to it";
+            return Err(self.wrong(reason, advice));
+        }
+        Ok(paths)
+    }
+
+    /// What each column holds, and that for people.
+    fn contents(&self, id: usize) -> Result<(Vec<Content>, String)> {
+        let classes = &self.contract.classes;
+        let class_of = |column: usize| classes.iter().position(|class| class == self.header[column].trim());
+        let columns = (0..self.header.len()).filter(|&column| column != id && !self.counts_rows(column));
+        let named: Vec<(usize, Option<usize>)> = columns.map(|column| (column, class_of(column))).collect();
+        let mut contents = vec![Content::Sample; self.header.len()];
+        match named[..] {
+            [] => return Err(self.no_column()),
+            [(column, class)] => {
+                let (content, text) = self.one_column(column, class)?;
+                contents[column] = content;
+                return Ok((contents, text));
+            }
+            _ => {}
+        }
+        let foreign = named.iter().find(|(_, class)| class.is_none());
+        let missing = (0..classes.len()).find(|&class| !named.iter().any(|(_, named)| *named == Some(class)));
+        let reason = match (foreign, missing) {
+            (Some((column, _)), _) => {
+                format!("its column \"{}\" is none of the model's classes", self.header[*column])
+            }
+            (None, Some(class)) => format!("it has no column for the model's class \"{}\"", classes[class]),
+            (None, None) if named.len() > classes.len() => "it has a column twice".to_owned(),
+            (None, None) => {
+                let labels = self.values == Some(Values::Labels);
+                let content = if labels { Content::Predicted } else { Content::Probability };
+                for (column, class) in named.into_iter().filter_map(|(column, class)| Some((column, class?)))
+                {
+                    contents[column] = content(class);
+                }
+                let what = if labels { "0 or 1 for" } else { "probabilities of" };
+                return Ok((contents, format!("{what} {} classes", classes.len())));
+            }
+        };
+        Err(self.wrong(reason, "train on the competition's labels, or give another sample"))
+    }
+
+    /// Whether a column only counts the rows, as pandas writes it.
+    fn counts_rows(&self, column: usize) -> bool {
+        let name = self.header[column].to_lowercase();
+        let unnamed = name.is_empty() || name.starts_with("unnamed:");
+        unnamed && self.rows.iter().enumerate().all(|(index, row)| row.cell(column) == index.to_string())
+    }
+
+    /// What the only column beside the id holds; `class` is the one that it is named after.
+    fn one_column(&self, column: usize, class: Option<usize>) -> Result<(Content, String)> {
+        let classes = &self.contract.classes;
+        let two = classes.len() == 2 && self.contract.task == Task::SingleLabel;
+        let cells = || self.rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty());
+        let all = |wanted: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(wanted);
+        let are_classes = all(&|cell| classes.iter().any(|class| class == cell));
+        let are_numbers = all(&|cell| cell.parse::<f64>().is_ok());
+        let probability =
+            |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
+        let names = |more: &str| (Content::Names, format!("names of classes{more}"));
+        // Of two classes a probability without a name is that of the second, as in 0 and 1.
+        match (self.values, class.or(two.then_some(1))) {
+            (Some(Values::Labels), _) => Ok(names("")),
+            (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
+            (None, Some(of)) if class.is_some() => Ok(probability(of)),
+            (None, _) if are_classes => Ok(names(match two && are_numbers {
+                true => ", as in the sample (set values to probabilities for these)",
+                false => "",
+            })),
+            (None, Some(of)) if are_numbers => Ok(probability(of)),
+            (None, _) if !are_numbers => Ok(names("")),
+            _ => Err(Error::SampleColumn {
+                path: self.path.to_owned(),
+                column: self.header[column].clone(),
+                classes: classes.clone(),
+            }),
+        }
+    }
+}
+
+/// A row a photo, with the probability of every class. Ids are names without their endings, or paths, as far as these
+/// tell the photos apart.
+fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Plan {
+    let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
+    let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
+    let path = |photo: &PathBuf| id_of(test, photo);
+    let differ = |of: &dyn Fn(&PathBuf) -> String| {
+        photos.iter().map(of).collect::<BTreeSet<_>>().len() == photos.len()
+    };
+    let id: &dyn Fn(&PathBuf) -> String = if differ(&stem) {
+        &stem
+    } else if differ(&name) {
+        &name
+    } else {
+        &path
+    };
+    let classes = contract.classes.len();
+    let mut rows: Vec<(Vec<String>, PathBuf)> = photos
+        .iter()
+        .map(|photo| {
+            let mut cells = vec![String::new(); classes + 1];
+            cells[0] = id(photo);
+            (cells, photo.clone())
+        })
+        .collect();
+    rows.sort();
+    Plan {
+        delimiter: ',',
+        header: std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect(),
+        rows,
+        contents: std::iter::once(Content::Sample).chain((0..classes).map(Content::Probability)).collect(),
+        separator: String::new(),
+        unnamed: 0,
+        columns: format!("probabilities of {classes} classes"),
+    }
+}
+
+/// What separates several names in a cell: as in the sample, where it shows it, else as in the table that the model was
+/// trained on, else a space.
+fn separator_of(rows: &[Row], contract: &Contract) -> String {
+    let known = |text: &str| contract.classes.iter().any(|class| class == text.trim());
+    let shows = |separator: char| {
+        rows.iter()
+            .flat_map(|row| &row.cells)
+            .any(|cell| !known(cell) && cell.contains(separator) && cell.split(separator).all(known))
+    };
+    let mut candidates = contract.label_separator.into_iter().chain(['|', ';', ',', ' ']);
+    let shown = candidates.find(|&separator| shows(separator));
+    shown.or(contract.label_separator).unwrap_or(' ').to_string()
+}
