@@ -88,7 +88,7 @@ async function use(page, where) {
     check(await page.evaluate(() => document.activeElement.matches("#cell-images h3")), `${where}: the focus goes to the images`);
     const captions = await page.$$eval("#cell-images figcaption", (all) => all.map((caption) => caption.textContent));
     check(captions.length > 0 && captions.length <= number, `${where}: ${captions.length} images of ${number}`);
-    check(captions.every((caption) => caption.includes("wrong") && caption.includes(`is ${data.classes[truth]}`)), `${where}: the images are those of the cell`);
+    check(captions.every((caption) => caption.includes("wrong") && caption.includes(`actual ${data.classes[truth]}`)), `${where}: the images are those of the cell`);
     if (folder) await page.locator("#confusion").screenshot({ path: join(folder, "cell.png") });
   }
   const box = await page.$(".heat-switch");

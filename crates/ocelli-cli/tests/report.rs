@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use common::{Place, samples, small, snapshot};
-use ocelli::report::{ReportOptions, report_run};
 use ocelli::{Error, ImageData, escape_formula, unescape_formula};
+use ocelli_report::{ReportOptions, report_run};
 use serde_json::Value;
 
 /// Names that a spreadsheet would run, or that HTML would take for elements.
@@ -141,7 +141,7 @@ fn the_page_says_what_the_terminal_said() {
     let best = (1..history.len()).max_by(better).unwrap();
     assert_eq!(step["kept"], best - 1, "{history:?}");
     let summary = page["summary"][0].as_str().unwrap();
-    assert!(summary.contains(&format!("step 1, epoch {best}")), "{summary}");
+    assert!(summary.contains(&format!("phase 1, epoch {best}")), "{summary}");
     let kept = &page["charts"][0]["chart"]["marks"][0];
     assert_eq!(kept["label"], "weights kept");
     assert!(kept["at"].is_array());
@@ -156,7 +156,7 @@ fn the_page_says_what_the_terminal_said() {
     assert_eq!(report[0], "this report");
     let sum: f64 = parts.iter().map(seconds).sum();
     assert!((sum - finished["seconds"].as_f64().unwrap()).abs() < 1e-6, "{times:?}");
-    for part in ["activations", "learning rate finder", "step 1", "views", "all else"] {
+    for part in ["features", "learning rate finder", "phase 1", "views", "other"] {
         assert!(times.iter().any(|time| time[0].as_str().unwrap().contains(part)), "{part}: {times:?}");
     }
 }
@@ -291,18 +291,18 @@ fn photos_that_are_gone_or_others_cost_themselves_and_not_the_report() {
         assert_eq!(page[part], before[part], "{part}");
     }
     let notices = page["notices"].to_string();
-    assert!(notices.contains("2 photos are not where they were"), "{notices}");
+    assert!(notices.contains("2 photos are no longer there"), "{notices}");
     let why = |id: &str| {
         let images = list(&page["images"]);
         let image = images.iter().find(|image| image["id"] == id).unwrap();
         assert_eq!(image["jpeg"] == "", image["why"].is_string(), "{id}");
         image["why"].clone()
     };
-    assert_eq!(why(&measured[0]), "not there any more");
+    assert_eq!(why(&measured[0]), "no longer there");
     assert_eq!(why(&measured[2]), Value::Null);
     if recorded {
-        assert!(notices.contains("1 photo is not the same file any more"), "{notices}");
-        assert_eq!(why(&measured[1]), "changed since");
+        assert!(notices.contains("1 photo is no longer the same file"), "{notices}");
+        assert_eq!(why(&measured[1]), "changed since the run");
     }
     assert_eq!(page["labels"]["looked_at"], before["labels"]["looked_at"].as_u64().unwrap() - 1);
 }
@@ -321,10 +321,7 @@ fn without_any_photos_there_are_tables_and_charts() {
     }
     assert_eq!(page["data"]["counts"], before["data"]["counts"]);
     let notices = page["notices"].to_string();
-    assert!(
-        notices.contains("nowhere") && notices.contains("36 photos are not where they were"),
-        "{notices}"
-    );
+    assert!(notices.contains("nowhere") && notices.contains("36 photos are no longer there"), "{notices}");
     assert!(list(&page["images"]).iter().all(|image| image["jpeg"] == ""));
     for name in ["classes.csv", "confusion.png", "losses.svg", "calibration.png", "ranking.json"] {
         assert!(place.path("alone/results").join(name).is_file(), "{name}");

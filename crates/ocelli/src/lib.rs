@@ -55,7 +55,9 @@
 //! | submissions | [`Submission`] |
 //! | the model file | [`Contract`], [`Model`] |
 //! | what it gets right and wrong | [`interpret`] |
-//! | the page that shows it | `report/` |
+//! | what is read of a run that is over | [`finished`] |
+//! | labels to look at | [`review`] |
+//! | the pages that show it | `ocelli-report` |
 
 #[cfg(feature = "plot")]
 mod charts;
@@ -71,14 +73,14 @@ mod metric;
 mod model;
 mod pretrained;
 mod recipe;
-#[cfg(feature = "plot")]
-pub mod report;
 mod run;
 pub mod schedule;
+mod stop;
 mod train;
 
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
+pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, photos_of_run, trained_on};
 pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, Part};
@@ -99,6 +101,7 @@ pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
 pub use model::Model;
 pub use model::contract::Contract;
 pub use model::ensemble::Ensemble;
+pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
 pub use model::submission::{Submission, Submitted, Values};
@@ -117,6 +120,8 @@ pub use ocelli_data::{escape_formula, unescape_formula};
 /// Pretrained weights by name.
 pub use ocelli_hub as hub;
 pub use ocelli_hub::{CACHE_VARIABLE, WeightStore, default_cache};
+/// The instruction set that the kernels use.
+pub use ocelli_kernels::Isa;
 /// Networks and their parts, for backbones and heads of one's own.
 pub use ocelli_nn as nn;
 pub use ocelli_nn::{
@@ -136,8 +141,10 @@ pub use run::folder::{Recorder, RunFolder};
 pub use run::perform::RecipeResult;
 pub use run::resume::Moved;
 pub use run::{Run, RunResult};
+pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
+pub use stop::Stop;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;

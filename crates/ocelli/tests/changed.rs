@@ -106,7 +106,7 @@ fn a_photo_replaced_before_its_activations_are_computed_does_not_poison_the_cach
         let told = listen(&mut learner);
         learner.precompute(true).unwrap();
         learner.fit(1e-2, Epochs(1)).unwrap();
-        assert!(learner.validate().unwrap().probabilities() == wanted);
+        assert!(learner.validate().unwrap().into_parts().probabilities == wanted);
         assert!(told.lock().unwrap().is_empty(), "{told:?}");
     }
 }

@@ -178,7 +178,7 @@ fn answers_that_are_not_finite_are_refused_whatever_is_asked() {
     );
     assert!(!out.exists(), "no row of NaN is written");
     let data = ImageData::from_folder(PHOTOS).size(32);
-    errors.push(ocelli::report::evaluate(&model, data, &mut |_, _| ControlFlow::Continue(())).unwrap_err());
+    errors.push(ocelli::evaluate(&model, data, &mut |_, _| ControlFlow::Continue(())).unwrap_err());
     for error in errors {
         let text = error.to_string();
         assert!(matches!(error, Error::NotFiniteOutput { .. }), "{text}");

@@ -1,7 +1,7 @@
 //! What is printed before training starts.
 
+use ocelli::Isa;
 use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
-use ocelli_kernels::Isa;
 
 use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};

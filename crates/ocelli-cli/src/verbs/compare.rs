@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::interpret::Flip;
-use ocelli::report::compare_runs;
 use ocelli::{Proportion, photos_of_run};
+use ocelli_report::compare_runs;
 
 use crate::errors::Failure;
 use crate::output::{self, destination, println, shown};

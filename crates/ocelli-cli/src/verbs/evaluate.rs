@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use clap::Args;
-use ocelli::report::{Evaluation, ReportOptions, evaluate, report_evaluation};
 use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
+use ocelli::{Evaluation, evaluate};
+use ocelli_report::{ReportOptions, report_evaluation};
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};

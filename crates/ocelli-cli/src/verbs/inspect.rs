@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::DecimalBytes;
 use ocelli::inspection::Report;
-use ocelli::inspection::page::page;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
 use ocelli::{text_of, write_whole};
+use ocelli_report::inspect_page;
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};
@@ -65,7 +65,7 @@ impl Inspect {
         })?;
         bar.finish_and_clear();
         if let Some(path) = &self.html {
-            let page = page(&report, &self.source.decoder(), threads)?;
+            let page = inspect_page(&report, &self.source.decoder(), threads)?;
             write_whole(path, page.as_bytes())?;
         }
         if self.json {

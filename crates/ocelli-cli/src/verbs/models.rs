@@ -67,7 +67,7 @@ impl Models {
             if self.json {
                 writeln!(out, "{}", object(arch, speed, here)).map_err(unwritten)?;
             } else {
-                rows.push(row(&arch.info(), speed, here));
+                rows.push(row(arch.info(), speed, here));
             }
         }
         if !self.json {

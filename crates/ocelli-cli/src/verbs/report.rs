@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ocelli::Interpretation;
-use ocelli::report::{Report as Written, ReportOptions, report_run};
+use ocelli_report::{Report as Written, ReportOptions, report_run};
 
 use crate::errors::Failure;
 use crate::flags::{CacheFlags, ThreadFlags};

@@ -5,9 +5,7 @@
 //! | this one | the facts of each image, and which images are the same or look it |
 //! | [`report`] | what people should look at, and the numbers in between |
 //! | [`quality`] | blank, dark and blurred photos |
-//! | [`page`] | the report as an HTML page with pictures |
 
-pub mod page;
 pub mod quality;
 pub mod report;
 

@@ -1,12 +1,15 @@
 //! An inspection as people read it: numbers in between, and what they should look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{ImageFacts, Inspection};
-use crate::{Items, Skipped, Split};
+use crate::resize::{Filter, Resize};
+use crate::threads::pool;
+use crate::{DataError, Decoder, Items, RgbImage, Skipped, Split};
 
 /// An image whose shorter side is less than this part of the network's is called tiny.
 const TINY: u32 = 4;
@@ -105,6 +108,29 @@ impl Report {
             lost_by_crop: (lost[class].0 * 100.0 / lost[class].1.max(1) as f64).round() as u32,
         });
         counts.collect()
+    }
+
+    /// Small pictures of some items, their longer side at most `side` pixels, decoded with `threads` threads (0: one for
+    /// each core). Those that cannot be decoded are left out.
+    ///
+    /// # Errors
+    /// Where no threads can be started.
+    pub fn thumbnails(
+        &self,
+        items: impl IntoIterator<Item = usize>,
+        decoder: &Decoder,
+        side: u32,
+        threads: usize,
+    ) -> Result<HashMap<usize, RgbImage>, DataError> {
+        let thumbnail = |&item: &usize| {
+            let image = decoder.decode_file_for(&self.items[item].path, side).ok()?;
+            let longer = image.width().max(image.height()).min(side);
+            let resize = Resize::longer_side_to(&image, longer);
+            let ((width, height), pixels) = (resize.size(), resize.pixels(&image, Filter::Area));
+            Some((item, RgbImage::new(width, height, pixels).expect("three bytes a pixel")))
+        };
+        let items: Vec<usize> = items.into_iter().collect();
+        Ok(pool(threads)?.install(|| items.par_iter().filter_map(thumbnail).collect()))
     }
 
     /// Widths and heights of the upright images, each sorted.

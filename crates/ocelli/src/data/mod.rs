@@ -57,6 +57,7 @@ pub struct ImageData {
 /// Which images are held out to measure on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum HeldOut {
     /// This share of every class, above 0 and below 1, drawn from the seed.
     Fraction(f64),
@@ -379,6 +380,11 @@ impl ImageData {
             Some(augmentation) => loader.augment(augmentation.clone(), seed)?,
             None => loader,
         })
+    }
+
+    /// What decodes the images.
+    pub fn decoder(&self) -> ocelli_data::Decoder {
+        self.options.loading.decoder
     }
 
     /// How images are loaded.

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 
 impl ImageDataBuilder {
     /// The images of a run that is over, as far as they are still what they were, divided as the run has recorded.
-    pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, Lost)> {
+    pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, MissingImages)> {
         self.options.check_preprocessing()?;
-        let mut lost = Lost::default();
+        let mut lost = MissingImages::default();
         let recorded = Recorded::read(run.folder, true).inspect_err(|error| {
             lost.trouble.push(format!("which images were trained on is not known: {error}"));
         });
@@ -51,7 +51,7 @@ impl ImageDataBuilder {
     }
 
     /// What the source holds now; nothing where it cannot be read.
-    fn present(&self, run: &RunImages, lost: &mut Lost) -> (Items, Vec<Skipped>, Vec<String>) {
+    fn present(&self, run: &RunImages, lost: &mut MissingImages) -> (Items, Vec<Skipped>, Vec<String>) {
         let known = || Classes::new(run.classes.iter().cloned());
         let read = match &self.source {
             Source::Folder(root) if Tables::of(root).is_empty() || !table::says_the_classes(root) => {
@@ -109,7 +109,7 @@ fn digests_of(items: &Items, run: &RunImages) -> Result<Vec<Option<Digest>>> {
 }
 
 /// What was measured on is held out; the others are trained on as far as they are what they were.
-fn split_of(items: &Items, run: &RunImages, recorded: Option<&Recorded>, lost: &Lost) -> Split {
+fn split_of(items: &Items, run: &RunImages, recorded: Option<&Recorded>, lost: &MissingImages) -> Split {
     let gone = lost.ids();
     let measured: HashSet<&str> = run.measured.iter().map(|(id, _)| id.as_str()).collect();
     let trained = |id: &str| recorded.is_none_or(|recorded| recorded.side(id) == Some("train"));
@@ -140,16 +140,16 @@ pub(crate) struct RunImages<'a> {
 
 /// What of a run's images is not what it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lost {
+pub struct MissingImages {
     /// Ids of images that are not there any more, or cannot be read.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
     /// Ids of images that have other bytes than in the run.
-    pub(crate) changed: Vec<String>,
+    pub changed: Vec<String>,
     /// What could not be read at all, a sentence each.
-    pub(crate) trouble: Vec<String>,
+    pub trouble: Vec<String>,
 }
 
-impl Lost {
+impl MissingImages {
     /// Images that cannot be read, hold something else, or are not there at all.
     fn compare(&mut self, items: &Items, found: &[Option<Digest>], recorded: &Recorded) {
         self.compare_presence(items, found);
@@ -173,7 +173,7 @@ impl Lost {
     }
 
     /// The ids of all images that are not what they were.
-    pub(crate) fn ids(&self) -> HashSet<&str> {
+    pub fn ids(&self) -> HashSet<&str> {
         self.missing.iter().chain(&self.changed).map(String::as_str).collect()
     }
 }

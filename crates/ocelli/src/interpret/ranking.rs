@@ -47,7 +47,7 @@ impl Interpretation {
     pub fn ranked(&self, order: Order, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
         let class = self.class(class)?;
         Ok(self
-            .places(order, class)
+            .rows_in_order(order, class)
             .into_iter()
             .take(images)
             .map(|place| self.describe(place, class))
@@ -89,7 +89,7 @@ impl Interpretation {
     }
 
     /// All images of a class that belong into an order, by places.
-    pub(crate) fn places(&self, order: Order, class: usize) -> Vec<usize> {
+    pub fn rows_in_order(&self, order: Order, class: usize) -> Vec<usize> {
         let probability = |place: usize| f64::from(self.predictions.row(place)[class]);
         let recognised = |place: usize| self.predictions.predicted_labels(place).contains(&class);
         let mut keyed: Vec<(f64, usize)> = (0..self.len())

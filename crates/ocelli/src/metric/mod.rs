@@ -26,6 +26,7 @@ use crate::metric::score::{Counts, Score, counts, ranking};
 /// A measure of predictions. In text, as in `--metric`, it has the name that [`Display`](fmt::Display) gives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[non_exhaustive]
 pub enum Metric {
     /// `accuracy`: the share of images that are said to have exactly the classes that they have.
     Accuracy,
@@ -77,6 +78,7 @@ pub enum Direction {
 
 /// A metric's value with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct MetricEstimate {
     /// What was measured.
     pub metric: Metric,
@@ -88,6 +90,7 @@ pub struct MetricEstimate {
 
 /// What is known of one class, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct ClassMeasures {
     /// Images that have it.
     pub support: usize,

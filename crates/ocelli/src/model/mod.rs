@@ -2,6 +2,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod ensemble;
+pub(crate) mod evaluation;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
@@ -173,8 +174,20 @@ impl<B: Backbone> Model<B> {
     }
 
     /// What reads the model's images: as in training, within the limits that were set.
-    pub(crate) fn decoder(&self) -> Decoder {
+    pub fn decoder(&self) -> Decoder {
         self.loading.decoder
+    }
+
+    /// The number of the network's parameters.
+    pub fn parameters(&self) -> usize {
+        self.network.parameters().iter().sum()
+    }
+
+    /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
+    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
+        let preprocessing = Preprocessing { size, ..self.contract.preprocessing };
+        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
+        preprocessing.frame(&image).ok()
     }
 
     /// From now on gives probabilities with the temperature that was fitted on the validation images, so that of what is

@@ -52,6 +52,7 @@ pub enum LossTrend {
 
 /// A metric before and after a fit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct MetricChange {
     /// The metric by which the best is kept.
     pub metric: Metric,
@@ -66,6 +67,7 @@ pub struct MetricChange {
 
 /// A metric beside that of the same answer for every image, as probable as classes are frequent in training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Baseline {
     /// The metric by which the best is kept.
     pub metric: Metric,

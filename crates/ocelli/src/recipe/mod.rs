@@ -56,6 +56,7 @@ pub struct TrainPhase {
 /// Where the peak learning rates of a fit come from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LrChoice {
     /// From here.
     Fixed(LearningRates),

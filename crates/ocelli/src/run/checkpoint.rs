@@ -21,7 +21,7 @@ use crate::learner::snapshot::{SnapshotHeader, TrainSnapshot};
 use crate::learner::{Learner, LearnerView};
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
-use crate::run::progress::{Progress, Tracker};
+use crate::run::progress::Progress;
 
 /// Where and when checkpoints are written.
 #[derive(Debug)]
@@ -290,7 +290,7 @@ impl Checkpoint {
         self,
         learner: &mut Learner<B>,
         same_photos: bool,
-    ) -> Result<(Tracker, Option<String>)> {
+    ) -> Result<(Progress, Checkpoints, Option<String>)> {
         let after = Checkpoints::after(&self);
         let Self { path, header, tensors, best, .. } = self;
         if same_photos && header.data != learner.data().fingerprint() {
@@ -306,7 +306,7 @@ impl Checkpoint {
         }
         learner.restore(TrainSnapshot { header: header.snapshot, tensors })?;
         learner.history = header.history;
-        Ok((Tracker::at(header.progress, Some(after)), notice))
+        Ok((header.progress, after, notice))
     }
 }
 

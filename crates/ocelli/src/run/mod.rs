@@ -2,10 +2,13 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod config;
+pub mod finished;
 pub(crate) mod folder;
 pub(crate) mod perform;
 pub(crate) mod progress;
 pub(crate) mod resume;
+pub mod review;
+pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +29,7 @@ use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
 use crate::run::perform::{RecipeResult, run_recipe};
-use crate::run::progress::Tracker;
+use crate::run::tracker::Tracker;
 
 /// A run that is ready to go: the photos are read and checked, the run folder is made.
 pub struct Run<B: Backbone = AnyBackbone> {

@@ -19,7 +19,8 @@ use crate::model::tta::{Tta, TtaLogits};
 use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
 use crate::recipe::freezing::Freezing;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
-use crate::run::progress::{Progress, Tracker};
+use crate::run::progress::Progress;
+use crate::run::tracker::Tracker;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::values;
 

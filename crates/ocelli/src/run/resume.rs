@@ -8,12 +8,11 @@ use crate::data::ImageData;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::recipe::Phase;
 use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
-use crate::run::progress::Tracker;
+use crate::run::tracker::Tracker;
 
 /// What is different where a run is resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,14 +59,7 @@ impl<B: Backbone> Run<B> {
         moved: &Moved,
         learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let mut run = RunFolder::open(run)?;
-        if places.out.is_none() {
-            run = run.locked()?;
-        }
-        let mut notices = still_to_do(&run)?;
-        if places.out.is_none() {
-            run.sweep();
-        }
+        let (mut run, mut notices) = open(run, places)?;
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
@@ -87,27 +79,20 @@ impl<B: Backbone> Run<B> {
             note_moved_data(run.path(), data)?;
         }
         notices.extend(damaged(&last));
-        let text = match run.read_config()? {
-            (text, true) => text,
-            // The same settings in another layout: from now on, in this one.
-            (_, false) => run.write_config(&config)?,
-        };
+        let text = config_text(&run, &config)?;
         if is_new {
             learner.data().write_record(run.path())?;
         }
         let mut tracker = match last.checkpoint.take() {
             Some(checkpoint) => {
-                let (tracker, notice) = checkpoint.restore(&mut learner, !fewer)?;
+                let (progress, after, notice) = checkpoint.restore(&mut learner, !fewer)?;
                 notices.extend(notice);
-                tracker
+                Tracker::at(progress, Some(after))
             }
             None => Tracker::new(Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last))),
         };
-        // What test-time augmentation came to is in no checkpoint.
-        let phases = &settings.recipe.phases;
-        let done = tracker.progress.done.min(phases.len());
-        if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
-            tracker.progress.done = done - 1;
+        if learner.unfinished.is_none() {
+            tracker.repeat_tta(&settings.recipe);
         }
         run.write_split(learner.data())?;
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
@@ -120,6 +105,28 @@ impl<B: Backbone> Run<B> {
             training.learner.data().write_record(training.run.path())?;
         }
         Ok(training)
+    }
+}
+
+/// The folder of a run in which something is left to do, for this process alone unless it is copied first; and what is to
+/// be said of its files.
+fn open(run: &Path, places: &RunEnv) -> Result<(RunFolder, Vec<String>)> {
+    let run = RunFolder::open(run)?;
+    if places.out.is_some() {
+        let notices = still_to_do(&run)?;
+        return Ok((run, notices));
+    }
+    let run = run.locked()?;
+    let notices = still_to_do(&run)?;
+    run.sweep();
+    Ok((run, notices))
+}
+
+/// The text of a run's settings; where they stand in another layout, they are written again in the usual one.
+fn config_text(run: &RunFolder, config: &Config) -> Result<String> {
+    match run.read_config()? {
+        (text, true) => Ok(text),
+        (_, false) => run.write_config(config),
     }
 }
 

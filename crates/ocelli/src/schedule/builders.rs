@@ -5,6 +5,7 @@ use crate::schedule::policy::{LrPhase, LrPolicy};
 
 /// So many epochs at a constant rate.
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct Epochs(pub usize);
 
 impl From<Epochs> for Schedule {
@@ -15,6 +16,7 @@ impl From<Epochs> for Schedule {
 
 /// So many epochs, the rate falling by a factor now and then.
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct StepDecay {
     epochs: usize,
     every: usize,
@@ -46,6 +48,7 @@ impl From<StepDecay> for Schedule {
 
 /// Cosine annealing with restarts, in the words of the lesson: `Sgdr::cycles(3).len(1).mult(2)`.
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct Sgdr {
     cycles: usize,
     len: usize,
@@ -77,6 +80,7 @@ impl From<Sgdr> for Schedule {
 
 /// Cycles of a straight way up and a straight way down; [`LrPolicy::SlantedTriangular`].
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct SlantedTriangular {
     cycles: usize,
     len: usize,
@@ -138,6 +142,7 @@ impl From<SlantedTriangular> for Schedule {
 
 /// One cycle of straight lines; [`LrPolicy::LinearOneCycle`].
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct LinearOneCycle {
     epochs: usize,
     div: f64,
@@ -176,6 +181,7 @@ impl From<LinearOneCycle> for Schedule {
 
 /// One cycle of two half cosines; [`LrPolicy::OneCycle`].
 #[derive(Debug, Clone, Copy)]
+#[must_use]
 pub struct OneCycle {
     epochs: usize,
     pct_start: f64,
@@ -221,6 +227,7 @@ impl From<OneCycle> for Schedule {
 
 /// Phases put together by hand.
 #[derive(Debug, Clone)]
+#[must_use]
 pub struct LrPhases(Vec<LrPhase>);
 
 impl LrPhases {

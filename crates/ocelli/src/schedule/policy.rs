@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 /// single step runs at the peak.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LrPolicy {
     /// The peak rate throughout.
     Constant,
@@ -86,6 +87,7 @@ pub struct LrPhase {
 /// How a number moves from one value to another, as fastai's annealing functions do.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "shape", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Shape {
     /// It does not: the first value throughout.
     Constant,

@@ -1,4 +1,4 @@
-//! What training makes small.
+//! The training loss.
 
 use burn::tensor::{Tensor, TensorData, activation};
 use ocelli_data::Task;
@@ -21,17 +21,18 @@ pub struct Loss {
     /// Label smoothing ε (Szegedy et al. 2016, <https://arxiv.org/abs/1512.00567>): t' is `(1 − ε) t + ε / classes`, or
     /// `(1 − ε) t + ε / 2` where images have several classes. From 0 to below 1; 0.1 is usual.
     pub label_smoothing: f64,
-    /// The exponent γ of the focal loss (Lin et al. 2017, <https://arxiv.org/abs/1708.02002>), which makes less of what
-    /// the network already knows. 0, or from 1 to 10; 2 is usual.
+    /// The exponent γ of the focal loss (Lin et al. 2017, <https://arxiv.org/abs/1708.02002>), which gives less weight to
+    /// what the network is already right about. 0, or from 1 to 10; 2 is usual.
     pub focal_gamma: f64,
-    /// What the classes weigh.
+    /// The weights of the classes.
     pub class_weights: ClassWeights,
 }
 
-/// What the classes weigh in a loss: the images of a class, or, where images have several classes, the terms of the
+/// The weights of the classes in a loss: of the images of a class, or, where images have several classes, the terms of the
 /// images that have a class (`pos_weight` of PyTorch).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ClassWeights {
     /// All alike.
     #[default]

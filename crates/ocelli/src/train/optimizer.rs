@@ -20,7 +20,7 @@ use crate::train::gradients::ParameterGradients;
 /// bees, satellite images, emoji), by 7 to 17 %; accuracy stayed or rose, but for one photo of 153.
 pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
 
-/// How weights are pulled to 0, apart from the loss (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each
+/// Decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each
 /// step takes `rate · decay` of a weight away.
 ///
 /// fastai 0.7 adds the decay to the gradient instead, of biases and norms too, and begins with 0.
@@ -28,7 +28,7 @@ pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
 pub struct WeightDecay {
     /// The decay of each layer group, 0 or more.
     pub groups: [f64; GROUPS],
-    /// Whether biases and norms are pulled too.
+    /// Whether biases and norms decay too.
     pub decay_bias_and_norm: bool,
 }
 
@@ -68,9 +68,10 @@ impl From<[f64; GROUPS]> for WeightDecay {
     }
 }
 
-/// Which rule moves the weights; all are PyTorch's, to rounding.
+/// The optimizer; all give PyTorch's results, to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "optimizer", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v`.
     Sgd {

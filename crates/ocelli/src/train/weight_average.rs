@@ -14,7 +14,7 @@ use crate::train::gradients::{read_tensors, write_tensors};
 pub(crate) struct WeightAverage {
     /// The first layer group that is averaged.
     first: usize,
-    /// How often something was included.
+    /// The number of updates.
     count: usize,
     #[serde(skip)]
     tensors: BTreeMap<ParamId, Tensor<1>>,
@@ -38,9 +38,9 @@ impl WeightAverage {
     }
 
     /// The plain mean of all networks that were included (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>).
-    /// `place` counts them from 0; one that is in already is not taken twice.
-    pub(crate) fn swa_update<B: Backbone>(&mut self, network: &Network<B>, place: usize) {
-        if place == self.count {
+    /// `index` counts them from 0; one that is in already is not taken twice.
+    pub(crate) fn swa_update<B: Backbone>(&mut self, network: &Network<B>, index: usize) {
+        if index == self.count {
             self.count += 1;
             let share = 1.0 / self.count as f64;
             self.visit(network, |old, new| old.mul_scalar(1.0 - share) + new.mul_scalar(share));

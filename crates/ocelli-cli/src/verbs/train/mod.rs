@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::report::{ReportOptions, report_run};
 use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
+use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::{self, Failure};
 use crate::flags::{

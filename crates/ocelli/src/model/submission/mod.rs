@@ -67,6 +67,7 @@ impl FromStr for Values {
 
 /// What a submission came to.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Submitted {
     /// The number of rows.
     pub rows: usize,

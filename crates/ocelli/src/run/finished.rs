@@ -1,124 +1,147 @@
-//! What is read of a run's folder.
+//! A run that has come to its end, read from its folder: the small door for everything that shows runs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{files, unescape_formula};
+use ocelli_data::{Items, Target, files, unescape_formula};
 use ocelli_nn::GROUPS;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ReportOptions;
-use crate::data::ClassCount;
 use crate::data::builder::ImageDataBuilder;
+use crate::data::of_run::{MissingImages, RunImages};
+use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
+use crate::interpret::Interpretation;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::Finding;
 use crate::metric::Metric;
+use crate::model::Model;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::config::{Config, RunConfig};
 use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
+use crate::stop::Stop;
 use crate::train::fit::batches_per_epoch;
 
 /// What a run has written of itself.
-pub(crate) struct Records {
+pub struct FinishedRun {
     /// The folder's name.
-    pub(crate) name: String,
-    pub(crate) folder: PathBuf,
+    pub name: String,
+    /// The folder.
+    pub folder: PathBuf,
     /// Where relative paths of the settings begin.
     directory: PathBuf,
-    pub(crate) version: String,
-    pub(crate) given: String,
-    pub(crate) settings: RunConfig,
-    pub(crate) stages: Vec<StageRecord>,
+    /// The version of Ocelli that wrote it.
+    pub version: String,
+    /// The command that started it.
+    pub given: String,
+    /// All settings.
+    pub settings: RunConfig,
+    /// The phases that trained, in their order.
+    pub phases: Vec<PhaseRecord>,
     /// Columns and rows of `history.csv`.
-    pub(crate) history: (Vec<String>, Vec<Vec<String>>),
+    pub history: (Vec<String>, Vec<Vec<String>>),
     /// What the learning rate finder saw, search by search.
-    pub(crate) searches: Vec<SearchRecord>,
+    pub searches: Vec<SearchRecord>,
     /// Rows of `skipped.csv`: path and reason.
-    pub(crate) skipped: Vec<Vec<String>>,
+    pub skipped: Vec<Vec<String>>,
     /// What people were told while it ran.
-    pub(crate) notices: Vec<String>,
+    pub notices: Vec<String>,
     /// Seconds that went into computing activations.
-    pub(crate) activations: f64,
+    pub activations: f64,
     /// Images whose activations were computed.
-    pub(crate) computed: u64,
-    /// Seconds that went into the learning rate finder, into resizing, and into views for test-time augmentation.
-    pub(crate) searching: f64,
-    pub(crate) resizing: f64,
-    pub(crate) viewing: f64,
+    pub computed: u64,
+    /// Seconds that went into the learning rate finder.
+    pub searching: f64,
+    /// Seconds that went into resizing images once for all epochs.
+    pub resizing: f64,
+    /// Seconds that went into views for test-time augmentation.
+    pub viewing: f64,
     /// Seconds of resizing that the finder's contain.
     resizing_within: f64,
     /// How many images of each class there were.
-    pub(crate) data: Option<DataRecord>,
+    pub data: Option<DataRecord>,
     /// What the run came to.
-    pub(crate) finished: Option<FinishedRecord>,
+    pub finished: Option<ResultRecord>,
 }
 
 /// How the photos were divided.
 #[derive(Deserialize)]
-pub(crate) struct DataRecord {
-    pub(crate) classes: Vec<ClassCount>,
-    pub(crate) train: usize,
-    pub(crate) valid: usize,
-    pub(crate) origin: String,
+pub struct DataRecord {
+    /// Images of each class.
+    pub classes: Vec<ClassCount>,
+    /// Images that were trained on.
+    pub train: usize,
+    /// Images that were held out.
+    pub valid: usize,
+    /// What decided the split, for people.
+    pub origin: String,
 }
 
 /// What a run came to.
 #[derive(Deserialize)]
-pub(crate) struct FinishedRecord {
-    pub(crate) seconds: f64,
-    /// Fit and epoch of the model's weights.
-    pub(crate) kept: Option<(usize, usize)>,
-    pub(crate) size: usize,
+pub struct ResultRecord {
+    /// Seconds from the first phase to the written model.
+    pub seconds: f64,
+    /// Phase and epoch of the model's weights.
+    pub kept: Option<(usize, usize)>,
+    /// The image size of the model, in pixels.
+    pub size: usize,
+    /// Metrics with test-time augmentation.
     #[serde(default)]
-    pub(crate) augmented: Vec<MeasuredRecord>,
+    pub augmented: Vec<EstimateRecord>,
 }
 
 /// A measure with its 95 % interval; what is no number is nothing.
 #[derive(Deserialize)]
-pub(crate) struct MeasuredRecord {
-    pub(crate) metric: Metric,
-    pub(crate) value: Option<f64>,
-    pub(crate) interval: (Option<f64>, Option<f64>),
+pub struct EstimateRecord {
+    /// The metric.
+    pub metric: Metric,
+    /// Its value.
+    pub value: Option<f64>,
+    /// Its 95 % interval.
+    pub interval: (Option<f64>, Option<f64>),
 }
 
-/// One stage of a run.
-pub(crate) struct StageRecord {
-    pub(crate) number: usize,
+/// One phase of a run that trained.
+pub struct PhaseRecord {
+    /// Its number in the recipe, from 1.
+    pub number: usize,
     /// "head, cached features"
-    pub(crate) title: String,
+    pub title: String,
     /// "5 epochs at learning rate 3.5e-2"
-    pub(crate) text: String,
+    pub text: String,
     /// What its rows mean, a sentence each.
-    pub(crate) readings: Vec<String>,
+    pub readings: Vec<String>,
     /// The number of frozen layer groups.
-    pub(crate) frozen: usize,
+    pub frozen: usize,
     /// The peaks of the learning rates.
-    pub(crate) rates: LearningRates,
+    pub rates: LearningRates,
 }
 
 /// One search of the learning rate finder.
 #[derive(Deserialize)]
-pub(crate) struct SearchRecord {
-    /// The stage that it was for.
-    pub(crate) fit: usize,
+pub struct SearchRecord {
+    /// The phase that it was for.
+    pub fit: usize,
     /// What was gone on with.
-    pub(crate) rates: LearningRates,
+    pub rates: LearningRates,
     /// What the curve says of the head's, if it is of use.
-    pub(crate) finding: Option<Finding>,
+    pub finding: Option<Finding>,
     /// Why it is not.
-    pub(crate) doubt: Option<String>,
-    pub(crate) curve: LrCurve,
+    pub doubt: Option<String>,
+    /// Rates and losses.
+    pub curve: LrCurve,
 }
 
 /// The learning rates of some steps of a run.
-pub(crate) struct RateCurve {
+pub struct RateCurve {
     /// The layer group, or all of them.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Epochs since the start, and the rate; nothing where the group is frozen.
-    pub(crate) points: Vec<(f64, Option<f64>)>,
+    pub points: Vec<(f64, Option<f64>)>,
 }
 
 /// Points of a curve of learning rates, about.
@@ -126,9 +149,65 @@ const RATE_POINTS: usize = 600;
 /// Steps of an epoch whose rates are looked at for the highest of them.
 const RATES_OF_AN_EPOCH: usize = 64;
 
-impl Records {
-    /// Reads a run's folder.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
+impl FinishedRun {
+    /// Opens a run that has come to its end, of which the folder or the model in it is given.
+    ///
+    /// # Errors
+    /// [`Error::NotARun`] where there is none, [`Error::NotFinished`] where it has not come to its end,
+    /// [`Error::DamagedResult`] where a file is not as the run wrote it.
+    pub fn open(run: impl Into<PathBuf>) -> Result<Self> {
+        Self::read(RunFolder::open(run)?.path())
+    }
+
+    /// The model that the run has written.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn model(&self) -> Result<Model> {
+        Model::load(self.folder.join("model.safetensors"))
+    }
+
+    /// What the model predicted of the images that were held out.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn predictions(&self) -> Result<Interpretation> {
+        Interpretation::read_csv(self.folder.join("predictions.csv"), "")
+    }
+
+    /// The images of the run, as far as they are there, and which of them are missing; `data` says where they are now, if
+    /// they have been moved. The predictions are given the items that their ids name, and the paths.
+    ///
+    /// # Errors
+    /// [`Error::PhotosNotFound`] where `data` is given, and there are none.
+    pub fn images(
+        &self,
+        predictions: &mut Interpretation,
+        data: Option<&Path>,
+        threads: usize,
+        stop: &Stop,
+    ) -> Result<(ImageData, MissingImages)> {
+        let targets = predictions.predictions.targets().iter().cloned();
+        let measured: Vec<(String, Target)> = predictions.ids.iter().cloned().zip(targets).collect();
+        let images = RunImages {
+            folder: &self.folder,
+            classes: &predictions.classes,
+            task: predictions.task(),
+            measured: &measured,
+            stopped: &|| stop.is_set(),
+        };
+        let (images, missing) = self.image_data(data, threads).of_run(&images)?;
+        // Who says where the photos are wants them to be found.
+        if let (Some(_), Some(reason)) = (data, missing.trouble.first())
+            && missing.missing.len() >= measured.len()
+        {
+            return Err(Error::PhotosNotFound { reason: reason.clone() });
+        }
+        locate(predictions, images.items());
+        Ok((images, missing))
+    }
+
+    fn read(folder: &Path) -> Result<Self> {
         let run = RunFolder::open(folder)?;
         match run.wholeness()? {
             Wholeness::Whole => {}
@@ -149,7 +228,7 @@ impl Records {
             version: config.version,
             given: config.given,
             settings: config.settings,
-            stages: Vec::new(),
+            phases: Vec::new(),
             history: table(&folder.join("history.csv")).unwrap_or_default(),
             searches: Vec::new(),
             skipped: table(&folder.join("skipped.csv")).unwrap_or_default().1,
@@ -193,16 +272,16 @@ impl Records {
                 let text = event["text"].as_str().unwrap_or_default().to_owned();
                 let rates = serde_json::from_value(event["learning_rates"].clone())
                     .unwrap_or(LearningRates::from(0.0));
-                // A stage that was interrupted before its first checkpoint begins again.
-                self.stages.retain(|stage| stage.number != number);
-                self.stages.push(StageRecord { number, title, text, readings: Vec::new(), frozen, rates });
+                // A phase that was interrupted before its first checkpoint begins again.
+                self.phases.retain(|phase| phase.number != number);
+                self.phases.push(PhaseRecord { number, title, text, readings: Vec::new(), frozen, rates });
                 self.resizing_within = 0.0;
             }
             Some("diagnosis") => {
                 let number = event["fit"].as_u64().unwrap_or(0) as usize;
-                if let Some(stage) = self.stages.iter_mut().find(|stage| stage.number == number) {
+                if let Some(phase) = self.phases.iter_mut().find(|phase| phase.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
-                    stage.readings = text.lines().map(str::to_owned).collect();
+                    phase.readings = text.lines().map(str::to_owned).collect();
                 }
             }
             Some("spent") => {
@@ -239,47 +318,42 @@ impl Records {
 
     /// A column of `history.csv` as numbers; nothing where a cell holds none. Nothing at all where there is no such
     /// column.
-    pub(crate) fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
+    pub fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
         let (columns, rows) = &self.history;
         let place = columns.iter().position(|column| column == name)?;
         Some(rows.iter().map(|row| row.get(place)?.parse().ok()).collect())
     }
 
-    /// For each row of the history its stage and its epoch.
-    pub(crate) fn epochs(&self) -> Vec<(usize, usize)> {
-        let [stages, epochs] = ["fit", "epoch"].map(|name| self.column(name).unwrap_or_default());
+    /// For each row of the history its phase and its epoch.
+    pub fn epochs(&self) -> Vec<(usize, usize)> {
+        let [phases, epochs] = ["fit", "epoch"].map(|name| self.column(name).unwrap_or_default());
         let number = |cell: Option<f64>| cell.unwrap_or(0.0) as usize;
-        stages.into_iter().zip(epochs).map(|(stage, epoch)| (number(stage), number(epoch))).collect()
+        phases.into_iter().zip(epochs).map(|(fit, epoch)| (number(fit), number(epoch))).collect()
     }
 
-    /// Seconds of the epochs of a stage, those that the history has.
-    pub(crate) fn seconds_of(&self, stage: usize) -> f64 {
+    /// Seconds of the epochs of a phase, those that the history has.
+    pub fn seconds_of(&self, phase: usize) -> f64 {
         let seconds = self.column("seconds").unwrap_or_default().into_iter();
-        let of = self.epochs().into_iter().zip(seconds).filter(|((of, _), _)| *of == stage);
+        let of = self.epochs().into_iter().zip(seconds).filter(|((of, _), _)| *of == phase);
         of.filter_map(|(_, seconds)| seconds).sum()
     }
 
     /// The row of the history whose weights the model has.
-    pub(crate) fn kept_row(&self) -> Option<usize> {
+    pub fn kept_row(&self) -> Option<usize> {
         let kept = self.finished.as_ref()?.kept?;
         self.epochs().into_iter().position(|epoch| epoch == kept)
     }
 
-    /// The place of the first row of each stage but the first in the history, with the stage's number.
-    pub(crate) fn borders(&self) -> Vec<(usize, usize)> {
+    /// The history's row in which each phase but the first begins, with the phase's number.
+    pub fn borders(&self) -> Vec<(usize, usize)> {
         let epochs = self.epochs();
         let changes = epochs.windows(2).enumerate().filter(|(_, pair)| pair[0].0 != pair[1].0);
         changes.map(|(place, pair)| (place + 1, pair[1].0)).collect()
     }
 
-    /// The head's highest learning rate in an epoch of a stage, epochs counted from 1, by the schedule.
-    pub(crate) fn highest_rate(
-        &self,
-        stage: &StageRecord,
-        epoch: usize,
-        training_images: usize,
-    ) -> Option<f64> {
-        let Phase::Train(train) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))? else {
+    /// The head's highest learning rate in an epoch of a phase, epochs counted from 1, by the schedule.
+    pub fn highest_rate(&self, phase: &PhaseRecord, epoch: usize, training_images: usize) -> Option<f64> {
+        let Phase::Train(train) = self.settings.recipe.phases.get(phase.number.wrapping_sub(1))? else {
             return None;
         };
         let steps = self.steps_of_an_epoch(training_images);
@@ -288,7 +362,7 @@ impl Records {
         let looked_at = (0..steps).step_by(stride).chain(steps.checked_sub(1));
         let factors = looked_at.map(|step| train.schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
-        highest.is_finite().then(|| stage.rates.head() * highest)
+        highest.is_finite().then(|| phase.rates.head() * highest)
     }
 
     fn steps_of_an_epoch(&self, training_images: usize) -> usize {
@@ -297,18 +371,18 @@ impl Records {
 
     /// The learning rates of the steps that the run took, by its schedules: one curve where all layers have the same,
     /// else one a layer group. Long runs are told with fewer points.
-    pub(crate) fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
+    pub fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
         let steps = self.steps_of_an_epoch(training_images);
         let all = self.epochs();
-        let epochs_of = |number: usize| all.iter().filter(|(stage, _)| *stage == number).count();
+        let epochs_of = |number: usize| all.iter().filter(|(fit, _)| *fit == number).count();
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
-        for stage in &self.stages {
-            let Some(Phase::Train(train)) = self.settings.recipe.phases.get(stage.number.wrapping_sub(1))
+        for phase in &self.phases {
+            let Some(Phase::Train(train)) = self.settings.recipe.phases.get(phase.number.wrapping_sub(1))
             else {
                 continue;
             };
-            let epochs = epochs_of(stage.number);
+            let epochs = epochs_of(phase.number);
             // The ends of epochs are where schedules jump; of very many epochs those are too many to tell.
             let ends = (0..epochs).step_by((epochs / RATE_POINTS).max(1));
             let ends = ends.flat_map(|epoch| [epoch * steps, (epoch + 1) * steps - 1]);
@@ -317,9 +391,9 @@ impl Records {
             told.dedup();
             for step in told {
                 let at = before as f64 + step as f64 / steps as f64;
-                let rates = stage.rates.scaled(train.schedule.at(step, steps).lr_factor);
+                let rates = phase.rates.scaled(train.schedule.at(step, steps).lr_factor);
                 for (group, points) in points.iter_mut().enumerate() {
-                    points.push((at, (group >= stage.frozen).then_some(rates.0[group])));
+                    points.push((at, (group >= phase.frozen).then_some(rates.0[group])));
                 }
             }
             before += epochs;
@@ -338,9 +412,9 @@ impl Records {
     }
 
     /// The run's photos, to be read.
-    pub(crate) fn data(&self, options: &ReportOptions) -> ImageDataBuilder {
+    fn image_data(&self, data: Option<&Path>, threads: usize) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
-        let moved = options.data.clone().or_else(|| moved_data(&self.folder));
+        let moved = data.map(Path::to_owned).or_else(|| moved_data(&self.folder));
         settings.data = moved.clone().unwrap_or_else(|| self.resolve(&settings.data));
         if let Some(folder) = settings.table.as_mut().and_then(|table| table.folder.as_mut()) {
             *folder = moved.unwrap_or_else(|| self.resolve(folder));
@@ -348,7 +422,18 @@ impl Records {
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));
         settings.held_out = None;
-        settings.image_data(options.threads)
+        settings.image_data(threads)
+    }
+}
+
+/// Gives predictions the items that their ids name; each is there.
+fn locate(predictions: &mut Interpretation, items: &Items) {
+    let index: HashMap<&str, usize> =
+        items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
+    for (row, id) in predictions.ids.iter().enumerate() {
+        let item = index[id.as_str()];
+        predictions.predictions.set_item(row, item);
+        predictions.paths[row] = items[item].path.clone();
     }
 }
 

@@ -1,27 +1,19 @@
 //! The images on a page: small, framed as the network sees them, some with their heat maps.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ocelli_data::{BadImages, Decoder, Loader, LoaderOptions, Preprocessing, RgbImage};
-use ocelli_nn::Backbone;
+use ocelli::Result;
+use ocelli::interpret::{HeatMap, Inside, Interpretation};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::Subject;
-use crate::data::to_tensor::to_tensor;
-use crate::error::Result;
-use crate::interpret::Interpretation;
-use crate::interpret::{
-    HeatMap, Inside, Strongest, explained_stages, filters, heat_maps, in_place, stage_picture,
-};
+use crate::Subject;
 
 /// Where an image's predictions are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// Among those that were measured on.
     Measured,
     /// Among those whose labels are in doubt.
@@ -30,7 +22,7 @@ pub(super) enum Source {
 
 /// Chooses the images of a page, each once, the most important first, as long as there is room.
 #[derive(Default)]
-pub(super) struct Album {
+pub(crate) struct Album {
     chosen: Vec<(Source, usize)>,
     numbers: HashMap<(Source, usize), usize>,
     counts: [usize; 2],
@@ -38,7 +30,7 @@ pub(super) struct Album {
 
 /// An image on the page.
 #[derive(Serialize)]
-pub(super) struct Picture {
+pub(crate) struct Picture {
     id: String,
     /// The address of a JPEG that is in it; empty where the image is not shown.
     jpeg: String,
@@ -60,19 +52,17 @@ const SIDE_TO_JUDGE: usize = 224;
 const QUALITY: u8 = 70;
 /// Images that get a heat map: the first that were chosen.
 const HEAT_MAPS: usize = 192;
-/// Images that pass through the network at once.
-const BATCH: usize = 32;
 /// Classes whose probabilities stand under an image.
 const TOP: usize = 3;
 
 impl Album {
     /// So many images that were measured on have room: about 4 MB.
-    pub(super) const ROOM: usize = 640;
+    pub(crate) const ROOM: usize = 640;
     /// So many whose labels are in doubt.
     const ROOM_FOR_DOUBTS: usize = 180;
 
     /// The image's number on the page; nothing where there is no more room.
-    pub(super) fn add(&mut self, source: Source, place: usize) -> Option<usize> {
+    pub(crate) fn add(&mut self, source: Source, place: usize) -> Option<usize> {
         let (kind, room) = match source {
             Source::Measured => (0, Self::ROOM),
             Source::Doubted => (1, Self::ROOM_FOR_DOUBTS),
@@ -91,15 +81,15 @@ impl Album {
     }
 
     /// Whether the image is on the page.
-    pub(super) fn has(&self, source: Source, place: usize) -> bool {
+    pub(crate) fn has(&self, source: Source, place: usize) -> bool {
         self.numbers.contains_key(&(source, place))
     }
 
     /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
-    pub(super) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
+    pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
         let of = |source: Source| match source {
             Source::Measured => subject.named,
-            Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.named),
+            Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.predictions),
         };
         let seen = subject.model.contract().preprocessing;
         let side = |source| match source {
@@ -117,13 +107,12 @@ impl Album {
                 if subject.stop.is_set() {
                     return Err("left out");
                 }
-                let small = Preprocessing { size: side(source), ..seen };
-                let image = framed(&of(source).paths[place], &subject.model.decoder(), &small)
-                    .ok_or("cannot be read")?;
+                let image = subject.model.framed(&of(source).paths[place], side(source));
+                let image = image.ok_or("cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();
-        subject.stop.ask()?;
+        subject.stop.check()?;
         let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures
@@ -131,87 +120,35 @@ impl Album {
         Ok((pictures.collect(), inside, photo))
     }
 
-    /// Passes the first images that were measured on through the network.
-    fn look(&self, subject: &Subject, lost: &Whereabouts) -> Result<Looked> {
+    /// Passes the first images that were measured on through the network: heat maps by the numbers of images here, what is
+    /// inside the network, and the number of the image that shows it.
+    fn look(
+        &self,
+        subject: &Subject,
+        lost: &Whereabouts,
+    ) -> Result<(HashMap<usize, HeatMap>, Inside, Option<usize>)> {
+        let named = subject.named;
         let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Measured);
-        let measured = measured.filter(|(_, (_, place))| lost.of_id(&subject.named.ids[*place]).is_none());
-        let numbers: Vec<(usize, usize)> =
-            measured.map(|(number, &(_, place))| (number, place)).take(HEAT_MAPS).collect();
-        let (network, named) = (&subject.model.network, subject.named);
-        let mut inside = Inside { filters: filters(network), stages: Vec::new(), patches: Vec::new() };
-        let (mut found, mut photo) = (HashMap::new(), None);
-        if numbers.is_empty() {
-            return Ok((found, inside, photo));
+        let measured = measured.filter(|(_, (_, row))| lost.of_id(&named.ids[*row]).is_none());
+        let (mut images, mut numbers) = (Vec::new(), HashMap::new());
+        for (number, &(_, row)) in measured.take(HEAT_MAPS) {
+            let item = named.predictions.items()[row];
+            images.push((item, most_probable(named.predictions.row(row))));
+            numbers.insert(item, number);
         }
-        let preprocessing = subject.model.contract().preprocessing;
-        let options = LoaderOptions {
-            batch_size: BATCH,
-            threads: subject.threads,
-            bad_images: BadImages::Skip,
-            decoder: subject.model.decoder(),
-            ..LoaderOptions::default()
-        };
-        let loader = Loader::new(Arc::new(subject.data.items().clone()), preprocessing, options)?;
-        let items: Vec<usize> = numbers.iter().map(|&(_, place)| named.predictions.items()[place]).collect();
-        let by_item: HashMap<usize, (usize, usize)> = items.iter().copied().zip(numbers).collect();
-        let mut strongest = Strongest::new(network);
-        let mut looked_at: Vec<usize> = Vec::new();
-        for batch in loader.batches(items, 0)? {
-            subject.stop.ask()?;
-            let mut batch = batch?;
-            if batch.indices.is_empty() {
-                continue;
-            }
-            let (mut maps, mut explained) = (to_tensor(&mut batch, &network.device()), None);
-            for stage in 0..network.backbone().stages() {
-                maps = network.infer_stages(maps, stage, stage + 1);
-                if stage + 1 == explained_stages(network) {
-                    explained = Some(maps.clone());
-                }
-                let seen = in_place(network, maps.clone());
-                strongest.look(stage, &seen, looked_at.len());
-                if looked_at.is_empty() {
-                    inside.stages.push(stage_picture(stage, &seen));
-                    photo = Some(by_item[&batch.indices[0]].0);
-                }
-            }
-            let explained = explained.expect("a network has stages");
-            let classes: Vec<usize> =
-                batch.indices.iter().map(|item| likeliest(named.predictions.row(by_item[item].1))).collect();
-            for (item, heat) in batch.indices.iter().zip(heat_maps(network, explained, &classes)) {
-                found.insert(by_item[item].0, heat);
-            }
-            looked_at.extend(&batch.indices);
-        }
-        let large = Preprocessing { size: preprocessing.size.min(448), ..preprocessing };
-        let items = subject.data.items();
-        let mut kept: HashMap<usize, Option<RgbImage>> = HashMap::new();
-        inside.patches = strongest.patches(|place| {
-            let item = looked_at[place];
-            kept.entry(item)
-                .or_insert_with(|| framed(&items[item].path, &subject.model.decoder(), &large))
-                .clone()
-        });
-        Ok((found, inside, photo))
+        let look = subject.model.look_at(subject.data.items(), &images, subject.threads, &subject.stop)?;
+        let heat = look.heat_maps.into_iter().map(|(item, heat)| (numbers[&item], heat)).collect();
+        Ok((heat, look.inside, look.shown.map(|item| numbers[&item])))
     }
 }
-
-/// A photo as the network sees it, of another size.
-fn framed(path: &Path, decoder: &Decoder, preprocessing: &Preprocessing) -> Option<RgbImage> {
-    let image = decoder.decode_file_for(path, preprocessing.needed()).ok()?;
-    preprocessing.frame(&image).ok()
-}
-
-/// Heat maps by the numbers of their images, what is inside, and the number of the image that shows it.
-type Looked = (HashMap<usize, HeatMap>, Inside, Option<usize>);
 
 /// Which images are not shown since they are not what they were, and why.
 struct Whereabouts<'a>(HashMap<&'a str, &'static str>);
 
 impl<'a> Whereabouts<'a> {
     fn of(subject: &'a Subject) -> Self {
-        let missing = subject.lost.missing.iter().map(|id| (id.as_str(), "not there any more"));
-        let changed = subject.lost.changed.iter().map(|id| (id.as_str(), "changed since"));
+        let missing = subject.lost.missing.iter().map(|id| (id.as_str(), "no longer there"));
+        let changed = subject.lost.changed.iter().map(|id| (id.as_str(), "changed since the run"));
         Self(missing.chain(changed).collect())
     }
 
@@ -245,6 +182,6 @@ fn picture(
 }
 
 /// The class of the highest probability.
-fn likeliest(row: &[f32]) -> usize {
+fn most_probable(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
 }

@@ -2,16 +2,12 @@
 
 use std::path::Path;
 
-use ocelli_data::escape_formula;
+use ocelli::interpret::{Confused, ConfusionMatrix, Order, Ranked};
+use ocelli::{Proportion, Result, Task, escape_formula};
 use serde_json::{Map, Value, json};
 
-use super::page::Figure;
-use super::{CELLS, Subject};
-use crate::error::Result;
-use crate::file;
-use crate::interpret::{Confused, ConfusionMatrix, Order, Ranked};
-use crate::metric::proportion::Proportion;
-use ocelli_data::Task;
+use crate::page::{Figure, near_duplicates};
+use crate::{CELLS, Subject, write_file};
 
 /// A table with named columns.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,16 +48,16 @@ impl Table {
             .write_record(self.columns.iter().map(|name| escape_formula(name).into_owned()))
             .expect(in_memory);
         for row in &self.rows {
-            writer.write_record(row.iter().map(escaped)).expect(in_memory);
+            writer.write_record(row.iter().map(csv_cell)).expect(in_memory);
         }
-        file::write(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
+        write_file(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
         let text = serde_json::to_string_pretty(&self.objects()).expect("plain values serialise");
-        file::write(&folder.join(self.name).with_extension("json"), text.as_bytes())
+        write_file(&folder.join(self.name).with_extension("json"), text.as_bytes())
     }
 }
 
 /// A cell as it stands in a CSV file: numbers as they are, text so that no spreadsheet runs it.
-fn escaped(value: &Value) -> String {
+fn csv_cell(value: &Value) -> String {
     let text = cell(value);
     if value.is_number() { text } else { escape_formula(&text).into_owned() }
 }
@@ -76,7 +72,7 @@ fn cell(value: &Value) -> String {
 }
 
 /// All tables of a report.
-pub(super) fn tables(subject: &Subject, figures: &[Figure]) -> Result<Vec<Table>> {
+pub(crate) fn tables(subject: &Subject, figures: &[Figure]) -> Result<Vec<Table>> {
     let mut tables = vec![data(subject)];
     if !subject.named.is_empty() {
         tables.extend([
@@ -273,7 +269,7 @@ fn label_errors(subject: &Subject) -> Table {
 fn duplicates(subject: &Subject) -> Table {
     let mut table = Table::new("duplicates", &["first", "second", "likeness", "identical", "same_label"]);
     let Some(doubts) = subject.doubts else { return table };
-    let named = &doubts.named;
+    let named = &doubts.predictions;
     let mut add = |first: usize, second: usize, likeness: f64, identical: bool| {
         let same = named.truth(first) == named.truth(second);
         table.add([
@@ -287,7 +283,7 @@ fn duplicates(subject: &Subject) -> Table {
     for group in &doubts.duplicates {
         group[1..].iter().for_each(|&other| add(group[0], other, 1.0, true));
     }
-    for pair in super::page::near_duplicates(doubts) {
+    for pair in near_duplicates(doubts) {
         add(pair.first, pair.second, pair.likeness, false);
     }
     table
@@ -297,10 +293,10 @@ fn outliers(subject: &Subject) -> Table {
     let mut table = Table::new("outliers", &["rank", "id", "label", "distance"]);
     let Some(doubts) = subject.doubts else { return table };
     for (rank, outlier) in doubts.neighbours.outliers.iter().enumerate() {
-        let label = doubts.named.named(doubts.named.truth(outlier.place));
+        let label = doubts.predictions.named(doubts.predictions.truth(outlier.place));
         table.add([
             json!(rank + 1),
-            json!(doubts.named.ids[outlier.place]),
+            json!(doubts.predictions.ids[outlier.place]),
             json!(label),
             json!(outlier.distance),
         ]);

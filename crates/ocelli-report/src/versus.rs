@@ -1,17 +1,14 @@
 //! The page that compares two runs on the images that both were measured on.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use ocelli::finished::FinishedRun;
+use ocelli::interpret::{Comparison, Flip, Interpretation};
+use ocelli::{Error, Result, Stop};
 use serde::Serialize;
 
-use super::records::Records;
-use super::{ReportOptions, Stop, html};
-use crate::error::{Error, Result};
-use crate::file;
-use crate::interpret::{Comparison, Flip, Interpretation};
-use crate::model::Model;
-use crate::run::folder::RunFolder;
-use ocelli_data::Preprocessing;
+use crate::page::{plain_figures, settings};
+use crate::{html, write_file};
 
 /// What the page is given.
 #[derive(Serialize)]
@@ -37,34 +34,28 @@ const SIDE: usize = 96;
 /// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Photos that have gone are left out
 /// of the page.
 pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<Comparison> {
-    let (first, second) = (RunFolder::open(first)?, RunFolder::open(second)?);
-    let (first, second) = (first.path(), second.path());
-    let (one, two) = (Records::read(first)?, Records::read(second)?);
-    let read = |run: &Path| -> Result<Interpretation> {
-        let mut named = Interpretation::read_csv(run.join("predictions.csv"), "")?;
-        named.predictions.set_thresholds(Model::load(run.join("model.safetensors"))?.contract().thresholds());
+    let (one, two) = (FinishedRun::open(first)?, FinishedRun::open(second)?);
+    let read = |run: &FinishedRun| -> Result<Interpretation> {
+        let mut named = run.predictions()?;
+        named.predictions.set_thresholds(run.model()?.contract().thresholds());
         Ok(named)
     };
-    let (mut named, other) = (read(first)?, read(second)?);
+    let (mut named, other) = (read(&one)?, read(&two)?);
     let comparison = named.compare(&other).map_err(|error| Error::NotComparable {
-        first: first.to_owned(),
-        second: second.to_owned(),
+        first: one.folder.clone(),
+        second: two.folder.clone(),
         reason: Box::new(error),
     })?;
     if let Some(path) = page {
-        let (data, _) = super::images_of(&one, &named, &ReportOptions::default(), &Stop::default())?;
-        super::place(&mut named, data.items());
-        let model = Model::load(first.join("model.safetensors"))?;
-        let small = Preprocessing { size: SIDE, ..model.contract().preprocessing };
+        one.images(&mut named, None, 0, &Stop::default())?;
+        let model = one.model()?;
         let picture = |flip: &Flip| -> String {
-            let path: &PathBuf = &named.paths[flip.place];
-            let image = model.decoder().decode_file_for(path, small.needed());
-            let framed = image.and_then(|image| small.frame(&image));
-            framed.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
+            let image = model.framed(&named.paths[flip.place], SIDE);
+            image.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];
         let pictures = pictures.map(|flips| flips.iter().take(SHOWN).map(picture).collect());
-        let figures = super::page::plain_figures(&named).into_iter().zip(super::page::plain_figures(&other));
+        let figures = plain_figures(&named).into_iter().zip(plain_figures(&other));
         let page = Page {
             first: one.name.clone(),
             second: two.name.clone(),
@@ -74,14 +65,14 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
             pictures,
         };
         let title = format!("{} and {} · Ocelli", page.first, page.second);
-        file::write(path, html::page(&title, include_str!("versus.js"), &page).as_bytes())?;
+        write_file(path, html::page(&title, include_str!("versus.js"), &page).as_bytes())?;
     }
     Ok(comparison)
 }
 
 /// Settings that are not the same.
-fn differences(one: &Records, two: &Records) -> Vec<[String; 3]> {
-    let (one, two) = (super::page::settings(one), super::page::settings(two));
+fn differences(one: &FinishedRun, two: &FinishedRun) -> Vec<[String; 3]> {
+    let (one, two) = (settings(one), settings(two));
     let value = |rows: &[[String; 2]], name: &str| {
         rows.iter().find(|row| row[0] == name).map_or_else(|| "–".to_owned(), |row| row[1].clone())
     };

@@ -1,18 +1,18 @@
 //! The charts and matrices of a report as files.
 
-use super::records::Records;
-use super::{CELLS, Subject};
-use crate::error::Result;
-use crate::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve};
-use crate::plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
-use ocelli_data::Task;
+use ocelli::finished::FinishedRun;
+use ocelli::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve, ThresholdPoint};
+use ocelli::{Result, Task};
+use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
 
-/// From so many classes on, those that are taken for each other stand side by side.
+use crate::{CELLS, Subject};
+
+/// From this number of classes on, confused classes are put next to each other.
 const CLUSTERED: usize = 13;
 
-/// Every drawing with the name of its files; the page shows the same charts. What the learning rate finder saw is drawn
-/// while it is seen.
-pub(super) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
+/// Every drawing with the name of its files; the page shows the same charts. The learning rate finder draws its own, while
+/// the run goes on.
+pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
     let named = subject.named;
     let mut drawings = Vec::new();
     if !named.is_empty() {
@@ -42,10 +42,10 @@ fn counts(matrix: &ConfusionMatrix) -> Figure {
 
 fn shares(matrix: &ConfusionMatrix) -> Figure {
     let cell = |_, share: f64| Cell { strength: share, text: format!("{share:.2}") };
-    confusion("Confusion matrix: shares of what images are", matrix, cell)
+    confusion("Confusion matrix, normalized by row", matrix, cell)
 }
 
-/// A matrix whose cells are told by count and by share of the row.
+/// A matrix whose cells are made of a count and its fraction of the row.
 fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) -> Cell) -> Figure {
     let classes = matrix.classes.len();
     let order = if classes < CLUSTERED { (0..classes).collect() } else { matrix.clustered() };
@@ -66,12 +66,11 @@ fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) ->
     };
     let matrix = Matrix {
         names: order.iter().map(|&class| matrix.classes[class].clone()).collect(),
-        rows: "what images are".to_owned(),
-        columns: "what they are said to be".to_owned(),
+        rows: "actual".to_owned(),
+        columns: "predicted".to_owned(),
         cells: order.iter().map(row).collect(),
     };
-    let order =
-        if classes < CLUSTERED { "" } else { ", classes in an order that brings confused ones together" };
+    let order = if classes < CLUSTERED { "" } else { ", confused classes next to each other" };
     Figure { title: format!("{title}{order}"), panels: vec![matrix.into()] }
 }
 
@@ -84,7 +83,7 @@ fn calibration(calibration: &Calibration) -> Figure {
         let bins = reliability.bins.iter();
         bins.filter_map(|bin| Some((bin.confidence?, bin.accuracy?))).collect::<Vec<_>>()
     };
-    let mut lines = vec![line("as they are", points(&calibration.plain))];
+    let mut lines = vec![line("uncalibrated", points(&calibration.plain))];
     if let (Some(calibrated), Some(temperature)) = (&calibration.calibrated, calibration.temperature) {
         lines.push(line(&format!("temperature {temperature:.2}"), points(calibrated)));
     }
@@ -97,7 +96,7 @@ fn calibration(calibration: &Calibration) -> Figure {
     let bars = calibration.plain.bins.iter().filter(|bin| bin.count > 0);
     let chart = Chart {
         x: Axis::linear("confidence").between(0.0, 1.0),
-        y: Axis::linear("share that is right; bars: how often").between(0.0, 1.0),
+        y: Axis::linear("accuracy; bars: relative frequency").between(0.0, 1.0),
         lines,
         marks: Vec::new(),
         verticals: Vec::new(),
@@ -108,8 +107,8 @@ fn calibration(calibration: &Calibration) -> Figure {
     Figure { title, panels: vec![chart.into()] }
 }
 
-pub(super) fn thresholds(curve: &ThresholdCurve) -> Figure {
-    let of = |value: fn(&crate::interpret::ThresholdPoint) -> f64| {
+pub(crate) fn thresholds(curve: &ThresholdCurve) -> Figure {
+    let of = |value: fn(&ThresholdPoint) -> f64| {
         curve.points.iter().map(|point| (point.threshold, value(point))).collect::<Vec<_>>()
     };
     let lines = vec![
@@ -137,7 +136,7 @@ pub(super) fn thresholds(curve: &ThresholdCurve) -> Figure {
 
 /// Losses and, where images were held out, metrics, a point an epoch; the epoch whose weights the model has, and where
 /// steps of the recipe meet.
-fn losses(records: &Records) -> Figure {
+fn losses(records: &FinishedRun) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
         values.iter().any(Option::is_some).then(|| {
@@ -148,7 +147,7 @@ fn losses(records: &Records) -> Figure {
     let verticals: Vec<Vertical> = records
         .borders()
         .into_iter()
-        .map(|(row, step)| Vertical { label: format!("step {step}"), x: row as f64 + 0.5 })
+        .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 + 0.5 })
         .collect();
     let chart = |label: &str, columns: &[(&str, String)]| {
         let lines = columns.iter().filter_map(|(name, label)| Some(line(label, of(name)?)));
@@ -179,7 +178,7 @@ fn losses(records: &Records) -> Figure {
 const METRICS: usize = 4;
 
 /// The columns of the history that are shares, and their names.
-fn metrics(records: &Records) -> Vec<(&str, String)> {
+fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
     let others = ["fit", "epoch", "train_loss", "valid_loss", "seconds"];
     let share = |name: &str| {
         let values = records.column(name).unwrap_or_default();
@@ -190,7 +189,7 @@ fn metrics(records: &Records) -> Vec<(&str, String)> {
     names.filter(|name| share(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
 }
 
-fn learning_rates(records: &Records, training_images: usize) -> Figure {
+fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
     let curves = records.rate_curves(training_images).into_iter().map(|curve| {
         let points = curve.points.into_iter().map(|(at, rate)| (at, rate.unwrap_or(f64::NAN)));
         line(curve.name, points.collect())
@@ -207,11 +206,11 @@ fn learning_rates(records: &Records, training_images: usize) -> Figure {
         lines,
         marks: Vec::new(),
         verticals: borders
-            .map(|(row, step)| Vertical { label: format!("step {step}"), x: row as f64 })
+            .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 })
             .collect(),
         bars: Vec::new(),
     };
-    Figure { title: "Learning rates, step by step".to_owned(), panels: vec![chart.into()] }
+    Figure { title: "Learning rates".to_owned(), panels: vec![chart.into()] }
 }
 
 /// Bars of the histogram of sizes.
@@ -243,5 +242,5 @@ fn sizes(sizes: &[[u32; 2]]) -> Option<Figure> {
         verticals: Vec::new(),
         bars: bars.collect(),
     };
-    Some(Figure { title: "Sizes of images".to_owned(), panels: vec![chart.into()] })
+    Some(Figure { title: "Image sizes".to_owned(), panels: vec![chart.into()] })
 }

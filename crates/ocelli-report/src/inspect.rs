@@ -1,15 +1,14 @@
-//! A report as one HTML file with small pictures: no script, nothing fetched, light and dark.
+//! The inspection of a data set as a page: no script, nothing fetched, light and dark.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
-use rayon::prelude::*;
+use ocelli::Result;
+use ocelli_data::Decoder;
+use ocelli_data::inspect::report::{ClassCounts, Finding, Histogram, Report};
+use ocelli_data::words::count;
 
-use super::report::{ClassCounts, Finding, Histogram, Report};
-use crate::resize::{Filter, Resize};
-use crate::threads::pool;
-use crate::words::count;
-use crate::{DataError, Decoder, RgbImage};
+use crate::html::{document, escaped};
 
 /// The longer side of a small picture, in pixels.
 const THUMBNAIL: u32 = 144;
@@ -24,25 +23,21 @@ const SHOWN_OF_A_CASE: usize = 6;
 const LISTED: usize = 1000;
 const BINS: usize = 20;
 
-/// The page. Small pictures are decoded with `threads` threads (0: one for each core).
-pub fn page(report: &Report, decoder: &Decoder, threads: usize) -> Result<String, DataError> {
+/// The page about a data set. Small pictures are decoded with `threads` threads (0: one for each core).
+///
+/// # Errors
+/// Where no threads can be started.
+pub fn inspect_page(report: &Report, decoder: &Decoder, threads: usize) -> Result<String> {
     let findings = report.findings();
     let examples = examples(report);
-    let wanted: BTreeSet<usize> = examples
-        .iter()
-        .flatten()
-        .copied()
-        .chain(findings.iter().flat_map(|finding| {
-            let shown = finding.cases.iter().take(SHOWN);
-            shown.flat_map(|case| case.items.iter().take(SHOWN_OF_A_CASE).copied())
-        }))
-        .collect();
-    let pictures: HashMap<usize, String> = pool(threads)?.install(|| {
-        let picture = |&item: &usize| Some((item, thumbnail(report, item, decoder)?));
-        wanted.into_iter().collect::<Vec<_>>().par_iter().filter_map(picture).collect()
+    let of_findings = findings.iter().flat_map(|finding| {
+        let shown = finding.cases.iter().take(SHOWN);
+        shown.flat_map(|case| case.items.iter().take(SHOWN_OF_A_CASE).copied())
     });
-    let page = Page { report, pictures };
-    Ok(page.html(&findings, &examples))
+    let shown: BTreeSet<usize> = examples.iter().flatten().copied().chain(of_findings).collect();
+    let thumbnails = report.thumbnails(shown, decoder, THUMBNAIL, threads)?.into_iter();
+    let pictures = thumbnails.map(|(item, image)| (item, image.to_inline_jpeg(QUALITY))).collect();
+    Ok(Page { report, pictures }.html(&findings, &examples))
 }
 
 /// Items of each class, from all over its items.
@@ -64,15 +59,6 @@ fn examples(report: &Report) -> Vec<Vec<usize>> {
     members.into_iter().map(spread).collect()
 }
 
-/// A small picture as a data URL; nothing if it cannot be decoded.
-fn thumbnail(report: &Report, item: usize, decoder: &Decoder) -> Option<String> {
-    let image = decoder.decode_file_for(&report.items[item].path, THUMBNAIL).ok()?;
-    let longer = image.width().max(image.height()).min(THUMBNAIL);
-    let resize = Resize::longer_side_to(&image, longer);
-    let ((width, height), pixels) = (resize.size(), resize.pixels(&image, Filter::Area));
-    Some(RgbImage::new(width, height, pixels).expect("three bytes a pixel").to_inline_jpeg(QUALITY))
-}
-
 struct Page<'a> {
     report: &'a Report,
     pictures: HashMap<usize, String>,
@@ -80,21 +66,38 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn html(&self, findings: &[Finding], examples: &[Vec<usize>]) -> String {
-        let report = self.report;
-        let name = report.data.display().to_string();
-        let name = escaped(&name);
-        let mut out = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{name}: what is in the images</title>\n\
-             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{name}</h1>\n"
-        );
-        let total: u64 = report.inspection.images.iter().map(|image| image.bytes).sum();
-        let split = &report.split;
+        let name = self.report.data.display().to_string();
+        let mut out = String::new();
+        self.header(&mut out, &name);
+        out.push_str("<main id=\"content\" tabindex=\"-1\">\n");
+        self.contents(&mut out, findings);
+        self.classes(&mut out, examples);
+        self.sizes(&mut out);
+        self.formats(&mut out);
+        for (number, finding) in findings.iter().enumerate() {
+            self.finding(&mut out, number, finding);
+        }
         put(
             &mut out,
             format_args!(
-                "<p class=\"lead\"><b>{}</b> images in <b>{}</b> classes, {} · train {}, valid {}, test {}</p>\n",
+                "<footer>Ocelli {}. No file was changed.</footer>\n</main>",
+                env!("CARGO_PKG_VERSION")
+            ),
+        );
+        document(&format!("{name} · Ocelli"), &out)
+    }
+
+    /// What the data set is, what people should know of it, and where to go on the page.
+    fn header(&self, out: &mut String, name: &str) {
+        let report = self.report;
+        let total: u64 = report.inspection.images.iter().map(|image| image.bytes).sum();
+        let split = &report.split;
+        put(
+            out,
+            format_args!(
+                "<header id=\"top\"><h1>{}</h1>\n<p class=\"quiet\">{} images in {} classes, {} · train {}, valid {}, \
+                 test {}</p>\n",
+                escaped(name),
                 count(report.items.len()),
                 count(report.items.classes.len()),
                 bytes(total),
@@ -103,35 +106,23 @@ impl Page<'_> {
                 count(split.test.len()),
             ),
         );
-        if report.notices.len() + report.problem.iter().len() > 0 {
-            out.push_str("<ul class=\"notices\">\n");
-            for notice in report.notices.iter().chain(&report.problem) {
-                put(&mut out, format_args!("<li>{}</li>\n", escaped(notice)));
-            }
-            out.push_str("</ul>\n");
+        for notice in report.notices.iter().chain(&report.problem) {
+            put(out, format_args!("<p class=\"notice\">{}</p>\n", escaped(notice)));
         }
-        self.contents(&mut out, findings);
-        self.classes(&mut out, examples);
-        self.sizes(&mut out);
-        self.kinds(&mut out);
-        for (number, finding) in findings.iter().enumerate() {
-            self.finding(&mut out, number, finding);
+        out.push_str("</header>\n<nav aria-label=\"Sections\"><ul>");
+        for (id, title) in
+            [("findings", "Findings"), ("classes", "Classes"), ("sizes", "Sizes"), ("kinds", "Formats")]
+        {
+            put(out, format_args!("<li><a href=\"#{id}\">{title}</a></li>"));
         }
-        put(
-            &mut out,
-            format_args!(
-                "</main>\n<footer>Ocelli {}. No file was changed.</footer>\n</body>\n</html>\n",
-                env!("CARGO_PKG_VERSION")
-            ),
-        );
-        out
+        out.push_str("</ul></nav>\n");
     }
 
     /// What there is to look at, each with a link.
     fn contents(&self, out: &mut String, findings: &[Finding]) {
-        out.push_str("<h2 id=\"findings\">To look at</h2>\n");
+        out.push_str("<section id=\"findings\"><h2>Findings</h2>\n");
         if findings.is_empty() {
-            out.push_str("<p>Nothing looks wrong.</p>\n");
+            out.push_str("<p>Nothing looks wrong.</p>\n</section>\n");
             return;
         }
         out.push_str("<ul class=\"contents\">\n");
@@ -145,7 +136,7 @@ impl Page<'_> {
                 ),
             );
         }
-        out.push_str("</ul>\n");
+        out.push_str("</ul>\n</section>\n");
     }
 
     fn classes(&self, out: &mut String, examples: &[Vec<usize>]) {
@@ -153,21 +144,21 @@ impl Page<'_> {
         let most =
             classes.iter().map(|class| class.train + class.valid + class.test).max().unwrap_or(0).max(1);
         out.push_str(
-            "<h2>Classes</h2>\n<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">class</th>\
-             <th scope=\"col\" class=\"n\">train</th><th scope=\"col\" class=\"n\">valid</th>\
-             <th scope=\"col\" class=\"n\">test</th><th scope=\"col\" class=\"n\">lost by a centre crop</th>\
+            "<section id=\"classes\"><h2>Classes</h2>\n<div class=\"scroll\"><table class=\"full\">\n<thead><tr><th scope=\"col\">class</th>\
+             <th scope=\"col\">train</th><th scope=\"col\">valid</th>\
+             <th scope=\"col\">test</th><th scope=\"col\">lost by a centre crop</th>\
              <th scope=\"col\" aria-hidden=\"true\"></th></tr></thead>\n<tbody>\n",
         );
         for ClassCounts { class, train, valid, test, lost_by_crop } in &classes {
             let bar = |images: &usize, name: &str| {
                 let width = 100.0 * *images as f64 / most as f64;
-                format!("<span class=\"bar {name}\" style=\"width:{width:.2}%\"></span>")
+                format!("<span class=\"{name}\" style=\"width:{width:.2}%\"></span>")
             };
             put(
                 out,
                 format_args!(
-                    "<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-                 <td class=\"n\">{lost_by_crop} %</td><td class=\"bars\" aria-hidden=\"true\">{}{}{}</td></tr>\n",
+                    "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td>\
+                 <td>{lost_by_crop} %</td><td class=\"counts\" aria-hidden=\"true\">{}{}{}</td></tr>\n",
                     escaped(class),
                     count(*train),
                     count(*valid),
@@ -186,6 +177,7 @@ impl Page<'_> {
                 out.push_str("</div>\n");
             }
         }
+        out.push_str("</section>\n");
     }
 
     fn sizes(&self, out: &mut String) {
@@ -196,8 +188,8 @@ impl Page<'_> {
         put(
             out,
             format_args!(
-                "<h2>Sizes</h2>\n<p>A centre crop to a square leaves out {:.0} % of the area on average.</p>\n\
-             <div class=\"pair\">\n",
+                "<section id=\"sizes\"><h2>Sizes</h2>\n<p>A centre crop to a square leaves out {:.0} % of the area on average.</p>\n\
+             <div class=\"columns\">\n",
                 100.0 * self.report.lost_by_crop()
             ),
         );
@@ -205,7 +197,7 @@ impl Page<'_> {
             put(
                 out,
                 format_args!(
-                    "<figure><figcaption>{name}: {} to {} px, half of them up to {}</figcaption>{}</figure>\n",
+                    "<figure class=\"plain\"><figcaption>{name}: {} to {} px, half of them up to {}</figcaption>{}</figure>\n",
                     count(sides[0] as usize),
                     count(sides[sides.len() - 1] as usize),
                     count(sides[sides.len() / 2] as usize),
@@ -227,40 +219,35 @@ impl Page<'_> {
                 ),
             );
         }
+        out.push_str("</section>\n");
     }
 
-    fn kinds(&self, out: &mut String) {
+    fn formats(&self, out: &mut String) {
         let (formats, colours) = self.report.kinds();
         let formats: Vec<(String, usize)> =
             formats.into_iter().map(|(name, images)| (name.to_owned(), images)).collect();
-        out.push_str("<h2>Kinds</h2>\n<div class=\"pair\">\n");
+        out.push_str("<section id=\"kinds\"><h2>Formats</h2>\n<div class=\"columns\">\n");
         for (name, kinds) in [("format", formats), ("colour", colours.into_iter().collect())] {
             put(
                 out,
                 format_args!(
-                    "<table><thead><tr><th scope=\"col\">{name}</th><th scope=\"col\" class=\"n\">images</th></tr></thead>\
+                    "<table><thead><tr><th scope=\"col\">{name}</th><th scope=\"col\">images</th></tr></thead>\
                  <tbody>\n"
                 ),
             );
             for (kind, images) in kinds {
-                put(
-                    out,
-                    format_args!(
-                        "<tr><th scope=\"row\">{kind}</th><td class=\"n\">{}</td></tr>\n",
-                        count(images)
-                    ),
-                );
+                put(out, format_args!("<tr><th scope=\"row\">{kind}</th><td>{}</td></tr>\n", count(images)));
             }
             out.push_str("</tbody></table>\n");
         }
-        out.push_str("</div>\n");
+        out.push_str("</div>\n</section>\n");
     }
 
     fn finding(&self, out: &mut String, number: usize, finding: &Finding) {
         put(
             out,
             format_args!(
-                "<section id=\"finding-{number}\">\n<h2>{} <span class=\"count\">{}</span></h2>\n",
+                "<section id=\"finding-{number}\">\n<h2>{} <span class=\"quiet\">{}</span></h2>\n",
                 capitalized(finding.title),
                 count(finding.cases.len())
             ),
@@ -306,7 +293,7 @@ impl Page<'_> {
 fn list<'a>(out: &mut String, lines: impl Iterator<Item = &'a str>) {
     let lines: Vec<String> = lines.map(|line| format!("<li>{}</li>\n", escaped(line))).collect();
     if !lines.is_empty() {
-        put(out, format_args!("<ul class=\"list\">\n{}</ul>\n", lines.concat()));
+        put(out, format_args!("<ul class=\"names\">\n{}</ul>\n", lines.concat()));
     }
 }
 
@@ -325,7 +312,8 @@ fn chart(histogram: &Histogram, name: &str) -> String {
     let (width, height, base) = (480.0, 150.0, 130.0);
     let most = bars.iter().map(|(_, images)| *images).max().unwrap_or(0).max(1) as f64;
     let pitch = width / bars.len() as f64;
-    let mut svg = format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"");
+    let mut svg =
+        format!("<svg class=\"histogram\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"");
     let said = bars.iter().filter(|(_, images)| *images > 0);
     let said: Vec<String> = said.map(|(range, images)| format!("{range} px: {images}")).collect();
     put(&mut svg, format_args!("{name} of images. {}\">", said.join("; ")));
@@ -368,21 +356,6 @@ fn put(out: &mut String, text: std::fmt::Arguments) {
     out.write_fmt(text).expect("writing to a String does not fail");
 }
 
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            character => escaped.push(character),
-        }
-    }
-    escaped
-}
-
 fn capitalized(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
@@ -397,44 +370,3 @@ fn bytes(bytes: u64) -> String {
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
-
-const STYLE: &str = "
-:root{--ground:#fff;--text:#1b1f24;--soft:#57606a;--line:#d0d7de;--train:#2f6fb2;--valid:#c2620e;--test:#6b7d3a;--tint:#f4f6f8}
-@media (prefers-color-scheme:dark){:root{--ground:#14171a;--text:#e4e7eb;--soft:#9aa4af;--line:#343b43;--train:#6ea8e6;\
---valid:#e69a55;--test:#a9bf6c;--tint:#1d2126}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--text);font:16px/1.5 system-ui,sans-serif}
-main,footer{max-width:70rem;margin:0 auto;padding:1rem 1.5rem}
-footer{color:var(--soft);border-top:1px solid var(--line);margin-top:3rem}
-h1{font-size:1.6rem;overflow-wrap:anywhere;margin:1rem 0 .5rem}
-h2{font-size:1.2rem;margin:2.5rem 0 .5rem}
-h3{font-size:1rem;margin:1.5rem 0 .25rem}
-h4{font-size:.9rem;font-weight:600;margin:.75rem 0 .25rem}
-.lead{font-size:1.05rem;margin:.25rem 0 1rem}
-.notices{background:var(--tint);border-left:3px solid var(--valid);padding:.6rem 1rem .6rem 2rem;margin:0}
-.notices li,.list li{overflow-wrap:anywhere}
-.contents{columns:22rem;padding-left:1.2rem}
-a{color:var(--train)}
-a:focus-visible,summary:focus-visible{outline:2px solid var(--train);outline-offset:2px}
-.count{color:var(--soft);font-weight:400}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;align-self:start}
-th,td{padding:.25rem .75rem .25rem 0;text-align:left;border-bottom:1px solid var(--line);font-weight:400}
-thead th{color:var(--soft);font-size:.85rem}
-.wide table{width:100%}
-.n{text-align:right}
-.bars{width:40%;padding-right:0;white-space:nowrap;font-size:0}
-.bar{display:inline-block;height:.8rem}
-.bar.train{background:var(--train)}.bar.valid{background:var(--valid)}.bar.test{background:var(--test)}
-.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1.5rem}
-figure{margin:0}
-figcaption{color:var(--soft);font-size:.9rem;margin-bottom:.25rem}
-svg{width:100%;height:auto;display:block}
-svg rect{fill:var(--train)}svg line{stroke:var(--line)}svg text{fill:var(--soft);font-size:12px}
-.strip{display:flex;flex-wrap:wrap;gap:6px;align-items:flex-start}
-.strip img{max-height:112px;max-width:100%;background:var(--tint);border-radius:3px}
-.cases{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1.25rem}
-.case p{margin:.25rem 0 0;font-size:.85rem;overflow-wrap:anywhere;color:var(--soft)}
-.list{font-size:.9rem;padding-left:1.2rem}
-summary{cursor:pointer;margin:.75rem 0}
-";

@@ -3,7 +3,7 @@
 const { classes, images } = data;
 /** A class as people read it. */
 const called = classes.map(brief);
-const names = (list) => (list.length ? list.map((place) => called[place]).join(", ") : "nothing");
+const names = (list) => (list.length ? list.map((place) => called[place]).join(", ") : "none");
 const same = (one, other) => one.length === other.length && one.every((value) => other.includes(value));
 
 // ---------------------------------------------------------------------------------------------------- images
@@ -24,13 +24,13 @@ function heat(image) {
   return canvas;
 }
 
-/** An image with what it is, what it is said to be, and how surely. */
-function card(number, more = null, [agrees, differs, is] = ["✓ right", "✗ wrong", "is"]) {
+/** An image with its label, the prediction and the probabilities. */
+function card(number, more = null, [agrees, differs, is] = ["✓ correct", "✗ wrong", "actual"]) {
   const image = images[number];
   const right = same(image.truth, image.said);
   const [best] = image.top;
   const said = data.several ? names(image.said) : `${called[best[0]]} with ${fixed(best[1], 3)}`;
-  const alternative = `${image.id}: labelled ${names(image.truth)}, said to be ${said}`;
+  const alternative = `${image.id}: labelled ${names(image.truth)}, predicted ${said}`;
   const picture = image.jpeg ? element("img", { src: image.jpeg, alt: alternative, decoding: "async" }) : element("span", { class: "absent" }, image.why ?? "cannot be read");
   return element("figure", {},
     element("div", { class: "photo" }, picture, heat(image)),
@@ -64,7 +64,7 @@ function heatSwitch() {
     for (const other of document.querySelectorAll(".heat-switch")) other.checked = box.checked;
   } });
   box.checked = document.body.classList.contains("heat");
-  return element("label", {}, box, " Show where the network looks (Grad-CAM of what it says; on the images that have one)");
+  return element("label", {}, box, " Show heat maps: Grad-CAM of the predicted class, on the images that have one");
 }
 
 function choice(label, options, change) {
@@ -100,7 +100,7 @@ function confusion() {
     pressed = button;
     pressed?.setAttribute("aria-pressed", "true");
     const cell = cells.get(`${truth},${said}`);
-    const title = truth === said ? `${called[truth]}, recognised` : `${called[truth]}, said to be ${called[said]}`;
+    const title = truth === said ? `${called[truth]}, predicted correctly` : `${called[truth]} → ${called[said]}`;
     const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell?.count ?? 0, "image")}`);
     const { images: numbers, more } = cell ?? { images: [], more: [] };
     const left = cell && numbers.length < cell.count ? note(numbers.length ? `Shown: ${count(numbers.length)}, the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
@@ -108,8 +108,8 @@ function confusion() {
     shown.replaceChildren(heading, left, numbers.length ? gallery(numbers) : cell ? "" : note("No image."), others);
     heading.focus();
   };
-  const label = (truth, said, number) => `${counted(number, "image")} of ${called[truth]} ${truth === said ? "recognised" : `said to be ${called[said]}`}`;
-  const made = section("confusion", "Confusion", note(!part.order ? `A matrix of ${count(classes.length)} classes would have cells too small to be seen, so that there is none of more than ${count(data.cells)}. The pairs that are confused most are listed; all of them are in results/most_confused.csv.` : classes.length <= 40 ? "Rows are what images are, columns what they are said to be. Choose a number to see its images." : "Rows are what images are, columns what they are said to be; classes that are taken for each other stand side by side. Choose a cell, or a pair below, to see its images."));
+  const label = (truth, said, number) => `${counted(number, "image")} of ${called[truth]} predicted ${truth === said ? "correctly" : `as ${called[said]}`}`;
+  const made = section("confusion", "Confusion", note(!part.order ? `With ${count(classes.length)} classes, more than ${count(data.cells)}, the cells of a matrix would be too small to see. The most confused pairs are listed; all are in results/most_confused.csv.` : classes.length <= 40 ? "Rows are the actual classes, columns the predicted ones. Choose a number to see its images." : "Rows are the actual classes, columns the predicted ones, ordered so that confused classes are neighbours. Choose a cell, or a pair below, to see its images."));
   if (classes.length <= 40) {
     const order = classes.length > 12 ? part.order : classes.map((_, place) => place);
     const heads = order.map((place) => element("th", { scope: "col", title: classes[place] }, called[place]));
@@ -131,17 +131,17 @@ function confusion() {
     made.append(svg);
     let [truth, said] = [part.order[0], part.order[0]];
     const options = called.map((name, at) => [at, name]);
-    made.append(element("div", { class: "row" }, choice("Is", options, (value) => { truth = value; }), choice("said to be", options, (value) => { said = value; }), element("button", { class: "plain", type: "button", onclick: () => open(truth, said) }, "Show the images")));
+    made.append(element("div", { class: "row" }, choice("Actual", options, (value) => { truth = value; }), choice("predicted", options, (value) => { said = value; }), element("button", { class: "plain", type: "button", onclick: () => open(truth, said) }, "Show the images")));
   }
   made.append(shown);
   if (part.confused.length) {
     const places = new Map(classes.map((name, place) => [name, place]));
     const index = (name) => places.get(name);
-    made.append(element("h3", {}, "Most confused"), table(part.confused.length < part.confused_in_all ? `The first ${part.confused.length} of ${count(part.confused_in_all)} pairs` : "Pairs of classes by how often one is taken for the other", [
-      { name: "Is", value: (row) => brief(row.truth) },
-      { name: "Said to be", value: (row) => brief(row.predicted) },
+    made.append(element("h3", {}, "Most confused"), table(part.confused.length < part.confused_in_all ? `The first ${part.confused.length} of ${count(part.confused_in_all)} pairs` : "Pairs of classes by how often one is predicted as the other", [
+      { name: "Actual", value: (row) => brief(row.truth) },
+      { name: "Predicted", value: (row) => brief(row.predicted) },
       { name: "Images", value: (row) => count(row.count), sort: (row) => row.count },
-      { name: "Share of the class", value: (row) => fixed(row.count / row.of, 3), sort: (row) => row.count / row.of },
+      { name: "Fraction of the class", value: (row) => fixed(row.count / row.of, 3), sort: (row) => row.count / row.of },
       { name: "", value: (row) => element("button", { class: "plain", type: "button", "aria-label": `Show ${label(index(row.truth), index(row.predicted), row.count)}`, onclick: () => open(index(row.truth), index(row.predicted)) }, "Show") },
     ], part.confused, { tall: part.confused.length > 12 }));
   }
@@ -154,19 +154,19 @@ function pictures() {
     const part = data.galleries[place];
     const name = called[part.class];
     shown.replaceChildren(
-      element("h3", {}, `Most incorrect: ${name}, not recognised`), gallery(part.incorrect, data.table[part.class].support ? "Every one is recognised." : "No image has this class."),
+      element("h3", {}, `Most incorrect: ${name}`), gallery(part.incorrect, data.table[part.class].support ? "All are predicted correctly." : "No image has this class."),
       element("h3", {}, `Most uncertain: ${name}`), gallery(part.uncertain),
       element("h3", {}, `Most correct: ${name}`), gallery(part.correct));
   };
   const made = section("pictures", "Images", element("div", { class: "row" }, heatSwitch()),
-    element("h3", {}, "Top losses"), note("The images that the model is most wrong about: some are hard, some are labelled wrongly."), gallery(data.losses));
+    element("h3", {}, "Top losses"), note("The images with the highest loss: some are hard, some have a wrong label."), gallery(data.losses));
   made.append(element("h3", {}, "Class by class"), element("div", { class: "row" }, choice("Class", data.galleries.map((part, place) => [place, called[part.class]]), show)), shown);
   show(0);
 }
 
 function perClass() {
   if (!data.table.length) return;
-  // Of very many classes those that are recognised worst say most.
+  // Of very many classes those with the lowest F1 are of most interest.
   const most = 1000;
   const all = data.table.map((row, place) => ({ ...row, name: called[place] }));
   const rows = all.length > most ? all.filter((row) => row.support).sort((a, b) => (a.f1 ?? 0) - (b.f1 ?? 0)).slice(0, most) : all;
@@ -192,10 +192,10 @@ function thresholds() {
     const { class: name, chart: layout, best: [f1, atF1, f2, atF2] } = data.curves[place];
     shown.replaceChildren(
       chart(`Precision, recall, F1 and F2 by threshold: ${name === null ? "all labels" : brief(name)}`, layout),
-      note(`Highest F1 ${fixed(f1)} at ${fixed(atF1, 2)}; highest F2 ${fixed(f2)} at ${fixed(atF2, 2)}. A threshold that is chosen on these images looks better on them than it will on others.`));
+      note(`Highest F1 ${fixed(f1)} at ${fixed(atF1, 2)}; highest F2 ${fixed(f2)} at ${fixed(atF2, 2)}. A threshold chosen on these images looks better on them than on others.`));
   };
   const left = classes.length + 1 - data.curves.length;
-  section("thresholds", "Thresholds", note(`An image is said to have a class from this probability on.${left > 0 ? ` The curves of the last ${counted(left, "class")} are in results/thresholds.csv alone.` : ""}`), element("div", { class: "row" }, choice("Class", data.curves.map((curve, place) => [place, curve.class === null ? "all labels" : brief(curve.class)]), show)), shown);
+  section("thresholds", "Thresholds", note(`A class is predicted if its probability is at least the threshold.${left > 0 ? ` The curves of the last ${counted(left, "class")} are only in results/thresholds.csv.` : ""}`), element("div", { class: "row" }, choice("Class", data.curves.map((curve, place) => [place, curve.class === null ? "all labels" : brief(curve.class)]), show)), shown);
   show(0);
 }
 
@@ -203,13 +203,13 @@ function calibration() {
   const part = data.calibration;
   if (!part) return;
   const words = part.sentence;
-  const rows = [["As they are", part.plain], ...(part.calibrated ? [["With the temperature, cross-validated", part.calibrated]] : [])];
-  section("calibration", "Calibration", note("Of what is said with a confidence of 0.9, nine in ten should be right. Points below the dashed line are said too surely; bars show how often a confidence occurs."),
+  const rows = [["Uncalibrated", part.plain], ...(part.calibrated ? [["With temperature scaling, cross-validated", part.calibrated]] : [])];
+  section("calibration", "Calibration", note("Of predictions with confidence 0.9, nine in ten should be correct. Points below the dashed line are overconfident; bars show how often a confidence occurs."),
     element("div", { class: "columns" },
-      data.reliability ? chart("Reliability diagram: how often what is said is right, by its confidence", data.reliability) : null,
-      element("div", {}, element("p", {}, words), table("How far probabilities can be trusted", [
+      data.reliability ? chart("Reliability diagram: accuracy by confidence", data.reliability) : null,
+      element("div", {}, element("p", {}, words), table("Calibration of the probabilities", [
         { name: "Probabilities", value: (row) => row[0] },
-        { name: "Expected error", value: (row) => fixed(row[1].expected_error) },
+        { name: "Expected calibration error", value: (row) => fixed(row[1].expected_error) },
         { name: "Log loss", value: (row) => fixed(row[1].log_loss) },
         { name: "Brier score", value: (row) => fixed(row[1].brier) },
       ], rows))));
@@ -225,16 +225,16 @@ function training() {
   for (const step of data.steps) {
     const numbered = step.rows.map((cells, place) => ({ cells, place }));
     const caption = `${step.text}${step.rows.length < step.epochs ? `; ${count(step.rows.length)} of ${count(step.epochs)} epochs, all are in history.csv` : ""}${step.kept === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
-    made.append(element("h3", {}, `Step ${step.number}: ${step.title}`), table(caption, step.columns.map((name, column) => ({
+    made.append(element("h3", {}, `Phase ${step.number}: ${step.title}`), table(caption, step.columns.map((name, column) => ({
       name,
       value: (row) => (column === 0 && row.place === step.kept ? `${row.cells[0]} ✓` : row.cells[column]),
     })), numbered, { tall: step.rows.length > 14, marked: (row) => row.place === step.kept }), ...step.readings.map((sentence) => element("p", {}, `→ ${sentence}`)));
   }
-  if (data.steps.length < data.steps_in_all) made.append(note(`The first ${count(data.steps.length)} of ${count(data.steps_in_all)} steps; the epochs of all are in history.csv.`));
+  if (data.steps.length < data.steps_in_all) made.append(note(`The first ${count(data.steps.length)} of ${count(data.steps_in_all)} phases; the epochs of all are in history.csv.`));
   if (data.times.length) {
     const longest = Math.max(...data.times.map((time) => time[1]), 1e-9);
     const sum = data.times.reduce((all, time) => all + time[1], 0);
-    made.append(element("h3", {}, "Where time went"), note(`${seconds(sum)} in all.`), element("div", { class: "bars" }, data.times.flatMap(([name, value]) => [element("span", { class: "name" }, name), element("span", { class: "bar", style: { width: `${(value / longest * 100).toFixed(1)}%` } }), element("span", {}, seconds(value))])));
+    made.append(element("h3", {}, "Time"), note(`${seconds(sum)} in total.`), element("div", { class: "bars" }, data.times.flatMap(([name, value]) => [element("span", { class: "name" }, name), element("span", { class: "bar", style: { width: `${(value / longest * 100).toFixed(1)}%` } }), element("span", {}, seconds(value))])));
   }
 }
 
@@ -242,20 +242,20 @@ function dataSection() {
   const part = data.data;
   const all = part.counts.map((row) => ({ ...row, sum: row.train + row.valid }));
   const total = Math.max(1, all.reduce((sum, row) => sum + row.sum, 0));
-  const made = section("data", "Data", element("p", {}, `${part.train ? `${counted(part.train, "image")} to train on, ` : ""}${counted(part.valid, "image")} to measure on (${part.origin})${data.several ? "; in the table an image counts for each of its labels" : ""}.`));
+  const made = section("data", "Data", element("p", {}, `${part.train ? `${counted(part.train, "image")} for training, ` : ""}${counted(part.valid, "image")} for validation (${part.origin})${data.several ? "; in the table an image counts once per label" : ""}.`));
   made.append(table("Images of each class", [
     { name: "Class", value: (row) => brief(row.class), sort: (row) => row.class },
     { name: "Training", value: (row) => count(row.train), sort: (row) => row.train },
     { name: "Validation", value: (row) => count(row.valid), sort: (row) => row.valid },
-    { name: "Share of all", value: (row) => fixed(row.sum / total, 3), sort: (row) => row.sum },
+    { name: "Fraction", value: (row) => fixed(row.sum / total, 3), sort: (row) => row.sum },
   ], all.slice(0, 1000), { tall: all.length > 14 }), all.length > 1000 ? note("The first 1,000 classes; all are in results/data.csv.") : "");
   if (part.sizes) {
     const [looked, low, middle, most] = part.sizes;
     made.append(element("h3", {}, "Sizes"), note(low === most ? `The shorter side of all of ${counted(looked, "image")} has ${counted(low, "pixel")}.` : `The shorter side of ${counted(looked, "image")}: ${count(low)} to ${count(most)} pixels, half of them ${count(middle)} or more.`),
-      part.sizes_chart ? element("div", { class: "narrow" }, chart("How many images have a shorter side of so many pixels", part.sizes_chart)) : "");
+      part.sizes_chart ? element("div", { class: "narrow" }, chart("Images by the length of their shorter side", part.sizes_chart)) : "");
   }
   if (part.skipped_in_all) {
-    made.append(element("details", {}, element("summary", {}, `${counted(part.skipped_in_all, "file")} left out`), table(part.skipped.length < part.skipped_in_all ? `The first ${part.skipped.length}; all are in skipped.csv` : "Files that were left out, and why", [{ name: "File", value: (row) => row[0] }, { name: "Why", value: (row) => row[1] }], part.skipped, { words: true, tall: true })));
+    made.append(element("details", {}, element("summary", {}, `${counted(part.skipped_in_all, "file")} skipped`), table(part.skipped.length < part.skipped_in_all ? `The first ${part.skipped.length}; all are in skipped.csv` : "Skipped files, and why", [{ name: "File", value: (row) => row[0] }, { name: "Why", value: (row) => row[1] }], part.skipped, { words: true, tall: true })));
   }
 }
 
@@ -308,18 +308,18 @@ function decide(number, suggested, changed) {
 function labels() {
   const part = data.labels;
   if (!part) return;
-  const made = section("labels", "Labels in doubt");
+  const made = section("labels", "Likely label errors");
   const control = (number, suggested) => (part.trainable ? decide(number, suggested) : null);
   const doubted = (number, more) => card(number, more, ["✓ agrees", "✗ differs", "labelled"]);
   made.append(element("p", {}, part.trainable
-    ? `${count(part.looked_at)} training images were predicted by ${part.folds} heads, each of which was trained on the images of the other parts. By confident learning ${count(part.likely)} labels are likely wrong; for ${count(part.suspects_in_all)} another class is more probable than the label.`
-    : `By confident learning ${count(part.likely)} of ${count(part.looked_at)} labels are likely wrong; for ${count(part.suspects_in_all)} another class is more probable than the label.`));
+    ? `${count(part.looked_at)} training images were predicted out of fold by ${part.folds} heads, each trained on the other folds. By confident learning, ${count(part.likely)} labels are likely wrong; for ${count(part.suspects_in_all)}, another class is more probable than the label.`
+    : `By confident learning, ${count(part.likely)} of ${count(part.looked_at)} labels are likely wrong; for ${count(part.suspects_in_all)}, another class is more probable than the label.`));
   if (part.trainable) {
     const status = element("span", { role: "status" });
     const refresh = () => { status.textContent = decisions.size ? `${counted(decisions.size, "decision")} made` : "No decision made yet"; };
     document.addEventListener("decided", refresh);
     refresh();
-    made.append(note("Decide here, download the decisions, and train again with them; held-out images stay as they are."), element("div", { class: "row" },
+    made.append(note("Decide here, download the decisions, and train again with them; held-out images are not changed."), element("div", { class: "row" },
       element("button", { class: "plain main", type: "button", id: "download", onclick: () => {
         const link = element("a", { href: URL.createObjectURL(new Blob([decisionsTable()], { type: "text/csv" })), download: "decisions.csv" });
         link.click();
@@ -328,19 +328,19 @@ function labels() {
   }
   if (part.suspects.length) {
     made.append(element("h3", {}, "Suspects"), part.suspects.length < part.suspects_in_all ? note(`The first ${part.suspects.length}; all are in results/label_errors.csv.`) : "",
-      note("The most doubtful first. Where few labels are wrong, most of these are right: look before you decide."),
+      note("The least certain labels first. If few labels are wrong, most of these are right: look before you decide."),
       ...folded("gallery wide", part.suspects.map((suspect) => element("li", {}, doubted(suspect.image, [
-        element("div", {}, suspect.likely ? element("strong", {}, "likely wrong") : "in doubt", `, seems to be ${names(suspect.suggested)}`),
+        element("div", {}, suspect.likely ? element("strong", {}, "likely wrong") : "uncertain", `, suggested: ${names(suspect.suggested)}`),
         control(suspect.image, suspect.suggested)])))));
   }
   if (part.duplicates.length) {
-    made.append(element("h3", {}, "Duplicates"), part.duplicates.length < part.duplicates_in_all ? note(`The first ${part.duplicates.length} of ${count(part.duplicates_in_all)} pairs, those of different labels first; all are in results/duplicates.csv.`) : note("Images that are the same, or nearly the same to the network."),
+    made.append(element("h3", {}, "Duplicates"), part.duplicates.length < part.duplicates_in_all ? note(`The first ${part.duplicates.length} of ${count(part.duplicates_in_all)} pairs, those of different labels first; all are in results/duplicates.csv.`) : note("Images that are identical, or nearly so in the network's features."),
       ...folded("gallery pairs", part.duplicates.map(([first, second, likeness, identical, equal]) => element("li", { class: "pair" },
-        element("p", {}, identical ? "byte for byte the same" : `likeness ${fixed(likeness, 3)}`, equal ? "" : element("strong", { class: "bad" }, ", with different labels")),
+        element("p", {}, identical ? "byte-identical" : `similarity ${fixed(likeness, 3)}`, equal ? "" : element("strong", { class: "bad" }, ", with different labels")),
         doubted(first, control(first, images[second].truth)), doubted(second, control(second, images[first].truth))))));
   }
   if (part.outliers.length) {
-    made.append(element("h3", {}, "Like no others"), note("The images that are farthest from their nearest neighbours in the backbone's features."),
+    made.append(element("h3", {}, "Outliers"), note("The images that are farthest from their nearest neighbours in the backbone's features."),
       ...folded("gallery wide", part.outliers.map(([number, distance]) => element("li", {}, doubted(number, [element("div", {}, `distance ${fixed(distance, 3)}`), control(number, images[number].said)])))));
   }
 }
@@ -352,23 +352,23 @@ function inside() {
   if (!part.filters && !part.stages.length) return;
   const sheet = (jpeg, alternative) => element("img", { class: "sheet", src: jpeg, alt: alternative, decoding: "async" });
   const made = section("inside", "Inside the network");
-  if (part.filters) made.append(element("h3", {}, "First-layer filters"), note("What the first convolution looks for, each filter on a scale of its own."), sheet(part.filters, "The first convolution's filters side by side"));
+  if (part.filters) made.append(element("h3", {}, "First-layer filters"), note("The weights of the first convolution, each filter scaled to its own range."), sheet(part.filters, "The first convolution's filters side by side"));
   if (part.patches.length) {
-    made.append(element("h3", {}, "What filters respond to most"), note("A row a filter: the parts of the images above that it responds to most, the strongest first."));
-    made.append(element("div", { class: "columns" }, part.patches.map(([title, jpeg]) => element("div", {}, element("h4", {}, title), sheet(jpeg, `${title}: the image parts that six filters respond to most`)))));
+    made.append(element("h3", {}, "Strongest activations"), note("One row per filter: the image patches that activate it most, strongest first."));
+    made.append(element("div", { class: "columns" }, part.patches.map(([title, jpeg]) => element("div", {}, element("h4", {}, title), sheet(jpeg, `${title}: the image patches that activate six filters most`)))));
   }
   if (part.stages.length) {
     const photo = images[part.photo];
-    made.append(element("h3", {}, "What each stage makes of a photo"), note("The eight maps of each stage that vary most in this photo; bright is a strong response."), element("div", { class: "gallery" }, card(part.photo)));
+    made.append(element("h3", {}, "Feature maps"), note("The eight channels of each stage that vary most in this photo; bright is a strong activation."), element("div", { class: "gallery" }, card(part.photo)));
     made.append(element("div", { class: "columns" }, part.stages.map(([title, jpeg]) => element("div", {}, element("h4", {}, title), sheet(jpeg, `${title} for ${photo.id}`)))));
   }
 }
 
 function about() {
-  const rows = (list) => table("How it was made", [{ name: "What", value: (row) => row[0] }, { name: "Value", value: (row) => row[1] }], list, { words: true });
+  const rows = (list) => table("Model and run", [{ name: "What", value: (row) => row[0] }, { name: "Value", value: (row) => row[1] }], list, { words: true });
   const made = section("about", "About", rows(data.facts));
   if (data.settings.length) made.append(element("details", {}, element("summary", {}, "Every setting"), rows(data.settings)));
-  made.append(note("Every table of this page is also in the folder results beside it, as CSV and JSON."));
+  made.append(note("All tables of this page are in the folder results beside it, as CSV and JSON."));
 }
 
 top();

@@ -1,0 +1,72 @@
+//! What CONTRIBUTING.md says of the crates is what their manifests say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every crate's folder and manifest, by name.
+fn manifests() -> BTreeMap<String, (PathBuf, Table)> {
+    let folders = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let manifests = folders.filter(|folder| folder.join("Cargo.toml").is_file()).map(|folder| {
+        let manifest: Table = fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        (manifest["package"]["name"].as_str().unwrap().to_owned(), (folder, manifest))
+    });
+    manifests.collect()
+}
+
+/// The crates of this workspace that a crate is built from; what its tests use does not count.
+fn dependencies(manifest: &Table) -> BTreeSet<String> {
+    let own = manifest.get("dependencies").into_iter();
+    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
+    let tables = own.chain(targets.filter_map(|target| target.get("dependencies")));
+    let names = tables.filter_map(Value::as_table).flat_map(Table::keys);
+    names.filter(|name| name.starts_with("ocelli")).cloned().collect()
+}
+
+/// The lines of the table in CONTRIBUTING.md: a crate, and whom it knows.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  ocelli").zip(line.split_once("knows: ")));
+    let rows = lines.map(|(after, (_, known))| {
+        let name = format!(
+            "ocelli{}",
+            after.split_whitespace().next().filter(|_| after.starts_with('-')).unwrap_or_default()
+        );
+        let crates = known.split(", ").map(str::trim).filter(|known| *known != "nothing");
+        let full = |known: &str| if known == "ocelli" { known.to_owned() } else { format!("ocelli-{known}") };
+        (name, crates.map(full).collect())
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_table_of_crates_is_what_the_manifests_say() {
+    let found: BTreeMap<String, BTreeSet<String>> =
+        manifests().into_iter().map(|(name, (_, manifest))| (name, dependencies(&manifest))).collect();
+    assert!(found.len() >= 9, "{found:?}");
+    assert_eq!(table(), found, "left: CONTRIBUTING.md; right: the manifests");
+}
+
+/// A registry shows these, and search goes by them.
+#[test]
+fn every_crate_says_what_a_registry_asks_for() {
+    for (name, (folder, manifest)) in manifests() {
+        let package = manifest["package"].as_table().unwrap();
+        for field in ["description", "repository", "keywords", "categories", "readme", "license"] {
+            assert!(package.contains_key(field), "{name} has no {field}");
+        }
+        let keywords = package["keywords"].as_array().unwrap();
+        assert!((1..=5).contains(&keywords.len()), "{name}: a registry takes one to five keywords");
+        let short = |word: &Value| word.as_str().is_some_and(|word| word.len() <= 20);
+        assert!(keywords.iter().all(short), "{name}: keywords have at most 20 letters");
+        assert!(package["metadata"].get("docs").is_some(), "{name} does not say how its docs are built");
+        let readme = fs::read_to_string(folder.join(package["readme"].as_str().unwrap())).unwrap();
+        assert!(readme.starts_with(&format!("# {name}\n")), "{name}: its README is of something else");
+    }
+}

@@ -1,0 +1,52 @@
+//! One template and one style for every page.
+
+use serde::Serialize;
+
+const TEMPLATE: &str = include_str!("template.html");
+const STYLE: &str = include_str!("style.css");
+const COMMON: &str = include_str!("common.js");
+/// The body of a page that its script draws.
+const DRAWN: &str = include_str!("drawn.html");
+
+/// A page with this title; `body` is HTML.
+pub(crate) fn document(title: &str, body: &str) -> String {
+    filled(TEMPLATE, &[("title", &escaped(title)), ("style", STYLE), ("body", body)])
+}
+
+/// A page that its script draws from data.
+pub(crate) fn page(title: &str, script: &str, data: &impl Serialize) -> String {
+    // Within a script element, JSON must not hold what HTML takes for a tag.
+    let data = serde_json::to_string(data).expect("plain values serialise").replace('<', "\\u003c");
+    let script = format!("(() => {{\n{COMMON}\n{script}\n}})();");
+    document(title, &filled(DRAWN, &[("data", &data), ("script", &script)]))
+}
+
+/// A text whose `{{name}}` are replaced, in one pass, so that nothing in a part is taken for one.
+fn filled(template: &str, parts: &[(&str, &str)]) -> String {
+    let length = template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>();
+    let mut text = String::with_capacity(length);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (name, after) = after.split_once("}}").expect("a name is closed");
+        text.push_str(before);
+        text.push_str(parts.iter().find(|part| part.0 == name).expect("a known name").1);
+        rest = after;
+    }
+    text + rest
+}
+
+/// A text as it stands in HTML, within elements and attributes.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,64 @@
+//! The figures that stand for a whole set, with their intervals.
+
+use ocelli::interpret::Interpretation;
+use ocelli::{Average, Metric, MetricEstimate, Task};
+use ocelli_data::words::count;
+use serde::Serialize;
+
+use crate::Subject;
+
+/// A figure with its 95 % interval, where it has one.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+    detail: String,
+}
+
+/// The figures that stand for a whole set, those with test-time augmentation too; nothing where nothing was measured.
+pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
+    let mut figures = plain_figures(subject.named);
+    let finished = subject.records.and_then(|records| records.finished.as_ref());
+    for measured in finished.iter().flat_map(|finished| &finished.augmented) {
+        let name = measured.metric.to_string().replace('-', " ");
+        let name = name[..1].to_uppercase() + &name[1..];
+        figures.extend(measured.value.map(|value| Figure {
+            name: format!("{name}, test-time augmentation"),
+            value,
+            low: measured.interval.0,
+            high: measured.interval.1,
+            detail: "mean of several views of each image".to_owned(),
+        }));
+    }
+    figures
+}
+
+/// The figures of predictions as they are.
+pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let predictions = &named.predictions;
+    let accuracy = predictions.accuracy();
+    let right = format!("{} of {} images correct", count(accuracy.count), count(accuracy.total));
+    let several = named.task() == Task::MultiLabel;
+    let mut wanted = vec![
+        (if several { "Exact match" } else { "Accuracy" }, Metric::Accuracy, right.as_str()),
+        ("Balanced accuracy", Metric::BalancedAccuracy, "mean recall of the classes"),
+        ("Macro F1", Metric::F(1.0, Average::Macro), "mean F1 of the classes"),
+        ("Log loss", Metric::LogLoss, "lower is better"),
+    ];
+    if several {
+        wanted.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
+        wanted.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
+    }
+    let figure = |(name, metric, detail): (&str, Metric, &str)| {
+        let MetricEstimate { value, interval: (low, high), .. } = predictions.estimate(metric);
+        let finite = |number: f64| Some(number).filter(|number| number.is_finite());
+        let (low, high) = (finite(low), finite(high));
+        Figure { name: name.to_owned(), value, low, high, detail: detail.to_owned() }
+    };
+    wanted.into_iter().map(figure).collect()
+}

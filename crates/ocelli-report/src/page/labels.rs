@@ -1,0 +1,105 @@
+//! Labels to look at: likely wrong ones, duplicates, images like no others.
+
+use std::collections::BTreeMap;
+
+use ocelli::interpret::Pair;
+use ocelli::review::{LabelReview, REVIEW_FOLDS};
+use serde::Serialize;
+
+use crate::pictures::{Album, Source};
+
+#[derive(Serialize)]
+pub(super) struct LabelsPart {
+    pub(super) trainable: bool,
+    /// Heads that predicted the images, each trained on the others.
+    pub(super) folds: usize,
+    pub(super) looked_at: usize,
+    pub(super) likely: usize,
+    pub(super) suspects: Vec<SuspectPart>,
+    pub(super) suspects_in_all: usize,
+    /// Images of a pair, likeness, whether byte-identical, whether of the same label.
+    pub(super) duplicates: Vec<(usize, usize, f64, bool, bool)>,
+    pub(super) duplicates_in_all: usize,
+    pub(super) outliers: Vec<(usize, f64)>,
+}
+
+#[derive(Serialize)]
+pub(super) struct SuspectPart {
+    pub(super) image: usize,
+    pub(super) given: Vec<usize>,
+    pub(super) suggested: Vec<usize>,
+    pub(super) score: f64,
+    pub(super) likely: bool,
+}
+
+/// Suspects on the page; all are in the tables.
+const SUSPECTS: usize = 100;
+
+/// Pairs of duplicates on the page.
+const PAIRS: usize = 24;
+
+/// Pairs that are nearly the same without being byte-identical.
+pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
+    let mut group = BTreeMap::new();
+    for (number, places) in doubts.duplicates.iter().enumerate() {
+        places.iter().for_each(|&place| {
+            group.insert(place, number);
+        });
+    }
+    let same = |pair: &Pair| group.get(&pair.first).is_some_and(|one| group.get(&pair.second) == Some(one));
+    doubts.neighbours.pairs.iter().filter(|pair| !same(pair)).copied().collect()
+}
+
+pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
+    let named = &doubts.predictions;
+    let class =
+        |name: &String| named.classes.iter().position(|class| class == name).expect("a class of its own");
+    let source = if doubts.trainable { Source::Doubted } else { Source::Measured };
+    let suspects = doubts.errors.suspects.iter().take(SUSPECTS);
+    let suspects = suspects
+        .filter_map(|suspect| {
+            Some(SuspectPart {
+                image: album.add(source, suspect.place)?,
+                given: suspect.given.iter().map(class).collect(),
+                suggested: suspect.suggested.iter().map(class).collect(),
+                score: suspect.score,
+                likely: suspect.likely,
+            })
+        })
+        .collect();
+    let identical = doubts.duplicates.iter().flat_map(|group| {
+        group[1..].iter().map(|&other| (Pair { first: group[0], second: other, likeness: 1.0 }, true))
+    });
+    let near = near_duplicates(doubts).into_iter().map(|pair| (pair, false));
+    let mut pairs: Vec<(Pair, bool)> = identical.chain(near).collect();
+    // Those of different labels cannot both be right.
+    pairs.sort_by_key(|(pair, _)| named.truth(pair.first) == named.truth(pair.second));
+    let duplicates_in_all = pairs.len();
+    let duplicates = pairs
+        .into_iter()
+        .take(PAIRS)
+        .filter_map(|(pair, identical)| {
+            let same = named.truth(pair.first) == named.truth(pair.second);
+            Some((
+                album.add(source, pair.first)?,
+                album.add(source, pair.second)?,
+                pair.likeness,
+                identical,
+                same,
+            ))
+        })
+        .collect();
+    let outliers = doubts.neighbours.outliers.iter();
+    let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.place)?, outlier.distance)));
+    LabelsPart {
+        trainable: doubts.trainable,
+        folds: REVIEW_FOLDS,
+        looked_at: doubts.errors.images,
+        likely: doubts.errors.likely,
+        suspects,
+        suspects_in_all: doubts.errors.suspects.len(),
+        duplicates,
+        duplicates_in_all,
+        outliers: outliers.collect(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Labels that people should look at: likely wrong, of images that are alike, of images like no others.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use ocelli_data::Split;
+
+use crate::data::ImageData;
+use crate::error::Result;
+use crate::event::{Event, Observer};
+use crate::interpret::{Interpretation, LabelErrors, Neighbours};
+use crate::model::evaluation::Evaluation;
+use crate::run::config::RunEnv;
+use crate::run::finished::FinishedRun;
+use crate::stop::Stop;
+
+/// What is known of labels: of images that the model was not trained on, or by networks that were not.
+pub struct LabelReview {
+    /// What those networks predict.
+    pub predictions: Interpretation,
+    /// The labels that are likely wrong.
+    pub errors: LabelErrors,
+    /// Images that look alike, and images like no others, by their rows among the predictions.
+    pub neighbours: Neighbours,
+    /// Groups of byte-identical images, by their rows among the predictions.
+    pub duplicates: Vec<Vec<usize>>,
+    /// Whether decisions about these images can be applied in training.
+    pub trainable: bool,
+}
+
+/// How labels of training images are reviewed.
+#[derive(Default)]
+pub struct ReviewOptions {
+    /// The cache folder.
+    pub cache: Option<PathBuf>,
+    /// No review where the features of the backbone are not in the cache folder already.
+    pub only_cached: bool,
+    /// Told what goes on while features are computed.
+    pub observer: Option<Box<dyn Observer>>,
+}
+
+/// Folds for the predictions of training images.
+pub const REVIEW_FOLDS: usize = 3;
+/// Images like no others that are listed.
+const OUTLIERS: usize = 24;
+
+impl LabelReview {
+    /// The labels of an evaluation: the model was not trained on these images, so that its own doubts count.
+    pub fn of_evaluation(evaluation: &Evaluation) -> Self {
+        let Evaluation { named, data, .. } = evaluation;
+        Self {
+            errors: named.label_errors(),
+            neighbours: Neighbours { pairs: Vec::new(), outliers: Vec::new() },
+            duplicates: identical(data, named.predictions.items()),
+            predictions: named.clone(),
+            trainable: false,
+        }
+    }
+}
+
+impl FinishedRun {
+    /// Reviews the labels of training images, by heads on the pretrained backbone's features, each trained on the other
+    /// images. `None` where that would need more than is allowed, or there are too few images.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) where `stop` is set; as training.
+    pub fn review_labels(
+        &self,
+        data: &ImageData,
+        options: ReviewOptions,
+        stop: &Stop,
+    ) -> Result<Option<LabelReview>> {
+        if data.train_len() < 2 * REVIEW_FOLDS {
+            return Ok(None);
+        }
+        let mut settings = self.settings.clone();
+        settings.weights = settings.weights.map(|path| self.resolve(&path));
+        let places = RunEnv { cache: options.cache, ..RunEnv::default() };
+        let training = Split { train: data.split().train.clone(), ..Split::default() };
+        let mut learner = settings.learner_on(data.with_split(training), &places)?;
+        if options.only_cached && !learner.has_kept_activations() {
+            return Ok(None);
+        }
+        if let Some(observer) = options.observer {
+            learner.observe_boxed(observer);
+        }
+        let asked = stop.clone();
+        learner.observe(
+            move |_: &Event| {
+                if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        );
+        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop.flag())?;
+        let features = learner.pooled_activations(predictions.items())?;
+        let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
+        stop.check()?;
+        let duplicates = identical(data, predictions.items());
+        let named = Interpretation::new(predictions, data.items());
+        Ok(Some(LabelReview {
+            errors: named.label_errors(),
+            predictions: named,
+            neighbours,
+            duplicates,
+            trainable: true,
+        }))
+    }
+}
+
+/// Groups of byte-identical images among some items, by rows.
+fn identical(data: &ImageData, items: &[usize]) -> Vec<Vec<usize>> {
+    let mut groups: HashMap<_, Vec<usize>> = HashMap::new();
+    for (place, &item) in items.iter().enumerate() {
+        groups.entry(data.digests[item]).or_default().push(place);
+    }
+    let mut groups: Vec<Vec<usize>> = groups.into_values().filter(|group| group.len() > 1).collect();
+    groups.sort_unstable();
+    groups
+}
