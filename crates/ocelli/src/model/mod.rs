@@ -27,7 +27,7 @@ use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::tta::{Tta, TtaMean};
-use crate::run::folder::model_of;
+use crate::paths::model_of;
 
 /// A trained classifier.
 ///

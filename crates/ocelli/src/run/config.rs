@@ -17,7 +17,7 @@ use crate::metric::Metric;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
-use crate::run::folder::{RunFolder, unsealed};
+use crate::run::folder::{RunFolder, moved_data, unsealed};
 use crate::train::options::TrainOptions;
 
 /// Everything that decides a run's result, and nothing that does not.
@@ -412,4 +412,27 @@ fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, Strin
         .filter(|name| now.get(*name) != began.get(*name))
         .map(|name| format!("{name} is {}, and was {}", said(now.get(name)), said(began.get(name))))
         .collect())
+}
+
+/// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
+/// `None` where nothing tells.
+pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
+    let model = model.as_ref();
+    let run = if model.is_dir() { model } else { model.parent()? };
+    let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
+    let config = toml::from_str::<Config>(&text).ok()?;
+    match moved_data(run) {
+        Some(data) if data.is_dir() => Some(data),
+        _ => Some(folder_of(&config)),
+    }
+}
+
+fn folder_of(config: &Config) -> PathBuf {
+    let data = config.directory.join(&config.settings.data);
+    match config.settings.table.as_ref().map(|table| &table.folder) {
+        None => data,
+        Some(Some(folder)) => config.directory.join(folder),
+        Some(None) if data.is_dir() => data,
+        Some(None) => data.parent().unwrap_or(&data).to_owned(),
+    }
 }

@@ -16,6 +16,7 @@ use crate::event::{Event, Observer};
 use crate::file;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
+use crate::paths::{CONFIG, MODEL};
 
 /// A folder for the results of one run.
 ///
@@ -283,9 +284,6 @@ impl RunFolder {
     }
 }
 
-/// The name of the model's file.
-const MODEL: &str = "model.safetensors";
-
 /// What [`MOVED`] holds.
 #[derive(Serialize, Deserialize)]
 struct MovedData {
@@ -317,32 +315,6 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     if is_model && parent().join(CONFIG).is_file() { parent() } else { path.to_owned() }
 }
 
-/// The model's file, of which the file or the folder of its run is given.
-///
-/// # Errors
-/// [`Error::NotAModel`] for a folder without one.
-pub(crate) fn model_of(path: &Path) -> Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    let model = path.join(MODEL);
-    match (model.is_file(), path.join(CONFIG).is_file()) {
-        (true, _) => Ok(model),
-        (false, true) => Err(Error::NotAModel {
-            path: path.to_owned(),
-            reason: format!(
-                "it is the folder of a run that is not finished, and has no {MODEL} yet; resume it first"
-            ),
-        }),
-        (false, false) => Err(Error::NotAModel {
-            path: path.to_owned(),
-            reason: format!("it is a folder without a {MODEL}; give the model, or the folder of its run"),
-        }),
-    }
-}
-
-/// The name of the file with the settings.
-const CONFIG: &str = "config.toml";
 /// What stands before the digest of the settings' text, on the file's last line.
 const SEAL: &str = "# blake3 ";
 const SEAL_COMMENT: &str = "# The digest of the text above: an interrupted run goes on with the settings that it began with.\n\
