@@ -103,7 +103,7 @@ pub fn clip(text: &str) -> Result<f64, String> {
 }
 
 /// `--tta 4`, `--tta corners`
-pub fn tta(text: &str) -> Result<Tta, String> {
+fn views(text: &str) -> Result<Tta, String> {
     match (text, text.parse()) {
         ("corners", _) => Ok(Tta::corners()),
         (_, Ok(number @ 1..=64)) => Ok(Tta::views(number)),
@@ -112,10 +112,10 @@ pub fn tta(text: &str) -> Result<Tta, String> {
 }
 
 /// `--tta 4`, `--tta corners`, `--tta none`
-pub fn tta_or_none(text: &str) -> Result<OrNone<Tta>, String> {
+pub fn tta(text: &str) -> Result<OrNone<Tta>, String> {
     match text {
         "none" => Ok(OrNone(None)),
-        _ => tta(text).map(|tta| OrNone(Some(tta))).map_err(|range| format!("{range}, or none")),
+        _ => views(text).map(|tta| OrNone(Some(tta))).map_err(|range| format!("{range}, or none")),
     }
 }
 

@@ -40,7 +40,7 @@ pub enum BadImages {
 impl BadImages {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
-        ("few", "Skip and list them; fail if a class loses all or more than a tenth of its images"),
+        ("few", "Skip and list them; fail if a class loses over a tenth"),
         ("skip", "Skip and list them, however many there are"),
         ("fail", "Fail at the first one"),
     ];

@@ -35,9 +35,9 @@ pub enum Framing {
 impl Framing {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
-        ("crop", "Resize the shorter side and cut off the ends of the longer one"),
+        ("crop", "Resize the shorter side, crop the longer one"),
         ("squish", "Resize both sides, which distorts shapes"),
-        ("pad", "Resize the longer side and fill the rest with the mean colour"),
+        ("pad", "Resize the longer side, fill up with the mean colour"),
     ];
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use clap::Args;
+use clap::{Args, Command};
 use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
 use ocelli::{Evaluation, evaluate};
 use ocelli_report::{ReportOptions, report_evaluation};
@@ -14,7 +14,7 @@ use crate::flags::{DataFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{self, eprintln, message, println, progress_bar, shown, usual_place};
 use crate::text::{brief, count, counted};
-use crate::values::one_of;
+use crate::values::{names_help, one_of};
 use crate::verbs::compare::accuracy;
 use crate::verbs::report::{LISTED, print_confusion, print_paths};
 use crate::verbs::train::not_measured;
@@ -34,14 +34,17 @@ pub struct Evaluate {
     /// Folder of photos with one folder per class, or a table of labels
     data: PathBuf,
 
-    /// Folder for predictions, tables and report [default: evaluations/DATA-N]
+    /// Output folder [default: evaluations/DATA-N]
+    ///
+    /// Predictions, tables and the report are written into it; it must be new or empty.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Also evaluate images that the model was trained on
     #[arg(long)]
     include_train: bool,
-    /// Images that cannot be read
-    #[arg(long, value_name = "POLICY", default_value = "few")]
+    /// Images that cannot be read: few, skip or fail
+    #[arg(long_help = names_help("What to do with images that cannot be read", BadImages::NAMES))]
+    #[arg(long, value_name = "POLICY", default_value = "few", hide_possible_values = true)]
     #[arg(value_parser = one_of::<BadImages>(BadImages::NAMES))]
     bad_images: BadImages,
     /// Print the figures as a JSON object
@@ -52,6 +55,14 @@ pub struct Evaluate {
     source: DataFlags,
     #[command(flatten)]
     threads: ThreadFlags,
+}
+
+/// The command, with what `--valid` means here.
+pub fn complete(evaluate: Command) -> Command {
+    evaluate.mut_arg("valid", |valid| {
+        let about = "Evaluate only this fraction of each class";
+        valid.help(about).long_help(about)
+    })
 }
 
 impl Evaluate {

@@ -14,9 +14,9 @@ use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
 use crate::interrupt::{self, finish_batch, stopped};
-use crate::output::{self, free_of, message, println, shown, usual_place};
+use crate::output::{self, eprintln, free_of, message, println, shown, usual_place};
 use crate::terminal::{Terminal, fastai_rules, lr_reason};
-use crate::values::{above_0, one_of, side, whole};
+use crate::values::{above_0, names_help, one_of, side, whole};
 use crate::verbs::pull::fetched;
 
 /// Find a good learning rate
@@ -35,7 +35,8 @@ pub struct LrFind {
     /// Folder of photos with one folder per class, or a table of labels
     data: PathBuf,
 
-    /// Layers to train
+    /// Layers to train: head, late or all
+    #[arg(long_help = names_help("Layers to train", Layers::NAMES), hide_possible_values = true)]
     #[arg(long, value_name = "LAYERS", default_value = "head", value_parser = one_of::<Layers>(Layers::NAMES))]
     layers: Layers,
     /// Start from augmented photos instead of cached features
@@ -44,10 +45,10 @@ pub struct LrFind {
     #[arg(long)]
     stream_images: bool,
     /// Learning rate of the first step
-    #[arg(long, value_name = "LR", default_value_t = 1e-5, allow_negative_numbers = true, value_parser = above_0)]
+    #[arg(long, value_name = "LR", default_value = "1e-5", allow_negative_numbers = true, value_parser = above_0)]
     start_lr: f64,
     /// Learning rate of the last step
-    #[arg(long, value_name = "LR", default_value_t = 10.0, allow_negative_numbers = true, value_parser = above_0)]
+    #[arg(long, value_name = "LR", default_value = "10", allow_negative_numbers = true, value_parser = above_0)]
     end_lr: f64,
     /// Number of steps, one batch each
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = whole::<20, 100_000>)]
@@ -133,7 +134,10 @@ impl LrFind {
         finish_batch();
         learner.observe(interrupt::observer());
         learner.freeze_to(self.layers.frozen)?;
-        if self.layers.frozen > 0 && !self.stream_images {
+        if self.uses_features() && !self.images.augment.is_empty() {
+            eprintln!("warning: --augment has no effect without --stream-images");
+        }
+        if self.uses_features() {
             stopped(learner.precompute(true), "nothing was written")?;
         }
         let curve = stopped(learner.lr_find(search), "nothing was written")?;
@@ -141,6 +145,11 @@ impl LrFind {
         let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         curve.write(&out, &name)?;
         self.print(&curve, &pictures, quiet)
+    }
+
+    /// Whether the search starts from cached features of the frozen layers.
+    fn uses_features(&self) -> bool {
+        self.layers.frozen > 0 && !self.stream_images
     }
 
     /// What was found; that nothing was is an error.

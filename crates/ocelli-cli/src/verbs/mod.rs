@@ -63,7 +63,8 @@ impl Verb {
 
 /// The command with everything that its derivation alone does not say.
 pub fn command() -> Command {
-    Ocelli::command().mut_subcommand("train", train::complete)
+    let command = Ocelli::command().mut_subcommand("train", train::complete);
+    command.mut_subcommand("evaluate", evaluate::complete)
 }
 
 #[cfg(test)]
@@ -125,7 +126,6 @@ mod tests {
                 let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(!help.is_empty() && !help.ends_with('.'), "{} --{name}: {help}", verb.get_name());
                 let kind = format!("{:?}", flag.get_value_parser().type_id());
-                // `--data` says where moved photos are, `--size` may be several; both are the same thing elsewhere.
                 let first = meanings.entry(name.clone()).or_insert((kind.clone(), id.clone()));
                 assert_eq!(first.0, kind, "--{name} of {} takes something else", verb.get_name());
             }

@@ -23,9 +23,9 @@ pub struct Models {
     #[arg(value_name = "NAME", value_parser = arch)]
     names: Vec<Arch>,
 
-    /// Measure images per second, frozen and in training of all layers
+    /// Measure images per second
     ///
-    /// The weights are random.
+    /// Of the frozen network, and in training of all layers, with random weights.
     #[arg(long)]
     benchmark: bool,
     /// Image size in pixels [default: each backbone's]
@@ -34,7 +34,7 @@ pub struct Models {
     /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = batch_size)]
     batch_size: usize,
-    /// Batches to measure after one to warm up; the median counts
+    /// Batches to measure; the median counts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<1, 10_000>)]
     batches: usize,
     /// Print JSON Lines, an object per backbone

@@ -17,7 +17,7 @@ use crate::flags::ComputeFlags;
 use crate::interrupt;
 use crate::output::{eprintln, message, no_photos, shown, unwritten};
 use crate::text::{count, counted};
-use crate::values::{pixels, tta};
+use crate::values::{OrNone, pixels, tta};
 
 /// Classify photos with a trained model
 ///
@@ -30,9 +30,9 @@ use crate::values::{pixels, tta};
 pub struct Predict {
     /// Model file, or the folder of its run
     model: PathBuf,
-    /// Photos and folders; none or -: paths from standard input, one per line
+    /// Photos, folders; none or -: paths from standard input
     ///
-    /// Photos are classified as soon as their paths arrive.
+    /// Paths on standard input stand one per line. Photos are classified as soon as their paths arrive.
     photos: Vec<PathBuf>,
     /// Paths on standard input end with a zero byte (find -print0)
     #[arg(long, short = '0')]
@@ -44,12 +44,12 @@ pub struct Predict {
     /// Print CSV with all probabilities
     #[arg(long)]
     csv: bool,
-    /// Calibrate probabilities by the temperature fitted in training
+    /// Calibrate probabilities (temperature scaling)
     #[arg(long)]
     calibrated: bool,
-    /// Test-time augmentation: a number of views, or corners
+    /// Test-time augmentation: views, corners or none
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
-    tta: Option<Tta>,
+    tta: Option<OrNone<Tta>>,
     /// Largest image to read, in pixels [default: 178956970]
     #[arg(hide_short_help = true, help_heading = "Run")]
     #[arg(long, value_name = "PIXELS", value_parser = pixels)]
@@ -73,7 +73,8 @@ impl Predict {
         let model = self.model()?;
         interrupt::finish("this batch");
         let out = Output::new(self, model.contract()).map_err(unwritten)?;
-        let mut batches = Batches { model, tta: self.tta, out, tally: Tally::default() };
+        let mut batches =
+            Batches { model, tta: self.tta.and_then(|tta| tta.0), out, tally: Tally::default() };
         if self.reads_standard_input()? {
             self.predict_standard_input(&mut batches)?;
         } else {

@@ -10,7 +10,7 @@ use crate::flags::ThreadFlags;
 use crate::interrupt::{self, stopped};
 use crate::output::{destination, eprintln, message, path_line, println, progress_bar, shown};
 use crate::text::{count, counted};
-use crate::values::{clip, one_of, tta};
+use crate::values::{OrNone, clip, one_of, tta};
 
 /// Write a competition submission
 ///
@@ -29,18 +29,22 @@ pub struct Submit {
     /// The competition's sample submission
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
-    /// What a single column of the sample holds [default: as its first rows]
-    #[arg(long, value_name = "KIND", requires = "sample", value_parser = one_of::<Values>(Values::NAMES))]
+    /// Values of a single column: labels or probabilities
+    ///
+    /// [default: the kind of values that the sample's first rows have]
+    #[arg(long, value_name = "KIND", requires = "sample", hide_possible_values = true, value_parser = one_of::<Values>(Values::NAMES))]
     values: Option<Values>,
-    /// Test-time augmentation: a number of views, or corners
+    /// Test-time augmentation: views, corners or none
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
-    tta: Option<Tta>,
-    /// Clip probabilities P from 0 and 1 [default: tuned]
+    tta: Option<OrNone<Tta>>,
+    /// Clip probabilities to P … 1 − P [default: tuned]
     ///
     /// [default: as was best for the log loss of the validation images]
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = clip)]
     clip_probabilities: Option<f64>,
-    /// Output file [default: submission.csv, or a free name like it]
+    /// Output file [default: submission.csv]
+    ///
+    /// [default: submission.csv, or the first free name like submission-2.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print only the path
@@ -78,7 +82,7 @@ impl Submit {
         let submission = Submission {
             sample: self.sample.clone(),
             values: self.values,
-            tta: self.tta,
+            tta: self.tta.and_then(|tta| tta.0),
             clip: self.clip_probabilities,
         };
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");

@@ -23,8 +23,7 @@ use crate::output::{eprintln, message, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
 use crate::values::{
-    OrNone, above_0, alpha, below_1, epochs, focal_gamma, lr_ratio, metric, one_of, recipe, side,
-    tta_or_none, whole,
+    OrNone, above_0, alpha, below_1, epochs, focal_gamma, lr_ratio, metric, one_of, recipe, side, tta, whole,
 };
 use crate::verbs::pull::fetched;
 
@@ -49,9 +48,9 @@ pub struct Train {
     /// Folder of photos with one folder per class, or a table of labels
     #[arg(required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
-    /// Continue an interrupted run, exactly as if it had not been interrupted
+    /// Continue an interrupted run
     ///
-    /// It works from any folder. If the photos have been moved, use --data. With --out the run is copied there first, and the
+    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the photos have been moved, use --data. With --out the run is copied there first, and the
     /// copy is continued.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
@@ -146,12 +145,13 @@ struct RecipeFlags {
     /// layers and head for training all layers (discriminative learning rates).
     #[arg(long, value_name = "LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     lr: Vec<f64>,
-    /// LR of a layer group over the group before [default: 10]
+    /// LR ratio between layer groups [default: 10]
     ///
-    /// 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
+    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of 0.1 is a ratio of
+    /// 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
     #[arg(long, value_name = "RATIO", value_parser = lr_ratio)]
     group_lr_ratio: Option<f64>,
-    /// Metric that selects the best epoch, e.g. log-loss
+    /// Metric that selects the best epoch
     ///
     /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or auroc; precision,
     /// recall and F also with -macro or -samples. [default: accuracy; f1 with several labels per image]
@@ -161,7 +161,7 @@ struct RecipeFlags {
     ///
     /// A number of augmented views to average with the plain one, corners for the four corners, or none. [default: 4, with the
     /// recipes lesson and full]
-    #[arg(long, value_name = "VIEWS", value_parser = tta_or_none)]
+    #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
     /// Augmented copies of each image whose features are cached for --augmented-epochs; 0: none are cached
     #[arg(hide_short_help = true)]
