@@ -170,7 +170,7 @@ fn a_run_without_a_whole_checkpoint_begins_anew_and_says_so() {
         ocelli::ImageData::from_folder(photo.parent().unwrap()).size(32).load().unwrap(),
     )
     .unwrap();
-    other.precision(ocelli::Precision::F32);
+    other.set_precision(ocelli::Precision::F32);
     other.save(&best).unwrap();
     let said = resumed(&run);
     assert!(said.contains("other weights"), "{said}");

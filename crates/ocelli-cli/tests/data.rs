@@ -81,7 +81,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
     ]);
     assert!(said.contains("72 images in 4 classes"), "{said}");
     let history = place.read("run/history.csv");
-    assert!(history.starts_with("stage,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
+    assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
     let f1: f64 = history.lines().last().unwrap().split(',').nth(5).unwrap().parse().unwrap();
     assert!(f1 > 0.75, "{history}");
     let flag = common::samples().join("flags/rainbow-flag.png");

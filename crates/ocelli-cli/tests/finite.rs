@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Place, small, stderr};
-use ocelli::Position;
+use ocelli::TrainSnapshot;
 use ocelli::prelude::*;
 
 #[test]
@@ -25,14 +25,14 @@ fn a_rate_that_is_far_too_high_ends_the_run_and_says_what_to_do() {
 fn overflowing(place: &Place) {
     let data = ImageData::from_folder(place.path("photos")).size(32).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-    let Position { numbers, mut tensors } = learner.position();
+    let TrainSnapshot { header, mut tensors } = learner.snapshot();
     let mut bias = tensors.get("head.8.bias").unwrap().clone();
     bias.values[1] = f32::MAX;
     tensors.insert("head.8.bias", bias.shape, bias.values);
     let mut weight = tensors.get("head.8.weight").unwrap().clone();
     weight.values.fill(f32::MAX);
     tensors.insert("head.8.weight", weight.shape, weight.values);
-    learner.return_to(Position { numbers, tensors }).unwrap();
+    learner.restore(TrainSnapshot { header, tensors }).unwrap();
     learner.save(place.path("lost.safetensors")).unwrap();
 }
 

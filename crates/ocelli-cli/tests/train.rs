@@ -40,7 +40,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
 
     let history = place.read("runs/photos-1/history.csv");
     assert_eq!(history.lines().count(), 1 + 3 + 1, "{history}");
-    assert!(history.starts_with("stage,epoch,train_loss,valid_loss,accuracy,"), "{history}");
+    assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,"), "{history}");
     let accuracies = history.lines().skip(1).map(|row| row.split(',').nth(4).unwrap().parse().unwrap());
     // Of six photos held out.
     assert!(accuracies.fold(0.0, f64::max) > 0.7, "flags, food and faces are told apart: {history}");
@@ -253,16 +253,16 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     let run = |arguments: Vec<String>| place.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     run(quick(&[&more[..], &asked[..], &["--out", "all"]].concat()));
     let config: toml::Table = place.read("all/config.toml").parse().unwrap();
-    let method = &config["settings"]["method"];
+    let method = &config["settings"]["train"];
     assert_eq!(method["optimizer"]["nesterov"].as_bool(), Some(true));
     assert_eq!(method["weight_decay"]["groups"].as_array().unwrap()[0].as_float(), Some(0.1));
     assert_eq!(method["loss"]["smoothing"].as_float(), Some(0.1));
     assert_eq!(method["loss"]["gamma"].as_float(), Some(2.0));
     assert_eq!(method["loss"]["class_weights"]["given"].as_array().unwrap()[2].as_float(), Some(0.5));
-    assert_eq!(method["clip"].as_float(), Some(1.0));
-    assert_eq!(method["accumulate"].as_integer(), Some(2));
-    assert_eq!(method["ema"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["method"]["batch_statistics"].as_bool(), Some(true));
+    assert_eq!(method["max_grad_norm"].as_float(), Some(1.0));
+    assert_eq!(method["accumulate_steps"].as_integer(), Some(2));
+    assert_eq!(method["ema_decay"].as_float(), Some(0.9));
+    assert_eq!(config["settings"]["train"]["batch_statistics"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);

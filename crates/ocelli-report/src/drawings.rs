@@ -179,7 +179,7 @@ const METRICS: usize = 4;
 
 /// The columns of the history that are shares, and their names.
 fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
-    let others = ["stage", "epoch", "train_loss", "valid_loss", "seconds"];
+    let others = ["fit", "epoch", "train_loss", "valid_loss", "seconds"];
     let share = |name: &str| {
         let values = records.column(name).unwrap_or_default();
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| (0.0..=1.0).contains(value))

@@ -120,9 +120,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Under the usual head.
     let body = Blocks::<Head>::new(&device);
-    let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?, 1);
+    let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?);
     // Nothing is pretrained: all layers train, and norms by what they see. A rate that warms up and ends low suits them.
-    learner.bn_freeze(false).unfreeze();
+    learner.set_batch_statistics(true).unfreeze();
     for row in learner.fit(1e-2, OneCycle::epochs(8))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
@@ -135,8 +135,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let data = data()?;
     let classes = data.classes().len();
-    let mut learner = Learner::from_network(network(classes), "blocks", normalization, data, 1)?;
-    learner.bn_freeze(false).unfreeze();
+    let mut learner = Learner::from_network(network(classes), "blocks", normalization, data)?;
+    learner.set_batch_statistics(true).unfreeze();
     learner.fit(1e-2, OneCycle::epochs(8))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 

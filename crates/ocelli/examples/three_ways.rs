@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use ocelli::prelude::*;
-use ocelli::{EpochRow, Normalization};
+use ocelli::{EpochRecord, Normalization};
 use ocelli_nn::op::compose_always;
 use serde_json::json;
 
@@ -70,9 +70,9 @@ fn fine_tune(
     precision: Precision,
     epochs: usize,
     seed: u64,
-) -> ocelli::Result<Vec<EpochRow>> {
-    let mut learner = Learner::pretrained_seeded(Arch::EfficientNetLite0, data, seed)?;
-    learner.precision(precision);
+) -> ocelli::Result<Vec<EpochRecord>> {
+    let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.with_seed(seed))?;
+    learner.set_precision(precision);
     learner.precompute(true)?;
     learner.fit(1e-2, Epochs(2))?;
     learner.unfreeze();
@@ -85,13 +85,13 @@ fn from_random_weights(
     precision: Precision,
     epochs: usize,
     seed: u64,
-) -> ocelli::Result<Vec<EpochRow>> {
+) -> ocelli::Result<Vec<EpochRecord>> {
     let network = arch.untrained(3, data.classes().len(), seed, &Device::flex());
     let info = arch.info();
     let normalization = Normalization { mean: info.mean, std: info.std };
-    let mut learner = Learner::from_network(network, info.name, normalization, data, seed)?;
-    learner.precision(precision);
+    let mut learner = Learner::from_network(network, info.name, normalization, data.with_seed(seed))?;
+    learner.set_precision(precision);
     learner.unfreeze();
-    learner.bn_freeze(false);
+    learner.set_batch_statistics(true);
     learner.fit(1e-2, Epochs(epochs))
 }

@@ -48,11 +48,11 @@ fn main() -> Result<()> {
     println!("|---|---|---|---|---|---|");
     for way in [Way::Running, Way::Batch, Way::Estimated, Way::HeadFirst] {
         let mut learner =
-            Learner::pretrained_seeded(Arch::EfficientNetLite0, photos.clone(), number(seed) as u64)?;
-        learner.cache(default_cache()?);
+            Learner::pretrained(Arch::EfficientNetLite0, photos.clone().with_seed(number(seed) as u64))?;
+        learner.set_cache(default_cache()?);
         if way == Way::Estimated {
             learner.unfreeze();
-            learner.bn_freeze(false);
+            learner.set_batch_statistics(true);
             learner.estimate_statistics()?;
             learner.freeze();
         }
@@ -60,7 +60,7 @@ fn main() -> Result<()> {
         let rows = learner.fit(1e-2, OneCycle::epochs(head_epochs))?;
         let head = rows.last().and_then(|row| row.accuracy).unwrap_or(f64::NAN);
         learner.unfreeze();
-        learner.bn_freeze(way == Way::Running);
+        learner.set_batch_statistics(!(way == Way::Running));
         if way == Way::HeadFirst {
             learner.fit([1e-9, 1e-9, 1e-3], Epochs(1))?;
         }
@@ -70,10 +70,10 @@ fn main() -> Result<()> {
             Ok(found) => format!("valley {:.1e}, minimum/10 {:.1e}", found.valley, found.minimum),
             Err(_) => "nothing reliable".to_owned(),
         };
-        let start = learner.position();
+        let start = learner.snapshot();
         for rate in &rates {
             let began = Instant::now();
-            learner.return_to(start.clone())?;
+            learner.restore(start.clone())?;
             let after: Vec<String> = match learner.fit(proportions.scaled(*rate), OneCycle::epochs(epochs)) {
                 Ok(rows) => {
                     rows.iter().map(|row| format!("{:.4}", row.accuracy.unwrap_or(f64::NAN))).collect()

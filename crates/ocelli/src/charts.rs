@@ -8,7 +8,8 @@ use ocelli_plot::{Axis, Chart, Figure, Line, Mark, Panel};
 
 use crate::error::Result;
 use crate::file;
-use crate::lr_finder::{Finding, LrCurve, Suggestions};
+use crate::lr_finder::curve::LrCurve;
+use crate::lr_finder::suggest::{Finding, Suggestions};
 use crate::recipe::freezing::GROUP_NAMES;
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{Schedule, SchedulePoint};

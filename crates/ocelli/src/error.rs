@@ -350,14 +350,14 @@ pub enum Error {
     },
     /// After no epoch of a fit was everything that the network computes of the validation images finite.
     #[error(
-        "step {stage} gave no usable weights: after each of its {}, at the learning rates {rates}, what the network \
+        "phase {fit} gave no usable weights: after each of its {}, at the learning rates {rates}, what the network \
          computes of the validation images was not finite (NaN or infinite); train with lower rates, such as a tenth, \
          or let them be found",
         number_of_epochs(*epochs)
     )]
     NoFiniteEpoch {
-        /// The step of the recipe, counted from 1.
-        stage: usize,
+        /// The phase of the recipe, counted from 1.
+        fit: usize,
         /// Its epochs.
         epochs: usize,
         /// The peak learning rates, one a layer group.

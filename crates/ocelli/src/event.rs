@@ -9,11 +9,13 @@ use std::time::Instant;
 use ocelli_data::Skipped;
 use ocelli_data::text::count;
 use ocelli_nn::GROUPS;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
-use crate::lr_finder::{Finding, LrCurve, Suggestion};
+use crate::lr_finder::curve::LrCurve;
+use crate::lr_finder::suggest::{Finding, Suggestion};
+use crate::metric::record::EpochRecord;
 use crate::metric::{Metric, MetricEstimate};
 use crate::recipe::Phase;
 use crate::recipe::diagnosis::Diagnosis;
@@ -53,8 +55,8 @@ pub enum Event {
     PhaseStarted(PhaseStarted),
     /// The learning rate finder has looked for the rates of a fit.
     RateFound {
-        /// The stage that it is for, counted from 1.
-        stage: usize,
+        /// The fit that it is for, counted from 1.
+        fit: usize,
         /// The peak learning rates that are gone on with.
         rates: LearningRates,
         /// What the curve says of the head's, if it is of use.
@@ -67,11 +69,11 @@ pub enum Event {
         curve: LrCurve,
     },
     /// A fit begins.
-    StageStarted(Stage),
+    FitStarted(FitStarted),
     /// An interrupted fit goes on.
     Resumed {
-        /// The stage, counted from 1.
-        stage: usize,
+        /// The fit, counted from 1.
+        fit: usize,
         /// Epochs that are over, and all.
         epochs: (usize, usize),
     },
@@ -87,8 +89,8 @@ pub enum Event {
         seconds: f64,
     },
     /// An epoch is over.
-    Epoch(EpochRow),
-    /// What the rows of a stage mean.
+    Epoch(EpochRecord),
+    /// What the rows of a fit mean.
     Diagnosis(Diagnosis),
     /// A long step is over that is told of nowhere else.
     Spent {
@@ -133,7 +135,7 @@ pub struct Finished {
     pub seconds: f64,
     /// What the best weights were kept by.
     pub metric: Metric,
-    /// The stage and the epoch whose weights the model has; nothing where no image is held out, so that it has the last.
+    /// The fit and the epoch whose weights the model has; nothing where no image is held out, so that it has the last.
     pub kept: Option<(usize, usize)>,
     /// The side in pixels of the images that it was measured on.
     pub size: usize,
@@ -141,9 +143,9 @@ pub struct Finished {
     pub augmented: Vec<MetricEstimate>,
 }
 
-/// A fit.
+/// A fit begins.
 #[derive(Debug, Clone, Serialize)]
-pub struct Stage {
+pub struct FitStarted {
     /// Counted from 1.
     pub number: usize,
     /// What is frozen and what is precomputed.
@@ -155,7 +157,7 @@ pub struct Stage {
     pub epochs: usize,
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for FitStarted {
     /// `5 epochs at learning rate 3.5e-2`
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         // Frozen groups have no learning rate.
@@ -208,32 +210,6 @@ pub enum Task {
     LearningRates,
     /// Resizing large images once for all epochs.
     Resizing,
-}
-
-/// A row of the table: one epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochRow {
-    /// The stage, counted from 1.
-    pub stage: usize,
-    /// The epoch within the stage, counted from 1.
-    pub epoch: usize,
-    /// Mean loss over the images trained on, in training mode, as the weights moved.
-    pub train_loss: f64,
-    /// Mean loss over the validation images after the epoch; nothing where none are held out.
-    pub valid_loss: Option<f64>,
-    /// The share of validation images that are said to have exactly the classes that they have. Losses and metrics are
-    /// NaN where what the network computes is not finite.
-    pub accuracy: Option<f64>,
-    /// The other metrics that are measured, where any image is held out; F of several labels an image at the one
-    /// threshold at which it is highest.
-    pub metrics: Vec<(Metric, f64)>,
-    /// The learning rates of the last step.
-    pub learning_rates: LearningRates,
-    /// Seconds, validation included.
-    pub seconds: f64,
-    /// Whether this epoch was the best so far at its size of the images, so that its weights were kept.
-    #[serde(default)]
-    pub best: bool,
 }
 
 /// Someone who listens. Observers cannot change training, except to ask for its end.

@@ -32,13 +32,13 @@
 //! | what is trained when | [`Recipe`] |
 //! | how its steps are done | `run/perform.rs` |
 //! | the best weights, early stopping | `learner/best.rs` |
-//! | a whole run with its folder | [`Training`] |
+//! | a whole run with its folder | [`Run`] |
 //! | checkpoints, resuming | `run/checkpoint.rs` |
 //! | which photos a run began with | `data/recorded.rs` |
 //! | what is said about rows | [`Diagnosis`] |
 //! | the training loop | `train/fit.rs` |
 //! | where training stands, and how it is resumed | `learner/snapshot.rs` |
-//! | what is minimised, and how weights move | [`Loss`], [`Method`] |
+//! | what is minimised, and how weights move | [`Loss`], [`TrainOptions`] |
 //! | how a learning rate is found | [`LrFind`] |
 //! | how learning rates move | [`schedule`] |
 //! | what a learner can do | [`Learner`] |
@@ -71,6 +71,7 @@ mod learner;
 mod lr_finder;
 mod metric;
 mod model;
+mod paths;
 mod pretrained;
 mod recipe;
 mod run;
@@ -81,19 +82,22 @@ mod train;
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
 pub use data::of_run::MissingImages;
-pub use data::photos::{Found, outside, photos_in, photos_of_run, trained_on};
+pub use data::photos::{Found, outside, photos_in, trained_on};
 pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, Part};
 pub use error::{Error, Result};
-pub use event::{EpochRow, Event, Observer};
+pub use event::{Event, Observer};
 pub use interpret::Interpretation;
 pub use learner::Learner;
-pub use learner::snapshot::{Numbers, Position};
+pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
-pub use lr_finder::{Finding, Growth, LrCurve, LrFind, Rule, Suggestion, Suggestions};
+pub use lr_finder::curve::LrCurve;
+pub use lr_finder::suggest::{Finding, Rule, Suggestion, Suggestions};
+pub use lr_finder::{Growth, LrFind};
 pub use metric::custom::CustomMetric;
 pub use metric::predictions::{PredictionParts, Predictions, THRESHOLD};
 pub use metric::proportion::Proportion;
+pub use metric::record::EpochRecord;
 pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
 pub use model::Model;
 pub use model::contract::Contract;
@@ -102,7 +106,7 @@ pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
 pub use model::submission::{Submission, Submitted, Values};
-pub use model::tta::{Mean, Stack, Tta, Views};
+pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
@@ -133,24 +137,24 @@ pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
 pub use recipe::freezing::{Freezing, Summary};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
-pub use run::config::{Places, Settings, Thresholds};
+pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
-pub use run::perform::Performed;
+pub use run::perform::RecipeResult;
 pub use run::resume::Moved;
-pub use run::{Outcome, Training};
+pub use run::{Run, RunResult};
 pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
-pub use train::options::Method;
+pub use train::options::TrainOptions;
 
 /// All that the examples use.
 pub mod prelude {
     pub use crate::{
         Arch, Augmentation, BadImages, Epochs, Event, Filter, Framing, Grouping, ImageData, Learner,
-        LearningRates, Loss, LrFind, Method, Model, Observer, OneCycle, Optimizer, Part, Precision, Preset,
-        Recipe, Schedule, Sgdr, TableOptions, Tta,
+        LearningRates, Loss, LrFind, Model, Observer, OneCycle, Optimizer, Part, Precision, Preset, Recipe,
+        Schedule, Sgdr, TableOptions, TrainOptions, Tta,
     };
 }

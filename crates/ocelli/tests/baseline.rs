@@ -114,20 +114,20 @@ fn a_held_out_photo_that_cannot_be_read_leaves_the_comparison_in_place() {
     let list = heard.clone();
     learner.observe(move |event: &Event| {
         if let Event::Diagnosis(diagnosis) = event {
-            list.lock().unwrap().push((diagnosis.stage, diagnosis.baseline));
+            list.lock().unwrap().push((diagnosis.fit, diagnosis.baseline));
         }
         ControlFlow::Continue(())
     });
     let recipe = Recipe::preset(Preset::Quick, 32);
-    let predictions = learner.perform(&recipe).unwrap().predictions;
+    let predictions = learner.run_recipe(&recipe).unwrap().predictions;
     assert!(!predictions.items().contains(&lost), "it cannot be read");
     let expected = learner.data().baseline(predictions.items()).value(Metric::Accuracy);
     let [(1, Some(baseline))] = heard.lock().unwrap()[..] else { panic!("{heard:?}") };
     assert_eq!(baseline.value, expected, "of the photos that were measured on, and no others");
 
     // A second recipe has rows of its own.
-    learner.perform(&recipe).unwrap();
-    let epochs = |stage: usize| learner.history().iter().filter(|row| row.stage == stage).count();
+    learner.run_recipe(&recipe).unwrap();
+    let epochs = |fit: usize| learner.history().iter().filter(|row| row.fit == fit).count();
     assert!(epochs(1) > 0 && epochs(1) == epochs(2), "{:?}", learner.history());
     assert_eq!(heard.lock().unwrap().iter().map(|(stage, _)| *stage).collect::<Vec<_>>(), [1, 2]);
 }

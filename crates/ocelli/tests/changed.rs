@@ -44,7 +44,7 @@ impl Place {
 
     fn learner(&self, data: ImageData) -> Learner {
         let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-        learner.cache(self.cache());
+        learner.set_cache(self.cache());
         learner
     }
 }

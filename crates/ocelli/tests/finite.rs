@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use ocelli::interpret::Wanted;
 use ocelli::prelude::*;
 use ocelli::{
-    Decoder, Ensemble, EpochRow, Error, Freezing, LrChoice, Metric, Phase, Position, Submission, TrainPhase,
+    Decoder, Ensemble, EpochRecord, Error, Freezing, LrChoice, Metric, Phase, Submission, TrainPhase,
+    TrainSnapshot,
 };
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -25,19 +26,19 @@ fn head(rate: f64, epochs: usize) -> Phase {
 
 /// Puts a number into a tensor of the network.
 fn put(learner: &mut Learner, tensor: &str, number: f32) {
-    let Position { numbers, mut tensors } = learner.position();
+    let TrainSnapshot { header, mut tensors } = learner.snapshot();
     let mut values = tensors.get(tensor).unwrap().clone();
     values.values[0] = number;
     tensors.insert(tensor, values.shape, values.values);
-    learner.return_to(Position { numbers, tensors }).unwrap();
+    learner.restore(TrainSnapshot { header, tensors }).unwrap();
 }
 
 /// A running mean of the head's norm, which training does not use, but validation.
 const STATISTIC: &str = "head.6.running_mean";
 
-fn row(epoch: usize, accuracy: f64, valid_loss: f64) -> EpochRow {
-    EpochRow {
-        stage: 1,
+fn row(epoch: usize, accuracy: f64, valid_loss: f64) -> EpochRecord {
+    EpochRecord {
+        fit: 1,
         epoch,
         train_loss: 1.0,
         valid_loss: Some(valid_loss),
@@ -71,7 +72,7 @@ fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
     learner.precompute(true).unwrap();
     learner.keep_best(Some(Metric::Accuracy)).early_stopping(Some(2));
     let rows = learner.fit(1e-2, Epochs(2)).unwrap();
-    assert!(rows[0].best && rows.iter().all(EpochRow::is_finite));
+    assert!(rows[0].best && rows.iter().all(EpochRecord::is_finite));
     put(&mut learner, STATISTIC, f32::NAN);
     let lost = learner.fit(1e-3, Epochs(4)).unwrap();
     assert_eq!(lost.len(), 3, "patience is over: no epoch is better than the first");
@@ -81,7 +82,7 @@ fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
         assert!(row.train_loss.is_finite(), "training does not see it");
     }
     let best = learner.best().unwrap().clone();
-    assert_eq!(best.stage, 1);
+    assert_eq!(best.fit, 1);
     let error = learner.save(tempfile::tempdir().unwrap().path().join("model.safetensors")).unwrap_err();
     assert!(matches!(&error, Error::NotFiniteTensor { tensor, .. } if tensor == STATISTIC), "{error}");
     learner.return_to_best();
@@ -93,7 +94,7 @@ fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
 #[test]
 fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
-    let error = learner.perform(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
     assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower rates"), "{error}");
     assert!(
@@ -114,9 +115,9 @@ fn a_step_that_is_lost_is_given_up_where_there_are_good_weights() {
         }
         ControlFlow::Continue(())
     });
-    let performed = learner.perform(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
+    let performed = learner.run_recipe(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
     assert!(performed.predictions.is_finite());
-    assert_eq!(learner.best().unwrap().stage, 1);
+    assert_eq!(learner.best().unwrap().fit, 1);
     let notices = heard.lock().unwrap().clone();
     assert!(matches!(&notices[..], [text] if text.contains("given up")), "{notices:?}");
 }
@@ -126,7 +127,7 @@ fn a_cycle_that_is_lost_leaves_no_model() {
     let folder = tempfile::tempdir().unwrap();
     let mut learner = learner();
     learner.precompute(true).unwrap();
-    learner.cycle_save_name(folder.path().join("snapshot"));
+    learner.set_cycle_save_name(folder.path().join("snapshot"));
     put(&mut learner, STATISTIC, f32::NAN);
     learner.fit(1e-3, Sgdr::cycles(2)).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -137,7 +138,7 @@ fn nothing_held_out_is_no_excuse() {
     let data = ImageData::from_folder(PHOTOS).size(32).hold_out(ocelli::HeldOut::Nothing).load();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.unwrap()).unwrap();
     put(&mut learner, STATISTIC, f32::NAN);
-    let error = learner.perform(&Recipe { phases: vec![head(1e-3, 1)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe { phases: vec![head(1e-3, 1)] }).unwrap_err();
     assert!(error.to_string().contains(STATISTIC), "{error}");
 }
 
@@ -158,7 +159,7 @@ fn answers_that_are_not_finite_are_refused_whatever_is_asked() {
     let model = Model::load(&path).unwrap();
     let photo = PathBuf::from(PHOTOS).join("flags/de.png");
     let mut errors = Vec::new();
-    for tta in [None, Some(Tta::views(2)), Some(Tta::corners().mean(ocelli::Mean::Logits))] {
+    for tta in [None, Some(Tta::views(2)), Some(Tta::corners().mean(ocelli::TtaMean::Logits))] {
         let answers: Vec<_> = model.predict_with([photo.clone(), photo.clone()], tta).unwrap().collect();
         assert_eq!(answers.len(), 2);
         errors.extend(answers.into_iter().map(Result::unwrap_err));

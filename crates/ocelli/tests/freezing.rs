@@ -46,7 +46,7 @@ fn the_state_is_told_with_the_number_of_parameters() {
         assert_eq!(text.matches("frozen").count(), frozen, "{text}");
         assert_eq!(text.matches("trained").count(), 3 - frozen, "{text}");
     }
-    learner.bn_freeze(false);
+    learner.set_batch_statistics(true);
     assert_eq!(learner.summary().to_string().matches("batch statistics").count(), 3);
     learner.freeze();
     learner.precompute_views(2).unwrap();
@@ -59,7 +59,7 @@ fn norms_of_frozen_groups_never_move() {
     for (freeze, frozen) in [(true, 0), (false, 0), (false, 1), (false, 2)] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        learner.bn_freeze(freeze);
+        learner.set_batch_statistics(!(freeze));
         let before = learner.network().to_tensors();
         learner.fit(1e-4, Epochs(1)).unwrap();
         let after = learner.network().to_tensors();
@@ -80,7 +80,7 @@ fn norms_of_frozen_groups_never_move() {
 fn statistics_can_be_estimated_anew() {
     let mut learner = learner();
     learner.unfreeze();
-    learner.bn_freeze(false);
+    learner.set_batch_statistics(true);
     let before = learner.network().to_tensors();
     learner.estimate_statistics().unwrap();
     let after = learner.network().to_tensors();
@@ -144,7 +144,7 @@ fn views_are_computed_once_and_seen_in_turn() {
     let fit = |views: usize| {
         let mut learner = learner();
         let counts = count(&mut learner);
-        learner.cache(cache.path());
+        learner.set_cache(cache.path());
         if views == 0 {
             learner.precompute(true).unwrap()
         } else {
@@ -192,7 +192,7 @@ fn grow(cache: Option<&Path>, frozen: usize) -> Vec<(usize, usize)> {
     let mut learner = learner();
     let counts = count(&mut learner);
     if let Some(cache) = cache {
-        learner.cache(cache);
+        learner.set_cache(cache);
     }
     learner.freeze_to(frozen).unwrap();
     learner.precompute(true).unwrap();

@@ -96,7 +96,7 @@ fn observers_hear_of_everything_and_can_end_it() {
     learner.fit(1e-2, Epochs(2)).unwrap();
     let heard = heard.lock().unwrap().clone();
     let place = |name: &str| heard.iter().position(|event| event == name).unwrap_or_else(|| panic!("{name}"));
-    assert!(place("progress") < place("activations") && place("activations") < place("stage-started"));
+    assert!(place("progress") < place("activations") && place("activations") < place("fit-started"));
     assert_eq!(heard.iter().filter(|event| *event == "epoch").count(), 2);
 
     let mut epochs = 0;

@@ -267,11 +267,11 @@ fn learner() -> Learner {
 
 /// Everything that the next fit depends on, to the bit.
 fn print(learner: &Learner) -> (String, Vec<(String, Vec<u32>)>) {
-    let position = learner.position();
+    let snapshot = learner.snapshot();
     let bits =
-        |name: &str| position.tensors.get(name).unwrap().values.iter().map(|value| value.to_bits()).collect();
-    let tensors = position.tensors.names().map(|name| (name.to_owned(), bits(name))).collect();
-    (toml::to_string(&position.numbers).unwrap(), tensors)
+        |name: &str| snapshot.tensors.get(name).unwrap().values.iter().map(|value| value.to_bits()).collect();
+    let tensors = snapshot.tensors.names().map(|name| (name.to_owned(), bits(name))).collect();
+    (toml::to_string(&snapshot.header).unwrap(), tensors)
 }
 
 #[test]

@@ -17,9 +17,9 @@ fn learner(batch: usize) -> Learner {
     learner
 }
 
-fn plain() -> Method {
+fn plain() -> TrainOptions {
     let optimizer = Optimizer::Sgd { momentum: 0.0, nesterov: false };
-    Method { optimizer, weight_decay: 0.0.into(), ..Method::default() }
+    TrainOptions { optimizer, weight_decay: 0.0.into(), ..TrainOptions::default() }
 }
 
 /// How far each tensor of the head has moved.
@@ -37,9 +37,9 @@ fn norm(moves: &BTreeMap<String, Vec<f64>>) -> f64 {
 }
 
 /// One step over all images: 560 of them in one batch.
-fn step(method: Method, rate: f64) -> BTreeMap<String, Vec<f64>> {
+fn step(method: TrainOptions, rate: f64) -> BTreeMap<String, Vec<f64>> {
     let mut learner = learner(560);
-    learner.method(method);
+    learner.set_options(method);
     let before = learner.network().to_tensors();
     learner.fit(rate, Epochs(1)).unwrap();
     moves(&before, &learner.network().to_tensors())
@@ -48,20 +48,20 @@ fn step(method: Method, rate: f64) -> BTreeMap<String, Vec<f64>> {
 #[test]
 fn clipping_shortens_a_step_and_keeps_its_direction() {
     let free = step(plain(), 0.1);
-    let clipped = step(Method { clip: Some(0.01), ..plain() }, 0.1);
+    let clipped = step(TrainOptions { max_grad_norm: Some(0.01), ..plain() }, 0.1);
     assert!(norm(&free) > 0.002, "{}", norm(&free));
     // Steps of SGD are as long as rate · gradient.
     assert!((norm(&clipped) / (0.1 * 0.01) - 1.0).abs() < 1e-2, "{}", norm(&clipped));
     let along: f64 = free.values().flatten().zip(clipped.values().flatten()).map(|(a, b)| a * b).sum();
     assert!(along / (norm(&free) * norm(&clipped)) > 0.999);
-    let loose = step(Method { clip: Some(1e6), ..plain() }, 0.1);
+    let loose = step(TrainOptions { max_grad_norm: Some(1e6), ..plain() }, 0.1);
     assert_eq!(loose, free, "a gradient that is short enough stays as it is");
 }
 
 #[test]
 fn weight_decay_pulls_weights_and_on_request_vectors() {
     let before = learner(560).network().to_tensors();
-    let moved = |decay: WeightDecay| step(Method { weight_decay: decay, ..plain() }, 0.01);
+    let moved = |decay: WeightDecay| step(TrainOptions { weight_decay: decay, ..plain() }, 0.01);
     let (none, weights, all) =
         (moved(0.0.into()), moved(2.0.into()), moved(WeightDecay::from(2.0).on_bias_and_norm()));
     let other = moved([2.0, 2.0, 0.0].into());
@@ -83,10 +83,10 @@ fn weight_decay_pulls_weights_and_on_request_vectors() {
 fn accumulated_batches_step_together() {
     let fit = |accumulate: usize| {
         let mut learner = learner(64);
-        learner.method(Method { accumulate, ..plain() });
+        learner.set_options(TrainOptions { accumulate_steps: accumulate, ..plain() });
         let before = learner.network().to_tensors();
         learner.fit(1e-3, Epochs(1)).unwrap();
-        (moves(&before, &learner.network().to_tensors()), learner.position())
+        (moves(&before, &learner.network().to_tensors()), learner.snapshot())
     };
     let (one, two, all) = (fit(1).0, fit(2).0, fit(100).0);
     // Nine batches: nine steps, five, or one at the end of the epoch; at a low rate they lead almost as far as their
@@ -100,10 +100,15 @@ fn accumulated_batches_step_together() {
 #[test]
 fn a_fit_that_accumulates_and_averages_resumes_exactly() {
     use std::ops::ControlFlow;
-    let method = || Method { accumulate: 3, ema: Some(0.9), clip: Some(1.0), ..Method::default() };
+    let method = || TrainOptions {
+        accumulate_steps: 3,
+        ema_decay: Some(0.9),
+        max_grad_norm: Some(1.0),
+        ..TrainOptions::default()
+    };
     let fresh = || {
         let mut learner = learner(64);
-        learner.method(method());
+        learner.set_options(method());
         learner
     };
     let mut whole = fresh();
@@ -118,7 +123,7 @@ fn a_fit_that_accumulates_and_averages_resumes_exactly() {
     });
     assert!(matches!(stopped.fit(1e-2, Sgdr::cycles(2)), Err(Error::Stopped)));
     let mut resumed = fresh();
-    resumed.return_to(stopped.position()).unwrap();
+    resumed.restore(stopped.snapshot()).unwrap();
     resumed.resume().unwrap();
     assert_eq!(whole.validate().unwrap(), resumed.validate().unwrap());
 }
@@ -128,7 +133,7 @@ fn the_mean_of_weights_is_their_mean() {
     // SWA over the epochs 1, 2, 3 of four, against the weights that those epochs had.
     let fit = |epochs: usize, swa: Option<usize>| {
         let mut learner = learner(64);
-        learner.method(Method { swa, ..Method::default() });
+        learner.set_options(TrainOptions { swa_start: swa, ..TrainOptions::default() });
         learner.fit(1e-2, Epochs(epochs)).unwrap();
         learner
     };
@@ -149,7 +154,7 @@ fn the_mean_of_weights_is_their_mean() {
 fn the_exponential_average_follows_the_weights() {
     let mut learner = learner(560);
     // One step: decay (1 + 1) / (10 + 1).
-    learner.method(Method { ema: Some(0.999), ..plain() });
+    learner.set_options(TrainOptions { ema_decay: Some(0.999), ..plain() });
     let before = learner.network().to_tensors();
     learner.fit(0.1, Epochs(1)).unwrap();
     let averaged = moves(&before, &learner.network().to_tensors());
@@ -165,7 +170,10 @@ fn the_exponential_average_follows_the_weights() {
 fn class_weights_teach_rare_classes() {
     let fit = |class_weights: ClassWeights| {
         let mut learner = learner(64);
-        learner.method(Method { loss: Loss::default().class_weights(class_weights), ..Method::default() });
+        learner.set_options(TrainOptions {
+            loss: Loss::default().class_weights(class_weights),
+            ..TrainOptions::default()
+        });
         learner.fit(1e-2, Epochs(2)).unwrap();
         let predictions = learner.validate().unwrap();
         (0..predictions.len()).filter(|&place| predictions.predicted_labels(place) == [1]).count()
@@ -183,7 +191,7 @@ fn mixed_images_train_and_precomputed_ones_are_not_mixed() {
     let fit = |mix: Option<Mix>, precompute: bool| {
         let mut learner = learner(64);
         learner.precompute(precompute).unwrap();
-        learner.method(Method { mix, ..Method::default() });
+        learner.set_options(TrainOptions { mix, ..TrainOptions::default() });
         let rows = learner.fit(1e-2, Epochs(1)).unwrap();
         (rows[0].train_loss, rows[0].valid_loss)
     };
@@ -200,7 +208,7 @@ fn mixed_images_train_and_precomputed_ones_are_not_mixed() {
 fn models_of_cycles_are_what_was_measured_and_answer_together() {
     let folder = tempfile::tempdir().unwrap();
     let mut learner = learner(64);
-    learner.cycle_save_name(folder.path().join("snapshot"));
+    learner.set_cycle_save_name(folder.path().join("snapshot"));
     let rows = learner.fit(1e-2, Sgdr::cycles(2).mult(2)).unwrap();
     let path = |cycle: usize| folder.path().join(format!("snapshot_cyc_{cycle}.safetensors"));
     assert!(!path(2).exists());
@@ -227,21 +235,21 @@ fn models_of_cycles_are_what_was_measured_and_answer_together() {
 
 #[test]
 fn settings_out_of_range_are_refused() {
-    let refused = |method: Method| {
+    let refused = |method: TrainOptions| {
         let mut learner = learner(64);
-        learner.method(method);
+        learner.set_options(method);
         matches!(learner.fit(1e-2, Epochs(1)), Err(Error::Setting { .. })) && learner.history().is_empty()
     };
-    assert!(refused(Method { clip: Some(-1.0), ..plain() }));
-    assert!(refused(Method { accumulate: 0, ..plain() }));
-    assert!(refused(Method { ema: Some(1.0), ..plain() }));
-    assert!(refused(Method { ema: Some(0.9), swa: Some(1), ..plain() }));
-    assert!(refused(Method { weight_decay: f64::NAN.into(), ..plain() }));
-    assert!(refused(Method { loss: Loss::smoothed(1.5), ..plain() }));
-    assert!(refused(Method { loss: Loss::focal(0.5), ..plain() }));
+    assert!(refused(TrainOptions { max_grad_norm: Some(-1.0), ..plain() }));
+    assert!(refused(TrainOptions { accumulate_steps: 0, ..plain() }));
+    assert!(refused(TrainOptions { ema_decay: Some(1.0), ..plain() }));
+    assert!(refused(TrainOptions { ema_decay: Some(0.9), swa_start: Some(1), ..plain() }));
+    assert!(refused(TrainOptions { weight_decay: f64::NAN.into(), ..plain() }));
+    assert!(refused(TrainOptions { loss: Loss::smoothed(1.5), ..plain() }));
+    assert!(refused(TrainOptions { loss: Loss::focal(0.5), ..plain() }));
     let two = ClassWeights::Given(vec![1.0, 2.0]);
-    assert!(refused(Method { loss: Loss::default().class_weights(two), ..plain() }));
-    assert!(refused(Method { optimizer: Optimizer::AdaGrad { epsilon: 0.0 }, ..plain() }));
+    assert!(refused(TrainOptions { loss: Loss::default().class_weights(two), ..plain() }));
+    assert!(refused(TrainOptions { optimizer: Optimizer::AdaGrad { epsilon: 0.0 }, ..plain() }));
 }
 
 #[test]
@@ -255,7 +263,7 @@ fn every_optimizer_learns() {
     ];
     for (optimizer, rate) in rates {
         let mut learner = learner(64);
-        learner.method(Method { optimizer, weight_decay: 0.01.into(), ..Method::default() });
+        learner.set_options(TrainOptions { optimizer, weight_decay: 0.01.into(), ..TrainOptions::default() });
         let rows = learner.fit(rate, OneCycle::epochs(3)).unwrap();
         assert!(rows[2].accuracy.unwrap() > 0.4, "{optimizer:?}: {:?}", rows[2].accuracy);
     }
@@ -264,7 +272,7 @@ fn every_optimizer_learns() {
 #[test]
 fn a_loss_that_is_no_number_moves_nothing() {
     let mut learner = learner(64);
-    learner.method(Method { loss: Loss::focal(10.0), ..plain() });
+    learner.set_options(TrainOptions { loss: Loss::focal(10.0), ..plain() });
     let error = learner.fit(1e36, Epochs(3)).unwrap_err();
     let Error::Diverged { value, batch, .. } = &error else { panic!("{error}") };
     assert!(!value.is_finite() && *batch > 1, "{error}");

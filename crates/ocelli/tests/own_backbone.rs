@@ -1,13 +1,18 @@
 //! Backbones of the user's own, of Burn's layers: what is kept of them does not move on with training.
 
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor, activation};
+use ocelli::event::Task;
 use ocelli::nn::{Backbone, Head, Pass};
-use ocelli::{Epochs, ImageData, Learner, LrFind, Metric, Normalization};
+use ocelli::{
+    Epochs, Error, Event, Freezing, ImageData, Learner, LrChoice, LrFind, Metric, Moved, Normalization,
+    Phase, Recipe, Run, RunConfig, RunEnv, TrainPhase,
+};
 
 /// A convolution and a norm whose statistics Burn moves in place.
 #[derive(Module, Debug)]
@@ -49,16 +54,22 @@ impl Backbone for AnyBackbone {
     }
 }
 
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
+}
+
 fn learner() -> Learner<AnyBackbone> {
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji");
-    let data = ImageData::from_folder(samples).size(16).batch_size(32).load().unwrap();
+    learner_of(ImageData::from_folder(samples()).size(16).batch_size(32).load().unwrap())
+}
+
+fn learner_of(data: ImageData) -> Learner<AnyBackbone> {
     let device = Device::flex();
     device.seed(1);
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
     let body = AnyBackbone { conv, norm: BatchNormConfig::new(8).init(&device) };
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
-    let mut learner = Learner::from_backbone(body, "own", normalization, data, 1);
-    learner.bn_freeze(false).unfreeze();
+    let mut learner = Learner::from_backbone(body, "own", normalization, data.with_seed(1));
+    learner.set_batch_statistics(true).unfreeze();
     learner
 }
 
@@ -97,4 +108,59 @@ fn the_best_weights_keep_their_running_statistics() {
         learner.validate().unwrap().into_parts().probabilities,
         best.clone().into_parts().probabilities
     );
+}
+
+#[test]
+fn a_learner_can_be_moved_to_another_thread() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Learner>();
+    assert_send::<Learner<AnyBackbone>>();
+    assert_send::<Run>();
+}
+
+/// A run of two epochs in a folder.
+fn config() -> RunConfig {
+    let train = TrainPhase {
+        freezing: Freezing::Live { frozen: 0 },
+        lr: LrChoice::Fixed(1e-2.into()),
+        schedule: Epochs(2).into(),
+    };
+    let mut config = RunConfig::new(samples());
+    config.architecture = "own".to_owned();
+    (config.size, config.batch_size, config.augmentation) = (16, 64, None);
+    config.train.batch_statistics = true;
+    config.recipe = Recipe { phases: vec![Phase::Train(train)] };
+    config
+}
+
+#[test]
+fn a_run_of_an_own_backbone_is_resumed_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = |name: &str| RunEnv { out: Some(folder.path().join(name)), ..RunEnv::default() };
+    let mut whole = Run::prepare_with(&config(), &env("whole"), |data| Ok(learner_of(data))).unwrap();
+    whole.run().unwrap();
+
+    let mut stopped = Run::prepare_with(&config(), &env("stopped"), |data| Ok(learner_of(data))).unwrap();
+    let mut steps = 0;
+    // In the second epoch, of seven batches.
+    stopped.observe(move |event: &Event| {
+        let counts = matches!(event, Event::Progress(progress) if progress.task == Task::Training);
+        steps += usize::from(counts);
+        if counts && steps == 9 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped.run(), Err(Error::Stopped)));
+    drop(stopped);
+    let path = folder.path().join("stopped");
+    let again = RunEnv::default();
+    let mut resumed =
+        Run::resume_with(&path, &again, &Moved::default(), |_, data| Ok(learner_of(data))).unwrap();
+    assert_eq!(resumed.learner().history().len(), 1, "the first epoch is not trained again");
+    resumed.run().unwrap();
+
+    let (whole, resumed) = (whole.learner().snapshot(), resumed.learner().snapshot());
+    assert!(whole.tensors.names().any(|name| name.ends_with("running_mean")));
+    for name in whole.tensors.names() {
+        assert_eq!(whole.tensors.get(name), resumed.tensors.get(name), "{name}");
+    }
+    assert!(path.join("checksums.b3").is_file(), "the run is finished");
 }

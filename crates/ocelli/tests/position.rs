@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 
 use ocelli::event::Task;
 use ocelli::prelude::*;
-use ocelli::{Error, Numbers, Position, TensorFile};
+use ocelli::{Error, SnapshotHeader, TensorFile, TrainSnapshot};
 
 fn learner(frozen: usize, precompute: bool) -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
     let data = ImageData::from_folder(photos).size(32).batch_size(128).balanced(!precompute).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-    learner.optimizer(Optimizer::ADAM_W);
+    learner.set_optimizer(Optimizer::ADAM_W);
     learner.freeze_to(frozen).unwrap();
     learner.precompute(precompute).unwrap();
     learner
@@ -31,10 +31,10 @@ fn stop_after(learner: &mut Learner, events: usize, of: Task) {
 }
 
 /// As a process would that begins anew: through text and bytes.
-fn kept(position: &Position) -> Position {
-    let numbers: Numbers = toml::from_str(&toml::to_string(&position.numbers).unwrap()).unwrap();
-    let tensors = TensorFile::parse(&position.tensors.to_bytes("", ""), "memory").unwrap();
-    Position { numbers, tensors }
+fn kept(snapshot: &TrainSnapshot) -> TrainSnapshot {
+    let header: SnapshotHeader = toml::from_str(&toml::to_string(&snapshot.header).unwrap()).unwrap();
+    let tensors = TensorFile::parse(&snapshot.tensors.to_bytes("", ""), "memory").unwrap();
+    TrainSnapshot { header, tensors }
 }
 
 fn assert_resumes(frozen: usize, precompute: bool, steps: usize, of: Task) {
@@ -45,7 +45,7 @@ fn assert_resumes(frozen: usize, precompute: bool, steps: usize, of: Task) {
     stop_after(&mut first, steps, of);
     assert!(matches!(first.fit(RATES, Sgdr::cycles(2)), Err(Error::Stopped)));
     let mut second = learner(frozen, precompute);
-    second.return_to(kept(&first.position())).unwrap();
+    second.restore(kept(&first.snapshot())).unwrap();
     second.resume().unwrap();
 
     let mut resumed = [first.history(), second.history()].concat();
@@ -53,11 +53,11 @@ fn assert_resumes(frozen: usize, precompute: bool, steps: usize, of: Task) {
         row.seconds = 0.0;
     }
     assert_eq!(rows, resumed);
-    let (whole, second) = (whole.position(), second.position());
+    let (whole, second) = (whole.snapshot(), second.snapshot());
     for name in whole.tensors.names() {
         assert_eq!(whole.tensors.get(name), second.tensors.get(name), "{name}");
     }
-    assert_eq!(toml::to_string(&whole.numbers).unwrap(), toml::to_string(&second.numbers).unwrap());
+    assert_eq!(toml::to_string(&whole.header).unwrap(), toml::to_string(&second.header).unwrap());
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn a_stopped_learner_goes_on_itself() {
 #[test]
 fn a_position_of_another_network_is_refused() {
     let mut one = learner(2, true);
-    let mut position = one.position();
-    position.tensors.insert("head.8.bias", vec![3], vec![0.0; 3]);
+    let mut snapshot = one.snapshot();
+    snapshot.tensors.insert("head.8.bias", vec![3], vec![0.0; 3]);
     let before = one.network().to_tensors();
-    assert!(matches!(one.return_to(position), Err(Error::Network(_))));
+    assert!(matches!(one.restore(snapshot), Err(Error::Network(_))));
     let after = one.network().to_tensors();
     assert!(before.names().all(|name| before.get(name) == after.get(name)));
 }

@@ -1,10 +1,10 @@
-//! Recipes as a library: when a stage ends early, when a step is given up, and what is left at the end.
+//! Recipes as a library: when a fit ends early, when a step is given up, and what is left at the end.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use ocelli::prelude::*;
-use ocelli::{EpochRow, Error, Freezing, LrChoice, Metric, Phase, TrainPhase};
+use ocelli::{EpochRecord, Error, Freezing, LrChoice, Metric, Phase, TrainPhase};
 
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -20,9 +20,9 @@ fn head(rate: f64, epochs: usize) -> Phase {
 }
 
 /// The number of rows after which nobody has the patience for more: naively, from the rows themselves.
-fn endured(rows: &[EpochRow], patience: usize) -> usize {
-    let better = |new: &EpochRow, old: &EpochRow| {
-        let key = |row: &EpochRow| (row.accuracy.unwrap(), -row.valid_loss.unwrap());
+fn endured(rows: &[EpochRecord], patience: usize) -> usize {
+    let better = |new: &EpochRecord, old: &EpochRecord| {
+        let key = |row: &EpochRecord| (row.accuracy.unwrap(), -row.valid_loss.unwrap());
         key(new) > key(old)
     };
     let (mut best, mut since) = (0, 0);
@@ -65,12 +65,11 @@ fn patience_counts_in_each_stage_anew() {
     let mut learner = learner();
     learner.early_stopping(Some(1));
     let recipe = Recipe { phases: vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)] };
-    learner.perform(&recipe).unwrap();
-    for stage in 1..=3 {
-        let rows: Vec<EpochRow> =
-            learner.history().iter().filter(|row| row.stage == stage).cloned().collect();
-        assert!(!rows.is_empty(), "stage {stage} has its first epoch");
-        assert_eq!(rows.len(), endured(&rows, 1), "stage {stage} ended when it had to, and not before");
+    learner.run_recipe(&recipe).unwrap();
+    for fit in 1..=3 {
+        let rows: Vec<EpochRecord> = learner.history().iter().filter(|row| row.fit == fit).cloned().collect();
+        assert!(!rows.is_empty(), "fit {fit} has its first epoch");
+        assert_eq!(rows.len(), endured(&rows, 1), "fit {fit} ended when it had to, and not before");
     }
 }
 
@@ -86,14 +85,14 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
         ControlFlow::Continue(())
     });
     let recipe = Recipe { phases: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
-    let performed = learner.perform(&recipe).unwrap();
+    let performed = learner.run_recipe(&recipe).unwrap();
     let notices = heard.lock().unwrap().clone();
     assert!(
         matches!(&notices[..], [text] if text.contains("became") && text.contains("given up")),
         "{notices:?}"
     );
-    let stages: Vec<usize> = learner.history().iter().map(|row| row.stage).collect();
-    assert_eq!(stages, [1, 1, 1, 3], "no row of what diverged, and the step after it is made");
+    let fits: Vec<usize> = learner.history().iter().map(|row| row.fit).collect();
+    assert_eq!(fits, [1, 1, 1, 3], "no row of what diverged, and the step after it is made");
     let best = learner
         .history()
         .iter()
@@ -102,6 +101,6 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
     assert_eq!(learner.validate().unwrap(), performed.predictions);
 
     let mut learner = self::learner();
-    let error = learner.perform(&Recipe { phases: vec![head(1e36, 2)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe { phases: vec![head(1e36, 2)] }).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "there are no weights to return to: {error}");
 }

@@ -12,7 +12,7 @@ const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji")
 fn learner(cache: &Path) -> Learner {
     let data = ImageData::from_folder(PHOTOS).size(32).batch_size(8).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-    learner.cache(cache);
+    learner.set_cache(cache);
     learner
 }
 

@@ -1,7 +1,7 @@
 //! Test-time augmentation on the sample pictures, against its definition.
 
 use ocelli::prelude::*;
-use ocelli::{Error, Mean, Part, Task, Views};
+use ocelli::{Error, Part, Task, TtaMean, TtaViews};
 
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -19,7 +19,7 @@ fn views_are_weighed_as_fastai_weighs_them_and_the_plain_one_is_what_validation_
     let plain = learner.validate().unwrap();
     // Views besides the plain one, and how often the plain one counts: fastai 0.7's ⌈n / 4⌉.
     for (views, times) in [(1, 1.0), (4, 1.0), (5, 2.0), (8, 2.0)] {
-        let stack = learner.predict_views(Part::Valid, Views::Random(views)).unwrap();
+        let stack = learner.predict_views(Part::Valid, TtaViews::Random(views)).unwrap();
         assert_eq!((stack.logits.len(), stack.weights.len()), (1 + views, 1 + views));
         assert!((stack.weights[0] - times / (times + views as f64)).abs() < 1e-12);
         assert!((stack.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
@@ -27,23 +27,23 @@ fn views_are_weighed_as_fastai_weighs_them_and_the_plain_one_is_what_validation_
         assert!((1..=views).all(|view| stack.logits[view] != stack.logits[0]), "training changes images");
         assert!(views < 2 || stack.logits[1] != stack.logits[2], "each view is drawn anew");
     }
-    let corners = learner.predict_views(Part::Valid, Views::Corners).unwrap();
+    let corners = learner.predict_views(Part::Valid, TtaViews::Corners).unwrap();
     assert_eq!(corners.weights.len(), 9);
     assert!((corners.weights[0] - 0.4).abs() < 1e-12);
-    assert_eq!(corners, learner.predict_views(Part::Valid, Views::Corners).unwrap(), "nothing is drawn");
-    assert!(matches!(learner.predict_views(Part::Valid, Views::Random(0)), Err(Error::Setting { .. })));
+    assert_eq!(corners, learner.predict_views(Part::Valid, TtaViews::Corners).unwrap(), "nothing is drawn");
+    assert!(matches!(learner.predict_views(Part::Valid, TtaViews::Random(0)), Err(Error::Setting { .. })));
 }
 
 #[test]
 fn means_are_what_they_are_called() {
     let mut learner = learner();
-    let stack = learner.predict_views(Part::Valid, Views::Random(2)).unwrap();
+    let stack = learner.predict_views(Part::Valid, TtaViews::Random(2)).unwrap();
     let classes = stack.classes;
     let softmax = |logits: &[f64]| -> Vec<f64> {
         let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
         logits.iter().map(|logit| logit.exp() / sum).collect()
     };
-    let (probabilities, logits) = (stack.mean(Mean::Probabilities), stack.mean(Mean::Logits));
+    let (probabilities, logits) = (stack.mean(TtaMean::Probabilities), stack.mean(TtaMean::Logits));
     for place in 0..stack.items.len() {
         let views: Vec<Vec<f64>> = (0..3)
             .map(|view| {

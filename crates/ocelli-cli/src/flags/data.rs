@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Column, Decoder, Grouping, HeldOut, ImageData, ImageDataBuilder, Settings, TableOptions, Task, is_table,
+    Column, Decoder, Grouping, HeldOut, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, is_table,
 };
 
 use crate::errors::Failure;
@@ -115,7 +115,7 @@ impl DataFlags {
     }
 
     /// Changes settings to what is given here. Flags about a table need the data too, with or without a `--config`.
-    pub fn apply(&self, data: Option<&Path>, settings: &mut Settings) -> Result<(), Failure> {
+    pub fn apply(&self, data: Option<&Path>, settings: &mut RunConfig) -> Result<(), Failure> {
         match data {
             Some(data) => (settings.data, settings.table) = self.source(data),
             None if self.labels.is_some() || self.table_options() != TableOptions::default() => {

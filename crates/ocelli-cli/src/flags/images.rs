@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use ocelli::{Augmentation, BadImages, Channels, Framing, Settings};
+use ocelli::{Augmentation, BadImages, Channels, Framing, RunConfig};
 
 use crate::errors::Failure;
 use crate::values::{names_help, one_of};
@@ -37,7 +37,7 @@ fn augment_help() -> String {
 
 impl ImageFlags {
     /// Changes settings to what is given here.
-    pub fn apply(&self, settings: &mut Settings) {
+    pub fn apply(&self, settings: &mut RunConfig) {
         settings.framing = self.framing.unwrap_or(settings.framing);
         settings.bad_images = self.bad_images.unwrap_or(settings.bad_images);
         if !self.augment.is_empty() {
@@ -76,7 +76,7 @@ impl ChannelFlags {
     }
 
     /// Changes settings to what is given here.
-    pub fn apply(&self, settings: &mut Settings) {
+    pub fn apply(&self, settings: &mut RunConfig) {
         settings.channels.bands = self.bands.or(settings.channels.bands);
         settings.channels.range = self.value_range.or(settings.channels.range);
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::{Arch, Optimizer, Settings};
+use ocelli::{Arch, Optimizer, RunConfig};
 
 use crate::values::{arch, at_least_0, batch_size, names_help, one_of, seed};
 
@@ -25,7 +25,7 @@ pub struct BackboneFlags {
 
 impl BackboneFlags {
     /// Changes settings to what is given here.
-    pub fn apply(&self, settings: &mut Settings) {
+    pub fn apply(&self, settings: &mut RunConfig) {
         if let Some(arch) = self.arch {
             settings.architecture = arch.to_string();
             settings.size = arch.info().size;
@@ -50,9 +50,9 @@ pub struct OptimizerFlags {
 
 impl OptimizerFlags {
     /// Changes settings to what is given here.
-    pub fn apply(&self, settings: &mut Settings) {
-        settings.method.optimizer = self.optimizer.unwrap_or(settings.method.optimizer);
-        settings.method.weight_decay = self.weight_decay.map_or(settings.method.weight_decay, Into::into);
+    pub fn apply(&self, settings: &mut RunConfig) {
+        settings.train.optimizer = self.optimizer.unwrap_or(settings.train.optimizer);
+        settings.train.weight_decay = self.weight_decay.map_or(settings.train.weight_decay, Into::into);
     }
 }
 
@@ -70,7 +70,7 @@ pub struct BatchFlags {
 
 impl BatchFlags {
     /// Changes settings to what is given here.
-    pub fn apply(&self, settings: &mut Settings) {
+    pub fn apply(&self, settings: &mut RunConfig) {
         settings.batch_size = self.batch_size.unwrap_or(settings.batch_size);
         settings.seed = self.seed.unwrap_or(settings.seed);
     }

@@ -1,7 +1,7 @@
 //! What is printed before training starts.
 
 use ocelli::Isa;
-use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Task, Training};
+use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
 
 use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};
@@ -26,7 +26,7 @@ pub fn machine(device: DeviceName, precision: Precision) -> String {
 }
 
 /// What is about to be trained, on what.
-pub fn introduce(training: &Training) {
+pub fn introduce(training: &Run) {
     let learner = training.learner();
     let data = learner.data();
     let run = training.run_folder().path();
@@ -47,7 +47,7 @@ pub fn introduce(training: &Training) {
     );
     field("model", model);
     size_warning(training).iter().for_each(|warning| field("", message(warning)));
-    if let Some((path, dropped)) = training.set_aside() {
+    if let Some((path, dropped)) = training.dropped_tensors() {
         let classifier = match dropped {
             [] => "no classifier in it".to_owned(),
             tensors => format!("without its classifier ({})", tensors.join(", ")),
@@ -79,14 +79,14 @@ fn introduce_data(data: &ImageData) {
 }
 
 /// Warnings alone, to standard error: `--quiet` silences progress, and nothing that a result depends on.
-pub fn print_warnings(training: &Training) {
+pub fn print_warnings(training: &Run) {
     let notices = training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
     let warnings = notices.cloned().chain(size_warning(training));
     warnings.for_each(|warning| eprintln!("{}", message(warning)));
 }
 
 /// That the images are smaller than the backbone is made for.
-fn size_warning(training: &Training) -> Option<String> {
+fn size_warning(training: &Run) -> Option<String> {
     let settings = training.settings();
     let arch = training.learner().architecture().parse::<Arch>().ok()?;
     settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use ocelli::event::PhaseStarted;
 use ocelli::{
-    EpochRow, Event, Finding, Freezing, Observer, Phase, Result, Rule, Suggestion, Suggestions, TrainPhase,
-    Tta, Views,
+    EpochRecord, Event, Finding, Freezing, Observer, Phase, Result, Rule, Suggestion, Suggestions,
+    TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -50,7 +50,7 @@ impl Terminal {
         let (name, purpose) = match phase {
             Phase::Train(train) => (train_name(train), purpose(train)),
             Phase::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more"),
-            Phase::Tta(Tta { views: Views::Random(views), .. }) => (
+            Phase::Tta(Tta { views: TtaViews::Random(views), .. }) => (
                 format!("test-time augmentation, {views} views and the plain one"),
                 "averages out errors of single views",
             ),
@@ -90,7 +90,7 @@ impl Terminal {
         );
     }
 
-    fn epoch(&mut self, row: &EpochRow) {
+    fn epoch(&mut self, row: &EpochRecord) {
         let names: Vec<String> = row.metrics.iter().map(|(metric, _)| metric.to_string()).collect();
         if row.epoch == 1 || std::mem::take(&mut self.header) {
             let names: String = names.iter().map(|name| format!("  {name:>8}")).collect();
@@ -192,12 +192,12 @@ impl Terminal {
     fn print(&mut self, event: &Event) {
         match event {
             Event::PhaseStarted(phase) => self.phase(phase),
-            Event::StageStarted(fit) => println!("   {fit}"),
+            Event::FitStarted(fit) => println!("   {fit}"),
             Event::RateFound { finding, suggestion, doubt, .. } => {
                 self.learning_rate(*finding, *suggestion, doubt.as_deref());
             }
-            Event::Resumed { stage, epochs: (done, all) } => {
-                println!("\n   resuming phase {stage} after epoch {done} of {all}");
+            Event::Resumed { fit, epochs: (done, all) } => {
+                println!("\n   resuming phase {fit} after epoch {done} of {all}");
                 self.header = true;
             }
             Event::Activations { kept, computed, seconds } => self.features(*kept, *computed, *seconds),

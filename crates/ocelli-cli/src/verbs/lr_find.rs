@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use ocelli::{
-    Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, Places, Settings, Suggestion,
+    Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, RunConfig, RunEnv, Suggestion,
     WeightStore,
 };
 
@@ -202,7 +202,7 @@ impl LrFind {
 
     fn learner(&self, quiet: bool) -> Result<Learner, Failure> {
         // Nothing is augmented unless it is asked for.
-        let mut settings = Settings { augmentation: None, ..Settings::new(&self.data) };
+        let mut settings = RunConfig { augmentation: None, ..RunConfig::new(&self.data) };
         self.source.apply(Some(&self.data), &mut settings)?;
         self.backbone.apply(&mut settings);
         self.images.apply(&mut settings);
@@ -211,11 +211,11 @@ impl LrFind {
         settings.size = self.size.unwrap_or(settings.size);
         settings.precision = self.compute.precision;
         let cache = self.cache.folder()?;
-        let places = Places {
+        let places = RunEnv {
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads: self.compute.threads.threads,
-            ..Places::default()
+            ..RunEnv::default()
         };
         match settings.learner(&places) {
             Err(ocelli::Error::NoWeights { .. }) => {

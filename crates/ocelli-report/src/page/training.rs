@@ -84,9 +84,9 @@ fn charts<'a>(records: &FinishedRun, drawn: &impl Fn(&str) -> Option<&'a Figure>
         let head = search.rates.head();
         let figure = search.curve.plot().with_vertical(format!("taken {head:.1e}"), head);
         charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
-            title: format!("Learning rate finder before phase {}", search.stage),
+            title: format!("Learning rate finder before phase {}", search.fit),
             chart,
-            note: said_of(search, records.phases.iter().find(|phase| phase.number == search.stage)),
+            note: said_of(search, records.phases.iter().find(|phase| phase.number == search.fit)),
         }));
     }
     charts
@@ -126,7 +126,7 @@ fn step(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> S
         all.iter().copied().step_by(stride).chain(all.last().copied()).chain(kept).collect();
     shown.sort_unstable();
     shown.dedup();
-    let hidden = |name: &str| name == "stage" || name.starts_with("learning_rate");
+    let hidden = |name: &str| name == "fit" || name.starts_with("learning_rate");
     let filled =
         |column: usize| all.iter().any(|&row| table[row].get(column).is_some_and(|cell| !cell.is_empty()));
     let columns: Vec<usize> =

@@ -35,7 +35,7 @@ pub struct ImageDataBuilder {
     pub(super) decisions: Option<PathBuf>,
     pub(super) trained_on: Option<TrainedOn>,
     pub(super) recorded: Option<Recorded>,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 impl ImageDataBuilder {

@@ -49,6 +49,8 @@ pub struct ImageData {
     dropped: Vec<usize>,
     /// The items' labels by their source, where people have decided on others.
     undecided: Option<Arc<Vec<Target>>>,
+    /// The seed of the split.
+    seed: u64,
     options: ImageOptions,
 }
 
@@ -117,6 +119,7 @@ impl ImageData {
             label_separator: None,
             dropped: Vec::new(),
             undecided: None,
+            seed: builder.seed,
             options: builder.options.clone(),
         }
     }
@@ -296,6 +299,16 @@ impl ImageData {
         let data = Self { options: ImageOptions { size, ..self.options }, ..self };
         data.options.check_preprocessing()?;
         Ok(data)
+    }
+
+    /// The seed of the split, and of a learner of these photos: of its head, dropout, and the order of the images.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The same photos, divided as they are, with another seed for a learner of them.
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Images a batch.

@@ -7,8 +7,6 @@ use ocelli_data::{Digest, Skipped, digests, source};
 
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
-use crate::run::config::Config;
-use crate::run::folder::moved_data;
 
 /// What is in a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,19 +99,6 @@ fn is_same_device(_: &Path, _: &Path) -> bool {
 #[derive(Debug, Clone)]
 pub(crate) struct TrainedOn(HashSet<Digest>);
 
-/// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
-/// `None` where nothing tells.
-pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
-    let model = model.as_ref();
-    let run = if model.is_dir() { model } else { model.parent()? };
-    let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
-    let config = toml::from_str::<Config>(&text).ok()?;
-    match moved_data(run) {
-        Some(data) if data.is_dir() => Some(data),
-        _ => Some(folder_of(&config)),
-    }
-}
-
 /// How many of the photos in a folder the run of a model was trained on, or copies of them, and how many there are; `None`
 /// where the model's folder does not tell.
 ///
@@ -127,16 +112,6 @@ pub fn trained_on(model: impl AsRef<Path>, photos: impl AsRef<Path>) -> Result<O
     let digests = digests(&items, 0, || ())?;
     let all: Vec<usize> = (0..items.len()).collect();
     Ok(Some((trained_on.those_among(&digests, &all).len(), all.len())))
-}
-
-fn folder_of(config: &Config) -> PathBuf {
-    let data = config.directory.join(&config.settings.data);
-    match config.settings.table.as_ref().map(|table| &table.folder) {
-        None => data,
-        Some(Some(folder)) => config.directory.join(folder),
-        Some(None) if data.is_dir() => data,
-        Some(None) => data.parent().unwrap_or(&data).to_owned(),
-    }
 }
 
 impl TrainedOn {

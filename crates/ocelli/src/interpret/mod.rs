@@ -29,7 +29,6 @@ mod ranking;
 mod table;
 mod thresholds;
 
-pub use crate::learner::out_of_fold::OUT_OF_FOLD_EPOCHS;
 pub use calibration::{Bin, Calibration, Reliability};
 pub use classes::{ClassRow, ClassTable, Means};
 pub use compare::{Comparison, Flip};

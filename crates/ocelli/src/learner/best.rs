@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use ocelli_nn::{Backbone, Network};
 
-use crate::event::EpochRow;
 use crate::learner::Learner;
 use crate::metric::Metric;
+use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::MeasuredEpoch;
 
@@ -15,7 +15,7 @@ use crate::train::fit::MeasuredEpoch;
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
     pub(crate) freezing: Freezing,
-    pub(crate) record: EpochRow,
+    pub(crate) record: EpochRecord,
 }
 
 /// The best weights by the size of the images, and by what they are the best.
@@ -31,37 +31,6 @@ pub(crate) struct BestWeights<B: Backbone> {
 impl<B: Backbone> Default for BestWeights<B> {
     fn default() -> Self {
         Self { metric: None, by_size: BTreeMap::new(), patience: None }
-    }
-}
-
-impl EpochRow {
-    /// The value of a metric on the validation images, if it was measured.
-    pub fn value(&self, metric: Metric) -> Option<f64> {
-        match metric {
-            Metric::Accuracy => self.accuracy,
-            Metric::ErrorRate => self.accuracy.map(|accuracy| 1.0 - accuracy),
-            Metric::LogLoss => self.valid_loss,
-            _ => self.metrics.iter().find(|(other, _)| *other == metric).map(|(_, value)| *value),
-        }
-    }
-
-    /// Whether everything that the network computed of the validation images is finite. Where it is not, the weights have
-    /// become too large or NaN, and the epoch is never the best.
-    pub fn is_finite(&self) -> bool {
-        self.train_loss.is_finite() && self.valid_loss.is_none_or(f64::is_finite)
-    }
-
-    /// Whether this epoch is better than another: by the metric, and where that is the same, or not defined, by the
-    /// validation loss. One that is not [finite](Self::is_finite) is worse than every one that is.
-    pub fn is_better(&self, other: &Self, metric: Metric) -> bool {
-        if !(self.is_finite() && other.is_finite()) {
-            return self.is_finite() && !other.is_finite();
-        }
-        let value = |row: &Self| row.value(metric).unwrap_or(f64::NAN);
-        let loss = |row: &Self| row.valid_loss.unwrap_or(f64::NAN);
-        metric.is_better(value(self), value(other))
-            || !metric.is_better(value(other), value(self))
-                && Metric::LogLoss.is_better(loss(self), loss(other))
     }
 }
 
@@ -85,11 +54,11 @@ impl<B: Backbone> BestWeights<B> {
     }
 
     /// Whether the last fit of a history has gone on for too long without a better epoch.
-    pub(crate) fn is_out_of_patience(&self, history: &[EpochRow]) -> bool {
+    pub(crate) fn is_out_of_patience(&self, history: &[EpochRecord]) -> bool {
         let (Some(patience), Some(metric), Some(last)) = (self.patience, self.metric, history.last()) else {
             return false;
         };
-        let of_fit: Vec<&EpochRow> = history.iter().filter(|record| record.stage == last.stage).collect();
+        let of_fit: Vec<&EpochRecord> = history.iter().filter(|record| record.fit == last.fit).collect();
         let best = (0..of_fit.len())
             .fold(0, |best, epoch| if of_fit[epoch].is_better(of_fit[best], metric) { epoch } else { best });
         of_fit.len() > best + patience
@@ -115,12 +84,12 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// The best epoch so far at the current size of the images.
-    pub fn best(&self) -> Option<&EpochRow> {
+    pub fn best(&self) -> Option<&EpochRecord> {
         self.best.by_size.get(&self.data().size()).map(|best| &best.record)
     }
 
     /// The best epoch so far at any size, and the size in pixels.
-    pub fn best_of_all(&self) -> Option<(&EpochRow, usize)> {
+    pub fn best_of_all(&self) -> Option<(&EpochRecord, usize)> {
         self.best.of_all().map(|(best, size)| (&best.record, size))
     }
 

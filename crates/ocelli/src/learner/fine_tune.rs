@@ -3,8 +3,8 @@
 use ocelli_nn::Backbone;
 
 use crate::error::Result;
-use crate::event::EpochRow;
 use crate::learner::Learner;
+use crate::metric::record::EpochRecord;
 use crate::schedule::OneCycle;
 use crate::schedule::learning_rates::LearningRates;
 
@@ -16,11 +16,11 @@ impl<B: Backbone> Learner<B> {
     /// `epochs` epochs of all layers in one cycle, rates spread from 1e-5 to 1e-3. Gives the rows of all epochs.
     ///
     /// The optimizer is the learner's; fastai's is Adam, with batch norms by the statistics of batches
-    /// ([`bn_freeze(false)`](Self::bn_freeze)).
+    /// ([`set_batch_statistics(true)`](Self::set_batch_statistics)).
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn fine_tune(&mut self, epochs: usize) -> Result<Vec<EpochRow>> {
+    pub fn fine_tune(&mut self, epochs: usize) -> Result<Vec<EpochRecord>> {
         self.freeze();
         let mut rows = self.fit(BASE, OneCycle::epochs(1).pct_start(0.99))?;
         self.unfreeze();

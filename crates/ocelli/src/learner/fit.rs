@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use ocelli_nn::Backbone;
 
 use crate::error::Result;
-use crate::event::{EpochRow, Event, Observers, Stage};
+use crate::event::{Event, FitStarted, Observers};
 use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::learner::{Learner, LearnerView};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::{Fit, FitHooks, FitView, MeasuredEpoch};
@@ -23,7 +24,7 @@ pub(crate) trait LearnerHooks<B: Backbone> {
     }
 
     /// After validation; `metric` is what the best weights are kept by.
-    fn measured(&mut self, _record: &EpochRow, _predictions: &Predictions, _metric: Option<Metric>) {}
+    fn measured(&mut self, _record: &EpochRecord, _predictions: &Predictions, _metric: Option<Metric>) {}
 
     /// After an epoch has been counted and told of.
     fn after_epoch(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
@@ -37,7 +38,7 @@ impl<B: Backbone> LearnerHooks<B> for () {}
 /// What a learner does after steps and epochs of a fit: best weights, patience, models of cycles, history, events.
 struct Hooks<'a, B: Backbone> {
     best: &'a mut BestWeights<B>,
-    history: &'a mut Vec<EpochRow>,
+    history: &'a mut Vec<EpochRecord>,
     observers: &'a mut Observers,
     save_cycles: Option<&'a SaveCycles>,
     above: &'a mut dyn LearnerHooks<B>,
@@ -92,7 +93,7 @@ impl<B: Backbone> Learner<B> {
     /// rows of the table.
     ///
     /// Each epoch goes once over the training images, in an order drawn from the seed, and then measures on the
-    /// validation images. How the weights move is [`method`](Self::method)'s to say. A last batch of one image is
+    /// validation images. How the weights move is what the [options](Self::set_options) say. A last batch of one image is
     /// left out of training, since batch norm needs two.
     ///
     /// # Errors
@@ -104,7 +105,7 @@ impl<B: Backbone> Learner<B> {
         &mut self,
         learning_rates: impl Into<LearningRates>,
         schedule: impl Into<Schedule>,
-    ) -> Result<Vec<EpochRow>> {
+    ) -> Result<Vec<EpochRecord>> {
         self.begin(learning_rates.into(), schedule.into())?;
         self.resume()
     }
@@ -115,7 +116,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn resume(&mut self) -> Result<Vec<EpochRow>> {
+    pub fn resume(&mut self) -> Result<Vec<EpochRecord>> {
         self.resume_with(&mut ())
     }
 
@@ -124,7 +125,7 @@ impl<B: Backbone> Learner<B> {
         self.options.check(self.data().classes().len())?;
         let fit = Fit::new(rates, schedule, &self.state, &self.options)?;
         self.state.fits += 1;
-        self.observers.tell(&Event::StageStarted(Stage {
+        self.observers.tell(&Event::FitStarted(FitStarted {
             number: self.state.fits,
             freezing: self.state.freezing,
             learning_rates: fit.rates,
@@ -135,7 +136,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// As [`resume`](Self::resume), telling of steps and epochs.
-    pub(crate) fn resume_with(&mut self, above: &mut dyn LearnerHooks<B>) -> Result<Vec<EpochRow>> {
+    pub(crate) fn resume_with(&mut self, above: &mut dyn LearnerHooks<B>) -> Result<Vec<EpochRecord>> {
         let Some(mut fit) = self.unfinished.take() else { return Ok(Vec::new()) };
         let Self { state, inputs, options, best, history, observers, save_cycles, .. } = self;
         let mut hooks = Hooks { best, history, observers, save_cycles: save_cycles.as_ref(), above };

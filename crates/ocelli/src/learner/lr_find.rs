@@ -5,7 +5,8 @@ use ocelli_nn::Backbone;
 use crate::error::Result;
 use crate::event::Task;
 use crate::learner::Learner;
-use crate::lr_finder::{LrCurve, LrFind};
+use crate::lr_finder::LrFind;
+use crate::lr_finder::curve::LrCurve;
 use crate::train::input::EndlessBatches;
 use crate::train::step::{Accumulation, StepSize, train_step};
 

@@ -21,7 +21,7 @@ struct Demand {
     size: usize,
     /// The layer groups that are not trained; [`GROUPS`] where the network is only used.
     frozen: usize,
-    /// Views whose activations are kept, where they are.
+    /// Augmented copies whose features are cached, where they are.
     kept: Option<usize>,
 }
 

@@ -21,17 +21,18 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, 
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Observer, Observers};
+use crate::event::{Observer, Observers};
 use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
+use crate::metric::record::EpochRecord;
 use crate::model::finite::check_finite_of;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;
 use crate::train::input::{BackboneInfo, Inputs};
 use crate::train::optimizer::{Optimizer, WeightDecay};
-use crate::train::options::Method;
+use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 
 /// Trains a classifier on photos by transfer learning.
@@ -41,9 +42,9 @@ use crate::train::state::TrainState;
 pub struct Learner<B: Backbone = AnyBackbone> {
     pub(crate) state: TrainState<B>,
     pub(crate) inputs: Inputs,
-    pub(crate) options: Method,
+    pub(crate) options: TrainOptions,
     pub(crate) best: BestWeights<B>,
-    pub(crate) history: Vec<EpochRow>,
+    pub(crate) history: Vec<EpochRecord>,
     pub(crate) observers: Observers,
     /// The fit that an error has ended.
     pub(crate) unfinished: Option<Fit>,
@@ -54,31 +55,23 @@ pub struct Learner<B: Backbone = AnyBackbone> {
 pub(crate) struct LearnerView<'a, B: Backbone> {
     pub(crate) state: &'a TrainState<B>,
     pub(crate) inputs: &'a Inputs,
-    pub(crate) options: &'a Method,
+    pub(crate) options: &'a TrainOptions,
     pub(crate) best: &'a BestWeights<B>,
-    pub(crate) history: &'a [EpochRow],
+    pub(crate) history: &'a [EpochRecord],
     /// The fit under way.
     pub(crate) fit: Option<&'a Fit>,
 }
 
 impl Learner {
-    /// A learner on a backbone of the registry with its pretrained weights, seed 0. They are built in, or come from
-    /// this machine: see [`WeightStore`](crate::WeightStore), whose `pull` (feature `hub`) downloads
-    /// them. Nothing is fetched here.
+    /// A learner on a backbone of the registry with its pretrained weights, seeded as its
+    /// [data](ImageData::with_seed) is. The weights are built in, or come from this machine: see
+    /// [`WeightStore`](crate::WeightStore), whose [`pull`](crate::WeightStore::pull) fetches them. Nothing is fetched
+    /// here.
     ///
     /// # Errors
     /// [`Error::NoWeights`] where they are not at hand.
     pub fn pretrained(arch: Arch, data: ImageData) -> Result<Self> {
-        Self::pretrained_seeded(arch, data, 0)
-    }
-
-    /// As [`pretrained`](Self::pretrained), with a seed for the head's first values, dropout and the order of
-    /// the images.
-    ///
-    /// # Errors
-    /// As [`pretrained`](Self::pretrained).
-    pub fn pretrained_seeded(arch: Arch, data: ImageData, seed: u64) -> Result<Self> {
-        Self::with_weights(arch, &pretrained_weights(arch, None)?, data, seed)
+        Self::with_weights(arch, &pretrained_weights(arch, None)?, data)
     }
 
     /// A learner on a backbone of the registry with the body's weights from a file.
@@ -86,7 +79,7 @@ impl Learner {
     /// # Errors
     /// [`Error::Network`] where they are another network's; [`Error::NotFiniteTensor`] where one of them is NaN or infinite;
     /// [`Error::ImageSize`] where the images are too small for it.
-    pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData, seed: u64) -> Result<Self> {
+    pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData) -> Result<Self> {
         let info = arch.info();
         if data.size() < info.smallest {
             let (architecture, size) = (info.name.to_owned(), data.size());
@@ -95,9 +88,9 @@ impl Learner {
         let aside: Vec<&str> = arch.dropped_tensors(weights);
         let taken = weights.names().filter(|name| !aside.contains(name));
         check_finite_of(weights, taken, weights.origin())?;
-        let network = arch.transfer(weights, data.classes().len(), seed, &Device::flex())?;
+        let network = arch.transfer(weights, data.classes().len(), data.seed(), &Device::flex())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
-        Ok(Self::new(network, info.name, normalization, data, seed))
+        Ok(Self::new(network, info.name, normalization, data))
     }
 }
 
@@ -106,17 +99,11 @@ impl<B: Backbone<Head = Head>> Learner<B> {
     /// `name` stands in the model's file; `normalization` is what the backbone takes.
     ///
     /// As every new learner it trains the head alone. A backbone without weights is to be trained whole:
-    /// [`unfreeze`](Self::unfreeze), and [`bn_freeze(false)`](Self::bn_freeze), since its running statistics tell nothing
+    /// [`unfreeze`](Self::unfreeze), and [`set_batch_statistics(true)`](Self::set_batch_statistics), since its running statistics tell nothing
     /// yet.
-    pub fn from_backbone(
-        backbone: B,
-        name: &str,
-        normalization: Normalization,
-        data: ImageData,
-        seed: u64,
-    ) -> Self {
-        let network = Network::with_transfer_head(backbone, data.classes().len(), seed);
-        Self::new(network, name, normalization, data, seed)
+    pub fn from_backbone(backbone: B, name: &str, normalization: Normalization, data: ImageData) -> Self {
+        let network = Network::with_transfer_head(backbone, data.classes().len(), data.seed());
+        Self::new(network, name, normalization, data)
     }
 }
 
@@ -131,7 +118,6 @@ impl<B: Backbone> Learner<B> {
         name: &str,
         normalization: Normalization,
         data: ImageData,
-        seed: u64,
     ) -> Result<Self> {
         let (classes, channels) = (network.head().classes(), network.input_channels());
         if classes != data.classes().len() {
@@ -142,7 +128,7 @@ impl<B: Backbone> Learner<B> {
             let expected = "3: images are loaded in colour";
             return Err(Error::setting("the network's number of input channels", channels, expected));
         }
-        Ok(Self::new(network, name, normalization, data, seed))
+        Ok(Self::new(network, name, normalization, data))
     }
 
     /// Moves the network to another device; everything is computed there from now on.
@@ -154,20 +140,14 @@ impl<B: Backbone> Learner<B> {
         self
     }
 
-    fn new(
-        network: Network<B>,
-        architecture: &str,
-        normalization: Normalization,
-        data: ImageData,
-        seed: u64,
-    ) -> Self {
-        let mut options = Method::default();
+    fn new(network: Network<B>, architecture: &str, normalization: Normalization, data: ImageData) -> Self {
+        let mut options = TrainOptions::default();
         if data.task() == Labels::MultiLabel {
             options.measure(Metric::usual(Labels::MultiLabel));
         }
         let backbone = BackboneInfo { name: architecture.to_owned(), normalization };
         Self {
-            state: TrainState::new(network.with_precision(Precision::fastest()), seed),
+            state: TrainState::new(network.with_precision(Precision::fastest()), data.seed()),
             inputs: Inputs::new(data, backbone),
             options,
             best: BestWeights::default(),
@@ -180,20 +160,20 @@ impl<B: Backbone> Learner<B> {
 
     /// Sets the optimizer for the fits to come; its memory starts anew with every fit. Default:
     /// [`Optimizer::SGD`].
-    pub fn optimizer(&mut self, optimizer: Optimizer) -> &mut Self {
+    pub fn set_optimizer(&mut self, optimizer: Optimizer) -> &mut Self {
         self.options.optimizer = optimizer;
         self
     }
 
     /// Sets the decoupled weight decay: each step takes `rate · decay` of every weight away, norms and biases
     /// excepted. Default [`DEFAULT_WEIGHT_DECAY`](crate::DEFAULT_WEIGHT_DECAY).
-    pub fn weight_decay(&mut self, decay: impl Into<WeightDecay>) -> &mut Self {
+    pub fn set_weight_decay(&mut self, decay: impl Into<WeightDecay>) -> &mut Self {
         self.options.weight_decay = decay.into();
         self
     }
 
     /// Sets how the weights move in the fits to come, and what is measured. What is measured already goes on to be.
-    pub fn method(&mut self, options: Method) -> &mut Self {
+    pub fn set_options(&mut self, options: TrainOptions) -> &mut Self {
         let measured = std::mem::replace(&mut self.options, options).metrics;
         let metrics = std::mem::replace(&mut self.options.metrics, measured);
         metrics.into_iter().for_each(|metric| self.options.measure(metric));
@@ -210,28 +190,28 @@ impl<B: Backbone> Learner<B> {
     /// each fit anew. Saved is what the epoch has measured; fastai 0.7 saves the weights before the last step.
     /// An [`Ensemble`](crate::Ensemble) of them averages their predictions (Huang et al. 2017,
     /// <https://arxiv.org/abs/1704.00109>).
-    pub fn cycle_save_name(&mut self, name: impl Into<PathBuf>) -> &mut Self {
+    pub fn set_cycle_save_name(&mut self, name: impl Into<PathBuf>) -> &mut Self {
         self.save_cycles = Some(SaveCycles::new(name.into()));
         self
     }
 
-    /// With `true`, the default, the backbone's batch norms normalise by their running statistics while they are
-    /// trained: [`Method::batch_statistics`], negated.
-    pub fn bn_freeze(&mut self, freeze: bool) -> &mut Self {
-        self.options.batch_statistics = !freeze;
+    /// Sets what the backbone's batch norms normalise by while they are trained:
+    /// [`TrainOptions::batch_statistics`].
+    pub fn set_batch_statistics(&mut self, of_batch: bool) -> &mut Self {
+        self.options.batch_statistics = of_batch;
         self
     }
 
     /// Sets the precision of the activations in the backbone, in training and in use; the model is then used with the
     /// same. The default is [`Precision::fastest`].
-    pub fn precision(&mut self, precision: Precision) -> &mut Self {
+    pub fn set_precision(&mut self, precision: Precision) -> &mut Self {
         self.state.network = self.state.network.clone().with_precision(precision);
         self
     }
 
     /// Keeps cached features in this folder, and takes those that are there. Without a folder they are computed in
     /// memory.
-    pub fn cache(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
+    pub fn set_cache(&mut self, folder: impl Into<PathBuf>) -> &mut Self {
         self.inputs.cache = Some(folder.into());
         self
     }
@@ -267,7 +247,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// The rows of all epochs so far.
-    pub fn history(&self) -> &[EpochRow] {
+    pub fn history(&self) -> &[EpochRecord] {
         &self.history
     }
 

@@ -17,13 +17,13 @@ use crate::recipe::freezing::Freezing;
 use crate::schedule::OneCycle;
 use crate::train::fit::{Fit, FitHooks};
 use crate::train::infer::predict;
-use crate::train::options::Method;
+use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 
 /// Epochs of each fold's head.
-pub const OUT_OF_FOLD_EPOCHS: usize = 4;
+const EPOCHS: usize = 4;
 /// Images a batch: most of a step's time is spent on the weights, whatever the number of images.
-const OUT_OF_FOLD_BATCH: usize = 128;
+const BATCH_SIZE: usize = 128;
 /// The learning rate of each fold's head.
 const LEARNING_RATE: f64 = 1e-2;
 
@@ -81,9 +81,9 @@ impl Learner {
         let mut state = TrainState::new(self.with_new_head()?, self.state.seed);
         state.set_freezing(FROZEN);
         state.fits = 1;
-        let mut inputs = self.inputs.with_data(data.with_batch_size(OUT_OF_FOLD_BATCH));
-        let Method { optimizer, weight_decay, .. } = self.options;
-        let options = Method { optimizer, weight_decay, ..Method::default() };
+        let mut inputs = self.inputs.with_data(data.with_batch_size(BATCH_SIZE));
+        let TrainOptions { optimizer, weight_decay, .. } = self.options;
+        let options = TrainOptions { optimizer, weight_decay, ..TrainOptions::default() };
         let mut hooks = Silent(Observers::default());
         if let Some(stop) = stop.cloned() {
             hooks.0.add(Box::new(move |_: &Event| match stop.load(Ordering::Relaxed) {
@@ -91,7 +91,7 @@ impl Learner {
                 false => ControlFlow::Continue(()),
             }));
         }
-        let schedule = OneCycle::epochs(OUT_OF_FOLD_EPOCHS).into();
+        let schedule = OneCycle::epochs(EPOCHS).into();
         Fit::new(LEARNING_RATE.into(), schedule, &state, &options)?.run(
             &mut state,
             &mut inputs,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::event::Task;
 use crate::learner::Learner;
 use crate::metric::predictions::{Predictions, THRESHOLD};
-use crate::model::tta::{FIRST_EPOCH, Stack, Tta, Views};
+use crate::model::tta::{FIRST_EPOCH, Tta, TtaLogits, TtaViews};
 use crate::train::fit::estimate_statistics;
 use crate::train::infer::{infer, predict, values};
 
@@ -46,7 +46,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
-    pub fn predict_views(&mut self, part: Part, views: Views) -> Result<Stack> {
+    pub fn predict_views(&mut self, part: Part, views: TtaViews) -> Result<TtaLogits> {
         let Self { state, inputs, observers, .. } = self;
         let passes = views.passes(inputs.data.augmentation())?;
         let mut weights: Vec<f64> =
@@ -78,7 +78,7 @@ impl<B: Backbone> Learner<B> {
                 observers.progress(Task::Views, done, total)?;
             }
         }
-        Ok(Stack {
+        Ok(TtaLogits {
             task: inputs.data.task(),
             classes,
             targets: items.iter().map(|&item| inputs.data.items[item].target.clone()).collect(),
@@ -90,7 +90,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Sets the running statistics of the norms that train to the means of the batches' over all training images: those
-    /// of the head, and, with [`batch_statistics`](crate::Method::batch_statistics), of trained groups of the
+    /// of the head, and, with [`batch_statistics`](crate::TrainOptions::batch_statistics), of trained groups of the
     /// backbone. An average of weights needs this, since it has never been run itself.
     ///
     /// # Errors

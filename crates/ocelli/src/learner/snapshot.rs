@@ -12,16 +12,16 @@ use crate::train::fit::Fit;
 ///
 /// Random draws are functions of the seed and of counters that are in here, so there is no random state.
 #[derive(Debug, Clone)]
-pub struct Position {
+pub struct TrainSnapshot {
     /// What is no tensor.
-    pub numbers: Numbers,
+    pub header: SnapshotHeader,
     /// The network's tensors under their names, and those of the fit under way under names that begin with `fit.`.
     pub tensors: TensorFile,
 }
 
-/// The part of a [`Position`] that is no tensor. A text form must keep every digit of its numbers.
+/// The part of a [`TrainSnapshot`] that is no tensor. A text form must keep every digit of its numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Numbers {
+pub struct SnapshotHeader {
     freezing: Freezing,
     batch_statistics: bool,
     steps: u64,
@@ -34,7 +34,7 @@ pub struct Numbers {
 /// Tensors whose name begins so belong to the fit under way.
 const FIT: &str = "fit.";
 
-impl Position {
+impl TrainSnapshot {
     /// Where the training of a learner stands.
     pub(crate) fn of<B: Backbone>(learner: &LearnerView<B>) -> Self {
         let LearnerView { state, fit, .. } = learner;
@@ -42,7 +42,7 @@ impl Position {
         if let Some(fit) = fit {
             fit.write(&state.network, FIT, &mut tensors);
         }
-        let numbers = Numbers {
+        let header = SnapshotHeader {
             freezing: state.freezing,
             batch_statistics: learner.options.batch_statistics,
             steps: state.steps,
@@ -50,25 +50,25 @@ impl Position {
             fits: state.fits,
             fit: fit.cloned(),
         };
-        Self { numbers, tensors }
+        Self { header, tensors }
     }
 }
 
 impl<B: Backbone> Learner<B> {
     /// Where training stands: after a fit, or in the middle of one that an error has ended, such as the wish to stop.
-    pub fn position(&self) -> Position {
-        Position::of(&self.view())
+    pub fn snapshot(&self) -> TrainSnapshot {
+        TrainSnapshot::of(&self.view())
     }
 
-    /// Returns to a position of a learner of the same photos, architecture and settings. If a fit was under way there,
+    /// Returns to a snapshot of a learner of the same photos, architecture and settings. If a fit was under way there,
     /// [`resume`](Self::resume) goes on with it.
     ///
     /// # Errors
     /// [`Error::Network`](crate::Error::Network) where the tensors are another network's; the learner then stays as
     /// it was.
-    pub fn return_to(&mut self, position: Position) -> Result<()> {
-        let Position { numbers, tensors } = position;
-        let Numbers { freezing, batch_statistics, steps, epochs, fits, fit } = numbers;
+    pub fn restore(&mut self, snapshot: TrainSnapshot) -> Result<()> {
+        let TrainSnapshot { header, tensors } = snapshot;
+        let SnapshotHeader { freezing, batch_statistics, steps, epochs, fits, fit } = header;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
         let state = &mut self.state;
         state.network = state.network.clone().with_tensors(&own)?;

@@ -4,6 +4,7 @@ pub(crate) mod custom;
 pub(crate) mod paired;
 pub(crate) mod predictions;
 pub(crate) mod proportion;
+pub(crate) mod record;
 pub(crate) mod temperature;
 
 mod score;

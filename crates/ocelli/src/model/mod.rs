@@ -26,8 +26,8 @@ use crate::model::contract::{Contract, read, save};
 use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
 use crate::model::submission::clip::ProbabilityClip;
-use crate::model::tta::{Mean, Tta};
-use crate::run::folder::model_of;
+use crate::model::tta::{Tta, TtaMean};
+use crate::paths::model_of;
 
 /// A trained classifier.
 ///
@@ -265,7 +265,7 @@ impl<B: Backbone> Model<B> {
     }
 
     /// How what the network computes becomes an answer.
-    fn answers(&self, mean: Mean) -> Answers {
+    fn answers(&self, mean: TtaMean) -> Answers {
         let temperature = self.contract.temperature.filter(|_| self.calibrated);
         Answers {
             model: self.origin.clone(),
@@ -286,7 +286,7 @@ impl<B: Backbone> Model<B> {
     /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
         let Preprocessing { size, .. } = self.contract.preprocessing;
-        let answers = self.answers(Mean::default());
+        let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
         for images in images.chunks(self.loading.batch_size) {
             let mut samples = vec![0.0; images.len() * size * size * 3];

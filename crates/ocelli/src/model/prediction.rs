@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::metric::predictions::{predicted_labels, probabilities};
 use crate::metric::temperature::temper;
 use crate::model::finite::check_outputs;
-use crate::model::tta::Mean;
+use crate::model::tta::TtaMean;
 
 /// The probabilities that a model gives to one photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +77,7 @@ pub(super) struct Answers {
     pub(super) task: Task,
     pub(super) classes: Arc<[String]>,
     /// How several views become one answer.
-    pub(super) mean: Mean,
+    pub(super) mean: TtaMean,
     pub(super) temperature: Option<f64>,
     pub(super) thresholds: Arc<[f32]>,
 }

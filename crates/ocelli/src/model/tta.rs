@@ -10,15 +10,15 @@ use crate::metric::predictions::{Predictions, log_softmax, probabilities};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tta {
     /// The views.
-    pub views: Views,
+    pub views: TtaViews,
     /// How they become one.
-    pub mean: Mean,
+    pub mean: TtaMean,
 }
 
 /// The views of an image besides the plain one, which validation sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Views {
+pub enum TtaViews {
     /// So many, changed at random as in training. The plain view counts as often as ⌈number / 4⌉ of them (fastai
     /// 0.7).
     Random(usize),
@@ -30,7 +30,7 @@ pub enum Views {
 /// How the views of an image become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mean {
+pub enum TtaMean {
     /// The mean of the probabilities.
     #[default]
     Probabilities,
@@ -41,16 +41,16 @@ pub enum Mean {
 impl Tta {
     /// So many views changed at random, besides the plain one; the lesson has 4.
     pub fn views(number: usize) -> Self {
-        Self { views: Views::Random(number), mean: Mean::Probabilities }
+        Self { views: TtaViews::Random(number), mean: TtaMean::Probabilities }
     }
 
     /// The four corners of the image, mirrored too, besides the plain view.
     pub fn corners() -> Self {
-        Self { views: Views::Corners, mean: Mean::Probabilities }
+        Self { views: TtaViews::Corners, mean: TtaMean::Probabilities }
     }
 
     /// Says how the views become one.
-    pub fn mean(mut self, mean: Mean) -> Self {
+    pub fn mean(mut self, mean: TtaMean) -> Self {
         self.mean = mean;
         self
     }
@@ -58,12 +58,12 @@ impl Tta {
 
 /// The largest number of random views.
 const MAX_VIEWS: usize = 64;
-/// How much [`Views::Corners`] enlarges.
+/// How much [`TtaViews::Corners`] enlarges.
 const ENLARGED: f64 = 1.35;
 /// Random views are drawn as in an epoch that no training reaches.
 pub(crate) const FIRST_EPOCH: u64 = 1 << 40;
 
-impl Views {
+impl TtaViews {
     /// The passes that make all views but the plain one: the changes of each, the epochs to draw for, a view each, and the
     /// weight of a view. The plain view has the rest of 1.
     pub(crate) fn passes(
@@ -112,7 +112,7 @@ impl Views {
     }
 }
 
-impl Mean {
+impl TtaMean {
     /// The probabilities of one image from its logits in each view, with the views' weights.
     pub(crate) fn of(self, task: Task, views: &[(f64, &[f32])]) -> Vec<f32> {
         let classes = views.first().map_or(0, |(_, logits)| logits.len());
@@ -133,7 +133,7 @@ impl Mean {
 
 /// What a network says about each view of some images, not yet averaged.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stack {
+pub struct TtaLogits {
     /// Whether an image has one class or several.
     pub task: Task,
     /// The number of classes.
@@ -150,7 +150,7 @@ pub struct Stack {
     pub thresholds: Vec<f32>,
 }
 
-impl Stack {
+impl TtaLogits {
     /// The plain view alone: what validation sees.
     pub fn plain(&self) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
@@ -163,7 +163,7 @@ impl Stack {
     }
 
     /// The views as one. The losses are those of the averaged probabilities, which count as at least 1e-15.
-    pub fn mean(&self, mean: Mean) -> Predictions {
+    pub fn mean(&self, mean: TtaMean) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
         predictions.set_thresholds(self.thresholds.clone());
         for (place, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {

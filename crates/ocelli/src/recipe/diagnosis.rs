@@ -6,17 +6,17 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::event::EpochRow;
 use crate::metric::Metric;
 use crate::metric::paired::{SIGNIFICANCE, paired_p_value};
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 
 /// What the epochs of a fit mean.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diagnosis {
     /// The fit, counted from 1.
-    pub stage: usize,
+    pub fit: usize,
     /// Where the validation loss goes; `None` for a fit of a single epoch.
     pub trend: Option<LossTrend>,
     /// How its best epoch compares with the best one before.
@@ -77,13 +77,13 @@ pub struct Baseline {
     pub beaten: bool,
 }
 
-/// What is kept of a stage's epochs to judge them, image by image.
+/// What is kept of a fit's epochs to judge them, image by image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
     /// Where the loss went so far.
     falls: Option<bool>,
     rises: Option<bool>,
-    /// What each image contributes to the metric after the best epoch of the stage.
+    /// What each image contributes to the metric after the best epoch of the fit.
     best: Option<Watched>,
     /// The losses of the images after the epoch of the lowest loss, and after the last one.
     lowest: Option<Watched>,
@@ -93,7 +93,7 @@ pub(crate) struct Watch {
 /// An epoch and a number of it for each image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Watched {
-    row: EpochRow,
+    row: EpochRecord,
     each: Packed,
 }
 
@@ -153,7 +153,7 @@ impl Packed {
 
 impl Watch {
     /// Takes an epoch into account. Epochs that are not finite say nothing.
-    pub(crate) fn follow(&mut self, row: &EpochRow, predictions: &Predictions, keeping: Option<Metric>) {
+    pub(crate) fn follow(&mut self, row: &EpochRecord, predictions: &Predictions, keeping: Option<Metric>) {
         let (Some(loss), true) = (row.valid_loss, row.is_finite()) else { return };
         if let Some(metric) = keeping
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
@@ -173,7 +173,7 @@ impl Watch {
         self.last = Some(now);
     }
 
-    /// What each image contributes to the metric after the best epoch of the stage.
+    /// What each image contributes to the metric after the best epoch of the fit.
     pub(crate) fn scores(&self) -> Option<&Packed> {
         self.best.as_ref().map(|best| &best.each)
     }
@@ -196,28 +196,28 @@ impl Watch {
     }
 }
 
-/// What the rows of a stage are compared with.
+/// What the rows of a fit are compared with.
 pub(crate) struct Compared<'a> {
     /// The metric by which the best is kept.
     pub(crate) metric: Option<Metric>,
-    /// The best row before the stage, and what each image contributed to its metric.
-    pub(crate) before: Option<(&'a EpochRow, Option<&'a Packed>)>,
+    /// The best row before the fit, and what each image contributed to its metric.
+    pub(crate) before: Option<(&'a EpochRecord, Option<&'a Packed>)>,
     /// The best of all rows.
-    pub(crate) best: Option<&'a EpochRow>,
-    /// The same answer for every image that the best epoch of the stage was measured on.
+    pub(crate) best: Option<&'a EpochRecord>,
+    /// The same answer for every image that the best epoch of the fit was measured on.
     pub(crate) baseline: Option<&'a Predictions>,
 }
 
 impl Diagnosis {
-    /// Reads the rows of the last stage of a history.
-    pub(crate) fn of(rows: &[EpochRow], watch: &Watch, compared: &Compared) -> Option<Self> {
+    /// Reads the rows of the last fit of a history.
+    pub(crate) fn of(rows: &[EpochRecord], watch: &Watch, compared: &Compared) -> Option<Self> {
         let last = rows.last()?;
         last.valid_loss?;
         let metric = compared.metric;
         let of_stage = metric.and_then(|metric| {
             rows.iter().reduce(|best, row| if row.is_better(best, metric) { row } else { best })
         });
-        let value = |row: &EpochRow| row.value(metric?).filter(|value| value.is_finite());
+        let value = |row: &EpochRecord| row.value(metric?).filter(|value| value.is_finite());
         let change = compared.before.and_then(|(before, scores)| {
             let (before, after) = (value(before)?, value(of_stage?)?);
             let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
@@ -230,9 +230,9 @@ impl Diagnosis {
             let p_value = Packed::new(baseline.items(), &contributions).p_value(watch.scores()?)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < SIGNIFICANCE })
         });
-        let kept = compared.best.map(|row| (row.stage, row.epoch));
-        let improved = kept.is_none_or(|(stage, _)| stage == last.stage);
-        Some(Self { stage: last.stage, trend: watch.trend(), change, baseline, kept, improved })
+        let kept = compared.best.map(|row| (row.fit, row.epoch));
+        let improved = kept.is_none_or(|(fit, _)| fit == last.fit);
+        Some(Self { fit: last.fit, trend: watch.trend(), change, baseline, kept, improved })
     }
 }
 
@@ -290,9 +290,9 @@ impl fmt::Display for Diagnosis {
             lines.push(format!("not shown to be better than {same}: {metric} {value:.4}"));
         }
         match self.kept {
-            Some((stage, epoch)) if !self.improved => {
+            Some((fit, epoch)) if !self.improved => {
                 lines.push(format!(
-                    "this step brought nothing: the weights of step {stage}, epoch {epoch} are kept"
+                    "this step brought nothing: the weights of step {fit}, epoch {epoch} are kept"
                 ));
             }
             Some((_, epoch)) => lines.push(format!("the weights of epoch {epoch} are kept")),
@@ -308,9 +308,9 @@ mod tests {
 
     use super::*;
 
-    fn row(stage: usize, epoch: usize, valid_loss: f64, accuracy: f64) -> EpochRow {
-        EpochRow {
-            stage,
+    fn row(fit: usize, epoch: usize, valid_loss: f64, accuracy: f64) -> EpochRecord {
+        EpochRecord {
+            fit,
             epoch,
             train_loss: 0.1,
             valid_loss: Some(valid_loss),

@@ -18,7 +18,7 @@ use crate::schedule::learning_rates::LearningRates;
 /// What is done to a pretrained network with a new head, phase by phase.
 ///
 /// A recipe is data: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`], or list phases by hand. It is run by
-/// [`Learner::perform`](crate::Learner::perform), and stands in a run's `config.toml`.
+/// [`Learner::run_recipe`](crate::Learner::run_recipe), and stands in a run's `config.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// The phases, in their order.

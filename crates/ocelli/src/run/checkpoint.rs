@@ -14,14 +14,14 @@ use ocelli_nn::{Backbone, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::event::EpochRow;
 use crate::file;
 use crate::learner::best::Best;
 use crate::learner::save::save_network;
-use crate::learner::snapshot::{Numbers, Position};
+use crate::learner::snapshot::{SnapshotHeader, TrainSnapshot};
 use crate::learner::{Learner, LearnerView};
+use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
-use crate::run::progress::{Progress, Tracker};
+use crate::run::progress::Progress;
 
 /// Where and when checkpoints are written.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ struct Header {
     /// The side of the images in pixels.
     size: usize,
     progress: Progress,
-    numbers: Numbers,
-    history: Vec<EpochRow>,
+    snapshot: SnapshotHeader,
+    history: Vec<EpochRecord>,
     best: Vec<BestEntry>,
 }
 
@@ -67,7 +67,7 @@ struct BestEntry {
     digest: String,
     size: usize,
     freezing: Freezing,
-    record: EpochRow,
+    record: EpochRecord,
 }
 
 /// A checkpoint that was read.
@@ -223,7 +223,7 @@ impl Checkpoints {
         let best = self.write_best(learner)?;
         let named: BTreeMap<String, String> =
             best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect();
-        let Position { numbers, tensors } = Position::of(learner);
+        let TrainSnapshot { header: snapshot, tensors } = TrainSnapshot::of(learner);
         let data = &learner.inputs.data;
         let header = Header {
             format: FORMAT,
@@ -233,7 +233,7 @@ impl Checkpoints {
             config: self.config.clone(),
             size: data.size(),
             progress: progress.clone(),
-            numbers,
+            snapshot,
             history: learner.history.to_vec(),
             best,
         };
@@ -253,7 +253,7 @@ impl Checkpoints {
     fn write_best<B: Backbone>(&self, learner: &LearnerView<B>) -> Result<Vec<BestEntry>> {
         let entries = learner.best.by_size.iter().map(|(&size, best)| {
             let Best { network, freezing, record } = best;
-            let file = format!("best-{size}px-{}-{}{EXTENSION}", record.stage, record.epoch);
+            let file = format!("best-{size}px-{}-{}{EXTENSION}", record.fit, record.epoch);
             let path = self.folder.join(&file);
             // The same fit and epoch has the same weights, whenever it was computed.
             let digest = match self.best.get(&file).filter(|_| path.exists()) {
@@ -290,7 +290,7 @@ impl Checkpoint {
         self,
         learner: &mut Learner<B>,
         same_photos: bool,
-    ) -> Result<(Tracker, Option<String>)> {
+    ) -> Result<(Progress, Checkpoints, Option<String>)> {
         let after = Checkpoints::after(&self);
         let Self { path, header, tensors, best, .. } = self;
         if same_photos && header.data != learner.data().fingerprint() {
@@ -304,9 +304,9 @@ impl Checkpoint {
             let network = learner.network().clone().with_tensors(&tensors)?;
             learner.best.by_size.insert(size, Best { network, freezing, record });
         }
-        learner.return_to(Position { numbers: header.numbers, tensors })?;
+        learner.restore(TrainSnapshot { header: header.snapshot, tensors })?;
         learner.history = header.history;
-        Ok((Tracker::at(header.progress, Some(after)), notice))
+        Ok((header.progress, after, notice))
     }
 }
 

@@ -17,12 +17,12 @@ use crate::metric::Metric;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
-use crate::run::folder::{RunFolder, unsealed};
-use crate::train::options::Method;
+use crate::run::folder::{RunFolder, moved_data, unsealed};
+use crate::train::options::TrainOptions;
 
 /// Everything that decides a run's result, and nothing that does not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct RunConfig {
     /// The folder of photos, or a table of their labels.
     #[serde(with = "ocelli_data::path_text")]
     pub data: PathBuf,
@@ -60,14 +60,14 @@ pub struct Settings {
     pub framing: Framing,
     /// How weights move: loss, optimizer, regularisers.
     #[serde(default)]
-    pub method: Method,
+    pub train: TrainOptions,
     /// By which metric the best weights are kept; without it by the task's usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
     /// From which probability on an image has a class, where it may have several.
     #[serde(default)]
     pub thresholds: Thresholds,
-    /// A stage ends after so many epochs without a better one; without it, when its epochs are over.
+    /// A fit ends after so many epochs without a better one; without it, when its epochs are over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
     /// Which layers are trained, for how long, at which rates.
@@ -120,7 +120,7 @@ impl FromStr for Thresholds {
     }
 }
 
-impl Settings {
+impl RunConfig {
     /// The usual settings for a folder of photos: the recipe [`Preset::default`], with its augmentation.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let (arch, preset) = (Arch::EfficientNetLite0, Preset::default());
@@ -139,7 +139,7 @@ impl Settings {
             max_pixels: None,
             channels: Channels::default(),
             framing: Framing::Crop { fraction: 1.0 },
-            method: Method::default(),
+            train: TrainOptions::default(),
             metric: None,
             thresholds: Thresholds::default(),
             patience: None,
@@ -206,12 +206,12 @@ impl Settings {
     ///
     /// # Errors
     /// For everything that can be known before something is computed.
-    pub fn learner(&self, places: &Places) -> Result<Learner> {
+    pub fn learner(&self, places: &RunEnv) -> Result<Learner> {
         self.learner_on(self.image_data(places.threads).load()?, places)
     }
 
     /// As [`learner`](Self::learner), on photos that have been read already.
-    pub(crate) fn learner_on(&self, data: ImageData, places: &Places) -> Result<Learner> {
+    pub(crate) fn learner_on(&self, data: ImageData, places: &RunEnv) -> Result<Learner> {
         let mut learner = self.pretrained(data, places)?.0;
         self.apply(&mut learner, places)?;
         Ok(learner)
@@ -219,7 +219,7 @@ impl Settings {
 
     /// A learner with the pretrained weights of the backbone, and the names of the tensors of their file that it has no
     /// use for: those of a classifier.
-    pub(crate) fn pretrained(&self, data: ImageData, places: &Places) -> Result<(Learner, Vec<String>)> {
+    pub(crate) fn pretrained(&self, data: ImageData, places: &RunEnv) -> Result<(Learner, Vec<String>)> {
         let arch: Arch = self.architecture.parse()?;
         // A device that is not there is said before weights are looked for.
         places.device.open()?;
@@ -227,25 +227,25 @@ impl Settings {
             Some(path) => TensorFile::read(path)?,
             None => pretrained_weights(arch, places.cache.as_deref())?,
         };
-        let learner = Learner::with_weights(arch, &weights, data, self.seed)?;
-        let set_aside = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
-        Ok((learner, set_aside))
+        let learner = Learner::with_weights(arch, &weights, data)?;
+        let dropped_tensors = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
+        Ok((learner, dropped_tensors))
     }
 
     /// Makes a learner train as these settings say.
-    pub(crate) fn apply<B: Backbone>(&self, learner: &mut Learner<B>, places: &Places) -> Result<()> {
+    pub(crate) fn apply<B: Backbone>(&self, learner: &mut Learner<B>, places: &RunEnv) -> Result<()> {
         if places.device != DeviceName::default() {
             learner.to_device(&places.device.open()?);
         }
-        self.method.check(learner.data().classes().len())?;
-        learner.method(self.method.clone());
+        self.train.check(learner.data().classes().len())?;
+        learner.set_options(self.train.clone());
         if let Some(precision) = self.precision {
-            learner.precision(precision);
+            learner.set_precision(precision);
         }
         let metric = self.metric.unwrap_or(Metric::usual(learner.data().task()));
         learner.keep_best(Some(metric)).early_stopping(self.patience);
         if let Some(cache) = &places.cache {
-            learner.cache(cache);
+            learner.set_cache(cache);
         }
         Ok(())
     }
@@ -253,7 +253,7 @@ impl Settings {
 
 /// Where a run's files go, and what it works with.
 #[derive(Debug, Clone, Default)]
-pub struct Places {
+pub struct RunEnv {
     /// The run folder; without it `runs/NAME-N` in the current folder, or, where that is among the photos, beside theirs.
     pub out: Option<PathBuf>,
     /// The cache folder; without it nothing is kept between runs.
@@ -274,10 +274,10 @@ pub(crate) struct Config {
     /// Where the command ran: relative paths of the settings begin here.
     #[serde(default, with = "ocelli_data::path_text")]
     pub(crate) directory: PathBuf,
-    pub(crate) settings: Settings,
+    pub(crate) settings: RunConfig,
 }
 
-impl Settings {
+impl RunConfig {
     /// Reads the settings of a run's `config.toml`, or a file like it. Relative paths in it are meant from where the run
     /// was begun; they are absolute in what is given, where that was another folder than the current one.
     ///
@@ -347,7 +347,7 @@ impl Config {
     }
 
     /// The settings, for a process that may run in another folder than the run was begun in.
-    pub(crate) fn settings_from_here(&self) -> Settings {
+    pub(crate) fn settings_from_here(&self) -> RunConfig {
         let mut settings = self.settings.clone();
         if std::env::current_dir().is_ok_and(|here| here == self.directory) {
             return settings;
@@ -412,4 +412,27 @@ fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, Strin
         .filter(|name| now.get(*name) != began.get(*name))
         .map(|name| format!("{name} is {}, and was {}", said(now.get(name)), said(began.get(name))))
         .collect())
+}
+
+/// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
+/// `None` where nothing tells.
+pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
+    let model = model.as_ref();
+    let run = if model.is_dir() { model } else { model.parent()? };
+    let text = std::fs::read_to_string(run.join("config.toml")).ok()?;
+    let config = toml::from_str::<Config>(&text).ok()?;
+    match moved_data(run) {
+        Some(data) if data.is_dir() => Some(data),
+        _ => Some(folder_of(&config)),
+    }
+}
+
+fn folder_of(config: &Config) -> PathBuf {
+    let data = config.directory.join(&config.settings.data);
+    match config.settings.table.as_ref().map(|table| &table.folder) {
+        None => data,
+        Some(Some(folder)) => config.directory.join(folder),
+        Some(None) if data.is_dir() => data,
+        Some(None) => data.parent().unwrap_or(&data).to_owned(),
+    }
 }

@@ -13,12 +13,13 @@ use crate::data::of_run::{MissingImages, RunImages};
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::interpret::Interpretation;
-use crate::lr_finder::{Finding, LrCurve};
+use crate::lr_finder::curve::LrCurve;
+use crate::lr_finder::suggest::Finding;
 use crate::metric::Metric;
 use crate::model::Model;
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
-use crate::run::config::{Config, Settings};
+use crate::run::config::{Config, RunConfig};
 use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
@@ -37,7 +38,7 @@ pub struct FinishedRun {
     /// The command that started it.
     pub given: String,
     /// All settings.
-    pub settings: Settings,
+    pub settings: RunConfig,
     /// The phases that trained, in their order.
     pub phases: Vec<PhaseRecord>,
     /// Columns and rows of `history.csv`.
@@ -124,7 +125,7 @@ pub struct PhaseRecord {
 #[derive(Deserialize)]
 pub struct SearchRecord {
     /// The phase that it was for.
-    pub stage: usize,
+    pub fit: usize,
     /// What was gone on with.
     pub rates: LearningRates,
     /// What the curve says of the head's, if it is of use.
@@ -263,7 +264,7 @@ impl FinishedRun {
 
     fn add(&mut self, event: &Value) {
         match event["event"].as_str() {
-            Some("stage-started") => {
+            Some("fit-started") => {
                 let state = serde_json::from_value::<Freezing>(event.clone()).ok();
                 let title = state.map_or_else(|| "training".to_owned(), |state| state.to_string());
                 let frozen = state.map_or(0, Freezing::frozen);
@@ -277,7 +278,7 @@ impl FinishedRun {
                 self.resizing_within = 0.0;
             }
             Some("diagnosis") => {
-                let number = event["stage"].as_u64().unwrap_or(0) as usize;
+                let number = event["fit"].as_u64().unwrap_or(0) as usize;
                 if let Some(phase) = self.phases.iter_mut().find(|phase| phase.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
                     phase.readings = text.lines().map(str::to_owned).collect();
@@ -306,7 +307,7 @@ impl FinishedRun {
             }
             Some("rate-found") => {
                 if let Ok(search) = serde_json::from_value::<SearchRecord>(event.clone()) {
-                    self.searches.retain(|other| other.stage != search.stage);
+                    self.searches.retain(|other| other.fit != search.fit);
                     self.searches.push(search);
                 }
             }
@@ -325,9 +326,9 @@ impl FinishedRun {
 
     /// For each row of the history its phase and its epoch.
     pub fn epochs(&self) -> Vec<(usize, usize)> {
-        let [phases, epochs] = ["stage", "epoch"].map(|name| self.column(name).unwrap_or_default());
+        let [phases, epochs] = ["fit", "epoch"].map(|name| self.column(name).unwrap_or_default());
         let number = |cell: Option<f64>| cell.unwrap_or(0.0) as usize;
-        phases.into_iter().zip(epochs).map(|(stage, epoch)| (number(stage), number(epoch))).collect()
+        phases.into_iter().zip(epochs).map(|(fit, epoch)| (number(fit), number(epoch))).collect()
     }
 
     /// Seconds of the epochs of a phase, those that the history has.
@@ -373,7 +374,7 @@ impl FinishedRun {
     pub fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
         let steps = self.steps_of_an_epoch(training_images);
         let all = self.epochs();
-        let epochs_of = |number: usize| all.iter().filter(|(stage, _)| *stage == number).count();
+        let epochs_of = |number: usize| all.iter().filter(|(fit, _)| *fit == number).count();
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
         for phase in &self.phases {

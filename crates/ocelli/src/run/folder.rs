@@ -12,16 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, Observer};
+use crate::event::{Event, Observer};
 use crate::file;
 use crate::metric::Metric;
+use crate::metric::record::EpochRecord;
+use crate::paths::{CONFIG, MODEL};
 
 /// A folder for the results of one run.
 ///
 /// ```text
 /// config.toml         every setting, as given and as resolved
-/// history.csv         a row an epoch: stage, epoch, losses, metrics, learning rates, seconds
-/// lr_find-1.csv …     what the learning rate finder saw before stage 1, also as PNG and SVG
+/// history.csv         a row an epoch: fit, epoch, losses, metrics, learning rates, seconds
+/// lr_find-1.csv …     what the learning rate finder saw before fit 1, also as PNG and SVG
 /// checkpoints/        the last ones, and the best weights as models
 /// events.jsonl        all that happened, a JSON object a line; its last field is the digest of those before it
 /// split.csv           which images were trained on, and which were held out
@@ -268,7 +270,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn recorder(&self, history: &[EpochRow], skipped: &[Skipped]) -> Result<Recorder> {
+    pub fn recorder(&self, history: &[EpochRecord], skipped: &[Skipped]) -> Result<Recorder> {
         let recorder = Recorder {
             folder: self.clone(),
             history: history.to_vec(),
@@ -281,9 +283,6 @@ impl RunFolder {
         Ok(recorder)
     }
 }
-
-/// The name of the model's file.
-const MODEL: &str = "model.safetensors";
 
 /// What [`MOVED`] holds.
 #[derive(Serialize, Deserialize)]
@@ -316,32 +315,6 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     if is_model && parent().join(CONFIG).is_file() { parent() } else { path.to_owned() }
 }
 
-/// The model's file, of which the file or the folder of its run is given.
-///
-/// # Errors
-/// [`Error::NotAModel`] for a folder without one.
-pub(crate) fn model_of(path: &Path) -> Result<PathBuf> {
-    if !path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    let model = path.join(MODEL);
-    match (model.is_file(), path.join(CONFIG).is_file()) {
-        (true, _) => Ok(model),
-        (false, true) => Err(Error::NotAModel {
-            path: path.to_owned(),
-            reason: format!(
-                "it is the folder of a run that is not finished, and has no {MODEL} yet; resume it first"
-            ),
-        }),
-        (false, false) => Err(Error::NotAModel {
-            path: path.to_owned(),
-            reason: format!("it is a folder without a {MODEL}; give the model, or the folder of its run"),
-        }),
-    }
-}
-
-/// The name of the file with the settings.
-const CONFIG: &str = "config.toml";
 /// What stands before the digest of the settings' text, on the file's last line.
 const SEAL: &str = "# blake3 ";
 const SEAL_COMMENT: &str = "# The digest of the text above: an interrupted run goes on with the settings that it began with.\n\
@@ -401,7 +374,7 @@ pub(crate) fn event_of(line: &str) -> Option<serde_json::Value> {
 #[derive(Debug)]
 pub struct Recorder {
     folder: RunFolder,
-    history: Vec<EpochRow>,
+    history: Vec<EpochRecord>,
     skipped: Vec<Skipped>,
     /// Whether skipped images wait to be written.
     unwritten: bool,
@@ -415,8 +388,8 @@ impl Observer for Recorder {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
             }
-            Event::RateFound { stage, curve, rates, .. } => {
-                let name = format!("lr_find-{stage}");
+            Event::RateFound { fit, curve, rates, .. } => {
+                let name = format!("lr_find-{fit}");
                 file::write(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
                 #[cfg(feature = "plot")]
                 {
@@ -452,7 +425,7 @@ impl Recorder {
         }
         let text = match event {
             Event::Diagnosis(diagnosis) => Some(diagnosis.to_string()),
-            Event::StageStarted(stage) => Some(stage.to_string()),
+            Event::FitStarted(fit) => Some(fit.to_string()),
             _ => None,
         };
         let path = self.folder.path.join(EVENTS);
@@ -479,7 +452,7 @@ impl Recorder {
             .map(|(metric, _)| *metric)
             .collect();
         let mut header: Vec<String> =
-            ["stage", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
+            ["fit", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
         header.extend(metrics.iter().map(Metric::to_string));
         header.extend(["early_body", "late_body", "head"].map(|group| format!("learning_rate_{group}")));
         header.push("seconds".to_owned());
@@ -487,7 +460,7 @@ impl Recorder {
         let rows = self.history.iter().map(|row| {
             let rates = row.learning_rates.0.map(|rate| rate.to_string());
             let mut cells = vec![
-                row.stage.to_string(),
+                row.fit.to_string(),
                 row.epoch.to_string(),
                 row.train_loss.to_string(),
                 cell(row.valid_loss),

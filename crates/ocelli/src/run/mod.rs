@@ -8,6 +8,7 @@ pub(crate) mod perform;
 pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
+pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};
 
@@ -25,26 +26,26 @@ use crate::metric::{Metric, MetricEstimate};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::recipe::Phase;
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
-use crate::run::config::{Config, Places, Settings, Thresholds};
+use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
-use crate::run::perform::{Performed, run_recipe};
-use crate::run::progress::Tracker;
+use crate::run::perform::{RecipeResult, run_recipe};
+use crate::run::tracker::Tracker;
 
 /// A run that is ready to go: the photos are read and checked, the run folder is made.
-pub struct Training<B: Backbone = AnyBackbone> {
+pub struct Run<B: Backbone = AnyBackbone> {
     learner: Learner<B>,
     tracker: Tracker,
     run: RunFolder,
-    settings: Settings,
+    settings: RunConfig,
     /// Tensors of the weights file that the network has no use for.
-    set_aside: Vec<String>,
+    dropped_tensors: Vec<String>,
     /// What is to be said as soon as somebody listens.
     notices: Vec<String>,
 }
 
 /// What a run came to.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct RunResult {
     /// The validation set at the end, as the model predicts it.
     pub predictions: Predictions,
     /// The same with test-time augmentation, where the recipe ends with it.
@@ -59,32 +60,32 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
-impl Training {
+impl Run {
     /// Reads and checks the photos, builds the network, makes the run folder.
     ///
     /// # Errors
     /// For everything that can be known before something is computed.
-    pub fn prepare(settings: &Settings, places: &Places) -> Result<Self> {
-        let mut set_aside = Vec::new();
+    pub fn prepare(settings: &RunConfig, places: &RunEnv) -> Result<Self> {
+        let mut dropped_tensors = Vec::new();
         settings.architecture.parse::<Arch>()?;
         let run = Self::prepare_with(settings, places, |data| {
             let (learner, names) = settings.pretrained(data, places)?;
-            set_aside = names;
+            dropped_tensors = names;
             Ok(learner)
         })?;
-        Ok(Self { set_aside, ..run })
+        Ok(Self { dropped_tensors, ..run })
     }
 }
 
-impl<B: Backbone> Training<B> {
-    /// As [`prepare`](Training::prepare), for a network of the user's own: `learner` makes a new learner of the photos
+impl<B: Backbone> Run<B> {
+    /// As [`prepare`](Run::prepare), for a network of the user's own: `learner` makes a new learner of the photos
     /// that the settings tell of, which is then set as the settings say. The architecture's name in them is the user's.
     ///
     /// # Errors
-    /// As [`prepare`](Training::prepare), and whatever `learner` gives.
+    /// As [`prepare`](Run::prepare), and whatever `learner` gives.
     pub fn prepare_with(
-        settings: &Settings,
-        places: &Places,
+        settings: &RunConfig,
+        places: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         settings.check()?;
@@ -106,7 +107,7 @@ impl<B: Backbone> Training<B> {
             return Err(Error::RunExists { path: run.path().to_owned() });
         }
         run.sweep();
-        let settings = Settings { precision: Some(learner.network().precision()), ..settings.clone() };
+        let settings = RunConfig { precision: Some(learner.network().precision()), ..settings.clone() };
         let config = run.write_config(&Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             given: places.given.clone(),
@@ -118,7 +119,7 @@ impl<B: Backbone> Training<B> {
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
-        Ok(Self { learner, tracker, run, settings, set_aside: Vec::new(), notices })
+        Ok(Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices })
     }
 
     /// Adds a listener.
@@ -132,8 +133,8 @@ impl<B: Backbone> Training<B> {
     }
 
     /// The weights file that was given, and its tensors that were left out: those of its classifier.
-    pub fn set_aside(&self) -> Option<(&Path, &[String])> {
-        self.settings.weights.as_deref().map(|path| (path, &self.set_aside[..]))
+    pub fn dropped_tensors(&self) -> Option<(&Path, &[String])> {
+        self.settings.weights.as_deref().map(|path| (path, &self.dropped_tensors[..]))
     }
 
     /// The run folder.
@@ -142,7 +143,7 @@ impl<B: Backbone> Training<B> {
     }
 
     /// What is to be done.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &RunConfig {
         &self.settings
     }
 
@@ -155,8 +156,8 @@ impl<B: Backbone> Training<B> {
     ///
     /// # Errors
     /// As [`Learner::fit`]. Where an observer asked to stop, a checkpoint is written first. Whatever the error is, the
-    /// last checkpoint is whole, and [`resume`](Training::resume) goes on from it.
-    pub fn run(&mut self) -> Result<Outcome> {
+    /// last checkpoint is whole, and [`resume`](Run::resume) goes on from it.
+    pub fn run(&mut self) -> Result<RunResult> {
         self.tracker.start_clock();
         self.introduce()?;
         match run_recipe(&mut self.learner, &self.settings.recipe, &mut self.tracker) {
@@ -179,13 +180,13 @@ impl<B: Backbone> Training<B> {
         }
         if let Some(fit) = &learner.unfinished {
             let epochs = (fit.epoch, fit.schedule.epochs());
-            learner.observers.tell(&Event::Resumed { stage: learner.state.fits, epochs })?;
+            learner.observers.tell(&Event::Resumed { fit: learner.state.fits, epochs })?;
         }
         Ok(())
     }
 
     /// Writes what the recipe has come to.
-    fn conclude(&mut self, performed: Performed) -> Result<Outcome> {
+    fn conclude(&mut self, performed: RecipeResult) -> Result<RunResult> {
         let Self { learner, tracker, run, settings, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
         let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
@@ -203,7 +204,7 @@ impl<B: Backbone> Training<B> {
         learner.observers.tell(&Event::Finished(Finished {
             seconds: tracker.seconds(),
             metric,
-            kept: learner.best_of_all().map(|(row, _)| (row.stage, row.epoch)),
+            kept: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
             size: learner.data().size(),
             augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
         }))?;
@@ -218,7 +219,7 @@ impl<B: Backbone> Training<B> {
         Interpretation::new(predictions.clone(), learner.data().items()).write_csv(run.predictions())?;
         run.finish()?;
         let seconds = tracker.seconds();
-        Ok(Outcome { predictions, augmented, metric, thresholds, model: path, seconds })
+        Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
     }
 
     /// Writes a checkpoint of where the run stands.

@@ -7,27 +7,30 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Event, PhaseStarted, Task};
+use crate::event::{Event, PhaseStarted, Task};
 use crate::learner::Learner;
-use crate::lr_finder::{LrFind, Suggestion};
+use crate::lr_finder::LrFind;
+use crate::lr_finder::suggest::Suggestion;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::model::finite::{check_finite, check_outputs};
-use crate::model::tta::{Stack, Tta};
+use crate::model::tta::{Tta, TtaLogits};
 use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
 use crate::recipe::freezing::Freezing;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
-use crate::run::progress::{Progress, Tracker};
+use crate::run::progress::Progress;
+use crate::run::tracker::Tracker;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::values;
 
 /// What a recipe came to.
 #[derive(Debug, Clone)]
-pub struct Performed {
+pub struct RecipeResult {
     /// The validation set, as the network is used, with the best weights.
     pub predictions: Predictions,
     /// Every view of it, where the recipe ends with test-time augmentation.
-    pub views: Option<Stack>,
+    pub views: Option<TtaLogits>,
 }
 
 impl<B: Backbone> Learner<B> {
@@ -39,7 +42,7 @@ impl<B: Backbone> Learner<B> {
     ///
     /// # Errors
     /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where there are no good weights; [`Error::Memory`] before the first step where the machine has too little of it.
-    pub fn perform(&mut self, recipe: &Recipe) -> Result<Performed> {
+    pub fn run_recipe(&mut self, recipe: &Recipe) -> Result<RecipeResult> {
         recipe.check()?;
         self.unfinished = None;
         self.check_memory(recipe, 0)?;
@@ -54,7 +57,7 @@ pub(crate) fn run_recipe<B: Backbone>(
     learner: &mut Learner<B>,
     recipe: &Recipe,
     tracker: &mut Tracker,
-) -> Result<Performed> {
+) -> Result<RecipeResult> {
     if learner.best.metric.is_none() {
         learner.keep_best(Some(Metric::usual(learner.data().task())));
     }
@@ -85,7 +88,7 @@ pub(crate) fn run_recipe<B: Backbone>(
         Some(views) => views.plain(),
         None => runner.learner.validate()?,
     };
-    Ok(Performed { predictions, views })
+    Ok(RecipeResult { predictions, views })
 }
 
 /// Performs steps of a recipe.
@@ -106,12 +109,12 @@ impl<B: Backbone> Runner<'_, B> {
         }
         let result = self.learner.resume_with(self.tracker);
         let fit = self.learner.state.fits;
-        let of_fit = |row: &&EpochRow| row.stage == fit;
-        let rows: Vec<EpochRow> = self.learner.history.iter().filter(of_fit).cloned().collect();
+        let of_fit = |row: &&EpochRecord| row.fit == fit;
+        let rows: Vec<EpochRecord> = self.learner.history.iter().filter(of_fit).cloned().collect();
         let result = match result {
             Ok(_) if !rows.is_empty() && rows.iter().all(|row| !row.is_finite()) => {
                 let rates = self.tracker.progress.rates.map(|rates| rates.to_string()).unwrap_or_default();
-                Err(Error::NoFiniteEpoch { stage: fit, epochs: rows.len(), rates })
+                Err(Error::NoFiniteEpoch { fit, epochs: rows.len(), rates })
             }
             result => result,
         };
@@ -148,7 +151,7 @@ impl<B: Backbone> Runner<'_, B> {
     }
 
     /// Says what the rows of a fit mean, and returns to the best weights.
-    fn tell_reading(&mut self, rows: &[EpochRow]) -> Result<()> {
+    fn tell_reading(&mut self, rows: &[EpochRecord]) -> Result<()> {
         let progress = &self.tracker.progress;
         let (watch, scores, before) =
             (progress.watch.clone(), progress.scores.clone(), progress.before.clone());
@@ -187,7 +190,7 @@ impl<B: Backbone> Runner<'_, B> {
     fn take_scores(&mut self) {
         let watch = std::mem::take(&mut self.tracker.progress.watch);
         let fit = self.learner.state.fits;
-        if self.learner.best_of_all().is_some_and(|(row, _)| row.stage == fit) {
+        if self.learner.best_of_all().is_some_and(|(row, _)| row.fit == fit) {
             self.tracker.progress.scores = watch.scores().cloned();
         }
     }
@@ -211,13 +214,13 @@ impl<B: Backbone> Runner<'_, B> {
         };
         let suggestion: Option<Suggestion> = curve.suggestion().ok();
         let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
-        let stage = self.tracker.progress.fits_before + self.tracker.progress.done + 1;
-        self.tell(&Event::RateFound { stage, rates, finding, suggestion, doubt, curve })?;
+        let fit = self.tracker.progress.fits_before + self.tracker.progress.done + 1;
+        self.tell(&Event::RateFound { fit, rates, finding, suggestion, doubt, curve })?;
         Ok(rates)
     }
 
     /// Test-time augmentation with the best weights; nothing where what the network computes of a view is not finite.
-    fn predict_views(&mut self, tta: Tta) -> Result<Option<Stack>> {
+    fn predict_views(&mut self, tta: Tta) -> Result<Option<TtaLogits>> {
         self.return_to_best_of_all()?;
         let began = Instant::now();
         let stack = self.learner.predict_views(Part::Valid, tta.views)?;

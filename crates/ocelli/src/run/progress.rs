@@ -1,18 +1,9 @@
-//! How far a recipe is, and the checkpoints that keep it.
+//! How far a recipe is.
 
-use std::time::Instant;
-
-use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::event::{EpochRow, Event, Observers};
-use crate::learner::fit::LearnerHooks;
-use crate::learner::{Learner, LearnerView};
-use crate::metric::Metric;
-use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::recipe::diagnosis::{Packed, Watch};
-use crate::run::checkpoint::Checkpoints;
 use crate::schedule::learning_rates::LearningRates;
 
 /// How far a recipe is.
@@ -25,7 +16,7 @@ pub(crate) struct Progress {
     /// The learning rates of the step at hand, once they are known.
     pub(crate) rates: Option<LearningRates>,
     /// The best row before the step at hand.
-    pub(crate) before: Option<EpochRow>,
+    pub(crate) before: Option<EpochRecord>,
     /// What each validation image contributed to the metric of that row.
     #[serde(default)]
     pub(crate) scores: Option<Packed>,
@@ -34,71 +25,4 @@ pub(crate) struct Progress {
     pub(crate) watch: Watch,
     /// Seconds of training so far, over all attempts.
     pub(crate) seconds: f64,
-}
-
-/// Follows a recipe: its progress, its time, and its checkpoints, where some are written.
-pub(crate) struct Tracker {
-    pub(crate) progress: Progress,
-    /// When the seconds of the progress were counted last.
-    clock: Instant,
-    checkpoints: Option<Checkpoints>,
-}
-
-impl Tracker {
-    /// Before the first step.
-    pub(crate) fn new(checkpoints: Option<Checkpoints>) -> Self {
-        Self::at(Progress::default(), checkpoints)
-    }
-
-    /// Where a recipe stands already.
-    pub(crate) fn at(progress: Progress, checkpoints: Option<Checkpoints>) -> Self {
-        Self { progress, clock: Instant::now(), checkpoints }
-    }
-
-    /// From now on time counts.
-    pub(crate) fn start_clock(&mut self) {
-        self.clock = Instant::now();
-    }
-
-    /// Seconds of training so far, over all attempts.
-    pub(crate) fn seconds(&self) -> f64 {
-        self.progress.seconds + self.clock.elapsed().as_secs_f64()
-    }
-
-    /// Writes a checkpoint of a learner, if they are wanted.
-    pub(crate) fn write_checkpoint<B: Backbone>(
-        &mut self,
-        learner: &LearnerView<B>,
-        observers: &mut Observers,
-    ) -> Result<()> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        self.progress.seconds += self.clock.elapsed().as_secs_f64();
-        self.clock = Instant::now();
-        let path = checkpoints.write(learner, &self.progress)?;
-        observers.tell(&Event::Written { what: "checkpoint", path })
-    }
-
-    /// The same of a learner that no fit is at work on.
-    pub(crate) fn write_checkpoint_of<B: Backbone>(&mut self, learner: &mut Learner<B>) -> Result<()> {
-        let Learner { state, inputs, options, best, history, unfinished, observers, .. } = learner;
-        let view = LearnerView { state, inputs, options, best, history, fit: unfinished.as_ref() };
-        self.write_checkpoint(&view, observers)
-    }
-}
-
-impl<B: Backbone> LearnerHooks<B> for Tracker {
-    fn after_step(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
-        match &self.checkpoints {
-            Some(checkpoints) if checkpoints.is_due() => self.write_checkpoint(learner, observers),
-            _ => Ok(()),
-        }
-    }
-
-    fn measured(&mut self, record: &EpochRow, predictions: &Predictions, metric: Option<Metric>) {
-        self.progress.watch.follow(record, predictions, metric);
-    }
-
-    fn after_epoch(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
-        self.write_checkpoint(learner, observers)
-    }
 }

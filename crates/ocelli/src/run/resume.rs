@@ -8,12 +8,11 @@ use crate::data::ImageData;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::recipe::Phase;
-use crate::run::Training;
+use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
-use crate::run::config::{Config, Places, Settings};
+use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
-use crate::run::progress::Tracker;
+use crate::run::tracker::Tracker;
 
 /// What is different where a run is resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,48 +25,41 @@ pub struct Moved {
     pub without_changed: bool,
 }
 
-impl Training {
+impl Run {
     /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
     /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been. The photos are looked
     /// for where they were when the run was begun, or where they have been moved. Photos that have come since are no part
-    /// of it. With [`Places::out`] the run is copied there, and goes on in the copy.
+    /// of it. With [`RunEnv::out`] the run is copied there, and goes on in the copy.
     ///
     /// # Errors
     /// [`Error::Finished`] where there is nothing left to do; [`Error::RunBusy`] where another process is at work on the
     /// run; [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos are not what they
     /// were, unless it is to go on without them, and then comes to another result. Files of the run that are damaged or
     /// missing are made again.
-    pub fn resume(run: &Path, places: &Places, moved: &Moved) -> Result<Self> {
-        let mut set_aside = Vec::new();
+    pub fn resume(run: &Path, places: &RunEnv, moved: &Moved) -> Result<Self> {
+        let mut dropped_tensors = Vec::new();
         let training = Self::resume_with(run, places, moved, |settings, data| {
             let (learner, names) = settings.pretrained(data, places)?;
-            set_aside = names;
+            dropped_tensors = names;
             Ok(learner)
         })?;
-        Ok(Self { set_aside, ..training })
+        Ok(Self { dropped_tensors, ..training })
     }
 }
 
-impl<B: Backbone> Training<B> {
-    /// As [`resume`](Training::resume), for a network of the user's own: `learner` makes a new learner of the run's
+impl<B: Backbone> Run<B> {
+    /// As [`resume`](Run::resume), for a network of the user's own: `learner` makes a new learner of the run's
     /// settings and photos, as it did for [`prepare_with`](Self::prepare_with).
     ///
     /// # Errors
-    /// As [`resume`](Training::resume), and whatever `learner` gives.
+    /// As [`resume`](Run::resume), and whatever `learner` gives.
     pub fn resume_with(
         run: &Path,
-        places: &Places,
+        places: &RunEnv,
         moved: &Moved,
-        learner: impl FnOnce(&Settings, ImageData) -> Result<Learner<B>>,
+        learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let mut run = RunFolder::open(run)?;
-        if places.out.is_none() {
-            run = run.locked()?;
-        }
-        let mut notices = still_to_do(&run)?;
-        if places.out.is_none() {
-            run.sweep();
-        }
+        let (mut run, mut notices) = open(run, places)?;
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
@@ -87,39 +79,54 @@ impl<B: Backbone> Training<B> {
             note_moved_data(run.path(), data)?;
         }
         notices.extend(damaged(&last));
-        let text = match run.read_config()? {
-            (text, true) => text,
-            // The same settings in another layout: from now on, in this one.
-            (_, false) => run.write_config(&config)?,
-        };
+        let text = config_text(&run, &config)?;
         if is_new {
             learner.data().write_record(run.path())?;
         }
         let mut tracker = match last.checkpoint.take() {
             Some(checkpoint) => {
-                let (tracker, notice) = checkpoint.restore(&mut learner, !fewer)?;
+                let (progress, after, notice) = checkpoint.restore(&mut learner, !fewer)?;
                 notices.extend(notice);
-                tracker
+                Tracker::at(progress, Some(after))
             }
             None => Tracker::new(Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last))),
         };
-        // What test-time augmentation came to is in no checkpoint.
-        let phases = &settings.recipe.phases;
-        let done = tracker.progress.done.min(phases.len());
-        if done > 0 && learner.unfinished.is_none() && matches!(phases[done - 1], Phase::Tta(_)) {
-            tracker.progress.done = done - 1;
+        if learner.unfinished.is_none() {
+            tracker.repeat_tta(&settings.recipe);
         }
         run.write_split(learner.data())?;
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
         learner.observe(recorder);
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
-        let mut training = Self { learner, tracker, run, settings, set_aside: Vec::new(), notices };
+        let mut training = Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices };
         if fewer {
             // From here on the run is one of the photos that are left.
             training.write_checkpoint()?;
             training.learner.data().write_record(training.run.path())?;
         }
         Ok(training)
+    }
+}
+
+/// The folder of a run in which something is left to do, for this process alone unless it is copied first; and what is to
+/// be said of its files.
+fn open(run: &Path, places: &RunEnv) -> Result<(RunFolder, Vec<String>)> {
+    let run = RunFolder::open(run)?;
+    if places.out.is_some() {
+        let notices = still_to_do(&run)?;
+        return Ok((run, notices));
+    }
+    let run = run.locked()?;
+    let notices = still_to_do(&run)?;
+    run.sweep();
+    Ok((run, notices))
+}
+
+/// The text of a run's settings; where they stand in another layout, they are written again in the usual one.
+fn config_text(run: &RunFolder, config: &Config) -> Result<String> {
+    match run.read_config()? {
+        (text, true) => Ok(text),
+        (_, false) => run.write_config(config),
     }
 }
 
@@ -140,8 +147,8 @@ fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
 /// The photos of a run, and whether they are fewer than it began with.
 fn photos(
     run: &RunFolder,
-    settings: &Settings,
-    places: &Places,
+    settings: &RunConfig,
+    places: &RunEnv,
     moved: &Moved,
     is_new: bool,
 ) -> Result<(ImageData, bool)> {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::event::{Event, Observer};
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::model::evaluation::Evaluation;
-use crate::run::config::Places;
+use crate::run::config::RunEnv;
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
@@ -76,7 +76,7 @@ impl FinishedRun {
         }
         let mut settings = self.settings.clone();
         settings.weights = settings.weights.map(|path| self.resolve(&path));
-        let places = Places { cache: options.cache, ..Places::default() };
+        let places = RunEnv { cache: options.cache, ..RunEnv::default() };
         let training = Split { train: data.split().train.clone(), ..Split::default() };
         let mut learner = settings.learner_on(data.with_split(training), &places)?;
         if options.only_cached && !learner.has_kept_activations() {

@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::event::{EpochRow, Observers, Task};
+use crate::event::{Observers, Task};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::predict;
 use crate::train::input::Inputs;
-use crate::train::options::Method;
+use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 use crate::train::step::{Accumulation, NotFinite, StepSize, train_step};
 use crate::train::weight_average::WeightAverage;
@@ -57,12 +58,12 @@ pub(crate) struct FitView<'a, B: Backbone> {
     pub(crate) fit: &'a Fit,
     pub(crate) state: &'a TrainState<B>,
     pub(crate) inputs: &'a Inputs,
-    pub(crate) options: &'a Method,
+    pub(crate) options: &'a TrainOptions,
 }
 
 /// An epoch that is over, and the network that was measured: the average of the weights, where there is one.
 pub(crate) struct MeasuredEpoch<B: Backbone> {
-    pub(crate) record: EpochRow,
+    pub(crate) record: EpochRecord,
     pub(crate) predictions: Predictions,
     pub(crate) network: Network<B>,
     pub(crate) freezing: Freezing,
@@ -97,12 +98,12 @@ impl Fit {
         rates: LearningRates,
         schedule: Schedule,
         state: &TrainState<B>,
-        options: &Method,
+        options: &TrainOptions,
     ) -> Result<Self> {
         let (rates, schedule) = (rates.check()?, schedule.check()?);
         let accumulation = Accumulation::new(options)?;
         let average = || WeightAverage::of(&state.network, state.freezing.frozen());
-        let (ema, swa) = (options.ema.map(|_| average()), options.swa.map(|_| average()));
+        let (ema, swa) = (options.ema_decay.map(|_| average()), options.swa_start.map(|_| average()));
         Ok(Self {
             rates,
             schedule,
@@ -121,9 +122,9 @@ impl Fit {
         &mut self,
         state: &mut TrainState<B>,
         inputs: &mut Inputs,
-        options: &Method,
+        options: &TrainOptions,
         hooks: &mut dyn FitHooks<B>,
-    ) -> Result<Vec<EpochRow>> {
+    ) -> Result<Vec<EpochRecord>> {
         inputs.prepare(state, self.schedule.epochs(), hooks.observers())?;
         let mut records = Vec::new();
         while !self.is_over() {
@@ -160,7 +161,7 @@ impl Fit {
         &mut self,
         state: &mut TrainState<B>,
         inputs: &Inputs,
-        options: &Method,
+        options: &TrainOptions,
         hooks: &mut dyn FitHooks<B>,
     ) -> Result<()> {
         let order = inputs.order(state);
@@ -178,7 +179,7 @@ impl Fit {
                 let loss = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
                     .map_err(|error| self.diverged(&error, rates))?;
                 if let (Some(average), Some(decay), true) =
-                    (&mut self.ema, options.ema, self.accumulation.has_stepped())
+                    (&mut self.ema, options.ema_decay, self.accumulation.has_stepped())
                 {
                     average.ema_update(&state.network, decay);
                 }
@@ -204,10 +205,10 @@ impl Fit {
         &mut self,
         state: &TrainState<B>,
         inputs: &mut Inputs,
-        options: &Method,
+        options: &TrainOptions,
         observers: &mut Observers,
     ) -> Result<Option<TrainState<B>>> {
-        if let (Some(average), Some(first)) = (&mut self.swa, options.swa)
+        if let (Some(average), Some(first)) = (&mut self.swa, options.swa_start)
             && self.epoch >= first
         {
             average.swa_update(&state.network, self.epoch - first);
@@ -227,17 +228,17 @@ impl Fit {
     fn end_epoch<B: Backbone>(
         &mut self,
         state: &mut TrainState<B>,
-        options: &Method,
+        options: &TrainOptions,
         predictions: &Predictions,
-    ) -> EpochRow {
+    ) -> EpochRecord {
         let totals = std::mem::take(&mut self.totals);
         let measured = !predictions.is_empty();
         self.epoch += 1;
         self.batch = 0;
         state.epochs += 1;
         let metrics = options.metrics.iter().map(|&metric| (metric, predictions.value_watched(metric)));
-        EpochRow {
-            stage: state.fits,
+        EpochRecord {
+            fit: state.fits,
             epoch: self.epoch,
             train_loss: totals.loss / totals.images as f64,
             valid_loss: measured.then(|| predictions.loss()),
@@ -274,7 +275,7 @@ impl Fit {
 pub(crate) fn estimate_statistics<B: Backbone>(
     state: &mut TrainState<B>,
     inputs: &mut Inputs,
-    options: &Method,
+    options: &TrainOptions,
     observers: &mut Observers,
 ) -> Result<()> {
     if state.freezing.is_cached() {

@@ -12,14 +12,14 @@ use crate::train::optimizer::{Optimizer, WeightDecay};
 /// How a learner trains, besides what a fit is asked for: loss, regularisers, optimizer.
 ///
 /// ```
-/// use ocelli::{Loss, Method, Optimizer};
+/// use ocelli::{Loss, TrainOptions, Optimizer};
 ///
-/// let method = Method { loss: Loss::smoothed(0.1), clip: Some(1.0), optimizer: Optimizer::ADAM_W, ..Method::default() };
+/// let method = TrainOptions { loss: Loss::smoothed(0.1), max_grad_norm: Some(1.0), optimizer: Optimizer::ADAM_W, ..TrainOptions::default() };
 /// # let _ = method;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Method {
+pub struct TrainOptions {
     /// The rule that moves the weights; its memory starts anew with every fit.
     pub optimizer: Optimizer,
     /// How weights are pulled to 0.
@@ -32,14 +32,14 @@ pub struct Method {
     pub mix: Option<Mix>,
     /// The greatest norm of all gradients together; longer ones are shortened to it. Above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<f64>,
+    pub max_grad_norm: Option<f64>,
     /// Batches a step, whose gradients are averaged over all their images; an epoch's last step may have fewer.
     /// At least 1.
-    pub accumulate: usize,
+    pub accumulate_steps: usize,
     /// The decay of an exponential average of the weights, from 0 to below 1; 0.99 to 0.9999 are usual. Where it is
     /// given, the average is what each epoch measures, and what the network is at the end of a fit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ema: Option<f64>,
+    pub ema_decay: Option<f64>,
     /// Stochastic weight averaging (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>): from the end of which
     /// epoch of a fit on, counted from 0, the weights are averaged. Their mean is what later epochs measure, and
     /// what the network is at the end, the statistics of trained norms estimated anew in a pass over the training
@@ -50,7 +50,7 @@ pub struct Method {
     /// multiplied by up to 316 (`1 / √1e-5`). On small sets the validation loss can rise by a factor of four at the first
     /// averaged epoch, with the same weights, as it does without averages once some hundred steps have been made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub swa: Option<usize>,
+    pub swa_start: Option<usize>,
     /// What the backbone's batch norms normalise by while they are trained: with `false`, the default, their running
     /// statistics, which leaves the features as the head knows them; with `true` the statistics of the batch, which
     /// the running ones follow. The norms of a head always take the batch's, those of frozen groups never.
@@ -63,7 +63,7 @@ pub struct Method {
     pub metrics: Vec<Metric>,
 }
 
-impl Default for Method {
+impl Default for TrainOptions {
     /// SGD with momentum on cross-entropy, with decoupled weight decay.
     fn default() -> Self {
         Self {
@@ -71,17 +71,17 @@ impl Default for Method {
             weight_decay: WeightDecay::default(),
             loss: Loss::default(),
             mix: None,
-            clip: None,
-            accumulate: 1,
-            ema: None,
-            swa: None,
+            max_grad_norm: None,
+            accumulate_steps: 1,
+            ema_decay: None,
+            swa_start: None,
             batch_statistics: false,
             metrics: Vec::new(),
         }
     }
 }
 
-impl Method {
+impl TrainOptions {
     /// What the norms of trained groups of the backbone normalise by.
     pub(crate) fn statistics(&self) -> Statistics {
         if self.batch_statistics { Statistics::Batch } else { Statistics::Running }
@@ -108,15 +108,15 @@ impl Method {
                 "above 0 and at most 100, such as 0.4",
             ));
         }
-        if let Some(clip) = self.clip
+        if let Some(clip) = self.max_grad_norm
             && !(clip.is_finite() && clip > 0.0)
         {
             return Err(Error::setting("the greatest gradient norm", clip, "a number above 0, such as 1"));
         }
-        if self.accumulate == 0 {
+        if self.accumulate_steps == 0 {
             return Err(Error::setting("the number of batches a step", "0", "at least 1"));
         }
-        if let Some(decay) = self.ema
+        if let Some(decay) = self.ema_decay
             && !(0.0..1.0).contains(&decay)
         {
             return Err(Error::setting(
@@ -125,7 +125,7 @@ impl Method {
                 "from 0 to below 1, such as 0.999",
             ));
         }
-        if self.ema.is_some() && self.swa.is_some() {
+        if self.ema_decay.is_some() && self.swa_start.is_some() {
             let value = "an exponential one and that of epochs".to_owned();
             return Err(Error::setting("the average of weights", value, "one of them"));
         }

@@ -9,7 +9,7 @@ use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::TrainBatch;
 use crate::train::optimizer::OptimizerState;
-use crate::train::options::Method;
+use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 
 /// The optimizer's memory, and the gradients of batches that await their step.
@@ -41,7 +41,7 @@ pub(crate) struct NotFinite {
 
 impl Accumulation {
     /// Before the first step of a fit.
-    pub(crate) fn new(options: &Method) -> Result<Self> {
+    pub(crate) fn new(options: &TrainOptions) -> Result<Self> {
         let optimizer = OptimizerState::new(options.optimizer.check()?, options.weight_decay);
         Ok(Self { optimizer, accumulated: ParameterGradients::default(), batches: 0, images: 0 })
     }
@@ -70,7 +70,7 @@ pub(crate) fn train_step<B: Backbone>(
     state: &mut TrainState<B>,
     batch: TrainBatch,
     size: StepSize,
-    options: &Method,
+    options: &TrainOptions,
     data: &ImageData,
     accumulation: &mut Accumulation,
 ) -> std::result::Result<f64, NotFinite> {
@@ -81,7 +81,7 @@ pub(crate) fn train_step<B: Backbone>(
     let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
     let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
     let mut gradients = ParameterGradients::take(&state.network, loss.backward());
-    let several = options.accumulate > 1;
+    let several = options.accumulate_steps > 1;
     if several {
         gradients.scale(batch.images as f64);
         gradients.add(accumulation.accumulated.clone());
@@ -89,11 +89,11 @@ pub(crate) fn train_step<B: Backbone>(
     finite("gradients' norm", gradients.norm())?;
     accumulation.batches += 1;
     accumulation.images += batch.images;
-    if size.is_last || accumulation.batches >= options.accumulate {
+    if size.is_last || accumulation.batches >= options.accumulate_steps {
         if several {
             gradients.scale(1.0 / accumulation.images as f64);
         }
-        if let Some(most) = options.clip {
+        if let Some(most) = options.max_grad_norm {
             gradients.clip(most);
         }
         let network = state.network.clone();

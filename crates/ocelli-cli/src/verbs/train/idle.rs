@@ -1,12 +1,12 @@
 //! Flags that have no effect with the recipe.
 
-use ocelli::{Augmentation, Phase, Settings, TrainPhase};
+use ocelli::{Augmentation, Phase, RunConfig, TrainPhase};
 
 use super::Train;
 
 impl Train {
     /// A warning for each flag that no phase of the recipe has a use for.
-    pub(super) fn idle_flags(&self, settings: &Settings) -> Vec<String> {
+    pub(super) fn idle_flags(&self, settings: &RunConfig) -> Vec<String> {
         let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Train(train) => Some(train),
             _ => None,

@@ -11,9 +11,7 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::{
-    Arch, Metric, Moved, Outcome, Places, Preset, Settings, Thresholds, Training, Tta, WeightStore,
-};
+use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
 use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::{self, Failure};
@@ -281,7 +279,7 @@ impl Train {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.compute.threads.start()?;
         let cache = self.cache.folder()?;
-        let places = Places {
+        let places = RunEnv {
             out: self.out.clone(),
             cache: Some(cache.clone()),
             device: self.compute.device,
@@ -316,17 +314,12 @@ impl Train {
     }
 
     /// The run, with the weights of its backbone, which are downloaded if they are not here.
-    fn prepare(
-        &self,
-        settings: Option<&Settings>,
-        places: &Places,
-        cache: &Path,
-    ) -> ocelli::Result<Training> {
+    fn prepare(&self, settings: Option<&RunConfig>, places: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
         let prepare = || match (settings, &self.resume) {
-            (Some(settings), _) => Training::prepare(settings, places),
+            (Some(settings), _) => Run::prepare(settings, places),
             (None, run) => {
                 let moved = Moved { data: self.moved_to.clone(), without_changed: self.skip_changed };
-                Training::resume(run.as_deref().unwrap_or(Path::new(".")), places, &moved)
+                Run::resume(run.as_deref().unwrap_or(Path::new(".")), places, &moved)
             }
         };
         match prepare() {
@@ -340,7 +333,7 @@ impl Train {
         }
     }
 
-    fn introduce(&self, training: &Training) {
+    fn introduce(&self, training: &Run) {
         if self.output.quiet {
             return terminal::print_warnings(training);
         }
@@ -351,7 +344,7 @@ impl Train {
     }
 
     /// Writes the report, and prints where everything is.
-    fn report(&self, training: &Training, outcome: &Outcome, options: ReportOptions) -> Result<(), Failure> {
+    fn report(&self, training: &Run, outcome: &RunResult, options: ReportOptions) -> Result<(), Failure> {
         let run = training.run_folder().path();
         let began = Instant::now();
         // The model is what counts: without its report the run is still done.
@@ -434,7 +427,7 @@ impl Train {
 }
 
 /// Why a run ended, and how to resume it if that can help.
-fn failure(error: ocelli::Error, training: &Training) -> Failure {
+fn failure(error: ocelli::Error, training: &Run) -> Failure {
     let run = quoted(training.run_folder().path().as_os_str());
     if matches!(error, ocelli::Error::Stopped) {
         eprintln!("stopped; a checkpoint is saved. To continue:  ocelli train --resume {run}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ocelli::{ImageData, Interpretation, Items, Metric, Outcome, Predictions, Task};
+use ocelli::{ImageData, Interpretation, Items, Metric, Predictions, RunResult, Task};
 
 use crate::output::{println, shown};
 use crate::text::{count, counted};
@@ -14,7 +14,7 @@ const CONFUSED: usize = 3;
 const NOT_MEASURED: usize = 5;
 
 /// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused classes.
-pub fn print(outcome: &Outcome, data: &ImageData) {
+pub fn print(outcome: &RunResult, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();
     if predictions.is_empty() {

@@ -1,6 +1,6 @@
 //! From flags to settings.
 
-use ocelli::{ClassWeights, Method, Mix, OneCycle, Preset, RecipeBuilder, Settings, Sgdr};
+use ocelli::{ClassWeights, Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr, TrainOptions};
 
 use super::{LossFlags, RecipeFlags, Train};
 use crate::errors::Failure;
@@ -8,10 +8,10 @@ use crate::values::OrNone;
 
 impl Train {
     /// The settings: the usual ones, or those of `--config`, changed by what is given.
-    pub(super) fn settings(&self) -> Result<Settings, Failure> {
+    pub(super) fn settings(&self) -> Result<RunConfig, Failure> {
         let mut settings = match &self.config {
-            Some(path) => Settings::read(path)?,
-            None => Settings::new(self.data.clone().unwrap_or_default()),
+            Some(path) => RunConfig::read(path)?,
+            None => RunConfig::new(self.data.clone().unwrap_or_default()),
         };
         let preset = self.recipe.recipe.unwrap_or_default();
         if self.config.is_none() {
@@ -22,14 +22,14 @@ impl Train {
         self.images.apply(&mut settings);
         self.batches.apply(&mut settings);
         self.optimizer.apply(&mut settings);
-        self.loss.apply(&mut settings.method)?;
+        self.loss.apply(&mut settings.train)?;
         let mix = self.mixup.map(|alpha| Mix::Mixup { alpha });
         let mix = mix.or(self.cutmix.map(|alpha| Mix::CutMix { alpha }));
-        settings.method.mix = mix.or(settings.method.mix);
+        settings.train.mix = mix.or(settings.train.mix);
         settings.balanced |= self.balanced_sampling;
         settings.decisions = self.decisions.clone().or(settings.decisions);
         settings.precision = self.compute.precision.or(settings.precision);
-        settings.method.batch_statistics |= self.recipe.train_bn;
+        settings.train.batch_statistics |= self.recipe.train_bn;
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
@@ -98,7 +98,7 @@ impl RecipeFlags {
 }
 
 impl LossFlags {
-    fn apply(&self, method: &mut Method) -> Result<(), Failure> {
+    fn apply(&self, method: &mut TrainOptions) -> Result<(), Failure> {
         method.loss.label_smoothing = self.label_smoothing.unwrap_or(method.loss.label_smoothing);
         method.loss.focal_gamma = self.focal_gamma.unwrap_or(method.loss.focal_gamma);
         match self.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -116,10 +116,10 @@ impl LossFlags {
                 method.loss.class_weights = ClassWeights::Given(weights);
             }
         }
-        method.clip = self.max_grad_norm.or(method.clip);
-        method.accumulate = self.accumulate_steps.unwrap_or(method.accumulate);
-        method.ema = self.ema_decay.or(method.ema);
-        method.swa = self.swa_start.or(method.swa);
+        method.max_grad_norm = self.max_grad_norm.or(method.max_grad_norm);
+        method.accumulate_steps = self.accumulate_steps.unwrap_or(method.accumulate_steps);
+        method.ema_decay = self.ema_decay.or(method.ema_decay);
+        method.swa_start = self.swa_start.or(method.swa_start);
         Ok(())
     }
 }

@@ -1,0 +1,34 @@
+//! Names of a run's files that are looked for by name.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The name of the model's file.
+pub(crate) const MODEL: &str = "model.safetensors";
+/// The name of the file with the settings.
+pub(crate) const CONFIG: &str = "config.toml";
+
+/// The model's file, of which the file or the folder of its run is given.
+///
+/// # Errors
+/// [`Error::NotAModel`] for a folder without one.
+pub(crate) fn model_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let model = path.join(MODEL);
+    match (model.is_file(), path.join(CONFIG).is_file()) {
+        (true, _) => Ok(model),
+        (false, true) => Err(Error::NotAModel {
+            path: path.to_owned(),
+            reason: format!(
+                "it is the folder of a run that is not finished, and has no {MODEL} yet; resume it first"
+            ),
+        }),
+        (false, false) => Err(Error::NotAModel {
+            path: path.to_owned(),
+            reason: format!("it is a folder without a {MODEL}; give the model, or the folder of its run"),
+        }),
+    }
+}

@@ -1,0 +1,91 @@
+//! Follows a recipe, and keeps what it comes to in checkpoints.
+
+use std::time::Instant;
+
+use ocelli_nn::Backbone;
+
+use crate::error::Result;
+use crate::event::{Event, Observers};
+use crate::learner::fit::LearnerHooks;
+use crate::learner::{Learner, LearnerView};
+use crate::metric::Metric;
+use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
+use crate::recipe::{Phase, Recipe};
+use crate::run::checkpoint::Checkpoints;
+use crate::run::progress::Progress;
+
+/// Follows a recipe: its progress, its time, and its checkpoints, where some are written.
+pub(crate) struct Tracker {
+    pub(crate) progress: Progress,
+    /// When the seconds of the progress were counted last.
+    clock: Instant,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Tracker {
+    /// Before the first step.
+    pub(crate) fn new(checkpoints: Option<Checkpoints>) -> Self {
+        Self::at(Progress::default(), checkpoints)
+    }
+
+    /// Where a recipe stands already.
+    pub(crate) fn at(progress: Progress, checkpoints: Option<Checkpoints>) -> Self {
+        Self { progress, clock: Instant::now(), checkpoints }
+    }
+
+    /// From now on time counts.
+    pub(crate) fn start_clock(&mut self) {
+        self.clock = Instant::now();
+    }
+
+    /// Seconds of training so far, over all attempts.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.progress.seconds + self.clock.elapsed().as_secs_f64()
+    }
+
+    /// Goes back to the test-time augmentation that was the last thing done, since what it came to is in no checkpoint.
+    pub(crate) fn repeat_tta(&mut self, recipe: &Recipe) {
+        let done = self.progress.done.min(recipe.phases.len());
+        if done > 0 && matches!(recipe.phases[done - 1], Phase::Tta(_)) {
+            self.progress.done = done - 1;
+        }
+    }
+
+    /// Writes a checkpoint of a learner, if they are wanted.
+    pub(crate) fn write_checkpoint<B: Backbone>(
+        &mut self,
+        learner: &LearnerView<B>,
+        observers: &mut Observers,
+    ) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        self.progress.seconds += self.clock.elapsed().as_secs_f64();
+        self.clock = Instant::now();
+        let path = checkpoints.write(learner, &self.progress)?;
+        observers.tell(&Event::Written { what: "checkpoint", path })
+    }
+
+    /// The same of a learner that no fit is at work on.
+    pub(crate) fn write_checkpoint_of<B: Backbone>(&mut self, learner: &mut Learner<B>) -> Result<()> {
+        let Learner { state, inputs, options, best, history, unfinished, observers, .. } = learner;
+        let view = LearnerView { state, inputs, options, best, history, fit: unfinished.as_ref() };
+        self.write_checkpoint(&view, observers)
+    }
+}
+
+impl<B: Backbone> LearnerHooks<B> for Tracker {
+    fn after_step(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
+        match &self.checkpoints {
+            Some(checkpoints) if checkpoints.is_due() => self.write_checkpoint(learner, observers),
+            _ => Ok(()),
+        }
+    }
+
+    fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
+        self.progress.watch.follow(record, predictions, metric);
+    }
+
+    fn after_epoch(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
+        self.write_checkpoint(learner, observers)
+    }
+}
