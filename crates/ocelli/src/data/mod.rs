@@ -294,7 +294,7 @@ impl ImageData {
     /// The same photos, split and labels for a network that sees squares of another size, 1 to 8192 pixels.
     ///
     /// # Errors
-    /// [`Error::Data`] for other sizes.
+    /// [`Error::Data`](crate::Error::Data) for other sizes.
     pub fn with_size(self, size: usize) -> Result<Self> {
         let data = Self { options: ImageOptions { size, ..self.options }, ..self };
         data.options.check_preprocessing()?;

@@ -29,7 +29,7 @@ pub struct LrCurve {
     pub smoothed: Vec<f64>,
     /// The head's rate at which the loss grew without bounds, if it did.
     pub diverged: Option<f64>,
-    /// The number of frozen layer groups: 0 where all layers were trained, as [`LrFind::search`] supposes.
+    /// The number of frozen layer groups: 0 where all layers were trained, as [`LrFind::search`](crate::LrFind::search) supposes.
     #[serde(default)]
     pub frozen: usize,
     /// The number of photos that were trained on, if it is known.
