@@ -8,7 +8,7 @@
 //!
 //! A *source* lists files, never trusting names, and gives a [`Dataset`]: [`Items`] with stable ids and targets, the split
 //! if the source has one, and everything that was left out, with the reason. [`mod@split`] makes a split from the
-//! [digests](digests) of the files, so that copies of an image stay on one side. Nothing is decoded so far, except by
+//! [digests] of the files, so that copies of an image stay on one side. Nothing is decoded so far, except by
 //! [`check_classes`], which makes sure that each class has an image that can be.
 //!
 //! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's contract that is about images, and turns lists of

@@ -142,11 +142,11 @@ fn a_run_of_an_own_backbone_is_resumed_to_the_same_bits() {
 
     let mut stopped = Run::prepare_with(&config(), &env("stopped"), |data| Ok(learner_of(data))).unwrap();
     let mut steps = 0;
-    // In the second epoch, of seven batches.
+    // In the second epoch: an epoch has nine batches.
     stopped.observe(move |event: &Event| {
         let counts = matches!(event, Event::Progress(progress) if progress.task == Task::Training);
         steps += usize::from(counts);
-        if counts && steps == 9 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if counts && steps == 12 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(matches!(stopped.run(), Err(Error::Stopped)));
     drop(stopped);
