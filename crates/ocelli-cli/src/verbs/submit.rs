@@ -61,6 +61,7 @@ impl Submit {
         let photos = photos_of_run(&self.model);
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
         let out = destination(self.out.as_deref(), "submission.csv", &folders)?;
+        let submitted = self.write(&model, &out)?;
         if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
             eprintln!(
                 "warning: the model was trained on {} of {}; results on them say nothing about others",
@@ -68,7 +69,6 @@ impl Submit {
                 counted(all, "photo")
             );
         }
-        let submitted = self.write(&model, &out)?;
         print_problems(&submitted);
         if self.quiet {
             path_line(&out);
