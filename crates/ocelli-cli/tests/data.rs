@@ -167,7 +167,7 @@ fn what_is_held_out_can_be_said() {
     assert_eq!(held_out("again"), held_out("fold-2"));
 
     let said = run("everything", &["--valid", "none"]);
-    assert!(said.contains("train 27, valid 0") && said.contains("not measured"), "{said}");
+    assert!(said.contains("train 27, valid 0") && said.contains("not evaluated"), "{said}");
     assert!(!said.contains("NaN"), "{said}");
     let history = place.read("everything/history.csv");
     let last: Vec<&str> = history.lines().last().unwrap().split(',').collect();
