@@ -162,14 +162,14 @@ pub fn io_reason(error: &io::Error) -> String {
     {
         return words.to_owned();
     }
-    let text = error.to_string();
+    let message = error.to_string();
     // Libraries put the system's text, with its number, behind their own.
     let number =
-        text.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());
-    let Some(number) = number else { return text };
+        message.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());
+    let Some(number) = number else { return message };
     let system = io::Error::from_raw_os_error(number);
     let text = system.to_string();
-    let own = text.strip_suffix(&text).unwrap_or_default();
+    let own = message.strip_suffix(&text).unwrap_or_default();
     match io_words(system.kind(), Some(number)) {
         Some(words) => format!("{own}{words}"),
         None => format!("{own}{}", text[..text.len() - format!(" (os error {number})").len()].to_lowercase()),
