@@ -415,7 +415,7 @@ fn a_run_or_its_model_is_taken_wherever_the_other_is() {
         (&["train", "photos", "--config", "file/x"], "is a file, and a folder is needed"),
         (&["train", "photos", "--weights", "photos", "--size", "32"], "it is a folder"),
         (&["submit", "a", "photos/flags", "--sample", "nowhere.csv"], "does not exist"),
-        (&["submit", "a", "photos/flags", "--out", "photos"], "photos is a folder"),
+        (&["submit", "a", "photos/flags", "--out", "photos"], "photos: it is a folder"),
     ] {
         let refused = place.refusal(arguments);
         assert!(refused.contains(wanted), "{arguments:?}: {refused}");

@@ -256,8 +256,8 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     let method = &config["settings"]["train"];
     assert_eq!(method["optimizer"]["nesterov"].as_bool(), Some(true));
     assert_eq!(method["weight_decay"]["groups"].as_array().unwrap()[0].as_float(), Some(0.1));
-    assert_eq!(method["loss"]["smoothing"].as_float(), Some(0.1));
-    assert_eq!(method["loss"]["gamma"].as_float(), Some(2.0));
+    assert_eq!(method["loss"]["label_smoothing"].as_float(), Some(0.1));
+    assert_eq!(method["loss"]["focal_gamma"].as_float(), Some(2.0));
     assert_eq!(method["loss"]["class_weights"]["given"].as_array().unwrap()[2].as_float(), Some(0.5));
     assert_eq!(method["max_grad_norm"].as_float(), Some(1.0));
     assert_eq!(method["accumulate_steps"].as_integer(), Some(2));

@@ -546,8 +546,8 @@ fn a_range_is_of_colours_and_not_of_opacity() {
 
 #[test]
 fn a_tile_is_no_larger_than_the_file_can_hold() {
-    // 16 pixels, in one tile of two thousand million.
-    let tags = [(256, 4), (257, 4), (259, 8), (262, 2), (277, 3), (322, 500_000_000), (323, 4)];
+    // 16 pixels, in one tile of four hundred million.
+    let tags = [(256, 4), (257, 4), (259, 8), (262, 2), (277, 3), (322, 100_000_000), (323, 4)];
     let error = Decoder::default().decode(&tiff(&tags, &[8; 3], &[0x78, 0x9c, 1, 2, 3])).unwrap_err();
     assert!(error.to_string().contains("far fewer bytes than one of its strips or tiles"), "{error}");
 }

@@ -16,18 +16,18 @@ use ocelli::{
 
 /// A convolution and a norm whose statistics Burn moves in place.
 #[derive(Module, Debug)]
-struct AnyBackbone {
+struct Body {
     conv: Conv2d,
     norm: BatchNorm,
 }
 
-impl AnyBackbone {
+impl Body {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         activation::relu(self.norm.forward(self.conv.forward(input)))
     }
 }
 
-impl Backbone for AnyBackbone {
+impl Backbone for Body {
     type Head = Head;
 
     fn stages(&self) -> usize {
@@ -58,15 +58,21 @@ fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }
 
-fn learner() -> Learner<AnyBackbone> {
+fn learner() -> Learner<Body> {
     learner_of(ImageData::from_folder(samples()).size(16).batch_size(32).load().unwrap())
 }
 
-fn learner_of(data: ImageData) -> Learner<AnyBackbone> {
+fn learner_of(data: ImageData) -> Learner<Body> {
+    learner_with(body(), data)
+}
+
+fn body() -> Body {
     let device = Device::flex();
-    device.seed(1);
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
-    let body = AnyBackbone { conv, norm: BatchNormConfig::new(8).init(&device) };
+    Body { conv, norm: BatchNormConfig::new(8).init(&device) }
+}
+
+fn learner_with(body: Body, data: ImageData) -> Learner<Body> {
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     let mut learner = Learner::from_backbone(body, "own", normalization, data.with_seed(1));
     learner.set_batch_statistics(true).unfreeze();
@@ -114,7 +120,7 @@ fn the_best_weights_keep_their_running_statistics() {
 fn a_learner_can_be_moved_to_another_thread() {
     fn assert_send<T: Send>() {}
     assert_send::<Learner>();
-    assert_send::<Learner<AnyBackbone>>();
+    assert_send::<Learner<Body>>();
     assert_send::<Run>();
 }
 
@@ -136,11 +142,14 @@ fn config() -> RunConfig {
 #[test]
 fn a_run_of_an_own_backbone_is_resumed_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
+    // Burn draws first weights from one generator for all threads, so that every run begins with a copy.
+    let body = body();
+    let learner_of = |data| Ok(learner_with(body.clone(), data));
     let env = |name: &str| RunEnv { out: Some(folder.path().join(name)), ..RunEnv::default() };
-    let mut whole = Run::prepare_with(&config(), &env("whole"), |data| Ok(learner_of(data))).unwrap();
+    let mut whole = Run::prepare_with(&config(), &env("whole"), learner_of).unwrap();
     whole.run().unwrap();
 
-    let mut stopped = Run::prepare_with(&config(), &env("stopped"), |data| Ok(learner_of(data))).unwrap();
+    let mut stopped = Run::prepare_with(&config(), &env("stopped"), learner_of).unwrap();
     let mut steps = 0;
     // In the second epoch: an epoch has nine batches.
     stopped.observe(move |event: &Event| {
@@ -152,8 +161,7 @@ fn a_run_of_an_own_backbone_is_resumed_to_the_same_bits() {
     drop(stopped);
     let path = folder.path().join("stopped");
     let again = RunEnv::default();
-    let mut resumed =
-        Run::resume_with(&path, &again, &Moved::default(), |_, data| Ok(learner_of(data))).unwrap();
+    let mut resumed = Run::resume_with(&path, &again, &Moved::default(), |_, data| learner_of(data)).unwrap();
     assert_eq!(resumed.learner().history().len(), 1, "the first epoch is not trained again");
     resumed.run().unwrap();
 
