@@ -304,7 +304,7 @@ fn a_run_is_finished_when_all_is_there() {
         }
         if number < 2 {
             let refused = place().refusal(&["report", &run]);
-            assert!(refused.contains("has not come to its end"), "{refused}");
+            assert!(refused.contains("the run is not finished"), "{refused}");
         }
         resumed(&run);
         if number < 2 {

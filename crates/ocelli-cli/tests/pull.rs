@@ -31,7 +31,7 @@ fn pull_prints_the_path_and_says_where_from_and_under_which_licence() {
     assert!(output.status.success(), "{said}");
     assert_eq!(output.stdout, format!("{}\n", place.path(FILE).display()).into_bytes());
     let url = format!("{}{TARGET}", server.url);
-    for part in [url.as_str(), "3.00 MB", "licence Apache-2.0", "SHA-256", "no checksum is published"] {
+    for part in [url.as_str(), "3.00 MB", "licence Apache-2.0", "SHA-256", "no published checksum"] {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }
     assert!(!said.contains('\u{1b}'), "no escape codes where output is no terminal");

@@ -126,6 +126,8 @@ impl Cost {
 
     /// The largest batch that fits, if one of two images does.
     fn largest_batch(self, available: u64) -> Option<usize> {
+        // What is free differs a little from one start to the next; the batch that is named must fit then too.
+        let available = available / 20 * 19;
         let fits = (available.saturating_sub(self.fixed) / self.of_an_image.max(1)) as usize;
         // A number that people would choose.
         let fits = if fits >= 16 { fits / 8 * 8 } else { fits / 2 * 2 };
