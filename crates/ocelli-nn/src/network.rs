@@ -306,7 +306,7 @@ impl<B: Backbone> Network<B> {
     }
 
     /// A copy that training of this network does not change. Clones share the running statistics of Burn's
-    /// own batch norms, which training moves in role; a copy has its own.
+    /// own batch norms, which training moves in place; a copy has its own.
     pub fn copy(&self) -> Self {
         #[derive(Default)]
         struct Trained(HashSet<ParamId>);

@@ -8,7 +8,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor, activation};
 use ocelli::event::Task;
-use ocelli::nn::{Backbone, Head, Pass};
+use ocelli::nn::{Backbone, Head, Network, Pass};
 use ocelli::{
     Epochs, Error, Event, Freezing, ImageData, Learner, LrChoice, LrFind, Metric, Moved, Normalization,
     Phase, Recipe, Run, RunConfig, RunEnv, TrainPhase,
@@ -62,19 +62,15 @@ fn learner() -> Learner<Body> {
     learner_of(ImageData::from_folder(samples()).size(16).batch_size(32).load().unwrap())
 }
 
-fn learner_of(data: ImageData) -> Learner<Body> {
-    learner_with(body(), data)
-}
-
 fn body() -> Body {
     let device = Device::flex();
     let conv = Conv2dConfig::new([3, 8], [3, 3]).with_stride([2, 2]).init(&device);
     Body { conv, norm: BatchNormConfig::new(8).init(&device) }
 }
 
-fn learner_with(body: Body, data: ImageData) -> Learner<Body> {
+fn learner_of(data: ImageData) -> Learner<Body> {
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
-    let mut learner = Learner::from_backbone(body, "own", normalization, data.with_seed(1));
+    let mut learner = Learner::from_backbone(body(), "own", normalization, data.with_seed(1));
     learner.set_batch_statistics(true).unfreeze();
     learner
 }
@@ -144,7 +140,13 @@ fn a_run_of_an_own_backbone_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
     // Burn draws first weights from one generator for all threads, so that every run begins with a copy.
     let body = body();
-    let learner_of = |data| Ok(learner_with(body.clone(), data));
+    let learner_of = |data: ImageData| {
+        let network = Network::with_transfer_head(body.clone(), data.classes().len(), 1).copy();
+        let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
+        let mut learner = Learner::from_network(network, "own", normalization, data)?;
+        learner.set_batch_statistics(true).unfreeze();
+        Ok(learner)
+    };
     let env = |name: &str| RunEnv { out: Some(folder.path().join(name)), ..RunEnv::default() };
     let mut whole = Run::prepare_with(&config(), &env("whole"), learner_of).unwrap();
     whole.run().unwrap();
