@@ -173,7 +173,7 @@ fn as_the_first_process_of_a_container_it_is_ended_too() {
 
     // And a verb that never asks.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut pull = within(&["pull", "resnet18", "--patience", "600"]);
+    let mut pull = within(&["pull", "resnet18", "--timeout", "600"]);
     let url = format!("http://{}", listener.local_addr().unwrap());
     let mut process =
         pull.env("OCELLI_TORCHVISION_URL", url).env("TORCH_HOME", place.path("torch")).spawn().unwrap();
@@ -212,7 +212,7 @@ fn a_silent_server_does_not_keep_a_transfer_from_ending() {
     let place = Place::empty();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let mut command = place.ocelli(&["pull", "resnet18", "--patience", "600"]);
+    let mut command = place.ocelli(&["pull", "resnet18", "--timeout", "600"]);
     let mut running = Running::start(command.env("OCELLI_TORCHVISION_URL", url));
     let _silent = listener.accept().unwrap();
     running.signal("TERM");
