@@ -70,6 +70,8 @@ fn whole_numbers_are_submitted_as_they_were_learned() {
     place.run(&train(&["pets", "--out", "run"]));
     let submit = |sample: &str, more: &[&str]| {
         fs::write(place.path("sample.csv"), sample).unwrap();
+        // A file that is there is not overwritten.
+        let _ = fs::remove_file(place.path("out.csv"));
         let arguments =
             ["submit", "run/model.safetensors", "pets/test", "--sample", "sample.csv", "--out", "out.csv"];
         place.run(&[&arguments[..], more].concat());
