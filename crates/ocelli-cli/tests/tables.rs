@@ -116,7 +116,7 @@ fn whole_numbers_are_submitted_as_they_were_learned() {
         ]);
         assert!(said.contains(part), "{part}: {said}");
     };
-    refused("id,label\n20,0\n", "pets", "pets is a folder");
+    refused("id,label\n20,0\n", "pets", "pets: it is a folder");
     refused("id,label\n20,0\n", "sample.csv/out.csv", "sample.csv is a file");
     refused("id,label\n20,0\n99,0\n", "out.csv", "row 3: there is no photo for the id 99");
     refused("id,label\n20,7.5\n", "out.csv", "--values labels");
