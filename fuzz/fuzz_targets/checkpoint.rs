@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ocelli::{Moved, Places, TensorFile, Training};
+use ocelli::{Moved, Run, RunEnv, TensorFile};
 
 fuzz_target!(|input: &[u8]| {
     let [choice, bytes @ ..] = input else { return };
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     };
     std::fs::write(run.join("config.toml"), config).unwrap();
     std::fs::write(checkpoints.join("checkpoint-000001.safetensors"), content).unwrap();
-    let resumed = Training::resume(&run, &Places { threads: 1, ..Places::default() }, &Moved::default());
+    let resumed = Run::resume(&run, &RunEnv { threads: 1, ..RunEnv::default() }, &Moved::default());
     // The photos are nowhere.
     assert!(resumed.is_err());
 });

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
-use ocelli::report::{ReportOptions, report_run};
-use ocelli::{ImageData, Interpretation, RunFolder, Settings};
+use ocelli::{ImageData, Interpretation, RunConfig, RunFolder};
+use ocelli_report::{ReportOptions, report_run};
 use serde::Serialize;
 
 /// As a run's config.toml has it.
@@ -16,7 +16,7 @@ struct Config {
     version: &'static str,
     given: &'static str,
     directory: &'static Path,
-    settings: Settings,
+    settings: RunConfig,
 }
 
 /// All that a finished run has hashes of.
@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
         let folder = RunFolder::at(&run).unwrap();
         let (version, given, directory) = ("0.1.0", "ocelli train photos", Path::new("/nowhere"));
         folder
-            .write_config(&Config { version, given, directory, settings: Settings::new("photos") })
+            .write_config(&Config { version, given, directory, settings: RunConfig::new("photos") })
             .unwrap();
         RESULTS[1..].iter().for_each(|name| std::fs::write(run.join(name), "").unwrap());
         std::fs::write(run.join("events.jsonl"), "").unwrap();

@@ -141,28 +141,9 @@ pub fn recipe(text: &str) -> Result<Preset, String> {
 
 /// The name of a metric.
 pub fn metric(text: &str) -> Result<Metric, String> {
-    const NAMES: [&str; 17] = [
-        "accuracy",
-        "error-rate",
-        "top-5",
-        "label-accuracy",
-        "balanced-accuracy",
-        "log-loss",
-        "precision",
-        "recall",
-        "f1",
-        "f2",
-        "auroc",
-        "precision-macro",
-        "recall-macro",
-        "f1-macro",
-        "precision-samples",
-        "recall-samples",
-        "f2-samples",
-    ];
     text.parse().map_err(|_| {
-        let names = NAMES[..11].join(", ");
-        let meant = meant(text, NAMES);
+        let names = Metric::NAMES[..11].join(", ");
+        let meant = meant(text, Metric::NAMES);
         format!(
             "unknown metric{meant}; expected one of {names}; precision, recall and F also with -macro or -samples"
         )
@@ -195,5 +176,6 @@ mod tests {
         all_parse::<Task>(Task::NAMES);
         all_parse::<Thresholds>(Thresholds::NAMES);
         all_parse::<Values>(Values::NAMES);
+        assert!(Metric::NAMES.iter().all(|name| name.parse::<Metric>().is_ok()));
     }
 }

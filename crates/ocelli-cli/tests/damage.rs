@@ -6,34 +6,14 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use common::{Place, rows, stderr};
-
-/// A small run without a search for learning rates.
-const STEPS: [&str; 16] = [
-    "train",
-    "photos",
-    "--recipe",
-    "quick",
-    "--size",
-    "32",
-    "--batch-size",
-    "8",
-    "--head-epochs",
-    "2",
-    "--unfrozen-epochs",
-    "1",
-    "--lr",
-    "1e-2",
-    "--threads",
-    "1",
-];
+use common::{Place, rows, stderr, two_phases};
 
 /// A finished run, for all tests; each works on a copy.
 fn place() -> &'static Place {
     static PLACE: OnceLock<Place> = OnceLock::new();
     PLACE.get_or_init(|| {
         let place = Place::with_photos(6);
-        place.run(&[&STEPS[..], &["--out", "run"]].concat());
+        place.run(&two_phases("2", &["--out", "run"]));
         place
     })
 }
@@ -203,7 +183,7 @@ fn a_model_with_a_flipped_bit_is_refused_by_name() {
     let refused = place().refusal(&["predict", "hurt.safetensors", "photos"]);
     assert!(refused.contains("hurt.safetensors: is not what was written"), "{refused}");
     // The weights of a damaged model are not trained on either.
-    let refused = place().refusal(&[&STEPS[..], &["--weights", "hurt.safetensors"]].concat());
+    let refused = place().refusal(&two_phases("2", &["--weights", "hurt.safetensors"]));
     assert!(refused.contains("hurt.safetensors"), "{refused}");
 }
 
@@ -342,7 +322,7 @@ fn two_processes_do_not_work_on_one_run() {
     fs::create_dir(place().path("early")).unwrap();
     let other = File::create(place().path("early/.lock")).unwrap();
     other.lock().unwrap();
-    let steps = [&STEPS[..], &["--out", "early"]].concat();
+    let steps = two_phases("2", &["--out", "early"]);
     let refused = place().refusal(&steps);
     assert!(refused.contains("another process"), "{refused}");
     drop(other);

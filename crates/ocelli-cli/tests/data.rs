@@ -65,7 +65,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
         }
         .to_owned()
     });
-    let said = place.run(&[
+    let usual = [
         "train",
         "all/tags.csv",
         "--task",
@@ -76,9 +76,8 @@ fn several_labels_an_image_are_learned_and_predicted() {
         "64",
         "--head-epochs",
         "8",
-        "--out",
-        "run",
-    ]);
+    ];
+    let said = place.run(&[&usual[..], &["--out", "run"]].concat());
     assert!(said.contains("72 images in 4 classes"), "{said}");
     let history = place.read("run/history.csv");
     assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
@@ -94,18 +93,6 @@ fn several_labels_an_image_are_learned_and_predicted() {
     }
     assert!(probability("thing") > 0.5 && probability("face") < 0.5, "{line}");
     // A threshold for each label stands in the model, and decides.
-    let usual = [
-        "train",
-        "all/tags.csv",
-        "--task",
-        "multi-label",
-        "--recipe",
-        "quick",
-        "--size",
-        "64",
-        "--head-epochs",
-        "8",
-    ];
     let said = place.run(&[&usual[..], &["--thresholds", "per-class", "--out", "each"]].concat());
     assert!(said.contains("one per class (tuned to"), "{said}");
     let file = fs::read(place.path("each/model.safetensors")).unwrap();

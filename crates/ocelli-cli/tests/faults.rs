@@ -9,29 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{Place, rows, stderr};
+use common::{Place, rows, stderr, two_phases};
 
 const KINDS: [&str; 5] = ["kill", "eio", "power", "enospc", "short"];
-
-/// A very small run: two steps of one epoch each.
-const STEPS: [&str; 16] = [
-    "train",
-    "photos",
-    "--recipe",
-    "quick",
-    "--size",
-    "32",
-    "--batch-size",
-    "8",
-    "--head-epochs",
-    "1",
-    "--unfrozen-epochs",
-    "1",
-    "--lr",
-    "1e-2",
-    "--threads",
-    "1",
-];
 
 /// Results of which every byte must be the same.
 const RESULTS: [&str; 4] = ["model.safetensors", "predictions.csv", "split.csv", "skipped.csv"];
@@ -120,7 +100,7 @@ impl Trials {
 
 fn command(place: &Place, arguments: &[&str], cache: &str, fault: Option<&str>) -> Command {
     let arguments = match arguments {
-        ["--out", _] => [&STEPS[..], arguments].concat(),
+        ["--out", _] => two_phases("1", arguments),
         _ => [&["train"], arguments].concat(),
     };
     let mut command = place.ocelli(&arguments);

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use common::{Place, samples, small, snapshot};
-use ocelli::{Error, ImageData, escape_formula, unescape_formula};
+use ocelli::{Error, ImageData, Stop, escape_formula, unescape_formula};
 use ocelli_report::{ReportOptions, report_run};
 use serde_json::Value;
 
@@ -337,7 +337,8 @@ fn a_report_that_is_stopped_leaves_the_one_that_was_there() {
     copy_of_run("stopped", "photos");
     let before = snapshot(&place.path("stopped"));
     let run = fs::canonicalize(place.path("stopped")).unwrap();
-    let options = ReportOptions { stop: Some(Arc::new(AtomicBool::new(true))), ..ReportOptions::default() };
+    let options =
+        ReportOptions { stop: Stop::new(Arc::new(AtomicBool::new(true))), ..ReportOptions::default() };
     assert!(matches!(report_run(run, options), Err(Error::Stopped)));
     assert!(before == snapshot(&place.path("stopped")), "no file is written, changed or taken away");
 }

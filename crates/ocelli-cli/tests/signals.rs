@@ -11,20 +11,9 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use common::{Place, rows, small};
 
 /// So many epochs that a signal always comes in the middle.
-const LONG: [&str; 12] = [
-    "train",
-    "photos",
-    "--recipe",
-    "quick",
-    "--size",
-    "32",
-    "--batch-size",
-    "8",
-    "--head-epochs",
-    "2000",
-    "--lr",
-    "1e-3",
-];
+fn long<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&small(&["--batch-size", "8", "--head-epochs", "2000", "--lr", "1e-3"])[..], more].concat()
+}
 
 /// A command at work.
 struct Running {
@@ -81,7 +70,7 @@ fn signal(process: u32, name: &str) {
 fn each_signal_ends_a_run_after_its_batch_and_keeps_all() {
     let place = Place::with_photos(8);
     for (name, status) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
-        let mut running = Running::start(&mut place.ocelli(&[&LONG[..], &["--out", name]].concat()));
+        let mut running = Running::start(&mut place.ocelli(&long(&["--out", name])));
         running.wait_for_epochs();
         running.signal(name);
         let (ended, _, said) = running.end();
@@ -107,7 +96,7 @@ fn each_signal_ends_a_run_after_its_batch_and_keeps_all() {
 #[test]
 fn a_second_signal_ends_the_command_at_once() {
     let place = Place::with_photos(8);
-    let mut running = Running::start(&mut place.ocelli(&LONG));
+    let mut running = Running::start(&mut place.ocelli(&long(&[])));
     running.wait_for_epochs();
     // The process stands still, so that both are there when it goes on.
     running.signal("STOP");
@@ -134,7 +123,7 @@ fn a_hangup_that_was_to_be_ignored_is_ignored() {
             None => shell.env_remove(name),
         };
     }
-    let mut running = Running::start(shell.args(LONG));
+    let mut running = Running::start(shell.args(long(&[])));
     running.wait_for_epochs();
     running.signal("HUP");
     for _ in 0..5 {
@@ -162,7 +151,7 @@ fn as_the_first_process_of_a_container_it_is_ended_too() {
             return;
         }
     }
-    let mut running = Running::start(&mut within(&LONG));
+    let mut running = Running::start(&mut within(&long(&[])));
     running.wait_for_epochs();
     let outer = running.process.id();
     let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();

@@ -51,15 +51,13 @@ pub use versus::compare_runs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ocelli::finished::FinishedRun;
 use ocelli::interpret::{Interpretation, LabelErrors};
 use ocelli::review::{LabelReview, ReviewOptions};
 use ocelli::{
-    ClassCount, DataError, Error, Evaluation, ImageData, MissingImages, Model, Observer, Result, Stop,
+    ClassCount, Error, Evaluation, ImageData, MissingImages, Model, Observer, Result, Stop, write_whole,
 };
 use ocelli_data::{files, picture::marked, text::count};
 
@@ -78,9 +76,9 @@ pub struct ReportOptions {
     pub only_kept_activations: bool,
     /// Told what goes on while activations are computed.
     pub observer: Option<Box<dyn Observer>>,
-    /// Set to true, it ends the report with [`Error::Stopped`]: it is asked between images. Files are written at the end
+    /// Where it is set, the report ends with [`Error::Stopped`]: it is asked between images. Files are written at the end
     /// alone, so that a report that was there stays as it was.
-    pub stop: Option<Arc<AtomicBool>>,
+    pub stop: Stop,
 }
 
 /// What was written.
@@ -144,7 +142,6 @@ const CELLS: usize = 200;
 pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Report> {
     let (records, began) = (FinishedRun::open(run.as_ref())?, Instant::now());
     let ReportOptions { cache, threads, data, only_kept_activations, observer, stop } = options;
-    let stop = Stop::new(stop);
     let model = records.model()?.threads(threads);
     let mut named = records.predictions()?;
     let (data, lost) = records.images(&mut named, data.as_deref(), threads, &stop)?;
@@ -191,7 +188,7 @@ pub fn report_evaluation(
 ) -> Result<Report> {
     let Evaluation { named, data, .. } = evaluation;
     let doubts = LabelReview::of_evaluation(evaluation);
-    let stop = Stop::new(options.stop.clone());
+    let stop = options.stop.clone();
     let subject = Subject {
         title: title.to_owned(),
         named,
@@ -230,24 +227,16 @@ fn write(subject: &Subject, folder: &Path) -> Result<Report> {
         table.write(&results)?;
     }
     for (name, bytes) in pictures {
-        write_file(&results.join(name), &bytes)?;
+        write_whole(&results.join(name), &bytes)?;
     }
     let path = folder.join("report.html");
-    write_file(&path, html.as_bytes())?;
+    write_whole(&path, html.as_bytes())?;
     Ok(Report {
         page: path,
         tables,
         named: subject.named.clone(),
         label_errors: subject.doubts.map(|doubts| doubts.errors.clone()),
         notices: page.notices,
-    })
-}
-
-/// Writes a file whole, or not at all.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    ocelli_data::write_whole(path, bytes).map_err(|error| match error {
-        DataError::Io { action, path, source } => Error::Io { action, path, source },
-        error => error.into(),
     })
 }
 

@@ -133,7 +133,7 @@ impl Album {
         let (mut images, mut numbers) = (Vec::new(), HashMap::new());
         for (number, &(_, row)) in measured.take(HEAT_MAPS) {
             let item = named.predictions.items()[row];
-            images.push((item, most_probable(named.predictions.row(row))));
+            images.push((item, named.predictions.most_probable(row)));
             numbers.insert(item, number);
         }
         let look = subject.model.look_at(subject.data.items(), &images, subject.threads, &subject.stop)?;
@@ -179,9 +179,4 @@ fn picture(
             (heat.width, heat.height, STANDARD.encode(&bytes))
         }),
     }
-}
-
-/// The class of the highest probability.
-fn most_probable(row: &[f32]) -> usize {
-    (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use ocelli::interpret::{Confused, ConfusionMatrix, Order, Ranked};
-use ocelli::{Proportion, Result, Task, escape_formula};
+use ocelli::{Proportion, Result, Task, escape_formula, write_whole};
 use serde_json::{Map, Value, json};
 
 use crate::page::{Figure, near_duplicates};
-use crate::{CELLS, Subject, write_file};
+use crate::{CELLS, Subject};
 
 /// A table with named columns.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,9 +50,9 @@ impl Table {
         for row in &self.rows {
             writer.write_record(row.iter().map(csv_cell)).expect(in_memory);
         }
-        write_file(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
+        write_whole(&folder.join(self.name).with_extension("csv"), &writer.into_inner().expect(in_memory))?;
         let text = serde_json::to_string_pretty(&self.objects()).expect("plain values serialise");
-        write_file(&folder.join(self.name).with_extension("json"), text.as_bytes())
+        write_whole(&folder.join(self.name).with_extension("json"), text.as_bytes())
     }
 }
 

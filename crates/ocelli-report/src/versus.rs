@@ -4,11 +4,11 @@ use std::path::Path;
 
 use ocelli::finished::FinishedRun;
 use ocelli::interpret::{Comparison, Flip, Interpretation};
-use ocelli::{Error, Result, Stop};
+use ocelli::{Error, Result, Stop, write_whole};
 use serde::Serialize;
 
+use crate::html;
 use crate::page::{plain_figures, settings};
-use crate::{html, write_file};
 
 /// What the page is given.
 #[derive(Serialize)]
@@ -65,7 +65,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
             pictures,
         };
         let title = format!("{} and {} · Ocelli", page.first, page.second);
-        write_file(path, html::page(&title, include_str!("versus.js"), &page).as_bytes())?;
+        write_whole(path, html::page(&title, include_str!("versus.js"), &page).as_bytes())?;
     }
     Ok(comparison)
 }

@@ -20,8 +20,8 @@ const PLOTTED: usize = 20_000;
 /// Writes NAME`.png` and NAME`.svg` into a folder, the PNG marked so that it is never taken for a photo.
 pub(crate) fn write_figure(figure: &Figure, folder: &Path, name: &str) -> Result<()> {
     let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-    file::write(&path("png"), &marked(figure.to_png()))?;
-    file::write(&path("svg"), figure.to_svg().as_bytes())
+    file::write_whole(&path("png"), &marked(figure.to_png()))?;
+    file::write_whole(&path("svg"), figure.to_svg().as_bytes())
 }
 
 impl Schedule {

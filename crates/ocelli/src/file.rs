@@ -7,8 +7,11 @@ use ocelli_nn::TensorFile;
 
 use crate::error::{Error, Result};
 
-/// See [`ocelli_data::write_whole`]. What keeps a file from being written is this crate's error, which names the remedy.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all, as [`ocelli_data::write_whole`] does.
+///
+/// # Errors
+/// [`Error::Io`], which names the remedy, where it cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     ocelli_data::write_whole(path, bytes).map_err(|error| match error {
         DataError::Io { action, path, source } => Error::Io { action, path, source },
         error => error.into(),

@@ -87,6 +87,7 @@ pub use data::recorded::Differences;
 pub use data::{ClassCount, HeldOut, ImageData, Part};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
+pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use learner::Learner;
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
@@ -114,7 +115,7 @@ pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Grouping, Items,
     MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, io_reason,
-    picture::write_drawing, text, text_of, write_whole,
+    picture::write_drawing, text, text_of,
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};

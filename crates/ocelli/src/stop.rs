@@ -1,9 +1,11 @@
 //! Ending work that somebody no longer wants.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::event::{Event, Observer};
 
 /// Whether somebody wants no more of what is being computed. Work that takes one asks it between images.
 #[derive(Debug, Clone, Default)]
@@ -11,13 +13,8 @@ pub struct Stop(Option<Arc<AtomicBool>>);
 
 impl Stop {
     /// Set as soon as the flag is true. [`Stop::default`] never is.
-    pub fn new(flag: Option<Arc<AtomicBool>>) -> Self {
-        Self(flag)
-    }
-
-    /// The flag.
-    pub(crate) fn flag(&self) -> Option<&Arc<AtomicBool>> {
-        self.0.as_ref()
+    pub fn new(flag: Arc<AtomicBool>) -> Self {
+        Self(Some(flag))
     }
 
     /// Whether it is set.
@@ -29,5 +26,12 @@ impl Stop {
     /// [`Error::Stopped`] where it is set.
     pub fn check(&self) -> Result<()> {
         if self.is_set() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Training that tells it ends as soon as it is set.
+impl Observer for Stop {
+    fn observe(&mut self, _: &Event) -> Result<ControlFlow<()>> {
+        Ok(if self.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use clap::{Args, Command};
 use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
-use ocelli::{Evaluation, evaluate};
+use ocelli::{Evaluation, Stop, evaluate};
 use ocelli_report::{ReportOptions, report_evaluation};
 
 use crate::errors::Failure;
@@ -80,7 +80,7 @@ impl Evaluate {
         let folder = self.folder(&evaluation, &name)?;
         evaluation.named.write_csv(folder.predictions())?;
         let title = format!("{name}, by {}", self.model.display());
-        let options = ReportOptions { threads, stop: Some(finish_batch()), ..ReportOptions::default() };
+        let options = ReportOptions { threads, stop: Stop::new(finish_batch()), ..ReportOptions::default() };
         let written = report_evaluation(&model, &evaluation, &title, folder.path(), &options);
         let written = stopped(written, "no report was written")?;
         if self.json {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::Interpretation;
+use ocelli::{Interpretation, Stop};
 use ocelli_report::{Report as Written, ReportOptions, report_run};
 
 use crate::errors::Failure;
@@ -45,7 +45,7 @@ impl Report {
         let options = ReportOptions {
             threads: self.threads.start()?,
             cache: Some(self.cache.folder()?),
-            stop: Some(finish_batch()),
+            stop: Stop::new(finish_batch()),
             data: self.data.clone(),
             observer: Some(Box::new(Terminal::new(self.quiet, false))),
             ..ReportOptions::default()

@@ -21,6 +21,12 @@ pub fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["train", "photos", "--recipe", "quick", "--size", "32"], more].concat()
 }
 
+/// The same with a phase of all layers behind the head's, and without a search for learning rates.
+pub fn two_phases<'a>(head_epochs: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let phases = ["--head-epochs", head_epochs, "--unfrozen-epochs", "1", "--lr", "1e-2"];
+    [&small(&["--batch-size", "8", "--threads", "1"])[..], &phases, more].concat()
+}
+
 pub fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }

@@ -123,7 +123,7 @@ pub(crate) fn write(
         let cells = [id, labels, sides[index].into(), digest.as_str().into()];
         table.write_record(cells.iter().map(|cell| cell.as_bytes())).expect(in_memory);
     }
-    file::write(&folder.join(FILE), &table.into_inner().expect(in_memory))
+    file::write_whole(&folder.join(FILE), &table.into_inner().expect(in_memory))
 }
 
 fn names(items: &Items, target: &Target) -> Vec<String> {

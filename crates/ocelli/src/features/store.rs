@@ -97,12 +97,12 @@ impl ActivationStore {
         ];
         let bytes = safetensors::serialize(tensors, None).expect("views of this process's memory serialise");
         let name = blake3::hash(&bytes).to_hex();
-        file::write(&self.folder.join(name.as_str()).with_extension(EXTENSION), &bytes).map_err(|error| {
-            match error {
+        file::write_whole(&self.folder.join(name.as_str()).with_extension(EXTENSION), &bytes).map_err(
+            |error| match error {
                 Error::Io { path, source, .. } => Error::Io { action: "keep activations in", path, source },
                 error => error,
-            }
-        })
+            },
+        )
     }
 }
 

@@ -58,7 +58,7 @@ impl Interpretation {
             cells.extend(self.predictions.row(place).iter().map(f32::to_string));
             writer.write_record(cells).expect(in_memory);
         }
-        file::write(path.as_ref(), &writer.into_inner().expect(in_memory))
+        file::write_whole(path.as_ref(), &writer.into_inner().expect(in_memory))
     }
 
     /// Reads a table that was written, to the bit. Where the images are is not in it: paths are the ids below `root`.

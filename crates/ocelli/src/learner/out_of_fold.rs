@@ -1,20 +1,17 @@
 //! Predictions of training images by networks that have not been trained on them.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
 use ocelli_nn::{Arch, GROUPS, Network};
 
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
-use crate::event::{Event, Observers};
+use crate::event::Observers;
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::OneCycle;
+use crate::stop::Stop;
 use crate::train::fit::{Fit, FitHooks};
 use crate::train::infer::predict;
 use crate::train::options::TrainOptions;
@@ -46,15 +43,11 @@ impl Learner {
     /// # Errors
     /// As [`fit`](Self::fit); where there are fewer images than folds.
     pub fn out_of_fold(&mut self, folds: usize) -> Result<Predictions> {
-        self.out_of_fold_until(folds, None)
+        self.out_of_fold_until(folds, &Stop::default())
     }
 
     /// As [`out_of_fold`](Self::out_of_fold), until `stop` is set.
-    pub(crate) fn out_of_fold_until(
-        &mut self,
-        folds: usize,
-        stop: Option<&Arc<AtomicBool>>,
-    ) -> Result<Predictions> {
+    pub(crate) fn out_of_fold_until(&mut self, folds: usize, stop: &Stop) -> Result<Predictions> {
         let mut head = self.state.fork();
         head.set_freezing(FROZEN);
         self.inputs.prepare_features(&head, &mut self.observers)?;
@@ -77,7 +70,7 @@ impl Learner {
     }
 
     /// Trains a new head on the training images of these, and predicts those that are held out.
-    fn predict_fold(&self, data: ImageData, stop: Option<&Arc<AtomicBool>>) -> Result<Predictions> {
+    fn predict_fold(&self, data: ImageData, stop: &Stop) -> Result<Predictions> {
         let mut state = TrainState::new(self.with_new_head()?, self.state.seed);
         state.set_freezing(FROZEN);
         state.fits = 1;
@@ -85,12 +78,7 @@ impl Learner {
         let TrainOptions { optimizer, weight_decay, .. } = self.options;
         let options = TrainOptions { optimizer, weight_decay, ..TrainOptions::default() };
         let mut hooks = Silent(Observers::default());
-        if let Some(stop) = stop.cloned() {
-            hooks.0.add(Box::new(move |_: &Event| match stop.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }));
-        }
+        hooks.0.add(Box::new(stop.clone()));
         let schedule = OneCycle::epochs(EPOCHS).into();
         Fit::new(LEARNING_RATE.into(), schedule, &state, &options)?.run(
             &mut state,

@@ -122,7 +122,7 @@ impl LrCurve {
     /// Where a file cannot be written.
     pub fn write(&self, folder: impl AsRef<std::path::Path>, name: &str) -> Result<()> {
         let folder = folder.as_ref();
-        crate::file::write(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
+        crate::file::write_whole(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
         #[cfg(feature = "plot")]
         crate::charts::write_figure(&self.plot(), folder, name)?;
         Ok(())

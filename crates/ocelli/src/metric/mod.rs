@@ -226,6 +226,29 @@ impl TryFrom<String> for Metric {
     }
 }
 
+impl Metric {
+    /// Usual names that [`FromStr`] takes: first those of metrics, then those of averages over classes and over images.
+    pub const NAMES: [&str; 17] = [
+        "accuracy",
+        "error-rate",
+        "top-5",
+        "label-accuracy",
+        "balanced-accuracy",
+        "log-loss",
+        "precision",
+        "recall",
+        "f1",
+        "f2",
+        "auroc",
+        "precision-macro",
+        "recall-macro",
+        "f1-macro",
+        "precision-samples",
+        "recall-samples",
+        "f2-samples",
+    ];
+}
+
 fn unknown(name: &str) -> Error {
     Error::setting(
         "metric",

@@ -195,6 +195,11 @@ impl Predictions {
         predicted_labels(self.task, self.row(place), &self.thresholds)
     }
 
+    /// The class of the highest probability of one item, of equal ones the first.
+    pub fn most_probable(&self, place: usize) -> usize {
+        most_probable(self.row(place))
+    }
+
     /// The share of items that are said to have exactly the classes that they have.
     pub fn accuracy(&self) -> Proportion {
         let right = |&place: &usize| self.predicted_labels(place) == self.targets[place].classes();

@@ -142,6 +142,6 @@ pub(super) fn read(path: &Path) -> Result<(Contract, TensorFile)> {
 /// Writes a model file, and gives the digest in it.
 pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<String> {
     let (bytes, digest) = contract.to_bytes(tensors);
-    file::write(path, &bytes)?;
+    file::write_whole(path, &bytes)?;
     Ok(digest)
 }

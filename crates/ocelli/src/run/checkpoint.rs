@@ -239,7 +239,7 @@ impl Checkpoints {
         };
         let text = toml::to_string(&header).expect("plain values serialise");
         let path = path(&self.folder, self.number + 1);
-        file::write(&path, &tensors.to_bytes(ENTRY, &text))?;
+        file::write_whole(&path, &tensors.to_bytes(ENTRY, &text))?;
         self.number += 1;
         self.written = Instant::now();
         self.kept.push(self.number);

@@ -123,12 +123,12 @@ impl RunFolder {
                 if from.is_file() && from != self.config() && !is_left(name) {
                     let within = from.strip_prefix(&self.path).expect("it was listed in it");
                     let bytes = files::read(&from).map_err(Error::io("read", &from))?;
-                    file::write(&copy.path.join(within), &bytes)?;
+                    file::write_whole(&copy.path.join(within), &bytes)?;
                 }
             }
         }
         let bytes = files::read(self.config()).map_err(Error::io("read", self.config()))?;
-        file::write(&copy.config(), &bytes)?;
+        file::write_whole(&copy.config(), &bytes)?;
         Ok(copy)
     }
 
@@ -191,7 +191,7 @@ impl RunFolder {
         for (name, bytes) in tables.iter() {
             let path = self.path.join(name);
             if files::read(&path).ok().as_ref() != Some(bytes) {
-                file::write(&path, bytes)?;
+                file::write_whole(&path, bytes)?;
             }
         }
         let lines = RESULTS.into_iter().map(|name| {
@@ -203,7 +203,7 @@ impl RunFolder {
             Ok(format!("{}  {name}\n", hash.to_hex()))
         });
         let text = lines.collect::<Result<String>>()?;
-        file::write(&self.checksums(), text.as_bytes())
+        file::write_whole(&self.checksums(), text.as_bytes())
     }
 
     /// Writes which images are trained on.
@@ -217,7 +217,7 @@ impl RunFolder {
 
     /// Writes a table, and remembers it until the run is finished.
     pub(crate) fn write_table(&self, name: &'static str, bytes: Vec<u8>) -> Result<()> {
-        file::write(&self.path.join(name), &bytes)?;
+        file::write_whole(&self.path.join(name), &bytes)?;
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name, bytes);
         Ok(())
     }
@@ -255,7 +255,7 @@ impl RunFolder {
         let text = toml::to_string_pretty(config)
             .map_err(|error| Error::Settings { path: self.config(), reason: error.to_string() })?;
         let sealed = format!("{text}\n{SEAL_COMMENT}\n{SEAL}{}\n", blake3::hash(text.as_bytes()).to_hex());
-        file::write(&self.config(), sealed.as_bytes())?;
+        file::write_whole(&self.config(), sealed.as_bytes())?;
         Ok(text)
     }
 
@@ -302,7 +302,7 @@ pub(crate) fn moved_data(run: &Path) -> Option<PathBuf> {
 pub(crate) fn note_moved_data(run: &Path, data: &Path) -> Result<()> {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let text = toml::to_string(&MovedData { data }).expect("a path serialises");
-    file::write(&run.join(MOVED), text.as_bytes())
+    file::write_whole(&run.join(MOVED), text.as_bytes())
 }
 
 /// The folder of a run, of which the folder or the model in it is given. What is neither stays as it is.
@@ -390,7 +390,7 @@ impl Observer for Recorder {
             }
             Event::RateFound { fit, curve, rates, .. } => {
                 let name = format!("lr_find-{fit}");
-                file::write(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
+                file::write_whole(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
                 #[cfg(feature = "plot")]
                 {
                     let figure =
@@ -440,7 +440,7 @@ impl Recorder {
             bytes => bytes.map_err(Error::io("read", &path))?,
         };
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        if end < bytes.len() { file::write(&path, &bytes[..end]) } else { Ok(()) }
+        if end < bytes.len() { file::write_whole(&path, &bytes[..end]) } else { Ok(()) }
     }
 
     fn write_history(&self) -> Result<()> {

@@ -1,14 +1,13 @@
 //! Labels that people should look at: likely wrong, of images that are alike, of images like no others.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use ocelli_data::Split;
 
 use crate::data::ImageData;
 use crate::error::Result;
-use crate::event::{Event, Observer};
+use crate::event::Observer;
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::model::evaluation::Evaluation;
 use crate::run::config::RunEnv;
@@ -85,13 +84,8 @@ impl FinishedRun {
         if let Some(observer) = options.observer {
             learner.observe_boxed(observer);
         }
-        let asked = stop.clone();
-        learner.observe(
-            move |_: &Event| {
-                if asked.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
-        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop.flag())?;
+        learner.observe(stop.clone());
+        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop)?;
         let features = learner.pooled_activations(predictions.items())?;
         let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
         stop.check()?;

@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
+use ocelli::{
+    Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Stop, Thresholds, Tta, WeightStore,
+};
 use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::{self, Failure};
@@ -400,7 +402,7 @@ impl Train {
             threads: self.compute.threads.threads,
             only_kept_activations: true,
             data: self.moved_to.clone(),
-            stop: Some(stop),
+            stop: Stop::new(stop),
             ..ReportOptions::default()
         }
     }

@@ -130,7 +130,7 @@ impl Submission {
                 return Err(Error::Stopped);
             }
         }
-        file::write(out, &table.into_inner().expect(in_memory))?;
+        file::write_whole(out, &table.into_inner().expect(in_memory))?;
         Ok(Submitted {
             rows: total,
             columns: plan.columns,
