@@ -135,7 +135,7 @@ fn several_labels_are_submitted_with_the_separator_of_the_table() {
     assert!(said.contains("read as multi-label, labels apart by \"|\": 6 of 18 rows"), "{said}");
     place.run(&train(&["pets", "--out", "run"]));
     let model = fs::read(place.path("run/model.safetensors")).unwrap();
-    assert!(String::from_utf8_lossy(&model[..20_000]).contains("label_separator"), "kept in the contract");
+    assert!(String::from_utf8_lossy(&model[..20_000]).contains("label_separator"), "recorded in the model");
     fs::write(
         place.path("sample.csv"),
         "Image Index,Finding Labels\n18.png,No Finding\n19.png,No Finding\n20.png,No Finding\n",

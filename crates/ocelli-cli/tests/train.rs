@@ -32,7 +32,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     );
     assert!(said.contains("warning: images of 32 px are less than half as large as the 224 px"), "{said}");
     assert!(
-        said.contains("→ the weights of epoch ") || said.contains("→ this step brought nothing"),
+        said.contains("→ best weights: epoch ") || said.contains("→ no improvement: restored the weights of phase "),
         "{said}"
     );
     assert!(said.contains("95 % CI"), "{said}");
@@ -40,7 +40,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
 
     let history = place.read("runs/photos-1/history.csv");
     assert_eq!(history.lines().count(), 1 + 3 + 1, "{history}");
-    assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,"), "{history}");
+    assert!(history.starts_with("phase,epoch,train_loss,valid_loss,accuracy,"), "{history}");
     let accuracies = history.lines().skip(1).map(|row| row.split(',').nth(4).unwrap().parse().unwrap());
     // Of six photos held out.
     assert!(accuracies.fold(0.0, f64::max) > 0.7, "flags, food and faces are told apart: {history}");
@@ -262,7 +262,7 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     assert_eq!(method["max_grad_norm"].as_float(), Some(1.0));
     assert_eq!(method["accumulate_steps"].as_integer(), Some(2));
     assert_eq!(method["ema_decay"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["train"]["batch_statistics"].as_bool(), Some(true));
+    assert_eq!(config["settings"]["train"]["train_bn"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);

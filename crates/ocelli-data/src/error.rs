@@ -147,6 +147,11 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// A setting that is outside of its range.
+    pub(crate) fn setting(name: &'static str, value: impl ToString, expected: &'static str) -> Self {
+        Self::Setting { name, value: value.to_string(), expected }
+    }
+
     /// Wraps the system's reason with what was tried on which path.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| DataError::Io { action, path: path.as_ref().to_owned(), source }

@@ -132,7 +132,7 @@ impl Loader {
             0 => Err(DataError::Setting { name, value: value.to_string(), expected: "at least 1" }),
             _ => Ok(()),
         };
-        at_least_1("batch size", options.batch_size)?;
+        at_least_1("batch_size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
         threads::check_threads(options.threads)?;
         Ok(Loader { items, preprocessing, options, augmentation: None, digests: None, copies: None })

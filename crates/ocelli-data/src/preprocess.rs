@@ -126,27 +126,24 @@ pub struct Preprocessing {
 impl Preprocessing {
     /// Says which setting is out of range, if one is.
     pub fn validate(&self) -> Result<(), DataError> {
-        let wrong = |name, value: &dyn std::fmt::Debug, expected| {
-            Err(DataError::Setting { name, value: format!("{value:?}"), expected })
-        };
         if !(1..=MAX_SIZE).contains(&self.size) {
-            return wrong("size", &self.size, "a number of pixels from 1 to 8192");
+            return Err(DataError::setting("size", self.size, "a number of pixels from 1 to 8192"));
         }
         if let Framing::Crop { fraction } = self.framing
             && !(fraction > 0.0 && fraction <= 1.0 && self.size as f64 / fraction <= 2.0 * MAX_SIZE as f64)
         {
-            return wrong(
-                "crop fraction",
-                &fraction,
-                "more than 0 (where the size before the crop stays below 16384 pixels) and at most 1",
-            );
+            return Err(DataError::setting(
+                "framing",
+                format!("a crop of {fraction}"),
+                "a crop of a fraction above 0 (with less than 16384 pixels before the crop) and at most 1",
+            ));
         }
         let Normalization { mean, std } = self.normalization;
         if !mean.iter().all(|value| value.is_finite()) {
-            return wrong("mean", &mean, "three finite numbers, in units of 0..=255");
+            return Err(DataError::setting("mean", format!("{mean:?}"), "three finite numbers, in units of 0..=255"));
         }
         if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
-            return wrong("std", &std, "three numbers above 0, in units of 0..=255");
+            return Err(DataError::setting("std", format!("{std:?}"), "three numbers above 0, in units of 0..=255"));
         }
         Ok(())
     }
@@ -183,11 +180,7 @@ impl Preprocessing {
     pub(crate) fn check_sample(&self, sample: &[f32]) -> Result<(), DataError> {
         match sample.len() == self.sample_len() {
             true => Ok(()),
-            false => Err(DataError::Setting {
-                name: "sample length",
-                value: sample.len().to_string(),
-                expected: "size · size · 3",
-            }),
+            false => Err(DataError::setting("sample", format!("{} values", sample.len()), "size · size · 3 values")),
         }
     }
 

@@ -37,7 +37,7 @@ fn bands(bands: [u16; 3]) -> Decoder {
 }
 
 fn range(low: f64, high: f64) -> Decoder {
-    with(Channels { range: Some([low, high]), ..Channels::default() })
+    with(Channels { value_range: Some([low, high]), ..Channels::default() })
 }
 
 /// The largest difference, and the mean of all.

@@ -145,16 +145,16 @@ fn losses(records: &FinishedRun) -> Figure {
         })
     };
     let verticals: Vec<Vertical> = records
-        .borders()
+        .phase_starts()
         .into_iter()
         .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 + 0.5 })
         .collect();
     let chart = |label: &str, columns: &[(&str, String)]| {
         let lines = columns.iter().filter_map(|(name, label)| Some(line(label, of(name)?)));
         let lines: Vec<Line> = lines.collect();
-        let kept = records.kept_row().and_then(|row| {
+        let kept = records.best_row().and_then(|row| {
             let at = *lines.last()?.points.get(row)?;
-            Some(Mark { label: "weights kept".to_owned(), at })
+            Some(Mark { label: "best epoch".to_owned(), at })
         });
         let (x, y) = (Axis::linear("epoch"), Axis::linear(label));
         let marks = kept.into_iter().collect();
@@ -179,7 +179,7 @@ const METRICS: usize = 4;
 
 /// The columns of the history that are shares, and their names.
 fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
-    let others = ["fit", "epoch", "train_loss", "valid_loss", "seconds"];
+    let others = ["phase", "epoch", "train_loss", "valid_loss", "seconds"];
     let share = |name: &str| {
         let values = records.column(name).unwrap_or_default();
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| (0.0..=1.0).contains(value))
@@ -199,13 +199,13 @@ fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
         [only] => format!("learning rate of {}", only.label),
         _ => "learning rate".to_owned(),
     };
-    let borders = records.borders().into_iter();
+    let starts = records.phase_starts().into_iter();
     let chart = Chart {
         x: Axis::linear("epochs").between(0.0, records.history.1.len() as f64),
         y: Axis::linear(label),
         lines,
         marks: Vec::new(),
-        verticals: borders
+        verticals: starts
             .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 })
             .collect(),
         bars: Vec::new(),

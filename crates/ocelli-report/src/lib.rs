@@ -66,15 +66,15 @@ use page::Page;
 /// How a report is made.
 #[derive(Default)]
 pub struct ReportOptions {
-    /// The cache folder, where activations are looked for and kept.
+    /// The cache folder for features.
     pub cache: Option<PathBuf>,
     /// Threads that decode; 0: one for each core.
     pub threads: usize,
     /// Where the photos are now, if they have been moved.
     pub data: Option<PathBuf>,
-    /// Which labels of training images are likely wrong is found out only where their activations are kept already.
-    pub only_kept_activations: bool,
-    /// Told what goes on while activations are computed.
+    /// Search for likely label errors among training images only if their features are already cached.
+    pub only_cached_features: bool,
+    /// Receives progress while features are computed.
     pub observer: Option<Box<dyn Observer>>,
     /// Where it is set, the report ends with [`Error::Stopped`]: it is asked between images. Files are written at the end
     /// alone, so that a report that was there stays as it was.
@@ -141,13 +141,13 @@ const CELLS: usize = 200;
 /// are; [`Error::Stopped`] where [`ReportOptions::stop`] was set.
 pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Report> {
     let (records, began) = (FinishedRun::open(run.as_ref())?, Instant::now());
-    let ReportOptions { cache, threads, data, only_kept_activations, observer, stop } = options;
+    let ReportOptions { cache, threads, data, only_cached_features, observer, stop } = options;
     let model = records.model()?.threads(threads);
     let mut named = records.predictions()?;
     let (data, lost) = records.images(&mut named, data.as_deref(), threads, &stop)?;
-    named.predictions.set_thresholds(model.contract().thresholds());
+    named.predictions.set_thresholds(model.config().thresholds());
     let mut notices = Vec::new();
-    let review = ReviewOptions { cache, only_cached: only_kept_activations, observer };
+    let review = ReviewOptions { cache, only_cached: only_cached_features, observer };
     let doubts = match records.review_labels(&data, review, &stop) {
         Ok(doubts) => doubts,
         Err(Error::Stopped) => return Err(Error::Stopped),

@@ -218,19 +218,19 @@ function calibration() {
 // ---------------------------------------------------------------------------------------------------- training
 
 function training() {
-  if (!data.steps.length && !data.times.length && !data.charts.length) return;
+  if (!data.phases.length && !data.times.length && !data.charts.length) return;
   const made = section("training", "Training");
   made.append(element("div", { class: "columns" }, data.charts.map(({ title, chart: layout, note: words }) =>
     element("div", {}, element("h3", {}, title), chart(title, layout), words ? note(words) : null))));
-  for (const step of data.steps) {
-    const numbered = step.rows.map((cells, place) => ({ cells, place }));
-    const caption = `${step.text}${step.rows.length < step.epochs ? `; ${count(step.rows.length)} of ${count(step.epochs)} epochs, all are in history.csv` : ""}${step.kept === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
-    made.append(element("h3", {}, `Phase ${step.number}: ${step.title}`), table(caption, step.columns.map((name, column) => ({
+  for (const phase of data.phases) {
+    const numbered = phase.rows.map((cells, place) => ({ cells, place }));
+    const caption = `${phase.text}${phase.rows.length < phase.epochs ? `; ${count(phase.rows.length)} of ${count(phase.epochs)} epochs, all are in history.csv` : ""}${phase.best === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
+    made.append(element("h3", {}, `Phase ${phase.number}: ${phase.title}`), table(caption, phase.columns.map((name, column) => ({
       name,
-      value: (row) => (column === 0 && row.place === step.kept ? `${row.cells[0]} ✓` : row.cells[column]),
-    })), numbered, { tall: step.rows.length > 14, marked: (row) => row.place === step.kept }), ...step.readings.map((sentence) => element("p", {}, `→ ${sentence}`)));
+      value: (row) => (column === 0 && row.place === phase.best ? `${row.cells[0]} ✓` : row.cells[column]),
+    })), numbered, { tall: phase.rows.length > 14, marked: (row) => row.place === phase.best }), ...phase.diagnosis.map((sentence) => element("p", {}, `→ ${sentence}`)));
   }
-  if (data.steps.length < data.steps_in_all) made.append(note(`The first ${count(data.steps.length)} of ${count(data.steps_in_all)} phases; the epochs of all are in history.csv.`));
+  if (data.phases.length < data.phases_in_all) made.append(note(`The first ${count(data.phases.length)} of ${count(data.phases_in_all)} phases; the epochs of all are in history.csv.`));
   if (data.times.length) {
     const longest = Math.max(...data.times.map((time) => time[1]), 1e-9);
     const sum = data.times.reduce((all, time) => all + time[1], 0);

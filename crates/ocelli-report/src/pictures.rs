@@ -91,7 +91,7 @@ impl Album {
             Source::Measured => subject.named,
             Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.predictions),
         };
-        let seen = subject.model.contract().preprocessing;
+        let seen = subject.model.config().preprocessing;
         let side = |source| match source {
             Source::Doubted => SIDE_TO_JUDGE,
             Source::Measured => SIDE.min(seen.size),

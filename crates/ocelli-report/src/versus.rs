@@ -37,7 +37,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     let (one, two) = (FinishedRun::open(first)?, FinishedRun::open(second)?);
     let read = |run: &FinishedRun| -> Result<Interpretation> {
         let mut named = run.predictions()?;
-        named.predictions.set_thresholds(run.model()?.contract().thresholds());
+        named.predictions.set_thresholds(run.model()?.config().thresholds());
         Ok(named)
     };
     let (mut named, other) = (read(&one)?, read(&two)?);

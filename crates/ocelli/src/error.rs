@@ -32,12 +32,12 @@ pub enum Error {
     },
     /// The images are too small for the network.
     #[error(
-        "{architecture} takes images from {smallest} px on, and these are made {size} px; choose a larger size, \
+        "{arch} takes images from {smallest} px on, and these are made {size} px; choose a larger size, \
          or another backbone"
     )]
     ImageSize {
         /// The backbone's name.
-        architecture: String,
+        arch: String,
         /// The side of the images in pixels.
         size: usize,
         /// The smallest side that the backbone can take.
@@ -319,13 +319,13 @@ pub enum Error {
     Hub(ocelli_hub::Error),
     /// No weights of that backbone are at hand.
     #[error(
-        "the weights of {architecture} are not on this machine; pull them, or get {url} and save it as {}, or give a \
+        "the weights of {arch} are not on this machine; pull them, or get {url} and save it as {}, or give a \
          weights file of your own",
         path.display()
     )]
     NoWeights {
         /// The backbone.
-        architecture: String,
+        arch: String,
         /// Where they are published.
         url: String,
         /// Where their file belongs.

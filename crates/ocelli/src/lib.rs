@@ -13,7 +13,7 @@
 //! let data = ImageData::from_folder(photos).size(32).load()?;
 //!
 //! let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
-//! learner.precompute(true)?;
+//! learner.cache_features()?;
 //! let rows = learner.fit(1e-2, Epochs(4))?;
 //! assert!(rows[3].accuracy.unwrap() > 0.4); // seven classes: a guess is right in 0.14
 //!
@@ -30,7 +30,7 @@
 //! | to change | see |
 //! |---|---|
 //! | what is trained when | [`Recipe`] |
-//! | how its steps are done | `run/perform.rs` |
+//! | how its steps are done | `run/run_recipe.rs` |
 //! | the best weights, early stopping | `learner/best.rs` |
 //! | a whole run with its folder | [`Run`] |
 //! | checkpoints, resuming | `run/checkpoint.rs` |
@@ -53,7 +53,7 @@
 //! | measures, thresholds | [`Metric`], [`Predictions`] |
 //! | several views of an image | [`Tta`] |
 //! | submissions | [`Submission`] |
-//! | the model file | [`Contract`], [`Model`] |
+//! | the model file | [`ModelConfig`], [`Model`] |
 //! | what it gets right and wrong | [`interpret`] |
 //! | what is read of a run that is over | [`finished`] |
 //! | labels to look at | [`review`] |
@@ -84,7 +84,7 @@ pub use data::builder::ImageDataBuilder;
 pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, trained_on};
 pub use data::recorded::Differences;
-pub use data::{ClassCount, HeldOut, ImageData, Part};
+pub use data::{ClassCount, ValidSplit, ImageData, Part};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;
@@ -93,7 +93,7 @@ pub use learner::Learner;
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
 pub use lr_finder::curve::LrCurve;
-pub use lr_finder::suggest::{Finding, Rule, Suggestion, Suggestions};
+pub use lr_finder::suggest::{Finding, Rule, LrSuggestion, SuggestedLrs};
 pub use lr_finder::{Growth, LrFind};
 pub use metric::custom::CustomMetric;
 pub use metric::predictions::{PredictionParts, Predictions, THRESHOLD};
@@ -101,7 +101,7 @@ pub use metric::proportion::Proportion;
 pub use metric::record::EpochRecord;
 pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
 pub use model::Model;
-pub use model::contract::Contract;
+pub use model::config::ModelConfig;
 pub use model::ensemble::Ensemble;
 pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
@@ -140,7 +140,7 @@ pub use recipe::freezing::{Freezing, Summary};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
-pub use run::perform::RecipeResult;
+pub use run::run_recipe::RecipeResult;
 pub use run::resume::Moved;
 pub use run::{Run, RunResult};
 pub use run::{finished, review};

@@ -33,5 +33,5 @@ pub(crate) fn pretrained_weights(arch: Arch, cache: Option<&Path>) -> Result<Ten
         return Ok(TensorFile::read(path)?);
     }
     let RemoteFile { url, name, .. } = store.remote(arch);
-    Err(Error::NoWeights { architecture: arch.to_string(), url, path: store.folder.join(name) })
+    Err(Error::NoWeights { arch: arch.to_string(), url, path: store.folder.join(name) })
 }

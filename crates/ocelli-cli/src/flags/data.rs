@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Column, Decoder, Grouping, HeldOut, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, is_table,
+    Column, Decoder, Grouping, ValidSplit, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, is_table,
 };
 
 use crate::errors::Failure;
@@ -52,11 +52,11 @@ pub struct DataFlags {
     ///
     /// It is taken from each class. If the data defines a validation set, that is the default.
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, help_heading = "Data", value_parser = valid)]
-    pub valid: Option<HeldOut>,
+    pub valid: Option<ValidSplit>,
     /// Validate on one of several cross-validation folds, e.g. 1/5
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "K/FOLDS", conflicts_with = "valid", help_heading = "Data", value_parser = fold)]
-    pub fold: Option<HeldOut>,
+    pub fold: Option<ValidSplit>,
     /// Validate on the images that an earlier run's split.csv lists
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"], help_heading = "Data")]
@@ -104,10 +104,10 @@ impl DataFlags {
             folder: None,
             suffix: self.suffix.clone(),
             header: None,
-            id: self.id_column.clone(),
-            label: self.label_column.clone(),
-            split: self.split_column.clone(),
-            group: None,
+            id_column: self.id_column.clone(),
+            label_columns: self.label_column.clone(),
+            split_column: self.split_column.clone(),
+            group_column: None,
             label_separator: self.label_separator,
             task: self.task,
             allow_missing: self.allow_missing,
@@ -126,7 +126,7 @@ impl DataFlags {
             None => {}
         }
         settings.groups = self.groups().or(settings.groups.take());
-        settings.held_out = self.held_out().or(settings.held_out.take());
+        settings.valid_split = self.valid_split().or(settings.valid_split.take());
         settings.max_pixels = self.max_pixels.or(settings.max_pixels);
         self.channels.apply(settings);
         Ok(())
@@ -138,8 +138,8 @@ impl DataFlags {
             (table, Some(options)) => ImageData::from_csv(table, options),
             (folder, None) => ImageData::from_folder(folder),
         };
-        if let Some(held_out) = self.held_out() {
-            data = data.hold_out(held_out);
+        if let Some(valid_split) = self.valid_split() {
+            data = data.valid_split(valid_split);
         }
         if let Some(groups) = self.groups() {
             data = data.groups(groups);
@@ -159,8 +159,8 @@ impl DataFlags {
         by_column.or(self.group_pattern.clone().map(Grouping::Pattern))
     }
 
-    fn held_out(&self) -> Option<HeldOut> {
-        let split = self.split.clone().map(HeldOut::File);
+    fn valid_split(&self) -> Option<ValidSplit> {
+        let split = self.split.clone().map(ValidSplit::File);
         split.or(self.fold.clone()).or(self.valid.clone())
     }
 }
@@ -174,18 +174,18 @@ fn column(text: &str) -> Result<Column, String> {
 }
 
 /// `--valid 0.2`, `--valid none`
-fn valid(text: &str) -> Result<HeldOut, String> {
+fn valid(text: &str) -> Result<ValidSplit, String> {
     match (text, text.parse()) {
-        ("none", _) => Ok(HeldOut::Nothing),
-        (_, Ok(fraction)) if fraction > 0.0 && fraction < 1.0 => Ok(HeldOut::Fraction(fraction)),
+        ("none", _) => Ok(ValidSplit::Nothing),
+        (_, Ok(fraction)) if fraction > 0.0 && fraction < 1.0 => Ok(ValidSplit::Fraction(fraction)),
         _ => Err("expected a number between 0 and 1, such as 0.2, or none".to_owned()),
     }
 }
 
 /// `--fold 1/5`
-fn fold(text: &str) -> Result<HeldOut, String> {
+fn fold(text: &str) -> Result<ValidSplit, String> {
     match text.split_once('/').map(|(fold, folds)| (fold.parse(), folds.parse())) {
-        Some((Ok(fold @ 1..), Ok(folds))) if fold <= folds => Ok(HeldOut::Fold { folds, fold: fold - 1 }),
+        Some((Ok(fold @ 1..), Ok(folds))) if fold <= folds => Ok(ValidSplit::Fold { folds, fold: fold - 1 }),
         _ => Err("expected the fold's number and the number of folds, such as 1/5".to_owned()),
     }
 }

@@ -72,13 +72,13 @@ type ValueRange = [f64; 2];
 
 impl ChannelFlags {
     pub fn channels(&self) -> Channels {
-        Channels { bands: self.bands, range: self.value_range }
+        Channels { bands: self.bands, value_range: self.value_range }
     }
 
     /// Changes settings to what is given here.
     pub fn apply(&self, settings: &mut RunConfig) {
         settings.channels.bands = self.bands.or(settings.channels.bands);
-        settings.channels.range = self.value_range.or(settings.channels.range);
+        settings.channels.value_range = self.value_range.or(settings.channels.value_range);
     }
 
     /// Refuses them for a model, which reads images as it was trained.

@@ -27,7 +27,7 @@ impl BackboneFlags {
     /// Changes settings to what is given here.
     pub fn apply(&self, settings: &mut RunConfig) {
         if let Some(arch) = self.arch {
-            settings.architecture = arch.to_string();
+            settings.arch = arch.to_string();
             settings.size = arch.info().size;
         }
         settings.weights = self.weights.clone().or(settings.weights.take());

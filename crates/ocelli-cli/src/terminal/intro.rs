@@ -40,7 +40,7 @@ pub fn introduce(training: &Run) {
     let parameters = learner.network().parameters();
     let model = format!(
         "{}, {} px · {} parameters, {} in the new head",
-        shown(learner.architecture()),
+        shown(learner.arch()),
         data.size(),
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
@@ -88,7 +88,7 @@ pub fn print_warnings(training: &Run) {
 /// That the images are smaller than the backbone is made for.
 fn size_warning(training: &Run) -> Option<String> {
     let settings = training.settings();
-    let arch = training.learner().architecture().parse::<Arch>().ok()?;
+    let arch = training.learner().arch().parse::<Arch>().ok()?;
     settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use ocelli::event::{Progress, Task};
+use ocelli::event::{Activity, Progress};
 
 use crate::output::{eprintln, progress_bar};
 use crate::text::{count, duration};
@@ -53,13 +53,13 @@ fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
 
 fn name(task: Task) -> &'static str {
     match task {
-        Task::Activations => "features",
-        Task::Training => "training",
-        Task::Validation => "validation",
-        Task::Statistics => "statistics",
-        Task::LearningRates => "lr finder",
-        Task::Resizing => "resizing",
-        Task::Views => "TTA",
+        Activity::Features => "features",
+        Activity::Training => "training",
+        Activity::Validation => "validation",
+        Activity::Statistics => "statistics",
+        Activity::LearningRates => "lr finder",
+        Activity::Resizing => "resizing",
+        Activity::Views => "TTA",
     }
 }
 
@@ -67,7 +67,7 @@ impl ProgressDisplay {
     pub fn show(&mut self, progress: Progress) {
         let now = Instant::now();
         let pace = match self.pace {
-            Some((task, pace)) if task == progress.task && progress.done >= pace.last => {
+            Some((task, pace)) if task == progress.activity && progress.done >= pace.last => {
                 Pace { last: progress.done, ..pace }
             }
             _ => {
@@ -76,8 +76,8 @@ impl ProgressDisplay {
             }
         };
         // The next task of this kind starts anew.
-        self.pace = (progress.done < progress.total).then_some((progress.task, pace));
-        let text = pace_text(pace.at(progress, now), progress.task.unit());
+        self.pace = (progress.done < progress.total).then_some((progress.activity, pace));
+        let text = pace_text(pace.at(progress, now), progress.activity.unit());
         if std::io::stderr().is_terminal() {
             self.show_bar(progress, text);
         } else {
@@ -86,16 +86,16 @@ impl ProgressDisplay {
     }
 
     fn show_bar(&mut self, progress: Progress, pace: String) {
-        let same = |(task, _): &(Task, ProgressBar)| *task == progress.task;
+        let same = |(task, _): &(Task, ProgressBar)| *task == progress.activity;
         if !self.bar.as_ref().is_some_and(same) {
             self.clear();
-            let unit = progress.task.unit();
+            let unit = progress.activity.unit();
             let template =
                 format!("   {{prefix:14}} {{bar:30}} {{human_pos}} of {{human_len}} {unit}s{{msg}}");
             let bar = progress_bar(&template);
             bar.set_length(progress.total as u64);
-            bar.set_prefix(name(progress.task));
-            self.bar = Some((progress.task, bar));
+            bar.set_prefix(name(progress.activity));
+            self.bar = Some((progress.activity, bar));
         }
         if let Some((_, bar)) = &self.bar {
             bar.set_position(progress.done as u64);
@@ -110,7 +110,7 @@ impl ProgressDisplay {
         let due = self.printed.is_none_or(|last| now - last >= INTERVAL);
         if due && progress.done < progress.total {
             self.printed = Some(now);
-            let (name, unit) = (name(progress.task), progress.task.unit());
+            let (name, unit) = (name(progress.activity), progress.activity.unit());
             eprintln!("   {name}: {} of {} {unit}s{pace}", count(progress.done), count(progress.total));
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn progress(done: usize) -> Progress {
-        Progress { task: Task::Activations, done, total: 400 }
+        Progress { task: Activity::Features, done, total: 400 }
     }
 
     #[test]

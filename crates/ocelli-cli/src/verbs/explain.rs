@@ -50,7 +50,7 @@ impl Explain {
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
         if let Some(class) = &self.class {
-            check_class(&model.contract().classes, class)?;
+            check_class(&model.config().classes, class)?;
         }
         let Photos { photos, folders, mut failed } = self.photos()?;
         let total = photos.len() + failed;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use ocelli::{
-    Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, RunConfig, RunEnv, Suggestion,
+    Arch, CurveShape, Growth, Learner, LearningRates, LrCurve, LrFind as Search, LrSuggestion, RunConfig, RunEnv,
     WeightStore,
 };
 
@@ -138,7 +138,7 @@ impl LrFind {
             eprintln!("warning: --augment has no effect without --stream-images");
         }
         if self.uses_features() {
-            stopped(learner.precompute(true), "nothing was written")?;
+            stopped(learner.cache_features(), "nothing was written")?;
         }
         let curve = stopped(learner.lr_find(search), "nothing was written")?;
         let pictures = free_of(&out.join("lr_find.png"), &["svg", "csv"]);
@@ -152,12 +152,12 @@ impl LrFind {
         self.layers.frozen > 0 && !self.stream_images
     }
 
-    /// What was found; that nothing was is an error.
+    /// Prints the suggestion; that there is none is an error.
     fn print(&self, curve: &LrCurve, pictures: &Path, quiet: bool) -> Result<(), Failure> {
         if self.json {
             output::json(&json(curve));
         }
-        let Suggestion { rate, rule } = curve.suggestion().map_err(|error| {
+        let LrSuggestion { rate, rule } = curve.suggestion().map_err(|error| {
             Failure::Error(format!("{}; the curve is in {}", message(error), shown(pictures.display())))
         })?;
         if self.json {
@@ -168,10 +168,10 @@ impl LrFind {
             println!("{rates}");
             return Ok(());
         }
-        let finding = curve.finding().ok();
+        let shape = curve.shape().ok();
         println!("\nlearning rate   {rates}");
-        println!("reason          {}", lr_reason(rule, finding));
-        if let Some(Finding::Falls(suggestions)) = finding {
+        println!("reason          {}", lr_reason(rule, shape));
+        if let Some(CurveShape::Descends(suggestions)) = shape {
             println!("fastai's rules  {}", fastai_rules(&suggestions));
         }
         match curve.diverged {
@@ -197,11 +197,11 @@ impl LrFind {
             }
         };
         let growth = if self.linear { Growth::Linear } else { Growth::Geometric };
-        Ok(Search::default().start(start).end(self.end_lr).steps(self.steps).growth(growth))
+        Ok(Search::default().start_lr(start).end_lr(self.end_lr).steps(self.steps).growth(growth))
     }
 
     fn learner(&self, quiet: bool) -> Result<Learner, Failure> {
-        // Nothing is augmented unless it is asked for.
+        // No augmentation unless --augment asks for it.
         let mut settings = RunConfig { augmentation: None, ..RunConfig::new(&self.data) };
         self.source.apply(Some(&self.data), &mut settings)?;
         self.backbone.apply(&mut settings);
@@ -219,7 +219,7 @@ impl LrFind {
         };
         match settings.learner(&places) {
             Err(ocelli::Error::NoWeights { .. }) => {
-                let arch: Arch = settings.architecture.parse()?;
+                let arch: Arch = settings.arch.parse()?;
                 fetched(&WeightStore::with_cache(&cache), arch, quiet)?;
                 Ok(settings.learner(&places)?)
             }
@@ -230,9 +230,9 @@ impl LrFind {
 
 fn json(curve: &LrCurve) -> serde_json::Value {
     let suggestion = curve.suggestion();
-    let suggested = suggestion.as_ref().ok().map(|&Suggestion { rate, rule }| {
+    let suggested = suggestion.as_ref().ok().map(|&LrSuggestion { rate, rule }| {
         serde_json::json!({
-            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": lr_reason(rule, curve.finding().ok())
+            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": lr_reason(rule, curve.shape().ok())
         })
     });
     serde_json::json!({

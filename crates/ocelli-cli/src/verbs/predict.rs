@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ocelli::interpret::probability_column;
 use ocelli::{
-    ClassProbability, Contract, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula,
+    ClassProbability, ModelConfig, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula,
     photos_in, text_of,
 };
 
@@ -72,7 +72,7 @@ impl Predict {
     pub fn run(&self) -> Result<(), Failure> {
         let model = self.model()?;
         interrupt::finish("this batch");
-        let out = Output::new(self, model.contract()).map_err(unwritten)?;
+        let out = Output::new(self, model.config()).map_err(unwritten)?;
         let mut batches =
             Batches { model, tta: self.tta.and_then(|tta| tta.0), out, tally: Tally::default() };
         if self.reads_standard_input()? {
@@ -303,7 +303,7 @@ enum Output {
 }
 
 impl Output {
-    fn new(verb: &Predict, contract: &Contract) -> io::Result<Self> {
+    fn new(verb: &Predict, config: &ModelConfig) -> io::Result<Self> {
         if verb.json {
             return Ok(Self::Json(io::stdout()));
         }
@@ -311,9 +311,9 @@ impl Output {
             let mut writer = csv::Writer::from_writer(io::stdout());
             // The column of a class cannot have the name of another, whatever the class is called.
             let header = ["path", "class", "probability"].into_iter().map(str::to_owned);
-            let header = header.chain(contract.classes.iter().map(|class| probability_column(class)));
+            let header = header.chain(config.classes.iter().map(|class| probability_column(class)));
             writer.write_record(header.map(|name| escape_formula(&name).into_owned()))?;
-            return Ok(Self::Csv(Box::new(writer), contract.label_separator.unwrap_or(' ')));
+            return Ok(Self::Csv(Box::new(writer), config.label_separator.unwrap_or(' ')));
         }
         Ok(Self::Text(io::stdout()))
     }

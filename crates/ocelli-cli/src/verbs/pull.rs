@@ -71,7 +71,7 @@ pub fn fetched(store: &WeightStore, arch: Arch, _quiet: bool) -> ocelli::Result<
     store.find(arch)?.ok_or_else(|| {
         let file = store.remote(arch);
         ocelli::Error::NoWeights {
-            architecture: arch.to_string(),
+            arch: arch.to_string(),
             url: file.url,
             path: store.folder.join(file.name),
         }

@@ -83,7 +83,7 @@ impl Submit {
             sample: self.sample.clone(),
             values: self.values,
             tta: self.tta.and_then(|tta| tta.0),
-            clip: self.clip_probabilities,
+            clip_probabilities: self.clip_probabilities,
         };
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         interrupt::finish("this batch");
@@ -117,7 +117,7 @@ fn print(submitted: &Submitted, model: &Model, out: &Path) {
     if submitted.clip > 0.0 {
         println!("probabilities are clipped {} from 0 and 1", submitted.clip);
     }
-    match model.contract().clip {
+    match model.config().clip {
         Some(chosen) if submitted.probabilities && chosen.at == submitted.clip => {
             let (loss, low, high) = chosen.log_loss;
             println!(

@@ -159,9 +159,9 @@ impl Augmentation {
         {
             let value = format!("{x}, {y}");
             return Err(DataError::Setting {
-                name: "the place of the crop",
+                name: "crop",
                 value,
-                expected: "two shares, 0 to 1",
+                expected: "two fractions from 0 to 1",
             });
         }
         if self.pad > 4096 {

@@ -69,15 +69,14 @@ impl Policy {
 
     /// Says which setting is out of range, if one is.
     pub fn validate(&self) -> Result<(), DataError> {
-        let wrong = |name, value: String, expected| Err(DataError::Setting { name, value, expected });
         if self.operations.is_empty() {
-            return wrong("operations", "empty".to_owned(), "at least one operation");
+            return Err(DataError::setting("operations", "empty", "at least one operation"));
         }
         if self.count > 100 {
-            return wrong("operations an image", self.count.to_string(), "at most 100");
+            return Err(DataError::setting("count", self.count, "at most 100"));
         }
         if let Some(magnitude) = self.magnitude.filter(|magnitude| !(0.0..=1.0).contains(magnitude)) {
-            return wrong("magnitude", magnitude.to_string(), "from 0 to 1");
+            return Err(DataError::setting("magnitude", magnitude, "from 0 to 1"));
         }
         self.operations.iter().try_for_each(|operation| match operation {
             Operation::ShearX(max)
@@ -90,13 +89,13 @@ impl Policy {
             | Operation::Sharpness(max)
                 if !(0.0..=1.0).contains(max) =>
             {
-                wrong("largest strength", max.to_string(), "from 0 to 1")
+                Err(DataError::setting("operations", max, "a strength from 0 to 1"))
             }
             Operation::Rotate(max) if !(0.0..=180.0).contains(max) => {
-                wrong("largest angle", max.to_string(), "from 0 to 180")
+                Err(DataError::setting("operations", max, "an angle from 0 to 180"))
             }
             Operation::Posterize(max) if !(0.0..=8.0).contains(max) => {
-                wrong("bits cleared", max.to_string(), "from 0 to 8")
+                Err(DataError::setting("operations", max, "a number of bits from 0 to 8"))
             }
             _ => Ok(()),
         })

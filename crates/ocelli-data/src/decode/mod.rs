@@ -273,17 +273,17 @@ impl Decoder {
         let pixels = u64::from(width) * u64::from(height);
         budget::claim(decoder.total_bytes().saturating_mul(2).saturating_add(pixels * 4));
         let image = DynamicImage::from_decoder(decoder).map_err(fail)?;
-        let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.value_range);
         let levels = largest(&image).map(|largest| scale.levels_of(largest));
         Ok((over_white(self.in_range(image)), levels))
     }
 
     /// Spreads the wanted range of 16-bit samples over all that they allow.
     fn in_range(&self, mut image: DynamicImage) -> DynamicImage {
-        if self.channels.range.is_none() {
+        if self.channels.value_range.is_none() {
             return image;
         }
-        let mut scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let mut scale = Scale::new(Kind::Unsigned(65535.0), self.channels.value_range);
         let mut spread = |values: &mut [u16], samples: usize, alpha: bool| {
             for pixel in values.chunks_exact_mut(samples) {
                 let colours = samples - usize::from(alpha);

@@ -194,7 +194,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         _ => Kind::Unsigned(header.maximum.into()),
     };
     // A range is one of colours: opacity has a meaning of its own.
-    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.range), Scale::new(kind, None));
+    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.value_range), Scale::new(kind, None));
     let (width, height) = (header.width as usize, header.height as usize);
     let mut pixels = spare::zeros(width * height * 3);
     let mut text = Words { bytes: data, at: 0 };

@@ -24,7 +24,7 @@ pub struct Channels {
     /// The values of samples of more than 8 bits that become black and white; what is beyond them is cut off.
     /// Where nothing is said, all that the depth allows, and 0 to 1 for floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<[f64; 2]>,
+    pub value_range: Option<[f64; 2]>,
 }
 
 impl Channels {
@@ -36,10 +36,10 @@ impl Channels {
             let value = bands.map(|band| band.to_string()).join(",");
             return Err(DataError::Setting { name: "bands", value, expected: "three numbers from 1" });
         }
-        match self.range {
+        match self.value_range {
             Some([low, high]) if !(low < high && low.is_finite() && high.is_finite()) => {
                 Err(DataError::Setting {
-                    name: "range",
+                    name: "value_range",
                     value: format!("{low},{high}"),
                     expected: "two numbers, the smaller one first",
                 })

@@ -108,9 +108,9 @@ impl<'a> Page<'a> {
 }
 
 fn subtitle(subject: &Subject) -> String {
-    let contract = subject.model.contract();
-    let (size, classes) = (contract.preprocessing.size, count(contract.classes.len()));
-    let what = format!("{} · {size} px · {classes} classes", contract.architecture);
+    let config = subject.model.config();
+    let (size, classes) = (config.preprocessing.size, count(config.classes.len()));
+    let what = format!("{} · {size} px · {classes} classes", config.arch);
     let measured = count(subject.named.len());
     match subject.records {
         Some(_) => {
@@ -121,20 +121,20 @@ fn subtitle(subject: &Subject) -> String {
 }
 
 fn facts(subject: &Subject) -> Vec<[String; 2]> {
-    let contract = subject.model.contract();
+    let config = subject.model.config();
     let mut facts = Vec::new();
     let mut add = |name: &str, value: String| facts.push([name.to_owned(), value]);
     if let Some(records) = subject.records {
         add("Command", records.given.clone());
         add("Photos", records.settings.data.display().to_string());
     }
-    add("Backbone", contract.architecture.clone());
-    add("Image size", format!("{0} × {0} pixels", contract.preprocessing.size));
+    add("Backbone", config.arch.clone());
+    add("Image size", format!("{0} × {0} pixels", config.preprocessing.size));
     add("Parameters", format!("{:.2} million", subject.model.parameters() as f64 / 1e6));
-    if let Some(temperature) = contract.temperature {
+    if let Some(temperature) = config.temperature {
         add("Temperature", format!("{temperature:.3}"));
     }
-    let version = subject.records.map_or(&contract.version, |records| &records.version);
+    let version = subject.records.map_or(&config.version, |records| &records.version);
     add("Ocelli", version.clone());
     facts
 }
@@ -149,10 +149,10 @@ pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
                     walk(&path, value, rows);
                 }
             }
-            // Steps of a recipe and the like, counted from 1.
+            // Phases of a recipe and the like, counted from 1.
             Value::Array(values) if values.iter().any(Value::is_object) => {
-                for (place, value) in values.iter().enumerate() {
-                    walk(&format!("{path}.{}", place + 1), value, rows);
+                for (index, value) in values.iter().enumerate() {
+                    walk(&format!("{path}.{}", index + 1), value, rows);
                 }
             }
             Value::Null => {}
@@ -181,20 +181,20 @@ fn notices(subject: &Subject) -> Vec<String> {
     notices
 }
 
-/// Which weights the model has, and what brought nothing.
+/// Which weights the model has.
 fn summary(subject: &Subject) -> Vec<String> {
     let Some(records) = subject.records else { return Vec::new() };
-    let mut said = Vec::new();
-    match records.finished.as_ref().map(|finished| (finished.kept, finished.size)) {
-        Some((Some((step, epoch)), size)) => {
-            said.push(format!(
-                "The model has the weights of phase {step}, epoch {epoch}, the best, at {size} px."
+    let mut lines = Vec::new();
+    match records.finished.as_ref().map(|finished| (finished.best, finished.size)) {
+        Some((Some((phase, epoch)), size)) => {
+            lines.push(format!(
+                "The model has the weights of phase {phase}, epoch {epoch}, the best, at {size} px."
             ));
         }
         Some((None, _)) => {
-            said.push("Nothing was held out, so the model has the weights of the last epoch.".to_owned());
+            lines.push("There are no validation images, so the model has the weights of the last epoch.".to_owned());
         }
         None => {}
     }
-    said
+    lines
 }

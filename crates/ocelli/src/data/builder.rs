@@ -8,7 +8,7 @@ use ocelli_data::{
     Task, groups, source, split,
 };
 
-use crate::data::HeldOut;
+use crate::data::ValidSplit;
 use crate::data::options::ImageOptions;
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;
@@ -30,7 +30,7 @@ pub(super) enum Source {
 pub struct ImageDataBuilder {
     pub(super) source: Source,
     pub(super) options: ImageOptions,
-    pub(super) held_out: Option<HeldOut>,
+    pub(super) valid_split: Option<ValidSplit>,
     groups: Option<Grouping>,
     pub(super) decisions: Option<PathBuf>,
     pub(super) trained_on: Option<TrainedOn>,
@@ -43,7 +43,7 @@ impl ImageDataBuilder {
         Self {
             source,
             options: ImageOptions::default(),
-            held_out: None,
+            valid_split: None,
             groups: None,
             decisions: None,
             trained_on: None,
@@ -78,19 +78,19 @@ impl ImageDataBuilder {
 
     /// Draws every class equally often in an epoch, rare ones again and again, frequent ones in part. Default: each
     /// image once.
-    pub fn balanced(mut self, balanced: bool) -> Self {
-        self.options.balanced = balanced;
+    pub fn balanced_sampling(mut self, balanced_sampling: bool) -> Self {
+        self.options.balanced_sampling = balanced_sampling;
         self
     }
 
     /// The share of every class that is held out where the source does not say, above 0 and below 1. Default 0.2.
     pub fn valid(self, fraction: f64) -> Self {
-        self.hold_out(HeldOut::Fraction(fraction))
+        self.valid_split(ValidSplit::Fraction(fraction))
     }
 
     /// What is held out. Default: what the source says (`valid/`, a column), else a fifth of every class.
-    pub fn hold_out(mut self, held_out: HeldOut) -> Self {
-        self.held_out = Some(held_out);
+    pub fn valid_split(mut self, valid_split: ValidSplit) -> Self {
+        self.valid_split = Some(valid_split);
         self
     }
 
@@ -186,8 +186,8 @@ impl ImageDataBuilder {
             _ => None,
         };
         let of_table = |path: &Path, options: &TableOptions| {
-            let group = column.or(options.group.as_ref()).cloned();
-            source::table::read(path, &TableOptions { group, ..options.clone() })
+            let group = column.or(options.group_column.as_ref()).cloned();
+            source::table::read(path, &TableOptions { group_column: group, ..options.clone() })
         };
         let (mut labelled, says) = match &self.source {
             Source::Table(path, options) => (of_table(path, options)?, AS_THE_TABLE_SAYS),
@@ -244,7 +244,7 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels (`label`), or add rows of other classes"
+                    advice: "name the column of the labels (`label_columns`), or add rows of other classes"
                         .to_owned(),
                 }))
             }
@@ -271,18 +271,18 @@ impl ImageDataBuilder {
             None => split::stratified(items, digests, &test, fraction, self.seed),
             Some(groups) => split::stratified_by_group(items, digests, groups, &test, fraction, self.seed),
         };
-        Ok(match (&self.held_out, own) {
+        Ok(match (&self.valid_split, own) {
             (None, Some(own)) if source_splits => (own, says),
             (None, _) => (stratified(0.2)?, drawn),
-            (Some(HeldOut::Fraction(fraction)), _) if source_splits => {
+            (Some(ValidSplit::Fraction(fraction)), _) if source_splits => {
                 return Err(Error::setting(
-                    "held_out",
+                    "valid_split",
                     fraction,
-                    "none, since the data says itself what is held out",
+                    "left out, since the data defines a validation set",
                 ));
             }
-            (Some(HeldOut::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
-            (Some(HeldOut::Fold { folds, fold }), _) => {
+            (Some(ValidSplit::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
+            (Some(ValidSplit::Fold { folds, fold }), _) => {
                 let split = match groups {
                     None => split::k_fold(items, digests, &test, *folds, *fold, self.seed)?,
                     Some(groups) => {
@@ -291,9 +291,9 @@ impl ImageDataBuilder {
                 };
                 (split, one_fold)
             }
-            (Some(HeldOut::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
-            (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
-            (Some(HeldOut::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
+            (Some(ValidSplit::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
+            (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
+            (Some(ValidSplit::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })
     }
 }

@@ -12,7 +12,7 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::{HeldOut, ImageData, decisions, notices};
+use crate::data::{ValidSplit, ImageData, decisions, notices};
 use crate::error::{Error, Result};
 
 /// Photos that are read and divided.
@@ -58,10 +58,10 @@ impl ImageDataBuilder {
         notices.extend(notices::contradictions(&items, &digests));
         notices.extend(notices::shared_images(&items, &digests, &split));
         // What the source holds out it has been told of already.
-        if !source_holds_out || self.held_out.is_some() {
+        if !source_holds_out || self.valid_split.is_some() {
             notices.extend(notices::nothing_held_out(&items, &split));
         }
-        if self.options.balanced {
+        if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
         self.check_images(&items, &split, &mut notices)?;
@@ -153,8 +153,8 @@ impl ImageDataBuilder {
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
         take_classes(&mut items, known)?;
-        let (mut valid, mut origin) = match self.held_out {
-            None | Some(HeldOut::Nothing) => evaluated(own, &items, says)?,
+        let (mut valid, mut origin) = match self.valid_split {
+            None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
                 let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
                 (split.valid, origin)
@@ -176,7 +176,7 @@ impl ImageDataBuilder {
             }
         }
         let mut data = ImageData::new(items, Split { valid, ..Split::default() }, digests, origin, &self);
-        (data.options.augmentation, data.options.balanced) = (None, false);
+        (data.options.augmentation, data.options.balanced_sampling) = (None, false);
         Ok(ImageData { label_separator, losses, notices, ..data.skipping(skipped) })
     }
 
@@ -230,7 +230,7 @@ impl ImageDataBuilder {
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));
-        if self.options.balanced {
+        if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
         let data = match self.source {

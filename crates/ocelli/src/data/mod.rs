@@ -58,7 +58,7 @@ pub struct ImageData {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum HeldOut {
+pub enum ValidSplit {
     /// This share of every class, above 0 and below 1, drawn from the seed.
     Fraction(f64),
     /// One of several folds, counted from 0: each image is held out in exactly one.
@@ -193,7 +193,7 @@ impl ImageData {
         &self.split
     }
 
-    /// Writes which items are trained on and which are held out, as [`HeldOut::File`] reads it. Training items that
+    /// Writes which items are trained on and which are held out, as [`ValidSplit::File`] reads it. Training items that
     /// [decisions](ImageDataBuilder::decisions) leave out count as trained on: the decisions are a file of their own.
     ///
     /// # Errors
@@ -231,8 +231,8 @@ impl ImageData {
     }
 
     /// Whether rare classes are drawn as often as frequent ones.
-    pub fn is_balanced(&self) -> bool {
-        self.options.balanced
+    pub fn balanced_sampling(&self) -> bool {
+        self.options.balanced_sampling
     }
 
     /// Files and folders that were left out, sorted by path.

@@ -12,7 +12,7 @@ pub(crate) struct ImageOptions {
     pub(crate) framing: Framing,
     pub(crate) filter: Filter,
     pub(crate) augmentation: Option<Augmentation>,
-    pub(crate) balanced: bool,
+    pub(crate) balanced_sampling: bool,
     pub(crate) loading: LoaderOptions,
 }
 
@@ -26,7 +26,7 @@ impl Default for ImageOptions {
             framing: Framing::Crop { fraction: 1.0 },
             filter: Filter::Bicubic,
             augmentation: None,
-            balanced: false,
+            balanced_sampling: false,
             loading: LoaderOptions::default(),
         }
     }

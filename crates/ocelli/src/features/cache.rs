@@ -12,7 +12,7 @@ use ocelli_nn::Backbone;
 use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::{Event, Observers, Task};
+use crate::event::{Activity, Event, Observers};
 use crate::features::prefix::{FrozenPrefix, key_of_view};
 use crate::features::store::{ActivationStore, Activations};
 
@@ -123,7 +123,7 @@ impl ViewFeatures {
             // Without the cache all goes on as well, only slower the next time.
             self.store = None;
             let text = format!("{error}; this run goes on without it");
-            observers.tell(&Event::Notice { text })?;
+            observers.emit(&Event::Notice { text })?;
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ impl FeatureCache {
         let CacheProgress { found, computed, .. } = progress;
         let of_train = of_train || views == 0;
         let views = of_views.into_iter().map(|view| view.features).collect();
-        Ok((Self { key, plain, of_train, views }, Event::Activations { kept: found, computed, seconds }))
+        Ok((Self { key, plain, of_train, views }, Event::Features { cached: found, computed, seconds }))
     }
 }
 
@@ -244,7 +244,7 @@ impl<B: Backbone> Collector<'_, B> {
         for view in views.iter_mut() {
             for path in view.load(self.data, items) {
                 let text = format!("{} is damaged; its activations are computed again", path.display());
-                observers.tell(&Event::Notice { text })?;
+                observers.emit(&Event::Notice { text })?;
             }
             let (of_view, different) = view.missing(self.data, items);
             progress.found += different - of_view.len();
@@ -275,7 +275,7 @@ impl<B: Backbone> Collector<'_, B> {
         let mut left = samples.len();
         for batch in self.batches_of(samples, views)? {
             let mut batch = batch?;
-            let mut told = observers.tell_skipped(&batch.skipped, self.data);
+            let mut emitted = observers.emit_skipped(&batch.skipped, self.data);
             if !batch.indices.is_empty() {
                 let (shape, values) = self.prefix.features(to_tensor(&mut batch, &device));
                 let rows = values.chunks_exact(shape.iter().product());
@@ -290,14 +290,14 @@ impl<B: Backbone> Collector<'_, B> {
             let seen = batch.indices.len() + batch.skipped.len();
             left -= seen;
             progress.done += seen;
-            told = told.and_then(|()| observers.progress(Task::Activations, progress.done, progress.total));
+            emitted = emitted.and_then(|()| observers.progress(Activity::Features, progress.done, progress.total));
             for view in views.iter_mut() {
                 // What has been computed is kept also where somebody asks to stop.
-                if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || told.is_err() {
+                if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || emitted.is_err() {
                     view.save(observers)?;
                 }
             }
-            told?;
+            emitted?;
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
     }
 
     /// The share of these images whose features are in the cache folder.
-    pub(crate) fn share_in_cache(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
+    pub(crate) fn cached_fraction(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
         let mut found = Activations::default();
         ActivationStore::new(cache, &self.key()).load(&images, &mut found);
         let count = images.iter().filter(|digest| found.get(digest).is_some()).count();

@@ -101,7 +101,7 @@ impl Model {
     /// Where the photo cannot be read, or there is no such class.
     pub fn explain(&self, photo: impl AsRef<Path>, wanted: &Wanted) -> Result<Explanation> {
         let path = photo.as_ref();
-        let preprocessing = self.contract().preprocessing;
+        let preprocessing = self.config().preprocessing;
         let image = self.decoder().decode_file_for(path, preprocessing.needed())?;
         let framed = preprocessing.frame(&image)?;
         let mut sample = vec![0.0; preprocessing.sample_len()];
@@ -115,7 +115,7 @@ impl Model {
             Wanted::Best => prediction.best().class,
             Wanted::Class(class) => class.clone(),
         };
-        let known = self.contract().classes.iter().position(|known| *known == class);
+        let known = self.config().classes.iter().position(|known| *known == class);
         let index =
             known.ok_or_else(|| Error::setting("class", class.clone(), "one of the model's classes"))?;
         let heat = heat_maps(&self.network, maps, &[index]).remove(0);

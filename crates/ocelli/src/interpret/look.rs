@@ -50,7 +50,7 @@ impl Model {
         if images.is_empty() {
             return Ok(look);
         }
-        let preprocessing = self.contract().preprocessing;
+        let preprocessing = self.config().preprocessing;
         let options = LoaderOptions {
             batch_size: BATCH,
             threads,

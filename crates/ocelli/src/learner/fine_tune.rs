@@ -16,7 +16,7 @@ impl<B: Backbone> Learner<B> {
     /// `epochs` epochs of all layers in one cycle, rates spread from 1e-5 to 1e-3. Gives the rows of all epochs.
     ///
     /// The optimizer is the learner's; fastai's is Adam, with batch norms by the statistics of batches
-    /// ([`set_batch_statistics(true)`](Self::set_batch_statistics)).
+    /// ([`set_train_bn(true)`](Self::set_train_bn)).
     ///
     /// # Errors
     /// As [`fit`](Self::fit).

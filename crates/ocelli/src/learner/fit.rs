@@ -82,7 +82,7 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
         if let (Some(save), Some(cycle)) = (self.save_cycles, cycle) {
             save.after_cycle(cycle, epoch, now.inputs, self.observers)?;
         }
-        self.observers.tell(&Event::Epoch(epoch.record.clone()))?;
+        self.observers.emit(&Event::Epoch(epoch.record.clone()))?;
         let (view, above, observers) = self.view(now);
         above.after_epoch(&view, observers)
     }
@@ -125,7 +125,7 @@ impl<B: Backbone> Learner<B> {
         self.options.check(self.data().classes().len())?;
         let fit = Fit::new(rates, schedule, &self.state, &self.options)?;
         self.state.fits += 1;
-        self.observers.tell(&Event::FitStarted(FitStarted {
+        self.observers.emit(&Event::FitStarted(FitStarted {
             number: self.state.fits,
             freezing: self.state.freezing,
             learning_rates: fit.rates,

@@ -3,7 +3,7 @@
 use ocelli_nn::Backbone;
 
 use crate::error::Result;
-use crate::event::Task;
+use crate::event::Activity;
 use crate::learner::Learner;
 use crate::lr_finder::LrFind;
 use crate::lr_finder::curve::LrCurve;
@@ -34,7 +34,7 @@ impl<B: Backbone> Learner<B> {
             let step = StepSize { rates, momentum: None, is_last: false };
             let loss = train_step(&mut fork, batch, step, options, &inputs.data, &mut accumulation);
             done += 1;
-            observers.progress(Task::LearningRates, done, find.steps)?;
+            observers.progress(Activity::LearningRates, done, find.steps)?;
             // A loss that is not finite ends a search as one that grows does.
             Ok(loss.unwrap_or(f64::NAN))
         })?;

@@ -73,7 +73,7 @@ impl<B: Backbone> Learner<B> {
     fn measure_memory(&self, demand: Demand, trials: [usize; 2]) -> Cost {
         let Demand { size, frozen, kept } = demand;
         let mut state = self.state.fork();
-        state.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
+        state.set_freezing(Freezing::Streamed { frozen: frozen.min(GROUPS - 1) });
         let statistics = self.options.statistics();
         let [few, more] =
             trials.map(|images| peak_of(|| try_step(&state, statistics, images, size, frozen < GROUPS)));

@@ -82,8 +82,8 @@ impl Learner {
     pub fn with_weights(arch: Arch, weights: &TensorFile, data: ImageData) -> Result<Self> {
         let info = arch.info();
         if data.size() < info.smallest {
-            let (architecture, size) = (info.name.to_owned(), data.size());
-            return Err(Error::ImageSize { architecture, size, smallest: info.smallest });
+            let (arch, size) = (info.name.to_owned(), data.size());
+            return Err(Error::ImageSize { arch, size, smallest: info.smallest });
         }
         let aside: Vec<&str> = arch.dropped_tensors(weights);
         let taken = weights.names().filter(|name| !aside.contains(name));
@@ -99,7 +99,7 @@ impl<B: Backbone<Head = Head>> Learner<B> {
     /// `name` stands in the model's file; `normalization` is what the backbone takes.
     ///
     /// As every new learner it trains the head alone. A backbone without weights is to be trained whole:
-    /// [`unfreeze`](Self::unfreeze), and [`set_batch_statistics(true)`](Self::set_batch_statistics), since its running statistics tell nothing
+    /// [`unfreeze`](Self::unfreeze), and [`set_train_bn(true)`](Self::set_train_bn), since its running statistics tell nothing
     /// yet.
     pub fn from_backbone(backbone: B, name: &str, normalization: Normalization, data: ImageData) -> Self {
         let network = Network::with_transfer_head(backbone, data.classes().len(), data.seed());
@@ -121,12 +121,12 @@ impl<B: Backbone> Learner<B> {
     ) -> Result<Self> {
         let (classes, channels) = (network.head().classes(), network.input_channels());
         if classes != data.classes().len() {
-            let expected = "as many classes as the data has";
-            return Err(Error::setting("the head's number of classes", classes, expected));
+            let expected = "the number of classes of the data";
+            return Err(Error::setting("classes", classes, expected));
         }
         if channels != 3 {
             let expected = "3: images are loaded in colour";
-            return Err(Error::setting("the network's number of input channels", channels, expected));
+            return Err(Error::setting("input_channels", channels, expected));
         }
         Ok(Self::new(network, name, normalization, data))
     }
@@ -140,12 +140,12 @@ impl<B: Backbone> Learner<B> {
         self
     }
 
-    fn new(network: Network<B>, architecture: &str, normalization: Normalization, data: ImageData) -> Self {
+    fn new(network: Network<B>, arch: &str, normalization: Normalization, data: ImageData) -> Self {
         let mut options = TrainOptions::default();
         if data.task() == Labels::MultiLabel {
             options.measure(Metric::usual(Labels::MultiLabel));
         }
-        let backbone = BackboneInfo { name: architecture.to_owned(), normalization };
+        let backbone = BackboneInfo { name: arch.to_owned(), normalization };
         Self {
             state: TrainState::new(network.with_precision(Precision::fastest()), data.seed()),
             inputs: Inputs::new(data, backbone),
@@ -196,9 +196,9 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Sets what the backbone's batch norms normalise by while they are trained:
-    /// [`TrainOptions::batch_statistics`].
-    pub fn set_batch_statistics(&mut self, of_batch: bool) -> &mut Self {
-        self.options.batch_statistics = of_batch;
+    /// [`TrainOptions::train_bn`].
+    pub fn set_train_bn(&mut self, train_bn: bool) -> &mut Self {
+        self.options.train_bn = train_bn;
         self
     }
 
@@ -242,7 +242,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// The backbone's name.
-    pub fn architecture(&self) -> &str {
+    pub fn arch(&self) -> &str {
         &self.inputs.backbone.name
     }
 
@@ -287,11 +287,11 @@ impl<B: Backbone> Learner<B> {
                 expected: self.data().classes().to_vec(),
             });
         }
-        if let Ok(arch) = self.architecture().parse::<Arch>()
+        if let Ok(arch) = self.arch().parse::<Arch>()
             && data.size() < arch.info().smallest
         {
-            let (architecture, size) = (self.architecture().to_owned(), data.size());
-            return Err(Error::ImageSize { architecture, size, smallest: arch.info().smallest });
+            let (arch, size) = (self.arch().to_owned(), data.size());
+            return Err(Error::ImageSize { arch, size, smallest: arch.info().smallest });
         }
         self.inputs.set_data(data);
         self.unfinished = None;
@@ -309,7 +309,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Freezes the backbone; the head alone is trained.
     pub fn freeze(&mut self) {
-        self.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
+        self.set_freezing(Freezing::Streamed { frozen: GROUPS - 1 });
     }
 
     /// Freezes the layer groups before `group` and trains those from it on; 0 trains all. Every epoch then
@@ -321,13 +321,13 @@ impl<B: Backbone> Learner<B> {
         if group >= GROUPS {
             return Err(Error::setting("group", group, "0 (early body), 1 (late body) or 2 (head)"));
         }
-        self.set_freezing(Freezing::Live { frozen: group });
+        self.set_freezing(Freezing::Streamed { frozen: group });
         Ok(())
     }
 
     /// Trains all layers; activations are not precomputed any more.
     pub fn unfreeze(&mut self) {
-        self.set_freezing(Freezing::Live { frozen: 0 });
+        self.set_freezing(Freezing::Streamed { frozen: 0 });
     }
 
     pub(crate) fn set_freezing(&mut self, freezing: Freezing) {

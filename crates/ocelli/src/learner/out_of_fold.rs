@@ -91,7 +91,7 @@ impl Learner {
 
     /// The same backbone with a head that has not been trained.
     fn with_new_head(&self) -> Result<Network> {
-        let arch: Arch = self.architecture().parse()?;
+        let arch: Arch = self.arch().parse()?;
         let (network, classes) = (&self.state.network, self.data().classes().len());
         let fresh = arch.transfer(&network.to_tensors(), classes, self.state.seed, &network.device())?;
         Ok(fresh.with_precision(network.precision()))

@@ -7,7 +7,7 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::Task;
+use crate::event::Activity;
 use crate::learner::Learner;
 use crate::metric::predictions::{Predictions, THRESHOLD};
 use crate::model::tta::{FIRST_EPOCH, Tta, TtaLogits, TtaViews};
@@ -53,7 +53,7 @@ impl<B: Backbone> Learner<B> {
             passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
         weights.insert(0, 1.0 - weights.iter().sum::<f64>());
         let plain_loader = inputs.loader()?;
-        let (items, plain) = infer(state, inputs, part, Task::Views, observers)?;
+        let (items, plain) = infer(state, inputs, part, Activity::Views, observers)?;
         let classes = inputs.data.classes().len();
         let rows: HashMap<usize, usize> = items.iter().enumerate().map(|(row, &item)| (item, row)).collect();
         // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
@@ -64,7 +64,7 @@ impl<B: Backbone> Learner<B> {
             let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
             for batch in loader.batches_of(samples.collect())? {
                 let mut batch = batch?;
-                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 done += batch.indices.len() + batch.skipped.len();
                 if !batch.indices.is_empty() {
                     let predicted =
@@ -75,7 +75,7 @@ impl<B: Backbone> Learner<B> {
                         logits[view][rows[item] * classes..][..classes].copy_from_slice(row);
                     }
                 }
-                observers.progress(Task::Views, done, total)?;
+                observers.progress(Activity::Views, done, total)?;
             }
         }
         Ok(TtaLogits {
@@ -90,7 +90,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Sets the running statistics of the norms that train to the means of the batches' over all training images: those
-    /// of the head, and, with [`batch_statistics`](crate::TrainOptions::batch_statistics), of trained groups of the
+    /// of the head, and, with [`train_bn`](crate::TrainOptions::train_bn), of trained groups of the
     /// backbone. An average of weights needs this, since it has never been run itself.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::event::{Event, Observers};
 use crate::learner::Learner;
 use crate::model::Model;
-use crate::model::contract::{Contract, save};
+use crate::model::config::{ModelConfig, save};
 use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
 use crate::train::input::Inputs;
@@ -38,24 +38,24 @@ impl SaveCycles {
             let number = cycle + 1;
             let text =
                 format!("cycle {number} has no model: what the network computes is not finite any more");
-            return observers.tell(&Event::Notice { text });
+            return observers.emit(&Event::Notice { text });
         }
         let mut path = self.name.clone().into_os_string();
         path.push(format!("_cyc_{cycle}.safetensors"));
         save_network(Path::new(&path), &epoch.network, inputs, epoch.size)?;
-        observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
+        observers.emit(&Event::Written { what: "model of a cycle", path: path.into() })
     }
 }
 
 /// How a network that was trained on these inputs is to be used for images of this size.
-fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
+fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
-    Contract {
+    ModelConfig {
         channels: data.loading().decoder.channels,
         augmentation: data.augmentation().cloned(),
         label_separator: data.label_separator,
-        ..Contract::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
+        ..ModelConfig::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
     }
 }
 
@@ -68,14 +68,14 @@ pub(crate) fn save_network<B: Backbone>(
 ) -> Result<String> {
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
-    save(path, &contract(network, inputs, size), &tensors)
+    save(path, &config(network, inputs, size), &tensors)
 }
 
 impl<B: Backbone> Learner<B> {
     /// The model as it is now; training goes on without an effect on it.
     pub fn to_model(&self) -> Model<B> {
         let network = self.state.network.copy();
-        Model::new(contract(&network, &self.inputs, self.data().size()), network)
+        Model::new(config(&network, &self.inputs, self.data().size()), network)
     }
 
     /// Writes the model to a file, with all that is needed to use it.

@@ -23,7 +23,7 @@ pub struct TrainSnapshot {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SnapshotHeader {
     freezing: Freezing,
-    batch_statistics: bool,
+    train_bn: bool,
     steps: u64,
     epochs: u64,
     fits: usize,
@@ -44,7 +44,7 @@ impl TrainSnapshot {
         }
         let header = SnapshotHeader {
             freezing: state.freezing,
-            batch_statistics: learner.options.batch_statistics,
+            train_bn: learner.options.train_bn,
             steps: state.steps,
             epochs: state.epochs,
             fits: state.fits,
@@ -68,13 +68,13 @@ impl<B: Backbone> Learner<B> {
     /// it was.
     pub fn restore(&mut self, snapshot: TrainSnapshot) -> Result<()> {
         let TrainSnapshot { header, tensors } = snapshot;
-        let SnapshotHeader { freezing, batch_statistics, steps, epochs, fits, fit } = header;
+        let SnapshotHeader { freezing, train_bn, steps, epochs, fits, fit } = header;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
         let state = &mut self.state;
         state.network = state.network.clone().with_tensors(&own)?;
         state.set_freezing(freezing);
         (state.steps, state.epochs, state.fits) = (steps, epochs, fits);
-        self.options.batch_statistics = batch_statistics;
+        self.options.train_bn = train_bn;
         self.unfinished = fit;
         if let Some(fit) = &mut self.unfinished {
             fit.read(&self.state.network, FIT, &tensors);

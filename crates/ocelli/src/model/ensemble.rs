@@ -31,11 +31,11 @@ impl Ensemble {
         let Some(first) = models.first() else {
             return Err(Error::EmptyEnsemble);
         };
-        let asked = |model: &Model| (model.contract().task, model.contract().classes.clone());
+        let asked = |model: &Model| (model.config().task, model.config().classes.clone());
         let wanted = asked(first);
         match models.iter().position(|model| asked(model) != wanted) {
-            Some(index) if models[index].contract().task != wanted.0 => {
-                Err(Error::TaskMismatch { model: models[index].contract().task, data: wanted.0 })
+            Some(index) if models[index].config().task != wanted.0 => {
+                Err(Error::TaskMismatch { model: models[index].config().task, data: wanted.0 })
             }
             Some(index) => Err(Error::ClassMismatch {
                 what: format!("model {} of the ensemble", index + 1),

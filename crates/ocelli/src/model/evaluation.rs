@@ -34,16 +34,16 @@ pub fn evaluate(
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let contract = model.contract();
-    let data = data.channels(contract.channels).expected_task(contract.task);
-    let data = data.for_evaluation(&contract.classes)?;
-    if data.task() != contract.task {
-        return Err(Error::TaskMismatch { model: contract.task, data: data.task() });
+    let config = model.config();
+    let data = data.channels(config.channels).expected_task(config.task);
+    let data = data.for_evaluation(&config.classes)?;
+    if data.task() != config.task {
+        return Err(Error::TaskMismatch { model: config.task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
     let mut predictions = Predictions::new(data.task(), data.classes().len());
-    predictions.set_thresholds(model.contract().thresholds());
+    predictions.set_thresholds(model.config().thresholds());
     let mut skipped = Vec::new();
     let paths: Vec<PathBuf> = items.iter().map(|&item| data.items()[item].path.clone()).collect();
     for (place, prediction) in model.predict(paths)?.enumerate() {

@@ -1,6 +1,6 @@
 //! A trained model: one safetensors file that says itself how it is to be used.
 
-pub(crate) mod contract;
+pub(crate) mod config;
 pub(crate) mod ensemble;
 pub(crate) mod evaluation;
 pub(crate) mod finite;
@@ -22,7 +22,7 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
 use crate::metric::temperature::tempered_thresholds;
-use crate::model::contract::{Contract, read, save};
+use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
 use crate::model::submission::clip::ProbabilityClip;
@@ -45,7 +45,7 @@ use crate::paths::model_of;
 pub struct Model<B: Backbone = AnyBackbone> {
     /// Its file, for errors.
     origin: String,
-    contract: Contract,
+    config: ModelConfig,
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
     calibrated: bool,
@@ -56,33 +56,33 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Network`] where the file is no whole safetensors file, is damaged, or its tensors are another network's;
-    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know, or no digest;
+    /// [`Error::NotAModel`] where it has no config, or one that this version does not know, or no digest;
     /// [`Error::NotFiniteTensor`] where a weight is NaN or infinite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
-        let (contract, tensors) = read(path)?;
-        let arch: Arch = contract.architecture.parse().map_err(|error: ocelli_nn::Error| {
+        let (config, tensors) = read(path)?;
+        let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| {
             Error::NotAModel { path: path.clone(), reason: error.to_string() }
         })?;
         // The head is made before its values are read: a file that claims classes it has no numbers for is refused first.
-        let classes = contract.classes.len();
+        let classes = config.classes.len();
         let has_rows =
             |name: &str| tensors.get(name).is_some_and(|tensor| tensor.shape.first() == Some(&classes));
         if !tensors.names().any(has_rows) {
             let reason =
-                format!("its contract has {classes} classes, and none of its tensors has as many rows");
+                format!("its config has {classes} classes, and none of its tensors has as many rows");
             return Err(Error::NotAModel { path: path.clone(), reason });
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
-        let network = network.with_precision(contract.precision);
-        let (loading, origin) = (loading(&contract), path.display().to_string());
-        Ok(Self { origin, contract, network, loading, calibrated: false })
+        let network = network.with_precision(config.precision);
+        let (loading, origin) = (loading(&config), path.display().to_string());
+        Ok(Self { origin, config, network, loading, calibrated: false })
     }
 }
 
 /// Images are read as in training.
-fn loading(contract: &Contract) -> LoaderOptions {
-    let decoder = Decoder { channels: contract.channels, ..Decoder::default() };
+fn loading(config: &ModelConfig) -> LoaderOptions {
+    let decoder = Decoder { channels: config.channels, ..Decoder::default() };
     LoaderOptions { decoder, ..LoaderOptions::default() }
 }
 
@@ -93,17 +93,17 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// As [`load`](Model::load).
     pub fn load_into(path: impl AsRef<Path>, network: Network<B>) -> Result<Self> {
-        let (contract, tensors) = read(path.as_ref())?;
+        let (config, tensors) = read(path.as_ref())?;
         let network = network.with_tensors(&tensors)?;
-        let network = network.with_precision(contract.precision);
-        let (loading, origin) = (loading(&contract), path.as_ref().display().to_string());
-        Ok(Self { origin, contract, network, loading, calibrated: false })
+        let network = network.with_precision(config.precision);
+        let (loading, origin) = (loading(&config), path.as_ref().display().to_string());
+        Ok(Self { origin, config, network, loading, calibrated: false })
     }
 
     /// A model of a network that was just trained.
-    pub(crate) fn new(contract: Contract, network: Network<B>) -> Self {
-        let (loading, origin) = (loading(&contract), "the network".to_owned());
-        Self { origin, contract, network, loading, calibrated: false }
+    pub(crate) fn new(config: ModelConfig, network: Network<B>) -> Self {
+        let (loading, origin) = (loading(&config), "the network".to_owned());
+        Self { origin, config, network, loading, calibrated: false }
     }
 
     /// Sets from which probability on an image is said to have a class, one a class, where it may have several; see
@@ -112,17 +112,17 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// Where there are more or fewer than classes, or images have one class each.
     pub fn with_thresholds(mut self, thresholds: Vec<f32>) -> Result<Self> {
-        if self.contract.task == Task::SingleLabel || thresholds.len() != self.contract.classes.len() {
+        if self.config.task == Task::SingleLabel || thresholds.len() != self.config.classes.len() {
             let expected = "one a class, where images may have several classes";
             return Err(Error::setting("thresholds", thresholds.len(), expected));
         }
-        self.contract.thresholds = Some(thresholds);
+        self.config.thresholds = Some(thresholds);
         Ok(self)
     }
 
     /// Sets how far submissions keep probabilities from 0 and 1.
     pub fn with_clip(mut self, clip: Option<ProbabilityClip>) -> Self {
-        self.contract.clip = clip;
+        self.config.clip = clip;
         self
     }
 
@@ -130,8 +130,8 @@ impl<B: Backbone> Model<B> {
     /// none where it does not lower the log loss of images that it was not fitted on: see
     /// [`Predictions::helpful_temperature`]. [`calibrated`](Self::calibrated) then uses it.
     pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
-        self.contract.temperature = predictions.helpful_temperature();
-        self.contract.temperature
+        self.config.temperature = predictions.helpful_temperature();
+        self.config.temperature
     }
 
     /// Writes the model to a file, with all that is needed to use it.
@@ -142,7 +142,7 @@ impl<B: Backbone> Model<B> {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.network.to_tensors();
         check_finite(&tensors, &self.origin)?;
-        save(path.as_ref(), &self.contract, &tensors).map(drop)
+        save(path.as_ref(), &self.config, &tensors).map(drop)
     }
 
     /// The model on another device: everything is computed there from now on.
@@ -152,8 +152,8 @@ impl<B: Backbone> Model<B> {
     }
 
     /// How the model is to be used.
-    pub fn contract(&self) -> &Contract {
-        &self.contract
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
     /// Computes with another precision than the model was measured with; probabilities then differ a little.
@@ -169,7 +169,7 @@ impl<B: Backbone> Model<B> {
 
     /// The limits of decoding.
     pub(crate) fn limited_as(mut self, decoder: Decoder) -> Self {
-        self.loading.decoder = Decoder { channels: self.contract.channels, ..decoder };
+        self.loading.decoder = Decoder { channels: self.config.channels, ..decoder };
         self
     }
 
@@ -185,7 +185,7 @@ impl<B: Backbone> Model<B> {
 
     /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
     pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
-        let preprocessing = Preprocessing { size, ..self.contract.preprocessing };
+        let preprocessing = Preprocessing { size, ..self.config.preprocessing };
         let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
         preprocessing.frame(&image).ok()
     }
@@ -198,7 +198,7 @@ impl<B: Backbone> Model<B> {
     /// Where the model holds no temperature, since none lowered the log loss of validation images that it was not fitted
     /// on.
     pub fn calibrated(mut self) -> Result<Self> {
-        if self.contract.temperature.is_none_or(|temperature| temperature <= 0.0) {
+        if self.config.temperature.is_none_or(|temperature| temperature <= 0.0) {
             return Err(Error::NotCalibrated { model: self.origin });
         }
         self.calibrated = true;
@@ -236,15 +236,15 @@ impl<B: Backbone> Model<B> {
         photos: impl IntoIterator<Item = P>,
         tta: Option<Tta>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.contract.task));
+        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.config.task));
         let mut options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         if tta.is_some() {
             // Each view has batches of its own.
             options.batch_size = options.batch_size.div_ceil(4);
         }
-        let plain = Loader::new(items.clone(), self.contract.preprocessing, options)?;
+        let plain = Loader::new(items.clone(), self.config.preprocessing, options)?;
         let loaders = match tta {
-            Some(tta) => tta.views.loaders(&plain, self.contract.augmentation.as_ref(), 0)?,
+            Some(tta) => tta.views.loaders(&plain, self.config.augmentation.as_ref(), 0)?,
             None => vec![(plain, 0, 1.0)],
         };
         let all: Vec<usize> = (0..items.len()).collect();
@@ -266,32 +266,32 @@ impl<B: Backbone> Model<B> {
 
     /// How what the network computes becomes an answer.
     fn answers(&self, mean: TtaMean) -> Answers {
-        let temperature = self.contract.temperature.filter(|_| self.calibrated);
+        let temperature = self.config.temperature.filter(|_| self.calibrated);
         Answers {
             model: self.origin.clone(),
-            task: self.contract.task,
-            classes: self.contract.classes.clone().into(),
+            task: self.config.task,
+            classes: self.config.classes.clone().into(),
             mean,
             temperature,
-            thresholds: tempered_thresholds(&self.contract.thresholds(), temperature),
+            thresholds: tempered_thresholds(&self.config.thresholds(), temperature),
         }
     }
 
     /// The probabilities of every class for images in memory, a row each, calibrated where [`predict`](Self::predict)'s
     /// are. To the bit they are those of the files where the images were decoded with
-    /// [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [contract](Self::contract): large JPEGs are decoded at a
+    /// [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [config](Self::config): large JPEGs are decoded at a
     /// reduced scale.
     ///
     /// # Errors
     /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
-        let Preprocessing { size, .. } = self.contract.preprocessing;
+        let Preprocessing { size, .. } = self.config.preprocessing;
         let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
         for images in images.chunks(self.loading.batch_size) {
             let mut samples = vec![0.0; images.len() * size * size * 3];
             for (image, sample) in images.iter().zip(samples.chunks_exact_mut(size * size * 3)) {
-                self.contract.preprocessing.apply(image, sample)?;
+                self.config.preprocessing.apply(image, sample)?;
             }
             let mut batch = Batch {
                 indices: (0..images.len()).collect(),
@@ -301,7 +301,7 @@ impl<B: Backbone> Model<B> {
                 skipped: Vec::new(),
             };
             let logits = logits(&self.network, &mut batch);
-            for row in logits.chunks_exact(self.contract.classes.len()) {
+            for row in logits.chunks_exact(self.config.classes.len()) {
                 let photo = format!("image {}", rows.len() + 1);
                 rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
             }
@@ -337,13 +337,13 @@ mod tests {
             filter: ocelli_data::Filter::Bicubic,
             normalization: ocelli_data::Normalization::IMAGENET,
         };
-        let contract = Contract::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut tensors = TensorFile::new("made");
             tensors.insert("conv.weight", vec![2], vec![0.5, -0.5]);
             tensors.insert("head.weight", vec![2, 2], vec![0.5, 1.0, value, 2.0]);
             let path = folder.path().join("model.safetensors");
-            save(&path, &contract, &tensors).unwrap();
+            save(&path, &config, &tensors).unwrap();
             let error = Model::load(&path).unwrap_err();
             assert!(
                 matches!(&error, Error::NotFiniteTensor { tensor, .. } if tensor == "head.weight"),

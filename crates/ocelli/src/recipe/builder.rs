@@ -40,7 +40,7 @@ impl Preset {
             head_epochs: 10,
             augmented_epochs: 0,
             augmented_copies: 0,
-            full_schedule: None,
+            unfrozen_schedule: None,
             tta: None,
             pct_start: 0.25,
             head_steps: Some(100),
@@ -51,21 +51,21 @@ impl Preset {
                 head_epochs: 5,
                 augmented_epochs: 3,
                 augmented_copies: 2,
-                full_schedule: Some(OneCycle::epochs(1).into()),
+                unfrozen_schedule: Some(OneCycle::epochs(1).into()),
                 tta: Some(Tta::views(4)),
                 ..head
             },
             Self::Full => Numbers {
                 head_epochs: 2,
                 augmented_epochs: 3,
-                full_schedule: Some(Sgdr::cycles(3).mult(2).into()),
+                unfrozen_schedule: Some(Sgdr::cycles(3).mult(2).into()),
                 tta: Some(Tta::views(4)),
                 ..head
             },
             // A warm-up over nearly the whole epoch, then half the rate: fastai 2's constants.
             Self::FineTune(epochs) => Numbers {
                 head_epochs: 1,
-                full_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
+                unfrozen_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
                 pct_start: 0.99,
                 head_steps: None,
                 ..head
@@ -79,7 +79,7 @@ struct Numbers {
     head_epochs: usize,
     augmented_epochs: usize,
     augmented_copies: usize,
-    full_schedule: Option<Schedule>,
+    unfrozen_schedule: Option<Schedule>,
     tta: Option<Tta>,
     /// The share of the head's steps in which its learning rate rises.
     pct_start: f64,
@@ -104,10 +104,10 @@ pub struct RecipeBuilder {
     head_epochs: Option<usize>,
     augmented_epochs: Option<usize>,
     augmented_copies: Option<usize>,
-    full_schedule: Option<Schedule>,
+    unfrozen_schedule: Option<Schedule>,
     head_lr: Option<f64>,
-    full_lrs: Option<LearningRates>,
-    lr_decay: f64,
+    unfrozen_lrs: Option<LearningRates>,
+    group_lr_ratio: f64,
     /// Nothing: as the preset has it.
     tta: Option<Option<Tta>>,
 }
@@ -115,7 +115,7 @@ pub struct RecipeBuilder {
 /// The head's learning rate where the finder has no answer.
 const FALLBACK_LR: f64 = 1e-2;
 /// Steps of the finder where each goes through the whole network.
-const FULL_STEPS: usize = 24;
+const UNFROZEN_STEPS: usize = 24;
 /// The frozen layer groups where the head alone is trained.
 const ALL_BUT_HEAD: usize = GROUPS - 1;
 
@@ -129,10 +129,10 @@ impl RecipeBuilder {
             head_epochs: None,
             augmented_epochs: None,
             augmented_copies: None,
-            full_schedule: None,
+            unfrozen_schedule: None,
             head_lr: None,
-            full_lrs: None,
-            lr_decay: 10.0,
+            unfrozen_lrs: None,
+            group_lr_ratio: 10.0,
             tta: None,
         }
     }
@@ -165,27 +165,27 @@ impl RecipeBuilder {
     }
 
     /// The schedule of the phase that trains all layers; one of 0 epochs leaves the phase out.
-    pub fn full_schedule(self, schedule: impl Into<Schedule>) -> Self {
-        Self { full_schedule: Some(schedule.into()), ..self }
+    pub fn unfrozen_schedule(self, schedule: impl Into<Schedule>) -> Self {
+        Self { unfrozen_schedule: Some(schedule.into()), ..self }
     }
 
     /// The learning rate of the head. Where all layers are trained, they then train at a tenth of it and less, since all
     /// start near their goal: the head at a tenth, each group before it at that divided by the
-    /// [decay](Self::lr_decay). Default: the learning rate finder's.
+    /// [decay](Self::group_lr_ratio). Default: the learning rate finder's.
     pub fn head_lr(self, lr: f64) -> Self {
         Self { head_lr: Some(lr), ..self }
     }
 
     /// The learning rates of early body, late body and head where all layers are trained. Default: the learning rate
     /// finder's, or what follows from the [head's](Self::head_lr).
-    pub fn full_lrs(self, lrs: impl Into<LearningRates>) -> Self {
-        Self { full_lrs: Some(lrs.into()), ..self }
+    pub fn unfrozen_lrs(self, lrs: impl Into<LearningRates>) -> Self {
+        Self { unfrozen_lrs: Some(lrs.into()), ..self }
     }
 
     /// Layer-wise decay of learning rates: that of a layer group divided by that of the group before it. 10 for photos
     /// like ImageNet's, the default; 3 for others.
-    pub fn lr_decay(self, decay: f64) -> Self {
-        Self { lr_decay: decay, ..self }
+    pub fn group_lr_ratio(self, decay: f64) -> Self {
+        Self { group_lr_ratio: decay, ..self }
     }
 
     /// Test-time augmentation at the end, or none. Default: as the preset has it.
@@ -201,9 +201,9 @@ impl RecipeBuilder {
         let augmented_epochs =
             self.augmented_epochs.unwrap_or(if self.augmented { numbers.augmented_epochs } else { 0 });
         let copies = self.augmented_copies.unwrap_or(numbers.augmented_copies);
-        let full_schedule = self.full_schedule.clone().or(numbers.full_schedule);
-        let full_schedule = full_schedule.filter(|schedule| schedule.epochs() > 0);
-        let (head_lr, full_lrs) = self.learning_rates(numbers.head_steps);
+        let unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
+        let unfrozen_schedule = unfrozen_schedule.filter(|schedule| schedule.epochs() > 0);
+        let (head_lr, unfrozen_lrs) = self.learning_rates(numbers.head_steps);
         // fastai's `fine_tune` augments its one epoch of the head as well.
         let is_cached = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
 
@@ -226,10 +226,10 @@ impl RecipeBuilder {
                 phases.push(train(head(copies > 0, copies), head_lr, cycles));
             }
             // Small images are the cheapest to train all layers on.
-            if let Some(schedule) = &full_schedule
+            if let Some(schedule) = &unfrozen_schedule
                 && (index == 0 || self.preset != Preset::Lesson)
             {
-                phases.push(train(Freezing::Live { frozen: 0 }, full_lrs, schedule.clone()));
+                phases.push(train(Freezing::Streamed { frozen: 0 }, unfrozen_lrs, schedule.clone()));
             }
         }
         phases.extend(self.tta.unwrap_or(numbers.tta).map(Phase::Tta));
@@ -238,14 +238,14 @@ impl RecipeBuilder {
 
     /// The learning rates of the head alone, and of all layers.
     fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
-        let found = |steps, fallback| LrChoice::Finder { lr_decay: self.lr_decay, steps, fallback };
+        let found = |steps, fallback| LrChoice::Finder { group_lr_ratio: self.group_lr_ratio, steps, fallback };
         let (found_head, found_all) = match head_steps {
-            Some(steps) => (found(steps, FALLBACK_LR), found(FULL_STEPS, FALLBACK_LR / 10.0)),
+            Some(steps) => (found(steps, FALLBACK_LR), found(UNFROZEN_STEPS, FALLBACK_LR / 10.0)),
             None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::spread(1e-5, 1e-3))),
         };
         let head = self.head_lr.map_or(found_head, |lr| LrChoice::Fixed(lr.into()));
-        let follows = || self.head_lr.map(|lr| LearningRates::decayed(lr / 10.0, self.lr_decay));
-        (head, self.full_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
+        let follows = || self.head_lr.map(|lr| LearningRates::decayed(lr / 10.0, self.group_lr_ratio));
+        (head, self.unfrozen_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
     }
 }
 
@@ -253,7 +253,7 @@ impl RecipeBuilder {
 fn head(is_cached: bool, augmented_copies: usize) -> Freezing {
     match is_cached {
         true => Freezing::Cached { frozen: ALL_BUT_HEAD, augmented_copies },
-        false => Freezing::Live { frozen: ALL_BUT_HEAD },
+        false => Freezing::Streamed { frozen: ALL_BUT_HEAD },
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_rates_of_all_layers_follow_from_the_heads() {
-        let recipe = RecipeBuilder::new(Preset::Lesson, 128).head_lr(1e-2).lr_decay(3.0).build();
+        let recipe = RecipeBuilder::new(Preset::Lesson, 128).head_lr(1e-2).group_lr_ratio(3.0).build();
         let rates = recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Train(TrainPhase { lr: LrChoice::Fixed(rates), .. }) => Some(rates.0),
             _ => None,

@@ -24,7 +24,7 @@ pub enum Freezing {
         augmented_copies: usize,
     },
     /// Every epoch starts from the images.
-    Live {
+    Streamed {
         /// The number of frozen groups; 0: all are trained.
         frozen: usize,
     },
@@ -34,7 +34,7 @@ impl Freezing {
     /// The number of frozen groups.
     pub fn frozen(self) -> usize {
         match self {
-            Self::Cached { frozen, .. } | Self::Live { frozen } => frozen,
+            Self::Cached { frozen, .. } | Self::Streamed { frozen } => frozen,
         }
     }
 
@@ -42,7 +42,7 @@ impl Freezing {
     pub fn augmented_copies(self) -> usize {
         match self {
             Self::Cached { augmented_copies, .. } => augmented_copies,
-            Self::Live { .. } => 0,
+            Self::Streamed { .. } => 0,
         }
     }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Freezing {
             Self::Cached { augmented_copies, .. } => {
                 write!(formatter, ", cached features of {augmented_copies} augmented copies")
             }
-            Self::Live { .. } => Ok(()),
+            Self::Streamed { .. } => Ok(()),
         }
     }
 }

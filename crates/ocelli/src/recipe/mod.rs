@@ -63,7 +63,7 @@ pub enum LrChoice {
     /// From the learning rate finder, which is run before the fit.
     Finder {
         /// The learning rate of a layer group divided by that of the group before it.
-        lr_decay: f64,
+        group_lr_ratio: f64,
         /// The steps of the finder.
         steps: usize,
         /// The head's learning rate if the finder has no reliable answer.
@@ -103,11 +103,11 @@ impl Recipe {
     /// A warning where the side of even the largest images of the recipe is less than half of what the backbone was trained
     /// on: everything is then less than half as large as it knows it, and networks lose accuracy at much smaller
     /// differences already (Touvron et al. 2019, <https://arxiv.org/abs/1906.06423>).
-    pub fn size_warning(&self, architecture: Arch, first: usize) -> Option<String> {
-        let (largest, native) = (self.largest_size(first), architecture.info().size);
+    pub fn size_warning(&self, arch: Arch, first: usize) -> Option<String> {
+        let (largest, native) = (self.largest_size(first), arch.info().size);
         (2 * largest < native).then(|| {
             format!(
-                "images of {largest} px are less than half as large as the {native} px that {architecture} was trained \
+                "images of {largest} px are less than half as large as the {native} px that {arch} was trained \
                  on, so that it recognises little; from {} px on it sees more, where the photos have them",
                 native.div_ceil(2)
             )
@@ -144,10 +144,10 @@ impl TrainPhase {
         self.schedule.clone().check()?;
         match self.lr {
             LrChoice::Fixed(rates) => rates.check()?,
-            LrChoice::Finder { lr_decay, steps, fallback } => {
-                if !(1.0..=1e6).contains(&lr_decay) {
+            LrChoice::Finder { group_lr_ratio, steps, fallback } => {
+                if !(1.0..=1e6).contains(&group_lr_ratio) {
                     let expected = "from 1 to 1,000,000, such as 10 or 3";
-                    return Err(Error::setting("lr_decay", lr_decay, expected));
+                    return Err(Error::setting("group_lr_ratio", group_lr_ratio, expected));
                 }
                 LrFind::default().steps(steps).check()?;
                 LearningRates::from(fallback).check()?
@@ -162,7 +162,7 @@ impl LrChoice {
     pub fn with_head(self, head: f64) -> LearningRates {
         match self {
             Self::Fixed(rates) => rates,
-            Self::Finder { lr_decay, .. } => LearningRates::decayed(head, lr_decay),
+            Self::Finder { group_lr_ratio, .. } => LearningRates::decayed(head, group_lr_ratio),
         }
     }
 }

@@ -10,7 +10,7 @@ use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::builder::ImageDataBuilder;
-use crate::data::{HeldOut, ImageData};
+use crate::data::{ValidSplit, ImageData};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -27,7 +27,7 @@ pub struct RunConfig {
     #[serde(with = "ocelli_data::path_text")]
     pub data: PathBuf,
     /// The backbone's name.
-    pub architecture: String,
+    pub arch: String,
     /// A file with the backbone's weights; without it the published ones.
     #[serde(default, with = "ocelli_data::path_text::option", skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
@@ -37,9 +37,9 @@ pub struct RunConfig {
     pub filter: Filter,
     /// What is held out; without it what the data says, else a fifth of every class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<HeldOut>,
+    pub valid_split: Option<ValidSplit>,
     /// Whether every class is drawn equally often.
-    pub balanced: bool,
+    pub balanced_sampling: bool,
     /// The precision of the activations in the backbone; without it the fastest of this processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
@@ -126,12 +126,12 @@ impl RunConfig {
         let (arch, preset) = (Arch::EfficientNetLite0, Preset::default());
         Self {
             data: data.into(),
-            architecture: arch.to_string(),
+            arch: arch.to_string(),
             weights: None,
             size: arch.info().size,
             filter: Filter::Bicubic,
-            held_out: None,
-            balanced: false,
+            valid_split: None,
+            balanced_sampling: false,
             precision: None,
             batch_size: 64,
             seed: 0,
@@ -157,8 +157,8 @@ impl RunConfig {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
             None => ImageData::from_path(&self.data),
         };
-        if let Some(held_out) = &self.held_out {
-            data = data.hold_out(held_out.clone());
+        if let Some(valid_split) = &self.valid_split {
+            data = data.valid_split(valid_split.clone());
         }
         if let Some(groups) = &self.groups {
             data = data.groups(groups.clone());
@@ -176,7 +176,7 @@ impl RunConfig {
         data.size(self.size)
             .framing(self.framing)
             .filter(self.filter)
-            .balanced(self.balanced)
+            .balanced_sampling(self.balanced_sampling)
             .seed(self.seed)
             .batch_size(self.batch_size)
             .threads(threads)
@@ -187,7 +187,7 @@ impl RunConfig {
     pub(crate) fn check(&self) -> Result<()> {
         self.recipe.check()?;
         // Of a backbone of the user's own nothing is known.
-        let Ok(arch) = self.architecture.parse::<Arch>() else { return Ok(()) };
+        let Ok(arch) = self.arch.parse::<Arch>() else { return Ok(()) };
         let later = self.recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Resize { size } => Some(*size),
             _ => None,
@@ -195,7 +195,7 @@ impl RunConfig {
         for size in later.chain([self.size]) {
             let smallest = arch.info().smallest;
             if size < smallest {
-                return Err(Error::ImageSize { architecture: arch.to_string(), size, smallest });
+                return Err(Error::ImageSize { arch: arch.to_string(), size, smallest });
             }
         }
         Ok(())
@@ -220,7 +220,7 @@ impl RunConfig {
     /// A learner with the pretrained weights of the backbone, and the names of the tensors of their file that it has no
     /// use for: those of a classifier.
     pub(crate) fn pretrained(&self, data: ImageData, places: &RunEnv) -> Result<(Learner, Vec<String>)> {
-        let arch: Arch = self.architecture.parse()?;
+        let arch: Arch = self.arch.parse()?;
         // A device that is not there is said before weights are looked for.
         places.device.open()?;
         let weights = match &self.weights {
@@ -363,7 +363,7 @@ impl Config {
         settings.weights.as_mut().map(resolve);
         settings.decisions.as_mut().map(resolve);
         settings.table.as_mut().and_then(|table| table.folder.as_mut()).map(resolve);
-        if let Some(HeldOut::File(path)) = &mut settings.held_out {
+        if let Some(ValidSplit::File(path)) = &mut settings.valid_split {
             resolve(path);
         }
         settings

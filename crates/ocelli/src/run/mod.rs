@@ -4,7 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
 pub(crate) mod folder;
-pub(crate) mod perform;
+pub(crate) mod run_recipe;
 pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
@@ -28,7 +28,7 @@ use crate::recipe::Phase;
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
-use crate::run::perform::{RecipeResult, run_recipe};
+use crate::run::run_recipe::{RecipeResult, run_recipe};
 use crate::run::tracker::Tracker;
 
 /// A run that is ready to go: the photos are read and checked, the run folder is made.
@@ -67,7 +67,7 @@ impl Run {
     /// For everything that can be known before something is computed.
     pub fn prepare(settings: &RunConfig, places: &RunEnv) -> Result<Self> {
         let mut dropped_tensors = Vec::new();
-        settings.architecture.parse::<Arch>()?;
+        settings.arch.parse::<Arch>()?;
         let run = Self::prepare_with(settings, places, |data| {
             let (learner, names) = settings.pretrained(data, places)?;
             dropped_tensors = names;
@@ -147,16 +147,16 @@ impl<B: Backbone> Run<B> {
         &self.settings
     }
 
-    /// Whether there is a checkpoint to go on from.
+    /// Whether there is a checkpoint to resume from.
     pub fn has_checkpoint(&self) -> bool {
         Checkpoint::exists(&self.run.checkpoints())
     }
 
-    /// Performs the recipe, or what is left of it, and writes the model.
+    /// Runs the recipe, or what is left of it, and writes the model.
     ///
     /// # Errors
-    /// As [`Learner::fit`]. Where an observer asked to stop, a checkpoint is written first. Whatever the error is, the
-    /// last checkpoint is whole, and [`resume`](Run::resume) goes on from it.
+    /// As [`Learner::fit`]. If an observer asks to stop, a checkpoint is written first. After any error
+    /// [`resume`](Run::resume) continues from the last checkpoint.
     pub fn run(&mut self) -> Result<RunResult> {
         self.tracker.start_clock();
         self.introduce()?;
@@ -165,46 +165,46 @@ impl<B: Backbone> Run<B> {
                 self.write_checkpoint()?;
                 Err(Error::Stopped)
             }
-            performed => self.conclude(performed?),
+            result => self.conclude(result?),
         }
     }
 
-    /// Tells what the run begins with, or goes on with.
+    /// Emits the data, notices and, where the run is resumed, from where.
     fn introduce(&mut self) -> Result<()> {
         let learner = &mut self.learner;
         let (data, classes) = (learner.data(), learner.data().class_counts());
         let (train, valid, origin) = (data.train_len(), data.valid_len(), data.split_origin());
-        learner.observers.tell(&Event::Data { classes, train, valid, origin })?;
+        learner.observers.emit(&Event::Data { classes, train, valid, origin })?;
         for text in self.notices.drain(..) {
-            learner.observers.tell(&Event::Notice { text })?;
+            learner.observers.emit(&Event::Notice { text })?;
         }
         if let Some(fit) = &learner.unfinished {
             let epochs = (fit.epoch, fit.schedule.epochs());
-            learner.observers.tell(&Event::Resumed { fit: learner.state.fits, epochs })?;
+            learner.observers.emit(&Event::Resumed { fit: learner.state.fits, epochs })?;
         }
         Ok(())
     }
 
-    /// Writes what the recipe has come to.
-    fn conclude(&mut self, performed: RecipeResult) -> Result<RunResult> {
+    /// Writes the results of the recipe.
+    fn conclude(&mut self, result: RecipeResult) -> Result<RunResult> {
         let Self { learner, tracker, run, settings, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
         let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
             Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
-        let mut predictions = performed.predictions;
-        let mut augmented = performed.views.zip(tta).map(|(views, mean)| views.mean(mean));
+        let mut predictions = result.predictions;
+        let mut augmented = result.views.zip(tta).map(|(views, mean)| views.mean(mean));
         let thresholds = settings.thresholds.tuned(&predictions, metric);
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
                 predictions.set_thresholds(tuned.clone());
             }
         }
-        learner.observers.tell(&Event::Finished(Finished {
+        learner.observers.emit(&Event::Finished(Finished {
             seconds: tracker.seconds(),
             metric,
-            kept: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
+            best: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
             size: learner.data().size(),
             augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
         }))?;
@@ -215,22 +215,22 @@ impl<B: Backbone> Run<B> {
         model.calibrate(&predictions);
         let path = run.model();
         model.save(&path)?;
-        learner.observers.tell(&Event::Written { what: "model", path: path.clone() })?;
+        learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;
         Interpretation::new(predictions.clone(), learner.data().items()).write_csv(run.predictions())?;
         run.finish()?;
         let seconds = tracker.seconds();
         Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
     }
 
-    /// Writes a checkpoint of where the run stands.
+    /// Writes a checkpoint of the run.
     fn write_checkpoint(&mut self) -> Result<()> {
         self.tracker.write_checkpoint_of(&mut self.learner)
     }
 }
 
 impl Thresholds {
-    /// The threshold of each class by predictions of held-out images; nothing where images have one class, or none are
-    /// held out.
+    /// The threshold of each class, tuned on predictions for the validation images; `None` for single-label data, or without
+    /// validation images.
     fn tuned(self, predictions: &Predictions, metric: Metric) -> Option<Vec<f32>> {
         if predictions.task() == Labels::SingleLabel || predictions.is_empty() {
             return None;
@@ -243,7 +243,7 @@ impl Thresholds {
     }
 }
 
-/// What people are told of predictions: the metric by which the best is kept, then what is usual.
+/// The metrics of a result: the one that chose the best weights, then the usual ones.
 fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.is_empty() {
         return Vec::new();

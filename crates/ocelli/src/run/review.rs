@@ -78,7 +78,7 @@ impl FinishedRun {
         let places = RunEnv { cache: options.cache, ..RunEnv::default() };
         let training = Split { train: data.split().train.clone(), ..Split::default() };
         let mut learner = settings.learner_on(data.with_split(training), &places)?;
-        if options.only_cached && !learner.has_kept_activations() {
+        if options.only_cached && !learner.has_cached_features() {
             return Ok(None);
         }
         if let Some(observer) = options.observer {
@@ -86,7 +86,7 @@ impl FinishedRun {
         }
         learner.observe(stop.clone());
         let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop)?;
-        let features = learner.pooled_activations(predictions.items())?;
+        let features = learner.pooled_features(predictions.items())?;
         let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
         stop.check()?;
         let duplicates = identical(data, predictions.items());

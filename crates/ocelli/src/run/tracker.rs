@@ -62,7 +62,7 @@ impl Tracker {
         self.progress.seconds += self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         let path = checkpoints.write(learner, &self.progress)?;
-        observers.tell(&Event::Written { what: "checkpoint", path })
+        observers.emit(&Event::Written { what: "checkpoint", path })
     }
 
     /// The same of a learner that no fit is at work on.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::event::{Observers, Task};
+use crate::event::{Activity, Observers};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -188,7 +188,7 @@ impl Fit {
                 self.totals.rates = Some(rates);
             }
             self.batch += 1;
-            hooks.observers().progress(Task::Training, (self.batch * batch_size).min(total), total)?;
+            hooks.observers().progress(Activity::Training, (self.batch * batch_size).min(total), total)?;
             hooks.after_step(&FitView { fit: self, state, inputs, options })?;
         }
         if self.totals.images == 0 { Err(Error::NoTrainingBatch) } else { Ok(()) }
@@ -295,7 +295,7 @@ pub(crate) fn estimate_statistics<B: Backbone>(
             state.network = state.network.clone().update_running_stats(seen);
         }
         done += batch.images;
-        observers.progress(Task::Statistics, done, total)?;
+        observers.progress(Activity::Statistics, done, total)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::{Observers, Task};
+use crate::event::{Activity, Observers};
 use crate::features::cache::View;
 use crate::metric::predictions::Predictions;
 use crate::train::input::Inputs;
@@ -22,7 +22,7 @@ pub(crate) fn predict<B: Backbone>(
     part: Part,
     observers: &mut Observers,
 ) -> Result<Predictions> {
-    let (items, logits) = infer(state, inputs, part, Task::Validation, observers)?;
+    let (items, logits) = infer(state, inputs, part, Activity::Validation, observers)?;
     let (data, classes) = (&inputs.data, inputs.data.classes().len());
     let mut predictions = Predictions::new(data.task(), classes);
     for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
@@ -51,7 +51,7 @@ pub(crate) fn infer<B: Backbone>(
     let device = state.network.device();
     for batch in inputs.loader()?.batches(items, 0)? {
         let mut batch = batch?;
-        observers.tell_skipped(&batch.skipped, &inputs.data)?;
+        observers.emit_skipped(&batch.skipped, &inputs.data)?;
         if !batch.indices.is_empty() {
             logits.extend(values(state.network.infer(to_tensor(&mut batch, &device))));
         }

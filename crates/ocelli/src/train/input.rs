@@ -13,7 +13,7 @@ use ocelli_nn::Backbone;
 use crate::data::to_tensor::to_tensor;
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
-use crate::event::{Event, Observers, Task};
+use crate::event::{Activity, Event, Observers};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
 use crate::recipe::freezing::Freezing;
@@ -140,17 +140,17 @@ impl Inputs {
         let old = old.map(Arc::unwrap_or_clone);
         let (features, event) = FeatureCache::collect(old, key, views, &collector, observers)?;
         self.features = Some(Arc::new(features));
-        observers.tell(&event)
+        observers.emit(&event)
     }
 
     /// The share of images whose features are in the cache folder.
-    pub(crate) fn share_in_cache<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
+    pub(crate) fn cached_fraction<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
         let Some(cache) = &self.cache else { return 0.0 };
         let split = &self.data.split;
         let items = split.train.iter().chain(&split.valid);
         self.backbone
             .prefix(state, &self.data)
-            .share_in_cache(cache, items.map(|&item| self.data.digests[item]).collect())
+            .cached_fraction(cache, items.map(|&item| self.data.digests[item]).collect())
     }
 
     /// Resizes once what several epochs would decode again and again, where that saves time.
@@ -178,7 +178,7 @@ impl Inputs {
                 scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
             while !work.is_finished() {
                 std::thread::sleep(Duration::from_millis(50));
-                observers.progress(Task::Resizing, done.load(Ordering::Relaxed), total)?;
+                observers.progress(Activity::Resizing, done.load(Ordering::Relaxed), total)?;
             }
             Ok(work.join().expect("images are resized without a panic"))
         })?;
@@ -186,13 +186,13 @@ impl Inputs {
         self.resized = Some(store);
         match filled {
             Ok(filled) => {
-                observers.tell_skipped(&filled.skipped, &self.data)?;
-                observers.tell(&Event::spent(Task::Resizing, began))
+                observers.emit_skipped(&filled.skipped, &self.data)?;
+                observers.emit(&Event::elapsed(Activity::Resizing, began))
             }
             Err(error) => {
                 let text =
                     format!("{error}; this run goes on without, and resizes images again in every epoch");
-                observers.tell(&Event::Notice { text })
+                observers.emit(&Event::Notice { text })
             }
         }
     }
@@ -201,7 +201,7 @@ impl Inputs {
     pub(crate) fn order<B: Backbone>(&self, state: &TrainState<B>) -> Vec<usize> {
         let seed = state.seed;
         let order =
-            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
+            if self.data.balanced_sampling() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
         order.of(&self.data.items, &self.data.split.train, state.epochs)
     }
 
@@ -230,7 +230,7 @@ impl Inputs {
         match state.freezing {
             Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
             Freezing::Cached { .. } => part == Part::Valid,
-            Freezing::Live { .. } => false,
+            Freezing::Streamed { .. } => false,
         }
     }
 
@@ -284,7 +284,7 @@ impl BatchStream {
             }
             Self::Images(batches) => {
                 let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
-                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 let mut targets = inputs.targets(&batch.indices);
                 if let Some(mix) = mix {
                     let mixed = mix.apply(&mut batch, &inputs.data.items, state.seed, state.epochs)?;

@@ -43,7 +43,7 @@ impl StageInput {
 impl<B: Backbone> TrainState<B> {
     /// A network before any training, its backbone frozen.
     pub(crate) fn new(network: Network<B>, seed: u64) -> Self {
-        let freezing = Freezing::Live { frozen: GROUPS - 1 };
+        let freezing = Freezing::Streamed { frozen: GROUPS - 1 };
         let network = network.train_groups_from(freezing.frozen());
         Self { network, freezing, seed, steps: 0, epochs: 0, fits: 0 }
     }

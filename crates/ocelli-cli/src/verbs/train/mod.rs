@@ -326,8 +326,8 @@ impl Train {
         };
         match prepare() {
             // The photos are known to be usable by now, so the download is not in vain.
-            Err(ocelli::Error::NoWeights { architecture, .. }) => {
-                let arch: Arch = architecture.parse()?;
+            Err(ocelli::Error::NoWeights { arch, .. }) => {
+                let arch: Arch = arch.parse()?;
                 fetched(&WeightStore::with_cache(cache), arch, self.output.quiet)?;
                 prepare()
             }
@@ -400,7 +400,7 @@ impl Train {
         ReportOptions {
             cache: Some(cache.to_owned()),
             threads: self.compute.threads.threads,
-            only_kept_activations: true,
+            only_cached_features: true,
             data: self.moved_to.clone(),
             stop: Stop::new(stop),
             ..ReportOptions::default()

@@ -100,7 +100,7 @@ impl Search<'_> {
 
     /// The column whose cells are most different files; of equal ones that with the plainest name.
     pub(super) fn file(&self, notices: &mut Vec<String>) -> Result<usize, DataError> {
-        if let Some(column) = &self.options.id {
+        if let Some(column) = &self.options.id_column {
             return self.stated(column);
         }
         let rows = self.rows();
@@ -134,10 +134,10 @@ impl Search<'_> {
 
     /// All other columns, when that of the files is known.
     pub(super) fn find(&self, file: usize, notices: &mut Vec<String>) -> Result<Columns, DataError> {
-        let group = self.options.group.as_ref().map(|column| self.stated(column)).transpose()?;
+        let group = self.options.group_column.as_ref().map(|column| self.stated(column)).transpose()?;
         let stated: Vec<usize> =
-            self.options.label.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
-        let split = match &self.options.split {
+            self.options.label_columns.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
+        let split = match &self.options.split_column {
             Some(column) => Some(self.stated(column)?),
             None => self.split(file, &stated, notices),
         };
@@ -285,7 +285,7 @@ impl Search<'_> {
             format!("has the columns {}, and which of them holds the labels is not clear", self.all());
         Err(self.error(
             detail,
-            "name that column, or the columns of 0 and 1 that stand for a class each (`label`)",
+            "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
         ))
     }
 

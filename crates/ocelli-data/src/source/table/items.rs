@@ -21,7 +21,7 @@ impl Table<'_> {
     ) -> Result<Labelled, DataError> {
         let classes = Classes::new(entries.iter().flat_map(|(_, labels)| labels));
         if classes.is_empty() {
-            let advice = "name the column of the labels (`label`)";
+            let advice = "name the column of the labels (`label_columns`)";
             return Err(self.error(None, "has no labels".to_owned(), advice));
         }
         if let Some(error) = self.measurements(&classes, &entries) {
@@ -98,7 +98,7 @@ impl Table<'_> {
             classes.names()[0]
         );
         let advice = format!(
-            "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
+            "name the column of the classes (`label_columns`); the columns are {}. Numbers are classes once they are put into \
              ranges with a name each",
             self.column_names()
         );

@@ -78,18 +78,18 @@ pub struct TableOptions {
     pub header: Option<bool>,
     /// The column of the files. Detected: the one whose cells are files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Column>,
+    pub id_column: Option<Column>,
     /// The column of the labels, or several columns of 0 and 1, named by a class each. Detected by their names, or
     /// because there is no other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub label: Vec<Column>,
+    pub label_columns: Vec<Column>,
     /// The column that says train, valid or test (or true and false: whether a row is for validation). Detected if it
     /// is called so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub split: Option<Column>,
+    pub split_column: Option<Column>,
     /// The column of what images of one group share, such as the patient: given to [`Labelled::groups`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<Column>,
+    pub group_column: Option<Column>,
     /// What separates several labels of one image. Detected: `|`, `;`, a comma or a space, or lists in brackets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<char>,
@@ -207,7 +207,7 @@ fn nothing_found(
     matches: &[Match],
 ) -> DataError {
     let place = usize::from(may_have_header && sheet.rows.len() > 1);
-    let advice = "give the folder of the images, the column of the file names (`id`), or the suffix they lack (`suffix`)";
+    let advice = "give the folder of the images, the column of the file names (`id_column`), or the suffix they lack (`suffix`)";
     for (row, found) in sheet.rows.iter().zip(matches).skip(place) {
         if let Match::Ambiguous(several) = found {
             return ambiguous(sheet, row, file, several);

@@ -9,7 +9,7 @@ use ocelli_data::{Task, text_of};
 
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
-use crate::model::contract::Contract;
+use crate::model::config::ModelConfig;
 use crate::model::submission::{Submission, Values};
 
 /// What a cell of a row holds.
@@ -42,7 +42,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What is to be written for the photos of a folder.
-    pub(super) fn new(submission: &Submission, contract: &Contract, test: &Path) -> Result<Self> {
+    pub(super) fn new(submission: &Submission, config: &ModelConfig, test: &Path) -> Result<Self> {
         let found = photos_in(test)?;
         let mut photos = found.photos;
         photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
@@ -51,9 +51,9 @@ impl Plan {
             return Err(Error::NoPhotos { path: test.to_owned() });
         }
         match &submission.sample {
-            Some(sample) => Sample::read(sample, contract, submission.values)?.plan(test, photos),
-            None if contract.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
-            None => Ok(without_sample(contract, test, photos)),
+            Some(sample) => Sample::read(sample, config, submission.values)?.plan(test, photos),
+            None if config.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
+            None => Ok(without_sample(config, test, photos)),
         }
     }
 
@@ -84,7 +84,7 @@ impl Plan {
 /// A sample submission, whose columns, ids and separator are taken over.
 struct Sample<'a> {
     path: &'a Path,
-    contract: &'a Contract,
+    config: &'a ModelConfig,
     values: Option<Values>,
     delimiter: char,
     header: Vec<String>,
@@ -94,11 +94,11 @@ struct Sample<'a> {
 const GIVE_A_SAMPLE: &str = "give the competition's sample submission";
 
 impl<'a> Sample<'a> {
-    fn read(path: &'a Path, contract: &'a Contract, values: Option<Values>) -> Result<Self> {
+    fn read(path: &'a Path, config: &'a ModelConfig, values: Option<Values>) -> Result<Self> {
         let mut sheet = Sheet::read(path)?;
         let header = sheet.rows.remove(0).cells;
         let delimiter = if sheet.delimiter == ' ' { ',' } else { sheet.delimiter };
-        let sample = Self { path, contract, values, delimiter, header, rows: sheet.rows };
+        let sample = Self { path, config, values, delimiter, header, rows: sheet.rows };
         let width = sample.header.len();
         if width < 2 {
             return Err(sample.no_column());
@@ -126,7 +126,7 @@ impl<'a> Sample<'a> {
 
     fn plan(self, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
         let (id, paths) = self.find_photos(test, &photos)?;
-        let separator = separator_of(&self.rows, self.contract);
+        let separator = separator_of(&self.rows, self.config);
         let (contents, columns) = self.contents(id)?;
         let named: BTreeSet<&PathBuf> = paths.iter().collect();
         let unnamed = photos.iter().filter(|photo| !named.contains(photo)).count();
@@ -195,7 +195,7 @@ impl<'a> Sample<'a> {
 
     /// What each column holds, and that for people.
     fn contents(&self, id: usize) -> Result<(Vec<Content>, String)> {
-        let classes = &self.contract.classes;
+        let classes = &self.config.classes;
         let class_of = |column: usize| classes.iter().position(|class| class == self.header[column].trim());
         let columns = (0..self.header.len()).filter(|&column| column != id && !self.counts_rows(column));
         let named: Vec<(usize, Option<usize>)> = columns.map(|column| (column, class_of(column))).collect();
@@ -240,8 +240,8 @@ impl<'a> Sample<'a> {
 
     /// What the only column beside the id holds; `class` is the one that it is named after.
     fn one_column(&self, column: usize, class: Option<usize>) -> Result<(Content, String)> {
-        let classes = &self.contract.classes;
-        let two = classes.len() == 2 && self.contract.task == Task::SingleLabel;
+        let classes = &self.config.classes;
+        let two = classes.len() == 2 && self.config.task == Task::SingleLabel;
         let cells = || self.rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty());
         let all = |wanted: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(wanted);
         let are_classes = all(&|cell| classes.iter().any(|class| class == cell));
@@ -271,7 +271,7 @@ impl<'a> Sample<'a> {
 
 /// A row a photo, with the probability of every class. Ids are names without their endings, or paths, as far as these
 /// tell the photos apart.
-fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Plan {
+fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Plan {
     let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
     let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
     let path = |photo: &PathBuf| id_of(test, photo);
@@ -285,7 +285,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
     } else {
         &path
     };
-    let classes = contract.classes.len();
+    let classes = config.classes.len();
     let mut rows: Vec<(Vec<String>, PathBuf)> = photos
         .iter()
         .map(|photo| {
@@ -297,7 +297,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
     rows.sort();
     Plan {
         delimiter: ',',
-        header: std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect(),
+        header: std::iter::once("id".to_owned()).chain(config.classes.iter().cloned()).collect(),
         rows,
         contents: std::iter::once(Content::Sample).chain((0..classes).map(Content::Probability)).collect(),
         separator: String::new(),
@@ -308,14 +308,14 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
 
 /// What separates several names in a cell: as in the sample, where it shows it, else as in the table that the model was
 /// trained on, else a space.
-fn separator_of(rows: &[Row], contract: &Contract) -> String {
-    let known = |text: &str| contract.classes.iter().any(|class| class == text.trim());
+fn separator_of(rows: &[Row], config: &ModelConfig) -> String {
+    let known = |text: &str| config.classes.iter().any(|class| class == text.trim());
     let shows = |separator: char| {
         rows.iter()
             .flat_map(|row| &row.cells)
             .any(|cell| !known(cell) && cell.contains(separator) && cell.split(separator).all(known))
     };
-    let mut candidates = contract.label_separator.into_iter().chain(['|', ';', ',', ' ']);
+    let mut candidates = config.label_separator.into_iter().chain(['|', ';', ',', ' ']);
     let shown = candidates.find(|&separator| shows(separator));
-    shown.or(contract.label_separator).unwrap_or(' ').to_string()
+    shown.or(config.label_separator).unwrap_or(' ').to_string()
 }
