@@ -181,7 +181,7 @@ fn a_model_with_a_flipped_bit_is_refused_by_name() {
     flip(&hurt, 8 * mean + 1);
     assert!(String::from_utf8_lossy(&fs::read(&hurt).unwrap()[..header]).contains("327.0"));
     let refused = place().refusal(&["predict", "hurt.safetensors", "photos"]);
-    assert!(refused.contains("hurt.safetensors: is not what was written"), "{refused}");
+    assert!(refused.contains("hurt.safetensors: is damaged"), "{refused}");
     // The weights of a damaged model are not trained on either.
     let refused = place().refusal(&two_phases("2", &["--weights", "hurt.safetensors"]));
     assert!(refused.contains("hurt.safetensors"), "{refused}");
@@ -312,7 +312,7 @@ fn two_processes_do_not_work_on_one_run() {
     other.lock().unwrap();
     let refused = place().refusal(&["train", "--resume", &run]);
     assert!(
-        refused.contains("another process is at work on this run") && refused.contains(&run),
+        refused.contains("another process is using this run") && refused.contains(&run),
         "{refused}"
     );
     other.unlock().unwrap();

@@ -84,7 +84,7 @@ fn settings_that_make_no_sense_are_refused() {
     let place = Place::with_photos(12);
     for (wrong, said) in [
         (["--steps", "3"], "from 20 to 100,000"),
-        (["--end-lr", "1e-9"], "last learning rate"),
+        (["--end-lr", "1e-9"], "--end-lr: "),
         (["--group-lrs", "1e-3,1e-2"], "three"),
     ] {
         let answer = place.refusal(&[&["lr-find", "photos", "--size", "32"], &wrong[..]].concat());

@@ -309,7 +309,7 @@ fn too_little_memory_is_said_before_anything_is_computed_with_the_batch_that_fit
     let output = limited("144");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("training all layers with 144 images of 224 px at once takes about"), "{said}");
+    assert!(said.contains("training all layers with a batch of 144 images of 224 px needs about"), "{said}");
     assert!(said.contains(" GB are free"), "{said}");
     assert!(!place.path("run").exists(), "no run folder is left behind");
     let fits = said.split("--batch-size ").nth(1).map(str::trim).unwrap().to_owned();

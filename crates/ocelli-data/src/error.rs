@@ -210,23 +210,23 @@ fn io_words(kind: io::ErrorKind, number: Option<i32>) -> Option<&'static str> {
         Kind::DirectoryNotEmpty => "the folder is not empty",
         Kind::StorageFull => "no space is left on the device",
         Kind::QuotaExceeded => "your quota of space is used up",
-        Kind::ReadOnlyFilesystem => "the file system can only be read",
+        Kind::ReadOnlyFilesystem => "the file system is read-only",
         Kind::FileTooLarge => "the file would be larger than the file system, or a limit, allows",
         Kind::InvalidFilename => "the name is too long, or not allowed there",
-        Kind::InvalidInput => "the name, or the place in the file, is not allowed",
-        Kind::InvalidData => "what it holds is not text in UTF-8, or not what is expected",
+        Kind::InvalidInput => "the name, or the position in the file, is not valid",
+        Kind::InvalidData => "its content is not UTF-8 text, or not as expected",
         Kind::UnexpectedEof => "it ends too early",
         Kind::WriteZero => "nothing more can be written to it",
-        Kind::BrokenPipe => "whoever read it has gone",
+        Kind::BrokenPipe => "its reader has closed it",
         Kind::NotSeekable => "it is a pipe or a device, and a file is needed",
-        Kind::ResourceBusy | Kind::ExecutableFileBusy => "something else uses it",
+        Kind::ResourceBusy | Kind::ExecutableFileBusy => "another process is using it",
         Kind::Deadlock => "several processes wait for each other",
-        Kind::CrossesDevices => "the two places are on different file systems",
+        Kind::CrossesDevices => "the two paths are on different file systems",
         Kind::TooManyLinks => "too many links lead to it",
         Kind::StaleNetworkFileHandle => "the network file system has lost it",
         Kind::OutOfMemory => "there is not enough memory",
-        Kind::TimedOut => "nothing came in time",
-        Kind::WouldBlock => "nothing is there yet, or no more can be taken now",
+        Kind::TimedOut => "there was no response in time",
+        Kind::WouldBlock => "it is not ready",
         Kind::Interrupted => "it was interrupted",
         Kind::Unsupported => "the system cannot do that",
         Kind::ArgumentListTooLong => "the arguments are too long",
@@ -235,7 +235,7 @@ fn io_words(kind: io::ErrorKind, number: Option<i32>) -> Option<&'static str> {
         Kind::NotConnected => "there is no connection",
         Kind::AddrInUse => "something listens at that address already",
         Kind::AddrNotAvailable => "this machine does not have that address",
-        Kind::HostUnreachable | Kind::NetworkUnreachable => "no way leads there",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "there is no route to it",
         Kind::NetworkDown => "the network is down",
         _ => return None,
     })
@@ -249,7 +249,7 @@ pub enum DecodeError {
     #[error("cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
     /// The content is not that which was noted when the data set was read.
-    #[error("has changed since it was read first; what it shows now is not used")]
+    #[error("has changed since it was first read; the changed image is not used")]
     Changed,
     /// The file is empty.
     #[error("the file is empty")]
@@ -290,7 +290,7 @@ pub enum DecodeError {
         remedy: &'static str,
     },
     /// The image lacks a band that is to be read.
-    #[error("has {count} bands ({format}), but band {band} is wanted; choose among 1 to {count}")]
+    #[error("has {count} bands ({format}), but band {band} is selected; choose from 1 to {count}")]
     Band {
         /// The band, from 1.
         band: u16,

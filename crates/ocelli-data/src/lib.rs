@@ -3,7 +3,7 @@
 //! ```text
 //! folder ─ source ─► Items ─ split ─► train │ valid │ test        which images, and what is in them
 //! file ─ decode ─► RgbImage ─ Preprocessing ─► sample             what a network sees of one
-//! indices ─ Order ─► Loader ─► Batch(indices, images NHWC)        many of them, in order
+//! indices ─ Sampler ─► Loader ─► Batch(indices, images NHWC)        many of them, in order
 //! ```
 //!
 //! A *source* lists files, never trusting names, and gives a [`Dataset`]: [`Items`] with stable ids and targets, the split
@@ -42,7 +42,7 @@
 //! };
 //! let loader = Loader::new(Arc::clone(&items), preprocessing, LoaderOptions::default())?;
 //! for epoch in 0..3 {
-//!     let order = Order::Shuffled { seed: 42 }.of(&items, &split.train, epoch);
+//!     let order = Sampler::Shuffled { seed: 42 }.of(&items, &split.train, epoch);
 //!     for batch in loader.batches(order, epoch)? {
 //!         let batch = batch?;
 //!         println!("{:?}", batch.shape); // [64, 224, 224, 3]
@@ -65,7 +65,7 @@
 //! | [`files`] | every access to files that are written here and read again; faults for tests |
 //! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
 //! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
-//! | [`order`], [`loader`] | epochs, batches, threads |
+//! | [`sampler`], [`loader`] | epochs, batches, threads |
 //! | [`names`] | paths that are not UTF-8, as text |
 //! | [`picture`] | what Ocelli draws, marked so that it is no photo |
 //! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
@@ -87,7 +87,7 @@ pub mod inspect;
 pub mod items;
 pub mod loader;
 pub mod names;
-pub mod order;
+pub mod sampler;
 pub mod path_text;
 mod photo_file;
 pub mod picture;
@@ -114,7 +114,7 @@ pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
 pub use names::text_of;
-pub use order::Order;
+pub use sampler::Sampler;
 pub use preprocess::{Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};
 pub use resize::Filter;

@@ -110,7 +110,7 @@ mod tests {
         // What is written can be read back, so that no two names are written the same.
         let alphabet = [b'\\', b'x', b'5', b'C', 0xC3, 0xA4, 0xFF];
         for number in 0..7usize.pow(5) {
-            let name: Vec<u8> = (0..5).map(|place| alphabet[number / 7usize.pow(place) % 7]).collect();
+            let name: Vec<u8> = (0..5).map(|digit| alphabet[number / 7usize.pow(digit) % 7]).collect();
             assert_eq!(path_of(&of(&name)).as_os_str().as_bytes(), name);
         }
     }

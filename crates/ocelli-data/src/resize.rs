@@ -277,12 +277,12 @@ impl<Row: FnMut(usize, &[[u8; 4]])> Passes<'_, Row> {
             let start = start - used.start;
             while done < start + self.rows.taps {
                 // Where rows end within a group, the last one is repeated.
-                let row = |place: usize| (used.start + done + place).min(used.end - 1);
-                gather(std::array::from_fn(|place| self.line(row(place))), &mut group);
+                let row = |index: usize| (used.start + done + index).min(used.end - 1);
+                gather(std::array::from_fn(|index| self.line(row(index))), &mut group);
                 across(&group, &self.columns, &mut resized);
                 let rows = &mut ring[done % slots * width..][..ROWS * width];
-                for (place, row) in rows.chunks_exact_mut(width).enumerate() {
-                    row.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
+                for (index, row) in rows.chunks_exact_mut(width).enumerate() {
+                    row.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[index]);
                 }
                 done += ROWS;
             }
@@ -307,11 +307,11 @@ impl<Row: FnMut(usize, &[[u8; 4]])> Passes<'_, Row> {
                     line,
                 );
             }
-            gather(std::array::from_fn(|place| &lines[place * used * 3..][..used * 3]), &mut group);
+            gather(std::array::from_fn(|index| &lines[index * used * 3..][..used * 3]), &mut group);
             across(&group, &self.columns, &mut resized);
-            for place in 0..rows.len() {
-                pixels.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
-                (self.row)(number * ROWS + place, &pixels);
+            for index in 0..rows.len() {
+                pixels.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[index]);
+                (self.row)(number * ROWS + index, &pixels);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::files::write_whole;
 use crate::formula::{escape_formula, unescape_formula};
-use crate::order::by_draw;
+use crate::sampler::by_draw;
 use crate::random::Purpose;
 use crate::{DataError, Items, Target, Task};
 
@@ -212,8 +212,8 @@ pub fn k_fold(
         Task::SingleLabel => {
             let mut sides = vec![Vec::new(); folds];
             // Counting on from class to class evens out the folds.
-            for (place, group) in strata.flatten().enumerate() {
-                sides[place % folds].extend(group);
+            for (index, group) in strata.flatten().enumerate() {
+                sides[index % folds].extend(group);
             }
             sides
         }
@@ -281,9 +281,9 @@ pub fn stratified_by_group(
         if sides[0].iter().any(|unit| count(unit, class) > 0) || sides[1].len() < 2 {
             continue;
         }
-        let with = (0..sides[1].len()).filter(|&place| count(&sides[1][place], class) > 0);
-        if let Some(place) = with.min_by_key(|&place| sides[1][place].len()) {
-            let unit = sides[1].remove(place);
+        let with = (0..sides[1].len()).filter(|&unit| count(&sides[1][unit], class) > 0);
+        if let Some(smallest) = with.min_by_key(|&unit| sides[1][unit].len()) {
+            let unit = sides[1].remove(smallest);
             sides[0].push(unit);
         }
     }
@@ -364,10 +364,10 @@ fn units(
             parent[one] = other;
         }
     }
-    let mut place = HashMap::new();
+    let mut unit_of = HashMap::new();
     let mut units: Vec<Vec<usize>> = Vec::new();
     for &item in &drawn {
-        let unit = *place.entry(top(&mut parent, item)).or_insert_with(|| {
+        let unit = *unit_of.entry(top(&mut parent, item)).or_insert_with(|| {
             units.push(Vec::new());
             units.len() - 1
         });
@@ -447,10 +447,10 @@ fn strata<'a>(
     digests: &[Digest],
     drawn: &[usize],
 ) -> BTreeMap<&'a [usize], Vec<Vec<usize>>> {
-    let mut place: HashMap<Digest, (&[usize], usize)> = HashMap::new();
+    let mut group_of: HashMap<Digest, (&[usize], usize)> = HashMap::new();
     let mut strata: BTreeMap<&[usize], Vec<Vec<usize>>> = BTreeMap::new();
     for &index in drawn {
-        let &mut (stratum, group) = place.entry(digests[index]).or_insert_with(|| {
+        let &mut (stratum, group) = group_of.entry(digests[index]).or_insert_with(|| {
             let classes = items[index].target.classes();
             let groups = strata.entry(classes).or_default();
             groups.push(Vec::new());

@@ -150,7 +150,7 @@ fn bands_are_chosen() {
         let expected: Vec<u8> = rgb.as_chunks().0.iter().flat_map(other).collect();
         assert!(differences(&image, &expected, name).0 <= 1, "{name}");
         let error = bands([4, 3, 6]).decode(&bytes(name)).unwrap_err().to_string();
-        assert_eq!(error, "has 5 bands (TIFF), but band 6 is wanted; choose among 1 to 5");
+        assert_eq!(error, "has 5 bands (TIFF), but band 6 is selected; choose from 1 to 5");
     }
     let infrared = bands([4, 1, 2]).decode(&bytes("near_infrared.tif")).unwrap();
     let pixel: [u8; 3] = infrared.pixels()[3 * 36..][..3].try_into().unwrap();

@@ -267,9 +267,9 @@ fn settings_out_of_range_are_refused() {
     for (bad, name) in [
         (Preprocessing { size: 0, ..good }, "size is 0"),
         (Preprocessing { size: 100_000, ..good }, "size is 100000"),
-        (Preprocessing { framing: Framing::Crop { fraction: 0.0 }, ..good }, "crop fraction is 0"),
-        (Preprocessing { framing: Framing::Crop { fraction: f64::NAN }, ..good }, "crop fraction is NaN"),
-        (Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good }, "crop fraction is 1e-9"),
+        (Preprocessing { framing: Framing::Crop { fraction: 0.0 }, ..good }, "framing is a crop of 0;"),
+        (Preprocessing { framing: Framing::Crop { fraction: f64::NAN }, ..good }, "framing is a crop of NaN"),
+        (Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good }, "framing is a crop of 0.000000001"),
         (Preprocessing { normalization: normalization([0.0; 3], [0.0; 3]), ..good }, "std is"),
         (Preprocessing { normalization: normalization([f32::NAN; 3], [1.0; 3]), ..good }, "mean is"),
     ] {

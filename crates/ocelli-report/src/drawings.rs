@@ -140,7 +140,7 @@ fn losses(records: &FinishedRun) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
         values.iter().any(Option::is_some).then(|| {
-            let at = |(place, value): (usize, Option<f64>)| ((place + 1) as f64, value.unwrap_or(f64::NAN));
+            let at = |(index, value): (usize, Option<f64>)| ((index + 1) as f64, value.unwrap_or(f64::NAN));
             values.into_iter().enumerate().map(at).collect()
         })
     };

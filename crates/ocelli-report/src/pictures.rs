@@ -62,12 +62,12 @@ impl Album {
     const ROOM_FOR_DOUBTS: usize = 180;
 
     /// The image's number on the page; nothing where there is no more room.
-    pub(crate) fn add(&mut self, source: Source, place: usize) -> Option<usize> {
+    pub(crate) fn add(&mut self, source: Source, index: usize) -> Option<usize> {
         let (kind, room) = match source {
             Source::Measured => (0, Self::ROOM),
             Source::Doubted => (1, Self::ROOM_FOR_DOUBTS),
         };
-        if let Some(&number) = self.numbers.get(&(source, place)) {
+        if let Some(&number) = self.numbers.get(&(source, index)) {
             return Some(number);
         }
         if self.counts[kind] == room {
@@ -75,14 +75,14 @@ impl Album {
         }
         self.counts[kind] += 1;
         let number = self.chosen.len();
-        self.chosen.push((source, place));
-        self.numbers.insert((source, place), number);
+        self.chosen.push((source, index));
+        self.numbers.insert((source, index), number);
         Some(number)
     }
 
     /// Whether the image is on the page.
-    pub(crate) fn has(&self, source: Source, place: usize) -> bool {
-        self.numbers.contains_key(&(source, place))
+    pub(crate) fn has(&self, source: Source, index: usize) -> bool {
+        self.numbers.contains_key(&(source, index))
     }
 
     /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
@@ -100,14 +100,14 @@ impl Album {
         let jpegs: Vec<std::result::Result<String, &'static str>> = self
             .chosen
             .par_iter()
-            .map(|&(source, place)| {
-                if let Some(why) = lost.of_id(&of(source).ids[place]) {
+            .map(|&(source, index)| {
+                if let Some(why) = lost.of_id(&of(source).ids[index]) {
                     return Err(why);
                 }
                 if subject.stop.is_set() {
                     return Err("left out");
                 }
-                let image = subject.model.framed(&of(source).paths[place], side(source));
+                let image = subject.model.framed(&of(source).paths[index], side(source));
                 let image = image.ok_or("cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
@@ -116,7 +116,7 @@ impl Album {
         let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures
-            .map(|(number, (&(source, place), jpeg))| picture(of(source), place, jpeg, heat.remove(&number)));
+            .map(|(number, (&(source, index), jpeg))| picture(of(source), index, jpeg, heat.remove(&number)));
         Ok((pictures.collect(), inside, photo))
     }
 
@@ -159,21 +159,21 @@ impl<'a> Whereabouts<'a> {
 
 fn picture(
     named: &Interpretation,
-    place: usize,
+    index: usize,
     jpeg: std::result::Result<String, &'static str>,
     heat: Option<HeatMap>,
 ) -> Picture {
-    let row = named.predictions.row(place);
+    let row = named.predictions.row(index);
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
     Picture {
-        id: named.ids[place].clone(),
+        id: named.ids[index].clone(),
         why: jpeg.as_ref().err().copied(),
         jpeg: jpeg.unwrap_or_default(),
-        truth: named.truth(place).to_vec(),
-        said: named.predictions.predicted_labels(place),
+        truth: named.truth(index).to_vec(),
+        said: named.predictions.predicted_labels(index),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
-        loss: named.predictions.losses()[place],
+        loss: named.predictions.losses()[index],
         heat: heat.map(|heat| {
             let bytes: Vec<u8> = heat.values.iter().map(|value| (value * 255.0) as u8).collect();
             (heat.width, heat.height, STANDARD.encode(&bytes))

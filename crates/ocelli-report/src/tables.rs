@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ocelli::interpret::{Confused, ConfusionMatrix, Order, Ranked};
+use ocelli::interpret::{Confused, ConfusionMatrix, Ranking, Ranked};
 use ocelli::{Proportion, Result, Task, escape_formula, write_whole};
 use serde_json::{Map, Value, json};
 
@@ -161,9 +161,9 @@ fn classes(subject: &Subject) -> Table {
 fn ranking(subject: &Subject) -> Table {
     let mut table = Table::new("ranking", &[&["order", "class"], &RANKED[..]].concat());
     let orders = [
-        (Order::MostCorrect, "most correct"),
-        (Order::MostIncorrect, "most incorrect"),
-        (Order::MostUncertain, "most uncertain"),
+        (Ranking::MostCorrect, "most correct"),
+        (Ranking::MostIncorrect, "most incorrect"),
+        (Ranking::MostUncertain, "most uncertain"),
     ];
     for (order, name) in orders {
         for class in &subject.named.classes {
@@ -187,9 +187,9 @@ const RANKED: [&str; 6] = ["rank", "id", "label", "decision", "probability", "lo
 
 /// The cells of [`RANKED`] for images in their order.
 fn ranked(images: Vec<Ranked>) -> impl Iterator<Item = [Value; RANKED.len()]> {
-    images.into_iter().enumerate().map(|(place, image)| {
+    images.into_iter().enumerate().map(|(index, image)| {
         let Ranked { id, truth, predicted, probability, loss, .. } = image;
-        [json!(place + 1), json!(id), json!(truth), json!(predicted), json!(probability), json!(loss)]
+        [json!(index + 1), json!(id), json!(truth), json!(predicted), json!(probability), json!(loss)]
     })
 }
 
@@ -293,10 +293,10 @@ fn outliers(subject: &Subject) -> Table {
     let mut table = Table::new("outliers", &["rank", "id", "label", "distance"]);
     let Some(doubts) = subject.doubts else { return table };
     for (rank, outlier) in doubts.neighbours.outliers.iter().enumerate() {
-        let label = doubts.predictions.named(doubts.predictions.truth(outlier.place));
+        let label = doubts.predictions.named(doubts.predictions.truth(outlier.index));
         table.add([
             json!(rank + 1),
-            json!(doubts.predictions.ids[outlier.place]),
+            json!(doubts.predictions.ids[outlier.index]),
             json!(label),
             json!(outlier.distance),
         ]);

@@ -50,7 +50,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         one.images(&mut named, None, 0, &Stop::default())?;
         let model = one.model()?;
         let picture = |flip: &Flip| -> String {
-            let image = model.framed(&named.paths[flip.place], SIDE);
+            let image = model.framed(&named.paths[flip.index], SIDE);
             image.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];

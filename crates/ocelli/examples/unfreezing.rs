@@ -64,7 +64,7 @@ fn main() -> Result<()> {
         if way == Way::HeadFirst {
             learner.fit([1e-9, 1e-9, 1e-3], Epochs(1))?;
         }
-        let proportions = LearningRates::spread(1e-2, 1.0);
+        let proportions = LearningRates::geometric(1e-2, 1.0);
         let curve = learner.lr_find(LrFind::groups(proportions).steps(60))?;
         let found = match curve.suggestions() {
             Ok(found) => format!("valley {:.1e}, minimum/10 {:.1e}", found.valley, found.minimum),

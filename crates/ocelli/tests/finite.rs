@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ocelli::interpret::Wanted;
+use ocelli::interpret::TargetClass;
 use ocelli::prelude::*;
 use ocelli::{
     Decoder, Ensemble, EpochRecord, Error, Freezing, LrChoice, Metric, Phase, Submission, TrainPhase,
@@ -96,7 +96,7 @@ fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
     let error = learner.run_recipe(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
-    assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower rates"), "{error}");
+    assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower learning rates"), "{error}");
     assert!(
         learner.best().is_none() && learner.history().iter().all(|row| !row.best),
         "{:?}",
@@ -164,7 +164,7 @@ fn answers_that_are_not_finite_are_refused_whatever_is_asked() {
         assert_eq!(answers.len(), 2);
         errors.extend(answers.into_iter().map(Result::unwrap_err));
     }
-    errors.push(model.explain(&photo, &Wanted::Best).unwrap_err());
+    errors.push(model.explain(&photo, &TargetClass::MostProbable).unwrap_err());
     let image = Decoder::default().decode_file_for(&photo, model.config().preprocessing.needed()).unwrap();
     errors.push(model.predict_images(&[image]).unwrap_err());
     let ensemble = Ensemble::load([&path, &path]).unwrap();
@@ -207,7 +207,7 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
         let said = model.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities).collect();
         assert_eq!(model.predict_images(&images).unwrap(), said, "images in memory are the same photos");
         for (photo, row) in photos.iter().zip(&said) {
-            assert_eq!(&model.explain(photo, &Wanted::Best).unwrap().prediction.probabilities, row);
+            assert_eq!(&model.explain(photo, &TargetClass::MostProbable).unwrap().prediction.probabilities, row);
         }
         let ensemble = Ensemble::of(vec![model.clone()]).unwrap();
         let together = ensemble.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities);

@@ -2,7 +2,7 @@
 //!
 //! Probabilities are a formula of the image and the class, so that both sides have the same.
 
-use ocelli::interpret::{Neighbours, Order};
+use ocelli::interpret::{Neighbours, Ranking};
 use ocelli::{Interpretation, PredictionParts, Predictions, Task};
 use ocelli_data::Target;
 
@@ -176,9 +176,9 @@ fn rankings_are_those_of_sorting_everything() {
         let p = |place: usize| found.predictions.row(place)[class];
         let of_class: Vec<usize> = (0..60).filter(|&place| class_of(place) == class).collect();
         let places = |order| -> Vec<usize> {
-            found.ranked(order, name, 100).unwrap().iter().map(|ranked| ranked.place).collect()
+            found.ranked(order, name, 100).unwrap().iter().map(|ranked| ranked.index).collect()
         };
-        let (right, wrong) = (places(Order::MostCorrect), places(Order::MostIncorrect));
+        let (right, wrong) = (places(Ranking::MostCorrect), places(Ranking::MostIncorrect));
         assert_eq!(right.len() + wrong.len(), of_class.len());
         assert!(
             right.is_sorted_by(|&a, &b| p(a) >= p(b)) && right.iter().all(|&place| found.is_right(place))
@@ -186,7 +186,7 @@ fn rankings_are_those_of_sorting_everything() {
         assert!(
             wrong.is_sorted_by(|&a, &b| p(a) <= p(b)) && wrong.iter().all(|&place| !found.is_right(place))
         );
-        let uncertain = places(Order::MostUncertain);
+        let uncertain = places(Ranking::MostUncertain);
         let gap = |place: usize| {
             let mut row = found.predictions.row(place).to_vec();
             row.sort_by(f32::total_cmp);
@@ -343,7 +343,7 @@ fn label_errors_are_cleanlabs() {
     };
     let found = named(Task::SingleLabel, (0..80).map(row).collect()).label_errors();
     // cleanlab.filter.find_label_issues(filter_by="confident_learning")
-    let mut likely: Vec<usize> = found.suspects[..found.likely].iter().map(|suspect| suspect.place).collect();
+    let mut likely: Vec<usize> = found.suspects[..found.likely].iter().map(|suspect| suspect.index).collect();
     likely.sort_unstable();
     assert_eq!(likely, [0, 54, 63, 72]);
     assert!(found.suspects[..found.likely].is_sorted_by(|a, b| a.score <= b.score));
@@ -362,12 +362,12 @@ fn a_wrong_label_among_several_is_found() {
     found.predictions = Predictions::from_parts(parts);
     let errors = found.label_errors();
     let first = &errors.suspects[0];
-    assert_eq!((first.place, first.likely), (20, true));
+    assert_eq!((first.index, first.likely), (20, true));
     assert_eq!(
         (&first.given[..], &first.suggested[..]),
         (&["ant", "bee", "cat"].map(str::to_owned)[..], &["ant", "cat"].map(str::to_owned)[..])
     );
-    assert!(errors.suspects.iter().all(|suspect| suspect.place != 10));
+    assert!(errors.suspects.iter().all(|suspect| suspect.index != 10));
 }
 
 #[test]
@@ -452,6 +452,6 @@ fn neighbours_find_what_is_nearly_the_same_and_what_is_like_nothing() {
     let found = Neighbours::of(&features, images, 5);
     assert_eq!((found.pairs[0].first, found.pairs[0].second), (3, 7));
     assert!(found.pairs[0].likeness > 0.999);
-    assert_eq!(found.outliers[0].place, 50);
+    assert_eq!(found.outliers[0].index, 50);
     assert_eq!(found.outliers.len(), 5);
 }

@@ -99,7 +99,7 @@ fn baseline(data: &ImageData) -> Option<String> {
         return None;
     }
     let metric = Metric::usual(data.task());
-    let value = baseline.value_watched(metric);
+    let value = baseline.monitored_value(metric);
     Some(match data.task() {
         Task::SingleLabel => {
             let class = &data.classes()[baseline.predicted_labels(0)[0]];

@@ -15,14 +15,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Shows progress on standard error.
 #[derive(Default)]
 pub struct ProgressDisplay {
-    bar: Option<(Task, ProgressBar)>,
-    /// How fast the current task is.
-    pace: Option<(Task, Pace)>,
+    bar: Option<(Activity, ProgressBar)>,
+    /// How fast the current activity is.
+    pace: Option<(Activity, Pace)>,
     /// For plain lines: when the last one was printed.
     printed: Option<Instant>,
 }
 
-/// How fast a task is, measured from when it was first seen: when what was done before began is not known.
+/// How fast a activity is, measured from when it was first seen: when what was done before began is not known.
 #[derive(Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -51,8 +51,8 @@ fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
     })
 }
 
-fn name(task: Task) -> &'static str {
-    match task {
+fn name(activity: Activity) -> &'static str {
+    match activity {
         Activity::Features => "features",
         Activity::Training => "training",
         Activity::Validation => "validation",
@@ -67,7 +67,7 @@ impl ProgressDisplay {
     pub fn show(&mut self, progress: Progress) {
         let now = Instant::now();
         let pace = match self.pace {
-            Some((task, pace)) if task == progress.activity && progress.done >= pace.last => {
+            Some((activity, pace)) if activity == progress.activity && progress.done >= pace.last => {
                 Pace { last: progress.done, ..pace }
             }
             _ => {
@@ -75,7 +75,7 @@ impl ProgressDisplay {
                 Pace { began: now, before: progress.done, last: progress.done }
             }
         };
-        // The next task of this kind starts anew.
+        // The next activity of this kind starts anew.
         self.pace = (progress.done < progress.total).then_some((progress.activity, pace));
         let text = pace_text(pace.at(progress, now), progress.activity.unit());
         if std::io::stderr().is_terminal() {
@@ -86,7 +86,7 @@ impl ProgressDisplay {
     }
 
     fn show_bar(&mut self, progress: Progress, pace: String) {
-        let same = |(task, _): &(Task, ProgressBar)| *task == progress.activity;
+        let same = |(activity, _): &(Activity, ProgressBar)| *activity == progress.activity;
         if !self.bar.as_ref().is_some_and(same) {
             self.clear();
             let unit = progress.activity.unit();
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn progress(done: usize) -> Progress {
-        Progress { task: Activity::Features, done, total: 400 }
+        Progress { activity: Activity::Features, done, total: 400 }
     }
 
     #[test]

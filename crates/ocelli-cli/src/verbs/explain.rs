@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ocelli::interpret::Wanted;
+use ocelli::interpret::TargetClass;
 use ocelli::{Found, Model, Skipped, photos_in, photos_of_run, text_of, write_drawing};
 
 use crate::errors::Failure;
@@ -107,7 +107,7 @@ impl Explain {
 
     /// Writes the picture of one photo.
     fn explain(&self, model: &Model, photo: &Path, out: &Path) -> ocelli::Result<()> {
-        let class = self.class.clone().map_or(Wanted::Best, Wanted::Class);
+        let class = self.class.clone().map_or(TargetClass::MostProbable, TargetClass::Named);
         let explained = model.explain(photo, &class)?;
         // Photos of the same name from several folders do not overwrite each other, nor what was there before.
         let stem = photo.file_stem().map(text_of).unwrap_or_default();

@@ -135,11 +135,11 @@ fn print_classes(report: &Report) {
         classes.sort_by_key(|class| std::cmp::Reverse(class.train + class.valid + class.test));
     }
     let left_out = classes.len().saturating_sub(CLASSES);
-    for (place, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
-        if many && place == CLASSES / 2 {
+    for (index, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
+        if many && index == CLASSES / 2 {
             println!("         … {left_out} more …");
         }
-        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&place) {
+        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&index) {
             let [train, valid, test] = [train, valid, test].map(|images| count(*images));
             println!("         {class:width$}  {train:>7}  {valid:>7}  {test:>7}  {lost_by_crop:>10} %");
         }
@@ -158,7 +158,7 @@ fn print_sizes(report: &Report) {
             return;
         }
         let [least, middle, most] =
-            [0, sides.len() / 2, sides.len() - 1].map(|place| count(sides[place] as usize));
+            [0, sides.len() / 2, sides.len() - 1].map(|index| count(sides[index] as usize));
         match least == most {
             true => println!("{name:8} {least} pixels"),
             false => println!("{name:8} {least} to {most} pixels, median {middle}"),

@@ -211,17 +211,17 @@ impl LrFind {
         settings.size = self.size.unwrap_or(settings.size);
         settings.precision = self.compute.precision;
         let cache = self.cache.folder()?;
-        let places = RunEnv {
+        let env = RunEnv {
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads: self.compute.threads.threads,
             ..RunEnv::default()
         };
-        match settings.learner(&places) {
+        match settings.learner(&env) {
             Err(ocelli::Error::NoWeights { .. }) => {
                 let arch: Arch = settings.arch.parse()?;
                 fetched(&WeightStore::with_cache(&cache), arch, quiet)?;
-                Ok(settings.learner(&places)?)
+                Ok(settings.learner(&env)?)
             }
             learner => Ok(learner?),
         }

@@ -30,8 +30,8 @@ pub fn contact_sheet(
     let (width, height) = (side(columns), side(rows));
     let mut sheet = vec![255; width * height * 3];
     let mut sample = vec![0.0; preprocessing.sample_len()];
-    for place in 0..columns * rows {
-        match place.checked_sub(1) {
+    for index in 0..columns * rows {
+        match index.checked_sub(1) {
             None => preprocessing.apply(image, &mut sample)?,
             Some(epoch) => {
                 let mut draws = Draws::new(seed, Purpose::Augment, epoch as u64, key(id));
@@ -39,7 +39,7 @@ pub fn contact_sheet(
             }
         }
         let picture = preprocessing.normalization.undo(&sample);
-        let (left, top) = (GAP + place % columns * (size + GAP), GAP + place / columns * (size + GAP));
+        let (left, top) = (GAP + index % columns * (size + GAP), GAP + index / columns * (size + GAP));
         for (row, line) in picture.chunks_exact(size * 3).enumerate() {
             let start = ((top + row) * width + left) * 3;
             sheet[start..start + size * 3].copy_from_slice(line);

@@ -156,11 +156,11 @@ fn linear(curve: &ToneReprCurve, value: f64) -> Option<f64> {
             [] => value,
             [gamma] => value.powf(f64::from(*gamma) / 256.0),
             table => {
-                let place = value * (table.len() - 1) as f64;
-                let before = place.floor() as usize;
+                let position = value * (table.len() - 1) as f64;
+                let before = position.floor() as usize;
                 let after = (before + 1).min(table.len() - 1);
                 let [low, high] = [before, after].map(|at| f64::from(table[at]) / 65535.0);
-                low + (high - low) * (place - before as f64)
+                low + (high - low) * (position - before as f64)
             }
         },
         ToneReprCurve::Parametric(parameters) => {

@@ -219,8 +219,8 @@ fn alike(seen: &[Seen]) -> Vec<Vec<usize>> {
         index
     }
     for candidates in candidates.values() {
-        for (place, &a) in candidates.iter().enumerate() {
-            for &b in &candidates[place + 1..] {
+        for (index, &a) in candidates.iter().enumerate() {
+            for &b in &candidates[index + 1..] {
                 let (from, to) = (find(&mut leader, b), find(&mut leader, a));
                 if from == to {
                     continue;

@@ -40,24 +40,24 @@ const CONFUSED: usize = 100;
 pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart> {
     let mut confused = named.most_confused(1).ok().filter(|_| !named.is_empty())?;
     let matrix = named.classes.len() <= CELLS;
-    let mut places: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for place in 0..named.len() {
-        places
-            .entry((named.truth(place)[0], named.predictions.predicted_labels(place)[0]))
+    let mut indices: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for index in 0..named.len() {
+        indices
+            .entry((named.truth(index)[0], named.predictions.predicted_labels(index)[0]))
             .or_default()
-            .push(place);
+            .push(index);
     }
     let losses = named.predictions.losses();
-    places.values_mut().for_each(|places| places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
+    indices.values_mut().for_each(|indices| indices.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
     // Wrong cells first: they are what people click on. Each has one picture before any has two.
-    let mut order: Vec<(usize, usize)> = places.keys().copied().collect();
-    order.sort_by_key(|cell| std::cmp::Reverse(places[cell].len()));
+    let mut order: Vec<(usize, usize)> = indices.keys().copied().collect();
+    order.sort_by_key(|cell| std::cmp::Reverse(indices[cell].len()));
     let (wrong, right): (Vec<_>, Vec<_>) = order.into_iter().partition(|(truth, said)| truth != said);
     let mut images: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for cells in [&wrong, &right] {
         for turn in 0..IN_A_CELL {
             for cell in cells {
-                let image = places[cell].get(turn).and_then(|&place| album.add(Source::Measured, place));
+                let image = indices[cell].get(turn).and_then(|&index| album.add(Source::Measured, index));
                 images.entry(*cell).or_default().extend(image);
             }
         }
@@ -68,16 +68,16 @@ pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<Con
         let listed = confused.iter().take(CONFUSED);
         let listed = listed.filter_map(|pair| Some((class(&pair.truth)?, class(&pair.predicted)?)));
         let listed: BTreeSet<(usize, usize)> = listed.collect();
-        places.retain(|cell, _| listed.contains(cell));
+        indices.retain(|cell, _| listed.contains(cell));
     }
     let mut room = NAMES;
-    let cells = places.into_iter().map(|((truth, said), places)| {
-        let (count, images) = (places.len(), images.remove(&(truth, said)).unwrap_or_default());
+    let cells = indices.into_iter().map(|((truth, said), indices)| {
+        let (count, images) = (indices.len(), images.remove(&(truth, said)).unwrap_or_default());
         let hidden = if truth == said { 0 } else { (count - images.len()).min(room) };
         room -= hidden;
-        let pictured = |place: &&usize| album.has(Source::Measured, **place);
-        let more = places.iter().filter(|place| !pictured(place)).take(hidden);
-        let more = more.map(|&place| named.ids[place].clone()).collect();
+        let pictured = |index: &&usize| album.has(Source::Measured, **index);
+        let more = indices.iter().filter(|index| !pictured(index)).take(hidden);
+        let more = more.map(|&index| named.ids[index].clone()).collect();
         CellPart { truth, said, count, images, more }
     });
     let cells = cells.collect();

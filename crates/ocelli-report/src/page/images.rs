@@ -1,6 +1,6 @@
 //! Images of each class in several orders, and what is inside the network.
 
-use ocelli::interpret::{Inside, Interpretation, Order};
+use ocelli::interpret::{Inside, Interpretation, Ranking};
 use ocelli_data::RgbImage;
 use serde::Serialize;
 
@@ -52,28 +52,28 @@ impl InsidePart {
 /// The images with the highest losses.
 pub(super) fn top_losses(named: &Interpretation, album: &mut Album) -> Vec<usize> {
     let top = named.top_losses(LOSSES);
-    top.iter().filter_map(|ranked| album.add(Source::Measured, ranked.place)).collect()
+    top.iter().filter_map(|ranked| album.add(Source::Measured, ranked.index)).collect()
 }
 
 pub(super) fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
     // Each class has as many as fit; the classes with most mistakes come first.
     let classes = named.classes.len();
     let each = (Album::ROOM / 2 / (3 * classes)).clamp(1, IN_A_GALLERY);
-    let wrong = |class: usize| named.rows_in_order(Order::MostIncorrect, class).len();
+    let wrong = |class: usize| named.rows_in_order(Ranking::MostIncorrect, class).len();
     let mut order: Vec<(usize, usize)> = (0..classes).map(|class| (wrong(class), class)).collect();
     order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut galleries: Vec<Gallery> = order
         .into_iter()
         .map(|(_, class)| {
             let mut of = |order| {
-                let places = named.rows_in_order(order, class).into_iter().take(each);
-                places.filter_map(|place| album.add(Source::Measured, place)).collect()
+                let indices = named.rows_in_order(order, class).into_iter().take(each);
+                indices.filter_map(|index| album.add(Source::Measured, index)).collect()
             };
             Gallery {
                 class,
-                incorrect: of(Order::MostIncorrect),
-                uncertain: of(Order::MostUncertain),
-                correct: of(Order::MostCorrect),
+                incorrect: of(Ranking::MostIncorrect),
+                uncertain: of(Ranking::MostUncertain),
+                correct: of(Ranking::MostCorrect),
             }
         })
         .collect();

@@ -41,9 +41,9 @@ const PAIRS: usize = 24;
 /// Pairs that are nearly the same without being byte-identical.
 pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
     let mut group = BTreeMap::new();
-    for (number, places) in doubts.duplicates.iter().enumerate() {
-        places.iter().for_each(|&place| {
-            group.insert(place, number);
+    for (number, indices) in doubts.duplicates.iter().enumerate() {
+        indices.iter().for_each(|&index| {
+            group.insert(index, number);
         });
     }
     let same = |pair: &Pair| group.get(&pair.first).is_some_and(|one| group.get(&pair.second) == Some(one));
@@ -59,7 +59,7 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
     let suspects = suspects
         .filter_map(|suspect| {
             Some(SuspectPart {
-                image: album.add(source, suspect.place)?,
+                image: album.add(source, suspect.index)?,
                 given: suspect.given.iter().map(class).collect(),
                 suggested: suspect.suggested.iter().map(class).collect(),
                 score: suspect.score,
@@ -90,7 +90,7 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
         })
         .collect();
     let outliers = doubts.neighbours.outliers.iter();
-    let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.place)?, outlier.distance)));
+    let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.index)?, outlier.distance)));
     LabelsPart {
         trainable: doubts.trainable,
         folds: REVIEW_FOLDS,

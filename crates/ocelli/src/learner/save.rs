@@ -1,4 +1,4 @@
-//! Models of a learner.
+//! Saving models of a learner.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::train::input::Inputs;
 /// Saves a model at the end of every cycle of a schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct SaveCycles {
-    /// What the files' names begin with.
+    /// The prefix of the files' names.
     name: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl SaveCycles {
         Self { name }
     }
 
-    /// Saves what an epoch has measured, as the model of a cycle, counted from 0.
+    /// Saves the weights that an epoch has validated, as the model of a cycle, counted from 0.
     pub(crate) fn after_cycle<B: Backbone>(
         &self,
         cycle: usize,
@@ -47,7 +47,7 @@ impl SaveCycles {
     }
 }
 
-/// How a network that was trained on these inputs is to be used for images of this size.
+/// The model configuration of a network that was trained on these inputs, for this image size.
 fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
@@ -59,7 +59,7 @@ fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Mo
     }
 }
 
-/// Writes the model of a network, and gives the digest in it.
+/// Writes the model of a network, and returns its digest.
 pub(crate) fn save_network<B: Backbone>(
     path: &Path,
     network: &Network<B>,
@@ -72,16 +72,16 @@ pub(crate) fn save_network<B: Backbone>(
 }
 
 impl<B: Backbone> Learner<B> {
-    /// The model as it is now; training goes on without an effect on it.
+    /// The current model; further training does not change it.
     pub fn to_model(&self) -> Model<B> {
         let network = self.state.network.copy();
         Model::new(config(&network, &self.inputs, self.data().size()), network)
     }
 
-    /// Writes the model to a file, with all that is needed to use it.
+    /// Writes the model to a file, with everything that is needed to use it.
     ///
     /// # Errors
-    /// Where the file cannot be written; what was there before then stays.
+    /// Where the file cannot be written; an existing file is then unchanged.
     /// [`Error::NotFiniteTensor`](crate::Error::NotFiniteTensor) where a weight is NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         save_network(path.as_ref(), &self.state.network, &self.inputs, self.data().size()).map(drop)

@@ -159,7 +159,7 @@ impl Watch {
         if let Some(metric) = metric
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
         {
-            let contributions = predictions.watched_contributions(metric);
+            let contributions = predictions.monitored_contributions(metric);
             self.best = contributions
                 .map(|each| Watched { row: row.clone(), each: Packed::new(predictions.items(), &each) });
         }
@@ -226,8 +226,8 @@ impl Diagnosis {
         });
         let baseline = compared.baseline.and_then(|baseline| {
             let (metric, after) = (metric?, value(best_of_fit?)?);
-            let value = baseline.value_watched(metric);
-            let contributions = baseline.watched_contributions(metric)?;
+            let value = baseline.monitored_value(metric);
+            let contributions = baseline.monitored_contributions(metric)?;
             let p_value = Packed::new(baseline.items(), &contributions).p_value(watch.scores()?)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < SIGNIFICANCE })
         });

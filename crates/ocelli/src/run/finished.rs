@@ -318,8 +318,8 @@ impl FinishedRun {
     /// A column of `history.csv` as numbers, `None` for cells without one; `None` if there is no such column.
     pub fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
         let (columns, rows) = &self.history;
-        let place = columns.iter().position(|column| column == name)?;
-        Some(rows.iter().map(|row| row.get(place)?.parse().ok()).collect())
+        let index = columns.iter().position(|column| column == name)?;
+        Some(rows.iter().map(|row| row.get(index)?.parse().ok()).collect())
     }
 
     /// Phase and epoch of each row of the history.

@@ -452,7 +452,7 @@ impl Recorder {
         let mut header: Vec<String> =
             ["phase", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
         header.extend(metrics.iter().map(Metric::to_string));
-        header.extend(["early_body", "late_body", "head"].map(|group| format!("learning_rate_{group}")));
+        header.extend(["early", "late", "head"].map(|group| format!("learning_rate_{group}")));
         header.push("seconds".to_owned());
         let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let rows = self.history.iter().map(|row| {

@@ -1,4 +1,4 @@
-//! A whole run: from settings to a model in a run folder.
+//! Runs: from a configuration to a model in a run folder.
 
 pub(crate) mod checkpoint;
 pub(crate) mod config;
@@ -31,45 +31,45 @@ use crate::run::folder::RunFolder;
 use crate::run::run_recipe::{RecipeResult, run_recipe};
 use crate::run::tracker::Tracker;
 
-/// A run that is ready to go: the photos are read and checked, the run folder is made.
+/// A run that is ready to start: its images are read and checked, and its folder exists.
 pub struct Run<B: Backbone = AnyBackbone> {
     learner: Learner<B>,
     tracker: Tracker,
     run: RunFolder,
     settings: RunConfig,
-    /// Tensors of the weights file that the network has no use for.
+    /// Tensors of the weights file that the network does not use.
     dropped_tensors: Vec<String>,
-    /// What is to be said as soon as somebody listens.
+    /// Notices that are emitted at the start.
     notices: Vec<String>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct RunResult {
-    /// The validation set at the end, as the model predicts it.
+    /// Predictions of the validation set by the model.
     pub predictions: Predictions,
     /// The same with test-time augmentation, where the recipe ends with it.
     pub augmented: Option<Predictions>,
-    /// What the best weights were kept by.
+    /// The metric that chose the best weights.
     pub metric: Metric,
-    /// From which probability on the model says that an image has each class, where it may have several.
+    /// The threshold of each class, for multi-label data.
     pub thresholds: Option<Vec<f32>>,
     /// The model's file.
     pub model: PathBuf,
-    /// Seconds from the first step of the recipe to the written model, over all attempts.
+    /// Seconds of training, up to the written model, over all attempts.
     pub seconds: f64,
 }
 
 impl Run {
-    /// Reads and checks the photos, builds the network, makes the run folder.
+    /// Reads and checks the images, builds the network, and creates the run folder.
     ///
     /// # Errors
-    /// For everything that can be known before something is computed.
-    pub fn prepare(settings: &RunConfig, places: &RunEnv) -> Result<Self> {
+    /// For everything that can be checked before training.
+    pub fn prepare(settings: &RunConfig, env: &RunEnv) -> Result<Self> {
         let mut dropped_tensors = Vec::new();
         settings.arch.parse::<Arch>()?;
-        let run = Self::prepare_with(settings, places, |data| {
-            let (learner, names) = settings.pretrained(data, places)?;
+        let run = Self::prepare_with(settings, env, |data| {
+            let (learner, names) = settings.pretrained(data, env)?;
             dropped_tensors = names;
             Ok(learner)
         })?;
@@ -78,22 +78,22 @@ impl Run {
 }
 
 impl<B: Backbone> Run<B> {
-    /// As [`prepare`](Run::prepare), for a network of the user's own: `learner` makes a new learner of the photos
-    /// that the settings tell of, which is then set as the settings say. The architecture's name in them is the user's.
+    /// As [`prepare`](Run::prepare), for a custom network: `learner` makes a new learner of the images, which
+    /// is then configured by the settings. `arch` in the settings is a name of your choice.
     ///
     /// # Errors
-    /// As [`prepare`](Run::prepare), and whatever `learner` gives.
+    /// As [`prepare`](Run::prepare), and any error of `learner`.
     pub fn prepare_with(
         settings: &RunConfig,
-        places: &RunEnv,
+        env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         settings.check()?;
-        let mut learner = learner(settings.image_data(places.threads).load()?)?;
-        settings.apply(&mut learner, places)?;
+        let mut learner = learner(settings.image_data(env.threads).load()?)?;
+        settings.apply(&mut learner, env)?;
         learner.check_memory(&settings.recipe, 0)?;
         let mut notices = Vec::new();
-        let run = match &places.out {
+        let run = match &env.out {
             Some(out) => RunFolder::at(out)?,
             None => {
                 let (runs, elsewhere) = outside("runs", &learner.data().folders())?;
@@ -103,14 +103,14 @@ impl<B: Backbone> Run<B> {
         };
         let run = run.locked()?;
         if run.config().exists() {
-            // Another process was quicker.
+            // Another process has taken the name.
             return Err(Error::RunExists { path: run.path().to_owned() });
         }
         run.sweep();
         let settings = RunConfig { precision: Some(learner.network().precision()), ..settings.clone() };
         let config = run.write_config(&Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            given: places.given.clone(),
+            given: env.given.clone(),
             directory: std::env::current_dir().unwrap_or_default(),
             settings: settings.clone(),
         })?;
@@ -122,7 +122,7 @@ impl<B: Backbone> Run<B> {
         Ok(Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices })
     }
 
-    /// Adds a listener.
+    /// Adds an observer.
     pub fn observe(&mut self, observer: impl Observer + 'static) {
         self.learner.observe(observer);
     }
@@ -132,7 +132,7 @@ impl<B: Backbone> Run<B> {
         &self.learner
     }
 
-    /// The weights file that was given, and its tensors that were left out: those of its classifier.
+    /// Tensors of the weights file that the network does not use: those of its classifier.
     pub fn dropped_tensors(&self) -> Option<(&Path, &[String])> {
         self.settings.weights.as_deref().map(|path| (path, &self.dropped_tensors[..]))
     }
@@ -142,7 +142,7 @@ impl<B: Backbone> Run<B> {
         &self.run
     }
 
-    /// What is to be done.
+    /// The configuration.
     pub fn settings(&self) -> &RunConfig {
         &self.settings
     }
@@ -256,7 +256,7 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     metrics.map(|metric| predictions.estimate(metric)).collect()
 }
 
-/// The name of a folder, or of a table's folder, as a part of another's.
+/// The name of a folder, or of a table's folder, for the name of the run.
 fn name_of(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute) } else { &absolute };

@@ -1,4 +1,4 @@
-//! What a network says of a part of the data, as it is used.
+//! Predictions of a network for a part of the data, in inference mode.
 
 use burn::tensor::Tensor;
 use ocelli_nn::Backbone;
@@ -12,7 +12,7 @@ use crate::metric::predictions::Predictions;
 use crate::train::input::Inputs;
 use crate::train::state::TrainState;
 
-/// Pooled features are small: so many at once share the packing of the head's weights.
+/// Pooled features are small: larger batches amortise the packing of the head's weights.
 const POOLED_AT_ONCE: usize = 1024;
 
 /// Predicts the images of a part, in the order of the split; those without labels have a loss of NaN.
@@ -31,13 +31,13 @@ pub(crate) fn predict<B: Backbone>(
     Ok(predictions)
 }
 
-/// The images of a part that can be read, and their logits `[images, classes]`, row by row; from cached features where
-/// there are some. `task` is what progress is told of.
+/// The readable images of a part, and their logits `[images, classes]`, row by row; from cached features if
+/// there are any. `activity` is the one that progress is reported for.
 pub(crate) fn infer<B: Backbone>(
     state: &TrainState<B>,
     inputs: &mut Inputs,
     part: Part,
-    task: Task,
+    activity: Activity,
     observers: &mut Observers,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
     if Inputs::has_features_of(state, part) {
@@ -57,7 +57,7 @@ pub(crate) fn infer<B: Backbone>(
         }
         done += batch.indices.len() + batch.skipped.len();
         readable.extend_from_slice(&batch.indices);
-        observers.progress(task, done, total)?;
+        observers.progress(activity, done, total)?;
     }
     Ok((readable, logits))
 }

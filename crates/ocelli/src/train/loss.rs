@@ -243,15 +243,15 @@ mod tests {
                 );
                 let gradients = value.backward();
                 let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
-                for (place, seen) in gradient.iter().enumerate() {
+                for (index, seen) in gradient.iter().enumerate() {
                     let moved = |by: f64| {
                         let mut logits = LOGITS;
-                        logits[place] += by;
+                        logits[index] += by;
                         slow(&loss, weights.as_deref(), task, &logits)
                     };
                     let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
                     let off = (f64::from(*seen) - wanted).abs();
-                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {place}: {seen}, {wanted}");
+                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {index}: {seen}, {wanted}");
                 }
             }
         }

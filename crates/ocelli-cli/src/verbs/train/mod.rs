@@ -281,7 +281,7 @@ impl Train {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.compute.threads.start()?;
         let cache = self.cache.folder()?;
-        let places = RunEnv {
+        let env = RunEnv {
             out: self.out.clone(),
             cache: Some(cache.clone()),
             device: self.compute.device,
@@ -292,7 +292,7 @@ impl Train {
         for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
             eprintln!("{warning}");
         }
-        let mut training = match self.prepare(settings.as_ref(), &places, &cache) {
+        let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
             // All but the report is there: the process was ended while it wrote that.
             Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
                 return self.write_missing_report(&path, &model, &cache);
@@ -316,12 +316,12 @@ impl Train {
     }
 
     /// The run, with the weights of its backbone, which are downloaded if they are not here.
-    fn prepare(&self, settings: Option<&RunConfig>, places: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
+    fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
         let prepare = || match (settings, &self.resume) {
-            (Some(settings), _) => Run::prepare(settings, places),
+            (Some(settings), _) => Run::prepare(settings, env),
             (None, run) => {
                 let moved = Moved { data: self.moved_to.clone(), without_changed: self.skip_changed };
-                Run::resume(run.as_deref().unwrap_or(Path::new(".")), places, &moved)
+                Run::resume(run.as_deref().unwrap_or(Path::new(".")), env, &moved)
             }
         };
         match prepare() {

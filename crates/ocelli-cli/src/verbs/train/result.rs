@@ -76,7 +76,7 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
 /// That the model is not better than the most frequent answer, unless it is.
 fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
     let baseline = data.baseline(predictions.items());
-    if predictions.is_shown_better(&baseline, metric) {
+    if predictions.is_significantly_better(&baseline, metric) {
         return;
     }
     let same = match predictions.task() {
@@ -86,8 +86,8 @@ fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
         }
         Task::MultiLabel => "predicting the same labels for every image".to_owned(),
     };
-    let value = baseline.value_watched(metric);
-    let advice = match metric.is_better(predictions.value_watched(metric), value) {
+    let value = baseline.monitored_value(metric);
+    let advice = match metric.is_better(predictions.monitored_value(metric), value) {
         true => "it is on these images, but they are too few to be sure: use more for validation",
         false => "more epochs, larger images or more photos may help",
     };

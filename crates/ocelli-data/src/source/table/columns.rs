@@ -72,7 +72,7 @@ impl Search<'_> {
             Column::Index(index) => Some(*index).filter(|index| *index < width),
             Column::Name(name) => {
                 let mut all = names.iter().enumerate().filter(|(_, other)| *other == name);
-                let first = all.next().map(|(place, _)| place);
+                let first = all.next().map(|(column, _)| column);
                 if let (Some(_), Some(_)) = (first, all.next()) {
                     let detail = format!("has several columns called \"{name}\"");
                     return Err(self.error(detail, "give the column's number"));
@@ -81,7 +81,7 @@ impl Search<'_> {
                 first.or_else(|| {
                     let mut alike =
                         names.iter().enumerate().filter(|(_, other)| other.eq_ignore_ascii_case(name));
-                    alike.next().map(|(place, _)| place).filter(|_| alike.next().is_none())
+                    alike.next().map(|(column, _)| column).filter(|_| alike.next().is_none())
                 })
             }
         };
@@ -317,7 +317,7 @@ impl Search<'_> {
             if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
                 let cell = super::sheet::shortened(row.cell(column));
                 let detail =
-                    format!("holds \"{cell}\" in the column {}, where 0 or 1 is needed", self.name(column));
+                    format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
                 return wrong(detail, Some(row.line));
             }
         }

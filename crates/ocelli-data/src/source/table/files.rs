@@ -172,18 +172,18 @@ impl Finder {
     }
 
     fn add(&mut self, relative: String, path: PathBuf) {
-        let place = self.files.len();
+        let index = self.files.len();
         let folded = fold(&relative);
         let name = folded.rsplit('/').next().unwrap_or_default().to_owned();
         if let Some((stem, ending)) = folded.rsplit_once('.')
             && is_image_ending(ending)
         {
             let name = stem.rsplit('/').next().unwrap_or_default();
-            self.by_stem.entry(name.to_owned()).or_default().push(place);
-            self.by_path_stem.entry(stem.to_owned()).or_default().push(place);
+            self.by_stem.entry(name.to_owned()).or_default().push(index);
+            self.by_path_stem.entry(stem.to_owned()).or_default().push(index);
         }
-        self.by_name.entry(name).or_default().push(place);
-        self.by_path.entry(folded.clone()).or_default().push(place);
+        self.by_name.entry(name).or_default().push(index);
+        self.by_path.entry(folded.clone()).or_default().push(index);
         self.files.push(Known { relative, folded, path });
     }
 

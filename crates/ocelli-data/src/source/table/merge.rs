@@ -117,8 +117,8 @@ impl Table<'_> {
         }
         let rows = self.sheet.rows.len();
         let first: Vec<String> = (missing.iter().take(3))
-            .map(|(place, why)| {
-                let row = &self.sheet.rows[*place];
+            .map(|(index, why)| {
+                let row = &self.sheet.rows[*index];
                 let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
                 format!("row {}: {}{why}", row.line, shortened(row.cell(self.columns.file)))
             })
@@ -134,7 +134,7 @@ impl Table<'_> {
         let kept: HashSet<&str> =
             entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
         let lost: BTreeSet<&str> = (missing.iter())
-            .flat_map(|(place, _)| labels.of(&self.sheet.rows[*place]))
+            .flat_map(|(index, _)| labels.of(&self.sheet.rows[*index]))
             .filter(|label| !kept.contains(labels::composed(label).as_str()))
             .collect();
         let lost: Vec<&str> = lost.into_iter().collect();

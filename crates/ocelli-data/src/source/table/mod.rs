@@ -206,18 +206,18 @@ fn nothing_found(
     options: &TableOptions,
     matches: &[Match],
 ) -> DataError {
-    let place = usize::from(may_have_header && sheet.rows.len() > 1);
+    let index = usize::from(may_have_header && sheet.rows.len() > 1);
     let advice = "give the folder of the images, the column of the file names (`id_column`), or the suffix they lack (`suffix`)";
-    for (row, found) in sheet.rows.iter().zip(matches).skip(place) {
+    for (row, found) in sheet.rows.iter().zip(matches).skip(index) {
         if let Match::Ambiguous(several) = found {
             return ambiguous(sheet, row, file, several);
         }
     }
-    let Some(row) = sheet.rows.get(place) else {
+    let Some(row) = sheet.rows.get(index) else {
         return table_error(&sheet.path, None, "names no file that exists", advice);
     };
     let name = format!("{}{}", row.cell(file), options.suffix.as_deref().unwrap_or_default());
-    let why = match matches.get(place) {
+    let why = match matches.get(index) {
         Some(Match::Missing(Some(why))) => format!(" ({why})"),
         _ => String::new(),
     };

@@ -178,7 +178,7 @@ impl Table<'_> {
         let last = self.columns.labels.iter().copied().max().unwrap_or(0).max(self.columns.file);
         let below = root.strip_prefix(folder).map(|below| below.display().to_string()).unwrap_or_default();
         let prefix = if below.is_empty() { below } else { below + "/" };
-        for (place, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
+        for (index, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
             let line = row.line;
             if row.cells.len() <= last {
                 let reason = format!("row {line} has too few columns ({})", row.cells.len());
@@ -205,21 +205,21 @@ impl Table<'_> {
                         file,
                         format!("named in row {line}, but there is no such file{more}"),
                     ));
-                    missing.push((place, why));
+                    missing.push((index, why));
                     continue;
                 }
             };
             let side = match self.columns.split.map(|column| row.cell(column)) {
                 None => None,
                 Some(text) => Some(Side::parse(text).ok_or_else(|| {
-                    let detail = format!("says \"{}\" where train, valid or test is needed", shortened(text));
+                    let detail = format!("says \"{}\"; expected train, valid or test", shortened(text));
                     self.error(Some(line), detail, "correct the row")
                 })?),
             };
             let id = found.relative.strip_prefix(prefix.as_str()).unwrap_or(&found.relative).to_owned();
             let group = self.columns.group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
             let group = group.map(str::to_owned);
-            entries.push(Entry { line, id, path: found.path, row: place, side, group });
+            entries.push(Entry { line, id, path: found.path, row: index, side, group });
         }
         let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
         unusable.say(&of, &mut notes.notices);

@@ -221,11 +221,11 @@ impl Sheet {
             }
         }
         let mut names: Vec<String> = Vec::new();
-        let mut place = std::collections::HashMap::new();
+        let mut index = std::collections::HashMap::new();
         for (line, entry) in entries {
             let mut row = Row { line, ..Row::default() };
             for (name, value) in entry {
-                let column = *place.entry(name.clone()).or_insert_with(|| {
+                let column = *index.entry(name.clone()).or_insert_with(|| {
                     names.push(name);
                     names.len() - 1
                 });
@@ -343,8 +343,8 @@ fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>, DataError> {
 
 /// The line of a byte, from 1.
 fn line_at(bytes: &[u8], at: usize) -> u64 {
-    let ends = |place: &usize| {
-        bytes[*place] == b'\n' || bytes[*place] == b'\r' && bytes.get(place + 1) != Some(&b'\n')
+    let ends = |index: &usize| {
+        bytes[*index] == b'\n' || bytes[*index] == b'\r' && bytes.get(index + 1) != Some(&b'\n')
     };
     1 + (0..at).filter(ends).count() as u64
 }

@@ -75,9 +75,9 @@ pub struct Submitted {
     pub columns: String,
     /// Whether those are probabilities.
     pub probabilities: bool,
-    /// Photos that could not be read, whose rows hold the same probability of every class, or no class.
+    /// Photos that could not be read, whose rows have the same probability for every class, or no label.
     pub filled: Vec<Skipped>,
-    /// Photos that the sample does not name.
+    /// Photos that are not in the sample.
     pub unnamed: usize,
     /// The distance from 0 and 1 that probabilities are clipped to.
     pub clip: f64,
@@ -88,8 +88,9 @@ impl Submission {
     /// photos that are done, and of all.
     ///
     /// # Errors
-    /// Before anything is predicted, where the sample cannot be read or does not fit the model's classes, where an id
-    /// has no photo, and where the file cannot be written; where `progress` asks to stop.
+    /// Before anything is predicted: where the sample cannot be read or does not fit the model's classes,
+    /// where an id has no photo, and where the file cannot be written. During prediction: where `progress`
+    /// asks to stop.
     pub fn write(
         &self,
         model: &Model,
@@ -161,8 +162,8 @@ fn predicted_indices(prediction: &Prediction) -> Vec<usize> {
     names.iter().filter_map(|class| index(&class.class)).collect()
 }
 
-/// Whether a file can be written there, tried on a temporary one beside it; folders that are missing are made when it is
-/// written.
+/// Checks that a file can be written there, by writing a temporary one beside it; missing folders are created
+/// later.
 fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
         return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
@@ -171,7 +172,7 @@ fn check_writable(out: &Path) -> Result<()> {
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
-        let reason = format!("{} is a file, where a folder is needed", existing.display());
+        let reason = format!("{} is a file; expected a folder", existing.display());
         return Err(Error::OutputPath { path: out.to_owned(), reason });
     }
     tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;

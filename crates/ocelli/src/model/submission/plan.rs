@@ -1,4 +1,4 @@
-//! What a submission holds, known before anything is predicted: from the sample and the photos.
+//! The layout of a submission, known before anything is predicted: from the sample and the photos.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::model::config::ModelConfig;
 use crate::model::submission::{Submission, Values};
 
-/// What a cell of a row holds.
+/// The content of a cell of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// What the sample has there: the id.
+    /// The sample's text: the id.
     Sample,
     /// The probability of a class.
     Probability(usize),
@@ -25,23 +25,23 @@ enum Content {
     Names,
 }
 
-/// A submission that can be written: everything is known but the predictions.
+/// A submission that can be written: everything but the predictions.
 pub(super) struct Plan {
     pub(super) delimiter: char,
     pub(super) header: Vec<String>,
-    /// A row's cells as the sample has them, and its photo.
+    /// The cells of each row from the sample, and its photo.
     pub(super) rows: Vec<(Vec<String>, PathBuf)>,
     contents: Vec<Content>,
-    /// Between the names of several classes.
+    /// The separator between several class names.
     separator: String,
-    /// Photos that no row is about.
+    /// Photos without a row.
     pub(super) unnamed: usize,
-    /// What the columns hold, for people.
+    /// What the columns contain, for people.
     pub(super) columns: String,
 }
 
 impl Plan {
-    /// What is to be written for the photos of a folder.
+    /// Plans the submission for the photos of a folder.
     pub(super) fn new(submission: &Submission, config: &ModelConfig, test: &Path) -> Result<Self> {
         let found = photos_in(test)?;
         let mut photos = found.photos;
@@ -62,7 +62,7 @@ impl Plan {
         self.contents.iter().all(|content| !matches!(content, Content::Probability(_)))
     }
 
-    /// A row, from the sample's cells and a photo's probabilities and predicted classes.
+    /// One row, from the sample's cells and a photo's probabilities and predicted classes.
     pub(super) fn cells(
         &self,
         sample: &[String],
@@ -81,7 +81,7 @@ impl Plan {
     }
 }
 
-/// A sample submission, whose columns, ids and separator are taken over.
+/// A sample submission, whose columns, ids and separator are used.
 struct Sample<'a> {
     path: &'a Path,
     config: &'a ModelConfig,
@@ -135,7 +135,7 @@ impl<'a> Sample<'a> {
         Ok(Plan { delimiter, header, rows, contents, separator, unnamed, columns })
     }
 
-    /// The column of ids, and the photo of each row.
+    /// Finds the column of ids, and the photo of each row.
     fn find_photos(&self, test: &Path, photos: &[PathBuf]) -> Result<(usize, Vec<PathBuf>)> {
         let finder = Finder::of(test, photos.iter().cloned());
         let beside: Vec<PathBuf> = test.parent().map(Path::to_owned).into_iter().collect();
@@ -163,7 +163,7 @@ impl<'a> Sample<'a> {
         Ok((id, self.paths(id, photos_of, test)?))
     }
 
-    /// The photo of each row, whose ids are all different and name one each.
+    /// The photo of each row; ids must be unique and name one photo each.
     fn paths(&self, id: usize, photos_of: Vec<Match>, test: &Path) -> Result<Vec<PathBuf>> {
         let mut seen = BTreeMap::new();
         let mut paths = Vec::with_capacity(self.rows.len());
@@ -193,7 +193,7 @@ impl<'a> Sample<'a> {
         Ok(paths)
     }
 
-    /// What each column holds, and that for people.
+    /// What each column contains, and a description for people.
     fn contents(&self, id: usize) -> Result<(Vec<Content>, String)> {
         let classes = &self.config.classes;
         let class_of = |column: usize| classes.iter().position(|class| class == self.header[column].trim());
@@ -238,7 +238,7 @@ impl<'a> Sample<'a> {
         unnamed && self.rows.iter().enumerate().all(|(index, row)| row.cell(column) == index.to_string())
     }
 
-    /// What the only column beside the id holds; `class` is the one that it is named after.
+    /// What the only column beside the id contains; `class` is the one that it is named after.
     fn one_column(&self, column: usize, class: Option<usize>) -> Result<(Content, String)> {
         let classes = &self.config.classes;
         let two = classes.len() == 2 && self.config.task == Task::SingleLabel;
@@ -249,7 +249,7 @@ impl<'a> Sample<'a> {
         let probability =
             |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
         let names = |more: &str| (Content::Names, format!("names of classes{more}"));
-        // Of two classes a probability without a name is that of the second, as in 0 and 1.
+        // With two classes, an unnamed probability is that of the second, as in 0 and 1.
         match (self.values, class.or(two.then_some(1))) {
             (Some(Values::Labels), _) => Ok(names("")),
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
@@ -269,8 +269,8 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// A row a photo, with the probability of every class. Ids are names without their endings, or paths, as far as these
-/// tell the photos apart.
+/// One row per photo, with the probability of every class. Ids are names without extensions, or paths where
+/// names are ambiguous.
 fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Plan {
     let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
     let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
@@ -306,8 +306,8 @@ fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Pl
     }
 }
 
-/// What separates several names in a cell: as in the sample, where it shows it, else as in the table that the model was
-/// trained on, else a space.
+/// The separator between several names in a cell: the sample's where it shows one, else that of the table
+/// that the model was trained on, else a space.
 fn separator_of(rows: &[Row], config: &ModelConfig) -> String {
     let known = |text: &str| config.classes.iter().any(|class| class == text.trim());
     let shows = |separator: char| {
