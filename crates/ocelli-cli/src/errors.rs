@@ -1,7 +1,7 @@
-//! Why the command fails, and in which words.
+//! Errors of the command, in its own words.
 //!
-//! The library's errors speak of its settings; the command translates them into flags here, and nowhere else: by the name of
-//! the setting ([`SETTINGS`]), by the kind of error ([`advice`]), and in sentences ([`in_flags`]).
+//! The library's errors speak of its settings; they are translated into flags here, and nowhere else: by the
+//! name of the setting ([`SETTINGS`]), by the kind of error ([`advice`]), and in sentences ([`in_flags`]).
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,9 +10,9 @@ use ocelli::DataError;
 
 use crate::output::message;
 
-/// Why a verb did not succeed.
+/// Why a verb failed.
 pub enum Failure {
-    /// With this message, which is still to be printed.
+    /// With this message, which has not been printed yet.
     Error(String),
     /// With messages that have been printed.
     Printed,
@@ -64,13 +64,13 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
     })
 }
 
-/// The flag, or flags, that a setting of the library comes from.
+/// The flag or flags that set a setting of the library.
 fn flag(setting: &str) -> Option<&'static str> {
     SETTINGS.iter().find(|(name, _)| *name == setting).and_then(|(_, flag)| *flag)
 }
 
-/// Every setting that the library can refuse, and its flag. Settings without one are set in a `config.toml` or in Rust alone,
-/// where the library's name is the right word.
+/// Every setting that the library can refuse, and its flag. Settings without a flag can only be set in a
+/// `config.toml` or in Rust, where the library's name is the right word.
 const SETTINGS: &[(&str, Option<&str>)] = &[
     ("accumulate_steps", Some("--accumulate-steps")),
     ("augmentation", Some("--augment")),

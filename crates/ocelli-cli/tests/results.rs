@@ -309,7 +309,7 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     for target in unsure.targets.iter_mut().step_by(6) {
         *target = ocelli::Target::Class((target.classes()[0] + 1) % 3);
     }
-    let unsure = ocelli::Predictions::from_parts(unsure).tempered(5.0);
+    let unsure = ocelli::Predictions::from_parts(unsure).with_temperature(5.0);
     let mut model = learner.to_model();
     model.calibrate(&unsure).unwrap();
     model.save(place().path("calibrated.safetensors")).unwrap();

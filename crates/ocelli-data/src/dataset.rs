@@ -1,4 +1,4 @@
-//! A data set as its source describes it: items, a split if the source gives one, what was left out.
+//! A data set as its source describes it: items, the source's split, skipped files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,37 +11,37 @@ use crate::text::count;
 use crate::threads::pool;
 use crate::{DataError, Decoder, text_of};
 
-/// What a source found.
+/// The content of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
     /// All items: for training, validation and testing.
     pub items: Items,
-    /// The split that the source itself describes (`train/` and `valid/` folders, a column), if it does. Where no item
-    /// of it is for validation, the source does not say what is held out of those to train on.
+    /// The source's own split (`train/` and `valid/` folders, a column), if it has one. If it has no
+    /// validation items, the source defines no validation set.
     pub split: Option<Split>,
-    /// Files and folders that were left out, sorted by path.
+    /// Skipped files and folders, sorted by path.
     pub skipped: Vec<Skipped>,
-    /// What people should know before they trust a result, one line each.
+    /// Notices that matter for trusting a result, one line each.
     pub notices: Vec<String>,
-    /// Classes that have lost images already, because what is in the files is not read.
+    /// Classes that have lost images already, because their files cannot be read.
     pub losses: Vec<ClassLoss>,
 }
 
-/// What of a class cannot be used.
+/// The images that a class loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassLoss {
     /// The class.
     pub class: String,
     /// Where its images are.
     pub folder: PathBuf,
-    /// Its images that can be used, as far as it is known.
+    /// Images that can be used, as far as known.
     pub kept: usize,
-    /// Those that cannot, at least one.
+    /// Images that cannot be used, at least one.
     pub lost: Vec<Skipped>,
 }
 
 impl ClassLoss {
-    /// Whether all images of the class are lost, or more than a tenth: too many to go on as if nothing were the matter.
+    /// Whether all images of the class are lost, or more than a tenth: too many to continue without a word.
     pub fn is_serious(&self) -> bool {
         self.kept == 0 || 10 * self.lost.len() > self.kept + self.lost.len()
     }
@@ -89,10 +89,10 @@ impl ClassLoss {
     }
 }
 
-/// Makes sure that every class has at least one image at `indices` (those to train on) that can be decoded.
+/// Checks that every class has at least one image at `indices` (the training images) that can be decoded.
 ///
-/// Images of each class are decoded until one succeeds, so a healthy data set costs one image a class.
-/// Gives the images that were found bad on the way.
+/// Images of each class are decoded until one succeeds, so a healthy data set costs one image per class.
+/// Returns the bad images that were found.
 pub fn check_classes(
     items: &Items,
     indices: &[usize],
@@ -110,8 +110,8 @@ pub fn check_classes(
     }
 }
 
-/// As [`check_classes`], but the classes without an image that can be decoded are given, too; those that have no image at
-/// `indices` at all have lost none.
+/// As [`check_classes`], but also returns the classes without an image that can be decoded; those without
+/// images at `indices` have lost none.
 pub fn undecodable_classes(
     items: &Items,
     indices: &[usize],
@@ -158,8 +158,8 @@ fn check_class(
     Ok((bad, false))
 }
 
-/// The losses of the classes of some images that were found bad, by their items: with what these classes have lost
-/// before, of the images at `indices`.
+/// The losses of classes by images that were found bad, given by their items: with what these classes have
+/// lost before, of the images at `indices`.
 pub fn class_losses(
     items: &Items,
     indices: &[usize],

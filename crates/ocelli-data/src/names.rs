@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serializer;
 use unicode_normalization::UnicodeNormalization;
 
-/// A path or a part of one as text: two different ones never have the same.
+/// A path or a part of one as text; different ones never have the same text.
 ///
-/// Bytes that are not UTF-8 are written `\xE9`, with two capital hexadecimal digits, and a backslash that such digits
-/// follow in the name itself is written `\x5C`. All other names are written as they are.
+/// Bytes that are not UTF-8 are written `\xE9`, with two capital hexadecimal digits, and a backslash that is
+/// followed by such digits in the name itself is written `\x5C`. All other names are unchanged.
 pub fn text_of(name: impl AsRef<OsStr>) -> String {
     let bytes = name.as_ref().as_encoded_bytes();
     let mut text = String::with_capacity(bytes.len());
@@ -60,8 +60,8 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map(text_of).unwrap_or_default()
 }
 
-/// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the system that
-/// made the folder does, and without blanks at its ends.
+/// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the
+/// system that created the folder does, and trimmed.
 pub(crate) fn class_name(folder: &Path) -> String {
     let text = file_name(folder);
     let composed: String = text.nfc().collect();
@@ -85,7 +85,7 @@ fn is_invisible(character: char) -> bool {
         || character.is_control()
 }
 
-/// Writes a path as [`text_of`] has it, where serde's own form refuses paths that are not UTF-8.
+/// Writes a path as by [`text_of`], where serde's own format refuses paths that are not UTF-8.
 ///
 /// # Errors
 /// Those of the serializer.

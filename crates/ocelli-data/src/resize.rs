@@ -1,9 +1,9 @@
-//! Resizing, with the rules of Pillow 13 and, to the bit, its values: pretrained networks saw such images, and users
-//! compare with PyTorch's. (fast_image_resize, whose weights have 15 bits, is up to 4 of 255 away from them, and cannot
-//! leave out what an augmentation does not need.)
+//! Resizing by the rules of Pillow 13 and with its values, to the bit: pretrained networks were trained on
+//! such images, and users compare with PyTorch's. (fast_image_resize, whose weights have 15 bits, differs by
+//! up to 4 of 255, and cannot skip what an augmentation does not need.)
 //!
-//! One axis is resized after the other, with weights of 22 bits, and rounded to 8 bits in between. Only the rows and
-//! columns that are wanted are computed, and of what lies between the two passes no more rows are kept than the next
+//! One axis is resized after the other, with weights of 22 bits, and rounded to 8 bits in between. Only the
+//! needed rows and columns are computed, and between the two passes only as many rows are stored as the next
 //! row of the result needs.
 
 use std::ops::Range;

@@ -155,16 +155,16 @@ mod tests {
 
     #[test]
     fn grid_lines_are_at_round_numbers() {
-        let said = |axis: Axis, low: f64, high: f64| {
+        let labels = |axis: Axis, low: f64, high: f64| {
             let scale = axis.between(low, high).scale(std::iter::empty());
             scale.ticks().into_iter().map(|tick| tick.1).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(said(Axis::linear(""), 0.0, 1.0), "0 0.2 0.4 0.6 0.8 1");
-        assert_eq!(said(Axis::linear(""), -3.0, 2.9), "-3 -2 -1 0 1 2");
-        assert_eq!(said(Axis::linear(""), 0.0, 6000.0), "0 1000 2000 3000 4000 5000 6000");
-        assert_eq!(said(Axis::linear(""), 0.9712, 0.97183), "0.9712 0.9714 0.9716 0.9718");
-        assert_eq!(said(Axis::linear(""), 0.0, 3e-5), "0 5e-6 1e-5 1.5e-5 2e-5 2.5e-5 3e-5");
-        assert_eq!(said(Axis::logarithmic(""), 1e-5, 10.0), "1e-5 1e-4 1e-3 1e-2 1e-1 1e0 1e1");
-        assert_eq!(said(Axis::logarithmic(""), 1e-3, 5e-2), "1e-3 2e-3 5e-3 1e-2 2e-2 5e-2");
+        assert_eq!(labels(Axis::linear(""), 0.0, 1.0), "0 0.2 0.4 0.6 0.8 1");
+        assert_eq!(labels(Axis::linear(""), -3.0, 2.9), "-3 -2 -1 0 1 2");
+        assert_eq!(labels(Axis::linear(""), 0.0, 6000.0), "0 1000 2000 3000 4000 5000 6000");
+        assert_eq!(labels(Axis::linear(""), 0.9712, 0.97183), "0.9712 0.9714 0.9716 0.9718");
+        assert_eq!(labels(Axis::linear(""), 0.0, 3e-5), "0 5e-6 1e-5 1.5e-5 2e-5 2.5e-5 3e-5");
+        assert_eq!(labels(Axis::logarithmic(""), 1e-5, 10.0), "1e-5 1e-4 1e-3 1e-2 1e-1 1e0 1e1");
+        assert_eq!(labels(Axis::logarithmic(""), 1e-3, 5e-2), "1e-3 2e-3 5e-3 1e-2 2e-2 5e-2");
     }
 }

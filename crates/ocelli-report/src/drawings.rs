@@ -7,11 +7,11 @@ use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Ver
 
 use crate::{CELLS, Subject};
 
-/// From this number of classes on, confused classes are put next to each other.
+/// With at least this many classes, confused classes are put next to each other.
 const CLUSTERED: usize = 13;
 
-/// Every drawing with the name of its files; the page shows the same charts. The learning rate finder draws its own, while
-/// the run goes on.
+/// Every drawing with the name of its files; the page shows the same charts. The learning rate finder's are
+/// written during the run.
 pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
     let named = subject.named;
     let mut drawings = Vec::new();
@@ -51,13 +51,13 @@ fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) ->
     let order = if classes < CLUSTERED { (0..classes).collect() } else { matrix.clustered() };
     let shares = matrix.normalised();
     let row = |&truth: &usize| {
-        let cell = |&said: &usize| {
-            let count = matrix.counts[truth][said];
-            let mut cell = cell(count, shares[truth][said]);
+        let cell = |&predicted: &usize| {
+            let count = matrix.counts[truth][predicted];
+            let mut cell = cell(count, shares[truth][predicted]);
             if count == 0 {
                 cell.text.clear();
             } else {
-                // Single mistakes among many images are to be seen too.
+                // Single errors among many images must remain visible.
                 cell.strength = 0.12 + 0.88 * cell.strength;
             }
             cell
@@ -134,8 +134,7 @@ pub(crate) fn thresholds(curve: &ThresholdCurve) -> Figure {
     Figure { title, panels: vec![chart.into()] }
 }
 
-/// Losses and, where images were held out, metrics, a point an epoch; the epoch whose weights the model has, and where
-/// steps of the recipe meet.
+/// Losses and, with validation images, metrics, one point per epoch; the best epoch, and where phases begin.
 fn losses(records: &FinishedRun) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
@@ -174,10 +173,10 @@ fn losses(records: &FinishedRun) -> Figure {
     }
 }
 
-/// Metrics that are drawn over one axis, at most.
+/// The most metrics in one chart.
 const METRICS: usize = 4;
 
-/// The columns of the history that are shares, and their names.
+/// The columns of the history that are proportions, and their names.
 fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
     let others = ["phase", "epoch", "train_loss", "valid_loss", "seconds"];
     let share = |name: &str| {
@@ -216,7 +215,7 @@ fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
 /// Bars of the histogram of sizes.
 const BARS: usize = 24;
 
-/// How many images have a shorter side of so many pixels; nothing where all have the same.
+/// The histogram of the images' shorter sides; `None` if all are equal.
 fn sizes(sizes: &[[u32; 2]]) -> Option<Figure> {
     let shorter: Vec<u32> = sizes.iter().map(|size| size[0].min(size[1])).collect();
     let (low, high) = (*shorter.iter().min()?, *shorter.iter().max()?);

@@ -1,4 +1,4 @@
-//! The images on a page: small, framed as the network sees them, some with their heat maps.
+//! The images on a page: thumbnails, preprocessed as the network sees them, some with heat maps.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use crate::Subject;
 
-/// Where an image's predictions are.
+/// Which predictions an image belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
-    /// Among those that were measured on.
+    /// Those of the evaluation.
     Measured,
-    /// Among those whose labels are in doubt.
+    /// Those of the label review.
     Doubted,
 }
 
@@ -32,36 +32,36 @@ pub(crate) struct Album {
 #[derive(Serialize)]
 pub(crate) struct Picture {
     id: String,
-    /// The address of a JPEG that is in it; empty where the image is not shown.
+    /// A data URL of a JPEG; empty if the image is not shown.
     jpeg: String,
     /// Why it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
     truth: Vec<usize>,
-    said: Vec<usize>,
+    predicted: Vec<usize>,
     /// The most probable classes.
     top: Vec<(usize, f32)>,
     loss: f64,
-    /// Where the network looks for what it says: columns, rows, bytes in base 64.
+    /// The heat map of the predicted class: columns, rows, bytes in base64.
     heat: Option<(usize, usize, String)>,
 }
 
-/// The side of a small image, and of one whose label is to be judged.
+/// The side of a thumbnail, and of one whose label is to be reviewed.
 const SIDE: usize = 128;
 const SIDE_TO_JUDGE: usize = 224;
 const QUALITY: u8 = 70;
-/// Images that get a heat map: the first that were chosen.
+/// The number of images with a heat map: those chosen first.
 const HEAT_MAPS: usize = 192;
-/// Classes whose probabilities stand under an image.
+/// The number of classes whose probabilities are shown below an image.
 const TOP: usize = 3;
 
 impl Album {
-    /// So many images that were measured on have room: about 4 MB.
+    /// The most evaluated images: about 4 MB.
     pub(crate) const ROOM: usize = 640;
-    /// So many whose labels are in doubt.
+    /// The most images of the label review.
     const ROOM_FOR_DOUBTS: usize = 180;
 
-    /// The image's number on the page; nothing where there is no more room.
+    /// The image's number on the page; `None` if there is no more room.
     pub(crate) fn add(&mut self, source: Source, index: usize) -> Option<usize> {
         let (kind, room) = match source {
             Source::Measured => (0, Self::ROOM),
@@ -85,7 +85,7 @@ impl Album {
         self.numbers.contains_key(&(source, index))
     }
 
-    /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
+    /// Makes the thumbnails, and the visualisations of the network; returns the number of the photo in those.
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
         let of = |source: Source| match source {
             Source::Measured => subject.named,
@@ -120,8 +120,8 @@ impl Album {
         Ok((pictures.collect(), inside, photo))
     }
 
-    /// Passes the first images that were measured on through the network: heat maps by the numbers of images here, what is
-    /// inside the network, and the number of the image that shows it.
+    /// Passes the first evaluated images through the network: heat maps by the numbers of images here,
+    /// visualisations, and the number of the image that they show.
     fn look(
         &self,
         subject: &Subject,
@@ -142,7 +142,7 @@ impl Album {
     }
 }
 
-/// Which images are not shown since they are not what they were, and why.
+/// Which images are not shown because they are missing or have changed.
 struct Whereabouts<'a>(HashMap<&'a str, &'static str>);
 
 impl<'a> Whereabouts<'a> {
@@ -171,7 +171,7 @@ fn picture(
         why: jpeg.as_ref().err().copied(),
         jpeg: jpeg.unwrap_or_default(),
         truth: named.truth(index).to_vec(),
-        said: named.predictions.predicted_labels(index),
+        predicted: named.predictions.predicted_labels(index),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
         loss: named.predictions.losses()[index],
         heat: heat.map(|heat| {

@@ -1,4 +1,4 @@
-//! Every table of a report as plain data: CSV and JSON files.
+//! Every table of a report, as CSV and JSON files.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ pub struct Table {
     pub name: &'static str,
     /// The names of the columns.
     pub columns: Vec<String>,
-    /// The rows, a value a column.
+    /// The rows, one value per column.
     pub rows: Vec<Vec<Value>>,
 }
 
@@ -29,7 +29,7 @@ impl Table {
         self.rows.push(row.into());
     }
 
-    /// A list of objects, one a row.
+    /// A list of objects, one per row.
     pub fn objects(&self) -> Value {
         let object = |row: &Vec<Value>| {
             Value::Object(self.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
@@ -56,7 +56,7 @@ impl Table {
     }
 }
 
-/// A cell as it stands in a CSV file: numbers as they are, text so that no spreadsheet runs it.
+/// A cell of a CSV file: numbers unchanged, text escaped so that no spreadsheet runs it.
 fn csv_cell(value: &Value) -> String {
     let text = cell(value);
     if value.is_number() { text } else { escape_formula(&text).into_owned() }
@@ -182,10 +182,10 @@ fn losses(subject: &Subject) -> Table {
     table
 }
 
-/// What is told of an image that has a place in an order.
+/// The columns of an image in a ranking.
 const RANKED: [&str; 6] = ["rank", "id", "label", "decision", "probability", "loss"];
 
-/// The cells of [`RANKED`] for images in their order.
+/// The cells of [`RANKED`] for images in order.
 fn ranked(images: Vec<Ranked>) -> impl Iterator<Item = [Value; RANKED.len()]> {
     images.into_iter().enumerate().map(|(index, image)| {
         let Ranked { id, truth, predicted, probability, loss, .. } = image;

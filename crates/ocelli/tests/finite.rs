@@ -216,7 +216,7 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     };
     let plain = rows(&model);
     let calibrated = rows(&model.clone().calibrated().unwrap());
-    let wanted = predictions.tempered(temperature);
+    let wanted = predictions.with_temperature(temperature);
     for (place, row) in calibrated.iter().enumerate() {
         assert_eq!(plain[place], predictions.row(place));
         assert_eq!(row, wanted.row(place));

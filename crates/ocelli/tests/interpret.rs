@@ -213,12 +213,12 @@ fn calibration_is_that_of_its_definitions() {
     let temperature = calibration.temperature.unwrap();
     near(temperature, 0.460263068, 1e-5);
     // On the images that it was fitted on it looks better than it is.
-    near(found.predictions.tempered(temperature).loss(), 0.336965638, 1e-6);
+    near(found.predictions.with_temperature(temperature).loss(), 0.336965638, 1e-6);
     // The same five folds with SciPy, each image with the temperature of the other folds.
     let better = calibration.calibrated.unwrap();
     near(better.log_loss, 0.343130907, 1e-6);
     near(better.brier, 0.207153176, 1e-6);
-    assert_eq!(found.predictions.helpful_temperature(), Some(temperature));
+    assert_eq!(found.predictions.validated_temperature(), Some(temperature));
     assert!(calibration.sentence.contains("surer") && calibration.sentence.contains("falls from 0.4578 to"));
     assert_eq!(better.bins.iter().map(|bin| bin.count).sum::<usize>(), 60);
     near(several().calibration().temperature.unwrap(), 1.778456272, 1e-5);
@@ -241,8 +241,8 @@ fn a_temperature_that_helps_nobody_else_is_not_kept() {
         let calibration = found.calibration();
         let fitted = found.predictions.temperature().unwrap();
         // On the images that it was fitted on, every temperature is at least as good as none.
-        assert!(found.predictions.tempered(fitted).loss() <= calibration.plain.log_loss + 1e-9);
-        assert_eq!(calibration.temperature, found.predictions.helpful_temperature());
+        assert!(found.predictions.with_temperature(fitted).loss() <= calibration.plain.log_loss + 1e-9);
+        assert_eq!(calibration.temperature, found.predictions.validated_temperature());
         assert_eq!(calibration.calibrated.is_some(), calibration.temperature.is_some());
         kept += usize::from(calibration.temperature.is_some());
         if let Some(judged) = &calibration.calibrated {
@@ -289,11 +289,11 @@ fn a_class_may_have_the_name_of_a_column() {
 #[test]
 fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
     for found in [single(), several()] {
-        let tempered = found.predictions.tempered(2.5);
+        let with_temperature = found.predictions.with_temperature(2.5);
         for place in 0..found.len() {
-            assert_eq!(tempered.predicted_labels(place), found.predictions.predicted_labels(place));
+            assert_eq!(with_temperature.predicted_labels(place), found.predictions.predicted_labels(place));
         }
-        let back = tempered.tempered(0.4);
+        let back = with_temperature.with_temperature(0.4);
         for (a, b) in back.probabilities().iter().zip(found.predictions.probabilities()) {
             near(f64::from(*a), f64::from(*b), 1e-5);
         }

@@ -1,4 +1,4 @@
-//! Flags about the data: labels, the validation split, the limits of decoding.
+//! Flags for the data: labels, the validation split, the limits of decoding.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::errors::Failure;
 use crate::flags::ChannelFlags;
 use crate::values::{one_of, pixels};
 
-/// Photos with their labels, and which of them are held out.
+/// Labelled photos and their validation split.
 #[derive(Debug, Args)]
 pub struct DataFlags {
     /// Table of labels: CSV or JSON Lines
@@ -82,7 +82,7 @@ pub struct DataFlags {
 }
 
 impl DataFlags {
-    /// What is read, and how if it is a table.
+    /// The source, and the options if it is a table.
     pub fn source(&self, data: &Path) -> (PathBuf, Option<TableOptions>) {
         let options = self.table_options();
         match &self.labels {
@@ -91,7 +91,7 @@ impl DataFlags {
             None if options == TableOptions::default() => (data.to_owned(), None),
             None => (data.to_owned(), Some(options)),
             Some(labels) => {
-                // A bare name is looked up here and among the photos.
+                // A bare name is looked up here and in the folder of photos.
                 let among = data.join(labels);
                 let table = if !labels.exists() && among.exists() { among } else { labels.clone() };
                 (table, Some(TableOptions { folder: Some(data.to_owned()), ..options }))
@@ -114,7 +114,7 @@ impl DataFlags {
         }
     }
 
-    /// Changes settings to what is given here. Flags about a table need the data too, with or without a `--config`.
+    /// Applies the flags to settings. Flags about a table need DATA too, also with `--config`.
     pub fn apply(&self, data: Option<&Path>, settings: &mut RunConfig) -> Result<(), Failure> {
         match data {
             Some(data) => (settings.data, settings.table) = self.source(data),
@@ -132,7 +132,7 @@ impl DataFlags {
         Ok(())
     }
 
-    /// The photos, as these flags describe them.
+    /// The image data that these flags describe.
     pub fn builder(&self, data: &Path) -> ImageDataBuilder {
         let mut data = match self.source(data) {
             (table, Some(options)) => ImageData::from_csv(table, options),

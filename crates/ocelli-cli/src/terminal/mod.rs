@@ -1,4 +1,4 @@
-//! Training as it looks in a terminal, and as plain lines elsewhere.
+//! The output of training, in a terminal or as plain lines.
 
 mod intro;
 mod progress;
@@ -17,10 +17,10 @@ use progress::ProgressDisplay;
 
 pub use intro::{introduce, machine, print_warnings};
 
-/// Bad images that are named; skipped.csv has all.
+/// The most skipped images that are named; skipped.csv has all.
 const SKIPPED: usize = 3;
 
-/// Prints the table on standard output, and progress and notes on standard error.
+/// Prints the table on standard output, and progress and notices on standard error.
 pub struct Terminal {
     quiet: bool,
     verbose: bool,
@@ -28,7 +28,7 @@ pub struct Terminal {
     /// Whether the current phase caches augmented copies of images.
     copies: bool,
     skipped: usize,
-    /// Whether the next row needs the header of the table above it.
+    /// Whether the next row needs a new table header.
     header: bool,
 }
 
@@ -61,7 +61,7 @@ impl Terminal {
         println!("\n{number}  {name}\n   {purpose}");
     }
 
-    /// The learning rate that is used, and why.
+    /// Prints the learning rate that is used, and why.
     fn learning_rate(
         &self,
         shape: Option<CurveShape>,
@@ -148,7 +148,7 @@ fn purpose(train: &TrainPhase) -> &'static str {
     }
 }
 
-/// Layer groups that are frozen if the head alone is trained.
+/// The number of frozen layer groups if only the head is trained.
 const GROUPS_BEFORE_HEAD: usize = 2;
 
 /// Why the LR finder suggests a learning rate.

@@ -1,4 +1,4 @@
-//! Progress of work that takes long: a bar in a terminal, else a line now and then.
+//! Progress of long work: a bar in a terminal, else a line at intervals.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use ocelli::event::{Activity, Progress};
 use crate::output::{eprintln, progress_bar};
 use crate::text::{count, duration};
 
-/// Without a terminal, progress is printed this often.
+/// The interval of plain lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows progress on standard error.
@@ -18,11 +18,11 @@ pub struct ProgressDisplay {
     bar: Option<(Activity, ProgressBar)>,
     /// How fast the current activity is.
     pace: Option<(Activity, Pace)>,
-    /// For plain lines: when the last one was printed.
+    /// When the last plain line was printed.
     printed: Option<Instant>,
 }
 
-/// How fast a activity is, measured from when it was first seen: when what was done before began is not known.
+/// The speed of an activity since it was first seen: when earlier work began is not known.
 #[derive(Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -32,9 +32,9 @@ struct Pace {
 }
 
 impl Pace {
-    /// What is done per second, and the seconds that are left; nothing before it can be known.
+    /// The speed per second, and the seconds that are left, once they can be estimated.
     fn at(self, progress: Progress, now: Instant) -> Option<(f64, f64)> {
-        /// In less time, the first batch decides everything.
+        /// In less time than this, the first batch would dominate.
         const SOONEST: f64 = 0.5;
         let seconds = (now - self.began).as_secs_f64();
         let done = progress.done.saturating_sub(self.before);
@@ -44,7 +44,7 @@ impl Pace {
     }
 }
 
-/// ` · 1,234 images/s · 19 s left`; nothing as long as that is not known.
+/// ` · 1,234 images/s · 19 s left`; empty until it is known.
 fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
     pace.map_or_else(String::new, |(rate, left)| {
         format!(" · {} {unit}s/s · {} left", count(rate.round() as usize), duration(left))
@@ -115,7 +115,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// Removes the bar, before anything else is printed.
+    /// Removes the bar before something else is printed.
     pub fn clear(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();

@@ -66,7 +66,7 @@ impl Explain {
         interrupt::finish("this photo");
         for photo in &photos {
             if interrupt::asked() {
-                eprintln!("stopped; the pictures so far are kept");
+                eprintln!("stopped; the pictures so far are written");
                 return Err(Failure::Interrupted);
             }
             match self.explain(&model, photo, &out) {
@@ -109,7 +109,7 @@ impl Explain {
     fn explain(&self, model: &Model, photo: &Path, out: &Path) -> ocelli::Result<()> {
         let class = self.class.clone().map_or(TargetClass::MostProbable, TargetClass::Named);
         let explained = model.explain(photo, &class)?;
-        // Photos of the same name from several folders do not overwrite each other, nor what was there before.
+        // Photos of the same name from several folders do not overwrite each other, nor existing files.
         let stem = photo.file_stem().map(text_of).unwrap_or_default();
         let path = free(&out.join(stem).with_added_extension("png"));
         write_drawing(&explained.side_by_side(), &path)?;
@@ -127,9 +127,9 @@ impl Explain {
     }
 }
 
-/// Refuses a class that the model does not have, and lists those that it has.
+/// Refuses a class that the model does not have, and lists its classes.
 fn check_class(classes: &[String], class: &str) -> Result<(), Failure> {
-    /// More are not listed.
+    /// The most classes that are listed.
     const LISTED: usize = 30;
     if classes.iter().any(|known| known == class) {
         return Ok(());

@@ -45,9 +45,9 @@ pub struct Inspect {
     source: DataFlags,
 }
 
-/// Cases of a finding that are listed; the JSON has all.
+/// The most cases of a finding that are listed; the JSON has all.
 const CASES: usize = 5;
-/// Classes that are all listed; of more, half as many at either end.
+/// Up to this many classes are all listed; of more, half as many at either end.
 const CLASSES: usize = 20;
 /// Bins of the histograms, and the characters of their longest bar.
 const BINS: usize = 12;
@@ -81,7 +81,7 @@ impl Inspect {
     }
 }
 
-/// Everything, with the images' ids beside their facts.
+/// Everything, with the images' ids beside their properties.
 fn json(report: &Report) -> serde_json::Value {
     let ids: Vec<&str> = report.items.items.iter().map(|item| item.id.as_str()).collect();
     let labels: Vec<String> = (0..report.items.len()).map(|item| report.label(item)).collect();
@@ -131,7 +131,7 @@ fn print_classes(report: &Report) {
     );
     let many = classes.len() > CLASSES;
     if many {
-        // The largest and the smallest say most.
+        // The largest and the smallest classes are the most informative.
         classes.sort_by_key(|class| std::cmp::Reverse(class.train + class.valid + class.test));
     }
     let left_out = classes.len().saturating_sub(CLASSES);

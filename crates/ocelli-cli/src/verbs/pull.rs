@@ -55,7 +55,8 @@ impl Pull {
     }
 }
 
-/// The file with a backbone's weights, downloaded unless it is on this machine; messages go to standard error.
+/// The file with a backbone's weights, downloaded unless it is on this machine; messages go to standard
+/// error.
 #[cfg(feature = "hub")]
 pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> ocelli::Result<PathBuf> {
     let mut transfer = crate::transfer::Transfer::new(quiet);

@@ -15,7 +15,7 @@ use crate::values::{OrNone, clip, one_of, tta};
 /// Write a competition submission
 ///
 /// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its columns are used, and
-/// every id must have its photo. Probabilities are clipped as was best for the log loss of the validation images.
+/// every id must have its photo. Probabilities are clipped at the value that was best for the log loss of the validation images.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli submit runs/dogbreeds-1 test --sample sample_submission.csv
@@ -64,7 +64,7 @@ impl Submit {
         let submitted = self.write(&model, &out)?;
         if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
             eprintln!(
-                "warning: the model was trained on {} of {}; results on them say nothing about others",
+                "warning: the model was trained on {} of {}; results on them do not show how well it generalizes",
                 count(seen),
                 counted(all, "photo")
             );
@@ -108,7 +108,7 @@ fn print_problems(submitted: &Submitted) {
         eprintln!("{photos} could not be read; their rows give all classes the same probability");
     }
     if submitted.unnamed > 0 {
-        eprintln!("{} not in the sample were left out", counted(submitted.unnamed, "photo"));
+        eprintln!("{} not in the sample were skipped", counted(submitted.unnamed, "photo"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! RandAugment (Cubuk et al. 2020), TrivialAugment (Müller and Hutter 2021), and lists of your own.
+//! RandAugment (Cubuk et al. 2020), TrivialAugment (Müller and Hutter 2021), and custom policies.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use crate::DataError;
 use crate::random::Draws;
 
-/// A list of operations, some of which are picked for each image.
+/// A list of operations, of which some are drawn for each image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What is picked from, each equally often.
+    /// The operations, with equal probability.
     pub operations: Vec<Operation>,
-    /// How many are picked for an image, one after the other, with repetition.
+    /// How many are drawn for an image, with replacement.
     pub count: usize,
-    /// How strong they are, 0 to 1; `None`: drawn for each.
+    /// The magnitude, 0 to 1; `None`: drawn for each.
     pub magnitude: Option<f64>,
 }
 
-/// One operation; its strength grows with the policy's magnitude m from nothing to `max`. Where a sign makes
-/// sense it is drawn.
+/// An operation; its strength grows with the policy's magnitude m from 0 to `max`, with a random sign where
+/// that makes sense.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Operation {
-    /// Nothing.
+    /// Identity.
     Identity,
     /// Rows shifted in proportion to their height: by ± m · max of it.
     ShearX(f64),
@@ -67,7 +67,7 @@ impl Policy {
         Policy { operations: operations(0.99, 32.0 / 224.0, 135.0, 0.99, 6.0), count: 1, magnitude: None }
     }
 
-    /// Says which setting is out of range, if one is.
+    /// Checks all settings.
     pub fn validate(&self) -> Result<(), DataError> {
         if self.operations.is_empty() {
             return Err(DataError::setting("operations", "empty", "at least one operation"));

@@ -1,4 +1,4 @@
-//! What an augmentation does to a photo, as one picture.
+//! A contact sheet of augmented images.
 
 use super::Augmentation;
 use crate::random::{Draws, Purpose, key};
@@ -7,8 +7,8 @@ use crate::{DataError, Preprocessing, RgbImage};
 /// Pixels between the pictures of a sheet.
 const GAP: usize = 4;
 
-/// A sheet of `columns × rows` pictures on white: first the image as validation sees it, then as training sees
-/// it in epochs 0, 1, 2, …
+/// A sheet of `columns × rows` pictures on white: first the image as in validation, then as in training in
+/// epochs 0, 1, 2, …
 pub fn contact_sheet(
     image: &RgbImage,
     id: &str,

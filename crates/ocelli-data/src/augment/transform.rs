@@ -1,4 +1,4 @@
-//! The transforms, and how each is drawn.
+//! Transforms, and how each is drawn.
 
 use std::f64::consts::TAU;
 
@@ -10,7 +10,7 @@ use super::policy::Policy;
 use crate::DataError;
 use crate::random::Draws;
 
-/// One random change of an image.
+/// A transform with random parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

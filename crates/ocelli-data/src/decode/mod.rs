@@ -5,18 +5,19 @@
 //! the first three are taken, and of an animation or several pages the first.
 //! Colours of another space than sRGB become sRGB, as the file's profile tells.
 //!
-//! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
-//! one that breaks off is an error. What is an image is the same whatever size is asked for.
+//! A JPEG whose data violate the format but are complete is read as far as possible, as browsers do; a
+//! truncated one is an error. Which files are images does not depend on the requested size.
 //!
-//! | module | what it knows |
+//! | file | content |
 //! |---|---|
-//! | `format`, `rgb_image` | the formats and what files say before their pixels; decoded images |
-//! | `jpeg`, `libjpeg` | JPEG, whole and at a part of its size |
-//! | `tiff`, `ifd`, `pnm`, `heic`, `frames` | the other formats that are not `image`'s, and how many images a file holds |
-//! | `samples`, `colour` | deep samples and bands; colour profiles |
-//! | `orientation` | where each format notes which way is up |
-//! | `foreign`, `raw` | what is no image that is read, by name |
-//! | `budget` | the memory of all decodes together |
+//! | `format.rs`, `rgb_image.rs` | the formats and their headers; decoded images |
+//! | `jpeg.rs`, `libjpeg.rs` | JPEG, whole and at a reduced scale |
+//! | `tiff/mod.rs`, `ifd.rs`, `pnm.rs`, `heic.rs`, `frames.rs` | formats that `image` does not read, and the
+//! number of images in a file |
+//! | `samples.rs`, `colour.rs` | deep samples and bands; colour profiles |
+//! | `orientation.rs` | where each format stores the orientation |
+//! | `foreign.rs`, `raw.rs` | formats that are recognised but not read |
+//! | `budget.rs` | the memory of all decodes together |
 
 pub(crate) mod budget;
 mod colour;
@@ -56,14 +57,14 @@ use samples::{Kind, Scale, band_indices, pick_bands};
 /// Decodes images, within limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decoder {
-    /// The largest number of pixels an image may have; it bounds the memory of a decode to a small multiple.
+    /// The largest number of pixels of an image; it limits the memory of a decode to a small multiple.
     pub max_pixels: u64,
     /// Which bands are read, and which values are black and white.
     pub channels: Channels,
 }
 
 impl Default for Decoder {
-    /// At most 178,956,970 pixels, the number above which Pillow refuses: 512 MiB of RGB.
+    /// At most 178,956,970 pixels, Pillow's limit: 512 MiB of RGB.
     fn default() -> Self {
         Decoder { max_pixels: 178_956_970, channels: Channels::default() }
     }
@@ -154,9 +155,9 @@ impl Decoder {
 
     /// Decodes an image for a use that needs its shorter side to have `needed` pixels.
     ///
-    /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never smaller
-    /// than needed; anything else is decoded whole. Which files are images and which are damaged does not depend on
-    /// what is needed.
+    /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never
+    /// smaller than needed; anything else is decoded whole. Which files are images and which are damaged does
+    /// not depend on `needed`.
     pub fn decode_for(&self, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
         Ok(self.decode_with_levels(bytes, format_of(bytes)?, needed)?.0)
     }
@@ -181,7 +182,7 @@ impl Decoder {
         self.max_pixels.saturating_mul(3).saturating_add(64 << 20)
     }
 
-    /// Reads a file and says what it tells of its image, without decoding the pixels.
+    /// Reads a file's header, without decoding the pixels.
     pub fn probe_file(&self, path: impl AsRef<Path>) -> Result<Probe, DataError> {
         let path = path.as_ref();
         let _scope = budget::scope();
@@ -190,7 +191,7 @@ impl Decoder {
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
-    /// What a file says of its image, without decoding the pixels.
+    /// The header of a file, without decoding the pixels.
     pub fn probe(&self, bytes: &[u8]) -> Result<Probe, DecodeError> {
         let format = format_of(bytes)?;
         catch_unwind(AssertUnwindSafe(|| self.probe_as(bytes, format))).unwrap_or_else(|_| {

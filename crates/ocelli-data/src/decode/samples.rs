@@ -1,4 +1,4 @@
-//! From stored numbers of any depth to 8 bits.
+//! Conversion of samples of any depth to 8 bits.
 //!
 //! | stored | 0 becomes | 255 becomes |
 //! |---|---|---|
@@ -7,28 +7,28 @@
 //! | floats | 0 | 1; a file with values outside is refused |
 //! | any of more than 8 bits, where a range is given | its first number | its second |
 //!
-//! Nothing depends on the other pixels of the file, so that a value means the same in every file.
+//! Nothing depends on other pixels of the file, so that a value means the same in every file.
 
 use serde::{Deserialize, Serialize};
 
 use crate::inspect::quality::Levels;
 use crate::{DataError, DecodeError};
 
-/// Which of an image's bands are read, and which values are black and white: part of a model's contract.
+/// Which of an image's bands are read, and which values are black and white: part of a model's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channels {
-    /// The bands that become red, green and blue, from 1; the usual ones where nothing is said, which are the first three
-    /// of an image with more.
+    /// The bands that become red, green and blue, from 1; default: the format's, or the first three of an
+    /// image with more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bands: Option<[u16; 3]>,
-    /// The values of samples of more than 8 bits that become black and white; what is beyond them is cut off.
-    /// Where nothing is said, all that the depth allows, and 0 to 1 for floats.
+    /// The values of samples of more than 8 bits that become black and white; others are clipped. Default:
+    /// the whole range of integers, and 0 to 1 for floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_range: Option<[f64; 2]>,
 }
 
 impl Channels {
-    /// Makes sure that bands count from 1, and that black is less than white.
+    /// Checks that bands count from 1, and that black is less than white.
     pub fn validate(&self) -> Result<(), DataError> {
         if let Some(bands) = self.bands
             && bands.contains(&0)
@@ -48,7 +48,7 @@ impl Channels {
         }
     }
 
-    /// Whether nothing is said.
+    /// Whether this is the default.
     pub fn is_usual(&self) -> bool {
         *self == Channels::default()
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, names::text_of};
 
-/// Whether a folder is called as a part of a split is: `train`, `Testing`.
+/// Whether a folder has the name of a part of a split: `train`, `Testing`.
 pub fn is_split_name(folder: &Path) -> bool {
     role::named_role(&crate::names::file_name(folder))
         .is_some_and(|named| named.rest.is_empty() && named.sure)

@@ -1,4 +1,4 @@
-//! Which part of a split a folder's name says that it is.
+//! The part of a split that a folder's name refers to.
 
 /// A part of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,7 +9,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What its images are for, for people.
+    /// The purpose of its images, for people.
     pub(crate) fn purpose(self) -> &'static str {
         match self {
             Role::Train => "training",
@@ -28,8 +28,8 @@ impl Role {
     }
 }
 
-/// The words of the field for the parts of a split. Those that are not sure have other meanings as well, and count only
-/// beside a folder to train on.
+/// Common names of the parts of a split. Those that are not certain have other meanings as well, and count
+/// only beside a folder for training.
 const WORDS: [(&str, Role, Sure); 17] = [
     ("train", Role::Train, true),
     ("training", Role::Train, true),
@@ -52,7 +52,7 @@ const WORDS: [(&str, Role, Sure); 17] = [
 ];
 type Sure = bool;
 
-/// Words that may stand beside them, or be joined to them: `training_set`, `Test images`, `traindata`.
+/// Words that may be combined with them: `training_set`, `Test images`, `traindata`.
 const FILLERS: [&str; 21] = [
     "set", "sets", "data", "dataset", "subset", "split", "part", "image", "images", "img", "imgs", "photo",
     "photos", "picture", "pictures", "pics", "samples", "files", "folder", "folders", "dir",

@@ -1,4 +1,4 @@
-//! The figures that stand for a whole set, with their intervals.
+//! The figures of a whole set, with their intervals.
 
 use ocelli::interpret::Interpretation;
 use ocelli::{Average, Metric, MetricEstimate, Task};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Subject;
 
-/// A figure with its 95 % interval, where it has one.
+/// A figure with its 95 % interval, if it has one.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub(crate) struct Figure {
     detail: String,
 }
 
-/// The figures that stand for a whole set, those with test-time augmentation too; nothing where nothing was measured.
+/// The figures of a whole set, also with test-time augmentation; empty without evaluated images.
 pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     let mut figures = plain_figures(subject.named);
     let finished = subject.records.and_then(|records| records.finished.as_ref());
@@ -35,7 +35,7 @@ pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     figures
 }
 
-/// The figures of predictions as they are.
+/// The figures without test-time augmentation.
 pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
     if named.is_empty() {
         return Vec::new();

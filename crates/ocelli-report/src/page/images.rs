@@ -1,4 +1,4 @@
-//! Images of each class in several orders, and what is inside the network.
+//! Galleries of each class, and visualisations of the network.
 
 use ocelli::interpret::{Inside, Interpretation, Ranking};
 use ocelli_data::RgbImage;
@@ -23,14 +23,14 @@ pub(super) struct InsidePart {
     pub(super) patches: Vec<(String, String)>,
 }
 
-/// Top losses.
+/// The number of top losses.
 const LOSSES: usize = 24;
 
-/// Images of each order in a gallery, at most.
+/// The most images of each ranking in a gallery.
 const IN_A_GALLERY: usize = 8;
 
 impl InsidePart {
-    /// The pictures of a network's inside; `photo` is the number of the image that they are of.
+    /// The visualisations of a network; `photo` is the number of the image that they are of.
     pub(super) fn new(inside: &Inside, photo: Option<usize>) -> Self {
         let stages = inside.stages.iter().map(|stage| {
             let [height, width] = stage.side;
@@ -56,7 +56,7 @@ pub(super) fn top_losses(named: &Interpretation, album: &mut Album) -> Vec<usize
 }
 
 pub(super) fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
-    // Each class has as many as fit; the classes with most mistakes come first.
+    // Each class gets an equal part of the room; the classes with most errors come first.
     let classes = named.classes.len();
     let each = (Album::ROOM / 2 / (3 * classes)).clamp(1, IN_A_GALLERY);
     let wrong = |class: usize| named.rows_in_order(Ranking::MostIncorrect, class).len();

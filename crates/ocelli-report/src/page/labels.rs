@@ -1,4 +1,4 @@
-//! Labels to look at: likely wrong ones, duplicates, images like no others.
+//! Likely label errors, duplicates and outliers.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::pictures::{Album, Source};
 #[derive(Serialize)]
 pub(super) struct LabelsPart {
     pub(super) trainable: bool,
-    /// Heads that predicted the images, each trained on the others.
+    /// The number of folds of the out-of-fold predictions.
     pub(super) folds: usize,
     pub(super) looked_at: usize,
     pub(super) likely: usize,
     pub(super) suspects: Vec<SuspectPart>,
     pub(super) suspects_in_all: usize,
-    /// Images of a pair, likeness, whether byte-identical, whether of the same label.
+    /// Images of a pair, their similarity, whether byte-identical, whether of the same label.
     pub(super) duplicates: Vec<(usize, usize, f64, bool, bool)>,
     pub(super) duplicates_in_all: usize,
     pub(super) outliers: Vec<(usize, f64)>,
@@ -32,13 +32,13 @@ pub(super) struct SuspectPart {
     pub(super) likely: bool,
 }
 
-/// Suspects on the page; all are in the tables.
+/// The most suspects on the page; all are in the tables.
 const SUSPECTS: usize = 100;
 
-/// Pairs of duplicates on the page.
+/// The most pairs of duplicates on the page.
 const PAIRS: usize = 24;
 
-/// Pairs that are nearly the same without being byte-identical.
+/// Pairs that are nearly identical, but not byte for byte.
 pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
     let mut group = BTreeMap::new();
     for (number, indices) in doubts.duplicates.iter().enumerate() {
@@ -72,7 +72,7 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
     });
     let near = near_duplicates(doubts).into_iter().map(|pair| (pair, false));
     let mut pairs: Vec<(Pair, bool)> = identical.chain(near).collect();
-    // Those of different labels cannot both be right.
+    // Two different labels cannot both be right.
     pairs.sort_by_key(|(pair, _)| named.truth(pair.first) == named.truth(pair.second));
     let duplicates_in_all = pairs.len();
     let duplicates = pairs

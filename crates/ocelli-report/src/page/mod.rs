@@ -1,4 +1,4 @@
-//! What the page is given: one value that becomes JSON, a file for each part of it.
+//! The data of the page: one value that becomes JSON, with one file for each part.
 
 mod classes;
 mod confusion;
@@ -29,16 +29,16 @@ use crate::page::training::TrainingPart;
 use crate::pictures::{Album, Picture};
 use crate::{CELLS, Subject, html, missing_notices};
 
-/// Everything on the page. Images are numbers of places in [`images`](Self::images).
+/// Everything on the page. Images are indices into [`images`](Self::images).
 #[derive(Serialize)]
 pub(crate) struct Page<'a> {
     title: String,
     subtitle: String,
-    /// Whether images have several classes.
+    /// Whether images have several labels.
     several: bool,
     classes: Vec<String>,
     figures: &'a [Figure],
-    /// What the model is, a sentence each.
+    /// Facts about the model, one sentence each.
     summary: Vec<String>,
     facts: Vec<[String; 2]>,
     pub(crate) notices: Vec<String>,
@@ -46,7 +46,7 @@ pub(crate) struct Page<'a> {
     #[serde(flatten)]
     training: TrainingPart,
     confusion: Option<ConfusionPart>,
-    /// The number of classes from which on there is no matrix of cells.
+    /// The most classes that have a confusion matrix.
     cells: usize,
     #[serde(flatten)]
     by_class: ClassesPart,
@@ -59,11 +59,11 @@ pub(crate) struct Page<'a> {
     inside: InsidePart,
 }
 
-/// Notices on the page.
+/// The most notices on the page.
 const NOTICES: usize = 30;
 
 impl<'a> Page<'a> {
-    /// What a page shows, from what is known of its subject, the drawings beside it and the figures.
+    /// The data of the page for a subject, with its drawings and figures.
     pub(crate) fn new(
         subject: &'a Subject,
         drawings: &[(&'static str, plot::Figure)],
@@ -139,7 +139,7 @@ fn facts(subject: &Subject) -> Vec<[String; 2]> {
     facts
 }
 
-/// Every setting under its dotted name.
+/// Every setting by its dotted name.
 pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
     fn walk(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
         match value {

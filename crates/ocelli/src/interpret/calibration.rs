@@ -61,10 +61,10 @@ impl Interpretation {
         let plain = reliability(predictions);
         let Some(temperature) = predictions.temperature() else {
             let sentence =
-                "No temperature can be fitted, since everything that is said is right, or wrong.".to_owned();
+                "No temperature can be fitted, since all predictions are right, or all are wrong.".to_owned();
             return Calibration { temperature: None, plain, calibrated: None, sentence };
         };
-        let judged = reliability(&predictions.cross_tempered());
+        let judged = reliability(&predictions.with_cross_validated_temperature());
         let helps = judged.log_loss < plain.log_loss;
         let sentence = sentence(temperature, helps, &plain, &judged);
         let temperature = helps.then_some(temperature);
@@ -102,7 +102,7 @@ fn sentence(temperature: f64, helps: bool, plain: &Reliability, judged: &Reliabi
 fn reliability(predictions: &Predictions) -> Reliability {
     let mut sums = vec![(0usize, 0.0, 0usize); BINS];
     let mut brier = 0.0;
-    let mut said = 0;
+    let mut counted = 0;
     let images = predictions.len();
     for index in 0..images {
         let (row, truth) = (predictions.row(index), predictions.targets()[index].classes());
@@ -121,7 +121,7 @@ fn reliability(predictions: &Predictions) -> Reliability {
             sums[bin].0 += 1;
             sums[bin].1 += confidence;
             sums[bin].2 += usize::from(truth.contains(&class));
-            said += 1;
+            counted += 1;
         }
     }
     let bins: Vec<Bin> = sums
@@ -140,7 +140,7 @@ fn reliability(predictions: &Predictions) -> Reliability {
         _ => 0.0,
     };
     Reliability {
-        expected_error: bins.iter().map(distance).sum::<f64>() / f64::from(said.max(1)),
+        expected_error: bins.iter().map(distance).sum::<f64>() / f64::from(counted.max(1)),
         log_loss: predictions.loss(),
         brier: brier / images as f64,
         bins,

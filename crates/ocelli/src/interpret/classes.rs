@@ -56,10 +56,10 @@ impl Interpretation {
             ClassRow {
                 class: class.clone(),
                 support: of.support,
-                predicted: of.said,
-                precision: share(right, of.said),
+                predicted: of.predicted,
+                precision: share(right, of.predicted),
                 recall: share(right, of.support),
-                f1: (of.support + of.said > 0).then_some(of.f1),
+                f1: (of.support + of.predicted > 0).then_some(of.f1),
                 auroc: Some(of.auroc).filter(|area| !area.is_nan()),
             }
         };

@@ -105,15 +105,15 @@ impl Interpretation {
     }
 
     fn flip(&self, index: usize, other: &Self, there: usize) -> Flip {
-        let said = other.predictions.predicted_labels(there);
+        let predicted = other.predictions.predicted_labels(there);
         let row = other.predictions.row(there);
-        let sure = said.iter().map(|&class| row[class]).fold(0.0, f32::max);
+        let sure = predicted.iter().map(|&class| row[class]).fold(0.0, f32::max);
         Flip {
             id: self.ids[index].clone(),
             index,
             truth: self.named(self.truth(index)),
             first: self.named(&self.predictions.predicted_labels(index)),
-            second: self.named(&said),
+            second: self.named(&predicted),
             probability: sure,
         }
     }

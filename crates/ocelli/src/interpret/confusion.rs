@@ -41,8 +41,8 @@ impl Interpretation {
             return Err(no_matrix());
         }
         let mut counts = vec![vec![0; self.classes.len()]; self.classes.len()];
-        for (truth, said) in self.answers_of_one() {
-            counts[truth][said] += 1;
+        for (truth, predicted) in self.answers_of_one() {
+            counts[truth][predicted] += 1;
         }
         Ok(ConfusionMatrix { classes: self.classes.clone(), counts })
     }
@@ -58,15 +58,15 @@ impl Interpretation {
         }
         let mut sums = vec![0; self.classes.len()];
         let mut pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-        for (truth, said) in self.answers_of_one() {
+        for (truth, predicted) in self.answers_of_one() {
             sums[truth] += 1;
-            *pairs.entry((truth, said)).or_default() += 1;
+            *pairs.entry((truth, predicted)).or_default() += 1;
         }
-        pairs.retain(|(truth, said), count| truth != said && *count >= minimum.max(1));
+        pairs.retain(|(truth, predicted), count| truth != predicted && *count >= minimum.max(1));
         let name = |class: usize| self.classes[class].clone();
-        let confused = pairs.into_iter().map(|((truth, said), count)| Confused {
+        let confused = pairs.into_iter().map(|((truth, predicted), count)| Confused {
             truth: name(truth),
-            predicted: name(said),
+            predicted: name(predicted),
             count,
             of: sums[truth],
         });

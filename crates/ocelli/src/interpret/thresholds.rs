@@ -59,10 +59,10 @@ fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
     // How many predictions, and how many right ones, are between a threshold and the next.
     let mut reached = vec![(0usize, 0usize); STEPS];
     for &(probability, has) in answers {
-        let (right, said) =
+        let (right, predicted) =
             &mut reached[thresholds.partition_point(|&threshold| threshold <= f64::from(probability))];
         *right += usize::from(has);
-        *said += 1;
+        *predicted += 1;
     }
     for index in (0..STEPS - 1).rev() {
         reached[index] = (reached[index].0 + reached[index + 1].0, reached[index].1 + reached[index + 1].1);
@@ -70,16 +70,16 @@ fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
     let points: Vec<ThresholdPoint> = thresholds
         .iter()
         .zip(&reached[1..])
-        .map(|(&threshold, &(right, said))| {
+        .map(|(&threshold, &(right, predicted))| {
             let share = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
             // F-beta of counts: (1 + β²) right / (β² positives + predicted).
             let score = |square: f64| {
-                let of = square * positives as f64 + said as f64;
+                let of = square * positives as f64 + predicted as f64;
                 if of == 0.0 { 1.0 } else { (1.0 + square) * right as f64 / of }
             };
             ThresholdPoint {
                 threshold,
-                precision: share(right, said),
+                precision: share(right, predicted),
                 recall: share(right, positives),
                 f1: score(1.0),
                 f2: score(4.0),

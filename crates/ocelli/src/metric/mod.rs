@@ -97,7 +97,7 @@ pub struct ClassMeasures {
     /// Images of the class.
     pub support: usize,
     /// Images predicted as the class.
-    pub said: usize,
+    pub predicted: usize,
     /// The fraction of images predicted as the class that are of it; 0 where there are none.
     pub precision: f64,
     /// The fraction of images of the class that are predicted as it; 0 where there are none.
@@ -334,7 +334,7 @@ impl Predictions {
         let aurocs: Vec<f64> = aurocs.collect();
         let measures = counts.into_iter().zip(aurocs).map(|(counts, auroc)| ClassMeasures {
             support: counts.support(),
-            said: counts.right + counts.wrong,
+            predicted: counts.right + counts.wrong,
             precision: counts.precision(),
             recall: counts.recall(),
             f1: counts.f(1.0),

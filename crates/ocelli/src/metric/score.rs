@@ -285,16 +285,16 @@ impl Counts {
 /// For each image its true and predicted classes, and which of them are correct.
 pub(super) fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
     let image = |index: usize| {
-        let (said, has) = (predictions.predicted_labels(index), predictions.targets[index].classes());
-        let one = |right: bool, said: bool| Counts {
+        let (predicted, has) = (predictions.predicted_labels(index), predictions.targets[index].classes());
+        let one = |right: bool, predicted: bool| Counts {
             right: usize::from(right),
-            wrong: usize::from(said && !right),
-            missed: usize::from(!said && !right),
+            wrong: usize::from(predicted && !right),
+            missed: usize::from(!predicted && !right),
         };
-        let told = said.iter().map(|class| (*class, one(has.contains(class), true)));
+        let of_predicted = predicted.iter().map(|class| (*class, one(has.contains(class), true)));
         let missed =
-            has.iter().filter(|class| !said.contains(class)).map(|class| (*class, one(false, false)));
-        told.chain(missed).collect()
+            has.iter().filter(|class| !predicted.contains(class)).map(|class| (*class, one(false, false)));
+        of_predicted.chain(missed).collect()
     };
     (0..predictions.items.len()).map(image).collect()
 }

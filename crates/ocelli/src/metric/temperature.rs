@@ -22,27 +22,27 @@ impl Predictions {
 
     /// The [temperature](Self::temperature), if temperatures that are fitted on four fifths of the images lower the
     /// log loss of the others; else `None`. Fitting and evaluating on the same images would always look better.
-    pub fn helpful_temperature(&self) -> Option<f64> {
+    pub fn validated_temperature(&self) -> Option<f64> {
         let temperature = self.temperature()?;
-        (self.cross_tempered().loss() < self.loss()).then_some(temperature)
+        (self.with_cross_validated_temperature().loss() < self.loss()).then_some(temperature)
     }
 
     /// Every image with the temperature that was fitted on the images of the other folds; unchanged if there is
     /// none. Folds are stratified by class.
-    pub(crate) fn cross_tempered(&self) -> Self {
+    pub(crate) fn with_cross_validated_temperature(&self) -> Self {
         let mut order: Vec<usize> = (0..self.items.len()).collect();
         order.sort_by_key(|&index| self.targets[index].classes().first().copied());
         let folds = FOLDS.min(order.len());
-        let mut tempered = self.clone();
+        let mut with_temperature = self.clone();
         for fold in 0..folds {
             let within = |at: &usize| at % folds == fold;
             let others: Vec<usize> = (0..order.len()).filter(|at| !within(at)).map(|at| order[at]).collect();
             let Some(temperature) = self.temperature_of(&others) else { continue };
             for at in (0..order.len()).filter(within) {
-                tempered.temper_at(order[at], temperature);
+                with_temperature.apply_temperature_at(order[at], temperature);
             }
         }
-        tempered
+        with_temperature
     }
 
     /// The temperature that minimises the log loss of the images at these indices.
@@ -61,9 +61,9 @@ impl Predictions {
         Some((-(low + high) / 2.0).exp())
     }
 
-    fn temper_at(&mut self, index: usize, temperature: f64) {
+    fn apply_temperature_at(&mut self, index: usize, temperature: f64) {
         let row = &mut self.probabilities[index * self.classes..][..self.classes];
-        temper(self.task, row, temperature);
+        apply_temperature(self.task, row, temperature);
         self.losses[index] = loss_of(self.task, row, &self.targets[index]);
     }
 
@@ -71,14 +71,14 @@ impl Predictions {
     ///
     /// # Panics
     /// Where the temperature is not above 0.
-    pub fn tempered(&self, temperature: f64) -> Self {
+    pub fn with_temperature(&self, temperature: f64) -> Self {
         assert!(temperature > 0.0, "a temperature is above 0");
-        let mut tempered = self.clone();
+        let mut with_temperature = self.clone();
         for index in 0..self.items.len() {
-            tempered.temper_at(index, temperature);
+            with_temperature.apply_temperature_at(index, temperature);
         }
-        tempered.thresholds = tempered_thresholds(&self.thresholds, Some(temperature)).to_vec();
-        tempered
+        with_temperature.thresholds = thresholds_with_temperature(&self.thresholds, Some(temperature)).to_vec();
+        with_temperature
     }
 
     /// The derivative of an image's loss with respect to the inverse temperature.
@@ -106,7 +106,7 @@ impl Predictions {
 }
 
 /// Probabilities with their logits divided by a temperature.
-pub(crate) fn temper(task: Task, row: &mut [f32], temperature: f64) {
+pub(crate) fn apply_temperature(task: Task, row: &mut [f32], temperature: f64) {
     match task {
         Task::SingleLabel => {
             let powers: Vec<f64> = logits(row).iter().map(|logit| (logit / temperature).exp()).collect();
@@ -122,10 +122,10 @@ pub(crate) fn temper(task: Task, row: &mut [f32], temperature: f64) {
 }
 
 /// The thresholds that make the same predictions after temperature scaling.
-pub(crate) fn tempered_thresholds(thresholds: &[f32], temperature: Option<f64>) -> Arc<[f32]> {
+pub(crate) fn thresholds_with_temperature(thresholds: &[f32], temperature: Option<f64>) -> Arc<[f32]> {
     let mut thresholds = thresholds.to_vec();
     if let Some(temperature) = temperature {
-        temper(Task::MultiLabel, &mut thresholds, temperature);
+        apply_temperature(Task::MultiLabel, &mut thresholds, temperature);
     }
     thresholds.into()
 }

@@ -21,7 +21,7 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
-use crate::metric::temperature::tempered_thresholds;
+use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
@@ -128,9 +128,9 @@ impl<B: Backbone> Model<B> {
 
     /// Fits the temperature that calibrates probabilities on predictions of validation images, and returns
     /// it; `None` if it does not lower the log loss of images that it was not fitted on: see
-    /// [`Predictions::helpful_temperature`]. [`calibrated`](Self::calibrated) then uses it.
+    /// [`Predictions::validated_temperature`]. [`calibrated`](Self::calibrated) then uses it.
     pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
-        self.config.temperature = predictions.helpful_temperature();
+        self.config.temperature = predictions.validated_temperature();
         self.config.temperature
     }
 
@@ -273,7 +273,7 @@ impl<B: Backbone> Model<B> {
             classes: self.config.classes.clone().into(),
             mean,
             temperature,
-            thresholds: tempered_thresholds(&self.config.thresholds(), temperature),
+            thresholds: thresholds_with_temperature(&self.config.thresholds(), temperature),
         }
     }
 

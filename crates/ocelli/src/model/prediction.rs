@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::metric::predictions::{predicted_labels, probabilities};
-use crate::metric::temperature::temper;
+use crate::metric::temperature::apply_temperature;
 use crate::model::finite::check_outputs;
 use crate::model::tta::TtaMean;
 
@@ -94,7 +94,7 @@ impl Answers {
             _ => self.mean.of(self.task, views),
         };
         if let Some(temperature) = self.temperature {
-            temper(self.task, &mut row, temperature);
+            apply_temperature(self.task, &mut row, temperature);
         }
         Ok(row)
     }

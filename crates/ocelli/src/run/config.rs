@@ -408,11 +408,11 @@ fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, Strin
     };
     let (now, began) = (settings(now)?, settings(began)?);
     let names: BTreeSet<&String> = now.keys().chain(began.keys()).collect();
-    let said = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
+    let shown = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
     Ok(names
         .into_iter()
         .filter(|name| now.get(*name) != began.get(*name))
-        .map(|name| format!("{name} is {}, and was {}", said(now.get(name)), said(began.get(name))))
+        .map(|name| format!("{name} is {}, and was {}", shown(now.get(name)), shown(began.get(name))))
         .collect())
 }
 

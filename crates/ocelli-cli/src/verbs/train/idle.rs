@@ -5,7 +5,7 @@ use ocelli::{Augmentation, Phase, RunConfig, TrainPhase};
 use super::Train;
 
 impl Train {
-    /// A warning for each flag that no phase of the recipe has a use for.
+    /// A warning for each flag that no phase of the recipe uses.
     pub(super) fn idle_flags(&self, settings: &RunConfig) -> Vec<String> {
         let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Train(train) => Some(train),

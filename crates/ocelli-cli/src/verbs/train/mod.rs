@@ -50,9 +50,10 @@ pub struct Train {
     /// Folder of photos with one folder per class, or a table of labels
     #[arg(required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
-    /// Continue an interrupted run
+    /// Resume an interrupted run
     ///
-    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the photos have been moved, use --data. With --out the run is copied there first, and the
+    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the photos have been moved,
+    /// use --data. With --out the run is copied there first, and the
     /// copy is continued.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
@@ -121,7 +122,7 @@ pub struct Train {
     output: OutputFlags,
 }
 
-/// What is trained, for how long, at which learning rates.
+/// The recipe: phases, epochs and learning rates.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct RecipeFlags {
@@ -165,7 +166,7 @@ struct RecipeFlags {
     /// recipes lesson and full]
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
-    /// Augmented copies of each image whose features are cached for --augmented-epochs; 0: none are cached
+    /// Augmented copies per image whose features are cached for --augmented-epochs; 0: no cache
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = whole::<0, 1000>)]
     augmented_copies: Option<usize>,
@@ -177,7 +178,7 @@ struct RecipeFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 10_000>)]
     cycle_len: usize,
-    /// Length of each cycle over that of the one before
+    /// Length of each cycle divided by that of the one before
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 100>)]
     cycle_mult: usize,
@@ -193,7 +194,7 @@ struct RecipeFlags {
     thresholds: Option<Thresholds>,
     /// Train batch norm with batch statistics [default: keep the running statistics]
     ///
-    /// This is about the backbone's layers that are trained.
+    /// It applies to the backbone's layers that are trained.
     #[arg(hide_short_help = true)]
     #[arg(long)]
     train_bn: bool,
@@ -233,7 +234,7 @@ struct LossFlags {
     swa_start: Option<usize>,
 }
 
-/// What a resumed run can be given; everything else is a setting, and it has its own.
+/// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
 const WITH_RESUME: [&str; 11] = [
     "resume",
     "moved_to",
@@ -248,7 +249,7 @@ const WITH_RESUME: [&str; 11] = [
     "version",
 ];
 
-/// What other trainers call such flags, and what to use here.
+/// Flags of other trainers, and what to use here.
 const ELSEWHERE: [(&str, &str); 8] = [
     (
         "epochs",
@@ -263,8 +264,8 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("monitor", "use --metric"),
 ];
 
-/// The command with everything that its derivation alone does not say: `--resume` conflicts with every flag that is a
-/// setting, and flags of other trainers are refused with what to use instead.
+/// The complete command: `--resume` conflicts with every flag that is a setting, and flags of other trainers
+/// are refused with what to use instead.
 pub fn complete(train: Command) -> Command {
     let settings: Vec<_> = train
         .get_arguments()
@@ -293,7 +294,7 @@ impl Train {
             eprintln!("{warning}");
         }
         let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
-            // All but the report is there: the process was ended while it wrote that.
+            // Only the report is missing: the process was ended while it wrote that.
             Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
                 return self.write_missing_report(&path, &model, &cache);
             }
@@ -315,7 +316,7 @@ impl Train {
         }
     }
 
-    /// The run, with the weights of its backbone, which are downloaded if they are not here.
+    /// Prepares the run; the weights of its backbone are downloaded if they are not on this machine.
     fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
         let prepare = || match (settings, &self.resume) {
             (Some(settings), _) => Run::prepare(settings, env),
@@ -325,7 +326,7 @@ impl Train {
             }
         };
         match prepare() {
-            // The photos are known to be usable by now, so the download is not in vain.
+            // The photos have been checked by now, so the download is worth it.
             Err(ocelli::Error::NoWeights { arch, .. }) => {
                 let arch: Arch = arch.parse()?;
                 fetched(&WeightStore::with_cache(cache), arch, self.output.quiet)?;
@@ -349,7 +350,7 @@ impl Train {
     fn report(&self, training: &Run, outcome: &RunResult, options: ReportOptions) -> Result<(), Failure> {
         let run = training.run_folder().path();
         let began = Instant::now();
-        // The model is what counts: without its report the run is still done.
+        // Even without its report the run is finished.
         let page = match report_run(run, options) {
             Ok(report) => Some(report.page),
             Err(ocelli::Error::Stopped) => {

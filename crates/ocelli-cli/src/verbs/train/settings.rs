@@ -7,7 +7,7 @@ use crate::errors::Failure;
 use crate::values::OrNone;
 
 impl Train {
-    /// The settings: the usual ones, or those of `--config`, changed by what is given.
+    /// The settings: the defaults, or those of `--config`, changed by the flags.
     pub(super) fn settings(&self) -> Result<RunConfig, Failure> {
         let mut settings = match &self.config {
             Some(path) => RunConfig::read(path)?,
@@ -43,7 +43,7 @@ impl Train {
 }
 
 impl RecipeFlags {
-    /// Whether anything is given that the phases depend on.
+    /// Whether a flag is given that changes the phases.
     fn changes_recipe(&self) -> bool {
         let numbers = [
             self.head_epochs,
