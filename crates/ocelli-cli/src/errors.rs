@@ -247,7 +247,10 @@ mod tests {
     fn every_setting_in_a_sentence_of_the_library_has_a_flag() {
         let library = library();
         for (setting, _) in IN_SENTENCES {
-            assert!(library.contains(&format!("({setting})")) || library.contains(&format!("{setting} ")), "{setting}");
+            assert!(
+                library.contains(&format!("({setting})")) || library.contains(&format!("{setting} ")),
+                "{setting}"
+            );
         }
     }
 

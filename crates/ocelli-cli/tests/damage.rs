@@ -311,10 +311,7 @@ fn two_processes_do_not_work_on_one_run() {
     let other = File::create(&lock).unwrap();
     other.lock().unwrap();
     let refused = place().refusal(&["train", "--resume", &run]);
-    assert!(
-        refused.contains("another process is using this run") && refused.contains(&run),
-        "{refused}"
-    );
+    assert!(refused.contains("another process is using this run") && refused.contains(&run), "{refused}");
     other.unlock().unwrap();
     resumed(&run);
 

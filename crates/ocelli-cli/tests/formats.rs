@@ -55,7 +55,10 @@ fn bands_and_range_are_kept_in_the_model() {
     place.run(&train);
     let model = fs::read(place.path("runs/bands-1/model.safetensors")).unwrap();
     let header = String::from_utf8_lossy(&model[..8192.min(model.len())]).replace('\\', "");
-    assert!(header.contains(r#""bands":[4,4,4]"#) && header.contains(r#""value_range":[0.0,4095.0]"#), "{header}");
+    assert!(
+        header.contains(r#""bands":[4,4,4]"#) && header.contains(r#""value_range":[0.0,4095.0]"#),
+        "{header}"
+    );
     // What validation saw is what prediction sees: the first three bands say nothing.
     let said = place.run(&["predict", "runs/bands-1/model.safetensors", "bands/across", "bands/down"]);
     let right = said.lines().filter(|line| {

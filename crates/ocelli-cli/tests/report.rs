@@ -107,10 +107,7 @@ fn the_page_says_what_the_terminal_said() {
     assert!(said.contains(&format!("   {rates}\n")), "{rates} is not in {said}");
     assert!(rates.starts_with("3 epochs at learning rate "), "{rates}");
     for line in list(&phase["diagnosis"]) {
-        assert!(
-            said.contains(&format!("   → {}\n", line.as_str().unwrap())),
-            "{line} is not in {said}"
-        );
+        assert!(said.contains(&format!("   → {}\n", line.as_str().unwrap())), "{line} is not in {said}");
     }
     assert_eq!(said.matches("   → ").count(), list(&phase["diagnosis"]).len(), "{said}");
     // The table has the rows of the terminal.

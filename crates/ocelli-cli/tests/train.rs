@@ -32,7 +32,8 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     );
     assert!(said.contains("warning: images of 32 px are less than half as large as the 224 px"), "{said}");
     assert!(
-        said.contains("→ best weights: epoch ") || said.contains("→ no improvement: restored the weights of phase "),
+        said.contains("→ best weights: epoch ")
+            || said.contains("→ no improvement: restored the weights of phase "),
         "{said}"
     );
     assert!(said.contains("95 % CI"), "{said}");

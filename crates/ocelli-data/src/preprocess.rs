@@ -140,10 +140,18 @@ impl Preprocessing {
         }
         let Normalization { mean, std } = self.normalization;
         if !mean.iter().all(|value| value.is_finite()) {
-            return Err(DataError::setting("mean", format!("{mean:?}"), "three finite numbers, in units of 0..=255"));
+            return Err(DataError::setting(
+                "mean",
+                format!("{mean:?}"),
+                "three finite numbers, in units of 0..=255",
+            ));
         }
         if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
-            return Err(DataError::setting("std", format!("{std:?}"), "three numbers above 0, in units of 0..=255"));
+            return Err(DataError::setting(
+                "std",
+                format!("{std:?}"),
+                "three numbers above 0, in units of 0..=255",
+            ));
         }
         Ok(())
     }
@@ -180,7 +188,11 @@ impl Preprocessing {
     pub(crate) fn check_sample(&self, sample: &[f32]) -> Result<(), DataError> {
         match sample.len() == self.sample_len() {
             true => Ok(()),
-            false => Err(DataError::setting("sample", format!("{} values", sample.len()), "size · size · 3 values")),
+            false => Err(DataError::setting(
+                "sample",
+                format!("{} values", sample.len()),
+                "size · size · 3 values",
+            )),
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::files::write_whole;
 use crate::formula::{escape_formula, unescape_formula};
-use crate::sampler::by_draw;
 use crate::random::Purpose;
+use crate::sampler::by_draw;
 use crate::{DataError, Items, Target, Task};
 
 /// A split of items; numbers are indices into [`Items`], ascending.

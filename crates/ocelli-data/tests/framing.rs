@@ -72,7 +72,8 @@ fn a_reduced_photo_is_framed_as_the_whole_one() {
                 let whole = Decoder::default().decode(&photo).unwrap();
                 let reduced = Decoder::default().decode_for(&photo, preprocessing.needed()).unwrap();
                 assert!(reduced.width() * 2 <= whole.width() + 1);
-                let (whole, reduced) = (preprocessing.frame(&whole).unwrap(), preprocessing.frame(&reduced).unwrap());
+                let (whole, reduced) =
+                    (preprocessing.frame(&whole).unwrap(), preprocessing.frame(&reduced).unwrap());
                 let differences: Vec<f64> = (whole.pixels().iter().zip(reduced.pixels()))
                     .map(|(&a, &b)| f64::from(a) - f64::from(b))
                     .collect();
@@ -269,7 +270,10 @@ fn settings_out_of_range_are_refused() {
         (Preprocessing { size: 100_000, ..good }, "size is 100000"),
         (Preprocessing { framing: Framing::Crop { fraction: 0.0 }, ..good }, "framing is a crop of 0;"),
         (Preprocessing { framing: Framing::Crop { fraction: f64::NAN }, ..good }, "framing is a crop of NaN"),
-        (Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good }, "framing is a crop of 0.000000001"),
+        (
+            Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good },
+            "framing is a crop of 0.000000001",
+        ),
         (Preprocessing { normalization: normalization([0.0; 3], [0.0; 3]), ..good }, "std is"),
         (Preprocessing { normalization: normalization([f32::NAN; 3], [1.0; 3]), ..good }, "mean is"),
     ] {

@@ -8,7 +8,7 @@ use common::{fill, shared, write};
 use ocelli_data::source::folder;
 use ocelli_data::{
     Augmentation, BadImages, Batch, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
-    Sampler, Preprocessing,
+    Preprocessing, Sampler,
 };
 
 const SMALL: Preprocessing = Preprocessing {

@@ -389,8 +389,10 @@ fn columns_of_classes_hold_one_label_or_several() {
     let label = ["road", "water"].map(|name| Column::Name(name.to_owned())).to_vec();
     let options = TableOptions { label_columns: label.clone(), ..stated(&root) };
     assert_eq!(classes(&whole(&root, &options)), ["road", "water"]);
-    let options =
-        TableOptions { label_columns: [&label[..], &[Column::Name("age".to_owned())]].concat(), ..stated(&root) };
+    let options = TableOptions {
+        label_columns: [&label[..], &[Column::Name("age".to_owned())]].concat(),
+        ..stated(&root)
+    };
     refused(&root, &options, &["row 2", "\"03\" in the column \"age\"", "0 or 1"]);
 }
 
@@ -902,7 +904,8 @@ fn a_column_of_measurements_is_no_column_of_classes() {
             table + &format!("{row}.png,{},{}\n", label(row), if row % 2 == 0 { "house" } else { "flat" })
         })
     };
-    let price = TableOptions { label_columns: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
+    let price =
+        TableOptions { label_columns: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
     let root = folder(&files, &rows(&|row| format!("{}.5", 100 + row)));
     let parts =
         ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label`", "\"kind\""];

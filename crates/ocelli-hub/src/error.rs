@@ -66,7 +66,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// More came than any file of weights holds.
-    #[error("{url}: the server sends more than {limit} bytes, too many for a file of weights; {}", by_hand(url, path))]
+    #[error(
+        "{url}: the server sends more than {limit} bytes, too many for a file of weights; {}",
+        by_hand(url, path)
+    )]
     TooLong {
         /// What was asked for.
         url: String,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ocelli::interpret::{Confused, ConfusionMatrix, Ranking, Ranked};
+use ocelli::interpret::{Confused, ConfusionMatrix, Ranked, Ranking};
 use ocelli::{Proportion, Result, Task, escape_formula, write_whole};
 use serde_json::{Map, Value, json};
 

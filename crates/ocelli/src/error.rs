@@ -148,9 +148,7 @@ pub enum Error {
     #[error("all layers are trained, so there are no frozen features to cache; freeze some layers first")]
     NothingFrozen,
     /// Augmented copies are to be cached of photos that are not augmented.
-    #[error(
-        "the data has no augmentation, so all copies would be identical; set an augmentation first"
-    )]
+    #[error("the data has no augmentation, so all copies would be identical; set an augmentation first")]
     NotAugmented,
     /// No batch has two images that can be read, which batch norm needs.
     #[error("no batch has two training images that can be read; see which images were skipped, and why")]
@@ -515,9 +513,7 @@ fn task_name(task: Task) -> &'static str {
 /// What to do where a model of this task meets data of the other.
 fn of_one_task(model: Task) -> &'static str {
     match model {
-        Task::SingleLabel => {
-            "remove images without exactly one label, or use a multi-label model"
-        }
+        Task::SingleLabel => "remove images without exactly one label, or use a multi-label model",
         Task::MultiLabel => "read the table of labels with `task` multi-label",
     }
 }

@@ -96,7 +96,10 @@ fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
     let error = learner.run_recipe(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
-    assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower learning rates"), "{error}");
+    assert!(
+        error.to_string().contains("lower ones") || error.to_string().contains("lower learning rates"),
+        "{error}"
+    );
     assert!(
         learner.best().is_none() && learner.history().iter().all(|row| !row.best),
         "{:?}",
@@ -207,7 +210,10 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
         let said = model.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities).collect();
         assert_eq!(model.predict_images(&images).unwrap(), said, "images in memory are the same photos");
         for (photo, row) in photos.iter().zip(&said) {
-            assert_eq!(&model.explain(photo, &TargetClass::MostProbable).unwrap().prediction.probabilities, row);
+            assert_eq!(
+                &model.explain(photo, &TargetClass::MostProbable).unwrap().prediction.probabilities,
+                row
+            );
         }
         let ensemble = Ensemble::of(vec![model.clone()]).unwrap();
         let together = ensemble.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities);

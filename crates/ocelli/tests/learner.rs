@@ -53,7 +53,11 @@ fn training_on_cached_features_is_training_on_images() {
         let fit = |cached: bool| {
             let mut learner = learner();
             learner.freeze_to(frozen).unwrap();
-            if cached { learner.cache_features().unwrap() } else { learner.stream_images() }
+            if cached {
+                learner.cache_features().unwrap()
+            } else {
+                learner.stream_images()
+            }
             assert_eq!(learner.freezing().is_cached(), cached);
             let mut rows = learner.fit(LearningRates::geometric(1e-4, 1e-2), Epochs(1)).unwrap();
             rows[0].seconds = 0.0;

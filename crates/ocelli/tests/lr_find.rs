@@ -144,11 +144,11 @@ fn one_rule_says_which_rate_is_taken() {
 fn fewer_than_ten_photos_have_no_answer() {
     for photos in [2, 9] {
         let few = LrCurve { photos: Some(photos), ..curve(0.0) };
-        for answer in [few.suggestion().map(|_| ()), few.suggestions().map(|_| ()), few.shape().map(|_| ())]
-        {
+        for answer in [few.suggestion().map(|_| ()), few.suggestions().map(|_| ()), few.shape().map(|_| ())] {
             let Err(Error::NoLearningRate { reason }) = answer else { panic!("{answer:?}") };
             assert!(
-                reason.contains(&format!("{photos} training images")) && reason.contains("at least 10 are needed"),
+                reason.contains(&format!("{photos} training images"))
+                    && reason.contains("at least 10 are needed"),
                 "{reason}"
             );
         }
@@ -182,8 +182,13 @@ fn no_answer_is_given_where_there_is_none() {
         other => panic!("{other:?}"),
     };
     let noise = |step: usize| 0.7 + 0.2 * (1.7 * step as f64).sin() + 0.15 * (4.1 * step as f64).sin();
-    assert!(reason(&(0..100).map(noise).collect::<Vec<_>>()).contains("descends clearly at no learning rate"));
-    assert!(reason(&(0..100).map(|step| 0.5 + 0.01 * step as f64).collect::<Vec<_>>()).contains("descends clearly at no"));
+    assert!(
+        reason(&(0..100).map(noise).collect::<Vec<_>>()).contains("descends clearly at no learning rate")
+    );
+    assert!(
+        reason(&(0..100).map(|step| 0.5 + 0.01 * step as f64).collect::<Vec<_>>())
+            .contains("descends clearly at no")
+    );
     let mut soon = vec![0.7; 15];
     soon.extend(vec![1e6; 85]);
     assert!(reason(&soon).contains("; start below "));
@@ -196,7 +201,10 @@ fn a_rise_is_seen_where_it_begins() {
     let place = curve.rates.iter().position(|rate| Some(*rate) == curve.rises_at()).unwrap();
     assert!(place.abs_diff(60) <= 5, "{place}");
     let text = curve.suggestions().unwrap_err().to_string();
-    assert!(text.contains("descends clearly at no learning rate") && text.contains("it rises above"), "{text}");
+    assert!(
+        text.contains("descends clearly at no learning rate") && text.contains("it rises above"),
+        "{text}"
+    );
     let (flat, _) = play(&[0.5; 100]);
     assert_eq!(flat.rises_at(), None);
 }
@@ -279,7 +287,11 @@ fn a_search_leaves_no_trace() {
     for (frozen, cached) in [(2, true), (1, false)] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        if cached { learner.cache_features().unwrap() } else { learner.stream_images() }
+        if cached {
+            learner.cache_features().unwrap()
+        } else {
+            learner.stream_images()
+        }
         let before = print(&learner);
         // More steps than there are batches, and rates that destroy the network.
         let curve = learner.lr_find(LrFind::default().steps(24).end_lr(1e6)).unwrap();
@@ -287,7 +299,11 @@ fn a_search_leaves_no_trace() {
         assert_eq!(print(&learner), before);
         let mut other = self::learner();
         other.freeze_to(frozen).unwrap();
-        if cached { other.cache_features().unwrap() } else { other.stream_images() }
+        if cached {
+            other.cache_features().unwrap()
+        } else {
+            other.stream_images()
+        }
         let (mut one, mut two) = (learner.fit(1e-2, Epochs(1)).unwrap(), other.fit(1e-2, Epochs(1)).unwrap());
         (one[0].seconds, two[0].seconds) = (0.0, 0.0);
         assert_eq!(one, two);

@@ -190,7 +190,11 @@ fn class_weights_teach_rare_classes() {
 fn images_are_mixed_and_cached_features_are_not() {
     let fit = |mix: Option<Mix>, cached: bool| {
         let mut learner = learner(64);
-        if cached { learner.cache_features().unwrap() } else { learner.stream_images() }
+        if cached {
+            learner.cache_features().unwrap()
+        } else {
+            learner.stream_images()
+        }
         learner.set_options(TrainOptions { mix, ..TrainOptions::default() });
         let rows = learner.fit(1e-2, Epochs(1)).unwrap();
         (rows[0].train_loss, rows[0].valid_loss)

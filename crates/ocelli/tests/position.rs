@@ -8,11 +8,16 @@ use ocelli::{Error, SnapshotHeader, TensorFile, TrainSnapshot};
 
 fn learner(frozen: usize, cached: bool) -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
-    let data = ImageData::from_folder(photos).size(32).batch_size(128).balanced_sampling(!cached).load().unwrap();
+    let data =
+        ImageData::from_folder(photos).size(32).batch_size(128).balanced_sampling(!cached).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
     learner.set_optimizer(Optimizer::ADAM_W);
     learner.freeze_to(frozen).unwrap();
-    if cached { learner.cache_features().unwrap() } else { learner.stream_images() }
+    if cached {
+        learner.cache_features().unwrap()
+    } else {
+        learner.stream_images()
+    }
     learner
 }
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Column, Decoder, Grouping, ValidSplit, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, is_table,
+    Column, Decoder, Grouping, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, ValidSplit,
+    is_table,
 };
 
 use crate::errors::Failure;

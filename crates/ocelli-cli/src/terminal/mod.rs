@@ -49,7 +49,9 @@ impl Terminal {
         self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
         let (name, purpose) = match phase {
             Phase::Train(train) => (train_name(train), purpose(train)),
-            Phase::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more detail"),
+            Phase::Resize { size } => {
+                (format!("{size} px"), "progressive resizing: larger images show more detail")
+            }
             Phase::Tta(Tta { views: TtaViews::Random(views), .. }) => (
                 format!("test-time augmentation, {views} views and the plain one"),
                 "averages out errors of single views",

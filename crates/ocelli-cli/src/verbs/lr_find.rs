@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use ocelli::{
-    Arch, CurveShape, Growth, Learner, LearningRates, LrCurve, LrFind as Search, LrSuggestion, RunConfig, RunEnv,
-    WeightStore,
+    Arch, CurveShape, Growth, Learner, LearningRates, LrCurve, LrFind as Search, LrSuggestion, RunConfig,
+    RunEnv, WeightStore,
 };
 
 use crate::errors::Failure;

@@ -87,7 +87,9 @@ impl Models {
     fn measure(&self, arch: Arch) -> Result<(usize, Speed), Failure> {
         let (side, smallest) = (self.size.unwrap_or(arch.info().size), arch.info().smallest);
         if side < smallest {
-            return Err(Failure::Error(format!("--size {side}: {arch} needs images of at least {smallest} px")));
+            return Err(Failure::Error(format!(
+                "--size {side}: {arch} needs images of at least {smallest} px"
+            )));
         }
         if !self.json {
             eprintln!("measuring {arch} at {side} px");

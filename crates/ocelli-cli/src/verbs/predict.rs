@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ocelli::interpret::probability_column;
 use ocelli::{
-    ClassProbability, ModelConfig, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula,
+    ClassProbability, DeviceName, Found, Model, ModelConfig, Prediction, Skipped, Task, Tta, escape_formula,
     photos_in, text_of,
 };
 

@@ -71,10 +71,6 @@ pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> ocelli::Result<P
 pub fn fetched(store: &WeightStore, arch: Arch, _quiet: bool) -> ocelli::Result<PathBuf> {
     store.find(arch)?.ok_or_else(|| {
         let file = store.remote(arch);
-        ocelli::Error::NoWeights {
-            arch: arch.to_string(),
-            url: file.url,
-            path: store.folder.join(file.name),
-        }
+        ocelli::Error::NoWeights { arch: arch.to_string(), url: file.url, path: store.folder.join(file.name) }
     })
 }

@@ -37,7 +37,11 @@ impl Mix {
         let (Mix::Mixup { alpha } | Mix::CutMix { alpha }) = *self;
         if !(alpha > 0.0 && alpha <= 100.0) {
             let value = alpha.to_string();
-            return Err(DataError::Setting { name: "mix.alpha", value, expected: "more than 0 and at most 100" });
+            return Err(DataError::Setting {
+                name: "mix.alpha",
+                value,
+                expected: "more than 0 and at most 100",
+            });
         }
         let [count, height, width, _] = batch.shape;
         let Some(&first) = batch.indices.first() else {

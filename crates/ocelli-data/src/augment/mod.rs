@@ -159,11 +159,7 @@ impl Augmentation {
             && !((0.0..=1.0).contains(&x) && (0.0..=1.0).contains(&y))
         {
             let value = format!("{x}, {y}");
-            return Err(DataError::Setting {
-                name: "crop",
-                value,
-                expected: "two fractions from 0 to 1",
-            });
+            return Err(DataError::Setting { name: "crop", value, expected: "two fractions from 0 to 1" });
         }
         if self.pad > 4096 {
             let value = self.pad.to_string();

@@ -52,7 +52,8 @@ pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<Con
     // Off-diagonal cells first, since people click on them. Each has one picture before any has two.
     let mut order: Vec<(usize, usize)> = indices.keys().copied().collect();
     order.sort_by_key(|cell| std::cmp::Reverse(indices[cell].len()));
-    let (wrong, right): (Vec<_>, Vec<_>) = order.into_iter().partition(|(truth, predicted)| truth != predicted);
+    let (wrong, right): (Vec<_>, Vec<_>) =
+        order.into_iter().partition(|(truth, predicted)| truth != predicted);
     let mut images: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for cells in [&wrong, &right] {
         for turn in 0..IN_A_CELL {

@@ -192,7 +192,9 @@ fn summary(subject: &Subject) -> Vec<String> {
             ));
         }
         Some((None, _)) => {
-            lines.push("There are no validation images, so the model has the weights of the last epoch.".to_owned());
+            lines.push(
+                "There are no validation images, so the model has the weights of the last epoch.".to_owned(),
+            );
         }
         None => {}
     }

@@ -106,7 +106,8 @@ fn search_note(search: &SearchRecord, phase: Option<&PhaseRecord>) -> String {
     };
     // Frozen groups have no learning rate.
     let head_alone = phase.is_some_and(|phase| phase.frozen + 1 == GROUPS);
-    let rates = if head_alone { LearningRates::from(search.learning_rates.head()) } else { search.learning_rates };
+    let rates =
+        if head_alone { LearningRates::from(search.learning_rates.head()) } else { search.learning_rates };
     format!("{found}. Used: {rates}.")
 }
 

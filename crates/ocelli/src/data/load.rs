@@ -12,7 +12,7 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::{ValidSplit, ImageData, decisions, notices};
+use crate::data::{ImageData, ValidSplit, decisions, notices};
 use crate::error::{Error, Result};
 
 /// Images with their split.

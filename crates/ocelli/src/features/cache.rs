@@ -291,7 +291,8 @@ impl<B: Backbone> Collector<'_, B> {
             let seen = batch.indices.len() + batch.skipped.len();
             left -= seen;
             progress.done += seen;
-            emitted = emitted.and_then(|()| observers.progress(Activity::Features, progress.done, progress.total));
+            emitted =
+                emitted.and_then(|()| observers.progress(Activity::Features, progress.done, progress.total));
             for view in views.iter_mut() {
                 // Computed features are written even when an observer asks to stop.
                 if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || emitted.is_err() {

@@ -38,7 +38,7 @@ pub use inside::{Inside, Patches, StagePicture};
 pub use labels::{LabelErrors, Suspect};
 pub use look::Look;
 pub use neighbours::{Neighbours, Outlier, Pair};
-pub use ranking::{Ranking, Ranked};
+pub use ranking::{Ranked, Ranking};
 pub use table::probability_column;
 pub use thresholds::{ThresholdCurve, ThresholdPoint};
 

@@ -287,8 +287,8 @@ impl<B: Backbone> Learner<B> {
         if let Ok(arch) = self.arch().parse::<Arch>()
             && data.size() < arch.info().smallest
         {
-            let (arch, size) = (self.arch().to_owned(), data.size());
-            return Err(Error::ImageSize { arch, size, smallest: arch.info().smallest });
+            let smallest = arch.info().smallest;
+            return Err(Error::ImageSize { arch: arch.to_string(), size: data.size(), smallest });
         }
         self.inputs.set_data(data);
         self.unfinished = None;

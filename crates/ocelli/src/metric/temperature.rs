@@ -77,7 +77,8 @@ impl Predictions {
         for index in 0..self.items.len() {
             with_temperature.apply_temperature_at(index, temperature);
         }
-        with_temperature.thresholds = thresholds_with_temperature(&self.thresholds, Some(temperature)).to_vec();
+        with_temperature.thresholds =
+            thresholds_with_temperature(&self.thresholds, Some(temperature)).to_vec();
         with_temperature
     }
 

@@ -63,12 +63,7 @@ const FORMAT: u32 = 3;
 const ENTRY: &str = "ocelli";
 
 impl ModelConfig {
-    pub(crate) fn new(
-        arch: &str,
-        items: &Items,
-        preprocessing: Preprocessing,
-        precision: Precision,
-    ) -> Self {
+    pub(crate) fn new(arch: &str, items: &Items, preprocessing: Preprocessing, precision: Precision) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),

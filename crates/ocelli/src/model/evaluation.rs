@@ -49,7 +49,9 @@ pub fn evaluate(
     for (index, prediction) in model.predict(paths)?.enumerate() {
         let item = items[index];
         match prediction {
-            Ok(prediction) => predictions.push_probabilities(item, &data.items()[item].target, prediction.probabilities),
+            Ok(prediction) => {
+                predictions.push_probabilities(item, &data.items()[item].target, prediction.probabilities)
+            }
             Err(Error::Photo { path, reason }) => skipped.push(Skipped::image(path, reason)),
             Err(error) => return Err(error),
         }

@@ -61,8 +61,9 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (config, tensors) = read(path)?;
-        let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| {
-            Error::NotAModel { path: path.clone(), reason: error.to_string() }
+        let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| Error::NotAModel {
+            path: path.clone(),
+            reason: error.to_string(),
         })?;
         // The head is built before its values are read, so that a file that claims more classes than it has
         // values for is refused first.

@@ -239,7 +239,8 @@ impl RecipeBuilder {
 
     /// The learning rates of the head alone, and of all layers.
     fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
-        let found = |steps, fallback| LrChoice::Finder { group_lr_ratio: self.group_lr_ratio, steps, fallback };
+        let found =
+            |steps, fallback| LrChoice::Finder { group_lr_ratio: self.group_lr_ratio, steps, fallback };
         let (found_head, found_all) = match head_steps {
             Some(steps) => (found(steps, FALLBACK_LR), found(UNFROZEN_STEPS, FALLBACK_LR / 10.0)),
             None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::geometric(1e-5, 1e-3))),

@@ -139,8 +139,7 @@ impl Packed {
 
     /// By a paired test; `None` where the values are not of the same items.
     fn p_value(&self, other: &Self) -> Option<f64> {
-        let values =
-            |packed: &Self| packed.values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+        let values = |packed: &Self| packed.values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
         if self.items != other.items {
             return None;
         }
@@ -409,16 +408,16 @@ mod tests {
         assert!((better.change.unwrap().p_value.unwrap() - 0.00048828125).abs() < 1e-9);
         let text = better.to_string();
         assert!(text.contains("accuracy 0.7500 → 0.8100, better (p = 0.0005)"), "{text}");
-        assert!(
-            text.contains("best weights: epoch 1") && !text.contains("most frequent"),
-            "{text}"
-        );
+        assert!(text.contains("best weights: epoch 1") && !text.contains("most frequent"), "{text}");
         let chance = read(152, 150).to_string();
         assert!(chance.contains("which may be chance (p = 0.5000)"), "{chance}");
         let worse = read(123, 150).to_string();
         assert!(worse.contains("worse (p < 0.0001)"), "{worse}");
         assert!(worse.contains("no improvement: restored the weights of phase 1, epoch 2"), "{worse}");
-        assert!(worse.contains("not significantly better than always predicting the most frequent class"), "{worse}");
+        assert!(
+            worse.contains("not significantly better than always predicting the most frequent class"),
+            "{worse}"
+        );
         assert!(worse.contains("accuracy 0.6000"), "{worse}");
     }
     #[test]

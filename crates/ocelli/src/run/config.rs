@@ -10,7 +10,7 @@ use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::builder::ImageDataBuilder;
-use crate::data::{ValidSplit, ImageData};
+use crate::data::{ImageData, ValidSplit};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;

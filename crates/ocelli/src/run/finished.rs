@@ -273,7 +273,14 @@ impl FinishedRun {
                     .unwrap_or(LearningRates::from(0.0));
                 // A phase that was interrupted before its first checkpoint begins again.
                 self.phases.retain(|phase| phase.number != number);
-                self.phases.push(PhaseRecord { number, title, text, diagnosis: Vec::new(), frozen, learning_rates });
+                self.phases.push(PhaseRecord {
+                    number,
+                    title,
+                    text,
+                    diagnosis: Vec::new(),
+                    frozen,
+                    learning_rates,
+                });
                 self.resizing_within = 0.0;
             }
             Some("diagnosis") => {

@@ -4,10 +4,10 @@ pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
 pub(crate) mod folder;
-pub(crate) mod run_recipe;
 pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
+pub(crate) mod run_recipe;
 pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};

@@ -138,7 +138,9 @@ impl<B: Backbone> Runner<'_, B> {
         let rates = match (self.tracker.progress.rates, train.lr) {
             (Some(rates), _) => rates,
             (None, LrChoice::Fixed(rates)) => rates,
-            (None, LrChoice::Finder { steps, fallback, .. }) => self.find_learning_rates(train.lr, steps, fallback)?,
+            (None, LrChoice::Finder { steps, fallback, .. }) => {
+                self.find_learning_rates(train.lr, steps, fallback)?
+            }
         };
         let progress = &mut self.tracker.progress;
         progress.rates = Some(rates);
@@ -204,7 +206,8 @@ impl<B: Backbone> Runner<'_, B> {
             0 => (1e-4, 1.0, batch.div_ceil(2).max(2)),
             _ => (1e-5, 10.0, batch),
         };
-        let find = LrFind::default().start_lr(rates.with_head(start)).end_lr(end).steps(steps).batch_size(images);
+        let find =
+            LrFind::default().start_lr(rates.with_head(start)).end_lr(end).steps(steps).batch_size(images);
         let began = Instant::now();
         let curve = self.learner.lr_find(find)?;
         self.emit(&Event::elapsed(Activity::LearningRates, began))?;
@@ -228,8 +231,7 @@ impl<B: Backbone> Runner<'_, B> {
         if stack.mean(tta.mean).is_finite() {
             return Ok(Some(stack));
         }
-        let text =
-            "test-time augmentation is skipped: the network's outputs for some views are not finite (NaN or infinite)";
+        let text = "test-time augmentation is skipped: the network's outputs for some views are not finite (NaN or infinite)";
         self.emit(&Event::Notice { text: text.to_owned() })?;
         Ok(None)
     }

@@ -62,7 +62,7 @@ impl From<f64> for LearningRates {
 /// From the low one for the first group to the high one for the head: [`LearningRates::geometric`].
 impl From<(f64, f64)> for LearningRates {
     fn from((low, high): (f64, f64)) -> Self {
-        Self::spread(low, high)
+        Self::geometric(low, high)
     }
 }
 

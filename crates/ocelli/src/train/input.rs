@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use ocelli_data::augment::mix::{Mix, Mixed};
-use ocelli_data::{Batches, Digest, Loader, Normalization, Sampler, Preprocessing, Store};
+use ocelli_data::{Batches, Digest, Loader, Normalization, Preprocessing, Sampler, Store};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
@@ -200,8 +200,11 @@ impl Inputs {
     /// The training images in the order of this epoch.
     pub(crate) fn order<B: Backbone>(&self, state: &TrainState<B>) -> Vec<usize> {
         let seed = state.seed;
-        let order =
-            if self.data.balanced_sampling() { Sampler::ClassBalanced { seed } } else { Sampler::Shuffled { seed } };
+        let order = if self.data.balanced_sampling() {
+            Sampler::ClassBalanced { seed }
+        } else {
+            Sampler::Shuffled { seed }
+        };
         order.of(&self.data.items, &self.data.split.train, state.epochs)
     }
 

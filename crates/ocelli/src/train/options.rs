@@ -117,7 +117,11 @@ impl TrainOptions {
             return Err(Error::setting("ema_decay", decay, "from 0 to below 1, such as 0.999"));
         }
         if self.ema_decay.is_some() && self.swa_start.is_some() {
-            return Err(Error::setting("swa_start", "set together with ema_decay", "the only average of weights"));
+            return Err(Error::setting(
+                "swa_start",
+                "set together with ema_decay",
+                "the only average of weights",
+            ));
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Page {
         };
         let mut values = spare::zeros(self.width * self.height * stride);
         let mut scale = Scales {
-            colour: Scale::new(self.kind(), channels.range),
+            colour: Scale::new(self.kind(), channels.value_range),
             alpha: Scale::new(self.kind(), None),
             alpha_at: self.kept_alpha(channels).map(|_| bands.len() - 1),
         };

@@ -316,8 +316,7 @@ impl Search<'_> {
         for row in self.rows() {
             if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
                 let cell = super::sheet::shortened(row.cell(column));
-                let detail =
-                    format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
+                let detail = format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
                 return wrong(detail, Some(row.line));
             }
         }
