@@ -69,13 +69,13 @@ pub fn flag() -> Arc<AtomicBool> {
 }
 
 /// [`asked`], for callbacks.
-pub fn wish() -> ControlFlow<()> {
+pub fn flow() -> ControlFlow<()> {
     if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// An observer that asks to stop after a signal.
 pub fn observer() -> impl FnMut(&Event) -> ControlFlow<()> + 'static {
-    |_: &Event| wish()
+    |_: &Event| flow()
 }
 
 /// Handles a signal.

@@ -18,8 +18,8 @@ pub(crate) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 impl Buffers {
     /// A buffer of `length` values, which are arbitrary until they are written.
     pub(crate) fn take(&self, length: usize) -> Buffer {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut values = kept.unwrap_or_else(|| vec![0.0; length]);
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut values = free.unwrap_or_else(|| vec![0.0; length]);
         values.resize(length, 0.0);
         Buffer { values, home: Arc::downgrade(&self.0) }
     }

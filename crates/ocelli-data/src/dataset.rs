@@ -35,7 +35,7 @@ pub struct ClassLoss {
     /// Where its images are.
     pub folder: PathBuf,
     /// Images that can be used, as far as known.
-    pub kept: usize,
+    pub usable: usize,
     /// Images that cannot be used, at least one.
     pub lost: Vec<Skipped>,
 }
@@ -43,19 +43,19 @@ pub struct ClassLoss {
 impl ClassLoss {
     /// Whether all images of the class are lost, or more than a tenth: too many to continue without a word.
     pub fn is_serious(&self) -> bool {
-        self.kept == 0 || 10 * self.lost.len() > self.kept + self.lost.len()
+        self.usable == 0 || 10 * self.lost.len() > self.usable + self.lost.len()
     }
 
     /// The loss as an error.
     pub fn error(&self) -> DataError {
         let (class, path) = (self.class.clone(), self.folder.clone());
-        match self.kept {
+        match self.usable {
             0 => DataError::ClassWithoutImages { class, path, found: self.reasons() },
             _ => DataError::ClassLosesImages {
                 class,
                 path,
                 lost: self.lost.len(),
-                of: self.kept + self.lost.len(),
+                of: self.usable + self.lost.len(),
                 found: self.reasons(),
             },
         }
@@ -72,7 +72,7 @@ impl ClassLoss {
         }
         reasons.sort_by_key(|(_, paths)| std::cmp::Reverse(paths.len()));
         let more = reasons.len().saturating_sub(3);
-        let told = reasons.into_iter().take(3).map(|(reason, paths)| {
+        let shown = reasons.into_iter().take(3).map(|(reason, paths)| {
             let first = text_of(paths[0].strip_prefix(&self.folder).unwrap_or(paths[0]));
             match (paths.len(), first.as_str()) {
                 // The folder itself.
@@ -81,11 +81,11 @@ impl ClassLoss {
                 (files, first) => format!("{first} and {} more: {reason}", count(files - 1)),
             }
         });
-        let mut told = told.collect::<Vec<_>>().join("; ");
+        let mut shown = shown.collect::<Vec<_>>().join("; ");
         if more > 0 {
-            told.push_str(&format!("; and {more} more reasons"));
+            shown.push_str(&format!("; and {more} more reasons"));
         }
-        told
+        shown
     }
 }
 
@@ -132,7 +132,7 @@ pub fn undecodable_classes(
         let (of_class, has_one) = checked?;
         if !has_one {
             let class = items.classes.name(class).unwrap_or_default().to_owned();
-            lost.push(ClassLoss { class, folder: items.root.clone(), kept: 0, lost: of_class.clone() });
+            lost.push(ClassLoss { class, folder: items.root.clone(), usable: 0, lost: of_class.clone() });
         }
         bad.extend(of_class);
     }
@@ -174,12 +174,12 @@ pub fn class_losses(
         }
     }
     let loss = |(class, bad): (usize, Vec<Skipped>)| {
-        let (class, kept) =
+        let (class, usable) =
             (items.classes.name(class).unwrap_or_default().to_owned(), counts[class] - bad.len());
         let mut lost: Vec<Skipped> =
             before.iter().filter(|loss| loss.class == class).flat_map(|loss| loss.lost.clone()).collect();
         lost.extend(bad);
-        ClassLoss { class, folder: items.root.clone(), kept, lost }
+        ClassLoss { class, folder: items.root.clone(), usable, lost }
     };
     by_class.into_iter().map(loss).collect()
 }

@@ -34,7 +34,7 @@ struct Axis {
     length: f64,
     to: u32,
     /// Which of the new pixels are computed; at least one.
-    wanted: Range<u32>,
+    needed: Range<u32>,
 }
 
 /// How an image is resized, and which part of the result is computed.
@@ -52,7 +52,7 @@ impl Resize {
 
     /// The part (left, top), (width, height) of an image at this width and height.
     pub(crate) fn part((start, length): ((f64, f64), (f64, f64)), to: (u32, u32)) -> Self {
-        let axis = |start, length, to| Axis { start, length, to, wanted: 0..to };
+        let axis = |start, length, to| Axis { start, length, to, needed: 0..to };
         Resize { across: axis(start.0, length.0, to.0), down: axis(start.1, length.1, to.1) }
     }
 
@@ -83,7 +83,7 @@ impl Resize {
     pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> Self {
         let (_, (width, height)) = image.extent();
         let scale = |length: f64| {
-            // Written as in Pillow, whose rounding is wanted.
+            // Written as in Pillow, whose rounding is needed.
             let scaled = length / width.max(height) * f64::from(side);
             scaled.round_ties_even().clamp(1.0, f64::from(u32::MAX)) as u32
         };
@@ -97,7 +97,7 @@ impl Resize {
 
     /// Only these columns and rows of the result.
     pub(crate) fn only(mut self, columns: Range<u32>, rows: Range<u32>) -> Self {
-        (self.across.wanted, self.down.wanted) = (columns, rows);
+        (self.across.needed, self.down.needed) = (columns, rows);
         self
     }
 
@@ -113,7 +113,7 @@ impl Resize {
         lost(&self.down) > 0.0 && lost(&self.down) > 2.0 * lost(&self.across)
     }
 
-    /// Computes what is wanted: `row` gets its number, counted from the first one that is wanted, and its pixels as
+    /// Computes what is needed: `row` gets its number, counted from the first one that is needed, and its pixels as
     /// red, green, blue and a byte without meaning.
     pub(crate) fn run(&self, image: &RgbImage, filter: Filter, row: impl FnMut(usize, &[[u8; 4]])) {
         let columns = Weights::new(&self.across, image.width(), filter);
@@ -121,9 +121,9 @@ impl Resize {
         AutoArch::new().dispatch(Passes { image, columns, rows, down_first: self.down_first(), row });
     }
 
-    /// The pixels that are wanted.
+    /// The pixels that are needed.
     pub(crate) fn pixels(&self, image: &RgbImage, filter: Filter) -> Vec<u8> {
-        let mut pixels = Vec::with_capacity(self.across.wanted.len() * self.down.wanted.len() * 3);
+        let mut pixels = Vec::with_capacity(self.across.needed.len() * self.down.needed.len() * 3);
         self.run(image, filter, |_, row| {
             pixels.extend(row.iter().flat_map(|&[red, green, blue, _]| [red, green, blue]))
         });
@@ -161,7 +161,7 @@ impl Filter {
     }
 
     fn weight(self, x: f64) -> f64 {
-        // Written as in Pillow, whose rounding is wanted.
+        // Written as in Pillow, whose rounding is needed.
         match self {
             Filter::Area => f64::from(x > -0.5 && x <= 0.5),
             Filter::Bilinear => (1.0 - x.abs()).max(0.0),
@@ -202,11 +202,11 @@ impl Weights {
             let end = ((centre(at) + support + 0.5) as usize).min(length as usize);
             first.min(length as usize - 1)..end.max(first + 1).min(length as usize)
         };
-        let taps = axis.wanted.clone().map(|at| reach(at).len()).max().unwrap_or(1);
-        let mut starts = Vec::with_capacity(axis.wanted.len());
-        let mut values = vec![0; axis.wanted.len() * taps];
+        let taps = axis.needed.clone().map(|at| reach(at).len()).max().unwrap_or(1);
+        let mut starts = Vec::with_capacity(axis.needed.len());
+        let mut values = vec![0; axis.needed.len() * taps];
         let mut weights = Vec::with_capacity(taps);
-        for (at, values) in axis.wanted.clone().zip(values.chunks_exact_mut(taps)) {
+        for (at, values) in axis.needed.clone().zip(values.chunks_exact_mut(taps)) {
             let reach = reach(at);
             let start = reach.start.min(length as usize - taps);
             let lead = reach.start - start;
@@ -215,8 +215,8 @@ impl Weights {
             weights.extend(reach.map(|old| filter.weight((old as f64 - centre + 0.5) * factor)));
             let sum: f64 = weights.iter().sum();
             for (value, weight) in values[lead..].iter_mut().zip(&weights) {
-                let share = if sum == 0.0 { *weight } else { weight / sum };
-                *value = (share * f64::from(1 << BITS) + 0.5f64.copysign(share)) as i32;
+                let fraction = if sum == 0.0 { *weight } else { weight / sum };
+                *value = (fraction * f64::from(1 << BITS) + 0.5f64.copysign(fraction)) as i32;
             }
             starts.push(start);
         }

@@ -39,14 +39,14 @@ impl Drop for Spare {
 
 /// An empty buffer with a capacity of `length` bytes, if possible a spare one.
 pub(crate) fn take(length: usize) -> Vec<u8> {
-    let kept = SPARE.with_borrow_mut(|spare| {
+    let reused = SPARE.with_borrow_mut(|spare| {
         let fits = |buffer: &Vec<u8>| buffer.capacity() >= length;
         // The smallest that is large enough.
         let best =
             (0..spare.0.len()).filter(|&at| fits(&spare.0[at])).min_by_key(|&at| spare.0[at].capacity());
         best.map(|at| spare.remove(at))
     });
-    kept.unwrap_or_else(|| Vec::with_capacity(length))
+    reused.unwrap_or_else(|| Vec::with_capacity(length))
 }
 
 /// A buffer of `length` zeros.

@@ -32,7 +32,7 @@ impl Split {
 
     /// Exactly these validation items; those of `test` are test items.
     pub fn explicit(items: &Items, test: &[usize], valid: &[usize]) -> Result<Self, DataError> {
-        let wanted: HashSet<usize> = valid.iter().copied().collect();
+        let for_valid: HashSet<usize> = valid.iter().copied().collect();
         if let Some(&beyond) = valid.iter().find(|&&index| index >= items.len()) {
             return Err(refused(
                 format!(
@@ -43,7 +43,8 @@ impl Split {
             ));
         }
         let (test, labelled) = apart(items, test);
-        let (valid, train): (Vec<_>, Vec<_>) = labelled.into_iter().partition(|index| wanted.contains(index));
+        let (valid, train): (Vec<_>, Vec<_>) =
+            labelled.into_iter().partition(|index| for_valid.contains(index));
         if train.is_empty() {
             return Err(refused("no item is left to train on".to_owned(), "hold out fewer"));
         }
@@ -391,7 +392,7 @@ fn refused(reason: String, advice: &str) -> DataError {
 
 /// Assigns groups to parts so that every class has the given fractions: the class with the fewest remaining
 /// items is assigned first, each of its groups to the part that lacks most of it, then most of anything.
-fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<Vec<usize>>> {
+fn iterative(items: &Items, groups: Vec<Vec<usize>>, fractions: &[f64]) -> Vec<Vec<Vec<usize>>> {
     let classes = items.classes.len();
     // How many of a group's items have each of its classes.
     let of = |group: &[usize]| {
@@ -410,10 +411,12 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
         counts.iter().for_each(|(&class, count)| left[class] += count);
         waiting.push(Some((group, counts)));
     }
-    let mut lacking: Vec<Vec<f64>> =
-        shares.iter().map(|share| left.iter().map(|&count| count as f64 * share).collect()).collect();
-    let mut room: Vec<f64> = shares.iter().map(|share| total * share).collect();
-    let mut sides = vec![Vec::new(); shares.len()];
+    let mut lacking: Vec<Vec<f64>> = fractions
+        .iter()
+        .map(|fraction| left.iter().map(|&count| count as f64 * fraction).collect())
+        .collect();
+    let mut room: Vec<f64> = fractions.iter().map(|fraction| total * fraction).collect();
+    let mut sides = vec![Vec::new(); fractions.len()];
     loop {
         let rarest = (0..classes).filter(|&class| left[class] > 0).min_by_key(|&class| left[class]);
         let mut dealt = false;
@@ -426,7 +429,7 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
             let Some((group, counts)) = slot.take() else { continue };
             dealt = true;
             let need = |side: usize| (rarest.map_or(0.0, |class| lacking[side][class]), room[side]);
-            let side = (0..shares.len())
+            let side = (0..fractions.len())
                 .max_by(|&a, &b| need(a).partial_cmp(&need(b)).unwrap_or(Ordering::Equal).then(b.cmp(&a)))
                 .unwrap_or(0);
             room[side] -= group.len() as f64;
@@ -465,8 +468,8 @@ fn strata<'a>(
 /// Which groups are for validation: the first that fit into the fraction, at least one of two.
 fn hold_out(groups: &[Vec<usize>], fraction: f64) -> Vec<bool> {
     let total: usize = groups.iter().map(Vec::len).sum();
-    let wanted = (total as f64 * fraction).round() as usize;
-    let mut room = wanted.clamp(1, (total - 1).max(1));
+    let count = (total as f64 * fraction).round() as usize;
+    let mut room = count.clamp(1, (total - 1).max(1));
     let mut held_out: Vec<bool> = groups
         .iter()
         .map(|group| {

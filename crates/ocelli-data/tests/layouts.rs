@@ -186,7 +186,7 @@ fn a_class_whose_photos_are_all_unreadable_is_a_loss() {
     for name in ["1.mp4", "1.dcm", "1.nii.gz", "1.zip", "1", "1.jpg", "1.npy"] {
         let (loss, data) = lost(&[(&format!("mice/{name}"), unknown)], "mice");
         let loss = loss.unwrap_or_else(|| panic!("{name}: {:?}", data.skipped));
-        assert!(loss.is_serious() && loss.kept == 0, "{name}");
+        assert!(loss.is_serious() && loss.usable == 0, "{name}");
         let error = loss.error().to_string();
         assert!(error.contains("\"mice\"") && error.contains(name), "{error}");
     }
@@ -217,7 +217,7 @@ fn a_class_whose_photos_are_all_unreadable_is_a_loss() {
         std::fs::create_dir(root.path().join("mice")).unwrap();
         std::os::unix::fs::symlink("gone", root.path().join("mice/1.jpg")).unwrap();
         let losses = read(&root).losses;
-        assert!(losses.iter().any(|loss| loss.class == "mice" && loss.kept == 0), "{losses:?}");
+        assert!(losses.iter().any(|loss| loss.class == "mice" && loss.usable == 0), "{losses:?}");
     }
 }
 
@@ -249,7 +249,7 @@ fn losses_are_seen_on_each_side_of_a_split_and_later() {
     let of = |items| class_losses(&data.items, &all, &data.losses, &bad(items));
     assert!(of(0..0).is_empty());
     let [loss] = &of(cats.start..1)[..] else { panic!() };
-    assert_eq!((loss.class.as_str(), loss.kept, loss.lost.len(), loss.is_serious()), ("cats", 17, 2, true));
+    assert_eq!((loss.class.as_str(), loss.usable, loss.lost.len(), loss.is_serious()), ("cats", 17, 2, true));
     assert!(!of(18..19)[0].is_serious() && of(18..20)[0].is_serious());
 }
 

@@ -48,23 +48,23 @@
 //! chooses among three ways to compute them: `dense`, `depthwise` or `winograd`. After a change of a kernel run its
 //! test (against slow `f64` code), `tests/promises.rs`, and `examples/measure.rs` before and after.
 //!
-//! | module | |
+//! | content | file |
 //! |---|---|
-//! | `shape` | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] |
-//! | `element`, `activation` | how values are stored; what is applied to them while they are in registers |
-//! | `isa`, `simd` | the instruction sets, and the few operations that kernels are written in |
-//! | `compiled` | the table of all kernels |
-//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; fused blocks of convolutions |
-//! | `batch_norm` | batch normalisation with residual and activation, and its backward pass |
-//! | `layer_norm` | layer normalisation, and its backward pass |
-//! | `attention` | attention of several heads, and its backward pass |
-//! | `pool` | max, average, global pooling |
-//! | `linear` | fully connected layers |
-//! | `elementwise` | conversion between element types, sums of squares, concatenation, factors of channels |
-//! | `optimizer` | steps of SGD and AdamW |
-//! | `threads` | how work is split over the rayon pool |
-//! | `buffer_pool` | [`Buffer`]: memory that is reused |
-//! | `shared_mut` | a mutable slice that is shared by threads |
+//! | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] | `shape.rs` |
+//! | how values are stored; what is applied to them while they are in registers | `element.rs`, `activation.rs` |
+//! | the instruction sets, and the few operations that kernels are written in | `isa.rs`, `simd/mod.rs` |
+//! | the table of all kernels | `compiled.rs` |
+//! | [`PackedConv2d`]; gradients with respect to data and weights; fused blocks of convolutions | `conv/mod.rs` |
+//! | batch normalisation with residual and activation, and its backward pass | `batch_norm/mod.rs` |
+//! | layer normalisation, and its backward pass | `layer_norm.rs` |
+//! | attention of several heads, and its backward pass | `attention/mod.rs` |
+//! | max, average, global pooling | `pool.rs` |
+//! | fully connected layers | `linear.rs` |
+//! | conversion between element types, sums of squares, concatenation, factors of channels | `elementwise.rs` |
+//! | steps of SGD and AdamW | `optimizer.rs` |
+//! | how work is split over the rayon pool | `threads.rs` |
+//! | [`Buffer`]: memory that is reused | `buffer_pool.rs` |
+//! | a mutable slice that is shared by threads | `shared_mut.rs` |
 
 mod activation;
 mod attention;

@@ -96,8 +96,8 @@ impl Chart {
         let layout = self.layout();
         let (left, right) = (LEFT, WIDTH - RIGHT);
         let (top, bottom) = (top + TOP, top + HEIGHT - BOTTOM);
-        let across = |share: f64| left + share * (right - left);
-        let down = |share: f64| bottom - share * (bottom - top);
+        let across = |fraction: f64| left + fraction * (right - left);
+        let down = |fraction: f64| bottom - fraction * (bottom - top);
         let point = |&[x, y]: &[f64; 2]| (across(x), down(y));
 
         for (at, words) in &layout.x.ticks {

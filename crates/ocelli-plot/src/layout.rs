@@ -223,11 +223,11 @@ fn clipped(from: [f64; 2], to: [f64; 2]) -> Option<([f64; 2], [f64; 2])> {
             step => leaves = leaves.min(room / step),
         }
     }
-    let at = |share: f64| match share {
+    let at = |fraction: f64| match fraction {
         0.0 => from,
         1.0 => to,
         // Rounding may end a hair outside.
-        share => [from[0] + share * across, from[1] + share * up].map(|at| at.clamp(0.0, 1.0)),
+        fraction => [from[0] + fraction * across, from[1] + fraction * up].map(|at| at.clamp(0.0, 1.0)),
     };
     (enters <= leaves).then(|| (at(enters), at(leaves)))
 }

@@ -21,7 +21,7 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
         } else if named.classes.len() <= CELLS {
             let matrix = named.confusion_matrix()?;
             drawings.push(("confusion", counts(&matrix)));
-            drawings.push(("confusion_normalised", shares(&matrix)));
+            drawings.push(("confusion_normalised", fractions(&matrix)));
         }
         drawings.push(("calibration", calibration(&named.calibration())));
     }
@@ -36,12 +36,12 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
 }
 
 fn counts(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |count: usize, share: f64| Cell { strength: share, text: count.to_string() };
+    let cell = |count: usize, fraction: f64| Cell { strength: fraction, text: count.to_string() };
     confusion("Confusion matrix", matrix, cell)
 }
 
-fn shares(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |_, share: f64| Cell { strength: share, text: format!("{share:.2}") };
+fn fractions(matrix: &ConfusionMatrix) -> Figure {
+    let cell = |_, fraction: f64| Cell { strength: fraction, text: format!("{fraction:.2}") };
     confusion("Confusion matrix, normalized by row", matrix, cell)
 }
 
@@ -49,11 +49,11 @@ fn shares(matrix: &ConfusionMatrix) -> Figure {
 fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) -> Cell) -> Figure {
     let classes = matrix.classes.len();
     let order = if classes < CLUSTERED { (0..classes).collect() } else { matrix.clustered() };
-    let shares = matrix.normalised();
+    let fractions = matrix.normalised();
     let row = |&truth: &usize| {
         let cell = |&predicted: &usize| {
             let count = matrix.counts[truth][predicted];
-            let mut cell = cell(count, shares[truth][predicted]);
+            let mut cell = cell(count, fractions[truth][predicted]);
             if count == 0 {
                 cell.text.clear();
             } else {
@@ -179,13 +179,13 @@ const METRICS: usize = 4;
 /// The columns of the history that are proportions, and their names.
 fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
     let others = ["phase", "epoch", "train_loss", "valid_loss", "seconds"];
-    let share = |name: &str| {
+    let fraction = |name: &str| {
         let values = records.column(name).unwrap_or_default();
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| (0.0..=1.0).contains(value))
     };
     let names = records.history.0.iter().map(String::as_str);
     let names = names.filter(|name| !others.contains(name) && !name.starts_with("learning_rate"));
-    names.filter(|name| share(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
+    names.filter(|name| fraction(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
 }
 
 fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {

@@ -105,7 +105,7 @@ struct Subject<'a> {
     data: &'a ImageData,
     model: &'a Model,
     records: Option<&'a FinishedRun>,
-    doubts: Option<&'a LabelReview>,
+    review: Option<&'a LabelReview>,
     /// Images that are missing or have changed.
     lost: &'a MissingImages,
     /// Width and height of a sample of the images.
@@ -150,11 +150,11 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
     named.predictions.set_thresholds(model.config().thresholds());
     let mut notices = Vec::new();
     let review = ReviewOptions { cache, only_cached: only_cached_features, observer };
-    let doubts = match records.review_labels(&data, review, &stop) {
-        Ok(doubts) => doubts,
+    let review = match records.review_labels(&data, review, &stop) {
+        Ok(review) => review,
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => {
-            notices.push(format!("label errors were not looked for: {error}"));
+            notices.push(format!("label errors were not searched: {error}"));
             None
         }
     };
@@ -164,7 +164,7 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
         data: &data,
         model: &model,
         records: Some(&records),
-        doubts: doubts.as_ref(),
+        review: review.as_ref(),
         lost: &lost,
         sizes: page::sizes(&data, &stop),
         threads,
@@ -189,7 +189,7 @@ pub fn report_evaluation(
     options: &ReportOptions,
 ) -> Result<Report> {
     let Evaluation { named, data, .. } = evaluation;
-    let doubts = LabelReview::of_evaluation(evaluation);
+    let review = LabelReview::of_evaluation(evaluation);
     let stop = options.stop.clone();
     let subject = Subject {
         title: title.to_owned(),
@@ -197,7 +197,7 @@ pub fn report_evaluation(
         data,
         model,
         records: None,
-        doubts: Some(&doubts),
+        review: Some(&review),
         lost: &MissingImages::default(),
         sizes: page::sizes(data, &stop),
         threads: options.threads,
@@ -237,7 +237,7 @@ fn write(subject: &Subject, folder: &Path) -> Result<Report> {
         page: path,
         tables,
         named: subject.named.clone(),
-        label_errors: subject.doubts.map(|doubts| doubts.errors.clone()),
+        label_errors: subject.review.map(|review| review.errors.clone()),
         notices: page.notices,
     })
 }

@@ -65,7 +65,7 @@ impl Album {
     pub(crate) fn add(&mut self, source: Source, index: usize) -> Option<usize> {
         let (kind, room) = match source {
             Source::Measured => (0, Self::ROOM),
-            Source::Doubted => (1, Self::ROOM_FOR_DOUBTS),
+            Source::Reviewed => (1, Self::ROOM_FOR_DOUBTS),
         };
         if let Some(&number) = self.numbers.get(&(source, index)) {
             return Some(number);
@@ -89,11 +89,11 @@ impl Album {
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
         let of = |source: Source| match source {
             Source::Measured => subject.named,
-            Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.predictions),
+            Source::Reviewed => subject.review.map_or(subject.named, |review| &review.predictions),
         };
         let seen = subject.model.config().preprocessing;
         let side = |source| match source {
-            Source::Doubted => SIDE_TO_JUDGE,
+            Source::Reviewed => SIDE_TO_JUDGE,
             Source::Measured => SIDE.min(seen.size),
         };
         let lost = Whereabouts::of(subject);

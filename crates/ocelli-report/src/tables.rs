@@ -91,7 +91,7 @@ pub(crate) fn tables(subject: &Subject, figures: &[Figure]) -> Result<Vec<Table>
             tables.push(thresholds(subject));
         }
     }
-    if subject.doubts.is_some() {
+    if subject.review.is_some() {
         tables.extend([label_errors(subject), duplicates(subject), outliers(subject)]);
     }
     Ok(tables)
@@ -128,10 +128,10 @@ fn classes(subject: &Subject) -> Table {
         "auroc",
     ];
     let mut table = Table::new("classes", &columns);
-    let parts = |share: Option<Proportion>| match share {
-        Some(share) => {
-            let (low, high) = share.interval();
-            [json!(share.value()), json!(low), json!(high)]
+    let parts = |fraction: Option<Proportion>| match fraction {
+        Some(fraction) => {
+            let (low, high) = fraction.interval();
+            [json!(fraction.value()), json!(low), json!(high)]
         }
         None => [Value::Null, Value::Null, Value::Null],
     };
@@ -253,7 +253,7 @@ fn thresholds(subject: &Subject) -> Table {
 
 fn label_errors(subject: &Subject) -> Table {
     let mut table = Table::new("label_errors", &["rank", "id", "label", "suggested", "score", "likely"]);
-    for (rank, suspect) in subject.doubts.iter().flat_map(|doubts| &doubts.errors.suspects).enumerate() {
+    for (rank, suspect) in subject.review.iter().flat_map(|review| &review.errors.suspects).enumerate() {
         table.add([
             json!(rank + 1),
             json!(suspect.id),
@@ -268,8 +268,8 @@ fn label_errors(subject: &Subject) -> Table {
 
 fn duplicates(subject: &Subject) -> Table {
     let mut table = Table::new("duplicates", &["first", "second", "likeness", "identical", "same_label"]);
-    let Some(doubts) = subject.doubts else { return table };
-    let named = &doubts.predictions;
+    let Some(review) = subject.review else { return table };
+    let named = &review.predictions;
     let mut add = |first: usize, second: usize, likeness: f64, identical: bool| {
         let same = named.truth(first) == named.truth(second);
         table.add([
@@ -280,10 +280,10 @@ fn duplicates(subject: &Subject) -> Table {
             json!(same),
         ]);
     };
-    for group in &doubts.duplicates {
+    for group in &review.duplicates {
         group[1..].iter().for_each(|&other| add(group[0], other, 1.0, true));
     }
-    for pair in near_duplicates(doubts) {
+    for pair in near_duplicates(review) {
         add(pair.first, pair.second, pair.likeness, false);
     }
     table
@@ -291,12 +291,12 @@ fn duplicates(subject: &Subject) -> Table {
 
 fn outliers(subject: &Subject) -> Table {
     let mut table = Table::new("outliers", &["rank", "id", "label", "distance"]);
-    let Some(doubts) = subject.doubts else { return table };
-    for (rank, outlier) in doubts.neighbours.outliers.iter().enumerate() {
-        let label = doubts.predictions.named(doubts.predictions.truth(outlier.index));
+    let Some(review) = subject.review else { return table };
+    for (rank, outlier) in review.neighbours.outliers.iter().enumerate() {
+        let label = review.predictions.named(review.predictions.truth(outlier.index));
         table.add([
             json!(rank + 1),
-            json!(doubts.predictions.ids[outlier.index]),
+            json!(review.predictions.ids[outlier.index]),
             json!(label),
             json!(outlier.distance),
         ]);

@@ -92,7 +92,7 @@ impl Submit {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             }
-            interrupt::wish()
+            interrupt::flow()
         });
         bar.finish_and_clear();
         stopped(submitted, "nothing was written")

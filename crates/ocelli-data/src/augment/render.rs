@@ -97,16 +97,18 @@ impl Canvas {
         let (left, top) = (self.columns.start as i32, self.rows.start as i32);
         // A few places at a time, so that first these and then four channels fill vectors.
         const PLACES: usize = 16;
-        let (mut corners, mut shares, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
+        let (mut corners, mut fractions, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
         for (part, row) in row[first..end].chunks_mut(PLACES).enumerate() {
-            for (x, (corner, share)) in (first + part * PLACES..).zip(corners.iter_mut().zip(&mut shares)) {
+            for (x, (corner, fraction)) in
+                (first + part * PLACES..).zip(corners.iter_mut().zip(&mut fractions))
+            {
                 let (from_x, from_y) = from(x);
                 // Conversions to i32 are single instructions, those to usize are not.
                 let (whole_x, whole_y) = (from_x as i32, from_y as i32);
                 *corner = (whole_y - top) * width as i32 + (whole_x - left);
-                *share = (from_x - whole_x as f32, from_y - whole_y as f32);
+                *fraction = (from_x - whole_x as f32, from_y - whole_y as f32);
             }
-            for ((corner, (u, v)), mixed) in corners.iter().zip(&shares).zip(&mut mixed[..row.len()]) {
+            for ((corner, (u, v)), mixed) in corners.iter().zip(&fractions).zip(&mut mixed[..row.len()]) {
                 let corner = *corner as usize;
                 let above: &[[u8; 4]; 2] = pixels[corner..].first_chunk().expect("two pixels above");
                 let below: &[[u8; 4]; 2] = pixels[corner + width..].first_chunk().expect("two pixels below");

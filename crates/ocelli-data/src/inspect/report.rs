@@ -374,8 +374,8 @@ impl Report {
         several.map(|group| Case { items: Vec::new(), text: group.join(" = ") }).collect()
     }
 
-    fn classes(&self, wanted: &dyn Fn(&ClassCounts) -> bool) -> Vec<Case> {
-        let classes = self.class_counts().into_iter().filter(wanted);
+    fn classes(&self, matches: &dyn Fn(&ClassCounts) -> bool) -> Vec<Case> {
+        let classes = self.class_counts().into_iter().filter(matches);
         classes.map(|counts| Case { items: Vec::new(), text: counts.class }).collect()
     }
 }

@@ -20,9 +20,9 @@ impl ClassesPart {
         if named.is_empty() {
             return Self::default();
         }
-        let interval = |share: Proportion| {
-            let (low, high) = share.interval();
-            [share.value(), low, high]
+        let interval = |fraction: Proportion| {
+            let (low, high) = fraction.interval();
+            [fraction.value(), low, high]
         };
         let table = named.class_table();
         let rows = table.rows.into_iter().map(|row| ClassPart {

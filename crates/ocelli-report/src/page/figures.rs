@@ -44,15 +44,15 @@ pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
     let accuracy = predictions.accuracy();
     let right = format!("{} of {} images correct", count(accuracy.count), count(accuracy.total));
     let several = named.task() == Task::MultiLabel;
-    let mut wanted = vec![
+    let mut expected = vec![
         (if several { "Exact match" } else { "Accuracy" }, Metric::Accuracy, right.as_str()),
         ("Balanced accuracy", Metric::BalancedAccuracy, "mean recall of the classes"),
         ("Macro F1", Metric::F(1.0, Average::Macro), "mean F1 of the classes"),
         ("Log loss", Metric::LogLoss, "lower is better"),
     ];
     if several {
-        wanted.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
-        wanted.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
+        expected.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
+        expected.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
     }
     let figure = |(name, metric, detail): (&str, Metric, &str)| {
         let MetricEstimate { value, interval: (low, high), .. } = predictions.estimate(metric);
@@ -60,5 +60,5 @@ pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
         let (low, high) = (finite(low), finite(high));
         Figure { name: name.to_owned(), value, low, high, detail: detail.to_owned() }
     };
-    wanted.into_iter().map(figure).collect()
+    expected.into_iter().map(figure).collect()
 }

@@ -39,23 +39,23 @@ const SUSPECTS: usize = 100;
 const PAIRS: usize = 24;
 
 /// Pairs that are nearly identical, but not byte for byte.
-pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
+pub(crate) fn near_duplicates(review: &LabelReview) -> Vec<Pair> {
     let mut group = BTreeMap::new();
-    for (number, indices) in doubts.duplicates.iter().enumerate() {
+    for (number, indices) in review.duplicates.iter().enumerate() {
         indices.iter().for_each(|&index| {
             group.insert(index, number);
         });
     }
     let same = |pair: &Pair| group.get(&pair.first).is_some_and(|one| group.get(&pair.second) == Some(one));
-    doubts.neighbours.pairs.iter().filter(|pair| !same(pair)).copied().collect()
+    review.neighbours.pairs.iter().filter(|pair| !same(pair)).copied().collect()
 }
 
-pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
-    let named = &doubts.predictions;
+pub(super) fn labels(review: &LabelReview, album: &mut Album) -> LabelsPart {
+    let named = &review.predictions;
     let class =
         |name: &String| named.classes.iter().position(|class| class == name).expect("a class of its own");
-    let source = if doubts.trainable { Source::Doubted } else { Source::Measured };
-    let suspects = doubts.errors.suspects.iter().take(SUSPECTS);
+    let source = if review.trainable { Source::Reviewed } else { Source::Measured };
+    let suspects = review.errors.suspects.iter().take(SUSPECTS);
     let suspects = suspects
         .filter_map(|suspect| {
             Some(SuspectPart {
@@ -67,10 +67,10 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
             })
         })
         .collect();
-    let identical = doubts.duplicates.iter().flat_map(|group| {
+    let identical = review.duplicates.iter().flat_map(|group| {
         group[1..].iter().map(|&other| (Pair { first: group[0], second: other, likeness: 1.0 }, true))
     });
-    let near = near_duplicates(doubts).into_iter().map(|pair| (pair, false));
+    let near = near_duplicates(review).into_iter().map(|pair| (pair, false));
     let mut pairs: Vec<(Pair, bool)> = identical.chain(near).collect();
     // Two different labels cannot both be right.
     pairs.sort_by_key(|(pair, _)| named.truth(pair.first) == named.truth(pair.second));
@@ -89,15 +89,15 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
             ))
         })
         .collect();
-    let outliers = doubts.neighbours.outliers.iter();
+    let outliers = review.neighbours.outliers.iter();
     let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.index)?, outlier.distance)));
     LabelsPart {
-        trainable: doubts.trainable,
+        trainable: review.trainable,
         folds: REVIEW_FOLDS,
-        looked_at: doubts.errors.images,
-        likely: doubts.errors.likely,
+        looked_at: review.errors.images,
+        likely: review.errors.likely,
         suspects,
-        suspects_in_all: doubts.errors.suspects.len(),
+        suspects_in_all: review.errors.suspects.len(),
         duplicates,
         duplicates_in_all,
         outliers: outliers.collect(),

@@ -76,7 +76,7 @@ impl<'a> Page<'a> {
         let losses = top_losses(named, &mut album);
         let galleries = galleries(named, &mut album);
         let confusion = confusion(named, &mut album);
-        let labels = subject.doubts.map(|doubts| labels(doubts, &mut album));
+        let labels = subject.review.map(|review| labels(review, &mut album));
         let (images, inside, photo) = album.develop(subject)?;
         Ok(Self {
             title: subject.title.clone(),

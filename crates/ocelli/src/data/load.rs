@@ -190,8 +190,8 @@ impl ImageDataBuilder {
         // Problems that prevent training are reported, and everything else is still inspected.
         let mut problems: Vec<String> = Vec::new();
         let mut look = |root: &Path| {
-            let (dataset, doubt) = source::folder::look(root)?;
-            problems.extend(doubt.iter().map(DataError::to_string));
+            let (dataset, problem) = source::folder::look(root)?;
+            problems.extend(problem.iter().map(DataError::to_string));
             Ok(dataset)
         };
         let (labelled, says) = match self.read_with(&mut look) {
@@ -216,8 +216,8 @@ impl ImageDataBuilder {
         let bad: BTreeMap<usize, Skipped> = bad.collect();
         let all: Vec<usize> = (0..items.len()).collect();
         let later = class_losses(&items, &all, &losses, &bad);
-        let told: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
-        let before = losses.into_iter().filter(|loss| !told.contains(&loss.class));
+        let reported: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
+        let before = losses.into_iter().filter(|loss| !reported.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
         let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {

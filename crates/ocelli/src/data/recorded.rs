@@ -49,7 +49,7 @@ pub struct Differences {
     /// Ids of photos that were added.
     pub added: Vec<String>,
     /// Ids of photos that are missing.
-    pub gone: Vec<String>,
+    pub missing: Vec<String>,
     /// Ids of photos whose content has changed.
     pub changed: Vec<String>,
     /// Ids of photos whose labels have changed.
@@ -59,7 +59,7 @@ pub struct Differences {
 impl Differences {
     /// Whether all of the run's photos are unchanged.
     fn only_added(&self) -> bool {
-        self.gone.is_empty() && self.changed.is_empty() && self.relabelled.is_empty()
+        self.missing.is_empty() && self.changed.is_empty() && self.relabelled.is_empty()
     }
 }
 
@@ -74,7 +74,7 @@ impl std::fmt::Display for Differences {
             (!ids.is_empty()).then(|| format!("{} {what} ({named}{more})", ids.len()))
         };
         let parts = [
-            part(&self.gone, "photo has gone", "photos have gone"),
+            part(&self.missing, "photo is missing", "photos are missing"),
             part(&self.changed, "photo has other content", "photos have other content"),
             part(&self.relabelled, "photo has another label", "photos have other labels"),
             part(&self.added, "photo was added", "photos were added"),
@@ -215,7 +215,7 @@ impl Recorded {
         let mut stay: Vec<(&Photo, usize)> = Vec::with_capacity(self.photos.len());
         for photo in &self.photos {
             match present.get(photo.id.as_str()) {
-                None => differences.gone.push(photo.id.clone()),
+                None => differences.missing.push(photo.id.clone()),
                 Some(&index) if digests[index] != photo.digest => differences.changed.push(photo.id.clone()),
                 Some(&index)
                     if sorted(names(&items, &items[index].target)) != sorted(photo.labels.clone()) =>
@@ -254,10 +254,11 @@ impl Recorded {
                 Target::new(task, labels.iter().filter_map(|label| classes.index(label)).collect())
             }
         };
-        let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });
-        let kept: Vec<Item> = kept.collect();
+        let selected =
+            stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });
+        let selected: Vec<Item> = selected.collect();
         let digests = stay.iter().map(|(photo, _)| photo.digest).collect();
-        let items = Items { root: items.root, task: self.task, classes, items: kept };
+        let items = Items { root: items.root, task: self.task, classes, items: selected };
         let mut sides: [Vec<usize>; 3] = Default::default();
         for (index, (photo, _)) in stay.iter().enumerate() {
             if let Some(side) = photo.side {

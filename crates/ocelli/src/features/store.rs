@@ -67,14 +67,14 @@ impl ActivationStore {
     }
 
     /// Adds the cached features of these images; returns damaged shards.
-    pub(crate) fn load(&self, wanted: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
+    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
         let mut damaged = Vec::new();
         files::sweep(&self.folder, files::LEFT);
         // A folder that does not exist, or cannot be read, is empty.
         let mut shards = files::list(&self.folder).unwrap_or_default();
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         for path in shards {
-            if read_shard(&path, wanted, found).is_none() {
+            if read_shard(&path, expected, found).is_none() {
                 damaged.push(path);
             }
         }
@@ -107,7 +107,7 @@ impl ActivationStore {
 }
 
 /// Adds the rows of these images from a shard; `None` if its content does not match its name.
-fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
+fn read_shard(path: &Path, expected: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
     let bytes = files::read(path).ok()?;
     if path.file_stem()?.to_str()? != blake3::hash(&bytes).to_hex().as_str() {
         return None;
@@ -122,7 +122,7 @@ fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) ->
     for (image, row) in
         images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
     {
-        if wanted.contains(image) && found.get(image).is_none() {
+        if expected.contains(image) && found.get(image).is_none() {
             if !found.rows.is_empty() && found.shape != shape {
                 return None;
             }

@@ -79,7 +79,7 @@ fn sentence(temperature: f64, helps: bool, plain: &Reliability, judged: &Reliabi
         ("expected error", plain.expected_error, judged.expected_error),
         ("Brier score", plain.brier, judged.brier),
     ];
-    let told = measures.map(|(name, before, after)| {
+    let changes = measures.map(|(name, before, after)| {
         let moved = match (format!("{before:.4}"), format!("{after:.4}")) {
             (before, after) if before == after => return format!("the {name} stays at {before}"),
             (before, after) => format!("from {before} to {after}"),
@@ -90,10 +90,10 @@ fn sentence(temperature: f64, helps: bool, plain: &Reliability, judged: &Reliabi
     let sureness = if temperature > 1.0 { "less sure" } else { "surer" };
     let verdict = match helps {
         true => format!("A temperature of {temperature:.3} makes the model {sureness}."),
-        false => "No temperature is kept, since it does not lower the log loss of images that it was not fitted on."
+        false => "The temperature is not used, since it does not lower the log loss of images that it was not fitted on."
             .to_owned(),
     };
-    let [first, second, third] = told;
+    let [first, second, third] = changes;
     format!(
         "{verdict} In cross-validation, with temperatures that were fitted on other images, {first}, {second}, and {third}."
     )

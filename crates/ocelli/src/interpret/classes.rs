@@ -50,15 +50,15 @@ pub struct Means {
 impl Interpretation {
     /// Precision, recall and F1 of every class.
     pub fn class_table(&self) -> ClassTable {
-        let share = |count, total| (total > 0).then_some(Proportion { count, total });
+        let fraction = |count, total| (total > 0).then_some(Proportion { count, total });
         let row = |(class, of): (&String, ClassMeasures)| {
             let right = (of.recall * of.support as f64).round() as usize;
             ClassRow {
                 class: class.clone(),
                 support: of.support,
                 predicted: of.predicted,
-                precision: share(right, of.predicted),
-                recall: share(right, of.support),
+                precision: fraction(right, of.predicted),
+                recall: fraction(right, of.support),
                 f1: (of.support + of.predicted > 0).then_some(of.f1),
                 auroc: Some(of.auroc).filter(|area| !area.is_nan()),
             }

@@ -90,10 +90,10 @@ impl Interpretation {
         for flips in [&mut lost, &mut won] {
             flips.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         }
-        let share = |count| Proportion { count, total: pairs.len() };
+        let fraction = |count| Proportion { count, total: pairs.len() };
         Ok(Comparison {
-            first: share(both_right + lost.len()),
-            second: share(both_right + won.len()),
+            first: fraction(both_right + lost.len()),
+            second: fraction(both_right + won.len()),
             p_value: mcnemar(lost.len(), won.len()),
             only_first: self.len() - pairs.len(),
             only_second: other.len() - pairs.len(),

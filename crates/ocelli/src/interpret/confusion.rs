@@ -92,11 +92,11 @@ fn ordered(mut pairs: Vec<Confused>) -> Vec<Confused> {
 impl ConfusionMatrix {
     /// The counts as fractions of their true class, 0 to 1; 0 in the row of a class without images.
     pub fn normalised(&self) -> Vec<Vec<f64>> {
-        let share = |row: &Vec<usize>| {
+        let fraction = |row: &Vec<usize>| {
             let total = row.iter().sum::<usize>().max(1) as f64;
             row.iter().map(|&count| count as f64 / total).collect()
         };
-        self.counts.iter().map(share).collect()
+        self.counts.iter().map(fraction).collect()
     }
 
     /// Pairs of classes with at least `minimum` (and 1) confused images, the most frequent first; of equally
@@ -119,9 +119,9 @@ impl ConfusionMatrix {
     /// clustering, where the similarity of classes is the fraction of their images that are confused, with
     /// each cluster oriented so that the more similar ends meet.
     pub fn clustered(&self) -> Vec<usize> {
-        let shares = self.normalised();
+        let fractions = self.normalised();
         let classes = self.classes.len();
-        let near = |a: usize, b: usize| shares[a][b] + shares[b][a];
+        let near = |a: usize, b: usize| fractions[a][b] + fractions[b][a];
         let mut clusters: Vec<Vec<usize>> = (0..classes).map(|class| vec![class]).collect();
         let mut nearness: Vec<Vec<f64>> =
             (0..classes).map(|a| (0..classes).map(|b| near(a, b)).collect()).collect();

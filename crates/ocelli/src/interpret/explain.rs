@@ -56,7 +56,7 @@ impl HeatMap {
         };
         let ((left, right, across), (top, bottom, down)) = (along(x, self.width), along(y, self.height));
         let value = |row: usize, column: usize| self.values[row * self.width + column];
-        let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
+        let mix = |a: f32, b: f32, fraction: f32| a + (b - a) * fraction;
         let upper = mix(value(top, left), value(top, right), across);
         mix(upper, mix(value(bottom, left), value(bottom, right), across), down)
     }

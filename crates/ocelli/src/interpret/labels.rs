@@ -44,8 +44,8 @@ impl Interpretation {
         let thresholds = self.self_confidence();
         let mut suspects: Vec<Suspect> = (0..self.len())
             .filter_map(|index| match self.task() {
-                Task::SingleLabel => self.doubt(index, &thresholds),
-                Task::MultiLabel => self.doubt_several(index, &thresholds),
+                Task::SingleLabel => self.suspect(index, &thresholds),
+                Task::MultiLabel => self.suspect_of_several(index, &thresholds),
             })
             .collect();
         suspects.sort_by(|a, b| b.likely.cmp(&a.likely).then(a.score.total_cmp(&b.score)));
@@ -73,7 +73,7 @@ impl Interpretation {
         sums.into_iter().map(|sides| sides.map(mean)).collect()
     }
 
-    fn doubt(&self, index: usize, thresholds: &[[f64; 2]]) -> Option<Suspect> {
+    fn suspect(&self, index: usize, thresholds: &[[f64; 2]]) -> Option<Suspect> {
         let (row, given) = (self.predictions.row(index), *self.truth(index).first()?);
         let others = || (0..row.len()).filter(|&class| class != given);
         let other = others().fold(None, |best: Option<usize>, class| match best {
@@ -95,7 +95,7 @@ impl Interpretation {
     }
 
     /// For multi-label data each class is checked on its own: present or absent.
-    fn doubt_several(&self, index: usize, thresholds: &[[f64; 2]]) -> Option<Suspect> {
+    fn suspect_of_several(&self, index: usize, thresholds: &[[f64; 2]]) -> Option<Suspect> {
         let (row, truth) = (self.predictions.row(index), self.truth(index));
         let mut suggested = Vec::new();
         let (mut lowest, mut likely) = (1.0f64, false);

@@ -71,7 +71,7 @@ fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
         .iter()
         .zip(&reached[1..])
         .map(|(&threshold, &(right, predicted))| {
-            let share = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
+            let fraction = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
             // F-beta of counts: (1 + β²) right / (β² positives + predicted).
             let score = |square: f64| {
                 let of = square * positives as f64 + predicted as f64;
@@ -79,8 +79,8 @@ fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
             };
             ThresholdPoint {
                 threshold,
-                precision: share(right, predicted),
-                recall: share(right, positives),
+                precision: fraction(right, predicted),
+                recall: fraction(right, positives),
                 f1: score(1.0),
                 f2: score(4.0),
             }

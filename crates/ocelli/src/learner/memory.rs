@@ -22,7 +22,7 @@ struct Demand {
     /// The frozen layer groups; [`GROUPS`] for inference only.
     frozen: usize,
     /// Augmented copies whose features are cached.
-    kept: Option<usize>,
+    copies: Option<usize>,
 }
 
 /// Images of the two trials; their difference is the cost per image.
@@ -72,7 +72,7 @@ impl<B: Backbone> Learner<B> {
 
     /// Measures the cost of a demand.
     fn measure_memory(&self, demand: Demand, trials: [usize; 2]) -> Cost {
-        let Demand { size, frozen, kept } = demand;
+        let Demand { size, frozen, copies } = demand;
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Streamed { frozen: frozen.min(GROUPS - 1) });
         let statistics = self.options.statistics();
@@ -83,11 +83,11 @@ impl<B: Backbone> Learner<B> {
         let of_an_image = (more.1.saturating_sub(few.1) / (trials[1] - trials[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
         let weights: usize = state.network.parameters().iter().sum();
-        let kept = kept.map_or(0, |views| {
+        let copies = copies.map_or(0, |views| {
             let (train, valid) = (self.data().train_len(), self.data().valid_len());
             (features * size_of::<f32>()) as u64 * (train * views.max(1) + valid) as u64
         });
-        let fixed = (weights * size_of::<f32>()) as u64 * WEIGHTS + kept;
+        let fixed = (weights * size_of::<f32>()) as u64 * WEIGHTS + copies;
         Cost { fixed, of_an_image: of_an_image + PIXELS * pixels }
     }
 }
@@ -153,14 +153,14 @@ fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
         match phase {
             Phase::Resize { size: next } => size = *next,
             Phase::Tta(_) => {
-                demands.insert(Demand { size, frozen: GROUPS, kept: None });
+                demands.insert(Demand { size, frozen: GROUPS, copies: None });
             }
             Phase::Train(train) => {
-                let kept = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
-                demands.insert(Demand { size, frozen: GROUPS, kept });
+                let copies = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
+                demands.insert(Demand { size, frozen: GROUPS, copies });
                 // A head alone needs little.
                 if train.freezing.frozen() + 1 < GROUPS {
-                    demands.insert(Demand { size, frozen: train.freezing.frozen(), kept });
+                    demands.insert(Demand { size, frozen: train.freezing.frozen(), copies });
                 }
             }
         }
@@ -247,10 +247,10 @@ mod tests {
         let recipe = RecipeBuilder::new(Preset::Full, 32).then_sizes([48]).augmented(true).build();
         let all = demands(&recipe, 0, 32);
         for size in [32, 48] {
-            assert!(all.contains(&Demand { size, frozen: 0, kept: None }));
-            assert!(all.contains(&Demand { size, frozen: GROUPS, kept: Some(0) }));
+            assert!(all.contains(&Demand { size, frozen: 0, copies: None }));
+            assert!(all.contains(&Demand { size, frozen: GROUPS, copies: Some(0) }));
         }
         let rest = demands(&recipe, recipe.phases.len() - 1, 48);
-        assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, kept: None }]);
+        assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, copies: None }]);
     }
 }

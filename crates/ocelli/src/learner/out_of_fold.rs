@@ -63,11 +63,11 @@ impl Learner {
             let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
             parts.push(self.predict_fold(data.with_split(split), stop)?);
         }
-        let joined = joined(parts, data);
-        if !joined.is_finite() {
+        let merged = merged(parts, data);
+        if !merged.is_finite() {
             return Err(Error::OutOfFoldNotFinite);
         }
-        Ok(joined)
+        Ok(merged)
     }
 
     /// Trains a new head on the training images of this split, and predicts its validation images.
@@ -103,18 +103,18 @@ impl Learner {
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
 
 /// The predictions of all folds as one, by ascending items.
-fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
+fn merged(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
     let classes = data.classes().len();
     let mut rows: Vec<(usize, usize, usize)> = Vec::new();
     for (part, predictions) in parts.iter().enumerate() {
         rows.extend(predictions.items().iter().enumerate().map(|(row, &item)| (item, part, row)));
     }
     rows.sort_unstable();
-    let mut joined = Predictions::new(data.task(), classes);
+    let mut merged = Predictions::new(data.task(), classes);
     for (item, part, row) in rows {
         let predictions = &parts[part];
         let target = predictions.targets()[row].clone();
-        joined.push_row(item, target, predictions.row(row), predictions.losses()[row]);
+        merged.push_row(item, target, predictions.row(row), predictions.losses()[row]);
     }
-    joined
+    merged
 }

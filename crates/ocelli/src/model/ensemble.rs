@@ -32,15 +32,15 @@ impl Ensemble {
             return Err(Error::EmptyEnsemble);
         };
         let asked = |model: &Model| (model.config().task, model.config().classes.clone());
-        let wanted = asked(first);
-        match models.iter().position(|model| asked(model) != wanted) {
-            Some(index) if models[index].config().task != wanted.0 => {
-                Err(Error::TaskMismatch { model: models[index].config().task, data: wanted.0 })
+        let expected = asked(first);
+        match models.iter().position(|model| asked(model) != expected) {
+            Some(index) if models[index].config().task != expected.0 => {
+                Err(Error::TaskMismatch { model: models[index].config().task, data: expected.0 })
             }
             Some(index) => Err(Error::ClassMismatch {
                 what: format!("model {} of the ensemble", index + 1),
                 found: asked(&models[index]).1,
-                expected: wanted.1,
+                expected: expected.1,
             }),
             None => Ok(Self { models }),
         }

@@ -33,7 +33,7 @@ pub(crate) struct Checkpoints {
     /// The highest number so far.
     number: u64,
     /// The numbers of complete checkpoints, ascending.
-    kept: Vec<u64>,
+    retained: Vec<u64>,
     /// The files of best weights that the last checkpoint refers to, with their digests.
     best: BTreeMap<String, String>,
     /// The text of the run's settings.
@@ -101,7 +101,7 @@ const ENTRY: &str = "ocelli-checkpoint";
 const NAME: &str = "checkpoint-";
 const EXTENSION: &str = ".safetensors";
 /// How many checkpoints are retained.
-const KEPT: usize = 2;
+const RETAINED: usize = 2;
 /// The longest time between two checkpoints.
 const EVERY: Duration = Duration::from_secs(120);
 
@@ -109,7 +109,7 @@ impl Checkpoints {
     /// Checkpoints in this folder, after every epoch and every two minutes, of a run with these settings.
     pub(crate) fn new(folder: PathBuf, config: String) -> Self {
         let (every, written) = (EVERY, Instant::now());
-        Self { folder, every, written, number: 0, kept: Vec::new(), best: BTreeMap::new(), config }
+        Self { folder, every, written, number: 0, retained: Vec::new(), best: BTreeMap::new(), config }
     }
 
     /// The same, after those in the folder, none of which is complete.
@@ -123,7 +123,7 @@ impl Checkpoints {
         let best = &checkpoint.header.best;
         Self {
             number: checkpoint.highest,
-            kept: vec![checkpoint.number],
+            retained: vec![checkpoint.number],
             best: best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect(),
             ..Self::new(folder, checkpoint.header.config.clone())
         }
@@ -243,8 +243,8 @@ impl Checkpoints {
         file::write_whole(&path, &tensors.to_bytes(ENTRY, &text))?;
         self.number += 1;
         self.written = Instant::now();
-        self.kept.push(self.number);
-        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        self.retained.push(self.number);
+        self.retained.drain(..self.retained.len().saturating_sub(RETAINED));
         self.sweep(&named);
         self.best = named;
         Ok(path)
@@ -272,7 +272,7 @@ impl Checkpoints {
         // What cannot be listed or removed now is removed after the next one. Damaged ones are removed as
         // well.
         for old in numbers(&self.folder).unwrap_or_default() {
-            if !self.kept.contains(&old) {
+            if !self.retained.contains(&old) {
                 let _ = files::remove(path(&self.folder, old));
             }
         }

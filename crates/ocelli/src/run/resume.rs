@@ -171,10 +171,10 @@ fn damaged(last: &Last) -> Vec<String> {
     match &last.checkpoint {
         _ if last.damaged.is_empty() => {}
         Some(checkpoint) => notices.push(format!(
-            "the checkpoint before it is gone on from, {}, which is whole",
+            "resuming from the checkpoint before it, {}, which is complete",
             checkpoint.path().display()
         )),
-        None => notices.push("no whole checkpoint is left, so the run begins anew".to_owned()),
+        None => notices.push("no complete checkpoint is left, so the run starts again".to_owned()),
     }
     notices
 }

@@ -399,9 +399,12 @@ mod tests {
             ),
             (Optimizer::ADA_GRAD, [0.928484741, -1.888031774, 0.384066392]),
         ];
-        for (optimizer, wanted) in cases {
-            for (seen, wanted) in walked(optimizer).iter().zip(wanted) {
-                assert!((f64::from(*seen) - wanted).abs() < 2e-6, "{optimizer:?}: {seen}, PyTorch {wanted}");
+        for (optimizer, expected) in cases {
+            for (seen, expected) in walked(optimizer).iter().zip(expected) {
+                assert!(
+                    (f64::from(*seen) - expected).abs() < 2e-6,
+                    "{optimizer:?}: {seen}, PyTorch {expected}"
+                );
             }
         }
     }
@@ -409,17 +412,17 @@ mod tests {
     #[test]
     fn lion_follows_signs() {
         // m after each step: 0.01 g, then 0.99 m + 0.01 g; directions by hand.
-        let mut wanted = [1.0f64, -2.0, 0.5];
+        let mut expected = [1.0f64, -2.0, 0.5];
         let mut mean = [0.0f64; 3];
         for gradient in GRADIENTS {
             for index in 0..3 {
                 let gradient = f64::from(gradient[index]);
-                wanted[index] -= 0.1 * (0.9 * mean[index] + 0.1 * gradient).signum();
+                expected[index] -= 0.1 * (0.9 * mean[index] + 0.1 * gradient).signum();
                 mean[index] = 0.99 * mean[index] + 0.01 * gradient;
             }
         }
-        for (seen, wanted) in walked(Optimizer::LION).iter().zip(wanted) {
-            assert!((f64::from(*seen) - wanted).abs() < 1e-6, "{seen}, {wanted}");
+        for (seen, expected) in walked(Optimizer::LION).iter().zip(expected) {
+            assert!((f64::from(*seen) - expected).abs() < 1e-6, "{seen}, {expected}");
         }
     }
 }

@@ -43,8 +43,8 @@ impl WeightAverage {
     pub(crate) fn swa_update<B: Backbone>(&mut self, network: &Network<B>, index: usize) {
         if index == self.count {
             self.count += 1;
-            let share = 1.0 / self.count as f64;
-            self.visit(network, |old, new| old.mul_scalar(1.0 - share) + new.mul_scalar(share));
+            let fraction = 1.0 / self.count as f64;
+            self.visit(network, |old, new| old.mul_scalar(1.0 - fraction) + new.mul_scalar(fraction));
         }
     }
 

@@ -12,7 +12,7 @@ impl Train {
             _ => None,
         });
         let trained: Vec<&TrainPhase> = trained.collect();
-        let any = |wanted: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| wanted(phase));
+        let any = |matches: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| matches(phase));
         let live = any(&|phase| !phase.freezing.is_cached());
         let copies = any(&|phase| phase.freezing.augmented_copies() > 0);
         let unfrozen = any(&|phase| phase.freezing.frozen() < 2);

@@ -59,8 +59,8 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
         let (low, high) = measured.interval;
         let note = match metric {
             Metric::Accuracy => {
-                let share = predictions.accuracy();
-                format!("{} of {}", count(share.count), counted(share.total, "validation image"))
+                let fraction = predictions.accuracy();
+                format!("{} of {}", count(fraction.count), counted(fraction.total, "validation image"))
             }
             _ => note.to_owned(),
         };

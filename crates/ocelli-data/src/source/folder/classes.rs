@@ -25,8 +25,8 @@ pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a st
     }
     let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
     for look in looks {
-        let wanted = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == wanted);
+        let expected = look(name);
+        let mut alike = classes.names().iter().filter(|class| look(class) == expected);
         match (alike.next(), alike.next()) {
             (Some(class), None) => return Some(class),
             (Some(_), Some(_)) => return None,
@@ -79,7 +79,7 @@ impl Reader<'_> {
                 self.losses.push(ClassLoss {
                     class: class.clone(),
                     folder: part.path.clone(),
-                    kept: part.images.len(),
+                    usable: part.images.len(),
                     lost,
                 });
             }
@@ -131,7 +131,7 @@ impl Reader<'_> {
     ) -> Result<Classes, DataError> {
         let path = folder.to_owned();
         // A class that has lost all images is what is the matter, more than that there are too few.
-        let vanished = self.losses.iter().find(|loss| loss.kept == 0 && loss.folder.starts_with(folder));
+        let vanished = self.losses.iter().find(|loss| loss.usable == 0 && loss.folder.starts_with(folder));
         match (folders, vanished, self.known) {
             ([] | [_], Some(loss), None) => Err(loss.error()),
             ([], None, _) if images_outside > 0 => {

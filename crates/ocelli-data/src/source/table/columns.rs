@@ -86,11 +86,11 @@ impl Search<'_> {
             }
         };
         found.ok_or_else(|| {
-            let (wanted, has) = match column {
+            let (stated, has) = match column {
                 Column::Index(index) => (format!("number {}", index + 1), format!("{width} columns")),
                 Column::Name(name) => (format!("\"{name}\""), format!("the columns {}", self.all())),
             };
-            self.error(format!("has {has}, but no column {wanted}"), "name its columns")
+            self.error(format!("has {has}, but no column {stated}"), "name its columns")
         })
     }
 

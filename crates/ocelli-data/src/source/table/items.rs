@@ -69,7 +69,7 @@ impl Table<'_> {
         let items = Items { root, task, classes, items };
         self.list_unnamed(&items, &mut notes);
         let split = self.columns.split.is_some().then(|| {
-            let side = |wanted| (0..sides.len()).filter(|&index| sides[index] == Some(wanted)).collect();
+            let side = |expected| (0..sides.len()).filter(|&index| sides[index] == Some(expected)).collect();
             Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
         });
         notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));

@@ -123,9 +123,9 @@ impl Table<'_> {
                 format!("row {}: {}{why}", row.line, shortened(row.cell(self.columns.file)))
             })
             .collect();
-        let share = 100.0 * missing.len() as f64 / rows as f64;
+        let fraction = 100.0 * missing.len() as f64 / rows as f64;
         let text = format!(
-            "{} of {} rows of {} ({share:.0} %) name files that do not exist; the first is {}",
+            "{} of {} rows of {} ({fraction:.0} %) name files that do not exist; the first is {}",
             count(missing.len()),
             count(rows),
             self.name(),

@@ -136,8 +136,8 @@ impl Table<'_> {
         if let (false, Some((row, found))) = (notes.is_empty(), found.first()) {
             notices.push(format!("{} ({})", notes.join(", and "), example(row, found)));
         }
-        let mut ways = |what: &str, wanted: &dyn Fn(&Row, &Found) -> bool| {
-            let mut such = found.iter().filter(|(row, found)| wanted(row, found));
+        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| matches(row, found));
             if let Some((row, found)) = such.next() {
                 let rows = count(1 + such.count());
                 let given = shortened(row.cell(file));

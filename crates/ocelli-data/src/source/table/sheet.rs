@@ -260,7 +260,7 @@ impl Sheet {
 pub(super) fn counts(rows: &[Row], column: usize) -> bool {
     let number = |row: &Row| row.cell(column).parse::<usize>().ok();
     let Some(first @ (0 | 1)) = rows.first().and_then(number) else { return false };
-    rows.len() > 1 && (first..).zip(rows).all(|(wanted, row)| number(row) == Some(wanted))
+    rows.len() > 1 && (first..).zip(rows).all(|(expected, row)| number(row) == Some(expected))
 }
 
 /// A separator, for people.
@@ -412,9 +412,9 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
 fn delimiter_of(text: &str) -> char {
     let mut best: Option<((bool, usize), char)> = None;
     for delimiter in [',', '\t', ';', '|'] {
-        let Some((width, evidence, share)) = columns_of(text, delimiter) else { continue };
-        if width > 1 && best.is_none_or(|(other, _)| (evidence, share) > other) {
-            best = Some(((evidence, share), delimiter));
+        let Some((width, evidence, fraction)) = columns_of(text, delimiter) else { continue };
+        if width > 1 && best.is_none_or(|(other, _)| (evidence, fraction) > other) {
+            best = Some(((evidence, fraction), delimiter));
         }
     }
     if let Some((_, delimiter)) = best {
@@ -449,8 +449,8 @@ fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     // R's header lacks the name of the first column.
     let shifted =
         rows.len() > 1 && rows[1..].iter().all(|row| row.cells.len() == width + 1) && counts(&rows[1..], 0);
-    let share = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
-    Some((width, evidence, share))
+    let fraction = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
+    Some((width, evidence, fraction))
 }
 
 /// Whether files of this ending, in small letters, are images that are read.

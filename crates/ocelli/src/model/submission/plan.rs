@@ -243,7 +243,7 @@ impl<'a> Sample<'a> {
         let classes = &self.config.classes;
         let two = classes.len() == 2 && self.config.task == Task::SingleLabel;
         let cells = || self.rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty());
-        let all = |wanted: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(wanted);
+        let all = |matches: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(matches);
         let are_classes = all(&|cell| classes.iter().any(|class| class == cell));
         let are_numbers = all(&|cell| cell.parse::<f64>().is_ok());
         let probability =
