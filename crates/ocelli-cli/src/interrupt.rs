@@ -1,4 +1,5 @@
-//! Ctrl-C, and the signals by which `kill`, Docker, Slurm, systemd and a closed terminal ask a process to end.
+//! Ctrl-C, and the signals by which `kill`, Docker, Slurm, systemd and a closed terminal ask a process to
+//! end.
 //!
 //! They are handled from the start, in every verb: as process 1 of a container, a process without a handler
 //! would ignore them. A verb that has nothing to lose is ended at once, since files are written whole or not

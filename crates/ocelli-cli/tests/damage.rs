@@ -129,14 +129,14 @@ fn a_run_without_a_whole_checkpoint_begins_anew_and_says_so() {
         flip(&path, bit(&path, 0.3));
     }
     let said = resumed(&run);
-    assert!(said.contains("begins anew"), "{said}");
+    assert!(said.contains("starts again"), "{said}");
 
     // Where the best weights are hurt, the checkpoints that name them are of no use.
     let run = unfinished("best");
     let best = checkpoints(&run, "best-").pop().unwrap();
     flip(&best, bit(&best, 0.5));
     let said = resumed(&run);
-    assert!(said.contains(name(&best)) && said.contains("begins anew"), "{said}");
+    assert!(said.contains(name(&best)) && said.contains("starts again"), "{said}");
     let run = unfinished("best-gone");
     fs::remove_file(checkpoints(&run, "best-").pop().unwrap()).unwrap();
     assert!(resumed(&run).contains("best-"));

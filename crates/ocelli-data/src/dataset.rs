@@ -61,7 +61,8 @@ impl ClassLoss {
         }
     }
 
-    /// Why images are lost, the most frequent reason first: `3 × named .jpg, but the file is empty (0.jpg …)`.
+    /// Why images are lost, the most frequent reason first:
+    /// `3 × named .jpg, but the file is empty (0.jpg …)`.
     fn reasons(&self) -> String {
         let mut reasons: Vec<(&str, Vec<&Path>)> = Vec::new();
         for Skipped { path, reason, .. } in &self.lost {

@@ -8,15 +8,17 @@
 //!
 //! # How the parts meet
 //!
-//! A *source* lists files, without trusting their names, and returns a [`Dataset`]: [`Items`] with stable ids and
-//! targets, the source's own split if it has one, and everything that was skipped, with the reason. [`mod@split`] makes
-//! a split from the [digests] of the files, so that copies of an image stay on one side. Nothing is decoded so far,
-//! except by [`check_classes`], which checks that each class has an image that can be decoded.
+//! A *source* lists files, without trusting their names, and returns a [`Dataset`]: [`Items`] with stable ids
+//! and targets, the source's own split if it has one, and everything that was skipped, with the reason.
+//! [`mod@split`] makes a split from the [digests] of the files, so that copies of an image stay on one side.
+//! Nothing is decoded so far, except by [`check_classes`], which checks that each class has an image that can
+//! be decoded.
 //!
-//! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's configuration that is about images, and turns
-//! lists of indices, which a [`Sampler`] draws, into batches. Each thread decodes an image with the [`Decoder`], frames,
-//! resizes and augments it in one warp, and writes it to its position in the batch. Augmentation is [drawn](Draws) from
-//! (seed, epoch, item), so batches are the same with any number of threads, and after a restart.
+//! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's configuration that is about
+//! images, and turns lists of indices, which a [`Sampler`] draws, into batches. Each thread decodes an image
+//! with the [`Decoder`], frames, resizes and augments it in one warp, and writes it to its position in the
+//! batch. Augmentation is [drawn](Draws) from (seed, epoch, item), so batches are the same with any number of
+//! threads, and after a restart.
 //!
 //! # Example
 //!

@@ -230,7 +230,8 @@ impl Loader {
         DataError::BadImage { path: self.items[index].path.clone(), reason }
     }
 
-    /// Makes one sample of an item; all of `sample` is written. `decoded`: the item's image, once it was needed.
+    /// Makes one sample of an item; all of `sample` is written. `decoded`: the item's image, once it was
+    /// needed.
     fn sample(
         &self,
         (index, epoch): (usize, u64),
@@ -415,7 +416,8 @@ impl Work {
         }
     }
 
-    /// The next samples to make, all of one image, and the room of their batch, once there is some; `None` at the end.
+    /// The next samples to make, all of one image, and the room of their batch, once there is some; `None` at
+    /// the end.
     fn begin(&self) -> Option<(Range<usize>, Arc<Mutex<Buffer>>)> {
         let prefetch = self.loader.options.prefetch;
         let mut state = self.lock();

@@ -10,8 +10,8 @@ use crate::decode::budget;
 /// A photo's file that has more bytes than this is read while no other image is decoded.
 const LARGE: u64 = 64 << 20;
 
-/// Opens a file, and nothing else that has a path: a folder has no bytes, a device may have no end, and who opens a
-/// named pipe waits until somebody writes to it.
+/// Opens a file, and nothing else that has a path: a folder has no bytes, a device may have no end, and who
+/// opens a named pipe waits until somebody writes to it.
 ///
 /// # Errors
 /// [`DecodeError::NotAFile`], and [`DecodeError::Io`] with the system's reason.

@@ -19,8 +19,8 @@ pub enum Framing {
     /// The shorter side is resized to ⌊size / `fraction`⌋ and the centre `size × size` is cropped: a
     /// `fraction` of 1 only cuts off the ends of the longer side. ImageNet's usual 256 → 224 is 0.875.
     ///
-    /// Rounded as by torchvision's `Resize` and `CenterCrop`, and so by timm: the longer side loses its fraction of a
-    /// pixel; where an odd number of pixels is cut off, halves go to the even start.
+    /// Rounded as by torchvision's `Resize` and `CenterCrop`, and so by timm: the longer side loses its
+    /// fraction of a pixel; where an odd number of pixels is cut off, halves go to the even start.
     Crop {
         /// The fraction of the shorter side that remains, in (0, 1].
         fraction: f64,
@@ -68,7 +68,8 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Torchvision's statistics of ImageNet: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), times 255.
+    /// Torchvision's statistics of ImageNet: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), times
+    /// 255.
     pub const IMAGENET: Normalization =
         Normalization { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
     /// Inception's: mean 0.5, std 0.5, times 255.

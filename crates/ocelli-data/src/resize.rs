@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::RgbImage;
 
-/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
+/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in
+/// Pillow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
@@ -56,15 +57,16 @@ impl Resize {
         Resize { across: axis(start.0, length.0, to.0), down: axis(start.1, length.1, to.1) }
     }
 
-    /// The whole image when its shorter side becomes `side`; of the longer one the fraction of a pixel is dropped,
-    /// as torchvision's `Resize` does.
+    /// The whole image when its shorter side becomes `side`; of the longer one the fraction of a pixel is
+    /// dropped, as torchvision's `Resize` does.
     pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> Self {
         let (_, (width, height)) = image.extent();
         let scale = |length: f64| truncated(length, side, width.min(height));
         Self::whole(image, (scale(width), scale(height)))
     }
 
-    /// The same, unless the image is so long that its result would take more memory than the image: then its middle.
+    /// The same, unless the image is so long that its result would take more memory than the image: then its
+    /// middle.
     pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> Self {
         let (start, (width, height)) = image.extent();
         let shorter = width.min(height);
@@ -78,8 +80,8 @@ impl Resize {
         Self::part((start, (across, down)), (scale(across), scale(down)))
     }
 
-    /// The whole image when its longer side becomes `side`; the shorter one is rounded, halves to even, and at least
-    /// 1, as in Pillow's `ImageOps.pad`.
+    /// The whole image when its longer side becomes `side`; the shorter one is rounded, halves to even, and
+    /// at least 1, as in Pillow's `ImageOps.pad`.
     pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> Self {
         let (_, (width, height)) = image.extent();
         let scale = |length: f64| {
@@ -107,14 +109,15 @@ impl Resize {
         self.only(left..left + size, top..top + size)
     }
 
-    /// Whether the rows are resized before the columns: where they lose more than twice as much, as in Pillow.
+    /// Whether the rows are resized before the columns: where they lose more than twice as much, as in
+    /// Pillow.
     fn down_first(&self) -> bool {
         let lost = |axis: &Axis| axis.length - f64::from(axis.to);
         lost(&self.down) > 0.0 && lost(&self.down) > 2.0 * lost(&self.across)
     }
 
-    /// Computes what is needed: `row` gets its number, counted from the first one that is needed, and its pixels as
-    /// red, green, blue and a byte without meaning.
+    /// Computes what is needed: `row` gets its number, counted from the first one that is needed, and its
+    /// pixels as red, green, blue and a byte without meaning.
     pub(crate) fn run(&self, image: &RgbImage, filter: Filter, row: impl FnMut(usize, &[[u8; 4]])) {
         let columns = Weights::new(&self.across, image.width(), filter);
         let rows = Weights::new(&self.down, image.height(), filter);
@@ -183,8 +186,8 @@ impl Filter {
     }
 }
 
-/// For each new pixel of an axis the first old one it depends on, and the weights of that and those after it: the same
-/// number for all, of which the first and the last ones may be 0.
+/// For each new pixel of an axis the first old one it depends on, and the weights of that and those after it:
+/// the same number for all, of which the first and the last ones may be 0.
 struct Weights {
     taps: usize,
     starts: Vec<usize>,

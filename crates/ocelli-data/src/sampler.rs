@@ -10,16 +10,16 @@ use crate::random::{Draws, Purpose};
 pub enum Sampler {
     /// Every item once, as listed.
     Sequential,
-    /// Every item once, in an order drawn from the seed, the epoch and the items' ids; it does not depend on the order of
-    /// `indices`.
+    /// Every item once, in an order drawn from the seed, the epoch and the items' ids; it does not depend on
+    /// the order of `indices`.
     Shuffled {
         /// The seed of the run.
         seed: u64,
     },
-    /// As many draws as there are items, divided evenly among the classes: the items of a rare class are drawn several
-    /// times per epoch, those of a frequent class take turns over the epochs. See [`class_draws`]. A multi-label item
-    /// counts for the rarest of its classes. Probabilities are then those of a population where all classes are equally
-    /// frequent.
+    /// As many draws as there are items, divided evenly among the classes: the items of a rare class are
+    /// drawn several times per epoch, those of a frequent class take turns over the epochs. See
+    /// [`class_draws`]. A multi-label item counts for the rarest of its classes. Probabilities are then those
+    /// of a population where all classes are equally frequent.
     ClassBalanced {
         /// The seed of the run.
         seed: u64,

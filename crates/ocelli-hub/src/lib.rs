@@ -1,14 +1,15 @@
 //! Pretrained weights by name: found on this machine, or downloaded from where they are published.
 //!
-//! A [`WeightStore`] knows where the weights of a backbone may be: in Ocelli's cache folder, in torch hub's, and in the
-//! Hugging Face hub's. [`WeightStore::find`] looks there, and compares what it finds with the published checksum.
-//! `WeightStore::pull` downloads what is missing, torchvision's weights from its own server and timm's from the Hugging Face
-//! hub. The file goes into the cache folder under a descriptive name, whole and verified, or not at all; an
-//! interrupted download resumes where it stopped. Nothing is downloaded unasked.
+//! A [`WeightStore`] knows where the weights of a backbone may be: in Ocelli's cache folder, in torch hub's,
+//! and in the Hugging Face hub's. [`WeightStore::find`] looks there, and compares what it finds with the
+//! published checksum. `WeightStore::pull` downloads what is missing, torchvision's weights from its own
+//! server and timm's from the Hugging Face hub. The file goes into the cache folder under a descriptive name,
+//! whole and verified, or not at all; an interrupted download resumes where it stopped. Nothing is downloaded
+//! unasked.
 //!
-//! `download` does the same for any one file: the store decides which file, from where and to where, and `download`
-//! moves its bytes. It is Ocelli's only code that opens a socket. Without the feature `download` (on by default)
-//! it is left out, and no HTTP client or TLS library is compiled; finding works as before.
+//! `download` does the same for any one file: the store decides which file, from where and to where, and
+//! `download` moves its bytes. It is Ocelli's only code that opens a socket. Without the feature `download`
+//! (on by default) it is left out, and no HTTP client or TLS library is compiled; finding works as before.
 //!
 #![cfg_attr(feature = "download", doc = "```no_run")]
 #![cfg_attr(not(feature = "download"), doc = "```ignore")]

@@ -1,7 +1,7 @@
 //! CPU kernels of convolutional networks and transformers, on slices.
 //!
-//! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come in
-//! PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
+//! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come
+//! in PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
 //!
 //! ```
 //! use ocelli_kernels::{Activation, Conv2dShape, PackedConv2d, Padding};
@@ -32,21 +32,22 @@
 //!
 //! # How the parts meet
 //!
-//! A public function checks lengths, divides its work into pieces that depend on the shape alone, and runs them on
-//! the rayon pool. Each piece is a *kernel*: a struct of its arguments, for instance one block of output channels
-//! of some pixels, that implements `simd::Kernel`. The kernel is written once, generic over the element type and
-//! over the instruction set (the trait `simd::Simd`, whose implementations are one file each), and always inlined;
-//! `compiled` lists all kernels and compiles each of them for both element types and every instruction set.
-//! `compiled` is the one deliberate ring of imports: `Element` requires its trait, so that generic code can call a
-//! kernel as a function of the element type, and the table names the kernels of all modules. Elsewhere imports run
-//! downwards.
+//! A public function checks lengths, divides its work into pieces that depend on the shape alone, and runs
+//! them on the rayon pool. Each piece is a *kernel*: a struct of its arguments, for instance one block of
+//! output channels of some pixels, that implements `simd::Kernel`. The kernel is written once, generic over
+//! the element type and over the instruction set (the trait `simd::Simd`, whose implementations are one file
+//! each), and always inlined; `compiled` lists all kernels and compiles each of them for both element types
+//! and every instruction set. `compiled` is the one deliberate ring of imports: `Element` requires its trait,
+//! so that generic code can call a kernel as a function of the element type, and the table names the kernels
+//! of all modules. Elsewhere imports run downwards.
 //!
-//! For a change of one operation read its module: its first part is the public function, its second the kernel. A
-//! new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new instruction set is a
-//! file in `simd` and a variant in `isa`. For convolutions begin with `conv/geometry.rs`: forward passes and
-//! gradients with respect to the input are the same sums over taps, on other grids of pixels, and `conv/mod.rs`
-//! chooses among three ways to compute them: `dense`, `depthwise` or `winograd`. After a change of a kernel run its
-//! test (against slow `f64` code), `tests/promises.rs`, and `examples/measure.rs` before and after.
+//! For a change of one operation read its module: its first part is the public function, its second the
+//! kernel. A new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new
+//! instruction set is a file in `simd` and a variant in `isa`. For convolutions begin with
+//! `conv/geometry.rs`: forward passes and gradients with respect to the input are the same sums over taps, on
+//! other grids of pixels, and `conv/mod.rs` chooses among three ways to compute them: `dense`, `depthwise` or
+//! `winograd`. After a change of a kernel run its test (against slow `f64` code), `tests/promises.rs`, and
+//! `examples/measure.rs` before and after.
 //!
 //! | content | file |
 //! |---|---|

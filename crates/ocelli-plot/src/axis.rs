@@ -16,8 +16,8 @@ pub(crate) const MAX_TICKS: usize = 12;
 /// Numbers beyond these are not drawn: an axis of them could not be divided.
 const LARGEST: f64 = 1e300;
 const SMALLEST: f64 = 1e-300;
-/// The smallest range of an axis, relative to its numbers, and in decades where it is logarithmic: `f64` could not
-/// divide a smaller one.
+/// The smallest range of an axis, relative to its numbers, and in decades where it is logarithmic: `f64`
+/// could not divide a smaller one.
 const NARROWEST: f64 = 1e-9;
 
 impl Axis {
@@ -120,8 +120,8 @@ impl Scale {
     }
 }
 
-/// A number on an axis whose grid lines are `step` apart, if they are evenly: with as many digits as tell it from its
-/// neighbours, with an exponent where it would be long.
+/// A number on an axis whose grid lines are `step` apart, if they are evenly: with as many digits as tell it
+/// from its neighbours, with an exponent where it would be long.
 pub(crate) fn tick_label(value: f64, step: Option<f64>) -> String {
     let size = value.abs();
     let magnitude = |value: f64| value.log10().floor();

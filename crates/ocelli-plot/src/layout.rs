@@ -54,7 +54,8 @@ pub struct LineLayout {
 pub struct MarkLayout {
     /// Its name in the legend.
     pub label: String,
-    /// Where it is, at the edge of the frame where it would be beyond; `None` where its numbers cannot be drawn.
+    /// Where it is, at the edge of the frame where it would be beyond; `None` where its numbers cannot be
+    /// drawn.
     pub at: Option<[f64; 2]>,
 }
 
@@ -68,8 +69,8 @@ const POINTS: usize = 2000;
 const VERTICALS: usize = 100;
 
 impl Chart {
-    /// The chart as it is drawn, whatever its numbers are: at most a dozen grid lines an axis, and some thousand points
-    /// a line.
+    /// The chart as it is drawn, whatever its numbers are: at most a dozen grid lines an axis, and some
+    /// thousand points a line.
     pub fn layout(&self) -> Layout {
         let frame = Frame::around(self);
         let marks = self.marks.iter().map(|mark| MarkLayout {

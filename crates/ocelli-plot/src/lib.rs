@@ -1,13 +1,14 @@
 //! Line charts, histograms and confusion matrices as PNG and SVG.
 //!
-//! A figure is a plain value: a title, and panels one below the other. Each panel is a [`Chart`] (lines, bars and marks
-//! over two axes) or a [`Matrix`] (classes against classes). It is laid out once, and drawn from that layout on a canvas
-//! that writes an SVG file or fills pixels, so that both show the same. [`Chart::layout`] gives the same layout to other
-//! programs that draw, such as the script of a web page; with the feature `serde` it can be serialised for that.
+//! A figure is a plain value: a title, and panels one below the other. Each panel is a [`Chart`] (lines, bars
+//! and marks over two axes) or a [`Matrix`] (classes against classes). It is laid out once, and drawn from
+//! that layout on a canvas that writes an SVG file or fills pixels, so that both show the same.
+//! [`Chart::layout`] gives the same layout to other programs that draw, such as the script of a web page;
+//! with the feature `serde` it can be serialised for that.
 //!
-//! Text is set in an embedded font (DejaVu Sans: Latin, Greek, Cyrillic), so that a picture has the same bytes on every
-//! machine. Any values can be drawn: those that are not finite leave gaps, and an axis of equal values has a range around
-//! them.
+//! Text is set in an embedded font (DejaVu Sans: Latin, Greek, Cyrillic), so that a picture has the same
+//! bytes on every machine. Any values can be drawn: those that are not finite leave gaps, and an axis of
+//! equal values has a range around them.
 //!
 //! ```
 //! use ocelli_plot::{Axis, Chart, Figure, Line};

@@ -1,13 +1,14 @@
-//! HTML pages: the report of a run or an evaluation, the comparison of two runs, the inspection of a data set.
+//! HTML pages: the report of a run or an evaluation, the comparison of two runs, the inspection of a data
+//! set.
 //!
 //! Every page is one file that works offline, made from one template and one style: [`report_run`] and
-//! [`report_evaluation`] give it their values as JSON, which its script draws; so does [`compare_runs`]. [`inspect_page`]
-//! writes its elements itself and has no script. Charts are laid out by `ocelli-plot`, and a page's script draws the same
-//! layout as the files beside it.
+//! [`report_evaluation`] give it their values as JSON, which its script draws; so does [`compare_runs`].
+//! [`inspect_page`] writes its elements itself and has no script. Charts are laid out by `ocelli-plot`, and a
+//! page's script draws the same layout as the files beside it.
 //!
-//! A report is made in three steps, all before anything is written: [`ocelli::finished::FinishedRun`] reads the run's
-//! folder; the page chooses what it shows, and which photos; tables and charts are derived from the same values, so that
-//! page and files cannot differ.
+//! A report is made in three steps, all before anything is written: [`ocelli::finished::FinishedRun`] reads
+//! the run's folder; the page chooses what it shows, and which photos; tables and charts are derived from the
+//! same values, so that page and files cannot differ.
 //!
 //! ```text
 //! report.html            the page: styles, script, data and pictures inline, so that it works from a file

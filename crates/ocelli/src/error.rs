@@ -1,7 +1,7 @@
 //! What can go wrong, in words for people and in variants for programs.
 //!
-//! Texts speak of this crate's settings. A front end that calls them otherwise, as the command does with its flags,
-//! translates by variant, and by [`Error::setting_name`].
+//! Texts speak of this crate's settings. A front end that calls them otherwise, as the command does with its
+//! flags, translates by variant, and by [`Error::setting_name`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -458,8 +458,8 @@ impl Error {
         Self::Setting { name, value: value.to_string(), expected }
     }
 
-    /// The name of the setting that is to be changed, where it is a setting that is refused: as the field or the
-    /// method is called that sets it.
+    /// The name of the setting that is to be changed, where it is a setting that is refused: as the field or
+    /// the method is called that sets it.
     pub fn setting_name(&self) -> Option<&'static str> {
         match self {
             Self::Setting { name, .. } | Self::Data(DataError::Setting { name, .. }) => Some(name),

@@ -61,8 +61,8 @@ pub enum Event {
         learning_rates: LearningRates,
         /// The shape of the curve; `None` where it supports no learning rate.
         shape: Option<CurveShape>,
-        /// The head's learning rate, and the rule that chose it; `None` where the curve supports none, and the recipe's
-        /// fallback is used.
+        /// The head's learning rate, and the rule that chose it; `None` where the curve supports none, and
+        /// the recipe's fallback is used.
         suggestion: Option<LrSuggestion>,
         /// Why the curve supports no learning rate.
         reason: Option<String>,
@@ -136,7 +136,8 @@ pub struct Finished {
     pub seconds: f64,
     /// The metric that chose the best weights.
     pub metric: Metric,
-    /// The fit and the epoch whose weights the model has; `None` without validation images, where it has the last.
+    /// The fit and the epoch whose weights the model has; `None` without validation images, where it has the
+    /// last.
     pub best: Option<(usize, usize)>,
     /// The image size in pixels at which it was evaluated.
     pub size: usize,

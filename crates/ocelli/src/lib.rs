@@ -1,7 +1,8 @@
-//! Trains image classifiers by transfer learning: a folder of photos in, a classifier and an honest report out.
+//! Trains image classifiers by transfer learning: a folder of photos in, a classifier and an honest report
+//! out.
 //!
-//! The workflow is that of fast.ai's lesson on image classification: a new head on a pretrained backbone is trained on
-//! cached features, then all layers are fine-tuned with discriminative learning rates.
+//! The workflow is that of fast.ai's lesson on image classification: a new head on a pretrained backbone is
+//! trained on cached features, then all layers are fine-tuned with discriminative learning rates.
 //!
 //! ```
 //! use ocelli::prelude::*;
@@ -29,19 +30,19 @@
 //!
 //! # How the parts meet
 //!
-//! [`ImageData`] lists, splits and checks the images; the crate `ocelli-data` decodes them and makes batches. A
-//! [`Learner`] owns what training needs: the training state (the network, what is frozen, the seed and the counters),
-//! the inputs (images, cached features of frozen layers, resized copies) and the [`TrainOptions`] (loss, optimizer).
-//! [`Learner::fit`] runs the one training loop, in `train/fit.rs`, with the learning rates of a [`Schedule`]. The loop
-//! calls hooks after each step and epoch: the learner's remember the best weights and emit [`Event`]s to observers,
-//! which can only ask to stop. The learning rate finder, the memory check and the heads for out-of-fold predictions
-//! train on a copy of the state.
+//! [`ImageData`] lists, splits and checks the images; the crate `ocelli-data` decodes them and makes batches.
+//! A [`Learner`] owns what training needs: the training state (the network, what is frozen, the seed and the
+//! counters), the inputs (images, cached features of frozen layers, resized copies) and the [`TrainOptions`]
+//! (loss, optimizer). [`Learner::fit`] runs the one training loop, in `train/fit.rs`, with the learning rates
+//! of a [`Schedule`]. The loop calls hooks after each step and epoch: the learner's remember the best weights
+//! and emit [`Event`]s to observers, which can only ask to stop. The learning rate finder, the memory check
+//! and the heads for out-of-fold predictions train on a copy of the state.
 //!
-//! A [`Recipe`] is a list of phases as a value; [`Learner::run_recipe`] runs them one after the other, each from the
-//! best weights so far. A [`Run`] is a learner with a [`RunConfig`] and a run folder, in which it records events,
-//! checkpoints and results; [`Run::resume`] restores the last checkpoint and continues to the same bits. A [`Model`]
-//! is what remains: one file with the network and its [`ModelConfig`]. [`interpret`] computes from [`Predictions`]
-//! what reports show, and the crate `ocelli-report` draws them.
+//! A [`Recipe`] is a list of phases as a value; [`Learner::run_recipe`] runs them one after the other, each
+//! from the best weights so far. A [`Run`] is a learner with a [`RunConfig`] and a run folder, in which it
+//! records events, checkpoints and results; [`Run::resume`] restores the last checkpoint and continues to the
+//! same bits. A [`Model`] is what remains: one file with the network and its [`ModelConfig`]. [`interpret`]
+//! computes from [`Predictions`] what reports show, and the crate `ocelli-report` draws them.
 //!
 //! | to change | file |
 //! |---|---|

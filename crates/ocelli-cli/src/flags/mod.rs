@@ -35,8 +35,8 @@ pub struct ComputeFlags {
     pub device: DeviceName,
     /// Precision of activations: f32 or bf16 [default: the fastest here]
     ///
-    /// The fastest is bf16 where the processor has instructions for it, else f32. A model records the precision that it was
-    /// validated with, and is used with the same.
+    /// The fastest is bf16 where the processor has instructions for it, else f32. A model records the
+    /// precision that it was validated with, and is used with the same.
     #[arg(hide_short_help = true, hide_possible_values = true, help_heading = "Run")]
     #[arg(long, value_name = "PRECISION", value_parser = one_of::<Precision>(Precision::NAMES))]
     pub precision: Option<Precision>,

@@ -21,8 +21,9 @@ use crate::verbs::train::not_measured;
 
 /// Evaluate a model on labelled photos
 ///
-/// Evaluates the test set if the data has one, else the validation set, else all images; --valid, --fold or --split choose
-/// other ones. Images that the model was trained on are excluded; photos.csv and split.csv in its run folder identify them.
+/// Evaluates the test set if the data has one, else the validation set, else all images; --valid, --fold or
+/// --split choose other ones. Images that the model was trained on are excluded; photos.csv and split.csv in
+/// its run folder identify them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli evaluate runs/photos-1 new-photos

@@ -14,8 +14,8 @@ use crate::text::meant;
 
 /// Show which parts of a photo a prediction is based on (Grad-CAM)
 ///
-/// Writes a picture per photo: the photo as the network sees it, and with the Grad-CAM heat map, red where the evidence for
-/// the class is.
+/// Writes a picture per photo: the photo as the network sees it, and with the Grad-CAM heat map, red where
+/// the evidence for the class is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli explain runs/photos-1 garden.jpg

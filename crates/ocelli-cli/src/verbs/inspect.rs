@@ -17,7 +17,8 @@ use crate::values::{seed, side};
 
 /// Check a data set before training
 ///
-/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more. Nothing is changed.
+/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more.
+/// Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli inspect photos --html photos.html

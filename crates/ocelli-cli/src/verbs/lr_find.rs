@@ -21,8 +21,9 @@ use crate::verbs::pull::fetched;
 
 /// Find a good learning rate
 ///
-/// Trains for some steps while the learning rate grows, and suggests one from the curve of the loss (the LR range test, as
-/// fastai's lr_find). Writes the curve as lr_find.csv, lr_find.png and lr_find.svg. No model is written.
+/// Trains for some steps while the learning rate grows, and suggests one from the curve of the loss (the LR
+/// range test, as fastai's lr_find). Writes the curve as lr_find.csv, lr_find.png and lr_find.svg. No model
+/// is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli lr-find photos
@@ -55,7 +56,8 @@ pub struct LrFind {
     steps: usize,
     /// Learning rates of early layers, late layers and head, up to a factor
     ///
-    /// The search scales all three alike, so that the head's goes from --start-lr to --end-lr. [default: all equal]
+    /// The search scales all three alike, so that the head's goes from --start-lr to --end-lr. [default: all
+    /// equal]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "LR,LR,LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     group_lrs: Vec<f64>,

@@ -21,8 +21,8 @@ use crate::values::{OrNone, pixels, tta};
 
 /// Classify photos with a trained model
 ///
-/// Skipped files are listed on standard error with the reason. The exit status is then 1, except for files that are common
-/// among photos: texts, tables, hidden files, thumbnails.
+/// Skipped files are listed on standard error with the reason. The exit status is then 1, except for files
+/// that are common among photos: texts, tables, hidden files, thumbnails.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli predict runs/photos-1 garden.jpg holiday/

@@ -13,7 +13,8 @@ use crate::values::{arch, whole};
 
 /// Download pretrained weights
 ///
-/// Weights in the caches of torch.hub and Hugging Face are used where they are. The path of each file is printed.
+/// Weights in the caches of torch.hub and Hugging Face are used where they are. The path of each file is
+/// printed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli pull efficientnet_lite4

@@ -15,8 +15,8 @@ use crate::text::{brief, count, counted};
 
 /// Write the report of a run
 ///
-/// Writes report.html, a page that works offline, and its tables as CSV and JSON in results/, both in the run folder. `ocelli
-/// train` does so at its end; this does it again.
+/// Writes report.html, a page that works offline, and its tables as CSV and JSON in results/, both in the run
+/// folder. `ocelli train` does so at its end; this does it again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli report runs/photos-1

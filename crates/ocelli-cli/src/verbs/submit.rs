@@ -14,8 +14,9 @@ use crate::values::{OrNone, clip, one_of, tta};
 
 /// Write a competition submission
 ///
-/// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its columns are used, and
-/// every id must have its photo. Probabilities are clipped at the value that was best for the log loss of the validation images.
+/// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its
+/// columns are used, and every id must have its photo. Probabilities are clipped at the value that was best
+/// for the log loss of the validation images.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli submit runs/dogbreeds-1 test --sample sample_submission.csv

@@ -1,10 +1,10 @@
 //! Data augmentation: random changes of training images that keep their class.
 //!
 //! An [`Augmentation`] is a value: how large the image is before the crop, where the crop lies, and a list of
-//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's id), all
-//! geometry is composed into one affine map and all colour into a short list of maps. The part of the image that the
-//! sample is taken from is resized once, and one pass over the sample computes every pixel from that 8-bit image, with
-//! bilinear interpolation and without rounding in between.
+//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's
+//! id), all geometry is composed into one affine map and all colour into a short list of maps. The part of
+//! the image that the sample is taken from is resized once, and one pass over the sample computes every pixel
+//! from that 8-bit image, with bilinear interpolation and without rounding in between.
 //!
 //! | module | content |
 //! |---|---|
@@ -102,7 +102,8 @@ impl Augmentation {
         Self::basic().with(Transform::Flip { probability: 0.5 })
     }
 
-    /// `transforms_top_down`: basic and the eight symmetries of the square; for satellite images and the like.
+    /// `transforms_top_down`: basic and the eight symmetries of the square; for satellite images and the
+    /// like.
     pub fn top_down() -> Self {
         Self::basic().with(Transform::Dihedral)
     }

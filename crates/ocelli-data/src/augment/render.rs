@@ -30,7 +30,8 @@ impl Drop for Canvas {
 }
 
 impl Canvas {
-    /// What a sample of `size × size` pixels needs whose pixels lie at `map` of (0, 0), (1, 0), … in the image.
+    /// What a sample of `size × size` pixels needs whose pixels lie at `map` of (0, 0), (1, 0), … in the
+    /// image.
     pub(crate) fn new(base: &Base, map: Affine, size: u32) -> Self {
         let (width, height) = base.resize.size();
         let last = f64::from(size - 1);
@@ -139,7 +140,8 @@ fn reflected(position: i64, length: u32) -> u32 {
     position.min(period - 1 - position) as u32
 }
 
-/// The pixels of an axis, reflected at its ends, that are neighbours of a position between the outermost of these.
+/// The pixels of an axis, reflected at its ends, that are neighbours of a position between the outermost of
+/// these.
 fn reached(corners: [f64; 4], length: u32) -> Range<u32> {
     let length = i64::from(length);
     // A pixel more on both sides, since positions are rounded.
@@ -155,8 +157,8 @@ fn reached(corners: [f64; 4], length: u32) -> Range<u32> {
     first as u32..last as u32 + 1
 }
 
-/// Computes the `size × size` sample whose pixels lie at `map` of (0, 0), (1, 0), … in the image, with the plan's
-/// colours and filters, normalized.
+/// Computes the `size × size` sample whose pixels lie at `map` of (0, 0), (1, 0), … in the image, with the
+/// plan's colours and filters, normalized.
 pub(crate) fn render(
     canvas: &Canvas,
     plan: &Plan,
@@ -265,7 +267,8 @@ fn separable(kernel: &[f32], size: usize, sample: &mut [f32]) {
     }
 }
 
-/// Pillow's sharpness: away from, or towards, a 3 × 3 mean that counts the centre five times; the border stays.
+/// Pillow's sharpness: away from, or towards, a 3 × 3 mean that counts the centre five times; the border
+/// stays.
 fn sharpen(factor: f32, size: usize, sample: &mut [f32]) {
     let source = sample.to_vec();
     for y in 1..size.saturating_sub(1) {

@@ -30,9 +30,9 @@ pub enum Transform {
     },
     /// One of the eight symmetries of the square, each equally often. fastai: `RandomDihedral`.
     Dihedral,
-    /// Brightness and contrast, always: b uniform in ± `balance`, c in ± `contrast`, m = 1 + c or 1 / (1 − c) for
-    /// negative c; x ↦ (x − μ) · m + μ + b on a scale of 0 to 1, clipped, where μ is the mean over all pixels
-    /// and channels of the image. fastai: `RandomLighting`.
+    /// Brightness and contrast, always: b uniform in ± `balance`, c in ± `contrast`, m = 1 + c or 1 / (1 − c)
+    /// for negative c; x ↦ (x − μ) · m + μ + b on a scale of 0 to 1, clipped, where μ is the mean over all
+    /// pixels and channels of the image. fastai: `RandomLighting`.
     Lighting {
         /// The largest shift, on a scale of 0 to 1.
         balance: f64,

@@ -1,11 +1,13 @@
-//! Colour profiles: RGB images in another space than sRGB (Display P3 of phones, Adobe RGB of cameras) become sRGB.
+//! Colour profiles: RGB images in another space than sRGB (Display P3 of phones, Adobe RGB of cameras) become
+//! sRGB.
 //!
-//! Profiles of primaries and curves are followed, relative to the medium's white. Those of printers and scanners, with
-//! tables instead, and those of grey and CMYK are not; nor is a profile that is damaged. An image without a profile is
-//! taken for sRGB, and one whose profile is sRGB in all but name stays as it is, to the bit.
+//! Profiles of primaries and curves are followed, relative to the medium's white. Those of printers and
+//! scanners, with tables instead, and those of grey and CMYK are not; nor is a profile that is damaged. An
+//! image without a profile is taken for sRGB, and one whose profile is sRGB in all but name stays as it is,
+//! to the bit.
 //!
-//! ICC.1:2022. The sums are done here, in one order on every machine, where the library takes the widest instructions
-//! that it finds.
+//! ICC.1:2022. The sums are done here, in one order on every machine, where the library takes the widest
+//! instructions that it finds.
 
 use std::cell::RefCell;
 use std::io::Cursor;

@@ -1,4 +1,5 @@
-//! The directories of a TIFF file: tags and their values, with nothing believed that the file's length contradicts.
+//! The directories of a TIFF file: tags and their values, with nothing believed that the file's length
+//! contradicts.
 //!
 //! TIFF 6.0, section 2, and BigTIFF.
 

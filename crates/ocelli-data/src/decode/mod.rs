@@ -1,9 +1,9 @@
 //! From the bytes of a file to upright RGB pixels.
 //!
-//! The content of a file decides its format, never its name. Orientation is applied, grey is replicated,
-//! CMYK becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three bands
-//! the first three are taken, and of an animation or several pages the first.
-//! Colours of another space than sRGB become sRGB, as the file's profile tells.
+//! The content of a file decides its format, never its name. Orientation is applied, grey is replicated, CMYK
+//! becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three
+//! bands the first three are taken, and of an animation or several pages the first. Colours of another space
+//! than sRGB become sRGB, as the file's profile tells.
 //!
 //! A JPEG whose data violate the format but are complete is read as far as possible, as browsers do; a
 //! truncated one is an error. Which files are images does not depend on the requested size.
@@ -70,8 +70,8 @@ impl Default for Decoder {
     }
 }
 
-/// The bytes of a file, unless they are, together with its name, those of a format that is not read: a camera's raw file
-/// may be a TIFF by its content.
+/// The bytes of a file, unless they are, together with its name, those of a format that is not read: a
+/// camera's raw file may be a TIFF by its content.
 pub(crate) fn named_as_image(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
     match foreign::of_named(path, &bytes) {
         Some(error) => Err(error),
@@ -104,7 +104,8 @@ impl Decoder {
         needed: u32,
     ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         let _scope = budget::scope();
-        // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
+        // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training
+        // run.
         let (image, levels) = catch_unwind(AssertUnwindSafe(|| match format {
             Format::Jpeg => Ok((self.finished(jpeg::decode(self, bytes, needed)?, bytes, format)?, None)),
             Format::Tiff => {
@@ -135,7 +136,8 @@ impl Decoder {
         Ok((upright(image, orientation::of(bytes, format)), levels))
     }
 
-    /// Claims the memory of a decode by what the file says: as stored, with a decoder's own planes, and as RGB.
+    /// Claims the memory of a decode by what the file says: as stored, with a decoder's own planes, and as
+    /// RGB.
     fn claim(&self, bytes: &[u8], format: Format) -> Result<(), DecodeError> {
         let Probe { width, height, colour, .. } = self.probe_as(bytes, format)?;
         self.check_size(width, height, format)?;
@@ -253,7 +255,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for a decoder's tables.
+    /// 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for a decoder's
+    /// tables.
     fn limits(&self) -> Limits {
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(64 << 20));
@@ -270,7 +273,8 @@ impl Decoder {
         let (width, height) = decoder.dimensions();
         self.check_size(width, height, format)?;
         decoder.set_limits(limits).map_err(fail)?;
-        // As it is stored, with what a decoder keeps of it beside, and as 8 bits with or without transparency.
+        // As it is stored, with what a decoder keeps of it beside, and as 8 bits with or without
+        // transparency.
         let pixels = u64::from(width) * u64::from(height);
         budget::claim(decoder.total_bytes().saturating_mul(2).saturating_add(pixels * 4));
         let image = DynamicImage::from_decoder(decoder).map_err(fail)?;

@@ -1,7 +1,8 @@
-//! The Netpbm formats: PBM, PGM, PPM (as text and as bytes), PAM and PFM. Of several images in a file the first is read.
+//! The Netpbm formats: PBM, PGM, PPM (as text and as bytes), PAM and PFM. Of several images in a file the
+//! first is read.
 //!
-//! <https://netpbm.sourceforge.net/doc/pnm.html>; PFM as Pillow and OpenCV read it: rows from the bottom up, the sign
-//! of the scale gives the byte order, and its size is ignored.
+//! <https://netpbm.sourceforge.net/doc/pnm.html>; PFM as Pillow and OpenCV read it: rows from the bottom up,
+//! the sign of the scale gives the byte order, and its size is ignored.
 
 use super::samples::{Channels, Kind, Scale, over_white};
 use super::{Colour, Decoder, Format, RgbImage, budget, samples};

@@ -1,7 +1,8 @@
 //! Photos with nothing to see in them: blank, nearly black, nearly white, very blurred.
 //!
-//! The measures and their thresholds are CleanVision's (<https://github.com/cleanlab/cleanvision>, version 0.3): they are
-//! set so that what is listed is nearly always rightly so, and much that people would call dark or blurred is not.
+//! The measures and their thresholds are CleanVision's (<https://github.com/cleanlab/cleanvision>, version
+//! 0.3): they are set so that what is listed is nearly always rightly so, and much that people would call
+//! dark or blurred is not.
 
 use serde::Serialize;
 
@@ -23,7 +24,8 @@ const LEAST_SHARPNESS: f32 = 0.29;
 const SHARPNESS_SIDE: u32 = 64;
 /// The part that few grey levels add to sharpness counts from here on: drawings have no texture.
 const FEW_LEVELS: f64 = 0.18;
-/// Samples of more than 8 bits are nearly black where they reach no more than this part of white in the whole data set.
+/// Samples of more than 8 bits are nearly black where they reach no more than this part of white in the whole
+/// data set.
 const LEAST_REACH: f64 = 0.25;
 
 const BINS: usize = 4096;

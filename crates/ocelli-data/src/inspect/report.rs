@@ -110,8 +110,8 @@ impl Report {
         counts.collect()
     }
 
-    /// Small pictures of some items, their longer side at most `side` pixels, decoded with `threads` threads (0: one for
-    /// each core). Those that cannot be decoded are left out.
+    /// Small pictures of some items, their longer side at most `side` pixels, decoded with `threads` threads
+    /// (0: one for each core). Those that cannot be decoded are left out.
     ///
     /// # Errors
     /// Where no threads can be started.
@@ -203,7 +203,8 @@ impl Report {
         }
     }
 
-    /// Images that are the same, or look it, those with different labels or on several sides of the split first.
+    /// Images that are the same, or look it, those with different labels or on several sides of the split
+    /// first.
     fn duplicates(&self) -> [Finding; 7] {
         let identical = self.groups(&self.inspection.duplicates);
         let alike = self.groups(&self.inspection.near_duplicates);

@@ -28,8 +28,8 @@ pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, DataError> {
     }
 }
 
-/// The id of a file: its path relative to `root`, separated by `/`. Different files have different ids, whatever bytes
-/// their names are made of.
+/// The id of a file: its path relative to `root`, separated by `/`. Different files have different ids,
+/// whatever bytes their names are made of.
 pub fn id_of(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = relative.components().map(|part| text_of(part.as_os_str())).collect();

@@ -98,8 +98,8 @@ fn role_of(word: &str) -> Option<(Role, Sure)> {
     known(word).or_else(|| FILLERS.iter().find_map(|filler| word.strip_suffix(filler).and_then(known)))
 }
 
-/// The roles of folders that lie side by side. A name of other words besides has one only if another folder has the same
-/// other words and another role, as `seg_train` and `seg_test` have.
+/// The roles of folders that lie side by side. A name of other words besides has one only if another folder
+/// has the same other words and another role, as `seg_train` and `seg_test` have.
 pub(crate) fn roles(names: &[&str]) -> Vec<Option<Role>> {
     let named: Vec<Option<NamedRole>> = names.iter().map(|name| named_role(name)).collect();
     let has_partner = |one: &NamedRole, others: &[Option<NamedRole>]| {

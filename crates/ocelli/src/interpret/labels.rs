@@ -1,4 +1,5 @@
-//! Labels that are likely wrong: confident learning (Northcutt et al. 2021, <https://arxiv.org/abs/1911.00068>).
+//! Labels that are likely wrong: confident learning (Northcutt et al. 2021,
+//! <https://arxiv.org/abs/1911.00068>).
 //!
 //! The predictions must be out of fold, by networks that were not trained on the images: see
 //! [`Learner::out_of_fold`](crate::Learner::out_of_fold).

@@ -7,17 +7,19 @@ use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::recipe::freezing::Freezing;
 
-/// The fraction of images that must have cached features for the cache to count as complete; the rest may be unreadable.
+/// The fraction of images that must have cached features for the cache to count as complete; the rest may be
+/// unreadable.
 const NEARLY_ALL: f64 = 0.95;
 
 impl<B: Backbone> Learner<B> {
     /// Computes the features of the frozen layer groups once for every image, or takes them from the
-    /// [cache folder](Self::set_cache), and trains on them from now on (`precompute=True` in fastai 0.7). This may take
-    /// minutes; augmentation then has no effect. [`stream_images`](Self::stream_images) is the way back.
+    /// [cache folder](Self::set_cache), and trains on them from now on (`precompute=True` in fastai 0.7).
+    /// This may take minutes; augmentation then has no effect. [`stream_images`](Self::stream_images) is the
+    /// way back.
     ///
     /// # Errors
-    /// [`Error::NothingFrozen`] where nothing is frozen, [`Error::BadImage`] where an image cannot be used and bad images
-    /// are errors.
+    /// [`Error::NothingFrozen`] where nothing is frozen, [`Error::BadImage`] where an image cannot be used
+    /// and bad images are errors.
     pub fn cache_features(&mut self) -> Result<()> {
         self.cache_features_as(Freezing::Cached { frozen: self.state.freezing.frozen(), augmented_copies: 0 })
     }
@@ -27,12 +29,13 @@ impl<B: Backbone> Learner<B> {
         self.set_freezing(Freezing::Streamed { frozen: self.state.freezing.frozen() });
     }
 
-    /// Computes the features of this many augmented copies of every training image, and trains on them from now on, on
-    /// another copy of each image in each epoch: augmentation at the cost of a few passes over the images instead of one
-    /// per epoch. Validation uses the images without augmentation.
+    /// Computes the features of this many augmented copies of every training image, and trains on them from
+    /// now on, on another copy of each image in each epoch: augmentation at the cost of a few passes over the
+    /// images instead of one per epoch. Validation uses the images without augmentation.
     ///
     /// # Errors
-    /// As [`cache_features`](Self::cache_features); [`Error::NotAugmented`] where the data has no augmentation.
+    /// As [`cache_features`](Self::cache_features); [`Error::NotAugmented`] where the data has no
+    /// augmentation.
     pub fn cache_augmented_copies(&mut self, augmented_copies: usize) -> Result<()> {
         if augmented_copies == 0 {
             return Err(Error::setting("augmented_copies", "0", "at least 1"));
@@ -51,8 +54,8 @@ impl<B: Backbone> Learner<B> {
         self.inputs.prepare_features(&self.state, &mut self.observers)
     }
 
-    /// Whether the cache folder has the backbone's pooled features of all images, except for a few, which may be
-    /// unreadable.
+    /// Whether the cache folder has the backbone's pooled features of all images, except for a few, which may
+    /// be unreadable.
     pub(crate) fn has_cached_features(&self) -> bool {
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Streamed { frozen: GROUPS - 1 });

@@ -25,8 +25,8 @@ pub struct Speed {
 const CLASSES: usize = 10;
 
 impl Speed {
-    /// Measures `runs` batches of `batch` images (two or more, for batch norm), `size` pixels square, after one to
-    /// warm up.
+    /// Measures `runs` batches of `batch` images (two or more, for batch norm), `size` pixels square, after
+    /// one to warm up.
     ///
     /// # Errors
     /// [`Error::Memory`] where the machine has too little for that.

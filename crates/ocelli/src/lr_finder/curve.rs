@@ -23,13 +23,14 @@ pub struct LrCurve {
     pub rates: Vec<f64>,
     /// The loss before each step.
     pub losses: Vec<f64>,
-    /// The smoothed losses: at each step the geometric mean of its neighbours on both sides, with Gaussian weights of 3 %
-    /// of the steps. Unlike the running average that fastai draws, whose minimum lies almost a factor of ten to the
-    /// right, it does not lag.
+    /// The smoothed losses: at each step the geometric mean of its neighbours on both sides, with Gaussian
+    /// weights of 3 % of the steps. Unlike the running average that fastai draws, whose minimum lies almost a
+    /// factor of ten to the right, it does not lag.
     pub smoothed: Vec<f64>,
     /// The head's learning rate at which the loss diverged, if it did.
     pub diverged: Option<f64>,
-    /// The number of frozen layer groups: 0 where all layers were trained, as [`LrFind::search`](crate::LrFind::search) supposes.
+    /// The number of frozen layer groups: 0 where all layers were trained, as
+    /// [`LrFind::search`](crate::LrFind::search) supposes.
     #[serde(default)]
     pub frozen: usize,
     /// The number of training images, if it is known.
@@ -38,11 +39,12 @@ pub struct LrCurve {
 }
 
 impl LrCurve {
-    /// The learning rate above which the loss stays clearly higher than at low learning rates; `None` if it never does.
+    /// The learning rate above which the loss stays clearly higher than at low learning rates; `None` if it
+    /// never does.
     ///
-    /// Low learning rates are those of the first half of the steps, which hardly change a trained network, or of the first
-    /// quarter if the loss is already higher in the second one. Clearly higher is by more than two standard deviations of
-    /// the mean of as many batches as the smoothing averages.
+    /// Low learning rates are those of the first half of the steps, which hardly change a trained network, or
+    /// of the first quarter if the loss is already higher in the second one. Clearly higher is by more than
+    /// two standard deviations of the mean of as many batches as the smoothing averages.
     pub fn rises_at(&self) -> Option<f64> {
         let (level, deviation) = self.low_rates(if self.rises_at_once() { 4 } else { 2 })?;
         let width = (self.losses.len() as f64 * RISE_SMOOTHED).max(1.0);
@@ -52,20 +54,21 @@ impl LrCurve {
         self.rates.get(last_low + 1).copied().or(self.diverged)
     }
 
-    /// Whether the loss already rises at low learning rates: its mean logarithm in the second quarter of the steps is clearly
-    /// above that in the first.
+    /// Whether the loss already rises at low learning rates: its mean logarithm in the second quarter of the
+    /// steps is clearly above that in the first.
     fn rises_at_once(&self) -> bool {
         let Some((_, deviation)) = self.low_rates(2) else { return false };
         let quarter = self.losses.len() / 4;
         let mean =
             |losses: &[f64]| losses.iter().map(|loss| logarithm(*loss)).sum::<f64>() / losses.len() as f64;
         let rise = mean(&self.losses[quarter..2 * quarter]) - mean(&self.losses[..quarter]);
-        // Four standard deviations of the difference, since a rise discards most of the steps that give the level.
+        // Four standard deviations of the difference, since a rise discards most of the steps that give the
+        // level.
         rise > (4.0 * deviation * (2.0 / quarter as f64).sqrt()).max(LEAST_RISE)
     }
 
-    /// The logarithm of the loss at the learning rates of the first half, quarter …, and its standard deviation from batch to
-    /// batch, both by medians; `None` if there are too few steps.
+    /// The logarithm of the loss at the learning rates of the first half, quarter …, and its standard
+    /// deviation from batch to batch, both by medians; `None` if there are too few steps.
     fn low_rates(&self, part: usize) -> Option<(f64, f64)> {
         let low = &self.losses[..self.losses.len() / part];
         let median = |mut values: Vec<f64>| {

@@ -1,4 +1,5 @@
-//! The learning rate finder: trains a copy of the network while the learning rate grows, and records the loss.
+//! The learning rate finder: trains a copy of the network while the learning rate grows, and records the
+//! loss.
 //!
 //! This is the LR range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as in fastai.
 
@@ -11,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::lr_finder::curve::{LrCurve, smoothed};
 use crate::schedule::learning_rates::LearningRates;
 
-/// Options of the learning rate finder. The default is one learning rate for all layer groups, from 1e-5 to 10 in 100
-/// steps.
+/// Options of the learning rate finder. The default is one learning rate for all layer groups, from 1e-5 to
+/// 10 in 100 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LrFind {
     /// The learning rates of the first step.
@@ -94,10 +95,12 @@ impl LrFind {
         })
     }
 
-    /// Runs the finder on any training: `train` makes a step at the given learning rates and returns the loss before it.
+    /// Runs the finder on any training: `train` makes a step at the given learning rates and returns the loss
+    /// before it.
     ///
-    /// The stopping rule is fastai's: the exponential moving average of the losses, with 0.98 and without bias, is compared
-    /// with its lowest value since step 11. The step that ends the search is not part of the curve.
+    /// The stopping rule is fastai's: the exponential moving average of the losses, with 0.98 and without
+    /// bias, is compared with its lowest value since step 11. The step that ends the search is not part of
+    /// the curve.
     ///
     /// # Errors
     /// [`Error::Setting`] for settings out of range, and any error of `train`.

@@ -23,15 +23,16 @@ pub struct LrSuggestion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LrRule {
-    /// A new head on frozen layers: a third of the learning rate at the lowest loss. On three data sets (ants and bees,
-    /// satellite images, emoji) the better of 1e-2 and 3e-2, which is about where this lands, gave a validation loss
-    /// after ten epochs that was 13 to 44 % lower than fastai 2's valley, which is a tenth of it. The lesson uses a tenth
-    /// of the minimum of a running average, which lies some 6.6 times to the right of that of the smoothed losses here.
+    /// A new head on frozen layers: a third of the learning rate at the lowest loss. On three data sets (ants
+    /// and bees, satellite images, emoji) the better of 1e-2 and 3e-2, which is about where this lands, gave
+    /// a validation loss after ten epochs that was 13 to 44 % lower than fastai 2's valley, which is a tenth
+    /// of it. The lesson uses a tenth of the minimum of a running average, which lies some 6.6 times to the
+    /// right of that of the smoothed losses here.
     ThirdOfMinimum,
     /// All layers, where the loss descends: a tenth of the learning rate at the lowest loss.
     TenthOfMinimum,
-    /// The loss descends clearly at no learning rate, as in a network that already fits its images: a tenth of the learning
-    /// rate above which it rises.
+    /// The loss descends clearly at no learning rate, as in a network that already fits its images: a tenth
+    /// of the learning rate above which it rises.
     TenthOfRise,
 }
 
@@ -51,8 +52,8 @@ impl fmt::Display for LrRule {
 pub enum CurveShape {
     /// The loss descends clearly, and fastai's rules suggest these learning rates.
     Descends(SuggestedLrs),
-    /// The loss descends clearly at no learning rate, as in a network that already fits its images, and rises above this
-    /// one.
+    /// The loss descends clearly at no learning rate, as in a network that already fits its images, and rises
+    /// above this one.
     OnlyRises(f64),
 }
 
@@ -70,7 +71,8 @@ pub struct SuggestedLrs {
 }
 
 impl LrCurve {
-    /// The learning rate to train with, and the rule that chose it: what recipes use and `ocelli lr-find` prints.
+    /// The learning rate to train with, and the rule that chose it: what recipes use and `ocelli lr-find`
+    /// prints.
     ///
     /// ```
     /// # fn main() -> ocelli::Result<()> {
@@ -135,8 +137,8 @@ impl LrCurve {
     /// The shape of the curve: whether the loss descends, or only rises above some learning rate.
     ///
     /// # Errors
-    /// [`Error::NoLearningRate`], with the reason, where the loss neither descends nor rises, rises from the first learning
-    /// rates on, or diverges too early.
+    /// [`Error::NoLearningRate`], with the reason, where the loss neither descends nor rises, rises from the
+    /// first learning rates on, or diverges too early.
     pub fn shape(&self) -> Result<CurveShape> {
         match (self.suggestions(), self.rises_at()) {
             (Ok(suggestions), _) => Ok(CurveShape::Descends(suggestions)),

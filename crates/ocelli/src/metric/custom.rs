@@ -8,8 +8,8 @@ use crate::metric::{Direction, Metric};
 
 /// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`] like any other: it can select the best weights, has a column
-/// in the history and a 95 % interval, and its name can be used wherever a metric is named.
+/// Once [registered](Self::register) it is a [`Metric`] like any other: it can select the best weights, has a
+/// column in the history and a 95 % interval, and its name can be used wherever a metric is named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};
@@ -31,13 +31,14 @@ pub struct CustomMetric {
 static REGISTERED: Mutex<Vec<CustomMetric>> = Mutex::new(Vec::new());
 
 impl CustomMetric {
-    /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for them.
+    /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
+    /// them.
     pub const fn new(name: &'static str, direction: Direction, score: fn(&Predictions) -> f64) -> Self {
         Self { name, direction, score }
     }
 
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a resumed run.
-    /// Registering the same name again replaces the metric.
+    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a
+    /// resumed run. Registering the same name again replaces the metric.
     ///
     /// # Errors
     /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than

@@ -32,9 +32,11 @@ pub enum Metric {
     Accuracy,
     /// `error-rate`: one minus the accuracy.
     ErrorRate,
-    /// `top-5`: the fraction of images with a true class among the five (or another number of) most probable ones.
+    /// `top-5`: the fraction of images with a true class among the five (or another number of) most probable
+    /// ones.
     Top(usize),
-    /// `label-accuracy`: the fraction of correct labels, over all labels of all images (fastai's `accuracy_multi`).
+    /// `label-accuracy`: the fraction of correct labels, over all labels of all images (fastai's
+    /// `accuracy_multi`).
     LabelAccuracy,
     /// `balanced-accuracy`: the mean recall of the classes that occur.
     BalancedAccuracy,
@@ -44,26 +46,26 @@ pub enum Metric {
     Precision(Average),
     /// `recall`, …: the fraction of true labels that are predicted.
     Recall(Average),
-    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where recall
-    /// counts β times as much as precision (van Rijsbergen 1979).
+    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where
+    /// recall counts β times as much as precision (van Rijsbergen 1979).
     F(f64, Average),
-    /// `auroc`: the area under the ROC curve, the probability that an image of a class is given a higher probability
-    /// of it than one without, ties counting half; the mean over the classes that some images have and some have
-    /// not.
+    /// `auroc`: the area under the ROC curve, the probability that an image of a class is given a higher
+    /// probability of it than one without, ties counting half; the mean over the classes that some images
+    /// have and some have not.
     Auroc,
     /// A custom metric, by its name.
     Custom(CustomMetric),
 }
 
-/// What precision, recall and F are averaged over. Where nothing is predicted, or an image has no true label, they
-/// are 0.
+/// What precision, recall and F are averaged over. Where nothing is predicted, or an image has no true label,
+/// they are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Average {
     /// Counts over all classes together.
     #[default]
     Micro,
-    /// The mean over the classes that occur, like scikit-learn's with `labels=unique(y_true)`. False positives count
-    /// against the image's true class.
+    /// The mean over the classes that occur, like scikit-learn's with `labels=unique(y_true)`. False
+    /// positives count against the image's true class.
     Macro,
     /// The mean over images: Kaggle's F2 for satellite images.
     Samples,
@@ -118,8 +120,8 @@ impl Metric {
         }
     }
 
-    /// Whether `new` is better than `old`. A finite value is better than NaN or an infinity, and these are better
-    /// than nothing.
+    /// Whether `new` is better than `old`. A finite value is better than NaN or an infinity, and these are
+    /// better than nothing.
     pub fn is_better(self, new: f64, old: f64) -> bool {
         match self.direction() {
             _ if !new.is_finite() => false,
@@ -272,18 +274,18 @@ impl Predictions {
 
     /// The value of a metric and its 95 % interval, which always contains the value.
     ///
-    /// For a proportion of the images the interval is Wilson's (1927). For every other metric from 0 to 1 it is
-    /// Wilson's for as many images as would give the metric's variance if it were a proportion, the usual way with
-    /// averages of samples that are not simple random ones (Korn and Graubard 1998): it stays within 0 and 1, and is
-    /// not empty even where nothing is wrong. The variance is that of means of independent images, or else the
-    /// bootstrap's (Efron) with 2,000 resamples, always the same draws, in which classes without a drawn image are
-    /// left out. The bootstrap understates the variance of classes with few images, so averages over classes count
-    /// as at most as many images as their weighting implies.
+    /// For a proportion of the images the interval is Wilson's (1927). For every other metric from 0 to 1 it
+    /// is Wilson's for as many images as would give the metric's variance if it were a proportion, the usual
+    /// way with averages of samples that are not simple random ones (Korn and Graubard 1998): it stays within
+    /// 0 and 1, and is not empty even where nothing is wrong. The variance is that of means of independent
+    /// images, or else the bootstrap's (Efron) with 2,000 resamples, always the same draws, in which classes
+    /// without a drawn image are left out. The bootstrap understates the variance of classes with few images,
+    /// so averages over classes count as at most as many images as their weighting implies.
     ///
-    /// The log loss has no upper bound; its interval contains the means that are within 1.96 of *their* standard
-    /// errors of the observed one, the standard deviation of losses being proportional to their mean. Its upper end
-    /// is at most ten times the value. The interval of a [custom metric](CustomMetric) is 1.96 standard errors of
-    /// the bootstrap on either side.
+    /// The log loss has no upper bound; its interval contains the means that are within 1.96 of *their*
+    /// standard errors of the observed one, the standard deviation of losses being proportional to their
+    /// mean. Its upper end is at most ten times the value. The interval of a [custom metric](CustomMetric) is
+    /// 1.96 standard errors of the bootstrap on either side.
     pub fn estimate(&self, metric: Metric) -> MetricEstimate {
         if !self.is_finite() {
             return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
@@ -308,9 +310,10 @@ impl Predictions {
         MetricEstimate { metric, value, interval }
     }
 
-    /// What each image contributes to a metric, whose mean over images is approximately its value: the score of the
-    /// image where the metric is a mean of such, else its pseudo-value of the jackknife (Tukey 1958). Two models on
-    /// the same images can be compared with these in a paired test. `None` where the metric is not defined.
+    /// What each image contributes to a metric, whose mean over images is approximately its value: the score
+    /// of the image where the metric is a mean of such, else its pseudo-value of the jackknife (Tukey 1958).
+    /// Two models on the same images can be compared with these in a paired test. `None` where the metric is
+    /// not defined.
     pub(crate) fn contributions(&self, metric: Metric) -> Option<Vec<f64>> {
         if !self.is_finite() || self.items.is_empty() {
             return None;

@@ -5,8 +5,8 @@ use ocelli_data::{Draws, Purpose};
 /// The significance level.
 pub(crate) const SIGNIFICANCE: f64 = 0.05;
 
-/// The two-sided p-value of McNemar's exact test (McNemar 1947): the probability of at least as uneven a split of
-/// `one + other` fair coin flips, the images about which two models differ.
+/// The two-sided p-value of McNemar's exact test (McNemar 1947): the probability of at least as uneven a
+/// split of `one + other` fair coin flips, the images about which two models differ.
 pub(crate) fn mcnemar(one: usize, other: usize) -> f64 {
     let (fewer, all) = (one.min(other), one + other);
     // Binomial terms by logarithms: 2^-all underflows beyond a thousand flips.
@@ -19,9 +19,9 @@ pub(crate) fn mcnemar(one: usize, other: usize) -> f64 {
     (2.0 * sum).min(1.0)
 }
 
-/// The p-value of a difference of two means under the null hypothesis that both are equal, from values for the same
-/// images in the same order: McNemar's exact test where all are 0 or 1, else a bootstrap of the differences, shifted
-/// to a mean of 0. `None` where there is nothing to pair, or the lengths differ.
+/// The p-value of a difference of two means under the null hypothesis that both are equal, from values for
+/// the same images in the same order: McNemar's exact test where all are 0 or 1, else a bootstrap of the
+/// differences, shifted to a mean of 0. `None` where there is nothing to pair, or the lengths differ.
 pub(crate) fn paired_p_value(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.is_empty() || one.len() != other.len() {
         return None;
@@ -54,10 +54,12 @@ pub(crate) fn paired_p_value(one: &[f64], other: &[f64]) -> Option<f64> {
     Some((as_large.count() + 1) as f64 / (PAIRED_RESAMPLES + 1) as f64)
 }
 
-/// With at least this many images the bootstrap of a mean is replaced by the normal distribution, which is faster.
+/// With at least this many images the bootstrap of a mean is replaced by the normal distribution, which is
+/// faster.
 const MANY: usize = 2000;
 
-/// The probability that a standard normal value is at least this far from 0 (Abramowitz and Stegun 1964, 7.1.26).
+/// The probability that a standard normal value is at least this far from 0 (Abramowitz and Stegun 1964,
+/// 7.1.26).
 fn beyond(deviations: f64) -> f64 {
     let x = deviations / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.3275911 * x);

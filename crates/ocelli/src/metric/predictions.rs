@@ -55,8 +55,8 @@ impl Predictions {
     /// From their parts.
     ///
     /// # Panics
-    /// Where there is not one target and one loss for each item, one probability for each item and class, and one
-    /// threshold for each class.
+    /// Where there is not one target and one loss for each item, one probability for each item and class, and
+    /// one threshold for each class.
     pub fn from_parts(parts: PredictionParts) -> Self {
         let PredictionParts { task, classes, items, targets, probabilities, losses, thresholds } = parts;
         assert_eq!(
@@ -105,14 +105,14 @@ impl Predictions {
         &self.targets
     }
 
-    /// `[items, classes]`, row by row. For single-label data each row sums to 1; for multi-label data each value is
-    /// a probability of its own.
+    /// `[items, classes]`, row by row. For single-label data each row sums to 1; for multi-label data each
+    /// value is a probability of its own.
     pub fn probabilities(&self) -> &[f32] {
         &self.probabilities
     }
 
-    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
-    /// NaN where its labels are not known, and where the network's output is not finite.
+    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural
+    /// logarithm. NaN where its labels are not known, and where the network's output is not finite.
     pub fn losses(&self) -> &[f64] {
         &self.losses
     }
@@ -180,8 +180,8 @@ impl Predictions {
         drawn
     }
 
-    /// Whether all outputs of the network are finite. If not, its weights have become too large or NaN, nothing is
-    /// predicted, and metrics are NaN.
+    /// Whether all outputs of the network are finite. If not, its weights have become too large or NaN,
+    /// nothing is predicted, and metrics are NaN.
     pub fn is_finite(&self) -> bool {
         let labelled = |target: &Target| !matches!(target, Target::Unlabelled);
         let mut losses = self.targets.iter().zip(&self.losses);
@@ -232,8 +232,8 @@ pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|number| number.is_finite())
 }
 
-/// Softmax, or a sigmoid for each class; in f64. NaN for all classes if a logit is not finite, since a sigmoid would
-/// turn an overflow into a confident prediction.
+/// Softmax, or a sigmoid for each class; in f64. NaN for all classes if a logit is not finite, since a
+/// sigmoid would turn an overflow into a confident prediction.
 pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     match task {
         _ if !all_finite(logits) => vec![f32::NAN; logits.len()],
@@ -264,7 +264,8 @@ fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
 /// Probabilities are clipped to this distance from 0 and 1 in a loss.
 const LEAST: f64 = 1e-15;
 
-/// The loss of one image from its probabilities; NaN where its labels are not known, or a probability is not finite.
+/// The loss of one image from its probabilities; NaN where its labels are not known, or a probability is not
+/// finite.
 pub(crate) fn loss_of(task: Task, row: &[f32], target: &Target) -> f64 {
     let log = |probability: f64| probability.clamp(LEAST, 1.0 - LEAST).ln();
     match (task, target) {

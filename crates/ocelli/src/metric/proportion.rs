@@ -26,7 +26,8 @@ impl Proportion {
 /// The number of standard deviations that contain 95 % of a normal distribution.
 pub(crate) const Z: f64 = 1.959963984540054;
 
-/// Wilson's score interval at 95 % for a proportion `p` observed in `n` trials, which need not be a whole number.
+/// Wilson's score interval at 95 % for a proportion `p` observed in `n` trials, which need not be a whole
+/// number.
 pub(crate) fn wilson(p: f64, n: f64) -> (f64, f64) {
     let centre = p + Z * Z / (2.0 * n);
     let reach = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();

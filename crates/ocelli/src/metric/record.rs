@@ -16,10 +16,11 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Mean loss over the validation images after the epoch; `None` without validation images.
     pub valid_loss: Option<f64>,
-    /// The accuracy on the validation images. Losses and metrics are NaN if the network's outputs are not finite.
+    /// The accuracy on the validation images. Losses and metrics are NaN if the network's outputs are not
+    /// finite.
     pub accuracy: Option<f64>,
-    /// The other metrics, if there are validation images; F with several labels per image at the single threshold
-    /// where it is highest.
+    /// The other metrics, if there are validation images; F with several labels per image at the single
+    /// threshold where it is highest.
     pub metrics: Vec<(Metric, f64)>,
     /// The learning rates of the last step.
     pub learning_rates: LearningRates,
@@ -41,8 +42,8 @@ impl EpochRecord {
         }
     }
 
-    /// Whether all outputs of the network for the validation images are finite. If not, the weights have become too
-    /// large or NaN, and the epoch is never the best.
+    /// Whether all outputs of the network for the validation images are finite. If not, the weights have
+    /// become too large or NaN, and the epoch is never the best.
     pub fn is_finite(&self) -> bool {
         self.train_loss.is_finite() && self.valid_loss.is_none_or(f64::is_finite)
     }

@@ -134,8 +134,8 @@ impl Score {
             count * count / sum
         };
         match self {
-            // Several labels per image may carry more information than one image, but without variance that cannot
-            // be estimated.
+            // Several labels per image may carry more information than one image, but without variance that
+            // cannot be estimated.
             Self::Mean(scores) if variance == 0.0 => scores.len() as f64,
             Self::Counted { images, by_class: false, .. } if variance == 0.0 => images.len() as f64,
             Self::Counted { images, classes, by_class: true, .. } => {
@@ -149,8 +149,8 @@ impl Score {
                 let images = classes.first().map_or(0, Ranking::images) as f64;
                 let sides = classes.iter().map(|ranking| ranking.sides());
                 let sides = sides.filter(|(with, without)| with.min(without) > &0);
-                // As many as there are where half of them have the class, and four for each that has it where few
-                // do.
+                // As many as there are where half of them have the class, and four for each that has it where
+                // few do.
                 let mut each = sides.map(|(with, without)| 4.0 / (1.0 / with as f64 + 1.0 / without as f64));
                 let most = together(&mut each);
                 if variance == 0.0 { most.min(images) } else { most }
@@ -330,8 +330,8 @@ impl Ranking {
         (with, self.images() - with)
     }
 
-    /// Adds each image's part in the area, in DeLong's terms (1988): the area, plus how much more often the image
-    /// wins against those of the other side, times the number of images per image of its own side.
+    /// Adds each image's part in the area, in DeLong's terms (1988): the area, plus how much more often the
+    /// image wins against those of the other side, times the number of images per image of its own side.
     fn add_contributions(&self, sums: &mut [f64]) {
         let (with, without) = self.sides();
         let (images, area) = (self.images() as f64, self.auroc(&vec![1; sums.len()]));

@@ -13,22 +13,23 @@ const BELIEVED: (f64, f64) = (0.05, 20.0);
 const FOLDS: usize = 5;
 
 impl Predictions {
-    /// The temperature that minimises the log loss of these images when every logit is divided by it (Guo et al.
-    /// 2017, <https://arxiv.org/abs/1706.04599>): above 1 if the network is overconfident. `None` if there is no
-    /// minimum, since all predictions are right, or all wrong.
+    /// The temperature that minimises the log loss of these images when every logit is divided by it (Guo et
+    /// al. 2017, <https://arxiv.org/abs/1706.04599>): above 1 if the network is overconfident. `None` if
+    /// there is no minimum, since all predictions are right, or all wrong.
     pub fn temperature(&self) -> Option<f64> {
         self.temperature_of(&(0..self.items.len()).collect::<Vec<_>>())
     }
 
-    /// The [temperature](Self::temperature), if temperatures that are fitted on four fifths of the images lower the
-    /// log loss of the others; else `None`. Fitting and evaluating on the same images would always look better.
+    /// The [temperature](Self::temperature), if temperatures that are fitted on four fifths of the images
+    /// lower the log loss of the others; else `None`. Fitting and evaluating on the same images would always
+    /// look better.
     pub fn validated_temperature(&self) -> Option<f64> {
         let temperature = self.temperature()?;
         (self.with_cross_validated_temperature().loss() < self.loss()).then_some(temperature)
     }
 
-    /// Every image with the temperature that was fitted on the images of the other folds; unchanged if there is
-    /// none. Folds are stratified by class.
+    /// Every image with the temperature that was fitted on the images of the other folds; unchanged if there
+    /// is none. Folds are stratified by class.
     pub(crate) fn with_cross_validated_temperature(&self) -> Self {
         let mut order: Vec<usize> = (0..self.items.len()).collect();
         order.sort_by_key(|&index| self.targets[index].classes().first().copied());
@@ -131,8 +132,8 @@ pub(crate) fn thresholds_with_temperature(thresholds: &[f32], temperature: Optio
     thresholds.into()
 }
 
-/// Logits of a softmax, the highest of them 0. A probability that underflows to 0 in single precision counts as the
-/// smallest positive one.
+/// Logits of a softmax, the highest of them 0. A probability that underflows to 0 in single precision counts
+/// as the smallest positive one.
 fn logits(row: &[f32]) -> Vec<f64> {
     let highest = f64::from(row.iter().copied().fold(f32::MIN_POSITIVE, f32::max)).ln();
     row.iter().map(|&value| f64::from(value.max(f32::MIN_POSITIVE)).ln() - highest).collect()

@@ -10,8 +10,8 @@ use crate::metric::predictions::{Predictions, THRESHOLD};
 use crate::metric::score::{Counts, Ranking, rankings};
 
 impl Predictions {
-    /// The single threshold for all classes at which the metric is best, of 0.01, 0.02 … 0.99; of equally good ones
-    /// the middle one. It is tuned on these images, so the metric at it is optimistic on them.
+    /// The single threshold for all classes at which the metric is best, of 0.01, 0.02 … 0.99; of equally
+    /// good ones the middle one. It is tuned on these images, so the metric at it is optimistic on them.
     pub fn best_threshold(&self, metric: Metric) -> f32 {
         let candidates: Vec<f32> = (1..100u8).map(|hundredth| f32::from(hundredth) / 100.0).collect();
         let mut with = self.clone();
@@ -31,8 +31,8 @@ impl Predictions {
     }
 
     /// The value of a metric as it is monitored in training: F with several labels per image at its
-    /// [best threshold](Self::best_threshold), since at a fixed one it depends more on how confident a network is
-    /// than on how right; every other metric unchanged.
+    /// [best threshold](Self::best_threshold), since at a fixed one it depends more on how confident a
+    /// network is than on how right; every other metric unchanged.
     pub fn monitored_value(&self, metric: Metric) -> f64 {
         self.tuned(metric).value(metric)
     }
@@ -42,8 +42,8 @@ impl Predictions {
         self.tuned(metric).contributions(metric)
     }
 
-    /// Whether these predictions are significantly better than others of the same images, at 5 %: by McNemar's exact
-    /// test where the metric is a proportion of the images, else by a paired bootstrap.
+    /// Whether these predictions are significantly better than others of the same images, at 5 %: by
+    /// McNemar's exact test where the metric is a proportion of the images, else by a paired bootstrap.
     pub fn is_significantly_better(&self, other: &Self, metric: Metric) -> bool {
         let contributions = (self.monitored_contributions(metric), other.monitored_contributions(metric));
         let (Some(one), Some(two)) = contributions else { return false };
@@ -60,9 +60,9 @@ impl Predictions {
         Cow::Owned(tuned)
     }
 
-    /// For each class the threshold at which its own F-beta is highest, half-way between the probabilities of the
-    /// last image that reaches it and the next; a class without images gets the default threshold. They are tuned on
-    /// these images, so metrics at them are optimistic here.
+    /// For each class the threshold at which its own F-beta is highest, half-way between the probabilities of
+    /// the last image that reaches it and the next; a class without images gets the default threshold. They
+    /// are tuned on these images, so metrics at them are optimistic here.
     pub fn best_thresholds(&self, beta: f64) -> Vec<f32> {
         if !self.is_finite() {
             return vec![THRESHOLD; self.classes];

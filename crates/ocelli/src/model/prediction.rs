@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_photo_that_changes_between_views_has_the_error_itself() {
-        // Three photos of a batch; the first cannot be read at all, the second not any more in the second view.
+        // Three photos of a batch; the first cannot be read at all, the second not any more in the second
+        // view.
         let lost = |reasons: &[&str]| {
             reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
         };

@@ -1,5 +1,5 @@
-//! The diagnosis of a fit, in a sentence or two: the trend of the validation loss, and paired tests against what was best
-//! before and against a baseline.
+//! The diagnosis of a fit, in a sentence or two: the trend of the validation loss, and paired tests against
+//! what was best before and against a baseline.
 
 use std::fmt;
 
@@ -30,8 +30,8 @@ pub struct Diagnosis {
     pub improved: bool,
 }
 
-/// The trend of the validation loss in a fit. The losses of two epochs count as different if a paired test on the losses
-/// of the same images is significant at 5 %.
+/// The trend of the validation loss in a fit. The losses of two epochs count as different if a paired test on
+/// the losses of the same images is significant at 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(rename_all = "kebab-case")]
@@ -61,12 +61,13 @@ pub struct MetricChange {
     pub before: f64,
     /// The best value of the fit.
     pub after: f64,
-    /// The p-value of a paired test on the same images: McNemar's where each is right or wrong, else a bootstrap. `None`
-    /// where the images differ.
+    /// The p-value of a paired test on the same images: McNemar's where each is right or wrong, else a
+    /// bootstrap. `None` where the images differ.
     pub p_value: Option<f64>,
 }
 
-/// A metric compared with that of a constant prediction: the class frequencies of the training set for every image.
+/// A metric compared with that of a constant prediction: the class frequencies of the training set for every
+/// image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Baseline {
@@ -98,7 +99,8 @@ struct Watched {
     each: Packed,
 }
 
-/// One value for each of some images. Serialised as text: base64 of the bytes of all indices, then of all values.
+/// One value for each of some images. Serialised as text: base64 of the bytes of all indices, then of all
+/// values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Packed {
@@ -320,8 +322,9 @@ mod tests {
         }
     }
 
-    /// Predictions of 200 images of two classes, of which the first `right` are right; their mean loss is about `loss`. It
-    /// varies from image to image in the same way in every epoch, and a little from epoch to epoch.
+    /// Predictions of 200 images of two classes, of which the first `right` are right; their mean loss is
+    /// about `loss`. It varies from image to image in the same way in every epoch, and a little from epoch to
+    /// epoch.
     fn predictions(epoch: u64, right: usize, loss: f64) -> Predictions {
         let mut made = Predictions::new(Task::SingleLabel, 2);
         for image in 0..200 {

@@ -175,8 +175,8 @@ impl FinishedRun {
         Interpretation::read_csv(self.folder.join("predictions.csv"), "")
     }
 
-    /// The images of the run that still exist, and which are missing; `data` is where they are now, if they have been moved.
-    /// Items and paths are filled into `predictions`.
+    /// The images of the run that still exist, and which are missing; `data` is where they are now, if they
+    /// have been moved. Items and paths are filled into `predictions`.
     ///
     /// # Errors
     /// [`Error::PhotosNotFound`] where `data` is given, and there are none.
@@ -374,8 +374,8 @@ impl FinishedRun {
         batches_per_epoch(training_images, self.settings.batch_size.max(1))
     }
 
-    /// The learning rates of the run's steps, by its schedules: one curve where all layers have the same, else one per layer
-    /// group. Long runs are shown with fewer points.
+    /// The learning rates of the run's steps, by its schedules: one curve where all layers have the same,
+    /// else one per layer group. Long runs are shown with fewer points.
     pub fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
         let steps = self.steps_of_an_epoch(training_images);
         let all = self.epochs();

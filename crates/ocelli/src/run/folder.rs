@@ -183,7 +183,8 @@ impl RunFolder {
         Ok(if damaged.is_empty() { Wholeness::Whole } else { Wholeness::Damaged(damaged) })
     }
 
-    /// Finishes the run: checks the tables and writes the hashes of all results. The last thing that a run does.
+    /// Finishes the run: checks the tables and writes the hashes of all results. The last thing that a run
+    /// does.
     pub(crate) fn finish(&self) -> Result<()> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, bytes) in tables.iter() {
@@ -264,7 +265,8 @@ impl RunFolder {
         Ok(unsealed(text))
     }
 
-    /// An observer that writes history, events and skipped images, after those of earlier attempts, which are given.
+    /// An observer that writes history, events and skipped images, after those of earlier attempts, which are
+    /// given.
     ///
     /// # Errors
     /// Where a file cannot be written.
@@ -289,8 +291,8 @@ struct MovedData {
     data: PathBuf,
 }
 
-/// Where the photos of this run, or their table, were moved to before it was resumed; `None` if they were not moved, or are
-/// no longer there.
+/// Where the photos of this run, or their table, were moved to before it was resumed; `None` if they were not
+/// moved, or are no longer there.
 pub(crate) fn moved_data(run: &Path) -> Option<PathBuf> {
     let text = files::read_text(run.join(MOVED)).ok()?;
     toml::from_str::<MovedData>(&text).ok().map(|moved| moved.data).filter(|data| data.exists())

@@ -229,8 +229,8 @@ impl<B: Backbone> Run<B> {
 }
 
 impl Thresholds {
-    /// The threshold of each class, tuned on predictions for the validation images; `None` for single-label data, or without
-    /// validation images.
+    /// The threshold of each class, tuned on predictions for the validation images; `None` for single-label
+    /// data, or without validation images.
     fn tuned(self, predictions: &Predictions, metric: Metric) -> Option<Vec<f32>> {
         if predictions.task() == Labels::SingleLabel || predictions.is_empty() {
             return None;

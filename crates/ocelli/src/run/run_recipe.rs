@@ -34,14 +34,15 @@ pub struct RecipeResult {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// Runs a recipe. At the end the learner has the best weights of all phases; see [`keep_best`](Self::keep_best).
+    /// Runs a recipe. At the end the learner has the best weights of all phases; see
+    /// [`keep_best`](Self::keep_best).
     ///
-    /// A phase that diverges, or in which the network's outputs are finite after no epoch, is skipped if an earlier one
-    /// has given usable weights.
+    /// A phase that diverges, or in which the network's outputs are finite after no epoch, is skipped if an
+    /// earlier one has given usable weights.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where no phase has given usable weights; [`Error::Memory`] before
-    /// the first phase where the machine has too little memory.
+    /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where no phase has given usable weights;
+    /// [`Error::Memory`] before the first phase where the machine has too little memory.
     pub fn run_recipe(&mut self, recipe: &Recipe) -> Result<RecipeResult> {
         recipe.check()?;
         self.unfinished = None;
@@ -187,8 +188,8 @@ impl<B: Backbone> Runner<'_, B> {
         Ok(())
     }
 
-    /// If the best epoch of all is one of the current fit, keeps what each image contributes to its metric, for comparison
-    /// with later fits.
+    /// If the best epoch of all is one of the current fit, keeps what each image contributes to its metric,
+    /// for comparison with later fits.
     fn keep_scores_of_best(&mut self) {
         let watch = std::mem::take(&mut self.tracker.progress.watch);
         let fit = self.learner.state.fits;
@@ -201,8 +202,8 @@ impl<B: Backbone> Runner<'_, B> {
     fn find_learning_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
         let batch = self.learner.data().batch_size();
         let (start, end, images) = match self.learner.state.freezing.frozen() {
-            // Where all layers are trained, a good learning rate is a tenth or less of a new head's. Each step is slow, and
-            // half a batch shows just as well where the loss rises.
+            // Where all layers are trained, a good learning rate is a tenth or less of a new head's. Each
+            // step is slow, and half a batch shows just as well where the loss rises.
             0 => (1e-4, 1.0, batch.div_ceil(2).max(2)),
             _ => (1e-5, 10.0, batch),
         };
@@ -222,7 +223,8 @@ impl<B: Backbone> Runner<'_, B> {
         Ok(learning_rates)
     }
 
-    /// Test-time augmentation with the best weights; `None` where the network's output for a view is not finite.
+    /// Test-time augmentation with the best weights; `None` where the network's output for a view is not
+    /// finite.
     fn predict_views(&mut self, tta: Tta) -> Result<Option<TtaLogits>> {
         self.return_to_best_of_all()?;
         let began = Instant::now();
@@ -236,8 +238,8 @@ impl<B: Backbone> Runner<'_, B> {
         Ok(None)
     }
 
-    /// Checks that the network's tensors are finite, and without validation images also its outputs for the first training
-    /// images. (Validation has checked them otherwise.)
+    /// Checks that the network's tensors are finite, and without validation images also its outputs for the
+    /// first training images. (Validation has checked them otherwise.)
     fn check_finite(&self) -> Result<()> {
         let (network, data) = (self.learner.network(), self.learner.data());
         check_finite(&network.to_tensors(), "the network")?;

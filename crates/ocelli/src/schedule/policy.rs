@@ -19,8 +19,8 @@ pub enum LrPolicy {
     /// Half a cosine from the peak to almost 0, `(1 + cos(π t / n)) / 2` (Loshchilov & Hutter 2016,
     /// <https://arxiv.org/abs/1608.03983>).
     ///
-    /// As in fastai 0.7, the first twentieth of the first cycle runs at a hundredth of the peak. Unlike there, a
-    /// cycle of a single step trains.
+    /// As in fastai 0.7, the first twentieth of the first cycle runs at a hundredth of the peak. Unlike
+    /// there, a cycle of a single step trains.
     Cosine,
     /// The learning rate is multiplied by `factor` after every `every` epochs of the cycle.
     StepDecay {

@@ -82,8 +82,8 @@ pub enum Optimizer {
         #[serde(default)]
         nesterov: bool,
     },
-    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A schedule's
-    /// momentum overrides `beta_1`.
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A
+    /// schedule's momentum overrides `beta_1`.
     AdamW {
         /// The decay of the mean gradient, 0 to below 1.
         beta_1: f64,

@@ -32,27 +32,30 @@ pub struct TrainOptions {
     /// Gradient clipping: the maximum norm of all gradients together. Above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_grad_norm: Option<f64>,
-    /// Gradient accumulation: batches per optimizer step, whose gradients are averaged over all their images; an epoch's
-    /// last step may have fewer. At least 1.
+    /// Gradient accumulation: batches per optimizer step, whose gradients are averaged over all their images;
+    /// an epoch's last step may have fewer. At least 1.
     pub accumulate_steps: usize,
-    /// The decay of an exponential moving average of the weights, from 0 to below 1; 0.99 to 0.9999 are usual. If set, the
-    /// average is validated after each epoch, and becomes the network's weights at the end of a fit.
+    /// The decay of an exponential moving average of the weights, from 0 to below 1; 0.99 to 0.9999 are
+    /// usual. If set, the average is validated after each epoch, and becomes the network's weights at the end
+    /// of a fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema_decay: Option<f64>,
-    /// Stochastic weight averaging (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>) from the end of this epoch of
-    /// a fit on, counted from 0. The average is validated after later epochs, and becomes the network's weights at the end
-    /// of the fit; the running statistics of trained norms are re-estimated in a pass over the training images, as by
-    /// PyTorch's `torch.optim.swa_utils.update_bn`.
+    /// Stochastic weight averaging (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>) from the end of
+    /// this epoch of a fit on, counted from 0. The average is validated after later epochs, and becomes the
+    /// network's weights at the end of the fit; the running statistics of trained norms are re-estimated in a
+    /// pass over the training images, as by PyTorch's `torch.optim.swa_utils.update_bn`.
     ///
-    /// It is for long fits. After a few steps the running variances of a new head are still close to their initial 1;
-    /// re-estimated, they are those of the features, and a feature that is constant in training but not in validation is
-    /// multiplied by up to 316 (`1 / √1e-5`). On small sets the validation loss can rise by a factor of four at the first
-    /// averaged epoch, with the same weights, as it does without averaging after some hundred steps.
+    /// It is for long fits. After a few steps the running variances of a new head are still close to their
+    /// initial 1; re-estimated, they are those of the features, and a feature that is constant in training
+    /// but not in validation is multiplied by up to 316 (`1 / √1e-5`). On small sets the validation loss can
+    /// rise by a factor of four at the first averaged epoch, with the same weights, as it does without
+    /// averaging after some hundred steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swa_start: Option<usize>,
-    /// What the backbone's trainable batch norms normalise by in training: with `false`, the default, their running
-    /// statistics, so that the features stay as the head was trained on them; with `true` the statistics of the batch, by
-    /// which the running ones are updated. The norms of a head always use the batch's, those of frozen groups never.
+    /// What the backbone's trainable batch norms normalise by in training: with `false`, the default, their
+    /// running statistics, so that the features stay as the head was trained on them; with `true` the
+    /// statistics of the batch, by which the running ones are updated. The norms of a head always use the
+    /// batch's, those of frozen groups never.
     ///
     /// fastai's default is `true`, with which unfreezing can cost several per cent of accuracy at once; see
     /// `benches/unfreezing.md`.

@@ -33,8 +33,8 @@ pub use result::not_measured;
 
 /// Train a classifier on a folder of photos
 ///
-/// DATA is a folder with one folder of photos per class, or with train/ and valid/ that have such folders, or a CSV table of
-/// labels. Nothing is written into it.
+/// DATA is a folder with one folder of photos per class, or with train/ and valid/ that have such folders, or
+/// a CSV table of labels. Nothing is written into it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli train photos
@@ -52,9 +52,9 @@ pub struct Train {
     data: Option<PathBuf>,
     /// Resume an interrupted run
     ///
-    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the photos have been moved,
-    /// use --data. With --out the run is copied there first, and the
-    /// copy is continued.
+    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the
+    /// photos have been moved, use --data. With --out the run is copied there first, and the copy is
+    /// continued.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// With --resume: where the photos, or the table of labels, are now
@@ -74,8 +74,8 @@ pub struct Train {
 
     /// Image size in pixels; several: progressive resizing
     ///
-    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with the first and
-    /// continues with the next. [default: the backbone's]
+    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
+    /// the first and continues with the next. [default: the backbone's]
     #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
     size: Vec<usize>,
     #[command(flatten)]
@@ -128,9 +128,9 @@ pub struct Train {
 struct RecipeFlags {
     /// lesson (the default), quick, full or fine-tune-N
     ///
-    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time augmentation.
-    /// quick: the head on cached features alone. full: as lesson, with 7 epochs of all layers at each size. fine-tune-N:
-    /// fastai's fine_tune(N), one epoch of the head, then N of all layers.
+    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time
+    /// augmentation. quick: the head on cached features alone. full: as lesson, with 7 epochs of all layers
+    /// at each size. fine-tune-N: fastai's fine_tune(N), one epoch of the head, then N of all layers.
     #[arg(long, value_name = "NAME", value_parser = recipe)]
     recipe: Option<Preset>,
     /// Epochs of the head on cached features
@@ -144,26 +144,28 @@ struct RecipeFlags {
     unfrozen_epochs: Option<usize>,
     /// Learning rate of the head [default: LR finder]
     ///
-    /// All layers then train at a tenth of it and below. Three rates, such as 1e-5,1e-4,1e-3, are those of early layers, late
-    /// layers and head for training all layers (discriminative learning rates).
+    /// All layers then train at a tenth of it and below. Three rates, such as 1e-5,1e-4,1e-3, are those of
+    /// early layers, late layers and head for training all layers (discriminative learning rates).
     #[arg(long, value_name = "LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     lr: Vec<f64>,
     /// LR ratio between layer groups [default: 10]
     ///
-    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of 0.1 is a ratio of
-    /// 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
+    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of
+    /// 0.1 is a ratio of 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as
+    /// satellite or medical images.
     #[arg(long, value_name = "RATIO", value_parser = lr_ratio)]
     group_lr_ratio: Option<f64>,
     /// Metric that selects the best epoch
     ///
-    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or auroc; precision,
-    /// recall and F also with -macro or -samples. [default: accuracy; f1 with several labels per image]
+    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or
+    /// auroc; precision, recall and F also with -macro or -samples. [default: accuracy; f1 with several
+    /// labels per image]
     #[arg(long, value_name = "NAME", value_parser = metric)]
     metric: Option<Metric>,
     /// Test-time augmentation: views, corners or none
     ///
-    /// A number of augmented views to average with the plain one, corners for the four corners, or none. [default: 4, with the
-    /// recipes lesson and full]
+    /// A number of augmented views to average with the plain one, corners for the four corners, or none.
+    /// [default: 4, with the recipes lesson and full]
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
     /// Augmented copies per image whose features are cached for --augmented-epochs; 0: no cache

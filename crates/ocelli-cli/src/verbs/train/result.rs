@@ -13,7 +13,8 @@ const CONFUSED: usize = 3;
 /// The most classes without evaluated images that are listed.
 const NOT_MEASURED: usize = 5;
 
-/// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused classes.
+/// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused
+/// classes.
 pub fn print(outcome: &RunResult, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();

@@ -154,7 +154,8 @@ fn add_up(row: &mut [u8], bytes: usize, samples: usize, little: bool) {
     }
 }
 
-/// Undoes the floating-point predictor: differences of bytes, the highest bytes of all floats first (Adobe's note 3).
+/// Undoes the floating-point predictor: differences of bytes, the highest bytes of all floats first (Adobe's
+/// note 3).
 fn join_floats(row: &mut [u8], buffer: &mut [u8], bytes: usize, samples: usize) {
     for at in samples..row.len() {
         row[at] = row[at].wrapping_add(row[at - samples]);

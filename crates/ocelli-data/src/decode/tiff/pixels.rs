@@ -8,7 +8,8 @@ use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
 impl Page {
-    /// The bands that are kept while strips are read: those of red, green and blue, or of grey, and of black or alpha.
+    /// The bands that are kept while strips are read: those of red, green and blue, or of grey, and of black
+    /// or alpha.
     fn bands(&self, channels: &Channels) -> Result<Vec<usize>, DecodeError> {
         if let (Some(bands), true) = (channels.bands, self.has_plain_bands()) {
             return Ok(band_indices(bands, self.samples, Format::Tiff.name())?.to_vec());
@@ -314,7 +315,8 @@ fn rgb_of(luma: u8, blue: u8, red: u8) -> [u8; 3] {
         .map(|value| (value + 0.5) as u8)
 }
 
-/// The number at a place in a row of numbers of any width: whole bytes in the file's order, bits from the highest.
+/// The number at a place in a row of numbers of any width: whole bytes in the file's order, bits from the
+/// highest.
 #[inline]
 fn bit_field(row: &[u8], index: usize, bits: usize, little: bool) -> u64 {
     let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);

@@ -117,7 +117,8 @@ impl Reader<'_> {
         }
     }
 
-    /// That folders are called by their class and their part of the split at once: `ants_train`, `bees_train`, `ants_test`.
+    /// That folders are called by their class and their part of the split at once: `ants_train`,
+    /// `bees_train`, `ants_test`.
     pub(super) fn class_and_part_in_one(&self, parts: &[Part]) -> Option<DataError> {
         let named: Vec<(String, Role, String)> = parts
             .iter()

@@ -151,8 +151,8 @@ impl Search<'_> {
         Ok(Columns { file, labels, split, group })
     }
 
-    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the split and
-    /// says nothing but whether a row is for validation.
+    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the
+    /// split and says nothing but whether a row is for validation.
     fn split(&self, file: usize, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
         let rows = self.rows();
         let sides = |column: usize| -> BTreeSet<String> {
@@ -176,7 +176,8 @@ impl Search<'_> {
             }
         };
         let Some(column) = (0..self.sheet.width()).find(says) else {
-            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained on.
+            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained
+            // on.
             let called = (0..self.sheet.width()).find(|&column| {
                 column != file
                     && !labels.contains(&column)
@@ -217,7 +218,8 @@ impl Search<'_> {
         let mut candidates: Vec<usize> = (0..self.sheet.width())
             .filter(|&column| column != file && Some(column) != split && Some(column) != group)
             .collect();
-        // An index numbers the rows and has no name of its own; columns without any cell come from commas at the end.
+        // An index numbers the rows and has no name of its own; columns without any cell come from commas at
+        // the end.
         let index = |&column: &usize| {
             counts(rows, column)
                 && self.header_name(column).is_none_or(names::is_index)

@@ -25,8 +25,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names say that
-    /// they hold something else are left out.
+    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names
+    /// say that they hold something else are left out.
     pub fn of(folder: &Path) -> Self {
         let in_train = || {
             let is_train = |path: &PathBuf| {
@@ -123,8 +123,9 @@ fn some(paths: &[PathBuf]) -> String {
     text
 }
 
-/// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table must say
-/// them: directly in it, or in folders whose names say that they hold photos of a side of the split, or just photos.
+/// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table
+/// must say them: directly in it, or in folders whose names say that they hold photos of a side of the split,
+/// or just photos.
 pub fn says_the_classes(folder: &Path) -> bool {
     let class_folders = |folder: &Path| {
         let holds = |path: &PathBuf| !is_container(path) && holds_images(path, 2);

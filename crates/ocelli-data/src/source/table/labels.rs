@@ -117,9 +117,9 @@ impl<'a> Evidence<'a> {
         Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1 }
     }
 
-    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's name seldom do.
-    /// Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by spaces, must come in varied
-    /// numbers too: "black cat" and "white dog" are names.
+    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's
+    /// name seldom do. Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by
+    /// spaces, must come in varied numbers too: "black cat" and "white dog" are names.
     fn convinces(&self, separator: char) -> bool {
         self.several > 0
             && match separator {
@@ -263,8 +263,8 @@ pub(super) fn check_names<'a>(
     Ok(())
 }
 
-/// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and numbers that
-/// are no classes.
+/// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and
+/// numbers that are no classes.
 pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for class in classes {
@@ -294,7 +294,8 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     odd
 }
 
-/// Whether labels are measurements rather than names: numbers that are nearly all different, or many fractions.
+/// Whether labels are measurements rather than names: numbers that are nearly all different, or many
+/// fractions.
 pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
     let numbers: Vec<f64> = classes.iter().map_while(|class| class.parse().ok()).collect();
     let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();

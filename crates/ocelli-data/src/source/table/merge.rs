@@ -9,7 +9,8 @@ use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
 impl Table<'_> {
-    /// Makes one of several rows about a file: the labels of all where images have several, or says what contradicts.
+    /// Makes one of several rows about a file: the labels of all where images have several, or says what
+    /// contradicts.
     pub(super) fn merge(
         &self,
         entries: Vec<Entry>,
@@ -45,13 +46,15 @@ impl Table<'_> {
         Ok(merged)
     }
 
-    /// Where images have a row for each of their labels, makes the task multi-label; says which images have several rows.
+    /// Where images have a row for each of their labels, makes the task multi-label; says which images have
+    /// several rows.
     fn note_several_rows(&self, by_file: &[Vec<Entry>], labels: &Labels, task: &mut Task, notes: &mut Notes) {
         let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
         let differ = |rows: &[Entry]| rows.iter().any(|entry| of(entry) != of(&rows[0]));
         let several = by_file.iter().filter(|rows| differ(rows)).count();
         let Some(first) = by_file.iter().find(|rows| differ(rows)) else { return };
-        // Whether an image has a row for each of its labels: then many have several, and none says the same twice.
+        // Whether an image has a row for each of its labels: then many have several, and none says the same
+        // twice.
         let twice = by_file.iter().any(|rows| {
             let repeats = |row: usize| rows[..row].iter().any(|before| of(before) == of(&rows[row]));
             (0..rows.len()).any(repeats)

@@ -17,9 +17,9 @@ const SOME_ROWS: usize = 200;
 
 /// The rows of a table as they stand in its file.
 ///
-/// Read are rows of cells apart by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an object a
-/// line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do not have the
-/// columns of a row are comments.
+/// Read are rows of cells apart by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an
+/// object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do
+/// not have the columns of a row are comments.
 #[derive(Debug, Clone)]
 pub struct Sheet {
     pub(super) path: PathBuf,
@@ -363,7 +363,8 @@ fn is_one_object(path: &Path, text: &str) -> bool {
         || text.lines().next().is_some_and(|line| line.trim() == "{")
 }
 
-/// Excel's first line `sep=;`, which says what separates the columns: the text after it, the number of its line.
+/// Excel's first line `sep=;`, which says what separates the columns: the text after it, the number of its
+/// line.
 fn separator_line(text: &str) -> (&str, u64, Option<char>) {
     let first = text.split(['\r', '\n']).next().unwrap_or_default();
     let mut stated = first.trim().strip_prefix("sep=").unwrap_or_default().trim_matches('"').chars();
@@ -378,7 +379,8 @@ fn separator_line(text: &str) -> (&str, u64, Option<char>) {
     }
 }
 
-/// Steps over the lines at the beginning that begin with `#`, but for one that names the columns of those below.
+/// Steps over the lines at the beginning that begin with `#`, but for one that names the columns of those
+/// below.
 fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str, u64) {
     let mut rest = text;
     let mut line = first_line;
@@ -426,8 +428,8 @@ fn delimiter_of(text: &str) -> char {
     }
 }
 
-/// How many columns the first row has, whether they are known by name or hold names of images, and how many of a
-/// thousand rows have no more than it and at least two.
+/// How many columns the first row has, whether they are known by name or hold names of images, and how many
+/// of a thousand rows have no more than it and at least two.
 fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     let rows: Vec<Row> = Reader { text, at: 0, line: 1, delimiter }
         .map_while(Result::ok)

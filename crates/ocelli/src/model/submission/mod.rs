@@ -24,7 +24,8 @@ use crate::model::tta::Tta;
 pub struct Submission {
     /// A sample submission, whose columns, ids and separator are used.
     pub sample: Option<PathBuf>,
-    /// What to write into the sample's single column if it is not named after a class; default: what its cells hold.
+    /// What to write into the sample's single column if it is not named after a class; default: what its
+    /// cells hold.
     pub values: Option<Values>,
     /// Test-time augmentation.
     pub tta: Option<Tta>,
@@ -84,8 +85,8 @@ pub struct Submitted {
 }
 
 impl Submission {
-    /// Predicts the photos of a folder and writes the submission. `progress` is called after each photo with the number of
-    /// photos that are done, and of all.
+    /// Predicts the photos of a folder and writes the submission. `progress` is called after each photo with
+    /// the number of photos that are done, and of all.
     ///
     /// # Errors
     /// Before anything is predicted: where the sample cannot be read or does not fit the model's classes,
