@@ -3,7 +3,7 @@
 //! The unit of work is one image: each thread takes the next position of the pass, and the following ones
 //! with samples of the same image, makes them and copies each to its position in the batch. A thread waits
 //! before it would begin a batch too far ahead, which limits the memory. No thread makes decisions: a sample
-//! follows from its item, and its place from its position.
+//! depends on its item alone, and its slot on its position.
 //! goes from its position.
 
 use std::collections::{HashMap, VecDeque};

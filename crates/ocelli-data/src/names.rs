@@ -18,7 +18,7 @@ pub fn text_of(name: impl AsRef<OsStr>) -> String {
         let valid = chunk.valid();
         for (at, character) in valid.char_indices() {
             match character {
-                // On Windows it stands between folders, and is no part of a name.
+                // On Windows it separates folders, and is no part of a name.
                 '\\' if !cfg!(windows) && is_escape(&valid.as_bytes()[at..]) => text.push_str("\\x5C"),
                 _ => text.push(character),
             }

@@ -16,7 +16,7 @@ const LARGE: u64 = 64 << 20;
 /// # Errors
 /// [`DecodeError::NotAFile`], and [`DecodeError::Io`] with the system's reason.
 pub(crate) fn open_photo(path: &Path) -> Result<File, DecodeError> {
-    // A pipe must not even be opened; what is opened is looked at again, since paths may change in between.
+    // A pipe must not even be opened; what was opened is checked again, since paths may change in between.
     regular(fs::metadata(path)?.file_type())?;
     let file = File::open(path)?;
     regular(file.metadata()?.file_type())?;

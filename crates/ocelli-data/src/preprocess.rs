@@ -9,7 +9,7 @@ use crate::decode::budget;
 use crate::resize::{self, Filter, Resize};
 use crate::{DataError, Decoder, RgbImage, spare};
 
-/// The largest side of a sample: 800 MB of numbers.
+/// The largest side of a sample: 800 MB of floats.
 const MAX_SIZE: usize = 8192;
 
 /// How photos are made square: resize mode and crop (fastai's `ResizeMethod`, timm's `crop_mode`).

@@ -1,6 +1,6 @@
 //! Random draws that are functions of their purpose, never of earlier draws.
 //!
-//! A [`Draws`] stream is ChaCha8 keyed with the four numbers (seed, purpose, epoch, key), little-endian:
+//! A [`Draws`] stream is ChaCha8 keyed with the four values (seed, purpose, epoch, key), little-endian:
 //! the same draws on every machine, with any number of threads, in any order, and after a restart.
 
 use rand_chacha::ChaCha8Rng;

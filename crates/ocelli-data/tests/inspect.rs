@@ -1,4 +1,4 @@
-//! What is said about a data set, and the store of resized images.
+//! The findings about a data set, and the store of resized images.
 
 mod common;
 
@@ -244,7 +244,7 @@ fn a_balanced_order_gives_every_class_its_share() {
         assert_eq!(order, Sampler::ClassBalanced { seed: 4 }.of(&items, &all, epoch));
         order.iter().for_each(|&index| seen[index] += 1);
     }
-    // 210 places for 50 items, 220 or 210 for 7: nobody is left out.
+    // 210 slots for 50 items, 220 or 210 for 7: none is left out.
     for (index, &count) in seen.iter().enumerate() {
         let expected = if items[index].id.starts_with("many") { 4..=5 } else { 30..=32 };
         assert!(expected.contains(&count), "{}: {count}", items[index].id);

@@ -66,7 +66,7 @@ fn the_words_of_the_field_are_known_in_any_case() {
         fill(root.path(), &format!("{valid}/"), &PETS, 2);
         let data = read(&root);
         assert_eq!((data.items.classes.len(), sides(&data)), (2, (6, 4, 2)), "{valid}");
-        // Whatever else lies there is left out, and said.
+        // Whatever else is there is left out, with a notice.
         fill(root.path(), "", &["old", "sample"], 2);
         write(root.path(), "models/a.h5", "weights");
         let data = read(&root);
@@ -276,7 +276,7 @@ fn names_are_bytes() {
     split.write(&data.items, root.path().join("split.csv")).unwrap();
     assert_eq!(Split::read(&data.items, root.path().join("split.csv")).unwrap(), split);
     assert_eq!(list::read([&latin]).unwrap().items.len(), 4);
-    // What is left out is told in JSON as well.
+    // What is left out is in the JSON as well.
     std::fs::write(latin.join(name(b"\xfc.jpg")), "").unwrap();
     assert!(serde_json::to_string(&read(&root).skipped).unwrap().contains("\\\\xFC.jpg"));
 }
@@ -471,5 +471,5 @@ fn images_for_a_test_are_said_to_be_left_out() {
     fill(root.path(), "train/", &PETS, 2);
     fill(root.path(), "valid/", &PETS, 1);
     write(root.path(), "test/9.png", png(90));
-    noticed(&read(&root), &["1 image in", "test are for a test: nothing is trained on them"]);
+    noticed(&read(&root), &["test images are neither trained on nor evaluated: 1 image in"]);
 }

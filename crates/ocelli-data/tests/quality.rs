@@ -1,4 +1,4 @@
-//! Photos with nothing to see in them are found, by CleanVision's measures, and said.
+//! Photos with nothing to see in them are found, by CleanVision's measures, and reported.
 
 mod common;
 

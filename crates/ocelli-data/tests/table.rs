@@ -316,7 +316,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
     );
     let read = whole(&root, &stated(&root));
     assert_eq!(classes(&read), ["cat", "dog"]);
-    says(&read, &["say the same in each row"]);
+    says(&read, &["have the same value in each row"]);
     let root = photos(
         4,
         lines("image,species,breed", 4, |place, name| format!("{name},s{},b{}", place % 2, place / 2)),
@@ -341,7 +341,7 @@ fn the_column_of_files_goes_by_what_is_there() {
         let root = photos(4, table);
         let read = whole(&root, &stated(&root));
         assert_eq!(rows(&read.dataset)[3], row("004.png", &["b"]), "{header}");
-        says(&read, &["counts its rows (0, 1, …) and is left out"]);
+        says(&read, &["numbers its rows (0, 1, …) and is left out"]);
     }
     let root = photos(
         4,
@@ -412,7 +412,7 @@ fn separators_of_columns_and_of_labels_are_found_out() {
         assert_eq!(rows(&read.dataset)[0], row("001.png", &["Effusion", "Mass"]));
         let evidence =
             format!("4 of 10 rows have several labels, the first is row 2: \"Mass{separator}Effusion\"");
-        says(&read, &["read as multi-label, labels apart by", &evidence]);
+        says(&read, &["read as multi-label, labels separated by", &evidence]);
         // Stated otherwise, a cell is a class.
         let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
         assert_eq!(classes(&whole(&root, &single)).len(), 5);
@@ -444,7 +444,7 @@ fn separators_of_columns_and_of_labels_are_found_out() {
         let root = photos(4, table);
         let read = whole(&root, &stated(&root));
         assert_eq!(rows(&read.dataset)[1], row("002.png", &["b"]), "{separator:?}");
-        says(&read, &["are apart by", "row 1 has 2 (\"file\", \"label\"), and so have 5 of 5 rows"]);
+        says(&read, &["are separated by", "row 1 has 2 (\"file\", \"label\"), and so have 5 of 5 rows"]);
     }
     // Excel says it in a line of its own.
     let root = photos(2, "sep=;\r\nfile;label\r\n001.png;a,b\r\n002.png;c\r\n");
@@ -645,7 +645,7 @@ fn paths_of_other_systems_lead_to_the_files() {
         &read,
         &[
             "2 names in labels.csv differ in upper and lower case",
-            "2 names in labels.csv lead out of the folder",
+            "2 names in labels.csv are outside the folder",
         ],
     );
 }
@@ -782,7 +782,7 @@ fn the_split_is_followed_where_a_column_is_called_so() {
     let read = whole(&root, &stated(&root));
     let split = read.dataset.split.clone().unwrap();
     assert_eq!((split.train, split.valid, split.test), (vec![0, 1], vec![2, 3], vec![4, 5]));
-    says(&read, &["the column \"split\" of labels.csv says what is held out: test, train, val"]);
+    says(&read, &["the column \"split\" of labels.csv gives the split: test, train, val"]);
     let root = photos(
         4,
         lines("file,label,is_valid", 4, |place, name| {
@@ -885,13 +885,13 @@ fn a_table_of_one_column_is_refused_with_a_row() {
 
 #[test]
 fn a_column_called_split_that_cannot_be_followed_is_warned_of() {
-    for (odd, why) in [("holdout", "says \"holdout\""), ("", "says nothing")] {
+    for (odd, why) in [("holdout", " is \"holdout\""), ("", " is empty")] {
         let table = lines("file,label,split", 6, |place, name| {
             format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid", odd][place % 3])
         });
         let read = whole(&photos(6, table), &TableOptions::default());
         assert!(read.dataset.split.is_none());
-        says(&read, &["warning: the column \"split\"", "is not followed", why]);
+        says(&read, &["warning: the column \"split\"", "is ignored", why]);
     }
 }
 

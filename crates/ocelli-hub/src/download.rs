@@ -52,7 +52,7 @@ pub enum PullEvent<'a> {
     },
 }
 
-/// Is told what happens; `Break` stops the transfer.
+/// Receives the progress; `Break` stops the transfer.
 pub type Watch<'a> = dyn FnMut(&PullEvent) -> ControlFlow<()> + 'a;
 
 /// No weights of a network that classifies images are larger.

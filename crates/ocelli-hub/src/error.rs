@@ -1,4 +1,4 @@
-//! What can go wrong while weights are looked up or downloaded, with a way round it.
+//! What can go wrong while weights are looked up or downloaded, with a workaround.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// More came than any file of weights holds.
     #[error(
-        "{url}: the server sends more than {limit} bytes, too many for a file of weights; {}",
+        "{url}: the server sends more than {limit} bytes, more than any file of weights has; {}",
         by_hand(url, path)
     )]
     TooLong {

@@ -79,7 +79,7 @@ impl WeightStore {
     }
 
     /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose
-    /// checksum is published are checked. Beside a file in the cache folder stands its BLAKE3 hash, in a file
+    /// checksum is published are checked. The BLAKE3 hash of a file in the cache folder is beside it, in a file
     /// that `b3sum --check` reads: it is written when the file has been downloaded, or found for the first
     /// time, and compared ever after.
     ///
@@ -100,7 +100,7 @@ impl WeightStore {
             }
             return match self.differs(&own, &published_checksum(publisher))? {
                 None => {
-                    // Where it cannot be kept, the file is found for the first time again.
+                    // Where it cannot be written, the next run hashes the file again.
                     let _ = write_record(&own);
                     Ok(Some(own))
                 }

@@ -62,7 +62,7 @@ struct Pool {
     peak_words: usize,
 }
 
-/// Free words that are kept in any case.
+/// Free words that are never released.
 const MIN_FREE_WORDS: usize = 64 << 20;
 
 impl Pool {

@@ -40,7 +40,7 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
     }
 }
 
-/// A row of windows, one by one.
+/// A row of windows, one window at a time.
 fn scalar_row_of_maxima<T: Element>(
     shape: &Pool2dShape,
     oy: usize,

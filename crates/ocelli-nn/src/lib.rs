@@ -21,7 +21,7 @@
 //!
 //! # How the parts meet
 //!
-//! The registry, [`Arch`], finds an architecture's entry, which stands at the end of its family's file in
+//! The registry, [`Arch`], finds an architecture's entry, which is at the end of its family's file in
 //! [`model`]. The entry builds the backbone from [`layer`]s, and each layer asks the [`Builder`] for its
 //! parameters by their published names. The builder looks them up in the weights file or draws them, and
 //! reports what is missing, misshapen or unexpected. A backbone is a sequence of stages in two layer groups;

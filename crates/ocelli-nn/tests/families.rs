@@ -25,7 +25,7 @@ const FAMILIES: [(Arch, [usize; 2]); 14] = [
     (Arch::VitTinyPatch16, [53, 39]),
 ];
 
-/// Held while numbers are drawn: all tests of this process draw from one generator.
+/// Held while weights are drawn: all tests of this process draw from one generator.
 static DRAWING: Mutex<()> = Mutex::new(());
 
 fn images(channels: usize, [height, width]: [usize; 2]) -> Tensor<4> {

@@ -41,7 +41,7 @@ fn read(bytes: &[u8]) -> Result<TensorFile, Error> {
     TensorFile::read(written(bytes))
 }
 
-/// What is said when the bytes are refused.
+/// The error message for bytes that are refused.
 fn refusal(bytes: &[u8]) -> String {
     read(bytes).expect_err("a refusal").to_string()
 }
@@ -287,7 +287,7 @@ fn tensors_that_reach_out_of_their_storage_are_refused() {
     ] {
         assert_says(&said(shape, stride, offset), &["not a complete PyTorch checkpoint"]);
     }
-    // One number, said to be a billion.
+    // One value, with a declared length of a billion.
     assert_says(&said(&[1 << 30], &[0], 0), &["times as large as the file"]);
     // A storage that is announced longer than it is.
     let root = Pickle::new().dict(&[("w", Pickle::tensor(&[100], 100))]);
@@ -306,7 +306,7 @@ fn bombs_are_refused_before_they_take_memory() {
     );
     assert!(packed.len() < 100_000, "16 MB packed to {}", packed.len());
     assert_says(&refusal(&packed), &["times as large as the file"]);
-    // Two numbers at the ends of a storage that unpacks to 16 MB.
+    // Two values at the ends of a storage that unpacks to 16 MB.
     let ends = Pickle::new().dict(&[("w", Pickle::view("0", length, 0, &[2], &[length - 1]))]);
     assert_says(&refusal(&zip(&ends, &[("0", &zeros)], true)), &["times as large as the file"]);
 

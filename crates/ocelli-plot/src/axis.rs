@@ -1,4 +1,4 @@
-//! The range of an axis, and the round numbers at which its grid lines stand.
+//! The range of an axis, and the round numbers at which its grid lines are.
 
 /// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +16,7 @@ pub(crate) const MAX_TICKS: usize = 12;
 /// Numbers beyond these are not drawn: an axis of them could not be divided.
 const LARGEST: f64 = 1e300;
 const SMALLEST: f64 = 1e-300;
-/// The smallest range of an axis, relative to its numbers, and in decades where it is logarithmic: `f64`
+/// The smallest range of an axis, relative to its values, and in decades where it is logarithmic: `f64`
 /// could not divide a smaller one.
 const NARROWEST: f64 = 1e-9;
 

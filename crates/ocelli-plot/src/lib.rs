@@ -64,7 +64,7 @@ pub struct Figure {
     pub panels: Vec<Panel>,
 }
 
-/// What stands in a figure.
+/// The content of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Panel {
     /// Lines over two axes.
@@ -80,7 +80,7 @@ const NARROWEST: f64 = 420.0;
 const TITLE_CHARACTERS: usize = 130;
 const TITLE_CHARACTER: f64 = 9.6;
 
-/// Blue, vermilion, green, purple, orange, sky blue: told apart by colour-blind eyes too (Okabe & Ito 2008).
+/// Blue, vermilion, green, purple, orange, sky blue: distinct to colour-blind readers too (Okabe & Ito 2008).
 const COLOURS: [Colour; 6] =
     [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233]];
 const TEXT: Colour = [40, 40, 40];

@@ -8,7 +8,7 @@ use super::Base;
 use super::plan::{Affine, Effect, Plan};
 use crate::{Normalization, spare};
 
-/// The part of a resized image that a sample is taken from; what is around the image goes on for ever.
+/// The part of a resized image that a sample is taken from; the border around the image has no end.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     /// Red, green, blue and nothing: four bytes a pixel fill a vector.
@@ -16,7 +16,7 @@ pub(crate) struct Canvas {
     /// Of the whole image.
     width: u32,
     height: u32,
-    /// The part of it that is at hand.
+    /// The part of it that is in memory.
     columns: Range<u32>,
     rows: Range<u32>,
     /// The colour around the image; `None`: the image reflected at its edges, which are repeated.
@@ -80,7 +80,7 @@ impl Canvas {
         let (step_x, start_x) = (a as f32, (b * y as f64 + c) as f32);
         let (step_y, start_y) = (d as f32, (e * y as f64 + f) as f32);
         let from = |x: usize| (start_x + step_x * x as f32, start_y + step_y * x as f32);
-        // Along a line the places whose four neighbours are at hand lie together.
+        // Along a line the positions whose four neighbours are in memory are contiguous.
         let (left, right) = (self.columns.start as f32, self.columns.end as f32 - 1.0);
         let (above, below) = (self.rows.start as f32, self.rows.end as f32 - 1.0);
         let inside = |x: usize| {
@@ -96,7 +96,7 @@ impl Canvas {
         }
         let (pixels, width) = (self.pixels(), self.columns.len());
         let (left, top) = (self.columns.start as i32, self.rows.start as i32);
-        // A few places at a time, so that first these and then four channels fill vectors.
+        // A few positions at a time, so that first these and then four channels fill vectors.
         const PLACES: usize = 16;
         let (mut corners, mut fractions, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
         for (part, row) in row[first..end].chunks_mut(PLACES).enumerate() {
@@ -191,7 +191,7 @@ impl WithSimd for Lines<'_> {
             for colour in &plan.colours {
                 colour.apply(row);
             }
-            // While the line is at hand, unless a filter wants values in 0..=255.
+            // While the line is in cache, unless a filter needs values in 0..=255.
             if plan.effects.is_empty() {
                 normalization.apply_to(row);
             }
@@ -229,7 +229,7 @@ fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
     }
 }
 
-/// OpenCV's kernel of 2 · strength − 1 numbers with its automatic σ.
+/// OpenCV's kernel of 2 · strength − 1 taps with its automatic σ.
 fn gaussian(strength: usize) -> Vec<f32> {
     let centre = strength as f64 - 1.0;
     let sigma = 0.3 * (centre - 1.0) + 0.8;

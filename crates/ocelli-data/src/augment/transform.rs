@@ -127,7 +127,7 @@ impl Transform {
         }
     }
 
-    /// Draws the transform's numbers and adds it to the plan.
+    /// Draws the transform's parameters and adds it to the plan.
     pub(crate) fn draw(&self, draws: &mut Draws, base: &Base, plan: &mut Plan) {
         match *self {
             Transform::Rotate { degrees, probability } => {

@@ -23,7 +23,7 @@ use super::{Format, RgbImage, jpeg, tiff};
 const MOST_BYTES: usize = 1 << 20;
 /// A profile whose colours differ from sRGB's by at most this much is sRGB.
 const ALIKE: u8 = 2;
-/// Steps of linear light, of which each has its place on sRGB's curve.
+/// Steps of linear light in the table of sRGB's curve.
 const STEPS: usize = 1 << 14;
 
 /// Makes the colours of an image those of sRGB, as its file's profile tells.
@@ -185,7 +185,7 @@ fn linear(curve: &ToneReprCurve, value: f64) -> Option<f64> {
 
 type Matrix = [[f64; 3]; 3];
 
-/// The columns are red's, green's and blue's place in the space that profiles are connected by.
+/// The columns are red, green and blue in the profile connection space.
 fn primaries(profile: &ColorProfile) -> Matrix {
     let [red, green, blue] = [profile.red_colorant, profile.green_colorant, profile.blue_colorant];
     [[red.x, green.x, blue.x], [red.y, green.y, blue.y], [red.z, green.z, blue.z]]

@@ -53,7 +53,7 @@ pub(crate) fn refused(path: &Path, head: &[u8], file: impl Read + Seek) -> Optio
     })
 }
 
-/// Endings of images that are told by their first bytes, and of which none is read.
+/// Endings of images that are recognised by their first bytes, and of which none is read.
 const OTHER_ENDINGS: [&str; 10] = ["avif", "exr", "hdr", "j2k", "jp2", "jxl", "psd", "qoi", "xcf", "fits"];
 
 fn extension(path: &Path) -> String {

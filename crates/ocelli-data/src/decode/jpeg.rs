@@ -24,13 +24,13 @@ pub(super) struct Layout {
     pub width: u32,
     pub height: u32,
     pub colour: Colour,
-    /// Whether the image is refined scan by scan, so that all of it is kept until the last.
+    /// Whether the image is refined scan by scan, so that all of it stays in memory until the last.
     progressive: bool,
     scans: u64,
 }
 
 impl Layout {
-    /// Reads the headers. Pixels are not looked at.
+    /// Reads the headers. Pixels are not decoded.
     pub fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (mut frame, mut scans) = (None, 0);
         for Segment { marker, content } in Segments::of(bytes) {

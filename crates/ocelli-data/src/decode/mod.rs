@@ -146,7 +146,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// An image that is red, green and blue, in sRGB, and the bands that are wanted of it.
+    /// An image that is red, green and blue, in sRGB, and the bands to take of it.
     fn finished(&self, image: RgbImage, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
         let mut image = colour::to_srgb(image, bytes, format);
         if let Some(bands) = self.channels.bands {
@@ -283,7 +283,7 @@ impl Decoder {
         Ok((over_white(self.in_range(image)), levels))
     }
 
-    /// Spreads the wanted range of 16-bit samples over all that they allow.
+    /// Stretches the chosen range of 16-bit samples over the full one.
     fn in_range(&self, mut image: DynamicImage) -> DynamicImage {
         if self.channels.value_range.is_none() {
             return image;

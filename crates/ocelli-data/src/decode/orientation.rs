@@ -2,7 +2,7 @@
 //!
 //! The note is the orientation of EXIF (tag 274 of its first directory; in a TIFF file of the file's own),
 //! or, where there is none, `tiff:Orientation` of an XMP packet: Pillow's rule. Where each format keeps the
-//! two is told here, and nowhere else. EXIF may begin with the `Exif\0\0` that JPEG puts before it, and may
+//! two is decided here alone. EXIF may begin with the `Exif\0\0` that JPEG puts before it, and may
 //! be written as text, as ImageMagick does in PNG.
 
 use image::metadata::Orientation;
@@ -75,7 +75,7 @@ fn of_webp(bytes: &[u8]) -> Notes {
             b"XMP " => notes.xmp(content),
             _ => {}
         }
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         rest = after.get(length.saturating_add(length & 1)..).unwrap_or_default();
     }
     notes

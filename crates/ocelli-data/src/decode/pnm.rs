@@ -9,7 +9,7 @@ use super::{Colour, Decoder, Format, RgbImage, budget, samples};
 use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
-/// How the numbers are written.
+/// How the samples are written.
 #[derive(Clone, Copy, PartialEq)]
 enum Coding {
     Text,
@@ -30,7 +30,7 @@ pub(super) struct Header {
     alpha: bool,
     maximum: u32,
     coding: Coding,
-    /// Where the numbers begin.
+    /// Where the samples begin.
     start: usize,
 }
 
@@ -166,7 +166,7 @@ impl Header {
         Colour { channels: self.samples.min(255) as u8, bits: bits as u8 }
     }
 
-    /// Bytes that all numbers take at least.
+    /// The least bytes that all samples take.
     fn least_bytes(&self) -> u64 {
         let (width, height, samples) = (u64::from(self.width), u64::from(self.height), self.samples as u64);
         let values = width.saturating_mul(height).saturating_mul(samples);
@@ -236,7 +236,7 @@ fn picks(header: &Header, channels: &Channels) -> Result<([usize; 3], Option<usi
     Ok((picks, header.alpha.then_some(colours)))
 }
 
-/// The numbers of one row.
+/// The samples of one row.
 fn fill(
     header: &Header,
     data: &[u8],

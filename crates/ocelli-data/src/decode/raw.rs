@@ -16,7 +16,7 @@ const SUB_DIRECTORIES: u16 = 330;
 const DNG_VERSION: u16 = 50706;
 /// A colour filter array, and linear sensor values.
 const SENSOR: [u64; 2] = [32803, 34892];
-/// Directories that are looked at: a file is known by its first ones.
+/// Directories that are examined: a file is known by its first ones.
 const MOST_DIRECTORIES: usize = 16;
 
 /// Endings of raw files that are TIFF files inside, and whose they are.

@@ -67,12 +67,12 @@ pub(super) enum Kind {
 /// Floats may be so far outside of 0 to 1 and are cut off: what interpolation overshoots.
 const OVERSHOOT: f64 = 0.05;
 
-/// Maps numbers of one kind to 0..=255, and remembers the largest.
+/// Maps samples of one type to 0..=255, and remembers the largest.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     low: f64,
     factor: f64,
-    /// Whether all numbers of the kind have a place on the scale.
+    /// Whether all values of the type are on the scale.
     complete: bool,
     deep: bool,
     least: f64,
@@ -80,7 +80,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// A range counts for numbers of more than 8 bits alone.
+    /// A range applies only to samples of more than 8 bits.
     pub fn new(kind: Kind, range: Option<[f64; 2]>) -> Self {
         let deep = !matches!(kind, Kind::Unsigned(maximum) if maximum <= 255.0) && kind != Kind::Signed(8);
         let range = range.filter(|_| deep);

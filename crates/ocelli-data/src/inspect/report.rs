@@ -1,4 +1,4 @@
-//! An inspection as people read it: numbers in between, and what they should look at.
+//! An inspection as people read it: the figures, and the findings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -166,7 +166,7 @@ impl Report {
         (formats, colours)
     }
 
-    /// Everything that people should look at, what matters most first; nothing of what is as it should be.
+    /// Everything that people should look at, most important first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = vec![self.undecodable()];
         findings.extend(self.duplicates());

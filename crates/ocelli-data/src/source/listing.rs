@@ -192,7 +192,7 @@ impl Listing {
     }
 }
 
-/// Why an entry is not looked at.
+/// Why an entry is skipped.
 pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
     let (path, kind) = (entry.path(), entry.file_type());
     if let Some(reason) = left_behind(entry.file_name()) {

@@ -143,7 +143,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The classes, and those of folders that are none of them: whoever measures is told of these.
+    /// The classes, and those of folders that are none of them: an evaluation reports these.
     pub(super) fn widened(&self, classes: Classes, folders: &[ClassFolder]) -> Classes {
         let more = folders.iter().map(|folder| folder.class.clone());
         Classes::new(classes.names().iter().cloned().chain(more))

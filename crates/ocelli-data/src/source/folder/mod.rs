@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
             split.test = self.test(&folder, &classes)?;
             if self.known.is_none() && !split.test.is_empty() {
                 self.notices.push(format!(
-                    "{} in {} are for a test: nothing is trained on them, and nothing measured",
+                    "test images are neither trained on nor evaluated: {} in {}",
                     images(split.test.len()),
                     folder.display()
                 ));

@@ -14,7 +14,7 @@ const SOME_ROWS: usize = 500;
 /// So many columns are named to people.
 const SOME_COLUMNS: usize = 12;
 
-/// Columns, by their places.
+/// Columns, by their indices.
 pub(super) struct Columns {
     pub file: usize,
     /// One column of labels, or a column of 0 and 1 for each class.
@@ -33,7 +33,7 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The rows that are surely none of names.
+    /// The rows that are certainly no header.
     fn rows(&self) -> &[Row] {
         let may_be_names = self.header.is_none() && self.sheet.rows.len() > 1;
         &self.sheet.rows[usize::from(may_be_names)..]
@@ -120,13 +120,13 @@ impl Search<'_> {
             (0..found.len()).min_by_key(|&column| (std::cmp::Reverse(found[column]), rank(column), column));
         let column = best.unwrap_or(0);
         if column > 0 && found[column] > 0 {
-            let looked = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
+            let sampled = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
             notices.push(format!(
-                "the files of {} are in the column {}: {} of {} rows looked at name different files there",
+                "the files of {} are in the column {}: {} of {} sampled rows name different files there",
                 self.sheet.name(),
                 self.name(column),
                 count(found[column]),
-                count(looked)
+                count(sampled)
             ));
         }
         Ok(column)
@@ -185,12 +185,12 @@ impl Search<'_> {
             })?;
             let odd = rows.iter().find(|row| Side::parse(row.cell(called)).is_none());
             let odd = odd.map_or("its numbers could mean either".to_owned(), |row| match row.cell(called) {
-                "" => format!("row {} says nothing", row.line),
-                text => format!("row {} says \"{text}\"", row.line),
+                "" => format!("row {} is empty", row.line),
+                text => format!("row {} is \"{text}\"", row.line),
             });
             notices.push(format!(
-                "warning: the column {} of {} is not followed: {odd}, where each row must be train, valid (val, validation, \
-                 dev) or test; its rows are trained on or held out whatever it says",
+                "warning: the column {} of {} is ignored: {odd}, where each row must be train, valid (val, validation, \
+                 dev) or test; its rows are trained on or held out regardless of it",
                 self.name(called),
                 self.sheet.name()
             ));
@@ -198,7 +198,7 @@ impl Search<'_> {
         };
         let sides: Vec<String> = sides(column).into_iter().collect();
         notices.push(format!(
-            "the column {} of {} says what is held out: {}",
+            "the column {} of {} gives the split: {}",
             self.name(column),
             self.sheet.name(),
             sides.join(", ")
@@ -228,7 +228,7 @@ impl Search<'_> {
         let indices: Vec<usize> = candidates.iter().copied().filter(index).collect();
         if let Some(&column) = indices.first() {
             notices.push(format!(
-                "the column {} of {name} counts its rows ({}, {}, …) and is left out",
+                "the column {} of {name} numbers its rows ({}, {}, …) and is left out",
                 self.name(column),
                 rows[0].cell(column),
                 rows[1].cell(column)
@@ -267,7 +267,7 @@ impl Search<'_> {
                 let column = named.iter().copied().find(|column| !is_number(column)).unwrap_or(first);
                 let all = list(named.iter().map(|&column| self.name(column)).collect());
                 notices.push(format!(
-                    "the labels {of} are in the column {}; {all} say the same in each row",
+                    "the labels {of} are in the column {}; {all} have the same value in each row",
                     self.name(column)
                 ));
                 return Ok(vec![column]);
@@ -313,7 +313,7 @@ impl Search<'_> {
             return wrong("does not name its columns, so there are no names of classes".to_owned(), None);
         }
         if columns.iter().collect::<HashSet<_>>().len() < columns.len() {
-            return wrong("is to have a column of labels twice".to_owned(), None);
+            return wrong("is given one column of labels twice".to_owned(), None);
         }
         for row in self.rows() {
             if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {

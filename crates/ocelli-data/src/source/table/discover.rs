@@ -67,7 +67,7 @@ impl Tables {
         Self { labels: paths(labels), others: paths(others) }
     }
 
-    /// What is said of tables that were not chosen.
+    /// The notices about tables that were not chosen.
     pub(super) fn others(&self) -> String {
         match &self.others[..] {
             [] => String::new(),
@@ -102,12 +102,12 @@ impl Tables {
         }
     }
 
-    /// What is said of tables that are not read.
+    /// The notices about tables that are not read.
     pub fn mention(&self, folder: &Path) -> Option<String> {
         let name = some(&self.labels);
         (!self.labels.is_empty()).then(|| {
             format!(
-                "{name} in {} is not read: the class folders beside it say the classes (to read it: `from_csv`)",
+                "{name} in {} is not read: the class folders beside it are the classes (to read it: `from_csv`)",
                 folder.display()
             )
         })
@@ -139,7 +139,7 @@ pub fn says_the_classes(folder: &Path) -> bool {
         && containers.iter().all(|container| class_folders(container) < 2)
 }
 
-/// Whether a folder's name says nothing of a class: `train`, `test_images`, `img2`, `train-jpg`.
+/// Whether a folder's name is no class's name: `train`, `test_images`, `img2`, `train-jpg`.
 fn is_container(path: &Path) -> bool {
     const WORDS: [&str; 29] = [
         "train",

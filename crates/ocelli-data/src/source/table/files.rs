@@ -85,7 +85,7 @@ struct Candidate {
     spelling: u8,
 }
 
-/// A name of a table, taken apart.
+/// The parts of a name in a table.
 struct Name {
     /// As it was written, separated by `/`.
     text: String,

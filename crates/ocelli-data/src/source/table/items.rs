@@ -61,7 +61,7 @@ impl Table<'_> {
         let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
         if test > 0 {
             notes.notices.push(format!(
-                "{} rows of {} are test images: nothing is trained on them, and nothing measured",
+                "{} rows of {} are test images, which are neither trained on nor evaluated",
                 count(test),
                 self.name()
             ));

@@ -24,7 +24,7 @@ pub(super) struct Cell<'a> {
 pub(super) enum Reading {
     /// A cell is a label.
     Whole,
-    /// Labels apart by this.
+    /// Labels separated by this.
     Apart(char),
     /// Lists in brackets: `['a', 'b']`.
     Lists,
@@ -170,7 +170,7 @@ pub(super) fn decide(
             let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
             if let (Some((_, Evidence { first: Some(first), .. })), false) = (cut, stated) {
                 notices.push(format!(
-                    "labels are apart by {}: row {}: {}",
+                    "labels are separated by {}: row {}: {}",
                     names_of(reading),
                     first.line,
                     shown(first)
@@ -182,9 +182,13 @@ pub(super) fn decide(
             let evidence = evidence.describe(*reading, cells.len());
             match task {
                 Some(_) if stated => {}
-                Some(_) => notices.push(format!("labels are apart by {}: {evidence}", names_of(*reading))),
-                None => notices
-                    .push(format!("read as multi-label, labels apart by {}: {evidence}", names_of(*reading))),
+                Some(_) => {
+                    notices.push(format!("labels are separated by {}: {evidence}", names_of(*reading)))
+                }
+                None => notices.push(format!(
+                    "read as multi-label, labels separated by {}: {evidence}",
+                    names_of(*reading)
+                )),
             }
             Ok((*reading, Task::MultiLabel))
         }

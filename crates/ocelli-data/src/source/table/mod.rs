@@ -136,7 +136,8 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
         let row = sheet.rows.get(1).or(sheet.rows.first());
         let (line, text) = row.map_or((1, ""), |row| (row.line, row.cell(0)));
         let detail = format!("has a single column; row {line} is \"{}\"", shortened(text));
-        let advice = "give it a column of files and one of labels, apart by commas, tabs, semicolons or |";
+        let advice =
+            "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
         return Err(table_error(path, None, detail, advice));
     }
     let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,4 +1,4 @@
-//! What people call the columns of a table: the one place that knows.
+//! The usual names of a table's columns.
 //!
 //! Names are compared without case, spaces, `_`, `-`, `.` and `/`: `Image Index`, `image_index` and
 //! `ImageIndex` are one.

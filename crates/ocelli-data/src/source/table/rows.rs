@@ -9,7 +9,7 @@ use super::{Found, Match, Table, ambiguous, columns};
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
-/// What is said and left out on the way.
+/// The notices and the skipped files so far.
 pub(super) struct Notes {
     pub(super) skipped: Vec<Skipped>,
     pub(super) notices: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) line: u64,
     pub(super) id: String,
     pub(super) path: PathBuf,
-    /// The row's place in the sheet.
+    /// The row's index in the sheet.
     pub(super) row: usize,
     pub(super) side: Option<Side>,
     pub(super) group: Option<String>,
@@ -159,7 +159,7 @@ impl Table<'_> {
                 && found.dropped.is_empty()
                 && !found.path.to_string_lossy().contains('\\')
         });
-        ways("lead out of the folder", &|_, found| !found.within);
+        ways("are outside the folder", &|_, found| !found.within);
         root
     }
 

@@ -17,7 +17,7 @@ const SOME_ROWS: usize = 200;
 
 /// The rows of a table as they stand in its file.
 ///
-/// Read are rows of cells apart by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an
+/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an
 /// object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do
 /// not have the columns of a row are comments.
 #[derive(Debug, Clone)]
@@ -135,7 +135,7 @@ impl Sheet {
             let same = self.rows.iter().filter(|row| row.cells.len() == width).count();
             let cells = first.cells.iter().map(|cell| format!("\"{}\"", shortened(cell))).collect::<Vec<_>>();
             self.notices.push(format!(
-                "the columns of {} are apart by {}: row {line} has {width} ({}), and so have {} of {} rows",
+                "the columns of {} are separated by {}: row {line} has {width} ({}), and so have {} of {} rows",
                 self.name(),
                 separator_name(delimiter),
                 cells.join(", "),
