@@ -379,7 +379,7 @@ fn a_folder_says_what_it_does_not_read() {
     write(root.path(), "birds/9.arw", with_preview(&[REDUCED, MAKE], &[(254, 4, 0)], true));
     let data = folder::read(root.path()).unwrap();
     let birds = data.losses.iter().find(|loss| loss.class == "birds").unwrap();
-    assert!(birds.kept == 0 && birds.lost[0].reason.contains("raw file"), "{birds:?}");
+    assert!(birds.usable == 0 && birds.lost[0].reason.contains("raw file"), "{birds:?}");
 }
 
 /// Files that break off anywhere are errors, and none panics.

@@ -15,9 +15,9 @@ use crate::Subject;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// Those of the evaluation.
-    Measured,
+    Evaluated,
     /// Those of the label review.
-    Doubted,
+    Reviewed,
 }
 
 /// Chooses the images of a page, each once, the most important first, as long as there is room.
@@ -59,13 +59,13 @@ impl Album {
     /// The most evaluated images: about 4 MB.
     pub(crate) const ROOM: usize = 640;
     /// The most images of the label review.
-    const ROOM_FOR_DOUBTS: usize = 180;
+    const ROOM_FOR_REVIEW: usize = 180;
 
     /// The image's number on the page; `None` if there is no more room.
     pub(crate) fn add(&mut self, source: Source, index: usize) -> Option<usize> {
         let (kind, room) = match source {
-            Source::Measured => (0, Self::ROOM),
-            Source::Reviewed => (1, Self::ROOM_FOR_DOUBTS),
+            Source::Evaluated => (0, Self::ROOM),
+            Source::Reviewed => (1, Self::ROOM_FOR_REVIEW),
         };
         if let Some(&number) = self.numbers.get(&(source, index)) {
             return Some(number);
@@ -88,13 +88,13 @@ impl Album {
     /// Makes the thumbnails, and the visualisations of the network; returns the number of the photo in those.
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
         let of = |source: Source| match source {
-            Source::Measured => subject.named,
+            Source::Evaluated => subject.named,
             Source::Reviewed => subject.review.map_or(subject.named, |review| &review.predictions),
         };
         let seen = subject.model.config().preprocessing;
         let side = |source| match source {
             Source::Reviewed => SIDE_TO_JUDGE,
-            Source::Measured => SIDE.min(seen.size),
+            Source::Evaluated => SIDE.min(seen.size),
         };
         let lost = Whereabouts::of(subject);
         let jpegs: Vec<std::result::Result<String, &'static str>> = self
@@ -128,7 +128,7 @@ impl Album {
         lost: &Whereabouts,
     ) -> Result<(HashMap<usize, HeatMap>, Inside, Option<usize>)> {
         let named = subject.named;
-        let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Measured);
+        let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Evaluated);
         let measured = measured.filter(|(_, (_, row))| lost.of_id(&named.ids[*row]).is_none());
         let (mut images, mut numbers) = (Vec::new(), HashMap::new());
         for (number, &(_, row)) in measured.take(HEAT_MAPS) {

@@ -58,7 +58,7 @@ pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<Con
     for cells in [&wrong, &right] {
         for turn in 0..IN_A_CELL {
             for cell in cells {
-                let image = indices[cell].get(turn).and_then(|&index| album.add(Source::Measured, index));
+                let image = indices[cell].get(turn).and_then(|&index| album.add(Source::Evaluated, index));
                 images.entry(*cell).or_default().extend(image);
             }
         }
@@ -76,7 +76,7 @@ pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<Con
         let (count, images) = (indices.len(), images.remove(&(truth, predicted)).unwrap_or_default());
         let hidden = if truth == predicted { 0 } else { (count - images.len()).min(room) };
         room -= hidden;
-        let pictured = |index: &&usize| album.has(Source::Measured, **index);
+        let pictured = |index: &&usize| album.has(Source::Evaluated, **index);
         let more = indices.iter().filter(|index| !pictured(index)).take(hidden);
         let more = more.map(|&index| named.ids[index].clone()).collect();
         CellPart { truth, predicted, count, images, more }

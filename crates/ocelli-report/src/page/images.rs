@@ -52,7 +52,7 @@ impl InsidePart {
 /// The images with the highest losses.
 pub(super) fn top_losses(named: &Interpretation, album: &mut Album) -> Vec<usize> {
     let top = named.top_losses(LOSSES);
-    top.iter().filter_map(|ranked| album.add(Source::Measured, ranked.index)).collect()
+    top.iter().filter_map(|ranked| album.add(Source::Evaluated, ranked.index)).collect()
 }
 
 pub(super) fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
@@ -67,7 +67,7 @@ pub(super) fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Galler
         .map(|(_, class)| {
             let mut of = |order| {
                 let indices = named.rows_in_order(order, class).into_iter().take(each);
-                indices.filter_map(|index| album.add(Source::Measured, index)).collect()
+                indices.filter_map(|index| album.add(Source::Evaluated, index)).collect()
             };
             Gallery {
                 class,

@@ -54,7 +54,7 @@ pub(super) fn labels(review: &LabelReview, album: &mut Album) -> LabelsPart {
     let named = &review.predictions;
     let class =
         |name: &String| named.classes.iter().position(|class| class == name).expect("a class of its own");
-    let source = if review.trainable { Source::Reviewed } else { Source::Measured };
+    let source = if review.trainable { Source::Reviewed } else { Source::Evaluated };
     let suspects = review.errors.suspects.iter().take(SUSPECTS);
     let suspects = suspects
         .filter_map(|suspect| {
