@@ -10,11 +10,13 @@
 //! |---|---|
 //! | [`transform`] | the transforms, fastai's and others, and how each is drawn |
 //! | [`policy`] | RandAugment and TrivialAugment |
+//! | [`CustomTransform`] | transforms of the user's own |
 //! | [`mix`] | mixup and cutmix, which mix the images of a batch |
 //! | [`sheet`] | a contact sheet: what an augmentation does, to look at |
 //!
 //! The numbers of the presets are those of fastai 0.7.
 
+mod custom;
 pub mod mix;
 mod plan;
 pub mod policy;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::random::Draws;
 use crate::resize::{Resize, centred};
 use crate::{DataError, Filter, Framing, Preprocessing, RgbImage};
+pub use custom::{CustomTransform, Pixels};
 use plan::{Affine, Plan};
 use policy::Policy;
 use render::Canvas;
@@ -107,8 +110,8 @@ impl Augmentation {
     }
 
     /// Adds a transform at the end.
-    pub fn with(mut self, transform: Transform) -> Self {
-        self.transforms.push(transform);
+    pub fn with(mut self, transform: impl Into<Transform>) -> Self {
+        self.transforms.push(transform.into());
         self
     }
 
@@ -171,6 +174,11 @@ impl Augmentation {
         self.transforms.iter().try_for_each(Transform::validate)
     }
 
+    /// Whether the code of a [custom transform](CustomTransform) is among what decides a sample.
+    pub fn is_custom(&self) -> bool {
+        self.transforms.iter().any(|transform| matches!(transform, Transform::Custom(_)))
+    }
+
     /// The pixels that the shorter side of an image is resized to at most: what [`decode_for`](crate::Decoder::decode_for) needs to know.
     /// Inception's crop may take any part, so it needs the whole image.
     pub fn needed(&self, preprocessing: &Preprocessing) -> u32 {
@@ -214,8 +222,7 @@ impl Augmentation {
             .after(plan.map)
             .after(Affine::shift(start.0, start.1));
         let canvas = Canvas::new(&base, map, size);
-        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample);
-        Ok(())
+        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample)
     }
 
     /// The image before its transforms: its zoom is drawn.
