@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ocelli::Result;
 use ocelli::interpret::{HeatMap, Inside, Interpretation};
+use ocelli::{Preprocessing, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -87,11 +87,12 @@ impl Album {
 
     /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
+        let &Subject { named, doubts, ref stop, .. } = subject;
         let of = |source: Source| match source {
-            Source::Measured => subject.named,
-            Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.predictions),
+            Source::Measured => named,
+            Source::Doubted => doubts.map_or(named, |doubts| &doubts.predictions),
         };
-        let seen = subject.model.contract().preprocessing;
+        let (seen, decoder) = (subject.model.contract().preprocessing, subject.model.decoder());
         let side = |source| match source {
             Source::Doubted => SIDE_TO_JUDGE,
             Source::Measured => SIDE.min(seen.size),
@@ -104,15 +105,16 @@ impl Album {
                 if let Some(why) = lost.of_id(&of(source).ids[place]) {
                     return Err(why);
                 }
-                if subject.stop.is_set() {
+                if stop.is_set() {
                     return Err("left out");
                 }
-                let image = subject.model.framed(&of(source).paths[place], side(source));
-                let image = image.ok_or("cannot be read")?;
+                let framed = Preprocessing { size: side(source), ..seen };
+                let image = decoder.decode_file_for(&of(source).paths[place], framed.needed());
+                let image = image.and_then(|image| framed.frame(&image)).map_err(|_| "cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();
-        subject.stop.check()?;
+        stop.check()?;
         let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures

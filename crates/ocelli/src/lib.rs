@@ -27,24 +27,28 @@
 //! # }
 //! ```
 //!
+//! Examples, each a page long (`cargo run --release -p ocelli --example NAME`): `quickstart`, `labels_table` (several labels
+//! per image), `resume`, `predict_bytes` (images in memory), `own_augmentation`, `own_loss`, `own_metric`,
+//! `custom_backbone`.
+//!
 //! | to change | see |
 //! |---|---|
 //! | what is trained when | [`Recipe`] |
 //! | how its steps are done | `run/perform.rs` |
-//! | the best weights, early stopping | `learner/best.rs` |
+//! | the best weights, early stopping | `learner/best.rs`, `learner/keep_best.rs` |
 //! | a whole run with its folder | [`Run`] |
 //! | checkpoints, resuming | `run/checkpoint.rs` |
 //! | which photos a run began with | `data/recorded.rs` |
 //! | what is said about rows | [`Diagnosis`] |
 //! | the training loop | `train/fit.rs` |
 //! | where training stands, and how it is resumed | `learner/snapshot.rs` |
-//! | what is minimised, and how weights move | [`Loss`], [`TrainOptions`] |
+//! | what is minimised, and how weights move | [`Loss`], [`CustomLoss`], [`TrainOptions`] |
 //! | how a learning rate is found | [`LrFind`] |
 //! | how learning rates move | [`schedule`] |
 //! | what a learner can do | [`Learner`] |
 //! | how photos are read | [`ImageData`], then `ocelli-data` |
 //! | networks and layers | `ocelli-nn` |
-//! | charts of schedules and searches | `charts.rs`, then `ocelli-plot` |
+//! | charts of schedules and searches | `charts.rs`, `curve_files.rs`, then `ocelli-plot` |
 //! | what is precomputed, and kept between runs | `features/` |
 //! | what a run folder holds | [`RunFolder`] |
 //! | what is told while it works | [`event`] |
@@ -61,7 +65,9 @@
 
 #[cfg(feature = "plot")]
 mod charts;
+mod curve_files;
 mod data;
+mod differences;
 mod error;
 pub mod event;
 mod features;
@@ -81,14 +87,16 @@ mod train;
 
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
+pub use data::held_out::HeldOut;
 pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, trained_on};
-pub use data::recorded::Differences;
-pub use data::{ClassCount, HeldOut, ImageData, Part};
+pub use data::{ClassCount, ImageData, Part};
+pub use differences::Differences;
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;
 pub use interpret::Interpretation;
+pub use interpret::evaluation::{Evaluation, evaluate};
 pub use learner::Learner;
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
@@ -96,26 +104,28 @@ pub use lr_finder::curve::LrCurve;
 pub use lr_finder::suggest::{Finding, Rule, Suggestion, Suggestions};
 pub use lr_finder::{Growth, LrFind};
 pub use metric::custom::CustomMetric;
+pub use metric::direction::Direction;
+pub use metric::estimate::{ClassMeasures, MetricEstimate};
 pub use metric::predictions::{PredictionParts, Predictions, THRESHOLD};
 pub use metric::proportion::Proportion;
 pub use metric::record::EpochRecord;
-pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
+pub use metric::{Average, Metric};
 pub use model::Model;
 pub use model::contract::Contract;
 pub use model::ensemble::Ensemble;
-pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
-pub use model::submission::{Submission, Submitted, Values};
+pub use model::submission::values::Values;
+pub use model::submission::{Submission, Submitted};
 pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Grouping, Items,
-    MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, io_reason,
-    picture::write_drawing, text, text_of,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
+    Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
+    Task, Transform, io_reason, picture::write_drawing, text, text_of,
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
@@ -147,6 +157,7 @@ pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
+pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;

@@ -8,7 +8,7 @@ use ocelli_data::{
     Task, groups, source, split,
 };
 
-use crate::data::HeldOut;
+use crate::data::held_out::HeldOut;
 use crate::data::options::ImageOptions;
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;

@@ -12,7 +12,8 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::{HeldOut, ImageData, decisions, notices};
+use crate::data::held_out::HeldOut;
+use crate::data::{ImageData, decisions, notices};
 use crate::error::{Error, Result};
 
 /// Photos that are read and divided.

@@ -2,6 +2,7 @@
 
 pub(crate) mod builder;
 pub(crate) mod decisions;
+pub(crate) mod held_out;
 pub(crate) mod of_run;
 pub(crate) mod options;
 pub(crate) mod photos;
@@ -52,28 +53,6 @@ pub struct ImageData {
     /// The seed of the split.
     seed: u64,
     options: ImageOptions,
-}
-
-/// Which images are held out to measure on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum HeldOut {
-    /// This share of every class, above 0 and below 1, drawn from the seed.
-    Fraction(f64),
-    /// One of several folds, counted from 0: each image is held out in exactly one.
-    Fold {
-        /// The number of folds, at least 2.
-        folds: usize,
-        /// Which of them.
-        fold: usize,
-    },
-    /// As a `split.csv` says that an earlier run has written.
-    File(#[serde(with = "ocelli_data::path_text")] PathBuf),
-    /// These items, as indices into [`ImageData::items`].
-    Items(Vec<usize>),
-    /// None: all are trained on, and nothing is measured.
-    Nothing,
 }
 
 /// Images of one class in each part of the data.
@@ -193,7 +172,7 @@ impl ImageData {
         &self.split
     }
 
-    /// Writes which items are trained on and which are held out, as [`HeldOut::File`] reads it. Training items that
+    /// Writes which items are trained on and which are held out, as [`HeldOut::File`](crate::HeldOut::File) reads it. Training items that
     /// [decisions](ImageDataBuilder::decisions) leave out count as trained on: the decisions are a file of their own.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use ocelli_data::{
     Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
 };
 
+use crate::differences::Differences;
 use crate::error::{Error, Result};
 use crate::file;
 
@@ -42,46 +43,6 @@ pub(crate) struct Restored {
     pub(crate) split: Split,
     /// What is different, a sentence each.
     pub(crate) notices: Vec<String>,
-}
-
-/// Photos that are not as a run has recorded them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Differences {
-    /// Ids of photos that have come since.
-    pub added: Vec<String>,
-    /// Ids of photos that are not there any more.
-    pub gone: Vec<String>,
-    /// Ids of photos whose files hold something else.
-    pub changed: Vec<String>,
-    /// Ids of photos whose labels are others.
-    pub relabelled: Vec<String>,
-}
-
-impl Differences {
-    /// Whether all of the run's photos are there as they were.
-    fn only_added(&self) -> bool {
-        self.gone.is_empty() && self.changed.is_empty() && self.relabelled.is_empty()
-    }
-}
-
-impl std::fmt::Display for Differences {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        /// So many are named.
-        const NAMED: usize = 3;
-        let part = |ids: &[String], one: &str, several: &str| {
-            let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = if ids.len() > NAMED { ", …" } else { "" };
-            let what = if ids.len() == 1 { one } else { several };
-            (!ids.is_empty()).then(|| format!("{} {what} ({named}{more})", ids.len()))
-        };
-        let parts = [
-            part(&self.gone, "photo has gone", "photos have gone"),
-            part(&self.changed, "photo has other content", "photos have other content"),
-            part(&self.relabelled, "photo has another label", "photos have other labels"),
-            part(&self.added, "photo was added", "photos were added"),
-        ];
-        formatter.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-    }
 }
 
 /// The sides of a split, as the file names them.

@@ -94,7 +94,7 @@ impl Explanation {
     }
 }
 
-impl Model {
+impl<B: Backbone> Model<B> {
     /// A photo as the network sees it, with its heat map for a class.
     ///
     /// # Errors

@@ -7,8 +7,6 @@ use ocelli_nn::{Backbone, Network};
 
 use crate::error::Result;
 use crate::event::{Event, Observers};
-use crate::learner::Learner;
-use crate::model::Model;
 use crate::model::contract::{Contract, save};
 use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
@@ -48,7 +46,7 @@ impl SaveCycles {
 }
 
 /// How a network that was trained on these inputs is to be used for images of this size.
-fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
+pub(super) fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
     Contract {
@@ -69,21 +67,4 @@ pub(crate) fn save_network<B: Backbone>(
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
     save(path, &contract(network, inputs, size), &tensors)
-}
-
-impl<B: Backbone> Learner<B> {
-    /// The model as it is now; training goes on without an effect on it.
-    pub fn to_model(&self) -> Model<B> {
-        let network = self.state.network.copy();
-        Model::new(contract(&network, &self.inputs, self.data().size()), network)
-    }
-
-    /// Writes the model to a file, with all that is needed to use it.
-    ///
-    /// # Errors
-    /// Where the file cannot be written; what was there before then stays.
-    /// [`Error::NotFiniteTensor`](crate::Error::NotFiniteTensor) where a weight is NaN or infinite.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save_network(path.as_ref(), &self.state.network, &self.inputs, self.data().size()).map(drop)
-    }
 }

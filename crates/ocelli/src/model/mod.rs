@@ -2,7 +2,6 @@
 
 pub(crate) mod contract;
 pub(crate) mod ensemble;
-pub(crate) mod evaluation;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
@@ -82,8 +81,7 @@ impl Model {
 
 /// Images are read as in training.
 fn loading(contract: &Contract) -> LoaderOptions {
-    let decoder = Decoder { channels: contract.channels, ..Decoder::default() };
-    LoaderOptions { decoder, ..LoaderOptions::default() }
+    LoaderOptions { decoder: contract.decoder(), ..LoaderOptions::default() }
 }
 
 impl<B: Backbone> Model<B> {
@@ -183,13 +181,6 @@ impl<B: Backbone> Model<B> {
         self.network.parameters().iter().sum()
     }
 
-    /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
-    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
-        let preprocessing = Preprocessing { size, ..self.contract.preprocessing };
-        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
-        preprocessing.frame(&image).ok()
-    }
-
     /// From now on gives probabilities with the temperature that was fitted on the validation images, so that of what is
     /// said with 0.9 about nine in ten are right, whichever way a prediction is asked for. Which class is the most probable
     /// does not change.
@@ -275,6 +266,23 @@ impl<B: Backbone> Model<B> {
             temperature,
             thresholds: tempered_thresholds(&self.contract.thresholds(), temperature),
         }
+    }
+
+    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other image file. It is
+    /// that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an empty path.
+    ///
+    /// # Errors
+    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the network computes
+    /// something that is not finite.
+    pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
+        let needed = self.contract.preprocessing.needed();
+        let image = self.decoder().decode_for(bytes, needed).map_err(|reason| {
+            let path = PathBuf::from("the image in memory");
+            Error::Photo { path, reason: reason.to_string() }
+        })?;
+        let probabilities = self.predict_images(&[image])?.remove(0);
+        let Answers { task, classes, thresholds, .. } = self.answers(TtaMean::default());
+        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds })
     }
 
     /// The probabilities of every class for images in memory, a row each, calibrated where [`predict`](Self::predict)'s

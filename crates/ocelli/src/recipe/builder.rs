@@ -119,6 +119,14 @@ const FULL_STEPS: usize = 24;
 /// The frozen layer groups where the head alone is trained.
 const ALL_BUT_HEAD: usize = GROUPS - 1;
 
+impl Recipe {
+    /// A preset with its own numbers for images of this size in pixels, on images that have its own
+    /// [augmentation](Preset::augmentation).
+    pub fn preset(preset: Preset, size: usize) -> Self {
+        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
+    }
+}
+
 impl RecipeBuilder {
     /// A preset with its own numbers, for images of this size in pixels.
     pub fn new(preset: Preset, size: usize) -> Self {

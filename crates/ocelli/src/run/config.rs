@@ -9,8 +9,9 @@ use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping};
 use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
-use crate::data::{HeldOut, ImageData};
+use crate::data::held_out::HeldOut;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -207,11 +208,7 @@ impl RunConfig {
     /// # Errors
     /// For everything that can be known before something is computed.
     pub fn learner(&self, places: &RunEnv) -> Result<Learner> {
-        self.learner_on(self.image_data(places.threads).load()?, places)
-    }
-
-    /// As [`learner`](Self::learner), on photos that have been read already.
-    pub(crate) fn learner_on(&self, data: ImageData, places: &RunEnv) -> Result<Learner> {
+        let data = self.image_data(places.threads).load()?;
         let mut learner = self.pretrained(data, places)?.0;
         self.apply(&mut learner, places)?;
         Ok(learner)

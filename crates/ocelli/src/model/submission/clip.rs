@@ -3,8 +3,9 @@
 use ocelli_data::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Metric;
+use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Metric, MetricEstimate};
 
 /// How far probabilities are kept from 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
