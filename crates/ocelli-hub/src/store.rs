@@ -59,9 +59,9 @@ impl WeightStore {
     }
 
     /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose
-    /// checksum is published are checked. The BLAKE3 hash of a file in the cache folder is beside it, in a file
-    /// that `b3sum --check` reads: it is written when the file has been downloaded, or found for the first
-    /// time, and compared ever after.
+    /// checksum is published are checked. The BLAKE3 hash of a file in the cache folder is beside it, in a
+    /// file that `b3sum --check` reads: it is written when the file has been downloaded, or found for the
+    /// first time, and compared ever after.
     ///
     /// # Errors
     /// [`Error::Damaged`] where the file in the cache folder is not what was published, or found first.

@@ -1,10 +1,10 @@
 //! HTML pages: the report of a run or an evaluation, the comparison of two runs, the inspection of a data
 //! set.
 //!
-//! Every page is one file that works offline, made from one template and one style: [`report_run`] (for a custom
-//! backbone [`report_run_with`]) and [`report_evaluation`] give it their values as JSON, which its script draws; so does [`compare_runs`].
-//! [`inspect_page`] writes its elements itself and has no script. Charts are laid out by `ocelli-plot`, and a
-//! page's script draws the same layout as the files beside it.
+//! Every page is one file that works offline, made from one template and one style: [`report_run`] (for a
+//! custom backbone [`report_run_with`]) and [`report_evaluation`] give it their values as JSON, which its
+//! script draws; so does [`compare_runs`]. [`inspect_page`] writes its elements itself and has no script.
+//! Charts are laid out by `ocelli-plot`, and a page's script draws the same layout as the files beside it.
 //!
 //! A report is made in three steps, all before anything is written: [`ocelli::finished::FinishedRun`] reads
 //! the run's folder; the page chooses what it shows, and which photos; tables and charts are derived from the
@@ -176,12 +176,12 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
     report(&records, options, |_| Ok(model), |data, review, stop| records.review_labels(data, review, stop))
 }
 
-/// As [`report_run`], for a run on a backbone or with a head of the user's own: `learner` makes a new learner of the run's
-/// settings and photos, as it did for [`Run::prepare_with`](ocelli::Run::prepare_with).
+/// As [`report_run`], for a run on a backbone or with a head of the user's own: `learner` makes a new learner
+/// of the run's settings and photos, as it did for [`Run::prepare_with`](ocelli::Run::prepare_with).
 ///
-/// Label errors are looked for with new heads on its backbone as `learner` makes it, which should be pretrained; those of
-/// random features are no evidence. With [`ReportOptions::only_cached_features`] they are looked for only where the
-/// features of that backbone are in the cache.
+/// Label errors are looked for with new heads on its backbone as `learner` makes it, which should be
+/// pretrained; those of random features are no evidence. With [`ReportOptions::only_cached_features`] they
+/// are looked for only where the features of that backbone are in the cache.
 ///
 /// # Errors
 /// As [`report_run`], and whatever `learner` gives.

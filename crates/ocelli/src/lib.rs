@@ -28,9 +28,9 @@
 //! # }
 //! ```
 //!
-//! Examples, each a page long (`cargo run --release -p ocelli --example NAME`): `quickstart`, `labels_table` (several labels
-//! per image), `resume`, `predict_bytes` (images in memory), `own_augmentation`, `own_loss`, `own_metric`,
-//! `custom_backbone`.
+//! Examples, each a page long (`cargo run --release -p ocelli --example NAME`): `quickstart`, `labels_table`
+//! (several labels per image), `resume`, `predict_bytes` (images in memory), `own_augmentation`, `own_loss`,
+//! `own_metric`, `custom_backbone`.
 //!
 //! # How the parts meet
 //!

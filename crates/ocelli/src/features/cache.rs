@@ -204,7 +204,8 @@ impl FeatureCache {
 
 impl<B: Backbone> Collector<'_, B> {
     fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
-        // The code of a custom transform is in no key, so that another one's features would be taken for its own.
+        // The code of a custom transform is in no key, so that another one's features would be taken for its
+        // own.
         let is_custom = self.data.augmentation().is_some_and(Augmentation::is_custom);
         let cache = self.cache.filter(|_| view.is_none() || !is_custom);
         let store = cache.map(|cache| ActivationStore::new(cache, &key));

@@ -50,8 +50,8 @@ impl<B: Backbone<Head = Head>> Learner<B> {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like this one whose
-    /// head has not been trained; its backbone is not used.
+    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like
+    /// this one whose head has not been trained; its backbone is not used.
     ///
     /// # Errors
     /// As [`out_of_fold`](Self::out_of_fold), and whatever `new_head` gives.

@@ -7,8 +7,9 @@ use crate::metric::predictions::Predictions;
 
 /// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) like any other: it can select the best weights, has a
-/// column in the history and a 95 % interval, and its name can be used wherever a metric is named.
+/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) like any other: it can select the best
+/// weights, has a column in the history and a 95 % interval, and its name can be used wherever a metric is
+/// named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};

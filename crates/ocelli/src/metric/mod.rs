@@ -167,8 +167,8 @@ impl Metric {
 }
 
 impl CustomMetric {
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run that is
-    /// resumed. Registering the same name again replaces the metric.
+    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run
+    /// that is resumed. Registering the same name again replaces the metric.
     ///
     /// # Errors
     /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than

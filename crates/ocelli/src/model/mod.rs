@@ -269,12 +269,13 @@ impl<B: Backbone> Model<B> {
         }
     }
 
-    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other image file. It is
-    /// that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an empty path.
+    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other
+    /// image file. It is that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an
+    /// empty path.
     ///
     /// # Errors
-    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the network computes
-    /// something that is not finite.
+    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the
+    /// network computes something that is not finite.
     pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
         let needed = self.config.preprocessing.needed();
         let image = self.decoder().decode_for(bytes, needed).map_err(|reason| {

@@ -177,8 +177,8 @@ impl FinishedRun {
         Ok(config::read(&self.folder.join("model.safetensors"))?.0)
     }
 
-    /// The run's model, for a custom backbone or head: `learner` makes a new learner of the run's
-    /// settings and photos, as it did for [`Run::prepare_with`](crate::Run::prepare_with); its weights are replaced.
+    /// The run's model, for a custom backbone or head: `learner` makes a new learner of the run's settings
+    /// and photos, as it did for [`Run::prepare_with`](crate::Run::prepare_with); its weights are replaced.
     ///
     /// # Errors
     /// As [`Model::load_into`], and whatever `learner` gives.

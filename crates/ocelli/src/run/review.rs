@@ -83,9 +83,10 @@ impl FinishedRun {
         self.review(data, options, stop, &pretrained, &mut |network| Ok(network.with_new_head(seed)))
     }
 
-    /// As [`review_labels`](Self::review_labels), for a network of the user's own: `learner` makes a new learner of the
-    /// run's settings and photos, as it did for [`Run::prepare_with`](crate::Run::prepare_with). Its backbone should be
-    /// pretrained: heads on random features disagree with most labels.
+    /// As [`review_labels`](Self::review_labels), for a network of the user's own: `learner` makes a new
+    /// learner of the run's settings and photos, as it did for
+    /// [`Run::prepare_with`](crate::Run::prepare_with). Its backbone should be pretrained: heads on random
+    /// features disagree with most labels.
     ///
     /// # Errors
     /// As [`review_labels`](Self::review_labels), and whatever `learner` gives.

@@ -229,8 +229,8 @@ impl Inputs {
     }
 
     /// Whether the features of a part, as validation sees it, are among those that
-    /// [`prepare_features`](Self::prepare_features) makes ready. That is a question of the freezing alone: whatever the cache
-    /// holds, it computes what is missing.
+    /// [`prepare_features`](Self::prepare_features) makes ready. That is a question of the freezing alone:
+    /// whatever the cache holds, it computes what is missing.
     pub(crate) fn prepares_features_of(freezing: Freezing, part: Part) -> bool {
         match freezing {
             Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,

@@ -8,8 +8,8 @@ use crate::decode::samples::{Channels, Scale, band_indices, over_white, pick_ban
 use crate::{DecodeError, spare};
 
 impl Page {
-    /// The bands that are selected while strips are read: those of red, green and blue, or of grey, and of black
-    /// or alpha.
+    /// The bands that are selected while strips are read: those of red, green and blue, or of grey, and of
+    /// black or alpha.
     fn bands(&self, channels: &Channels) -> Result<Vec<usize>, DecodeError> {
         if let (Some(bands), true) = (channels.bands, self.has_plain_bands()) {
             return Ok(band_indices(bands, self.samples, Format::Tiff.name())?.to_vec());

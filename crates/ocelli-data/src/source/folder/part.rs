@@ -122,8 +122,8 @@ pub(super) fn stem(path: &Path) -> Option<(PathBuf, String)> {
     Some((path.parent()?.to_owned(), crate::text_of(path.file_stem()?).to_lowercase()))
 }
 
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from it in upper
-/// and lower case only.
+/// The class of this name among these; where there is none, the only one that looks the same, or differs from
+/// it in upper and lower case only.
 pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
     if let Some(index) = classes.index(name) {
         return classes.name(index);

@@ -62,7 +62,8 @@ impl Table<'_> {
         Ok(Labelled { dataset, label_separator, groups })
     }
 
-    /// The rows that are images of the data set; those without a label are skipped, except in multi-label data.
+    /// The rows that are images of the data set; those without a label are skipped, except in multi-label
+    /// data.
     fn item_rows(
         &self,
         entries: Vec<(Entry, BTreeSet<String>)>,

@@ -17,9 +17,9 @@ const SOME_ROWS: usize = 200;
 
 /// The rows of a table as they stand in its file.
 ///
-/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an
-/// object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do
-/// not have the columns of a row are comments.
+/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON:
+/// an object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and
+/// do not have the columns of a row are comments.
 #[derive(Debug, Clone)]
 pub struct Sheet {
     pub(super) path: PathBuf,
@@ -311,8 +311,11 @@ fn is_json(path: &Path, text: &str) -> bool {
         || serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok()
 }
 
-/// The objects of a JSON file, each with its line or its number: one a line, or a list, or one object from file to label.
-fn json_entries(path: &Path, text: &str) -> Result<Vec<(u64, serde_json::Map<String, Value>)>, DataError> {
+type JsonObject = serde_json::Map<String, Value>;
+
+/// The objects of a JSON file, each with its line or its number: one a line, or a list, or one object from
+/// file to label.
+fn json_entries(path: &Path, text: &str) -> Result<Vec<(u64, JsonObject)>, DataError> {
     let wrong = |line: Option<u64>, detail: String| {
         table_error(path, line, detail, "give an object for each image, one a line")
     };
