@@ -11,6 +11,8 @@
 //! | how errors of the library become flags | `errors.rs` |
 //! | what Ctrl-C and other signals do | `interrupt.rs` |
 //! | how numbers and durations are written | `text.rs` |
+//! | what `ocelli doctor` looks at | `verbs/doctor/checks.rs` |
+//! | what `--version --verbose` says of the build | `build.rs`, `verbs/version.rs` |
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // `output.rs` prints
 
@@ -36,7 +38,7 @@ use output::{eprintln, println, shown};
 use verbs::Ocelli;
 
 fn main() -> ExitCode {
-    let result = interrupt::watch().and_then(|()| parse()?.verb.run());
+    let result = interrupt::watch().and_then(|()| parse()?.run());
     let result = match result {
         Err(Failure::Usage(error)) => print_usage(&error),
         result => result.map(|()| ExitCode::SUCCESS),
