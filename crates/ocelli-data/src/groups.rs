@@ -1,7 +1,7 @@
 //! Images that belong together: of one patient, one place, one burst of a camera. What is measured on an image is too
 //! good where others of its group were trained on.
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::source::table::Column;

@@ -3,8 +3,8 @@
 //! A [`Draws`] stream is ChaCha8 keyed with the four numbers (seed, purpose, epoch, key), little-endian:
 //! the same draws on every machine, with any number of threads, in any order, and after a restart.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use chacha20::ChaCha8Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
 
 /// What a stream of draws is for. Streams of different purposes are independent.
 ///
