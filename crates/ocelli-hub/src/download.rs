@@ -52,18 +52,18 @@ pub enum PullEvent<'a> {
     },
 }
 
-/// Is told what happens; `Break` stops the transfer.
+/// Receives the progress; `Break` stops the transfer.
 pub type Watch<'a> = dyn FnMut(&PullEvent) -> ControlFlow<()> + 'a;
 
 /// No weights of a network that classifies images are larger.
 const LONGEST: u64 = 8 << 30;
 
-/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is interrupted, then
-/// checked, synced to the disk and renamed. Two processes do not disturb each other.
+/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is
+/// interrupted, then checked, synced to the disk and renamed. Two processes do not disturb each other.
 ///
 /// # Errors
-/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of [`Error`]'s
-/// where the file cannot be had.
+/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of
+/// [`Error`]'s where the file cannot be had.
 pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mut Watch) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -258,8 +258,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so that
-    /// nothing is ever added to a part of something else.
+    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so
+    /// that nothing is ever added to a part of something else.
     fn part(&self, checksum: Option<&str>) -> PathBuf {
         let key = checksum.map_or("unchecked", |digits| &digits[..digits.len().min(16)]);
         self.folder.join(format!(".{}.{key}.part", self.file.name))
@@ -288,7 +288,8 @@ fn certificates() -> RootCerts {
     RootCerts::PlatformVerifier
 }
 
-/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to do.
+/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to
+/// do.
 fn lock(folder: &Path, file: &RemoteFile, path: &Path, watch: &mut Watch) -> Result<Option<File>> {
     let name = folder.join(format!(".{}.lock", file.name));
     let lock = File::create(&name).map_err(Error::io("write", &name))?;

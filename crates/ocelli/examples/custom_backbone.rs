@@ -122,7 +122,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let body = Blocks::<Head>::new(&device);
     let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?);
     // Nothing is pretrained: all layers train, and norms by what they see. A rate that warms up and ends low suits them.
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     for row in learner.fit(1e-2, OneCycle::epochs(8))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
@@ -136,7 +136,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = data()?;
     let classes = data.classes().len();
     let mut learner = Learner::from_network(network(classes), "blocks", normalization, data)?;
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     learner.fit(1e-2, OneCycle::epochs(8))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 

@@ -1,4 +1,4 @@
-//! The verbs: a file for each holds its flags, its help and what it does.
+//! The verbs: one file each, with its flags, its help and its implementation.
 
 mod augment;
 mod compare;
@@ -61,7 +61,7 @@ impl Verb {
     }
 }
 
-/// The command with everything that its derivation alone does not say.
+/// The complete command.
 pub fn command() -> Command {
     let command = Ocelli::command().mut_subcommand("train", train::complete);
     command.mut_subcommand("evaluate", evaluate::complete)

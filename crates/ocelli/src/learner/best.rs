@@ -1,4 +1,4 @@
-//! The best weights so far, kept while training goes on.
+//! The best weights so far.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::MeasuredEpoch;
 
-/// A network after one epoch.
+/// A network after an epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
@@ -18,13 +18,13 @@ pub(crate) struct Best<B: Backbone> {
     pub(crate) record: EpochRecord,
 }
 
-/// The best weights by the size of the images, and by what they are the best.
+/// The best weights for each image size, and the metric that chooses them.
 #[derive(Debug, Clone)]
 pub(crate) struct BestWeights<B: Backbone> {
-    /// What they are kept by; without it none are.
+    /// The metric; without it no weights are saved.
     pub(crate) metric: Option<Metric>,
     pub(crate) by_size: BTreeMap<usize, Best<B>>,
-    /// A fit ends after so many epochs without a better one.
+    /// A fit ends after this many epochs without improvement.
     pub(crate) patience: Option<usize>,
 }
 
@@ -42,7 +42,7 @@ impl<B: Backbone> BestWeights<B> {
         all.reduce(|best, other| if other.0.record.is_better(&best.0.record, metric) { other } else { best })
     }
 
-    /// Keeps the network of an epoch, if that is the best, and notes it in its record.
+    /// Saves the network of an epoch if it is the best, and marks its record.
     pub(crate) fn consider(&mut self, epoch: &mut MeasuredEpoch<B>) {
         let (Some(metric), record) = (self.metric, &mut epoch.record) else { return };
         let better = self.by_size.get(&epoch.size).is_none_or(|best| record.is_better(&best.record, metric));
@@ -53,7 +53,7 @@ impl<B: Backbone> BestWeights<B> {
         }
     }
 
-    /// Whether the last fit of a history has gone on for too long without a better epoch.
+    /// Whether the last fit of a history has run out of patience.
     pub(crate) fn is_out_of_patience(&self, history: &[EpochRecord]) -> bool {
         let (Some(patience), Some(metric), Some(last)) = (self.patience, self.metric, history.last()) else {
             return false;
@@ -66,8 +66,9 @@ impl<B: Backbone> BestWeights<B> {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// Keeps the weights of the best epoch by this metric, of equal ones that with the lower validation loss; for each
-    /// size of the images one. `None` keeps none, which is the default. See [`return_to_best`](Self::return_to_best).
+    /// Saves the weights of the best epoch by this metric, and of equal ones that with the lower validation
+    /// loss; one for each image size. `None`, the default, saves none. See
+    /// [`return_to_best`](Self::return_to_best).
     pub fn keep_best(&mut self, metric: Option<Metric>) -> &mut Self {
         self.best.metric = metric;
         if let Some(metric) = metric {
@@ -76,8 +77,8 @@ impl<B: Backbone> Learner<B> {
         self
     }
 
-    /// Ends a fit after so many epochs without a better one by the metric that [`keep_best`](Self::keep_best) names.
-    /// `None`, the default: each fit has all of its epochs.
+    /// Early stopping: ends a fit after this many epochs without improvement of the metric that
+    /// [`keep_best`](Self::keep_best) sets. `None`, the default: each fit runs all of its epochs.
     pub fn early_stopping(&mut self, patience: Option<usize>) -> &mut Self {
         self.best.patience = patience;
         self
@@ -93,7 +94,7 @@ impl<B: Backbone> Learner<B> {
         self.best.of_all().map(|(best, size)| (&best.record, size))
     }
 
-    /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
+    /// Restores the best weights at the current image size.
     pub fn return_to_best(&mut self) {
         if let Some(best) = self.best.by_size.get(&self.inputs.data.size()) {
             self.state.network = best.network.copy();
@@ -101,7 +102,7 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// Takes the best weights at any size of the images, which stays as it is.
+    /// Restores the best weights at any image size, without changing the size.
     pub(crate) fn take_best_of_all(&mut self) {
         if let Some((best, _)) = self.best.of_all() {
             self.state.network = best.network.copy();

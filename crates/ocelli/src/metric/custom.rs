@@ -1,4 +1,4 @@
-//! Metrics of one's own.
+//! Custom metrics.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
 use crate::metric::{Direction, Metric};
 
-/// A metric of one's own: a name, a direction, and a function of predictions.
+/// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`] as every other: best weights are kept by it, it has a column in
-/// the history, a 95 % interval, and its name is understood wherever metrics are named.
+/// Once [registered](Self::register) it is a [`Metric`] like any other: it can select the best weights, has a
+/// column in the history and a 95 % interval, and its name can be used wherever a metric is named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};
@@ -27,17 +27,18 @@ pub struct CustomMetric {
     score: fn(&Predictions) -> f64,
 }
 
-/// All that have been registered.
+/// All registered metrics.
 static REGISTERED: Mutex<Vec<CustomMetric>> = Mutex::new(Vec::new());
 
 impl CustomMetric {
-    /// `score` is called with predictions that are finite and not none; NaN says that it is not defined for them.
+    /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
+    /// them.
     pub const fn new(name: &'static str, direction: Direction, score: fn(&Predictions) -> f64) -> Self {
         Self { name, direction, score }
     }
 
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run that is
-    /// resumed. Registering the same name again replaces the metric.
+    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a
+    /// resumed run. Registering the same name again replaces the metric.
     ///
     /// # Errors
     /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
@@ -67,7 +68,7 @@ impl CustomMetric {
         self.name
     }
 
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub fn direction(self) -> Direction {
         self.direction
     }
@@ -77,7 +78,7 @@ impl CustomMetric {
     }
 }
 
-/// Metrics are the same if their names are.
+/// Metrics are equal if their names are.
 impl PartialEq for CustomMetric {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
