@@ -3,8 +3,8 @@
 //! A [`Draws`] stream is ChaCha8 keyed with the four values (seed, purpose, epoch, key), little-endian:
 //! the same draws on every machine, with any number of threads, in any order, and after a restart.
 
-use chacha20::ChaCha8Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// The purpose of a stream of draws. Streams of different purposes are independent.
 ///

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use chacha20::ChaCha8Rng;
-use chacha20::rand_core::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
 
 use crate::{Error, NamedTensor, Result, TensorFile};

@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
-use chacha20::ChaCha8Rng;
-use chacha20::rand_core::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::{Builder, Pass, TrainPass};
 
