@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use toml::{Table, Value};
 
@@ -68,6 +69,55 @@ fn every_crate_says_what_a_registry_asks_for() {
         assert!(package["metadata"].get("docs").is_some(), "{name} does not say how its docs are built");
         let readme = fs::read_to_string(folder.join(package["readme"].as_str().unwrap())).unwrap();
         assert!(readme.starts_with(&format!("# {name}\n")), "{name}: its README is of something else");
+    }
+}
+
+/// The names of all crates that a crate with these features alone is built from, by `cargo tree`; nothing where that cannot
+/// run.
+fn tree(name: &str, features: &str) -> Option<BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", name])
+        .args(["--no-default-features", "--features", features])
+        .current_dir(root())
+        .output();
+    let reason = match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let names = text.lines().filter_map(|line| line.split_whitespace().next());
+            return Some(names.map(str::to_owned).collect());
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("skipped: cargo tree cannot run: {reason}");
+    None
+}
+
+#[test]
+fn builds_without_a_feature_have_none_of_its_crates() {
+    const TLS: &[&str] = &["ureq", "rustls", "ring", "rustls-native-certs"];
+    const FONTS: &[&str] = &["ab_glyph", "ocelli-plot"];
+    const WEIGHTS: &[&str] = &["ocelli-lite0"];
+    const PAGES: &[&str] = &["ocelli-report"];
+    // With each feature of a crate, which of these are in its tree.
+    let cases: &[(&str, &str, &[&[&str]])] = &[
+        ("ocelli", "", &[]),
+        ("ocelli", "hub", &[TLS]),
+        ("ocelli", "plot", &[FONTS]),
+        ("ocelli", "lite0", &[WEIGHTS]),
+        ("ocelli-cli", "", &[]),
+        ("ocelli-cli", "report", &[PAGES, FONTS]),
+    ];
+    for (name, features, expected) in cases {
+        let Some(found) = tree(name, features) else { return };
+        assert!(found.contains("ocelli-nn"), "{name}: {found:?}");
+        for group in [TLS, FONTS, WEIGHTS, PAGES] {
+            for member in group {
+                let expected = expected.contains(&group);
+                assert_eq!(found.contains(*member), expected, "{member} in {name} with [{features}]");
+            }
+        }
     }
 }
 

@@ -119,6 +119,22 @@ pub enum DataError {
         /// The values allowed.
         expected: &'static str,
     },
+    /// A custom transform is named whose function this program does not have.
+    #[error(
+        "the custom transform \"{name}\" is not registered in this program; register it first (CustomTransform::register), or use the program that it was trained with"
+    )]
+    TransformNotRegistered {
+        /// The transform.
+        name: String,
+    },
+    /// A custom transform failed.
+    #[error("the custom transform \"{name}\" {reason}")]
+    Transform {
+        /// The transform.
+        name: String,
+        /// What it did.
+        reason: String,
+    },
     /// An image cannot be used, and bad images are errors.
     #[error("{path}: {reason}", path = .path.display())]
     BadImage {

@@ -102,7 +102,7 @@ pub mod store;
 pub mod text;
 mod threads;
 
-pub use augment::{Augmentation, Crop, Transform};
+pub use augment::{Augmentation, Crop, CustomTransform, Pixels, Transform};
 pub use buffer::Buffer;
 pub use dataset::{ClassLoss, Dataset, check_classes, class_losses, undecodable_classes};
 pub use decode::{Channels, Decoder, Format, RgbImage};

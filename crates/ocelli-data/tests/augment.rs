@@ -11,8 +11,8 @@ use ocelli_data::augment::policy::{Operation, Policy};
 use ocelli_data::augment::sheet::contact_sheet;
 use ocelli_data::source::folder;
 use ocelli_data::{
-    Augmentation, Crop, Draws, Filter, Framing, Loader, LoaderOptions, Normalization, Preprocessing, Purpose,
-    RgbImage, Transform,
+    Augmentation, Crop, CustomTransform, DataError, Draws, Filter, Framing, Loader, LoaderOptions,
+    Normalization, Preprocessing, Purpose, RgbImage, Transform,
 };
 use proptest::prelude::*;
 
@@ -553,5 +553,38 @@ fn a_fixed_crop_lies_where_it_is_said_to() {
             zoomed,
             augmented(&image, &Augmentation::none().zoom(1.5, 1.5).crop(Crop::Center), raw(40), 0)
         );
+    }
+}
+
+#[test]
+fn a_custom_transform_changes_the_pixels_that_it_names_and_is_clipped() {
+    let image = ramp(8, 8, 10);
+    let plain = augmented(&image, &Augmentation::none(), raw(8), 0);
+    let custom = CustomTransform::new("swap", |pixels, _| {
+        assert_eq!((pixels.size(), pixels.values().len()), (8, 64));
+        (pixels[(0, 0)], pixels[(7, 2)]) = (pixels[(7, 2)], pixels[(0, 0)]);
+        pixels[(1, 1)] = [-5.0, 300.0, 20.5];
+    });
+    let changed = augmented(&image, &Augmentation::none().with(custom), raw(8), 0);
+    let [was, is] = [&plain, &changed].map(|sample| move |x, y| pixel(sample, 8, x, y));
+    assert_ne!(was(0, 0), was(7, 2));
+    assert_eq!((is(0, 0), is(7, 2), is(1, 1)), (was(7, 2), was(0, 0), [0.0, 255.0, 20.5]));
+    assert_eq!(is(3, 5), was(3, 5));
+}
+
+#[test]
+fn a_custom_transform_is_read_by_its_name() {
+    let text = |augmentation: &Augmentation| serde_json::to_string(augmentation).unwrap();
+    let read = |text: &str| serde_json::from_str::<Augmentation>(text).unwrap();
+    let black = CustomTransform::new("black", |pixels, _| pixels.values().fill([0.0; 3]));
+    let augmentation = Augmentation::none().with(black.register().unwrap());
+    assert!(text(&augmentation).contains(r#"{"custom":"black"}"#), "{}", text(&augmentation));
+    let again = read(&text(&augmentation));
+    assert!(augmented(&ramp(8, 8, 10), &again, raw(8), 0).iter().all(|value| *value == 0.0));
+
+    let other = read(&text(&augmentation).replace("black", "white"));
+    match other.validate().unwrap_err() {
+        DataError::TransformNotRegistered { name } => assert_eq!(name, "white"),
+        error => panic!("{error}"),
     }
 }

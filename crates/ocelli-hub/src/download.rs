@@ -12,7 +12,7 @@ use ureq::{Agent, Body};
 
 use crate::checksum::{Checksum, RemoteFile, checksum_of};
 use crate::error::{Error, Result};
-use crate::store::RetryPolicy;
+use crate::retry::RetryPolicy;
 
 /// What happens while a file is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl<'a> Transfer<'a> {
             }
         }
         let mut response = request.call().map_err(|error| failure(&error))?;
-        let (mut done, total) = match response.status().as_u16() {
+        let (done, total) = match response.status().as_u16() {
             206 => match content_range(&response) {
                 Some((start, total)) if start == kept => (kept, total),
                 _ => return Err(restart(&out, part, "the server sends another part than was asked for")),
@@ -212,15 +212,24 @@ impl<'a> Transfer<'a> {
             let started = PullEvent::Started { file: self.file, resumed_from: done, total };
             emit(watch, &started).map_err(Failure::Permanent)?;
         }
-        let too_long = || {
-            let (url, path) = (self.file.url.clone(), self.path.to_owned());
-            Failure::Permanent(Error::TooLong { url, limit: LONGEST, path })
-        };
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let write = |bytes: &[u8]| out.write_all(bytes).map_err(io("write"));
+        self.copy(&mut body, write, (done, total), watch)
+    }
+
+    /// Copies a body to the part, from the `done` first bytes on, of so many in all.
+    fn copy(
+        &mut self,
+        body: &mut impl Read,
+        mut write: impl FnMut(&[u8]) -> std::result::Result<(), Failure>,
+        (mut done, total): (u64, Option<u64>),
+        watch: &mut Watch,
+    ) -> std::result::Result<(), Failure> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             if done.max(total.unwrap_or(0)) > LONGEST {
-                return Err(too_long());
+                let (url, path) = (self.file.url.clone(), self.path.to_owned());
+                return Err(Failure::Permanent(Error::TooLong { url, limit: LONGEST, path }));
             }
             let length = match body.read(&mut buffer) {
                 Ok(0) => break,
@@ -228,7 +237,7 @@ impl<'a> Transfer<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Temporary { reason: cut(&error), reached: true }),
             };
-            out.write_all(&buffer[..length]).map_err(io("write"))?;
+            write(&buffer[..length])?;
             done += length as u64;
             self.received = done;
             emit(watch, &PullEvent::Received { done, total }).map_err(Failure::Permanent)?;

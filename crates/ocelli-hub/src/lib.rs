@@ -48,6 +48,7 @@ mod checksum;
 mod download;
 mod error;
 mod other_caches;
+mod retry;
 mod store;
 
 pub use cache::{CACHE_VARIABLE, default_cache};
@@ -55,4 +56,5 @@ pub use checksum::{Checksum, RemoteFile};
 #[cfg(feature = "download")]
 pub use download::{PullEvent, Watch, download};
 pub use error::{Error, Result};
-pub use store::{RetryPolicy, WeightStore};
+pub use retry::RetryPolicy;
+pub use store::WeightStore;

@@ -1,10 +1,10 @@
 //! HTML pages: the report of a run or an evaluation, the comparison of two runs, the inspection of a data
 //! set.
 //!
-//! Every page is one file that works offline, made from one template and one style: [`report_run`] and
-//! [`report_evaluation`] give it their values as JSON, which its script draws; so does [`compare_runs`].
-//! [`inspect_page`] writes its elements itself and has no script. Charts are laid out by `ocelli-plot`, and a
-//! page's script draws the same layout as the files beside it.
+//! Every page is one file that works offline, made from one template and one style: [`report_run`] (for a
+//! custom backbone [`report_run_with`]) and [`report_evaluation`] give it their values as JSON, which its
+//! script draws; so does [`compare_runs`]. [`inspect_page`] writes its elements itself and has no script.
+//! Charts are laid out by `ocelli-plot`, and a page's script draws the same layout as the files beside it.
 //!
 //! A report is made in three steps, all before anything is written: [`ocelli::finished::FinishedRun`] reads
 //! the run's folder; the page chooses what it shows, and which photos; tables and charts are derived from the
@@ -57,10 +57,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ocelli::finished::FinishedRun;
-use ocelli::interpret::{Interpretation, LabelErrors};
+use ocelli::interpret::{Interpretation, LabelErrors, Look};
+use ocelli::nn::Backbone;
 use ocelli::review::{LabelReview, ReviewOptions};
 use ocelli::{
-    ClassCount, Error, Evaluation, ImageData, MissingImages, Model, Observer, Result, Stop, write_whole,
+    ClassCount, Decoder, Error, Evaluation, ImageData, Items, Learner, MissingImages, Model, ModelConfig,
+    Observer, Result, RunConfig, Stop, write_whole,
 };
 use ocelli_data::{files, picture::marked, text::count};
 
@@ -104,7 +106,7 @@ struct Subject<'a> {
     title: String,
     named: &'a Interpretation,
     data: &'a ImageData,
-    model: &'a Model,
+    model: &'a dyn AnyModel,
     records: Option<&'a FinishedRun>,
     review: Option<&'a LabelReview>,
     /// Images that are missing or have changed.
@@ -114,6 +116,32 @@ struct Subject<'a> {
     threads: usize,
     stop: Stop,
     began: Instant,
+}
+
+/// What a page asks of a model, whatever its backbone.
+trait AnyModel {
+    fn config(&self) -> &ModelConfig;
+    fn parameters(&self) -> usize;
+    fn decoder(&self) -> Decoder;
+    fn look_at(&self, items: &Items, images: &[(usize, usize)], threads: usize, stop: &Stop) -> Result<Look>;
+}
+
+impl<B: Backbone> AnyModel for Model<B> {
+    fn config(&self) -> &ModelConfig {
+        self.config()
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters()
+    }
+
+    fn decoder(&self) -> Decoder {
+        self.decoder()
+    }
+
+    fn look_at(&self, items: &Items, images: &[(usize, usize)], threads: usize, stop: &Stop) -> Result<Look> {
+        self.look_at(items, images, threads, stop)
+    }
 }
 
 impl Subject<'_> {
@@ -143,15 +171,48 @@ const CELLS: usize = 200;
 /// Where the folder is not that of a finished run, or there are no photos at [`ReportOptions::data`];
 /// [`Error::Stopped`] where [`ReportOptions::stop`] is set.
 pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Report> {
-    let (records, began) = (FinishedRun::open(run.as_ref())?, Instant::now());
+    let records = FinishedRun::open(run.as_ref())?;
+    let model = records.model()?;
+    report(&records, options, |_| Ok(model), |data, review, stop| records.review_labels(data, review, stop))
+}
+
+/// As [`report_run`], for a run on a backbone or with a head of the user's own: `learner` makes a new learner
+/// of the run's settings and photos, as it did for [`Run::prepare_with`](ocelli::Run::prepare_with).
+///
+/// Label errors are looked for with new heads on its backbone as `learner` makes it, which should be
+/// pretrained; those of random features are no evidence. With [`ReportOptions::only_cached_features`] they
+/// are looked for only where the features of that backbone are in the cache.
+///
+/// # Errors
+/// As [`report_run`], and whatever `learner` gives.
+pub fn report_run_with<B: Backbone>(
+    run: impl AsRef<Path>,
+    options: ReportOptions,
+    learner: impl Fn(&RunConfig, ImageData) -> Result<Learner<B>>,
+) -> Result<Report> {
+    let records = FinishedRun::open(run.as_ref())?;
+    let model = |data: &ImageData| records.model_with(data, &learner);
+    report(&records, options, model, |data, review, stop| {
+        records.review_labels_with(data, review, stop, &learner)
+    })
+}
+
+/// The report of a run, whose model and review of labels are made of its photos.
+fn report<B: Backbone>(
+    records: &FinishedRun,
+    options: ReportOptions,
+    model: impl FnOnce(&ImageData) -> Result<Model<B>>,
+    review: impl FnOnce(&ImageData, ReviewOptions, &Stop) -> Result<Option<LabelReview>>,
+) -> Result<Report> {
+    let began = Instant::now();
     let ReportOptions { cache, threads, data, only_cached_features, observer, stop } = options;
-    let model = records.model()?.threads(threads);
     let mut named = records.predictions()?;
     let (data, lost) = records.images(&mut named, data.as_deref(), threads, &stop)?;
+    let model = model(&data)?.threads(threads);
     named.predictions.set_thresholds(model.config().thresholds());
     let mut notices = Vec::new();
-    let review = ReviewOptions { cache, only_cached: only_cached_features, observer };
-    let review = match records.review_labels(&data, review, &stop) {
+    let options = ReviewOptions { cache, only_cached: only_cached_features, observer };
+    let review = match review(&data, options, &stop) {
         Ok(review) => review,
         Err(Error::Stopped) => return Err(Error::Stopped),
         Err(error) => {
@@ -164,7 +225,7 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
         named: &named,
         data: &data,
         model: &model,
-        records: Some(&records),
+        records: Some(records),
         review: review.as_ref(),
         lost: &lost,
         sizes: page::sizes(&data, &stop),
@@ -181,9 +242,9 @@ pub fn report_run(run: impl AsRef<Path>, options: ReportOptions) -> Result<Repor
 /// [`threads`](ReportOptions::threads) only.
 ///
 /// # Errors
-/// Where a file cannot be written; [`Error::Stopped`] where it is to stop.
-pub fn report_evaluation(
-    model: &Model,
+/// Where a file cannot be written; [`Error::Stopped`] where it was to stop.
+pub fn report_evaluation<B: Backbone>(
+    model: &Model<B>,
     evaluation: &Evaluation,
     title: &str,
     folder: &Path,

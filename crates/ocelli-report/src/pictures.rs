@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ocelli::Result;
 use ocelli::interpret::{HeatMap, Inside, Interpretation};
+use ocelli::{Preprocessing, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -87,11 +87,12 @@ impl Album {
 
     /// Makes the thumbnails, and the visualisations of the network; returns the number of the photo in those.
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
+        let &Subject { named, review, ref stop, .. } = subject;
         let of = |source: Source| match source {
-            Source::Evaluated => subject.named,
-            Source::Reviewed => subject.review.map_or(subject.named, |review| &review.predictions),
+            Source::Evaluated => named,
+            Source::Reviewed => review.map_or(named, |review| &review.predictions),
         };
-        let seen = subject.model.config().preprocessing;
+        let (seen, decoder) = (subject.model.config().preprocessing, subject.model.decoder());
         let side = |source| match source {
             Source::Reviewed => SIDE_TO_JUDGE,
             Source::Evaluated => SIDE.min(seen.size),
@@ -104,15 +105,16 @@ impl Album {
                 if let Some(why) = lost.of_id(&of(source).ids[index]) {
                     return Err(why);
                 }
-                if subject.stop.is_set() {
+                if stop.is_set() {
                     return Err("left out");
                 }
-                let image = subject.model.framed(&of(source).paths[index], side(source));
-                let image = image.ok_or("cannot be read")?;
+                let framed = Preprocessing { size: side(source), ..seen };
+                let image = decoder.decode_file_for(&of(source).paths[index], framed.needed());
+                let image = image.and_then(|image| framed.frame(&image)).map_err(|_| "cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();
-        subject.stop.check()?;
+        stop.check()?;
         let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures

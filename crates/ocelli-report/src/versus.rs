@@ -8,7 +8,8 @@ use ocelli::{Error, Result, Stop, write_whole};
 use serde::Serialize;
 
 use crate::html;
-use crate::page::{plain_figures, settings};
+use crate::page::plain_figures;
+use crate::page::settings::settings;
 
 /// The data of the page.
 #[derive(Serialize)]
@@ -38,7 +39,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     let (one, two) = (FinishedRun::open(first)?, FinishedRun::open(second)?);
     let read = |run: &FinishedRun| -> Result<Interpretation> {
         let mut named = run.predictions()?;
-        named.predictions.set_thresholds(run.model()?.config().thresholds());
+        named.predictions.set_thresholds(run.model_config()?.thresholds());
         Ok(named)
     };
     let (mut named, other) = (read(&one)?, read(&two)?);
@@ -49,9 +50,9 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     })?;
     if let Some(path) = page {
         one.images(&mut named, None, 0, &Stop::default())?;
-        let model = one.model()?;
+        let config = one.model_config()?;
         let picture = |flip: &Flip| -> String {
-            let image = model.framed(&named.paths[flip.index], SIDE);
+            let image = config.framed(&named.paths[flip.index], SIDE);
             image.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];

@@ -37,7 +37,7 @@ impl Block {
 
 /// A row of blocks. `H` is what stands on it.
 #[derive(Module, Debug)]
-struct Blocks<H: Classifier> {
+pub struct Blocks<H: Classifier> {
     blocks: Vec<Block>,
     #[module(skip)]
     head: std::marker::PhantomData<H>,
@@ -46,7 +46,8 @@ struct Blocks<H: Classifier> {
 const WIDTHS: [usize; 4] = [3, 32, 64, 128];
 
 impl<H: Classifier> Blocks<H> {
-    fn new(device: &Device) -> Self {
+    /// Blocks with random weights.
+    pub fn new(device: &Device) -> Self {
         let blocks = WIDTHS.windows(2).map(|widths| Block::new(widths[0], widths[1], device));
         Self { blocks: blocks.collect(), head: std::marker::PhantomData }
     }
@@ -83,14 +84,15 @@ impl<H: Classifier + 'static> Backbone for Blocks<H> {
 
 /// A head of one's own: average pooling and one linear layer.
 #[derive(Module, Debug)]
-struct OneLayer {
+pub struct OneLayer {
     linear: Linear,
     #[module(skip)]
     classes: usize,
 }
 
 impl OneLayer {
-    fn new(channels: usize, classes: usize, device: &Device) -> Self {
+    /// A head with random weights.
+    pub fn new(channels: usize, classes: usize, device: &Device) -> Self {
         Self { linear: LinearConfig::new(channels, classes).init(device), classes }
     }
 }

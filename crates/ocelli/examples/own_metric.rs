@@ -1,6 +1,6 @@
 //! A metric of one's own: the recall of the class that is recognised worst, by which the best weights are kept.
 //!
-//!     cargo run --release --example own_metric
+//!     cargo run --release -p ocelli --example own_metric
 
 use ocelli::prelude::*;
 use ocelli::{CustomMetric, Direction};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ocelli_data::{DataError, Task, io_reason};
 
-use crate::data::recorded::Differences;
+use crate::differences::Differences;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
@@ -344,6 +344,23 @@ pub enum Error {
         batch: usize,
         /// One a layer group.
         rates: String,
+    },
+    /// A custom loss is named whose function this program does not have.
+    #[error(
+        "the custom loss \"{name}\" is not registered in this program; register it first (CustomLoss::register), or use \
+         the program that the run was begun with"
+    )]
+    LossNotRegistered {
+        /// The loss.
+        name: String,
+    },
+    /// A custom loss cannot be trained on.
+    #[error("the custom loss \"{name}\" {reason}")]
+    CustomLoss {
+        /// The loss.
+        name: String,
+        /// What it does, and what it must do.
+        reason: String,
     },
     /// After no epoch of a fit was everything that the network computes of the validation images finite.
     #[error(

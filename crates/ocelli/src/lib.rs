@@ -28,6 +28,10 @@
 //! # }
 //! ```
 //!
+//! Examples, each a page long (`cargo run --release -p ocelli --example NAME`): `quickstart`, `labels_table`
+//! (several labels per image), `resume`, `predict_bytes` (images in memory), `own_augmentation`, `own_loss`,
+//! `own_metric`, `custom_backbone`.
+//!
 //! # How the parts meet
 //!
 //! [`ImageData`] lists, splits and checks the images; the crate `ocelli-data` decodes them and makes batches.
@@ -51,7 +55,7 @@
 //! | which photos a run began with, and decisions about labels | `data/recorded.rs`, `data/decisions.rs` |
 //! | the training loop | `train/fit.rs`, and one step in `train/step.rs` |
 //! | the training state, and where batches come from | `train/state.rs`, `train/input.rs` |
-//! | losses | `train/loss.rs` |
+//! | losses | `train/loss.rs`, `train/custom_loss.rs` |
 //! | optimizers | `train/optimizer.rs` |
 //! | averages of weights (EMA, SWA) | `train/weight_average.rs` |
 //! | options of training | `train/options.rs` |
@@ -59,7 +63,7 @@
 //! | the learning rate finder: search, curve, rules | `lr_finder/mod.rs`, `lr_finder/curve.rs`, `lr_finder/suggest.rs` |
 //! | cached features, and the key of the cache | `features/cache.rs`, `features/store.rs`, `features/prefix.rs` |
 //! | what a learner can do | `learner/mod.rs`, `learner/fit.rs`, `learner/features.rs`, `learner/predict.rs` |
-//! | the best weights, early stopping | `learner/best.rs` |
+//! | the best weights, early stopping | `learner/best.rs`, `learner/keep_best.rs` |
 //! | snapshots of training | `learner/snapshot.rs` |
 //! | the memory check, the speed of backbones | `learner/memory.rs`, `learner/speed.rs` |
 //! | recipes and their presets | `recipe/mod.rs`, `recipe/builder.rs` |
@@ -74,13 +78,15 @@
 //! | test-time augmentation | `model/tta.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
-//! | charts of schedules and of the finder | `charts.rs`, then the crate `ocelli-plot` |
+//! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
 //! | where pretrained weights come from | `pretrained.rs`, then the crate `ocelli-hub` |
 //! | errors | `error.rs` |
 
 #[cfg(feature = "plot")]
 mod charts;
+mod curve_files;
 mod data;
+mod differences;
 mod error;
 pub mod event;
 mod features;
@@ -102,12 +108,14 @@ pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
 pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, trained_on};
-pub use data::recorded::Differences;
-pub use data::{ClassCount, ImageData, Part, ValidSplit};
+pub use data::valid_split::ValidSplit;
+pub use data::{ClassCount, ImageData, Part};
+pub use differences::Differences;
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;
 pub use interpret::Interpretation;
+pub use interpret::evaluation::{Evaluation, evaluate};
 pub use learner::Learner;
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
@@ -115,26 +123,28 @@ pub use lr_finder::curve::LrCurve;
 pub use lr_finder::suggest::{CurveShape, LrRule, LrSuggestion, SuggestedLrs};
 pub use lr_finder::{Growth, LrFind};
 pub use metric::custom::CustomMetric;
+pub use metric::direction::Direction;
+pub use metric::estimate::{ClassMeasures, MetricEstimate};
 pub use metric::predictions::{PredictionParts, Predictions, THRESHOLD};
 pub use metric::proportion::Proportion;
 pub use metric::record::EpochRecord;
-pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
+pub use metric::{Average, Metric};
 pub use model::Model;
 pub use model::config::ModelConfig;
 pub use model::ensemble::Ensemble;
-pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
-pub use model::submission::{Submission, Submitted, Values};
+pub use model::submission::values::Values;
+pub use model::submission::{Submission, Submitted};
 pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Grouping, Items,
-    MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, io_reason,
-    picture::write_drawing, text, text_of,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
+    Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
+    Task, Transform, io_reason, picture::write_drawing, text, text_of,
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
@@ -166,6 +176,7 @@ pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
+pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;

@@ -234,7 +234,7 @@ fn models_of_cycles_are_what_was_measured_and_answer_together() {
             assert!((both.probabilities[class] - mean).abs() < 1e-6);
         }
     }
-    assert!(matches!(Ensemble::of(Vec::new()), Err(Error::EmptyEnsemble)));
+    assert!(matches!(<Ensemble>::of(Vec::new()), Err(Error::EmptyEnsemble)));
 }
 
 #[test]

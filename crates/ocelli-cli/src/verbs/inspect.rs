@@ -6,12 +6,11 @@ use clap::Args;
 use indicatif::DecimalBytes;
 use ocelli::inspection::Report;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
-use ocelli::{text_of, write_whole};
-use ocelli_report::inspect_page;
+use ocelli::text_of;
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};
-use crate::output::{self, eprintln, message, new_file, println, progress_bar, shown};
+use crate::output::{self, message, println, progress_bar, shown};
 use crate::text::{count, counted};
 use crate::values::{seed, side};
 
@@ -20,9 +19,7 @@ use crate::values::{seed, side};
 /// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more.
 /// Nothing is changed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  ocelli inspect photos --html photos.html
-  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
+#[command(after_help = EXAMPLES)]
 pub struct Inspect {
     /// Folder of photos with one folder per class, or a table of labels
     data: PathBuf,
@@ -36,6 +33,7 @@ pub struct Inspect {
     /// Print everything as a JSON object
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "report")]
     /// Write an HTML page with pictures of the classes and of the findings
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -45,6 +43,15 @@ pub struct Inspect {
     #[command(flatten)]
     source: DataFlags,
 }
+
+#[cfg(feature = "report")]
+const EXAMPLES: &str = "Examples:
+  ocelli inspect photos --html photos.html
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json";
+#[cfg(not(feature = "report"))]
+const EXAMPLES: &str = "Examples:
+  ocelli inspect photos
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json";
 
 /// The most cases of a finding that are listed; the JSON has all.
 const CASES: usize = 5;
@@ -56,7 +63,8 @@ const BAR: usize = 24;
 
 impl Inspect {
     pub fn run(&self) -> Result<(), Failure> {
-        self.html.as_deref().map(|path| new_file(path, "--html")).transpose()?;
+        #[cfg(feature = "report")]
+        self.html.as_deref().map(|path| crate::output::new_file(path, "--html")).transpose()?;
         let data = self.source.builder(&self.data);
         let bar = progress_bar("   inspecting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         let threads = self.threads.threads;
@@ -65,18 +73,20 @@ impl Inspect {
             bar.inc(1);
         })?;
         bar.finish_and_clear();
+        #[cfg(feature = "report")]
         if let Some(path) = &self.html {
-            let page = inspect_page(&report, &self.source.decoder(), threads)?;
-            write_whole(path, page.as_bytes())?;
+            let page = ocelli_report::inspect_page(&report, &self.source.decoder(), threads)?;
+            ocelli::write_whole(path, page.as_bytes())?;
         }
         if self.json {
             output::json(&json(&report));
         } else {
             print(&report);
         }
+        #[cfg(feature = "report")]
         if let Some(path) = &self.html {
             let line = format!("page     {}", shown(path.display()));
-            if self.json { eprintln!("{line}") } else { println!("\n{line}") }
+            if self.json { output::eprintln!("{line}") } else { println!("\n{line}") }
         }
         Ok(())
     }

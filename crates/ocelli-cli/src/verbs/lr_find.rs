@@ -122,6 +122,9 @@ impl FromStr for Layers {
     }
 }
 
+/// The extensions of the curve's files.
+const WRITTEN: &[&str] = if cfg!(feature = "plot") { &["png", "svg", "csv"] } else { &["csv"] };
+
 impl LrFind {
     pub fn run(&self) -> Result<(), Failure> {
         self.compute.threads.start()?;
@@ -143,7 +146,7 @@ impl LrFind {
             stopped(learner.cache_features(), "nothing was written")?;
         }
         let curve = stopped(learner.lr_find(search), "nothing was written")?;
-        let pictures = free_of(&out.join("lr_find.png"), &["svg", "csv"]);
+        let pictures = free_of(&out.join("lr_find").with_extension(WRITTEN[0]), &WRITTEN[1..]);
         let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         curve.write(&out, &name)?;
         self.print(&curve, &pictures, quiet)
@@ -180,7 +183,8 @@ impl LrFind {
             Some(rate) => println!("diverged at     {rate:.1e}"),
             None => println!("diverged at     none up to {:.1e}", self.end_lr),
         }
-        println!("curve           {}, .svg, .csv", shown(pictures.display()));
+        let others: String = WRITTEN[1..].iter().map(|extension| format!(", .{extension}")).collect();
+        println!("curve           {}{others}", shown(pictures.display()));
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! The verbs: one file each, with its flags, its help and its implementation.
 
 mod augment;
+#[cfg(feature = "report")]
 mod compare;
+#[cfg(feature = "report")]
 mod evaluate;
 mod explain;
 mod inspect;
@@ -9,6 +11,7 @@ mod lr_find;
 mod models;
 mod predict;
 mod pull;
+#[cfg(feature = "report")]
 mod report;
 mod submit;
 mod train;
@@ -31,11 +34,14 @@ pub enum Verb {
     Train(train::Train),
     LrFind(lr_find::LrFind),
     Predict(predict::Predict),
+    #[cfg(feature = "report")]
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Augment(augment::Augment),
     Explain(explain::Explain),
+    #[cfg(feature = "report")]
     Report(report::Report),
+    #[cfg(feature = "report")]
     Compare(compare::Compare),
     Submit(submit::Submit),
     Models(models::Models),
@@ -48,11 +54,14 @@ impl Verb {
             Self::Train(verb) => verb.run(),
             Self::LrFind(verb) => verb.run(),
             Self::Predict(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Evaluate(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Augment(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Report(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
@@ -64,7 +73,9 @@ impl Verb {
 /// The complete command.
 pub fn command() -> Command {
     let command = Ocelli::command().mut_subcommand("train", train::complete);
-    command.mut_subcommand("evaluate", evaluate::complete)
+    #[cfg(feature = "report")]
+    let command = command.mut_subcommand("evaluate", evaluate::complete);
+    command
 }
 
 #[cfg(test)]

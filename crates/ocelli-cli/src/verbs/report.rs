@@ -11,7 +11,8 @@ use crate::flags::{CacheFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{eprintln, message, println, shown};
 use crate::terminal::Terminal;
-use crate::text::{brief, count, counted};
+use crate::text::{count, counted};
+use crate::verbs::train::confused;
 
 /// Write the report of a run
 ///
@@ -80,11 +81,6 @@ pub fn print_confusion(named: &Interpretation) {
     for pair in pairs.iter().take(LISTED) {
         println!("  {}", confused(&pair.truth, &pair.predicted, pair.count, pair.of));
     }
-}
-
-/// `cats → dogs 12/1,000`
-pub fn confused(truth: &str, predicted: &str, times: usize, of: usize) -> String {
-    format!("{} → {} {}/{}", brief(&shown(truth)), brief(&shown(predicted)), count(times), count(of))
 }
 
 /// Prints where the files are, and notices.

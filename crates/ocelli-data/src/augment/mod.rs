@@ -10,11 +10,13 @@
 //! |---|---|
 //! | [`transform`] | transforms, fastai's and others, and how each is drawn |
 //! | [`policy`] | RandAugment and TrivialAugment |
+//! | [`CustomTransform`] | custom transforms |
 //! | [`mix`] | Mixup and CutMix, which mix the images of a batch |
 //! | [`sheet`] | a contact sheet of augmented images |
 //!
 //! The presets have the values of fastai 0.7.
 
+mod custom;
 pub mod mix;
 mod plan;
 pub mod policy;
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::random::Draws;
 use crate::resize::{Resize, centred};
 use crate::{DataError, Filter, Framing, Preprocessing, RgbImage};
+pub use custom::{CustomTransform, Pixels};
 use plan::{Affine, Plan};
 use policy::Policy;
 use render::Canvas;
@@ -109,8 +112,8 @@ impl Augmentation {
     }
 
     /// Adds a transform at the end.
-    pub fn with(mut self, transform: Transform) -> Self {
-        self.transforms.push(transform);
+    pub fn with(mut self, transform: impl Into<Transform>) -> Self {
+        self.transforms.push(transform.into());
         self
     }
 
@@ -169,6 +172,11 @@ impl Augmentation {
         self.transforms.iter().try_for_each(Transform::validate)
     }
 
+    /// Whether samples depend on the code of a [custom transform](CustomTransform).
+    pub fn is_custom(&self) -> bool {
+        self.transforms.iter().any(|transform| matches!(transform, Transform::Custom(_)))
+    }
+
     /// The largest size in pixels that the shorter side of an image is resized to, for
     /// [`decode_for`](crate::Decoder::decode_for). A random resized crop may take any part, so it needs the
     /// whole image.
@@ -213,8 +221,7 @@ impl Augmentation {
             .after(plan.map)
             .after(Affine::shift(start.0, start.1));
         let canvas = Canvas::new(&base, map, size);
-        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample);
-        Ok(())
+        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample)
     }
 
     /// The image before its transforms: its zoom is drawn.

@@ -6,7 +6,7 @@ use macerator::{AutoArch, Simd, WithSimd};
 
 use super::Base;
 use super::plan::{Affine, Effect, Plan};
-use crate::{Normalization, spare};
+use crate::{DataError, Normalization, spare};
 
 /// The part of a resized image that a sample is taken from; the border around the image has no end.
 #[derive(Debug)]
@@ -166,8 +166,8 @@ pub(crate) fn render(
     size: u32,
     normalization: &Normalization,
     sample: &mut [f32],
-) {
-    AutoArch::new().dispatch(Lines { canvas, plan, map, size: size as usize, normalization, sample });
+) -> Result<(), DataError> {
+    AutoArch::new().dispatch(Lines { canvas, plan, map, size: size as usize, normalization, sample })
 }
 
 struct Lines<'a> {
@@ -180,11 +180,11 @@ struct Lines<'a> {
 }
 
 impl WithSimd for Lines<'_> {
-    type Output = ();
+    type Output = Result<(), DataError>;
 
     // Inlined, as are the lines, so that it is compiled for the processor's vectors.
     #[inline(always)]
-    fn with_simd<S: Simd>(self) {
+    fn with_simd<S: Simd>(self) -> Result<(), DataError> {
         let Lines { canvas, plan, map, size, normalization, sample } = self;
         for (y, row) in sample.chunks_exact_mut(size * 3).enumerate() {
             canvas.line(map, y, row.as_chunks_mut().0);
@@ -198,20 +198,22 @@ impl WithSimd for Lines<'_> {
         }
         if !plan.effects.is_empty() {
             for filter in &plan.effects {
-                apply(filter, size, sample);
+                apply(filter, size, sample)?;
             }
             normalization.apply_to(sample);
         }
+        Ok(())
     }
 }
 
-fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
+fn apply(filter: &Effect, size: usize, sample: &mut [f32]) -> Result<(), DataError> {
     match filter {
         Effect::Blur { strength } => {
             let kernel = gaussian(*strength);
             separable(&kernel, size, sample);
         }
         Effect::Sharpness { factor } => sharpen(*factor as f32, size, sample),
+        Effect::Custom { transform, key } => transform.apply(size, *key, sample)?,
         Effect::Holes { centres, length } => {
             let side = size as f64;
             let half = (length * side / 2.0).round();
@@ -227,6 +229,7 @@ fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
             }
         }
     }
+    Ok(())
 }
 
 /// OpenCV's kernel of 2 · strength − 1 taps with its automatic σ.

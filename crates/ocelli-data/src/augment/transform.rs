@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use serde::{Deserialize, Serialize};
 
 use super::Base;
+use super::custom::CustomTransform;
 use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use super::policy::Policy;
 use crate::DataError;
@@ -88,6 +89,8 @@ pub enum Transform {
     },
     /// Operations picked from a list: RandAugment, TrivialAugment, or a list of your own.
     Policy(Policy),
+    /// A custom transform.
+    Custom(CustomTransform),
 }
 
 impl Transform {
@@ -124,6 +127,7 @@ impl Transform {
             Transform::ColorJitter { hue, saturation } => check("hue", hue, 0.0, 0.5, "from 0 to 0.5")
                 .and(check("saturation", saturation, 0.0, 1.0, "from 0 to 1")),
             Transform::Policy(ref policy) => policy.validate(),
+            Transform::Custom(ref custom) => custom.validate(),
         }
     }
 
@@ -176,7 +180,16 @@ impl Transform {
                 plan.colours.push(hue_and_saturation(turn, factor));
             }
             Transform::Policy(ref policy) => policy.draw(draws, base, plan),
+            Transform::Custom(ref custom) => {
+                plan.effects.push(Effect::Custom { transform: custom.clone(), key: draws.bits() });
+            }
         }
+    }
+}
+
+impl From<CustomTransform> for Transform {
+    fn from(custom: CustomTransform) -> Self {
+        Self::Custom(custom)
     }
 }
 

@@ -71,7 +71,8 @@ fn from_inks(inks: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// A file's bytes that note whether more were requested than there are: libjpeg fills what is missing with grey.
+/// A file's bytes that note whether more were requested than there are: libjpeg fills what is missing with
+/// grey.
 struct Watched<'a> {
     rest: &'a [u8],
     ended: bool,

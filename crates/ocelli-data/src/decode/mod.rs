@@ -27,6 +27,7 @@ mod frames;
 mod heic;
 mod ifd;
 mod jpeg;
+mod levels;
 mod libjpeg;
 mod orientation;
 mod pnm;
@@ -42,13 +43,13 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
-use crate::inspect::quality::Levels;
 use crate::photo_file::read_photo;
 use crate::{DataError, DecodeError};
 
 pub(crate) use foreign::{MAGIC_LEN, Refused, refused};
 use format::format_of;
 pub use format::{Colour, Format, Probe};
+pub use levels::Levels;
 pub use rgb_image::RgbImage;
 use rgb_image::{from_rgb8, upright};
 pub use samples::Channels;

@@ -6,7 +6,7 @@
 
 use super::samples::{Channels, Kind, Scale, over_white};
 use super::{Colour, Decoder, Format, RgbImage, budget, samples};
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use crate::{DecodeError, spare};
 
 /// How the samples are written.
@@ -278,23 +278,27 @@ fn fill(
         }
         Coding::TextBits => {
             for value in values {
-                let digit = loop {
-                    let digit = *data.get(text.at).ok_or_else(|| damaged("it breaks off"))?;
-                    match digit {
-                        b'#' => text.line(),
-                        _ => text.at += 1,
-                    }
-                    if !digit.is_ascii_whitespace() && digit != b'#' {
-                        break digit;
-                    }
-                };
-                *value = match digit {
-                    b'0' => 1.0,
-                    b'1' => 0.0,
-                    _ => return Err(damaged("a pixel is neither 0 nor 1")),
-                };
+                *value = text_bit(data, text)?;
             }
         }
     }
     Ok(())
+}
+
+/// The next pixel of a picture of 0 and 1 in text: white or black. They need no spaces between them.
+fn text_bit(data: &[u8], text: &mut Words<'_>) -> Result<f64, DecodeError> {
+    loop {
+        let digit = *data.get(text.at).ok_or_else(|| damaged("it breaks off"))?;
+        match digit {
+            b'#' => text.line(),
+            _ => text.at += 1,
+        }
+        match digit {
+            b'0' => return Ok(1.0),
+            b'1' => return Ok(0.0),
+            b'#' => {}
+            _ if digit.is_ascii_whitespace() => {}
+            _ => return Err(damaged("a pixel is neither 0 nor 1")),
+        }
+    }
 }

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use crate::{DataError, DecodeError};
 
 /// Which of an image's bands are read, and which values are black and white: part of a model's configuration.

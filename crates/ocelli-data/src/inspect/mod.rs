@@ -15,13 +15,13 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::decode::{Format, Probe, budget};
+use crate::decode::{Format, Levels, Probe, budget};
 use crate::digest::Digest;
 use crate::photo_file::read_photo;
 use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage};
-use quality::{Levels, Quality};
+use quality::Quality;
 pub use report::Report;
 
 /// All that was found in the images.

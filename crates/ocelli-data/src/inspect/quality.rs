@@ -155,15 +155,6 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt()
 }
 
-/// How light samples of more than 8 bits are.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Levels {
-    /// The largest number in the file.
-    pub largest: f64,
-    /// The part of white that it is read as.
-    pub reach: f64,
-}
-
 /// A title, what to do, and the cases.
 type Found = (&'static str, &'static str, Vec<Case>);
 

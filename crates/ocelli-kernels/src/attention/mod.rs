@@ -1,7 +1,7 @@
 //! Scaled dot-product attention, forward and backward.
 //!
-//! Heads of images are computed one at a time, so that all of a head stays in the cache of a core: its keys and
-//! values are copied once, in the order in which [`product`] reads them, and some queries at a time go
+//! Heads of images are computed one at a time, so that all of a head stays in the cache of a core: its keys
+//! and values are copied once, in the order in which [`product`] reads them, and some queries at a time go
 //! through scores, softmax and weighted sums. All of it is f32. The backward pass computes the scores again
 //! instead of keeping them.
 

@@ -10,7 +10,7 @@ use ocelli_plot::{Figure, Layout};
 use serde::Serialize;
 
 use crate::Subject;
-use crate::page::settings;
+use crate::page::settings::settings;
 
 /// The part of the page about the run, where there is one.
 #[derive(Serialize, Default)]

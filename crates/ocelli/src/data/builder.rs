@@ -8,10 +8,10 @@ use ocelli_data::{
     Task, groups, source, split,
 };
 
-use crate::data::ValidSplit;
 use crate::data::options::ImageOptions;
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;
+use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 
 /// The origin of a split that a column of a table defines.

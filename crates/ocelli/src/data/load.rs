@@ -12,7 +12,8 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::{ImageData, ValidSplit, decisions, notices};
+use crate::data::valid_split::ValidSplit;
+use crate::data::{ImageData, decisions, notices};
 use crate::error::{Error, Result};
 
 /// Images with their split.

@@ -7,6 +7,7 @@ pub(crate) mod options;
 pub(crate) mod photos;
 pub(crate) mod recorded;
 pub(crate) mod to_tensor;
+pub(crate) mod valid_split;
 
 mod baseline;
 mod load;
@@ -52,28 +53,6 @@ pub struct ImageData {
     /// The seed of the split.
     seed: u64,
     options: ImageOptions,
-}
-
-/// The validation split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ValidSplit {
-    /// This fraction of every class, above 0 and below 1, drawn from the seed.
-    Fraction(f64),
-    /// Cross-validation: one of several folds, counted from 0; each image is in exactly one.
-    Fold {
-        /// The number of folds, at least 2.
-        folds: usize,
-        /// Which of them.
-        fold: usize,
-    },
-    /// As in the `split.csv` of an earlier run.
-    File(#[serde(with = "ocelli_data::path_text")] PathBuf),
-    /// These items, as indices into [`ImageData::items`].
-    Items(Vec<usize>),
-    /// None: all images are for training.
-    Nothing,
 }
 
 /// Images of one class in each part of the data.
@@ -193,7 +172,7 @@ impl ImageData {
         &self.split
     }
 
-    /// Writes the split, for [`ValidSplit::File`]. Training items that
+    /// Writes the split, for [`ValidSplit::File`](crate::ValidSplit::File). Training items that
     /// [decisions](ImageDataBuilder::decisions) drop count as training items: the decisions are a file of
     /// their own.
     ///

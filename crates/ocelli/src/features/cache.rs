@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use burn::tensor::TensorData;
 use ocelli_data::random::key as hash_of_text;
-use ocelli_data::{Batches, Digest, Normalization};
+use ocelli_data::{Augmentation, Batches, Digest, Normalization};
 use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
@@ -204,7 +204,11 @@ impl FeatureCache {
 
 impl<B: Backbone> Collector<'_, B> {
     fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
-        let store = self.cache.map(|cache| ActivationStore::new(cache, &key));
+        // The code of a custom transform is in no key, so that another one's features would be taken for its
+        // own.
+        let is_custom = self.data.augmentation().is_some_and(Augmentation::is_custom);
+        let cache = self.cache.filter(|_| view.is_none() || !is_custom);
+        let store = cache.map(|cache| ActivationStore::new(cache, &key));
         ViewFeatures { view, features, store, unsaved: Vec::new() }
     }
 

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::Interpretation;
+use crate::metric::estimate::ClassMeasures;
 use crate::metric::proportion::Proportion;
-use crate::metric::{Average, ClassMeasures, Metric};
+use crate::metric::{Average, Metric};
 
 /// The metrics of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]

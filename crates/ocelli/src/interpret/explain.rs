@@ -95,7 +95,7 @@ impl Explanation {
     }
 }
 
-impl Model {
+impl<B: Backbone> Model<B> {
     /// Computes the heat map of a photo for a class.
     ///
     /// # Errors

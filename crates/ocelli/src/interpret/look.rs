@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ocelli_data::{BadImages, Items, Loader, LoaderOptions, RgbImage};
+use ocelli_data::{BadImages, Items, Loader, LoaderOptions, Preprocessing, RgbImage};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
@@ -29,7 +29,7 @@ const BATCH: usize = 32;
 /// The largest side of photos that patches are cropped from.
 const LARGE: usize = 448;
 
-impl Model {
+impl<B: Backbone> Model<B> {
     /// Passes images through the network, each given as an item and the class of its heat map.
     ///
     /// # Errors
@@ -89,7 +89,11 @@ impl Model {
         let mut photos: HashMap<usize, Option<RgbImage>> = HashMap::new();
         look.inside.patches = strongest.patches(|number| {
             let item = seen[number];
-            let photo = || self.framed(&items[item].path, preprocessing.size.min(LARGE));
+            let framed = Preprocessing { size: preprocessing.size.min(LARGE), ..preprocessing };
+            let photo = || {
+                let image = self.decoder().decode_file_for(&items[item].path, framed.needed()).ok()?;
+                framed.frame(&image).ok()
+            };
             photos.entry(item).or_insert_with(photo).clone()
         });
         Ok(look)

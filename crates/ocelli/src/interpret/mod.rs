@@ -20,6 +20,7 @@ mod calibration;
 mod classes;
 mod compare;
 mod confusion;
+pub(crate) mod evaluation;
 mod explain;
 mod inside;
 mod labels;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ocelli_nn::{Backbone, Network};
 
-use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
@@ -36,7 +35,7 @@ impl<B: Backbone> Default for BestWeights<B> {
 
 impl<B: Backbone> BestWeights<B> {
     /// The best epoch so far at any size, and the size in pixels.
-    fn of_all(&self) -> Option<(&Best<B>, usize)> {
+    pub(super) fn of_all(&self) -> Option<(&Best<B>, usize)> {
         let metric = self.metric?;
         let all = self.by_size.iter().map(|(&size, best)| (best, size));
         all.reduce(|best, other| if other.0.record.is_better(&best.0.record, metric) { other } else { best })
@@ -62,51 +61,5 @@ impl<B: Backbone> BestWeights<B> {
         let best = (0..of_fit.len())
             .fold(0, |best, epoch| if of_fit[epoch].is_better(of_fit[best], metric) { epoch } else { best });
         of_fit.len() > best + patience
-    }
-}
-
-impl<B: Backbone> Learner<B> {
-    /// Saves the weights of the best epoch by this metric, and of equal ones that with the lower validation
-    /// loss; one for each image size. `None`, the default, saves none. See
-    /// [`return_to_best`](Self::return_to_best).
-    pub fn keep_best(&mut self, metric: Option<Metric>) -> &mut Self {
-        self.best.metric = metric;
-        if let Some(metric) = metric {
-            self.measure(metric);
-        }
-        self
-    }
-
-    /// Early stopping: ends a fit after this many epochs without improvement of the metric that
-    /// [`keep_best`](Self::keep_best) sets. `None`, the default: each fit runs all of its epochs.
-    pub fn early_stopping(&mut self, patience: Option<usize>) -> &mut Self {
-        self.best.patience = patience;
-        self
-    }
-
-    /// The best epoch so far at the current size of the images.
-    pub fn best(&self) -> Option<&EpochRecord> {
-        self.best.by_size.get(&self.data().size()).map(|best| &best.record)
-    }
-
-    /// The best epoch so far at any size, and the size in pixels.
-    pub fn best_of_all(&self) -> Option<(&EpochRecord, usize)> {
-        self.best.of_all().map(|(best, size)| (&best.record, size))
-    }
-
-    /// Restores the best weights at the current image size.
-    pub fn return_to_best(&mut self) {
-        if let Some(best) = self.best.by_size.get(&self.inputs.data.size()) {
-            self.state.network = best.network.copy();
-            self.state.set_freezing(best.freezing);
-        }
-    }
-
-    /// Restores the best weights at any image size, without changing the size.
-    pub(crate) fn take_best_of_all(&mut self) {
-        if let Some((best, _)) = self.best.of_all() {
-            self.state.network = best.network.copy();
-            self.state.set_freezing(self.state.freezing);
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::learner::Learner;
 use crate::lr_finder::LrFind;
 use crate::lr_finder::curve::LrCurve;
 use crate::train::input::EndlessBatches;
-use crate::train::step::{Accumulation, StepSize, train_step};
+use crate::train::step::{Accumulation, StepError, StepSize, train_step};
 
 impl<B: Backbone> Learner<B> {
     /// Runs the learning rate finder: trains a copy of the network, as a fit in the current state would, at
@@ -36,8 +36,12 @@ impl<B: Backbone> Learner<B> {
             let loss = train_step(&mut fork, batch, step, options, &inputs.data, &mut accumulation);
             done += 1;
             observers.progress(Activity::LearningRates, done, find.steps)?;
-            // A loss that is not finite ends the search, as one that diverges does.
-            Ok(loss.unwrap_or(f64::NAN))
+            match loss {
+                // A loss that is not finite ends a search as one that grows does.
+                Err(StepError::NotFinite(_)) => Ok(f64::NAN),
+                Err(StepError::Loss(error)) => Err(error),
+                Ok(loss) => Ok(loss),
+            }
         })?;
         (curve.frozen, curve.photos) = (state.freezing.frozen(), Some(inputs.data.train_len()));
         Ok(curve)

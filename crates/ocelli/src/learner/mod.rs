@@ -4,6 +4,7 @@ pub(crate) mod best;
 pub(crate) mod features;
 pub(crate) mod fine_tune;
 pub(crate) mod fit;
+pub(crate) mod keep_best;
 pub(crate) mod lr_find;
 pub(crate) mod memory;
 pub(crate) mod out_of_fold;
@@ -11,6 +12,7 @@ pub(crate) mod predict;
 pub(crate) mod save;
 pub(crate) mod snapshot;
 pub(crate) mod speed;
+pub(crate) mod to_model;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
-use ocelli_nn::{Arch, GROUPS, Network};
+use ocelli_nn::{Backbone, GROUPS, Head, Network};
 
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
@@ -27,13 +27,13 @@ const LEARNING_RATE: f64 = 1e-2;
 /// Heads are trained without observers; only a request to stop is passed on.
 struct Silent(Observers);
 
-impl<B: ocelli_nn::Backbone> FitHooks<B> for Silent {
+impl<B: Backbone> FitHooks<B> for Silent {
     fn observers(&mut self) -> &mut Observers {
         &mut self.0
     }
 }
 
-impl Learner {
+impl<B: Backbone<Head = Head>> Learner<B> {
     /// Predicts every training image by a head that was trained on other folds: the images are divided into
     /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
     /// backbone, which are computed once. The learner itself is not changed. Byte-identical images are in the
@@ -44,11 +44,32 @@ impl Learner {
     /// # Errors
     /// As [`fit`](Self::fit); where there are fewer images than folds.
     pub fn out_of_fold(&mut self, folds: usize) -> Result<Predictions> {
-        self.out_of_fold_until(folds, &Stop::default())
+        let seed = self.state.seed;
+        self.out_of_fold_with(folds, |network| Ok(network.with_new_head(seed)))
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like
+    /// this one whose head has not been trained; its backbone is not used.
+    ///
+    /// # Errors
+    /// As [`out_of_fold`](Self::out_of_fold), and whatever `new_head` gives.
+    pub fn out_of_fold_with(
+        &mut self,
+        folds: usize,
+        mut new_head: impl FnMut(&Network<B>) -> Result<Network<B>>,
+    ) -> Result<Predictions> {
+        self.out_of_fold_until(folds, &Stop::default(), &mut new_head)
     }
 
-    /// As [`out_of_fold`](Self::out_of_fold), until `stop` is set.
-    pub(crate) fn out_of_fold_until(&mut self, folds: usize, stop: &Stop) -> Result<Predictions> {
+    /// As [`out_of_fold_with`](Self::out_of_fold_with), until `stop` is set.
+    pub(crate) fn out_of_fold_until(
+        &mut self,
+        folds: usize,
+        stop: &Stop,
+        new_head: &mut NewHead<B>,
+    ) -> Result<Predictions> {
         let mut head = self.state.fork();
         head.set_freezing(FROZEN);
         self.inputs.prepare_features(&head, &mut self.observers)?;
@@ -61,7 +82,9 @@ impl Learner {
             let split = k_fold(&training, &digests, &[], folds, fold, self.state.seed)?;
             let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect();
             let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
-            parts.push(self.predict_fold(data.with_split(split), stop)?);
+            let network = &self.state.network;
+            let network = network.with_head_of(&new_head(network)?);
+            parts.push(self.predict_fold(network, data.with_split(split), stop)?);
         }
         let merged = merged(parts, data);
         if !merged.is_finite() {
@@ -70,9 +93,9 @@ impl Learner {
         Ok(merged)
     }
 
-    /// Trains a new head on the training images of this split, and predicts its validation images.
-    fn predict_fold(&self, data: ImageData, stop: &Stop) -> Result<Predictions> {
-        let mut state = TrainState::new(self.with_new_head()?, self.state.seed);
+    /// Trains a network's new head on the training images of this split, and predicts its validation images.
+    fn predict_fold(&self, network: Network<B>, data: ImageData, stop: &Stop) -> Result<Predictions> {
+        let mut state = TrainState::new(network, self.state.seed);
         state.set_freezing(FROZEN);
         state.fits = 1;
         let mut inputs = self.inputs.with_data(data.with_batch_size(BATCH_SIZE));
@@ -89,15 +112,10 @@ impl Learner {
         )?;
         predict(&state, &mut inputs, Part::Valid, &mut hooks.0)
     }
-
-    /// The same backbone with a new head.
-    fn with_new_head(&self) -> Result<Network> {
-        let arch: Arch = self.arch().parse()?;
-        let (network, classes) = (&self.state.network, self.data().classes().len());
-        let fresh = arch.transfer(&network.to_tensors(), classes, self.state.seed, &network.device())?;
-        Ok(fresh.with_precision(network.precision()))
-    }
 }
+
+/// Makes a network with the same backbone and a new head.
+pub(crate) type NewHead<'a, B> = dyn FnMut(&Network<B>) -> Result<Network<B>> + 'a;
 
 /// Only the head is trained, on cached features.
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };

@@ -7,8 +7,6 @@ use ocelli_nn::{Backbone, Network};
 
 use crate::error::Result;
 use crate::event::{Event, Observers};
-use crate::learner::Learner;
-use crate::model::Model;
 use crate::model::config::{ModelConfig, save};
 use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
@@ -48,7 +46,7 @@ impl SaveCycles {
 }
 
 /// The model configuration of a network that was trained on these inputs, for this image size.
-fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
+pub(super) fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
     ModelConfig {
@@ -69,21 +67,4 @@ pub(crate) fn save_network<B: Backbone>(
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
     save(path, &config(network, inputs, size), &tensors)
-}
-
-impl<B: Backbone> Learner<B> {
-    /// The current model; further training does not change it.
-    pub fn to_model(&self) -> Model<B> {
-        let network = self.state.network.copy();
-        Model::new(config(&network, &self.inputs, self.data().size()), network)
-    }
-
-    /// Writes the model to a file, with everything that is needed to use it.
-    ///
-    /// # Errors
-    /// Where the file cannot be written; an existing file is then unchanged.
-    /// [`Error::NotFiniteTensor`](crate::Error::NotFiniteTensor) where a weight is NaN or infinite.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save_network(path.as_ref(), &self.state.network, &self.inputs, self.data().size()).map(drop)
-    }
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::schedule::learning_rates::LearningRates;
 
 /// The standard deviation of the smoothing kernel, as a fraction of the steps.
@@ -116,18 +115,6 @@ impl LrCurve {
         let rows =
             rows.map(|(step, ((rate, loss), smoothed))| format!("{step},{rate:e},{loss},{smoothed}\n"));
         std::iter::once("step,learning_rate,loss,smoothed_loss\n".to_owned()).chain(rows).collect()
-    }
-
-    /// Writes NAME`.csv` into a folder, and with the feature `plot` NAME`.png` and NAME`.svg`.
-    ///
-    /// # Errors
-    /// Where a file cannot be written.
-    pub fn write(&self, folder: impl AsRef<std::path::Path>, name: &str) -> Result<()> {
-        let folder = folder.as_ref();
-        crate::file::write_whole(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
-        #[cfg(feature = "plot")]
-        crate::charts::write_figure(&self.plot(), folder, name)?;
-        Ok(())
     }
 }
 

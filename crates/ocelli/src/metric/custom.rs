@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::metric::direction::Direction;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Direction, Metric};
 
 /// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`] like any other: it can select the best weights, has a
-/// column in the history and a 95 % interval, and its name can be used wherever a metric is named.
+/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) like any other: it can select the best
+/// weights, has a column in the history and a 95 % interval, and its name can be used wherever a metric is
+/// named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};
@@ -37,25 +37,11 @@ impl CustomMetric {
         Self { name, direction, score }
     }
 
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a
-    /// resumed run. Registering the same name again replaces the metric.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
-    /// lower-case letters, digits and hyphens.
-    pub fn register(self) -> Result<Metric> {
-        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
-        if self.name.is_empty() || !self.name.chars().all(usual) {
-            let expected = "lower-case letters, digits and hyphens";
-            return Err(Error::setting("metric", format!("{:?}", self.name), expected));
-        }
-        if Metric::built_in(self.name).is_some() {
-            return Err(Error::setting("metric", self.name, "a name that no built-in metric has"));
-        }
+    /// Replaces one of the same name.
+    pub(super) fn remember(self) {
         let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
         registered.retain(|other| other.name != self.name);
         registered.push(self);
-        Ok(Metric::Custom(self))
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ocelli_data::{Augmentation, Channels, Items, Preprocessing, Task};
+use ocelli_data::{Augmentation, Channels, Decoder, Items, Preprocessing, RgbImage, Task};
 use ocelli_nn::{Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,18 @@ impl ModelConfig {
         self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
     }
 
+    /// What reads images as in training, with the usual limits.
+    pub(crate) fn decoder(&self) -> Decoder {
+        Decoder { channels: self.channels, ..Decoder::default() }
+    }
+
+    /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
+    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
+        let preprocessing = Preprocessing { size, ..self.preprocessing };
+        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
+        preprocessing.frame(&image).ok()
+    }
+
     /// The bytes of a model file, and the digest in them.
     pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
         tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
@@ -93,7 +105,7 @@ impl ModelConfig {
 }
 
 /// A model file's configuration and tensors.
-pub(super) fn read(path: &Path) -> Result<(ModelConfig, TensorFile)> {
+pub(crate) fn read(path: &Path) -> Result<(ModelConfig, TensorFile)> {
     let tensors = TensorFile::read(path)?;
     let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
     let text = tensors.metadata(ENTRY).ok_or_else(|| {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ocelli_nn::{AnyBackbone, Backbone};
+
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::prediction::Prediction;
@@ -9,8 +11,8 @@ use crate::model::prediction::Prediction;
 /// Models of the same classes, whose probabilities are averaged: the snapshots of a fit's cycles (Huang et
 /// al. 2017, <https://arxiv.org/abs/1704.00109>), or models of different folds, sizes or architectures.
 #[derive(Debug)]
-pub struct Ensemble {
-    models: Vec<Model>,
+pub struct Ensemble<B: Backbone = AnyBackbone> {
+    models: Vec<Model<B>>,
 }
 
 impl Ensemble {
@@ -22,16 +24,18 @@ impl Ensemble {
         let models = paths.into_iter().map(Model::load).collect::<Result<Vec<_>>>()?;
         Self::of(models)
     }
+}
 
+impl<B: Backbone> Ensemble<B> {
     /// An ensemble of these models.
     ///
     /// # Errors
     /// [`Error::EmptyEnsemble`], [`Error::ClassMismatch`] or [`Error::TaskMismatch`].
-    pub fn of(models: Vec<Model>) -> Result<Self> {
+    pub fn of(models: Vec<Model<B>>) -> Result<Self> {
         let Some(first) = models.first() else {
             return Err(Error::EmptyEnsemble);
         };
-        let asked = |model: &Model| (model.config().task, model.config().classes.clone());
+        let asked = |model: &Model<B>| (model.config().task, model.config().classes.clone());
         let expected = asked(first);
         match models.iter().position(|model| asked(model) != expected) {
             Some(index) if models[index].config().task != expected.0 => {

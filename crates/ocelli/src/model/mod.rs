@@ -2,7 +2,6 @@
 
 pub(crate) mod config;
 pub(crate) mod ensemble;
-pub(crate) mod evaluation;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
@@ -84,8 +83,7 @@ impl Model {
 
 /// Images are read as in training.
 fn loading(config: &ModelConfig) -> LoaderOptions {
-    let decoder = Decoder { channels: config.channels, ..Decoder::default() };
-    LoaderOptions { decoder, ..LoaderOptions::default() }
+    LoaderOptions { decoder: config.decoder(), ..LoaderOptions::default() }
 }
 
 impl<B: Backbone> Model<B> {
@@ -184,13 +182,6 @@ impl<B: Backbone> Model<B> {
         self.network.parameters().iter().sum()
     }
 
-    /// A photo as the network sees it, after preprocessing; `None` where it cannot be read.
-    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
-        let preprocessing = Preprocessing { size, ..self.config.preprocessing };
-        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
-        preprocessing.frame(&image).ok()
-    }
-
     /// Applies the temperature that was fitted on the validation images to all probabilities from now on, so
     /// that of predictions with a probability of 0.9 about nine in ten are right. The most probable class
     /// does not change.
@@ -276,6 +267,24 @@ impl<B: Backbone> Model<B> {
             temperature,
             thresholds: thresholds_with_temperature(&self.config.thresholds(), temperature),
         }
+    }
+
+    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other
+    /// image file. It is that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an
+    /// empty path.
+    ///
+    /// # Errors
+    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the
+    /// network computes something that is not finite.
+    pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
+        let needed = self.config.preprocessing.needed();
+        let image = self.decoder().decode_for(bytes, needed).map_err(|reason| {
+            let path = PathBuf::from("the image in memory");
+            Error::Photo { path, reason: reason.to_string() }
+        })?;
+        let probabilities = self.predict_images(&[image])?.remove(0);
+        let Answers { task, classes, thresholds, .. } = self.answers(TtaMean::default());
+        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds })
     }
 
     /// The probabilities of every class for images in memory, one row each, calibrated where

@@ -18,7 +18,7 @@ use crate::model::tta::TtaMean;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Prediction {
-    /// The photo.
+    /// The photo; empty for an image in memory.
     pub path: PathBuf,
     /// The names of the classes.
     pub classes: Arc<[String]>,

@@ -120,6 +120,14 @@ const UNFROZEN_STEPS: usize = 24;
 /// The frozen layer groups if only the head is trained.
 const ALL_BUT_HEAD: usize = GROUPS - 1;
 
+impl Recipe {
+    /// A preset with its own numbers for images of this size in pixels, on images that have its own
+    /// [augmentation](Preset::augmentation).
+    pub fn preset(preset: Preset, size: usize) -> Self {
+        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
+    }
+}
+
 impl RecipeBuilder {
     /// A preset with its defaults, for images of this size in pixels.
     pub fn new(preset: Preset, size: usize) -> Self {

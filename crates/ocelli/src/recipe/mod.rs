@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::lr_finder::LrFind;
 use crate::model::tta::Tta;
-use crate::recipe::builder::{Preset, RecipeBuilder};
 use crate::recipe::freezing::Freezing;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
@@ -77,12 +76,6 @@ const MAX_SIZE: usize = 8192;
 /// The most augmented copies of each image whose features are cached.
 const MAX_COPIES: usize = 1000;
 impl Recipe {
-    /// A preset with its defaults for images of this size in pixels, on data with its
-    /// [augmentation](Preset::augmentation).
-    pub fn preset(preset: Preset, size: usize) -> Self {
-        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
-    }
-
     /// The epochs of all phases.
     pub fn epochs(&self) -> usize {
         let epochs = self.phases.iter().map(|phase| match phase {

@@ -9,8 +9,9 @@ use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping};
 use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
-use crate::data::{ImageData, ValidSplit};
+use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -206,13 +207,9 @@ impl RunConfig {
     /// the images, and builds the network.
     ///
     /// # Errors
-    /// For everything that can be checked before training.
+    /// For everything that can be known before something is computed.
     pub fn learner(&self, env: &RunEnv) -> Result<Learner> {
-        self.learner_on(self.image_data(env.threads).load()?, env)
-    }
-
-    /// As [`learner`](Self::learner), with data that has been loaded.
-    pub(crate) fn learner_on(&self, data: ImageData, env: &RunEnv) -> Result<Learner> {
+        let data = self.image_data(env.threads).load()?;
         let mut learner = self.pretrained(data, env)?.0;
         self.apply(&mut learner, env)?;
         Ok(learner)

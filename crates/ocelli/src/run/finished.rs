@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{Items, Target, files, unescape_formula};
-use ocelli_nn::GROUPS;
+use ocelli_nn::{Backbone, GROUPS};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,10 +13,12 @@ use crate::data::of_run::{MissingImages, RunImages};
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::interpret::Interpretation;
+use crate::learner::Learner;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::CurveShape;
 use crate::metric::Metric;
 use crate::model::Model;
+use crate::model::config::{self, ModelConfig};
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::config::{Config, RunConfig};
@@ -165,6 +167,28 @@ impl FinishedRun {
     /// As [`Model::load`].
     pub fn model(&self) -> Result<Model> {
         Model::load(self.folder.join("model.safetensors"))
+    }
+
+    /// The configuration of the run's model, whatever its network.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn model_config(&self) -> Result<ModelConfig> {
+        Ok(config::read(&self.folder.join("model.safetensors"))?.0)
+    }
+
+    /// The run's model, for a custom backbone or head: `learner` makes a new learner of the run's settings
+    /// and photos, as it did for [`Run::prepare_with`](crate::Run::prepare_with); its weights are replaced.
+    ///
+    /// # Errors
+    /// As [`Model::load_into`], and whatever `learner` gives.
+    pub fn model_with<B: Backbone>(
+        &self,
+        data: &ImageData,
+        learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
+    ) -> Result<Model<B>> {
+        let learner = learner(&self.settings_for_training(), data.clone())?;
+        Model::load_into(self.folder.join("model.safetensors"), learner.network().copy())
     }
 
     /// The model's predictions for the validation images.

@@ -389,14 +389,7 @@ impl Observer for Recorder {
                 self.unwritten = true;
             }
             Event::LrFound { fit, curve, learning_rates: rates, .. } => {
-                let name = format!("lr_find-{fit}");
-                file::write_whole(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
-                #[cfg(feature = "plot")]
-                {
-                    let figure =
-                        curve.plot().with_vertical(format!("used {:.1e}", rates.head()), rates.head());
-                    crate::charts::write_figure(&figure, &self.folder.path, &name)?;
-                }
+                curve.write_with(&self.folder.path, &format!("lr_find-{fit}"), Some(rates.head()))?;
             }
             Event::Epoch(row) => {
                 self.history.push(row.clone());

@@ -4,15 +4,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use ocelli_data::Split;
+use ocelli_nn::{Backbone, Network};
 
 use crate::data::ImageData;
 use crate::error::Result;
 use crate::event::Observer;
+use crate::interpret::evaluation::Evaluation;
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
-use crate::model::evaluation::Evaluation;
-use crate::run::config::RunEnv;
+use crate::learner::Learner;
+use crate::learner::out_of_fold::NewHead;
+use crate::run::config::{RunConfig, RunEnv};
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
+use crate::train::loss::Loss;
 
 /// A review of labels, by networks that were not trained on these images.
 pub struct LabelReview {
@@ -72,14 +76,57 @@ impl FinishedRun {
         options: ReviewOptions,
         stop: &Stop,
     ) -> Result<Option<LabelReview>> {
+        let env = RunEnv { cache: options.cache.clone(), ..RunEnv::default() };
+        let pretrained =
+            |settings: &RunConfig, data| -> Result<Learner> { Ok(settings.pretrained(data, &env)?.0) };
+        let seed = self.settings.seed;
+        self.review(data, options, stop, &pretrained, &mut |network| Ok(network.with_new_head(seed)))
+    }
+
+    /// As [`review_labels`](Self::review_labels), for a network of the user's own: `learner` makes a new
+    /// learner of the run's settings and photos, as it did for
+    /// [`Run::prepare_with`](crate::Run::prepare_with). Its backbone should be pretrained: heads on random
+    /// features disagree with most labels.
+    ///
+    /// # Errors
+    /// As [`review_labels`](Self::review_labels), and whatever `learner` gives.
+    pub fn review_labels_with<B: Backbone>(
+        &self,
+        data: &ImageData,
+        options: ReviewOptions,
+        stop: &Stop,
+        learner: impl Fn(&RunConfig, ImageData) -> Result<Learner<B>>,
+    ) -> Result<Option<LabelReview>> {
+        let settings = self.settings_for_training();
+        let mut new_head = |_: &Network<B>| Ok(learner(&settings, data.clone())?.network().clone());
+        self.review(data, options, stop, &learner, &mut new_head)
+    }
+
+    /// The settings from which a network like the run's is made, whatever it was trained on.
+    pub(crate) fn settings_for_training(&self) -> RunConfig {
+        let mut settings = self.settings.clone();
+        settings.weights = settings.weights.map(|path| self.resolve(&path));
+        // Heads are trained on the usual one, and a custom one need not be known here.
+        settings.train.loss = Loss::default();
+        settings
+    }
+
+    fn review<B: Backbone>(
+        &self,
+        data: &ImageData,
+        options: ReviewOptions,
+        stop: &Stop,
+        learner: &dyn Fn(&RunConfig, ImageData) -> Result<Learner<B>>,
+        new_head: &mut NewHead<B>,
+    ) -> Result<Option<LabelReview>> {
         if data.train_len() < 2 * REVIEW_FOLDS {
             return Ok(None);
         }
-        let mut settings = self.settings.clone();
-        settings.weights = settings.weights.map(|path| self.resolve(&path));
+        let settings = self.settings_for_training();
         let env = RunEnv { cache: options.cache, ..RunEnv::default() };
         let training = Split { train: data.split().train.clone(), ..Split::default() };
-        let mut learner = settings.learner_on(data.with_split(training), &env)?;
+        let mut learner = learner(&settings, data.with_split(training))?;
+        settings.apply(&mut learner, &env)?;
         if options.only_cached && !learner.has_cached_features() {
             return Ok(None);
         }
@@ -87,7 +134,7 @@ impl FinishedRun {
             learner.observe_boxed(observer);
         }
         learner.observe(stop.clone());
-        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop)?;
+        let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop, new_head)?;
         let features = learner.pooled_features(predictions.items())?;
         let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
         stop.check()?;

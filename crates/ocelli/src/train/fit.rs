@@ -19,7 +19,7 @@ use crate::train::infer::predict;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
-use crate::train::step::{Accumulation, NotFinite, StepSize, train_step};
+use crate::train::step::{Accumulation, NotFinite, StepError, StepSize, train_step};
 use crate::train::weight_average::WeightAverage;
 
 /// A fit: its learning rates and schedule, and how far it is. It can be saved after any step and resumed.
@@ -177,7 +177,10 @@ impl Fit {
                 let is_last = self.batch + 1 == batches;
                 let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
                 let loss = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
-                    .map_err(|error| self.diverged(&error, rates))?;
+                    .map_err(|error| match error {
+                        StepError::NotFinite(error) => self.diverged(&error, rates),
+                        StepError::Loss(error) => error,
+                    })?;
                 if let (Some(average), Some(decay), true) =
                     (&mut self.ema, options.ema_decay, self.accumulation.has_stepped())
                 {

@@ -27,6 +27,11 @@ impl ParameterGradients {
         Self(take.1)
     }
 
+    /// Whether no parameter has a gradient.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Removes one parameter's.
     pub(crate) fn remove(&mut self, id: ParamId) -> Option<Tensor<1>> {
         self.0.remove(&id)

@@ -40,7 +40,7 @@ pub(crate) fn infer<B: Backbone>(
     activity: Activity,
     observers: &mut Observers,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
-    if Inputs::has_features_of(state, part) {
+    if Inputs::prepares_features_of(state.freezing, part) {
         inputs.prepare_features(state, observers)?;
         return Ok(infer_cached(state, inputs, part));
     }

@@ -228,9 +228,11 @@ impl Inputs {
         Ok(BatchStream::Cached(batches.into_iter()))
     }
 
-    /// Whether the features of a part, without augmentation, are among the cached ones.
-    pub(crate) fn has_features_of<B: Backbone>(state: &TrainState<B>, part: Part) -> bool {
-        match state.freezing {
+    /// Whether the features of a part, as validation sees it, are among those that
+    /// [`prepare_features`](Self::prepare_features) makes ready. That is a question of the freezing alone:
+    /// whatever the cache holds, it computes what is missing.
+    pub(crate) fn prepares_features_of(freezing: Freezing, part: Part) -> bool {
+        match freezing {
             Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
             Freezing::Cached { .. } => part == Part::Valid,
             Freezing::Streamed { .. } => false,

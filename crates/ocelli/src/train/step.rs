@@ -4,7 +4,7 @@ use ocelli_nn::{Backbone, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::TrainBatch;
@@ -64,6 +64,13 @@ impl Accumulation {
     }
 }
 
+/// Why a step was not made.
+pub(crate) enum StepError {
+    NotFinite(NotFinite),
+    /// A custom loss cannot be trained on.
+    Loss(Error),
+}
+
 /// Trains on a batch and returns its mean loss. The weights are updated once enough batches have been
 /// accumulated, or at the last batch. If the loss or a gradient is not finite, nothing is updated.
 pub(crate) fn train_step<B: Backbone>(
@@ -73,14 +80,18 @@ pub(crate) fn train_step<B: Backbone>(
     options: &TrainOptions,
     data: &ImageData,
     accumulation: &mut Accumulation,
-) -> std::result::Result<f64, NotFinite> {
-    let finite =
-        |what, value: f64| if value.is_finite() { Ok(value) } else { Err(NotFinite { what, value }) };
+) -> std::result::Result<f64, StepError> {
+    let finite = |what, value: f64| match value.is_finite() {
+        true => Ok(value),
+        false => Err(StepError::NotFinite(NotFinite { what, value })),
+    };
     let (logits, pass) = state.forward(&state.network, batch.input, options.statistics());
     let weights = options.loss.weights(data);
     let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
+    let loss = loss.map_err(StepError::Loss)?;
     let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
     let mut gradients = ParameterGradients::take(&state.network, loss.backward());
+    options.loss.check_gradients(&gradients).map_err(StepError::Loss)?;
     let several = options.accumulate_steps > 1;
     if several {
         gradients.scale(batch.images as f64);

@@ -1,6 +1,9 @@
 //! `ocelli train`
 
 mod idle;
+mod loss;
+#[cfg(feature = "report")]
+mod report;
 mod result;
 mod settings;
 
@@ -11,25 +14,22 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::{
-    Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Stop, Thresholds, Tta, WeightStore,
-};
-use ocelli_report::{ReportOptions, report_run};
+use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
 
 use crate::errors::{self, Failure};
 use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
-use crate::interrupt::{self, finish_batch, stopped};
+use crate::interrupt::{self, finish_batch};
 use crate::output::{eprintln, message, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
-use crate::values::{
-    OrNone, above_0, alpha, below_1, epochs, focal_gamma, lr_ratio, metric, one_of, recipe, side, tta, whole,
-};
+use crate::values::{OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, tta, whole};
 use crate::verbs::pull::fetched;
+use crate::verbs::train::loss::LossFlags;
 
-pub use result::not_measured;
+#[cfg(feature = "report")]
+pub use result::{confused, not_measured};
 
 /// Train a classifier on a folder of photos
 ///
@@ -202,40 +202,6 @@ struct RecipeFlags {
     train_bn: bool,
 }
 
-/// The loss, gradients, and averages of weights.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Optimizer and loss")]
-struct LossFlags {
-    /// Label smoothing, usually 0.1 [default: 0]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPSILON", allow_negative_numbers = true, value_parser = below_1)]
-    label_smoothing: Option<f64>,
-    /// Focal loss with this gamma, usually 2 [default: 0, cross-entropy]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, value_parser = focal_gamma)]
-    focal_gamma: Option<f64>,
-    /// Class weights in the loss: equal, balanced, or a number for each class [default: equal]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
-    class_weights: Vec<String>,
-    /// Clip the total gradient norm to this value [default: no clipping]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = above_0)]
-    max_grad_norm: Option<f64>,
-    /// Gradient accumulation: batches per optimizer step [default: 1]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "N", value_parser = whole::<1, 1_000_000>)]
-    accumulate_steps: Option<usize>,
-    /// Exponential moving average of the weights with this decay, usually 0.99 to 0.9999
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = below_1)]
-    ema_decay: Option<f64>,
-    /// Stochastic weight averaging from this epoch of each phase on, counted from 0
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPOCH", conflicts_with = "ema_decay", value_parser = epochs)]
-    swa_start: Option<usize>,
-}
-
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
 const WITH_RESUME: [&str; 11] = [
     "resume",
@@ -296,6 +262,7 @@ impl Train {
             eprintln!("{warning}");
         }
         let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
+            #[cfg(feature = "report")]
             // Only the report is missing: the process was ended while it wrote that.
             Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
                 return self.write_missing_report(&path, &model, &cache);
@@ -312,7 +279,7 @@ impl Train {
                 if !self.output.quiet {
                     result::print(&outcome, training.learner().data());
                 }
-                self.report(&training, &outcome, self.report_options(&cache, stop))
+                self.conclude(&training, &outcome, &cache, stop)
             }
             Err(error) => Err(failure(error, &training)),
         }
@@ -349,25 +316,15 @@ impl Train {
     }
 
     /// Writes the report, and prints where everything is.
-    fn report(&self, training: &Run, outcome: &RunResult, options: ReportOptions) -> Result<(), Failure> {
-        let run = training.run_folder().path();
+    fn conclude(
+        &self,
+        training: &Run,
+        outcome: &RunResult,
+        cache: &Path,
+        stop: Arc<AtomicBool>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
-        // Even without its report the run is finished.
-        let page = match report_run(run, options) {
-            Ok(report) => Some(report.page),
-            Err(ocelli::Error::Stopped) => {
-                let model = shown(outcome.model.display());
-                let run = quoted(run.as_os_str());
-                eprintln!(
-                    "stopped; the model is written: {model}. To write its report:  ocelli report {run}"
-                );
-                return Err(Failure::Interrupted);
-            }
-            Err(error) => {
-                eprintln!("   note: no report was written: {}", message(error));
-                None
-            }
-        };
+        let page = self.report(training, outcome, cache, stop)?;
         if self.output.quiet {
             path_line(&outcome.model);
             return Ok(());
@@ -376,38 +333,25 @@ impl Train {
         println!();
         println!("model    {}", shown(outcome.model.display()));
         page.iter().for_each(|page| println!("report   {}", shown(page.display())));
-        println!(
-            "time     {}, {} of it for the report",
-            duration(outcome.seconds + reporting),
-            duration(reporting)
-        );
-        println!("next     ocelli predict {} PHOTO…", quoted(run.as_os_str()));
+        let of_it = match cfg!(feature = "report") {
+            true => format!(", {} of it for the report", duration(reporting)),
+            false => String::new(),
+        };
+        println!("time     {}{of_it}", duration(outcome.seconds + reporting));
+        println!("next     ocelli predict {} PHOTO…", quoted(training.run_folder().path().as_os_str()));
         Ok(())
     }
 
-    fn write_missing_report(&self, run: &Path, model: &Path, cache: &Path) -> Result<(), Failure> {
-        let report = report_run(run, self.report_options(cache, finish_batch()));
-        let report = stopped(report, "no report was written")?;
-        if self.output.quiet {
-            path_line(model);
-        } else {
-            println!(
-                "this run is finished; its report was missing and is written: {}",
-                shown(report.page.display())
-            );
-        }
-        Ok(())
-    }
-
-    fn report_options(&self, cache: &Path, stop: Arc<AtomicBool>) -> ReportOptions {
-        ReportOptions {
-            cache: Some(cache.to_owned()),
-            threads: self.compute.threads.threads,
-            only_cached_features: true,
-            data: self.moved_to.clone(),
-            stop: Stop::new(stop),
-            ..ReportOptions::default()
-        }
+    /// This build has no reports.
+    #[cfg(not(feature = "report"))]
+    fn report(
+        &self,
+        _: &Run,
+        _: &RunResult,
+        _: &Path,
+        _: Arc<AtomicBool>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        Ok(None)
     }
 
     /// Why a run cannot be prepared; if it cannot be resumed, with the flags that help.

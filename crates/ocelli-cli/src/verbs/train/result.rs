@@ -5,8 +5,7 @@ use std::collections::HashSet;
 use ocelli::{ImageData, Interpretation, Items, Metric, Predictions, RunResult, Task};
 
 use crate::output::{println, shown};
-use crate::text::{count, counted};
-use crate::verbs::report::confused;
+use crate::text::{brief, count, counted};
 
 /// The most pairs of confused classes that are listed.
 const CONFUSED: usize = 3;
@@ -117,4 +116,9 @@ pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<Str
         let of = counted(classes.len(), "class");
         format!("not evaluated   {} of {of} without images here: {names}{more}", count(without.len()))
     })
+}
+
+/// `cats → dogs 12/1,000`
+pub fn confused(truth: &str, predicted: &str, times: usize, of: usize) -> String {
+    format!("{} → {} {}/{}", brief(&shown(truth)), brief(&shown(predicted)), count(times), count(of))
 }

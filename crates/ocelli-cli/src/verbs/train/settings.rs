@@ -1,8 +1,8 @@
 //! From flags to settings.
 
-use ocelli::{ClassWeights, Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr, TrainOptions};
+use ocelli::{Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr};
 
-use super::{LossFlags, RecipeFlags, Train};
+use super::{RecipeFlags, Train};
 use crate::errors::Failure;
 use crate::values::OrNone;
 
@@ -94,32 +94,5 @@ impl RecipeFlags {
             recipe = recipe.tta(tta);
         }
         Ok(recipe)
-    }
-}
-
-impl LossFlags {
-    fn apply(&self, method: &mut TrainOptions) -> Result<(), Failure> {
-        method.loss.label_smoothing = self.label_smoothing.unwrap_or(method.loss.label_smoothing);
-        method.loss.focal_gamma = self.focal_gamma.unwrap_or(method.loss.focal_gamma);
-        match self.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => {}
-            ["equal"] => method.loss.class_weights = ClassWeights::Equal,
-            ["balanced"] => method.loss.class_weights = ClassWeights::Balanced,
-            ref numbers => {
-                let weights: Result<Vec<f64>, _> = numbers.iter().map(|number| number.parse()).collect();
-                let weights = weights.map_err(|_| {
-                    Failure::Error(format!(
-                        "--class-weights {}: expected equal, balanced, or a number for each class, such as 1,2,1",
-                        numbers.join(",")
-                    ))
-                })?;
-                method.loss.class_weights = ClassWeights::Given(weights);
-            }
-        }
-        method.max_grad_norm = self.max_grad_norm.or(method.max_grad_norm);
-        method.accumulate_steps = self.accumulate_steps.unwrap_or(method.accumulate_steps);
-        method.ema_decay = self.ema_decay.or(method.ema_decay);
-        method.swa_start = self.swa_start.or(method.swa_start);
-        Ok(())
     }
 }

@@ -22,7 +22,7 @@ use std::io::Cursor;
 use super::ifd::{Directories, Directory};
 use super::{Colour, Decoder, Format, RgbImage};
 use crate::DecodeError;
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use page::Page;
 
 mod tag {

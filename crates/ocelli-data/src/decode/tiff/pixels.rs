@@ -3,13 +3,13 @@
 use super::damaged;
 use super::page::{Alpha, Page, Photometric};
 use crate::decode::Format;
+use crate::decode::levels::Levels;
 use crate::decode::samples::{Channels, Scale, band_indices, over_white, pick_bands};
-use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
 impl Page {
-    /// The bands that are selected while strips are read: those of red, green and blue, or of grey, and of black
-    /// or alpha.
+    /// The bands that are selected while strips are read: those of red, green and blue, or of grey, and of
+    /// black or alpha.
     fn bands(&self, channels: &Channels) -> Result<Vec<usize>, DecodeError> {
         if let (Some(bands), true) = (channels.bands, self.has_plain_bands()) {
             return Ok(band_indices(bands, self.samples, Format::Tiff.name())?.to_vec());
@@ -189,10 +189,23 @@ impl Spread<'_> {
             }
             return Ok(());
         }
-        let little = self.little;
+        self.numbers(data, values, (width, height), &picks, scale);
+        Ok(())
+    }
+
+    /// Spreads samples of any format over bytes.
+    fn numbers(
+        &self,
+        data: &[u8],
+        values: &mut [u8],
+        size: (usize, usize),
+        picks: &[(usize, usize)],
+        scale: &mut Scales,
+    ) {
+        let (page, little) = (self.page, self.little);
         macro_rules! spread {
             ($bytes:literal, $at:expr) => {
-                self.each(data, values, (width, height), &picks, |row, index, at| {
+                self.each(data, values, size, picks, |row, index, at| {
                     let bytes: [u8; $bytes] =
                         row[index * $bytes..][..$bytes].try_into().expect("of that length");
                     scale.byte(at, $at(bytes))
@@ -222,11 +235,10 @@ impl Spread<'_> {
             (_, 16) => number!(u16, 2),
             (_, 32) => number!(u32, 4),
             (_, 64) => number!(u64, 8),
-            (_, bits) => self.each(data, values, (width, height), &picks, |row, index, at| {
+            (_, bits) => self.each(data, values, size, picks, |row, index, at| {
                 scale.byte(at, bit_field(row, index, bits, little) as f64)
             }),
         }
-        Ok(())
     }
 
     /// Where a row begins in the selected values.

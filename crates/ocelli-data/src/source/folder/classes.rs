@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::part::Part;
+use super::part::{Part, class_among};
 use super::{Reader, images, some_names, some_of};
 use crate::dataset::ClassLoss;
 use crate::names::{class_name, file_name, look_of};
@@ -15,25 +15,6 @@ pub(super) struct ClassFolder {
     pub(super) class: String,
     pub(super) path: PathBuf,
     pub(super) images: Vec<PathBuf>,
-}
-
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from
-/// it in upper and lower case only.
-pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
-    if let Some(index) = classes.index(name) {
-        return classes.name(index);
-    }
-    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
-    for look in looks {
-        let expected = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == expected);
-        match (alike.next(), alike.next()) {
-            (Some(class), None) => return Some(class),
-            (Some(_), Some(_)) => return None,
-            _ => {}
-        }
-    }
-    None
 }
 
 impl Reader<'_> {

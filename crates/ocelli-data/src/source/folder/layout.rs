@@ -23,16 +23,8 @@ impl Reader<'_> {
         parts: &[Part],
         roles: &[Option<Role>],
     ) -> Result<Option<SplitFolders>, DataError> {
-        let of = |role: Role| {
-            let all = parts.iter().zip(roles).filter(move |(_, other)| **other == Some(role));
-            let all: Vec<&Part> = all.map(|(part, _)| part).collect();
-            // An empty one does not count beside another.
-            match all.iter().filter(|part| part.may_be_class()).count() {
-                0 => all,
-                _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
-            }
-        };
-        let [train, valid, test] = [Role::Train, Role::Valid, Role::Test].map(of);
+        let [train, valid, test] =
+            [Role::Train, Role::Valid, Role::Test].map(|role| of_role(role, parts, roles));
         let others: Vec<&Part> = parts
             .iter()
             .zip(roles)
@@ -223,5 +215,15 @@ fn two_of(role: Role, parts: &[&Part]) -> DataError {
     DataError::Split {
         reason: format!("{first} and {second} both hold {} images", role.purpose()),
         advice: "keep one of them, or put their images together".to_owned(),
+    }
+}
+
+/// The folders of this role; an empty one does not count beside another.
+fn of_role<'a>(role: Role, parts: &'a [Part], roles: &[Option<Role>]) -> Vec<&'a Part> {
+    let all = parts.iter().zip(roles).filter(|(_, other)| **other == Some(role));
+    let all: Vec<&Part> = all.map(|(part, _)| part).collect();
+    match all.iter().filter(|part| part.may_be_class()).count() {
+        0 => all,
+        _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
     }
 }

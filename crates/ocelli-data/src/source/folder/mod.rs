@@ -38,9 +38,9 @@ use crate::dataset::ClassLoss;
 use crate::names::file_name;
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
-use classes::{ClassFolder, class_among};
+use classes::ClassFolder;
 use layout::SplitFolders;
-use part::{Part, stem};
+use part::{Part, class_among, stem};
 
 /// Reads the names below `root`; no image is decoded.
 ///

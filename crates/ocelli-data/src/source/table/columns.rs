@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
-use super::rows::Side;
+use super::rows::{Side, binary};
 use super::sheet::{Row, Sheet, counts};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
@@ -206,18 +206,11 @@ impl Search<'_> {
         Some(column)
     }
 
-    fn labels(
-        &self,
-        file: usize,
-        split: Option<usize>,
-        group: Option<usize>,
-        notices: &mut Vec<String>,
-    ) -> Result<Vec<usize>, DataError> {
-        let name = self.sheet.name();
-        let rows = self.rows();
-        let mut candidates: Vec<usize> = (0..self.sheet.width())
-            .filter(|&column| column != file && Some(column) != split && Some(column) != group)
-            .collect();
+    /// The columns that may hold labels: all others that are not empty.
+    fn candidates(&self, taken: [Option<usize>; 3], notices: &mut Vec<String>) -> Vec<usize> {
+        let (name, rows) = (self.sheet.name(), self.rows());
+        let mut candidates: Vec<usize> =
+            (0..self.sheet.width()).filter(|&column| !taken.contains(&Some(column))).collect();
         // An index numbers the rows and has no name of its own; columns without any cell come from commas at
         // the end.
         let index = |&column: &usize| {
@@ -240,6 +233,18 @@ impl Search<'_> {
                 || rows.iter().any(|row| !row.cell(*column).is_empty())
         };
         candidates.retain(used);
+        candidates
+    }
+
+    fn labels(
+        &self,
+        file: usize,
+        split: Option<usize>,
+        group: Option<usize>,
+        notices: &mut Vec<String>,
+    ) -> Result<Vec<usize>, DataError> {
+        let (name, rows) = (self.sheet.name(), self.rows());
+        let candidates = self.candidates([Some(file), split, group], notices);
         match candidates[..] {
             [] => {
                 let detail = format!("has no column of labels beside that of the files ({})", self.all());
@@ -323,15 +328,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// What a cell of a class's column says.
-pub(super) fn binary(cell: &str) -> Option<bool> {
-    match cell {
-        "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
-        "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
-        _ => None,
     }
 }
 

@@ -166,16 +166,8 @@ pub(super) fn decide(
         }
         (Some(Task::SingleLabel), _) => Ok((Reading::Whole, Task::SingleLabel)),
         (Some(Task::MultiLabel), None) => {
-            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
-            let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
-            if let (Some((_, Evidence { first: Some(first), .. })), false) = (cut, stated) {
-                notices.push(format!(
-                    "labels are separated by {}: row {}: {}",
-                    names_of(reading),
-                    first.line,
-                    shown(first)
-                ));
-            }
+            let (reading, notice) = several_at_most(&read);
+            notices.extend(notice.filter(|_| !stated));
             Ok((reading, Task::MultiLabel))
         }
         (task, Some((reading, evidence))) => {
@@ -194,19 +186,32 @@ pub(super) fn decide(
         }
         (None, None) => {
             let whole = if lists { Reading::Lists } else { Reading::Whole };
-            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
-            notices.push(match cut {
-                None => {
-                    format!("read as single-label: none of {} rows has several labels", count(cells.len()))
-                }
-                Some((reading, evidence)) => format!(
-                    "read as single-label, with {} in the names of classes: {}",
-                    names_of(*reading),
-                    evidence.describe(*reading, cells.len())
-                ),
-            });
+            notices.push(why_single(&read, cells.len()));
             Ok((whole, Task::SingleLabel))
         }
+    }
+}
+
+/// The reading that leaves several labels in some cell, if there is evidence for none; and an example of it.
+fn several_at_most(read: &[(Reading, Evidence)]) -> (Reading, Option<String>) {
+    let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
+    let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
+    let first = cut.and_then(|(_, evidence)| evidence.first);
+    let notice = first.map(|first| {
+        format!("labels are separated by {}: row {}: {}", names_of(reading), first.line, shown(first))
+    });
+    (reading, notice)
+}
+
+/// Why images have one label each, as a notice.
+fn why_single(read: &[(Reading, Evidence)], rows: usize) -> String {
+    match read.iter().find(|(_, evidence)| evidence.several > 0) {
+        None => format!("read as single-label: none of {} rows has several labels", count(rows)),
+        Some((reading, evidence)) => format!(
+            "read as single-label, with {} in the names of classes: {}",
+            names_of(*reading),
+            evidence.describe(*reading, rows)
+        ),
     }
 }
 

@@ -17,9 +17,9 @@ const SOME_ROWS: usize = 200;
 
 /// The rows of a table as they stand in its file.
 ///
-/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an
-/// object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do
-/// not have the columns of a row are comments.
+/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON:
+/// an object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and
+/// do not have the columns of a row are comments.
 #[derive(Debug, Clone)]
 pub struct Sheet {
     pub(super) path: PathBuf,
@@ -175,54 +175,9 @@ impl Sheet {
     }
 
     fn read_json(&mut self, text: &str) -> Result<(), DataError> {
-        let path = self.path.clone();
-        let wrong = |line: Option<u64>, detail: String| {
-            table_error(&path, line, detail, "give an object for each image, one a line")
-        };
-        let mut entries: Vec<(u64, serde_json::Map<String, Value>)> = Vec::new();
-        let by_line = !text.trim_start().starts_with('[') && !is_one_object(&path, text);
-        if by_line {
-            for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
-                match serde_json::from_str(text) {
-                    Ok(Value::Object(entry)) => entries.push((line, entry)),
-                    Ok(_) => return Err(wrong(Some(line), "is no JSON object".to_owned())),
-                    Err(error) => return Err(wrong(Some(line), format!("is no JSON: {error}"))),
-                }
-            }
-        } else {
-            let whole: Value = serde_json::from_str(text)
-                .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
-            match whole {
-                Value::Array(list) => {
-                    for (number, entry) in (1..).zip(list) {
-                        match entry {
-                            Value::Object(entry) => entries.push((number, entry)),
-                            _ => return Err(wrong(Some(number), "is no JSON object".to_owned())),
-                        }
-                    }
-                }
-                Value::Object(labels) => {
-                    let nested = |value: &Value| match value {
-                        Value::Object(_) => true,
-                        Value::Array(list) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
-                        _ => false,
-                    };
-                    if let Some((name, _)) = labels.iter().find(|(_, value)| nested(value)) {
-                        let detail = format!("is one JSON object, and its \"{name}\" is no label");
-                        return Err(wrong(None, detail));
-                    }
-                    for (number, (file, label)) in (1..).zip(labels) {
-                        let pair = [("file", Value::String(file)), ("label", label)];
-                        let pair = pair.into_iter().map(|(name, value)| (name.to_owned(), value));
-                        entries.push((number, pair.collect()));
-                    }
-                }
-                _ => return Err(wrong(None, "is no JSON object".to_owned())),
-            }
-        }
         let mut names: Vec<String> = Vec::new();
         let mut index = std::collections::HashMap::new();
-        for (line, entry) in entries {
+        for (line, entry) in json_entries(&self.path, text)? {
             let mut row = Row { line, ..Row::default() };
             for (name, value) in entry {
                 let column = *index.entry(name.clone()).or_insert_with(|| {
@@ -354,6 +309,49 @@ fn is_json(path: &Path, text: &str) -> bool {
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     matches!(ending.as_str(), "json" | "jsonl" | "ndjson" | "jsonlines")
         || serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok()
+}
+
+type JsonObject = serde_json::Map<String, Value>;
+
+/// The objects of a JSON file, each with its line or its number: one a line, or a list, or one object from
+/// file to label.
+fn json_entries(path: &Path, text: &str) -> Result<Vec<(u64, JsonObject)>, DataError> {
+    let wrong = |line: Option<u64>, detail: String| {
+        table_error(path, line, detail, "give an object for each image, one a line")
+    };
+    let object = |line: u64, value: Value| match value {
+        Value::Object(entry) => Ok((line, entry)),
+        _ => Err(wrong(Some(line), "is no JSON object".to_owned())),
+    };
+    if !text.trim_start().starts_with('[') && !is_one_object(path, text) {
+        let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty());
+        let entry = |(line, text): (u64, &str)| {
+            let value = serde_json::from_str(text);
+            object(line, value.map_err(|error| wrong(Some(line), format!("is no JSON: {error}")))?)
+        };
+        return lines.map(entry).collect();
+    }
+    let whole: Value = serde_json::from_str(text)
+        .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
+    match whole {
+        Value::Array(list) => (1..).zip(list).map(|(number, entry)| object(number, entry)).collect(),
+        Value::Object(labels) => {
+            let nested = |value: &Value| match value {
+                Value::Object(_) => true,
+                Value::Array(list) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
+                _ => false,
+            };
+            if let Some((name, _)) = labels.iter().find(|(_, value)| nested(value)) {
+                return Err(wrong(None, format!("is one JSON object, and its \"{name}\" is no label")));
+            }
+            let pair = |(number, (file, label)): (u64, (String, Value))| {
+                let pair = [("file", Value::String(file)), ("label", label)];
+                (number, pair.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            };
+            Ok((1..).zip(labels).map(pair).collect())
+        }
+        _ => Err(wrong(None, "is no JSON object".to_owned())),
+    }
 }
 
 /// Whether the whole file is one object, not one a line.

@@ -3,8 +3,9 @@
 use ocelli_data::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Metric;
+use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Metric, MetricEstimate};
 
 /// The distance from 0 and 1 that probabilities are clipped to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -1,14 +1,15 @@
 //! Submissions to competitions: a table with one row per test photo, laid out like the sample submission.
 
 pub(crate) mod clip;
+pub(crate) mod values;
 
 mod plan;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use ocelli_data::Skipped;
+use ocelli_nn::Backbone;
 
 use crate::error::{Error, Result};
 use crate::file;
@@ -17,6 +18,7 @@ use crate::model::config::ModelConfig;
 use crate::model::prediction::Prediction;
 use crate::model::submission::clip::clip;
 use crate::model::submission::plan::Plan;
+use crate::model::submission::values::Values;
 use crate::model::tta::Tta;
 
 /// Options of a submission.
@@ -31,39 +33,6 @@ pub struct Submission {
     pub tta: Option<Tta>,
     /// Clip probabilities to this distance from 0 and 1; default: the one that the model records.
     pub clip_probabilities: Option<f64>,
-}
-
-/// What is written beside an id if that is one column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Values {
-    /// The names of the classes.
-    Labels,
-    /// The probability of the class that the column is named after, or of the second of two.
-    Probabilities,
-}
-
-impl Values {
-    /// The names that [`FromStr`] takes, with a line about each.
-    pub const NAMES: &[(&str, &str)] = &[
-        ("labels", "Class names"),
-        (
-            "probabilities",
-            "The probability of the class that the column is named after, or of the second of two",
-        ),
-    ];
-}
-
-impl FromStr for Values {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "labels" => Ok(Self::Labels),
-            "probabilities" => Ok(Self::Probabilities),
-            _ => Err(Error::setting("values", name, "labels or probabilities")),
-        }
-    }
 }
 
 /// A submission that has been written.
@@ -92,15 +61,15 @@ impl Submission {
     /// Before anything is predicted: where the sample cannot be read or does not fit the model's classes,
     /// where an id has no photo, and where the file cannot be written. During prediction: where `progress`
     /// asks to stop.
-    pub fn write(
+    pub fn write<B: Backbone>(
         &self,
-        model: &Model,
+        model: &Model<B>,
         test: &Path,
         out: &Path,
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Submitted> {
         let config = model.config();
-        let plan = Plan::new(self, config, test)?;
+        let plan = Plan::new(self.sample.as_deref(), self.values, config, test)?;
         let names_only = plan.names_only();
         let at = self.clip_at(config, names_only)?;
         check_writable(out)?;

@@ -10,7 +10,7 @@ use ocelli_data::{Task, text_of};
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
 use crate::model::config::ModelConfig;
-use crate::model::submission::{Submission, Values};
+use crate::model::submission::values::Values;
 
 /// The content of a cell of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,12 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Plans the submission for the photos of a folder.
-    pub(super) fn new(submission: &Submission, config: &ModelConfig, test: &Path) -> Result<Self> {
+    pub(super) fn new(
+        sample: Option<&Path>,
+        values: Option<Values>,
+        config: &ModelConfig,
+        test: &Path,
+    ) -> Result<Self> {
         let found = photos_in(test)?;
         let mut photos = found.photos;
         photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
@@ -50,8 +55,8 @@ impl Plan {
         if photos.is_empty() {
             return Err(Error::NoPhotos { path: test.to_owned() });
         }
-        match &submission.sample {
-            Some(sample) => Sample::read(sample, config, submission.values)?.plan(test, photos),
+        match sample {
+            Some(sample) => Sample::read(sample, config, values)?.plan(test, photos),
             None if config.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
             None => Ok(without_sample(config, test, photos)),
         }

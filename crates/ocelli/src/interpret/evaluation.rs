@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use ocelli_data::Skipped;
+use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
@@ -29,8 +30,8 @@ pub struct Evaluation {
 /// # Errors
 /// Where the images cannot be read, or have a class that the model does not know; [`Error::Stopped`] where
 /// `progress` asks to stop.
-pub fn evaluate(
-    model: &Model,
+pub fn evaluate<B: Backbone>(
+    model: &Model<B>,
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
