@@ -80,7 +80,6 @@ fn namesake(setting: &str) -> String {
 /// The settings that the library can refuse whose flag has another name. Settings without a flag can only be
 /// set in a `config.toml` or in Rust, where the library's name is the right word.
 const SETTINGS: &[(&str, Option<&str>)] = &[
-    ("accumulate_steps", Some("--accumulate-steps")),
     ("augmentation", Some("--augment")),
     ("epochs", Some("--head-epochs, --augmented-epochs, --unfrozen-epochs or --cycles")),
     ("folds", Some("--fold")),

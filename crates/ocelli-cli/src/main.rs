@@ -12,7 +12,7 @@
 //! | Ctrl-C and other signals | `interrupt.rs` |
 //! | the format of numbers and durations | `text.rs` |
 //! | the checks of `ocelli doctor` | `verbs/doctor/checks.rs` |
-//! | the build's description in `--version --verbose` | `build.rs`, `verbs/version.rs` |
+//! | the build's description in `--version --verbose` | `../build.rs`, `verbs/version.rs` |
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // `output.rs` prints
 

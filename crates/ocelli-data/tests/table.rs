@@ -301,7 +301,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
         &["labels of labels.csv (filename, sex, age, label) are in the column \"label\", by its name"],
     );
     let root = photos(16, table("filename,sex,age,pet"));
-    refused(&root, &stated(&root), &["filename, sex, age, pet", "not clear", "`label`"]);
+    refused(&root, &stated(&root), &["filename, sex, age, pet", "not clear", "`label_columns`"]);
     let options = TableOptions { label_columns: vec![Column::Name("pet".to_owned())], ..stated(&root) };
     assert_eq!(classes(&whole(&root, &options)), ["cat", "dog"]);
     // Without names nothing says it.
@@ -334,7 +334,7 @@ fn the_column_of_files_goes_by_what_is_there() {
     );
     let read = whole(&root, &stated(&root));
     assert_eq!(rows(&read.dataset)[1], row("002.png", &["b"]));
-    says(&read, &["the files of labels.csv are in the column \"photo_file\": 4 of 4 rows"]);
+    says(&read, &["the files of labels.csv are in the column \"photo_file\": 4 of 4 sampled rows"]);
     // An index, as pandas and R write it, is no column of labels.
     for header in [",file,kind", "Unnamed: 0,file,kind", "file,kind", "\"\",\"file\",\"kind\""] {
         let table = lines(header, 4, |place, name| format!("{place},{name},{}", ["a", "b"][place % 2]));
@@ -908,7 +908,7 @@ fn a_column_of_measurements_is_no_column_of_classes() {
         TableOptions { label_columns: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
     let root = folder(&files, &rows(&|row| format!("{}.5", 100 + row)));
     let parts =
-        ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label`", "\"kind\""];
+        ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label_columns`", "\"kind\""];
     refused(&root, &price, &parts);
     let root = folder(&files, &rows(&|row| format!("{}", row % 3)));
     assert_eq!(read(&root, &price).items.classes.names(), ["0", "1", "2"], "numbers may be classes");

@@ -9,7 +9,7 @@ use crate::verbs;
 
 /// Print the completions for a shell
 ///
-/// Where a shell looks for them, its own manual says; the usual places are in the examples.
+/// The examples write to the usual folders; see the manual of the shell for others.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli completions bash > ~/.local/share/bash-completion/completions/ocelli

@@ -61,13 +61,13 @@ pub fn all(cache: &CacheFlags) -> Vec<Check> {
         "this folder",
         std::env::current_dir().map_err(|error| io_reason(&error)),
         Status::Problem,
-        "runs/ is written here: go to a folder of yours, or name a folder with --out",
+        "runs/ is written here: change to another folder, or choose one with --out",
     ));
     checks.push(folder(
         "cache folder",
         cache_folder(cache),
         Status::Problem,
-        "features are cached there: name another folder with --cache or OCELLI_CACHE",
+        "features are cached there: choose another folder with --cache or OCELLI_CACHE",
     ));
     checks.push(folder(
         "temporary",
@@ -83,7 +83,7 @@ pub fn all(cache: &CacheFlags) -> Vec<Check> {
 fn cache_folder(cache: &CacheFlags) -> Result<PathBuf, String> {
     cache.folder().map_err(|failure| match failure {
         crate::errors::Failure::Error(message) => message,
-        _ => "it is not known".to_owned(),
+        _ => "unknown".to_owned(),
     })
 }
 
@@ -95,7 +95,7 @@ const NO_MEMORY: u64 = 400_000_000;
 fn memory() -> Check {
     let name = "memory";
     let Some(memory) = available_memory() else {
-        return ok(name, "this system does not say how much is free");
+        return ok(name, "the free memory is unknown on this system");
     };
     let limit = match memory.limit {
         MemoryLimit::ControlGroup => ", within the limit of this control group (container or job)",
@@ -110,7 +110,7 @@ fn memory() -> Check {
         NO_MEMORY..LITTLE_MEMORY => warning(
             name,
             found,
-            "large images and backbones do not fit: a smaller --size and --batch-size do",
+            "large images and backbones do not fit: use a smaller --size and --batch-size",
         ),
         _ => ok(name, found),
     }
@@ -174,7 +174,7 @@ fn open_files() -> Check {
             problem(name, format!("at most {limit}"), "photos cannot be opened: raise the limit (ulimit -n)")
         }
         Some(limit) => ok(name, format!("at most {}", count(limit as usize))),
-        None => ok(name, "no limit is known"),
+        None => ok(name, "unknown limit"),
     }
 }
 
@@ -286,11 +286,11 @@ fn fonts() -> Check {
     match folders.iter().flatten().find_map(|folder| font_in(folder, 4)) {
         Some(font) => ok(
             name,
-            format!("charts have their own; pages use the system's, such as {}", shown(font.display())),
+            format!("charts use an embedded font; pages use the system's, such as {}", shown(font.display())),
         ),
         None => warning(
             name,
-            "charts have their own; for pages none are installed",
+            "charts use an embedded font; none is installed for pages",
             "a browser on this machine shows reports without text: install a font, such as fonts-dejavu-core",
         ),
     }

@@ -11,7 +11,7 @@ use crate::output::{self, labelled, println, shown};
 use crate::text::counted;
 use checks::{Check, Status};
 
-/// Check this machine, and say what would go wrong
+/// Check this machine for problems
 ///
 /// Checks the memory, cores, disks and limits, the processor, GPUs if they are compiled in, fonts, the browser, and whether
 /// the servers of pretrained weights answer. What is not needed for training is a warning. The exit status is 1 if there
