@@ -1,4 +1,4 @@
-//! What CONTRIBUTING.md says of the crates is what their manifests say.
+//! What CONTRIBUTING.md and the crates' docs say of crates and files is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -114,9 +114,42 @@ fn builds_without_a_feature_have_none_of_its_crates() {
         assert!(found.contains("ocelli-nn"), "{name}: {found:?}");
         for group in [TLS, FONTS, WEIGHTS, PAGES] {
             for member in group {
-                let wanted = expected.contains(&group);
-                assert_eq!(found.contains(*member), wanted, "{member} in {name} with [{features}]");
+                let expected = expected.contains(&group);
+                assert_eq!(found.contains(*member), expected, "{member} in {name} with [{features}]");
             }
         }
     }
+}
+
+/// The Rust files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// The tables in a module's docs say which file to open: each of them exists, beside the module.
+#[test]
+fn files_that_the_docs_name_exist() {
+    let mut tables = BTreeSet::new();
+    for (name, (folder, _)) in manifests() {
+        for source in sources(&folder.join("src")) {
+            let text = fs::read_to_string(&source).unwrap();
+            let cells = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+            for cell in cells.flat_map(|line| line.split(" | ")) {
+                // `NAME.rs` and `model/` stand for files of any name.
+                let quoted = cell.split('`').skip(1).step_by(2).filter(|path| !path.contains("NAME"));
+                for path in quoted
+                    .filter(|path| [".rs", ".js", ".css", ".html"].iter().any(|end| path.ends_with(end)))
+                {
+                    tables.insert(name.clone());
+                    let file = source.parent().unwrap().join(path);
+                    assert!(file.is_file(), "{}: there is no {path}", source.display());
+                }
+            }
+        }
+    }
+    assert!(tables.len() >= 8, "few crates say which file to open: {tables:?}");
 }

@@ -65,10 +65,10 @@ fn presets_are_fastais() {
 #[test]
 fn nothing_drawn_is_what_validation_sees() {
     let image = ramp(60, 40, 3);
-    let contract = Preprocessing { normalization: Normalization::IMAGENET, ..raw(20) };
-    let mut expected = vec![0.0; contract.sample_len()];
-    contract.apply(&image, &mut expected).unwrap();
-    let found = augmented(&image, &Augmentation::none().crop(Crop::Center), contract, 0);
+    let preprocessing = Preprocessing { normalization: Normalization::IMAGENET, ..raw(20) };
+    let mut expected = vec![0.0; preprocessing.sample_len()];
+    preprocessing.apply(&image, &mut expected).unwrap();
+    let found = augmented(&image, &Augmentation::none().crop(Crop::Center), preprocessing, 0);
     for (a, b) in found.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-6);
     }
@@ -315,18 +315,18 @@ fn cutout_and_blur_do_what_they_say() {
 #[test]
 fn colours_jitter_around_grey() {
     let image = RgbImage::new(1, 2, vec![90, 90, 90, 200, 60, 30]).unwrap();
-    let contract = Preprocessing { framing: Framing::Squish, ..raw(2) };
+    let preprocessing = Preprocessing { framing: Framing::Squish, ..raw(2) };
     let unchanged = augmented(
         &image,
         &Augmentation::none().with(Transform::ColorJitter { hue: 0.0, saturation: 0.0 }),
-        contract,
+        preprocessing,
         0,
     );
     assert!((pixel(&unchanged, 2, 0, 1)[0] - 200.0).abs() < 0.01);
     let jitter = Augmentation::none().with(Transform::ColorJitter { hue: 0.2, saturation: 0.5 });
     let mut reds = BTreeSet::new();
     for epoch in 0..20 {
-        let sample = augmented(&image, &jitter, contract, epoch);
+        let sample = augmented(&image, &jitter, preprocessing, epoch);
         assert!(pixel(&sample, 2, 0, 0).iter().all(|value| (value - 90.0).abs() < 0.01), "grey stays grey");
         reds.insert(pixel(&sample, 2, 0, 1)[0] as u32);
     }

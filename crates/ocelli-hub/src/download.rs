@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ocelli_data::{files, io_reason};
 use ureq::http::{Response, header};
@@ -52,23 +53,23 @@ pub enum PullEvent<'a> {
     },
 }
 
-/// Is told what happens; `Break` stops the transfer.
+/// Receives the progress; `Break` stops the transfer.
 pub type Watch<'a> = dyn FnMut(&PullEvent) -> ControlFlow<()> + 'a;
 
 /// No weights of a network that classifies images are larger.
 const LONGEST: u64 = 8 << 30;
 
-/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is interrupted, then
-/// checked, synced to the disk and renamed. Two processes do not disturb each other.
+/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is
+/// interrupted, then checked, synced to the disk and renamed. Two processes do not disturb each other.
 ///
 /// # Errors
-/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of [`Error`]'s
-/// where the file cannot be had.
+/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of
+/// [`Error`]'s where the file cannot be had.
 pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mut Watch) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let Some(_alone) = lock(folder, file, path, watch)? else { return Ok(()) };
-    let agent = agent(file, policy);
+    let agent = agent(&file.url, policy);
     let mut transfer =
         Transfer { file, path, folder, agent, announced_start: false, received: 0, version: None };
     let published = transfer.retried(policy, watch, |transfer, _| transfer.published_checksum())?;
@@ -99,6 +100,20 @@ pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mu
                 path: path.to_owned(),
             });
         }
+    }
+}
+
+/// Whether a server answers within this time, whatever it says. Nothing is downloaded.
+///
+/// # Errors
+/// [`Error::NoAnswer`].
+pub fn reach(url: &str, timeout: Duration) -> Result<()> {
+    let policy = RetryPolicy { connect_timeout: timeout, read_timeout: timeout, ..RetryPolicy::default() };
+    let request =
+        agent(url, &policy).head(url).config().max_redirects(0).timeout_global(Some(timeout)).build();
+    match request.call() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::NoAnswer { url: url.to_owned(), reason: in_words(&error) }),
     }
 }
 
@@ -267,18 +282,18 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so that
-    /// nothing is ever added to a part of something else.
+    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so
+    /// that nothing is ever added to a part of something else.
     fn part(&self, checksum: Option<&str>) -> PathBuf {
         let key = checksum.map_or("unchecked", |digits| &digits[..digits.len().min(16)]);
         self.folder.join(format!(".{}.{key}.part", self.file.name))
     }
 }
 
-fn agent(file: &RemoteFile, policy: &RetryPolicy) -> Agent {
+fn agent(url: &str, policy: &RetryPolicy) -> Agent {
     let config = Agent::config_builder()
         .user_agent(concat!("ocelli/", env!("CARGO_PKG_VERSION")))
-        .https_only(file.url.starts_with("https:"))
+        .https_only(url.starts_with("https:"))
         .http_status_as_error(false)
         .timeout_connect(Some(policy.connect_timeout))
         .timeout_recv_response(Some(policy.read_timeout))
@@ -297,7 +312,8 @@ fn certificates() -> RootCerts {
     RootCerts::PlatformVerifier
 }
 
-/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to do.
+/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to
+/// do.
 fn lock(folder: &Path, file: &RemoteFile, path: &Path, watch: &mut Watch) -> Result<Option<File>> {
     let name = folder.join(format!(".{}.lock", file.name));
     let lock = File::create(&name).map_err(Error::io("write", &name))?;

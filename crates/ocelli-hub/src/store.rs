@@ -58,9 +58,10 @@ impl WeightStore {
         }
     }
 
-    /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose checksum is
-    /// published are checked. Beside a file in the cache folder stands its BLAKE3 hash, in a file that `b3sum --check`
-    /// reads: it is written when the file has been downloaded, or found for the first time, and compared ever after.
+    /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose
+    /// checksum is published are checked. The BLAKE3 hash of a file in the cache folder is beside it, in a
+    /// file that `b3sum --check` reads: it is written when the file has been downloaded, or found for the
+    /// first time, and compared ever after.
     ///
     /// # Errors
     /// [`Error::Damaged`] where the file in the cache folder is not what was published, or found first.
@@ -79,7 +80,7 @@ impl WeightStore {
             }
             return match self.differs(&own, &published_checksum(publisher))? {
                 None => {
-                    // Where it cannot be kept, the file is found for the first time again.
+                    // Where it cannot be written, the next run hashes the file again.
                     let _ = write_record(&own);
                     Ok(Some(own))
                 }
@@ -111,12 +112,12 @@ impl WeightStore {
         }
     }
 
-    /// The file with a backbone's weights, downloaded if this machine does not have it; `watch` is called with what
-    /// happens, and may stop it. What has been received until then is kept for the next download.
+    /// The file with a backbone's weights, downloaded if this machine does not have it; `watch` is called
+    /// with what happens, and may stop it. What has been received until then is kept for the next download.
     ///
     /// # Errors
-    /// [`Error::Stopped`] where `watch` stops it; [`Error::Io`] where the file cannot be written; any other of [`Error`]'s
-    /// where it cannot be downloaded: they say which file to put where.
+    /// [`Error::Stopped`] where `watch` stops it; [`Error::Io`] where the file cannot be written; any other
+    /// of [`Error`]'s where it cannot be downloaded: they say which file to put where.
     #[cfg(feature = "download")]
     pub fn pull(&self, arch: Arch, watch: &mut Watch) -> Result<PathBuf> {
         match self.find(arch) {

@@ -39,14 +39,14 @@ fn photos(folder: &Path) -> PathBuf {
 /// Two epochs of all layers.
 fn config(photos: PathBuf) -> RunConfig {
     let train = TrainPhase {
-        freezing: Freezing::Live { frozen: 0 },
+        freezing: Freezing::Streamed { frozen: 0 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
     };
     let mut config = RunConfig::new(photos);
-    config.architecture = "blocks".to_owned();
+    config.arch = "blocks".to_owned();
     (config.size, config.batch_size, config.augmentation) = (32, 16, None);
-    config.train.batch_statistics = true;
+    config.train.train_bn = true;
     config.recipe = Recipe { phases: vec![Phase::Train(train)] };
     config
 }

@@ -7,9 +7,9 @@
 //! again, and asked.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use burn_nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use ocelli::Normalization;
 use ocelli::nn::layer::Pool;
 use ocelli::nn::{Backbone, Classifier, Head, Network, Pass};
@@ -124,7 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let body = Blocks::<Head>::new(&device);
     let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?);
     // Nothing is pretrained: all layers train, and norms by what they see. A rate that warms up and ends low suits them.
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     for row in learner.fit(1e-2, OneCycle::epochs(8))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
@@ -138,7 +138,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = data()?;
     let classes = data.classes().len();
     let mut learner = Learner::from_network(network(classes), "blocks", normalization, data)?;
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     learner.fit(1e-2, OneCycle::epochs(8))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let f1: Metric = "f1".parse()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     learner.keep_best(Some(f1));
-    learner.precompute(true)?;
+    learner.cache_features()?;
     for record in learner.fit(1e-2, Epochs(6))? {
         println!("epoch {}: F1 {:.4}", record.epoch, record.value(f1).unwrap_or(f64::NAN));
     }

@@ -25,7 +25,7 @@ fn main() -> ocelli::Result<()> {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     // Features of two augmented copies of each image; validation images are not augmented. Features of images that a
     // custom transform has changed stay in memory: the cache folder could not tell one version of its code from another.
-    learner.precompute_views(2)?;
+    learner.cache_augmented_copies(2)?;
     for record in learner.fit(1e-2, Epochs(4))? {
         println!("epoch {}: accuracy {:.4}", record.epoch, record.accuracy.unwrap_or(0.0));
     }

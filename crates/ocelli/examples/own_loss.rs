@@ -25,7 +25,7 @@ fn main() -> ocelli::Result<()> {
     let data = ImageData::from_folder(photos).size(32).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     learner.set_options(TrainOptions { loss, ..TrainOptions::default() });
-    learner.precompute(true)?;
+    learner.cache_features()?;
     for record in learner.fit(1e-2, Epochs(4))? {
         // The validation loss stays the plain cross-entropy, so that runs can be compared.
         let (valid_loss, accuracy) = (record.valid_loss.unwrap_or(0.0), record.accuracy.unwrap_or(0.0));

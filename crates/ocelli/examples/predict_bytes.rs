@@ -8,7 +8,7 @@ fn main() -> ocelli::Result<()> {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
     let data = ImageData::from_folder(photos).size(32).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
-    learner.precompute(true)?;
+    learner.cache_features()?;
     learner.fit(1e-2, Epochs(4))?;
     // A program that only predicts begins here, with `Model::load(path)`.
     let model = learner.to_model();

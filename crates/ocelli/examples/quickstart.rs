@@ -9,7 +9,7 @@ fn main() -> ocelli::Result<()> {
     let data = ImageData::from_folder(photos).size(32).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     // The quick recipe: the learning rate finder, then ten epochs. Other recipes train all layers too; fits of your own
-    // are `learner.precompute(true)?` and `learner.fit(1e-2, OneCycle::epochs(10))?`.
+    // are `learner.cache_features()?` and `learner.fit(1e-2, OneCycle::epochs(10))?`.
     let result = learner.run_recipe(&Recipe::preset(Preset::Quick, 32))?;
 
     let accuracy = result.predictions.accuracy();

@@ -15,20 +15,20 @@ impl LrCurve {
         self.write_with(folder.as_ref(), name, None)
     }
 
-    /// As [`write`](Self::write), with the rate marked that was taken.
-    pub(crate) fn write_with(&self, folder: &Path, name: &str, taken: Option<f64>) -> Result<()> {
+    /// As [`write`](Self::write), with the learning rate marked that was used.
+    pub(crate) fn write_with(&self, folder: &Path, name: &str, used: Option<f64>) -> Result<()> {
         file::write_whole(&folder.join(format!("{name}.csv")), self.to_csv().as_bytes())?;
         #[cfg(feature = "plot")]
         {
             let figure = self.plot();
-            let figure = match taken {
-                Some(rate) => figure.with_vertical(format!("taken {rate:.1e}"), rate),
+            let figure = match used {
+                Some(rate) => figure.with_vertical(format!("used {rate:.1e}"), rate),
                 None => figure,
             };
             crate::charts::write_figure(&figure, folder, name)?;
         }
         #[cfg(not(feature = "plot"))]
-        let _ = taken;
+        let _ = used;
         Ok(())
     }
 }

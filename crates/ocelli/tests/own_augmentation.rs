@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli::event::Task;
+use ocelli::event::Activity;
 use ocelli::prelude::*;
 use ocelli::{
     CustomTransform, DataError, Error, Event, Freezing, LrChoice, Moved, Phase, RgbImage, Run, RunConfig,
@@ -49,7 +49,7 @@ fn trained(
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     if let Some(cache) = cache {
         learner.set_cache(cache);
-        learner.precompute_views(2)?;
+        learner.cache_augmented_copies(2)?;
     }
     learner.fit(1e-2, Epochs(2))?;
     Ok(learner.network().to_tensors())
@@ -101,7 +101,7 @@ fn what_fails_says_so() {
 /// A run of two epochs on augmented images.
 fn config(photos: &Path, custom: CustomTransform) -> RunConfig {
     let train = TrainPhase {
-        freezing: Freezing::Live { frozen: 2 },
+        freezing: Freezing::Streamed { frozen: 2 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
     };
@@ -116,7 +116,7 @@ fn config(photos: &Path, custom: CustomTransform) -> RunConfig {
 fn stop(run: &mut Run) {
     let mut steps = 0;
     run.observe(move |event: &Event| {
-        let counts = matches!(event, Event::Progress(progress) if progress.task == Task::Training);
+        let counts = matches!(event, Event::Progress(progress) if progress.activity == Activity::Training);
         steps += usize::from(counts);
         if counts && steps == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, activation};
-use ocelli::event::Task;
+use ocelli::event::Activity;
 use ocelli::prelude::*;
 use ocelli::{
     CustomLoss, EpochRecord, Error, Event, Freezing, LrChoice, Moved, Phase, Run, RunConfig, RunEnv,
@@ -27,7 +27,7 @@ fn trained(loss: Loss) -> ocelli::Result<(Learner, Vec<EpochRecord>)> {
     let data = ImageData::from_folder(samples()).size(32).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     learner.set_options(TrainOptions { loss, ..TrainOptions::default() });
-    learner.precompute(true)?;
+    learner.cache_features()?;
     let records = learner.fit(1e-2, Epochs(2))?;
     Ok((learner, records))
 }
@@ -94,7 +94,7 @@ fn stopped(loss: CustomLoss, out: &Path) {
     let mut run = Run::prepare(&config, &RunEnv { out: Some(out.to_owned()), ..RunEnv::default() }).unwrap();
     let mut steps = 0;
     run.observe(move |event: &Event| {
-        let counts = matches!(event, Event::Progress(progress) if progress.task == Task::Training);
+        let counts = matches!(event, Event::Progress(progress) if progress.activity == Activity::Training);
         steps += usize::from(counts);
         if counts && steps == 12 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

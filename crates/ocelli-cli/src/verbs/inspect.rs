@@ -16,7 +16,8 @@ use crate::values::{seed, side};
 
 /// Check a data set before training
 ///
-/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more. Nothing is changed.
+/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more.
+/// Nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Inspect {
@@ -52,9 +53,9 @@ const EXAMPLES: &str = "Examples:
   ocelli inspect photos
   ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json";
 
-/// Cases of a finding that are listed; the JSON has all.
+/// The most cases of a finding that are listed; the JSON has all.
 const CASES: usize = 5;
-/// Classes that are all listed; of more, half as many at either end.
+/// Up to this many classes are all listed; of more, half as many at either end.
 const CLASSES: usize = 20;
 /// Bins of the histograms, and the characters of their longest bar.
 const BINS: usize = 12;
@@ -91,7 +92,7 @@ impl Inspect {
     }
 }
 
-/// Everything, with the images' ids beside their facts.
+/// Everything, with the images' ids beside their properties.
 fn json(report: &Report) -> serde_json::Value {
     let ids: Vec<&str> = report.items.items.iter().map(|item| item.id.as_str()).collect();
     let labels: Vec<String> = (0..report.items.len()).map(|item| report.label(item)).collect();
@@ -141,15 +142,15 @@ fn print_classes(report: &Report) {
     );
     let many = classes.len() > CLASSES;
     if many {
-        // The largest and the smallest say most.
+        // The largest and the smallest classes are the most informative.
         classes.sort_by_key(|class| std::cmp::Reverse(class.train + class.valid + class.test));
     }
     let left_out = classes.len().saturating_sub(CLASSES);
-    for (place, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
-        if many && place == CLASSES / 2 {
+    for (index, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
+        if many && index == CLASSES / 2 {
             println!("         … {left_out} more …");
         }
-        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&place) {
+        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&index) {
             let [train, valid, test] = [train, valid, test].map(|images| count(*images));
             println!("         {class:width$}  {train:>7}  {valid:>7}  {test:>7}  {lost_by_crop:>10} %");
         }
@@ -168,7 +169,7 @@ fn print_sizes(report: &Report) {
             return;
         }
         let [least, middle, most] =
-            [0, sides.len() / 2, sides.len() - 1].map(|place| count(sides[place] as usize));
+            [0, sides.len() / 2, sides.len() - 1].map(|index| count(sides[index] as usize));
         match least == most {
             true => println!("{name:8} {least} pixels"),
             false => println!("{name:8} {least} to {most} pixels, median {middle}"),

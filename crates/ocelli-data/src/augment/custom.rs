@@ -15,17 +15,19 @@ type Change = dyn Fn(&mut Pixels, &mut Draws) + Send + Sync;
 
 /// A custom transform: a name, and a function that changes the pixels of a training image.
 ///
-/// It sees the finished sample, cropped and resized, after all geometry and colour, and before normalization; transforms
-/// that also work on the sample, such as blur and cutout, come before or after it in the order of
+/// It sees the finished sample, cropped and resized, after all geometry and colour, and before normalization;
+/// transforms that also work on the sample, such as blur and cutout, come before or after it in the order of
 /// [`Augmentation::transforms`](super::Augmentation::transforms). What leaves 0..=255 is clipped.
 ///
-/// Random numbers come from the [`Draws`] that the function is given: they are functions of seed, epoch and image, so that
-/// runs are the same with any number of threads, and after a restart. Other sources of randomness would break that.
+/// Random numbers come from the [`Draws`] that the function is given: they are functions of seed, epoch and
+/// image, so that runs are the same with any number of threads, and after a restart. Other sources of
+/// randomness would break that.
 ///
-/// A run's `config.toml` and a model's file hold the transform by its name, so a program that resumes such a run, or
-/// draws augmented views for test-time augmentation, [registers](Self::register) it first; without it, both are errors. The
-/// code is not recorded: keep the name for one transform. For that reason the features of images that a custom transform
-/// has changed are never kept in the cache folder: a run computes them anew, also after a restart.
+/// A run's `config.toml` and a model's file hold the transform by its name, so a program that resumes such a
+/// run, or draws augmented views for test-time augmentation, [registers](Self::register) it first; without
+/// it, both are errors. The code is not recorded: keep the name for one transform. For that reason the
+/// features of images that a custom transform has changed are never cached on disk: a run computes them anew,
+/// also after a restart.
 ///
 /// ```
 /// use ocelli_data::augment::CustomTransform;
@@ -47,7 +49,8 @@ pub struct CustomTransform {
     change: Option<Arc<Change>>,
 }
 
-/// The pixels of a sample: a square of red, green and blue in 0..=255, not rounded. `pixels[(x, y)]` is one of them.
+/// The pixels of a sample: a square of red, green and blue in 0..=255, not rounded. `pixels[(x, y)]` is one
+/// of them.
 #[derive(Debug)]
 pub struct Pixels<'a> {
     size: usize,
@@ -66,11 +69,12 @@ impl CustomTransform {
         Self { name: name.into(), change: Some(Arc::new(change)) }
     }
 
-    /// Makes the name known in this process, so that runs can be resumed and models used that were trained with the
-    /// transform. Registering the same name again replaces it.
+    /// Makes the name known in this process, so that runs can be resumed and models used that were trained
+    /// with the transform. Registering the same name again replaces it.
     ///
     /// # Errors
-    /// [`DataError::Setting`] where the name is empty, or has other characters than lower-case letters, digits and hyphens.
+    /// [`DataError::Setting`] where the name is empty, or has other characters than lower-case letters,
+    /// digits and hyphens.
     pub fn register(self) -> Result<Self, DataError> {
         let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
         if self.name.is_empty() || !self.name.chars().all(usual) {
@@ -112,7 +116,7 @@ impl CustomTransform {
             .map_err(|panic| failed(format!("panicked: {}", message_of(&*panic))))?;
         for value in sample {
             if value.is_nan() {
-                return Err(failed("made a pixel NaN; pixels are numbers from 0 to 255".to_owned()));
+                return Err(failed("made a pixel NaN; pixel values are from 0 to 255".to_owned()));
             }
             *value = value.clamp(0.0, 255.0);
         }
@@ -120,7 +124,7 @@ impl CustomTransform {
     }
 }
 
-/// What a panic has said.
+/// The message of a panic.
 fn message_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())

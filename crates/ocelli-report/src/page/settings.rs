@@ -3,7 +3,7 @@
 use ocelli::finished::FinishedRun;
 use serde_json::Value;
 
-/// Every setting under its dotted name.
+/// Every setting by its dotted name.
 pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
     fn walk(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
         match value {
@@ -13,10 +13,10 @@ pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
                     walk(&path, value, rows);
                 }
             }
-            // Steps of a recipe and the like, counted from 1.
+            // Phases of a recipe and the like, counted from 1.
             Value::Array(values) if values.iter().any(Value::is_object) => {
-                for (place, value) in values.iter().enumerate() {
-                    walk(&format!("{path}.{}", place + 1), value, rows);
+                for (index, value) in values.iter().enumerate() {
+                    walk(&format!("{path}.{}", index + 1), value, rows);
                 }
             }
             Value::Null => {}

@@ -1,4 +1,4 @@
-//! One pass of photos through a network, for heat maps and for pictures of its inside.
+//! One pass of photos through a network, for heat maps and visualisations.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::interpret::inside::{Inside, Strongest, filters, stage_picture};
 use crate::model::Model;
 use crate::stop::Stop;
 
-/// What a network makes of some photos.
+/// Heat maps of some photos, and visualisations of the network.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// Where it looks for the class that was asked for, by item; images that cannot be read have none.
+    /// Heat maps of the given classes, by item; images that cannot be read have none.
     pub heat_maps: HashMap<usize, HeatMap>,
-    /// What is inside.
+    /// Visualisations of the network.
     pub inside: Inside,
-    /// The item whose maps [`Inside::stages`] shows.
+    /// The item whose feature maps [`Inside::stages`] shows.
     pub shown: Option<usize>,
 }
 
-/// Images that pass through the network at once.
+/// The batch size.
 const BATCH: usize = 32;
-/// The side of photos that patches are cut out of, at most.
+/// The largest side of photos that patches are cropped from.
 const LARGE: usize = 448;
 
 impl<B: Backbone> Model<B> {
-    /// Passes images through the network, each given as an item and the class that its heat map is for.
+    /// Passes images through the network, each given as an item and the class of its heat map.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped) where `stop` is set; where the images cannot be loaded.
@@ -50,7 +50,7 @@ impl<B: Backbone> Model<B> {
         if images.is_empty() {
             return Ok(look);
         }
-        let preprocessing = self.contract().preprocessing;
+        let preprocessing = self.config().preprocessing;
         let options = LoaderOptions {
             batch_size: BATCH,
             threads,

@@ -1,4 +1,4 @@
-//! The best weights so far, kept while training goes on.
+//! The best weights so far.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::MeasuredEpoch;
 
-/// A network after one epoch.
+/// A network after an epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
@@ -17,13 +17,13 @@ pub(crate) struct Best<B: Backbone> {
     pub(crate) record: EpochRecord,
 }
 
-/// The best weights by the size of the images, and by what they are the best.
+/// The best weights for each image size, and the metric that chooses them.
 #[derive(Debug, Clone)]
 pub(crate) struct BestWeights<B: Backbone> {
-    /// What they are kept by; without it none are.
+    /// The metric; without it no weights are saved.
     pub(crate) metric: Option<Metric>,
     pub(crate) by_size: BTreeMap<usize, Best<B>>,
-    /// A fit ends after so many epochs without a better one.
+    /// A fit ends after this many epochs without improvement.
     pub(crate) patience: Option<usize>,
 }
 
@@ -41,7 +41,7 @@ impl<B: Backbone> BestWeights<B> {
         all.reduce(|best, other| if other.0.record.is_better(&best.0.record, metric) { other } else { best })
     }
 
-    /// Keeps the network of an epoch, if that is the best, and notes it in its record.
+    /// Saves the network of an epoch if it is the best, and marks its record.
     pub(crate) fn consider(&mut self, epoch: &mut MeasuredEpoch<B>) {
         let (Some(metric), record) = (self.metric, &mut epoch.record) else { return };
         let better = self.by_size.get(&epoch.size).is_none_or(|best| record.is_better(&best.record, metric));
@@ -52,7 +52,7 @@ impl<B: Backbone> BestWeights<B> {
         }
     }
 
-    /// Whether the last fit of a history has gone on for too long without a better epoch.
+    /// Whether the last fit of a history has run out of patience.
     pub(crate) fn is_out_of_patience(&self, history: &[EpochRecord]) -> bool {
         let (Some(patience), Some(metric), Some(last)) = (self.patience, self.metric, history.last()) else {
             return false;

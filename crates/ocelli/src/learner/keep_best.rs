@@ -1,4 +1,4 @@
-//! A learner and its best weights.
+//! The best weights, and early stopping.
 
 use ocelli_nn::Backbone;
 
@@ -7,8 +7,9 @@ use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
 
 impl<B: Backbone> Learner<B> {
-    /// Keeps the weights of the best epoch by this metric, of equal ones that with the lower validation loss; for each
-    /// size of the images one. `None` keeps none, which is the default. See [`return_to_best`](Self::return_to_best).
+    /// Saves the weights of the best epoch by this metric, and of equal ones that with the lower validation
+    /// loss; one for each image size. `None`, the default, saves none. See
+    /// [`return_to_best`](Self::return_to_best).
     pub fn keep_best(&mut self, metric: Option<Metric>) -> &mut Self {
         self.best.metric = metric;
         if let Some(metric) = metric {
@@ -17,8 +18,8 @@ impl<B: Backbone> Learner<B> {
         self
     }
 
-    /// Ends a fit after so many epochs without a better one by the metric that [`keep_best`](Self::keep_best) names.
-    /// `None`, the default: each fit has all of its epochs.
+    /// Early stopping: ends a fit after this many epochs without improvement of the metric that
+    /// [`keep_best`](Self::keep_best) sets. `None`, the default: each fit runs all of its epochs.
     pub fn early_stopping(&mut self, patience: Option<usize>) -> &mut Self {
         self.best.patience = patience;
         self
@@ -34,7 +35,7 @@ impl<B: Backbone> Learner<B> {
         self.best.of_all().map(|(best, size)| (&best.record, size))
     }
 
-    /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
+    /// Restores the best weights at the current image size.
     pub fn return_to_best(&mut self) {
         if let Some(best) = self.best.by_size.get(&self.inputs.data.size()) {
             self.state.network = best.network.copy();
@@ -42,7 +43,7 @@ impl<B: Backbone> Learner<B> {
         }
     }
 
-    /// Takes the best weights at any size of the images, which stays as it is.
+    /// Restores the best weights at any image size, without changing the size.
     pub(crate) fn take_best_of_all(&mut self) {
         if let Some((best, _)) = self.best.of_all() {
             self.state.network = best.network.copy();

@@ -1,4 +1,4 @@
-//! Predictions of training images by networks that have not been trained on them.
+//! Out-of-fold predictions of training images.
 
 use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
@@ -19,12 +19,12 @@ use crate::train::state::TrainState;
 
 /// Epochs of each fold's head.
 const EPOCHS: usize = 4;
-/// Images a batch: most of a step's time is spent on the weights, whatever the number of images.
+/// The batch size: most of a step's time is spent on the weights, whatever the number of images.
 const BATCH_SIZE: usize = 128;
 /// The learning rate of each fold's head.
 const LEARNING_RATE: f64 = 1e-2;
 
-/// Heads are trained silently; somebody may stop that.
+/// Heads are trained without observers; only a request to stop is passed on.
 struct Silent(Observers);
 
 impl<B: Backbone> FitHooks<B> for Silent {
@@ -34,9 +34,10 @@ impl<B: Backbone> FitHooks<B> for Silent {
 }
 
 impl<B: Backbone<Head = Head>> Learner<B> {
-    /// Predicts every training image by a head that was trained on the others: the images are divided into `folds`
-    /// parts, and for each a new head learns from the other parts, on cached features of the frozen backbone, which are
-    /// computed once. The learner itself stays as it is. Byte-identical images are in the same part.
+    /// Predicts every training image by a head that was trained on other folds: the images are divided into
+    /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
+    /// backbone, which are computed once. The learner itself is not changed. Byte-identical images are in the
+    /// same fold.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
     ///
@@ -49,8 +50,8 @@ impl<B: Backbone<Head = Head>> Learner<B> {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like this one whose
-    /// head has not been trained; its backbone is not used.
+    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like
+    /// this one whose head has not been trained; its backbone is not used.
     ///
     /// # Errors
     /// As [`out_of_fold`](Self::out_of_fold), and whatever `new_head` gives.
@@ -85,14 +86,14 @@ impl<B: Backbone> Learner<B> {
             let network = network.with_head_of(&new_head(network)?);
             parts.push(self.predict_fold(network, data.with_split(split), stop)?);
         }
-        let joined = joined(parts, data);
-        if !joined.is_finite() {
+        let merged = merged(parts, data);
+        if !merged.is_finite() {
             return Err(Error::OutOfFoldNotFinite);
         }
-        Ok(joined)
+        Ok(merged)
     }
 
-    /// Trains a network's new head on the training images of these, and predicts those that are held out.
+    /// Trains a network's new head on the training images of this split, and predicts its validation images.
     fn predict_fold(&self, network: Network<B>, data: ImageData, stop: &Stop) -> Result<Predictions> {
         let mut state = TrainState::new(network, self.state.seed);
         state.set_freezing(FROZEN);
@@ -113,25 +114,25 @@ impl<B: Backbone> Learner<B> {
     }
 }
 
-/// Gives a network like the one that it is given whose head has not been trained.
+/// Makes a network with the same backbone and a new head.
 pub(crate) type NewHead<'a, B> = dyn FnMut(&Network<B>) -> Result<Network<B>> + 'a;
 
-/// The head alone is trained, on features that are computed once.
+/// Only the head is trained, on cached features.
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
 
-/// The parts' predictions as one, by ascending items.
-fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
+/// The predictions of all folds as one, by ascending items.
+fn merged(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
     let classes = data.classes().len();
-    let mut places: Vec<(usize, usize, usize)> = Vec::new();
+    let mut rows: Vec<(usize, usize, usize)> = Vec::new();
     for (part, predictions) in parts.iter().enumerate() {
-        places.extend(predictions.items().iter().enumerate().map(|(place, &item)| (item, part, place)));
+        rows.extend(predictions.items().iter().enumerate().map(|(row, &item)| (item, part, row)));
     }
-    places.sort_unstable();
-    let mut joined = Predictions::new(data.task(), classes);
-    for (item, part, place) in places {
+    rows.sort_unstable();
+    let mut merged = Predictions::new(data.task(), classes);
+    for (item, part, row) in rows {
         let predictions = &parts[part];
-        let target = predictions.targets()[place].clone();
-        joined.push_row(item, target, predictions.row(place), predictions.losses()[place]);
+        let target = predictions.targets()[row].clone();
+        merged.push_row(item, target, predictions.row(row), predictions.losses()[row]);
     }
-    joined
+    merged
 }

@@ -1,4 +1,4 @@
-//! Models of a learner.
+//! Saving models of a learner.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use ocelli_nn::{Backbone, Network};
 
 use crate::error::Result;
 use crate::event::{Event, Observers};
-use crate::model::contract::{Contract, save};
+use crate::model::config::{ModelConfig, save};
 use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
 use crate::train::input::Inputs;
@@ -15,7 +15,7 @@ use crate::train::input::Inputs;
 /// Saves a model at the end of every cycle of a schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct SaveCycles {
-    /// What the files' names begin with.
+    /// The prefix of the files' names.
     name: PathBuf,
 }
 
@@ -24,7 +24,7 @@ impl SaveCycles {
         Self { name }
     }
 
-    /// Saves what an epoch has measured, as the model of a cycle, counted from 0.
+    /// Saves the weights that an epoch has validated, as the model of a cycle, counted from 0.
     pub(crate) fn after_cycle<B: Backbone>(
         &self,
         cycle: usize,
@@ -36,28 +36,28 @@ impl SaveCycles {
             let number = cycle + 1;
             let text =
                 format!("cycle {number} has no model: what the network computes is not finite any more");
-            return observers.tell(&Event::Notice { text });
+            return observers.emit(&Event::Notice { text });
         }
         let mut path = self.name.clone().into_os_string();
         path.push(format!("_cyc_{cycle}.safetensors"));
         save_network(Path::new(&path), &epoch.network, inputs, epoch.size)?;
-        observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
+        observers.emit(&Event::Written { what: "model of a cycle", path: path.into() })
     }
 }
 
-/// How a network that was trained on these inputs is to be used for images of this size.
-pub(super) fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
+/// The model configuration of a network that was trained on these inputs, for this image size.
+pub(super) fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
-    Contract {
+    ModelConfig {
         channels: data.loading().decoder.channels,
         augmentation: data.augmentation().cloned(),
         label_separator: data.label_separator,
-        ..Contract::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
+        ..ModelConfig::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
     }
 }
 
-/// Writes the model of a network, and gives the digest in it.
+/// Writes the model of a network, and returns its digest.
 pub(crate) fn save_network<B: Backbone>(
     path: &Path,
     network: &Network<B>,
@@ -66,5 +66,5 @@ pub(crate) fn save_network<B: Backbone>(
 ) -> Result<String> {
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
-    save(path, &contract(network, inputs, size), &tensors)
+    save(path, &config(network, inputs, size), &tensors)
 }

@@ -1,14 +1,15 @@
-//! Metrics of one's own.
+//! Custom metrics.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::metric::direction::Direction;
 use crate::metric::predictions::Predictions;
 
-/// A metric of one's own: a name, a direction, and a function of predictions.
+/// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) as every other: best weights are kept by it, it has a column in
-/// the history, a 95 % interval, and its name is understood wherever metrics are named.
+/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) like any other: it can select the best
+/// weights, has a column in the history and a 95 % interval, and its name can be used wherever a metric is
+/// named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};
@@ -26,16 +27,17 @@ pub struct CustomMetric {
     score: fn(&Predictions) -> f64,
 }
 
-/// All that have been registered.
+/// All registered metrics.
 static REGISTERED: Mutex<Vec<CustomMetric>> = Mutex::new(Vec::new());
 
 impl CustomMetric {
-    /// `score` is called with predictions that are finite and not none; NaN says that it is not defined for them.
+    /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
+    /// them.
     pub const fn new(name: &'static str, direction: Direction, score: fn(&Predictions) -> f64) -> Self {
         Self { name, direction, score }
     }
 
-    /// Takes the place of one of the same name.
+    /// Replaces one of the same name.
     pub(super) fn remember(self) {
         let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
         registered.retain(|other| other.name != self.name);
@@ -52,7 +54,7 @@ impl CustomMetric {
         self.name
     }
 
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub fn direction(self) -> Direction {
         self.direction
     }
@@ -62,7 +64,7 @@ impl CustomMetric {
     }
 }
 
-/// Metrics are the same if their names are.
+/// Metrics are equal if their names are.
 impl PartialEq for CustomMetric {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

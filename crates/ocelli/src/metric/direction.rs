@@ -1,16 +1,16 @@
-//! Which way a metric is better.
+//! Whether higher or lower values of a metric are better.
 
-/// Which way is better.
+/// Whether higher or lower is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// More is better.
+    /// Higher is better.
     Higher,
-    /// Less is better.
+    /// Lower is better.
     Lower,
 }
 
 impl Direction {
-    /// The better one of two numbers is on this side: `higher` or `lower`.
+    /// `higher` or `lower`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Higher => "higher",

@@ -1,4 +1,4 @@
-//! Named measures of predictions, each exact over a whole set, with a direction and a 95 % interval.
+//! Metrics of predictions: exact over a whole set, with a direction and a 95 % interval.
 
 pub(crate) mod custom;
 pub(crate) mod direction;
@@ -22,52 +22,56 @@ use crate::error::{Error, Result};
 use crate::metric::custom::CustomMetric;
 use crate::metric::direction::Direction;
 
-/// A measure of predictions. In text, as in `--metric`, it has the name that [`Display`](fmt::Display) gives.
+/// A metric of predictions. Its text, as in `--metric`, is the name that [`Display`](fmt::Display) gives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum Metric {
-    /// `accuracy`: the share of images that are said to have exactly the classes that they have.
+    /// `accuracy`: the fraction of images whose predicted classes are exactly the true ones.
     Accuracy,
     /// `error-rate`: one minus the accuracy.
     ErrorRate,
-    /// `top-5`: the share of images with a class of theirs among so many most probable ones.
+    /// `top-5`: the fraction of images with a true class among the five (or another number of) most probable
+    /// ones.
     Top(usize),
-    /// `label-accuracy`: the share of all images' yes-or-no answers that are right (fastai's `accuracy_thresh`).
+    /// `label-accuracy`: the fraction of correct labels, over all labels of all images (fastai's
+    /// `accuracy_multi`).
     LabelAccuracy,
-    /// `balanced-accuracy`: the mean over the classes that some image has of the share of their images that are found.
+    /// `balanced-accuracy`: the mean recall of the classes that occur.
     BalancedAccuracy,
     /// `log-loss`: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
     LogLoss,
-    /// `precision`, `precision-macro`, `precision-samples`: of what is said, the share that is true.
+    /// `precision`, `precision-macro`, `precision-samples`: the fraction of predicted labels that are true.
     Precision(Average),
-    /// `recall`, …: of what is true, the share that is said.
+    /// `recall`, …: the fraction of true labels that are predicted.
     Recall(Average),
-    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where recall
-    /// counts β times as much as precision (van Rijsbergen 1979).
+    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where
+    /// recall counts β times as much as precision (van Rijsbergen 1979).
     F(f64, Average),
-    /// `auroc`: the probability that an image of a class is given a higher probability of it than one without,
-    /// ties counting half; the mean over the classes that some images have and some have not.
+    /// `auroc`: the area under the ROC curve, the probability that an image of a class is given a higher
+    /// probability of it than one without, ties counting half; the mean over the classes that some images
+    /// have and some have not.
     Auroc,
-    /// The name that it was given: a metric of one's own.
+    /// A custom metric, by its name.
     Custom(CustomMetric),
 }
 
-/// What precision, recall and F are averaged over. Where nothing is said, or of an image nothing is true, they are 0.
+/// What precision, recall and F are averaged over. Where nothing is predicted, or an image has no true label,
+/// they are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Average {
-    /// Counts of all classes together.
+    /// Counts over all classes together.
     #[default]
     Micro,
-    /// The mean over the classes that some image has, each by itself; as scikit-learn's with `labels=unique(y_true)`.
-    /// What is wrongly said to be of another class counts against the class that it is of.
+    /// The mean over the classes that occur, like scikit-learn's with `labels=unique(y_true)`. False
+    /// positives count against the image's true class.
     Macro,
-    /// The mean over images, each by itself: Kaggle's F2 of satellite images.
+    /// The mean over images: Kaggle's F2 for satellite images.
     Samples,
 }
 
 impl Metric {
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub fn direction(self) -> Direction {
         match self {
             Self::ErrorRate | Self::LogLoss => Direction::Lower,
@@ -76,8 +80,8 @@ impl Metric {
         }
     }
 
-    /// Whether `new` is better than `old`. A finite number is better than NaN and than an infinity, and these are better
-    /// than nothing.
+    /// Whether `new` is better than `old`. A finite value is better than NaN or an infinity, and these are
+    /// better than nothing.
     pub fn is_better(self, new: f64, old: f64) -> bool {
         match self.direction() {
             _ if !new.is_finite() => false,
@@ -87,7 +91,7 @@ impl Metric {
         }
     }
 
-    /// The metric by which models of a task are compared where nothing else is asked for.
+    /// The default metric of a task.
     pub fn usual(task: Task) -> Self {
         match task {
             Task::SingleLabel => Self::Accuracy,
@@ -129,7 +133,7 @@ impl FromStr for Metric {
 }
 
 impl Metric {
-    /// The built-in metric of this name.
+    /// Parses a built-in metric.
     fn built_in(name: &str) -> Option<Self> {
         let (measure, average) = match name.rsplit_once('-') {
             Some((measure, "macro")) => (measure, Average::Macro),
@@ -163,8 +167,8 @@ impl Metric {
 }
 
 impl CustomMetric {
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run that is
-    /// resumed. Registering the same name again replaces the metric.
+    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run
+    /// that is resumed. Registering the same name again replaces the metric.
     ///
     /// # Errors
     /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
@@ -198,7 +202,7 @@ impl TryFrom<String> for Metric {
 }
 
 impl Metric {
-    /// Usual names that [`FromStr`] takes: first those of metrics, then those of averages over classes and over images.
+    /// Common names that [`FromStr`] takes: metrics, then averages over classes and over images.
     pub const NAMES: [&str; 17] = [
         "accuracy",
         "error-rate",

@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 
 type Function = dyn Fn(Tensor<2>, Tensor<2>) -> Tensor<1> + Send + Sync;
 
-/// A custom training loss: a name, and a function from logits and targets, both `[images, classes]`, to the mean loss of
-/// the batch. Gradients come from Burn's autodiff.
+/// A custom training loss: a name, and a function from logits and targets, both `[images, classes]`, to the
+/// mean loss of the batch. Gradients come from Burn's autodiff.
 ///
 /// Targets are 1 where an image has a class and 0 elsewhere; values between come from mixup and CutMix.
 ///
 /// A run's `config.toml` holds the loss by its name, so a program that resumes such a run
-/// [registers](Self::register) the loss first; without it, resuming is an error. The code is not recorded: keep the name for
-/// one loss.
+/// [registers](Self::register) the loss first; without it, resuming is an error. The code is not recorded:
+/// keep the name for one loss.
 ///
 /// ```
 /// use burn::tensor::{Tensor, activation};
@@ -50,11 +50,12 @@ impl CustomLoss {
         Self { name: name.into(), function: Some(Arc::new(function)) }
     }
 
-    /// Makes the name known in this process, so that runs trained with the loss can be resumed. Registering the same name
-    /// again replaces the loss.
+    /// Makes the name known in this process, so that runs trained with the loss can be resumed. Registering
+    /// the same name again replaces the loss.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the name is empty, or has other characters than lower-case letters, digits and hyphens.
+    /// [`Error::Setting`] where the name is empty, or has other characters than lower-case letters, digits
+    /// and hyphens.
     pub fn register(self) -> Result<Self> {
         let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
         if self.name.is_empty() || !self.name.chars().all(usual) {

@@ -265,23 +265,23 @@ mod tests {
             for (loss, weights) in losses() {
                 let logits = tensor(&LOGITS);
                 let value = loss.of(logits.clone(), targets.clone(), weights.as_deref(), task).unwrap();
-                let wanted = slow(&loss, weights.as_deref(), task, &LOGITS);
+                let expected = slow(&loss, weights.as_deref(), task, &LOGITS);
                 let seen = f64::from(value.clone().into_scalar::<f32>());
                 assert!(
-                    (seen - wanted).abs() < 1e-5 * wanted.abs().max(1.0),
-                    "{loss:?}, {task:?}: {seen}, {wanted}"
+                    (seen - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                    "{loss:?}, {task:?}: {seen}, {expected}"
                 );
                 let gradients = value.backward();
                 let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
-                for (place, seen) in gradient.iter().enumerate() {
+                for (index, seen) in gradient.iter().enumerate() {
                     let moved = |by: f64| {
                         let mut logits = LOGITS;
-                        logits[place] += by;
+                        logits[index] += by;
                         slow(&loss, weights.as_deref(), task, &logits)
                     };
-                    let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                    let off = (f64::from(*seen) - wanted).abs();
-                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {place}: {seen}, {wanted}");
+                    let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                    let off = (f64::from(*seen) - expected).abs();
+                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {index}: {seen}, {expected}");
                 }
             }
         }
@@ -298,10 +298,10 @@ mod tests {
             (Loss::smoothed(0.1), None, Task::SingleLabel, 1.0578527933374928),
             (Loss::default(), weights, Task::MultiLabel, 0.7115669439520454),
         ];
-        for (loss, weights, task, wanted) in cases {
+        for (loss, weights, task, expected) in cases {
             let seen = loss.of(tensor(&LOGITS), targets.clone(), weights.as_deref(), task).unwrap();
             let seen = f64::from(seen.into_scalar::<f32>());
-            assert!((seen - wanted).abs() < 1e-5, "{loss:?}, {task:?}: {seen}, PyTorch {wanted}");
+            assert!((seen - expected).abs() < 1e-5, "{loss:?}, {task:?}: {seen}, PyTorch {expected}");
         }
     }
 

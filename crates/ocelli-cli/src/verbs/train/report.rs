@@ -13,7 +13,7 @@ use crate::output::{eprintln, message, path_line, println, quoted, shown};
 use crate::verbs::train::Train;
 
 impl Train {
-    /// Writes the report, and gives its page. The model is what counts: without its report the run is still done.
+    /// Writes the report, and returns its page. Even without its report the run is finished.
     pub(super) fn report(
         &self,
         training: &Run,
@@ -57,7 +57,7 @@ impl Train {
         ReportOptions {
             cache: Some(cache.to_owned()),
             threads: self.compute.threads.threads,
-            only_kept_activations: true,
+            only_cached_features: true,
             data: self.moved_to.clone(),
             stop: Stop::new(stop),
             ..ReportOptions::default()

@@ -7,7 +7,7 @@ use crate::errors::Failure;
 use crate::values::OrNone;
 
 impl Train {
-    /// The settings: the usual ones, or those of `--config`, changed by what is given.
+    /// The settings: the defaults, or those of `--config`, changed by the flags.
     pub(super) fn settings(&self) -> Result<RunConfig, Failure> {
         let mut settings = match &self.config {
             Some(path) => RunConfig::read(path)?,
@@ -26,10 +26,10 @@ impl Train {
         let mix = self.mixup.map(|alpha| Mix::Mixup { alpha });
         let mix = mix.or(self.cutmix.map(|alpha| Mix::CutMix { alpha }));
         settings.train.mix = mix.or(settings.train.mix);
-        settings.balanced |= self.balanced_sampling;
+        settings.balanced_sampling |= self.balanced_sampling;
         settings.decisions = self.decisions.clone().or(settings.decisions);
         settings.precision = self.compute.precision.or(settings.precision);
-        settings.train.batch_statistics |= self.recipe.train_bn;
+        settings.train.train_bn |= self.recipe.train_bn;
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
@@ -43,7 +43,7 @@ impl Train {
 }
 
 impl RecipeFlags {
-    /// Whether anything is given that the phases depend on.
+    /// Whether a flag is given that changes the phases.
     fn changes_recipe(&self) -> bool {
         let numbers = [
             self.head_epochs,
@@ -65,7 +65,7 @@ impl RecipeFlags {
         recipe = match self.lr[..] {
             [] => recipe,
             [lr] => recipe.head_lr(lr),
-            [early, late, head] => recipe.full_lrs([early, late, head]),
+            [early, late, head] => recipe.unfrozen_lrs([early, late, head]),
             _ => {
                 let number = self.lr.len();
                 return Err(Failure::Error(format!(
@@ -83,12 +83,12 @@ impl RecipeFlags {
             recipe = recipe.augmented_copies(copies);
         }
         if let Some(epochs) = self.unfrozen_epochs {
-            recipe = recipe.full_schedule(OneCycle::epochs(epochs));
+            recipe = recipe.unfrozen_schedule(OneCycle::epochs(epochs));
         } else if let Some(cycles) = self.cycles {
-            recipe = recipe.full_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
+            recipe = recipe.unfrozen_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
         }
         if let Some(ratio) = self.group_lr_ratio {
-            recipe = recipe.lr_decay(ratio);
+            recipe = recipe.group_lr_ratio(ratio);
         }
         if let Some(OrNone(tta)) = self.tta {
             recipe = recipe.tta(tta);

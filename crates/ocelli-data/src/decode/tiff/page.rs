@@ -250,7 +250,7 @@ fn sample_format(
     };
     match (sample_format, bits) {
         (1, _) | (2, 8 | 16 | 32 | 64) | (3, 16 | 32 | 64) => {}
-        // "Undefined" is what some programs say of whole numbers.
+        // Some programs write "undefined" for integers.
         (4, 8 | 16) => {}
         (2, bits) => return Err(unsupported(format!("signed numbers of {bits} bits"))),
         (3, bits) => return Err(unsupported(format!("floats of {bits} bits"))),
@@ -343,7 +343,7 @@ fn alpha(
             let alpha = if extra[at] == 1 { Alpha::Multiplied } else { Alpha::Separate };
             (photometric.colours() + at, alpha)
         }),
-        // Four samples of which nothing is said are RGB and alpha to libtiff and Pillow.
+        // Four samples without a description are RGB and alpha to libtiff and Pillow.
         None if photometric == Photometric::Rgb && samples == 4 => Some((3, Alpha::Separate)),
         None => None,
     };

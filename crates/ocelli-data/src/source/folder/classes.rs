@@ -60,7 +60,7 @@ impl Reader<'_> {
                 self.losses.push(ClassLoss {
                     class: class.clone(),
                     folder: part.path.clone(),
-                    kept: part.images.len(),
+                    usable: part.images.len(),
                     lost,
                 });
             }
@@ -112,7 +112,7 @@ impl Reader<'_> {
     ) -> Result<Classes, DataError> {
         let path = folder.to_owned();
         // A class that has lost all images is what is the matter, more than that there are too few.
-        let vanished = self.losses.iter().find(|loss| loss.kept == 0 && loss.folder.starts_with(folder));
+        let vanished = self.losses.iter().find(|loss| loss.usable == 0 && loss.folder.starts_with(folder));
         match (folders, vanished, self.known) {
             ([] | [_], Some(loss), None) => Err(loss.error()),
             ([], None, _) if images_outside > 0 => {
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The classes, and those of folders that are none of them: whoever measures is told of these.
+    /// The classes, and those of folders that are none of them: an evaluation reports these.
     pub(super) fn widened(&self, classes: Classes, folders: &[ClassFolder]) -> Classes {
         let more = folders.iter().map(|folder| folder.class.clone());
         Classes::new(classes.names().iter().cloned().chain(more))

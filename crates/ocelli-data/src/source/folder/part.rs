@@ -122,16 +122,16 @@ pub(super) fn stem(path: &Path) -> Option<(PathBuf, String)> {
     Some((path.parent()?.to_owned(), crate::text_of(path.file_stem()?).to_lowercase()))
 }
 
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from it in upper
-/// and lower case only.
+/// The class of this name among these; where there is none, the only one that looks the same, or differs from
+/// it in upper and lower case only.
 pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
     if let Some(index) = classes.index(name) {
         return classes.name(index);
     }
     let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
     for look in looks {
-        let wanted = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == wanted);
+        let expected = look(name);
+        let mut alike = classes.names().iter().filter(|class| look(class) == expected);
         match (alike.next(), alike.next()) {
             (Some(class), None) => return Some(class),
             (Some(_), Some(_)) => return None,

@@ -9,7 +9,7 @@ use crate::source::listing;
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
-/// Images, and what their rows say of the split and of their groups.
+/// Images with their split and groups.
 #[derive(Default)]
 struct ItemRows {
     items: Vec<Item>,
@@ -29,7 +29,7 @@ impl Table<'_> {
     ) -> Result<Labelled, DataError> {
         let classes = Classes::new(entries.iter().flat_map(|(_, labels)| labels));
         if classes.is_empty() {
-            let advice = "name the column of the labels (`label`)";
+            let advice = "name the column of the labels (`label_columns`)";
             return Err(self.error(None, "has no labels".to_owned(), advice));
         }
         if let Some(error) = self.measurements(&classes, &entries) {
@@ -40,7 +40,7 @@ impl Table<'_> {
         let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
         if test > 0 {
             notes.notices.push(format!(
-                "{} rows of {} are test images: nothing is trained on them, and nothing measured",
+                "{} rows of {} are test images, which are neither trained on nor evaluated",
                 count(test),
                 self.name()
             ));
@@ -48,7 +48,7 @@ impl Table<'_> {
         let items = Items { root, task, classes, items };
         self.list_unnamed(&items, &mut notes);
         let split = self.columns.split.is_some().then(|| {
-            let side = |wanted| (0..sides.len()).filter(|&index| sides[index] == Some(wanted)).collect();
+            let side = |side| (0..sides.len()).filter(|&index| sides[index] == Some(side)).collect();
             Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
         });
         notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -62,8 +62,8 @@ impl Table<'_> {
         Ok(Labelled { dataset, label_separator, groups })
     }
 
-    /// The rows that are images of the data set; those without a label are left out, unless it is a label that an image has
-    /// none.
+    /// The rows that are images of the data set; those without a label are skipped, except in multi-label
+    /// data.
     fn item_rows(
         &self,
         entries: Vec<(Entry, BTreeSet<String>)>,
@@ -117,7 +117,7 @@ impl Table<'_> {
             classes.names()[0]
         );
         let advice = format!(
-            "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
+            "name the column of the classes (`label_columns`); the columns are {}. Numbers are classes once they are put into \
              ranges with a name each",
             self.column_names()
         );

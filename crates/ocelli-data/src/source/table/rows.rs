@@ -9,7 +9,7 @@ use super::{Found, Match, Table, ambiguous};
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
-/// What is said and left out on the way.
+/// The notices and the skipped files so far.
 pub(super) struct Notes {
     pub(super) skipped: Vec<Skipped>,
     pub(super) notices: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) line: u64,
     pub(super) id: String,
     pub(super) path: PathBuf,
-    /// The row's place in the sheet.
+    /// The row's index in the sheet.
     pub(super) row: usize,
     pub(super) side: Option<Side>,
     pub(super) group: Option<String>,
@@ -64,7 +64,7 @@ impl Side {
     }
 }
 
-/// What a cell of a class's column says.
+/// The value of a cell in a class's column.
 pub(super) fn binary(cell: &str) -> Option<bool> {
     match cell {
         "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
@@ -133,15 +133,15 @@ impl Table<'_> {
             let example = format!("row {}: {}", row.line, found.path.display());
             notices.push(format!("{} ({example})", notes.join(", and ")));
         }
-        self.say_inexact(&found, notices);
+        self.notice_inexact(&found, notices);
         root
     }
 
-    /// Says which names lead to their files although they are not written as these.
-    fn say_inexact(&self, found: &[(&Row, &Found)], notices: &mut Vec<String>) {
+    /// Notices about names that were matched with files although they differ.
+    fn notice_inexact(&self, found: &[(&Row, &Found)], notices: &mut Vec<String>) {
         let (name, file) = (self.name(), self.columns.file);
-        let mut ways = |what: &str, wanted: &dyn Fn(&Row, &Found) -> bool| {
-            let mut such = found.iter().filter(|(row, found)| wanted(row, found));
+        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| matches(row, found));
             if let Some((row, found)) = such.next() {
                 let rows = count(1 + such.count());
                 let given = shortened(row.cell(file));
@@ -163,10 +163,10 @@ impl Table<'_> {
                 && found.dropped.is_empty()
                 && !found.path.to_string_lossy().contains('\\')
         });
-        ways("lead out of the folder", &|_, found| !found.within);
+        ways("are outside the folder", &|_, found| !found.within);
     }
 
-    /// The rows whose files exist, and the places of those whose files do not, with what was said of them.
+    /// The rows whose files exist, and the indices of those whose files do not, with the reasons.
     #[allow(clippy::type_complexity)] // used once
     pub(super) fn entries(
         &self,
@@ -181,7 +181,7 @@ impl Table<'_> {
         let last = self.columns.labels.iter().copied().max().unwrap_or(0).max(self.columns.file);
         let below = root.strip_prefix(folder).map(|below| below.display().to_string()).unwrap_or_default();
         let prefix = if below.is_empty() { below } else { below + "/" };
-        for (place, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
+        for (index, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
             let line = row.line;
             if row.cells.len() <= last {
                 let reason = format!("row {line} has too few columns ({})", row.cells.len());
@@ -208,21 +208,21 @@ impl Table<'_> {
                         file,
                         format!("named in row {line}, but there is no such file{more}"),
                     ));
-                    missing.push((place, why));
+                    missing.push((index, why));
                     continue;
                 }
             };
             let side = match self.columns.split.map(|column| row.cell(column)) {
                 None => None,
                 Some(text) => Some(Side::parse(text).ok_or_else(|| {
-                    let detail = format!("says \"{}\" where train, valid or test is needed", shortened(text));
+                    let detail = format!("says \"{}\"; expected train, valid or test", shortened(text));
                     self.error(Some(line), detail, "correct the row")
                 })?),
             };
             let id = found.relative.strip_prefix(prefix.as_str()).unwrap_or(&found.relative).to_owned();
             let group = self.columns.group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
             let group = group.map(str::to_owned);
-            entries.push(Entry { line, id, path: found.path, row: place, side, group });
+            entries.push(Entry { line, id, path: found.path, row: index, side, group });
         }
         let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
         unusable.say(&of, &mut notes.notices);
@@ -291,7 +291,7 @@ impl Table<'_> {
     }
 }
 
-/// What the ids lack to be file names, for people; nothing where they lack nothing.
+/// The endings that the ids lack to be file names, for a notice; `None` where they lack none.
 fn lacking_endings(found: &[(&Row, &Found)]) -> Option<String> {
     let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
     found

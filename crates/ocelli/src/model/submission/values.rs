@@ -1,10 +1,10 @@
-//! What stands in a submission's only column.
+//! The values of a submission that has one column beside the id.
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// What stands beside an id, where that is one column.
+/// What is written beside an id if that is one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Values {

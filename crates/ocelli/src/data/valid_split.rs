@@ -1,27 +1,27 @@
-//! What is held out.
+//! The validation split.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Which images are held out to measure on.
+/// The validation split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum HeldOut {
-    /// This share of every class, above 0 and below 1, drawn from the seed.
+pub enum ValidSplit {
+    /// This fraction of every class, above 0 and below 1, drawn from the seed.
     Fraction(f64),
-    /// One of several folds, counted from 0: each image is held out in exactly one.
+    /// Cross-validation: one of several folds, counted from 0; each image is in exactly one.
     Fold {
         /// The number of folds, at least 2.
         folds: usize,
         /// Which of them.
         fold: usize,
     },
-    /// As a `split.csv` says that an earlier run has written.
+    /// As in the `split.csv` of an earlier run.
     File(#[serde(with = "ocelli_data::path_text")] PathBuf),
     /// These items, as indices into [`ImageData::items`](crate::ImageData::items).
     Items(Vec<usize>),
-    /// None: all are trained on, and nothing is measured.
+    /// None: all images are for training.
     Nothing,
 }
