@@ -11,8 +11,7 @@ WORKDIR /src
 COPY . .
 # The history is not copied: whoever builds names the commit.
 ARG COMMIT=
-RUN CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_DEBUG=0 OCELLI_COMMIT="$COMMIT" \
-        cargo build --release --locked -p ocelli-cli
+RUN OCELLI_COMMIT="$COMMIT" cargo build --release --locked -p ocelli-cli
 
 FROM debian:bookworm-slim
 LABEL org.opencontainers.image.source="https://github.com/ocelli/ocelli" \

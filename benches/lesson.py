@@ -28,22 +28,21 @@ def run(command):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    place = pathlib.Path(folder)
-    command = [options.ocelli, "train", options.data, "--recipe", "lesson", "--size", options.sizes, "--cache", place / "cache",
-               "--out", place / "run", *shlex.split(options.more)]
-    said, ours = run(command)
-    print(said)
-    accuracies = [float(number) for number in re.findall(r"^accuracy +([0-9.]+)", said, re.MULTILINE)]
-    rows = list(csv.DictReader(open(place / "run" / "history.csv")))
-    # Until the model is written; the report comes after it.
-    reported = re.search(r"done in (.*?) {3}", said).group(1)
+    work = pathlib.Path(folder)
+    command = [options.ocelli, "train", options.data, "--recipe", "lesson", "--size", options.sizes, "--cache", work / "cache",
+               "--out", work / "run", *shlex.split(options.more)]
+    output, ours = run(command)
+    print(output)
+    accuracies = [float(number) for number in re.findall(r"^accuracy +([0-9.]+)", output, re.MULTILINE)]
+    rows = list(csv.DictReader(open(work / "run" / "history.csv")))
+    reported = re.search(r"^time +(.*)$", output, re.MULTILINE).group(1)
 
 print(f"ocelli   accuracy {accuracies[-1]:.4f} with test-time augmentation, {accuracies[0]:.4f} without, "
-      f"frozen head {float(rows[0]['accuracy']):.4f} after its first epoch   {ours:.1f} s in all; it says {reported}", flush=True)
+      f"frozen head {float(rows[0]['accuracy']):.4f} after its first epoch   {ours:.1f} s in all; it reports {reported}", flush=True)
 if options.fastai:
     arguments = [options.data, "--size", options.fastai_size, "--frozen", 1, "--epochs", 2, "--tta"]
-    said, theirs = run([*shlex.split(options.fastai), *map(str, arguments)])
-    rows = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    output, theirs = run([*shlex.split(options.fastai), *map(str, arguments)])
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     for row in rows:
         print(f"fastai   {row['what']:8} accuracy {row['accuracy']:.4f}   {row['seconds']:.1f} s")
     print(f"fastai   {theirs:.1f} s in all")

@@ -82,7 +82,7 @@ async function use(page, where) {
     const [truth, said] = wrong.split(",").map(Number);
     await page.focus(`[data-cell="${wrong}"]`);
     await page.keyboard.press("Enter");
-    const number = data.confusion.cells.find((cell) => cell.truth === truth && cell.said === said).count;
+    const number = data.confusion.cells.find((cell) => cell.truth === truth && cell.predicted === said).count;
     const heading = await page.textContent("#cell-images h3");
     check(heading.includes(data.classes[truth]) && heading.includes(data.classes[said]), `${where}: the cell ${wrong} opens "${heading}"`);
     check(await page.evaluate(() => document.activeElement.matches("#cell-images h3")), `${where}: the focus goes to the images`);

@@ -27,14 +27,14 @@ fuzz_target!(|input: &[u8]| {
     match choice >> 1 & 7 {
         1 => options.header = Some(false),
         2 => options.header = Some(true),
-        3 => (options.id, options.label) = (Some(Column::Index(0)), vec![Column::Index(1)]),
+        3 => (options.id_column, options.label_columns) = (Some(Column::Index(0)), vec![Column::Index(1)]),
         4 => {
-            (options.label, options.group) =
+            (options.label_columns, options.group_column) =
                 (vec![Column::Index(1), Column::Index(2)], Some(Column::Index(3)))
         }
         5 => options.suffix = Some(".png".to_owned()),
-        6 => options.split = Some(Column::Index(2)),
-        7 => options.label = vec![Column::Name("label".to_owned())],
+        6 => options.split_column = Some(Column::Index(2)),
+        7 => options.label_columns = vec![Column::Name("label".to_owned())],
         _ => {}
     }
     match choice >> 4 & 7 {

@@ -1,7 +1,7 @@
-//! Why the command fails, and in which words.
+//! Errors of the command, in its own words.
 //!
-//! The library's errors speak of its settings; the command translates them into flags here, and nowhere else: by the name of
-//! the setting ([`SETTINGS`]), by the kind of error ([`advice`]), and in sentences ([`in_flags`]).
+//! The library's errors speak of its settings; they are translated into flags here, and nowhere else: by the
+//! name of the setting ([`SETTINGS`]), by the kind of error ([`advice`]), and in sentences ([`in_flags`]).
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,9 +10,9 @@ use ocelli::DataError;
 
 use crate::output::message;
 
-/// Why a verb did not succeed.
+/// Why a verb failed.
 pub enum Failure {
-    /// With this message, which is still to be printed.
+    /// With this message, which has not been printed yet.
     Error(String),
     /// With messages that have been printed.
     Printed,
@@ -51,8 +51,8 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NoWeights { .. } if cfg!(not(feature = "hub")) => {
             "to use your own:  --weights FILE".to_owned()
         }
-        Error::NoWeights { architecture, .. } => {
-            format!("to download them:  ocelli pull {architecture}   to use your own:  --weights FILE")
+        Error::NoWeights { arch, .. } => {
+            format!("to download them:  ocelli pull {arch}   to use your own:  --weights FILE")
         }
         Error::AllTrainedOn { .. } => "to evaluate them all the same:  --include-train".to_owned(),
         Error::OutputPath { .. } => "to choose the path:  --out".to_owned(),
@@ -64,104 +64,83 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
     })
 }
 
-/// The flag, or flags, that a setting of the library comes from.
-fn flag(setting: &str) -> Option<&'static str> {
-    SETTINGS.iter().find(|(name, _)| *name == setting).and_then(|(_, flag)| *flag)
+/// The flag or flags that set a setting of the library: usually it has the setting's name.
+fn flag(setting: &str) -> Option<String> {
+    match SETTINGS.iter().find(|(name, _)| *name == setting) {
+        Some((_, flag)) => flag.map(str::to_owned),
+        None => Some(namesake(setting)),
+    }
 }
 
-/// Every setting that the library can refuse, and its flag. Settings without one are set in a `config.toml` or in Rust alone,
-/// where the library's name is the right word.
+/// The flag of a setting's own name.
+fn namesake(setting: &str) -> String {
+    format!("--{}", setting.replace('_', "-"))
+}
+
+/// The settings that the library can refuse whose flag has another name. Settings without a flag can only be
+/// set in a `config.toml` or in Rust, where the library's name is the right word.
 const SETTINGS: &[(&str, Option<&str>)] = &[
-    ("alpha", Some("--mixup or --cutmix")),
+    ("accumulate_steps", Some("--accumulate-steps")),
     ("augmentation", Some("--augment")),
-    ("augmented_copies", Some("--augmented-copies")),
-    ("bad_images", Some("--bad-images")),
-    ("bands", Some("--bands")),
-    ("batch_size", Some("--batch-size")),
-    ("class", Some("--class")),
-    ("class_weights", Some("--class-weights")),
-    ("clip", Some("--clip-probabilities")),
     ("epochs", Some("--head-epochs, --augmented-epochs, --unfrozen-epochs or --cycles")),
-    ("focal_gamma", Some("--focal-gamma")),
-    ("fold", Some("--fold")),
     ("folds", Some("--fold")),
-    ("framing", Some("--framing")),
-    ("held_out", Some("--valid")),
-    ("label_smoothing", Some("--label-smoothing")),
-    ("lr", Some("--lr")),
-    ("lr_decay", Some("--group-lr-ratio")),
-    ("metric", Some("--metric")),
-    ("optimizer", Some("--optimizer")),
-    ("range", Some("--value-range")),
-    ("recipe", Some("--recipe")),
+    ("mix.alpha", Some("--mixup or --cutmix")),
     ("sheet", Some("--columns, --rows and --size")),
-    ("size", Some("--size")),
-    ("task", Some("--task")),
-    ("the alpha of mixed images", Some("--mixup or --cutmix")),
-    ("the average of weights", Some("--ema-decay and --swa-start")),
-    ("the decay of averaged weights", Some("--ema-decay")),
-    ("the finder's batch size", Some("--batch-size")),
-    ("the finder's last learning rate", Some("--end-lr")),
-    ("the finder's number of steps", Some("--steps")),
-    ("the greatest gradient norm", Some("--max-grad-norm")),
-    ("the number of batches a step", Some("--accumulate-steps")),
-    ("threads", Some("--threads")),
-    ("thresholds", Some("--thresholds")),
-    ("valid", Some("--valid")),
-    ("values", Some("--values")),
+    ("valid_split", Some("--valid")),
     ("views", Some("--tta")),
-    ("weight_decay", Some("--weight-decay")),
     // Only in a config.toml, or in Rust.
-    ("bits cleared", None),
+    ("balance", None),
+    ("classes", None),
+    ("contrast", None),
+    ("count", None),
+    ("crop", None),
     ("cut_div", None),
+    ("degrees", None),
+    ("div", None),
+    ("div_final", None),
     ("epsilon", None),
     ("every", None),
     ("factor", None),
     ("frozen", None),
     ("group", None),
     ("header", None),
+    ("holes", None),
+    ("hue", None),
+    ("input_channels", None),
     ("item", None),
-    ("largest angle", None),
-    ("largest strength", None),
+    ("length", None),
+    ("loss", None),
     ("lr_factor", None),
     ("magnitude", None),
     ("mean", None),
     ("momentum", None),
     ("operations", None),
-    ("operations an image", None),
     ("pad", None),
     ("pct", None),
     ("pct_start", None),
     ("power", None),
+    ("prefetch", None),
+    ("probability", None),
     ("resize", None),
-    ("sample length", None),
+    ("sample", None),
+    ("saturation", None),
     ("std", None),
-    ("the finder's stop", None),
-    ("the head's number of classes", None),
-    ("the network's number of input channels", None),
-    ("the place of the crop", None),
+    ("stop_above", None),
+    ("strength", None),
+    ("stretch", None),
+    ("transform", None),
     ("zoom", None),
 ];
 
-/// What the library's sentences call settings, in backquotes, and what they are called here.
+/// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
-    ("with `without_training_images_of`", "without --include-train"),
-    ("without `without_training_images_of`", "with --include-train"),
     ("`allow_missing`", "--allow-missing"),
-    ("`architecture`", "--arch"),
-    ("`batch_size`", "--batch-size"),
     ("`from_csv`", "--labels"),
-    ("`held_out`", "--valid"),
-    ("`id`", "--id-column"),
-    ("`label`", "--label-column"),
+    ("`id_column`", "--id-column"),
+    ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
-    ("`out`", "--out"),
-    ("`size`", "--size"),
-    ("`split`", "--split"),
     ("`suffix`", "--suffix"),
     ("`task`", "--task"),
-    ("`values`", "--values"),
-    ("`weights`", "--weights FILE"),
 ];
 
 /// A sentence of the library with flags in place of its settings.
@@ -194,40 +173,71 @@ mod tests {
         words.filter(|word| word.starts_with("--")).map(str::to_owned)
     }
 
-    /// The names of settings that refusals in these sources begin with.
-    fn refused(folder: &Path, names: &mut BTreeSet<String>) {
+    /// The text of all sources below a folder.
+    fn sources(folder: &Path, text: &mut String) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
-                refused(&path, names);
-                continue;
+            match path.is_dir() {
+                true => sources(&path, text),
+                false => *text += &fs::read_to_string(&path).unwrap(),
             }
-            let source = fs::read_to_string(&path).unwrap();
-            for start in ["Error::setting(", "DataError::Setting {", "Error::Setting {"] {
-                for after in source.split(start).skip(1) {
-                    let after = after.trim_start().strip_prefix("name:").unwrap_or(after).trim_start();
-                    if let Some((name, _)) = after.strip_prefix('"').and_then(|text| text.split_once('"')) {
-                        names.insert(name.to_owned());
-                    }
+        }
+    }
+
+    /// The sources of the library.
+    fn library() -> String {
+        let mut text = String::new();
+        for library in ["ocelli", "ocelli-data"] {
+            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(library).join("src"), &mut text);
+        }
+        text
+    }
+
+    /// The names of settings in the errors that the library makes.
+    fn refused() -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        let library = library();
+        for start in ["Error::setting(", "Error::Setting {", "at_least_1(", "check(", "enlargement("] {
+            for after in library.split(start).skip(1) {
+                let after = after.trim_start().strip_prefix("name:").unwrap_or(after).trim_start();
+                if let Some((name, _)) = after.strip_prefix('"').and_then(|text| text.split_once('"')) {
+                    names.insert(name.to_owned());
                 }
             }
         }
+        names
     }
 
     #[test]
     fn every_setting_that_the_library_refuses_is_known_here() {
-        let mut names = BTreeSet::new();
-        for library in ["ocelli", "ocelli-data"] {
-            refused(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(library).join("src"), &mut names);
-        }
+        let (flags, names) = (flags(), refused());
         assert!(names.len() > 40, "{names:?}");
         for name in &names {
-            assert!(SETTINGS.iter().any(|(known, _)| known == name), "{name} has no entry in SETTINGS");
+            let known = SETTINGS.iter().any(|(known, _)| known == name) || flags.contains(&namesake(name));
+            assert!(known, "{name} is no flag, and has no entry in SETTINGS");
+            assert!(
+                name.chars().all(|letter| letter.is_ascii_lowercase() || "_.".contains(letter)),
+                "{name} is no name of a setting"
+            );
+        }
+        for (name, _) in SETTINGS {
+            assert!(names.contains(*name), "the library has no setting {name}");
         }
     }
 
     #[test]
-    fn only_flags_that_there_are_are_named() {
+    fn every_setting_in_a_sentence_of_the_library_has_a_flag() {
+        let library = library();
+        for (setting, _) in IN_SENTENCES {
+            assert!(
+                library.contains(&format!("({setting})")) || library.contains(&format!("{setting} ")),
+                "{setting}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_existing_flags_are_named() {
         let flags = flags();
         let in_table =
             SETTINGS.iter().filter_map(|(_, flag)| *flag).chain(IN_SENTENCES.iter().map(|(_, to)| *to));
@@ -240,8 +250,8 @@ mod tests {
     fn settings_become_flags() {
         assert_eq!(in_flags("raise `max_pixels` to read it"), "raise --max-pixels to read it");
         assert_eq!(
-            in_flags("evaluate all of them, without `without_training_images_of`"),
-            "evaluate all of them, with --include-train"
+            in_flags("let images have several labels (`task` multi-label)"),
+            "let images have several labels (--task multi-label)"
         );
         assert_eq!(in_flags("`ocelli predict` needs no classes"), "`ocelli predict` needs no classes");
     }

@@ -1,9 +1,10 @@
-//! Ctrl-C, and the signals by which `kill`, Docker, Slurm, systemd and a closed terminal ask a process to end.
+//! Ctrl-C, and the signals by which `kill`, Docker, Slurm, systemd and a closed terminal ask a process to
+//! end.
 //!
-//! They are watched for from the start, in every verb: as process 1 of a container a process without a handler would not
-//! even notice them. A verb that has nothing to lose is ended at once, since files are written whole or not at all. One
-//! that works step by step calls [`finish`]; from then on it is asked to end by [`asked`], and ended at once only by the
-//! second signal.
+//! They are handled from the start, in every verb: as process 1 of a container, a process without a handler
+//! would ignore them. A verb that has nothing to lose is ended at once, since files are written whole or not
+//! at all. One that works step by step calls [`finish`]; from then on it polls [`asked`], and only a second
+//! signal ends it at once.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -14,19 +15,19 @@ use ocelli::Event;
 use crate::errors::Failure;
 use crate::output::eprintln;
 
-/// The signal that came first; 0: none has come.
+/// The first signal; 0: none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Whether any has come, for whoever wants no more than that.
+/// Whether there was a signal, as a flag.
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// What is finished before the process ends, such as "this batch"; nothing: it ends at once.
+/// What is finished before the process ends, such as "this batch"; `None`: it ends at once.
 static FINISHING: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The number of Ctrl-C.
 const INTERRUPT: i32 = 2;
 
-/// The exit status of a process that was asked to end: 128 + the number of the signal, as shells have it.
+/// The exit status of an interrupted process: 128 + the number of the signal, as in shells.
 pub fn status() -> u8 {
     let signal = match SIGNAL.load(Ordering::SeqCst) {
         0 => INTERRUPT,
@@ -35,18 +36,19 @@ pub fn status() -> u8 {
     (128 + signal) as u8
 }
 
-/// From now on a signal is obeyed after so much is done, which is said in a few words: "this batch".
+/// From now on a signal is obeyed after this work, described in a few words: "this batch".
 pub fn finish(what: &'static str) {
     *FINISHING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(what);
 }
 
-/// As [`finish`], for work that goes batch by batch. Gives [`flag`].
+/// As [`finish`], for work in batches. Returns [`flag`].
 pub fn finish_batch() -> Arc<AtomicBool> {
     finish("this batch");
     flag()
 }
 
-/// What a library's work came to; [`Error::Stopped`](ocelli::Error::Stopped) is no error, but an interruption.
+/// The result of library work; [`Error::Stopped`](ocelli::Error::Stopped) is not an error, but an
+/// interruption.
 pub fn stopped<T>(result: ocelli::Result<T>, message: &str) -> Result<T, Failure> {
     result.map_err(|error| match error {
         ocelli::Error::Stopped => {
@@ -67,17 +69,17 @@ pub fn flag() -> Arc<AtomicBool> {
     Arc::clone(&ASKED)
 }
 
-/// [`asked`], as callbacks tell it.
-pub fn wish() -> ControlFlow<()> {
+/// [`asked`], for callbacks.
+pub fn flow() -> ControlFlow<()> {
     if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-/// An observer that asks for the end where a signal has.
+/// An observer that asks to stop after a signal.
 pub fn observer() -> impl FnMut(&Event) -> ControlFlow<()> + 'static {
-    |_: &Event| wish()
+    |_: &Event| flow()
 }
 
-/// Takes note of a signal.
+/// Handles a signal.
 fn take(signal: i32) {
     let finishing = *FINISHING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let first = SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
@@ -88,7 +90,7 @@ fn take(signal: i32) {
     }
 }
 
-/// Begins to watch for signals, until the process ends. To be called before any other thread is started.
+/// Starts to handle signals, until the process ends. To be called before any other thread is started.
 #[cfg(unix)]
 pub fn watch() -> Result<(), Failure> {
     use nix::sys::signal::{SigSet, Signal};
@@ -98,8 +100,8 @@ pub fn watch() -> Result<(), Failure> {
     if !hangup_is_ignored() {
         signals.add(Signal::SIGHUP);
     }
-    // What is blocked in all threads waits for the one that asks for it, also where the system would drop it, as it does for
-    // the first process of a container.
+    // Signals that are blocked in all threads are delivered to the one that waits for them, even where the
+    // system would otherwise drop them, as it does for the first process of a container.
     signals.thread_block()?;
     std::thread::Builder::new()
         .name("signals".to_owned())
@@ -112,7 +114,7 @@ pub fn watch() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Begins to watch for Ctrl-C and the end of the session, until the process ends.
+/// Starts to handle Ctrl-C and the end of the session, until the process ends.
 #[cfg(not(unix))]
 pub fn watch() -> Result<(), Failure> {
     Ok(ctrlc::set_handler(|| take(INTERRUPT))?)
@@ -123,7 +125,7 @@ pub fn watch() -> Result<(), Failure> {
 fn hangup_is_ignored() -> bool {
     match std::fs::read_to_string("/proc/self/status") {
         Ok(status) => ignored_in(&status).is_some_and(|mask| mask & 1 == 1),
-        // What is ignored stays so in a process that is started, which can then not end itself.
+        // Ignored signals stay ignored in a child process, which can then not end itself.
         Err(_) => std::process::Command::new("sh")
             .args(["-c", "kill -HUP $$"])
             .stderr(std::process::Stdio::null())
@@ -132,7 +134,7 @@ fn hangup_is_ignored() -> bool {
     }
 }
 
-/// The signals that are ignored, by the system's table: the lowest bit is that of signal 1, SIGHUP.
+/// The ignored signals, from the system's table: the lowest bit is that of signal 1, SIGHUP.
 #[cfg(unix)]
 fn ignored_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;

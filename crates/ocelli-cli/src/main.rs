@@ -1,18 +1,18 @@
 //! The command `ocelli`.
 //!
-//! | to change | see |
+//! | to change | file |
 //! |---|---|
 //! | a verb: its flags, its help, what it does | `verbs/NAME.rs`; a new one also gets a line in `verbs/mod.rs` |
-//! | flags that several verbs share | `flags/` |
+//! | flags that several verbs share | `flags/mod.rs`, `flags/data.rs`, `flags/images.rs`, `flags/training.rs` |
 //! | how values of flags are parsed | `values.rs` |
-//! | how training looks in the terminal | `terminal/` |
-//! | how a download looks in the terminal | `transfer.rs` |
+//! | the output of training in the terminal | `terminal/mod.rs`, `terminal/intro.rs`, `terminal/progress.rs` |
+//! | the output of a download | `transfer.rs` |
 //! | how anything is printed | `output.rs` |
-//! | how errors of the library become flags | `errors.rs` |
-//! | what Ctrl-C and other signals do | `interrupt.rs` |
-//! | how numbers and durations are written | `text.rs` |
-//! | what `ocelli doctor` looks at | `verbs/doctor/checks.rs` |
-//! | what `--version --verbose` says of the build | `build.rs`, `verbs/version.rs` |
+//! | how errors of the library are translated into flags | `errors.rs` |
+//! | Ctrl-C and other signals | `interrupt.rs` |
+//! | the format of numbers and durations | `text.rs` |
+//! | the checks of `ocelli doctor` | `verbs/doctor/checks.rs` |
+//! | the build's description in `--version --verbose` | `build.rs`, `verbs/version.rs` |
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // `output.rs` prints
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Err(Failure::Usage(error)) => print_usage(&error),
         result => result.map(|()| ExitCode::SUCCESS),
     };
-    // What was printed counts as done only when it is written.
+    // Output counts only once it is written.
     match result.and_then(|status| output::finish().map(|()| status)) {
         Ok(status) => status,
         Err(Failure::Closed) => ExitCode::SUCCESS,
@@ -63,10 +63,10 @@ fn parse() -> Result<Ocelli, Failure> {
     Ocelli::from_arg_matches(&matches).map_err(Failure::Usage)
 }
 
-/// Prints what is wrong with the arguments, or the help that was asked for.
+/// Prints what is wrong with the arguments, or the help.
 fn print_usage(error: &clap::Error) -> Result<ExitCode, Failure> {
     let text = error.render().to_string();
-    // An argument may hold anything; only harmless text is printed in colours.
+    // An argument may contain anything; only harmless text is printed in colours.
     if text.lines().any(|line| shown(line) != line) {
         if error.use_stderr() { eprintln!("{}", text.trim_end()) } else { println!("{}", text.trim_end()) }
     } else if let (Err(unwritten), false) = (error.print(), error.use_stderr()) {

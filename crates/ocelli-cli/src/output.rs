@@ -1,11 +1,11 @@
-//! What is printed: names from outside made harmless, and no panic where nobody can read it.
+//! Printing: names from outside are made harmless, and a closed output is no panic.
 //!
-//! Class names, file names, columns and the texts of model files may hold anything, so also codes that a terminal obeys.
-//! Every line goes through here, and control characters are then shown, not sent: `\u{1b}`. JSON and CSV escape in their
-//! own way, and go through [`raw`].
+//! Class names, file names, columns and the texts of model files may contain anything, including control
+//! codes of terminals. Every line goes through here, and control characters are shown, not sent: `\u{1b}`.
+//! JSON and CSV are escaped in their own way, and go through [`raw`].
 //!
-//! Where standard output cannot be written, the verb goes on, since its work is not lost for that; the first reason is
-//! kept, and is the command's error at the end. Whoever closed a pipe has read enough: that is no error.
+//! If standard output cannot be written, the verb continues, so that its work is not lost; the first reason
+//! is remembered, and is the command's error at the end. A reader that closes a pipe early is not an error.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -22,12 +22,12 @@ use crate::text::wrapped;
 /// Why standard output could not be written first.
 static BROKEN: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// As the standard library's macro, through [`line`].
+/// Like the standard library's macro, through [`line`].
 macro_rules! print_line {
     () => { $crate::output::line(format_args!("")) };
     ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
 }
-/// As the standard library's macro, through [`error_line`].
+/// Like the standard library's macro, through [`error_line`].
 macro_rules! print_error_line {
     ($($text:tt)*) => { $crate::output::error_line(format_args!($($text)*)) };
 }
@@ -39,12 +39,12 @@ pub fn line(text: fmt::Arguments) {
     raw(harmless(&format!("{text}\n"), Keep::LineBreaks).as_bytes());
 }
 
-/// Prints a line, or some, to standard error. Where that cannot be written, nobody can be told.
+/// Prints a line, or some, to standard error. If that fails, there is nowhere to report it.
 pub fn error_line(text: fmt::Arguments) {
     let _ = io::stderr().write_all(harmless(&format!("{text}\n"), Keep::LineBreaks).as_bytes());
 }
 
-/// Writes bytes to standard output as they are.
+/// Writes bytes to standard output unchanged.
 pub fn raw(bytes: &[u8]) {
     let mut broken = BROKEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if broken.is_none()
@@ -54,7 +54,7 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
-/// Prints a label, padded to this width, and a text, which in a terminal is wrapped between words and indented.
+/// Prints a label, padded to this width, and a text, which is wrapped and indented in a terminal.
 pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
     let columns =
         terminal_size::terminal_size_of(io::stdout()).map_or(usize::MAX, |(columns, _)| columns.0.into());
@@ -65,12 +65,12 @@ pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
     }
 }
 
-/// Prints a value as a line of JSON, which escapes in its own way.
+/// Prints a value as a line of JSON, which has its own escapes.
 pub fn json(value: &serde_json::Value) {
     raw(format!("{value}\n").as_bytes());
 }
 
-/// Prints a path alone on a line: as a program needs it, to the byte, and made harmless where a terminal shows it.
+/// Prints a path alone on a line: its exact bytes for programs, made harmless in a terminal.
 pub fn path_line(path: &Path) {
     if io::stdout().is_terminal() {
         return line(format_args!("{}", shown(path.display())));
@@ -78,7 +78,7 @@ pub fn path_line(path: &Path) {
     raw(&[path_bytes(path).as_ref(), b"\n"].concat());
 }
 
-/// A path's own bytes where it has some, else its text.
+/// A path's bytes, or its text where it has none.
 pub fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
     #[cfg(unix)]
     return Cow::Borrowed(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
@@ -86,14 +86,14 @@ pub fn path_bytes(path: &Path) -> Cow<'_, [u8]> {
     return Cow::Owned(path.to_string_lossy().into_owned().into_bytes());
 }
 
-/// Writes out what is left. Where anything could not be written, that is an error, or the end that the reader wished.
+/// Flushes the output. If anything could not be written, that is an error, or the end of a closed pipe.
 pub fn finish() -> Result<(), Failure> {
     let mut broken = BROKEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let first = broken.take().map_or_else(|| io::stdout().flush(), Err);
     first.map_err(unwritten)
 }
 
-/// What it means that standard output could not be written.
+/// The failure if standard output cannot be written.
 pub fn unwritten(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Closed,
@@ -101,11 +101,11 @@ pub fn unwritten(error: io::Error) -> Failure {
     }
 }
 
-/// Where a file or folder of results goes: where the user says, else to the first free name of the usual kind, outside of
-/// these folders of photos.
+/// Where results are written: to the path that is given, else to the first free name of the default kind,
+/// outside of these folders of photos.
 ///
 /// # Errors
-/// If the user names a file that exists: no file is overwritten.
+/// If the given file exists: no file is overwritten.
 pub fn destination(out: Option<&Path>, usual: &str, photos: &[&Path]) -> Result<PathBuf, Failure> {
     match out {
         Some(out) => new_file(out, "--out"),
@@ -113,14 +113,14 @@ pub fn destination(out: Option<&Path>, usual: &str, photos: &[&Path]) -> Result<
     }
 }
 
-/// The usual place of results with this name: in the working folder, unless that lies among the photos.
+/// The default place for results of this name: in the working folder, unless that is among the photos.
 pub fn usual_place(name: &str, photos: &[&Path]) -> Result<PathBuf, Failure> {
     let (path, note) = outside(name, photos)?;
     note.iter().for_each(|note| eprintln!("note: {}", message(note)));
     Ok(path)
 }
 
-/// A file that the user names.
+/// A file that is given.
 ///
 /// # Errors
 /// If it exists already: no file is overwritten.
@@ -136,13 +136,13 @@ pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// A path where nothing is yet: this one, or the first number after its name that is free. So no file is lost that nobody
-/// named.
+/// A path that does not exist yet: this one, or the first with a free number. No file is overwritten that was
+/// not named.
 pub fn free(path: &Path) -> PathBuf {
     free_of(path, &[])
 }
 
-/// As [`free`], if files of the same name with these extensions are to be written beside it.
+/// As [`free`], where files of the same name with these extensions are written beside it.
 pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default();
     let numbered = (2..).map(|number: u64| {
@@ -154,7 +154,7 @@ pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
         }
         path.with_file_name(name)
     });
-    // Links that lead nowhere are there too.
+    // Dangling links exist as well.
     let is_free = |path: &Path| path.symlink_metadata().is_err();
     let mut paths = std::iter::once(path.to_owned()).chain(numbered);
     let found =
@@ -162,9 +162,9 @@ pub fn free_of(path: &Path, extensions: &[&str]) -> PathBuf {
     found.unwrap_or_else(|| path.to_owned())
 }
 
-/// That a folder has no photos, and what it has instead.
+/// The failure that a folder has no photos, and what it contains instead.
 pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
-    /// More files are not listed.
+    /// The most files that are listed.
     const LISTED: usize = 5;
     let mut listed: Vec<String> = (skipped.iter().take(LISTED))
         .map(|skipped| format!("\n       {}: {}", shown(skipped.path.display()), message(&skipped.reason)))
@@ -175,7 +175,7 @@ pub fn no_photos(folder: &Path, skipped: &[Skipped]) -> Failure {
     Failure::Error(format!("{}: no photos in this folder{}", shown(folder.display()), listed.concat()))
 }
 
-/// A progress bar, hidden if standard error is no terminal.
+/// A progress bar, hidden if standard error is not a terminal.
 pub fn progress_bar(template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("━╸ ");
     let bar = ProgressBar::new(0).with_style(style);
@@ -185,12 +185,13 @@ pub fn progress_bar(template: &str) -> ProgressBar {
     bar
 }
 
-/// Something from outside, such as a name, as a part of one line: every control character is escaped, line breaks too.
+/// Text from outside, such as a name, for use in a line: every control character is escaped, including line
+/// breaks.
 pub fn shown(text: impl fmt::Display) -> String {
     harmless(&text.to_string(), Keep::Nothing).into_owned()
 }
 
-/// A sentence of the library, as a part of one line, with flags in place of the settings that it names.
+/// A sentence of the library, for use in a line, with flags instead of its settings.
 pub fn message(text: impl fmt::Display) -> String {
     shown(in_flags(&text.to_string()))
 }
@@ -201,7 +202,8 @@ enum Keep {
     Nothing,
 }
 
-/// Escapes what a terminal would obey: control characters (C0, DEL, C1), and marks that turn the direction of text.
+/// Escapes what a terminal would interpret: control characters (C0, DEL, C1), and marks that change the
+/// direction of text.
 fn harmless(text: &str, keep: Keep) -> Cow<'_, str> {
     let harmful = |c: char| match c {
         '\n' => keep == Keep::Nothing,
@@ -224,8 +226,8 @@ fn harmless(text: &str, keep: Keep) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// A word as a shell takes it, to the byte: as it is where that is safe, else in quotes, and in the quotes for escapes
-/// (`$'\xff'`) where it holds what cannot be printed.
+/// A word quoted for a shell, exactly: unchanged where that is safe, else in quotes, or in `$'\xff'` quotes
+/// if it contains unprintable bytes.
 pub fn quoted(word: &std::ffi::OsStr) -> String {
     let bytes = path_bytes(Path::new(word));
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:=@%".contains(byte);

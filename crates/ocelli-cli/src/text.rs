@@ -27,7 +27,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A name of at most 40 characters, with an ellipsis where it is longer.
+/// A name, shortened to 40 characters with an ellipsis.
 pub fn brief(name: &str) -> String {
     match name.char_indices().nth(40) {
         Some(_) => name.chars().take(39).chain(['…']).collect(),
@@ -44,7 +44,7 @@ pub fn size(number: usize) -> String {
     }
 }
 
-/// A text in lines of at most so many characters, parted between words; a longer word has a line of its own.
+/// A text wrapped at this width between words; a longer word has a line of its own.
 pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -59,7 +59,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A table for people: a line of heads, then the rows; columns of numbers are right-aligned.
+/// A table for people: a header, then the rows; columns of numbers are right-aligned.
 pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let width = |text: &str| text.chars().count();
     let columns: Vec<(usize, bool)> = heads
@@ -82,9 +82,9 @@ pub fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(line(heads.to_vec())).chain(rows).collect()
 }
 
-/// ` (did you mean resnet34?)`: the names that are most like one that is none of them. Nothing where none is like it.
+/// ` (did you mean resnet34?)`: the most similar names; empty if none is similar.
 pub fn meant<'a>(text: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    /// As alike as one or two slips in a short word.
+    /// The similarity of one or two typos in a short word.
     const ALIKE: f64 = 0.75;
     let text = text.to_lowercase();
     let scored = names.into_iter().map(|name| (strsim::jaro_winkler(&text, &name.to_lowercase()), name));

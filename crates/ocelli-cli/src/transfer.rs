@@ -1,4 +1,4 @@
-//! A download of weights as it looks in a terminal, and as plain lines where there is none.
+//! The output of a download of weights, in a terminal or as plain lines.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub struct Transfer {
     mentioned: Instant,
 }
 
-/// Without a terminal, progress is printed this often.
+/// The interval of plain lines.
 const MENTION: Duration = Duration::from_secs(10);
 
 impl Transfer {

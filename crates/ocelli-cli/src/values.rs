@@ -1,4 +1,4 @@
-//! How the values of flags are parsed: numbers within their range, names of what there is.
+//! Parsing the values of flags: numbers in a range, and names.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use ocelli::{Arch, MAX_THREADS, Metric, Preset, Tta};
 
 use crate::text::{count, meant};
 
-/// One of a library's names, each with a line of help, as `Framing::NAMES` has them.
+/// A name with a line of help, as in `Framing::NAMES`.
 pub fn one_of<T>(names: &'static [(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: std::fmt::Display> + Clone + Send + Sync + 'static,
@@ -31,7 +31,7 @@ pub fn whole<const FROM: usize, const TO: usize>(text: &str) -> Result<usize, St
     }
 }
 
-/// The side of an image in pixels.
+/// An image size in pixels.
 pub fn side(text: &str) -> Result<usize, String> {
     whole::<1, 8192>(text)
 }
@@ -41,12 +41,12 @@ pub fn epochs(text: &str) -> Result<usize, String> {
     whole::<0, 100_000>(text)
 }
 
-/// At least 2: batch norm learns nothing from one image.
+/// At least 2: batch norm needs more than one image.
 pub fn batch_size(text: &str) -> Result<usize, String> {
     whole::<2, 65_536>(text)
 }
 
-/// A seed that a TOML file can hold too.
+/// A seed that a TOML file can store.
 pub fn seed(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(number) if i64::try_from(number).is_ok() => Ok(number),
@@ -54,7 +54,7 @@ pub fn seed(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The pixels of a whole photo.
+/// The number of pixels of a photo.
 pub fn pixels(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(number @ 1..=1_000_000_000_000) => Ok(number),
@@ -62,7 +62,7 @@ pub fn pixels(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A number of threads; 0: one for each core.
+/// A number of threads; 0: one per core.
 pub fn threads(text: &str) -> Result<usize, String> {
     whole::<0, MAX_THREADS>(text)
 }
@@ -119,7 +119,7 @@ pub fn tta(text: &str) -> Result<OrNone<Tta>, String> {
     }
 }
 
-/// A value, or the word none: clap reads an `Option` as a flag that may be missing.
+/// A value, or the word none: clap treats an `Option` as a flag that may be missing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OrNone<T>(pub Option<T>);
 

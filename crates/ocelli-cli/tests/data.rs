@@ -80,7 +80,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
     let said = place.run(&[&usual[..], &["--out", "run"]].concat());
     assert!(said.contains("72 images in 4 classes"), "{said}");
     let history = place.read("run/history.csv");
-    assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
+    assert!(history.starts_with("phase,epoch,train_loss,valid_loss,accuracy,f1,"), "{history}");
     let f1: f64 = history.lines().last().unwrap().split(',').nth(5).unwrap().parse().unwrap();
     assert!(f1 > 0.75, "{history}");
     let flag = common::samples().join("flags/rainbow-flag.png");
@@ -98,10 +98,10 @@ fn several_labels_an_image_are_learned_and_predicted() {
     let file = fs::read(place.path("each/model.safetensors")).unwrap();
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
-    let contract: serde_json::Value =
+    let config: serde_json::Value =
         serde_json::from_str(header["__metadata__"]["ocelli"].as_str().unwrap()).unwrap();
     let thresholds: Vec<f64> =
-        contract["thresholds"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        config["thresholds"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
     assert!(thresholds.iter().any(|threshold| *threshold != thresholds[0]), "{thresholds:?}");
     let lines = place.run(&["predict", "each/model.safetensors", "all", "--json"]);
     for line in lines.lines() {
@@ -241,7 +241,7 @@ fn a_training_folder_with_a_test_folder_is_split() {
     let said = place.run(&[&quick[..], &["--out", "run", "--balanced-sampling"]].concat());
     assert!(said.contains("valid 6 (split by Ocelli)"), "{said}");
     assert!(said.contains("3 images are byte for byte both trained on and held out"), "{said}");
-    assert!(said.contains("balanced: an epoch draws each of 6 images"), "{said}");
+    assert!(said.contains("balanced sampling: an epoch draws each of 6 images"), "{said}");
     let split = place.read("run/split.csv");
     assert_eq!(split.lines().filter(|line| line.ends_with(",test")).count(), 3, "{split}");
     assert!(split.lines().all(|line| line.ends_with(",test") == line.starts_with("test/")), "{split}");

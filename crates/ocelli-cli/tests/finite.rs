@@ -15,7 +15,7 @@ fn a_rate_that_is_far_too_high_ends_the_run_and_says_what_to_do() {
     let quick = small(&["--batch-size", "8", "--head-epochs", "2"]);
     for rate in ["1e9", "1e30"] {
         let said = place.refusal(&[&quick[..], &["--lr", rate, "--out", rate]].concat());
-        assert!(said.contains("train with lower"), "{said}");
+        assert!(said.contains("use lower"), "{said}");
         assert!(!said.contains("to continue"), "continuing comes to the same end: {said}");
         assert!(!place.path(rate).join("model.safetensors").exists(), "{rate}");
     }

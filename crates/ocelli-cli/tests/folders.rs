@@ -155,7 +155,7 @@ fn what_is_wrong_with_the_labels_is_said_before_and_after() {
         "{before}"
     );
     assert!(before.contains("nothing is measured on 1 of 4 classes") && before.contains("rare"), "{before}");
-    let line = after.lines().find(|line| line.starts_with("not measured")).unwrap();
+    let line = after.lines().find(|line| line.starts_with("not evaluated")).unwrap();
     assert!(line.contains("1 of 4 classes") && line.contains("rare"), "{line}");
 }
 
@@ -306,12 +306,12 @@ fn a_model_is_measured_on_what_it_has_not_seen() {
     class("flags", "alone");
     let said = evaluate("alone", &[]);
     assert!(said.contains("2 images in 3 classes"), "{said}");
-    assert!(said.contains("not measured    2 of 3 classes"), "{said}");
+    assert!(said.contains("not evaluated   2 of 3 classes"), "{said}");
     assert!(evaluate("alone/flags", &["--include-train"]).contains("10 images"), "a class by its own name");
     // Of a split the part for the end, then the one that was held out, and never the one to train on.
     class("flags", "parts/Training");
     let said = place.refusal(&["evaluate", MODEL, "parts", "--include-train"]);
-    assert!(said.contains("to train on only"), "{said}");
+    assert!(said.contains("are training images"), "{said}");
     for (side, source) in [("Validation", "food-and-drink"), ("Testing", "smileys-and-emotion")] {
         class(source, &format!("parts/{side}"));
         let said = evaluate("parts", &["--include-train"]);
@@ -348,5 +348,5 @@ fn photos_that_a_model_was_trained_on_are_known_wherever_they_are() {
     assert!(text.contains("of 18 images, which the model was trained on"), "{text}");
     fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let text = said("alone.safetensors");
-    assert!(text.contains("cannot be left out"), "{text}");
+    assert!(text.contains("cannot be excluded"), "{text}");
 }

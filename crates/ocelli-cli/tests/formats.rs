@@ -55,7 +55,10 @@ fn bands_and_range_are_kept_in_the_model() {
     place.run(&train);
     let model = fs::read(place.path("runs/bands-1/model.safetensors")).unwrap();
     let header = String::from_utf8_lossy(&model[..8192.min(model.len())]).replace('\\', "");
-    assert!(header.contains(r#""bands":[4,4,4]"#) && header.contains(r#""range":[0.0,4095.0]"#), "{header}");
+    assert!(
+        header.contains(r#""bands":[4,4,4]"#) && header.contains(r#""value_range":[0.0,4095.0]"#),
+        "{header}"
+    );
     // What validation saw is what prediction sees: the first three bands say nothing.
     let said = place.run(&["predict", "runs/bands-1/model.safetensors", "bands/across", "bands/down"]);
     let right = said.lines().filter(|line| {
@@ -69,7 +72,7 @@ fn bands_and_range_are_kept_in_the_model() {
         .ocelli(&["predict", "runs/bands-1/model.safetensors", image("rgb.png").to_str().unwrap()])
         .output();
     let said = String::from_utf8(output.unwrap().stderr).unwrap();
-    assert!(said.contains("has 3 bands (RGB), but band 4 is wanted; choose among 1 to 3"), "{said}");
+    assert!(said.contains("has 3 bands (RGB), but band 4 is selected; choose from 1 to 3"), "{said}");
     let said = place.refusal(&["evaluate", "runs/bands-1/model.safetensors", "bands", "--bands", "1,2,3"]);
     assert!(said.contains("as in training"), "{said}");
     let said = place.run(&["evaluate", "runs/bands-1/model.safetensors", "bands"]);

@@ -1,8 +1,9 @@
-//! What CONTRIBUTING.md says of the crates is what their manifests say.
+//! What CONTRIBUTING.md and the crates' docs say of crates and files is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use toml::{Table, Value};
 
@@ -69,4 +70,86 @@ fn every_crate_says_what_a_registry_asks_for() {
         let readme = fs::read_to_string(folder.join(package["readme"].as_str().unwrap())).unwrap();
         assert!(readme.starts_with(&format!("# {name}\n")), "{name}: its README is of something else");
     }
+}
+
+/// The names of all crates that a crate with these features alone is built from, by `cargo tree`; nothing where that cannot
+/// run.
+fn tree(name: &str, features: &str) -> Option<BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--package", name])
+        .args(["--no-default-features", "--features", features])
+        .current_dir(root())
+        .output();
+    let reason = match output {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8(output.stdout).unwrap();
+            let names = text.lines().filter_map(|line| line.split_whitespace().next());
+            return Some(names.map(str::to_owned).collect());
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("skipped: cargo tree cannot run: {reason}");
+    None
+}
+
+#[test]
+fn builds_without_a_feature_have_none_of_its_crates() {
+    const TLS: &[&str] = &["ureq", "rustls", "ring", "rustls-native-certs"];
+    const FONTS: &[&str] = &["ab_glyph", "ocelli-plot"];
+    const WEIGHTS: &[&str] = &["ocelli-lite0"];
+    const PAGES: &[&str] = &["ocelli-report"];
+    // With each feature of a crate, which of these are in its tree.
+    let cases: &[(&str, &str, &[&[&str]])] = &[
+        ("ocelli", "", &[]),
+        ("ocelli", "hub", &[TLS]),
+        ("ocelli", "plot", &[FONTS]),
+        ("ocelli", "lite0", &[WEIGHTS]),
+        ("ocelli-cli", "", &[]),
+        ("ocelli-cli", "report", &[PAGES, FONTS]),
+    ];
+    for (name, features, expected) in cases {
+        let Some(found) = tree(name, features) else { return };
+        assert!(found.contains("ocelli-nn"), "{name}: {found:?}");
+        for group in [TLS, FONTS, WEIGHTS, PAGES] {
+            for member in group {
+                let expected = expected.contains(&group);
+                assert_eq!(found.contains(*member), expected, "{member} in {name} with [{features}]");
+            }
+        }
+    }
+}
+
+/// The Rust files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
+}
+
+/// The tables in a module's docs say which file to open: each of them exists, beside the module.
+#[test]
+fn files_that_the_docs_name_exist() {
+    let mut tables = BTreeSet::new();
+    for (name, (folder, _)) in manifests() {
+        for source in sources(&folder.join("src")) {
+            let text = fs::read_to_string(&source).unwrap();
+            let cells = text.lines().filter_map(|line| line.strip_prefix("//! | "));
+            for cell in cells.flat_map(|line| line.split(" | ")) {
+                // `NAME.rs` and `model/` stand for files of any name.
+                let quoted = cell.split('`').skip(1).step_by(2).filter(|path| !path.contains("NAME"));
+                for path in quoted
+                    .filter(|path| [".rs", ".js", ".css", ".html"].iter().any(|end| path.ends_with(end)))
+                {
+                    tables.insert(name.clone());
+                    let file = source.parent().unwrap().join(path);
+                    assert!(file.is_file(), "{}: there is no {path}", source.display());
+                }
+            }
+        }
+    }
+    assert!(tables.len() >= 8, "few crates say which file to open: {tables:?}");
 }

@@ -41,7 +41,7 @@ fn a_learning_rate_is_found_and_shown() {
     assert!(trained.contains(&rates), "{rates}: {trained}");
     let recorded = place.read("run/events.jsonl");
     let recorded = recorded.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let event = recorded.into_iter().find(|event| event["event"] == "rate-found").unwrap();
+    let event = recorded.into_iter().find(|event| event["event"] == "lr-found").unwrap();
     assert_eq!(event["suggestion"]["rule"], "third-of-minimum");
     assert_eq!(event["suggestion"]["rate"], *rate);
     assert_eq!(found["curve"]["rates"].as_array().unwrap().len(), csv.lines().count() - 1);
@@ -51,7 +51,7 @@ fn a_learning_rate_is_found_and_shown() {
 fn too_few_photos_have_no_rate_and_training_says_which_it_takes() {
     let place = Place::with_photos(3);
     let said = place.refusal(&["lr-find", "photos", "--size", "32", "--valid", "none"]);
-    assert!(said.contains("9 photos to train on are too few") && said.contains("lr_find.png"), "{said}");
+    assert!(said.contains("9 training images are too few") && said.contains("lr_find.png"), "{said}");
     let json =
         place.ocelli(&["lr-find", "photos", "--size", "32", "--valid", "none", "--json"]).output().unwrap();
     let found: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -84,7 +84,7 @@ fn settings_that_make_no_sense_are_refused() {
     let place = Place::with_photos(12);
     for (wrong, said) in [
         (["--steps", "3"], "from 20 to 100,000"),
-        (["--end-lr", "1e-9"], "last learning rate"),
+        (["--end-lr", "1e-9"], "--end-lr: "),
         (["--group-lrs", "1e-3,1e-2"], "three"),
     ] {
         let answer = place.refusal(&[&["lr-find", "photos", "--size", "32"], &wrong[..]].concat());

@@ -110,9 +110,13 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
     };
     refused("absent.safetensors", None, &["does not exist"]);
     refused("photos", None, &["folder without a model"]);
-    refused("empty.safetensors", Some(b""), &["not a whole safetensors file"]);
-    refused("truncated.safetensors", Some(&bytes[..bytes.len() / 2]), &["not a whole safetensors file"]);
-    refused("text.safetensors", Some(b"not a model, but a longer text"), &["not a whole safetensors file"]);
+    refused("empty.safetensors", Some(b""), &["not a complete safetensors file"]);
+    refused("truncated.safetensors", Some(&bytes[..bytes.len() / 2]), &["not a complete safetensors file"]);
+    refused(
+        "text.safetensors",
+        Some(b"not a model, but a longer text"),
+        &["not a complete safetensors file"],
+    );
     // Whoever changes a model says so, and so takes the digest away.
     let noted = br#""ocelli-digest":""#;
     let at = bytes.windows(noted.len()).position(|window| window == noted).unwrap() + noted.len();

@@ -102,20 +102,17 @@ fn table(path: &Path) -> Vec<Vec<String>> {
 #[test]
 fn the_page_says_what_the_terminal_said() {
     let (page, Ran { place, said }) = (page("run"), ran());
-    let step = &page["steps"][0];
-    let rates = step["text"].as_str().unwrap().rsplit_once(", ").unwrap().0;
+    let phase = &page["phases"][0];
+    let rates = phase["text"].as_str().unwrap().rsplit_once(", ").unwrap().0;
     assert!(said.contains(&format!("   {rates}\n")), "{rates} is not in {said}");
     assert!(rates.starts_with("3 epochs at learning rate "), "{rates}");
-    for reading in list(&step["readings"]) {
-        assert!(
-            said.contains(&format!("   → {}\n", reading.as_str().unwrap())),
-            "{reading} is not in {said}"
-        );
+    for line in list(&phase["diagnosis"]) {
+        assert!(said.contains(&format!("   → {}\n", line.as_str().unwrap())), "{line} is not in {said}");
     }
-    assert_eq!(said.matches("   → ").count(), list(&step["readings"]).len(), "{said}");
+    assert_eq!(said.matches("   → ").count(), list(&phase["diagnosis"]).len(), "{said}");
     // The table has the rows of the terminal.
-    assert_eq!(list(&step["rows"]).len(), 3);
-    for row in list(&step["rows"]) {
+    assert_eq!(list(&phase["rows"]).len(), 3);
+    for row in list(&phase["rows"]) {
         for cell in &list(row)[..3] {
             assert!(said.contains(cell.as_str().unwrap()), "{row} is not in {said}");
         }
@@ -139,13 +136,13 @@ fn the_page_says_what_the_terminal_said() {
         accuracy.then(number(*b, "valid_loss").total_cmp(&number(*a, "valid_loss")))
     };
     let best = (1..history.len()).max_by(better).unwrap();
-    assert_eq!(step["kept"], best - 1, "{history:?}");
+    assert_eq!(phase["best"], best - 1, "{history:?}");
     let summary = page["summary"][0].as_str().unwrap();
     assert!(summary.contains(&format!("phase 1, epoch {best}")), "{summary}");
-    let kept = &page["charts"][0]["chart"]["marks"][0];
-    assert_eq!(kept["label"], "weights kept");
-    assert!(kept["at"].is_array());
-    assert!(place.read("run/results/losses.svg").contains(">weights kept</text>"));
+    let mark = &page["charts"][0]["chart"]["marks"][0];
+    assert_eq!(mark["label"], "best epoch");
+    assert!(mark["at"].is_array());
+    assert!(place.read("run/results/losses.svg").contains(">best epoch</text>"));
     // Where time went: all of it.
     let events = place.read("run/events.jsonl");
     let finished = events.lines().rfind(|line| line.contains("\"finished\"")).unwrap();
@@ -287,7 +284,7 @@ fn photos_that_are_gone_or_others_cost_themselves_and_not_the_report() {
     }
     place.run(&["report", "lost"]);
     let (page, before) = (page("lost"), page("run"));
-    for part in ["figures", "confusion", "table", "steps", "charts", "calibration"] {
+    for part in ["figures", "confusion", "table", "phases", "charts", "calibration"] {
         assert_eq!(page[part], before[part], "{part}");
     }
     let notices = page["notices"].to_string();
@@ -315,7 +312,7 @@ fn without_any_photos_there_are_tables_and_charts() {
     fs::remove_file(place.path("alone/report.html")).unwrap();
     place.run(&["report", "alone"]);
     let (page, before) = (page("alone"), page("run"));
-    for part in ["figures", "confusion", "table", "steps", "charts", "calibration", "subtitle"] {
+    for part in ["figures", "confusion", "table", "phases", "charts", "calibration", "subtitle"] {
         let change = |value: &Value| value.to_string().replace("alone", "run");
         assert_eq!(change(&page[part]), change(&before[part]), "{part}");
     }

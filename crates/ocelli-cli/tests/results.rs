@@ -52,7 +52,7 @@ fn a_run_ends_with_a_report_that_agrees_with_its_tables() {
         assert_eq!(row[1..].iter().map(|count| count.parse::<usize>().unwrap()).sum::<usize>(), 3, "{row:?}");
     }
     let history = place().read("a/history.csv");
-    assert_eq!(page["steps"][0]["rows"].as_array().unwrap().len(), history.lines().count() - 1);
+    assert_eq!(page["phases"][0]["rows"].as_array().unwrap().len(), history.lines().count() - 1);
     let images = page["images"].as_array().unwrap();
     assert!(images.iter().all(|image| !image["jpeg"].as_str().unwrap().is_empty()));
     assert!(images.iter().any(|image| image["heat"].is_array()), "some images have heat maps");
@@ -302,14 +302,14 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
 fn calibrated_probabilities_are_said_only_when_asked_for() {
     let data = ocelli::ImageData::from_folder(place().path("photos")).size(32).load().unwrap();
     let mut learner = ocelli::Learner::pretrained(ocelli::Arch::EfficientNetLite0, data).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-2, ocelli::Epochs(6)).unwrap();
     // Far less sure than the network is, and wrong now and then, so that a temperature is sure to help.
     let mut unsure = learner.predict(ocelli::Part::Train).unwrap().into_parts();
     for target in unsure.targets.iter_mut().step_by(6) {
         *target = ocelli::Target::Class((target.classes()[0] + 1) % 3);
     }
-    let unsure = ocelli::Predictions::from_parts(unsure).tempered(5.0);
+    let unsure = ocelli::Predictions::from_parts(unsure).with_temperature(5.0);
     let mut model = learner.to_model();
     model.calibrate(&unsure).unwrap();
     model.save(place().path("calibrated.safetensors")).unwrap();

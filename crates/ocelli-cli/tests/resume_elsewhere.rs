@@ -163,7 +163,7 @@ fn photos_that_have_gone_or_changed_are_named_and_can_be_left_out() {
     let refused = place.refusal(&["train", "--resume", "run"]);
     for wanted in [
         "began with 24 photos",
-        &format!("1 photo has gone (flags/{})", name(&gone)),
+        &format!("1 photo is missing (flags/{})", name(&gone)),
         &format!("1 photo has other content (food-and-drink/{})", name(&changed)),
         "ocelli train --resume run --skip-changed",
     ] {

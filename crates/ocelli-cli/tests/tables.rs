@@ -62,9 +62,12 @@ fn whole_numbers_are_submitted_as_they_were_learned() {
     table(&place, "pets/train.csv", "id_code;diagnosis", 6, |id, class| format!("{id:02};{class}"));
     // The folder's own table, in the lesson's layout.
     let said = place.run(&["inspect", "pets", "--size", "32"]);
-    for part in
-        ["18 images in 3 classes", "labels are those of pets/train.csv", "apart by \";\"", "lack \".png\""]
-    {
+    for part in [
+        "18 images in 3 classes",
+        "labels are those of pets/train.csv",
+        "separated by \";\"",
+        "lack \".png\"",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     place.run(&train(&["pets", "--out", "run"]));
@@ -132,10 +135,10 @@ fn several_labels_are_submitted_with_the_separator_of_the_table() {
         format!("{id:02}.png,{}", labels(class))
     });
     let said = place.run(&["inspect", "pets", "--size", "32"]);
-    assert!(said.contains("read as multi-label, labels apart by \"|\": 6 of 18 rows"), "{said}");
+    assert!(said.contains("read as multi-label, labels separated by \"|\": 6 of 18 rows"), "{said}");
     place.run(&train(&["pets", "--out", "run"]));
     let model = fs::read(place.path("run/model.safetensors")).unwrap();
-    assert!(String::from_utf8_lossy(&model[..20_000]).contains("label_separator"), "kept in the contract");
+    assert!(String::from_utf8_lossy(&model[..20_000]).contains("label_separator"), "recorded in the model");
     fs::write(
         place.path("sample.csv"),
         "Image Index,Finding Labels\n18.png,No Finding\n19.png,No Finding\n20.png,No Finding\n",
@@ -204,7 +207,7 @@ fn groups_are_kept_on_one_side_and_in_the_settings() {
     for part in [
         "groups with images in training and held out: 3",
         "p0: 3 in train, 1 in valid",
-        "says what is held out: train, valid",
+        "gives the split: train, valid",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

@@ -32,7 +32,8 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
     );
     assert!(said.contains("warning: images of 32 px are less than half as large as the 224 px"), "{said}");
     assert!(
-        said.contains("→ the weights of epoch ") || said.contains("→ this step brought nothing"),
+        said.contains("→ best weights: epoch ")
+            || said.contains("→ no improvement: restored the weights of phase "),
         "{said}"
     );
     assert!(said.contains("95 % CI"), "{said}");
@@ -40,7 +41,7 @@ fn a_run_leaves_a_complete_folder_and_the_photos_as_they_were() {
 
     let history = place.read("runs/photos-1/history.csv");
     assert_eq!(history.lines().count(), 1 + 3 + 1, "{history}");
-    assert!(history.starts_with("fit,epoch,train_loss,valid_loss,accuracy,"), "{history}");
+    assert!(history.starts_with("phase,epoch,train_loss,valid_loss,accuracy,"), "{history}");
     let accuracies = history.lines().skip(1).map(|row| row.split(',').nth(4).unwrap().parse().unwrap());
     // Of six photos held out.
     assert!(accuracies.fold(0.0, f64::max) > 0.7, "flags, food and faces are told apart: {history}");
@@ -262,7 +263,7 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
     assert_eq!(method["max_grad_norm"].as_float(), Some(1.0));
     assert_eq!(method["accumulate_steps"].as_integer(), Some(2));
     assert_eq!(method["ema_decay"].as_float(), Some(0.9));
-    assert_eq!(config["settings"]["train"]["batch_statistics"].as_bool(), Some(true));
+    assert_eq!(config["settings"]["train"]["train_bn"].as_bool(), Some(true));
     assert_eq!(config["settings"]["patience"].as_integer(), Some(2));
     let history = |run: &str| rows(&place.read(&format!("{run}/history.csv")));
     place.run(&["train", "--config", "all/config.toml", "--out", "again"]);
@@ -309,7 +310,7 @@ fn too_little_memory_is_said_before_anything_is_computed_with_the_batch_that_fit
     let output = limited("144");
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("training all layers with 144 images of 224 px at once takes about"), "{said}");
+    assert!(said.contains("training all layers with a batch of 144 images of 224 px needs about"), "{said}");
     assert!(said.contains(" GB are free"), "{said}");
     assert!(!place.path("run").exists(), "no run folder is left behind");
     let fits = said.split("--batch-size ").nth(1).map(str::trim).unwrap().to_owned();

@@ -6,7 +6,7 @@
 //! argument `--no-pixels` pixels are left out.
 //!
 //! `verdicts` says for the shorter sides 32, 64 and 224 and for the whole image whether the file was read: they must
-//! be the same. `peak_kb` is the largest resident memory while the file was looked at (Linux; elsewhere 0).
+//! be the same. `peak_kb` is the largest resident memory while the file was read (Linux; elsewhere 0).
 
 use std::io::{self, BufRead, Write};
 use std::time::Instant;

@@ -1,32 +1,32 @@
-//! The numbers of a batch, in memory that its loader uses again.
+//! Batch buffers, whose memory the loader reuses.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Numbers in memory that goes back to the loader when they are dropped: fresh memory costs a page fault for every
-/// 4 kB, which for a batch takes longer than to decode a photo.
+/// A buffer whose memory returns to the loader when it is dropped: fresh memory costs a page fault for every
+/// 4 kB, which for a batch takes longer than decoding a photo.
 #[derive(Debug, Default)]
 pub struct Buffer {
     values: Vec<f32>,
     home: Weak<Mutex<Vec<Vec<f32>>>>,
 }
 
-/// Where the buffers of a pass wait to be used again.
+/// The free buffers of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
 impl Buffers {
-    /// Room for `length` numbers, which hold any values until they are written.
+    /// A buffer of `length` values, which are arbitrary until they are written.
     pub(crate) fn take(&self, length: usize) -> Buffer {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut values = kept.unwrap_or_else(|| vec![0.0; length]);
+        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut values = free.unwrap_or_else(|| vec![0.0; length]);
         values.resize(length, 0.0);
         Buffer { values, home: Arc::downgrade(&self.0) }
     }
 }
 
 impl Buffer {
-    /// Keeps the first `length` numbers.
+    /// Truncates to `length` values.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.values.truncate(length);
     }
@@ -41,7 +41,7 @@ impl Drop for Buffer {
 }
 
 impl Clone for Buffer {
-    /// A copy in memory of its own.
+    /// A copy in its own memory.
     fn clone(&self) -> Self {
         Buffer { values: self.values.clone(), home: Weak::new() }
     }
@@ -73,7 +73,7 @@ impl DerefMut for Buffer {
 }
 
 impl AsRef<[u8]> for Buffer {
-    /// Its bytes in the machine's order.
+    /// The bytes, in native order.
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.values)
     }

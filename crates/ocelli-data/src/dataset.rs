@@ -1,4 +1,4 @@
-//! A data set as its source describes it: items, a split if the source gives one, what was left out.
+//! A data set as its source describes it: items, the source's split, skipped files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,57 +11,58 @@ use crate::text::count;
 use crate::threads::pool;
 use crate::{DataError, Decoder, text_of};
 
-/// What a source found.
+/// The content of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
     /// All items: for training, validation and testing.
     pub items: Items,
-    /// The split that the source itself describes (`train/` and `valid/` folders, a column), if it does. Where no item
-    /// of it is for validation, the source does not say what is held out of those to train on.
+    /// The source's own split (`train/` and `valid/` folders, a column), if it has one. If it has no
+    /// validation items, the source defines no validation set.
     pub split: Option<Split>,
-    /// Files and folders that were left out, sorted by path.
+    /// Skipped files and folders, sorted by path.
     pub skipped: Vec<Skipped>,
-    /// What people should know before they trust a result, one line each.
+    /// Notices that matter for trusting a result, one line each.
     pub notices: Vec<String>,
-    /// Classes that have lost images already, because what is in the files is not read.
+    /// Classes that have lost images already, because their files cannot be read.
     pub losses: Vec<ClassLoss>,
 }
 
-/// What of a class cannot be used.
+/// The images that a class loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassLoss {
     /// The class.
     pub class: String,
     /// Where its images are.
     pub folder: PathBuf,
-    /// Its images that can be used, as far as it is known.
-    pub kept: usize,
-    /// Those that cannot, at least one.
+    /// Images that can be used, as far as known.
+    pub usable: usize,
+    /// Images that cannot be used, at least one.
     pub lost: Vec<Skipped>,
 }
 
 impl ClassLoss {
-    /// Whether all images of the class are lost, or more than a tenth: too many to go on as if nothing were the matter.
+    /// Whether all images of the class are lost, or more than a tenth: too many to continue without a word.
     pub fn is_serious(&self) -> bool {
-        self.kept == 0 || 10 * self.lost.len() > self.kept + self.lost.len()
+        self.usable == 0 || 10 * self.lost.len() > self.usable + self.lost.len()
     }
 
     /// The loss as an error.
     pub fn error(&self) -> DataError {
         let (class, path) = (self.class.clone(), self.folder.clone());
-        match self.kept {
+        match self.usable {
             0 => DataError::ClassWithoutImages { class, path, found: self.reasons() },
             _ => DataError::ClassLosesImages {
                 class,
                 path,
                 lost: self.lost.len(),
-                of: self.kept + self.lost.len(),
+                of: self.usable + self.lost.len(),
                 found: self.reasons(),
             },
         }
     }
 
-    /// Why images are lost, the most frequent reason first: `3 × named .jpg, but the file is empty (0.jpg …)`.
+    /// Why images are lost, the most frequent reason first:
+    /// `3 × named .jpg, but the file is empty (0.jpg …)`.
     fn reasons(&self) -> String {
         let mut reasons: Vec<(&str, Vec<&Path>)> = Vec::new();
         for Skipped { path, reason, .. } in &self.lost {
@@ -72,7 +73,7 @@ impl ClassLoss {
         }
         reasons.sort_by_key(|(_, paths)| std::cmp::Reverse(paths.len()));
         let more = reasons.len().saturating_sub(3);
-        let told = reasons.into_iter().take(3).map(|(reason, paths)| {
+        let shown = reasons.into_iter().take(3).map(|(reason, paths)| {
             let first = text_of(paths[0].strip_prefix(&self.folder).unwrap_or(paths[0]));
             match (paths.len(), first.as_str()) {
                 // The folder itself.
@@ -81,18 +82,18 @@ impl ClassLoss {
                 (files, first) => format!("{first} and {} more: {reason}", count(files - 1)),
             }
         });
-        let mut told = told.collect::<Vec<_>>().join("; ");
+        let mut shown = shown.collect::<Vec<_>>().join("; ");
         if more > 0 {
-            told.push_str(&format!("; and {more} more reasons"));
+            shown.push_str(&format!("; and {more} more reasons"));
         }
-        told
+        shown
     }
 }
 
-/// Makes sure that every class has at least one image at `indices` (those to train on) that can be decoded.
+/// Checks that every class has at least one image at `indices` (the training images) that can be decoded.
 ///
-/// Images of each class are decoded until one succeeds, so a healthy data set costs one image a class.
-/// Gives the images that were found bad on the way.
+/// Images of each class are decoded until one succeeds, so a healthy data set costs one image per class.
+/// Returns the bad images that were found.
 pub fn check_classes(
     items: &Items,
     indices: &[usize],
@@ -110,8 +111,8 @@ pub fn check_classes(
     }
 }
 
-/// As [`check_classes`], but the classes without an image that can be decoded are given, too; those that have no image at
-/// `indices` at all have lost none.
+/// As [`check_classes`], but also returns the classes without an image that can be decoded; those without
+/// images at `indices` have lost none.
 pub fn undecodable_classes(
     items: &Items,
     indices: &[usize],
@@ -132,7 +133,7 @@ pub fn undecodable_classes(
         let (of_class, has_one) = checked?;
         if !has_one {
             let class = items.classes.name(class).unwrap_or_default().to_owned();
-            lost.push(ClassLoss { class, folder: items.root.clone(), kept: 0, lost: of_class.clone() });
+            lost.push(ClassLoss { class, folder: items.root.clone(), usable: 0, lost: of_class.clone() });
         }
         bad.extend(of_class);
     }
@@ -158,8 +159,8 @@ fn check_class(
     Ok((bad, false))
 }
 
-/// The losses of the classes of some images that were found bad, by their items: with what these classes have lost
-/// before, of the images at `indices`.
+/// The losses of classes by images that were found bad, given by their items: with what these classes have
+/// lost before, of the images at `indices`.
 pub fn class_losses(
     items: &Items,
     indices: &[usize],
@@ -174,12 +175,12 @@ pub fn class_losses(
         }
     }
     let loss = |(class, bad): (usize, Vec<Skipped>)| {
-        let (class, kept) =
+        let (class, usable) =
             (items.classes.name(class).unwrap_or_default().to_owned(), counts[class] - bad.len());
         let mut lost: Vec<Skipped> =
             before.iter().filter(|loss| loss.class == class).flat_map(|loss| loss.lost.clone()).collect();
         lost.extend(bad);
-        ClassLoss { class, folder: items.root.clone(), kept, lost }
+        ClassLoss { class, folder: items.root.clone(), usable, lost }
     };
     by_class.into_iter().map(loss).collect()
 }

@@ -12,7 +12,7 @@ use crate::{DataError, DecodeError, Items};
 /// The BLAKE3 hash of a file's bytes: equal exactly for byte-identical files, whatever their names.
 pub type Digest = [u8; 32];
 
-/// The digest of every item, in order, computed by `threads` threads (0: one for each core).
+/// The digest of every item, in order, computed by `threads` threads (0: one per core).
 ///
 /// `progress` is called after each file, from any thread. A file that cannot be read is an error.
 pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Result<Vec<Digest>, DataError> {
@@ -32,8 +32,8 @@ pub fn digests(items: &Items, threads: usize, progress: impl Fn() + Sync) -> Res
     })
 }
 
-/// The bytes of an image file, of one reading; an error where they are not those of this digest, if one is known. So what
-/// was hashed is what is decoded, however the file is changed meanwhile. The file may have `limit` bytes.
+/// The bytes of an image file, read once; an error if they do not match this digest, if one is given. So the
+/// hashed bytes are the decoded ones, even if the file changes meanwhile. The file may have `limit` bytes.
 pub(crate) fn read_expected(
     path: &Path,
     digest: Option<&Digest>,

@@ -1,4 +1,4 @@
-//! What can be wrong with a data set, said for people: what was found, where, what was expected, what to do.
+//! Errors of data sets, for people: what was found, where, what was expected, what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// Nothing is at the path.
+    /// The path does not exist.
     #[error("{path} does not exist; give the folder that holds the photos", path = .path.display())]
     Missing {
         /// The path as given.
         path: PathBuf,
     },
-    /// A file stands where a folder of photos is needed.
+    /// A file where a folder of photos is needed.
     #[error("{path} is a file; give the folder that holds the photos", path = .path.display())]
     NotAFolder {
         /// The path as given.
         path: PathBuf,
     },
-    /// The folder holds no image that could be used.
+    /// The folder contains no usable image.
     #[error("{path} holds no images ({found}); give a folder with a folder of images for each class", path = .path.display())]
     NoImages {
         /// The folder.
         path: PathBuf,
-        /// What it holds instead.
+        /// What it contains instead.
         found: String,
     },
-    /// The images lie directly in the folder, so nothing says their class.
+    /// The images are directly in the folder, so their classes are unknown.
     #[error("{path} holds {images} images but no class folders; put the images of each class into a folder of its name, or give a CSV file of labels", path = .path.display())]
     NoClassFolders {
         /// The folder.
         path: PathBuf,
-        /// How many images lie in it.
+        /// The number of images in it.
         images: usize,
     },
     /// A classifier needs at least two classes.
@@ -43,7 +43,7 @@ pub enum DataError {
         /// The one class.
         class: String,
     },
-    /// A class has no image that can be trained on.
+    /// A class has no image to train on.
     #[error("the class \"{class}\" has no usable images in {path} ({found}); add images of it or remove the class", path = .path.display())]
     ClassWithoutImages {
         /// The class.
@@ -101,7 +101,7 @@ pub enum DataError {
         /// What to do.
         advice: String,
     },
-    /// The split leaves one side empty.
+    /// The split leaves one part empty.
     #[error("{reason}; {advice}")]
     Split {
         /// What is wrong.
@@ -119,7 +119,23 @@ pub enum DataError {
         /// The values allowed.
         expected: &'static str,
     },
-    /// An image cannot be used, and bad images are to stop the work.
+    /// A custom transform is named whose function this program does not have.
+    #[error(
+        "the custom transform \"{name}\" is not registered in this program; register it first (CustomTransform::register), or use the program that it was trained with"
+    )]
+    TransformNotRegistered {
+        /// The transform.
+        name: String,
+    },
+    /// A custom transform failed.
+    #[error("the custom transform \"{name}\" {reason}")]
+    Transform {
+        /// The transform.
+        name: String,
+        /// What it did.
+        reason: String,
+    },
+    /// An image cannot be used, and bad images are errors.
     #[error("{path}: {reason}", path = .path.display())]
     BadImage {
         /// The image file.
@@ -128,7 +144,7 @@ pub enum DataError {
         #[source]
         reason: DecodeError,
     },
-    /// The system gives no more threads.
+    /// The system cannot start another thread.
     #[error("cannot start a thread: {}; ask for fewer threads", io_reason(source))]
     Threads {
         /// The system's reason.
@@ -147,23 +163,28 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// A setting that is outside of its range.
+    pub(crate) fn setting(name: &'static str, value: impl ToString, expected: &'static str) -> Self {
+        Self::Setting { name, value: value.to_string(), expected }
+    }
+
     /// Wraps the system's reason with what was tried on which path.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| DataError::Io { action, path: path.as_ref().to_owned(), source }
     }
 }
 
-/// What the system, or a library, says of reading or writing, for people: a clause that stands after "cannot read NAME:",
-/// without the system's number for it.
+/// The reason of an I/O error, for people: a clause to follow "cannot read NAME:", without the system's error
+/// number.
 pub fn io_reason(error: &io::Error) -> String {
-    // What has a text of its own was said by somebody who knew more than the kind of the error.
+    // An error with a text of its own knows more than its kind.
     if error.get_ref().is_none()
         && let Some(words) = io_words(error.kind(), error.raw_os_error())
     {
         return words.to_owned();
     }
     let message = error.to_string();
-    // Libraries put the system's text, with its number, behind their own.
+    // Libraries append the system's text, with its number, to their own.
     let number =
         message.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());
     let Some(number) = number else { return message };
@@ -176,7 +197,7 @@ pub fn io_reason(error: &io::Error) -> String {
     }
 }
 
-/// Numbers of errors that have no kind of their own in the standard library, the same on all Unixes.
+/// Error numbers without a kind in the standard library, the same on all Unixes.
 const INPUT_OUTPUT: i32 = 5;
 const TOO_MANY_IN_SYSTEM: i32 = 23;
 const TOO_MANY_IN_PROCESS: i32 = 24;
@@ -205,23 +226,23 @@ fn io_words(kind: io::ErrorKind, number: Option<i32>) -> Option<&'static str> {
         Kind::DirectoryNotEmpty => "the folder is not empty",
         Kind::StorageFull => "no space is left on the device",
         Kind::QuotaExceeded => "your quota of space is used up",
-        Kind::ReadOnlyFilesystem => "the file system can only be read",
+        Kind::ReadOnlyFilesystem => "the file system is read-only",
         Kind::FileTooLarge => "the file would be larger than the file system, or a limit, allows",
         Kind::InvalidFilename => "the name is too long, or not allowed there",
-        Kind::InvalidInput => "the name, or the place in the file, is not allowed",
-        Kind::InvalidData => "what it holds is not text in UTF-8, or not what is expected",
+        Kind::InvalidInput => "the name, or the position in the file, is not valid",
+        Kind::InvalidData => "its content is not UTF-8 text, or not as expected",
         Kind::UnexpectedEof => "it ends too early",
         Kind::WriteZero => "nothing more can be written to it",
-        Kind::BrokenPipe => "whoever read it has gone",
+        Kind::BrokenPipe => "its reader has closed it",
         Kind::NotSeekable => "it is a pipe or a device, and a file is needed",
-        Kind::ResourceBusy | Kind::ExecutableFileBusy => "something else uses it",
+        Kind::ResourceBusy | Kind::ExecutableFileBusy => "another process is using it",
         Kind::Deadlock => "several processes wait for each other",
-        Kind::CrossesDevices => "the two places are on different file systems",
+        Kind::CrossesDevices => "the two paths are on different file systems",
         Kind::TooManyLinks => "too many links lead to it",
         Kind::StaleNetworkFileHandle => "the network file system has lost it",
         Kind::OutOfMemory => "there is not enough memory",
-        Kind::TimedOut => "nothing came in time",
-        Kind::WouldBlock => "nothing is there yet, or no more can be taken now",
+        Kind::TimedOut => "there was no response in time",
+        Kind::WouldBlock => "it is not ready",
         Kind::Interrupted => "it was interrupted",
         Kind::Unsupported => "the system cannot do that",
         Kind::ArgumentListTooLong => "the arguments are too long",
@@ -230,32 +251,32 @@ fn io_words(kind: io::ErrorKind, number: Option<i32>) -> Option<&'static str> {
         Kind::NotConnected => "there is no connection",
         Kind::AddrInUse => "something listens at that address already",
         Kind::AddrNotAvailable => "this machine does not have that address",
-        Kind::HostUnreachable | Kind::NetworkUnreachable => "no way leads there",
+        Kind::HostUnreachable | Kind::NetworkUnreachable => "there is no route to it",
         Kind::NetworkDown => "the network is down",
         _ => return None,
     })
 }
 
-/// Why the bytes of one file are not an image that can be used.
+/// Why a file is not an image that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The file cannot be read.
     #[error("cannot be read: {}", io_reason(.0))]
     Io(#[from] io::Error),
-    /// The content is not that which was noted when the data set was read.
-    #[error("has changed since it was read first; what it shows now is not used")]
+    /// The content has changed since the data set was read.
+    #[error("has changed since it was first read; the changed image is not used")]
     Changed,
     /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// Something that is no file is at the path.
+    /// The path is not a file.
     #[error("is {found}, and photos are read from files; copy it into a file")]
     NotAFile {
         /// What it is.
         found: &'static str,
     },
-    /// The file has more bytes than allowed.
+    /// The file has more bytes than the limit.
     #[error(
         "has {bytes} bytes, more than the limit of {limit} (64 MiB, and three for each pixel of `max_pixels`); raise `max_pixels` to read it"
     )]
@@ -265,7 +286,7 @@ pub enum DecodeError {
         /// The largest number of bytes allowed.
         limit: u64,
     },
-    /// A JPEG of more scans than allowed: each goes through the whole image.
+    /// A JPEG with more scans than the limit: each goes through the whole image.
     #[error("has {scans} scans, more than the limit of {limit} for a JPEG of its size; save it again")]
     TooManyScans {
         /// Scans in the file.
@@ -273,10 +294,10 @@ pub enum DecodeError {
         /// The largest number of scans allowed.
         limit: u64,
     },
-    /// The first bytes are those of no known format.
+    /// The first bytes are not those of a known format.
     #[error("is not an image in a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, HEIC)")]
     UnknownFormat,
-    /// An image, or something that holds images, in a format that is known and not read.
+    /// An image, or a container of images, in a known format that is not supported.
     #[error("is {kind}, which is not read; {remedy}")]
     Foreign {
         /// What it is, with an article.
@@ -284,8 +305,8 @@ pub enum DecodeError {
         /// What to do.
         remedy: &'static str,
     },
-    /// The image lacks a band that is to be read.
-    #[error("has {count} bands ({format}), but band {band} is wanted; choose among 1 to {count}")]
+    /// The image has no such band.
+    #[error("has {count} bands ({format}), but band {band} is selected; choose from 1 to {count}")]
     Band {
         /// The band, from 1.
         band: u16,
@@ -294,7 +315,7 @@ pub enum DecodeError {
         /// The file format.
         format: &'static str,
     },
-    /// The image has more pixels than allowed.
+    /// The image has more pixels than the limit.
     #[error(
         "has {width} × {height} pixels, more than the limit of {limit} in all; raise `max_pixels` to read it"
     )]
@@ -306,7 +327,7 @@ pub enum DecodeError {
         /// The largest number of pixels allowed.
         limit: u64,
     },
-    /// The format allows it, the decoder does not.
+    /// A feature of the format that the decoder does not support.
     #[error("uses a feature of {format} that is not supported: {detail}")]
     Unsupported {
         /// The file format.
@@ -314,12 +335,12 @@ pub enum DecodeError {
         /// What is not supported.
         detail: String,
     },
-    /// The file breaks off or contradicts itself.
+    /// The file is truncated or inconsistent.
     #[error("is damaged ({format}): {detail}")]
     Damaged {
         /// The file format.
         format: &'static str,
-        /// The decoder's complaint.
+        /// The decoder's message.
         detail: String,
     },
 }

@@ -1,7 +1,7 @@
-//! Every access to the files that Ocelli itself writes and reads again: run folders and the cache folder.
+//! All access to the files that Ocelli writes and reads again: run folders and the cache folder.
 //!
-//! Files are written whole or not at all, and each step goes through here, so that a test can let any of them fail:
-//! see `fault.rs`.
+//! Files are written whole or not at all, and each step goes through here, so that tests can make any of them
+//! fail: see `fault.rs`.
 
 mod fault;
 
@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 use crate::{DataError, io_reason};
 use fault::Step;
 
-/// What the name of a file that is being written begins with.
+/// The prefix of the name of a file that is being written.
 const WRITING: &str = ".writing-";
 
-/// Writes `bytes` to `path`: into a temporary file beside it, forced to the disk, then renamed. Whoever reads
-/// `path` sees the old content or the new, never a part, even after a crash. Folders on the way are made.
+/// Writes `bytes` to `path`: into a temporary file beside it, synced to disk, then renamed. Readers of `path`
+/// see the old content or the new, never a part, even after a crash. Missing folders are created.
 pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError> {
     let path = path.as_ref();
     let folder = folder_of(path);
@@ -37,7 +37,7 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError
     write().map_err(|error| DataError::io("write", path)(with_need(error, bytes.len())))
 }
 
-/// Adds `bytes` at the end of a file, which is made if need be; where that fails, what was there stays alone.
+/// Appends `bytes` to a file, which is created if needed; on failure the old content is unchanged.
 ///
 /// # Errors
 /// The system's.
@@ -86,7 +86,7 @@ pub fn hash(path: impl AsRef<Path>) -> io::Result<blake3::Hash> {
     Ok(blake3::Hasher::new().update_reader(file)?.finalize())
 }
 
-/// The entries of a folder, sorted; none where there is no such folder.
+/// The entries of a folder, sorted; empty if it does not exist.
 ///
 /// # Errors
 /// The system's.
@@ -102,7 +102,7 @@ pub fn list(folder: impl AsRef<Path>) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Makes a folder and those on the way to it.
+/// Creates a folder and its parents.
 ///
 /// # Errors
 /// The system's.
@@ -113,16 +113,16 @@ pub fn create_dir_all(folder: impl AsRef<Path>) -> io::Result<()> {
     }
     create_dir_all(folder_of(folder))?;
     match create_dir(folder) {
-        // Another process was quicker.
+        // Another process has created it.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         made => made,
     }
 }
 
-/// Makes a folder that must not be there.
+/// Creates a folder that must not exist.
 ///
 /// # Errors
-/// The system's; [`ErrorKind::AlreadyExists`] where it is there.
+/// The system's; [`ErrorKind::AlreadyExists`] where it exists.
 pub fn create_dir(folder: impl AsRef<Path>) -> io::Result<()> {
     let folder = folder.as_ref();
     fault::step(Step::Folder, folder)?;
@@ -140,7 +140,7 @@ pub fn remove(path: impl AsRef<Path>) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Gives a file, whose content is on the disk already, its name, in place of what has it now.
+/// Renames a file whose content is synced to disk, replacing an existing one.
 ///
 /// # Errors
 /// The system's.
@@ -151,30 +151,30 @@ pub fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     sync_folder(folder_of(to))
 }
 
-/// Forces a file's content to the disk.
+/// Syncs a file's content to disk.
 ///
 /// # Errors
 /// The system's.
 pub fn sync(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
     fault::sync(path)?;
-    // Windows syncs what may be written to alone.
+    // Windows only syncs writable handles.
     OpenOptions::new().write(true).open(path)?.sync_all()
 }
 
-/// A name lasts once the folder that it is in is on the disk. Systems that cannot sync folders need not.
+/// A name is durable once its folder is synced. Systems that cannot sync folders need not.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     fault::sync_folder(folder)?;
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Err(error),
-        // EIO: the disk fails.
+        // EIO: a disk failure.
         Err(error) if cfg!(unix) && error.raw_os_error() == Some(5) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Removes what writers that were killed have left half-written in a folder: files that were begun, and not written to
-/// since, at least `age` ago. Whoever knows that nobody writes there gives zero. What cannot be removed stays.
+/// Removes half-written files of killed writers from a folder: those not written to for at least `age`. Pass
+/// zero if nobody else is writing there. What cannot be removed stays.
 pub fn sweep(folder: impl AsRef<Path>, age: Duration) {
     let Ok(entries) = list(folder) else { return };
     let half_written = |path: &PathBuf| {
@@ -190,20 +190,21 @@ pub fn sweep(folder: impl AsRef<Path>, age: Duration) {
     }
 }
 
-/// Files that other processes may be writing are not taken for left ones before this age: a write takes seconds.
+/// Files that other processes may be writing do not count as left over before this age: a write takes
+/// seconds.
 pub const LEFT: Duration = Duration::from_secs(60 * 60);
 
-/// A lock that is given back when the value, or the process, ends.
+/// A lock, released when the value is dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Locks a file, which is made if need be, against other processes; nothing where another one has it. On file systems
-/// without locks nobody is kept out.
+/// Locks a file, which is created if needed, against other processes; `None` if another one has it. File
+/// systems without locks lock out nobody.
 ///
 /// # Errors
-/// The system's, where the file cannot be made.
+/// The system's, where the file cannot be created.
 pub fn lock(path: impl AsRef<Path>) -> io::Result<Option<Lock>> {
     let path = path.as_ref();
     fault::step(Step::Create, path)?;
@@ -219,7 +220,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A full disk's error, with the room that was needed.
+/// The error of a full disk, with the space that was needed.
 fn with_need(error: io::Error, bytes: usize) -> io::Error {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -233,7 +234,7 @@ fn with_need(error: io::Error, bytes: usize) -> io::Error {
     }
 }
 
-/// Temporary files are private by default; results are for everyone whom the system's mask admits.
+/// Temporary files are private by default; results get the permissions of the system's mask.
 fn readable_by_others() -> fs::Permissions {
     #[cfg(unix)]
     return std::os::unix::fs::PermissionsExt::from_mode(0o666);

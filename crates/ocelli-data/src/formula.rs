@@ -1,23 +1,24 @@
-//! Text in CSV files that a spreadsheet would take for a formula.
+//! Text in CSV files that a spreadsheet would take for a formula (CSV injection).
 //!
-//! A file may be named `=cmd|'/C calc'!A1`, and a class `-1+2`: a spreadsheet that opens a table with such a cell runs it
-//! (CSV injection). By OWASP's advice (<https://owasp.org/www-community/attacks/CSV_Injection>) cells of text that begin
-//! so get an apostrophe before them. Here those get one too that begin with an apostrophe themselves, so that
+//! A file may be named `=cmd|'/C calc'!A1`, and a class `-1+2`: a spreadsheet that opens a table with such a
+//! cell runs it. As OWASP advises (<https://owasp.org/www-community/attacks/CSV_Injection>), text cells with
+//! such a beginning get an apostrophe in front. So do those that begin with an apostrophe themselves, so that
 //! [`unescape_formula`] undoes exactly what [`escape_formula`] did.
 //!
-//! Every table that Ocelli writes and reads again has its text escaped. Numbers are not, and submissions to competitions
-//! are not, since their ids are compared letter by letter. The script of a report's page follows the same rule.
+//! The text of every table that Ocelli writes and reads again is escaped. Numbers are not, nor are
+//! submissions, since competitions compare ids letter by letter. The script of a report's page follows the
+//! same rule.
 
 use std::borrow::Cow;
 
-/// What a formula may begin with, the forms of full width too, which some spreadsheets take for the same; and what stands
-/// before one where it is no formula.
+/// The beginnings of formulas, including the full-width forms, which some spreadsheets accept; and the
+/// escape.
 const BEGINNINGS: [char; 12] =
     ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}', QUOTE];
 const QUOTE: char = '\'';
 
-/// A cell of text as it stands in a table: with an apostrophe before it where it begins with `=`, `+`, `-`, `@`, a tab, the
-/// end of a line, or an apostrophe.
+/// Escapes a cell of text: with an apostrophe in front if it begins with `=`, `+`, `-`, `@`, a tab, a line
+/// break, or an apostrophe.
 ///
 /// ```
 /// use ocelli_data::{escape_formula, unescape_formula};
@@ -30,8 +31,8 @@ pub fn escape_formula(text: &str) -> Cow<'_, str> {
     if text.starts_with(BEGINNINGS) { Cow::Owned(format!("{QUOTE}{text}")) } else { Cow::Borrowed(text) }
 }
 
-/// The text of a cell that [`escape_formula`] has written. An apostrophe that it would not have written stays, so that
-/// tables that people have written are read as they stand.
+/// The text of a cell that [`escape_formula`] has written. Other apostrophes stay, so that tables written by
+/// people are read as they are.
 pub fn unescape_formula(cell: &str) -> &str {
     cell.strip_prefix(QUOTE).filter(|rest| rest.starts_with(BEGINNINGS)).unwrap_or(cell)
 }

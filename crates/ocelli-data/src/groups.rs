@@ -1,27 +1,27 @@
-//! Images that belong together: of one patient, one place, one burst of a camera. What is measured on an image is too
-//! good where others of its group were trained on.
+//! Groups of images: of one patient, one site, one burst of a camera. Metrics on an image are too good if
+//! others of its group are training images.
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::source::table::Column;
 use crate::{DataError, Items};
 
-/// What says which images belong together.
+/// What defines the groups of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grouping {
-    /// A column of the table of labels: images with the same text in it. An empty cell is no group.
+    /// A column of the table of labels: images with the same text are a group. An empty cell is no group.
     Column(Column),
-    /// A regular expression that finds the group in the file's name, or, where it has a `/`, in the id: its first
-    /// capture group, or all that it matches.
+    /// A regular expression that is searched in the file's name, or, if it contains a `/`, in the id: the
+    /// group is its first capture group, or the whole match.
     Pattern(String),
 }
 
 /// The group of each item, found in its name by a regular expression; see [`Grouping::Pattern`].
 ///
 /// # Errors
-/// Where it is no regular expression, and where it does not match a name.
+/// Where it is not a regular expression, and where it does not match a name.
 pub fn by_pattern(items: &Items, pattern: &str) -> Result<Vec<Option<String>>, DataError> {
     let refused = |reason: String| DataError::Split {
         reason,

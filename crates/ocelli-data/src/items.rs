@@ -1,4 +1,4 @@
-//! What there is to learn from: items with stable ids, their targets, the classes.
+//! Items with stable ids, their targets and classes.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataError, random};
 
-/// Whether an image has exactly one class, or any number of them.
+/// Whether an image has exactly one label, or any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Exactly one class an image: softmax.
+    /// Exactly one label per image: softmax.
     SingleLabel,
-    /// Any number of classes an image: a sigmoid for each.
+    /// Any number of labels per image: a sigmoid for each class.
     MultiLabel,
 }
 
@@ -41,10 +41,10 @@ impl FromStr for Task {
     }
 }
 
-/// What is known about one image. Numbers are indices into [`Classes`].
+/// The labels of one image. Numbers are indices into [`Classes`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Nothing: an image to predict.
+    /// No label: an image to predict.
     Unlabelled,
     /// The one class of a single-label image.
     Class(usize),
@@ -53,7 +53,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// The target of an image with these classes, ascending: of a single-label image the first of them, if there is one.
+    /// The target of an image with these classes, ascending: for single-label data the first of them, if
+    /// there is one.
     pub fn new(task: Task, classes: Vec<usize>) -> Self {
         match task {
             Task::SingleLabel => classes.first().map_or(Target::Unlabelled, |&class| Target::Class(class)),
@@ -71,21 +72,21 @@ impl Target {
     }
 }
 
-/// One image and what is known about it.
+/// One image and its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// The path relative to the data folder, separated by `/` on every system: the item's name in splits,
-    /// caches and reports. What of a path is not UTF-8 is written as [`text_of`](crate::text_of) has it.
+    /// caches and reports. Parts that are not UTF-8 are written as by [`text_of`](crate::text_of).
     pub id: String,
     /// Where the file is.
     pub path: PathBuf,
-    /// Its class or classes.
+    /// Its labels.
     pub target: Target,
 }
 
 impl Item {
-    /// The item's key for random draws: a function of the id alone, so that adding files changes no other
-    /// item's draws.
+    /// The item's key for random draws: a function of the id alone, so that adding files does not change the
+    /// draws of other items.
     pub fn key(&self) -> u64 {
         random::key(&self.id)
     }
@@ -134,7 +135,7 @@ impl Classes {
 /// The items of a data set, in a fixed order, with their task and classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items {
-    /// The data folder: ids are relative to it.
+    /// The data folder, which ids are relative to.
     pub root: PathBuf,
     /// Single- or multi-label.
     pub task: Task,
@@ -155,7 +156,7 @@ impl Items {
         self.items.is_empty()
     }
 
-    /// How many of the items at `indices` have each class.
+    /// The number of items of each class, among those at `indices`.
     pub fn class_counts(&self, indices: &[usize]) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
         for class in indices.iter().flat_map(|&index| self.items[index].target.classes()) {
@@ -173,23 +174,23 @@ impl std::ops::Index<usize> for Items {
     }
 }
 
-/// A file or folder that was left out, and why.
+/// A skipped file or folder, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// What was left out.
+    /// The file or folder.
     #[serde(serialize_with = "crate::names::as_text")]
     pub path: PathBuf,
     /// Why, for people.
     pub reason: String,
-    /// Whether it is meant as an image, by its name or its content, or may hold images.
+    /// Whether it seems to be an image, by its name or its content, or may contain images.
     pub is_image: bool,
-    /// Whether it is usual among photos and surely none: a text, a table, what is hidden, what a system or Ocelli has left
-    /// there. A film or an unknown kind of file is neither this nor an image.
+    /// Whether it is common among photos and certainly not one: a text, a table, a hidden file, left by a
+    /// system or by Ocelli. A film or an unknown kind of file is neither this nor an image.
     pub is_usual: bool,
 }
 
 impl Skipped {
-    /// Records that `path`, which is surely no image, is left out.
+    /// A skipped `path` that is certainly not an image.
     pub fn new(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Skipped {
             path: path.as_ref().to_owned(),
@@ -199,12 +200,12 @@ impl Skipped {
         }
     }
 
-    /// Records that the image `path` is left out.
+    /// A skipped image `path`.
     pub fn image(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Skipped { is_image: true, is_usual: false, ..Skipped::new(path, reason) }
     }
 
-    /// Records that `path`, which is of another or an unknown kind, is left out.
+    /// A skipped `path` of another or an unknown kind.
     pub fn other(path: impl AsRef<Path>, reason: impl ToString) -> Self {
         Skipped { is_usual: false, ..Skipped::new(path, reason) }
     }

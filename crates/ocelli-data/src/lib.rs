@@ -1,20 +1,24 @@
 //! Image files in, batches out: fast, bounded in memory, and the same with any number of threads.
 //!
 //! ```text
-//! folder ─ source ─► Items ─ split ─► train │ valid │ test        which images, and what is in them
-//! file ─ decode ─► RgbImage ─ Preprocessing ─► sample             what a network sees of one
-//! indices ─ Order ─► Loader ─► Batch(indices, images NHWC)        many of them, in order
+//! folder ─ source ─► Items ─ split ─► train │ valid │ test        which images, and their labels
+//! file ─ decode ─► RgbImage ─ Preprocessing ─► sample             a network's input
+//! indices ─ Sampler ─► Loader ─► Batch(indices, images NHWC)      many of them, in order
 //! ```
 //!
-//! A *source* lists files, never trusting names, and gives a [`Dataset`]: [`Items`] with stable ids and targets, the split
-//! if the source has one, and everything that was left out, with the reason. [`mod@split`] makes a split from the
-//! [digests] of the files, so that copies of an image stay on one side. Nothing is decoded so far, except by
-//! [`check_classes`], which makes sure that each class has an image that can be.
+//! # How the parts meet
 //!
-//! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's contract that is about images, and turns lists of
-//! indices into batches. Each thread decodes an image with the [`Decoder`], frames and resizes it, changes it at random if
-//! an [`Augmentation`] is set, all in one warp, and writes it into its position of the batch. Random changes are
-//! [draws](Draws) from (seed, epoch, item), so batches are the same with any number of threads, and after a restart.
+//! A *source* lists files, without trusting their names, and returns a [`Dataset`]: [`Items`] with stable ids
+//! and targets, the source's own split if it has one, and everything that was skipped, with the reason.
+//! [`mod@split`] makes a split from the [digests] of the files, so that copies of an image stay on one side.
+//! Nothing is decoded so far, except by [`check_classes`], which checks that each class has an image that can
+//! be decoded.
+//!
+//! A [`Loader`] takes items and a [`Preprocessing`], the part of a model's configuration that is about
+//! images, and turns lists of indices, which a [`Sampler`] draws, into batches. Each thread decodes an image
+//! with the [`Decoder`], frames, resizes and augments it in one warp, and writes it to its position in the
+//! batch. Augmentation is [drawn](Draws) from (seed, epoch, item), so batches are the same with any number of
+//! threads, and after a restart.
 //!
 //! # Example
 //!
@@ -42,7 +46,7 @@
 //! };
 //! let loader = Loader::new(Arc::clone(&items), preprocessing, LoaderOptions::default())?;
 //! for epoch in 0..3 {
-//!     let order = Order::Shuffled { seed: 42 }.of(&items, &split.train, epoch);
+//!     let order = Sampler::Shuffled { seed: 42 }.of(&items, &split.train, epoch);
 //!     for batch in loader.batches(order, epoch)? {
 //!         let batch = batch?;
 //!         println!("{:?}", batch.shape); // [64, 224, 224, 3]
@@ -52,27 +56,24 @@
 //! # }
 //! ```
 //!
-//! # Modules
-//!
-//! | module | what it knows |
+//! | to change | file |
 //! |---|---|
-//! | [`source`] | folders, tables of labels, lists: which files are images, and their classes |
-//! | [`items`], [`dataset`] | items with stable ids, targets, classes; what was left out |
-//! | [`digest`], [`groups`], [`mod@split`] | the identity of files; what belongs together; who is held out |
-//! | [`decode`] | bytes to upright RGB pixels |
-//! | [`mod@inspect`] | what is worth knowing of a data set before it is trained on, as a report and as a page |
-//! | [`store`] | images resized once, kept in the cache folder |
-//! | [`files`] | every access to files that are written here and read again; faults for tests |
-//! | [`preprocess`] | framing, resizing, normalization: the part of a model's contract that is about images |
-//! | [`augment`] | random changes of training images: fastai's presets, policies, mixup |
-//! | [`order`], [`loader`] | epochs, batches, threads |
-//! | [`names`] | paths that are not UTF-8, as text |
-//! | [`picture`] | what Ocelli draws, marked so that it is no photo |
-//! | [`random`] | draws as functions of (seed, purpose, epoch, key) |
-//! | [`error`] | what can be wrong, said for people |
-//! | [`path_text`] | paths in files of text |
-//! | `formula.rs` | text in tables that a spreadsheet would take for a formula |
-//! | [`text`] | numbers as people read them |
+//! | folders of class folders, and splits of folders | `source/folder/mod.rs` |
+//! | tables of labels | `source/table/mod.rs` |
+//! | which files are listed | `source/listing.rs`, `source/list.rs` |
+//! | items, targets, classes; what a source found | `items.rs`, `dataset.rs` |
+//! | hashes of files, groups of images, splits | `digest.rs`, `groups.rs`, `split.rs` |
+//! | decoding: formats, orientation, colours | `decode/mod.rs` |
+//! | framing, resizing, normalization | `preprocess.rs`, `resize.rs` |
+//! | augmentation | `augment/mod.rs`, and a transform in `augment/transform.rs` |
+//! | samplers, batches, threads | `sampler.rs`, `loader.rs`, `threads.rs` |
+//! | random draws | `random.rs` |
+//! | resized copies of images | `store.rs` |
+//! | inspection of a data set | `inspect/mod.rs`, `inspect/report.rs` |
+//! | writing and reading files; faults for tests | `files.rs`, `files/fault.rs` |
+//! | paths as text, text in CSV files | `names.rs`, `path_text.rs`, `formula.rs` |
+//! | pictures that Ocelli draws | `picture.rs` |
+//! | errors | `error.rs` |
 
 pub mod augment;
 mod buffer;
@@ -87,13 +88,13 @@ pub mod inspect;
 pub mod items;
 pub mod loader;
 pub mod names;
-pub mod order;
 pub mod path_text;
 mod photo_file;
 pub mod picture;
 pub mod preprocess;
 pub mod random;
 mod resize;
+pub mod sampler;
 pub mod source;
 mod spare;
 pub mod split;
@@ -101,7 +102,7 @@ pub mod store;
 pub mod text;
 mod threads;
 
-pub use augment::{Augmentation, Crop, Transform};
+pub use augment::{Augmentation, Crop, CustomTransform, Pixels, Transform};
 pub use buffer::Buffer;
 pub use dataset::{ClassLoss, Dataset, check_classes, class_losses, undecodable_classes};
 pub use decode::{Channels, Decoder, Format, RgbImage};
@@ -114,10 +115,10 @@ pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
 pub use names::text_of;
-pub use order::Order;
 pub use preprocess::{Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};
 pub use resize::Filter;
+pub use sampler::Sampler;
 pub use split::Split;
 pub use store::Store;
 pub use threads::{MAX_THREADS, check_threads};

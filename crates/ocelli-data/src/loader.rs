@@ -1,8 +1,9 @@
-//! Batches of samples, made by threads ahead of their use.
+//! The loader: batches of samples, prepared by threads in advance.
 //!
-//! The unit of work is one image: each thread takes the next position of the pass, and those after it with samples of the
-//! same image, makes them and copies each to its position of the batch. A thread waits before it would begin a batch too
-//! far ahead, which bounds the memory. No thread decides anything: what a sample is follows from the item, and where it
+//! The unit of work is one image: each thread takes the next position of the pass, and the following ones
+//! with samples of the same image, makes them and copies each to its position in the batch. A thread waits
+//! before it would begin a batch too far ahead, which limits the memory. No thread makes decisions: a sample
+//! depends on its item alone, and its slot on its position.
 //! goes from its position.
 
 use std::collections::{HashMap, VecDeque};
@@ -23,15 +24,15 @@ use crate::{
     DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, Store, spare, threads,
 };
 
-/// What to do about an image that cannot be used.
+/// What to do with an image that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BadImages {
-    /// Leave it out of its batch and list it, unless its class loses all of its images, or more than a tenth: a loader
-    /// knows nothing of that, and does as [`Skip`](Self::Skip) says; see [`ClassLoss`](crate::ClassLoss).
+    /// Skip and list it, unless its class loses all of its images, or more than a tenth: a loader does not
+    /// know that, and treats it as [`Skip`](Self::Skip); see [`ClassLoss`](crate::ClassLoss).
     #[default]
     Few,
-    /// Leave it out of its batch and list it, however many there are.
+    /// Skip and list it, however many there are.
     Skip,
     /// Stop with an error that names it.
     Fail,
@@ -63,16 +64,16 @@ impl FromStr for BadImages {
     }
 }
 
-/// How batches are made.
+/// Options of a loader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoaderOptions {
-    /// Images a batch, before bad ones are left out.
+    /// The batch size, before bad images are skipped.
     pub batch_size: usize,
-    /// Threads that decode, at most [`MAX_THREADS`](crate::MAX_THREADS); 0: one for each core.
+    /// Decoding threads, at most [`MAX_THREADS`](crate::MAX_THREADS); 0: one per core.
     pub threads: usize,
-    /// Batches made ahead of the one in use, at least 1. Memory holds at most this many and one more.
+    /// Batches prepared in advance, at least 1. At most this many and one more are in memory.
     pub prefetch: usize,
-    /// What to do about an image that cannot be used.
+    /// What to do with an image that cannot be used.
     pub bad_images: BadImages,
     /// The limits of decoding.
     pub decoder: Decoder,
@@ -90,38 +91,38 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Some images as a network sees them.
+/// A batch of images as a network sees them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The items in this batch, as indices into [`Items`]: the first dimension of `images`.
     pub indices: Vec<usize>,
-    /// The epoch that each one's random changes were drawn for.
+    /// The epoch that the augmentation of each was drawn for.
     pub epochs: Vec<u64>,
     /// `[images, size, size, 3]`: NHWC.
     pub images: Buffer,
     /// The shape of `images`; the first number may be 0, if no image of the batch could be used.
     pub shape: [usize; 4],
-    /// The images that belonged to this batch and could not be used.
+    /// The images of this batch that could not be used.
     pub skipped: Vec<Skipped>,
 }
 
-/// Makes batches of the items of a data set.
+/// Loads batches of the items of a data set.
 ///
-/// The same items, order and settings give the same batches to the bit, whatever the number of threads.
+/// The same items, order and settings give the same batches, to the bit, with any number of threads.
 #[derive(Debug, Clone)]
 pub struct Loader {
     items: Arc<Items>,
     preprocessing: Preprocessing,
     options: LoaderOptions,
     augmentation: Option<(Augmentation, u64)>,
-    /// What the content of each item's file must be.
+    /// The digest of each item's file.
     digests: Option<Arc<Vec<Digest>>>,
-    /// Where resized copies are.
+    /// The store of resized copies.
     copies: Option<Store>,
 }
 
 impl Loader {
-    /// A loader without augmentation: what validation and prediction see.
+    /// A loader without augmentation, as for validation and prediction.
     pub fn new(
         items: Arc<Items>,
         preprocessing: Preprocessing,
@@ -132,30 +133,31 @@ impl Loader {
             0 => Err(DataError::Setting { name, value: value.to_string(), expected: "at least 1" }),
             _ => Ok(()),
         };
-        at_least_1("batch size", options.batch_size)?;
+        at_least_1("batch_size", options.batch_size)?;
         at_least_1("prefetch", options.prefetch)?;
         threads::check_threads(options.threads)?;
         Ok(Loader { items, preprocessing, options, augmentation: None, digests: None, copies: None })
     }
 
-    /// The same loader, which takes files for bad images whose content is not that of these digests, one an item: each
-    /// file is read once, and what was hashed is what is decoded.
+    /// The same loader, with the expected digest of each item's file: a file with another content is a bad
+    /// image. Each file is read once, and the hashed bytes are decoded.
     ///
     /// # Panics
-    /// Where there are more or fewer digests than items.
+    /// Where the number of digests is not that of items.
     pub fn expecting(mut self, digests: Arc<Vec<Digest>>) -> Self {
         assert_eq!(digests.len(), self.items.len(), "a digest an item");
         self.digests = Some(digests);
         self
     }
 
-    /// The same loader, which reads large images from resized copies; [`expecting`](Self::expecting) tells their names.
+    /// The same loader, which reads large images from resized copies; it needs
+    /// [`expecting`](Self::expecting).
     pub fn copies(mut self, store: Store) -> Self {
         self.copies = Some(store);
         self
     }
 
-    /// The same loader with random changes of the images, drawn from `seed`, the epoch and the item.
+    /// The same loader with augmentation, drawn from `seed`, the epoch and the item.
     pub fn augment(mut self, augmentation: Augmentation, seed: u64) -> Result<Self, DataError> {
         augmentation.validate()?;
         self.augmentation = Some((augmentation, seed));
@@ -164,20 +166,20 @@ impl Loader {
 
     /// The batches of one pass over the items at `indices`, in this order.
     ///
-    /// `epoch` decides the random draws of an augmentation; without one it has no effect. An item that occurs
-    /// several times is drawn for anew each time.
+    /// `epoch` determines the draws of an augmentation; without one it has no effect. An item that occurs
+    /// several times is drawn anew each time.
     pub fn batches(&self, indices: Vec<usize>, epoch: u64) -> Result<Batches, DataError> {
         self.batches_from(indices, epoch, 0)
     }
 
-    /// The batches of one pass from `first` on, counted from 0: what is left of a pass that was interrupted.
+    /// The batches of one pass from `first` on, counted from 0: the rest of an interrupted pass.
     pub fn batches_from(&self, indices: Vec<usize>, epoch: u64, first: usize) -> Result<Batches, DataError> {
         let samples = indices.into_iter().map(|index| (index, epoch)).collect();
         self.samples_from(samples, first)
     }
 
-    /// The batches of some samples: items, and the epochs to draw their changes for. An image whose samples follow each
-    /// other in a batch is decoded once for all of them.
+    /// The batches of some samples: items, and the epochs to draw augmentation for. An image with consecutive
+    /// samples in a batch is decoded once.
     pub fn batches_of(&self, samples: Vec<(usize, u64)>) -> Result<Batches, DataError> {
         self.samples_from(samples, 0)
     }
@@ -210,7 +212,7 @@ impl Loader {
         work.state = Mutex::new(State { begun, taken, ..State::default() });
         let work = Arc::new(work);
         let mut batches = Batches { work, threads: Vec::new() };
-        // More threads than images would only be started and stopped.
+        // More threads than images would be useless.
         for thread in 0..threads::count(self.options.threads).min(batches.work.samples.len()) {
             let work = Arc::clone(&batches.work);
             let thread = std::thread::Builder::new()
@@ -228,7 +230,8 @@ impl Loader {
         DataError::BadImage { path: self.items[index].path.clone(), reason }
     }
 
-    /// Makes one sample of an item; all of `sample` is written. `decoded`: the item's image, once it was needed.
+    /// Makes one sample of an item; all of `sample` is written. `decoded`: the item's image, once it was
+    /// needed.
     fn sample(
         &self,
         (index, epoch): (usize, u64),
@@ -251,7 +254,8 @@ impl Loader {
         augmentation.apply(image, &self.preprocessing, &mut draws, sample)
     }
 
-    /// The image of an item, for a use that needs its shorter side to have `needed` pixels; of one reading of its file.
+    /// The image of an item, for a use that needs its shorter side to have `needed` pixels; its file is read
+    /// once.
     fn image(&self, index: usize, needed: u32) -> Result<RgbImage, DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
         let digest = self.digests.as_ref().map(|digests| &digests[index]);
@@ -275,7 +279,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// How many batches the whole pass has.
+    /// The number of batches in the whole pass.
     pub fn batch_count(&self) -> usize {
         self.work.batch_count()
     }
@@ -316,20 +320,20 @@ impl Drop for Batches {
     }
 }
 
-/// What the threads of a pass share.
+/// The state shared by the threads of a pass.
 #[derive(Debug)]
 struct Work {
     loader: Loader,
     /// Items, and the epochs to draw for.
     samples: Vec<(usize, u64)>,
-    /// How often the sample of a position has occurred before it.
+    /// How often each position's sample has occurred before.
     occurrences: Vec<u32>,
     state: Mutex<State>,
     changed: Condvar,
     buffers: Buffers,
 }
 
-/// How far a pass is.
+/// The progress of a pass.
 #[derive(Debug, Default)]
 struct State {
     /// Images begun.
@@ -341,7 +345,7 @@ struct State {
     stopped: bool,
 }
 
-/// A batch in the making.
+/// A batch in progress.
 #[derive(Debug)]
 struct Underway {
     samples: Vec<(usize, u64)>,
@@ -412,7 +416,8 @@ impl Work {
         }
     }
 
-    /// The next samples to make, all of one image, and the room of their batch, once there is some; `None` at the end.
+    /// The next samples to make, all of one image, and the room of their batch, once there is some; `None` at
+    /// the end.
     fn begin(&self) -> Option<(Range<usize>, Arc<Mutex<Buffer>>)> {
         let prefetch = self.loader.options.prefetch;
         let mut state = self.lock();

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serializer;
 use unicode_normalization::UnicodeNormalization;
 
-/// A path or a part of one as text: two different ones never have the same.
+/// A path or a part of one as text; different ones never have the same text.
 ///
-/// Bytes that are not UTF-8 are written `\xE9`, with two capital hexadecimal digits, and a backslash that such digits
-/// follow in the name itself is written `\x5C`. All other names are written as they are.
+/// Bytes that are not UTF-8 are written `\xE9`, with two capital hexadecimal digits, and a backslash that is
+/// followed by such digits in the name itself is written `\x5C`. All other names are unchanged.
 pub fn text_of(name: impl AsRef<OsStr>) -> String {
     let bytes = name.as_ref().as_encoded_bytes();
     let mut text = String::with_capacity(bytes.len());
@@ -18,7 +18,7 @@ pub fn text_of(name: impl AsRef<OsStr>) -> String {
         let valid = chunk.valid();
         for (at, character) in valid.char_indices() {
             match character {
-                // On Windows it stands between folders, and is no part of a name.
+                // On Windows it separates folders, and is no part of a name.
                 '\\' if !cfg!(windows) && is_escape(&valid.as_bytes()[at..]) => text.push_str("\\x5C"),
                 _ => text.push(character),
             }
@@ -60,8 +60,8 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map(text_of).unwrap_or_default()
 }
 
-/// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the system that
-/// made the folder does, and without blanks at its ends.
+/// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the
+/// system that created the folder does, and trimmed.
 pub(crate) fn class_name(folder: &Path) -> String {
     let text = file_name(folder);
     let composed: String = text.nfc().collect();
@@ -85,7 +85,7 @@ fn is_invisible(character: char) -> bool {
         || character.is_control()
 }
 
-/// Writes a path as [`text_of`] has it, where serde's own form refuses paths that are not UTF-8.
+/// Writes a path as by [`text_of`], where serde's own format refuses paths that are not UTF-8.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -110,7 +110,7 @@ mod tests {
         // What is written can be read back, so that no two names are written the same.
         let alphabet = [b'\\', b'x', b'5', b'C', 0xC3, 0xA4, 0xFF];
         for number in 0..7usize.pow(5) {
-            let name: Vec<u8> = (0..5).map(|place| alphabet[number / 7usize.pow(place) % 7]).collect();
+            let name: Vec<u8> = (0..5).map(|digit| alphabet[number / 7usize.pow(digit) % 7]).collect();
             assert_eq!(path_of(&of(&name)).as_os_str().as_bytes(), name);
         }
     }

@@ -1,5 +1,5 @@
-//! Paths in files of text, such as settings: as [`text_of`] writes them, so that every path comes back as it was. For
-//! serde's `with`.
+//! Paths in files of text, such as settings: as [`text_of`] writes them, so that every path comes back as it
+//! was. For serde's `with`.
 
 use std::path::{Path, PathBuf};
 

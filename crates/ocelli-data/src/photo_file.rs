@@ -10,13 +10,13 @@ use crate::decode::budget;
 /// A photo's file that has more bytes than this is read while no other image is decoded.
 const LARGE: u64 = 64 << 20;
 
-/// Opens a file, and nothing else that has a path: a folder has no bytes, a device may have no end, and who opens a
-/// named pipe waits until somebody writes to it.
+/// Opens a file, and nothing else that has a path: a folder has no bytes, a device may have no end, and who
+/// opens a named pipe waits until somebody writes to it.
 ///
 /// # Errors
 /// [`DecodeError::NotAFile`], and [`DecodeError::Io`] with the system's reason.
 pub(crate) fn open_photo(path: &Path) -> Result<File, DecodeError> {
-    // A pipe must not even be opened; what is opened is looked at again, since paths may change in between.
+    // A pipe must not even be opened; what was opened is checked again, since paths may change in between.
     regular(fs::metadata(path)?.file_type())?;
     let file = File::open(path)?;
     regular(file.metadata()?.file_type())?;

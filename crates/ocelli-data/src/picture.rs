@@ -5,15 +5,15 @@ use std::path::Path;
 use crate::files::write_whole;
 use crate::{DataError, RgbImage};
 
-/// What a PNG file begins with: its signature, and its first chunk.
+/// The beginning of a PNG file: its signature, and its first chunk.
 const HEADER: usize = 8 + 25;
 /// The text chunk of a PNG file that names the program.
 const TEXT: &[u8] = b"tEXtSoftware\0Ocelli";
 
-/// So many first bytes of a file show the mark.
+/// The number of first bytes of a file that show the mark.
 pub(crate) const MARK_LEN: usize = HEADER + 4 + TEXT.len();
 
-/// The bytes of a PNG file, with a note that Ocelli drew it.
+/// The bytes of a PNG file, marked as drawn by Ocelli.
 pub fn marked(mut png: Vec<u8>) -> Vec<u8> {
     let mut chunk = (TEXT.len() as u32 - 4).to_be_bytes().to_vec();
     chunk.extend(TEXT);
@@ -27,8 +27,7 @@ pub(crate) fn is_marked(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x89PNG") && bytes.get(HEADER + 4..).is_some_and(|bytes| bytes.starts_with(TEXT))
 }
 
-/// Writes a drawing as a PNG file: with a note in it that Ocelli drew it, by which it is known and left out where it lies
-/// among photos.
+/// Writes a drawing as a PNG file, marked as drawn by Ocelli, so that it is skipped among photos.
 ///
 /// # Errors
 /// Where the file cannot be written.

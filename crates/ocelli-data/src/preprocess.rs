@@ -1,4 +1,4 @@
-//! From an upright image of any size to the numbers a network sees: part of a model's contract.
+//! Preprocessing: from an upright image of any size to a network's input.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -9,25 +9,25 @@ use crate::decode::budget;
 use crate::resize::{self, Filter, Resize};
 use crate::{DataError, Decoder, RgbImage, spare};
 
-/// The largest side of a sample: 800 MB of numbers.
+/// The largest side of a sample: 800 MB of floats.
 const MAX_SIZE: usize = 8192;
 
-/// How an image of any shape becomes a square.
+/// How photos are made square: resize mode and crop (fastai's `ResizeMethod`, timm's `crop_mode`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framing {
-    /// The shorter side is resized to ⌊size / `fraction`⌋ and the centre `size × size` kept: what a
-    /// `fraction` of 1 leaves out are the ends of the longer side alone. ImageNet's customary 256 → 224 is 0.875.
+    /// The shorter side is resized to ⌊size / `fraction`⌋ and the centre `size × size` is cropped: a
+    /// `fraction` of 1 only cuts off the ends of the longer side. ImageNet's usual 256 → 224 is 0.875.
     ///
-    /// Rounded as by torchvision's `Resize` and `CenterCrop`, and so by timm: the longer side loses its fraction of a
-    /// pixel; where an odd number of pixels is cut off, halves go to the even start.
+    /// Rounded as by torchvision's `Resize` and `CenterCrop`, and so by timm: the longer side loses its
+    /// fraction of a pixel; where an odd number of pixels is cut off, halves go to the even start.
     Crop {
-        /// How much of the shorter side is kept, in (0, 1].
+        /// The fraction of the shorter side that remains, in (0, 1].
         fraction: f64,
     },
-    /// Both sides are resized to `size`: nothing is lost, shapes are distorted.
+    /// Both sides are resized to `size`, without keeping the aspect ratio.
     Squish,
-    /// The longer side is resized to `size`, the rest filled with the mean colour of the normalization
+    /// The longer side is resized to `size`, and the rest is filled with the mean colour of the normalization
     /// (so that the network sees zeros there). Rounded as by Pillow's `ImageOps.pad`.
     Pad,
 }
@@ -68,7 +68,8 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Torchvision's statistics of ImageNet: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), times 255.
+    /// Torchvision's statistics of ImageNet: mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225), times
+    /// 255.
     pub const IMAGENET: Normalization =
         Normalization { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
     /// Inception's: mean 0.5, std 0.5, times 255.
@@ -84,7 +85,7 @@ impl Normalization {
         sample.iter().enumerate().map(value).collect()
     }
 
-    /// The colour that becomes zeros, or nearly.
+    /// The colour that becomes zeros, approximately.
     pub(crate) fn ground(&self) -> [u8; 3] {
         self.mean.map(|value| value.round().clamp(0.0, 255.0) as u8)
     }
@@ -110,54 +111,59 @@ impl Normalization {
     }
 }
 
-/// All that turns a decoded image into a network's input. It belongs to a model's contract.
+/// The preprocessing of decoded images, a part of a model's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// Side of the square, in pixels.
+    /// The side of the square, in pixels.
     pub size: usize,
-    /// How the image becomes a square.
+    /// The resize mode.
     pub framing: Framing,
-    /// How it is resized.
+    /// The resampling filter.
     pub filter: Filter,
-    /// From 0..=255 to the network's range.
+    /// The normalization.
     pub normalization: Normalization,
 }
 
 impl Preprocessing {
-    /// Says which setting is out of range, if one is.
+    /// Checks all settings.
     pub fn validate(&self) -> Result<(), DataError> {
-        let wrong = |name, value: &dyn std::fmt::Debug, expected| {
-            Err(DataError::Setting { name, value: format!("{value:?}"), expected })
-        };
         if !(1..=MAX_SIZE).contains(&self.size) {
-            return wrong("size", &self.size, "a number of pixels from 1 to 8192");
+            return Err(DataError::setting("size", self.size, "a number of pixels from 1 to 8192"));
         }
         if let Framing::Crop { fraction } = self.framing
             && !(fraction > 0.0 && fraction <= 1.0 && self.size as f64 / fraction <= 2.0 * MAX_SIZE as f64)
         {
-            return wrong(
-                "crop fraction",
-                &fraction,
-                "more than 0 (where the size before the crop stays below 16384 pixels) and at most 1",
-            );
+            return Err(DataError::setting(
+                "framing",
+                format!("a crop of {fraction}"),
+                "a crop of a fraction above 0 (with less than 16384 pixels before the crop) and at most 1",
+            ));
         }
         let Normalization { mean, std } = self.normalization;
         if !mean.iter().all(|value| value.is_finite()) {
-            return wrong("mean", &mean, "three finite numbers, in units of 0..=255");
+            return Err(DataError::setting(
+                "mean",
+                format!("{mean:?}"),
+                "three finite numbers, in units of 0..=255",
+            ));
         }
         if !std.iter().all(|value| value.is_finite() && *value > 0.0) {
-            return wrong("std", &std, "three numbers above 0, in units of 0..=255");
+            return Err(DataError::setting(
+                "std",
+                format!("{std:?}"),
+                "three numbers above 0, in units of 0..=255",
+            ));
         }
         Ok(())
     }
 
-    /// Numbers in a sample: size · size · 3.
+    /// The number of values in a sample: size · size · 3.
     pub fn sample_len(&self) -> usize {
         self.size * self.size * 3
     }
 
-    /// The pixels that the shorter side of an image is resized to, before any zoom: what
-    /// [`Decoder::decode_for`] needs to know. A squished or padded image is counted by the side that is resized less.
+    /// The pixels that the shorter side of an image is resized to, before any zoom, for
+    /// [`Decoder::decode_for`]. For squished or padded images it is the side that is resized less.
     pub fn needed(&self) -> u32 {
         match self.framing {
             Framing::Crop { fraction } => (self.size as f64 / fraction).floor() as u32,
@@ -165,8 +171,8 @@ impl Preprocessing {
         }
     }
 
-    /// Reads an image and makes the sample a network sees: what [`Loader`](crate::Loader) does without augmentation,
-    /// to the bit.
+    /// Reads an image and makes the sample that a network sees: as [`Loader`](crate::Loader) does without
+    /// augmentation, to the bit.
     pub fn load(
         &self,
         path: impl AsRef<Path>,
@@ -183,15 +189,15 @@ impl Preprocessing {
     pub(crate) fn check_sample(&self, sample: &[f32]) -> Result<(), DataError> {
         match sample.len() == self.sample_len() {
             true => Ok(()),
-            false => Err(DataError::Setting {
-                name: "sample length",
-                value: sample.len().to_string(),
-                expected: "size · size · 3",
-            }),
+            false => Err(DataError::setting(
+                "sample",
+                format!("{} values", sample.len()),
+                "size · size · 3 values",
+            )),
         }
     }
 
-    /// How an image is resized, and where the result lies in the square.
+    /// How an image is resized, and the position of the result in the square.
     fn framed(&self, image: &RgbImage) -> (Resize, (usize, usize)) {
         let size = self.size as u32;
         match self.framing {
@@ -205,7 +211,7 @@ impl Preprocessing {
         }
     }
 
-    /// The framed image before normalization, `size × size`: what people look at.
+    /// The image before normalization, `size × size`, for people.
     pub fn frame(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
         self.validate()?;
         let (resize, (left, top)) = self.framed(image);
@@ -220,7 +226,8 @@ impl Preprocessing {
         Ok(RgbImage::new(size, size, pixels).expect("framing gives size × size pixels"))
     }
 
-    /// The sample a network sees: `[size, size, 3]`, into `sample` of [`sample_len`](Self::sample_len) numbers.
+    /// The sample that a network sees: `[size, size, 3]`, into the `sample` of
+    /// [`sample_len`](Self::sample_len) values.
     pub fn apply(&self, image: &RgbImage, sample: &mut [f32]) -> Result<(), DataError> {
         self.validate()?;
         self.check_sample(sample)?;

@@ -1,24 +1,24 @@
-//! Random draws that are functions of what they are for, never of what was drawn before.
+//! Random draws that are functions of their purpose, never of earlier draws.
 //!
-//! A [`Draws`] stream is ChaCha8 keyed with the four numbers (seed, purpose, epoch, key), little-endian:
+//! A [`Draws`] stream is ChaCha8 keyed with the four values (seed, purpose, epoch, key), little-endian:
 //! the same draws on every machine, with any number of threads, in any order, and after a restart.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream of draws is for. Streams of different purposes are independent.
+/// The purpose of a stream of draws. Streams of different purposes are independent.
 ///
-/// The numbers are part of the format of a run: an existing one never changes its meaning, and 6 is not used again.
-/// Initial weights are drawn by `ocelli-nn`, from the seed and the tensor's name.
+/// The numbers are part of the format of a run: an existing one never changes its meaning, and 6 is not
+/// reused. Initial weights are drawn by `ocelli-nn`, from the seed and the tensor's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// Which items are held out for validation.
+    /// Which items are for validation.
     Split = 1,
     /// The order of the items in an epoch.
     Shuffle = 2,
-    /// The transforms of one image in one epoch.
+    /// The augmentation of one image in one epoch.
     Augment = 3,
     /// Which items a weighted sampler picks.
     Sample = 4,
@@ -26,7 +26,7 @@ pub enum Purpose {
     Mix = 5,
     /// Dropout masks; the key is the step.
     Dropout = 7,
-    /// Resamples of a result, for its interval.
+    /// Bootstrap resamples.
     Bootstrap = 8,
     /// The directions of a random projection.
     Project = 16,

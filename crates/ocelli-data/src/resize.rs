@@ -1,9 +1,9 @@
-//! Resizing, with the rules of Pillow 13 and, to the bit, its values: pretrained networks saw such images, and users
-//! compare with PyTorch's. (fast_image_resize, whose weights have 15 bits, is up to 4 of 255 away from them, and cannot
-//! leave out what an augmentation does not need.)
+//! Resizing by the rules of Pillow 13 and with its values, to the bit: pretrained networks were trained on
+//! such images, and users compare with PyTorch's. (fast_image_resize, whose weights have 15 bits, differs by
+//! up to 4 of 255, and cannot skip what an augmentation does not need.)
 //!
-//! One axis is resized after the other, with weights of 22 bits, and rounded to 8 bits in between. Only the rows and
-//! columns that are wanted are computed, and of what lies between the two passes no more rows are kept than the next
+//! One axis is resized after the other, with weights of 22 bits, and rounded to 8 bits in between. Only the
+//! needed rows and columns are computed, and between the two passes only as many rows are stored as the next
 //! row of the result needs.
 
 use std::ops::Range;
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::RgbImage;
 
-/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in Pillow.
+/// How pixels are weighted when an image is resized; the support grows with the scale (antialiasing), as in
+/// Pillow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
@@ -34,7 +35,7 @@ struct Axis {
     length: f64,
     to: u32,
     /// Which of the new pixels are computed; at least one.
-    wanted: Range<u32>,
+    needed: Range<u32>,
 }
 
 /// How an image is resized, and which part of the result is computed.
@@ -52,19 +53,20 @@ impl Resize {
 
     /// The part (left, top), (width, height) of an image at this width and height.
     pub(crate) fn part((start, length): ((f64, f64), (f64, f64)), to: (u32, u32)) -> Self {
-        let axis = |start, length, to| Axis { start, length, to, wanted: 0..to };
+        let axis = |start, length, to| Axis { start, length, to, needed: 0..to };
         Resize { across: axis(start.0, length.0, to.0), down: axis(start.1, length.1, to.1) }
     }
 
-    /// The whole image when its shorter side becomes `side`; of the longer one the fraction of a pixel is dropped,
-    /// as torchvision's `Resize` does.
+    /// The whole image when its shorter side becomes `side`; of the longer one the fraction of a pixel is
+    /// dropped, as torchvision's `Resize` does.
     pub(crate) fn shorter_side_to(image: &RgbImage, side: u32) -> Self {
         let (_, (width, height)) = image.extent();
         let scale = |length: f64| truncated(length, side, width.min(height));
         Self::whole(image, (scale(width), scale(height)))
     }
 
-    /// The same, unless the image is so long that its result would take more memory than the image: then its middle.
+    /// The same, unless the image is so long that its result would take more memory than the image: then its
+    /// middle.
     pub(crate) fn bounded_shorter_side_to(image: &RgbImage, side: u32) -> Self {
         let (start, (width, height)) = image.extent();
         let shorter = width.min(height);
@@ -78,12 +80,12 @@ impl Resize {
         Self::part((start, (across, down)), (scale(across), scale(down)))
     }
 
-    /// The whole image when its longer side becomes `side`; the shorter one is rounded, halves to even, and at least
-    /// 1, as in Pillow's `ImageOps.pad`.
+    /// The whole image when its longer side becomes `side`; the shorter one is rounded, halves to even, and
+    /// at least 1, as in Pillow's `ImageOps.pad`.
     pub(crate) fn longer_side_to(image: &RgbImage, side: u32) -> Self {
         let (_, (width, height)) = image.extent();
         let scale = |length: f64| {
-            // Written as in Pillow, whose rounding is wanted.
+            // Written as in Pillow, whose rounding is needed.
             let scaled = length / width.max(height) * f64::from(side);
             scaled.round_ties_even().clamp(1.0, f64::from(u32::MAX)) as u32
         };
@@ -97,7 +99,7 @@ impl Resize {
 
     /// Only these columns and rows of the result.
     pub(crate) fn only(mut self, columns: Range<u32>, rows: Range<u32>) -> Self {
-        (self.across.wanted, self.down.wanted) = (columns, rows);
+        (self.across.needed, self.down.needed) = (columns, rows);
         self
     }
 
@@ -107,23 +109,24 @@ impl Resize {
         self.only(left..left + size, top..top + size)
     }
 
-    /// Whether the rows are resized before the columns: where they lose more than twice as much, as in Pillow.
+    /// Whether the rows are resized before the columns: where they lose more than twice as much, as in
+    /// Pillow.
     fn down_first(&self) -> bool {
         let lost = |axis: &Axis| axis.length - f64::from(axis.to);
         lost(&self.down) > 0.0 && lost(&self.down) > 2.0 * lost(&self.across)
     }
 
-    /// Computes what is wanted: `row` gets its number, counted from the first one that is wanted, and its pixels as
-    /// red, green, blue and a byte without meaning.
+    /// Computes what is needed: `row` gets its number, counted from the first one that is needed, and its
+    /// pixels as red, green, blue and a byte without meaning.
     pub(crate) fn run(&self, image: &RgbImage, filter: Filter, row: impl FnMut(usize, &[[u8; 4]])) {
         let columns = Weights::new(&self.across, image.width(), filter);
         let rows = Weights::new(&self.down, image.height(), filter);
         AutoArch::new().dispatch(Passes { image, columns, rows, down_first: self.down_first(), row });
     }
 
-    /// The pixels that are wanted.
+    /// The pixels that are needed.
     pub(crate) fn pixels(&self, image: &RgbImage, filter: Filter) -> Vec<u8> {
-        let mut pixels = Vec::with_capacity(self.across.wanted.len() * self.down.wanted.len() * 3);
+        let mut pixels = Vec::with_capacity(self.across.needed.len() * self.down.needed.len() * 3);
         self.run(image, filter, |_, row| {
             pixels.extend(row.iter().flat_map(|&[red, green, blue, _]| [red, green, blue]))
         });
@@ -161,7 +164,7 @@ impl Filter {
     }
 
     fn weight(self, x: f64) -> f64 {
-        // Written as in Pillow, whose rounding is wanted.
+        // Written as in Pillow, whose rounding is needed.
         match self {
             Filter::Area => f64::from(x > -0.5 && x <= 0.5),
             Filter::Bilinear => (1.0 - x.abs()).max(0.0),
@@ -183,8 +186,8 @@ impl Filter {
     }
 }
 
-/// For each new pixel of an axis the first old one it depends on, and the weights of that and those after it: the same
-/// number for all, of which the first and the last ones may be 0.
+/// For each new pixel of an axis the first old one it depends on, and the weights of that and those after it:
+/// the same number for all, of which the first and the last ones may be 0.
 struct Weights {
     taps: usize,
     starts: Vec<usize>,
@@ -202,11 +205,11 @@ impl Weights {
             let end = ((centre(at) + support + 0.5) as usize).min(length as usize);
             first.min(length as usize - 1)..end.max(first + 1).min(length as usize)
         };
-        let taps = axis.wanted.clone().map(|at| reach(at).len()).max().unwrap_or(1);
-        let mut starts = Vec::with_capacity(axis.wanted.len());
-        let mut values = vec![0; axis.wanted.len() * taps];
+        let taps = axis.needed.clone().map(|at| reach(at).len()).max().unwrap_or(1);
+        let mut starts = Vec::with_capacity(axis.needed.len());
+        let mut values = vec![0; axis.needed.len() * taps];
         let mut weights = Vec::with_capacity(taps);
-        for (at, values) in axis.wanted.clone().zip(values.chunks_exact_mut(taps)) {
+        for (at, values) in axis.needed.clone().zip(values.chunks_exact_mut(taps)) {
             let reach = reach(at);
             let start = reach.start.min(length as usize - taps);
             let lead = reach.start - start;
@@ -215,8 +218,8 @@ impl Weights {
             weights.extend(reach.map(|old| filter.weight((old as f64 - centre + 0.5) * factor)));
             let sum: f64 = weights.iter().sum();
             for (value, weight) in values[lead..].iter_mut().zip(&weights) {
-                let share = if sum == 0.0 { *weight } else { weight / sum };
-                *value = (share * f64::from(1 << BITS) + 0.5f64.copysign(share)) as i32;
+                let fraction = if sum == 0.0 { *weight } else { weight / sum };
+                *value = (fraction * f64::from(1 << BITS) + 0.5f64.copysign(fraction)) as i32;
             }
             starts.push(start);
         }
@@ -277,12 +280,12 @@ impl<Row: FnMut(usize, &[[u8; 4]])> Passes<'_, Row> {
             let start = start - used.start;
             while done < start + self.rows.taps {
                 // Where rows end within a group, the last one is repeated.
-                let row = |place: usize| (used.start + done + place).min(used.end - 1);
-                gather(std::array::from_fn(|place| self.line(row(place))), &mut group);
+                let row = |index: usize| (used.start + done + index).min(used.end - 1);
+                gather(std::array::from_fn(|index| self.line(row(index))), &mut group);
                 across(&group, &self.columns, &mut resized);
                 let rows = &mut ring[done % slots * width..][..ROWS * width];
-                for (place, row) in rows.chunks_exact_mut(width).enumerate() {
-                    row.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
+                for (index, row) in rows.chunks_exact_mut(width).enumerate() {
+                    row.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[index]);
                 }
                 done += ROWS;
             }
@@ -307,11 +310,11 @@ impl<Row: FnMut(usize, &[[u8; 4]])> Passes<'_, Row> {
                     line,
                 );
             }
-            gather(std::array::from_fn(|place| &lines[place * used * 3..][..used * 3]), &mut group);
+            gather(std::array::from_fn(|index| &lines[index * used * 3..][..used * 3]), &mut group);
             across(&group, &self.columns, &mut resized);
-            for place in 0..rows.len() {
-                pixels.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[place]);
-                (self.row)(number * ROWS + place, &pixels);
+            for index in 0..rows.len() {
+                pixels.iter_mut().zip(&resized).for_each(|(pixel, group)| *pixel = group[index]);
+                (self.row)(number * ROWS + index, &pixels);
             }
         }
     }

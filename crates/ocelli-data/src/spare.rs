@@ -1,15 +1,15 @@
-//! Buffers that a thread uses again for the next image: a fresh one costs a page fault for every 4 kB of it.
+//! Buffers that a thread reuses for the next image: a fresh one costs a page fault for every 4 kB.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Buffers that a thread keeps; an image on its way needs no more at once.
+/// The most spare buffers of a thread; an image needs no more at once.
 const COUNT: usize = 4;
 
-/// The largest buffer that is kept, in bytes: an image of 5 megapixels.
+/// The largest spare buffer, in bytes: an image of 5 megapixels.
 const LARGEST: usize = 16 << 20;
 
-/// What all threads keep together, in bytes.
+/// The limit of the spare buffers of all threads together, in bytes.
 const ALL: usize = 1 << 30;
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
@@ -18,7 +18,7 @@ thread_local! {
     static SPARE: RefCell<Spare> = const { RefCell::new(Spare(Vec::new())) };
 }
 
-/// The buffers of a thread, which are counted among all that are kept.
+/// The spare buffers of a thread, which count towards the limit.
 struct Spare(Vec<Vec<u8>>);
 
 impl Spare {
@@ -37,16 +37,16 @@ impl Drop for Spare {
     }
 }
 
-/// An empty buffer with room for `length` bytes, if possible one that was kept.
+/// An empty buffer with a capacity of `length` bytes, if possible a spare one.
 pub(crate) fn take(length: usize) -> Vec<u8> {
-    let kept = SPARE.with_borrow_mut(|spare| {
+    let reused = SPARE.with_borrow_mut(|spare| {
         let fits = |buffer: &Vec<u8>| buffer.capacity() >= length;
         // The smallest that is large enough.
         let best =
             (0..spare.0.len()).filter(|&at| fits(&spare.0[at])).min_by_key(|&at| spare.0[at].capacity());
         best.map(|at| spare.remove(at))
     });
-    kept.unwrap_or_else(|| Vec::with_capacity(length))
+    reused.unwrap_or_else(|| Vec::with_capacity(length))
 }
 
 /// A buffer of `length` zeros.
@@ -70,7 +70,7 @@ pub(crate) fn keep(mut buffer: Vec<u8>) {
     SPARE.with_borrow_mut(|spare| {
         spare.0.push(buffer);
         if spare.0.len() > COUNT {
-            // The smallest is the cheapest to make anew.
+            // The smallest is the cheapest to allocate again.
             let smallest = (0..spare.0.len()).min_by_key(|&at| spare.0[at].capacity());
             if let Some(at) = smallest {
                 spare.remove(at);

@@ -1,4 +1,4 @@
-//! Which items are trained on, and which are held out.
+//! Splits into training, validation and test items.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -8,31 +8,31 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::files::write_whole;
 use crate::formula::{escape_formula, unescape_formula};
-use crate::order::by_draw;
 use crate::random::Purpose;
+use crate::sampler::by_draw;
 use crate::{DataError, Items, Target, Task};
 
-/// A division of items; numbers are indices into [`Items`], ascending.
+/// A split of items; numbers are indices into [`Items`], ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Split {
-    /// Items to train on.
+    /// Training items.
     pub train: Vec<usize>,
-    /// Items held out to measure on while training.
+    /// Validation items.
     pub valid: Vec<usize>,
-    /// Items for the very end; possibly without labels.
+    /// Test items; possibly without labels.
     pub test: Vec<usize>,
 }
 
 impl Split {
-    /// No validation set: every labelled item is trained on, except those of `test`.
+    /// No validation set: every labelled item is for training, except those of `test`.
     pub fn everything(items: &Items, test: &[usize]) -> Self {
         let (test, train) = apart(items, test);
         Split { train, valid: Vec::new(), test }
     }
 
-    /// Holds out exactly these items; those of `test` stay for the end.
+    /// Exactly these validation items; those of `test` are test items.
     pub fn explicit(items: &Items, test: &[usize], valid: &[usize]) -> Result<Self, DataError> {
-        let wanted: HashSet<usize> = valid.iter().copied().collect();
+        let for_valid: HashSet<usize> = valid.iter().copied().collect();
         if let Some(&beyond) = valid.iter().find(|&&index| index >= items.len()) {
             return Err(refused(
                 format!(
@@ -43,14 +43,15 @@ impl Split {
             ));
         }
         let (test, labelled) = apart(items, test);
-        let (valid, train): (Vec<_>, Vec<_>) = labelled.into_iter().partition(|index| wanted.contains(index));
+        let (valid, train): (Vec<_>, Vec<_>) =
+            labelled.into_iter().partition(|index| for_valid.contains(index));
         if train.is_empty() {
             return Err(refused("no item is left to train on".to_owned(), "hold out fewer"));
         }
         Ok(Split { train, valid, test })
     }
 
-    /// The same division without its validation items.
+    /// The same split without its validation items.
     pub fn without_valid(&self) -> Self {
         Split { valid: Vec::new(), ..self.clone() }
     }
@@ -73,7 +74,7 @@ impl Split {
         write_whole(path, &bytes)
     }
 
-    /// Reads a split that was written, for the same items: every item must be in it, and nothing else.
+    /// Reads a split that was written, for the same items: it must list each of them, and nothing else.
     pub fn read(items: &Items, path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let wrong = |row, detail: String, advice: &str| DataError::Table {
@@ -116,17 +117,17 @@ impl Split {
         Ok(split)
     }
 
-    /// Byte-identical images on different sides: each group ascending, groups by their first item.
+    /// Byte-identical images in different parts: each group ascending, groups by their first item.
     pub fn shared_images(&self, digests: &[Digest]) -> Vec<Vec<usize>> {
         self.shared(|index| Some(digests[index]))
     }
 
-    /// Groups with images on different sides, as [`shared_images`](Self::shared_images).
+    /// Groups with images in different parts, as [`shared_images`](Self::shared_images).
     pub fn shared_groups(&self, groups: &[Option<String>]) -> Vec<Vec<usize>> {
         self.shared(|index| groups[index].as_deref())
     }
 
-    /// Items that have the same key and are on different sides.
+    /// Items with the same key in different parts.
     fn shared<K: Eq + Hash>(&self, key: impl Fn(usize) -> Option<K>) -> Vec<Vec<usize>> {
         let mut groups: HashMap<K, [Vec<usize>; 3]> = HashMap::new();
         for (side, indices) in [&self.train, &self.valid, &self.test].into_iter().enumerate() {
@@ -150,11 +151,11 @@ impl Split {
     }
 }
 
-/// Holds out `fraction` of every class, chosen by `seed` and the items' ids alone.
+/// A validation set with `fraction` of every class, chosen by `seed` and the items' ids alone.
 ///
-/// Every class with at least two different images has one on either side. Items with equal digests stay
-/// together. Items of `test`, and unlabelled ones, stay for the end. Of multi-label items every class is held out
-/// in proportion as nearly as its combinations allow (iterative stratification, Sechidis et al. 2011).
+/// Every class with at least two different images has one in either part. Items with equal digests stay
+/// together. Items of `test`, and unlabelled ones, are test items. Multi-label items are stratified as nearly
+/// as their combinations allow (iterative stratification, Sechidis et al. 2011).
 pub fn stratified(
     items: &Items,
     digests: &[Digest],
@@ -193,9 +194,10 @@ pub fn stratified(
     Ok(split)
 }
 
-/// Fold `fold` (from 0) of `folds`: every labelled item that is not in `test` is held out in exactly one of them.
+/// Cross-validation fold `fold` (from 0) of `folds`: every labelled item that is not in `test` is a
+/// validation item in exactly one of them.
 ///
-/// Classes are spread evenly over the folds; items with equal digests stay together.
+/// Folds are stratified by class; items with equal digests stay together.
 pub fn k_fold(
     items: &Items,
     digests: &[Digest],
@@ -212,8 +214,8 @@ pub fn k_fold(
         Task::SingleLabel => {
             let mut sides = vec![Vec::new(); folds];
             // Counting on from class to class evens out the folds.
-            for (place, group) in strata.flatten().enumerate() {
-                sides[place % folds].extend(group);
+            for (index, group) in strata.flatten().enumerate() {
+                sides[index % folds].extend(group);
             }
             sides
         }
@@ -253,11 +255,11 @@ fn check_fraction(fraction: f64) -> Result<(), DataError> {
     Ok(())
 }
 
-/// As [`stratified`], with all items of a group on one side: the same patient, the same burst of a camera.
+/// As [`stratified`], with all items of a group in one part: the same patient, the same burst of a camera.
 ///
-/// `groups` has an entry for each item; items with `None` are in no group. Items with equal digests stay together too,
-/// and so do the groups that they are in. As groups come whole, `fraction` and the shares of the classes are met as
-/// nearly as they allow; a class is trained on wherever that is possible.
+/// `groups` has an entry for each item; items with `None` are in no group. Items with equal digests stay
+/// together too, and so do the groups that they are in. As groups are not divided, `fraction` and the
+/// frequencies of classes are met as nearly as possible; every class is in the training set if possible.
 pub fn stratified_by_group(
     items: &Items,
     digests: &[Digest],
@@ -275,15 +277,15 @@ pub fn stratified_by_group(
     }
     let mut sides = iterative(items, units, &[1.0 - fraction, fraction]);
     move_smallest(&mut sides, 0, 1);
-    // What is not trained on cannot be learned.
+    // A class without training images cannot be learnt.
     let count = |unit: &Vec<usize>, class: usize| items.class_counts(unit)[class];
     for class in 0..items.classes.len() {
         if sides[0].iter().any(|unit| count(unit, class) > 0) || sides[1].len() < 2 {
             continue;
         }
-        let with = (0..sides[1].len()).filter(|&place| count(&sides[1][place], class) > 0);
-        if let Some(place) = with.min_by_key(|&place| sides[1][place].len()) {
-            let unit = sides[1].remove(place);
+        let with = (0..sides[1].len()).filter(|&unit| count(&sides[1][unit], class) > 0);
+        if let Some(smallest) = with.min_by_key(|&unit| sides[1][unit].len()) {
+            let unit = sides[1].remove(smallest);
             sides[0].push(unit);
         }
     }
@@ -323,7 +325,7 @@ pub fn k_fold_by_group(
     Ok(Split { train, valid, test })
 }
 
-/// Where one of two sides is empty, it gets the smallest of the other's.
+/// If one of two parts is empty, it gets the smallest unit of the other.
 fn move_smallest(sides: &mut [Vec<Vec<usize>>], one: usize, other: usize) {
     let (empty, full) = match (sides[one].is_empty(), sides[other].is_empty()) {
         (true, false) => (one, other),
@@ -337,7 +339,7 @@ fn move_smallest(sides: &mut [Vec<Vec<usize>>], one: usize, other: usize) {
     }
 }
 
-/// Items that must stay together: of one group, or byte for byte the same, or joined by others that are. In an order
+/// Items that must stay together: of one group, byte-identical, or connected by others that are. In an order
 /// drawn from the seed.
 fn units(
     items: &Items,
@@ -364,10 +366,10 @@ fn units(
             parent[one] = other;
         }
     }
-    let mut place = HashMap::new();
+    let mut unit_of = HashMap::new();
     let mut units: Vec<Vec<usize>> = Vec::new();
     for &item in &drawn {
-        let unit = *place.entry(top(&mut parent, item)).or_insert_with(|| {
+        let unit = *unit_of.entry(top(&mut parent, item)).or_insert_with(|| {
             units.push(Vec::new());
             units.len() - 1
         });
@@ -378,7 +380,7 @@ fn units(
     units
 }
 
-/// What stays for the end, and what can be trained on or held out.
+/// Test items, and items to split.
 fn apart(items: &Items, test: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let test: HashSet<usize> = test.iter().copied().collect();
     (0..items.len()).partition(|index| items[*index].target == Target::Unlabelled || test.contains(index))
@@ -388,9 +390,9 @@ fn refused(reason: String, advice: &str) -> DataError {
     DataError::Split { reason, advice: advice.to_owned() }
 }
 
-/// Deals groups out to sides so that every class is shared in the given proportions: the class with the fewest
-/// items left is dealt first, each of its groups to the side that lacks most of it, then most of anything.
-fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<Vec<usize>>> {
+/// Assigns groups to parts so that every class has the given fractions: the class with the fewest remaining
+/// items is assigned first, each of its groups to the part that lacks most of it, then most of anything.
+fn iterative(items: &Items, groups: Vec<Vec<usize>>, fractions: &[f64]) -> Vec<Vec<Vec<usize>>> {
     let classes = items.classes.len();
     // How many of a group's items have each of its classes.
     let of = |group: &[usize]| {
@@ -409,10 +411,12 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
         counts.iter().for_each(|(&class, count)| left[class] += count);
         waiting.push(Some((group, counts)));
     }
-    let mut lacking: Vec<Vec<f64>> =
-        shares.iter().map(|share| left.iter().map(|&count| count as f64 * share).collect()).collect();
-    let mut room: Vec<f64> = shares.iter().map(|share| total * share).collect();
-    let mut sides = vec![Vec::new(); shares.len()];
+    let mut lacking: Vec<Vec<f64>> = fractions
+        .iter()
+        .map(|fraction| left.iter().map(|&count| count as f64 * fraction).collect())
+        .collect();
+    let mut room: Vec<f64> = fractions.iter().map(|fraction| total * fraction).collect();
+    let mut sides = vec![Vec::new(); fractions.len()];
     loop {
         let rarest = (0..classes).filter(|&class| left[class] > 0).min_by_key(|&class| left[class]);
         let mut dealt = false;
@@ -425,7 +429,7 @@ fn iterative(items: &Items, groups: Vec<Vec<usize>>, shares: &[f64]) -> Vec<Vec<
             let Some((group, counts)) = slot.take() else { continue };
             dealt = true;
             let need = |side: usize| (rarest.map_or(0.0, |class| lacking[side][class]), room[side]);
-            let side = (0..shares.len())
+            let side = (0..fractions.len())
                 .max_by(|&a, &b| need(a).partial_cmp(&need(b)).unwrap_or(Ordering::Equal).then(b.cmp(&a)))
                 .unwrap_or(0);
             room[side] -= group.len() as f64;
@@ -447,10 +451,10 @@ fn strata<'a>(
     digests: &[Digest],
     drawn: &[usize],
 ) -> BTreeMap<&'a [usize], Vec<Vec<usize>>> {
-    let mut place: HashMap<Digest, (&[usize], usize)> = HashMap::new();
+    let mut group_of: HashMap<Digest, (&[usize], usize)> = HashMap::new();
     let mut strata: BTreeMap<&[usize], Vec<Vec<usize>>> = BTreeMap::new();
     for &index in drawn {
-        let &mut (stratum, group) = place.entry(digests[index]).or_insert_with(|| {
+        let &mut (stratum, group) = group_of.entry(digests[index]).or_insert_with(|| {
             let classes = items[index].target.classes();
             let groups = strata.entry(classes).or_default();
             groups.push(Vec::new());
@@ -461,11 +465,11 @@ fn strata<'a>(
     strata
 }
 
-/// Which groups are held out: the first that fit into the fraction, at least one of two.
+/// Which groups are for validation: the first that fit into the fraction, at least one of two.
 fn hold_out(groups: &[Vec<usize>], fraction: f64) -> Vec<bool> {
     let total: usize = groups.iter().map(Vec::len).sum();
-    let wanted = (total as f64 * fraction).round() as usize;
-    let mut room = wanted.clamp(1, (total - 1).max(1));
+    let count = (total as f64 * fraction).round() as usize;
+    let mut room = count.clamp(1, (total - 1).max(1));
     let mut held_out: Vec<bool> = groups
         .iter()
         .map(|group| {

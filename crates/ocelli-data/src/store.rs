@@ -1,11 +1,11 @@
 //! Images resized once, for runs at smaller sizes: fastai's `data.resize(340)`.
 //!
 //! An image much larger than needed is decoded once, turned upright, resized so that its shorter side has a
-//! given length, and kept in the cache folder as a JPEG of quality 95 without colour subsampling, under the hash of
-//! its file's bytes: runs share it, renaming changes nothing, and a changed file is another one. Images that
-//! would gain little stay where they are; nothing is enlarged. The folder may be deleted at any time: what an image
-//! becomes follows from its file alone, and a copy that is missing or damaged is made again. The hash of a copy, with
-//! that of the file that it was made of, stands after its last byte, where no decoder looks.
+//! given length, and cached as a JPEG of quality 95 without chroma subsampling, under the hash of its file's
+//! bytes: runs share it, renaming changes nothing, and a changed file is another one. Images that would gain
+//! little are not copied; nothing is enlarged. The folder may be deleted at any time: a copy depends on its
+//! file alone, and one that is missing or damaged is made again. The hash of a copy, with that of its file,
+//! is appended after its last byte, where no decoder looks.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -20,29 +20,29 @@ use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 
-/// Part of the key of an entry: changes with anything that changes its pixels.
+/// Part of the key of an entry; it changes with anything that changes pixels.
 const VERSION: &str = "5";
 const QUALITY: u8 = 95;
-/// An image is kept resized if that leaves at most a half of its pixels …
+/// An image is copied if that leaves at most half of its pixels …
 const WORTHWHILE: f64 = 0.5;
-/// … and it has at least as many as these: smaller ones are decoded in less time than copies are written.
+/// … and it has at least this many: smaller ones are decoded faster than copies are written.
 const LARGE: u64 = 500_000;
 
-/// Resized images with one length of the shorter side.
+/// Resized copies with one length of the shorter side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     folder: PathBuf,
     side: u32,
 }
 
-/// What [`Store::fill`] did.
+/// The result of [`Store::fill`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filled {
-    /// Images resized now.
+    /// Images that were resized.
     pub made: usize,
-    /// Images that were there.
+    /// Images that had copies.
     pub present: usize,
-    /// Images that are small enough as they are.
+    /// Images that need no copies.
     pub small: usize,
     /// Images that cannot be decoded.
     pub skipped: Vec<Skipped>,
@@ -57,7 +57,7 @@ enum Entry {
 }
 
 impl Store {
-    /// The store in `cache` (a folder, made when needed) of images whose shorter side has `side` pixels.
+    /// The store in `cache` (a folder, created when needed) of images whose shorter side has `side` pixels.
     pub fn new(cache: impl AsRef<Path>, side: u32) -> Result<Self, DataError> {
         if !(16..=4000).contains(&side) {
             let value = side.to_string();
@@ -66,13 +66,13 @@ impl Store {
         Ok(Store { folder: cache.as_ref().join("resized").join(format!("{side}-v{VERSION}")), side })
     }
 
-    /// Where the resized image of a file with this digest is, or would be.
+    /// The path of the copy of a file with this digest.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         let name = blake3::Hash::from(*digest).to_hex();
         self.folder.join(&name[..2]).join(format!("{name}.jpg"))
     }
 
-    /// Makes what is missing, with `threads` threads (0: one for each core); it can be stopped and taken up again.
+    /// Makes missing copies, with `threads` threads (0: one per core); it can be stopped and continued.
     ///
     /// `digests` are those of all items. `progress` is called after each image, from any thread.
     pub fn fill(
@@ -110,8 +110,8 @@ impl Store {
         Ok(filled)
     }
 
-    /// The bytes to decode for an item whose file has this digest: of its resized copy, or, where that would gain little,
-    /// of the file. They follow from the file's content alone; a copy that is not there, or is damaged, is made again.
+    /// The bytes to decode for an item whose file has this digest: of its copy, or, if that would gain
+    /// little, of the file. They depend on the file's content alone; a missing or damaged copy is made again.
     ///
     /// # Errors
     /// Where the file must be read and cannot be, has changed, or cannot be decoded.
@@ -122,7 +122,7 @@ impl Store {
         let bytes = read_expected(&item.path, Some(digest), decoder.max_bytes())?;
         Ok(match self.resized(&bytes, decoder)? {
             Some(copy) => {
-                // Where it cannot be kept, all goes on as well, only slower.
+                // Without a copy it only takes longer.
                 let _ = self.keep(digest, &copy);
                 copy
             }
@@ -130,7 +130,7 @@ impl Store {
         })
     }
 
-    /// A whole copy.
+    /// A complete copy.
     fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
         let mut bytes = files::read(self.path(digest)).ok()?;
         let end = bytes.len().checked_sub(size_of::<Digest>())?;
@@ -143,7 +143,7 @@ impl Store {
         write_whole(self.path(digest), &[copy, &seal(digest, copy)].concat())
     }
 
-    /// The copy of an image, if it is worth while.
+    /// The copy of an image, if it is worth it.
     fn resized(&self, bytes: &[u8], decoder: &Decoder) -> Result<Option<Vec<u8>>, DecodeError> {
         let probe = decoder.probe(bytes)?;
         if !self.is_worthwhile(probe.width, probe.height) {
@@ -184,7 +184,7 @@ impl Store {
     }
 }
 
-/// What stands after a copy's last byte.
+/// The bytes after a copy's last byte.
 fn seal(digest: &Digest, copy: &[u8]) -> Digest {
     *blake3::Hasher::new().update(digest).update(copy).finalize().as_bytes()
 }

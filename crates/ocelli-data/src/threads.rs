@@ -1,15 +1,14 @@
-//! Threads of our own: as many as asked for.
+//! Thread pools.
 
 use std::io;
 use std::num::NonZero;
 
 use crate::DataError;
 
-/// The most threads that may be asked for: each keeps memory of its own, and more than a machine has cores are of no
-/// use.
+/// The most threads: each needs memory of its own, and more than a machine's cores are useless.
 pub const MAX_THREADS: usize = 256;
 
-/// Refuses more threads than there may be.
+/// Refuses more threads than the limit.
 ///
 /// # Errors
 /// [`DataError::Setting`] above [`MAX_THREADS`].
@@ -24,7 +23,7 @@ pub fn check_threads(threads: usize) -> Result<(), DataError> {
     }
 }
 
-/// The number of threads meant by a setting: 0 is one for each core.
+/// The number of threads of a setting: 0 is one per core.
 pub(crate) fn count(threads: usize) -> usize {
     match threads {
         0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
@@ -32,7 +31,7 @@ pub(crate) fn count(threads: usize) -> usize {
     }
 }
 
-/// A pool of that many threads, apart from the global one.
+/// A pool of this many threads, separate from the global one.
 pub(crate) fn pool(threads: usize) -> Result<rayon::ThreadPool, DataError> {
     check_threads(threads)?;
     rayon::ThreadPoolBuilder::new()

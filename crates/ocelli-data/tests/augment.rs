@@ -11,8 +11,8 @@ use ocelli_data::augment::policy::{Operation, Policy};
 use ocelli_data::augment::sheet::contact_sheet;
 use ocelli_data::source::folder;
 use ocelli_data::{
-    Augmentation, Crop, Draws, Filter, Framing, Loader, LoaderOptions, Normalization, Preprocessing, Purpose,
-    RgbImage, Transform,
+    Augmentation, Crop, CustomTransform, DataError, Draws, Filter, Framing, Loader, LoaderOptions,
+    Normalization, Preprocessing, Purpose, RgbImage, Transform,
 };
 use proptest::prelude::*;
 
@@ -65,10 +65,10 @@ fn presets_are_fastais() {
 #[test]
 fn nothing_drawn_is_what_validation_sees() {
     let image = ramp(60, 40, 3);
-    let contract = Preprocessing { normalization: Normalization::IMAGENET, ..raw(20) };
-    let mut expected = vec![0.0; contract.sample_len()];
-    contract.apply(&image, &mut expected).unwrap();
-    let found = augmented(&image, &Augmentation::none().crop(Crop::Center), contract, 0);
+    let preprocessing = Preprocessing { normalization: Normalization::IMAGENET, ..raw(20) };
+    let mut expected = vec![0.0; preprocessing.sample_len()];
+    preprocessing.apply(&image, &mut expected).unwrap();
+    let found = augmented(&image, &Augmentation::none().crop(Crop::Center), preprocessing, 0);
     for (a, b) in found.iter().zip(&expected) {
         assert!((a - b).abs() < 1e-6);
     }
@@ -315,18 +315,18 @@ fn cutout_and_blur_do_what_they_say() {
 #[test]
 fn colours_jitter_around_grey() {
     let image = RgbImage::new(1, 2, vec![90, 90, 90, 200, 60, 30]).unwrap();
-    let contract = Preprocessing { framing: Framing::Squish, ..raw(2) };
+    let preprocessing = Preprocessing { framing: Framing::Squish, ..raw(2) };
     let unchanged = augmented(
         &image,
         &Augmentation::none().with(Transform::ColorJitter { hue: 0.0, saturation: 0.0 }),
-        contract,
+        preprocessing,
         0,
     );
     assert!((pixel(&unchanged, 2, 0, 1)[0] - 200.0).abs() < 0.01);
     let jitter = Augmentation::none().with(Transform::ColorJitter { hue: 0.2, saturation: 0.5 });
     let mut reds = BTreeSet::new();
     for epoch in 0..20 {
-        let sample = augmented(&image, &jitter, contract, epoch);
+        let sample = augmented(&image, &jitter, preprocessing, epoch);
         assert!(pixel(&sample, 2, 0, 0).iter().all(|value| (value - 90.0).abs() < 0.01), "grey stays grey");
         reds.insert(pixel(&sample, 2, 0, 1)[0] as u32);
     }
@@ -553,5 +553,38 @@ fn a_fixed_crop_lies_where_it_is_said_to() {
             zoomed,
             augmented(&image, &Augmentation::none().zoom(1.5, 1.5).crop(Crop::Center), raw(40), 0)
         );
+    }
+}
+
+#[test]
+fn a_custom_transform_changes_the_pixels_that_it_names_and_is_clipped() {
+    let image = ramp(8, 8, 10);
+    let plain = augmented(&image, &Augmentation::none(), raw(8), 0);
+    let custom = CustomTransform::new("swap", |pixels, _| {
+        assert_eq!((pixels.size(), pixels.values().len()), (8, 64));
+        (pixels[(0, 0)], pixels[(7, 2)]) = (pixels[(7, 2)], pixels[(0, 0)]);
+        pixels[(1, 1)] = [-5.0, 300.0, 20.5];
+    });
+    let changed = augmented(&image, &Augmentation::none().with(custom), raw(8), 0);
+    let [was, is] = [&plain, &changed].map(|sample| move |x, y| pixel(sample, 8, x, y));
+    assert_ne!(was(0, 0), was(7, 2));
+    assert_eq!((is(0, 0), is(7, 2), is(1, 1)), (was(7, 2), was(0, 0), [0.0, 255.0, 20.5]));
+    assert_eq!(is(3, 5), was(3, 5));
+}
+
+#[test]
+fn a_custom_transform_is_read_by_its_name() {
+    let text = |augmentation: &Augmentation| serde_json::to_string(augmentation).unwrap();
+    let read = |text: &str| serde_json::from_str::<Augmentation>(text).unwrap();
+    let black = CustomTransform::new("black", |pixels, _| pixels.values().fill([0.0; 3]));
+    let augmentation = Augmentation::none().with(black.register().unwrap());
+    assert!(text(&augmentation).contains(r#"{"custom":"black"}"#), "{}", text(&augmentation));
+    let again = read(&text(&augmentation));
+    assert!(augmented(&ramp(8, 8, 10), &again, raw(8), 0).iter().all(|value| *value == 0.0));
+
+    let other = read(&text(&augmentation).replace("black", "white"));
+    match other.validate().unwrap_err() {
+        DataError::TransformNotRegistered { name } => assert_eq!(name, "white"),
+        error => panic!("{error}"),
     }
 }

@@ -169,7 +169,7 @@ fn a_training_folder_alone_does_not_say_what_is_held_out() {
     assert_eq!((split.train.len(), split.valid.len()), (4, 0));
     assert_eq!(ids(&data, &split.test), ["test/dogs/0.png"]);
 
-    // What lies beside them is left out, which is said.
+    // What is beside them is left out, with a notice.
     fill(root.path(), "", &["mice"], 2);
     let data = folder::read(root.path()).unwrap();
     assert_eq!(data.items.classes.names(), ["cats", "dogs"]);

@@ -37,7 +37,7 @@ fn bands(bands: [u16; 3]) -> Decoder {
 }
 
 fn range(low: f64, high: f64) -> Decoder {
-    with(Channels { range: Some([low, high]), ..Channels::default() })
+    with(Channels { value_range: Some([low, high]), ..Channels::default() })
 }
 
 /// The largest difference, and the mean of all.
@@ -150,7 +150,7 @@ fn bands_are_chosen() {
         let expected: Vec<u8> = rgb.as_chunks().0.iter().flat_map(other).collect();
         assert!(differences(&image, &expected, name).0 <= 1, "{name}");
         let error = bands([4, 3, 6]).decode(&bytes(name)).unwrap_err().to_string();
-        assert_eq!(error, "has 5 bands (TIFF), but band 6 is wanted; choose among 1 to 5");
+        assert_eq!(error, "has 5 bands (TIFF), but band 6 is selected; choose from 1 to 5");
     }
     let infrared = bands([4, 1, 2]).decode(&bytes("near_infrared.tif")).unwrap();
     let pixel: [u8; 3] = infrared.pixels()[3 * 36..][..3].try_into().unwrap();
@@ -379,7 +379,7 @@ fn a_folder_says_what_it_does_not_read() {
     write(root.path(), "birds/9.arw", with_preview(&[REDUCED, MAKE], &[(254, 4, 0)], true));
     let data = folder::read(root.path()).unwrap();
     let birds = data.losses.iter().find(|loss| loss.class == "birds").unwrap();
-    assert!(birds.kept == 0 && birds.lost[0].reason.contains("raw file"), "{birds:?}");
+    assert!(birds.usable == 0 && birds.lost[0].reason.contains("raw file"), "{birds:?}");
 }
 
 /// Files that break off anywhere are errors, and none panics.

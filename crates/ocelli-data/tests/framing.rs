@@ -68,11 +68,12 @@ fn a_reduced_photo_is_framed_as_the_whole_one() {
         let photo = RgbImage::new(width, height, pixels.collect()).unwrap().to_jpeg(98);
         for size in [25, 50, 100] {
             for framing in [Framing::Crop { fraction: 1.0 }, Framing::Squish, Framing::Pad] {
-                let contract = preprocessing(size, framing, Filter::Bilinear);
+                let preprocessing = preprocessing(size, framing, Filter::Bilinear);
                 let whole = Decoder::default().decode(&photo).unwrap();
-                let reduced = Decoder::default().decode_for(&photo, contract.needed()).unwrap();
+                let reduced = Decoder::default().decode_for(&photo, preprocessing.needed()).unwrap();
                 assert!(reduced.width() * 2 <= whole.width() + 1);
-                let (whole, reduced) = (contract.frame(&whole).unwrap(), contract.frame(&reduced).unwrap());
+                let (whole, reduced) =
+                    (preprocessing.frame(&whole).unwrap(), preprocessing.frame(&reduced).unwrap());
                 let differences: Vec<f64> = (whole.pixels().iter().zip(reduced.pixels()))
                     .map(|(&a, &b)| f64::from(a) - f64::from(b))
                     .collect();
@@ -235,14 +236,14 @@ fn crop_keeps_the_centre_and_squish_and_pad_keep_all() {
 #[test]
 fn normalization_is_in_units_of_255() {
     let white = RgbImage::new(1, 1, vec![255; 3]).unwrap();
-    let contract = Preprocessing {
+    let preprocessing = Preprocessing {
         size: 1,
         framing: Framing::Squish,
         filter: Filter::Area,
         normalization: Normalization::IMAGENET,
     };
     let mut sample = [0.0; 3];
-    contract.apply(&white, &mut sample).unwrap();
+    preprocessing.apply(&white, &mut sample).unwrap();
     for (found, (mean, std)) in sample.iter().zip([(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]) {
         assert!((found - (1.0 - mean) / std).abs() < 1e-6, "{sample:?}");
     }
@@ -250,13 +251,13 @@ fn normalization_is_in_units_of_255() {
 
 #[test]
 fn a_contract_survives_serialization() {
-    let contract = preprocessing(224, Framing::Crop { fraction: 0.875 }, Filter::Bicubic);
-    let text = serde_json::to_string(&contract).unwrap();
+    let preprocessing = preprocessing(224, Framing::Crop { fraction: 0.875 }, Filter::Bicubic);
+    let text = serde_json::to_string(&preprocessing).unwrap();
     assert_eq!(
         text,
         r#"{"size":224,"framing":{"crop":{"fraction":0.875}},"filter":"bicubic","normalization":{"mean":[127.0,127.0,127.0],"std":[128.0,128.0,128.0]}}"#
     );
-    assert_eq!(serde_json::from_str::<Preprocessing>(&text).unwrap(), contract);
+    assert_eq!(serde_json::from_str::<Preprocessing>(&text).unwrap(), preprocessing);
 }
 
 #[test]
@@ -267,9 +268,12 @@ fn settings_out_of_range_are_refused() {
     for (bad, name) in [
         (Preprocessing { size: 0, ..good }, "size is 0"),
         (Preprocessing { size: 100_000, ..good }, "size is 100000"),
-        (Preprocessing { framing: Framing::Crop { fraction: 0.0 }, ..good }, "crop fraction is 0"),
-        (Preprocessing { framing: Framing::Crop { fraction: f64::NAN }, ..good }, "crop fraction is NaN"),
-        (Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good }, "crop fraction is 1e-9"),
+        (Preprocessing { framing: Framing::Crop { fraction: 0.0 }, ..good }, "framing is a crop of 0;"),
+        (Preprocessing { framing: Framing::Crop { fraction: f64::NAN }, ..good }, "framing is a crop of NaN"),
+        (
+            Preprocessing { framing: Framing::Crop { fraction: 1e-9 }, ..good },
+            "framing is a crop of 0.000000001",
+        ),
         (Preprocessing { normalization: normalization([0.0; 3], [0.0; 3]), ..good }, "std is"),
         (Preprocessing { normalization: normalization([f32::NAN; 3], [1.0; 3]), ..good }, "mean is"),
     ] {

@@ -100,7 +100,7 @@ fn mutated_tables_are_data_sets_or_errors() {
         mutate(&mut bytes, &mut Draws::new(12, Purpose::Sample, 0, number));
         write(root.path(), "labels.csv", &bytes);
         let split = (number % 2 == 0).then_some(Column::Index(2));
-        let options = TableOptions { split, ..TableOptions::default() };
+        let options = TableOptions { split_column: split, ..TableOptions::default() };
         match table::read(root.path().join("labels.csv"), &options) {
             Ok(table::Labelled { dataset: data, .. }) => {
                 read += 1;

@@ -1,4 +1,4 @@
-//! What is said about a data set, and the store of resized images.
+//! The findings about a data set, and the store of resized images.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use common::{fill, shared, write};
 use ocelli_data::decode::Colour;
 use ocelli_data::inspect::report::Histogram;
-use ocelli_data::order::{Order, shares};
+use ocelli_data::sampler::{Sampler, class_draws};
 use ocelli_data::source::folder;
 use ocelli_data::{Dataset, Decoder, Format, Report, Store, digests, inspect};
 
@@ -232,19 +232,19 @@ fn a_balanced_order_gives_every_class_its_share() {
     fill(root.path(), "", &["few", "some"], 7);
     let items = folder::read(root.path()).unwrap().items;
     let all: Vec<usize> = (0..items.len()).collect();
-    let shares = shares(&items, &all);
-    let said: Vec<_> = shares.iter().map(|share| (share.class, share.items, share.places)).collect();
+    let draws = class_draws(&items, &all);
+    let said: Vec<_> = draws.iter().map(|class| (class.class, class.items, class.draws)).collect();
     assert_eq!(said, [(Some(0), 7, 22), (Some(1), 50, 21), (Some(2), 7, 21)]);
 
     let mut seen = vec![0; items.len()];
     for epoch in 0..10 {
-        let order = Order::ClassBalanced { seed: 4 }.of(&items, &all, epoch);
+        let order = Sampler::ClassBalanced { seed: 4 }.of(&items, &all, epoch);
         assert_eq!(order.len(), all.len());
         assert_eq!(items.class_counts(&order), [22, 21, 21]);
-        assert_eq!(order, Order::ClassBalanced { seed: 4 }.of(&items, &all, epoch));
+        assert_eq!(order, Sampler::ClassBalanced { seed: 4 }.of(&items, &all, epoch));
         order.iter().for_each(|&index| seen[index] += 1);
     }
-    // 210 places for 50 items, 220 or 210 for 7: nobody is left out.
+    // 210 slots for 50 items, 220 or 210 for 7: none is left out.
     for (index, &count) in seen.iter().enumerate() {
         let expected = if items[index].id.starts_with("many") { 4..=5 } else { 30..=32 };
         assert!(expected.contains(&count), "{}: {count}", items[index].id);

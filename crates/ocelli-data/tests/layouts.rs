@@ -66,7 +66,7 @@ fn the_words_of_the_field_are_known_in_any_case() {
         fill(root.path(), &format!("{valid}/"), &PETS, 2);
         let data = read(&root);
         assert_eq!((data.items.classes.len(), sides(&data)), (2, (6, 4, 2)), "{valid}");
-        // Whatever else lies there is left out, and said.
+        // Whatever else is there is left out, with a notice.
         fill(root.path(), "", &["old", "sample"], 2);
         write(root.path(), "models/a.h5", "weights");
         let data = read(&root);
@@ -186,7 +186,7 @@ fn a_class_whose_photos_are_all_unreadable_is_a_loss() {
     for name in ["1.mp4", "1.dcm", "1.nii.gz", "1.zip", "1", "1.jpg", "1.npy"] {
         let (loss, data) = lost(&[(&format!("mice/{name}"), unknown)], "mice");
         let loss = loss.unwrap_or_else(|| panic!("{name}: {:?}", data.skipped));
-        assert!(loss.is_serious() && loss.kept == 0, "{name}");
+        assert!(loss.is_serious() && loss.usable == 0, "{name}");
         let error = loss.error().to_string();
         assert!(error.contains("\"mice\"") && error.contains(name), "{error}");
     }
@@ -217,7 +217,7 @@ fn a_class_whose_photos_are_all_unreadable_is_a_loss() {
         std::fs::create_dir(root.path().join("mice")).unwrap();
         std::os::unix::fs::symlink("gone", root.path().join("mice/1.jpg")).unwrap();
         let losses = read(&root).losses;
-        assert!(losses.iter().any(|loss| loss.class == "mice" && loss.kept == 0), "{losses:?}");
+        assert!(losses.iter().any(|loss| loss.class == "mice" && loss.usable == 0), "{losses:?}");
     }
 }
 
@@ -249,7 +249,7 @@ fn losses_are_seen_on_each_side_of_a_split_and_later() {
     let of = |items| class_losses(&data.items, &all, &data.losses, &bad(items));
     assert!(of(0..0).is_empty());
     let [loss] = &of(cats.start..1)[..] else { panic!() };
-    assert_eq!((loss.class.as_str(), loss.kept, loss.lost.len(), loss.is_serious()), ("cats", 17, 2, true));
+    assert_eq!((loss.class.as_str(), loss.usable, loss.lost.len(), loss.is_serious()), ("cats", 17, 2, true));
     assert!(!of(18..19)[0].is_serious() && of(18..20)[0].is_serious());
 }
 
@@ -276,7 +276,7 @@ fn names_are_bytes() {
     split.write(&data.items, root.path().join("split.csv")).unwrap();
     assert_eq!(Split::read(&data.items, root.path().join("split.csv")).unwrap(), split);
     assert_eq!(list::read([&latin]).unwrap().items.len(), 4);
-    // What is left out is told in JSON as well.
+    // What is left out is in the JSON as well.
     std::fs::write(latin.join(name(b"\xfc.jpg")), "").unwrap();
     assert!(serde_json::to_string(&read(&root).skipped).unwrap().contains("\\\\xFC.jpg"));
 }
@@ -471,5 +471,5 @@ fn images_for_a_test_are_said_to_be_left_out() {
     fill(root.path(), "train/", &PETS, 2);
     fill(root.path(), "valid/", &PETS, 1);
     write(root.path(), "test/9.png", png(90));
-    noticed(&read(&root), &["1 image in", "test are for a test: nothing is trained on them"]);
+    noticed(&read(&root), &["test images are neither trained on nor evaluated: 1 image in"]);
 }

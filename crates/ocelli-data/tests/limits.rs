@@ -13,7 +13,7 @@ use ocelli_data::{
     Target, digests, inspect,
 };
 
-fn contract(size: usize) -> Preprocessing {
+fn preprocessing(size: usize) -> Preprocessing {
     Preprocessing {
         size,
         framing: Framing::Squish,
@@ -54,7 +54,7 @@ fn devices_pipes_and_folders_are_no_photos() {
         assert!(error.contains(what), "{error}");
         let facts = inspect(&items([path]), &Decoder::default(), 1, || ()).unwrap();
         assert!(facts.images[0].problem.as_ref().unwrap().contains(what));
-        let mut batches = Loader::new(items([path]), contract(8), LoaderOptions::default())
+        let mut batches = Loader::new(items([path]), preprocessing(8), LoaderOptions::default())
             .unwrap()
             .batches(vec![0], 0)
             .unwrap();
@@ -115,7 +115,7 @@ fn scans_are_bounded_and_by_the_size_of_the_image() {
 fn threads_are_bounded() {
     let path = Path::new("none.jpg");
     let options = LoaderOptions { threads: 1000, ..LoaderOptions::default() };
-    let error = Loader::new(items([path]), contract(8), options).unwrap_err().to_string();
+    let error = Loader::new(items([path]), preprocessing(8), options).unwrap_err().to_string();
     assert!(error.contains("threads is 1000; it must be at most 256"), "{error}");
     assert!(digests(&items([path]), 257, || ()).unwrap_err().to_string().contains("threads is 257"));
     assert!(ocelli_data::check_threads(256).is_ok() && ocelli_data::check_threads(0).is_ok());
@@ -143,7 +143,7 @@ fn all_threads_together_keep_to_the_limit() {
         })
         .collect();
     let options = LoaderOptions { threads: 4, ..LoaderOptions::default() };
-    let loader = Loader::new(items(&paths), contract(8), options).unwrap();
+    let loader = Loader::new(items(&paths), preprocessing(8), options).unwrap();
     let batch = loader.batches((0..4).collect(), 0).unwrap().next().unwrap().unwrap();
     assert_eq!(batch.indices.len(), 4, "{:?}", batch.skipped);
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -8,7 +8,7 @@ use common::{fill, shared, write};
 use ocelli_data::source::folder;
 use ocelli_data::{
     Augmentation, BadImages, Batch, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
-    Order, Preprocessing,
+    Preprocessing, Sampler,
 };
 
 const SMALL: Preprocessing = Preprocessing {
@@ -33,7 +33,7 @@ fn batches(items: &Arc<Items>, options: LoaderOptions, indices: Vec<usize>) -> V
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let (_root, items) = items(25);
-    let order = Order::Shuffled { seed: 3 }.of(&items, &(0..50).collect::<Vec<_>>(), 1);
+    let order = Sampler::Shuffled { seed: 3 }.of(&items, &(0..50).collect::<Vec<_>>(), 1);
     let options = LoaderOptions { batch_size: 8, threads: 1, prefetch: 1, ..Default::default() };
     let one = batches(&items, options, order.clone());
     assert_eq!(one.iter().map(|batch| batch.shape[0]).collect::<Vec<_>>(), [8, 8, 8, 8, 8, 8, 2]);
@@ -184,7 +184,7 @@ fn shuffling_depends_on_seed_epoch_and_ids_alone() {
     let (_root, items) = items(30);
     let all: Vec<usize> = (0..60).collect();
     let backwards: Vec<usize> = all.iter().rev().copied().collect();
-    let shuffled = |seed, epoch, indices: &[usize]| Order::Shuffled { seed }.of(&items, indices, epoch);
+    let shuffled = |seed, epoch, indices: &[usize]| Sampler::Shuffled { seed }.of(&items, indices, epoch);
     let first = shuffled(1, 0, &all);
     assert_eq!(first, shuffled(1, 0, &backwards));
     assert_ne!(first, shuffled(1, 1, &all));
@@ -196,7 +196,7 @@ fn shuffling_depends_on_seed_epoch_and_ids_alone() {
     let fewer: Vec<usize> = (0..60).filter(|index| index % 7 != 0).collect();
     let expected: Vec<usize> = first.iter().copied().filter(|index| index % 7 != 0).collect();
     assert_eq!(shuffled(1, 0, &fewer), expected);
-    assert_eq!(Order::Sequential.of(&items, &backwards, 5), backwards);
+    assert_eq!(Sampler::Sequential.of(&items, &backwards, 5), backwards);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Photos with nothing to see in them are found, by CleanVision's measures, and said.
+//! Photos with nothing to see in them are found, by CleanVision's measures, and reported.
 
 mod common;
 
@@ -120,7 +120,7 @@ fn twelve_bits_in_sixteen_are_noticed_and_a_range_mends_them() {
     assert_eq!(cases(&seen, "deeper than what they hold"), [text]);
     let dark = seen.findings().into_iter().find(|finding| finding.title == "nearly black").unwrap();
     assert_eq!(dark.cases.len(), 2);
-    let channels = Channels { range: Some([0.0, 4095.0]), ..Channels::default() };
+    let channels = Channels { value_range: Some([0.0, 4095.0]), ..Channels::default() };
     let mended = report(root.path(), &Decoder { channels, ..Decoder::default() });
     assert_eq!(cases(&mended, "nearly black"), [""; 0]);
     // One file that uses all bits says that the others are dark of themselves.

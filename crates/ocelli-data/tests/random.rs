@@ -1,4 +1,4 @@
-//! Draws are functions of their four numbers, portable, and evenly spread.
+//! Draws are functions of their four keys, portable, and evenly spread.
 
 use ocelli_data::random::key;
 use ocelli_data::{Draws, Purpose};

@@ -8,7 +8,7 @@ use ocelli_data::split::{k_fold, k_fold_by_group, stratified, stratified_by_grou
 use ocelli_data::{Classes, DataError, Digest, Item, Items, Split, Target, Task};
 use proptest::prelude::*;
 
-/// Items of the given classes (`None`: unlabelled), named by their place.
+/// Items of the given classes (`None`: unlabelled), named by their index.
 fn items(classes: &[Option<usize>]) -> Items {
     let names: Vec<String> = (0..10).map(|class| format!("class {class}")).collect();
     let item = |(place, class): (usize, &Option<usize>)| Item {

@@ -67,8 +67,8 @@ fn columns_by_name_and_a_folder() {
     let options = TableOptions {
         folder: Some(root.path().join("pictures")),
         suffix: Some(".png".to_owned()),
-        id: Some(Column::Name("file".to_owned())),
-        label: vec![Column::Name("kind".to_owned())],
+        id_column: Some(Column::Name("file".to_owned())),
+        label_columns: vec![Column::Name("kind".to_owned())],
         ..TableOptions::default()
     };
     let data = read(&root, &options);
@@ -76,11 +76,11 @@ fn columns_by_name_and_a_folder() {
     assert_eq!(data.notices, ["read as single-label: none of 2 rows has several labels"]);
     let stated = TableOptions { task: Some(Task::SingleLabel), ..options.clone() };
     assert_eq!(read(&root, &stated).notices, Vec::<String>::new(), "nothing is left to be detected");
-    let wrong = TableOptions { label: vec![Column::Name("breed".to_owned())], ..options.clone() };
+    let wrong = TableOptions { label_columns: vec![Column::Name("breed".to_owned())], ..options.clone() };
     refused(&root, &wrong, &["no column \"breed\"", "n, kind, file"]);
     refused(
         &root,
-        &TableOptions { id: Some(Column::Index(7)), ..options },
+        &TableOptions { id_column: Some(Column::Index(7)), ..options },
         &["3 columns", "no column number 8"],
     );
 }
@@ -132,14 +132,14 @@ fn a_space_or_an_empty_cell_does_not_make_a_table_multi_label() {
 fn the_split_column() {
     let files = ["1.png", "2.png", "3.png", "4.png"];
     let root = folder(&files, "id,label,fold\n1,a,train\n2,b,Valid\n3,b,train\n4,,test\n");
-    let options = TableOptions { split: Some(Column::Index(2)), ..TableOptions::default() };
+    let options = TableOptions { split_column: Some(Column::Index(2)), ..TableOptions::default() };
     let data = read(&root, &options);
     let split = data.split.unwrap();
     assert_eq!((split.train, split.valid, split.test), (vec![0, 2], vec![1], vec![3]));
     assert_eq!(data.items[3].target, Target::Unlabelled);
     let root = folder(&files, "id,label,is_valid\n1,a,False\n2,b,True\n3,b,maybe\n");
     let options =
-        TableOptions { split: Some(Column::Name("is_valid".to_owned())), ..TableOptions::default() };
+        TableOptions { split_column: Some(Column::Name("is_valid".to_owned())), ..TableOptions::default() };
     refused(&root, &options, &["row 4", "\"maybe\"", "train, valid or test"]);
 }
 
@@ -302,7 +302,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
     );
     let root = photos(16, table("filename,sex,age,pet"));
     refused(&root, &stated(&root), &["filename, sex, age, pet", "not clear", "`label`"]);
-    let options = TableOptions { label: vec![Column::Name("pet".to_owned())], ..stated(&root) };
+    let options = TableOptions { label_columns: vec![Column::Name("pet".to_owned())], ..stated(&root) };
     assert_eq!(classes(&whole(&root, &options)), ["cat", "dog"]);
     // Without names nothing says it.
     let root = photos(16, &table("x")[2..]);
@@ -316,7 +316,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
     );
     let read = whole(&root, &stated(&root));
     assert_eq!(classes(&read), ["cat", "dog"]);
-    says(&read, &["say the same in each row"]);
+    says(&read, &["have the same value in each row"]);
     let root = photos(
         4,
         lines("image,species,breed", 4, |place, name| format!("{name},s{},b{}", place % 2, place / 2)),
@@ -341,7 +341,7 @@ fn the_column_of_files_goes_by_what_is_there() {
         let root = photos(4, table);
         let read = whole(&root, &stated(&root));
         assert_eq!(rows(&read.dataset)[3], row("004.png", &["b"]), "{header}");
-        says(&read, &["counts its rows (0, 1, …) and is left out"]);
+        says(&read, &["numbers its rows (0, 1, …) and is left out"]);
     }
     let root = photos(
         4,
@@ -387,10 +387,12 @@ fn columns_of_classes_hold_one_label_or_several() {
         photos(3, lines("file,age,road,water", 3, |place, name| format!("{name},{place}3,1,{}", place % 2)));
     refused(&root, &stated(&root), &["file, age, road, water", "not clear"]);
     let label = ["road", "water"].map(|name| Column::Name(name.to_owned())).to_vec();
-    let options = TableOptions { label: label.clone(), ..stated(&root) };
+    let options = TableOptions { label_columns: label.clone(), ..stated(&root) };
     assert_eq!(classes(&whole(&root, &options)), ["road", "water"]);
-    let options =
-        TableOptions { label: [&label[..], &[Column::Name("age".to_owned())]].concat(), ..stated(&root) };
+    let options = TableOptions {
+        label_columns: [&label[..], &[Column::Name("age".to_owned())]].concat(),
+        ..stated(&root)
+    };
     refused(&root, &options, &["row 2", "\"03\" in the column \"age\"", "0 or 1"]);
 }
 
@@ -410,7 +412,7 @@ fn separators_of_columns_and_of_labels_are_found_out() {
         assert_eq!(rows(&read.dataset)[0], row("001.png", &["Effusion", "Mass"]));
         let evidence =
             format!("4 of 10 rows have several labels, the first is row 2: \"Mass{separator}Effusion\"");
-        says(&read, &["read as multi-label, labels apart by", &evidence]);
+        says(&read, &["read as multi-label, labels separated by", &evidence]);
         // Stated otherwise, a cell is a class.
         let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
         assert_eq!(classes(&whole(&root, &single)).len(), 5);
@@ -442,7 +444,7 @@ fn separators_of_columns_and_of_labels_are_found_out() {
         let root = photos(4, table);
         let read = whole(&root, &stated(&root));
         assert_eq!(rows(&read.dataset)[1], row("002.png", &["b"]), "{separator:?}");
-        says(&read, &["are apart by", "row 1 has 2 (\"file\", \"label\"), and so have 5 of 5 rows"]);
+        says(&read, &["are separated by", "row 1 has 2 (\"file\", \"label\"), and so have 5 of 5 rows"]);
     }
     // Excel says it in a line of its own.
     let root = photos(2, "sep=;\r\nfile;label\r\n001.png;a,b\r\n002.png;c\r\n");
@@ -643,7 +645,7 @@ fn paths_of_other_systems_lead_to_the_files() {
         &read,
         &[
             "2 names in labels.csv differ in upper and lower case",
-            "2 names in labels.csv lead out of the folder",
+            "2 names in labels.csv are outside the folder",
         ],
     );
 }
@@ -780,7 +782,7 @@ fn the_split_is_followed_where_a_column_is_called_so() {
     let read = whole(&root, &stated(&root));
     let split = read.dataset.split.clone().unwrap();
     assert_eq!((split.train, split.valid, split.test), (vec![0, 1], vec![2, 3], vec![4, 5]));
-    says(&read, &["the column \"split\" of labels.csv says what is held out: test, train, val"]);
+    says(&read, &["the column \"split\" of labels.csv gives the split: test, train, val"]);
     let root = photos(
         4,
         lines("file,label,is_valid", 4, |place, name| {
@@ -805,7 +807,7 @@ fn the_split_is_followed_where_a_column_is_called_so() {
 #[test]
 fn groups_are_given_with_the_items() {
     let root = photos(4, "file,patient,label\n004.png,p2,a\n001.png,p1,b\n002.png,,a\n003.png,p1,b\n");
-    let options = TableOptions { group: Some(Column::Name("Patient".to_owned())), ..stated(&root) };
+    let options = TableOptions { group_column: Some(Column::Name("Patient".to_owned())), ..stated(&root) };
     let read = whole(&root, &options);
     let groups: Vec<Option<&str>> = read.groups.as_ref().unwrap().iter().map(Option::as_deref).collect();
     assert_eq!(groups, [Some("p2"), Some("p1"), None, Some("p1")]);
@@ -883,13 +885,13 @@ fn a_table_of_one_column_is_refused_with_a_row() {
 
 #[test]
 fn a_column_called_split_that_cannot_be_followed_is_warned_of() {
-    for (odd, why) in [("holdout", "says \"holdout\""), ("", "says nothing")] {
+    for (odd, why) in [("holdout", " is \"holdout\""), ("", " is empty")] {
         let table = lines("file,label,split", 6, |place, name| {
             format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid", odd][place % 3])
         });
         let read = whole(&photos(6, table), &TableOptions::default());
         assert!(read.dataset.split.is_none());
-        says(&read, &["warning: the column \"split\"", "is not followed", why]);
+        says(&read, &["warning: the column \"split\"", "is ignored", why]);
     }
 }
 
@@ -902,7 +904,8 @@ fn a_column_of_measurements_is_no_column_of_classes() {
             table + &format!("{row}.png,{},{}\n", label(row), if row % 2 == 0 { "house" } else { "flat" })
         })
     };
-    let price = TableOptions { label: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
+    let price =
+        TableOptions { label_columns: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
     let root = folder(&files, &rows(&|row| format!("{}.5", 100 + row)));
     let parts =
         ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label`", "\"kind\""];

@@ -59,13 +59,13 @@ fn zeros_between_segments_are_passed_over_at_every_size_and_by_everyone() {
     assert!(found.images.iter().all(|image| image.problem.is_none() && image.probe.is_some()));
     assert!(check_classes(&items, &[0, 1, 2, 3], &decoder, 1).unwrap().is_empty());
     for size in [8, 64, 224] {
-        let contract = Preprocessing {
+        let preprocessing = Preprocessing {
             size,
             framing: Framing::Crop { fraction: 1.0 },
             filter: Filter::Bilinear,
             normalization: Normalization::IMAGENET,
         };
-        let loader = Loader::new(Arc::clone(&items), contract, LoaderOptions::default()).unwrap();
+        let loader = Loader::new(Arc::clone(&items), preprocessing, LoaderOptions::default()).unwrap();
         for batch in loader.batches(vec![0, 1, 2, 3], 0).unwrap() {
             assert!(batch.unwrap().skipped.is_empty(), "{size}");
         }

@@ -13,7 +13,7 @@ use ureq::{Agent, Body};
 
 use crate::checksum::{Checksum, RemoteFile, checksum_of};
 use crate::error::{Error, Result};
-use crate::store::RetryPolicy;
+use crate::retry::RetryPolicy;
 
 /// What happens while a file is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,18 +53,18 @@ pub enum PullEvent<'a> {
     },
 }
 
-/// Is told what happens; `Break` stops the transfer.
+/// Receives the progress; `Break` stops the transfer.
 pub type Watch<'a> = dyn FnMut(&PullEvent) -> ControlFlow<()> + 'a;
 
 /// No weights of a network that classifies images are larger.
 const LONGEST: u64 = 8 << 30;
 
-/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is interrupted, then
-/// checked, synced to the disk and renamed. Two processes do not disturb each other.
+/// Downloads a file to `path`: into a partial file beside it first, which is kept where the download is
+/// interrupted, then checked, synced to the disk and renamed. Two processes do not disturb each other.
 ///
 /// # Errors
-/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of [`Error`]'s
-/// where the file cannot be had.
+/// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of
+/// [`Error`]'s where the file cannot be had.
 pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mut Watch) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
@@ -204,7 +204,7 @@ impl<'a> Transfer<'a> {
             }
         }
         let mut response = request.call().map_err(|error| failure(&error))?;
-        let (mut done, total) = match response.status().as_u16() {
+        let (done, total) = match response.status().as_u16() {
             206 => match content_range(&response) {
                 Some((start, total)) if start == kept => (kept, total),
                 _ => return Err(restart(&out, part, "the server sends another part than was asked for")),
@@ -227,15 +227,24 @@ impl<'a> Transfer<'a> {
             let started = PullEvent::Started { file: self.file, resumed_from: done, total };
             emit(watch, &started).map_err(Failure::Permanent)?;
         }
-        let too_long = || {
-            let (url, path) = (self.file.url.clone(), self.path.to_owned());
-            Failure::Permanent(Error::TooLong { url, limit: LONGEST, path })
-        };
         let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let write = |bytes: &[u8]| out.write_all(bytes).map_err(io("write"));
+        self.copy(&mut body, write, (done, total), watch)
+    }
+
+    /// Copies a body to the part, from the `done` first bytes on, of so many in all.
+    fn copy(
+        &mut self,
+        body: &mut impl Read,
+        mut write: impl FnMut(&[u8]) -> std::result::Result<(), Failure>,
+        (mut done, total): (u64, Option<u64>),
+        watch: &mut Watch,
+    ) -> std::result::Result<(), Failure> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             if done.max(total.unwrap_or(0)) > LONGEST {
-                return Err(too_long());
+                let (url, path) = (self.file.url.clone(), self.path.to_owned());
+                return Err(Failure::Permanent(Error::TooLong { url, limit: LONGEST, path }));
             }
             let length = match body.read(&mut buffer) {
                 Ok(0) => break,
@@ -243,7 +252,7 @@ impl<'a> Transfer<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Failure::Temporary { reason: cut(&error), reached: true }),
             };
-            out.write_all(&buffer[..length]).map_err(io("write"))?;
+            write(&buffer[..length])?;
             done += length as u64;
             self.received = done;
             emit(watch, &PullEvent::Received { done, total }).map_err(Failure::Permanent)?;
@@ -273,8 +282,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so that
-    /// nothing is ever added to a part of something else.
+    /// The file in which what came waits for the rest. Its name depends on the content that is expected, so
+    /// that nothing is ever added to a part of something else.
     fn part(&self, checksum: Option<&str>) -> PathBuf {
         let key = checksum.map_or("unchecked", |digits| &digits[..digits.len().min(16)]);
         self.folder.join(format!(".{}.{key}.part", self.file.name))
@@ -303,7 +312,8 @@ fn certificates() -> RootCerts {
     RootCerts::PlatformVerifier
 }
 
-/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to do.
+/// Waits until no other process fetches the file. Where another has just fetched it, there is nothing left to
+/// do.
 fn lock(folder: &Path, file: &RemoteFile, path: &Path, watch: &mut Watch) -> Result<Option<File>> {
     let name = folder.join(format!(".{}.lock", file.name));
     let lock = File::create(&name).map_err(Error::io("write", &name))?;

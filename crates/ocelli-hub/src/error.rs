@@ -1,4 +1,4 @@
-//! What can go wrong while weights are looked up or downloaded, with a way round it.
+//! What can go wrong while weights are looked up or downloaded, with a workaround.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,7 @@ pub enum Error {
     },
     /// What came is not what was published.
     #[error(
-        "{url}: what came is not the file that was published: its SHA-256 begins with {found}, {expected} is \
-         expected{}; {}",
+        "{url}: the downloaded file is not the published one: its SHA-256 begins with {found}, expected {expected}{}; {}",
         if *page { "; it is a web page, perhaps a proxy's" } else { "" },
         by_hand(url, path)
     )]
@@ -75,7 +74,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// More came than any file of weights holds.
-    #[error("{url}: more than {limit} bytes come, which is no file of weights; {}", by_hand(url, path))]
+    #[error(
+        "{url}: the server sends more than {limit} bytes, more than any file of weights has; {}",
+        by_hand(url, path)
+    )]
     TooLong {
         /// What was asked for.
         url: String,
@@ -86,7 +88,7 @@ pub enum Error {
     },
     /// A file in the cache folder is not what was published.
     #[error(
-        "{}: is damaged, or another file: its {algorithm} begins with {found}, {expected} is expected; \
+        "{}: is damaged, or another file: its {algorithm} begins with {found}, expected {expected}; \
          download it again, or remove it",
         path.display()
     )]
@@ -106,7 +108,7 @@ pub enum Error {
     )]
     NoCacheFolder,
     /// The watcher asked to stop.
-    #[error("stopped as asked")]
+    #[error("stopped on request")]
     Stopped,
     /// Reading or writing failed.
     #[error("cannot {action} {}: {}", path.display(), io_reason(source))]
@@ -149,5 +151,5 @@ impl Error {
 }
 
 fn by_hand(url: &str, path: &Path) -> String {
-    format!("get {url} in another way, and save it as {}", path.display())
+    format!("download {url} in another way and save it as {}", path.display())
 }

@@ -1,14 +1,16 @@
 //! Pretrained weights by name: found on this machine, or downloaded from where they are published.
 //!
-//! A [`WeightStore`] knows where the weights of a backbone may be: in Ocelli's cache folder, in torch hub's, and in the
-//! Hugging Face hub's. [`WeightStore::find`] looks there, and compares what it finds with the published checksum.
-//! `WeightStore::pull` downloads what is missing, torchvision's weights from its own server and timm's from the Hugging Face
-//! hub. The file goes into the cache folder under a name that says what it is, whole and checked, or not at all; an
-//! interrupted download resumes where it stopped. Nothing is downloaded unasked.
+//! A [`WeightStore`] knows where the weights of a backbone may be: in Ocelli's cache folder, in torch hub's,
+//! and in the Hugging Face hub's. [`WeightStore::find`] looks there, and compares what it finds with the
+//! published checksum. `WeightStore::pull` downloads what is missing, torchvision's weights from its own
+//! server and timm's from the Hugging Face hub. The file goes into the cache folder under a descriptive name,
+//! whole and verified, or not at all; an interrupted download resumes where it stopped. Nothing is downloaded
+//! unasked.
 //!
-//! `download` does the same for any one file: the store decides which file, from where and to where, and `download`
-//! moves its bytes; `reach` asks whether a server answers. No other code of Ocelli's opens a socket. Without the feature
-//! `download` (on by default) both are left out, and no HTTP client or TLS library is compiled; finding works as before.
+//! `download` does the same for any one file: the store decides which file, from where and to where, and
+//! `download` moves its bytes; `reach` asks whether a server answers. No other code of Ocelli opens a socket.
+//! Without the feature `download` (on by default) both are left out, and no HTTP client or TLS library is
+//! compiled; finding works as before.
 //!
 #![cfg_attr(feature = "download", doc = "```no_run")]
 #![cfg_attr(not(feature = "download"), doc = "```ignore")]
@@ -33,11 +35,13 @@
 //! | `HF_HUB_CACHE`, `HF_HOME` | Hugging Face's cache, the folder that has it in `hub` | `~/.cache/huggingface` |
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies | none |
 //!
-//! | to change | see |
+//! | to change | file |
 //! |---|---|
 //! | which file a backbone's weights are in | `store.rs` |
-//! | where other programs keep weights | `other_caches.rs` |
-//! | how a file is downloaded | `download.rs` |
+//! | the caches of other programs | `other_caches.rs` |
+//! | the cache folder | `cache.rs` |
+//! | how a file is downloaded, and its checksums | `download.rs`, `checksum.rs` |
+//! | errors | `error.rs` |
 
 mod cache;
 mod checksum;
@@ -45,6 +49,7 @@ mod checksum;
 mod download;
 mod error;
 mod other_caches;
+mod retry;
 mod store;
 
 pub use cache::{CACHE_VARIABLE, default_cache};
@@ -52,4 +57,5 @@ pub use checksum::{Checksum, RemoteFile};
 #[cfg(feature = "download")]
 pub use download::{PullEvent, Watch, download, reach};
 pub use error::{Error, Result};
-pub use store::{RetryPolicy, WeightStore};
+pub use retry::RetryPolicy;
+pub use store::WeightStore;

@@ -1,7 +1,6 @@
 //! Where pretrained weights are looked up, and what is downloaded where they are missing.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ocelli_data::files;
 use ocelli_nn::{Arch, Publisher};
@@ -12,6 +11,7 @@ use crate::checksum::{Checksum, RemoteFile, checksum_of};
 use crate::download::{Watch, download};
 use crate::error::{Error, Result};
 use crate::other_caches::{hugging_face_cache, snapshot, torch_hub};
+use crate::retry::RetryPolicy;
 
 /// Where pretrained weights are looked up, and where they are downloaded from.
 #[derive(Debug, Clone)]
@@ -28,26 +28,6 @@ pub struct WeightStore {
     pub hugging_face_url: String,
     /// Timeouts of a download, and when it is given up.
     pub retry: RetryPolicy,
-}
-
-/// Timeouts of a download, and when it is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long the server may send nothing.
-    pub read_timeout: Duration,
-    /// Attempts in a row that may bring nothing.
-    pub attempts: u32,
-    /// The pause after the first failed attempt; after each further one, twice as long.
-    pub backoff: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { connect_timeout: seconds(15), read_timeout: seconds(30), attempts: 5, backoff: seconds(1) }
-    }
 }
 
 /// The hub's name for a repository's weights.
@@ -78,9 +58,10 @@ impl WeightStore {
         }
     }
 
-    /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose checksum is
-    /// published are checked. Beside a file in the cache folder stands its BLAKE3 hash, in a file that `b3sum --check`
-    /// reads: it is written when the file has been downloaded, or found for the first time, and compared ever after.
+    /// The file with a backbone's weights, if this machine has it; nothing is downloaded. Files whose
+    /// checksum is published are checked. The BLAKE3 hash of a file in the cache folder is beside it, in a
+    /// file that `b3sum --check` reads: it is written when the file has been downloaded, or found for the
+    /// first time, and compared ever after.
     ///
     /// # Errors
     /// [`Error::Damaged`] where the file in the cache folder is not what was published, or found first.
@@ -99,7 +80,7 @@ impl WeightStore {
             }
             return match self.differs(&own, &published_checksum(publisher))? {
                 None => {
-                    // Where it cannot be kept, the file is found for the first time again.
+                    // Where it cannot be written, the next run hashes the file again.
                     let _ = write_record(&own);
                     Ok(Some(own))
                 }
@@ -131,12 +112,12 @@ impl WeightStore {
         }
     }
 
-    /// The file with a backbone's weights, downloaded if this machine does not have it; `watch` is called with what
-    /// happens, and may stop it. What has been received until then is kept for the next download.
+    /// The file with a backbone's weights, downloaded if this machine does not have it; `watch` is called
+    /// with what happens, and may stop it. What has been received until then is kept for the next download.
     ///
     /// # Errors
-    /// [`Error::Stopped`] where `watch` stops it; [`Error::Io`] where the file cannot be written; any other of [`Error`]'s
-    /// where it cannot be downloaded: they say which file to put where.
+    /// [`Error::Stopped`] where `watch` stops it; [`Error::Io`] where the file cannot be written; any other
+    /// of [`Error`]'s where it cannot be downloaded: they say which file to put where.
     #[cfg(feature = "download")]
     pub fn pull(&self, arch: Arch, watch: &mut Watch) -> Result<PathBuf> {
         match self.find(arch) {

@@ -480,7 +480,7 @@ fn offline_it_says_which_file_to_put_where_and_takes_it_there() {
     let said = store.pull(HUB, &mut go_on).unwrap_err().to_string();
     let path = folder.path().join("weights/tf_efficientnet_lite1.in1k.safetensors");
     let wanted = format!(
-        "get {url}/{REPOSITORY}/resolve/main/model.safetensors in another way, and save it as {}",
+        "download {url}/{REPOSITORY}/resolve/main/model.safetensors in another way and save it as {}",
         path.display()
     );
     assert!(said.starts_with("cannot reach") && said.contains(&wanted), "{said}");

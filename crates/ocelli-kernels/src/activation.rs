@@ -72,8 +72,8 @@ impl Activation {
     }
 }
 
-/// Coefficients of the normal distribution's tail: `p`, then those of t⁵ … t, halved (Abramowitz & Stegun 7.1.26,
-/// whose error is at most 1.5e-7).
+/// Coefficients of the normal distribution's tail: `p`, then those of t⁵ … t, halved (Abramowitz & Stegun
+/// 7.1.26, whose error is at most 1.5e-7).
 const TAIL: f32 = 0.327_591_1;
 const TAIL_TERMS: [f32; 5] = [0.530_702_7, -0.726_576, 0.710_706_9, -0.142_248_4, 0.127_414_8];
 /// `1 / √(2π)`
@@ -149,7 +149,8 @@ unsafe fn normal_vector<S: Simd>(u: S::V) -> (S::V, S::V) {
     // SAFETY: the caller's promise.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
-        // Beyond ±11 both are 0 or 1 within 1e-26; further out products become so small that processors take long.
+        // Beyond ±11 both are 0 or 1 within 1e-26; further out products become so small that processors take
+        // long.
         let size = S::min(S::splat(11.0), S::max(S::sub(zero, u), u));
         let bell = exp::<S>(S::mul(S::mul(size, size), S::splat(-0.5)));
         let t = S::div(one, S::fma(size, S::splat(TAIL * std::f32::consts::FRAC_1_SQRT_2), one));

@@ -1,8 +1,8 @@
 //! Reused memory: buffers that return to a pool when they are dropped.
 //!
 //! Training needs the same buffers in each step. Fresh memory costs a page fault every 4 KiB, so [`Buffer`]s
-//! (activations and gradients) and [`Scratch`] (packed weights, panels, partial sums) take theirs from one pool for
-//! the process. All of it starts at a cache line.
+//! (activations and gradients) and [`Scratch`] (packed weights, panels, partial sums) take theirs from one
+//! pool for the process. All of it starts at a cache line.
 
 use crate::element::Element;
 use std::{
@@ -50,9 +50,9 @@ pub(crate) struct Scratch {
 static POOL: Mutex<Pool> =
     Mutex::new(Pool { free: Vec::new(), free_words: 0, used_words: 0, max_used_words: 0, peak_words: 0 });
 
-/// Free words, the least recently used first. Free and used words together stay below 1.5 times the most that were
-/// ever used: with a lower limit, buffers of one size would evict those of another that the next step of training
-/// needs again.
+/// Free words, the least recently used first. Free and used words together stay below 1.5 times the most that
+/// were ever used: with a lower limit, buffers of one size would evict those of another that the next step of
+/// training needs again.
 struct Pool {
     free: Vec<AlignedWords>,
     free_words: usize,
@@ -62,11 +62,12 @@ struct Pool {
     peak_words: usize,
 }
 
-/// Free words that are kept in any case.
+/// Free words that are never released.
 const MIN_FREE_WORDS: usize = 64 << 20;
 
 impl Pool {
-    /// The smallest buffer that is long enough and at most about twice as long; the most recently used of several.
+    /// The smallest buffer that is long enough and at most about twice as long; the most recently used of
+    /// several.
     fn take(&mut self, len: usize) -> Option<AlignedWords> {
         let max_len = 2 * len + 1024;
         let fitting =
@@ -116,8 +117,8 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does some work, and returns with its result the most bytes of [`Buffer`]s and other memory of the kernels that
-/// were in use at once meanwhile, besides those in use before. The work of other threads counts too.
+/// Does some work, and returns with its result the most bytes of [`Buffer`]s and other memory of the kernels
+/// that were in use at once meanwhile, besides those in use before. The work of other threads counts too.
 pub fn peak_of<R>(work: impl FnOnce() -> R) -> (R, usize) {
     let before = {
         let mut pool = pool();
@@ -161,8 +162,8 @@ impl Drop for Scratch {
     }
 }
 
-/// Memory for activations. It returns to the crate's pool when it is dropped, so that each step of training reuses
-/// the memory of the step before. It starts at a cache line.
+/// Memory for activations. It returns to the crate's pool when it is dropped, so that each step of training
+/// reuses the memory of the step before. It starts at a cache line.
 #[derive(Debug)]
 pub struct Buffer<T> {
     words: Scratch,

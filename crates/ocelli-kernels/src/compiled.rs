@@ -1,9 +1,10 @@
-//! The dispatch table: the entry points of all kernels, compiled in this crate for both element types. (Generic
-//! functions alone would be compiled again by each crate that uses them, and with that crate's optimization level.)
+//! The dispatch table: the entry points of all kernels, compiled in this crate for both element types.
+//! (Generic functions alone would be compiled again by each crate that uses them, and with that crate's
+//! optimization level.)
 //!
 //! [`Element`](crate::Element) requires [`Compiled`], so that generic code reaches a kernel as
-//! `T::dense_block(..)`. This is the crate's one ring of imports: the modules of the kernels use `Element`, and
-//! `Element` names all of them here.
+//! `T::dense_block(..)`. This is the crate's one ring of imports: the modules of the kernels use `Element`,
+//! and `Element` names all of them here.
 
 use crate::{
     attention, batch_norm,

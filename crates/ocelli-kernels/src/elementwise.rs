@@ -1,5 +1,5 @@
-//! Passes over memory: conversion between element types, sums of squares, concatenation and slices of channels,
-//! channels times a factor for each image.
+//! Passes over memory: conversion between element types, sums of squares, concatenation and slices of
+//! channels, channels times a factor for each image.
 
 use crate::{
     element::{Element, load, store},
@@ -35,7 +35,8 @@ pub fn widen<T: Element>(x: &[T], y: &mut [f32]) {
         .for_each(|(y, x)| T::widen(Isa::current(), Convert { x, y }));
 }
 
-/// The channels of two maps, concatenated: `a` and `b`: `[pixels, channels of each]`; `y`: `[pixels, all channels]`.
+/// The channels of two maps, concatenated: `a` and `b`: `[pixels, channels of each]`; `y`:
+/// `[pixels, all channels]`.
 ///
 /// # Panics
 /// If there are no channels, or on slices of other lengths.

@@ -43,8 +43,8 @@ impl LayerNorm<'_> {
 
     /// The backward pass of [`LayerNorm::forward`].
     ///
-    /// `x`: the forward pass's input; `dy`: the gradient with respect to its output; `dx`: overwritten with the
-    /// gradient with respect to `x`, plus `others` if given: gradients that reach `x` along other paths.
+    /// `x`: the forward pass's input; `dy`: the gradient with respect to its output; `dx`: overwritten with
+    /// the gradient with respect to `x`, plus `others` if given: gradients that reach `x` along other paths.
     ///
     /// # Panics
     /// If there are no channels, or on slices of other lengths.

@@ -1,7 +1,7 @@
 //! CPU kernels of convolutional networks and transformers, on slices.
 //!
-//! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come in
-//! PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
+//! Activations are `[batch, height, width, channels]` (NHWC, contiguous), [`f32`] or [`bf16`]; weights come
+//! in PyTorch's order `[out, in / groups, rows, columns]` in `f32`; sums are `f32`.
 //!
 //! ```
 //! use ocelli_kernels::{Activation, Conv2dShape, PackedConv2d, Padding};
@@ -32,39 +32,40 @@
 //!
 //! # How the parts meet
 //!
-//! A public function checks lengths, divides its work into pieces that depend on the shape alone, and runs them on
-//! the rayon pool. Each piece is a *kernel*: a struct of its arguments, for instance one block of output channels
-//! of some pixels, that implements `simd::Kernel`. The kernel is written once, generic over the element type and
-//! over the instruction set (the trait `simd::Simd`, whose implementations are one file each), and always inlined;
-//! `compiled` lists all kernels and compiles each of them for both element types and every instruction set.
-//! `compiled` is the one deliberate ring of imports: `Element` requires its trait, so that generic code can call a
-//! kernel as a function of the element type, and the table names the kernels of all modules. Elsewhere imports run
-//! downwards.
+//! A public function checks lengths, divides its work into pieces that depend on the shape alone, and runs
+//! them on the rayon pool. Each piece is a *kernel*: a struct of its arguments, for instance one block of
+//! output channels of some pixels, that implements `simd::Kernel`. The kernel is written once, generic over
+//! the element type and over the instruction set (the trait `simd::Simd`, whose implementations are one file
+//! each), and always inlined; `compiled` lists all kernels and compiles each of them for both element types
+//! and every instruction set. `compiled` is the one deliberate ring of imports: `Element` requires its trait,
+//! so that generic code can call a kernel as a function of the element type, and the table names the kernels
+//! of all modules. Elsewhere imports run downwards.
 //!
-//! For a change of one operation read its module: its first part is the public function, its second the kernel. A
-//! new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new instruction set is a
-//! file in `simd` and a variant in `isa`. For convolutions begin with `conv/geometry.rs`: forward passes and
-//! gradients with respect to the input are the same sums over taps, on other grids of pixels, and `conv/mod.rs`
-//! chooses among three ways to compute them: `dense`, `depthwise` or `winograd`. After a change of a kernel run its
-//! test (against slow `f64` code), `tests/promises.rs`, and `examples/measure.rs` before and after.
+//! For a change of one operation read its module: its first part is the public function, its second the
+//! kernel. A new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new
+//! instruction set is a file in `simd` and a variant in `isa`. For convolutions begin with
+//! `conv/geometry.rs`: forward passes and gradients with respect to the input are the same sums over taps, on
+//! other grids of pixels, and `conv/mod.rs` chooses among three ways to compute them: `dense`, `depthwise` or
+//! `winograd`. After a change of a kernel run its test (against slow `f64` code), `tests/promises.rs`, and
+//! `examples/measure.rs` before and after.
 //!
-//! | module | |
+//! | content | file |
 //! |---|---|
-//! | `shape` | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] |
-//! | `element`, `activation` | how values are stored; what is applied to them while they are in registers |
-//! | `isa`, `simd` | the instruction sets, and the few operations that kernels are written in |
-//! | `compiled` | the table of all kernels |
-//! | `conv` | [`PackedConv2d`]; gradients with respect to data and weights; fused blocks of convolutions |
-//! | `batch_norm` | batch normalisation with residual and activation, and its backward pass |
-//! | `layer_norm` | layer normalisation, and its backward pass |
-//! | `attention` | attention of several heads, and its backward pass |
-//! | `pool` | max, average, global pooling |
-//! | `linear` | fully connected layers |
-//! | `elementwise` | conversion between element types, sums of squares, concatenation, factors of channels |
-//! | `optimizer` | steps of SGD and AdamW |
-//! | `threads` | how work is split over the rayon pool |
-//! | `buffer_pool` | [`Buffer`]: memory that is reused |
-//! | `shared_mut` | a mutable slice that is shared by threads |
+//! | [`Conv2dShape`], [`Pool2dShape`], [`Padding`] | `shape.rs` |
+//! | how values are stored; what is applied to them while they are in registers | `element.rs`, `activation.rs` |
+//! | the instruction sets, and the few operations that kernels are written in | `isa.rs`, `simd/mod.rs` |
+//! | the table of all kernels | `compiled.rs` |
+//! | [`PackedConv2d`]; gradients with respect to data and weights; fused blocks of convolutions | `conv/mod.rs` |
+//! | batch normalisation with residual and activation, and its backward pass | `batch_norm/mod.rs` |
+//! | layer normalisation, and its backward pass | `layer_norm.rs` |
+//! | attention of several heads, and its backward pass | `attention/mod.rs` |
+//! | max, average, global pooling | `pool.rs` |
+//! | fully connected layers | `linear.rs` |
+//! | conversion between element types, sums of squares, concatenation, factors of channels | `elementwise.rs` |
+//! | steps of SGD and AdamW | `optimizer.rs` |
+//! | how work is split over the rayon pool | `threads.rs` |
+//! | [`Buffer`]: memory that is reused | `buffer_pool.rs` |
+//! | a mutable slice that is shared by threads | `shared_mut.rs` |
 
 mod activation;
 mod attention;

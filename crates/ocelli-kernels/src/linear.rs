@@ -7,8 +7,8 @@ use crate::{
     shape::{Conv2dShape, Padding},
 };
 
-/// `y = x · weightsᵀ + bias`; `weights`: `[outputs, inputs]`, `bias`: `[outputs]`, `x`: `[rows, inputs]`, `y`:
-/// `[rows, outputs]`.
+/// `y = x · weightsᵀ + bias`; `weights`: `[outputs, inputs]`, `bias`: `[outputs]`, `x`: `[rows, inputs]`,
+/// `y`: `[rows, outputs]`.
 ///
 /// Each row's result has the same bits whatever the other rows are.
 ///
@@ -38,8 +38,9 @@ pub fn linear_backward_data<T: Element>(
     conv2d_backward_data(&as_conv(rows, inputs, outputs), weights, dy, None, dx);
 }
 
-/// The gradient with respect to the weights: `dw = dyᵀ · x`, `[outputs, inputs]`, overwritten; `x`: `[rows, inputs]`,
-/// `dy`: `[rows, outputs]`. (The gradient with respect to the bias is [`channel_sums`](crate::channel_sums) of `dy`.)
+/// The gradient with respect to the weights: `dw = dyᵀ · x`, `[outputs, inputs]`, overwritten; `x`:
+/// `[rows, inputs]`, `dy`: `[rows, outputs]`. (The gradient with respect to the bias is
+/// [`channel_sums`](crate::channel_sums) of `dy`.)
 ///
 /// # Panics
 /// If `inputs` or `outputs` is 0, or on slices of other lengths.

@@ -40,7 +40,8 @@ pub struct AdamWStep {
 const PIECE: usize = 16_384;
 
 /// `velocity' = momentum · velocity + gradient` (the gradient alone if there is no velocity yet);
-/// `weights' = decay_factor · weights − lr · velocity'`. The new values go into `new_weights` and `new_velocity`.
+/// `weights' = decay_factor · weights − lr · velocity'`. The new values go into `new_weights` and
+/// `new_velocity`.
 ///
 /// # Panics
 /// On slices of different lengths.
@@ -73,8 +74,8 @@ pub fn sgd_step(
 }
 
 /// `mean' = beta_1 · mean + (1 − beta_1) · gradient`, likewise with the gradient's square (both 0 at first);
-/// `weights' = decay_factor · weights − step_size · mean' / (√(square' · square_factor) + epsilon)`. The new values
-/// go into `new_weights` and `new_averages`.
+/// `weights' = decay_factor · weights − step_size · mean' / (√(square' · square_factor) + epsilon)`. The new
+/// values go into `new_weights` and `new_averages`.
 ///
 /// # Panics
 /// On slices of different lengths.

@@ -8,8 +8,8 @@ use crate::{
 };
 use rayon::prelude::*;
 
-/// `y` = the maximum of each window; `argmax` = where it was (`row · in_width + column` within its image; of equal
-/// values the first), for the backward pass. Padding is never the maximum; NaN is, as in PyTorch.
+/// `y` = the maximum of each window; `argmax` = where it was (`row · in_width + column` within its image; of
+/// equal values the first), for the backward pass. Padding is never the maximum; NaN is, as in PyTorch.
 ///
 /// `x`: `[batch, in_height, in_width, channels]`; `y`, `argmax`: `[batch, out_height, out_width, channels]`.
 ///
@@ -40,7 +40,7 @@ pub fn max_pool2d<T: Element>(shape: &Pool2dShape, x: &[T], y: &mut [T], mut arg
     }
 }
 
-/// A row of windows, one by one.
+/// A row of windows, one window at a time.
 fn scalar_row_of_maxima<T: Element>(
     shape: &Pool2dShape,
     oy: usize,
@@ -69,8 +69,8 @@ fn scalar_row_of_maxima<T: Element>(
     }
 }
 
-/// A row of windows, a vector of channels at a time. Returns whether the results are right: they are not where a
-/// value is NaN or infinite, nor where a position is not exact in f32.
+/// A row of windows, a vector of channels at a time. Returns whether the results are right: they are not
+/// where a value is NaN or infinite, nor where a position is not exact in f32.
 pub struct MaximumKernel<'a, T> {
     shape: &'a Pool2dShape,
     oy: usize,
@@ -155,8 +155,8 @@ pub fn max_pool2d_backward<T: Element>(shape: &Pool2dShape, argmax: &[u32], dy: 
     );
 }
 
-/// `y` = the mean of each window; padding counts as zeros if `count_padding` (PyTorch's `count_include_pad`), else it
-/// is left out of the mean.
+/// `y` = the mean of each window; padding counts as zeros if `count_padding` (PyTorch's `count_include_pad`),
+/// else it is left out of the mean.
 ///
 /// `x`: `[batch, in_height, in_width, channels]`; `y`: `[batch, out_height, out_width, channels]`.
 ///
@@ -235,8 +235,9 @@ pub fn global_average_pool<T: Element>(batch: usize, pixels: usize, channels: us
     x.par_chunks(pixels * channels).zip(y.par_chunks_mut(channels)).for_each(|(x, y)| image_mean(x, y));
 }
 
-/// The backward pass of [`global_average_pool`]: `dy`: `[batch, channels]`; `dx`: `[batch, pixels, channels]`,
-/// overwritten, plus `others` of the same shape if given: gradients that reach the same input along other paths.
+/// The backward pass of [`global_average_pool`]: `dy`: `[batch, channels]`; `dx`:
+/// `[batch, pixels, channels]`, overwritten, plus `others` of the same shape if given: gradients that reach
+/// the same input along other paths.
 ///
 /// # Panics
 /// If `pixels` or `channels` is 0, or on slices of other lengths.
@@ -273,8 +274,9 @@ pub fn global_average_pool_backward<T: Element>(
     });
 }
 
-/// fastai's concat pooling: the maximum of each image's channels, then their mean. `x`: `[batch, pixels, channels]`;
-/// `y`: `[batch, 2 · channels]`; `argmax`: `[batch, channels]`, the pixel of the maximum (of equal values the first).
+/// fastai's concat pooling: the maximum of each image's channels, then their mean. `x`:
+/// `[batch, pixels, channels]`; `y`: `[batch, 2 · channels]`; `argmax`: `[batch, channels]`, the pixel of the
+/// maximum (of equal values the first).
 ///
 /// # Panics
 /// If `pixels` or `channels` is 0, or on slices of other lengths.
@@ -316,8 +318,8 @@ pub fn global_concat_pool<T: Element>(
         });
 }
 
-/// The backward pass of [`global_concat_pool`]: `dy`: `[batch, 2 · channels]`, `dx`: `[batch, pixels, channels]`,
-/// overwritten.
+/// The backward pass of [`global_concat_pool`]: `dy`: `[batch, 2 · channels]`, `dx`:
+/// `[batch, pixels, channels]`, overwritten.
 ///
 /// # Panics
 /// If `pixels` or `channels` is 0, on slices of other lengths, or an `argmax` that is not from this shape.

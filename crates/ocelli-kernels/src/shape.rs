@@ -97,8 +97,8 @@ pub struct Conv2dShape {
 }
 
 impl Conv2dShape {
-    /// Checks that the shape can be computed: only the batch may be zero, groups divide the channels, the kernel
-    /// fits. The kernels panic on shapes for which this is an error.
+    /// Checks that the shape can be computed: only the batch may be zero, groups divide the channels, the
+    /// kernel fits. The kernels panic on shapes for which this is an error.
     pub fn validate(&self) -> Result<(), ShapeError> {
         for (name, value) in [
             ("image height", self.in_height),
@@ -214,7 +214,8 @@ pub struct Pool2dShape {
 }
 
 impl Pool2dShape {
-    /// Checks that nothing but the batch is zero, that the window fits, and that no window lies in padding alone.
+    /// Checks that nothing but the batch is zero, that the window fits, and that no window lies in padding
+    /// alone.
     pub fn validate(&self) -> Result<(), ShapeError> {
         for (name, value) in [
             ("image height", self.in_height),

@@ -1,5 +1,5 @@
-//! How kernels split their work over the current rayon pool. Work inside of [`single_threaded`], which is a part of
-//! split work already, is not split again.
+//! How kernels split their work over the current rayon pool. Work inside of [`single_threaded`], which is a
+//! part of split work already, is not split again.
 
 use std::cell::Cell;
 

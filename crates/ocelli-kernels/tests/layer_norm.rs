@@ -57,7 +57,7 @@ fn check<T: Element>(rows: usize, channels: usize, offset: f32, seed: u64) {
         let norm = LayerNorm { gamma: &gamma, beta: &beta, epsilon: EPSILON as f32 };
         let mut y = vec![T::from_f32(f32::NAN); len];
         norm.forward(&x, &mut y);
-        // Few numbers that are nearly equal: their distance from the mean is a difference of nearly equal terms.
+        // Few values that are nearly equal: their distance from the mean is a difference of nearly equal terms.
         let few = if channels < 8 { 100.0 } else { 1.0 };
         assert_close(&format!("y, {what}"), &y, &exact, few * tolerance::<T>());
         for (others, expected) in [(None, &dx_exact), (Some(&others[..]), &with_others)] {

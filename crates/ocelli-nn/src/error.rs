@@ -15,7 +15,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The bytes are no safetensors file, or an incomplete one.
-    #[error("{origin}: not a whole safetensors file ({reason}); copy or download it again")]
+    #[error("{origin}: not a complete safetensors file ({reason}); copy or download it again")]
     NotSafetensors {
         /// Where the bytes came from: a path, or the name of embedded weights.
         origin: String,
@@ -24,9 +24,8 @@ pub enum Error {
     },
     /// A file's content is not that of the digest in it.
     #[error(
-        "{origin}: is not what was written: damaged, or changed by another program (the digest of its content begins \
-         with {}, {} is noted in it); copy it again; if you have changed it yourself, put \"none\" in the place of the \
-         digest, the metadata entry \"ocelli-digest\"",
+        "{origin}: is damaged, or was changed by another program (the digest of its content begins with {}, and it records \
+         {}); copy it again; if you changed it yourself, set the metadata entry \"ocelli-digest\" to \"none\"",
         beginning(found),
         beginning(noted)
     )]
@@ -40,8 +39,8 @@ pub enum Error {
     },
     /// A file is of no kind that holds weights.
     #[error(
-        "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; where it was \
-         downloaded, get it again",
+        "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; if it was downloaded, \
+         download it again",
         path.display()
     )]
     NotWeights {
@@ -52,8 +51,8 @@ pub enum Error {
     },
     /// A file is no PyTorch checkpoint that can be read, or an incomplete one.
     #[error(
-        "{origin}: not a whole PyTorch checkpoint of plain tensors ({reason}); copy or download it again, or \
-         save it anew in Python with torch.save(model.state_dict(), FILE)"
+        "{origin}: not a complete PyTorch checkpoint of plain tensors ({reason}); copy or download it again, or \
+         save it again in Python with torch.save(model.state_dict(), FILE)"
     )]
     NotPyTorch {
         /// The file.
@@ -63,8 +62,8 @@ pub enum Error {
     },
     /// A checkpoint holds an object that Python would have to make.
     #[error(
-        "{origin}: {key:?} is made by {object}, and nothing that a file asks for is run here; if you trust \
-         the file, save its tensors alone in Python, with torch.save(model.state_dict(), FILE)"
+        "{origin}: {key:?} needs {object} to be run, and no code is run from files; if you trust the file, save its tensors in \
+         Python with torch.save(model.state_dict(), FILE)"
     )]
     ForeignObject {
         /// The file.
@@ -75,13 +74,13 @@ pub enum Error {
         object: String,
     },
     /// A precision has no such name.
-    #[error("there is no precision {name:?}; there are f32 and bf16")]
+    #[error("unknown precision {name:?}; expected f32 or bf16")]
     UnknownPrecision {
         /// The name that was given.
         name: String,
     },
     /// A tensor is not of a floating-point type.
-    #[error("{origin}: tensor {tensor} holds {found}; f16, bf16, f32 or f64 is needed")]
+    #[error("{origin}: tensor {tensor} holds {found}; expected f16, bf16, f32 or f64")]
     TensorType {
         /// Where the tensor came from.
         origin: String,
@@ -106,7 +105,7 @@ pub enum Error {
     },
     /// No device has this name.
     #[error(
-        "there is no device {found:?}; it is cpu, cuda, metal, vulkan, wgpu or rocm, or one of several, such as cuda:1"
+        "unknown device {found:?}; expected cpu, cuda, metal, vulkan, wgpu or rocm, or one of several, such as cuda:1"
     )]
     UnknownDevice {
         /// The name given.
@@ -130,7 +129,7 @@ pub enum Error {
         reason: String,
     },
     /// No architecture has this name.
-    #[error("there is no architecture {found:?}; known are {}", known.join(", "))]
+    #[error("unknown backbone {found:?}; known are {}", known.join(", "))]
     UnknownArchitecture {
         /// The name given.
         found: String,
@@ -167,7 +166,7 @@ fn mismatch(
     if !misshapen.is_empty() {
         let shapes: Vec<String> = misshapen
             .iter()
-            .map(|(name, found, expected)| format!("{name} is {found:?}, {expected:?} is needed"))
+            .map(|(name, found, expected)| format!("{name} is {found:?}, expected {expected:?}"))
             .collect();
         parts.push(some(&shapes));
     }

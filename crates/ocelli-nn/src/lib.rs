@@ -21,7 +21,7 @@
 //!
 //! # How the parts meet
 //!
-//! The registry, [`Arch`], finds an architecture's entry, which stands at the end of its family's file in
+//! The registry, [`Arch`], finds an architecture's entry, which is at the end of its family's file in
 //! [`model`]. The entry builds the backbone from [`layer`]s, and each layer asks the [`Builder`] for its
 //! parameters by their published names. The builder looks them up in the weights file or draws them, and
 //! reports what is missing, misshapen or unexpected. A backbone is a sequence of stages in two layer groups;
@@ -32,6 +32,19 @@
 //! into the convolutions. Each operation runs this project's kernels on Burn's CPU backend, with a backward
 //! pass of its own, and Burn's operations on other devices. Passes change no parameter: a training pass
 //! collects the batch statistics, with which [`Network::update_running_stats`] returns a new network.
+//!
+//! | to change | file |
+//! |---|---|
+//! | a backbone, or a variant of one | its family's file in `model/`, such as `model/resnet.rs`, with its registry entries at the end |
+//! | what the registry knows of an architecture | `arch.rs` |
+//! | stages, layer groups, heads | `backbone.rs`, `network.rs`, `head.rs` |
+//! | layers | one file each in `layer/`, such as `layer/conv_bn_act.rs` |
+//! | operations, by kernels or composed of Burn's | one file each in `op/`, such as `op/conv.rs`; the bridge to the kernels is `op/kernel.rs` |
+//! | how a pass runs, in training and in inference | `pass.rs` |
+//! | weight files: safetensors, PyTorch checkpoints | `weights/mod.rs`, `weights/safetensors.rs`, `weights/pytorch.rs` |
+//! | how parameters are found in a weights file, or initialised | `builder.rs` |
+//! | devices | `device.rs` |
+//! | errors | `error.rs` |
 
 mod arch;
 mod backbone;

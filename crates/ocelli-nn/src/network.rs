@@ -329,6 +329,20 @@ impl<B: Backbone> Network<B> {
         self.valid().map(&mut trained)
     }
 
+    /// The same backbone under the head of another network like this one.
+    pub fn with_head_of(&self, other: &Self) -> Self {
+        let of_head = other.names.iter().filter(|(id, _)| other.head_ids.contains(id));
+        self.under(other.head.clone(), of_head.map(|(id, name)| (*id, name.clone())))
+    }
+
+    fn under(&self, head: B::Head, head_names: impl Iterator<Item = (ParamId, String)>) -> Self {
+        let of_backbone = self.names.iter().filter(|(id, _)| !self.head_ids.contains(id));
+        let of_backbone = of_backbone.map(|(id, name)| (*id, name.clone()));
+        let names: BTreeMap<ParamId, String> = of_backbone.chain(head_names).collect();
+        let network = Self::new(self.backbone.clone(), head, Arc::new(names));
+        Self { precision: self.precision, input_channels: self.input_channels, ..network }
+    }
+
     /// The device of the parameters, without autodiff.
     pub fn device(&self) -> Device {
         self.devices().remove(0).inner()
@@ -339,16 +353,28 @@ impl<B: Backbone<Head = Head>> Network<B> {
     /// A custom backbone under a new head for transfer learning, drawn from `seed`. The backbone's
     /// parameters are named as in [`from_modules`](Self::from_modules).
     pub fn with_transfer_head(backbone: B, classes: usize, seed: u64) -> Self {
-        let device = backbone.devices().pop().unwrap_or_else(Device::flex).inner();
-        let construct = |builder: &Builder| {
-            TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes)
-        };
-        let (head, head_names) = build("a head", &device, None, |_| true, seed, 3, construct)
-            .expect("without a file there is nothing to mismatch");
+        let (head, head_names) = new_head(&backbone, classes, seed);
         let mut names = paths(&backbone);
         names.extend(head_names.iter().map(|(id, name)| (*id, name.clone())));
-        Self::new(with_autodiff(backbone), Head::Transfer(head), Arc::new(names))
+        Self::new(with_autodiff(backbone), head, Arc::new(names))
     }
+
+    /// The same backbone under a new head for transfer learning to as many classes, drawn from `seed`.
+    pub fn with_new_head(&self, seed: u64) -> Self {
+        let (head, head_names) = new_head(&self.backbone, self.head.classes(), seed);
+        self.under(head, head_names.iter().map(|(id, name)| (*id, name.clone())))
+    }
+}
+
+/// A head for transfer learning, drawn from `seed`, and the names of its parameters.
+fn new_head(backbone: &impl Backbone, classes: usize, seed: u64) -> (Head, Names) {
+    let device = backbone.devices().pop().unwrap_or_else(Device::flex).inner();
+    let construct = |builder: &Builder| {
+        TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes)
+    };
+    let (head, names) = build("a head", &device, None, |_| true, seed, 3, construct)
+        .expect("without a file there is nothing to mismatch");
+    (Head::Transfer(head), names)
 }
 
 /// A module whose parameters are ready for autodiff, and none of which is trained.

@@ -48,7 +48,7 @@ fn length(numbers: impl IntoIterator<Item = f32>) -> f64 {
     numbers.into_iter().map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// The length of the difference, as a share of the length wanted, which is taken to be `least` or more.
+/// The length of the difference, relative to the expected length, or to `least` where that is more.
 fn difference(seen: &[f32], wanted: &[f32], least: f64) -> f64 {
     let of_all = length(wanted.iter().copied()).max(least);
     length(seen.iter().zip(wanted).map(|(seen, wanted)| seen - wanted)) / of_all

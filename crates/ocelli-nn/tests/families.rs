@@ -25,7 +25,7 @@ const FAMILIES: [(Arch, [usize; 2]); 14] = [
     (Arch::VitTinyPatch16, [53, 39]),
 ];
 
-/// Held while numbers are drawn: all tests of this process draw from one generator.
+/// Held while weights are drawn: all tests of this process draw from one generator.
 static DRAWING: Mutex<()> = Mutex::new(());
 
 fn images(channels: usize, [height, width]: [usize; 2]) -> Tensor<4> {
@@ -158,7 +158,7 @@ fn stages_of_convnext_and_vision_transformer() {
 #[test]
 fn layer_groups_are_those_of_fastai() {
     let groups = |arch: Arch, classes| arch.untrained(3, classes, 0, &Device::flex()).parameters();
-    // fastai 0.7, counted there: early body, late body, head of 2 classes, head of 120.
+    // fastai 0.7, counted there: early layers, late layers, head of 2 classes, head of 120.
     for (arch, early, late, two, many) in [
         (Arch::ResNet18, 683_072, 10_493_440, 528_898, 589_432),
         (Arch::ResNet34, 1_347_904, 19_936_768, 528_898, 589_432),
@@ -244,7 +244,7 @@ fn weights_of_another_size_are_listed() {
         fewer.insert(name, tensor.shape.clone(), tensor.values.clone());
     }
     let error = network.with_tensors(&fewer).unwrap_err().to_string();
-    for word in ["conv1.weight", "head.8.bias is [3], [2] is needed", "extra"] {
+    for word in ["conv1.weight", "head.8.bias is [3], expected [2]", "extra"] {
         assert!(error.contains(word), "{error}");
     }
 }

@@ -26,7 +26,7 @@ fn both<T>(work: impl Fn() -> T) -> [T; 2] {
     [work(), op::composed(work)]
 }
 
-/// Two tensors are the same within a share of the spread of the second.
+/// Two tensors are the same within a fraction of the spread of the second.
 fn assert_close<const D: usize>(seen: Tensor<D>, wanted: Tensor<D>, what: &str) {
     assert_eq!(seen.dims(), wanted.dims(), "{what}");
     let (seen, wanted) = (numbers(seen), numbers(wanted));

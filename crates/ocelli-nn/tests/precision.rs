@@ -20,7 +20,7 @@ fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_into_vec().unwrap()
 }
 
-/// Two tensors are the same within a share of the spread of the second.
+/// Two tensors are the same within a fraction of the spread of the second.
 fn assert_close<const D: usize>(seen: Tensor<D>, wanted: Tensor<D>, share: f32, what: &str) {
     assert_eq!(seen.dims(), wanted.dims(), "{what}");
     let (seen, wanted) = (numbers(seen), numbers(wanted));

@@ -41,7 +41,7 @@ fn read(bytes: &[u8]) -> Result<TensorFile, Error> {
     TensorFile::read(written(bytes))
 }
 
-/// What is said when the bytes are refused.
+/// The error message for bytes that are refused.
 fn refusal(bytes: &[u8]) -> String {
     read(bytes).expect_err("a refusal").to_string()
 }
@@ -100,8 +100,8 @@ fn hostile_and_broken_files_are_refused_with_their_name_and_the_reason() {
         assert_says(&said, &[name]);
         assert_says(&said, parts);
     };
-    refused("hostile_reduce.pth", &["\"x\" is made by posix.system", "nothing that a file asks for is run"]);
-    refused("truncated.pth", &["not a whole PyTorch checkpoint", "download it again"]);
+    refused("hostile_reduce.pth", &["\"x\" needs posix.system to be run", "no code is run from files"]);
+    refused("truncated.pth", &["not a complete PyTorch checkpoint", "download it again"]);
     refused("storage_too_short.pth", &["conv1.weight", "108", "2"]);
     refused("not_a_checkpoint.pth", &["neither a safetensors file nor a PyTorch checkpoint", "<html>404"]);
     assert!(!Path::new("pwned_by_pickle").exists());
@@ -285,9 +285,9 @@ fn tensors_that_reach_out_of_their_storage_are_refused() {
         (&[2], &[i64::MAX], 0),
         (&[2, 2], &[1], 0),
     ] {
-        assert_says(&said(shape, stride, offset), &["not a whole PyTorch checkpoint"]);
+        assert_says(&said(shape, stride, offset), &["not a complete PyTorch checkpoint"]);
     }
-    // One number, said to be a billion.
+    // One value, with a declared length of a billion.
     assert_says(&said(&[1 << 30], &[0], 0), &["times as large as the file"]);
     // A storage that is announced longer than it is.
     let root = Pickle::new().dict(&[("w", Pickle::tensor(&[100], 100))]);
@@ -306,7 +306,7 @@ fn bombs_are_refused_before_they_take_memory() {
     );
     assert!(packed.len() < 100_000, "16 MB packed to {}", packed.len());
     assert_says(&refusal(&packed), &["times as large as the file"]);
-    // Two numbers at the ends of a storage that unpacks to 16 MB.
+    // Two values at the ends of a storage that unpacks to 16 MB.
     let ends = Pickle::new().dict(&[("w", Pickle::view("0", length, 0, &[2], &[length - 1]))]);
     assert_says(&refusal(&zip(&ends, &[("0", &zeros)], true)), &["times as large as the file"]);
 
@@ -353,7 +353,7 @@ fn safetensors_lose_counters_and_wrappers_too() {
     assert_eq!(file.names().collect::<Vec<_>>(), ["bn.bias"]);
     assert_eq!(file.get("bn.bias").unwrap().values, [0.5]);
     for length in 9..bytes.len() {
-        assert_says(&refusal(&bytes[..length]), &["not a whole safetensors file"]);
+        assert_says(&refusal(&bytes[..length]), &["not a complete safetensors file"]);
     }
 }
 
@@ -391,7 +391,7 @@ fn the_weights_of_another_network_are_listed_the_first_of_each_kind() {
         &[
             "other.safetensors: these are not the weights of efficientnet_lite0",
             "missing: blocks.6.0.",
-            "conv_stem.weight is [32, 1, 3, 3], [32, 3, 3, 3] is needed",
+            "conv_stem.weight is [32, 1, 3, 3], expected [32, 3, 3, 3]",
             "not part of the network: blocks.7.0.",
             &more,
         ],

@@ -1,4 +1,4 @@
-//! The range of an axis, and the round numbers at which its grid lines stand.
+//! The range of an axis, and the round numbers at which its grid lines are.
 
 /// One axis of a chart.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,8 @@ pub(crate) const MAX_TICKS: usize = 12;
 /// Numbers beyond these are not drawn: an axis of them could not be divided.
 const LARGEST: f64 = 1e300;
 const SMALLEST: f64 = 1e-300;
-/// The smallest range of an axis, relative to its numbers, and in decades where it is logarithmic: `f64` could not
-/// divide a smaller one.
+/// The smallest range of an axis, relative to its values, and in decades where it is logarithmic: `f64`
+/// could not divide a smaller one.
 const NARROWEST: f64 = 1e-9;
 
 impl Axis {
@@ -120,8 +120,8 @@ impl Scale {
     }
 }
 
-/// A number on an axis whose grid lines are `step` apart, if they are evenly: with as many digits as tell it from its
-/// neighbours, with an exponent where it would be long.
+/// A number on an axis whose grid lines are `step` apart, if they are evenly: with as many digits as tell it
+/// from its neighbours, with an exponent where it would be long.
 pub(crate) fn tick_label(value: f64, step: Option<f64>) -> String {
     let size = value.abs();
     let magnitude = |value: f64| value.log10().floor();
@@ -155,16 +155,16 @@ mod tests {
 
     #[test]
     fn grid_lines_are_at_round_numbers() {
-        let said = |axis: Axis, low: f64, high: f64| {
+        let labels = |axis: Axis, low: f64, high: f64| {
             let scale = axis.between(low, high).scale(std::iter::empty());
             scale.ticks().into_iter().map(|tick| tick.1).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(said(Axis::linear(""), 0.0, 1.0), "0 0.2 0.4 0.6 0.8 1");
-        assert_eq!(said(Axis::linear(""), -3.0, 2.9), "-3 -2 -1 0 1 2");
-        assert_eq!(said(Axis::linear(""), 0.0, 6000.0), "0 1000 2000 3000 4000 5000 6000");
-        assert_eq!(said(Axis::linear(""), 0.9712, 0.97183), "0.9712 0.9714 0.9716 0.9718");
-        assert_eq!(said(Axis::linear(""), 0.0, 3e-5), "0 5e-6 1e-5 1.5e-5 2e-5 2.5e-5 3e-5");
-        assert_eq!(said(Axis::logarithmic(""), 1e-5, 10.0), "1e-5 1e-4 1e-3 1e-2 1e-1 1e0 1e1");
-        assert_eq!(said(Axis::logarithmic(""), 1e-3, 5e-2), "1e-3 2e-3 5e-3 1e-2 2e-2 5e-2");
+        assert_eq!(labels(Axis::linear(""), 0.0, 1.0), "0 0.2 0.4 0.6 0.8 1");
+        assert_eq!(labels(Axis::linear(""), -3.0, 2.9), "-3 -2 -1 0 1 2");
+        assert_eq!(labels(Axis::linear(""), 0.0, 6000.0), "0 1000 2000 3000 4000 5000 6000");
+        assert_eq!(labels(Axis::linear(""), 0.9712, 0.97183), "0.9712 0.9714 0.9716 0.9718");
+        assert_eq!(labels(Axis::linear(""), 0.0, 3e-5), "0 5e-6 1e-5 1.5e-5 2e-5 2.5e-5 3e-5");
+        assert_eq!(labels(Axis::logarithmic(""), 1e-5, 10.0), "1e-5 1e-4 1e-3 1e-2 1e-1 1e0 1e1");
+        assert_eq!(labels(Axis::logarithmic(""), 1e-3, 5e-2), "1e-3 2e-3 5e-3 1e-2 2e-2 5e-2");
     }
 }

@@ -5,7 +5,7 @@ pub type Colour = [u8; 3];
 /// From the left and from the top, in pixels.
 pub type Point = (f64, f64);
 
-/// Which part of a word stands at its point.
+/// Which part of a text is at its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
     Start,

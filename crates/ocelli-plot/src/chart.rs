@@ -26,9 +26,9 @@ pub struct Chart {
 pub struct Line {
     /// Its name in the legend.
     pub label: String,
-    /// `(x, y)`, in the order in which they are joined; those that are no numbers leave gaps.
+    /// `(x, y)`, in the order in which they are joined; those that are not finite leave gaps.
     pub points: Vec<(f64, f64)>,
-    /// Whether it stands back behind the others.
+    /// Whether it is drawn fainter, behind the others.
     pub faint: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Mark {
 /// A vertical line through a whole chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vertical {
-    /// What stands beside it.
+    /// The text beside it.
     pub label: String,
     /// Where it is on the horizontal axis.
     pub x: f64,
@@ -63,7 +63,7 @@ const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 420.0;
 const BAR: Colour = [196, 214, 228];
 const VERTICAL: Colour = [120, 120, 120];
-/// The room for the legend at a panel's right, and for labels and numbers at its other sides.
+/// The room for the legend at a panel's right, and for labels and ticks at its other sides.
 const RIGHT: f64 = 230.0;
 const LEFT: f64 = 84.0;
 const TOP: f64 = 12.0;
@@ -96,8 +96,8 @@ impl Chart {
         let layout = self.layout();
         let (left, right) = (LEFT, WIDTH - RIGHT);
         let (top, bottom) = (top + TOP, top + HEIGHT - BOTTOM);
-        let across = |share: f64| left + share * (right - left);
-        let down = |share: f64| bottom - share * (bottom - top);
+        let across = |fraction: f64| left + fraction * (right - left);
+        let down = |fraction: f64| bottom - fraction * (bottom - top);
         let point = |&[x, y]: &[f64; 2]| (across(x), down(y));
 
         for (at, words) in &layout.x.ticks {

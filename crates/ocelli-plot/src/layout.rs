@@ -1,4 +1,4 @@
-//! Where everything in a chart stands, within a frame from 0 to 1 in both directions.
+//! Where everything in a chart is, within a frame from 0 to 1 in both directions.
 //!
 //! Files are drawn from a [`Layout`], and so can a page's script do it, so that both show the same.
 
@@ -40,7 +40,7 @@ pub struct AxisLayout {
 pub struct LineLayout {
     /// Its name in the legend.
     pub label: String,
-    /// Whether it stands back behind the others.
+    /// Whether it is drawn fainter, behind the others.
     pub faint: bool,
     /// The parts of it that lie in the frame.
     pub parts: Vec<Vec<[f64; 2]>>,
@@ -54,7 +54,8 @@ pub struct LineLayout {
 pub struct MarkLayout {
     /// Its name in the legend.
     pub label: String,
-    /// Where it is, at the edge of the frame where it would be beyond; `None` where its numbers cannot be drawn.
+    /// Where it is, at the edge of the frame where it would be beyond; `None` where its values cannot be
+    /// drawn.
     pub at: Option<[f64; 2]>,
 }
 
@@ -62,14 +63,14 @@ pub struct MarkLayout {
 const DOTTED: usize = 40;
 /// Characters of an axis' label, at most.
 const LABEL: usize = 90;
-/// Points of a line, at most; of longer ones the lowest and the highest of neighbours are kept.
+/// Points of a line, at most; of longer ones the lowest and the highest of neighbours are drawn.
 const POINTS: usize = 2000;
 /// Vertical lines, at most.
 const VERTICALS: usize = 100;
 
 impl Chart {
-    /// The chart as it is drawn, whatever its numbers are: at most a dozen grid lines an axis, and some thousand points
-    /// a line.
+    /// The chart as it is drawn, whatever its values are: at most a dozen grid lines an axis, and some
+    /// thousand points a line.
     pub fn layout(&self) -> Layout {
         let frame = Frame::around(self);
         let marks = self.marks.iter().map(|mark| MarkLayout {
@@ -129,7 +130,7 @@ impl Frame {
         for run in line.points.split(|point| !self.is_usable(point)) {
             let points: Vec<[f64; 2]> = thinned(run.iter().map(|point| self.at(point)).collect());
             parts.extend(within_frame(&points));
-            // What stands alone is no line, and few points are worth seeing each.
+            // A single point is no line, and few points are worth seeing each.
             if run.len() == 1 || (line.points.len() <= DOTTED && !line.faint) {
                 let inside = run.iter().zip(&points).filter(|(_, point)| in_frame(point));
                 dots.extend(inside.map(|(&(x, y), &point)| {
@@ -223,11 +224,11 @@ fn clipped(from: [f64; 2], to: [f64; 2]) -> Option<([f64; 2], [f64; 2])> {
             step => leaves = leaves.min(room / step),
         }
     }
-    let at = |share: f64| match share {
+    let at = |fraction: f64| match fraction {
         0.0 => from,
         1.0 => to,
         // Rounding may end a hair outside.
-        share => [from[0] + share * across, from[1] + share * up].map(|at| at.clamp(0.0, 1.0)),
+        fraction => [from[0] + fraction * across, from[1] + fraction * up].map(|at| at.clamp(0.0, 1.0)),
     };
     (enters <= leaves).then(|| (at(enters), at(leaves)))
 }

@@ -1,13 +1,14 @@
 //! Line charts, histograms and confusion matrices as PNG and SVG.
 //!
-//! A figure is a plain value: a title, and panels one below the other. Each panel is a [`Chart`] (lines, bars and marks
-//! over two axes) or a [`Matrix`] (classes against classes). It is laid out once, and drawn from that layout on a canvas
-//! that writes an SVG file or fills pixels, so that both show the same. [`Chart::layout`] gives the same layout to whoever
-//! draws in another way, such as the script of a web page; with the feature `serde` it can be serialised for that.
+//! A figure is a plain value: a title, and panels one below the other. Each panel is a [`Chart`] (lines, bars
+//! and marks over two axes) or a [`Matrix`] (classes against classes). It is laid out once, and drawn from
+//! that layout on a canvas that writes an SVG file or fills pixels, so that both show the same.
+//! [`Chart::layout`] gives the same layout to other programs that draw, such as the script of a web page;
+//! with the feature `serde` it can be serialised for that.
 //!
-//! Text is set in a font that comes along (DejaVu Sans: Latin, Greek, Cyrillic), so that a picture has the same bytes
-//! on every machine. Any numbers can be drawn: those that are not finite leave gaps, and an axis of equal numbers has a
-//! range around them.
+//! Text is set in an embedded font (DejaVu Sans: Latin, Greek, Cyrillic), so that a picture has the same
+//! bytes on every machine. Any values can be drawn: those that are not finite leave gaps, and an axis of
+//! equal values has a range around them.
 //!
 //! ```
 //! use ocelli_plot::{Axis, Chart, Figure, Line};
@@ -24,13 +25,14 @@
 //! # }
 //! ```
 //!
-//! | to change | see |
+//! | to change | file |
 //! |---|---|
-//! | what can be in a chart, and how it is drawn | `chart.rs` |
-//! | ranges, grid lines and their numbers | `axis.rs` |
-//! | where everything stands | `layout.rs` |
+//! | the content of a chart, and how it is drawn | `chart.rs` |
+//! | ranges, grid lines and their labels | `axis.rs` |
+//! | positions | `layout.rs` |
 //! | matrices | `matrix.rs` |
-//! | SVG, pixels | `svg.rs`, `raster.rs` |
+//! | what a canvas can draw: SVG, pixels | `canvas.rs`, `svg.rs`, `raster.rs` |
+//! | errors | `error.rs` |
 
 mod axis;
 mod canvas;
@@ -62,7 +64,7 @@ pub struct Figure {
     pub panels: Vec<Panel>,
 }
 
-/// What stands in a figure.
+/// The content of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Panel {
     /// Lines over two axes.
@@ -78,7 +80,7 @@ const NARROWEST: f64 = 420.0;
 const TITLE_CHARACTERS: usize = 130;
 const TITLE_CHARACTER: f64 = 9.6;
 
-/// Blue, vermilion, green, purple, orange, sky blue: told apart by colour-blind eyes too (Okabe & Ito 2008).
+/// Blue, vermilion, green, purple, orange, sky blue: distinct to colour-blind readers too (Okabe & Ito 2008).
 const COLOURS: [Colour; 6] =
     [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233]];
 const TEXT: Colour = [40, 40, 40];

@@ -21,7 +21,7 @@ pub struct Matrix {
 pub struct Cell {
     /// How strong its colour is, 0 to 1.
     pub strength: f64,
-    /// What stands in it where there is room.
+    /// The text in it, where there is room.
     pub text: String,
 }
 

@@ -74,7 +74,7 @@ impl Pixels {
         });
     }
 
-    /// Sets a word; `pixel` moves the pixels of a word at the origin to where it stands.
+    /// Sets a word; `pixel` moves the pixels of a text at the origin to its point.
     fn word(&mut self, text: &str, size: f64, colour: Colour, pixel: impl Fn(f64, i64, i64) -> (i64, i64)) {
         let font = self.font.clone();
         // Of the height of a line, which `PxScale` is, DejaVu's em is 1 / 1.164.
@@ -138,7 +138,7 @@ impl Canvas for Pixels {
     }
 }
 
-/// The part of a word that stands before its point.
+/// The part of a text that is before its point.
 fn fraction_before(anchor: Anchor) -> f64 {
     match anchor {
         Anchor::Start => 0.0,

@@ -7,11 +7,11 @@ use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Ver
 
 use crate::{CELLS, Subject};
 
-/// From this number of classes on, confused classes are put next to each other.
+/// With at least this many classes, confused classes are put next to each other.
 const CLUSTERED: usize = 13;
 
-/// Every drawing with the name of its files; the page shows the same charts. The learning rate finder draws its own, while
-/// the run goes on.
+/// Every drawing with the name of its files; the page shows the same charts. The learning rate finder's are
+/// written during the run.
 pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>> {
     let named = subject.named;
     let mut drawings = Vec::new();
@@ -21,7 +21,7 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
         } else if named.classes.len() <= CELLS {
             let matrix = named.confusion_matrix()?;
             drawings.push(("confusion", counts(&matrix)));
-            drawings.push(("confusion_normalised", shares(&matrix)));
+            drawings.push(("confusion_normalised", fractions(&matrix)));
         }
         drawings.push(("calibration", calibration(&named.calibration())));
     }
@@ -36,12 +36,12 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
 }
 
 fn counts(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |count: usize, share: f64| Cell { strength: share, text: count.to_string() };
+    let cell = |count: usize, fraction: f64| Cell { strength: fraction, text: count.to_string() };
     confusion("Confusion matrix", matrix, cell)
 }
 
-fn shares(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |_, share: f64| Cell { strength: share, text: format!("{share:.2}") };
+fn fractions(matrix: &ConfusionMatrix) -> Figure {
+    let cell = |_, fraction: f64| Cell { strength: fraction, text: format!("{fraction:.2}") };
     confusion("Confusion matrix, normalized by row", matrix, cell)
 }
 
@@ -49,15 +49,15 @@ fn shares(matrix: &ConfusionMatrix) -> Figure {
 fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) -> Cell) -> Figure {
     let classes = matrix.classes.len();
     let order = if classes < CLUSTERED { (0..classes).collect() } else { matrix.clustered() };
-    let shares = matrix.normalised();
+    let fractions = matrix.normalised();
     let row = |&truth: &usize| {
-        let cell = |&said: &usize| {
-            let count = matrix.counts[truth][said];
-            let mut cell = cell(count, shares[truth][said]);
+        let cell = |&predicted: &usize| {
+            let count = matrix.counts[truth][predicted];
+            let mut cell = cell(count, fractions[truth][predicted]);
             if count == 0 {
                 cell.text.clear();
             } else {
-                // Single mistakes among many images are to be seen too.
+                // Single errors among many images must remain visible.
                 cell.strength = 0.12 + 0.88 * cell.strength;
             }
             cell
@@ -134,27 +134,26 @@ pub(crate) fn thresholds(curve: &ThresholdCurve) -> Figure {
     Figure { title, panels: vec![chart.into()] }
 }
 
-/// Losses and, where images were held out, metrics, a point an epoch; the epoch whose weights the model has, and where
-/// steps of the recipe meet.
+/// Losses and, with validation images, metrics, one point per epoch; the best epoch, and where phases begin.
 fn losses(records: &FinishedRun) -> Figure {
     let of = |name: &str| -> Option<Vec<(f64, f64)>> {
         let values = records.column(name)?;
         values.iter().any(Option::is_some).then(|| {
-            let at = |(place, value): (usize, Option<f64>)| ((place + 1) as f64, value.unwrap_or(f64::NAN));
+            let at = |(index, value): (usize, Option<f64>)| ((index + 1) as f64, value.unwrap_or(f64::NAN));
             values.into_iter().enumerate().map(at).collect()
         })
     };
     let verticals: Vec<Vertical> = records
-        .borders()
+        .phase_starts()
         .into_iter()
         .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 + 0.5 })
         .collect();
     let chart = |label: &str, columns: &[(&str, String)]| {
         let lines = columns.iter().filter_map(|(name, label)| Some(line(label, of(name)?)));
         let lines: Vec<Line> = lines.collect();
-        let kept = records.kept_row().and_then(|row| {
+        let kept = records.best_row().and_then(|row| {
             let at = *lines.last()?.points.get(row)?;
-            Some(Mark { label: "weights kept".to_owned(), at })
+            Some(Mark { label: "best epoch".to_owned(), at })
         });
         let (x, y) = (Axis::linear("epoch"), Axis::linear(label));
         let marks = kept.into_iter().collect();
@@ -174,19 +173,19 @@ fn losses(records: &FinishedRun) -> Figure {
     }
 }
 
-/// Metrics that are drawn over one axis, at most.
+/// The most metrics in one chart.
 const METRICS: usize = 4;
 
-/// The columns of the history that are shares, and their names.
+/// The columns of the history that are proportions, and their names.
 fn metrics(records: &FinishedRun) -> Vec<(&str, String)> {
-    let others = ["fit", "epoch", "train_loss", "valid_loss", "seconds"];
-    let share = |name: &str| {
+    let others = ["phase", "epoch", "train_loss", "valid_loss", "seconds"];
+    let fraction = |name: &str| {
         let values = records.column(name).unwrap_or_default();
         values.iter().any(Option::is_some) && values.iter().flatten().all(|value| (0.0..=1.0).contains(value))
     };
     let names = records.history.0.iter().map(String::as_str);
     let names = names.filter(|name| !others.contains(name) && !name.starts_with("learning_rate"));
-    names.filter(|name| share(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
+    names.filter(|name| fraction(name)).take(METRICS).map(|name| (name, name.replace('_', " "))).collect()
 }
 
 fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
@@ -199,13 +198,13 @@ fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
         [only] => format!("learning rate of {}", only.label),
         _ => "learning rate".to_owned(),
     };
-    let borders = records.borders().into_iter();
+    let starts = records.phase_starts().into_iter();
     let chart = Chart {
         x: Axis::linear("epochs").between(0.0, records.history.1.len() as f64),
         y: Axis::linear(label),
         lines,
         marks: Vec::new(),
-        verticals: borders
+        verticals: starts
             .map(|(row, step)| Vertical { label: format!("phase {step}"), x: row as f64 })
             .collect(),
         bars: Vec::new(),
@@ -216,7 +215,7 @@ fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
 /// Bars of the histogram of sizes.
 const BARS: usize = 24;
 
-/// How many images have a shorter side of so many pixels; nothing where all have the same.
+/// The histogram of the images' shorter sides; `None` if all are equal.
 fn sizes(sizes: &[[u32; 2]]) -> Option<Figure> {
     let shorter: Vec<u32> = sizes.iter().map(|size| size[0].min(size[1])).collect();
     let (low, high) = (*shorter.iter().min()?, *shorter.iter().max()?);

@@ -5,7 +5,7 @@ use serde::Serialize;
 const TEMPLATE: &str = include_str!("template.html");
 const STYLE: &str = include_str!("style.css");
 const COMMON: &str = include_str!("common.js");
-/// The body of a page that its script draws.
+/// The body of a page that is drawn by its script.
 const DRAWN: &str = include_str!("drawn.html");
 
 /// A page with this title; `body` is HTML.
@@ -15,13 +15,13 @@ pub(crate) fn document(title: &str, body: &str) -> String {
 
 /// A page that its script draws from data.
 pub(crate) fn page(title: &str, script: &str, data: &impl Serialize) -> String {
-    // Within a script element, JSON must not hold what HTML takes for a tag.
+    // JSON in a script element must not contain anything that HTML takes for a tag.
     let data = serde_json::to_string(data).expect("plain values serialise").replace('<', "\\u003c");
     let script = format!("(() => {{\n{COMMON}\n{script}\n}})();");
     document(title, &filled(DRAWN, &[("data", &data), ("script", &script)]))
 }
 
-/// A text whose `{{name}}` are replaced, in one pass, so that nothing in a part is taken for one.
+/// Replaces every `{{name}}` of a text in one pass, so that nothing in a part is taken for one.
 fn filled(template: &str, parts: &[(&str, &str)]) -> String {
     let length = template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>();
     let mut text = String::with_capacity(length);
@@ -35,7 +35,7 @@ fn filled(template: &str, parts: &[(&str, &str)]) -> String {
     text + rest
 }
 
-/// A text as it stands in HTML, within elements and attributes.
+/// Escapes a text for HTML, in elements and attributes.
 pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

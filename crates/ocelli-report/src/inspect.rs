@@ -1,4 +1,4 @@
-//! The inspection of a data set as a page: no script, nothing fetched, light and dark.
+//! The inspection of a data set as a page: without a script, offline, light and dark.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -10,23 +10,23 @@ use ocelli_data::text::count;
 
 use crate::html::{document, escaped};
 
-/// The longer side of a small picture, in pixels.
+/// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 144;
 const QUALITY: u8 = 75;
-/// Small pictures of all classes together, and of one at most.
+/// The most thumbnails of all classes together, and of one.
 const EXAMPLES: usize = 240;
 const EXAMPLES_OF_A_CLASS: usize = 8;
-/// Cases of a finding that are shown with pictures, and images of a case.
+/// The most cases of a finding with pictures, and images of a case.
 const SHOWN: usize = 24;
 const SHOWN_OF_A_CASE: usize = 6;
-/// Further cases that are listed by name.
+/// The most further cases that are listed by name.
 const LISTED: usize = 1000;
 const BINS: usize = 20;
 
-/// The page about a data set. Small pictures are decoded with `threads` threads (0: one for each core).
+/// The page about a data set. Thumbnails are decoded with `threads` threads (0: one per core).
 ///
 /// # Errors
-/// Where no threads can be started.
+/// Where a thread cannot be started.
 pub fn inspect_page(report: &Report, decoder: &Decoder, threads: usize) -> Result<String> {
     let findings = report.findings();
     let examples = examples(report);
@@ -40,7 +40,7 @@ pub fn inspect_page(report: &Report, decoder: &Decoder, threads: usize) -> Resul
     Ok(Page { report, pictures }.html(&findings, &examples))
 }
 
-/// Items of each class, from all over its items.
+/// Items of each class, spread over all of its items.
 fn examples(report: &Report) -> Vec<Vec<usize>> {
     let classes = report.items.classes.len();
     let each = (EXAMPLES / classes.max(1)).clamp(1, EXAMPLES_OF_A_CLASS);
@@ -87,7 +87,7 @@ impl Page<'_> {
         document(&format!("{name} · Ocelli"), &out)
     }
 
-    /// What the data set is, what people should know of it, and where to go on the page.
+    /// The title, notices, and links to the sections.
     fn header(&self, out: &mut String, name: &str) {
         let report = self.report;
         let total: u64 = report.inspection.images.iter().map(|image| image.bytes).sum();
@@ -118,7 +118,7 @@ impl Page<'_> {
         out.push_str("</ul></nav>\n");
     }
 
-    /// What there is to look at, each with a link.
+    /// The findings, each with a link.
     fn contents(&self, out: &mut String, findings: &[Finding]) {
         out.push_str("<section id=\"findings\"><h2>Findings</h2>\n");
         if findings.is_empty() {
@@ -314,9 +314,9 @@ fn chart(histogram: &Histogram, name: &str) -> String {
     let pitch = width / bars.len() as f64;
     let mut svg =
         format!("<svg class=\"histogram\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"");
-    let said = bars.iter().filter(|(_, images)| *images > 0);
-    let said: Vec<String> = said.map(|(range, images)| format!("{range} px: {images}")).collect();
-    put(&mut svg, format_args!("{name} of images. {}\">", said.join("; ")));
+    let described = bars.iter().filter(|(_, images)| *images > 0);
+    let described: Vec<String> = described.map(|(range, images)| format!("{range} px: {images}")).collect();
+    put(&mut svg, format_args!("{name} of images. {}\">", described.join("; ")));
     for (bin, (range, images)) in bars.iter().enumerate() {
         let tall = (*images as f64 / most * (base - 8.0)).max(if *images > 0 { 1.0 } else { 0.0 });
         put(

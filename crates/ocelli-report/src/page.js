@@ -27,10 +27,10 @@ function heat(image) {
 /** An image with its label, the prediction and the probabilities. */
 function card(number, more = null, [agrees, differs, is] = ["✓ correct", "✗ wrong", "actual"]) {
   const image = images[number];
-  const right = same(image.truth, image.said);
+  const right = same(image.truth, image.predicted);
   const [best] = image.top;
-  const said = data.several ? names(image.said) : `${called[best[0]]} with ${fixed(best[1], 3)}`;
-  const alternative = `${image.id}: labelled ${names(image.truth)}, predicted ${said}`;
+  const predicted = data.several ? names(image.predicted) : `${called[best[0]]} with ${fixed(best[1], 3)}`;
+  const alternative = `${image.id}: labelled ${names(image.truth)}, predicted ${predicted}`;
   const picture = image.jpeg ? element("img", { src: image.jpeg, alt: alternative, decoding: "async" }) : element("span", { class: "absent" }, image.why ?? "cannot be read");
   return element("figure", {},
     element("div", { class: "photo" }, picture, heat(image)),
@@ -91,16 +91,16 @@ function top() {
 function confusion() {
   const part = data.confusion;
   if (!part) return;
-  const cells = new Map(part.cells.map((cell) => [`${cell.truth},${cell.said}`, cell]));
+  const cells = new Map(part.cells.map((cell) => [`${cell.truth},${cell.predicted}`, cell]));
   const totals = classes.map((_, truth) => part.cells.filter((cell) => cell.truth === truth).reduce((sum, cell) => sum + cell.count, 0));
   const shown = element("div", { id: "cell-images" });
   let pressed = null;
-  const open = (truth, said, button = null) => {
+  const open = (truth, predicted, button = null) => {
     pressed?.setAttribute("aria-pressed", "false");
     pressed = button;
     pressed?.setAttribute("aria-pressed", "true");
-    const cell = cells.get(`${truth},${said}`);
-    const title = truth === said ? `${called[truth]}, predicted correctly` : `${called[truth]} → ${called[said]}`;
+    const cell = cells.get(`${truth},${predicted}`);
+    const title = truth === predicted ? `${called[truth]}, predicted correctly` : `${called[truth]} → ${called[predicted]}`;
     const heading = element("h3", { tabindex: -1 }, `${title}: ${counted(cell?.count ?? 0, "image")}`);
     const { images: numbers, more } = cell ?? { images: [], more: [] };
     const left = cell && numbers.length < cell.count ? note(numbers.length ? `Shown: ${count(numbers.length)}, the highest loss first; all are in predictions.csv.` : "The page has no room for their pictures; all are in predictions.csv.") : "";
@@ -108,30 +108,30 @@ function confusion() {
     shown.replaceChildren(heading, left, numbers.length ? gallery(numbers) : cell ? "" : note("No image."), others);
     heading.focus();
   };
-  const label = (truth, said, number) => `${counted(number, "image")} of ${called[truth]} predicted ${truth === said ? "correctly" : `as ${called[said]}`}`;
+  const label = (truth, predicted, number) => `${counted(number, "image")} of ${called[truth]} predicted ${truth === predicted ? "correctly" : `as ${called[predicted]}`}`;
   const made = section("confusion", "Confusion", note(!part.order ? `With ${count(classes.length)} classes, more than ${count(data.cells)}, the cells of a matrix would be too small to see. The most confused pairs are listed; all are in results/most_confused.csv.` : classes.length <= 40 ? "Rows are the actual classes, columns the predicted ones. Choose a number to see its images." : "Rows are the actual classes, columns the predicted ones, ordered so that confused classes are neighbours. Choose a cell, or a pair below, to see its images."));
   if (classes.length <= 40) {
     const order = classes.length > 12 ? part.order : classes.map((_, place) => place);
     const heads = order.map((place) => element("th", { scope: "col", title: classes[place] }, called[place]));
-    const rows = order.map((truth) => element("tr", {}, element("th", { scope: "row", title: classes[truth] }, called[truth]), order.map((said) => {
-      const number = cells.get(`${truth},${said}`)?.count ?? 0;
+    const rows = order.map((truth) => element("tr", {}, element("th", { scope: "row", title: classes[truth] }, called[truth]), order.map((predicted) => {
+      const number = cells.get(`${truth},${predicted}`)?.count ?? 0;
       const share = totals[truth] ? number / totals[truth] : 0;
-      const inside = number ? element("button", { type: "button", "aria-pressed": "false", "aria-label": label(truth, said, number), "data-cell": `${truth},${said}`, onclick: (event) => open(truth, said, event.currentTarget) }, count(number)) : element("span", { class: "quiet" }, "0");
-      return element("td", { class: truth === said ? "right" : null, style: { "--share": share.toFixed(3) } }, inside);
+      const inside = number ? element("button", { type: "button", "aria-pressed": "false", "aria-label": label(truth, predicted, number), "data-cell": `${truth},${predicted}`, onclick: (event) => open(truth, predicted, event.currentTarget) }, count(number)) : element("span", { class: "quiet" }, "0");
+      return element("td", { class: truth === predicted ? "right" : null, style: { "--share": share.toFixed(3) } }, inside);
     })));
     made.append(element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Confusion matrix" },
       element("table", { class: classes.length > 8 ? "matrix many" : "matrix" }, element("thead", {}, element("tr", {}, element("td", {}), heads)), element("tbody", {}, rows))));
   } else if (part.order) {
     const place = new Map(part.order.map((name, at) => [name, at]));
     const svg = element("svg", { class: "chart", viewBox: `0 0 ${classes.length} ${classes.length}`, role: "img", "aria-label": `Confusion matrix of ${classes.length} classes; the pairs are listed below`, style: { "max-width": "46rem", border: "1px solid var(--line)" } });
-    for (const { truth, said, count: number } of part.cells) {
+    for (const { truth, predicted, count: number } of part.cells) {
       const share = number / totals[truth];
-      svg.append(element("rect", { class: truth === said ? "cell" : "cell wrong", x: place.get(said), y: place.get(truth), width: 1, height: 1, "fill-opacity": (0.2 + 0.8 * share).toFixed(2), onclick: () => open(truth, said) }, element("title", {}, label(truth, said, number))));
+      svg.append(element("rect", { class: truth === predicted ? "cell" : "cell wrong", x: place.get(predicted), y: place.get(truth), width: 1, height: 1, "fill-opacity": (0.2 + 0.8 * share).toFixed(2), onclick: () => open(truth, predicted) }, element("title", {}, label(truth, predicted, number))));
     }
     made.append(svg);
-    let [truth, said] = [part.order[0], part.order[0]];
+    let [truth, predicted] = [part.order[0], part.order[0]];
     const options = called.map((name, at) => [at, name]);
-    made.append(element("div", { class: "row" }, choice("Actual", options, (value) => { truth = value; }), choice("predicted", options, (value) => { said = value; }), element("button", { class: "plain", type: "button", onclick: () => open(truth, said) }, "Show the images")));
+    made.append(element("div", { class: "row" }, choice("Actual", options, (value) => { truth = value; }), choice("predicted", options, (value) => { predicted = value; }), element("button", { class: "plain", type: "button", onclick: () => open(truth, predicted) }, "Show the images")));
   }
   made.append(shown);
   if (part.confused.length) {
@@ -218,19 +218,19 @@ function calibration() {
 // ---------------------------------------------------------------------------------------------------- training
 
 function training() {
-  if (!data.steps.length && !data.times.length && !data.charts.length) return;
+  if (!data.phases.length && !data.times.length && !data.charts.length) return;
   const made = section("training", "Training");
   made.append(element("div", { class: "columns" }, data.charts.map(({ title, chart: layout, note: words }) =>
     element("div", {}, element("h3", {}, title), chart(title, layout), words ? note(words) : null))));
-  for (const step of data.steps) {
-    const numbered = step.rows.map((cells, place) => ({ cells, place }));
-    const caption = `${step.text}${step.rows.length < step.epochs ? `; ${count(step.rows.length)} of ${count(step.epochs)} epochs, all are in history.csv` : ""}${step.kept === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
-    made.append(element("h3", {}, `Phase ${step.number}: ${step.title}`), table(caption, step.columns.map((name, column) => ({
+  for (const phase of data.phases) {
+    const numbered = phase.rows.map((cells, place) => ({ cells, place }));
+    const caption = `${phase.text}${phase.rows.length < phase.epochs ? `; ${count(phase.rows.length)} of ${count(phase.epochs)} epochs, all are in history.csv` : ""}${phase.best === null ? "" : "; ✓ marks the epoch whose weights the model has"}`;
+    made.append(element("h3", {}, `Phase ${phase.number}: ${phase.title}`), table(caption, phase.columns.map((name, column) => ({
       name,
-      value: (row) => (column === 0 && row.place === step.kept ? `${row.cells[0]} ✓` : row.cells[column]),
-    })), numbered, { tall: step.rows.length > 14, marked: (row) => row.place === step.kept }), ...step.readings.map((sentence) => element("p", {}, `→ ${sentence}`)));
+      value: (row) => (column === 0 && row.place === phase.best ? `${row.cells[0]} ✓` : row.cells[column]),
+    })), numbered, { tall: phase.rows.length > 14, marked: (row) => row.place === phase.best }), ...phase.diagnosis.map((sentence) => element("p", {}, `→ ${sentence}`)));
   }
-  if (data.steps.length < data.steps_in_all) made.append(note(`The first ${count(data.steps.length)} of ${count(data.steps_in_all)} phases; the epochs of all are in history.csv.`));
+  if (data.phases.length < data.phases_in_all) made.append(note(`The first ${count(data.phases.length)} of ${count(data.phases_in_all)} phases; the epochs of all are in history.csv.`));
   if (data.times.length) {
     const longest = Math.max(...data.times.map((time) => time[1]), 1e-9);
     const sum = data.times.reduce((all, time) => all + time[1], 0);
@@ -341,7 +341,7 @@ function labels() {
   }
   if (part.outliers.length) {
     made.append(element("h3", {}, "Outliers"), note("The images that are farthest from their nearest neighbours in the backbone's features."),
-      ...folded("gallery wide", part.outliers.map(([number, distance]) => element("li", {}, doubted(number, [element("div", {}, `distance ${fixed(distance, 3)}`), control(number, images[number].said)])))));
+      ...folded("gallery wide", part.outliers.map(([number, distance]) => element("li", {}, doubted(number, [element("div", {}, `distance ${fixed(distance, 3)}`), control(number, images[number].predicted)])))));
   }
 }
 

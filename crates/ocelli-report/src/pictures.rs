@@ -1,23 +1,23 @@
-//! The images on a page: small, framed as the network sees them, some with their heat maps.
+//! The images on a page: thumbnails, preprocessed as the network sees them, some with heat maps.
 
 use std::collections::HashMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ocelli::Result;
 use ocelli::interpret::{HeatMap, Inside, Interpretation};
+use ocelli::{Preprocessing, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::Subject;
 
-/// Where an image's predictions are.
+/// Which predictions an image belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
-    /// Among those that were measured on.
-    Measured,
-    /// Among those whose labels are in doubt.
-    Doubted,
+    /// Those of the evaluation.
+    Evaluated,
+    /// Those of the label review.
+    Reviewed,
 }
 
 /// Chooses the images of a page, each once, the most important first, as long as there is room.
@@ -32,42 +32,42 @@ pub(crate) struct Album {
 #[derive(Serialize)]
 pub(crate) struct Picture {
     id: String,
-    /// The address of a JPEG that is in it; empty where the image is not shown.
+    /// A data URL of a JPEG; empty if the image is not shown.
     jpeg: String,
     /// Why it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
     truth: Vec<usize>,
-    said: Vec<usize>,
+    predicted: Vec<usize>,
     /// The most probable classes.
     top: Vec<(usize, f32)>,
     loss: f64,
-    /// Where the network looks for what it says: columns, rows, bytes in base 64.
+    /// The heat map of the predicted class: columns, rows, bytes in base64.
     heat: Option<(usize, usize, String)>,
 }
 
-/// The side of a small image, and of one whose label is to be judged.
+/// The side of a thumbnail, and of one whose label is to be reviewed.
 const SIDE: usize = 128;
 const SIDE_TO_JUDGE: usize = 224;
 const QUALITY: u8 = 70;
-/// Images that get a heat map: the first that were chosen.
+/// The number of images with a heat map: those chosen first.
 const HEAT_MAPS: usize = 192;
-/// Classes whose probabilities stand under an image.
+/// The number of classes whose probabilities are shown below an image.
 const TOP: usize = 3;
 
 impl Album {
-    /// So many images that were measured on have room: about 4 MB.
+    /// The most evaluated images: about 4 MB.
     pub(crate) const ROOM: usize = 640;
-    /// So many whose labels are in doubt.
-    const ROOM_FOR_DOUBTS: usize = 180;
+    /// The most images of the label review.
+    const ROOM_FOR_REVIEW: usize = 180;
 
-    /// The image's number on the page; nothing where there is no more room.
-    pub(crate) fn add(&mut self, source: Source, place: usize) -> Option<usize> {
+    /// The image's number on the page; `None` if there is no more room.
+    pub(crate) fn add(&mut self, source: Source, index: usize) -> Option<usize> {
         let (kind, room) = match source {
-            Source::Measured => (0, Self::ROOM),
-            Source::Doubted => (1, Self::ROOM_FOR_DOUBTS),
+            Source::Evaluated => (0, Self::ROOM),
+            Source::Reviewed => (1, Self::ROOM_FOR_REVIEW),
         };
-        if let Some(&number) = self.numbers.get(&(source, place)) {
+        if let Some(&number) = self.numbers.get(&(source, index)) {
             return Some(number);
         }
         if self.counts[kind] == room {
@@ -75,60 +75,62 @@ impl Album {
         }
         self.counts[kind] += 1;
         let number = self.chosen.len();
-        self.chosen.push((source, place));
-        self.numbers.insert((source, place), number);
+        self.chosen.push((source, index));
+        self.numbers.insert((source, index), number);
         Some(number)
     }
 
     /// Whether the image is on the page.
-    pub(crate) fn has(&self, source: Source, place: usize) -> bool {
-        self.numbers.contains_key(&(source, place))
+    pub(crate) fn has(&self, source: Source, index: usize) -> bool {
+        self.numbers.contains_key(&(source, index))
     }
 
-    /// Makes the pictures, and those of the inside on the way; then the number of the photo that those show.
+    /// Makes the thumbnails, and the visualisations of the network; returns the number of the photo in those.
     pub(crate) fn develop(&self, subject: &Subject) -> Result<(Vec<Picture>, Inside, Option<usize>)> {
+        let &Subject { named, review, ref stop, .. } = subject;
         let of = |source: Source| match source {
-            Source::Measured => subject.named,
-            Source::Doubted => subject.doubts.map_or(subject.named, |doubts| &doubts.predictions),
+            Source::Evaluated => named,
+            Source::Reviewed => review.map_or(named, |review| &review.predictions),
         };
-        let seen = subject.model.contract().preprocessing;
+        let (seen, decoder) = (subject.model.config().preprocessing, subject.model.decoder());
         let side = |source| match source {
-            Source::Doubted => SIDE_TO_JUDGE,
-            Source::Measured => SIDE.min(seen.size),
+            Source::Reviewed => SIDE_TO_JUDGE,
+            Source::Evaluated => SIDE.min(seen.size),
         };
         let lost = Whereabouts::of(subject);
         let jpegs: Vec<std::result::Result<String, &'static str>> = self
             .chosen
             .par_iter()
-            .map(|&(source, place)| {
-                if let Some(why) = lost.of_id(&of(source).ids[place]) {
+            .map(|&(source, index)| {
+                if let Some(why) = lost.of_id(&of(source).ids[index]) {
                     return Err(why);
                 }
-                if subject.stop.is_set() {
+                if stop.is_set() {
                     return Err("left out");
                 }
-                let image = subject.model.framed(&of(source).paths[place], side(source));
-                let image = image.ok_or("cannot be read")?;
+                let framed = Preprocessing { size: side(source), ..seen };
+                let image = decoder.decode_file_for(&of(source).paths[index], framed.needed());
+                let image = image.and_then(|image| framed.frame(&image)).map_err(|_| "cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();
-        subject.stop.check()?;
+        stop.check()?;
         let (mut heat, inside, photo) = self.look(subject, &lost)?;
         let pictures = self.chosen.iter().zip(jpegs).enumerate();
         let pictures = pictures
-            .map(|(number, (&(source, place), jpeg))| picture(of(source), place, jpeg, heat.remove(&number)));
+            .map(|(number, (&(source, index), jpeg))| picture(of(source), index, jpeg, heat.remove(&number)));
         Ok((pictures.collect(), inside, photo))
     }
 
-    /// Passes the first images that were measured on through the network: heat maps by the numbers of images here, what is
-    /// inside the network, and the number of the image that shows it.
+    /// Passes the first evaluated images through the network: heat maps by the numbers of images here,
+    /// visualisations, and the number of the image that they show.
     fn look(
         &self,
         subject: &Subject,
         lost: &Whereabouts,
     ) -> Result<(HashMap<usize, HeatMap>, Inside, Option<usize>)> {
         let named = subject.named;
-        let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Measured);
+        let measured = self.chosen.iter().enumerate().filter(|(_, (source, _))| *source == Source::Evaluated);
         let measured = measured.filter(|(_, (_, row))| lost.of_id(&named.ids[*row]).is_none());
         let (mut images, mut numbers) = (Vec::new(), HashMap::new());
         for (number, &(_, row)) in measured.take(HEAT_MAPS) {
@@ -142,7 +144,7 @@ impl Album {
     }
 }
 
-/// Which images are not shown since they are not what they were, and why.
+/// Which images are not shown because they are missing or have changed.
 struct Whereabouts<'a>(HashMap<&'a str, &'static str>);
 
 impl<'a> Whereabouts<'a> {
@@ -159,21 +161,21 @@ impl<'a> Whereabouts<'a> {
 
 fn picture(
     named: &Interpretation,
-    place: usize,
+    index: usize,
     jpeg: std::result::Result<String, &'static str>,
     heat: Option<HeatMap>,
 ) -> Picture {
-    let row = named.predictions.row(place);
+    let row = named.predictions.row(index);
     let mut order: Vec<usize> = (0..row.len()).collect();
     order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
     Picture {
-        id: named.ids[place].clone(),
+        id: named.ids[index].clone(),
         why: jpeg.as_ref().err().copied(),
         jpeg: jpeg.unwrap_or_default(),
-        truth: named.truth(place).to_vec(),
-        said: named.predictions.predicted_labels(place),
+        truth: named.truth(index).to_vec(),
+        predicted: named.predictions.predicted_labels(index),
         top: order.into_iter().take(TOP).map(|class| (class, row[class])).collect(),
-        loss: named.predictions.losses()[place],
+        loss: named.predictions.losses()[index],
         heat: heat.map(|heat| {
             let bytes: Vec<u8> = heat.values.iter().map(|value| (value * 255.0) as u8).collect();
             (heat.width, heat.height, STANDARD.encode(&bytes))

@@ -1,8 +1,8 @@
-//! Every table of a report as plain data: CSV and JSON files.
+//! Every table of a report, as CSV and JSON files.
 
 use std::path::Path;
 
-use ocelli::interpret::{Confused, ConfusionMatrix, Order, Ranked};
+use ocelli::interpret::{Confused, ConfusionMatrix, Ranked, Ranking};
 use ocelli::{Proportion, Result, Task, escape_formula, write_whole};
 use serde_json::{Map, Value, json};
 
@@ -16,7 +16,7 @@ pub struct Table {
     pub name: &'static str,
     /// The names of the columns.
     pub columns: Vec<String>,
-    /// The rows, a value a column.
+    /// The rows, one value per column.
     pub rows: Vec<Vec<Value>>,
 }
 
@@ -29,7 +29,7 @@ impl Table {
         self.rows.push(row.into());
     }
 
-    /// A list of objects, one a row.
+    /// A list of objects, one per row.
     pub fn objects(&self) -> Value {
         let object = |row: &Vec<Value>| {
             Value::Object(self.columns.iter().cloned().zip(row.iter().cloned()).collect::<Map<_, _>>())
@@ -56,7 +56,7 @@ impl Table {
     }
 }
 
-/// A cell as it stands in a CSV file: numbers as they are, text so that no spreadsheet runs it.
+/// A cell of a CSV file: numbers unchanged, text escaped so that no spreadsheet runs it.
 fn csv_cell(value: &Value) -> String {
     let text = cell(value);
     if value.is_number() { text } else { escape_formula(&text).into_owned() }
@@ -91,7 +91,7 @@ pub(crate) fn tables(subject: &Subject, figures: &[Figure]) -> Result<Vec<Table>
             tables.push(thresholds(subject));
         }
     }
-    if subject.doubts.is_some() {
+    if subject.review.is_some() {
         tables.extend([label_errors(subject), duplicates(subject), outliers(subject)]);
     }
     Ok(tables)
@@ -128,10 +128,10 @@ fn classes(subject: &Subject) -> Table {
         "auroc",
     ];
     let mut table = Table::new("classes", &columns);
-    let parts = |share: Option<Proportion>| match share {
-        Some(share) => {
-            let (low, high) = share.interval();
-            [json!(share.value()), json!(low), json!(high)]
+    let parts = |fraction: Option<Proportion>| match fraction {
+        Some(fraction) => {
+            let (low, high) = fraction.interval();
+            [json!(fraction.value()), json!(low), json!(high)]
         }
         None => [Value::Null, Value::Null, Value::Null],
     };
@@ -161,9 +161,9 @@ fn classes(subject: &Subject) -> Table {
 fn ranking(subject: &Subject) -> Table {
     let mut table = Table::new("ranking", &[&["order", "class"], &RANKED[..]].concat());
     let orders = [
-        (Order::MostCorrect, "most correct"),
-        (Order::MostIncorrect, "most incorrect"),
-        (Order::MostUncertain, "most uncertain"),
+        (Ranking::MostCorrect, "most correct"),
+        (Ranking::MostIncorrect, "most incorrect"),
+        (Ranking::MostUncertain, "most uncertain"),
     ];
     for (order, name) in orders {
         for class in &subject.named.classes {
@@ -182,14 +182,14 @@ fn losses(subject: &Subject) -> Table {
     table
 }
 
-/// What is told of an image that has a place in an order.
+/// The columns of an image in a ranking.
 const RANKED: [&str; 6] = ["rank", "id", "label", "decision", "probability", "loss"];
 
-/// The cells of [`RANKED`] for images in their order.
+/// The cells of [`RANKED`] for images in order.
 fn ranked(images: Vec<Ranked>) -> impl Iterator<Item = [Value; RANKED.len()]> {
-    images.into_iter().enumerate().map(|(place, image)| {
+    images.into_iter().enumerate().map(|(index, image)| {
         let Ranked { id, truth, predicted, probability, loss, .. } = image;
-        [json!(place + 1), json!(id), json!(truth), json!(predicted), json!(probability), json!(loss)]
+        [json!(index + 1), json!(id), json!(truth), json!(predicted), json!(probability), json!(loss)]
     })
 }
 
@@ -253,7 +253,7 @@ fn thresholds(subject: &Subject) -> Table {
 
 fn label_errors(subject: &Subject) -> Table {
     let mut table = Table::new("label_errors", &["rank", "id", "label", "suggested", "score", "likely"]);
-    for (rank, suspect) in subject.doubts.iter().flat_map(|doubts| &doubts.errors.suspects).enumerate() {
+    for (rank, suspect) in subject.review.iter().flat_map(|review| &review.errors.suspects).enumerate() {
         table.add([
             json!(rank + 1),
             json!(suspect.id),
@@ -268,8 +268,8 @@ fn label_errors(subject: &Subject) -> Table {
 
 fn duplicates(subject: &Subject) -> Table {
     let mut table = Table::new("duplicates", &["first", "second", "likeness", "identical", "same_label"]);
-    let Some(doubts) = subject.doubts else { return table };
-    let named = &doubts.predictions;
+    let Some(review) = subject.review else { return table };
+    let named = &review.predictions;
     let mut add = |first: usize, second: usize, likeness: f64, identical: bool| {
         let same = named.truth(first) == named.truth(second);
         table.add([
@@ -280,10 +280,10 @@ fn duplicates(subject: &Subject) -> Table {
             json!(same),
         ]);
     };
-    for group in &doubts.duplicates {
+    for group in &review.duplicates {
         group[1..].iter().for_each(|&other| add(group[0], other, 1.0, true));
     }
-    for pair in near_duplicates(doubts) {
+    for pair in near_duplicates(review) {
         add(pair.first, pair.second, pair.likeness, false);
     }
     table
@@ -291,12 +291,12 @@ fn duplicates(subject: &Subject) -> Table {
 
 fn outliers(subject: &Subject) -> Table {
     let mut table = Table::new("outliers", &["rank", "id", "label", "distance"]);
-    let Some(doubts) = subject.doubts else { return table };
-    for (rank, outlier) in doubts.neighbours.outliers.iter().enumerate() {
-        let label = doubts.predictions.named(doubts.predictions.truth(outlier.place));
+    let Some(review) = subject.review else { return table };
+    for (rank, outlier) in review.neighbours.outliers.iter().enumerate() {
+        let label = review.predictions.named(review.predictions.truth(outlier.index));
         table.add([
             json!(rank + 1),
-            json!(doubts.predictions.ids[outlier.place]),
+            json!(review.predictions.ids[outlier.index]),
             json!(label),
             json!(outlier.distance),
         ]);

@@ -1,4 +1,4 @@
-//! The page that compares two runs on the images that both were measured on.
+//! The page that compares two runs on the images that both were evaluated on.
 
 use std::path::Path;
 
@@ -8,9 +8,10 @@ use ocelli::{Error, Result, Stop, write_whole};
 use serde::Serialize;
 
 use crate::html;
-use crate::page::{plain_figures, settings};
+use crate::page::plain_figures;
+use crate::page::settings::settings;
 
-/// What the page is given.
+/// The data of the page.
 #[derive(Serialize)]
 struct Page<'a> {
     first: String,
@@ -20,24 +21,25 @@ struct Page<'a> {
     figures: Vec<(String, f64, f64)>,
     /// Settings that differ: name, first, second.
     differences: Vec<[String; 3]>,
-    /// The address of an inline JPEG for each of the first flips, right to wrong, then wrong to right.
+    /// A data URL of a JPEG for each of the first flips, right to wrong, then wrong to right.
     pictures: [Vec<String>; 2],
 }
 
-/// Flips that are shown with their pictures.
+/// The most flips with pictures.
 const SHOWN: usize = 60;
 const SIDE: usize = 96;
 
-/// Compares two runs, of which the folders are given, or the models in them; `page` is where the page is written, if it is to be.
+/// Compares two runs, given their folders or the models in them; the page is written to `page`, if it is
+/// given.
 ///
 /// # Errors
-/// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Photos that have gone are left out
-/// of the page.
+/// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Missing photos are not shown
+/// on the page.
 pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<Comparison> {
     let (one, two) = (FinishedRun::open(first)?, FinishedRun::open(second)?);
     let read = |run: &FinishedRun| -> Result<Interpretation> {
         let mut named = run.predictions()?;
-        named.predictions.set_thresholds(run.model()?.contract().thresholds());
+        named.predictions.set_thresholds(run.model_config()?.thresholds());
         Ok(named)
     };
     let (mut named, other) = (read(&one)?, read(&two)?);
@@ -48,9 +50,9 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     })?;
     if let Some(path) = page {
         one.images(&mut named, None, 0, &Stop::default())?;
-        let model = one.model()?;
+        let config = one.model_config()?;
         let picture = |flip: &Flip| -> String {
-            let image = model.framed(&named.paths[flip.place], SIDE);
+            let image = config.framed(&named.paths[flip.index], SIDE);
             image.map(|image| image.to_inline_jpeg(70)).unwrap_or_default()
         };
         let pictures = [&comparison.right_to_wrong, &comparison.wrong_to_right];
@@ -70,7 +72,7 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
     Ok(comparison)
 }
 
-/// Settings that are not the same.
+/// Settings that differ.
 fn differences(one: &FinishedRun, two: &FinishedRun) -> Vec<[String; 3]> {
     let (one, two) = (settings(one), settings(two));
     let value = |rows: &[[String; 2]], name: &str| {

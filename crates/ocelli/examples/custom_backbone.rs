@@ -7,9 +7,9 @@
 //! again, and asked.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use burn_nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use ocelli::Normalization;
 use ocelli::nn::layer::Pool;
 use ocelli::nn::{Backbone, Classifier, Head, Network, Pass};
@@ -37,7 +37,7 @@ impl Block {
 
 /// A row of blocks. `H` is what stands on it.
 #[derive(Module, Debug)]
-struct Blocks<H: Classifier> {
+pub struct Blocks<H: Classifier> {
     blocks: Vec<Block>,
     #[module(skip)]
     head: std::marker::PhantomData<H>,
@@ -46,7 +46,8 @@ struct Blocks<H: Classifier> {
 const WIDTHS: [usize; 4] = [3, 32, 64, 128];
 
 impl<H: Classifier> Blocks<H> {
-    fn new(device: &Device) -> Self {
+    /// Blocks with random weights.
+    pub fn new(device: &Device) -> Self {
         let blocks = WIDTHS.windows(2).map(|widths| Block::new(widths[0], widths[1], device));
         Self { blocks: blocks.collect(), head: std::marker::PhantomData }
     }
@@ -83,14 +84,15 @@ impl<H: Classifier + 'static> Backbone for Blocks<H> {
 
 /// A head of one's own: average pooling and one linear layer.
 #[derive(Module, Debug)]
-struct OneLayer {
+pub struct OneLayer {
     linear: Linear,
     #[module(skip)]
     classes: usize,
 }
 
 impl OneLayer {
-    fn new(channels: usize, classes: usize, device: &Device) -> Self {
+    /// A head with random weights.
+    pub fn new(channels: usize, classes: usize, device: &Device) -> Self {
         Self { linear: LinearConfig::new(channels, classes).init(device), classes }
     }
 }
@@ -122,7 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let body = Blocks::<Head>::new(&device);
     let mut learner = Learner::from_backbone(body, "blocks", normalization, data()?);
     // Nothing is pretrained: all layers train, and norms by what they see. A rate that warms up and ends low suits them.
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     for row in learner.fit(1e-2, OneCycle::epochs(8))? {
         println!("epoch {}   accuracy {:.3}", row.epoch, row.accuracy.unwrap_or(0.0));
     }
@@ -136,7 +138,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = data()?;
     let classes = data.classes().len();
     let mut learner = Learner::from_network(network(classes), "blocks", normalization, data)?;
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     learner.fit(1e-2, OneCycle::epochs(8))?;
     println!("own head   accuracy {:.3}", learner.validate()?.accuracy().value());
 

@@ -1,6 +1,6 @@
 //! A metric of one's own: the recall of the class that is recognised worst, by which the best weights are kept.
 //!
-//!     cargo run --release --example own_metric
+//!     cargo run --release -p ocelli --example own_metric
 
 use ocelli::prelude::*;
 use ocelli::{CustomMetric, Direction};
@@ -18,7 +18,7 @@ fn main() -> ocelli::Result<()> {
     let data = ImageData::from_folder(photos).size(64).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     learner.keep_best(Some(worst_recall));
-    learner.precompute(true)?;
+    learner.cache_features()?;
     for record in learner.fit(1e-2, Epochs(6))? {
         let recall = record.value(worst_recall).unwrap_or(f64::NAN);
         println!(

@@ -73,7 +73,7 @@ fn fine_tune(
 ) -> ocelli::Result<Vec<EpochRecord>> {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.with_seed(seed))?;
     learner.set_precision(precision);
-    learner.precompute(true)?;
+    learner.cache_features()?;
     learner.fit(1e-2, Epochs(2))?;
     learner.unfreeze();
     learner.fit([1e-5, 1e-4, 1e-3], Epochs(epochs))
@@ -92,6 +92,6 @@ fn from_random_weights(
     let mut learner = Learner::from_network(network, info.name, normalization, data.with_seed(seed))?;
     learner.set_precision(precision);
     learner.unfreeze();
-    learner.set_batch_statistics(true);
+    learner.set_train_bn(true);
     learner.fit(1e-2, Epochs(epochs))
 }

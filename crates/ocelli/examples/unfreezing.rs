@@ -52,19 +52,19 @@ fn main() -> Result<()> {
         learner.set_cache(default_cache()?);
         if way == Way::Estimated {
             learner.unfreeze();
-            learner.set_batch_statistics(true);
+            learner.set_train_bn(true);
             learner.estimate_statistics()?;
             learner.freeze();
         }
-        learner.precompute(true)?;
+        learner.cache_features()?;
         let rows = learner.fit(1e-2, OneCycle::epochs(head_epochs))?;
         let head = rows.last().and_then(|row| row.accuracy).unwrap_or(f64::NAN);
         learner.unfreeze();
-        learner.set_batch_statistics(!(way == Way::Running));
+        learner.set_train_bn(!(way == Way::Running));
         if way == Way::HeadFirst {
             learner.fit([1e-9, 1e-9, 1e-3], Epochs(1))?;
         }
-        let proportions = LearningRates::spread(1e-2, 1.0);
+        let proportions = LearningRates::geometric(1e-2, 1.0);
         let curve = learner.lr_find(LrFind::groups(proportions).steps(60))?;
         let found = match curve.suggestions() {
             Ok(found) => format!("valley {:.1e}, minimum/10 {:.1e}", found.valley, found.minimum),

@@ -9,7 +9,7 @@ use ocelli_plot::{Axis, Chart, Figure, Line, Mark, Panel};
 use crate::error::Result;
 use crate::file;
 use crate::lr_finder::curve::LrCurve;
-use crate::lr_finder::suggest::{Finding, Suggestions};
+use crate::lr_finder::suggest::{CurveShape, SuggestedLrs};
 use crate::recipe::freezing::GROUP_NAMES;
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{Schedule, SchedulePoint};
@@ -29,14 +29,14 @@ impl Schedule {
     pub fn plot(&self, rates: impl Into<LearningRates>, steps_per_epoch: usize) -> Figure {
         let rates = rates.into();
         let steps = self.epochs().saturating_mul(steps_per_epoch);
-        // Of many steps some are enough for a chart.
+        // A sample of the steps is enough for a chart.
         let stride = steps.div_ceil(PLOTTED).max(1);
-        let course = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
+        let curve = |value: &dyn Fn(SchedulePoint) -> Option<f64>| -> Vec<(f64, f64)> {
             let point =
                 |step| Some((step as f64 / steps_per_epoch as f64, value(self.at(step, steps_per_epoch))?));
             (0..steps).step_by(stride).filter_map(point).collect()
         };
-        let rate = |group: usize| course(&|point| Some(rates.0[group] * point.lr_factor));
+        let rate = |group: usize| curve(&|point| Some(rates.0[group] * point.lr_factor));
         let line = |label: &str, points| Line { label: label.to_owned(), points, faint: false };
         let lines = match rates.0.iter().all(|rate| *rate == rates.head()) {
             true => vec![line("all layers", rate(0))],
@@ -54,7 +54,7 @@ impl Schedule {
             })
         };
         let mut panels = vec![panel("learning rate", lines)];
-        let momentum = course(&|point| point.momentum);
+        let momentum = curve(&|point| point.momentum);
         if !momentum.is_empty() {
             panels.push(panel("momentum", vec![line("momentum", momentum)]));
         }
@@ -63,7 +63,7 @@ impl Schedule {
 }
 
 impl LrCurve {
-    /// The curve as a chart: rates on a logarithmic axis, the suggestions marked.
+    /// The curve as a chart: learning rates on a logarithmic axis, the suggestions marked.
     pub fn plot(&self) -> Figure {
         let points = |losses: &[f64]| self.rates.iter().copied().zip(losses.iter().copied()).collect();
         let line = |label: &str, points, faint| Line { label: label.to_owned(), points, faint };
@@ -71,15 +71,15 @@ impl LrCurve {
             label: format!("{name} {rate:.1e}"),
             at: (rate, self.smoothed_at(rate)),
         };
-        let (finding, suggestion) = (self.finding(), self.suggestion());
-        let (title, others) = match &finding {
-            Ok(Finding::Falls(Suggestions { valley, slide, minimum, steep })) => {
+        let (shape, suggestion) = (self.shape(), self.suggestion());
+        let (title, others) = match &shape {
+            Ok(CurveShape::Descends(SuggestedLrs { valley, slide, minimum, steep })) => {
                 let marks =
                     [("valley", valley), ("slide", slide), ("minimum / 10", minimum), ("steep", steep)];
                 (String::new(), marks.map(|(name, rate)| mark(name, *rate)).to_vec())
             }
-            Ok(Finding::Rises(rate)) => {
-                (": the loss does not clearly fall".to_owned(), vec![mark("rises from", *rate)])
+            Ok(CurveShape::OnlyRises(rate)) => {
+                (": no clear descent".to_owned(), vec![mark("rises above", *rate)])
             }
             Err(error) => (format!(": {error}"), Vec::new()),
         };
@@ -89,12 +89,12 @@ impl LrCurve {
             Ok(suggestion) => format!("{title}; suggested {:.1e}, {}", suggestion.rate, suggestion.rule),
             Err(_) => title,
         };
-        // What comes after divergence would press all else flat.
+        // The losses after divergence would flatten all others.
         let lowest = self.smoothed.iter().copied().reduce(f64::min).unwrap_or(0.0);
         let first = self.smoothed.first().copied().unwrap_or(1.0);
         let mut highest = (2.0 * first - lowest).max(1.2 * first);
-        if let Ok(Finding::Rises(_)) = finding {
-            // All that it is compared with, and the rise itself.
+        if let Ok(CurveShape::OnlyRises(_)) = shape {
+            // The level at low learning rates, and the rise itself.
             let low_rates = self.smoothed.iter().take(self.smoothed.len() / 2).copied();
             let seen = low_rates.chain(marks.iter().map(|mark| mark.at.1));
             highest = seen.map(|loss| 1.1 * loss).fold(highest, f64::max);
@@ -113,9 +113,9 @@ impl LrCurve {
         Figure { title: format!("Learning rate finder{title}"), panels: vec![chart.into()] }
     }
 
-    /// The smoothed loss at a rate, between steps along a straight line over the logarithm.
+    /// The smoothed loss at a learning rate, interpolated between steps over its logarithm.
     fn smoothed_at(&self, rate: f64) -> f64 {
-        // Where the loss was no number from the first step on, there is no curve.
+        // If the loss was not finite at the first step, there is no curve.
         if self.rates.is_empty() {
             return f64::NAN;
         }
@@ -124,7 +124,7 @@ impl LrCurve {
             return self.smoothed[next.min(self.rates.len() - 1)];
         }
         let (low, high) = (self.rates[next - 1].ln(), self.rates[next].ln());
-        let share = (rate.ln() - low) / (high - low);
-        self.smoothed[next - 1] + share * (self.smoothed[next] - self.smoothed[next - 1])
+        let fraction = (rate.ln() - low) / (high - low);
+        self.smoothed[next - 1] + fraction * (self.smoothed[next] - self.smoothed[next - 1])
     }
 }

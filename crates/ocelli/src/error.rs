@@ -1,14 +1,14 @@
 //! What can go wrong, in words for people and in variants for programs.
 //!
-//! Texts speak of this crate's settings. A front end that calls them otherwise, as the command does with its flags,
-//! translates by variant, and by [`Error::setting_name`].
+//! Texts speak of this crate's settings. A front end that calls them otherwise, as the command does with its
+//! flags, translates by variant, and by [`Error::setting_name`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{DataError, Task, io_reason};
 
-use crate::data::recorded::Differences;
+use crate::differences::Differences;
 
 /// Everything that this crate can refuse.
 #[derive(Debug, thiserror::Error)]
@@ -32,23 +32,23 @@ pub enum Error {
     },
     /// The images are too small for the network.
     #[error(
-        "{architecture} takes images from {smallest} px on, and these are made {size} px; choose a larger size, \
-         or another backbone"
+        "{arch} needs images of at least {smallest} px, and the size is {size} px; choose a larger size or another \
+         backbone"
     )]
     ImageSize {
         /// The backbone's name.
-        architecture: String,
+        arch: String,
         /// The side of the images in pixels.
         size: usize,
         /// The smallest side that the backbone can take.
         smallest: usize,
     },
     /// An ensemble of no models.
-    #[error("an ensemble of no models; give at least one")]
+    #[error("the ensemble has no models; give at least one")]
     EmptyEnsemble,
     /// Models, or a model and photos, are for different classes.
     #[error(
-        "{what} has the classes {}, and not {}; give models and photos of the same classes",
+        "{what} has the classes {}, expected {}; use models and photos of the same classes",
         some(found),
         some(expected)
     )]
@@ -72,7 +72,7 @@ pub enum Error {
         data: Task,
     },
     /// The data has a class that the model does not have.
-    #[error("{} has the class \"{class}\", which the model does not have; rename it, or leave it out", data.display())]
+    #[error("{} has the class \"{class}\", which the model does not have; rename or remove it", data.display())]
     ClassUnknownToModel {
         /// The folder of the photos.
         data: PathBuf,
@@ -81,8 +81,8 @@ pub enum Error {
     },
     /// A model holds no temperature.
     #[error(
-        "{model}: the model is not calibrated: no images were held out to fit a temperature on, or no temperature \
-         lowered their log loss; use its probabilities as they are"
+        "{model}: the model is not calibrated: there were no validation images to fit a temperature on, or no \
+         temperature lowered their log loss; use its probabilities without calibration"
     )]
     NotCalibrated {
         /// The model's file, or "the network".
@@ -104,8 +104,8 @@ pub enum Error {
     },
     /// Nothing of the data can be measured on, since its labelled images are all training images.
     #[error(
-        "{} has labelled images to train on only, and none to evaluate on; give the folder of images that the model \
-         has not seen, or set what is held out",
+        "all labelled images of {} are training images, so there are none to evaluate; give images that the model was not \
+         trained on, or set a validation split",
         data.display()
     )]
     NothingHeldOut {
@@ -114,8 +114,8 @@ pub enum Error {
     },
     /// The model has seen all images that it was to be evaluated on.
     #[error(
-        "the model was trained on all {images} images of {}, so they cannot tell how well it does on others; give \
-         images that it has not seen, or ask for all of them to be evaluated",
+        "the model was trained on all {images} images of {}, so they cannot show how well it generalizes; \
+         give images that it was not trained on, or include the training images",
         data.display()
     )]
     AllTrainedOn {
@@ -148,23 +148,20 @@ pub enum Error {
     #[error("all layers are trained, so there are no frozen features to cache; freeze some layers first")]
     NothingFrozen,
     /// Augmented copies are to be cached of photos that are not augmented.
-    #[error(
-        "the photos are not augmented, so that all copies would be alike; give the data an augmentation first"
-    )]
+    #[error("the data has no augmentation, so all copies would be identical; set an augmentation first")]
     NotAugmented,
     /// No batch has two images that can be read, which batch norm needs.
     #[error("no batch has two training images that can be read; see which images were skipped, and why")]
     NoTrainingBatch,
     /// A head trained to judge labels diverged.
     #[error(
-        "a head that was trained for out-of-fold predictions computes numbers that are not finite; look for photos \
-         with values far out of range"
+        "a head trained for out-of-fold predictions gives outputs that are not finite; check for photos with extreme \
+         values"
     )]
     OutOfFoldNotFinite,
     /// A checkpoint was written with other photos, or another split.
     #[error(
-        "{}: the photos, or which of them are held out, are not what they were when it was written; train anew, or \
-         put the photos back as they were",
+        "{}: the photos or their split have changed since this checkpoint was written; restore them, or start a new run",
         checkpoint.display()
     )]
     CheckpointOfOtherPhotos {
@@ -172,7 +169,7 @@ pub enum Error {
         checkpoint: PathBuf,
     },
     /// Two sets of predictions have no image in common.
-    #[error("no image was held out in both; train both with the same split")]
+    #[error("the two have no validation image in common; train both with the same split")]
     NoCommonImages,
     /// Two sets of predictions differ in the label of an image.
     #[error("{image} is {first} in one and {second} in the other; compare runs on the same labels")]
@@ -195,7 +192,7 @@ pub enum Error {
         reason: Box<Error>,
     },
     /// A confusion matrix of images that may have several classes.
-    #[error("images with several classes have no confusion matrix; look at the table of classes")]
+    #[error("there is no confusion matrix for multi-label data; see the metrics of each class")]
     NoConfusionMatrix,
     /// A sample submission that cannot be filled in.
     #[error("{}: {reason}; {advice}", path.display())]
@@ -210,7 +207,7 @@ pub enum Error {
     /// Nothing says which class a column of a sample submission is about.
     #[error(
         "{}: its column \"{column}\" holds numbers, and neither it nor they are among the model's classes ({}); name the \
-         column after the class whose probability is wanted, or set the values to labels",
+         column after the class whose probability it is to hold, or set the values to labels",
         path.display(), some(classes)
     )]
     SampleColumn {
@@ -292,8 +289,8 @@ pub enum Error {
     },
     /// The photos of a run are not those that it began with.
     #[error(
-        "{}: the run {} began with {photos} photos, and since then {differences}; put them back as they were, or go \
-         on without those that have gone or changed",
+        "{}: the run {} began with {photos} photos, and since then {differences}; restore them, or continue without \
+         those that are missing or have changed",
         data.display(), run.display()
     )]
     PhotosChanged {
@@ -319,13 +316,13 @@ pub enum Error {
     Hub(ocelli_hub::Error),
     /// No weights of that backbone are at hand.
     #[error(
-        "the weights of {architecture} are not on this machine; pull them, or get {url} and save it as {}, or give a \
+        "the weights of {arch} are not on this machine; pull them, or get {url} and save it as {}, or give a \
          weights file of your own",
         path.display()
     )]
     NoWeights {
         /// The backbone.
-        architecture: String,
+        arch: String,
         /// Where they are published.
         url: String,
         /// Where their file belongs.
@@ -334,7 +331,7 @@ pub enum Error {
     /// The loss, or its gradient, is no number any more. The network is as it was before that batch.
     #[error(
         "the {what} became {value} in epoch {epoch}, batch {batch}, at the learning rates {rates}; \
-         train with lower ones, such as a tenth"
+         use lower ones, such as a tenth"
     )]
     Diverged {
         /// "training loss" or "gradients' norm".
@@ -348,11 +345,28 @@ pub enum Error {
         /// One a layer group.
         rates: String,
     },
+    /// A custom loss is named whose function this program does not have.
+    #[error(
+        "the custom loss \"{name}\" is not registered in this program; register it first (CustomLoss::register), or use \
+         the program that the run was begun with"
+    )]
+    LossNotRegistered {
+        /// The loss.
+        name: String,
+    },
+    /// A custom loss cannot be trained on.
+    #[error("the custom loss \"{name}\" {reason}")]
+    CustomLoss {
+        /// The loss.
+        name: String,
+        /// What it does, and what it must do.
+        reason: String,
+    },
     /// After no epoch of a fit was everything that the network computes of the validation images finite.
     #[error(
-        "phase {fit} gave no usable weights: after each of its {}, at the learning rates {rates}, what the network \
-         computes of the validation images was not finite (NaN or infinite); train with lower rates, such as a tenth, \
-         or let them be found",
+        "phase {fit} gave no usable weights: after each of its {}, at the learning rates {rates}, the network's outputs \
+         for the validation images were not finite (NaN or infinite); use lower learning rates, such as a tenth, or the \
+         learning rate finder",
         number_of_epochs(*epochs)
     )]
     NoFiniteEpoch {
@@ -365,8 +379,8 @@ pub enum Error {
     },
     /// A tensor holds a number that is NaN or infinite.
     #[error(
-        "{model}: its tensor {tensor} holds {value}, which no trained weight is: the learning rate was too high, or \
-         the file is damaged; train again with a lower rate, or copy the file again"
+        "{model}: the tensor {tensor} contains {value}: the learning rate was too high, or the file is damaged; train \
+         again with a lower learning rate, or copy the file again"
     )]
     NotFiniteTensor {
         /// The model's file, or "the network".
@@ -378,8 +392,8 @@ pub enum Error {
     },
     /// A network computes something that is not finite.
     #[error(
-        "{model}: what it computes of {photo} is not finite ({value} for the class {class}): its weights are too \
-         large to be of use; train again with a lower learning rate, or use another model"
+        "{model}: its output for {photo} is not finite ({value} for the class {class}): its weights are too large; train \
+         again with a lower learning rate, or use another model"
     )]
     NotFiniteOutput {
         /// The model's file, or "the network".
@@ -393,7 +407,7 @@ pub enum Error {
     },
     /// There is less memory than a step of training, or of using the network, takes.
     #[error(
-        "{task} with {batch} images of {size} px at once takes about {} of memory, and {} are free; {}",
+        "{task} with a batch of {batch} images of {size} px needs about {} of memory, and {} are free; {}",
         gigabytes(*needed), gigabytes(*available), smaller(*fits)
     )]
     Memory {
@@ -417,23 +431,23 @@ pub enum Error {
         reason: String,
     },
     /// An observer asked to stop.
-    #[error("stopped as asked")]
+    #[error("stopped on request")]
     Stopped,
     /// The run folder that was asked for holds something already.
-    #[error("{}: holds files already; give another folder, which is empty or new", path.display())]
+    #[error("{}: is not empty; give a new or empty folder", path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
     },
     /// Another process is writing into the folder of a run.
-    #[error("{}: another process is at work on this run; wait until it has ended, or stop it", path.display())]
+    #[error("{}: another process is using this run; wait until it ends, or stop it", path.display())]
     RunBusy {
         /// The folder.
         path: PathBuf,
     },
     /// A file of a finished run is not as the run wrote it.
     #[error(
-        "{}: is missing, or not as the run wrote it, by its checksums.b3; resume the run, and it is made again",
+        "{}: is missing, or does not match checksums.b3; resume the run to write it again",
         path.display()
     )]
     DamagedResult {
@@ -461,8 +475,8 @@ impl Error {
         Self::Setting { name, value: value.to_string(), expected }
     }
 
-    /// The name of the setting that is to be changed, where it is a setting that is refused: as the field or the
-    /// method is called that sets it.
+    /// The name of the setting that is to be changed, where it is a setting that is refused: as the field or
+    /// the method is called that sets it.
     pub fn setting_name(&self) -> Option<&'static str> {
         match self {
             Self::Setting { name, .. } | Self::Data(DataError::Setting { name, .. }) => Some(name),
@@ -516,9 +530,7 @@ fn task_name(task: Task) -> &'static str {
 /// What to do where a model of this task meets data of the other.
 fn of_one_task(model: Task) -> &'static str {
     match model {
-        Task::SingleLabel => {
-            "leave out images that have not exactly one label, or use a model that is trained on several"
-        }
+        Task::SingleLabel => "remove images without exactly one label, or use a multi-label model",
         Task::MultiLabel => "read the table of labels with `task` multi-label",
     }
 }
@@ -534,7 +546,7 @@ fn gigabytes(bytes: u64) -> String {
 fn smaller(fits: Option<usize>) -> String {
     match fits {
         Some(fits) => format!("a batch of {fits} fits"),
-        None => "choose smaller images or another backbone, or free some".to_owned(),
+        None => "use smaller images or another backbone, or free memory".to_owned(),
     }
 }
 

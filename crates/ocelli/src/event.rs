@@ -1,4 +1,4 @@
-//! What happens while a learner works, told to whoever listens.
+//! Events: what happens during training, and the observers that receive it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,9 +14,10 @@ use serde::Serialize;
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::lr_finder::curve::LrCurve;
-use crate::lr_finder::suggest::{Finding, Suggestion};
+use crate::lr_finder::suggest::{CurveShape, LrSuggestion};
+use crate::metric::Metric;
+use crate::metric::estimate::MetricEstimate;
 use crate::metric::record::EpochRecord;
-use crate::metric::{Metric, MetricEstimate};
 use crate::recipe::Phase;
 use crate::recipe::diagnosis::Diagnosis;
 use crate::recipe::freezing::Freezing;
@@ -27,23 +28,23 @@ use crate::schedule::learning_rates::LearningRates;
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The photos have been read and divided.
+    /// The images have been read and split.
     Data {
-        /// Images of each class in each part.
+        /// Images of each class in the training and validation sets.
         classes: Vec<ClassCount>,
-        /// Images to train on.
+        /// Training images.
         train: usize,
-        /// Images to measure on.
+        /// Validation images.
         valid: usize,
-        /// Who decided what is held out, for people.
+        /// Where the split comes from, for people.
         origin: &'static str,
     },
-    /// Something that people should know.
+    /// A notice for people.
     Notice {
         /// One sentence.
         text: String,
     },
-    /// An image was left out.
+    /// An image was skipped.
     Skipped {
         /// The image file.
         #[serde(serialize_with = "ocelli_data::names::as_text")]
@@ -51,55 +52,56 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A step of a recipe begins.
+    /// A phase of a recipe begins.
     PhaseStarted(PhaseStarted),
-    /// The learning rate finder has looked for the rates of a fit.
-    RateFound {
+    /// The learning rate finder has run before a fit.
+    LrFound {
         /// The fit that it is for, counted from 1.
         fit: usize,
-        /// The peak learning rates that are gone on with.
-        rates: LearningRates,
-        /// What the curve says of the head's, if it is of use.
-        finding: Option<Finding>,
-        /// The head's rate that is gone on with, and by which rule; nothing where the curve is of no use.
-        suggestion: Option<Suggestion>,
-        /// Why it is not.
-        doubt: Option<String>,
-        /// What the finder saw.
+        /// The peak learning rates of the fit.
+        learning_rates: LearningRates,
+        /// The shape of the curve; `None` where it supports no learning rate.
+        shape: Option<CurveShape>,
+        /// The head's learning rate, and the rule that chose it; `None` where the curve supports none, and
+        /// the recipe's fallback is used.
+        suggestion: Option<LrSuggestion>,
+        /// Why the curve supports no learning rate.
+        reason: Option<String>,
+        /// Learning rates and losses.
         curve: LrCurve,
     },
     /// A fit begins.
     FitStarted(FitStarted),
-    /// An interrupted fit goes on.
+    /// An interrupted fit is resumed.
     Resumed {
         /// The fit, counted from 1.
         fit: usize,
-        /// Epochs that are over, and all.
+        /// Finished epochs, and all.
         epochs: (usize, usize),
     },
-    /// A long step has gone on.
+    /// Progress of a long activity.
     Progress(Progress),
-    /// Activations are ready.
-    Activations {
-        /// Images whose activations were kept from an earlier time.
-        kept: usize,
-        /// Images whose activations were computed now.
+    /// The features of the frozen layers are ready.
+    Features {
+        /// Images whose features were in the cache.
+        cached: usize,
+        /// Images whose features were computed.
         computed: usize,
         /// Seconds that it took.
         seconds: f64,
     },
-    /// An epoch is over.
+    /// An epoch has ended.
     Epoch(EpochRecord),
-    /// What the rows of a fit mean.
+    /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
-    /// A long step is over that is told of nowhere else.
-    Spent {
+    /// A long activity has ended for which there is no other event.
+    Elapsed {
         /// What was done.
-        task: Task,
+        activity: Activity,
         /// Seconds that it took.
         seconds: f64,
     },
-    /// All steps are over.
+    /// The recipe is finished.
     Finished(Finished),
     /// A file was written.
     Written {
@@ -116,30 +118,31 @@ pub enum Event {
 pub struct PhaseStarted {
     /// Counted from 1.
     pub number: usize,
-    /// What is done.
+    /// The phase.
     #[serde(flatten)]
     pub phase: Phase,
 }
 
 impl Event {
-    /// That a long step is over, which began then.
-    pub(crate) fn spent(task: Task, began: Instant) -> Self {
-        Self::Spent { task, seconds: began.elapsed().as_secs_f64() }
+    /// A long activity that began at `began` has ended.
+    pub(crate) fn elapsed(activity: Activity, began: Instant) -> Self {
+        Self::Elapsed { activity, seconds: began.elapsed().as_secs_f64() }
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finished {
-    /// Seconds from the first step on, over all attempts.
+    /// Seconds of training, over all attempts.
     pub seconds: f64,
-    /// What the best weights were kept by.
+    /// The metric that chose the best weights.
     pub metric: Metric,
-    /// The fit and the epoch whose weights the model has; nothing where no image is held out, so that it has the last.
-    pub kept: Option<(usize, usize)>,
-    /// The side in pixels of the images that it was measured on.
+    /// The fit and the epoch whose weights the model has; `None` without validation images, where it has the
+    /// last.
+    pub best: Option<(usize, usize)>,
+    /// The image size in pixels at which it was evaluated.
     pub size: usize,
-    /// Measures with test-time augmentation, where the recipe ends with it.
+    /// Metrics with test-time augmentation, where the recipe ends with it.
     pub augmented: Vec<MetricEstimate>,
 }
 
@@ -148,7 +151,7 @@ pub struct Finished {
 pub struct FitStarted {
     /// Counted from 1.
     pub number: usize,
-    /// What is frozen and what is precomputed.
+    /// What is frozen, and whether its features are cached.
     #[serde(flatten)]
     pub freezing: Freezing,
     /// The peak learning rates.
@@ -170,19 +173,19 @@ impl fmt::Display for FitStarted {
     }
 }
 
-/// How far a long step is.
+/// How far a long activity is.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Progress {
     /// What is being done.
-    pub task: Task,
-    /// Images done; steps, where learning rates are searched.
+    pub activity: Activity,
+    /// Images done; steps for the learning rate finder.
     pub done: usize,
-    /// Images in all; steps, where learning rates are searched.
+    /// Images in all; steps for the learning rate finder.
     pub total: usize,
 }
 
-impl Task {
-    /// What is counted: `image`, `view` or `step`.
+impl Activity {
+    /// The unit of its progress: `image`, `view` or `step`.
     pub fn unit(self) -> &'static str {
         match self {
             Self::LearningRates => "step",
@@ -192,32 +195,32 @@ impl Task {
     }
 }
 
-/// The steps that take long.
+/// An activity that takes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// Computing the frozen groups' output.
-    Activations,
+pub enum Activity {
+    /// Computing the features of the frozen layers.
+    Features,
     /// Training for one epoch.
     Training,
-    /// Measuring on the validation set.
+    /// Evaluating the validation set.
     Validation,
     /// Predicting several views of each image.
     Views,
-    /// Estimating the statistics of norms for averaged weights.
+    /// Estimating batch norm statistics for averaged weights.
     Statistics,
-    /// Searching learning rates.
+    /// Running the learning rate finder.
     LearningRates,
-    /// Resizing large images once for all epochs.
+    /// Resizing large images, once for all epochs.
     Resizing,
 }
 
-/// Someone who listens. Observers cannot change training, except to ask for its end.
+/// Receives events. An observer cannot change training; it can only ask to stop it.
 pub trait Observer: Send {
-    /// Takes one event; `Break` asks to stop after the step at hand.
+    /// Receives one event; `Break` asks to stop after the current step.
     ///
     /// # Errors
-    /// What keeps the observer from its work, such as a full disk; it ends the training with that error.
+    /// Any error, such as a full disk; it ends the training.
     fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>>;
 }
 
@@ -227,50 +230,50 @@ impl<F: FnMut(&Event) -> ControlFlow<()> + Send> Observer for F {
     }
 }
 
-/// Those who listen, and what they have been told of images that were left out.
+/// The observers, and which skipped images they have been notified of.
 #[derive(Default)]
 pub(crate) struct Observers {
-    listeners: Vec<Box<dyn Observer>>,
-    /// Why each was left out.
+    observers: Vec<Box<dyn Observer>>,
+    /// Why each was skipped.
     skipped: BTreeMap<PathBuf, String>,
 }
 
 impl Observers {
     pub(crate) fn add(&mut self, observer: Box<dyn Observer>) {
-        self.listeners.push(observer);
+        self.observers.push(observer);
     }
 
-    /// Tells everyone; then an error, or a wish to stop, ends the work.
-    pub(crate) fn tell(&mut self, event: &Event) -> Result<()> {
+    /// Sends an event to every observer; an error of one, or a request to stop, is then returned.
+    pub(crate) fn emit(&mut self, event: &Event) -> Result<()> {
         let (mut result, mut stop) = (Ok(()), false);
-        for observer in &mut self.listeners {
+        for observer in &mut self.observers {
             match observer.observe(event) {
-                Ok(wish) => stop |= wish.is_break(),
+                Ok(flow) => stop |= flow.is_break(),
                 Err(error) => result = Err(error),
             }
         }
         if stop && result.is_ok() { Err(Error::Stopped) } else { result }
     }
 
-    /// Tells how far a long step is.
-    pub(crate) fn progress(&mut self, task: Task, done: usize, total: usize) -> Result<()> {
-        self.tell(&Event::Progress(Progress { task, done, total }))
+    /// Emits how far a long activity is.
+    pub(crate) fn progress(&mut self, activity: Activity, done: usize, total: usize) -> Result<()> {
+        self.emit(&Event::Progress(Progress { activity, done, total }))
     }
 
-    /// Tells of images that were left out, of each once; an error where a class cannot do without them.
-    pub(crate) fn tell_skipped(&mut self, skipped: &[Skipped], data: &ImageData) -> Result<()> {
+    /// Emits images that were skipped, each once; an error where a class loses too many.
+    pub(crate) fn emit_skipped(&mut self, skipped: &[Skipped], data: &ImageData) -> Result<()> {
         let mut is_new = false;
         for Skipped { path, reason, .. } in skipped {
             if self.skipped.insert(path.clone(), reason.clone()).is_none() {
                 is_new = true;
-                self.tell(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
+                self.emit(&Event::Skipped { path: path.clone(), reason: reason.clone() })?;
             }
         }
         let all = self.skipped.iter().map(|(path, reason)| (path.as_path(), reason.as_str()));
         if is_new { data.can_spare(all) } else { Ok(()) }
     }
 
-    /// Whether an image has been left out.
+    /// Whether an image has been skipped.
     pub(crate) fn was_skipped(&self, path: &Path) -> bool {
         self.skipped.contains_key(path)
     }

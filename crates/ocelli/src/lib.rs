@@ -1,7 +1,8 @@
-//! Trains image classifiers by transfer learning: a folder of photos in, a classifier and an honest report out.
+//! Trains image classifiers by transfer learning: a folder of photos in, a classifier and an honest report
+//! out.
 //!
-//! The workflow is that of fast.ai's lesson on image classification: a pretrained backbone, a new head, its
-//! training on precomputed activations, then all layers at learning rates of their own.
+//! The workflow is that of fast.ai's lesson on image classification: a new head on a pretrained backbone is
+//! trained on cached features, then all layers are fine-tuned with discriminative learning rates.
 //!
 //! ```
 //! use ocelli::prelude::*;
@@ -13,9 +14,9 @@
 //! let data = ImageData::from_folder(photos).size(32).load()?;
 //!
 //! let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
-//! learner.precompute(true)?;
-//! let rows = learner.fit(1e-2, Epochs(4))?;
-//! assert!(rows[3].accuracy.unwrap() > 0.4); // seven classes: a guess is right in 0.14
+//! learner.cache_features()?;
+//! let records = learner.fit(1e-2, Epochs(4))?;
+//! assert!(records[3].accuracy.unwrap() > 0.4); // seven classes: chance is 0.14
 //!
 //! learner.save(&model_path)?;
 //! let model = Model::load(&model_path)?;
@@ -27,41 +28,65 @@
 //! # }
 //! ```
 //!
-//! | to change | see |
+//! Examples, each a page long (`cargo run --release -p ocelli --example NAME`): `quickstart`, `labels_table`
+//! (several labels per image), `resume`, `predict_bytes` (images in memory), `own_augmentation`, `own_loss`,
+//! `own_metric`, `custom_backbone`.
+//!
+//! # How the parts meet
+//!
+//! [`ImageData`] lists, splits and checks the images; the crate `ocelli-data` decodes them and makes batches.
+//! A [`Learner`] owns what training needs: the training state (the network, what is frozen, the seed and the
+//! counters), the inputs (images, cached features of frozen layers, resized copies) and the [`TrainOptions`]
+//! (loss, optimizer). [`Learner::fit`] runs the one training loop, in `train/fit.rs`, with the learning rates
+//! of a [`Schedule`]. The loop calls hooks after each step and epoch: the learner's remember the best weights
+//! and emit [`Event`]s to observers, which can only ask to stop. The learning rate finder, the memory check
+//! and the heads for out-of-fold predictions train on a copy of the state.
+//!
+//! A [`Recipe`] is a list of phases as a value; [`Learner::run_recipe`] runs them one after the other, each
+//! from the best weights so far. A [`Run`] is a learner with a [`RunConfig`] and a run folder, in which it
+//! records events, checkpoints and results; [`Run::resume`] restores the last checkpoint and continues to the
+//! same bits. A [`Model`] is what remains: one file with the network and its [`ModelConfig`]. [`interpret`]
+//! computes from [`Predictions`] what reports show, and the crate `ocelli-report` draws them.
+//!
+//! | to change | file |
 //! |---|---|
-//! | what is trained when | [`Recipe`] |
-//! | how its steps are done | `run/perform.rs` |
-//! | the best weights, early stopping | `learner/best.rs` |
-//! | a whole run with its folder | [`Run`] |
-//! | checkpoints, resuming | `run/checkpoint.rs` |
-//! | which photos a run began with | `data/recorded.rs` |
-//! | what is said about rows | [`Diagnosis`] |
-//! | the training loop | `train/fit.rs` |
-//! | where training stands, and how it is resumed | `learner/snapshot.rs` |
-//! | what is minimised, and how weights move | [`Loss`], [`TrainOptions`] |
-//! | how a learning rate is found | [`LrFind`] |
-//! | how learning rates move | [`schedule`] |
-//! | what a learner can do | [`Learner`] |
-//! | how photos are read | [`ImageData`], then `ocelli-data` |
-//! | networks and layers | `ocelli-nn` |
-//! | charts of schedules and searches | `charts.rs`, then `ocelli-plot` |
-//! | what is precomputed, and kept between runs | `features/` |
-//! | what a run folder holds | [`RunFolder`] |
-//! | what is told while it works | [`event`] |
-//! | where pretrained weights come from | `pretrained.rs`, then [`hub`] |
-//! | how fast a backbone is here | [`Speed`] |
-//! | measures, thresholds | [`Metric`], [`Predictions`] |
-//! | several views of an image | [`Tta`] |
-//! | submissions | [`Submission`] |
-//! | the model file | [`Contract`], [`Model`] |
-//! | what it gets right and wrong | [`interpret`] |
-//! | what is read of a run that is over | [`finished`] |
-//! | labels to look at | [`review`] |
-//! | the pages that show it | `ocelli-report` |
+//! | how images are listed, split and checked | `data/mod.rs`, `data/builder.rs`, `data/load.rs` |
+//! | notices about data | `data/notices.rs` |
+//! | which photos a run began with, and decisions about labels | `data/recorded.rs`, `data/decisions.rs` |
+//! | the training loop | `train/fit.rs`, and one step in `train/step.rs` |
+//! | the training state, and where batches come from | `train/state.rs`, `train/input.rs` |
+//! | losses | `train/loss.rs`, `train/custom_loss.rs` |
+//! | optimizers | `train/optimizer.rs` |
+//! | averages of weights (EMA, SWA) | `train/weight_average.rs` |
+//! | options of training | `train/options.rs` |
+//! | schedules of learning rate and momentum | `schedule/policy.rs`, `schedule/builders.rs` |
+//! | the learning rate finder: search, curve, rules | `lr_finder/mod.rs`, `lr_finder/curve.rs`, `lr_finder/suggest.rs` |
+//! | cached features, and the key of the cache | `features/cache.rs`, `features/store.rs`, `features/prefix.rs` |
+//! | what a learner can do | `learner/mod.rs`, `learner/fit.rs`, `learner/features.rs`, `learner/predict.rs` |
+//! | the best weights, early stopping | `learner/best.rs`, `learner/keep_best.rs` |
+//! | snapshots of training | `learner/snapshot.rs` |
+//! | the memory check, the speed of backbones | `learner/memory.rs`, `learner/speed.rs` |
+//! | recipes and their presets | `recipe/mod.rs`, `recipe/builder.rs` |
+//! | what is frozen, and whether features are cached | `recipe/freezing.rs` |
+//! | the diagnosis after each fit | `recipe/diagnosis.rs` |
+//! | how a recipe is run | `run/run_recipe.rs` |
+//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs`, `run/resume.rs` |
+//! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
+//! | events and observers | `event.rs` |
+//! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
+//! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
+//! | test-time augmentation | `model/tta.rs` |
+//! | submissions to competitions | `model/submission/mod.rs` |
+//! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
+//! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
+//! | where pretrained weights come from | `pretrained.rs`, then the crate `ocelli-hub` |
+//! | errors | `error.rs` |
 
 #[cfg(feature = "plot")]
 mod charts;
+mod curve_files;
 mod data;
+mod differences;
 mod error;
 pub mod event;
 mod features;
@@ -83,40 +108,44 @@ pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
 pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, trained_on};
-pub use data::recorded::Differences;
-pub use data::{ClassCount, HeldOut, ImageData, Part};
+pub use data::valid_split::ValidSplit;
+pub use data::{ClassCount, ImageData, Part};
+pub use differences::Differences;
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;
 pub use interpret::Interpretation;
+pub use interpret::evaluation::{Evaluation, evaluate};
 pub use learner::Learner;
 pub use learner::memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
 pub use lr_finder::curve::LrCurve;
-pub use lr_finder::suggest::{Finding, Rule, Suggestion, Suggestions};
+pub use lr_finder::suggest::{CurveShape, LrRule, LrSuggestion, SuggestedLrs};
 pub use lr_finder::{Growth, LrFind};
 pub use metric::custom::CustomMetric;
+pub use metric::direction::Direction;
+pub use metric::estimate::{ClassMeasures, MetricEstimate};
 pub use metric::predictions::{PredictionParts, Predictions, THRESHOLD};
 pub use metric::proportion::Proportion;
 pub use metric::record::EpochRecord;
-pub use metric::{Average, ClassMeasures, Direction, Metric, MetricEstimate};
+pub use metric::{Average, Metric};
 pub use model::Model;
-pub use model::contract::Contract;
+pub use model::config::ModelConfig;
 pub use model::ensemble::Ensemble;
-pub use model::evaluation::{Evaluation, evaluate};
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
-pub use model::submission::{Submission, Submitted, Values};
+pub use model::submission::values::Values;
+pub use model::submission::{Submission, Submitted};
 pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
-    Augmentation, BadImages, Channels, ClassLoss, Crop, DataError, Decoder, Filter, Framing, Grouping, Items,
-    MAX_THREADS, Normalization, Preprocessing, RgbImage, Skipped, Target, Task, Transform, io_reason,
-    picture::write_drawing, text, text_of,
+    Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
+    Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
+    Task, Transform, io_reason, picture::write_drawing, text, text_of,
 };
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
@@ -141,13 +170,14 @@ pub use recipe::freezing::{Freezing, Summary};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
-pub use run::perform::RecipeResult;
 pub use run::resume::Moved;
+pub use run::run_recipe::RecipeResult;
 pub use run::{Run, RunResult};
 pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
+pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;

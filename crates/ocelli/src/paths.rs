@@ -1,4 +1,4 @@
-//! Names of a run's files that are looked for by name.
+//! Names of a run's files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ pub(crate) const MODEL: &str = "model.safetensors";
 /// The name of the file with the settings.
 pub(crate) const CONFIG: &str = "config.toml";
 
-/// The model's file, of which the file or the folder of its run is given.
+/// The model's file, given the file or the folder of its run.
 ///
 /// # Errors
 /// [`Error::NotAModel`] for a folder without one.

@@ -1,4 +1,4 @@
-//! A backbone's pretrained weights: embedded in the program, or a file on this machine.
+//! A backbone's pretrained weights: embedded, or a file on this machine.
 
 use std::path::Path;
 
@@ -17,7 +17,8 @@ pub fn built_in_weights(arch: Arch) -> Option<&'static [u8]> {
     None
 }
 
-/// A backbone's pretrained weights; `cache` is the cache folder where it is not the usual one. Nothing is downloaded.
+/// A backbone's pretrained weights; `cache` is the cache folder if it is not the default one. Nothing is
+/// downloaded.
 ///
 /// # Errors
 /// [`Error::NoWeights`] where they are not on this machine.
@@ -33,5 +34,5 @@ pub(crate) fn pretrained_weights(arch: Arch, cache: Option<&Path>) -> Result<Ten
         return Ok(TensorFile::read(path)?);
     }
     let RemoteFile { url, name, .. } = store.remote(arch);
-    Err(Error::NoWeights { architecture: arch.to_string(), url, path: store.folder.join(name) })
+    Err(Error::NoWeights { arch: arch.to_string(), url, path: store.folder.join(name) })
 }

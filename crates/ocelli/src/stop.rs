@@ -1,4 +1,4 @@
-//! Ending work that somebody no longer wants.
+//! Stopping work early.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::error::{Error, Result};
 use crate::event::{Event, Observer};
 
-/// Whether somebody wants no more of what is being computed. Work that takes one asks it between images.
+/// A request to stop. Work that takes one checks it between images.
 #[derive(Debug, Clone, Default)]
 pub struct Stop(Option<Arc<AtomicBool>>);
 
@@ -29,7 +29,7 @@ impl Stop {
     }
 }
 
-/// Training that tells it ends as soon as it is set.
+/// Training that observes it ends as soon as it is set.
 impl Observer for Stop {
     fn observe(&mut self, _: &Event) -> Result<ControlFlow<()>> {
         Ok(if self.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

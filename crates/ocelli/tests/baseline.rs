@@ -43,16 +43,16 @@ fn only_what_is_clearly_better_than_the_baseline_is_shown_to_be() {
     };
     let metric = Metric::Accuracy;
     let always = baseline.accuracy().count;
-    assert!(!baseline.is_shown_better(&baseline, metric));
-    assert!(!with_right(always).is_shown_better(&baseline, metric));
-    assert!(!with_right(always + 2).is_shown_better(&baseline, metric), "two more may be chance");
-    assert!(with_right(valid.len()).is_shown_better(&baseline, metric));
-    assert!(!baseline.is_shown_better(&with_right(valid.len()), metric));
+    assert!(!baseline.is_significantly_better(&baseline, metric));
+    assert!(!with_right(always).is_significantly_better(&baseline, metric));
+    assert!(!with_right(always + 2).is_significantly_better(&baseline, metric), "two more may be chance");
+    assert!(with_right(valid.len()).is_significantly_better(&baseline, metric));
+    assert!(!baseline.is_significantly_better(&with_right(valid.len()), metric));
     // Metrics that are no share of the images.
     for metric in ["f1-macro", "balanced-accuracy", "auroc"] {
         let metric: Metric = metric.parse().unwrap();
-        assert!(with_right(valid.len()).is_shown_better(&baseline, metric), "{metric}");
-        assert!(!baseline.is_shown_better(&with_right(valid.len()), metric), "{metric}");
+        assert!(with_right(valid.len()).is_significantly_better(&baseline, metric), "{metric}");
+        assert!(!baseline.is_significantly_better(&with_right(valid.len()), metric), "{metric}");
     }
 }
 
@@ -64,7 +64,7 @@ fn several_labels_have_a_baseline_too() {
     data.task = Task::MultiLabel;
     let data = Predictions::from_parts(data);
     assert!(
-        !data.is_shown_better(&data.clone(), Metric::usual(Task::MultiLabel)),
+        !data.is_significantly_better(&data.clone(), Metric::usual(Task::MultiLabel)),
         "nothing is no better than nothing"
     );
 }

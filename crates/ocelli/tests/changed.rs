@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ocelli::WeightStore;
-use ocelli::event::Task;
+use ocelli::event::Activity;
 use ocelli::prelude::*;
 use tempfile::TempDir;
 
@@ -82,7 +82,7 @@ fn assert_names(told: &Told, path: &Path) {
 /// What a learner comes to that has only ever seen intact photos, and no cache.
 fn honest(place: &Place) -> Vec<f32> {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, place.data()).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-2, Epochs(1)).unwrap();
     learner.validate().unwrap().into_parts().probabilities
 }
@@ -98,13 +98,13 @@ fn a_photo_replaced_before_its_activations_are_computed_does_not_poison_the_cach
         let before = replace(&data, item);
         let mut learner = place.learner(data);
         let told = listen(&mut learner);
-        learner.precompute(true).unwrap();
+        learner.cache_features().unwrap();
         assert_names(&told, &path);
         // The photos are intact again: what comes of the cache is what comes of them.
         fs::write(&path, before).unwrap();
         let mut learner = place.learner(place.data());
         let told = listen(&mut learner);
-        learner.precompute(true).unwrap();
+        learner.cache_features().unwrap();
         learner.fit(1e-2, Epochs(1)).unwrap();
         assert!(learner.validate().unwrap().into_parts().probabilities == wanted);
         assert!(told.lock().unwrap().is_empty(), "{told:?}");
@@ -119,7 +119,7 @@ fn views_are_not_poisoned_either() {
         data.augmentation(Augmentation::side_on()).load().unwrap()
     };
     let fitted = |mut learner: Learner| {
-        learner.precompute_views(2).unwrap();
+        learner.cache_augmented_copies(2).unwrap();
         learner.fit(1e-2, Epochs(2)).unwrap();
         learner.validate().unwrap().into_parts().probabilities
     };
@@ -130,7 +130,7 @@ fn views_are_not_poisoned_either() {
     let before = replace(&data, item);
     let mut learner = place.learner(data);
     let told = listen(&mut learner);
-    learner.precompute_views(2).unwrap();
+    learner.cache_augmented_copies(2).unwrap();
     assert_names(&told, &path);
     fs::write(&path, before).unwrap();
     assert!(fitted(place.learner(load())) == wanted);
@@ -138,7 +138,7 @@ fn views_are_not_poisoned_either() {
 
 #[test]
 fn a_photo_replaced_between_epochs_or_before_the_validation_is_named_and_left_out() {
-    for (task, part) in [(Task::Training, 0), (Task::Training, 1), (Task::Validation, 0)] {
+    for (activity, part) in [(Activity::Training, 0), (Activity::Training, 1), (Activity::Validation, 0)] {
         let place = Place::new();
         let data = place.data();
         let item = if part == 0 { data.split().train[0] } else { data.split().valid[0] };
@@ -150,7 +150,7 @@ fn a_photo_replaced_between_epochs_or_before_the_validation_is_named_and_left_ou
         learner.observe(move |event: &Event| {
             // When the last batch of the first epoch is over, in training or in validation.
             if let Event::Progress(progress) = event
-                && progress.task == task
+                && progress.activity == activity
                 && progress.done == progress.total
                 && let Some(data) = left.take()
             {
@@ -162,7 +162,7 @@ fn a_photo_replaced_between_epochs_or_before_the_validation_is_named_and_left_ou
         assert_names(&told, &path);
         let named = learner.validate().unwrap();
         let measured = if part == 0 { 0 } else { 1 };
-        assert_eq!(named.len() + measured, learner.data().valid_len(), "{task:?}");
+        assert_eq!(named.len() + measured, learner.data().valid_len(), "{activity:?}");
     }
 }
 
@@ -175,7 +175,7 @@ fn a_photo_replaced_under_bad_images_fail_ends_the_fit_with_its_name() {
     let path = data.items()[item].path.clone();
     replace(&data, item);
     let mut learner = place.learner(data);
-    let said = learner.precompute(true).unwrap_err().to_string();
+    let said = learner.cache_features().unwrap_err().to_string();
     assert!(said.contains(&path.display().to_string()) && said.contains("has changed"), "{said}");
 }
 
@@ -186,7 +186,7 @@ fn what_was_computed_of_a_photo_stays_its_own_when_the_photo_is_replaced_later()
     let data = place.data();
     let (train, valid) = (data.split().train[0], data.split().valid[0]);
     let mut learner = place.learner(data.clone());
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     replace(&data, train);
     replace(&data, valid);
     learner.fit(1e-2, Epochs(1)).unwrap();
@@ -194,7 +194,7 @@ fn what_was_computed_of_a_photo_stays_its_own_when_the_photo_is_replaced_later()
     // A new learner sees other photos, and says nothing: they are what they are.
     let mut learner = place.learner(place.data());
     let told = listen(&mut learner);
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     assert!(told.lock().unwrap().is_empty());
 }
 

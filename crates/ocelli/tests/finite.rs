@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use ocelli::interpret::Wanted;
+use ocelli::interpret::TargetClass;
 use ocelli::prelude::*;
 use ocelli::{
     Decoder, Ensemble, EpochRecord, Error, Freezing, LrChoice, Metric, Phase, Submission, TrainPhase,
@@ -69,7 +69,7 @@ fn an_epoch_that_is_not_finite_is_never_better() {
 #[test]
 fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.keep_best(Some(Metric::Accuracy)).early_stopping(Some(2));
     let rows = learner.fit(1e-2, Epochs(2)).unwrap();
     assert!(rows[0].best && rows.iter().all(EpochRecord::is_finite));
@@ -96,7 +96,10 @@ fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
     let error = learner.run_recipe(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
-    assert!(error.to_string().contains("lower ones") || error.to_string().contains("lower rates"), "{error}");
+    assert!(
+        error.to_string().contains("lower ones") || error.to_string().contains("lower learning rates"),
+        "{error}"
+    );
     assert!(
         learner.best().is_none() && learner.history().iter().all(|row| !row.best),
         "{:?}",
@@ -115,18 +118,18 @@ fn a_step_that_is_lost_is_given_up_where_there_are_good_weights() {
         }
         ControlFlow::Continue(())
     });
-    let performed = learner.run_recipe(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
-    assert!(performed.predictions.is_finite());
+    let result = learner.run_recipe(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
+    assert!(result.predictions.is_finite());
     assert_eq!(learner.best().unwrap().fit, 1);
     let notices = heard.lock().unwrap().clone();
-    assert!(matches!(&notices[..], [text] if text.contains("given up")), "{notices:?}");
+    assert!(matches!(&notices[..], [text] if text.contains("This phase is skipped")), "{notices:?}");
 }
 
 #[test]
 fn a_cycle_that_is_lost_leaves_no_model() {
     let folder = tempfile::tempdir().unwrap();
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.set_cycle_save_name(folder.path().join("snapshot"));
     put(&mut learner, STATISTIC, f32::NAN);
     learner.fit(1e-3, Sgdr::cycles(2)).unwrap();
@@ -135,7 +138,7 @@ fn a_cycle_that_is_lost_leaves_no_model() {
 
 #[test]
 fn nothing_held_out_is_no_excuse() {
-    let data = ImageData::from_folder(PHOTOS).size(32).hold_out(ocelli::HeldOut::Nothing).load();
+    let data = ImageData::from_folder(PHOTOS).size(32).valid_split(ocelli::ValidSplit::Nothing).load();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.unwrap()).unwrap();
     put(&mut learner, STATISTIC, f32::NAN);
     let error = learner.run_recipe(&Recipe { phases: vec![head(1e-3, 1)] }).unwrap_err();
@@ -164,8 +167,8 @@ fn answers_that_are_not_finite_are_refused_whatever_is_asked() {
         assert_eq!(answers.len(), 2);
         errors.extend(answers.into_iter().map(Result::unwrap_err));
     }
-    errors.push(model.explain(&photo, &Wanted::Best).unwrap_err());
-    let image = Decoder::default().decode_file_for(&photo, model.contract().preprocessing.needed()).unwrap();
+    errors.push(model.explain(&photo, &TargetClass::MostProbable).unwrap_err());
+    let image = Decoder::default().decode_file_for(&photo, model.config().preprocessing.needed()).unwrap();
     errors.push(model.predict_images(&[image]).unwrap_err());
     let ensemble = Ensemble::load([&path, &path]).unwrap();
     errors.push(ensemble.predict([photo.clone()]).unwrap().next().unwrap().unwrap_err());
@@ -191,7 +194,7 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-3, Epochs(1)).unwrap();
     let predictions = learner.validate().unwrap();
     let mut trained = learner.to_model();
@@ -200,14 +203,17 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     let model = Model::load(&path).unwrap();
     let photos: Vec<PathBuf> =
         predictions.items()[..3].iter().map(|&item| learner.data().items()[item].path.clone()).collect();
-    let needed = model.contract().preprocessing.needed();
+    let needed = model.config().preprocessing.needed();
     let images: Vec<_> =
         photos.iter().map(|photo| Decoder::default().decode_file_for(photo, needed).unwrap()).collect();
     let rows = |model: &Model| -> Vec<Vec<f32>> {
         let said = model.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities).collect();
         assert_eq!(model.predict_images(&images).unwrap(), said, "images in memory are the same photos");
         for (photo, row) in photos.iter().zip(&said) {
-            assert_eq!(&model.explain(photo, &Wanted::Best).unwrap().prediction.probabilities, row);
+            assert_eq!(
+                &model.explain(photo, &TargetClass::MostProbable).unwrap().prediction.probabilities,
+                row
+            );
         }
         let ensemble = Ensemble::of(vec![model.clone()]).unwrap();
         let together = ensemble.predict(photos.clone()).unwrap().map(|said| said.unwrap().probabilities);
@@ -216,7 +222,7 @@ fn a_calibrated_model_is_calibrated_whichever_way_it_is_asked() {
     };
     let plain = rows(&model);
     let calibrated = rows(&model.clone().calibrated().unwrap());
-    let wanted = predictions.tempered(temperature);
+    let wanted = predictions.with_temperature(temperature);
     for (place, row) in calibrated.iter().enumerate() {
         assert_eq!(plain[place], predictions.row(place));
         assert_eq!(row, wanted.row(place));

@@ -25,8 +25,8 @@ fn count(learner: &mut Learner) -> Arc<Mutex<Vec<(usize, usize)>>> {
     let counts = Arc::new(Mutex::new(Vec::new()));
     let list = counts.clone();
     learner.observe(move |event: &Event| {
-        if let Event::Activations { kept, computed, .. } = event {
-            list.lock().unwrap().push((*kept, *computed));
+        if let Event::Features { cached, computed, .. } = event {
+            list.lock().unwrap().push((*cached, *computed));
         }
         ControlFlow::Continue(())
     });
@@ -46,10 +46,10 @@ fn the_state_is_told_with_the_number_of_parameters() {
         assert_eq!(text.matches("frozen").count(), frozen, "{text}");
         assert_eq!(text.matches("trained").count(), 3 - frozen, "{text}");
     }
-    learner.set_batch_statistics(true);
+    learner.set_train_bn(true);
     assert_eq!(learner.summary().to_string().matches("batch statistics").count(), 3);
     learner.freeze();
-    learner.precompute_views(2).unwrap();
+    learner.cache_augmented_copies(2).unwrap();
     assert!(learner.summary().to_string().ends_with("head, cached features of 2 augmented copies"));
 }
 
@@ -59,7 +59,7 @@ fn norms_of_frozen_groups_never_move() {
     for (freeze, frozen) in [(true, 0), (false, 0), (false, 1), (false, 2)] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        learner.set_batch_statistics(!(freeze));
+        learner.set_train_bn(!(freeze));
         let before = learner.network().to_tensors();
         learner.fit(1e-4, Epochs(1)).unwrap();
         let after = learner.network().to_tensors();
@@ -80,7 +80,7 @@ fn norms_of_frozen_groups_never_move() {
 fn statistics_can_be_estimated_anew() {
     let mut learner = learner();
     learner.unfreeze();
-    learner.set_batch_statistics(true);
+    learner.set_train_bn(true);
     let before = learner.network().to_tensors();
     learner.estimate_statistics().unwrap();
     let after = learner.network().to_tensors();
@@ -95,7 +95,7 @@ fn estimated_statistics_are_those_of_all_training_images() {
     for batch_size in [560, 80] {
         let data = ImageData::from_folder(PHOTOS).size(32).batch_size(batch_size).load().unwrap();
         let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-        learner.precompute(true).unwrap();
+        learner.cache_features().unwrap();
         learner.estimate_statistics().unwrap();
         let (network, preprocessing) = (learner.network(), learner.preprocessing());
         let data = learner.data();
@@ -146,9 +146,9 @@ fn views_are_computed_once_and_seen_in_turn() {
         let counts = count(&mut learner);
         learner.set_cache(cache.path());
         if views == 0 {
-            learner.precompute(true).unwrap()
+            learner.cache_features().unwrap()
         } else {
-            learner.precompute_views(views).unwrap()
+            learner.cache_augmented_copies(views).unwrap()
         };
         assert_eq!(learner.freezing(), Freezing::Cached { frozen: 2, augmented_copies: views });
         let mut rows = learner.fit(1e-2, Epochs(2)).unwrap();
@@ -172,20 +172,20 @@ fn views_are_computed_once_and_seen_in_turn() {
 fn views_ask_for_augmentation_and_frozen_groups() {
     let plain = ImageData::from_folder(PHOTOS).size(32).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, plain).unwrap();
-    assert!(matches!(learner.precompute_views(2), Err(Error::NotAugmented)));
+    assert!(matches!(learner.cache_augmented_copies(2), Err(Error::NotAugmented)));
     let mut learner = self::learner();
-    assert!(matches!(learner.precompute_views(0), Err(Error::Setting { .. })));
+    assert!(matches!(learner.cache_augmented_copies(0), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute_views(2), Err(Error::NothingFrozen)));
+    assert!(matches!(learner.cache_augmented_copies(2), Err(Error::NothingFrozen)));
 }
 
 /// Precomputed validation says what validation from the images says.
 fn assert_fresh(learner: &mut Learner) {
     let kept = learner.validate().unwrap();
     let state = learner.freezing();
-    learner.precompute(false).unwrap();
+    learner.stream_images();
     assert_eq!(kept, learner.validate().unwrap(), "{state}");
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
 }
 
 fn grow(cache: Option<&Path>, frozen: usize) -> Vec<(usize, usize)> {
@@ -195,7 +195,7 @@ fn grow(cache: Option<&Path>, frozen: usize) -> Vec<(usize, usize)> {
         learner.set_cache(cache);
     }
     learner.freeze_to(frozen).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-3, Epochs(1)).unwrap();
     for size in [48, 64, 32] {
         learner.set_size(size).unwrap();
@@ -237,7 +237,7 @@ fn the_same_learner_goes_on_at_the_lessons_sizes() {
     for size in [64, 128, 224, 299] {
         learner.set_size(size).unwrap();
         learner.freeze();
-        learner.precompute(true).unwrap();
+        learner.cache_features().unwrap();
         learner.fit(1e-2, Epochs(1)).unwrap();
         assert_fresh(&mut learner);
         learner.unfreeze();

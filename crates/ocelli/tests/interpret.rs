@@ -2,7 +2,7 @@
 //!
 //! Probabilities are a formula of the image and the class, so that both sides have the same.
 
-use ocelli::interpret::{Neighbours, Order};
+use ocelli::interpret::{Neighbours, Ranking};
 use ocelli::{Interpretation, PredictionParts, Predictions, Task};
 use ocelli_data::Target;
 
@@ -176,9 +176,9 @@ fn rankings_are_those_of_sorting_everything() {
         let p = |place: usize| found.predictions.row(place)[class];
         let of_class: Vec<usize> = (0..60).filter(|&place| class_of(place) == class).collect();
         let places = |order| -> Vec<usize> {
-            found.ranked(order, name, 100).unwrap().iter().map(|ranked| ranked.place).collect()
+            found.ranked(order, name, 100).unwrap().iter().map(|ranked| ranked.index).collect()
         };
-        let (right, wrong) = (places(Order::MostCorrect), places(Order::MostIncorrect));
+        let (right, wrong) = (places(Ranking::MostCorrect), places(Ranking::MostIncorrect));
         assert_eq!(right.len() + wrong.len(), of_class.len());
         assert!(
             right.is_sorted_by(|&a, &b| p(a) >= p(b)) && right.iter().all(|&place| found.is_right(place))
@@ -186,7 +186,7 @@ fn rankings_are_those_of_sorting_everything() {
         assert!(
             wrong.is_sorted_by(|&a, &b| p(a) <= p(b)) && wrong.iter().all(|&place| !found.is_right(place))
         );
-        let uncertain = places(Order::MostUncertain);
+        let uncertain = places(Ranking::MostUncertain);
         let gap = |place: usize| {
             let mut row = found.predictions.row(place).to_vec();
             row.sort_by(f32::total_cmp);
@@ -213,12 +213,12 @@ fn calibration_is_that_of_its_definitions() {
     let temperature = calibration.temperature.unwrap();
     near(temperature, 0.460263068, 1e-5);
     // On the images that it was fitted on it looks better than it is.
-    near(found.predictions.tempered(temperature).loss(), 0.336965638, 1e-6);
+    near(found.predictions.with_temperature(temperature).loss(), 0.336965638, 1e-6);
     // The same five folds with SciPy, each image with the temperature of the other folds.
     let better = calibration.calibrated.unwrap();
     near(better.log_loss, 0.343130907, 1e-6);
     near(better.brier, 0.207153176, 1e-6);
-    assert_eq!(found.predictions.helpful_temperature(), Some(temperature));
+    assert_eq!(found.predictions.validated_temperature(), Some(temperature));
     assert!(calibration.sentence.contains("surer") && calibration.sentence.contains("falls from 0.4578 to"));
     assert_eq!(better.bins.iter().map(|bin| bin.count).sum::<usize>(), 60);
     near(several().calibration().temperature.unwrap(), 1.778456272, 1e-5);
@@ -241,14 +241,18 @@ fn a_temperature_that_helps_nobody_else_is_not_kept() {
         let calibration = found.calibration();
         let fitted = found.predictions.temperature().unwrap();
         // On the images that it was fitted on, every temperature is at least as good as none.
-        assert!(found.predictions.tempered(fitted).loss() <= calibration.plain.log_loss + 1e-9);
-        assert_eq!(calibration.temperature, found.predictions.helpful_temperature());
+        assert!(found.predictions.with_temperature(fitted).loss() <= calibration.plain.log_loss + 1e-9);
+        assert_eq!(calibration.temperature, found.predictions.validated_temperature());
         assert_eq!(calibration.calibrated.is_some(), calibration.temperature.is_some());
         kept += usize::from(calibration.temperature.is_some());
         if let Some(judged) = &calibration.calibrated {
             assert!(judged.log_loss < calibration.plain.log_loss);
         } else {
-            assert!(calibration.sentence.starts_with("No temperature is kept"), "{}", calibration.sentence);
+            assert!(
+                calibration.sentence.starts_with("The temperature is not used"),
+                "{}",
+                calibration.sentence
+            );
             assert!(calibration.sentence.contains("the log loss rises from"), "{}", calibration.sentence);
         }
     }
@@ -289,11 +293,11 @@ fn a_class_may_have_the_name_of_a_column() {
 #[test]
 fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
     for found in [single(), several()] {
-        let tempered = found.predictions.tempered(2.5);
+        let with_temperature = found.predictions.with_temperature(2.5);
         for place in 0..found.len() {
-            assert_eq!(tempered.predicted_labels(place), found.predictions.predicted_labels(place));
+            assert_eq!(with_temperature.predicted_labels(place), found.predictions.predicted_labels(place));
         }
-        let back = tempered.tempered(0.4);
+        let back = with_temperature.with_temperature(0.4);
         for (a, b) in back.probabilities().iter().zip(found.predictions.probabilities()) {
             near(f64::from(*a), f64::from(*b), 1e-5);
         }
@@ -343,7 +347,7 @@ fn label_errors_are_cleanlabs() {
     };
     let found = named(Task::SingleLabel, (0..80).map(row).collect()).label_errors();
     // cleanlab.filter.find_label_issues(filter_by="confident_learning")
-    let mut likely: Vec<usize> = found.suspects[..found.likely].iter().map(|suspect| suspect.place).collect();
+    let mut likely: Vec<usize> = found.suspects[..found.likely].iter().map(|suspect| suspect.index).collect();
     likely.sort_unstable();
     assert_eq!(likely, [0, 54, 63, 72]);
     assert!(found.suspects[..found.likely].is_sorted_by(|a, b| a.score <= b.score));
@@ -362,12 +366,12 @@ fn a_wrong_label_among_several_is_found() {
     found.predictions = Predictions::from_parts(parts);
     let errors = found.label_errors();
     let first = &errors.suspects[0];
-    assert_eq!((first.place, first.likely), (20, true));
+    assert_eq!((first.index, first.likely), (20, true));
     assert_eq!(
         (&first.given[..], &first.suggested[..]),
         (&["ant", "bee", "cat"].map(str::to_owned)[..], &["ant", "cat"].map(str::to_owned)[..])
     );
-    assert!(errors.suspects.iter().all(|suspect| suspect.place != 10));
+    assert!(errors.suspects.iter().all(|suspect| suspect.index != 10));
 }
 
 #[test]
@@ -452,6 +456,6 @@ fn neighbours_find_what_is_nearly_the_same_and_what_is_like_nothing() {
     let found = Neighbours::of(&features, images, 5);
     assert_eq!((found.pairs[0].first, found.pairs[0].second), (3, 7));
     assert!(found.pairs[0].likeness > 0.999);
-    assert_eq!(found.outliers[0].place, 50);
+    assert_eq!(found.outliers[0].index, 50);
     assert_eq!(found.outliers.len(), 5);
 }

@@ -37,25 +37,29 @@ fn assert_model_agrees(learner: &mut Learner) {
 #[test]
 fn a_saved_model_predicts_what_validation_saw_to_the_bit() {
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let rows = learner.fit(1e-2, Epochs(3)).unwrap();
     assert!(rows[2].accuracy.unwrap() > 0.4 && rows[2].valid_loss.unwrap() < rows[0].train_loss);
     assert_model_agrees(&mut learner);
     learner.freeze_to(1).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit([1e-5, 1e-4, 1e-3], Epochs(1)).unwrap();
     assert_model_agrees(&mut learner);
 }
 
 #[test]
-fn precomputed_and_live_training_are_the_same_training() {
+fn training_on_cached_features_is_training_on_images() {
     for frozen in [2, 1] {
-        let fit = |precompute: bool| {
+        let fit = |cached: bool| {
             let mut learner = learner();
             learner.freeze_to(frozen).unwrap();
-            learner.precompute(precompute).unwrap();
-            assert_eq!(learner.freezing().is_cached(), precompute);
-            let mut rows = learner.fit(LearningRates::spread(1e-4, 1e-2), Epochs(1)).unwrap();
+            if cached {
+                learner.cache_features().unwrap()
+            } else {
+                learner.stream_images()
+            }
+            assert_eq!(learner.freezing().is_cached(), cached);
+            let mut rows = learner.fit(LearningRates::geometric(1e-4, 1e-2), Epochs(1)).unwrap();
             rows[0].seconds = 0.0;
             (rows, learner.validate().unwrap())
         };
@@ -68,7 +72,7 @@ fn frozen_groups_do_not_move_and_trained_ones_do() {
     for frozen in [2, 1, 0] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        assert_eq!(learner.freezing(), Freezing::Live { frozen });
+        assert_eq!(learner.freezing(), Freezing::Streamed { frozen });
         let before = learner.network().to_tensors();
         learner.fit(1e-3, Epochs(1)).unwrap();
         let after = learner.network().to_tensors();
@@ -92,11 +96,11 @@ fn observers_hear_of_everything_and_can_end_it() {
         list.lock().unwrap().push(serde_json::to_value(event).unwrap()["event"].as_str().unwrap().to_owned());
         ControlFlow::Continue(())
     });
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-2, Epochs(2)).unwrap();
     let heard = heard.lock().unwrap().clone();
     let place = |name: &str| heard.iter().position(|event| event == name).unwrap_or_else(|| panic!("{name}"));
-    assert!(place("progress") < place("activations") && place("activations") < place("fit-started"));
+    assert!(place("progress") < place("features") && place("features") < place("fit-started"));
     assert_eq!(heard.iter().filter(|event| *event == "epoch").count(), 2);
 
     let mut epochs = 0;
@@ -118,11 +122,11 @@ fn what_makes_no_sense_is_refused() {
     assert!(matches!(learner.fit(1e-2, Sgdr::cycles(50).len(1).mult(2)), Err(Error::Setting { .. })));
     assert!(matches!(learner.freeze_to(3), Err(Error::Setting { .. })));
     learner.unfreeze();
-    assert!(matches!(learner.precompute(true), Err(Error::NothingFrozen)));
+    assert!(matches!(learner.cache_features(), Err(Error::NothingFrozen)));
     assert!(learner.history().is_empty());
 
     learner.freeze();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let before = learner.network().to_tensors();
     let error = learner.fit(1e30, Epochs(3)).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "{error}");
@@ -137,7 +141,7 @@ fn one_image_more_than_a_batch_trains() {
     let data = ImageData::from_folder(photos).size(32).batch_size(43).load().unwrap();
     assert_eq!(data.train_len() % 43, 1);
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let rows = learner.fit(1e-2, Sgdr::cycles(1)).unwrap();
     assert!(rows[0].train_loss.is_finite());
 }

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use ocelli::event::Task;
+use ocelli::event::Activity;
 use ocelli::prelude::*;
-use ocelli::{Error, Finding, Growth, LrCurve, Rule};
+use ocelli::{CurveShape, Error, Growth, LrCurve, LrRule};
 
 #[test]
 fn rates_grow_as_fastais_do() {
@@ -18,7 +18,7 @@ fn rates_grow_as_fastais_do() {
     assert_eq!(find.rates(0), 1e-5.into());
     assert!((find.rates(180).head() - 1e-2).abs() < 1e-12);
 
-    let linear = LrFind::default().start(0.1).end(1.1).steps(100).growth(Growth::Linear);
+    let linear = LrFind::default().start_lr(0.1).end_lr(1.1).steps(100).growth(Growth::Linear);
     for (step, wanted) in [(0, 0.1), (50, 0.6), (99, 1.09)] {
         assert!((linear.rates(step).head() - wanted).abs() < 1e-12);
     }
@@ -125,17 +125,17 @@ fn one_rule_says_which_rate_is_taken() {
     let lowest =
         (0..curve.rates.len()).min_by(|a, b| curve.smoothed[*a].total_cmp(&curve.smoothed[*b])).unwrap();
     let head = curve.suggestion().unwrap();
-    assert_eq!(head.rule, Rule::ThirdOfMinimum);
+    assert_eq!(head.rule, LrRule::ThirdOfMinimum);
     assert!((3.0 * head.rate / curve.rates[lowest] - 1.0).abs() < 1e-9, "{head:?}");
-    assert_eq!(head.rule.to_string(), "a third of the rate of the lowest loss");
+    assert_eq!(head.rule.to_string(), "a third of the learning rate at the lowest loss");
     let all = LrCurve { frozen: 0, ..curve.clone() }.suggestion().unwrap();
-    assert_eq!(all.rule, Rule::TenthOfMinimum);
+    assert_eq!(all.rule, LrRule::TenthOfMinimum);
     assert!((10.0 * all.rate / curve.rates[lowest] - 1.0).abs() < 1e-9, "{all:?}");
     // What is suggested is marked where it is, beside fastai's rules.
     let figure = format!("{:?}", curve.plot());
     assert!(figure.contains(&format!("suggested {:.1e}", head.rate)), "{figure}");
     assert!(
-        figure.contains("valley") && figure.contains("a third of the rate of the lowest loss"),
+        figure.contains("valley") && figure.contains("a third of the learning rate at the lowest loss"),
         "{figure}"
     );
 }
@@ -144,11 +144,11 @@ fn one_rule_says_which_rate_is_taken() {
 fn fewer_than_ten_photos_have_no_answer() {
     for photos in [2, 9] {
         let few = LrCurve { photos: Some(photos), ..curve(0.0) };
-        for answer in [few.suggestion().map(|_| ()), few.suggestions().map(|_| ()), few.finding().map(|_| ())]
-        {
+        for answer in [few.suggestion().map(|_| ()), few.suggestions().map(|_| ()), few.shape().map(|_| ())] {
             let Err(Error::NoLearningRate { reason }) = answer else { panic!("{answer:?}") };
             assert!(
-                reason.contains(&format!("{photos} photos")) && reason.contains("10 are the fewest"),
+                reason.contains(&format!("{photos} training images"))
+                    && reason.contains("at least 10 are needed"),
                 "{reason}"
             );
         }
@@ -182,11 +182,16 @@ fn no_answer_is_given_where_there_is_none() {
         other => panic!("{other:?}"),
     };
     let noise = |step: usize| 0.7 + 0.2 * (1.7 * step as f64).sin() + 0.15 * (4.1 * step as f64).sin();
-    assert!(reason(&(0..100).map(noise).collect::<Vec<_>>()).contains("does not clearly fall"));
-    assert!(reason(&(0..100).map(|step| 0.5 + 0.01 * step as f64).collect::<Vec<_>>()).contains("does not"));
+    assert!(
+        reason(&(0..100).map(noise).collect::<Vec<_>>()).contains("descends clearly at no learning rate")
+    );
+    assert!(
+        reason(&(0..100).map(|step| 0.5 + 0.01 * step as f64).collect::<Vec<_>>())
+            .contains("descends clearly at no")
+    );
     let mut soon = vec![0.7; 15];
     soon.extend(vec![1e6; 85]);
-    assert!(reason(&soon).contains("begin with a lower rate"));
+    assert!(reason(&soon).contains("; start below "));
 }
 
 #[test]
@@ -196,7 +201,10 @@ fn a_rise_is_seen_where_it_begins() {
     let place = curve.rates.iter().position(|rate| Some(*rate) == curve.rises_at()).unwrap();
     assert!(place.abs_diff(60) <= 5, "{place}");
     let text = curve.suggestions().unwrap_err().to_string();
-    assert!(text.contains("does not clearly fall") && text.contains("it rises from"), "{text}");
+    assert!(
+        text.contains("descends clearly at no learning rate") && text.contains("it rises above"),
+        "{text}"
+    );
     let (flat, _) = play(&[0.5; 100]);
     assert_eq!(flat.rises_at(), None);
 }
@@ -208,17 +216,17 @@ fn where_nothing_falls_the_rise_bounds_the_rate() {
     for (steps, rises) in [(100, 75), (40, 30), (30, 23)] {
         let loss = |step: usize| 0.08 * varied(step) * 1.6f64.powi(step.saturating_sub(rises) as i32);
         let (curve, _) = play(&(0..steps).map(loss).collect::<Vec<_>>());
-        let finding = curve.finding().unwrap();
-        let Finding::Rises(rate) = finding else { panic!("{finding:?}") };
+        let shape = curve.shape().unwrap();
+        let CurveShape::OnlyRises(rate) = shape else { panic!("{shape:?}") };
         let suggestion = curve.suggestion().unwrap();
-        assert_eq!((suggestion.rate, suggestion.rule), (rate / 10.0, Rule::TenthOfRise));
+        assert_eq!((suggestion.rate, suggestion.rule), (rate / 10.0, LrRule::TenthOfRise));
         // Within half a decade of where it begins: before it by what the smoothing takes together, after it by the noise.
         let began = 1e-5 * 1e6f64.powf(rises as f64 / steps as f64);
         assert!((0.5..3.0).contains(&(rate / began)), "{steps} steps: {rate:e}, it began at {began:e}");
     }
     // A clear fall is what counts, whatever comes after it.
     assert!(
-        matches!(curve(0.0).finding().unwrap(), Finding::Falls(found) if found == curve(0.0).suggestions().unwrap())
+        matches!(curve(0.0).shape().unwrap(), CurveShape::Descends(found) if found == curve(0.0).suggestions().unwrap())
     );
 }
 
@@ -228,8 +236,8 @@ fn a_rise_among_the_low_rates_bounds_the_rate_too() {
     for (steps, rises) in [(100, 35), (40, 14), (24, 8)] {
         let loss = |step: usize| 0.08 * varied(step) * 1.3f64.powi(step.saturating_sub(rises) as i32);
         let (curve, _) = play(&(0..steps).map(loss).collect::<Vec<_>>());
-        let finding = curve.finding().unwrap();
-        let Finding::Rises(rate) = finding else { panic!("{finding:?}") };
+        let shape = curve.shape().unwrap();
+        let CurveShape::OnlyRises(rate) = shape else { panic!("{shape:?}") };
         let began = 1e-5 * 1e6f64.powf(rises as f64 / steps as f64);
         assert!((0.3..8.0).contains(&(rate / began)), "{steps} steps: {rate:e}, it began at {began:e}");
     }
@@ -237,26 +245,26 @@ fn a_rise_among_the_low_rates_bounds_the_rate_too() {
 
 #[test]
 fn a_rise_from_the_first_rates_on_bounds_nothing() {
-    let reason = |losses: &[f64]| match play(losses).0.finding() {
+    let reason = |losses: &[f64]| match play(losses).0.shape() {
         Err(Error::NoLearningRate { reason }) => reason,
         other => panic!("{other:?}"),
     };
     let at_once: Vec<f64> = (0..100).map(|step| 0.5 * 1.02f64.powi(step)).collect();
-    assert!(reason(&at_once).contains("begin with a lower rate"));
+    assert!(reason(&at_once).contains("; start below "));
     assert!(reason(&[0.5; 100]).contains("does not rise either"));
     let mut soon = vec![0.7; 15];
     soon.extend(vec![1e6; 85]);
-    assert!(reason(&soon).contains("begin with a lower rate"));
-    assert!(reason(&[f64::NAN; 100]).contains("begin with a lower rate"));
+    assert!(reason(&soon).contains("; start below "));
+    assert!(reason(&[f64::NAN; 100]).contains("; start below "));
 }
 
 #[test]
 fn settings_out_of_range_are_refused() {
     let refused = |find: LrFind| matches!(find.search(|_| Ok(1.0)), Err(Error::Setting { .. }));
     assert!(refused(LrFind::default().steps(3)));
-    assert!(refused(LrFind::default().end(1e-6)));
-    assert!(refused(LrFind::default().start(-1.0)));
-    assert!(refused(LrFind::default().start(f64::NAN)));
+    assert!(refused(LrFind::default().end_lr(1e-6)));
+    assert!(refused(LrFind::default().start_lr(-1.0)));
+    assert!(refused(LrFind::default().start_lr(f64::NAN)));
 }
 
 fn learner() -> Learner {
@@ -276,18 +284,26 @@ fn print(learner: &Learner) -> (String, Vec<(String, Vec<u32>)>) {
 
 #[test]
 fn a_search_leaves_no_trace() {
-    for (frozen, precompute) in [(2, true), (1, false)] {
+    for (frozen, cached) in [(2, true), (1, false)] {
         let mut learner = learner();
         learner.freeze_to(frozen).unwrap();
-        learner.precompute(precompute).unwrap();
+        if cached {
+            learner.cache_features().unwrap()
+        } else {
+            learner.stream_images()
+        }
         let before = print(&learner);
         // More steps than there are batches, and rates that destroy the network.
-        let curve = learner.lr_find(LrFind::default().steps(24).end(1e6)).unwrap();
+        let curve = learner.lr_find(LrFind::default().steps(24).end_lr(1e6)).unwrap();
         assert!(curve.losses.len() > 9 || curve.diverged.is_some());
         assert_eq!(print(&learner), before);
         let mut other = self::learner();
         other.freeze_to(frozen).unwrap();
-        other.precompute(precompute).unwrap();
+        if cached {
+            other.cache_features().unwrap()
+        } else {
+            other.stream_images()
+        }
         let (mut one, mut two) = (learner.fit(1e-2, Epochs(1)).unwrap(), other.fit(1e-2, Epochs(1)).unwrap());
         (one[0].seconds, two[0].seconds) = (0.0, 0.0);
         assert_eq!(one, two);
@@ -297,12 +313,12 @@ fn a_search_leaves_no_trace() {
 #[test]
 fn an_interrupted_search_leaves_no_trace() {
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let before = print(&learner);
     let steps = Arc::new(Mutex::new(0));
     let count = steps.clone();
     learner.observe(move |event: &Event| {
-        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates);
+        let step = matches!(event, Event::Progress(progress) if progress.activity == Activity::LearningRates);
         *count.lock().unwrap() += usize::from(step);
         if *count.lock().unwrap() >= 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -314,10 +330,10 @@ fn an_interrupted_search_leaves_no_trace() {
 #[test]
 fn a_search_that_panics_leaves_no_trace() {
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let before = print(&learner);
     learner.observe(|event: &Event| {
-        let step = matches!(event, Event::Progress(progress) if progress.task == Task::LearningRates && progress.done == 12);
+        let step = matches!(event, Event::Progress(progress) if progress.activity == Activity::LearningRates && progress.done == 12);
         assert!(!step, "an observer that panics");
         ControlFlow::Continue(())
     });
@@ -329,7 +345,7 @@ fn a_search_that_panics_leaves_no_trace() {
 #[test]
 fn the_head_of_the_samples_has_a_learning_rate() {
     let mut learner = learner();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     let curve = learner.lr_find(LrFind::default()).unwrap();
     let suggestions = curve.suggestions().unwrap();
     for rate in [suggestions.valley, suggestions.slide, suggestions.minimum, suggestions.steep] {

@@ -13,7 +13,7 @@ fn data(batch: usize) -> ImageData {
 /// Its precomputed head is about to be trained.
 fn learner(batch: usize) -> Learner {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data(batch)).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner
 }
 
@@ -117,7 +117,7 @@ fn a_fit_that_accumulates_and_averages_resumes_exactly() {
     let mut steps = 0;
     stopped.observe(move |event: &Event| {
         steps += usize::from(
-            matches!(event, Event::Progress(progress) if progress.task == ocelli::event::Task::Training),
+            matches!(event, Event::Progress(progress) if progress.activity == ocelli::event::Activity::Training),
         );
         if steps == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -187,10 +187,14 @@ fn class_weights_teach_rare_classes() {
 }
 
 #[test]
-fn mixed_images_train_and_precomputed_ones_are_not_mixed() {
-    let fit = |mix: Option<Mix>, precompute: bool| {
+fn images_are_mixed_and_cached_features_are_not() {
+    let fit = |mix: Option<Mix>, cached: bool| {
         let mut learner = learner(64);
-        learner.precompute(precompute).unwrap();
+        if cached {
+            learner.cache_features().unwrap()
+        } else {
+            learner.stream_images()
+        }
         learner.set_options(TrainOptions { mix, ..TrainOptions::default() });
         let rows = learner.fit(1e-2, Epochs(1)).unwrap();
         (rows[0].train_loss, rows[0].valid_loss)
@@ -230,7 +234,7 @@ fn models_of_cycles_are_what_was_measured_and_answer_together() {
             assert!((both.probabilities[class] - mean).abs() < 1e-6);
         }
     }
-    assert!(matches!(Ensemble::of(Vec::new()), Err(Error::EmptyEnsemble)));
+    assert!(matches!(<Ensemble>::of(Vec::new()), Err(Error::EmptyEnsemble)));
 }
 
 #[test]
@@ -293,7 +297,7 @@ fn fine_tune_is_fastai_2s() {
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data(64)).unwrap();
     let rows = learner.fine_tune(1).unwrap();
     assert_eq!(rows.len(), 2);
-    assert_eq!(learner.freezing(), Freezing::Live { frozen: 0 });
+    assert_eq!(learner.freezing(), Freezing::Streamed { frozen: 0 });
     // At the end of a cycle the rates are 1/100,000 of their peaks, all but that of the head's epoch.
     let LearningRates(last) = rows[1].learning_rates;
     assert!((last[1] / last[0] - 10.0).abs() < 1e-6 && (last[2] / last[1] - 10.0).abs() < 1e-6);

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::{Device, Tensor, activation};
-use ocelli::event::Task;
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use burn_nn::{BatchNorm, BatchNormConfig};
+use ocelli::event::Activity;
 use ocelli::nn::{Backbone, Head, Network, Pass};
 use ocelli::{
     Epochs, Error, Event, Freezing, ImageData, Learner, LrChoice, LrFind, Metric, Moved, Normalization,
@@ -71,7 +71,7 @@ fn body() -> Body {
 fn learner_of(data: ImageData) -> Learner<Body> {
     let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
     let mut learner = Learner::from_backbone(body(), "own", normalization, data.with_seed(1));
-    learner.set_batch_statistics(true).unfreeze();
+    learner.set_train_bn(true).unfreeze();
     learner
 }
 
@@ -123,14 +123,14 @@ fn a_learner_can_be_moved_to_another_thread() {
 /// A run of two epochs in a folder.
 fn config() -> RunConfig {
     let train = TrainPhase {
-        freezing: Freezing::Live { frozen: 0 },
+        freezing: Freezing::Streamed { frozen: 0 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
     };
     let mut config = RunConfig::new(samples());
-    config.architecture = "own".to_owned();
+    config.arch = "own".to_owned();
     (config.size, config.batch_size, config.augmentation) = (16, 64, None);
-    config.train.batch_statistics = true;
+    config.train.train_bn = true;
     config.recipe = Recipe { phases: vec![Phase::Train(train)] };
     config
 }
@@ -144,7 +144,7 @@ fn a_run_of_an_own_backbone_is_resumed() {
         let network = Network::with_transfer_head(body.clone(), data.classes().len(), 1).copy();
         let normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
         let mut learner = Learner::from_network(network, "own", normalization, data)?;
-        learner.set_batch_statistics(true).unfreeze();
+        learner.set_train_bn(true).unfreeze();
         Ok(learner)
     };
     let env = |name: &str| RunEnv { out: Some(folder.path().join(name)), ..RunEnv::default() };
@@ -155,7 +155,7 @@ fn a_run_of_an_own_backbone_is_resumed() {
     let mut steps = 0;
     // In the second epoch: an epoch has nine batches.
     stopped.observe(move |event: &Event| {
-        let counts = matches!(event, Event::Progress(progress) if progress.task == Task::Training);
+        let counts = matches!(event, Event::Progress(progress) if progress.activity == Activity::Training);
         steps += usize::from(counts);
         if counts && steps == 12 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

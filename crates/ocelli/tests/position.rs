@@ -2,27 +2,32 @@
 
 use std::ops::ControlFlow;
 
-use ocelli::event::Task;
+use ocelli::event::Activity;
 use ocelli::prelude::*;
 use ocelli::{Error, SnapshotHeader, TensorFile, TrainSnapshot};
 
-fn learner(frozen: usize, precompute: bool) -> Learner {
+fn learner(frozen: usize, cached: bool) -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
-    let data = ImageData::from_folder(photos).size(32).batch_size(128).balanced(!precompute).load().unwrap();
+    let data =
+        ImageData::from_folder(photos).size(32).batch_size(128).balanced_sampling(!cached).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
     learner.set_optimizer(Optimizer::ADAM_W);
     learner.freeze_to(frozen).unwrap();
-    learner.precompute(precompute).unwrap();
+    if cached {
+        learner.cache_features().unwrap()
+    } else {
+        learner.stream_images()
+    }
     learner
 }
 
 const RATES: [f64; 3] = [1e-4, 1e-3, 1e-2];
 
 /// Stops after so many events of this kind.
-fn stop_after(learner: &mut Learner, events: usize, of: Task) {
+fn stop_after(learner: &mut Learner, events: usize, of: Activity) {
     let mut left = events;
     learner.observe(move |event: &Event| {
-        let counts = matches!(event, Event::Progress(progress) if progress.task == of);
+        let counts = matches!(event, Event::Progress(progress) if progress.activity == of);
         // Once only: what is resumed is not stopped again.
         let stops = counts && left == 1;
         left = left.saturating_sub(usize::from(counts));
@@ -37,14 +42,14 @@ fn kept(snapshot: &TrainSnapshot) -> TrainSnapshot {
     TrainSnapshot { header, tensors }
 }
 
-fn assert_resumes(frozen: usize, precompute: bool, steps: usize, of: Task) {
-    let mut whole = learner(frozen, precompute);
+fn assert_resumes(frozen: usize, cached: bool, steps: usize, of: Activity) {
+    let mut whole = learner(frozen, cached);
     let mut rows = whole.fit(RATES, Sgdr::cycles(2)).unwrap();
 
-    let mut first = learner(frozen, precompute);
+    let mut first = learner(frozen, cached);
     stop_after(&mut first, steps, of);
     assert!(matches!(first.fit(RATES, Sgdr::cycles(2)), Err(Error::Stopped)));
-    let mut second = learner(frozen, precompute);
+    let mut second = learner(frozen, cached);
     second.restore(kept(&first.snapshot())).unwrap();
     second.resume().unwrap();
 
@@ -62,14 +67,14 @@ fn assert_resumes(frozen: usize, precompute: bool, steps: usize, of: Task) {
 
 #[test]
 fn a_fit_resumes_within_an_epoch() {
-    assert_resumes(2, true, 2, Task::Training);
-    assert_resumes(1, false, 8, Task::Training);
+    assert_resumes(2, true, 2, Activity::Training);
+    assert_resumes(1, false, 8, Activity::Training);
 }
 
 #[test]
 fn a_fit_resumes_before_the_validation() {
-    assert_resumes(2, false, 5, Task::Training);
-    assert_resumes(2, false, 1, Task::Validation);
+    assert_resumes(2, false, 5, Activity::Training);
+    assert_resumes(2, false, 1, Activity::Validation);
 }
 
 #[test]
@@ -77,7 +82,7 @@ fn a_stopped_learner_goes_on_itself() {
     let mut whole = learner(2, true);
     whole.fit(RATES, Sgdr::cycles(2)).unwrap();
     let mut stopped = learner(2, true);
-    stop_after(&mut stopped, 3, Task::Training);
+    stop_after(&mut stopped, 3, Activity::Training);
     assert!(stopped.fit(RATES, Sgdr::cycles(2)).is_err());
     assert_eq!(stopped.resume().unwrap().len(), 2);
     assert_eq!(whole.validate().unwrap(), stopped.validate().unwrap());

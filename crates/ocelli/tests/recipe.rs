@@ -1,4 +1,4 @@
-//! Recipes as a library: when a fit ends early, when a step is given up, and what is left at the end.
+//! Recipes as a library: when a fit ends early, when a phase is skipped, and which weights the learner has at the end.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
@@ -43,7 +43,7 @@ fn endured(rows: &[EpochRecord], patience: usize) -> usize {
 fn a_stage_ends_when_patience_is_over() {
     let fit = |rate: f64, patience: Option<usize>| {
         let mut learner = learner();
-        learner.precompute(true).unwrap();
+        learner.cache_features().unwrap();
         learner.keep_best(Some(Metric::Accuracy)).early_stopping(patience);
         let mut rows = learner.fit(rate, Epochs(12)).unwrap();
         rows.iter_mut().for_each(|row| row.seconds = 0.0);
@@ -85,10 +85,10 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
         ControlFlow::Continue(())
     });
     let recipe = Recipe { phases: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
-    let performed = learner.run_recipe(&recipe).unwrap();
+    let result = learner.run_recipe(&recipe).unwrap();
     let notices = heard.lock().unwrap().clone();
     assert!(
-        matches!(&notices[..], [text] if text.contains("became") && text.contains("given up")),
+        matches!(&notices[..], [text] if text.contains("became") && text.contains("This phase is skipped")),
         "{notices:?}"
     );
     let fits: Vec<usize> = learner.history().iter().map(|row| row.fit).collect();
@@ -97,8 +97,8 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
         .history()
         .iter()
         .reduce(|best, row| if row.is_better(best, Metric::Accuracy) { row } else { best });
-    assert_eq!(Some(performed.predictions.accuracy().value()), best.unwrap().accuracy);
-    assert_eq!(learner.validate().unwrap(), performed.predictions);
+    assert_eq!(Some(result.predictions.accuracy().value()), best.unwrap().accuracy);
+    assert_eq!(learner.validate().unwrap(), result.predictions);
 
     let mut learner = self::learner();
     let error = learner.run_recipe(&Recipe { phases: vec![head(1e36, 2)] }).unwrap_err();

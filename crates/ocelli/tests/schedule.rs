@@ -185,7 +185,7 @@ fn plots_show_every_step() {
         }
     }
     let svg = figure.to_svg();
-    assert!(svg.contains("early body") && svg.contains("momentum"), "{svg}");
+    assert!(svg.contains("early layers") && svg.contains("momentum"), "{svg}");
     let png = figure.to_png();
     let decoded = ocelli::Decoder::default().decode(&png).unwrap();
     let coloured = decoded

@@ -8,7 +8,7 @@ fn learner() -> Learner {
     let change = Augmentation::side_on().max_zoom(1.1);
     let data = ImageData::from_folder(photos).size(32).augmentation(change).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
-    learner.precompute(true).unwrap();
+    learner.cache_features().unwrap();
     learner.fit(1e-2, Epochs(2)).unwrap();
     learner
 }
@@ -74,7 +74,7 @@ fn a_saved_model_sees_the_same_fixed_views_and_images_in_memory_as_files() {
     let path = folder.path().join("model.safetensors");
     learner.save(&path).unwrap();
     let model = Model::load(&path).unwrap();
-    assert_eq!(model.contract().augmentation.as_ref(), learner.data().augmentation());
+    assert_eq!(model.config().augmentation.as_ref(), learner.data().augmentation());
     let seen = learner.tta(Tta::corners()).unwrap();
     let photos: Vec<_> =
         seen.items().iter().map(|&item| learner.data().items()[item].path.clone()).take(5).collect();

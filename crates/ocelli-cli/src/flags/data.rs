@@ -1,17 +1,18 @@
-//! Flags about the data: labels, the validation split, the limits of decoding.
+//! Flags for the data: labels, the validation split, the limits of decoding.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Column, Decoder, Grouping, HeldOut, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, is_table,
+    Column, Decoder, Grouping, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, ValidSplit,
+    is_table,
 };
 
 use crate::errors::Failure;
 use crate::flags::ChannelFlags;
 use crate::values::{one_of, pixels};
 
-/// Photos with their labels, and which of them are held out.
+/// Labelled photos and their validation split.
 #[derive(Debug, Args)]
 pub struct DataFlags {
     /// Table of labels: CSV or JSON Lines
@@ -52,11 +53,11 @@ pub struct DataFlags {
     ///
     /// It is taken from each class. If the data defines a validation set, that is the default.
     #[arg(long, value_name = "FRACTION", allow_negative_numbers = true, help_heading = "Data", value_parser = valid)]
-    pub valid: Option<HeldOut>,
+    pub valid: Option<ValidSplit>,
     /// Validate on one of several cross-validation folds, e.g. 1/5
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "K/FOLDS", conflicts_with = "valid", help_heading = "Data", value_parser = fold)]
-    pub fold: Option<HeldOut>,
+    pub fold: Option<ValidSplit>,
     /// Validate on the images that an earlier run's split.csv lists
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"], help_heading = "Data")]
@@ -82,7 +83,7 @@ pub struct DataFlags {
 }
 
 impl DataFlags {
-    /// What is read, and how if it is a table.
+    /// The source, and the options if it is a table.
     pub fn source(&self, data: &Path) -> (PathBuf, Option<TableOptions>) {
         let options = self.table_options();
         match &self.labels {
@@ -91,7 +92,7 @@ impl DataFlags {
             None if options == TableOptions::default() => (data.to_owned(), None),
             None => (data.to_owned(), Some(options)),
             Some(labels) => {
-                // A bare name is looked up here and among the photos.
+                // A bare name is looked up here and in the folder of photos.
                 let among = data.join(labels);
                 let table = if !labels.exists() && among.exists() { among } else { labels.clone() };
                 (table, Some(TableOptions { folder: Some(data.to_owned()), ..options }))
@@ -104,17 +105,17 @@ impl DataFlags {
             folder: None,
             suffix: self.suffix.clone(),
             header: None,
-            id: self.id_column.clone(),
-            label: self.label_column.clone(),
-            split: self.split_column.clone(),
-            group: None,
+            id_column: self.id_column.clone(),
+            label_columns: self.label_column.clone(),
+            split_column: self.split_column.clone(),
+            group_column: None,
             label_separator: self.label_separator,
             task: self.task,
             allow_missing: self.allow_missing,
         }
     }
 
-    /// Changes settings to what is given here. Flags about a table need the data too, with or without a `--config`.
+    /// Applies the flags to settings. Flags about a table need DATA too, also with `--config`.
     pub fn apply(&self, data: Option<&Path>, settings: &mut RunConfig) -> Result<(), Failure> {
         match data {
             Some(data) => (settings.data, settings.table) = self.source(data),
@@ -126,20 +127,20 @@ impl DataFlags {
             None => {}
         }
         settings.groups = self.groups().or(settings.groups.take());
-        settings.held_out = self.held_out().or(settings.held_out.take());
+        settings.valid_split = self.valid_split().or(settings.valid_split.take());
         settings.max_pixels = self.max_pixels.or(settings.max_pixels);
         self.channels.apply(settings);
         Ok(())
     }
 
-    /// The photos, as these flags describe them.
+    /// The image data that these flags describe.
     pub fn builder(&self, data: &Path) -> ImageDataBuilder {
         let mut data = match self.source(data) {
             (table, Some(options)) => ImageData::from_csv(table, options),
             (folder, None) => ImageData::from_folder(folder),
         };
-        if let Some(held_out) = self.held_out() {
-            data = data.hold_out(held_out);
+        if let Some(valid_split) = self.valid_split() {
+            data = data.valid_split(valid_split);
         }
         if let Some(groups) = self.groups() {
             data = data.groups(groups);
@@ -159,8 +160,8 @@ impl DataFlags {
         by_column.or(self.group_pattern.clone().map(Grouping::Pattern))
     }
 
-    fn held_out(&self) -> Option<HeldOut> {
-        let split = self.split.clone().map(HeldOut::File);
+    fn valid_split(&self) -> Option<ValidSplit> {
+        let split = self.split.clone().map(ValidSplit::File);
         split.or(self.fold.clone()).or(self.valid.clone())
     }
 }
@@ -174,18 +175,18 @@ fn column(text: &str) -> Result<Column, String> {
 }
 
 /// `--valid 0.2`, `--valid none`
-fn valid(text: &str) -> Result<HeldOut, String> {
+fn valid(text: &str) -> Result<ValidSplit, String> {
     match (text, text.parse()) {
-        ("none", _) => Ok(HeldOut::Nothing),
-        (_, Ok(fraction)) if fraction > 0.0 && fraction < 1.0 => Ok(HeldOut::Fraction(fraction)),
+        ("none", _) => Ok(ValidSplit::Nothing),
+        (_, Ok(fraction)) if fraction > 0.0 && fraction < 1.0 => Ok(ValidSplit::Fraction(fraction)),
         _ => Err("expected a number between 0 and 1, such as 0.2, or none".to_owned()),
     }
 }
 
 /// `--fold 1/5`
-fn fold(text: &str) -> Result<HeldOut, String> {
+fn fold(text: &str) -> Result<ValidSplit, String> {
     match text.split_once('/').map(|(fold, folds)| (fold.parse(), folds.parse())) {
-        Some((Ok(fold @ 1..), Ok(folds))) if fold <= folds => Ok(HeldOut::Fold { folds, fold: fold - 1 }),
+        Some((Ok(fold @ 1..), Ok(folds))) if fold <= folds => Ok(ValidSplit::Fold { folds, fold: fold - 1 }),
         _ => Err("expected the fold's number and the number of folds, such as 1/5".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! Flags about how photos become the samples that a network sees.
+//! Flags for the preprocessing of images.
 
 use std::str::FromStr;
 
@@ -28,7 +28,7 @@ pub struct ImageFlags {
     pub bad_images: Option<BadImages>,
 }
 
-/// What `--augment --help` says.
+/// The long help of `--augment`.
 fn augment_help() -> String {
     let about = "Augmentations of training images; several are combined [default: the recipe's]\n\nThe recipes lesson and \
                  full have side-on, quick and fine-tune none.";
@@ -36,7 +36,7 @@ fn augment_help() -> String {
 }
 
 impl ImageFlags {
-    /// Changes settings to what is given here.
+    /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
         settings.framing = self.framing.unwrap_or(settings.framing);
         settings.bad_images = self.bad_images.unwrap_or(settings.bad_images);
@@ -46,13 +46,13 @@ impl ImageFlags {
     }
 }
 
-/// All of the augmentations, one after the other; nothing where there is none but `none`.
+/// All of the augmentations, one after the other; `None` if there is none but `none`.
 pub fn combined(augmentations: &[Augmentation]) -> Option<Augmentation> {
     let none = Augmentation::none();
     augmentations.iter().filter(|augmentation| **augmentation != none).cloned().reduce(Augmentation::and)
 }
 
-/// Which numbers of a file become red, green and blue.
+/// Which bands of a file become red, green and blue.
 #[derive(Debug, Args)]
 pub struct ChannelFlags {
     /// Bands of multi-band images to use as red, green and blue, e.g. 4,3,2
@@ -72,16 +72,16 @@ type ValueRange = [f64; 2];
 
 impl ChannelFlags {
     pub fn channels(&self) -> Channels {
-        Channels { bands: self.bands, range: self.value_range }
+        Channels { bands: self.bands, value_range: self.value_range }
     }
 
-    /// Changes settings to what is given here.
+    /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
         settings.channels.bands = self.bands.or(settings.channels.bands);
-        settings.channels.range = self.value_range.or(settings.channels.range);
+        settings.channels.value_range = self.value_range.or(settings.channels.value_range);
     }
 
-    /// Refuses them for a model, which reads images as it was trained.
+    /// Refuses them for a model, which reads images as in training.
     pub fn must_fit(&self, model: &Channels) -> Result<(), Failure> {
         let channels = self.channels();
         if channels.is_usual() || channels == *model {

@@ -3,7 +3,7 @@
 //! | group | flags |
 //! |---|---|
 //! | [`DataFlags`] | labels, the validation split, decoding |
-//! | [`ImageFlags`] | how photos become samples: framing, augmentation |
+//! | [`ImageFlags`] | preprocessing and augmentation |
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
 //! | [`ComputeFlags`] | device, precision, threads |
 //! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
@@ -24,7 +24,7 @@ pub use data::DataFlags;
 pub use images::{ChannelFlags, ImageFlags, combined};
 pub use training::{BackboneFlags, BatchFlags, OptimizerFlags};
 
-/// Where and how numbers are computed. Results do not depend on it, but for rounding.
+/// Device and precision. Results depend on them only by rounding.
 #[derive(Debug, Args)]
 pub struct ComputeFlags {
     /// Device: cpu, cuda, metal, vulkan, wgpu or rocm; cuda:1 is the second GPU
@@ -35,8 +35,8 @@ pub struct ComputeFlags {
     pub device: DeviceName,
     /// Precision of activations: f32 or bf16 [default: the fastest here]
     ///
-    /// The fastest is bf16 where the processor has instructions for it, else f32. A model records the precision that it was
-    /// validated with, and is used with the same.
+    /// The fastest is bf16 where the processor has instructions for it, else f32. A model records the
+    /// precision that it was validated with, and is used with the same.
     #[arg(hide_short_help = true, hide_possible_values = true, help_heading = "Run")]
     #[arg(long, value_name = "PRECISION", value_parser = one_of::<Precision>(Precision::NAMES))]
     pub precision: Option<Precision>,
@@ -44,7 +44,7 @@ pub struct ComputeFlags {
     pub threads: ThreadFlags,
 }
 
-/// How many cores are used.
+/// The number of threads.
 #[derive(Debug, Args)]
 pub struct ThreadFlags {
     /// Number of threads; 0: one for each core
@@ -54,7 +54,7 @@ pub struct ThreadFlags {
 }
 
 impl ThreadFlags {
-    /// Starts the kernels' threads; those that decode photos are the loader's own. Gives their number.
+    /// Starts the kernels' threads; the loader has its own for decoding. Returns their number.
     pub fn start(&self) -> Result<usize, Failure> {
         let threads = self.threads;
         if threads > MAX_THREADS {
@@ -67,7 +67,7 @@ impl ThreadFlags {
     }
 }
 
-/// Where features and weights are cached.
+/// The cache folder for features and weights.
 #[derive(Debug, Args)]
 pub struct CacheFlags {
     /// Cache folder for features and downloaded weights
@@ -79,7 +79,7 @@ pub struct CacheFlags {
 }
 
 impl CacheFlags {
-    /// The folder: the one that is given, or the usual one.
+    /// The folder: the given one, or the default.
     pub fn folder(&self) -> Result<PathBuf, Failure> {
         match &self.cache {
             Some(folder) => Ok(folder.clone()),

@@ -1,4 +1,4 @@
-//! Flags about the network and how its weights are updated.
+//! Flags for the network and its optimizer.
 
 use std::path::PathBuf;
 
@@ -24,10 +24,10 @@ pub struct BackboneFlags {
 }
 
 impl BackboneFlags {
-    /// Changes settings to what is given here.
+    /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
         if let Some(arch) = self.arch {
-            settings.architecture = arch.to_string();
+            settings.arch = arch.to_string();
             settings.size = arch.info().size;
         }
         settings.weights = self.weights.clone().or(settings.weights.take());
@@ -49,14 +49,14 @@ pub struct OptimizerFlags {
 }
 
 impl OptimizerFlags {
-    /// Changes settings to what is given here.
+    /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
         settings.train.optimizer = self.optimizer.unwrap_or(settings.train.optimizer);
         settings.train.weight_decay = self.weight_decay.map_or(settings.train.weight_decay, Into::into);
     }
 }
 
-/// Batches and their order.
+/// Batches and the seed.
 #[derive(Debug, Args)]
 pub struct BatchFlags {
     /// Images per batch [default: 64]
@@ -69,7 +69,7 @@ pub struct BatchFlags {
 }
 
 impl BatchFlags {
-    /// Changes settings to what is given here.
+    /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
         settings.batch_size = self.batch_size.unwrap_or(settings.batch_size);
         settings.seed = self.seed.unwrap_or(settings.seed);

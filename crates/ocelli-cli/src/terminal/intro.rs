@@ -6,7 +6,7 @@ use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Ta
 use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};
 
-/// Classes that are listed.
+/// The most classes that are listed.
 const CLASSES: usize = 6;
 
 /// `cpu, 2 threads, bf16 (AVX-512)`, or the name of another device.
@@ -25,7 +25,7 @@ pub fn machine(device: DeviceName, precision: Precision) -> String {
     format!("cpu, {}, {precision} ({isa})", counted(rayon::current_num_threads(), "thread"))
 }
 
-/// What is about to be trained, on what.
+/// Prints the data and the model before training.
 pub fn introduce(training: &Run) {
     let learner = training.learner();
     let data = learner.data();
@@ -40,7 +40,7 @@ pub fn introduce(training: &Run) {
     let parameters = learner.network().parameters();
     let model = format!(
         "{}, {} px · {} parameters, {} in the new head",
-        shown(learner.architecture()),
+        shown(learner.arch()),
         data.size(),
         size(parameters.iter().sum()),
         size(parameters[parameters.len() - 1]),
@@ -78,28 +78,28 @@ fn introduce_data(data: &ImageData) {
     field("", format!("train {train}, valid {valid} ({})", data.split_origin()));
 }
 
-/// Warnings alone, to standard error: `--quiet` silences progress, and nothing that a result depends on.
+/// Prints only warnings, to standard error: `--quiet` does not silence what a result depends on.
 pub fn print_warnings(training: &Run) {
     let notices = training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
     let warnings = notices.cloned().chain(size_warning(training));
     warnings.for_each(|warning| eprintln!("{}", message(warning)));
 }
 
-/// That the images are smaller than the backbone is made for.
+/// A warning that the images are smaller than the backbone was trained for.
 fn size_warning(training: &Run) -> Option<String> {
     let settings = training.settings();
-    let arch = training.learner().architecture().parse::<Arch>().ok()?;
+    let arch = training.learner().arch().parse::<Arch>().ok()?;
     settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
 }
 
-/// The metric of the same prediction for every validation image; nothing if there are none.
+/// The metric of the constant prediction for every validation image; `None` if there are none.
 fn baseline(data: &ImageData) -> Option<String> {
     let baseline = data.baseline(&data.split().valid);
     if baseline.is_empty() {
         return None;
     }
     let metric = Metric::usual(data.task());
-    let value = baseline.value_watched(metric);
+    let value = baseline.monitored_value(metric);
     Some(match data.task() {
         Task::SingleLabel => {
             let class = &data.classes()[baseline.predicted_labels(0)[0]];

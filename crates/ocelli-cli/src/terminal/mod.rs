@@ -1,4 +1,4 @@
-//! Training as it looks in a terminal, and as plain lines elsewhere.
+//! The output of training, in a terminal or as plain lines.
 
 mod intro;
 mod progress;
@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use ocelli::event::PhaseStarted;
 use ocelli::{
-    EpochRecord, Event, Finding, Freezing, Observer, Phase, Result, Rule, Suggestion, Suggestions,
+    CurveShape, EpochRecord, Event, Freezing, LrRule, LrSuggestion, Observer, Phase, Result, SuggestedLrs,
     TrainPhase, Tta, TtaViews,
 };
 
@@ -17,10 +17,10 @@ use progress::ProgressDisplay;
 
 pub use intro::{introduce, machine, print_warnings};
 
-/// Bad images that are named; skipped.csv has all.
+/// The most skipped images that are named; skipped.csv has all.
 const SKIPPED: usize = 3;
 
-/// Prints the table on standard output, and progress and notes on standard error.
+/// Prints the table on standard output, and progress and notices on standard error.
 pub struct Terminal {
     quiet: bool,
     verbose: bool,
@@ -28,7 +28,7 @@ pub struct Terminal {
     /// Whether the current phase caches augmented copies of images.
     copies: bool,
     skipped: usize,
-    /// Whether the next row needs the header of the table above it.
+    /// Whether the next row needs a new table header.
     header: bool,
 }
 
@@ -44,12 +44,14 @@ impl Terminal {
         }
     }
 
-    /// What a phase of the recipe is, and what it is for.
+    /// Announces a phase of the recipe.
     fn phase(&mut self, PhaseStarted { number, phase }: &PhaseStarted) {
         self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
         let (name, purpose) = match phase {
             Phase::Train(train) => (train_name(train), purpose(train)),
-            Phase::Resize { size } => (format!("{size} px"), "progressive resizing: larger images show more"),
+            Phase::Resize { size } => {
+                (format!("{size} px"), "progressive resizing: larger images show more detail")
+            }
             Phase::Tta(Tta { views: TtaViews::Random(views), .. }) => (
                 format!("test-time augmentation, {views} views and the plain one"),
                 "averages out errors of single views",
@@ -61,15 +63,20 @@ impl Terminal {
         println!("\n{number}  {name}\n   {purpose}");
     }
 
-    /// The learning rate that is used, and why.
-    fn learning_rate(&self, finding: Option<Finding>, suggestion: Option<Suggestion>, doubt: Option<&str>) {
-        let Some(Suggestion { rate, rule }) = suggestion else {
-            let doubt = doubt.unwrap_or("no reliable suggestion");
-            println!("   lr finder: {}; using the default", message(doubt));
+    /// Prints the learning rate that is used, and why.
+    fn learning_rate(
+        &self,
+        shape: Option<CurveShape>,
+        suggestion: Option<LrSuggestion>,
+        reason: Option<&str>,
+    ) {
+        let Some(LrSuggestion { rate, rule }) = suggestion else {
+            let reason = reason.unwrap_or("no reliable suggestion");
+            println!("   lr finder: {}; using the default", message(reason));
             return;
         };
-        println!("   lr finder: using {rate:.1e}, {}", lr_reason(rule, finding));
-        if let (true, Some(Finding::Falls(suggestions))) = (self.verbose, finding) {
+        println!("   lr finder: using {rate:.1e}, {}", lr_reason(rule, shape));
+        if let (true, Some(CurveShape::Descends(suggestions))) = (self.verbose, shape) {
             println!("              fastai's rules: {}", fastai_rules(&suggestions));
         }
     }
@@ -101,7 +108,7 @@ impl Terminal {
             format!("  {value:>width$.4}", width = name.len().max(8))
         };
         let metrics: String = names.iter().zip(&row.metrics).map(wide).collect();
-        // The last star of a phase marks the epoch whose weights are kept.
+        // The last star of a phase marks the epoch with the best weights.
         let best = if row.best { " *" } else { "" };
         println!(
             "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
@@ -132,7 +139,7 @@ fn train_name(train: &TrainPhase) -> String {
     format!("{}{augmented}", train.freezing)
 }
 
-/// What training in this way is for.
+/// The purpose of a training phase.
 fn purpose(train: &TrainPhase) -> &'static str {
     let plain = matches!(train.freezing, Freezing::Cached { augmented_copies: 0, .. });
     match (train.freezing.frozen(), plain) {
@@ -143,19 +150,19 @@ fn purpose(train: &TrainPhase) -> &'static str {
     }
 }
 
-/// Layer groups that are frozen if the head alone is trained.
+/// The number of frozen layer groups if only the head is trained.
 const GROUPS_BEFORE_HEAD: usize = 2;
 
 /// Why the LR finder suggests a learning rate.
-pub fn lr_reason(rule: Rule, finding: Option<Finding>) -> String {
-    match (rule, finding) {
-        (Rule::ThirdOfMinimum, Some(Finding::Falls(Suggestions { minimum, .. }))) => {
+pub fn lr_reason(rule: LrRule, shape: Option<CurveShape>) -> String {
+    match (rule, shape) {
+        (LrRule::ThirdOfMinimum, Some(CurveShape::Descends(SuggestedLrs { minimum, .. }))) => {
             format!("a third of the loss minimum's {:.1e}", minimum * 10.0)
         }
-        (Rule::TenthOfMinimum, Some(Finding::Falls(Suggestions { minimum, .. }))) => {
+        (LrRule::TenthOfMinimum, Some(CurveShape::Descends(SuggestedLrs { minimum, .. }))) => {
             format!("a tenth of the loss minimum's {:.1e}", minimum * 10.0)
         }
-        (Rule::TenthOfRise, Some(Finding::Rises(rate))) => {
+        (LrRule::TenthOfRise, Some(CurveShape::OnlyRises(rate))) => {
             format!("a tenth of {rate:.1e}, above which the loss rises (it has no clear descent)")
         }
         (rule, _) => rule.to_string(),
@@ -163,15 +170,15 @@ pub fn lr_reason(rule: Rule, finding: Option<Finding>) -> String {
 }
 
 /// What fastai's lr_find would suggest from the same curve.
-pub fn fastai_rules(suggestions: &Suggestions) -> String {
-    let Suggestions { valley, slide, minimum, steep } = suggestions;
+pub fn fastai_rules(suggestions: &SuggestedLrs) -> String {
+    let SuggestedLrs { valley, slide, minimum, steep } = suggestions;
     format!("valley {valley:.1e} · slide {slide:.1e} · minimum/10 {minimum:.1e} · steep {steep:.1e}")
 }
 
 impl Observer for Terminal {
     fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
         match event {
-            // What a result depends on is not silenced.
+            // Printed even with --quiet, since results depend on it.
             Event::Skipped { path, reason } => self.skipped(path, reason),
             Event::Notice { text } => {
                 self.progress.clear();
@@ -193,14 +200,14 @@ impl Terminal {
         match event {
             Event::PhaseStarted(phase) => self.phase(phase),
             Event::FitStarted(fit) => println!("   {fit}"),
-            Event::RateFound { finding, suggestion, doubt, .. } => {
-                self.learning_rate(*finding, *suggestion, doubt.as_deref());
+            Event::LrFound { shape, suggestion, reason, .. } => {
+                self.learning_rate(*shape, *suggestion, reason.as_deref());
             }
             Event::Resumed { fit, epochs: (done, all) } => {
                 println!("\n   resuming phase {fit} after epoch {done} of {all}");
                 self.header = true;
             }
-            Event::Activations { kept, computed, seconds } => self.features(*kept, *computed, *seconds),
+            Event::Features { cached, computed, seconds } => self.features(*cached, *computed, *seconds),
             Event::Epoch(row) => self.epoch(row),
             Event::Diagnosis(diagnosis) => {
                 for line in diagnosis.to_string().lines() {

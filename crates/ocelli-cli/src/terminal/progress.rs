@@ -1,28 +1,28 @@
-//! Progress of work that takes long: a bar in a terminal, else a line now and then.
+//! Progress of long work: a bar in a terminal, else a line at intervals.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use ocelli::event::{Progress, Task};
+use ocelli::event::{Activity, Progress};
 
 use crate::output::{eprintln, progress_bar};
 use crate::text::{count, duration};
 
-/// Without a terminal, progress is printed this often.
+/// The interval of plain lines.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows progress on standard error.
 #[derive(Default)]
 pub struct ProgressDisplay {
-    bar: Option<(Task, ProgressBar)>,
-    /// How fast the current task is.
-    pace: Option<(Task, Pace)>,
-    /// For plain lines: when the last one was printed.
+    bar: Option<(Activity, ProgressBar)>,
+    /// How fast the current activity is.
+    pace: Option<(Activity, Pace)>,
+    /// When the last plain line was printed.
     printed: Option<Instant>,
 }
 
-/// How fast a task is, measured from when it was first seen: when what was done before began is not known.
+/// The speed of an activity since it was first seen: when earlier work began is not known.
 #[derive(Clone, Copy)]
 struct Pace {
     began: Instant,
@@ -32,9 +32,9 @@ struct Pace {
 }
 
 impl Pace {
-    /// What is done per second, and the seconds that are left; nothing before it can be known.
+    /// The speed per second, and the seconds that are left, once they can be estimated.
     fn at(self, progress: Progress, now: Instant) -> Option<(f64, f64)> {
-        /// In less time, the first batch decides everything.
+        /// In less time than this, the first batch would dominate.
         const SOONEST: f64 = 0.5;
         let seconds = (now - self.began).as_secs_f64();
         let done = progress.done.saturating_sub(self.before);
@@ -44,22 +44,22 @@ impl Pace {
     }
 }
 
-/// ` · 1,234 images/s · 19 s left`; nothing as long as that is not known.
+/// ` · 1,234 images/s · 19 s left`; empty until it is known.
 fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
     pace.map_or_else(String::new, |(rate, left)| {
         format!(" · {} {unit}s/s · {} left", count(rate.round() as usize), duration(left))
     })
 }
 
-fn name(task: Task) -> &'static str {
-    match task {
-        Task::Activations => "features",
-        Task::Training => "training",
-        Task::Validation => "validation",
-        Task::Statistics => "statistics",
-        Task::LearningRates => "lr finder",
-        Task::Resizing => "resizing",
-        Task::Views => "TTA",
+fn name(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Features => "features",
+        Activity::Training => "training",
+        Activity::Validation => "validation",
+        Activity::Statistics => "statistics",
+        Activity::LearningRates => "lr finder",
+        Activity::Resizing => "resizing",
+        Activity::Views => "TTA",
     }
 }
 
@@ -67,7 +67,7 @@ impl ProgressDisplay {
     pub fn show(&mut self, progress: Progress) {
         let now = Instant::now();
         let pace = match self.pace {
-            Some((task, pace)) if task == progress.task && progress.done >= pace.last => {
+            Some((activity, pace)) if activity == progress.activity && progress.done >= pace.last => {
                 Pace { last: progress.done, ..pace }
             }
             _ => {
@@ -75,9 +75,9 @@ impl ProgressDisplay {
                 Pace { began: now, before: progress.done, last: progress.done }
             }
         };
-        // The next task of this kind starts anew.
-        self.pace = (progress.done < progress.total).then_some((progress.task, pace));
-        let text = pace_text(pace.at(progress, now), progress.task.unit());
+        // The next activity of this kind starts anew.
+        self.pace = (progress.done < progress.total).then_some((progress.activity, pace));
+        let text = pace_text(pace.at(progress, now), progress.activity.unit());
         if std::io::stderr().is_terminal() {
             self.show_bar(progress, text);
         } else {
@@ -86,16 +86,16 @@ impl ProgressDisplay {
     }
 
     fn show_bar(&mut self, progress: Progress, pace: String) {
-        let same = |(task, _): &(Task, ProgressBar)| *task == progress.task;
+        let same = |(activity, _): &(Activity, ProgressBar)| *activity == progress.activity;
         if !self.bar.as_ref().is_some_and(same) {
             self.clear();
-            let unit = progress.task.unit();
+            let unit = progress.activity.unit();
             let template =
                 format!("   {{prefix:14}} {{bar:30}} {{human_pos}} of {{human_len}} {unit}s{{msg}}");
             let bar = progress_bar(&template);
             bar.set_length(progress.total as u64);
-            bar.set_prefix(name(progress.task));
-            self.bar = Some((progress.task, bar));
+            bar.set_prefix(name(progress.activity));
+            self.bar = Some((progress.activity, bar));
         }
         if let Some((_, bar)) = &self.bar {
             bar.set_position(progress.done as u64);
@@ -110,12 +110,12 @@ impl ProgressDisplay {
         let due = self.printed.is_none_or(|last| now - last >= INTERVAL);
         if due && progress.done < progress.total {
             self.printed = Some(now);
-            let (name, unit) = (name(progress.task), progress.task.unit());
+            let (name, unit) = (name(progress.activity), progress.activity.unit());
             eprintln!("   {name}: {} of {} {unit}s{pace}", count(progress.done), count(progress.total));
         }
     }
 
-    /// Removes the bar, before anything else is printed.
+    /// Removes the bar before something else is printed.
     pub fn clear(&mut self) {
         if let Some((_, bar)) = self.bar.take() {
             bar.finish_and_clear();
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn progress(done: usize) -> Progress {
-        Progress { task: Task::Activations, done, total: 400 }
+        Progress { activity: Activity::Features, done, total: 400 }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Compare {
     json: bool,
 }
 
-/// Differing predictions that are listed each way; the JSON has all.
+/// The most differing predictions that are listed in each direction; the JSON has all.
 const LISTED: usize = 8;
 
 impl Compare {

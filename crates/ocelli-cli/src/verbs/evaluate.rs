@@ -21,9 +21,9 @@ use crate::verbs::train::not_measured;
 
 /// Evaluate a model on labelled photos
 ///
-/// Evaluates the test set if the data has one, else the validation set, else all images; --valid, --fold or --split choose
-/// other ones. Images that the model was trained on are left out: they are known from photos.csv and split.csv in its run
-/// folder.
+/// Evaluates the test set if the data has one, else the validation set, else all images; --valid, --fold or
+/// --split choose other ones. Images that the model was trained on are excluded; photos.csv and split.csv in
+/// its run folder identify them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli evaluate runs/photos-1 new-photos
@@ -57,7 +57,7 @@ pub struct Evaluate {
     threads: ThreadFlags,
 }
 
-/// The command, with what `--valid` means here.
+/// The command, with the meaning of `--valid` here.
 pub fn complete(evaluate: Command) -> Command {
     evaluate.mut_arg("valid", |valid| {
         let about = "Evaluate only this fraction of each class";
@@ -97,7 +97,7 @@ impl Evaluate {
     }
 
     fn evaluate(&self, model: &Model, threads: usize) -> Result<Evaluation, Failure> {
-        self.source.channels.must_fit(&model.contract().channels)?;
+        self.source.channels.must_fit(&model.config().channels)?;
         let mut data = self.source.builder(&self.data).bad_images(self.bad_images).threads(threads);
         if !self.include_train {
             let run = if self.model.is_dir() { Some(&*self.model) } else { self.model.parent() };
@@ -105,7 +105,7 @@ impl Evaluate {
             data = data.without_training_images_of(run)?;
             if !run.join("photos.csv").is_file() {
                 eprintln!(
-                    "   note: the model is not in its run folder, so images that it was trained on cannot be left out"
+                    "   note: the model is not in its run folder, so images that it was trained on cannot be excluded"
                 );
             }
         }
@@ -152,7 +152,7 @@ fn print_classes(named: &Interpretation) {
     let mut rows = named.class_table().rows;
     let all = rows.len();
     if all > LISTED {
-        // The worst classes tell the most.
+        // The worst classes are the most informative.
         rows.retain(|row| row.support > 0);
         rows.sort_by(|a, b| a.f1.unwrap_or(0.0).total_cmp(&b.f1.unwrap_or(0.0)));
         rows.truncate(LISTED);

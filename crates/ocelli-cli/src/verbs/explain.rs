@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ocelli::interpret::Wanted;
+use ocelli::interpret::TargetClass;
 use ocelli::{Found, Model, Skipped, photos_in, photos_of_run, text_of, write_drawing};
 
 use crate::errors::Failure;
@@ -14,8 +14,8 @@ use crate::text::meant;
 
 /// Show which parts of a photo a prediction is based on (Grad-CAM)
 ///
-/// Writes a picture per photo: the photo as the network sees it, and with the Grad-CAM heat map, red where the evidence for
-/// the class is.
+/// Writes a picture per photo: the photo as the network sees it, and with the Grad-CAM heat map, red where
+/// the evidence for the class is.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli explain runs/photos-1 garden.jpg
@@ -50,7 +50,7 @@ impl Explain {
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
         if let Some(class) = &self.class {
-            check_class(&model.contract().classes, class)?;
+            check_class(&model.config().classes, class)?;
         }
         let Photos { photos, folders, mut failed } = self.photos()?;
         let total = photos.len() + failed;
@@ -66,7 +66,7 @@ impl Explain {
         interrupt::finish("this photo");
         for photo in &photos {
             if interrupt::asked() {
-                eprintln!("stopped; the pictures so far are kept");
+                eprintln!("stopped; the pictures so far are written");
                 return Err(Failure::Interrupted);
             }
             match self.explain(&model, photo, &out) {
@@ -107,9 +107,9 @@ impl Explain {
 
     /// Writes the picture of one photo.
     fn explain(&self, model: &Model, photo: &Path, out: &Path) -> ocelli::Result<()> {
-        let class = self.class.clone().map_or(Wanted::Best, Wanted::Class);
+        let class = self.class.clone().map_or(TargetClass::MostProbable, TargetClass::Named);
         let explained = model.explain(photo, &class)?;
-        // Photos of the same name from several folders do not overwrite each other, nor what was there before.
+        // Photos of the same name from several folders do not overwrite each other, nor existing files.
         let stem = photo.file_stem().map(text_of).unwrap_or_default();
         let path = free(&out.join(stem).with_added_extension("png"));
         write_drawing(&explained.side_by_side(), &path)?;
@@ -127,9 +127,9 @@ impl Explain {
     }
 }
 
-/// Refuses a class that the model does not have, and lists those that it has.
+/// Refuses a class that the model does not have, and lists its classes.
 fn check_class(classes: &[String], class: &str) -> Result<(), Failure> {
-    /// More are not listed.
+    /// The most classes that are listed.
     const LISTED: usize = 30;
     if classes.iter().any(|known| known == class) {
         return Ok(());

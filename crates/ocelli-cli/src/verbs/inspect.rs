@@ -6,22 +6,20 @@ use clap::Args;
 use indicatif::DecimalBytes;
 use ocelli::inspection::Report;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
-use ocelli::{text_of, write_whole};
-use ocelli_report::inspect_page;
+use ocelli::text_of;
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};
-use crate::output::{self, eprintln, message, new_file, println, progress_bar, shown};
+use crate::output::{self, message, println, progress_bar, shown};
 use crate::text::{count, counted};
 use crate::values::{seed, side};
 
 /// Check a data set before training
 ///
-/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more. Nothing is changed.
+/// Decodes every image once and lists what may be wrong: bad files, duplicates, rare classes and more.
+/// Nothing is changed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  ocelli inspect photos --html photos.html
-  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json")]
+#[command(after_help = EXAMPLES)]
 pub struct Inspect {
     /// Folder of photos with one folder per class, or a table of labels
     data: PathBuf,
@@ -35,6 +33,7 @@ pub struct Inspect {
     /// Print everything as a JSON object
     #[arg(long)]
     json: bool,
+    #[cfg(feature = "report")]
     /// Write an HTML page with pictures of the classes and of the findings
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -45,9 +44,18 @@ pub struct Inspect {
     source: DataFlags,
 }
 
-/// Cases of a finding that are listed; the JSON has all.
+#[cfg(feature = "report")]
+const EXAMPLES: &str = "Examples:
+  ocelli inspect photos --html photos.html
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json";
+#[cfg(not(feature = "report"))]
+const EXAMPLES: &str = "Examples:
+  ocelli inspect photos
+  ocelli inspect dogbreeds --labels labels.csv --json > dogbreeds.json";
+
+/// The most cases of a finding that are listed; the JSON has all.
 const CASES: usize = 5;
-/// Classes that are all listed; of more, half as many at either end.
+/// Up to this many classes are all listed; of more, half as many at either end.
 const CLASSES: usize = 20;
 /// Bins of the histograms, and the characters of their longest bar.
 const BINS: usize = 12;
@@ -55,7 +63,8 @@ const BAR: usize = 24;
 
 impl Inspect {
     pub fn run(&self) -> Result<(), Failure> {
-        self.html.as_deref().map(|path| new_file(path, "--html")).transpose()?;
+        #[cfg(feature = "report")]
+        self.html.as_deref().map(|path| crate::output::new_file(path, "--html")).transpose()?;
         let data = self.source.builder(&self.data);
         let bar = progress_bar("   inspecting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         let threads = self.threads.threads;
@@ -64,24 +73,26 @@ impl Inspect {
             bar.inc(1);
         })?;
         bar.finish_and_clear();
+        #[cfg(feature = "report")]
         if let Some(path) = &self.html {
-            let page = inspect_page(&report, &self.source.decoder(), threads)?;
-            write_whole(path, page.as_bytes())?;
+            let page = ocelli_report::inspect_page(&report, &self.source.decoder(), threads)?;
+            ocelli::write_whole(path, page.as_bytes())?;
         }
         if self.json {
             output::json(&json(&report));
         } else {
             print(&report);
         }
+        #[cfg(feature = "report")]
         if let Some(path) = &self.html {
             let line = format!("page     {}", shown(path.display()));
-            if self.json { eprintln!("{line}") } else { println!("\n{line}") }
+            if self.json { output::eprintln!("{line}") } else { println!("\n{line}") }
         }
         Ok(())
     }
 }
 
-/// Everything, with the images' ids beside their facts.
+/// Everything, with the images' ids beside their properties.
 fn json(report: &Report) -> serde_json::Value {
     let ids: Vec<&str> = report.items.items.iter().map(|item| item.id.as_str()).collect();
     let labels: Vec<String> = (0..report.items.len()).map(|item| report.label(item)).collect();
@@ -131,15 +142,15 @@ fn print_classes(report: &Report) {
     );
     let many = classes.len() > CLASSES;
     if many {
-        // The largest and the smallest say most.
+        // The largest and the smallest classes are the most informative.
         classes.sort_by_key(|class| std::cmp::Reverse(class.train + class.valid + class.test));
     }
     let left_out = classes.len().saturating_sub(CLASSES);
-    for (place, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
-        if many && place == CLASSES / 2 {
+    for (index, ClassCounts { class, train, valid, test, lost_by_crop }) in classes.iter().enumerate() {
+        if many && index == CLASSES / 2 {
             println!("         … {left_out} more …");
         }
-        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&place) {
+        if !many || !(CLASSES / 2..CLASSES / 2 + left_out).contains(&index) {
             let [train, valid, test] = [train, valid, test].map(|images| count(*images));
             println!("         {class:width$}  {train:>7}  {valid:>7}  {test:>7}  {lost_by_crop:>10} %");
         }
@@ -158,7 +169,7 @@ fn print_sizes(report: &Report) {
             return;
         }
         let [least, middle, most] =
-            [0, sides.len() / 2, sides.len() - 1].map(|place| count(sides[place] as usize));
+            [0, sides.len() / 2, sides.len() - 1].map(|index| count(sides[index] as usize));
         match least == most {
             true => println!("{name:8} {least} pixels"),
             false => println!("{name:8} {least} to {most} pixels, median {middle}"),

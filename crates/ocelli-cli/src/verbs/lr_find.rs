@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use ocelli::{
-    Arch, Finding, Growth, Learner, LearningRates, LrCurve, LrFind as Search, RunConfig, RunEnv, Suggestion,
-    WeightStore,
+    Arch, CurveShape, Growth, Learner, LearningRates, LrCurve, LrFind as Search, LrSuggestion, RunConfig,
+    RunEnv, WeightStore,
 };
 
 use crate::errors::Failure;
@@ -21,8 +21,9 @@ use crate::verbs::pull::fetched;
 
 /// Find a good learning rate
 ///
-/// Trains for some steps while the learning rate grows, and suggests one from the curve of the loss (the LR range test, as
-/// fastai's lr_find). Writes the curve as lr_find.csv, lr_find.png and lr_find.svg. No model is written.
+/// Trains for some steps while the learning rate grows, and suggests one from the curve of the loss (the LR
+/// range test, as fastai's lr_find). Writes the curve as lr_find.csv, lr_find.png and lr_find.svg. No model
+/// is written.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli lr-find photos
@@ -55,7 +56,8 @@ pub struct LrFind {
     steps: usize,
     /// Learning rates of early layers, late layers and head, up to a factor
     ///
-    /// The search scales all three alike, so that the head's goes from --start-lr to --end-lr. [default: all equal]
+    /// The search scales all three alike, so that the head's goes from --start-lr to --end-lr. [default: all
+    /// equal]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "LR,LR,LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     group_lrs: Vec<f64>,
@@ -120,6 +122,9 @@ impl FromStr for Layers {
     }
 }
 
+/// The extensions of the curve's files.
+const WRITTEN: &[&str] = if cfg!(feature = "plot") { &["png", "svg", "csv"] } else { &["csv"] };
+
 impl LrFind {
     pub fn run(&self) -> Result<(), Failure> {
         self.compute.threads.start()?;
@@ -138,10 +143,10 @@ impl LrFind {
             eprintln!("warning: --augment has no effect without --stream-images");
         }
         if self.uses_features() {
-            stopped(learner.precompute(true), "nothing was written")?;
+            stopped(learner.cache_features(), "nothing was written")?;
         }
         let curve = stopped(learner.lr_find(search), "nothing was written")?;
-        let pictures = free_of(&out.join("lr_find.png"), &["svg", "csv"]);
+        let pictures = free_of(&out.join("lr_find").with_extension(WRITTEN[0]), &WRITTEN[1..]);
         let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         curve.write(&out, &name)?;
         self.print(&curve, &pictures, quiet)
@@ -152,12 +157,12 @@ impl LrFind {
         self.layers.frozen > 0 && !self.stream_images
     }
 
-    /// What was found; that nothing was is an error.
+    /// Prints the suggestion; that there is none is an error.
     fn print(&self, curve: &LrCurve, pictures: &Path, quiet: bool) -> Result<(), Failure> {
         if self.json {
             output::json(&json(curve));
         }
-        let Suggestion { rate, rule } = curve.suggestion().map_err(|error| {
+        let LrSuggestion { rate, rule } = curve.suggestion().map_err(|error| {
             Failure::Error(format!("{}; the curve is in {}", message(error), shown(pictures.display())))
         })?;
         if self.json {
@@ -168,17 +173,18 @@ impl LrFind {
             println!("{rates}");
             return Ok(());
         }
-        let finding = curve.finding().ok();
+        let shape = curve.shape().ok();
         println!("\nlearning rate   {rates}");
-        println!("reason          {}", lr_reason(rule, finding));
-        if let Some(Finding::Falls(suggestions)) = finding {
+        println!("reason          {}", lr_reason(rule, shape));
+        if let Some(CurveShape::Descends(suggestions)) = shape {
             println!("fastai's rules  {}", fastai_rules(&suggestions));
         }
         match curve.diverged {
             Some(rate) => println!("diverged at     {rate:.1e}"),
             None => println!("diverged at     none up to {:.1e}", self.end_lr),
         }
-        println!("curve           {}, .svg, .csv", shown(pictures.display()));
+        let others: String = WRITTEN[1..].iter().map(|extension| format!(", .{extension}")).collect();
+        println!("curve           {}{others}", shown(pictures.display()));
         Ok(())
     }
 
@@ -197,11 +203,11 @@ impl LrFind {
             }
         };
         let growth = if self.linear { Growth::Linear } else { Growth::Geometric };
-        Ok(Search::default().start(start).end(self.end_lr).steps(self.steps).growth(growth))
+        Ok(Search::default().start_lr(start).end_lr(self.end_lr).steps(self.steps).growth(growth))
     }
 
     fn learner(&self, quiet: bool) -> Result<Learner, Failure> {
-        // Nothing is augmented unless it is asked for.
+        // No augmentation unless --augment asks for it.
         let mut settings = RunConfig { augmentation: None, ..RunConfig::new(&self.data) };
         self.source.apply(Some(&self.data), &mut settings)?;
         self.backbone.apply(&mut settings);
@@ -211,17 +217,17 @@ impl LrFind {
         settings.size = self.size.unwrap_or(settings.size);
         settings.precision = self.compute.precision;
         let cache = self.cache.folder()?;
-        let places = RunEnv {
+        let env = RunEnv {
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads: self.compute.threads.threads,
             ..RunEnv::default()
         };
-        match settings.learner(&places) {
+        match settings.learner(&env) {
             Err(ocelli::Error::NoWeights { .. }) => {
-                let arch: Arch = settings.architecture.parse()?;
+                let arch: Arch = settings.arch.parse()?;
                 fetched(&WeightStore::with_cache(&cache), arch, quiet)?;
-                Ok(settings.learner(&places)?)
+                Ok(settings.learner(&env)?)
             }
             learner => Ok(learner?),
         }
@@ -230,9 +236,9 @@ impl LrFind {
 
 fn json(curve: &LrCurve) -> serde_json::Value {
     let suggestion = curve.suggestion();
-    let suggested = suggestion.as_ref().ok().map(|&Suggestion { rate, rule }| {
+    let suggested = suggestion.as_ref().ok().map(|&LrSuggestion { rate, rule }| {
         serde_json::json!({
-            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": lr_reason(rule, curve.finding().ok())
+            "rate": rate, "rates": curve.rates_at(rate), "rule": rule, "reason": lr_reason(rule, curve.shape().ok())
         })
     });
     serde_json::json!({

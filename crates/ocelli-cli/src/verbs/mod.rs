@@ -1,9 +1,11 @@
-//! The verbs: a file for each holds its flags, its help and what it does.
+//! The verbs: one file each, with its flags, its help and its implementation.
 
 mod augment;
+#[cfg(feature = "report")]
 mod compare;
 mod completions;
 mod doctor;
+#[cfg(feature = "report")]
 mod evaluate;
 mod explain;
 mod inspect;
@@ -12,6 +14,7 @@ mod man;
 mod models;
 mod predict;
 mod pull;
+#[cfg(feature = "report")]
 mod report;
 mod samples;
 mod submit;
@@ -60,11 +63,14 @@ enum Verb {
     Train(train::Train),
     LrFind(lr_find::LrFind),
     Predict(predict::Predict),
+    #[cfg(feature = "report")]
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Augment(augment::Augment),
     Explain(explain::Explain),
+    #[cfg(feature = "report")]
     Report(report::Report),
+    #[cfg(feature = "report")]
     Compare(compare::Compare),
     Submit(submit::Submit),
     Models(models::Models),
@@ -81,11 +87,14 @@ impl Verb {
             Self::Train(verb) => verb.run(),
             Self::LrFind(verb) => verb.run(),
             Self::Predict(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Evaluate(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Augment(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Report(verb) => verb.run(),
+            #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
@@ -98,14 +107,17 @@ impl Verb {
     }
 }
 
-/// The command with everything that its derivation alone does not say.
+/// The complete command.
 pub fn command() -> Command {
     documented().mut_subcommand("train", train::complete)
 }
 
-/// The command without the flags that it knows only to refuse them: what shells complete, and manual pages show.
+/// The command without the flags that it knows only to refuse them: for shell completions and manual pages.
 fn documented() -> Command {
-    Ocelli::command().mut_subcommand("evaluate", evaluate::complete)
+    let command = Ocelli::command();
+    #[cfg(feature = "report")]
+    let command = command.mut_subcommand("evaluate", evaluate::complete);
+    command
 }
 
 #[cfg(test)]

@@ -34,17 +34,17 @@ pub struct Models {
     /// Images per batch
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = batch_size)]
     batch_size: usize,
-    /// Batches to measure; the median counts
+    /// Batches to time; the median is printed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<1, 10_000>)]
     batches: usize,
-    /// Print JSON Lines, an object per backbone
+    /// Print JSON Lines, one object per backbone
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     compute: ComputeFlags,
 }
 
-/// The columns of the table; those of a benchmark come after them.
+/// The columns of the table; those of a benchmark follow them.
 const COLUMNS: [&str; 7] =
     ["name", "size", "accuracy", "parameters", "multiply-adds", "late layers from", "weights"];
 
@@ -79,15 +79,17 @@ impl Models {
             let note = "accuracy: published ImageNet top-1 at this size; weights: * = on this machine";
             writeln!(out, "\n{note}").map_err(unwritten)?;
         }
-        // What was measured is printed, even if the rest was not wanted any more.
+        // Measurements are printed even after an interruption.
         if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }
 
-    /// How fast a backbone is, and at which image size.
+    /// The speed of a backbone, and the image size.
     fn measure(&self, arch: Arch) -> Result<(usize, Speed), Failure> {
         let (side, smallest) = (self.size.unwrap_or(arch.info().size), arch.info().smallest);
         if side < smallest {
-            return Err(Failure::Error(format!("--size {side}: {arch} takes images from {smallest} px on")));
+            return Err(Failure::Error(format!(
+                "--size {side}: {arch} needs images of at least {smallest} px"
+            )));
         }
         if !self.json {
             eprintln!("measuring {arch} at {side} px");
@@ -118,7 +120,7 @@ fn row(info: &ArchInfo, speed: Option<(usize, Speed)>, here: bool) -> Vec<String
     row
 }
 
-/// What the table says, and more, for programs.
+/// The table's values, and more, for programs.
 fn object(arch: Arch, speed: Option<(usize, Speed)>, here: bool) -> serde_json::Value {
     let info = arch.info();
     let mut object = json!({

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use ocelli::interpret::probability_column;
 use ocelli::{
-    ClassProbability, Contract, DeviceName, Found, Model, Prediction, Skipped, Task, Tta, escape_formula,
+    ClassProbability, DeviceName, Found, Model, ModelConfig, Prediction, Skipped, Task, Tta, escape_formula,
     photos_in, text_of,
 };
 
@@ -21,8 +21,8 @@ use crate::values::{OrNone, pixels, tta};
 
 /// Classify photos with a trained model
 ///
-/// Files that are left out are listed on standard error with the reason. The exit status is then 1, unless they are files that
-/// are usual among photos: texts, tables, hidden files, thumbnails.
+/// Skipped files are listed on standard error with the reason. The exit status is then 1, except for files
+/// that are common among photos: texts, tables, hidden files, thumbnails.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli predict runs/photos-1 garden.jpg holiday/
@@ -61,9 +61,9 @@ pub struct Predict {
 const BINARY: &str = "it holds a photo or other binary data, where paths of photos are expected, one per line (with --null, \
                       each ended by a zero byte); save the photo as a file and give its name";
 
-/// Paths of standard input that are taken at once at most.
+/// The most paths of standard input that are predicted at once.
 const AT_ONCE: usize = 1024;
-/// Files that are no photos and usual among them that are listed.
+/// The most common non-photo files that are listed.
 const LISTED: usize = 5;
 const NOTHING_GIVEN: &str =
     "no photos: name files or folders, or write paths to standard input, one per line";
@@ -72,7 +72,7 @@ impl Predict {
     pub fn run(&self) -> Result<(), Failure> {
         let model = self.model()?;
         interrupt::finish("this batch");
-        let out = Output::new(self, model.contract()).map_err(unwritten)?;
+        let out = Output::new(self, model.config()).map_err(unwritten)?;
         let mut batches =
             Batches { model, tta: self.tta.and_then(|tta| tta.0), out, tally: Tally::default() };
         if self.reads_standard_input()? {
@@ -84,7 +84,7 @@ impl Predict {
         }
         let Tally { failed, total, .. } = batches.tally;
         if failed > 0 {
-            eprintln!("left out: {failed} of {total} files could not be read as photos");
+            eprintln!("skipped: {failed} of {total} files could not be read as photos");
             return Err(Failure::Printed);
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Predict {
 
     fn predict_standard_input(&self, batches: &mut Batches) -> Result<(), Failure> {
         let lines = standard_input(if self.null { b'\0' } else { b'\n' });
-        // What has arrived is predicted at once: more may take long.
+        // Paths that have arrived are predicted at once: more may take long.
         while let Some(first) = next(&lines, &batches.tally)? {
             let mut photos = Photos::default();
             for line in std::iter::once(first).chain(lines.try_iter().take(AT_ONCE - 1)) {
@@ -135,7 +135,7 @@ impl Predict {
             }
             batches.predict(photos)?;
         }
-        // With `-` an empty list is no mistake.
+        // With `-` an empty list is not an error.
         if batches.tally.lines == 0 && self.photos.is_empty() {
             return Err(Failure::Error(NOTHING_GIVEN.to_owned()));
         }
@@ -158,7 +158,7 @@ impl Batches {
         for prediction in self.model.predict_with(photos.photos, self.tta)? {
             match prediction {
                 Ok(prediction) => self.out.write(&prediction).map_err(unwritten)?,
-                // No photo's fault: no output of this model can be trusted.
+                // Not an error of the photo: no output of this model can be trusted.
                 Err(error @ ocelli::Error::NotFiniteOutput { .. }) => return Err(error.into()),
                 Err(error) => {
                     self.tally.failed += 1;
@@ -178,7 +178,7 @@ impl Batches {
 /// Counts of files.
 #[derive(Default)]
 struct Tally {
-    /// Photos, and files that may be.
+    /// Photos, and files that may be photos.
     total: usize,
     /// Those of them that could not be read.
     failed: usize,
@@ -188,7 +188,7 @@ struct Tally {
     predicted: usize,
 }
 
-/// Photos to be predicted, and the other files beside them.
+/// Photos to predict, and the other files beside them.
 #[derive(Default)]
 struct Photos {
     photos: Vec<PathBuf>,
@@ -211,7 +211,7 @@ impl Photos {
         Ok(())
     }
 
-    /// Lists what is left out: each file that may be a photo, and the first of those that are usual among photos.
+    /// Lists skipped files: each that may be a photo, and the first common non-photo files.
     fn print_skipped(&self, tally: &mut Tally) {
         let (usual, others): (Vec<&Skipped>, Vec<&Skipped>) =
             self.skipped.iter().partition(|skipped| skipped.is_usual);
@@ -228,7 +228,7 @@ impl Photos {
             if usual.len() > LISTED {
                 listed.push(format!("and {} more", count(usual.len() - LISTED)));
             }
-            eprintln!("no photos, left out: {}", listed.join(", "));
+            eprintln!("skipped, not photos: {}", listed.join(", "));
         }
     }
 }
@@ -253,12 +253,12 @@ fn stopped(tally: &Tally) -> Failure {
     Failure::Interrupted
 }
 
-/// The paths on standard input as they arrive, without empty ones. They are bytes, and need not be text.
+/// The paths on standard input as they arrive, without empty ones, as bytes.
 fn standard_input(end: u8) -> Receiver<io::Result<PathBuf>> {
     let (send, lines) = sync_channel(AT_ONCE);
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
-        // No path holds a zero byte, and none begins as JPEG and PNG files do.
+        // No path contains a zero byte, and none begins like JPEG and PNG files.
         let is_binary = input.fill_buf().is_ok_and(|bytes| match end {
             b'\n' => bytes.contains(&b'\0'),
             _ => bytes.starts_with(b"\xff\xd8\xff") || bytes.starts_with(b"\x89PNG"),
@@ -288,32 +288,32 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// Where paths are no bytes, what is no text is no path either: it names no file.
+/// Where paths are not bytes, a line that is not text is not a path: it names no file.
 #[cfg(not(unix))]
 fn path_of(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
-/// Where predictions go, in which form.
+/// The output for predictions, in one of three formats.
 enum Output {
     Text(io::Stdout),
     Json(io::Stdout),
-    /// With what separates several labels of a photo, as in the table that the model was trained on.
+    /// With the separator of several labels, as in the model's training table.
     Csv(Box<csv::Writer<io::Stdout>>, char),
 }
 
 impl Output {
-    fn new(verb: &Predict, contract: &Contract) -> io::Result<Self> {
+    fn new(verb: &Predict, config: &ModelConfig) -> io::Result<Self> {
         if verb.json {
             return Ok(Self::Json(io::stdout()));
         }
         if verb.csv {
             let mut writer = csv::Writer::from_writer(io::stdout());
-            // The column of a class cannot have the name of another, whatever the class is called.
+            // The column of a class cannot have the name of another column.
             let header = ["path", "class", "probability"].into_iter().map(str::to_owned);
-            let header = header.chain(contract.classes.iter().map(|class| probability_column(class)));
+            let header = header.chain(config.classes.iter().map(|class| probability_column(class)));
             writer.write_record(header.map(|name| escape_formula(&name).into_owned()))?;
-            return Ok(Self::Csv(Box::new(writer), contract.label_separator.unwrap_or(' ')));
+            return Ok(Self::Csv(Box::new(writer), config.label_separator.unwrap_or(' ')));
         }
         Ok(Self::Text(io::stdout()))
     }

@@ -13,7 +13,8 @@ use crate::values::{arch, whole};
 
 /// Download pretrained weights
 ///
-/// Weights in the caches of torch.hub and Hugging Face are used where they are. The path of each file is printed.
+/// Weights in the caches of torch.hub and Hugging Face are used where they are. The path of each file is
+/// printed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli pull efficientnet_lite4
@@ -55,7 +56,8 @@ impl Pull {
     }
 }
 
-/// The file with a backbone's weights, downloaded unless it is on this machine; messages go to standard error.
+/// The file with a backbone's weights, downloaded unless it is on this machine; messages go to standard
+/// error.
 #[cfg(feature = "hub")]
 pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> ocelli::Result<PathBuf> {
     let mut transfer = crate::transfer::Transfer::new(quiet);
@@ -70,10 +72,6 @@ pub fn fetched(store: &WeightStore, arch: Arch, quiet: bool) -> ocelli::Result<P
 pub fn fetched(store: &WeightStore, arch: Arch, _quiet: bool) -> ocelli::Result<PathBuf> {
     store.find(arch)?.ok_or_else(|| {
         let file = store.remote(arch);
-        ocelli::Error::NoWeights {
-            architecture: arch.to_string(),
-            url: file.url,
-            path: store.folder.join(file.name),
-        }
+        ocelli::Error::NoWeights { arch: arch.to_string(), url: file.url, path: store.folder.join(file.name) }
     })
 }

@@ -11,12 +11,13 @@ use crate::flags::{CacheFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{eprintln, message, println, shown};
 use crate::terminal::Terminal;
-use crate::text::{brief, count, counted};
+use crate::text::{count, counted};
+use crate::verbs::train::confused;
 
 /// Write the report of a run
 ///
-/// Writes report.html, a page that works offline, and its tables as CSV and JSON in results/, both in the run folder. `ocelli
-/// train` does so at its end; this does it again.
+/// Writes report.html, a page that works offline, and its tables as CSV and JSON in results/, both in the run
+/// folder. `ocelli train` does so at its end; this does it again.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli report runs/photos-1
@@ -37,7 +38,7 @@ pub struct Report {
     threads: ThreadFlags,
 }
 
-/// Classes, and pairs of them, that are listed; the tables have all.
+/// The most classes, and pairs of them, that are listed; the tables have all.
 pub const LISTED: usize = 12;
 
 impl Report {
@@ -58,7 +59,7 @@ impl Report {
     }
 }
 
-/// Which classes are confused: the matrix of few classes, else the pairs that are confused most.
+/// Prints the confusion matrix of few classes, else the most confused pairs.
 pub fn print_confusion(named: &Interpretation) {
     if named.is_empty() {
         println!("\nnot evaluated: no validation images");
@@ -82,19 +83,14 @@ pub fn print_confusion(named: &Interpretation) {
     }
 }
 
-/// `cats → dogs 12/1,000`
-pub fn confused(truth: &str, predicted: &str, times: usize, of: usize) -> String {
-    format!("{} → {} {}/{}", brief(&shown(truth)), brief(&shown(predicted)), count(times), count(of))
-}
-
-/// Where the files are, and what to look at first.
+/// Prints where the files are, and notices.
 pub fn print_paths(written: &Written) {
     for notice in &written.notices {
         eprintln!("note: {}", message(notice));
     }
     if let Some(errors) = &written.label_errors {
         println!(
-            "labels  {} of {} likely wrong, {} doubtful",
+            "labels  {} of {} likely wrong, {} suspicious",
             count(errors.likely),
             counted(errors.images, "image"),
             count(errors.suspects.len())

@@ -14,8 +14,9 @@ use crate::values::{OrNone, clip, one_of, tta};
 
 /// Write a competition submission
 ///
-/// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its columns are used, and
-/// every id must have its photo. Probabilities are clipped as was best for the log loss of the validation images.
+/// Writes a CSV table with a row per test photo. With a sample submission, its ids, their order and its
+/// columns are used, and every id must have its photo. Probabilities are clipped at the value that was best
+/// for the log loss of the validation images.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli submit runs/dogbreeds-1 test --sample sample_submission.csv
@@ -64,7 +65,7 @@ impl Submit {
         let submitted = self.write(&model, &out)?;
         if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
             eprintln!(
-                "warning: the model was trained on {} of {}; results on them say nothing about others",
+                "warning: the model was trained on {} of {}; results on them do not show how well it generalizes",
                 count(seen),
                 counted(all, "photo")
             );
@@ -83,7 +84,7 @@ impl Submit {
             sample: self.sample.clone(),
             values: self.values,
             tta: self.tta.and_then(|tta| tta.0),
-            clip: self.clip_probabilities,
+            clip_probabilities: self.clip_probabilities,
         };
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         interrupt::finish("this batch");
@@ -92,7 +93,7 @@ impl Submit {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             }
-            interrupt::wish()
+            interrupt::flow()
         });
         bar.finish_and_clear();
         stopped(submitted, "nothing was written")
@@ -108,7 +109,7 @@ fn print_problems(submitted: &Submitted) {
         eprintln!("{photos} could not be read; their rows give all classes the same probability");
     }
     if submitted.unnamed > 0 {
-        eprintln!("{} not in the sample were left out", counted(submitted.unnamed, "photo"));
+        eprintln!("{} not in the sample were skipped", counted(submitted.unnamed, "photo"));
     }
 }
 
@@ -117,7 +118,7 @@ fn print(submitted: &Submitted, model: &Model, out: &Path) {
     if submitted.clip > 0.0 {
         println!("probabilities are clipped {} from 0 and 1", submitted.clip);
     }
-    match model.contract().clip {
+    match model.config().clip {
         Some(chosen) if submitted.probabilities && chosen.at == submitted.clip => {
             let (loss, low, high) = chosen.log_loss;
             println!(

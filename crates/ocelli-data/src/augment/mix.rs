@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::random::{Draws, Purpose};
 use crate::{Batch, DataError, Items};
 
-/// How the images of a batch are mixed; λ is drawn from Beta(α, α) once a batch.
+/// Mixup or CutMix; λ is drawn from Beta(α, α) once per batch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mix {
@@ -21,23 +21,27 @@ pub enum Mix {
     },
 }
 
-/// What the images of a batch were mixed with: target i becomes
-/// `weight` · target i + (1 − `weight`) · target `partners[i]`.
+/// How the images of a batch were mixed: target i becomes `weight` · target i + (1 − `weight`) · target
+/// `partners[i]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mixed {
-    /// For each image of the batch the place in the batch of the other one.
+    /// For each image of the batch, the position of the other one.
     pub partners: Vec<usize>,
-    /// The share of an image's own class, 0 to 1.
+    /// The weight of an image's own target, 0 to 1.
     pub weight: f32,
 }
 
 impl Mix {
-    /// Mixes the images of a batch in place. What is drawn depends on the seed, the epoch and the first item.
+    /// Mixes the images of a batch in place. The draws depend on the seed, the epoch and the first item.
     pub fn apply(&self, batch: &mut Batch, items: &Items, seed: u64, epoch: u64) -> Result<Mixed, DataError> {
         let (Mix::Mixup { alpha } | Mix::CutMix { alpha }) = *self;
         if !(alpha > 0.0 && alpha <= 100.0) {
             let value = alpha.to_string();
-            return Err(DataError::Setting { name: "alpha", value, expected: "more than 0 and at most 100" });
+            return Err(DataError::Setting {
+                name: "mix.alpha",
+                value,
+                expected: "more than 0 and at most 100",
+            });
         }
         let [count, height, width, _] = batch.shape;
         let Some(&first) = batch.indices.first() else {
@@ -69,7 +73,7 @@ impl Mix {
                         sample[part.clone()].copy_from_slice(&other(image)[part]);
                     }
                 }
-                // What the border cut off is not counted.
+                // The part outside of the image does not count.
                 1.0 - (rows.len() * columns.len()) as f32 / (height * width) as f32
             }
         };

@@ -1,20 +1,22 @@
-//! Random changes of training images that leave their class as it is.
+//! Data augmentation: random changes of training images that keep their class.
 //!
 //! An [`Augmentation`] is a value: how large the image is before the crop, where the crop lies, and a list of
-//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's id), all
-//! geometry is composed into one affine map and all colour into a short list of maps. The part of the image that the
-//! sample is taken from is resized once, and one pass over the sample computes every pixel from that 8-bit image, with
-//! bilinear interpolation and without rounding in between.
+//! [`Transform`]s. For one image in one epoch its random numbers are drawn (from seed, epoch and the item's
+//! id), all geometry is composed into one affine map and all colour into a short list of maps. The part of
+//! the image that the sample is taken from is resized once, and one pass over the sample computes every pixel
+//! from that 8-bit image, with bilinear interpolation and without rounding in between.
 //!
-//! | module | what it knows |
+//! | module | content |
 //! |---|---|
-//! | [`transform`] | the transforms, fastai's and others, and how each is drawn |
+//! | [`transform`] | transforms, fastai's and others, and how each is drawn |
 //! | [`policy`] | RandAugment and TrivialAugment |
-//! | [`mix`] | mixup and cutmix, which mix the images of a batch |
-//! | [`sheet`] | a contact sheet: what an augmentation does, to look at |
+//! | [`CustomTransform`] | custom transforms |
+//! | [`mix`] | Mixup and CutMix, which mix the images of a batch |
+//! | [`sheet`] | a contact sheet of augmented images |
 //!
-//! The numbers of the presets are those of fastai 0.7.
+//! The presets have the values of fastai 0.7.
 
+mod custom;
 pub mod mix;
 mod plan;
 pub mod policy;
@@ -29,39 +31,41 @@ use serde::{Deserialize, Serialize};
 use crate::random::Draws;
 use crate::resize::{Resize, centred};
 use crate::{DataError, Filter, Framing, Preprocessing, RgbImage};
+pub use custom::{CustomTransform, Pixels};
 use plan::{Affine, Plan};
 use policy::Policy;
 use render::Canvas;
 pub use transform::Transform;
 
-/// Where the `size × size` window lies in the resized image.
+/// The position of the `size × size` crop in the resized image.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Crop {
     /// Anywhere: the start is ⌊u · (side − size)⌋ on each axis, u uniform in [0, 1).
     #[default]
     Random,
-    /// In the middle, as for validation.
+    /// In the centre, as for validation.
     Center,
-    /// At these shares, 0 to 1, of the way from left to right and from top to bottom: (0, 0) is the upper left
+    /// At these fractions, 0 to 1, from left to right and from top to bottom: (0, 0) is the upper left
     /// corner, (1, 1) the lower right one.
     At(f64, f64),
-    /// A part of 8 to 100 % of the area with an aspect of 3/4 to 4/3, resized to the square (Inception's crop,
-    /// with fastai's linear draw of the aspect): up to ten tries, else the centre. Zoom and padding do not apply.
+    /// Random resized crop: a part of 8 to 100 % of the area with an aspect ratio of 3/4 to 4/3, resized to
+    /// the square (Inception's crop, with fastai's linear draw of the ratio): up to ten tries, else the
+    /// centre. Zoom and padding do not apply.
     GoogleNet,
 }
 
-/// What a training image undergoes. Made by chaining, never changed in place.
+/// The augmentation of training images, as a value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
-    /// In order of application.
+    /// The transforms, in order.
     pub transforms: Vec<Transform>,
-    /// With probability 0.75 the image is resized larger by a factor uniform in this range before the crop, or
-    /// always by the one factor where both ends are the same; (1, 1) is none.
+    /// With probability 0.75 the image is resized larger by a factor uniform in this range before the crop,
+    /// or always by one factor if both ends are equal; (1, 1) is none.
     pub zoom: (f64, f64),
-    /// Where the crop lies.
+    /// The position of the crop.
     pub crop: Crop,
-    /// Pixels added to every side of the resized image by reflection, so that the crop moves farther.
+    /// Pixels added to every side of the resized image by reflection, so that the crop can move farther.
     pub pad: usize,
 }
 
@@ -84,7 +88,7 @@ impl Augmentation {
         ("cutout", "Cuts a black square out of half of the images"),
     ];
 
-    /// A random crop alone.
+    /// Only a random crop.
     pub fn none() -> Self {
         Augmentation { transforms: Vec::new(), zoom: (1.0, 1.0), crop: Crop::Random, pad: 0 }
     }
@@ -101,19 +105,20 @@ impl Augmentation {
         Self::basic().with(Transform::Flip { probability: 0.5 })
     }
 
-    /// `transforms_top_down`: basic and the eight symmetries of the square; for satellite images and the like.
+    /// `transforms_top_down`: basic and the eight symmetries of the square; for satellite images and the
+    /// like.
     pub fn top_down() -> Self {
         Self::basic().with(Transform::Dihedral)
     }
 
     /// Adds a transform at the end.
-    pub fn with(mut self, transform: Transform) -> Self {
-        self.transforms.push(transform);
+    pub fn with(mut self, transform: impl Into<Transform>) -> Self {
+        self.transforms.push(transform.into());
         self
     }
 
-    /// Both: the transforms of the other after these, the larger zoom and padding, and the other's crop unless that is the
-    /// usual random one.
+    /// Combines two: the transforms of the other after these, the larger zoom and padding, and the other's
+    /// crop unless that is the default, random.
     pub fn and(mut self, other: Self) -> Self {
         self.transforms.extend(other.transforms);
         Self {
@@ -135,7 +140,7 @@ impl Augmentation {
         self
     }
 
-    /// Says where the crop lies.
+    /// Sets the position of the crop.
     pub fn crop(mut self, crop: Crop) -> Self {
         self.crop = crop;
         self
@@ -147,7 +152,7 @@ impl Augmentation {
         self
     }
 
-    /// Says which setting is out of range, if one is.
+    /// Checks all settings.
     pub fn validate(&self) -> Result<(), DataError> {
         let (low, high) = self.zoom;
         if !(low >= 1.0 && low <= high && high <= 10.0) {
@@ -158,11 +163,7 @@ impl Augmentation {
             && !((0.0..=1.0).contains(&x) && (0.0..=1.0).contains(&y))
         {
             let value = format!("{x}, {y}");
-            return Err(DataError::Setting {
-                name: "the place of the crop",
-                value,
-                expected: "two shares, 0 to 1",
-            });
+            return Err(DataError::Setting { name: "crop", value, expected: "two fractions from 0 to 1" });
         }
         if self.pad > 4096 {
             let value = self.pad.to_string();
@@ -171,8 +172,14 @@ impl Augmentation {
         self.transforms.iter().try_for_each(Transform::validate)
     }
 
-    /// The pixels that the shorter side of an image is resized to at most: what [`decode_for`](crate::Decoder::decode_for) needs to know.
-    /// Inception's crop may take any part, so it needs the whole image.
+    /// Whether samples depend on the code of a [custom transform](CustomTransform).
+    pub fn is_custom(&self) -> bool {
+        self.transforms.iter().any(|transform| matches!(transform, Transform::Custom(_)))
+    }
+
+    /// The largest size in pixels that the shorter side of an image is resized to, for
+    /// [`decode_for`](crate::Decoder::decode_for). A random resized crop may take any part, so it needs the
+    /// whole image.
     pub fn needed(&self, preprocessing: &Preprocessing) -> u32 {
         match self.crop {
             Crop::GoogleNet => u32::MAX,
@@ -180,7 +187,7 @@ impl Augmentation {
         }
     }
 
-    /// The sample a network sees: `[size, size, 3]`, into `sample` of `size · size · 3` numbers.
+    /// The sample that a network sees: `[size, size, 3]`, into the `sample` of `size · size · 3` values.
     pub fn apply(
         &self,
         image: &RgbImage,
@@ -214,8 +221,7 @@ impl Augmentation {
             .after(plan.map)
             .after(Affine::shift(start.0, start.1));
         let canvas = Canvas::new(&base, map, size);
-        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample);
-        Ok(())
+        render::render(&canvas, &plan, map, size, &preprocessing.normalization, sample)
     }
 
     /// The image before its transforms: its zoom is drawn.

@@ -1,5 +1,7 @@
 //! What the drawn transforms add up to: one affine map, some colour maps, some filters.
 
+use super::custom::CustomTransform;
+
 /// The weights of red, green and blue in luma.
 pub(crate) const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
@@ -99,6 +101,8 @@ pub(crate) enum Effect {
     Sharpness { factor: f64 },
     /// Black squares: centres as fractions of the sides, and the length of a side as such a fraction.
     Holes { centres: Vec<(f64, f64)>, length: f64 },
+    /// A custom transform, and the key of its draws.
+    Custom { transform: CustomTransform, key: u64 },
 }
 
 /// What is to be done to one image.

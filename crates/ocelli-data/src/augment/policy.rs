@@ -1,4 +1,4 @@
-//! RandAugment (Cubuk et al. 2020), TrivialAugment (Müller and Hutter 2021), and lists of your own.
+//! RandAugment (Cubuk et al. 2020), TrivialAugment (Müller and Hutter 2021), and custom policies.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,24 @@ use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use crate::DataError;
 use crate::random::Draws;
 
-/// A list of operations, some of which are picked for each image.
+/// A list of operations, of which some are drawn for each image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What is picked from, each equally often.
+    /// The operations, with equal probability.
     pub operations: Vec<Operation>,
-    /// How many are picked for an image, one after the other, with repetition.
+    /// How many are drawn for an image, with replacement.
     pub count: usize,
-    /// How strong they are, 0 to 1; `None`: drawn for each.
+    /// The magnitude, 0 to 1; `None`: drawn for each.
     pub magnitude: Option<f64>,
 }
 
-/// One operation; its strength grows with the policy's magnitude m from nothing to `max`. Where a sign makes
-/// sense it is drawn.
+/// An operation; its strength grows with the policy's magnitude m from 0 to `max`, with a random sign where
+/// that makes sense.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Operation {
-    /// Nothing.
+    /// Identity.
     Identity,
     /// Rows shifted in proportion to their height: by ± m · max of it.
     ShearX(f64),
@@ -67,17 +67,16 @@ impl Policy {
         Policy { operations: operations(0.99, 32.0 / 224.0, 135.0, 0.99, 6.0), count: 1, magnitude: None }
     }
 
-    /// Says which setting is out of range, if one is.
+    /// Checks all settings.
     pub fn validate(&self) -> Result<(), DataError> {
-        let wrong = |name, value: String, expected| Err(DataError::Setting { name, value, expected });
         if self.operations.is_empty() {
-            return wrong("operations", "empty".to_owned(), "at least one operation");
+            return Err(DataError::setting("operations", "empty", "at least one operation"));
         }
         if self.count > 100 {
-            return wrong("operations an image", self.count.to_string(), "at most 100");
+            return Err(DataError::setting("count", self.count, "at most 100"));
         }
         if let Some(magnitude) = self.magnitude.filter(|magnitude| !(0.0..=1.0).contains(magnitude)) {
-            return wrong("magnitude", magnitude.to_string(), "from 0 to 1");
+            return Err(DataError::setting("magnitude", magnitude, "from 0 to 1"));
         }
         self.operations.iter().try_for_each(|operation| match operation {
             Operation::ShearX(max)
@@ -90,13 +89,13 @@ impl Policy {
             | Operation::Sharpness(max)
                 if !(0.0..=1.0).contains(max) =>
             {
-                wrong("largest strength", max.to_string(), "from 0 to 1")
+                Err(DataError::setting("operations", max, "a strength from 0 to 1"))
             }
             Operation::Rotate(max) if !(0.0..=180.0).contains(max) => {
-                wrong("largest angle", max.to_string(), "from 0 to 180")
+                Err(DataError::setting("operations", max, "an angle from 0 to 180"))
             }
             Operation::Posterize(max) if !(0.0..=8.0).contains(max) => {
-                wrong("bits cleared", max.to_string(), "from 0 to 8")
+                Err(DataError::setting("operations", max, "a number of bits from 0 to 8"))
             }
             _ => Ok(()),
         })

@@ -6,9 +6,9 @@ use macerator::{AutoArch, Simd, WithSimd};
 
 use super::Base;
 use super::plan::{Affine, Effect, Plan};
-use crate::{Normalization, spare};
+use crate::{DataError, Normalization, spare};
 
-/// The part of a resized image that a sample is taken from; what is around the image goes on for ever.
+/// The part of a resized image that a sample is taken from; the border around the image has no end.
 #[derive(Debug)]
 pub(crate) struct Canvas {
     /// Red, green, blue and nothing: four bytes a pixel fill a vector.
@@ -16,7 +16,7 @@ pub(crate) struct Canvas {
     /// Of the whole image.
     width: u32,
     height: u32,
-    /// The part of it that is at hand.
+    /// The part of it that is in memory.
     columns: Range<u32>,
     rows: Range<u32>,
     /// The colour around the image; `None`: the image reflected at its edges, which are repeated.
@@ -30,7 +30,8 @@ impl Drop for Canvas {
 }
 
 impl Canvas {
-    /// What a sample of `size × size` pixels needs whose pixels lie at `map` of (0, 0), (1, 0), … in the image.
+    /// What a sample of `size × size` pixels needs whose pixels lie at `map` of (0, 0), (1, 0), … in the
+    /// image.
     pub(crate) fn new(base: &Base, map: Affine, size: u32) -> Self {
         let (width, height) = base.resize.size();
         let last = f64::from(size - 1);
@@ -79,7 +80,7 @@ impl Canvas {
         let (step_x, start_x) = (a as f32, (b * y as f64 + c) as f32);
         let (step_y, start_y) = (d as f32, (e * y as f64 + f) as f32);
         let from = |x: usize| (start_x + step_x * x as f32, start_y + step_y * x as f32);
-        // Along a line the places whose four neighbours are at hand lie together.
+        // Along a line the positions whose four neighbours are in memory are contiguous.
         let (left, right) = (self.columns.start as f32, self.columns.end as f32 - 1.0);
         let (above, below) = (self.rows.start as f32, self.rows.end as f32 - 1.0);
         let inside = |x: usize| {
@@ -95,18 +96,20 @@ impl Canvas {
         }
         let (pixels, width) = (self.pixels(), self.columns.len());
         let (left, top) = (self.columns.start as i32, self.rows.start as i32);
-        // A few places at a time, so that first these and then four channels fill vectors.
+        // A few positions at a time, so that first these and then four channels fill vectors.
         const PLACES: usize = 16;
-        let (mut corners, mut shares, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
+        let (mut corners, mut fractions, mut mixed) = ([0; PLACES], [(0.0, 0.0); PLACES], [[0.0; 4]; PLACES]);
         for (part, row) in row[first..end].chunks_mut(PLACES).enumerate() {
-            for (x, (corner, share)) in (first + part * PLACES..).zip(corners.iter_mut().zip(&mut shares)) {
+            for (x, (corner, fraction)) in
+                (first + part * PLACES..).zip(corners.iter_mut().zip(&mut fractions))
+            {
                 let (from_x, from_y) = from(x);
                 // Conversions to i32 are single instructions, those to usize are not.
                 let (whole_x, whole_y) = (from_x as i32, from_y as i32);
                 *corner = (whole_y - top) * width as i32 + (whole_x - left);
-                *share = (from_x - whole_x as f32, from_y - whole_y as f32);
+                *fraction = (from_x - whole_x as f32, from_y - whole_y as f32);
             }
-            for ((corner, (u, v)), mixed) in corners.iter().zip(&shares).zip(&mut mixed[..row.len()]) {
+            for ((corner, (u, v)), mixed) in corners.iter().zip(&fractions).zip(&mut mixed[..row.len()]) {
                 let corner = *corner as usize;
                 let above: &[[u8; 4]; 2] = pixels[corner..].first_chunk().expect("two pixels above");
                 let below: &[[u8; 4]; 2] = pixels[corner + width..].first_chunk().expect("two pixels below");
@@ -137,7 +140,8 @@ fn reflected(position: i64, length: u32) -> u32 {
     position.min(period - 1 - position) as u32
 }
 
-/// The pixels of an axis, reflected at its ends, that are neighbours of a position between the outermost of these.
+/// The pixels of an axis, reflected at its ends, that are neighbours of a position between the outermost of
+/// these.
 fn reached(corners: [f64; 4], length: u32) -> Range<u32> {
     let length = i64::from(length);
     // A pixel more on both sides, since positions are rounded.
@@ -153,8 +157,8 @@ fn reached(corners: [f64; 4], length: u32) -> Range<u32> {
     first as u32..last as u32 + 1
 }
 
-/// Computes the `size × size` sample whose pixels lie at `map` of (0, 0), (1, 0), … in the image, with the plan's
-/// colours and filters, normalized.
+/// Computes the `size × size` sample whose pixels lie at `map` of (0, 0), (1, 0), … in the image, with the
+/// plan's colours and filters, normalized.
 pub(crate) fn render(
     canvas: &Canvas,
     plan: &Plan,
@@ -162,8 +166,8 @@ pub(crate) fn render(
     size: u32,
     normalization: &Normalization,
     sample: &mut [f32],
-) {
-    AutoArch::new().dispatch(Lines { canvas, plan, map, size: size as usize, normalization, sample });
+) -> Result<(), DataError> {
+    AutoArch::new().dispatch(Lines { canvas, plan, map, size: size as usize, normalization, sample })
 }
 
 struct Lines<'a> {
@@ -176,38 +180,40 @@ struct Lines<'a> {
 }
 
 impl WithSimd for Lines<'_> {
-    type Output = ();
+    type Output = Result<(), DataError>;
 
     // Inlined, as are the lines, so that it is compiled for the processor's vectors.
     #[inline(always)]
-    fn with_simd<S: Simd>(self) {
+    fn with_simd<S: Simd>(self) -> Result<(), DataError> {
         let Lines { canvas, plan, map, size, normalization, sample } = self;
         for (y, row) in sample.chunks_exact_mut(size * 3).enumerate() {
             canvas.line(map, y, row.as_chunks_mut().0);
             for colour in &plan.colours {
                 colour.apply(row);
             }
-            // While the line is at hand, unless a filter wants values in 0..=255.
+            // While the line is in cache, unless a filter needs values in 0..=255.
             if plan.effects.is_empty() {
                 normalization.apply_to(row);
             }
         }
         if !plan.effects.is_empty() {
             for filter in &plan.effects {
-                apply(filter, size, sample);
+                apply(filter, size, sample)?;
             }
             normalization.apply_to(sample);
         }
+        Ok(())
     }
 }
 
-fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
+fn apply(filter: &Effect, size: usize, sample: &mut [f32]) -> Result<(), DataError> {
     match filter {
         Effect::Blur { strength } => {
             let kernel = gaussian(*strength);
             separable(&kernel, size, sample);
         }
         Effect::Sharpness { factor } => sharpen(*factor as f32, size, sample),
+        Effect::Custom { transform, key } => transform.apply(size, *key, sample)?,
         Effect::Holes { centres, length } => {
             let side = size as f64;
             let half = (length * side / 2.0).round();
@@ -223,9 +229,10 @@ fn apply(filter: &Effect, size: usize, sample: &mut [f32]) {
             }
         }
     }
+    Ok(())
 }
 
-/// OpenCV's kernel of 2 · strength − 1 numbers with its automatic σ.
+/// OpenCV's kernel of 2 · strength − 1 taps with its automatic σ.
 fn gaussian(strength: usize) -> Vec<f32> {
     let centre = strength as f64 - 1.0;
     let sigma = 0.3 * (centre - 1.0) + 0.8;
@@ -263,7 +270,8 @@ fn separable(kernel: &[f32], size: usize, sample: &mut [f32]) {
     }
 }
 
-/// Pillow's sharpness: away from, or towards, a 3 × 3 mean that counts the centre five times; the border stays.
+/// Pillow's sharpness: away from, or towards, a 3 × 3 mean that counts the centre five times; the border
+/// stays.
 fn sharpen(factor: f32, size: usize, sample: &mut [f32]) {
     let source = sample.to_vec();
     for y in 1..size.saturating_sub(1) {

@@ -1,4 +1,4 @@
-//! What an augmentation does to a photo, as one picture.
+//! A contact sheet of augmented images.
 
 use super::Augmentation;
 use crate::random::{Draws, Purpose, key};
@@ -7,8 +7,8 @@ use crate::{DataError, Preprocessing, RgbImage};
 /// Pixels between the pictures of a sheet.
 const GAP: usize = 4;
 
-/// A sheet of `columns × rows` pictures on white: first the image as validation sees it, then as training sees
-/// it in epochs 0, 1, 2, …
+/// A sheet of `columns × rows` pictures on white: first the image as in validation, then as in training in
+/// epochs 0, 1, 2, …
 pub fn contact_sheet(
     image: &RgbImage,
     id: &str,
@@ -30,8 +30,8 @@ pub fn contact_sheet(
     let (width, height) = (side(columns), side(rows));
     let mut sheet = vec![255; width * height * 3];
     let mut sample = vec![0.0; preprocessing.sample_len()];
-    for place in 0..columns * rows {
-        match place.checked_sub(1) {
+    for index in 0..columns * rows {
+        match index.checked_sub(1) {
             None => preprocessing.apply(image, &mut sample)?,
             Some(epoch) => {
                 let mut draws = Draws::new(seed, Purpose::Augment, epoch as u64, key(id));
@@ -39,7 +39,7 @@ pub fn contact_sheet(
             }
         }
         let picture = preprocessing.normalization.undo(&sample);
-        let (left, top) = (GAP + place % columns * (size + GAP), GAP + place / columns * (size + GAP));
+        let (left, top) = (GAP + index % columns * (size + GAP), GAP + index / columns * (size + GAP));
         for (row, line) in picture.chunks_exact(size * 3).enumerate() {
             let start = ((top + row) * width + left) * 3;
             sheet[start..start + size * 3].copy_from_slice(line);

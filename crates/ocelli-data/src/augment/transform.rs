@@ -1,16 +1,17 @@
-//! The transforms, and how each is drawn.
+//! Transforms, and how each is drawn.
 
 use std::f64::consts::TAU;
 
 use serde::{Deserialize, Serialize};
 
 use super::Base;
+use super::custom::CustomTransform;
 use super::plan::{Affine, Colour, Effect, LUMA, Plan};
 use super::policy::Policy;
 use crate::DataError;
 use crate::random::Draws;
 
-/// One random change of an image.
+/// A transform with random parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -30,9 +31,9 @@ pub enum Transform {
     },
     /// One of the eight symmetries of the square, each equally often. fastai: `RandomDihedral`.
     Dihedral,
-    /// Brightness and contrast, always: b uniform in ± `balance`, c in ± `contrast`, m = 1 + c or 1 / (1 − c) for
-    /// negative c; x ↦ (x − μ) · m + μ + b on a scale of 0 to 1, clipped, where μ is the mean over all pixels
-    /// and channels of the image. fastai: `RandomLighting`.
+    /// Brightness and contrast, always: b uniform in ± `balance`, c in ± `contrast`, m = 1 + c or 1 / (1 − c)
+    /// for negative c; x ↦ (x − μ) · m + μ + b on a scale of 0 to 1, clipped, where μ is the mean over all
+    /// pixels and channels of the image. fastai: `RandomLighting`.
     Lighting {
         /// The largest shift, on a scale of 0 to 1.
         balance: f64,
@@ -88,6 +89,8 @@ pub enum Transform {
     },
     /// Operations picked from a list: RandAugment, TrivialAugment, or a list of your own.
     Policy(Policy),
+    /// A custom transform.
+    Custom(CustomTransform),
 }
 
 impl Transform {
@@ -95,7 +98,7 @@ impl Transform {
     pub fn validate(&self) -> Result<(), DataError> {
         let check = |name, value: f64, low: f64, high: f64, expected| match (low..=high).contains(&value) {
             true => Ok(()),
-            false => Err(DataError::Setting { name, value: value.to_string(), expected }),
+            false => Err(DataError::setting(name, value, expected)),
         };
         let probability = |value| check("probability", value, 0.0, 1.0, "from 0 to 1");
         let degrees = |value| check("degrees", value, 0.0, 180.0, "from 0 to 180");
@@ -107,27 +110,28 @@ impl Transform {
             Transform::Lighting { balance, contrast } => check("balance", balance, 0.0, 1.0, "from 0 to 1")
                 .and(check("contrast", contrast, 0.0, 0.99, "from 0 to 0.99")),
             Transform::Zoom { min, max } => {
-                enlargement("zoom", min).and(check("zoom", max, min, 9.0, "from the least zoom to 9"))
+                enlargement("zoom", min).and(check("zoom", max, min, 9.0, "from the smallest zoom to 9"))
             }
             Transform::Stretch { max } => enlargement("stretch", max),
             Transform::RotateZoom { degrees: angle, zoom, stretch } => {
                 degrees(angle).and(enlargement("zoom", zoom)).and(enlargement("stretch", stretch))
             }
             Transform::Blur { strength, probability: p } => {
-                check("blur strength", strength as f64, 1.0, 20.0, "from 1 to 20").and(probability(p))
+                check("strength", strength as f64, 1.0, 20.0, "from 1 to 20").and(probability(p))
             }
             Transform::Cutout { holes, length, probability: p } => {
                 check("holes", holes as f64, 0.0, 1000.0, "from 0 to 1000")
-                    .and(check("hole length", length, 0.0, 1.0, "from 0 to 1"))
+                    .and(check("length", length, 0.0, 1.0, "from 0 to 1"))
                     .and(probability(p))
             }
             Transform::ColorJitter { hue, saturation } => check("hue", hue, 0.0, 0.5, "from 0 to 0.5")
                 .and(check("saturation", saturation, 0.0, 1.0, "from 0 to 1")),
             Transform::Policy(ref policy) => policy.validate(),
+            Transform::Custom(ref custom) => custom.validate(),
         }
     }
 
-    /// Draws the transform's numbers and adds it to the plan.
+    /// Draws the transform's parameters and adds it to the plan.
     pub(crate) fn draw(&self, draws: &mut Draws, base: &Base, plan: &mut Plan) {
         match *self {
             Transform::Rotate { degrees, probability } => {
@@ -176,7 +180,16 @@ impl Transform {
                 plan.colours.push(hue_and_saturation(turn, factor));
             }
             Transform::Policy(ref policy) => policy.draw(draws, base, plan),
+            Transform::Custom(ref custom) => {
+                plan.effects.push(Effect::Custom { transform: custom.clone(), key: draws.bits() });
+            }
         }
+    }
+}
+
+impl From<CustomTransform> for Transform {
+    fn from(custom: CustomTransform) -> Self {
+        Self::Custom(custom)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The memory of all decodes together.
 //!
-//! An image's size is bounded; how many are decoded at once is not, with a thread for each core. So a decoder claims the
-//! bytes it will need, once it knows them from the header and before it takes them, and waits while others have too
-//! much. What was claimed is given back when the scope around the decode, and around the use of its pixels, ends.
+//! An image's size is bounded; how many are decoded at once is not, with a thread for each core. So a decoder
+//! claims the bytes it will need, once it knows them from the header and before it takes them, and waits
+//! while others have too much. What was claimed is given back when the scope around the decode, and around
+//! the use of its pixels, ends.
 //!
-//! Threads are admitted in the order in which they ask. One that needs more than there is altogether is admitted
-//! alone. A thread that has something already, and asks for more, is not made to wait: so no two can wait for each
-//! other. Who waits changes no result.
+//! Threads are admitted in the order in which they ask. One that needs more than there is altogether is
+//! admitted alone. A thread that has something already, and asks for more, is not made to wait: so no two can
+//! wait for each other. Who waits changes no result.
 
 use std::cell::Cell;
 use std::marker::PhantomData;

@@ -1,11 +1,13 @@
-//! Colour profiles: RGB images in another space than sRGB (Display P3 of phones, Adobe RGB of cameras) become sRGB.
+//! Colour profiles: RGB images in another space than sRGB (Display P3 of phones, Adobe RGB of cameras) become
+//! sRGB.
 //!
-//! Profiles of primaries and curves are followed, relative to the medium's white. Those of printers and scanners, with
-//! tables instead, and those of grey and CMYK are not; nor is a profile that is damaged. An image without a profile is
-//! taken for sRGB, and one whose profile is sRGB in all but name stays as it is, to the bit.
+//! Profiles of primaries and curves are followed, relative to the medium's white. Those of printers and
+//! scanners, with tables instead, and those of grey and CMYK are not; nor is a profile that is damaged. An
+//! image without a profile is taken for sRGB, and one whose profile is sRGB in all but name stays as it is,
+//! to the bit.
 //!
-//! ICC.1:2022. The sums are done here, in one order on every machine, where the library takes the widest instructions
-//! that it finds.
+//! ICC.1:2022. The sums are done here, in one order on every machine, where the library takes the widest
+//! instructions that it finds.
 
 use std::cell::RefCell;
 use std::io::Cursor;
@@ -21,7 +23,7 @@ use super::{Format, RgbImage, jpeg, tiff};
 const MOST_BYTES: usize = 1 << 20;
 /// A profile whose colours differ from sRGB's by at most this much is sRGB.
 const ALIKE: u8 = 2;
-/// Steps of linear light, of which each has its place on sRGB's curve.
+/// Steps of linear light in the table of sRGB's curve.
 const STEPS: usize = 1 << 14;
 
 /// Makes the colours of an image those of sRGB, as its file's profile tells.
@@ -156,11 +158,11 @@ fn linear(curve: &ToneReprCurve, value: f64) -> Option<f64> {
             [] => value,
             [gamma] => value.powf(f64::from(*gamma) / 256.0),
             table => {
-                let place = value * (table.len() - 1) as f64;
-                let before = place.floor() as usize;
+                let position = value * (table.len() - 1) as f64;
+                let before = position.floor() as usize;
                 let after = (before + 1).min(table.len() - 1);
                 let [low, high] = [before, after].map(|at| f64::from(table[at]) / 65535.0);
-                low + (high - low) * (place - before as f64)
+                low + (high - low) * (position - before as f64)
             }
         },
         ToneReprCurve::Parametric(parameters) => {
@@ -183,7 +185,7 @@ fn linear(curve: &ToneReprCurve, value: f64) -> Option<f64> {
 
 type Matrix = [[f64; 3]; 3];
 
-/// The columns are red's, green's and blue's place in the space that profiles are connected by.
+/// The columns are red, green and blue in the profile connection space.
 fn primaries(profile: &ColorProfile) -> Matrix {
     let [red, green, blue] = [profile.red_colorant, profile.green_colorant, profile.blue_colorant];
     [[red.x, green.x, blue.x], [red.y, green.y, blue.y], [red.z, green.z, blue.z]]

@@ -30,8 +30,8 @@ pub(super) fn of_named(path: &Path, bytes: &[u8]) -> Option<DecodeError> {
     of(&bytes[..bytes.len().min(MAGIC_LEN)], Cursor::new(bytes), &extension(path))
 }
 
-/// What a file is, by its first bytes, [`MAGIC_LEN`] if it has as many, and, of a TIFF file, by the directories in it:
-/// `None` for an image that can be read.
+/// What a file is, by its first bytes, [`MAGIC_LEN`] if it has as many, and, of a TIFF file, by the
+/// directories in it: `None` for an image that can be read.
 pub(crate) fn refused(path: &Path, head: &[u8], file: impl Read + Seek) -> Option<Refused> {
     let magic = &head[..head.len().min(MAGIC_LEN)];
     let extension = extension(path);
@@ -53,7 +53,7 @@ pub(crate) fn refused(path: &Path, head: &[u8], file: impl Read + Seek) -> Optio
     })
 }
 
-/// Endings of images that are told by their first bytes, and of which none is read.
+/// Endings of images that are recognised by their first bytes, and of which none is read.
 const OTHER_ENDINGS: [&str; 10] = ["avif", "exr", "hdr", "j2k", "jp2", "jxl", "psd", "qoi", "xcf", "fits"];
 
 fn extension(path: &Path) -> String {

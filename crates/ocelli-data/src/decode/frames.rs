@@ -16,7 +16,7 @@ pub(super) fn count(bytes: &[u8], format: Format) -> u32 {
     count.unwrap_or(1).clamp(1, MOST)
 }
 
-/// The number that the animation control chunk tells, which stands before the pixels.
+/// The number in the animation control chunk, which comes before the pixels.
 fn apng(bytes: &[u8]) -> Option<u32> {
     let mut rest = bytes.get(8..)?;
     loop {

@@ -1,4 +1,5 @@
-//! HEIC: HEVC-coded images in a HEIF container, as phones write them; the primary image, turned as the container says.
+//! HEIC: HEVC-coded images in a HEIF container, as phones write them; the primary image, turned as the
+//! container says.
 
 use heifer_isobmff::boxes::Property;
 

@@ -1,4 +1,5 @@
-//! The directories of a TIFF file: tags and their values, with nothing believed that the file's length contradicts.
+//! The directories of a TIFF file: tags and their values, with nothing believed that the file's length
+//! contradicts.
 //!
 //! TIFF 6.0, section 2, and BigTIFF.
 
@@ -13,7 +14,7 @@ const MOST_BYTES: u64 = 16 << 20;
 pub(super) struct Directories<R> {
     reader: R,
     length: u64,
-    /// Whether numbers have their low byte first.
+    /// Whether the byte order is little-endian.
     pub little: bool,
     big: bool,
     /// Where the first directory is.
@@ -111,7 +112,7 @@ impl<R: Read + Seek> Directories<R> {
         Some((kind, bytes))
     }
 
-    /// A tag's values as unsigned numbers; `None` where it is absent, damaged or of another kind.
+    /// A tag's values as unsigned integers; `None` where it is absent, damaged or of another kind.
     pub fn numbers(&mut self, directory: &Directory, tag: u16) -> Option<Vec<u64>> {
         let (kind, bytes) = self.bytes(directory, tag)?;
         let whole = matches!(kind, 1 | 3 | 4 | 7 | 13 | 16 | 18);

@@ -1,4 +1,5 @@
-//! JPEG files: what they say before their pixels, within which limits they are read, and at which part of their size.
+//! JPEG files: what they say before their pixels, within which limits they are read, and at which part of
+//! their size.
 //!
 //! One decoder reads them all, at all sizes, so that no file is readable at one size and damaged at another.
 
@@ -10,11 +11,12 @@ pub(super) const APP1: u8 = 0xE1;
 pub(super) const SCAN: u8 = 0xDA;
 const END: u8 = 0xD9;
 
-/// The most scans that an image is read from: as in the tests of libjpeg-turbo. Cameras and editors write about ten.
+/// The most scans that an image is read from: as in the tests of libjpeg-turbo. Cameras and editors write
+/// about ten.
 const MAX_SCANS: u64 = 500;
 
-/// The largest images may have this many scans, smaller ones as many more as they are smaller: every scan goes through
-/// the whole image.
+/// The largest images may have this many scans, smaller ones as many more as they are smaller: every scan
+/// goes through the whole image.
 const MAX_SCANS_OF_LARGEST: u64 = 20;
 
 /// What a file says before its pixels.
@@ -22,13 +24,13 @@ pub(super) struct Layout {
     pub width: u32,
     pub height: u32,
     pub colour: Colour,
-    /// Whether the image is refined scan by scan, so that all of it is kept until the last.
+    /// Whether the image is refined scan by scan, so that all of it stays in memory until the last.
     progressive: bool,
     scans: u64,
 }
 
 impl Layout {
-    /// Reads the headers. Pixels are not looked at.
+    /// Reads the headers. Pixels are not decoded.
     pub fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (mut frame, mut scans) = (None, 0);
         for Segment { marker, content } in Segments::of(bytes) {
@@ -65,7 +67,8 @@ impl Layout {
     }
 }
 
-/// Decodes an image for a use that needs its shorter side to have `needed` pixels, as stored: before orientation.
+/// Decodes an image for a use that needs its shorter side to have `needed` pixels, as stored: before
+/// orientation.
 pub(super) fn decode(decoder: &Decoder, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
     let layout = Layout::of(bytes)?;
     layout.check(decoder)?;
@@ -94,8 +97,8 @@ pub(super) struct Segment<'a> {
     pub content: &'a [u8],
 }
 
-/// The segments of a file up to its end, with libjpeg's eyes: what lies between two of them is passed over, be it the
-/// data of a scan or of no meaning.
+/// The segments of a file up to its end, with libjpeg's eyes: what lies between two of them is passed over,
+/// be it the data of a scan or of no meaning.
 pub(super) struct Segments<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -1,8 +1,8 @@
-//! libjpeg-turbo, which Pillow, and so torchvision, decodes JPEGs with too: in the edition of mozjpeg, which needs
-//! nothing but a C compiler to be built. The values are the same as theirs, to the bit.
+//! libjpeg-turbo, which Pillow, and so torchvision, decodes JPEGs with too: in the edition of mozjpeg, which
+//! needs nothing but a C compiler to be built. The values are the same as theirs, to the bit.
 //!
-//! At 1/2, 1/4 or 1/8 of the size it decodes straight from the low frequencies of the blocks, which the decoders in Rust
-//! gain less from or cannot do at all (see the tables in `benches/data`).
+//! At 1/2, 1/4 or 1/8 of the size it decodes straight from the low frequencies of the blocks, which the
+//! decoders in Rust gain less from or cannot do at all (see the tables in `benches/data`).
 
 use std::any::Any;
 use std::io::{self, BufRead, Read};
@@ -13,11 +13,12 @@ use mozjpeg::{ColorSpace, Decompress};
 use super::RgbImage;
 use crate::spare;
 
-/// Decodes at a part of the size, in eighths (1, 2, 4 or 8), as stored: before orientation. `whole` is the size that
-/// the file tells.
+/// Decodes at a part of the size, in eighths (1, 2, 4 or 8), as stored: before orientation. `whole` is the
+/// size that the file tells.
 ///
 /// # Errors
-/// The reason, for people. Whether there is one does not depend on the part: all of the file is read for each.
+/// The reason, for people. Whether there is one does not depend on the part: all of the file is read for
+/// each.
 pub(super) fn decode(bytes: &[u8], whole: (u32, u32), eighths: u8) -> Result<RgbImage, String> {
     // libjpeg's way to report an error is to unwind.
     catch_unwind(AssertUnwindSafe(|| {
@@ -70,7 +71,8 @@ fn from_inks(inks: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-/// A file's bytes that note whether more were wanted than there are: libjpeg fills what is missing with grey.
+/// A file's bytes that note whether more were requested than there are: libjpeg fills what is missing with
+/// grey.
 struct Watched<'a> {
     rest: &'a [u8],
     ended: bool,

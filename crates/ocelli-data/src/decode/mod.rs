@@ -1,22 +1,23 @@
 //! From the bytes of a file to upright RGB pixels.
 //!
-//! The content of a file decides its format, never its name. Orientation is applied, grey is replicated,
-//! CMYK becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three bands
-//! the first three are taken, and of an animation or several pages the first.
-//! Colours of another space than sRGB become sRGB, as the file's profile tells.
+//! The content of a file decides its format, never its name. Orientation is applied, grey is replicated, CMYK
+//! becomes RGB, deeper samples become 8 bits (see [`Channels`]), transparency shows white, of more than three
+//! bands the first three are taken, and of an animation or several pages the first. Colours of another space
+//! than sRGB become sRGB, as the file's profile tells.
 //!
-//! A JPEG whose data contradict the format but reach its end is read as far as possible, as browsers do;
-//! one that breaks off is an error. What is an image is the same whatever size is asked for.
+//! A JPEG whose data violate the format but are complete is read as far as possible, as browsers do; a
+//! truncated one is an error. Which files are images does not depend on the requested size.
 //!
-//! | module | what it knows |
+//! | file | content |
 //! |---|---|
-//! | `format`, `rgb_image` | the formats and what files say before their pixels; decoded images |
-//! | `jpeg`, `libjpeg` | JPEG, whole and at a part of its size |
-//! | `tiff`, `ifd`, `pnm`, `heic`, `frames` | the other formats that are not `image`'s, and how many images a file holds |
-//! | `samples`, `colour` | deep samples and bands; colour profiles |
-//! | `orientation` | where each format notes which way is up |
-//! | `foreign`, `raw` | what is no image that is read, by name |
-//! | `budget` | the memory of all decodes together |
+//! | `format.rs`, `rgb_image.rs` | the formats and their headers; decoded images |
+//! | `jpeg.rs`, `libjpeg.rs` | JPEG, whole and at a reduced scale |
+//! | `tiff/mod.rs`, `ifd.rs`, `pnm.rs`, `heic.rs`, `frames.rs` | formats that `image` does not read, and the
+//! number of images in a file |
+//! | `samples.rs`, `colour.rs` | deep samples and bands; colour profiles |
+//! | `orientation.rs` | where each format stores the orientation |
+//! | `foreign.rs`, `raw.rs` | formats that are recognised but not read |
+//! | `budget.rs` | the memory of all decodes together |
 
 pub(crate) mod budget;
 mod colour;
@@ -26,6 +27,7 @@ mod frames;
 mod heic;
 mod ifd;
 mod jpeg;
+mod levels;
 mod libjpeg;
 mod orientation;
 mod pnm;
@@ -41,13 +43,13 @@ use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
-use crate::inspect::quality::Levels;
 use crate::photo_file::read_photo;
 use crate::{DataError, DecodeError};
 
 pub(crate) use foreign::{MAGIC_LEN, Refused, refused};
 use format::format_of;
 pub use format::{Colour, Format, Probe};
+pub use levels::Levels;
 pub use rgb_image::RgbImage;
 use rgb_image::{from_rgb8, upright};
 pub use samples::Channels;
@@ -56,21 +58,21 @@ use samples::{Kind, Scale, band_indices, pick_bands};
 /// Decodes images, within limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decoder {
-    /// The largest number of pixels an image may have; it bounds the memory of a decode to a small multiple.
+    /// The largest number of pixels of an image; it limits the memory of a decode to a small multiple.
     pub max_pixels: u64,
     /// Which bands are read, and which values are black and white.
     pub channels: Channels,
 }
 
 impl Default for Decoder {
-    /// At most 178,956,970 pixels, the number above which Pillow refuses: 512 MiB of RGB.
+    /// At most 178,956,970 pixels, Pillow's limit: 512 MiB of RGB.
     fn default() -> Self {
         Decoder { max_pixels: 178_956_970, channels: Channels::default() }
     }
 }
 
-/// The bytes of a file, unless they are, together with its name, those of a format that is not read: a camera's raw file
-/// may be a TIFF by its content.
+/// The bytes of a file, unless they are, together with its name, those of a format that is not read: a
+/// camera's raw file may be a TIFF by its content.
 pub(crate) fn named_as_image(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, DecodeError> {
     match foreign::of_named(path, &bytes) {
         Some(error) => Err(error),
@@ -103,7 +105,8 @@ impl Decoder {
         needed: u32,
     ) -> Result<(RgbImage, Option<Levels>), DecodeError> {
         let _scope = budget::scope();
-        // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training run.
+        // A decoder that panics on a hostile file has found a damaged file, not a reason to end a training
+        // run.
         let (image, levels) = catch_unwind(AssertUnwindSafe(|| match format {
             Format::Jpeg => Ok((self.finished(jpeg::decode(self, bytes, needed)?, bytes, format)?, None)),
             Format::Tiff => {
@@ -134,7 +137,8 @@ impl Decoder {
         Ok((upright(image, orientation::of(bytes, format)), levels))
     }
 
-    /// Claims the memory of a decode by what the file says: as stored, with a decoder's own planes, and as RGB.
+    /// Claims the memory of a decode by what the file says: as stored, with a decoder's own planes, and as
+    /// RGB.
     fn claim(&self, bytes: &[u8], format: Format) -> Result<(), DecodeError> {
         let Probe { width, height, colour, .. } = self.probe_as(bytes, format)?;
         self.check_size(width, height, format)?;
@@ -143,7 +147,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// An image that is red, green and blue, in sRGB, and the bands that are wanted of it.
+    /// An image that is red, green and blue, in sRGB, and the bands to take of it.
     fn finished(&self, image: RgbImage, bytes: &[u8], format: Format) -> Result<RgbImage, DecodeError> {
         let mut image = colour::to_srgb(image, bytes, format);
         if let Some(bands) = self.channels.bands {
@@ -154,9 +158,9 @@ impl Decoder {
 
     /// Decodes an image for a use that needs its shorter side to have `needed` pixels.
     ///
-    /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never smaller
-    /// than needed; anything else is decoded whole. Which files are images and which are damaged does not depend on
-    /// what is needed.
+    /// A JPEG at least twice as large as that is decoded at 1/2, 1/4 or 1/8 of its size, which is never
+    /// smaller than needed; anything else is decoded whole. Which files are images and which are damaged does
+    /// not depend on `needed`.
     pub fn decode_for(&self, bytes: &[u8], needed: u32) -> Result<RgbImage, DecodeError> {
         Ok(self.decode_with_levels(bytes, format_of(bytes)?, needed)?.0)
     }
@@ -181,7 +185,7 @@ impl Decoder {
         self.max_pixels.saturating_mul(3).saturating_add(64 << 20)
     }
 
-    /// Reads a file and says what it tells of its image, without decoding the pixels.
+    /// Reads a file's header, without decoding the pixels.
     pub fn probe_file(&self, path: impl AsRef<Path>) -> Result<Probe, DataError> {
         let path = path.as_ref();
         let _scope = budget::scope();
@@ -190,7 +194,7 @@ impl Decoder {
             .map_err(|reason| DataError::BadImage { path: path.to_owned(), reason })
     }
 
-    /// What a file says of its image, without decoding the pixels.
+    /// The header of a file, without decoding the pixels.
     pub fn probe(&self, bytes: &[u8]) -> Result<Probe, DecodeError> {
         let format = format_of(bytes)?;
         catch_unwind(AssertUnwindSafe(|| self.probe_as(bytes, format))).unwrap_or_else(|_| {
@@ -252,7 +256,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for a decoder's tables.
+    /// 16 bytes a pixel is the widest pixel there is (four 32-bit floats); the rest is for a decoder's
+    /// tables.
     fn limits(&self) -> Limits {
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(self.max_pixels.saturating_mul(16).saturating_add(64 << 20));
@@ -269,21 +274,22 @@ impl Decoder {
         let (width, height) = decoder.dimensions();
         self.check_size(width, height, format)?;
         decoder.set_limits(limits).map_err(fail)?;
-        // As it is stored, with what a decoder keeps of it beside, and as 8 bits with or without transparency.
+        // As it is stored, with what a decoder keeps of it beside, and as 8 bits with or without
+        // transparency.
         let pixels = u64::from(width) * u64::from(height);
         budget::claim(decoder.total_bytes().saturating_mul(2).saturating_add(pixels * 4));
         let image = DynamicImage::from_decoder(decoder).map_err(fail)?;
-        let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let scale = Scale::new(Kind::Unsigned(65535.0), self.channels.value_range);
         let levels = largest(&image).map(|largest| scale.levels_of(largest));
         Ok((over_white(self.in_range(image)), levels))
     }
 
-    /// Spreads the wanted range of 16-bit samples over all that they allow.
+    /// Stretches the chosen range of 16-bit samples over the full one.
     fn in_range(&self, mut image: DynamicImage) -> DynamicImage {
-        if self.channels.range.is_none() {
+        if self.channels.value_range.is_none() {
             return image;
         }
-        let mut scale = Scale::new(Kind::Unsigned(65535.0), self.channels.range);
+        let mut scale = Scale::new(Kind::Unsigned(65535.0), self.channels.value_range);
         let mut spread = |values: &mut [u16], samples: usize, alpha: bool| {
             for pixel in values.chunks_exact_mut(samples) {
                 let colours = samples - usize::from(alpha);

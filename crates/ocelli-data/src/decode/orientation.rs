@@ -1,9 +1,9 @@
 //! Which way is up: what a file notes of how the camera was held.
 //!
-//! The note is the orientation of EXIF (tag 274 of its first directory; in a TIFF file of the file's own), or, where
-//! there is none, `tiff:Orientation` of an XMP packet: Pillow's rule. Where each format keeps the two is told here, and
-//! nowhere else. EXIF may begin with the `Exif\0\0` that JPEG puts before it, and may be written as text, as
-//! ImageMagick does in PNG.
+//! The note is the orientation of EXIF (tag 274 of its first directory; in a TIFF file of the file's own),
+//! or, where there is none, `tiff:Orientation` of an XMP packet: Pillow's rule. Where each format keeps the
+//! two is decided here alone. EXIF may begin with the `Exif\0\0` that JPEG puts before it, and may
+//! be written as text, as ImageMagick does in PNG.
 
 use image::metadata::Orientation;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
@@ -75,7 +75,7 @@ fn of_webp(bytes: &[u8]) -> Notes {
             b"XMP " => notes.xmp(content),
             _ => {}
         }
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         rest = after.get(length.saturating_add(length & 1)..).unwrap_or_default();
     }
     notes
@@ -148,7 +148,8 @@ fn png_note(keyword: &[u8], text: &[u8], notes: &mut Notes) {
     }
 }
 
-/// The bytes of ImageMagick's text of a profile: a line with its name, one with its length, then hexadecimal digits.
+/// The bytes of ImageMagick's text of a profile: a line with its name, one with its length, then hexadecimal
+/// digits.
 fn raw_profile(text: &[u8]) -> Vec<u8> {
     let text = text.trim_ascii_start();
     let lines = text.splitn(3, |&byte| byte == b'\n');

@@ -1,14 +1,15 @@
-//! The Netpbm formats: PBM, PGM, PPM (as text and as bytes), PAM and PFM. Of several images in a file the first is read.
+//! The Netpbm formats: PBM, PGM, PPM (as text and as bytes), PAM and PFM. Of several images in a file the
+//! first is read.
 //!
-//! <https://netpbm.sourceforge.net/doc/pnm.html>; PFM as Pillow and OpenCV read it: rows from the bottom up, the sign
-//! of the scale gives the byte order, and its size is ignored.
+//! <https://netpbm.sourceforge.net/doc/pnm.html>; PFM as Pillow and OpenCV read it: rows from the bottom up,
+//! the sign of the scale gives the byte order, and its size is ignored.
 
 use super::samples::{Channels, Kind, Scale, over_white};
 use super::{Colour, Decoder, Format, RgbImage, budget, samples};
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use crate::{DecodeError, spare};
 
-/// How the numbers are written.
+/// How the samples are written.
 #[derive(Clone, Copy, PartialEq)]
 enum Coding {
     Text,
@@ -29,7 +30,7 @@ pub(super) struct Header {
     alpha: bool,
     maximum: u32,
     coding: Coding,
-    /// Where the numbers begin.
+    /// Where the samples begin.
     start: usize,
 }
 
@@ -165,7 +166,7 @@ impl Header {
         Colour { channels: self.samples.min(255) as u8, bits: bits as u8 }
     }
 
-    /// Bytes that all numbers take at least.
+    /// The least bytes that all samples take.
     fn least_bytes(&self) -> u64 {
         let (width, height, samples) = (u64::from(self.width), u64::from(self.height), self.samples as u64);
         let values = width.saturating_mul(height).saturating_mul(samples);
@@ -194,7 +195,7 @@ pub(super) fn decode(decoder: &Decoder, bytes: &[u8]) -> Result<(RgbImage, Optio
         _ => Kind::Unsigned(header.maximum.into()),
     };
     // A range is one of colours: opacity has a meaning of its own.
-    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.range), Scale::new(kind, None));
+    let (mut scale, mut opacity) = (Scale::new(kind, decoder.channels.value_range), Scale::new(kind, None));
     let (width, height) = (header.width as usize, header.height as usize);
     let mut pixels = spare::zeros(width * height * 3);
     let mut text = Words { bytes: data, at: 0 };
@@ -235,7 +236,7 @@ fn picks(header: &Header, channels: &Channels) -> Result<([usize; 3], Option<usi
     Ok((picks, header.alpha.then_some(colours)))
 }
 
-/// The numbers of one row.
+/// The samples of one row.
 fn fill(
     header: &Header,
     data: &[u8],
@@ -277,23 +278,27 @@ fn fill(
         }
         Coding::TextBits => {
             for value in values {
-                let digit = loop {
-                    let digit = *data.get(text.at).ok_or_else(|| damaged("it breaks off"))?;
-                    match digit {
-                        b'#' => text.line(),
-                        _ => text.at += 1,
-                    }
-                    if !digit.is_ascii_whitespace() && digit != b'#' {
-                        break digit;
-                    }
-                };
-                *value = match digit {
-                    b'0' => 1.0,
-                    b'1' => 0.0,
-                    _ => return Err(damaged("a pixel is neither 0 nor 1")),
-                };
+                *value = text_bit(data, text)?;
             }
         }
     }
     Ok(())
+}
+
+/// The next pixel of a picture of 0 and 1 in text: white or black. They need no spaces between them.
+fn text_bit(data: &[u8], text: &mut Words<'_>) -> Result<f64, DecodeError> {
+    loop {
+        let digit = *data.get(text.at).ok_or_else(|| damaged("it breaks off"))?;
+        match digit {
+            b'#' => text.line(),
+            _ => text.at += 1,
+        }
+        match digit {
+            b'0' => return Ok(1.0),
+            b'1' => return Ok(0.0),
+            b'#' => {}
+            _ if digit.is_ascii_whitespace() => {}
+            _ => return Err(damaged("a pixel is neither 0 nor 1")),
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! Camera raw files: recognised, so that the small preview which many of them begin with is not taken for the photo.
+//! Camera raw files: recognised, so that the small preview which many of them begin with is not taken for the
+//! photo.
 //!
-//! Most are TIFF files whose first directory is a thumbnail; the sensor's data are in a directory below it. The
-//! content decides. The ending of the name decides only where a TIFF file says nothing either way, so that a TIFF named
-//! `.tif` is read and one named `.nef` is not.
+//! Most are TIFF files whose first directory is a thumbnail; the sensor's data are in a directory below it.
+//! The content decides. The ending of the name decides only where a TIFF file says nothing either way, so
+//! that a TIFF named `.tif` is read and one named `.nef` is not.
 
 use std::io::{Read, Seek};
 
@@ -15,7 +16,7 @@ const SUB_DIRECTORIES: u16 = 330;
 const DNG_VERSION: u16 = 50706;
 /// A colour filter array, and linear sensor values.
 const SENSOR: [u64; 2] = [32803, 34892];
-/// Directories that are looked at: a file is known by its first ones.
+/// Directories that are examined: a file is known by its first ones.
 const MOST_DIRECTORIES: usize = 16;
 
 /// Endings of raw files that are TIFF files inside, and whose they are.
@@ -67,8 +68,8 @@ pub(super) fn by_magic(magic: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The kind of raw file that a TIFF file is; `extension` is its name's ending in lower case, or nothing where it has no
-/// name.
+/// The kind of raw file that a TIFF file is; `extension` is its name's ending in lower case, or nothing where
+/// it has no name.
 pub(super) fn in_tiff(file: impl Read + Seek, extension: &str) -> Option<String> {
     let mut tiff = Directories::open(file)?;
     let by_name = ENDINGS.iter().find(|(ending, _)| *ending == extension);

@@ -21,8 +21,8 @@ pub struct RgbImage {
     extent: Extent,
 }
 
-/// Where the photo lies in its pixels, in eighths of a pixel: of one that was decoded at a part of its size the last
-/// pixels of a row or column may stand for fewer of the photo's than the others do.
+/// Where the photo lies in its pixels, in eighths of a pixel: of one that was decoded at a part of its size
+/// the last pixels of a row or column may stand for fewer of the photo's than the others do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Extent {
     left: u64,
@@ -47,8 +47,8 @@ impl RgbImage {
         (fits(self.extent.width, self.width) && fits(self.extent.height, self.height)).then_some(self)
     }
 
-    /// (left, top), (width, height) of the photo in its pixels: all of them, or a part of the last ones less where the
-    /// photo was decoded at a part of its size.
+    /// (left, top), (width, height) of the photo in its pixels: all of them, or a part of the last ones less
+    /// where the photo was decoded at a part of its size.
     pub(crate) fn extent(&self) -> ((f64, f64), (f64, f64)) {
         let pixels = |eighths: u64| eighths as f64 / 8.0;
         let Extent { left, top, width, height } = self.extent;

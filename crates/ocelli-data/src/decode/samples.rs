@@ -1,4 +1,4 @@
-//! From stored numbers of any depth to 8 bits.
+//! Conversion of samples of any depth to 8 bits.
 //!
 //! | stored | 0 becomes | 255 becomes |
 //! |---|---|---|
@@ -7,28 +7,28 @@
 //! | floats | 0 | 1; a file with values outside is refused |
 //! | any of more than 8 bits, where a range is given | its first number | its second |
 //!
-//! Nothing depends on the other pixels of the file, so that a value means the same in every file.
+//! Nothing depends on other pixels of the file, so that a value means the same in every file.
 
 use serde::{Deserialize, Serialize};
 
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use crate::{DataError, DecodeError};
 
-/// Which of an image's bands are read, and which values are black and white: part of a model's contract.
+/// Which of an image's bands are read, and which values are black and white: part of a model's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Channels {
-    /// The bands that become red, green and blue, from 1; the usual ones where nothing is said, which are the first three
-    /// of an image with more.
+    /// The bands that become red, green and blue, from 1; default: the format's, or the first three of an
+    /// image with more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bands: Option<[u16; 3]>,
-    /// The values of samples of more than 8 bits that become black and white; what is beyond them is cut off.
-    /// Where nothing is said, all that the depth allows, and 0 to 1 for floats.
+    /// The values of samples of more than 8 bits that become black and white; others are clipped. Default:
+    /// the whole range of integers, and 0 to 1 for floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<[f64; 2]>,
+    pub value_range: Option<[f64; 2]>,
 }
 
 impl Channels {
-    /// Makes sure that bands count from 1, and that black is less than white.
+    /// Checks that bands count from 1, and that black is less than white.
     pub fn validate(&self) -> Result<(), DataError> {
         if let Some(bands) = self.bands
             && bands.contains(&0)
@@ -36,10 +36,10 @@ impl Channels {
             let value = bands.map(|band| band.to_string()).join(",");
             return Err(DataError::Setting { name: "bands", value, expected: "three numbers from 1" });
         }
-        match self.range {
+        match self.value_range {
             Some([low, high]) if !(low < high && low.is_finite() && high.is_finite()) => {
                 Err(DataError::Setting {
-                    name: "range",
+                    name: "value_range",
                     value: format!("{low},{high}"),
                     expected: "two numbers, the smaller one first",
                 })
@@ -48,7 +48,7 @@ impl Channels {
         }
     }
 
-    /// Whether nothing is said.
+    /// Whether this is the default.
     pub fn is_usual(&self) -> bool {
         *self == Channels::default()
     }
@@ -67,12 +67,12 @@ pub(super) enum Kind {
 /// Floats may be so far outside of 0 to 1 and are cut off: what interpolation overshoots.
 const OVERSHOOT: f64 = 0.05;
 
-/// Maps numbers of one kind to 0..=255, and remembers the largest.
+/// Maps samples of one type to 0..=255, and remembers the largest.
 #[derive(Debug, Clone)]
 pub(super) struct Scale {
     low: f64,
     factor: f64,
-    /// Whether all numbers of the kind have a place on the scale.
+    /// Whether all values of the type are on the scale.
     complete: bool,
     deep: bool,
     least: f64,
@@ -80,7 +80,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// A range counts for numbers of more than 8 bits alone.
+    /// A range applies only to samples of more than 8 bits.
     pub fn new(kind: Kind, range: Option<[f64; 2]>) -> Self {
         let deep = !matches!(kind, Kind::Unsigned(maximum) if maximum <= 255.0) && kind != Kind::Signed(8);
         let range = range.filter(|_| deep);

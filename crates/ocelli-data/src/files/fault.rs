@@ -1,15 +1,15 @@
-//! Faults on purpose, for tests: with `OCELLI_FAULT=K:KIND` in the environment the K-th step of the files layer,
-//! counted from 1, does not succeed. Without the variable this costs one comparison a step.
+//! Fault injection for tests: with `OCELLI_FAULT=K:KIND` in the environment the K-th step of the files layer,
+//! counted from 1, fails. Without the variable this costs one comparison per step.
 //!
 //! | kind | what happens |
 //! |---|---|
-//! | `eio` | the step fails as on a disk that fails, once |
-//! | `enospc` | from that step on, nothing can be made or written: the disk is full |
+//! | `eio` | the step fails once, as on a failing disk |
+//! | `enospc` | from this step on, nothing can be created or written: the disk is full |
 //! | `short` | half of the bytes are written, then the step fails; other steps fail as with `eio` |
 //! | `kill` | the process ends at once, within a write after half of it |
-//! | `power` | as `kill`, and what was not forced to the disk is lost: half of written content, renames, removals |
+//! | `power` | as `kill`, and what was not synced is lost: half of written content, renames, removals |
 //!
-//! `OCELLI_FAULT=log:PATH` lets all succeed, and writes a line for each step to that file.
+//! `OCELLI_FAULT=log:PATH` makes no step fail, and logs each to that file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -43,24 +43,24 @@ enum Kind {
 
 struct Plan {
     kind: Kind,
-    /// Which step, from 1.
+    /// The step, from 1.
     at: u64,
     /// Steps so far.
     count: AtomicU64,
     log: Option<Mutex<File>>,
-    /// What is not on the disk yet, oldest first.
+    /// What is not synced yet, oldest first.
     unforced: Mutex<Vec<Unforced>>,
 }
 
 /// Something that a power cut undoes.
 enum Unforced {
-    /// Content, where it began.
+    /// Content, and where it began.
     Content { path: PathBuf, from: u64 },
-    /// A name that was given or taken away, and what had it before.
+    /// A name that was given or removed, and its file before.
     Name { path: PathBuf, before: Option<Vec<u8>> },
 }
 
-/// The exit status of a process that was killed, as a shell gives it.
+/// The exit status of a killed process, as in a shell.
 const KILLED: i32 = 137;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -81,11 +81,11 @@ static PLAN: LazyLock<Option<Plan>> = LazyLock::new(|| {
     Some(Plan { kind, at, count: AtomicU64::new(0), log, unforced: Mutex::default() })
 });
 
-/// What is to become of a step.
+/// The fate of a step.
 enum Fate {
     Good,
     Fails(i32),
-    /// After half of it, the process going on or not.
+    /// Half done; the process continues or not.
     Half(bool),
 }
 
@@ -132,7 +132,7 @@ impl Plan {
     }
 }
 
-/// Cuts off half of what was added to a file.
+/// Cuts off half of what was appended to a file.
 fn half(path: &Path, from: u64) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
     let length = file.metadata()?.len();
@@ -162,7 +162,7 @@ pub fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Before a file's content is forced to the disk.
+/// Before a file's content is synced.
 pub fn sync(path: &Path) -> io::Result<()> {
     step(Step::Sync, path)?;
     if let Some(plan) = &*PLAN {
@@ -171,7 +171,7 @@ pub fn sync(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Before a folder's names are forced to the disk.
+/// Before a folder's names are synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     step(Step::Sync, folder)?;
     if let Some(plan) = &*PLAN {
@@ -185,7 +185,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step(Step::Rename, to)?;
     if let Some(plan) = &*PLAN {
         let unforced = plan.kind == Kind::Power;
-        // Content that was not forced goes with its file.
+        // Content that was not synced is lost with its file.
         let mut lost = plan.unforced.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in lost.iter_mut() {
             if let Unforced::Content { path, .. } = entry

@@ -3,7 +3,7 @@
 //! | module | what it knows |
 //! |---|---|
 //! | this one | the facts of each image, and which images are the same or look it |
-//! | [`report`] | what people should look at, and the numbers in between |
+//! | [`report`] | the findings, and the figures between them |
 //! | [`quality`] | blank, dark and blurred photos |
 
 pub mod quality;
@@ -15,13 +15,13 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::decode::{Format, Probe, budget};
+use crate::decode::{Format, Levels, Probe, budget};
 use crate::digest::Digest;
 use crate::photo_file::read_photo;
 use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage};
-use quality::{Levels, Quality};
+use quality::Quality;
 pub use report::Report;
 
 /// All that was found in the images.
@@ -105,7 +105,7 @@ pub fn inspect(
     })
 }
 
-/// What is kept of an image while others are looked at.
+/// What stays in memory of an image while others are examined.
 struct Seen {
     facts: ImageFacts,
     digest: Digest,
@@ -168,7 +168,7 @@ fn identical(seen: &[Seen]) -> Vec<Vec<usize>> {
 /// How an image looks from afar.
 #[derive(Debug, Clone)]
 struct Look {
-    /// Whether each of 8 × 8 places is darker than its right neighbour (a difference hash).
+    /// Whether each of 8 × 8 cells is darker than its right neighbour (a difference hash).
     hash: u64,
     /// `[8, 9, 3]`.
     thumbnail: Vec<u8>,
@@ -219,8 +219,8 @@ fn alike(seen: &[Seen]) -> Vec<Vec<usize>> {
         index
     }
     for candidates in candidates.values() {
-        for (place, &a) in candidates.iter().enumerate() {
-            for &b in &candidates[place + 1..] {
+        for (index, &a) in candidates.iter().enumerate() {
+            for &b in &candidates[index + 1..] {
                 let (from, to) = (find(&mut leader, b), find(&mut leader, a));
                 if from == to {
                     continue;

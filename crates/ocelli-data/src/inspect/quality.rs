@@ -1,7 +1,8 @@
 //! Photos with nothing to see in them: blank, nearly black, nearly white, very blurred.
 //!
-//! The measures and their thresholds are CleanVision's (<https://github.com/cleanlab/cleanvision>, version 0.3): they are
-//! set so that what is listed is nearly always rightly so, and much that people would call dark or blurred is not.
+//! The measures and their thresholds are CleanVision's (<https://github.com/cleanlab/cleanvision>, version
+//! 0.3): they are set so that what is listed is nearly always rightly so, and much that people would call
+//! dark or blurred is not.
 
 use serde::Serialize;
 
@@ -23,7 +24,8 @@ const LEAST_SHARPNESS: f32 = 0.29;
 const SHARPNESS_SIDE: u32 = 64;
 /// The part that few grey levels add to sharpness counts from here on: drawings have no texture.
 const FEW_LEVELS: f64 = 0.18;
-/// Samples of more than 8 bits are nearly black where they reach no more than this part of white in the whole data set.
+/// Samples of more than 8 bits are nearly black where they reach no more than this part of white in the whole
+/// data set.
 const LEAST_REACH: f64 = 0.25;
 
 const BINS: usize = 4096;
@@ -92,11 +94,11 @@ fn entropy(counts: &[u64]) -> f64 {
 
 /// The value below which a part of the pixels lies, by the bins of their values.
 fn percentile(bins: &[u64], total: usize, part: f64) -> f32 {
-    let wanted = part * (total.max(1) - 1) as f64;
+    let rank = part * (total.max(1) - 1) as f64;
     let mut before = 0.0;
     for (bin, &count) in bins.iter().enumerate() {
         before += count as f64;
-        if before > wanted {
+        if before > rank {
             return bin as f32 / (bins.len() - 1) as f32;
         }
     }
@@ -153,22 +155,13 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt()
 }
 
-/// How light samples of more than 8 bits are.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Levels {
-    /// The largest number in the file.
-    pub largest: f64,
-    /// The part of white that it is read as.
-    pub reach: f64,
-}
-
 /// A title, what to do, and the cases.
 type Found = (&'static str, &'static str, Vec<Case>);
 
 impl Report {
-    fn seen(&self, wanted: impl Fn(&Quality) -> bool, text: impl Fn(&Quality) -> String) -> Vec<Case> {
+    fn seen(&self, matches: impl Fn(&Quality) -> bool, text: impl Fn(&Quality) -> String) -> Vec<Case> {
         let case = |image: &ImageFacts| {
-            let quality = image.quality.as_ref().filter(|quality| wanted(quality))?;
+            let quality = image.quality.as_ref().filter(|quality| matches(quality))?;
             let text = format!("{}: {}", self.items[image.item].id, text(quality));
             Some(Case { items: vec![image.item], text })
         };
@@ -202,7 +195,11 @@ impl Report {
 
     pub(super) fn blurred(&self) -> Found {
         let text = |quality: &Quality| format!("sharpness {:.2} of 1", quality.sharpness);
-        ("very blurred", "look whether their classes can be told", self.seen(Quality::is_blurred, text))
+        (
+            "very blurred",
+            "check whether their classes can be recognised",
+            self.seen(Quality::is_blurred, text),
+        )
     }
 
     /// Deep samples that use a small part of their depth in all files: 12 bits in 16.

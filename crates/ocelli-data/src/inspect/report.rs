@@ -1,4 +1,4 @@
-//! An inspection as people read it: numbers in between, and what they should look at.
+//! An inspection as people read it: the figures, and the findings.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -110,8 +110,8 @@ impl Report {
         counts.collect()
     }
 
-    /// Small pictures of some items, their longer side at most `side` pixels, decoded with `threads` threads (0: one for
-    /// each core). Those that cannot be decoded are left out.
+    /// Small pictures of some items, their longer side at most `side` pixels, decoded with `threads` threads
+    /// (0: one for each core). Those that cannot be decoded are left out.
     ///
     /// # Errors
     /// Where no threads can be started.
@@ -166,7 +166,7 @@ impl Report {
         (formats, colours)
     }
 
-    /// Everything that people should look at, what matters most first; nothing of what is as it should be.
+    /// Everything that people should look at, most important first.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = vec![self.undecodable()];
         findings.extend(self.duplicates());
@@ -203,7 +203,8 @@ impl Report {
         }
     }
 
-    /// Images that are the same, or look it, those with different labels or on several sides of the split first.
+    /// Images that are the same, or look it, those with different labels or on several sides of the split
+    /// first.
     fn duplicates(&self) -> [Finding; 7] {
         let identical = self.groups(&self.inspection.duplicates);
         let alike = self.groups(&self.inspection.near_duplicates);
@@ -374,8 +375,8 @@ impl Report {
         several.map(|group| Case { items: Vec::new(), text: group.join(" = ") }).collect()
     }
 
-    fn classes(&self, wanted: &dyn Fn(&ClassCounts) -> bool) -> Vec<Case> {
-        let classes = self.class_counts().into_iter().filter(wanted);
+    fn classes(&self, matches: &dyn Fn(&ClassCounts) -> bool) -> Vec<Case> {
+        let classes = self.class_counts().into_iter().filter(matches);
         classes.map(|counts| Case { items: Vec::new(), text: counts.class }).collect()
     }
 }

@@ -7,8 +7,7 @@ use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Target, Task, io_
 
 /// The images among these files and below these folders, unlabelled, in the order given.
 ///
-/// A file is taken at its word: whether it is an image is found out when it is decoded. An id is the path as
-/// given, separated by `/`.
+/// Whether a file is an image is found out when it is decoded. An id is the path as given, separated by `/`.
 pub fn read(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Dataset, DataError> {
     let mut files: Vec<PathBuf> = Vec::new();
     let mut skipped: Vec<Skipped> = Vec::new();

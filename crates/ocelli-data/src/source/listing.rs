@@ -1,9 +1,9 @@
 //! The image files below a folder, in one fixed order.
 //!
-//! The content of a file decides whether it is an image, never its name. Symbolic links are followed, so
-//! that a data set can be made of links; a link into its own parents is reported. Names that begin with a dot, what
-//! systems and other programs leave among photos ([`LEFT_BEHIND`]), and what Ocelli itself has made are reported once and
-//! not looked into.
+//! The content of a file decides whether it is an image, never its name. Symbolic links are followed, so that
+//! a data set can be made of links; a link to its own parent is reported. Hidden files, files that systems
+//! and other programs leave among photos ([`LEFT_BEHIND`]), and Ocelli's own output are reported once and not
+//! read.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,13 +22,13 @@ use crate::{DecodeError, Skipped, io_reason, names};
 pub(crate) struct Listing {
     /// Images, sorted by their names' bytes, folder by folder.
     pub images: Vec<PathBuf>,
-    /// The folders that were looked into, in the same order, without the one that was asked for.
+    /// The folders that were listed, in the same order, without the root.
     pub folders: Vec<PathBuf>,
     /// Everything else.
     pub skipped: Vec<Skipped>,
 }
 
-/// What Ocelli has made is called so.
+/// Names of Ocelli's output.
 const RUN: &str = "a run of Ocelli's";
 const EVALUATION: &str = "an evaluation of Ocelli's";
 const DRAWN: &str = "a picture that Ocelli has drawn";
@@ -69,7 +69,7 @@ const LEFT_BEHIND: [(&str, &str); 31] = [
     ("__pycache__", "what Python keeps"),
 ];
 
-/// Endings of files that may lie among photos and are none: texts, tables, programs, models.
+/// Extensions of files that may be among photos and are not images: texts, tables, programs, models.
 const DOCUMENTS: [&str; 70] = [
     "txt",
     "md",
@@ -192,7 +192,7 @@ impl Listing {
     }
 }
 
-/// Why an entry is not looked at.
+/// Why an entry is skipped.
 pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
     let (path, kind) = (entry.path(), entry.file_type());
     if let Some(reason) = left_behind(entry.file_name()) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, names::text_of};
 
-/// Whether a folder is called as a part of a split is: `train`, `Testing`.
+/// Whether a folder has the name of a part of a split: `train`, `Testing`.
 pub fn is_split_name(folder: &Path) -> bool {
     role::named_role(&crate::names::file_name(folder))
         .is_some_and(|named| named.rest.is_empty() && named.sure)
@@ -28,8 +28,8 @@ pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, DataError> {
     }
 }
 
-/// The id of a file: its path relative to `root`, separated by `/`. Different files have different ids, whatever bytes
-/// their names are made of.
+/// The id of a file: its path relative to `root`, separated by `/`. Different files have different ids,
+/// whatever bytes their names are made of.
 pub fn id_of(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = relative.components().map(|part| text_of(part.as_os_str())).collect();

@@ -1,4 +1,4 @@
-//! Which part of a split a folder's name says that it is.
+//! The part of a split that a folder's name refers to.
 
 /// A part of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -9,7 +9,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What its images are for, for people.
+    /// The purpose of its images, for people.
     pub(crate) fn purpose(self) -> &'static str {
         match self {
             Role::Train => "training",
@@ -28,8 +28,8 @@ impl Role {
     }
 }
 
-/// The words of the field for the parts of a split. Those that are not sure have other meanings as well, and count only
-/// beside a folder to train on.
+/// Common names of the parts of a split. Those that are not certain have other meanings as well, and count
+/// only beside a folder for training.
 const WORDS: [(&str, Role, Sure); 17] = [
     ("train", Role::Train, true),
     ("training", Role::Train, true),
@@ -52,7 +52,7 @@ const WORDS: [(&str, Role, Sure); 17] = [
 ];
 type Sure = bool;
 
-/// Words that may stand beside them, or be joined to them: `training_set`, `Test images`, `traindata`.
+/// Words that may be combined with them: `training_set`, `Test images`, `traindata`.
 const FILLERS: [&str; 21] = [
     "set", "sets", "data", "dataset", "subset", "split", "part", "image", "images", "img", "imgs", "photo",
     "photos", "picture", "pictures", "pics", "samples", "files", "folder", "folders", "dir",
@@ -98,8 +98,8 @@ fn role_of(word: &str) -> Option<(Role, Sure)> {
     known(word).or_else(|| FILLERS.iter().find_map(|filler| word.strip_suffix(filler).and_then(known)))
 }
 
-/// The roles of folders that lie side by side. A name of other words besides has one only if another folder has the same
-/// other words and another role, as `seg_train` and `seg_test` have.
+/// The roles of folders that lie side by side. A name of other words besides has one only if another folder
+/// has the same other words and another role, as `seg_train` and `seg_test` have.
 pub(crate) fn roles(names: &[&str]) -> Vec<Option<Role>> {
     let named: Vec<Option<NamedRole>> = names.iter().map(|name| named_role(name)).collect();
     let has_partner = |one: &NamedRole, others: &[Option<NamedRole>]| {

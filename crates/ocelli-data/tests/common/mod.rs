@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A file or folder of the shared test data, or `None`, said aloud, where it is absent.
+/// A file or folder of the shared test data, or `None`, with a printed note, where it is absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
     if path.exists() {

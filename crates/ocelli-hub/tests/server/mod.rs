@@ -1,4 +1,4 @@
-//! An HTTP server on loopback that misbehaves as told.
+//! An HTTP server on loopback that misbehaves on request.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

@@ -138,7 +138,8 @@ impl Rows {
         }
     }
 
-    /// A row's first `len` elements become `exp(x − their maximum)`, its padding becomes 0. Returns their sum.
+    /// A row's first `len` elements become `exp(x − their maximum)`, its padding becomes 0. Returns their
+    /// sum.
     ///
     /// # Safety
     /// The processor has S.
@@ -188,8 +189,8 @@ impl Left {
     }
 }
 
-/// `to = left · right` (plus `to` if `ADD`): `rows` rows, sums over `depth`, and as many columns as panels have that
-/// begin below `columns`.
+/// `to = left · right` (plus `to` if `ADD`): `rows` rows, sums over `depth`, and as many columns as panels
+/// have that begin below `columns`.
 ///
 /// # Safety
 /// The processor has S; everything has at least these rows, depth, and whole panels of columns.

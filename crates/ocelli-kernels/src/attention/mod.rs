@@ -1,9 +1,9 @@
 //! Scaled dot-product attention, forward and backward.
 //!
-//! Heads of images are computed one by one, so that all of a head stays in the cache of a core: its keys and values
-//! are copied once, in the order in which [`product`] reads them, and some queries at a time go through scores,
-//! softmax and weighted sums. All of it is f32. The backward pass computes the scores again instead of keeping
-//! them.
+//! Heads of images are computed one at a time, so that all of a head stays in the cache of a core: its keys
+//! and values are copied once, in the order in which [`product`] reads them, and some queries at a time go
+//! through scores, softmax and weighted sums. All of it is f32. The backward pass computes the scores again
+//! instead of keeping them.
 
 mod matrix;
 
@@ -34,7 +34,8 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `qkv`: queries, keys and values, `[batch, tokens, 3, heads, width]`; `y`: `[batch, tokens, heads, width]`.
+    /// `qkv`: queries, keys and values, `[batch, tokens, 3, heads, width]`; `y`:
+    /// `[batch, tokens, heads, width]`.
     ///
     /// # Panics
     /// If `tokens`, `heads` or `width` is 0, or on slices of other lengths.
@@ -53,8 +54,8 @@ impl Attention {
         });
     }
 
-    /// The backward pass of [`Attention::forward`]: `qkv` is its input, `dy` the gradient with respect to its output;
-    /// `dqkv` is overwritten with the gradient with respect to `qkv`.
+    /// The backward pass of [`Attention::forward`]: `qkv` is its input, `dy` the gradient with respect to its
+    /// output; `dqkv` is overwritten with the gradient with respect to `qkv`.
     ///
     /// # Panics
     /// As [`Attention::forward`].

@@ -83,8 +83,8 @@ impl BatchNorm<'_> {
     /// The backward pass of [`BatchNorm::forward`].
     ///
     /// `x` and `residual`: the forward pass's inputs; `dy`: the gradient with respect to its output; `dx` and
-    /// `dresidual`: overwritten with the gradients with respect to `x`, plus `others` if given (gradients that
-    /// reach `x` along other paths), and to `residual`.
+    /// `dresidual`: overwritten with the gradients with respect to `x`, plus `others` if given (gradients
+    /// that reach `x` along other paths), and to `residual`.
     ///
     /// # Panics
     /// On slices of other lengths.

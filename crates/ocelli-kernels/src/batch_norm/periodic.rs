@@ -1,6 +1,6 @@
-//! Passes over memory, vector by vector. The channels of one pixel rarely fill whole vectors, but those of several
-//! pixels do: values for each channel are repeated until they fill whole vectors of every instruction set (a
-//! *period*), and data are read as one flat sequence.
+//! Passes over memory, vector by vector. The channels of one pixel rarely fill whole vectors, but those of
+//! several pixels do: values for each channel are repeated until they fill whole vectors of every instruction
+//! set (a *period*), and data are read as one flat sequence.
 
 use crate::simd::Simd;
 
@@ -25,7 +25,8 @@ pub struct Periodic {
     pub(super) mean: Vec<f32>,
 }
 
-/// What the statistics' dependence on `x` adds to `scale · du`: `slope · (x − mean) + constant`; `[period]` each.
+/// What the statistics' dependence on `x` adds to `scale · du`: `slope · (x − mean) + constant`; `[period]`
+/// each.
 pub struct Correction {
     pub(super) slope: Vec<f32>,
     pub(super) constant: Vec<f32>,
@@ -44,8 +45,8 @@ pub(super) fn vectors<S: Simd>(len: usize, period: usize) -> Vectors {
     Vectors { next: 0, channel: 0, len, period, width: S::LANES }
 }
 
-/// An iterator, not a function that takes a closure: a closure that is not inlined has none of the instruction set's
-/// features.
+/// An iterator, not a function that takes a closure: a closure that is not inlined has none of the
+/// instruction set's features.
 pub(super) struct Vectors {
     next: usize,
     channel: usize,

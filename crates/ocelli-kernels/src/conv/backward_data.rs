@@ -1,4 +1,5 @@
-//! Gradients of convolutions with respect to their input: forward convolutions of `dy`, one for each [`Phase`].
+//! Gradients of convolutions with respect to their input: forward convolutions of `dy`, one for each
+//! [`Phase`].
 
 use super::{
     Packed,
@@ -15,8 +16,8 @@ use crate::{
     shape::{Conv2dShape, assert_len},
 };
 
-/// The gradient with respect to the input: `dx` from `dy` and the weights, plus `others` if given: gradients that
-/// reach the same input along other paths.
+/// The gradient with respect to the input: `dx` from `dy` and the weights, plus `others` if given: gradients
+/// that reach the same input along other paths.
 ///
 /// `weights`: as for [`PackedConv2d::pack`](crate::PackedConv2d::pack); `dy`: `[batch, out_height, out_width,
 /// out_channels]`; `others` and `dx`: `[batch, in_height, in_width, in_channels]`; `dx` is overwritten.

@@ -1,7 +1,7 @@
 //! Which input pixels each output pixel reads: the geometry that all convolution kernels share.
 //!
-//! A forward pass is one grid of output pixels. A gradient with respect to the input is one grid for each [`Phase`]
-//! of the stride. Either way a pixel sums over taps, so the same kernels compute both.
+//! A forward pass is one grid of output pixels. A gradient with respect to the input is one grid for each
+//! [`Phase`] of the stride. Either way a pixel sums over taps, so the same kernels compute both.
 
 use crate::{activation::Activation, shape::Conv2dShape};
 
@@ -125,8 +125,8 @@ impl Phase {
     }
 }
 
-/// The gradient of a convolution with stride s with respect to its input is s² convolutions of `dy` with stride 1,
-/// each with some of the taps.
+/// The gradient of a convolution with stride s with respect to its input is s² convolutions of `dy` with
+/// stride 1, each with some of the taps.
 pub(crate) fn phases(shape: &Conv2dShape) -> Vec<Phase> {
     let row_axis = phase_axis(shape.kernel[0], shape.stride[0], shape.dilation[0], shape.padding.top);
     let column_axis = phase_axis(shape.kernel[1], shape.stride[1], shape.dilation[1], shape.padding.left);

@@ -1,13 +1,13 @@
-//! Narrow groups computed together. Groups with fewer channels than a vector has lanes are merged into one group
-//! whose weights between them are zeros: idle lanes do the additional multiplications.
+//! Narrow groups computed together. Groups with fewer channels than a vector has lanes are merged into one
+//! group whose weights between them are zeros: idle lanes do the additional multiplications.
 
 use super::is_depthwise;
 use crate::{isa::Isa, shape::Conv2dShape, simd};
 use std::{borrow::Cow, ops::Range};
 
 /// How many groups are merged into one: as many as fill a vector with their channels. That takes no more
-/// multiplications than each group by itself, though most are by 0 (so an infinity or NaN reaches the outputs of the
-/// groups that its own is merged with).
+/// multiplications than each group by itself, though most are by 0 (so an infinity or NaN reaches the outputs
+/// of the groups that its own is merged with).
 pub(super) fn groups_to_merge(shape: &Conv2dShape) -> usize {
     if is_depthwise(shape) {
         return 1;

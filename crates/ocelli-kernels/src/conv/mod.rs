@@ -42,8 +42,8 @@ use winograd::PackedWinograd;
 
 /// Weights of a convolution in the order in which its kernel reads them, with bias.
 ///
-/// Packing depends on the kernel size, stride, dilation, groups and channels of the shape, not on batch, image size
-/// and padding: the same packed weights serve images of every size.
+/// Packing depends on the kernel size, stride, dilation, groups and channels of the shape, not on batch,
+/// image size and padding: the same packed weights serve images of every size.
 #[derive(Clone, Debug)]
 pub struct PackedConv2d<T: Element> {
     filter: Conv2dShape,
@@ -71,8 +71,9 @@ impl Packed {
 }
 
 impl<T: Element> PackedConv2d<T> {
-    /// Packs `weights` (`[out_channels, in_channels / groups, rows, columns]`), each output channel multiplied by
-    /// `scale` (`[out_channels]`; a folded batch norm) first, and keeps `bias` (`[out_channels]`).
+    /// Packs `weights` (`[out_channels, in_channels / groups, rows, columns]`), each output channel
+    /// multiplied by `scale` (`[out_channels]`; a folded batch norm) first, and keeps `bias`
+    /// (`[out_channels]`).
     ///
     /// # Panics
     /// On an invalid shape, or slices of other lengths.
@@ -242,8 +243,8 @@ pub fn conv2d<T: Element>(
     PackedDense::pack_and_run(Isa::current(), &source, &SamplingGrid::forward(shape), x, &epilogue, y);
 }
 
-/// `y = conv(x)` with weights that are used once, and the mean and variance of each of y's channels: what batch
-/// norm needs in training.
+/// `y = conv(x)` with weights that are used once, and the mean and variance of each of y's channels: what
+/// batch norm needs in training.
 ///
 /// # Panics
 /// As [`PackedConv2d::pack`] and [`PackedConv2d::forward`]; and if `y` is empty.
@@ -261,7 +262,8 @@ pub fn conv2d_with_statistics<T: Element>(
     channel_statistics(shape.out_channels, y)
 }
 
-/// The weights of a convolution, if they are better packed piece by piece; see [`PackedDense::packs_in_pieces`].
+/// The weights of a convolution, if they are better packed piece by piece; see
+/// [`PackedDense::packs_in_pieces`].
 fn source_to_pack_in_pieces<'a, T: Element>(
     shape: &Conv2dShape,
     weights: &'a [f32],
@@ -300,8 +302,9 @@ fn weight_source<'a>(shape: &Conv2dShape, weights: &'a [f32], scale: Option<&'a 
 
 /// The gradient with respect to the weights: `dw`, in the order `[out, in / groups, rows, columns]`.
 ///
-/// `x`: `[batch, in_height, in_width, in_channels]`; `dy`: `[batch, out_height, out_width, out_channels]`; `dw` is
-/// overwritten. (The gradient with respect to a bias is [`channel_sums`](crate::channel_sums) of `dy`.)
+/// `x`: `[batch, in_height, in_width, in_channels]`; `dy`: `[batch, out_height, out_width, out_channels]`;
+/// `dw` is overwritten. (The gradient with respect to a bias is [`channel_sums`](crate::channel_sums) of
+/// `dy`.)
 ///
 /// # Panics
 /// On an invalid shape or slices of other lengths.

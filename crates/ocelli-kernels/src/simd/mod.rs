@@ -1,7 +1,8 @@
 //! The few vector operations that kernels are written in, once for all instruction sets.
 //!
-//! A kernel is a struct of its arguments that implements [`Kernel`]: one function, generic over [`Simd`] and always
-//! inlined. [`run_on`] compiles it once for each instruction set, inside of a function that enables its features.
+//! A kernel is a struct of its arguments that implements [`Kernel`]: one function, generic over [`Simd`] and
+//! always inlined. [`run_on`] compiles it once for each instruction set, inside of a function that enables
+//! its features.
 
 mod portable;
 
@@ -18,8 +19,8 @@ use half::bf16;
 /// A vector register of `f32` and the operations on it.
 ///
 /// # Safety
-/// Functions may only be called on a processor that has the instruction set; those that take pointers read or write
-/// as many elements as they say, at any alignment.
+/// Functions may only be called on a processor that has the instruction set; those that take pointers read or
+/// write as many elements as they say, at any alignment.
 pub trait Simd: Copy + 'static {
     /// `f32` values in a register.
     const LANES: usize;
@@ -159,8 +160,8 @@ pub(crate) fn has_fast_dot(isa: Isa) -> bool {
     run_on(isa, Fast)
 }
 
-/// Repeats a block for each index below a constant of at most 14, in the source: the compiler would not unroll a loop
-/// that long, and registers have no index.
+/// Repeats a block for each index below a constant of at most 14, in the source: the compiler would not
+/// unroll a loop that long, and registers have no index.
 macro_rules! unrolled {
     ($index:ident < $end:ident, $body:block) => {
         { unrolled!(@ $index $end $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13); }

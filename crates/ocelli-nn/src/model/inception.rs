@@ -16,7 +16,7 @@ pub(super) fn conv(builder: &Builder, conv: ConvSpec) -> ConvBnAct {
     ConvBnAct::new(builder, ["conv", "bn"], conv, EPSILON, Activation::Relu)
 }
 
-/// The pooling that stands in a branch.
+/// The pooling of a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pooling {
     None,

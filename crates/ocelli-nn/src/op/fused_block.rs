@@ -29,7 +29,7 @@ pub struct FusedStage<'a> {
 }
 
 /// Convolutions one after another, and the input added before the last activation if `residual`: as by
-/// [`FoldedConv::forward`] one by one. The kernels keep the maps between them in the processor's cache.
+/// [`FoldedConv::forward`] in sequence. The kernels keep the maps between them in the processor's cache.
 pub fn fused_block(input: Tensor<4>, stages: Vec<FusedStage<'_>>, residual: bool) -> Tensor<4> {
     if !has_kernels(&input) {
         let last = stages.len() - 1;

@@ -2,7 +2,7 @@
 //! on every other. Both give the same results within rounding, and both can be differentiated.
 //!
 //! Each operation is a function in a file of its own. Where `has_kernels` says so, it applies its `KernelOp`,
-//! which stands below it in the file; the rest of the function is the composition.
+//! which is below it in the file; the rest of the function is the composition.
 
 mod activation;
 mod attention;

@@ -139,7 +139,7 @@ impl TensorFile {
         self.to_bytes_and_digest(key, text).0
     }
 
-    /// As [`to_bytes`](Self::to_bytes), with the digest that stands in the bytes.
+    /// As [`to_bytes`](Self::to_bytes), with the digest that the bytes contain.
     pub fn to_bytes_and_digest(&self, key: &str, text: &str) -> (Vec<u8>, String) {
         safetensors::to_bytes(&self.tensors, BTreeMap::from([(key.to_owned(), text.to_owned())]))
     }

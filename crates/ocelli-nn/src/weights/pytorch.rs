@@ -43,7 +43,7 @@ const PLAIN: [&str; 8] = [
 /// How the reader calls a tensor among other values.
 const TENSOR: &str = "torch.Tensor";
 
-/// Tensors may be larger than their file, where they share or compress their numbers, but not by more than
+/// Tensors may be larger than their file, where they share or compress their values, but not by more than
 /// this.
 const EXPANSION: u64 = 16;
 

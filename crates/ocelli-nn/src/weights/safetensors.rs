@@ -70,7 +70,7 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
     Ok(TensorFile { origin: origin.to_owned(), tensors, metadata })
 }
 
-/// The bytes of a file, and the digest of its content, which stands in them.
+/// The bytes of a file, and the digest of its content, which they contain.
 pub fn to_bytes(
     tensors: &BTreeMap<String, NamedTensor>,
     mut metadata: BTreeMap<String, String>,

@@ -88,7 +88,7 @@ impl Pickle {
         Self::view(storage, length, 0, shape, &stride)
     }
 
-    /// A float tensor on a part of a storage that is said to have `length` numbers.
+    /// A float tensor on a part of a storage with a declared length of `length` values.
     pub fn view(storage: &str, length: i64, offset: i64, shape: &[i64], stride: &[i64]) -> Self {
         Self::view_of("FloatStorage", storage, length, offset, shape, stride)
     }

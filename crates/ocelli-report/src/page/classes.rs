@@ -1,4 +1,4 @@
-//! The classes one by one: precision, recall and F1, and the curves of thresholds.
+//! The metrics of each class, and threshold curves.
 
 use ocelli::interpret::{Interpretation, Means, ThresholdCurve};
 use ocelli::{Proportion, Task};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::drawings;
 
-/// The part of the page about classes; nothing where nothing was measured.
+/// The part of the page about classes; empty without evaluated images.
 #[derive(Serialize, Default)]
 pub(super) struct ClassesPart {
     table: Vec<ClassPart>,
@@ -20,9 +20,9 @@ impl ClassesPart {
         if named.is_empty() {
             return Self::default();
         }
-        let interval = |share: Proportion| {
-            let (low, high) = share.interval();
-            [share.value(), low, high]
+        let interval = |fraction: Proportion| {
+            let (low, high) = fraction.interval();
+            [fraction.value(), low, high]
         };
         let table = named.class_table();
         let rows = table.rows.into_iter().map(|row| ClassPart {
@@ -52,17 +52,17 @@ struct ClassPart {
     auroc: Option<f64>,
 }
 
-/// The curves of a class by its threshold.
+/// The threshold curves of a class.
 #[derive(Serialize)]
 struct CurvePart {
-    /// The class; nothing: all labels together.
+    /// The class; `None`: all labels together.
     class: Option<String>,
     chart: Layout,
     /// The highest F1, its threshold, the highest F2, its threshold.
     best: [f64; 4],
 }
 
-/// Classes whose threshold curves are on the page.
+/// The most classes whose threshold curves are on the page.
 const CURVES: usize = 100;
 
 fn curves(curves: Vec<ThresholdCurve>) -> Vec<CurvePart> {

@@ -1,4 +1,4 @@
-//! Which classes are taken for which: a matrix of cells with their images, or the pairs of many classes.
+//! The confusion matrix with its images, or the most confused pairs of many classes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::pictures::{Album, Source};
 #[derive(Serialize)]
 pub(super) struct ConfusionPart {
     pub(super) cells: Vec<CellPart>,
-    /// The classes in an order that brings confused ones together; nothing where there is no matrix.
+    /// The classes in an order that groups confused ones; empty if there is no matrix.
     pub(super) order: Option<Vec<usize>>,
     pub(super) confused: Vec<Confused>,
     pub(super) confused_in_all: usize,
@@ -21,64 +21,65 @@ pub(super) struct ConfusionPart {
 #[derive(Serialize)]
 pub(super) struct CellPart {
     pub(super) truth: usize,
-    pub(super) said: usize,
+    pub(super) predicted: usize,
     pub(super) count: usize,
     pub(super) images: Vec<usize>,
-    /// The ids of mistakes for whose pictures there is no room.
+    /// The ids of errors without pictures.
     pub(super) more: Vec<String>,
 }
 
-/// Images of a wrong cell that can be clicked through.
+/// The most images of an off-diagonal cell.
 const IN_A_CELL: usize = 24;
 
-/// Mistakes that are told by name, in all.
+/// The most errors that are listed by name, in all.
 const NAMES: usize = 10_000;
 
-/// Pairs of classes on the page.
+/// The most pairs of classes on the page.
 const CONFUSED: usize = 100;
 
 pub(super) fn confusion(named: &Interpretation, album: &mut Album) -> Option<ConfusionPart> {
     let mut confused = named.most_confused(1).ok().filter(|_| !named.is_empty())?;
     let matrix = named.classes.len() <= CELLS;
-    let mut places: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-    for place in 0..named.len() {
-        places
-            .entry((named.truth(place)[0], named.predictions.predicted_labels(place)[0]))
+    let mut indices: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for index in 0..named.len() {
+        indices
+            .entry((named.truth(index)[0], named.predictions.predicted_labels(index)[0]))
             .or_default()
-            .push(place);
+            .push(index);
     }
     let losses = named.predictions.losses();
-    places.values_mut().for_each(|places| places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
-    // Wrong cells first: they are what people click on. Each has one picture before any has two.
-    let mut order: Vec<(usize, usize)> = places.keys().copied().collect();
-    order.sort_by_key(|cell| std::cmp::Reverse(places[cell].len()));
-    let (wrong, right): (Vec<_>, Vec<_>) = order.into_iter().partition(|(truth, said)| truth != said);
+    indices.values_mut().for_each(|indices| indices.sort_by(|&a, &b| losses[b].total_cmp(&losses[a])));
+    // Off-diagonal cells first, since people click on them. Each has one picture before any has two.
+    let mut order: Vec<(usize, usize)> = indices.keys().copied().collect();
+    order.sort_by_key(|cell| std::cmp::Reverse(indices[cell].len()));
+    let (wrong, right): (Vec<_>, Vec<_>) =
+        order.into_iter().partition(|(truth, predicted)| truth != predicted);
     let mut images: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
     for cells in [&wrong, &right] {
         for turn in 0..IN_A_CELL {
             for cell in cells {
-                let image = places[cell].get(turn).and_then(|&place| album.add(Source::Measured, place));
+                let image = indices[cell].get(turn).and_then(|&index| album.add(Source::Evaluated, index));
                 images.entry(*cell).or_default().extend(image);
             }
         }
     }
     if !matrix {
-        // What is not among the pairs that are listed cannot be chosen.
+        // Pairs that are not listed cannot be chosen.
         let class = |name: &String| named.classes.iter().position(|class| class == name);
         let listed = confused.iter().take(CONFUSED);
         let listed = listed.filter_map(|pair| Some((class(&pair.truth)?, class(&pair.predicted)?)));
         let listed: BTreeSet<(usize, usize)> = listed.collect();
-        places.retain(|cell, _| listed.contains(cell));
+        indices.retain(|cell, _| listed.contains(cell));
     }
     let mut room = NAMES;
-    let cells = places.into_iter().map(|((truth, said), places)| {
-        let (count, images) = (places.len(), images.remove(&(truth, said)).unwrap_or_default());
-        let hidden = if truth == said { 0 } else { (count - images.len()).min(room) };
+    let cells = indices.into_iter().map(|((truth, predicted), indices)| {
+        let (count, images) = (indices.len(), images.remove(&(truth, predicted)).unwrap_or_default());
+        let hidden = if truth == predicted { 0 } else { (count - images.len()).min(room) };
         room -= hidden;
-        let pictured = |place: &&usize| album.has(Source::Measured, **place);
-        let more = places.iter().filter(|place| !pictured(place)).take(hidden);
-        let more = more.map(|&place| named.ids[place].clone()).collect();
-        CellPart { truth, said, count, images, more }
+        let pictured = |index: &&usize| album.has(Source::Evaluated, **index);
+        let more = indices.iter().filter(|index| !pictured(index)).take(hidden);
+        let more = more.map(|&index| named.ids[index].clone()).collect();
+        CellPart { truth, predicted, count, images, more }
     });
     let cells = cells.collect();
     let confused_in_all = confused.len();

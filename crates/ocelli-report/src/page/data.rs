@@ -1,4 +1,4 @@
-//! What the data set is: counts, sizes, what was skipped.
+//! The data: counts, sizes, skipped images.
 
 use ocelli::{ClassCount, ImageData, Stop};
 use ocelli_plot::{Figure, Layout};
@@ -13,20 +13,20 @@ pub(super) struct DataPart {
     pub(super) valid: usize,
     pub(super) counts: Vec<ClassCount>,
     pub(super) origin: String,
-    /// How many images' sizes were looked at, then the smallest, the middle and the largest shorter side.
+    /// The number of images in the sample of sizes, then the smallest, median and largest shorter side.
     pub(super) sizes: Option<[usize; 4]>,
     pub(super) sizes_chart: Option<Layout>,
     pub(super) skipped: Vec<Vec<String>>,
     pub(super) skipped_in_all: usize,
 }
 
-/// Skipped images on the page.
+/// The most skipped images on the page.
 const SKIPPED: usize = 200;
 
-/// Images whose size is looked at.
+/// The most images in the sample of sizes.
 const SIZES: usize = 2000;
 
-/// Width and height of images, of many images those of some.
+/// Width and height of images, or of a sample of many.
 pub(crate) fn sizes(data: &ImageData, stop: &Stop) -> Vec<[u32; 2]> {
     let all: Vec<usize> = data.split().train.iter().chain(&data.split().valid).copied().collect();
     let step = all.len().div_ceil(SIZES).max(1);

@@ -1,4 +1,4 @@
-//! The figures that stand for a whole set, with their intervals.
+//! The figures of a whole set, with their intervals.
 
 use ocelli::interpret::Interpretation;
 use ocelli::{Average, Metric, MetricEstimate, Task};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Subject;
 
-/// A figure with its 95 % interval, where it has one.
+/// A figure with its 95 % interval, if it has one.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub(crate) struct Figure {
     detail: String,
 }
 
-/// The figures that stand for a whole set, those with test-time augmentation too; nothing where nothing was measured.
+/// The figures of a whole set, also with test-time augmentation; empty without evaluated images.
 pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     let mut figures = plain_figures(subject.named);
     let finished = subject.records.and_then(|records| records.finished.as_ref());
@@ -35,7 +35,7 @@ pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     figures
 }
 
-/// The figures of predictions as they are.
+/// The figures without test-time augmentation.
 pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
     if named.is_empty() {
         return Vec::new();
@@ -44,15 +44,15 @@ pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
     let accuracy = predictions.accuracy();
     let right = format!("{} of {} images correct", count(accuracy.count), count(accuracy.total));
     let several = named.task() == Task::MultiLabel;
-    let mut wanted = vec![
+    let mut expected = vec![
         (if several { "Exact match" } else { "Accuracy" }, Metric::Accuracy, right.as_str()),
         ("Balanced accuracy", Metric::BalancedAccuracy, "mean recall of the classes"),
         ("Macro F1", Metric::F(1.0, Average::Macro), "mean F1 of the classes"),
         ("Log loss", Metric::LogLoss, "lower is better"),
     ];
     if several {
-        wanted.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
-        wanted.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
+        expected.insert(0, ("F1", Metric::F(1.0, Average::Micro), "over all labels"));
+        expected.insert(1, ("F2", Metric::F(2.0, Average::Samples), "mean over images; recall counts more"));
     }
     let figure = |(name, metric, detail): (&str, Metric, &str)| {
         let MetricEstimate { value, interval: (low, high), .. } = predictions.estimate(metric);
@@ -60,5 +60,5 @@ pub(crate) fn plain_figures(named: &Interpretation) -> Vec<Figure> {
         let (low, high) = (finite(low), finite(high));
         Figure { name: name.to_owned(), value, low, high, detail: detail.to_owned() }
     };
-    wanted.into_iter().map(figure).collect()
+    expected.into_iter().map(figure).collect()
 }

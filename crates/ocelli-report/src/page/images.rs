@@ -1,6 +1,6 @@
-//! Images of each class in several orders, and what is inside the network.
+//! Galleries of each class, and visualisations of the network.
 
-use ocelli::interpret::{Inside, Interpretation, Order};
+use ocelli::interpret::{Inside, Interpretation, Ranking};
 use ocelli_data::RgbImage;
 use serde::Serialize;
 
@@ -23,14 +23,14 @@ pub(super) struct InsidePart {
     pub(super) patches: Vec<(String, String)>,
 }
 
-/// Top losses.
+/// The number of top losses.
 const LOSSES: usize = 24;
 
-/// Images of each order in a gallery, at most.
+/// The most images of each ranking in a gallery.
 const IN_A_GALLERY: usize = 8;
 
 impl InsidePart {
-    /// The pictures of a network's inside; `photo` is the number of the image that they are of.
+    /// The visualisations of a network; `photo` is the number of the image that they are of.
     pub(super) fn new(inside: &Inside, photo: Option<usize>) -> Self {
         let stages = inside.stages.iter().map(|stage| {
             let [height, width] = stage.side;
@@ -52,28 +52,28 @@ impl InsidePart {
 /// The images with the highest losses.
 pub(super) fn top_losses(named: &Interpretation, album: &mut Album) -> Vec<usize> {
     let top = named.top_losses(LOSSES);
-    top.iter().filter_map(|ranked| album.add(Source::Measured, ranked.place)).collect()
+    top.iter().filter_map(|ranked| album.add(Source::Evaluated, ranked.index)).collect()
 }
 
 pub(super) fn galleries(named: &Interpretation, album: &mut Album) -> Vec<Gallery> {
-    // Each class has as many as fit; the classes with most mistakes come first.
+    // Each class gets an equal part of the room; the classes with most errors come first.
     let classes = named.classes.len();
     let each = (Album::ROOM / 2 / (3 * classes)).clamp(1, IN_A_GALLERY);
-    let wrong = |class: usize| named.rows_in_order(Order::MostIncorrect, class).len();
+    let wrong = |class: usize| named.rows_in_order(Ranking::MostIncorrect, class).len();
     let mut order: Vec<(usize, usize)> = (0..classes).map(|class| (wrong(class), class)).collect();
     order.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
     let mut galleries: Vec<Gallery> = order
         .into_iter()
         .map(|(_, class)| {
             let mut of = |order| {
-                let places = named.rows_in_order(order, class).into_iter().take(each);
-                places.filter_map(|place| album.add(Source::Measured, place)).collect()
+                let indices = named.rows_in_order(order, class).into_iter().take(each);
+                indices.filter_map(|index| album.add(Source::Evaluated, index)).collect()
             };
             Gallery {
                 class,
-                incorrect: of(Order::MostIncorrect),
-                uncertain: of(Order::MostUncertain),
-                correct: of(Order::MostCorrect),
+                incorrect: of(Ranking::MostIncorrect),
+                uncertain: of(Ranking::MostUncertain),
+                correct: of(Ranking::MostCorrect),
             }
         })
         .collect();

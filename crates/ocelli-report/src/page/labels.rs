@@ -1,4 +1,4 @@
-//! Labels to look at: likely wrong ones, duplicates, images like no others.
+//! Likely label errors, duplicates and outliers.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::pictures::{Album, Source};
 #[derive(Serialize)]
 pub(super) struct LabelsPart {
     pub(super) trainable: bool,
-    /// Heads that predicted the images, each trained on the others.
+    /// The number of folds of the out-of-fold predictions.
     pub(super) folds: usize,
     pub(super) looked_at: usize,
     pub(super) likely: usize,
     pub(super) suspects: Vec<SuspectPart>,
     pub(super) suspects_in_all: usize,
-    /// Images of a pair, likeness, whether byte-identical, whether of the same label.
+    /// Images of a pair, their similarity, whether byte-identical, whether of the same label.
     pub(super) duplicates: Vec<(usize, usize, f64, bool, bool)>,
     pub(super) duplicates_in_all: usize,
     pub(super) outliers: Vec<(usize, f64)>,
@@ -32,34 +32,34 @@ pub(super) struct SuspectPart {
     pub(super) likely: bool,
 }
 
-/// Suspects on the page; all are in the tables.
+/// The most suspects on the page; all are in the tables.
 const SUSPECTS: usize = 100;
 
-/// Pairs of duplicates on the page.
+/// The most pairs of duplicates on the page.
 const PAIRS: usize = 24;
 
-/// Pairs that are nearly the same without being byte-identical.
-pub(crate) fn near_duplicates(doubts: &LabelReview) -> Vec<Pair> {
+/// Pairs that are nearly identical, but not byte for byte.
+pub(crate) fn near_duplicates(review: &LabelReview) -> Vec<Pair> {
     let mut group = BTreeMap::new();
-    for (number, places) in doubts.duplicates.iter().enumerate() {
-        places.iter().for_each(|&place| {
-            group.insert(place, number);
+    for (number, indices) in review.duplicates.iter().enumerate() {
+        indices.iter().for_each(|&index| {
+            group.insert(index, number);
         });
     }
     let same = |pair: &Pair| group.get(&pair.first).is_some_and(|one| group.get(&pair.second) == Some(one));
-    doubts.neighbours.pairs.iter().filter(|pair| !same(pair)).copied().collect()
+    review.neighbours.pairs.iter().filter(|pair| !same(pair)).copied().collect()
 }
 
-pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
-    let named = &doubts.predictions;
+pub(super) fn labels(review: &LabelReview, album: &mut Album) -> LabelsPart {
+    let named = &review.predictions;
     let class =
         |name: &String| named.classes.iter().position(|class| class == name).expect("a class of its own");
-    let source = if doubts.trainable { Source::Doubted } else { Source::Measured };
-    let suspects = doubts.errors.suspects.iter().take(SUSPECTS);
+    let source = if review.trainable { Source::Reviewed } else { Source::Evaluated };
+    let suspects = review.errors.suspects.iter().take(SUSPECTS);
     let suspects = suspects
         .filter_map(|suspect| {
             Some(SuspectPart {
-                image: album.add(source, suspect.place)?,
+                image: album.add(source, suspect.index)?,
                 given: suspect.given.iter().map(class).collect(),
                 suggested: suspect.suggested.iter().map(class).collect(),
                 score: suspect.score,
@@ -67,12 +67,12 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
             })
         })
         .collect();
-    let identical = doubts.duplicates.iter().flat_map(|group| {
+    let identical = review.duplicates.iter().flat_map(|group| {
         group[1..].iter().map(|&other| (Pair { first: group[0], second: other, likeness: 1.0 }, true))
     });
-    let near = near_duplicates(doubts).into_iter().map(|pair| (pair, false));
+    let near = near_duplicates(review).into_iter().map(|pair| (pair, false));
     let mut pairs: Vec<(Pair, bool)> = identical.chain(near).collect();
-    // Those of different labels cannot both be right.
+    // Two different labels cannot both be right.
     pairs.sort_by_key(|(pair, _)| named.truth(pair.first) == named.truth(pair.second));
     let duplicates_in_all = pairs.len();
     let duplicates = pairs
@@ -89,15 +89,15 @@ pub(super) fn labels(doubts: &LabelReview, album: &mut Album) -> LabelsPart {
             ))
         })
         .collect();
-    let outliers = doubts.neighbours.outliers.iter();
-    let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.place)?, outlier.distance)));
+    let outliers = review.neighbours.outliers.iter();
+    let outliers = outliers.filter_map(|outlier| Some((album.add(source, outlier.index)?, outlier.distance)));
     LabelsPart {
-        trainable: doubts.trainable,
+        trainable: review.trainable,
         folds: REVIEW_FOLDS,
-        looked_at: doubts.errors.images,
-        likely: doubts.errors.likely,
+        looked_at: review.errors.images,
+        likely: review.errors.likely,
         suspects,
-        suspects_in_all: doubts.errors.suspects.len(),
+        suspects_in_all: review.errors.suspects.len(),
         duplicates,
         duplicates_in_all,
         outliers: outliers.collect(),

@@ -1,4 +1,4 @@
-//! What the page is given: one value that becomes JSON, a file for each part of it.
+//! The data of the page: one value that becomes JSON, with one file for each part.
 
 mod classes;
 mod confusion;
@@ -6,15 +6,14 @@ mod data;
 mod figures;
 mod images;
 mod labels;
+pub(crate) mod settings;
 mod training;
 
-use ocelli::finished::FinishedRun;
 use ocelli::interpret::Calibration;
 use ocelli::{Result, Task};
 use ocelli_data::text::count;
 use ocelli_plot::{self as plot, Layout};
 use serde::Serialize;
-use serde_json::Value;
 
 pub(crate) use data::sizes;
 pub(crate) use figures::{Figure, figures, plain_figures};
@@ -29,16 +28,16 @@ use crate::page::training::TrainingPart;
 use crate::pictures::{Album, Picture};
 use crate::{CELLS, Subject, html, missing_notices};
 
-/// Everything on the page. Images are numbers of places in [`images`](Self::images).
+/// Everything on the page. Images are indices into [`images`](Self::images).
 #[derive(Serialize)]
 pub(crate) struct Page<'a> {
     title: String,
     subtitle: String,
-    /// Whether images have several classes.
+    /// Whether images have several labels.
     several: bool,
     classes: Vec<String>,
     figures: &'a [Figure],
-    /// What the model is, a sentence each.
+    /// Facts about the model, one sentence each.
     summary: Vec<String>,
     facts: Vec<[String; 2]>,
     pub(crate) notices: Vec<String>,
@@ -46,7 +45,7 @@ pub(crate) struct Page<'a> {
     #[serde(flatten)]
     training: TrainingPart,
     confusion: Option<ConfusionPart>,
-    /// The number of classes from which on there is no matrix of cells.
+    /// The most classes that have a confusion matrix.
     cells: usize,
     #[serde(flatten)]
     by_class: ClassesPart,
@@ -59,11 +58,11 @@ pub(crate) struct Page<'a> {
     inside: InsidePart,
 }
 
-/// Notices on the page.
+/// The most notices on the page.
 const NOTICES: usize = 30;
 
 impl<'a> Page<'a> {
-    /// What a page shows, from what is known of its subject, the drawings beside it and the figures.
+    /// The data of the page for a subject, with its drawings and figures.
     pub(crate) fn new(
         subject: &'a Subject,
         drawings: &[(&'static str, plot::Figure)],
@@ -76,7 +75,7 @@ impl<'a> Page<'a> {
         let losses = top_losses(named, &mut album);
         let galleries = galleries(named, &mut album);
         let confusion = confusion(named, &mut album);
-        let labels = subject.doubts.map(|doubts| labels(doubts, &mut album));
+        let labels = subject.review.map(|review| labels(review, &mut album));
         let (images, inside, photo) = album.develop(subject)?;
         Ok(Self {
             title: subject.title.clone(),
@@ -108,9 +107,9 @@ impl<'a> Page<'a> {
 }
 
 fn subtitle(subject: &Subject) -> String {
-    let contract = subject.model.contract();
-    let (size, classes) = (contract.preprocessing.size, count(contract.classes.len()));
-    let what = format!("{} · {size} px · {classes} classes", contract.architecture);
+    let config = subject.model.config();
+    let (size, classes) = (config.preprocessing.size, count(config.classes.len()));
+    let what = format!("{} · {size} px · {classes} classes", config.arch);
     let measured = count(subject.named.len());
     match subject.records {
         Some(_) => {
@@ -121,48 +120,22 @@ fn subtitle(subject: &Subject) -> String {
 }
 
 fn facts(subject: &Subject) -> Vec<[String; 2]> {
-    let contract = subject.model.contract();
+    let config = subject.model.config();
     let mut facts = Vec::new();
     let mut add = |name: &str, value: String| facts.push([name.to_owned(), value]);
     if let Some(records) = subject.records {
         add("Command", records.given.clone());
         add("Photos", records.settings.data.display().to_string());
     }
-    add("Backbone", contract.architecture.clone());
-    add("Image size", format!("{0} × {0} pixels", contract.preprocessing.size));
+    add("Backbone", config.arch.clone());
+    add("Image size", format!("{0} × {0} pixels", config.preprocessing.size));
     add("Parameters", format!("{:.2} million", subject.model.parameters() as f64 / 1e6));
-    if let Some(temperature) = contract.temperature {
+    if let Some(temperature) = config.temperature {
         add("Temperature", format!("{temperature:.3}"));
     }
-    let version = subject.records.map_or(&contract.version, |records| &records.version);
+    let version = subject.records.map_or(&config.version, |records| &records.version);
     add("Ocelli", version.clone());
     facts
-}
-
-/// Every setting under its dotted name.
-pub(crate) fn settings(records: &FinishedRun) -> Vec<[String; 2]> {
-    fn walk(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
-        match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    walk(&path, value, rows);
-                }
-            }
-            // Steps of a recipe and the like, counted from 1.
-            Value::Array(values) if values.iter().any(Value::is_object) => {
-                for (place, value) in values.iter().enumerate() {
-                    walk(&format!("{path}.{}", place + 1), value, rows);
-                }
-            }
-            Value::Null => {}
-            Value::String(text) => rows.push([path.to_owned(), text.clone()]),
-            other => rows.push([path.to_owned(), other.to_string()]),
-        }
-    }
-    let mut rows = Vec::new();
-    walk("", &serde_json::to_value(&records.settings).expect("plain values"), &mut rows);
-    rows
 }
 
 fn notices(subject: &Subject) -> Vec<String> {
@@ -181,20 +154,22 @@ fn notices(subject: &Subject) -> Vec<String> {
     notices
 }
 
-/// Which weights the model has, and what brought nothing.
+/// Which weights the model has.
 fn summary(subject: &Subject) -> Vec<String> {
     let Some(records) = subject.records else { return Vec::new() };
-    let mut said = Vec::new();
-    match records.finished.as_ref().map(|finished| (finished.kept, finished.size)) {
-        Some((Some((step, epoch)), size)) => {
-            said.push(format!(
-                "The model has the weights of phase {step}, epoch {epoch}, the best, at {size} px."
+    let mut lines = Vec::new();
+    match records.finished.as_ref().map(|finished| (finished.best, finished.size)) {
+        Some((Some((phase, epoch)), size)) => {
+            lines.push(format!(
+                "The model has the weights of phase {phase}, epoch {epoch}, the best, at {size} px."
             ));
         }
         Some((None, _)) => {
-            said.push("Nothing was held out, so the model has the weights of the last epoch.".to_owned());
+            lines.push(
+                "There are no validation images, so the model has the weights of the last epoch.".to_owned(),
+            );
         }
         None => {}
     }
-    said
+    lines
 }

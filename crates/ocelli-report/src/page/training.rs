@@ -4,24 +4,24 @@ use std::time::Instant;
 
 use ocelli::finished::{FinishedRun, PhaseRecord, SearchRecord};
 use ocelli::nn::GROUPS;
-use ocelli::{Finding, LearningRates, Suggestions};
+use ocelli::{CurveShape, LearningRates, SuggestedLrs};
 use ocelli_data::text::count;
 use ocelli_plot::{Figure, Layout};
 use serde::Serialize;
 
 use crate::Subject;
-use crate::page::settings;
+use crate::page::settings::settings;
 
-/// The part of the page that is of the run, where there is one.
+/// The part of the page about the run, where there is one.
 #[derive(Serialize, Default)]
 pub(super) struct TrainingPart {
     settings: Vec<[String; 2]>,
-    /// Charts of the training, in their order.
+    /// Charts of the training, in order.
     charts: Vec<ChartPart>,
-    steps: Vec<StepPart>,
-    /// Phases that trained, all of them; `steps` may be fewer.
-    steps_in_all: usize,
-    /// What took how many seconds; together they are the whole.
+    phases: Vec<PhasePart>,
+    /// The number of phases that trained; `phases` may be fewer.
+    phases_in_all: usize,
+    /// Where the seconds went; they add up to the whole.
     times: Vec<(String, f64)>,
 }
 
@@ -31,14 +31,14 @@ impl TrainingPart {
         Self {
             settings: settings(run),
             charts: charts(run, drawn),
-            steps: steps(run, subject.train_len()),
-            steps_in_all: run.phases.len(),
+            phases: phases(run, subject.train_len()),
+            phases_in_all: run.phases.len(),
             times: times(run, subject.began),
         }
     }
 }
 
-/// A chart as it is drawn, with its title and what is to be said of it.
+/// A chart with its title and a note.
 #[derive(Serialize)]
 struct ChartPart {
     title: String,
@@ -46,29 +46,29 @@ struct ChartPart {
     note: String,
 }
 
-/// A step of the recipe that trained.
+/// A phase of the recipe that trained.
 #[derive(Serialize)]
-struct StepPart {
+struct PhasePart {
     number: usize,
     title: String,
     /// "5 epochs at learning rate 3.5e-2, 17 s"
     text: String,
-    readings: Vec<String>,
+    diagnosis: Vec<String>,
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
-    /// The place among the rows of the epoch whose weights the model has.
-    kept: Option<usize>,
-    /// All epochs, of which the rows are some.
+    /// The index of the row of the epoch whose weights the model has.
+    best: Option<usize>,
+    /// The number of epochs; the rows may be fewer.
     epochs: usize,
 }
 
-/// Steps of the recipe, and searches for learning rates, on the page.
-const STEPS: usize = 50;
+/// The most phases, and runs of the learning rate finder, on the page.
+const PHASES: usize = 50;
 
-/// Epochs of a step in its table.
+/// The most epochs in the table of a phase.
 const EPOCHS: usize = 200;
 
-/// The charts of the training: losses, metrics, learning rates, then what the learning rate finder saw.
+/// The charts of the training: losses, metrics, learning rates, and the learning rate finder's curves.
 fn charts<'a>(records: &FinishedRun, drawn: &impl Fn(&str) -> Option<&'a Figure>) -> Vec<ChartPart> {
     let mut charts = Vec::new();
     let titles = [("losses", ["Loss", "Metrics"]), ("learning_rates", ["Learning rates", ""])];
@@ -80,59 +80,60 @@ fn charts<'a>(records: &FinishedRun, drawn: &impl Fn(&str) -> Option<&'a Figure>
             note: String::new(),
         }));
     }
-    for search in records.searches.iter().take(STEPS) {
-        let head = search.rates.head();
-        let figure = search.curve.plot().with_vertical(format!("taken {head:.1e}"), head);
+    for search in records.searches.iter().take(PHASES) {
+        let head = search.learning_rates.head();
+        let figure = search.curve.plot().with_vertical(format!("used {head:.1e}"), head);
         charts.extend(figure.layouts().into_iter().map(|chart| ChartPart {
             title: format!("Learning rate finder before phase {}", search.fit),
             chart,
-            note: said_of(search, records.phases.iter().find(|phase| phase.number == search.fit)),
+            note: search_note(search, records.phases.iter().find(|phase| phase.number == search.fit)),
         }));
     }
     charts
 }
 
-/// What a search for a learning rate came to.
-fn said_of(search: &SearchRecord, phase: Option<&PhaseRecord>) -> String {
-    let found = match (&search.finding, &search.doubt) {
-        (Some(Finding::Falls(Suggestions { valley, slide, minimum, steep })), _) => format!(
-            "Found: valley {valley:.1e}, slide {slide:.1e}, minimum / 10 {minimum:.1e}, steep {steep:.1e}"
+/// The result of a run of the learning rate finder.
+fn search_note(search: &SearchRecord, phase: Option<&PhaseRecord>) -> String {
+    let found = match (&search.shape, &search.reason) {
+        (Some(CurveShape::Descends(SuggestedLrs { valley, slide, minimum, steep })), _) => format!(
+            "fastai's rules: valley {valley:.1e}, slide {slide:.1e}, minimum / 10 {minimum:.1e}, steep {steep:.1e}"
         ),
-        (Some(Finding::Rises(rate)), _) => {
+        (Some(CurveShape::OnlyRises(rate)), _) => {
             format!("No clear descent; the loss rises above {rate:.1e}")
         }
-        (None, Some(doubt)) => format!("No reliable learning rate: {doubt}"),
+        (None, Some(reason)) => format!("No reliable learning rate: {reason}"),
         (None, None) => "No reliable learning rate".to_owned(),
     };
     // Frozen groups have no learning rate.
     let head_alone = phase.is_some_and(|phase| phase.frozen + 1 == GROUPS);
-    let rates = if head_alone { LearningRates::from(search.rates.head()) } else { search.rates };
+    let rates =
+        if head_alone { LearningRates::from(search.learning_rates.head()) } else { search.learning_rates };
     format!("{found}. Used: {rates}.")
 }
 
-/// The steps that trained, each with its epochs.
-fn steps(records: &FinishedRun, training_images: usize) -> Vec<StepPart> {
-    records.phases.iter().take(STEPS).map(|phase| step(records, phase, training_images)).collect()
+/// The phases that trained, each with its epochs.
+fn phases(records: &FinishedRun, training_images: usize) -> Vec<PhasePart> {
+    records.phases.iter().take(PHASES).map(|phase| phase_part(records, phase, training_images)).collect()
 }
 
-fn step(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> StepPart {
+fn phase_part(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> PhasePart {
     let (names, table) = &records.history;
     let epochs = records.epochs();
     let all: Vec<usize> = (0..table.len()).filter(|&row| epochs[row].0 == phase.number).collect();
-    let kept = records.kept_row().filter(|row| all.contains(row));
-    // Of many epochs some, the first, the last and the one that was kept among them.
+    let best = records.best_row().filter(|row| all.contains(row));
+    // Of many epochs a sample, with the first, the last and the best.
     let stride = all.len().div_ceil(EPOCHS).max(1);
     let mut shown: Vec<usize> =
-        all.iter().copied().step_by(stride).chain(all.last().copied()).chain(kept).collect();
+        all.iter().copied().step_by(stride).chain(all.last().copied()).chain(best).collect();
     shown.sort_unstable();
     shown.dedup();
-    let hidden = |name: &str| name == "fit" || name.starts_with("learning_rate");
+    let hidden = |name: &str| name == "phase" || name.starts_with("learning_rate");
     let filled =
         |column: usize| all.iter().any(|&row| table[row].get(column).is_some_and(|cell| !cell.is_empty()));
     let columns: Vec<usize> =
         (0..names.len()).filter(|&column| !hidden(&names[column]) && filled(column)).collect();
     let mut titles: Vec<String> = columns.iter().map(|&column| names[column].replace('_', " ")).collect();
-    titles.push("highest rate".to_owned());
+    titles.push("peak lr".to_owned());
     let cell = |row: usize, column: usize| {
         let text = table[row].get(column).map_or("", String::as_str);
         match (names[column].as_str(), text.parse::<f64>()) {
@@ -149,27 +150,27 @@ fn step(records: &FinishedRun, phase: &PhaseRecord, training_images: usize) -> S
         cells
     });
     let seconds = duration(records.seconds_of(phase.number));
-    StepPart {
+    PhasePart {
         number: phase.number,
         title: phase.title.clone(),
         text: if phase.text.is_empty() { seconds } else { format!("{}, {seconds}", phase.text) },
-        readings: phase.readings.clone(),
+        diagnosis: phase.diagnosis.clone(),
         columns: titles,
         rows: rows.collect(),
-        kept: kept.and_then(|kept| shown.iter().position(|&row| row == kept)),
+        best: best.and_then(|best| shown.iter().position(|&row| row == best)),
         epochs: all.len(),
     }
 }
 
-/// What took how long. The parts add up to the whole: what is left of it is told too.
+/// Where the time went. The parts add up to the whole; the rest is listed as well.
 fn times(records: &FinishedRun, began: Instant) -> Vec<(String, f64)> {
     let mut times = Vec::new();
-    if records.activations > 0.0 {
-        let rate = records.computed as f64 / records.activations;
+    if records.features > 0.0 {
+        let rate = records.computed as f64 / records.features;
         let speed = if records.computed > 0 { format!(", {rate:.0} images/s") } else { String::new() };
         times.push((
             format!("features of {} images{speed}", count(records.computed as usize)),
-            records.activations,
+            records.features,
         ));
     }
     let mut add = |name: &str, seconds: f64| {
@@ -179,17 +180,17 @@ fn times(records: &FinishedRun, began: Instant) -> Vec<(String, f64)> {
     };
     add("resizing images", records.resizing);
     add("learning rate finder", records.searching);
-    for phase in records.phases.iter().take(STEPS) {
+    for phase in records.phases.iter().take(PHASES) {
         let epochs = records.epochs().iter().filter(|(of, _)| *of == phase.number).count();
         let epochs = if epochs == 1 { "1 epoch".to_owned() } else { format!("{} epochs", count(epochs)) };
         add(&format!("phase {}: {}, {epochs}", phase.number, phase.title), records.seconds_of(phase.number));
     }
     add("views for test-time augmentation", records.viewing);
     if let Some(finished) = &records.finished {
-        let told: f64 = times.iter().map(|time| time.1).sum();
+        let listed: f64 = times.iter().map(|time| time.1).sum();
         times.push((
             "other: checkpoints, final validation, files".to_owned(),
-            (finished.seconds - told).max(0.0),
+            (finished.seconds - listed).max(0.0),
         ));
     }
     times.push(("this report".to_owned(), began.elapsed().as_secs_f64()));

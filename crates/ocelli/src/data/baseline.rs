@@ -1,4 +1,4 @@
-//! The answer that needs no photo: what a model has learnt is what it does better.
+//! The baseline: a constant prediction, which a model must beat.
 
 use ocelli_data::Task;
 
@@ -6,9 +6,8 @@ use crate::data::ImageData;
 use crate::metric::predictions::Predictions;
 
 impl ImageData {
-    /// The same answer for each of some items: every class as probable as it is frequent among the images to train on,
-    /// counted once more than it occurs. What a model has learnt is what it is better than this: in accuracy, than always
-    /// saying the most frequent class.
+    /// The constant prediction for some items: every class with its (smoothed) frequency among the training
+    /// images. In accuracy it is the baseline of always predicting the most frequent class.
     pub fn baseline(&self, items: &[usize]) -> Predictions {
         let mut counts = vec![1usize; self.classes().len()];
         for &item in &self.split.train {

@@ -1,4 +1,4 @@
-//! Where photos come from, how they are read, and what is held out.
+//! Reading image data: where it comes from, how images are loaded, and the validation split.
 
 use std::path::{Path, PathBuf};
 
@@ -8,29 +8,29 @@ use ocelli_data::{
     Task, groups, source, split,
 };
 
-use crate::data::HeldOut;
 use crate::data::options::ImageOptions;
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;
+use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 
-/// Who decided what is held out, where a column of a table does.
+/// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
 
-/// Where photos and their labels come from.
+/// Where images and their labels come from.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     Folder(PathBuf),
     Table(PathBuf, TableOptions),
 }
 
-/// How photos are read. Finish with [`load`](ImageDataBuilder::load).
+/// How image data is read. Finish with [`load`](ImageDataBuilder::load).
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct ImageDataBuilder {
     pub(super) source: Source,
     pub(super) options: ImageOptions,
-    pub(super) held_out: Option<HeldOut>,
+    pub(super) valid_split: Option<ValidSplit>,
     groups: Option<Grouping>,
     pub(super) decisions: Option<PathBuf>,
     pub(super) trained_on: Option<TrainedOn>,
@@ -43,7 +43,7 @@ impl ImageDataBuilder {
         Self {
             source,
             options: ImageOptions::default(),
-            held_out: None,
+            valid_split: None,
             groups: None,
             decisions: None,
             trained_on: None,
@@ -52,64 +52,65 @@ impl ImageDataBuilder {
         }
     }
 
-    /// The side in pixels of the square images that the network sees, 1 to 8192. Default 224.
+    /// The image size in pixels, 1 to 8192. Default 224.
     pub fn size(mut self, size: usize) -> Self {
         self.options.size = size;
         self
     }
 
-    /// How a photo becomes a square. Default: the shorter side to the size, the centre kept.
+    /// How photos are made square. Default: resize the shorter side, crop the centre.
     pub fn framing(mut self, framing: Framing) -> Self {
         self.options.framing = framing;
         self
     }
 
-    /// How photos are resized. Default bicubic, antialiased, as most backbones were trained.
+    /// The resampling filter. Default: bicubic with antialiasing, as most backbones were trained.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.options.filter = filter;
         self
     }
 
-    /// How images are changed at random where they are trained on. Without it they are not.
+    /// The augmentation of training images. Default: none.
     pub fn augmentation(mut self, augmentation: Augmentation) -> Self {
         self.options.augmentation = Some(augmentation);
         self
     }
 
-    /// Draws every class equally often in an epoch, rare ones again and again, frequent ones in part. Default: each
-    /// image once.
-    pub fn balanced(mut self, balanced: bool) -> Self {
-        self.options.balanced = balanced;
+    /// Samples every class equally often in an epoch: images of rare classes several times, of frequent ones
+    /// in part. Default: each image once.
+    pub fn balanced_sampling(mut self, balanced_sampling: bool) -> Self {
+        self.options.balanced_sampling = balanced_sampling;
         self
     }
 
-    /// The share of every class that is held out where the source does not say, above 0 and below 1. Default 0.2.
+    /// The validation fraction of every class if the source defines no validation set, above 0 and below 1.
+    /// Default 0.2.
     pub fn valid(self, fraction: f64) -> Self {
-        self.hold_out(HeldOut::Fraction(fraction))
+        self.valid_split(ValidSplit::Fraction(fraction))
     }
 
-    /// What is held out. Default: what the source says (`valid/`, a column), else a fifth of every class.
-    pub fn hold_out(mut self, held_out: HeldOut) -> Self {
-        self.held_out = Some(held_out);
+    /// The validation split. Default: the source's own (`valid/`, a column), else a fifth of every class.
+    pub fn valid_split(mut self, valid_split: ValidSplit) -> Self {
+        self.valid_split = Some(valid_split);
         self
     }
 
-    /// Keeps images that belong together on one side of the split: of one patient, one place, one burst of a camera.
-    /// Default: images that are byte for byte the same.
+    /// Keeps images of one group on the same side of the split: of one patient, one site, one burst of a
+    /// camera. Default: byte-identical images.
     pub fn groups(mut self, grouping: Grouping) -> Self {
         self.groups = Some(grouping);
         self
     }
 
-    /// A table of what people have decided about labels, as the page of a report gives it, with the columns `id`,
-    /// `decision` (keep, relabel or drop) and `label`. Training images are relabelled or left out; held-out ones stay
-    /// as they are, so that results stay comparable.
+    /// A table of decisions about labels, as exported by a report's page, with the columns `id`, `decision`
+    /// (keep, relabel or drop) and `label`. Training images are relabelled or dropped; validation images are
+    /// not changed, so that results stay comparable.
     pub fn decisions(mut self, path: impl Into<PathBuf>) -> Self {
         self.decisions = Some(path.into());
         self
     }
 
-    /// The photos that a run began with, and its division of them, are taken of those that the source holds.
+    /// The photos that a run began with, and their split, are selected from the source.
     pub(crate) fn recorded(mut self, recorded: Recorded) -> Self {
         self.recorded = Some(recorded);
         self
@@ -121,42 +122,42 @@ impl ImageDataBuilder {
         self
     }
 
-    /// Images a batch, at least 2. Default 64.
+    /// The batch size, at least 2. Default 64.
     pub fn batch_size(mut self, images: usize) -> Self {
         self.options.loading.batch_size = images;
         self
     }
 
-    /// Threads that decode; 0, the default: one for each core.
+    /// Decoding threads; 0, the default: one per core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.loading.threads = threads;
         self
     }
 
-    /// What to do about images that cannot be read. Default: leave them out and list them, unless a class loses all of its
-    /// images, or more than a tenth.
+    /// What to do with images that cannot be read. Default: skip and list them, unless a class loses all of
+    /// its images, or more than a tenth.
     pub fn bad_images(mut self, policy: BadImages) -> Self {
         self.options.loading.bad_images = policy;
         self
     }
 
-    /// The largest number of pixels of an image that is read; it bounds the memory. Default 178,956,970, Pillow's.
+    /// The largest image that is read, in pixels; it limits the memory. Default 178,956,970, Pillow's.
     pub fn max_pixels(mut self, pixels: u64) -> Self {
         self.options.loading.decoder.max_pixels = pixels;
         self
     }
 
-    /// Leaves out of an evaluation what the run in this folder was trained on, as its `photos.csv` tells; nothing where it
-    /// has none. Photos are known by their content, wherever they are.
+    /// Excludes from an evaluation the training images of the run in this folder, by its `photos.csv`; none
+    /// if it has no such file. Photos are recognised by content.
     ///
     /// # Errors
-    /// Where the run has this file, and it cannot be read.
+    /// Where the run has this file, but it cannot be read.
     pub fn without_training_images_of(mut self, run: impl AsRef<Path>) -> Result<Self> {
         self.trained_on = TrainedOn::of_run(run.as_ref())?;
         Ok(self)
     }
 
-    /// How a table is read that does not say whether images have several labels.
+    /// The task to assume if a table does not determine it.
     pub(crate) fn expected_task(mut self, task: Task) -> Self {
         if let (Source::Table(_, options), Task::MultiLabel) = (&mut self.source, task) {
             options.task.get_or_insert(task);
@@ -164,19 +165,19 @@ impl ImageDataBuilder {
         self
     }
 
-    /// Which bands of images with several are read, and which values are black and white; models that are trained on them
-    /// read their images in the same way. Default: what the format says.
+    /// Which bands of multi-band images are read, and which values are black and white; models read images in
+    /// the same way. Default: by the image format.
     pub fn channels(mut self, channels: Channels) -> Self {
         self.options.loading.decoder.channels = channels;
         self
     }
 
-    /// What the source says, and by what it would say what is held out.
+    /// The source, and the origin of its split.
     pub(super) fn read(&self) -> Result<(Labelled, &'static str)> {
         self.read_with(&mut |root| source::folder::read(root))
     }
 
-    /// The same, with class folders read so.
+    /// The same, with another reader of class folders.
     pub(super) fn read_with(
         &self,
         folder: &mut dyn FnMut(&Path) -> std::result::Result<Dataset, DataError>,
@@ -186,8 +187,8 @@ impl ImageDataBuilder {
             _ => None,
         };
         let of_table = |path: &Path, options: &TableOptions| {
-            let group = column.or(options.group.as_ref()).cloned();
-            source::table::read(path, &TableOptions { group, ..options.clone() })
+            let group = column.or(options.group_column.as_ref()).cloned();
+            source::table::read(path, &TableOptions { group_column: group, ..options.clone() })
         };
         let (mut labelled, says) = match &self.source {
             Source::Table(path, options) => (of_table(path, options)?, AS_THE_TABLE_SAYS),
@@ -211,7 +212,7 @@ impl ImageDataBuilder {
         Ok((labelled, says))
     }
 
-    /// The folder that was given, where it is no table.
+    /// The folder, if the source is not a table.
     pub(super) fn folder(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Folder(root) => Some(root.clone()),
@@ -235,7 +236,7 @@ impl ImageDataBuilder {
         same
     }
 
-    /// A classifier tells at least two classes apart.
+    /// A classifier needs at least two classes.
     pub(super) fn enough_classes(&self, items: &Items, says: &str) -> Result<()> {
         let (Source::Table(path, _) | Source::Folder(path)) = &self.source;
         match items.classes.names() {
@@ -244,7 +245,7 @@ impl ImageDataBuilder {
                     path: path.clone(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
-                    advice: "name the column of the labels (`label`), or add rows of other classes"
+                    advice: "name the column of the labels (`label_columns`), or add rows of other classes"
                         .to_owned(),
                 }))
             }
@@ -252,7 +253,7 @@ impl ImageDataBuilder {
         }
     }
 
-    /// The split and who decided it; `says` is by what the source does.
+    /// The split and its origin; `says` is the origin of the source's own.
     pub(super) fn split(
         &self,
         own: Option<Split>,
@@ -271,18 +272,18 @@ impl ImageDataBuilder {
             None => split::stratified(items, digests, &test, fraction, self.seed),
             Some(groups) => split::stratified_by_group(items, digests, groups, &test, fraction, self.seed),
         };
-        Ok(match (&self.held_out, own) {
+        Ok(match (&self.valid_split, own) {
             (None, Some(own)) if source_splits => (own, says),
             (None, _) => (stratified(0.2)?, drawn),
-            (Some(HeldOut::Fraction(fraction)), _) if source_splits => {
+            (Some(ValidSplit::Fraction(fraction)), _) if source_splits => {
                 return Err(Error::setting(
-                    "held_out",
+                    "valid_split",
                     fraction,
-                    "none, since the data says itself what is held out",
+                    "left out, since the data defines a validation set",
                 ));
             }
-            (Some(HeldOut::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
-            (Some(HeldOut::Fold { folds, fold }), _) => {
+            (Some(ValidSplit::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
+            (Some(ValidSplit::Fold { folds, fold }), _) => {
                 let split = match groups {
                     None => split::k_fold(items, digests, &test, *folds, *fold, self.seed)?,
                     Some(groups) => {
@@ -291,9 +292,9 @@ impl ImageDataBuilder {
                 };
                 (split, one_fold)
             }
-            (Some(HeldOut::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
-            (Some(HeldOut::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
-            (Some(HeldOut::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
+            (Some(ValidSplit::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
+            (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
+            (Some(ValidSplit::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What people have decided about labels: a table that the page of a report gives.
+//! Decisions about labels: a table that a report's page exports.
 //!
 //! ```text
 //! id,decision,label
@@ -7,7 +7,7 @@
 //! dogs/4.jpg,keep,
 //! ```
 //!
-//! Where images have several classes, their names are separated by `|`.
+//! With several labels per image, their names are separated by `|`.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use ocelli_data::{DataError, Items, Split, Target, Task, unescape_formula};
 
 use crate::error::{Error, Result};
 
-/// Between the names of several classes in one cell.
+/// The separator between several class names in one cell.
 pub(crate) const SEPARATOR: char = '|';
 
 /// One row.
@@ -31,7 +31,7 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// The image that it is about.
+    /// The image.
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -41,14 +41,14 @@ impl Decision {
 enum What {
     Keep,
     Drop,
-    /// To the class of that name, or to several, as the cell has them.
+    /// To the class of this name, or to several, as the cell has them.
     Relabel(String),
 }
 
-/// What became of the decisions.
+/// What the decisions did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// Items that are not trained on.
+    /// Items that are not training images.
     pub(crate) dropped: Vec<usize>,
     relabelled: usize,
     kept: usize,
@@ -57,7 +57,7 @@ pub(crate) struct Applied {
 
 /// Reads the table.
 pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
-    // Spreadsheets save it with other separators, and in other encodings.
+    // Spreadsheets may save it with other separators and encodings.
     let mut sheet = Sheet::read(path)?;
     let wrong = |row: Option<u64>, detail: String| wrong(path, row, detail);
     let header = sheet.rows.remove(0).cells;
@@ -77,7 +77,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
             other => {
                 return Err(wrong(
                     Some(row),
-                    format!("decides \"{other}\" where keep, relabel or drop is needed"),
+                    format!("has the decision \"{other}\"; expected keep, relabel or drop"),
                 ));
             }
         };
@@ -136,7 +136,7 @@ pub(crate) fn apply(
                 classes.sort_unstable();
                 classes.dedup();
                 if items.task == Task::SingleLabel && classes.len() != 1 {
-                    return Err(wrong(format!("relabels to {} classes where 1 is needed", classes.len())));
+                    return Err(wrong(format!("relabels to {} classes; expected one", classes.len())));
                 }
                 items.items[item].target = Target::new(items.task, classes);
                 applied.relabelled += 1;

@@ -1,4 +1,4 @@
-//! Reads, splits and checks photos, before anything is computed.
+//! Reads, splits and checks image data.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -12,17 +12,18 @@ use ocelli_data::{
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
-use crate::data::{HeldOut, ImageData, decisions, notices};
+use crate::data::valid_split::ValidSplit;
+use crate::data::{ImageData, decisions, notices};
 use crate::error::{Error, Result};
 
-/// Photos that are read and divided.
+/// Images with their split.
 struct Divided {
     items: Items,
     digests: Vec<Digest>,
     split: Split,
-    /// Who decided the split.
+    /// The origin of the split.
     origin: &'static str,
-    /// Whether the source itself holds images out.
+    /// Whether the source itself defines a validation set.
     source_holds_out: bool,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
@@ -31,10 +32,10 @@ struct Divided {
 }
 
 impl ImageDataBuilder {
-    /// Reads names, splits, hashes every file, and makes sure that every class has an image that can be decoded.
+    /// Reads names, splits, hashes every file, and checks that every class has an image that can be decoded.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data), which names the folder or file and says what to do.
+    /// [`Error::Data`](crate::Error::Data), which names the folder or file and what to do.
     pub fn load(self) -> Result<ImageData> {
         self.options.check()?;
         let Divided {
@@ -57,22 +58,22 @@ impl ImageDataBuilder {
         }
         notices.extend(notices::contradictions(&items, &digests));
         notices.extend(notices::shared_images(&items, &digests, &split));
-        // What the source holds out it has been told of already.
-        if !source_holds_out || self.held_out.is_some() {
+        // The reader has already checked the source's own validation set.
+        if !source_holds_out || self.valid_split.is_some() {
             notices.extend(notices::nothing_held_out(&items, &split));
         }
-        if self.options.balanced {
+        if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
         self.check_images(&items, &split, &mut notices)?;
         let data = ImageData::new(items, split, digests, origin, &self);
-        // Images that are found bad here are met again, and listed, when their batch is made.
+        // Images that are found unreadable here are listed when their batch is loaded.
         Ok(ImageData { label_separator, dropped, undecided, losses, notices, ..data.skipping(skipped) })
     }
 
-    /// Reads the source and divides it, or takes the photos of the run that is to be resumed.
+    /// Reads and splits the source, or selects the photos of a run that is resumed.
     fn divide(&self) -> Result<Divided> {
-        // What a run that is resumed began with is all that matters of what is there now.
+        // A resumed run uses only the photos that it began with.
         let (Labelled { dataset, label_separator, groups }, says) = match &self.recorded {
             Some(_) => self.allowing_missing().read()?,
             None => self.read()?,
@@ -112,18 +113,18 @@ impl ImageDataBuilder {
         })
     }
 
-    /// Applies what people have decided about labels.
+    /// Applies decisions about labels.
     fn decide(&self, path: &Path, items: &mut Items, split: &mut Split) -> Result<decisions::Applied> {
         let mut decided = decisions::read(path)?;
         if self.recorded.is_some() {
-            // Photos may have gone since the run began.
+            // Photos may have been removed since the run began.
             let there: HashSet<&str> = items.items.iter().map(|item| item.id.as_str()).collect();
             decided.retain(|decision| there.contains(decision.id()));
         }
         decisions::apply(&decided, path, items, split)
     }
 
-    /// Makes sure that every class has an image that can be decoded, or, if bad images are to stop the work, every image.
+    /// Checks that every class has an image that can be decoded, or, if bad images are errors, every image.
     fn check_images(&self, items: &Items, split: &Split, notices: &mut Vec<String>) -> Result<()> {
         let (decoder, threads) = (&self.options.loading.decoder, self.options.loading.threads);
         let policy = self.options.loading.bad_images;
@@ -142,8 +143,8 @@ impl ImageDataBuilder {
         }
     }
 
-    /// The images with labels to evaluate a model of these classes on, as held out: those that the source itself keeps
-    /// for the end, or holds out, or all of them; without those that the model was trained on.
+    /// The labelled images to evaluate a model of these classes on, as the validation set: the source's own
+    /// test or validation images, or all of them; without those that the model was trained on.
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.options.check_preprocessing()?;
         let known = Classes::new(classes.iter().cloned());
@@ -153,8 +154,8 @@ impl ImageDataBuilder {
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
         take_classes(&mut items, known)?;
-        let (mut valid, mut origin) = match self.held_out {
-            None | Some(HeldOut::Nothing) => evaluated(own, &items, says)?,
+        let (mut valid, mut origin) = match self.valid_split {
+            None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
                 let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
                 (split.valid, origin)
@@ -176,22 +177,22 @@ impl ImageDataBuilder {
             }
         }
         let mut data = ImageData::new(items, Split { valid, ..Split::default() }, digests, origin, &self);
-        (data.options.augmentation, data.options.balanced) = (None, false);
+        (data.options.augmentation, data.options.balanced_sampling) = (None, false);
         Ok(ImageData { label_separator, losses, notices, ..data.skipping(skipped) })
     }
 
-    /// Decodes every image once and says what is worth knowing, whether or not it can be trained on. `progress` is told
-    /// the number of images after each, from any thread.
+    /// Decodes every image once and reports what is notable, whether or not it can be trained on. `progress`
+    /// is called with the number of images after each, from any thread.
     ///
     /// # Errors
-    /// Where the source cannot be read at all.
+    /// Where the source cannot be read.
     pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
         self.options.check_preprocessing()?;
-        // What keeps a table from being trained on is said, and the rest is shown.
+        // Problems that prevent training are reported, and everything else is still inspected.
         let mut problems: Vec<String> = Vec::new();
         let mut look = |root: &Path| {
-            let (dataset, doubt) = source::folder::look(root)?;
-            problems.extend(doubt.iter().map(DataError::to_string));
+            let (dataset, problem) = source::folder::look(root)?;
+            problems.extend(problem.iter().map(DataError::to_string));
             Ok(dataset)
         };
         let (labelled, says) = match self.read_with(&mut look) {
@@ -216,8 +217,8 @@ impl ImageDataBuilder {
         let bad: BTreeMap<usize, Skipped> = bad.collect();
         let all: Vec<usize> = (0..items.len()).collect();
         let later = class_losses(&items, &all, &losses, &bad);
-        let told: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
-        let before = losses.into_iter().filter(|loss| !told.contains(&loss.class));
+        let reported: HashSet<String> = later.iter().map(|loss| loss.class.clone()).collect();
+        let before = losses.into_iter().filter(|loss| !reported.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
         let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {
@@ -230,7 +231,7 @@ impl ImageDataBuilder {
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));
-        if self.options.balanced {
+        if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
         let data = match self.source {
@@ -240,7 +241,7 @@ impl ImageDataBuilder {
         Ok(Report { data, items, split, groups, skipped, notices, problem, size, inspection })
     }
 
-    /// Whether classes may lose what they have lost; what is allowed and serious is said.
+    /// Checks what classes have lost; serious losses that are allowed become notices.
     fn may_lose(&self, losses: &[ClassLoss], notices: &mut Vec<String>) -> Result<()> {
         let serious: Vec<&ClassLoss> = losses.iter().filter(|loss| loss.is_serious()).collect();
         match (self.options.loading.bad_images, serious.first()) {
@@ -261,7 +262,7 @@ fn bad_image(bad: &Skipped) -> Error {
     Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
 }
 
-/// Gives items the classes of a model instead of those of their source.
+/// Maps items to the classes of a model.
 fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
     let class = |&class: &usize| {
         let name = items.classes.name(class).unwrap_or_default();
@@ -282,7 +283,7 @@ fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
     Ok(())
 }
 
-/// The items that a model is evaluated on where nobody has asked for others, and what they are.
+/// The items that a model is evaluated on by default, and what they are.
 fn evaluated(own: Option<Split>, items: &Items, says: &str) -> Result<(Vec<usize>, &'static str)> {
     let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
     Ok(match own {

@@ -1,4 +1,4 @@
-//! Photos with labels, read, split and checked, before anything is computed.
+//! Labelled images: read, split and checked before training.
 
 pub(crate) mod builder;
 pub(crate) mod decisions;
@@ -7,6 +7,7 @@ pub(crate) mod options;
 pub(crate) mod photos;
 pub(crate) mod recorded;
 pub(crate) mod to_tensor;
+pub(crate) mod valid_split;
 
 mod baseline;
 mod load;
@@ -28,7 +29,7 @@ use crate::data::builder::{ImageDataBuilder, Source};
 use crate::data::options::ImageOptions;
 use crate::error::Result;
 
-/// Photos with labels, divided into those to train on and those to measure on.
+/// Labelled images, split into training and validation sets.
 ///
 /// Made by [`ImageData::from_folder`] or [`ImageData::from_csv`].
 #[derive(Debug, Clone)]
@@ -38,42 +39,20 @@ pub struct ImageData {
     pub(crate) digests: Arc<Vec<Digest>>,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
-    /// What classes have lost before anything was decoded.
+    /// What classes have lost before decoding.
     losses: Vec<ClassLoss>,
-    /// The folder that was given, if it is one.
+    /// The folder, if the source is one.
     folder: Option<PathBuf>,
     origin: &'static str,
-    /// What separates several labels of an image in the table that they come from.
+    /// The separator of several labels of an image in the source's table.
     pub(crate) label_separator: Option<char>,
-    /// Items that were to be trained on, and that people have decided to leave out.
+    /// Training items that were dropped by decisions.
     dropped: Vec<usize>,
-    /// The items' labels by their source, where people have decided on others.
+    /// The items' labels in the source, where decisions have changed some.
     undecided: Option<Arc<Vec<Target>>>,
     /// The seed of the split.
     seed: u64,
     options: ImageOptions,
-}
-
-/// Which images are held out to measure on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum HeldOut {
-    /// This share of every class, above 0 and below 1, drawn from the seed.
-    Fraction(f64),
-    /// One of several folds, counted from 0: each image is held out in exactly one.
-    Fold {
-        /// The number of folds, at least 2.
-        folds: usize,
-        /// Which of them.
-        fold: usize,
-    },
-    /// As a `split.csv` says that an earlier run has written.
-    File(#[serde(with = "ocelli_data::path_text")] PathBuf),
-    /// These items, as indices into [`ImageData::items`].
-    Items(Vec<usize>),
-    /// None: all are trained on, and nothing is measured.
-    Nothing,
 }
 
 /// Images of one class in each part of the data.
@@ -81,25 +60,25 @@ pub enum HeldOut {
 pub struct ClassCount {
     /// The class.
     pub class: String,
-    /// Images to train on.
+    /// Training images.
     pub train: usize,
-    /// Images to measure on.
+    /// Validation images.
     pub valid: usize,
 }
 
-/// A part of the data.
+/// A part of the split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// The images that are trained on.
+    /// Training images.
     Train,
-    /// Those that are held out to measure on.
+    /// Validation images.
     Valid,
-    /// Those for the very end, with labels or without.
+    /// Test images, with or without labels.
     Test,
 }
 
 impl ImageData {
-    /// Of items that are divided, with the builder's options and nothing to say about them.
+    /// Data of items with a split, with the builder's options and without notices.
     fn new(
         items: Items,
         split: Split,
@@ -131,7 +110,7 @@ impl ImageData {
     }
 
     /// Photos in a folder, as [`from_folder`](Self::from_folder), or named in a table, as
-    /// [`from_csv`](Self::from_csv): what the path leads to decides.
+    /// [`from_csv`](Self::from_csv), depending on the path.
     pub fn from_path(path: impl AsRef<Path>) -> ImageDataBuilder {
         let path = path.as_ref();
         match table::is_table(path) && !path.is_dir() {
@@ -141,20 +120,20 @@ impl ImageData {
     }
 
     /// Photos in `root/train/CLASS/` and `root/valid/CLASS/`, or in `root/CLASS/`; see
-    /// [`ocelli_data::source::folder`]. Where there are no class folders, but a table of labels lies in the folder, that
-    /// is read, and said in [`notices`](Self::notices).
+    /// [`ocelli_data::source::folder`]. If there are no class folders, but a table of labels in the folder,
+    /// the table is read, with a [notice](Self::notices).
     pub fn from_folder(root: impl AsRef<Path>) -> ImageDataBuilder {
         ImageDataBuilder::new(Source::Folder(root.as_ref().to_owned()))
     }
 
-    /// Photos named in a table, a row each, with their label or labels: a CSV file, or JSON lines; see
-    /// [`ocelli_data::source::table`]. Of a folder, the table that lies in it. What the options leave open is detected
-    /// and said in [`notices`](Self::notices).
+    /// Photos named in a table, one row each, with their label or labels: CSV or JSON lines; see
+    /// [`ocelli_data::source::table`]. For a folder, the table in it. Options that are not set are detected,
+    /// with a [notice](Self::notices).
     pub fn from_csv(path: impl AsRef<Path>, options: TableOptions) -> ImageDataBuilder {
         ImageDataBuilder::new(Source::Table(path.as_ref().to_owned(), options))
     }
 
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub fn task(&self) -> Task {
         self.items.task
     }
@@ -164,7 +143,7 @@ impl ImageData {
         self.items.classes.names()
     }
 
-    /// How many images of each class there are.
+    /// The number of images of each class.
     pub fn class_counts(&self) -> Vec<ClassCount> {
         let train = self.items.class_counts(&self.split.train);
         let valid = self.items.class_counts(&self.split.valid);
@@ -173,28 +152,29 @@ impl ImageData {
         named.map(|(class, (train, valid))| ClassCount { class: class.clone(), train, valid }).collect()
     }
 
-    /// The number of images to train on.
+    /// The number of training images.
     pub fn train_len(&self) -> usize {
         self.split.train.len()
     }
 
-    /// The number of images to measure on.
+    /// The number of validation images.
     pub fn valid_len(&self) -> usize {
         self.split.valid.len()
     }
 
-    /// All items, of which the [`split`](Self::split) holds indices.
+    /// All items; the [`split`](Self::split) holds indices into them.
     pub fn items(&self) -> &Items {
         &self.items
     }
 
-    /// Which items are trained on and which are held out.
+    /// The split.
     pub fn split(&self) -> &Split {
         &self.split
     }
 
-    /// Writes which items are trained on and which are held out, as [`HeldOut::File`] reads it. Training items that
-    /// [decisions](ImageDataBuilder::decisions) leave out count as trained on: the decisions are a file of their own.
+    /// Writes the split, for [`ValidSplit::File`](crate::ValidSplit::File). Training items that
+    /// [decisions](ImageDataBuilder::decisions) drop count as training items: the decisions are a file of
+    /// their own.
     ///
     /// # Errors
     /// Where the file cannot be written.
@@ -209,52 +189,52 @@ impl ImageData {
         split
     }
 
-    /// Writes which photos these are, for a run that may be resumed on them.
+    /// Records these photos, for a run that may be resumed.
     pub(crate) fn write_record(&self, folder: &Path) -> Result<()> {
         let targets = self.undecided.as_deref().map(Vec::as_slice);
         recorded::write(folder, &self.items, targets, &self.split_with_dropped(), &self.digests)
     }
 
-    /// The same images, divided otherwise.
+    /// The same images with another split.
     pub(crate) fn with_split(&self, split: Split) -> Self {
         Self { split, ..self.clone() }
     }
 
-    /// Who decided what is held out, for people: "folders", "split by Ocelli".
+    /// Where the split comes from, for people: "folders", "split by Ocelli".
     pub fn split_origin(&self) -> &'static str {
         self.origin
     }
 
-    /// How images are changed at random where they are trained on.
+    /// The augmentation of training images.
     pub fn augmentation(&self) -> Option<&Augmentation> {
         self.options.augmentation.as_ref()
     }
 
-    /// Whether rare classes are drawn as often as frequent ones.
-    pub fn is_balanced(&self) -> bool {
-        self.options.balanced
+    /// Whether every class is sampled equally often.
+    pub fn balanced_sampling(&self) -> bool {
+        self.options.balanced_sampling
     }
 
-    /// Files and folders that were left out, sorted by path.
+    /// Skipped files and folders, sorted by path.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
-    /// What people should know before they trust a result, a sentence each.
+    /// Notices that matter for trusting a result, one sentence each.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// The folders that the photos are in: nothing is written there unasked.
+    /// The folders of the photos, in which nothing is written unasked.
     pub fn folders(&self) -> Vec<&Path> {
         self.folder.as_deref().into_iter().chain([self.items.root.as_path()]).collect()
     }
 
-    /// Whether classes can do without these images, which have turned out to be bad.
+    /// Checks whether classes lose too many images, given these bad ones.
     ///
     /// # Errors
-    /// With [`BadImages::Few`], where a class loses all of its images by them, or more than a tenth. The error tells of all
-    /// bad images of that class, also of those that have not been met yet.
+    /// With [`BadImages::Few`], where a class loses all of its images, or more than a tenth. The error lists
+    /// all bad images of that class, including those that have not been loaded yet.
     pub(crate) fn can_spare<'a>(&self, bad: impl IntoIterator<Item = (&'a Path, &'a str)>) -> Result<()> {
         if self.options.loading.bad_images != BadImages::Few {
             return Ok(());
@@ -286,12 +266,12 @@ impl ImageData {
         Err(complete.unwrap_or(loss).error().into())
     }
 
-    /// The side in pixels of the images that the network sees.
+    /// The image size in pixels.
     pub fn size(&self) -> usize {
         self.options.size
     }
 
-    /// The same photos, split and labels for a network that sees squares of another size, 1 to 8192 pixels.
+    /// The same data at another image size, 1 to 8192 pixels.
     ///
     /// # Errors
     /// [`Error::Data`](crate::Error::Data) for other sizes.
@@ -301,22 +281,22 @@ impl ImageData {
         Ok(data)
     }
 
-    /// The seed of the split, and of a learner of these photos: of its head, dropout, and the order of the images.
+    /// The seed of the split, and of a learner: of its head, dropout, and the order of the images.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The same photos, divided as they are, with another seed for a learner of them.
+    /// The same data and split, with another seed for a learner.
     pub fn with_seed(self, seed: u64) -> Self {
         Self { seed, ..self }
     }
 
-    /// Images a batch.
+    /// The batch size.
     pub fn batch_size(&self) -> usize {
         self.options.loading.batch_size
     }
 
-    /// The same with another number of images a batch.
+    /// The same data with another batch size.
     pub(crate) fn with_batch_size(mut self, images: usize) -> Self {
         self.options.loading.batch_size = images;
         self
@@ -349,7 +329,7 @@ impl ImageData {
         hasher.finalize().to_hex()[..32].to_owned()
     }
 
-    /// From file to network, for a network that wants this normalisation.
+    /// The preprocessing for a network with this normalisation.
     pub(crate) fn preprocessing(&self, normalization: Normalization) -> Preprocessing {
         self.options.preprocessing(normalization)
     }
@@ -382,17 +362,17 @@ impl ImageData {
         })
     }
 
-    /// What decodes the images.
+    /// The decoder.
     pub fn decoder(&self) -> ocelli_data::Decoder {
         self.options.loading.decoder
     }
 
-    /// How images are loaded.
+    /// The options of the loader.
     pub(crate) fn loading(&self) -> LoaderOptions {
         self.options.loading
     }
 
-    /// The shorter side that training needs of an image at most; nothing where it may need whole images.
+    /// The largest shorter side that training needs of an image; `None` if it may need whole images.
     pub(crate) fn store_side(&self, normalization: Normalization) -> Option<u32> {
         let preprocessing = self.preprocessing(normalization);
         let needed = match &self.options.augmentation {
@@ -402,7 +382,7 @@ impl ImageData {
         (16..=4000).contains(&needed).then_some(needed)
     }
 
-    /// The items that are trained on.
+    /// The training items.
     pub(crate) fn training_items(&self) -> Items {
         let items = self.split.train.iter().map(|&item| self.items[item].clone()).collect();
         Items {

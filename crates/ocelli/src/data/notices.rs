@@ -1,8 +1,8 @@
-//! What people should know about data before they trust a result, a sentence each.
+//! Notices about data that matter for trusting a result, one sentence each.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use ocelli_data::order::{self, Share};
+use ocelli_data::sampler::{self, ClassDraws};
 use ocelli_data::{Digest, Items, Split, Target, text};
 
 /// A warning where the same image has different labels: at most one of them can be right.
@@ -26,7 +26,7 @@ pub(super) fn contradictions(items: &Items, digests: &[Digest]) -> Option<String
     })
 }
 
-/// A note of classes that nothing is measured on.
+/// A notice of classes without validation images.
 pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
     if split.valid.is_empty() {
         return None;
@@ -40,43 +40,44 @@ pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
     let more = if without.len() > 5 { ", …" } else { "" };
     (!without.is_empty()).then(|| {
         format!(
-            "nothing is measured on {} of {} classes, of which no image is held out: {named}{more}",
+            "{} of {} classes have no validation images and are not evaluated: {named}{more}",
             without.len(),
             items.classes.len()
         )
     })
 }
 
-/// A warning where the same image is on several sides of the split, as in splits that the folders give.
+/// A warning where the same image is in several parts of the split, as may be in splits by folders.
 pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) -> Option<String> {
     let shared = split.shared_images(digests);
     let first = shared.first()?;
     let names: Vec<&str> = first.iter().take(3).map(|&item| items[item].id.as_str()).collect();
     Some(format!(
-        "{} images are byte for byte both trained on and held out, so what is measured is too good; the first is {}",
+        "{} images are byte for byte in both the training and the validation set, so metrics are too good; the first is {}",
         shared.len(),
         names.join(" = ")
     ))
 }
 
-/// What drawing every class equally often does to the rarest and the most frequent one.
+/// How often balanced sampling draws images of the rarest and the most frequent class.
 pub(super) fn balance(items: &Items, split: &Split) -> Option<String> {
-    let shares = order::shares(items, &split.train);
-    let said = |share: &Share| {
-        let class = share.class.and_then(|class| items.classes.name(class)).unwrap_or("no class");
-        let times = share.places as f64 / share.items as f64;
-        format!("each of {} images of {class} about {times:.2} times", share.items)
+    let classes = sampler::class_draws(items, &split.train);
+    let described = |class: &ClassDraws| {
+        let name = class.class.and_then(|class| items.classes.name(class)).unwrap_or("no class");
+        let times = class.draws as f64 / class.items as f64;
+        format!("each of {} images of {name} about {times:.2} times", class.items)
     };
-    let rarest = shares.iter().min_by_key(|share| share.items)?;
-    let commonest = shares.iter().max_by_key(|share| share.items)?;
+    let rarest = classes.iter().min_by_key(|class| class.items)?;
+    let commonest = classes.iter().max_by_key(|class| class.items)?;
     Some(format!(
-        "balanced: an epoch draws {}, {}; probabilities are those of a world where all classes are equally frequent",
-        said(rarest),
-        said(commonest)
+        "balanced sampling: an epoch draws {}, {}; probabilities are those of a population where all classes are \
+         equally frequent",
+        described(rarest),
+        described(commonest)
     ))
 }
 
-/// How groups lie in the split.
+/// How groups are split.
 pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
     let mut notices = Vec::new();
     let among = |indices: &[usize]| {
@@ -88,20 +89,21 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
     let shared = split.shared_groups(groups);
     match shared.first() {
         None if !split.valid.is_empty() => notices.push(format!(
-            "no group is on both sides: {} of {} groups are held out, {:.1} % of the images",
+            "no group is in both the training and the validation set: {} of {} groups are for validation, {:.1} % of the \
+             images",
             text::count(held_out),
             text::count(held_out + trained),
             100.0 * split.valid.len() as f64 / images.max(1) as f64
         )),
         None => {}
         Some(first) => notices.push(format!(
-            "{} groups have images on several sides of the split, so what is measured is too good; the first is {}",
+            "{} groups have images in several parts of the split, so metrics are too good; the first is {}",
             text::count(shared.len()),
             groups[first[0]].as_deref().unwrap_or_default()
         )),
     }
     if without > 0 {
-        notices.push(format!("{} images have no group, and are taken for one each", text::count(without)));
+        notices.push(format!("{} images have no group, and count as one each", text::count(without)));
     }
     notices
 }

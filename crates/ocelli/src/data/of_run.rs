@@ -1,4 +1,4 @@
-//! The photos of a run that is over, as far as they are still what they were: what its report is made of.
+//! The images of a finished run that have not changed: what its report shows.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::data::{ImageData, decisions};
 use crate::error::{Error, Result};
 
 impl ImageDataBuilder {
-    /// The images of a run that is over, as far as they are still what they were, divided as the run has recorded.
+    /// The images of a finished run that have not changed, with the run's split.
     pub(crate) fn of_run(self, run: &RunImages) -> Result<(ImageData, MissingImages)> {
         self.options.check_preprocessing()?;
         let mut lost = MissingImages::default();
@@ -42,7 +42,7 @@ impl ImageDataBuilder {
                 Err(error) => lost.trouble.push(format!("decisions about labels were not applied: {error}")),
             }
         }
-        // What is not there is like nothing else.
+        // A missing image has a digest that no other has.
         let other = |id: &str| *blake3::hash(id.as_bytes()).as_bytes();
         let digests = items.items.iter().zip(found);
         let digests = digests.map(|(item, digest)| digest.unwrap_or_else(|| other(&item.id))).collect();
@@ -50,7 +50,7 @@ impl ImageDataBuilder {
         Ok((ImageData { notices, dropped, ..data.skipping(skipped) }, lost))
     }
 
-    /// What the source holds now; nothing where it cannot be read.
+    /// What the source contains now; `None` if it cannot be read.
     fn present(&self, run: &RunImages, lost: &mut MissingImages) -> (Items, Vec<Skipped>, Vec<String>) {
         let known = || Classes::new(run.classes.iter().cloned());
         let read = match &self.source {
@@ -77,9 +77,9 @@ impl ImageDataBuilder {
     }
 }
 
-/// The images that are there and in the run, and those that were measured on in any case, with the classes of the model.
+/// The images of the run that still exist, and all validation images, with the classes of the model.
 fn items_of_run(items: Items, run: &RunImages, recorded: Option<&Recorded>) -> Items {
-    // Classes are the model's, whatever has become of their folders.
+    // The classes are the model's, whatever has become of their folders.
     let known = Classes::new(run.classes.iter().cloned());
     let class = |&class: &usize| known.index(items.classes.name(class).unwrap_or_default());
     let is_of_run = |item: &&Item| recorded.is_none_or(|recorded| recorded.side(&item.id).is_some());
@@ -93,7 +93,7 @@ fn items_of_run(items: Items, run: &RunImages, recorded: Option<&Recorded>) -> I
     });
     let found: Vec<Item> = found.collect();
     let mut items = Items { items: found, classes: known, ..items };
-    // What was measured on has its labels in the run, so that its pictures are found even without the others.
+    // Labels of validation images are in the run, so that their pictures are found even without the others.
     let there: HashSet<String> = items.items.iter().map(|item| item.id.clone()).collect();
     for (id, target) in run.measured.iter().filter(|(id, _)| !there.contains(id)) {
         let path = items.root.join(id);
@@ -108,7 +108,7 @@ fn digests_of(items: &Items, run: &RunImages) -> Result<Vec<Option<Digest>>> {
     if (run.stopped)() { Err(Error::Stopped) } else { Ok(found) }
 }
 
-/// What was measured on is held out; the others are trained on as far as they are what they were.
+/// The run's validation images are for validation, and unchanged others for training.
 fn split_of(items: &Items, run: &RunImages, recorded: Option<&Recorded>, lost: &MissingImages) -> Split {
     let gone = lost.ids();
     let measured: HashSet<&str> = run.measured.iter().map(|(id, _)| id.as_str()).collect();
@@ -125,32 +125,32 @@ fn split_of(items: &Items, run: &RunImages, recorded: Option<&Recorded>, lost: &
     split
 }
 
-/// What a run knows of its images.
+/// What a run records of its images.
 pub(crate) struct RunImages<'a> {
     /// Its folder.
     pub(crate) folder: &'a Path,
     /// The names of the classes.
     pub(crate) classes: &'a [String],
     pub(crate) task: Task,
-    /// The images that were measured on, with what they are.
+    /// The validation images, with their labels.
     pub(crate) measured: &'a [(String, Target)],
-    /// Whether somebody wants no more of it.
+    /// Whether to stop.
     pub(crate) stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
-/// What of a run's images is not what it was.
+/// Images of a run that are missing or have changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MissingImages {
-    /// Ids of images that are not there any more, or cannot be read.
+    /// Ids of images that are missing or unreadable.
     pub missing: Vec<String>,
-    /// Ids of images that have other bytes than in the run.
+    /// Ids of images whose content has changed.
     pub changed: Vec<String>,
-    /// What could not be read at all, a sentence each.
+    /// Problems in reading, one sentence each.
     pub trouble: Vec<String>,
 }
 
 impl MissingImages {
-    /// Images that cannot be read, hold something else, or are not there at all.
+    /// Images that are unreadable, have changed, or are missing.
     fn compare(&mut self, items: &Items, found: &[Option<Digest>], recorded: &Recorded) {
         self.compare_presence(items, found);
         for (item, digest) in items.items.iter().zip(found) {
@@ -172,13 +172,13 @@ impl MissingImages {
         self.missing.sort();
     }
 
-    /// The ids of all images that are not what they were.
+    /// The ids of all of them.
     pub fn ids(&self) -> HashSet<&str> {
         self.missing.iter().chain(&self.changed).map(String::as_str).collect()
     }
 }
 
-/// The digest of a file; nothing where it cannot be read, or is no file.
+/// The digest of a file; `None` if it cannot be read, or is not a file.
 fn digest_of(path: &Path) -> Option<Digest> {
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;

@@ -1,4 +1,4 @@
-//! How images are read, framed, changed and batched: one value, from the builder to the loader.
+//! Options of loading images, from the builder to the loader.
 
 use ocelli_data::{Augmentation, Filter, Framing, LoaderOptions, Normalization, Preprocessing};
 
@@ -7,16 +7,16 @@ use crate::error::{Error, Result};
 /// See the setters of [`ImageDataBuilder`](crate::ImageDataBuilder).
 #[derive(Debug, Clone)]
 pub(crate) struct ImageOptions {
-    /// The side in pixels of the images that the network sees.
+    /// The image size in pixels.
     pub(crate) size: usize,
     pub(crate) framing: Framing,
     pub(crate) filter: Filter,
     pub(crate) augmentation: Option<Augmentation>,
-    pub(crate) balanced: bool,
+    pub(crate) balanced_sampling: bool,
     pub(crate) loading: LoaderOptions,
 }
 
-/// Images of the largest batch.
+/// The largest batch.
 const MAX_BATCH: usize = 1 << 16;
 
 impl Default for ImageOptions {
@@ -26,25 +26,25 @@ impl Default for ImageOptions {
             framing: Framing::Crop { fraction: 1.0 },
             filter: Filter::Bicubic,
             augmentation: None,
-            balanced: false,
+            balanced_sampling: false,
             loading: LoaderOptions::default(),
         }
     }
 }
 
 impl ImageOptions {
-    /// From file to network, for a network that takes this normalisation.
+    /// The preprocessing for a network with this normalisation.
     pub(crate) fn preprocessing(&self, normalization: Normalization) -> Preprocessing {
         Preprocessing { size: self.size, framing: self.framing, filter: self.filter, normalization }
     }
 
-    /// What a photo is made, for looking at it.
+    /// Checks the preprocessing.
     pub(crate) fn check_preprocessing(&self) -> Result<()> {
-        // Any valid normalisation: the network's own comes later.
+        // Any valid normalisation; the network's is set later.
         Ok(self.preprocessing(Normalization::IMAGENET).validate()?)
     }
 
-    /// Everything that training needs.
+    /// Checks everything that training needs.
     pub(crate) fn check(&self) -> Result<()> {
         self.check_preprocessing()?;
         if !(2..=MAX_BATCH).contains(&self.loading.batch_size) {

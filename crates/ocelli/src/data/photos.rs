@@ -1,4 +1,4 @@
-//! Where photos are: those in a folder, those that a run was trained on, and where nothing is written.
+//! Finding photos: those in a folder, those that a run was trained on; and where nothing must be written.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -8,17 +8,17 @@ use ocelli_data::{Digest, Skipped, digests, source};
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 
-/// What is in a folder.
+/// The content of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// All images, sorted.
     pub photos: Vec<PathBuf>,
-    /// Everything else, with the reason why it is none.
+    /// Everything else, with the reason why it is not an image.
     pub skipped: Vec<Skipped>,
 }
 
-/// All images below a folder, and what is left out there: what is meant as an image and cannot be read, and everything
-/// else, hidden files and folders among it.
+/// All images below a folder, and everything else in it: unreadable images, other files, hidden files and
+/// folders.
 ///
 /// # Errors
 /// Where the folder cannot be read.
@@ -32,11 +32,11 @@ pub fn photos_in(folder: impl AsRef<Path>) -> Result<Found> {
     })
 }
 
-/// Where output of this name goes that nobody has given a place: into the working folder, or, where that lies in one of
-/// these folders of photos, beside that folder. The second value is a sentence about that.
+/// The default path for output of this name: in the working folder, or, if that is in one of these folders of
+/// photos, beside that folder. The second value is a notice about that.
 ///
 /// # Errors
-/// Where there is no place beside it: at the root of a file system, as a container's mounts are.
+/// Where it cannot be beside the folder: at the root of a file system, as with a container's mounts.
 pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Option<String>)> {
     let name = name.as_ref();
     let here = || Ok((name.to_owned(), None));
@@ -49,7 +49,7 @@ pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Opt
     let around =
         real.filter(|folder| working.starts_with(folder)).min_by_key(|folder| folder.components().count());
     let Some(mut around) = around else { return here() };
-    // Beside a part of a split there are the others.
+    // Beside a part of a split are its other parts.
     while is_part_of_split(&around) {
         around.pop();
     }
@@ -65,15 +65,15 @@ pub fn outside(name: impl AsRef<Path>, photos: &[&Path]) -> Result<(PathBuf, Opt
         }
     }
     let levels = working.components().count() - around.components().count() + 1;
-    let place = std::iter::repeat_n(Component::ParentDir.as_os_str(), levels).collect::<PathBuf>().join(name);
-    let said = format!(
+    let path = std::iter::repeat_n(Component::ParentDir.as_os_str(), levels).collect::<PathBuf>().join(name);
+    let notice = format!(
         "the working folder lies among photos, where nothing is written unasked: see {}",
-        place.display()
+        path.display()
     );
-    Ok((place, Some(said)))
+    Ok((path, Some(notice)))
 }
 
-/// Whether a folder is called as a part of a split, and another one beside it, too.
+/// Whether a folder has the name of a part of a split, and another one beside it as well.
 fn is_part_of_split(folder: &Path) -> bool {
     let beside = || folder.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten();
     source::is_split_name(folder)
@@ -82,7 +82,7 @@ fn is_part_of_split(folder: &Path) -> bool {
             .any(|other| other != folder && source::is_split_name(&other) && other.is_dir())
 }
 
-/// What is written on another file system than the photos' may be gone with it, as in a container.
+/// Files on another file system than the photos' may be lost, as in a container.
 #[cfg(unix)]
 fn is_same_device(one: &Path, other: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -95,12 +95,12 @@ fn is_same_device(_: &Path, _: &Path) -> bool {
     true
 }
 
-/// The photos that a run was trained on, by what is in their files: wherever they are by now, and whatever they are called.
+/// The photos that a run was trained on, recognised by content, wherever they are and whatever their names.
 #[derive(Debug, Clone)]
 pub(crate) struct TrainedOn(HashSet<Digest>);
 
-/// How many of the photos in a folder the run of a model was trained on, or copies of them, and how many there are; `None`
-/// where the model's folder does not tell.
+/// How many of the photos in a folder the run of a model was trained on (or copies of them), and how many
+/// there are; `None` if the model's folder does not record it.
 ///
 /// # Errors
 /// Where a photo cannot be read.
@@ -115,7 +115,7 @@ pub fn trained_on(model: impl AsRef<Path>, photos: impl AsRef<Path>) -> Result<O
 }
 
 impl TrainedOn {
-    /// As a run's folder tells; `None` where it does not.
+    /// From a run's folder; `None` if it does not record them.
     pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
         match run.join(recorded::FILE).is_file() {
             true => Ok(Some(Self(Recorded::read(run, true)?.trained_on()))),
@@ -123,7 +123,7 @@ impl TrainedOn {
         }
     }
 
-    /// Those of the items at `indices`, of which these are the digests, that the run was trained on, or copies of them.
+    /// The items at `indices`, with these digests, that the run was trained on, or copies of them.
     pub(crate) fn those_among(&self, digests: &[Digest], indices: &[usize]) -> HashSet<usize> {
         indices.iter().copied().filter(|&item| self.0.contains(&digests[item])).collect()
     }

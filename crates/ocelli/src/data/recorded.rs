@@ -1,7 +1,6 @@
-//! The photos that a run began with: `photos.csv` in its folder, a row a photo, with its labels, its
-//! side of the split and a digest of its bytes.
-//! With it a run is resumed on the same photos, wherever they are by then, or it is said which of them have gone or
-//! changed.
+//! The photos that a run began with: `photos.csv` in its folder, one row per photo, with its labels, its part
+//! of the split and a digest of its bytes. With it a run is resumed on the same photos, wherever they are
+//! then; missing and changed ones are reported.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,10 +9,11 @@ use ocelli_data::{
     Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
 };
 
+use crate::differences::Differences;
 use crate::error::{Error, Result};
 use crate::file;
 
-/// What a run has recorded of its photos.
+/// The recorded photos of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
     /// The run's folder.
@@ -22,7 +22,7 @@ pub(crate) struct Recorded {
     photos: Vec<Photo>,
     /// The photos by id.
     by_id: HashMap<String, usize>,
-    /// Whether photos that have gone or changed are left out, instead of refused.
+    /// Whether missing and changed photos are dropped instead of refused.
     without_changed: bool,
 }
 
@@ -30,67 +30,27 @@ pub(crate) struct Recorded {
 struct Photo {
     id: String,
     labels: Vec<String>,
-    /// Its side of the split, as an index into [`SIDES`].
+    /// Its part of the split, as an index into [`SIDES`].
     side: Option<usize>,
     digest: Digest,
 }
 
-/// What a run goes on with.
+/// What a resumed run continues with.
 pub(crate) struct Restored {
     pub(crate) items: Items,
     pub(crate) digests: Vec<Digest>,
     pub(crate) split: Split,
-    /// What is different, a sentence each.
+    /// Differences, one sentence each.
     pub(crate) notices: Vec<String>,
 }
 
-/// Photos that are not as a run has recorded them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Differences {
-    /// Ids of photos that have come since.
-    pub added: Vec<String>,
-    /// Ids of photos that are not there any more.
-    pub gone: Vec<String>,
-    /// Ids of photos whose files hold something else.
-    pub changed: Vec<String>,
-    /// Ids of photos whose labels are others.
-    pub relabelled: Vec<String>,
-}
-
-impl Differences {
-    /// Whether all of the run's photos are there as they were.
-    fn only_added(&self) -> bool {
-        self.gone.is_empty() && self.changed.is_empty() && self.relabelled.is_empty()
-    }
-}
-
-impl std::fmt::Display for Differences {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
-        /// So many are named.
-        const NAMED: usize = 3;
-        let part = |ids: &[String], one: &str, several: &str| {
-            let named = ids.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let more = if ids.len() > NAMED { ", …" } else { "" };
-            let what = if ids.len() == 1 { one } else { several };
-            (!ids.is_empty()).then(|| format!("{} {what} ({named}{more})", ids.len()))
-        };
-        let parts = [
-            part(&self.gone, "photo has gone", "photos have gone"),
-            part(&self.changed, "photo has other content", "photos have other content"),
-            part(&self.relabelled, "photo has another label", "photos have other labels"),
-            part(&self.added, "photo was added", "photos were added"),
-        ];
-        formatter.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-    }
-}
-
-/// The sides of a split, as the file names them.
+/// The parts of a split, as the file names them.
 const SIDES: [&str; 3] = ["train", "valid", "test"];
 
 /// The file's name.
 pub(crate) const FILE: &str = "photos.csv";
 
-/// Writes which photos a run begins with, and on which side of the split each is. `targets` are their labels by their
+/// Records the photos that a run begins with, with their part of the split. `targets` are the labels in the
 /// source, where decisions have changed some.
 pub(crate) fn write(
     folder: &Path,
@@ -105,7 +65,7 @@ pub(crate) fn write(
     }
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "writing to memory succeeds";
-    // Several labels are a list in JSON, so that they may hold any character.
+    // Several labels are a JSON list, so that they may contain any character.
     let (single, header) = match items.task {
         Task::SingleLabel => (true, "label"),
         Task::MultiLabel => (false, "labels"),
@@ -131,7 +91,7 @@ fn names(items: &Items, target: &Target) -> Vec<String> {
 }
 
 impl Recorded {
-    /// Reads what the run in this folder has recorded.
+    /// Reads the recorded photos of the run in this folder.
     pub(crate) fn read(folder: &Path, without_changed: bool) -> Result<Self> {
         let path = folder.join(FILE);
         let wrong = |row: Option<u64>, detail: &str| DataError::Table {
@@ -182,12 +142,12 @@ impl Recorded {
         self.by_id.get(id).map(|&index| &self.photos[index])
     }
 
-    /// The side of the split that a photo is on: train, valid or test.
+    /// The part of the split that a photo is in: train, valid or test.
     pub(crate) fn side(&self, id: &str) -> Option<&'static str> {
         self.photo(id)?.side.map(|side| SIDES[side])
     }
 
-    /// The digest of what a photo's file held.
+    /// The digest of a photo's file.
     pub(crate) fn digest(&self, id: &str) -> Option<&Digest> {
         self.photo(id).map(|photo| &photo.digest)
     }
@@ -197,7 +157,7 @@ impl Recorded {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
     }
 
-    /// The digests of the photos that are trained on.
+    /// The digests of the training photos.
     pub(crate) fn trained_on(&self) -> HashSet<Digest> {
         self.photos.iter().filter(|photo| photo.side == Some(0)).map(|photo| photo.digest).collect()
     }
@@ -207,8 +167,8 @@ impl Recorded {
         self.photos.len()
     }
 
-    /// The run's photos among those that are there now, divided as the run has divided them. Photos that have come since
-    /// are no part of the run.
+    /// Selects the run's photos from those that exist now, with the run's split. Photos that were added are
+    /// not part of it.
     pub(crate) fn restore(&self, items: Items, digests: &[Digest]) -> Result<Restored> {
         let present: HashMap<&str, usize> =
             items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
@@ -216,7 +176,7 @@ impl Recorded {
         let mut stay: Vec<(&Photo, usize)> = Vec::with_capacity(self.photos.len());
         for photo in &self.photos {
             match present.get(photo.id.as_str()) {
-                None => differences.gone.push(photo.id.clone()),
+                None => differences.missing.push(photo.id.clone()),
                 Some(&index) if digests[index] != photo.digest => differences.changed.push(photo.id.clone()),
                 Some(&index)
                     if sorted(names(&items, &items[index].target)) != sorted(photo.labels.clone()) =>
@@ -246,7 +206,7 @@ impl Recorded {
             notices.push(format!("since the run began, {differences}; they are no part of it"));
         }
 
-        // The classes of the run, whatever else there is by now: each is an output of its network.
+        // The classes of the run, whatever others there are now: each is an output of its network.
         let names: BTreeSet<&String> = self.photos.iter().flat_map(|photo| &photo.labels).collect();
         let classes = Classes::new(names.into_iter().cloned());
         let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
@@ -255,10 +215,11 @@ impl Recorded {
                 Target::new(task, labels.iter().filter_map(|label| classes.index(label)).collect())
             }
         };
-        let kept = stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });
-        let kept: Vec<Item> = kept.collect();
+        let selected =
+            stay.iter().map(|(photo, index)| Item { target: target(photo), ..items[*index].clone() });
+        let selected: Vec<Item> = selected.collect();
         let digests = stay.iter().map(|(photo, _)| photo.digest).collect();
-        let items = Items { root: items.root, task: self.task, classes, items: kept };
+        let items = Items { root: items.root, task: self.task, classes, items: selected };
         let mut sides: [Vec<usize>; 3] = Default::default();
         for (index, (photo, _)) in stay.iter().enumerate() {
             if let Some(side) = photo.side {

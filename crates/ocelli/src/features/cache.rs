@@ -1,4 +1,5 @@
-//! The features at hand, and how those that are missing are found in the cache folder, or computed and kept there.
+//! The features of a learner's images: those in memory, and how missing ones are read from the cache folder,
+//! or computed and written there.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,84 +7,84 @@ use std::time::Instant;
 
 use burn::tensor::TensorData;
 use ocelli_data::random::key as hash_of_text;
-use ocelli_data::{Batches, Digest, Normalization};
+use ocelli_data::{Augmentation, Batches, Digest, Normalization};
 use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::{Event, Observers, Task};
+use crate::event::{Activity, Event, Observers};
 use crate::features::prefix::{FrozenPrefix, key_of_view};
 use crate::features::store::{ActivationStore, Activations};
 
-/// The frozen layers' output for the images of a learner.
+/// The cached features of the frozen layers, for the images of a learner.
 #[derive(Clone)]
 pub(crate) struct FeatureCache {
-    /// Of what they are the output.
+    /// The key of what they are features of.
     key: blake3::Hash,
-    /// Of images as validation sees them, by the images' digests.
+    /// Features of images without augmentation, by the images' digests.
     plain: Activations,
-    /// Whether those to train on are among these.
+    /// Whether those of training images are among them.
     of_train: bool,
-    /// Of augmented views of the images to train on, one set a view, by [`digest_of_view`].
+    /// Features of augmented copies of the training images, one set per copy, by [`digest_of_view`].
     views: Vec<Activations>,
 }
 
-/// How images are seen.
+/// Which features to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
-    /// As validation sees them.
+    /// Without augmentation.
     Validation,
-    /// As training does in this epoch.
+    /// As in training, in this epoch.
     Training {
         /// Counted over all fits.
         epoch: u64,
     },
 }
 
-/// What features are computed with.
+/// What computes features.
 pub(crate) struct Collector<'a, B: Backbone> {
     pub(crate) prefix: FrozenPrefix<'a, B>,
     pub(crate) data: &'a ImageData,
     pub(crate) normalization: Normalization,
-    /// Augmented views are drawn from it.
+    /// The seed of augmented copies.
     pub(crate) seed: u64,
     pub(crate) cache: Option<&'a Path>,
 }
 
 /// The features of one view of the images, while they are collected.
 struct ViewFeatures {
-    /// Which augmented view; none: as validation sees them.
+    /// The index of the augmented copy; `None` without augmentation.
     view: Option<u64>,
     features: Activations,
     store: Option<ActivationStore>,
-    /// What the store does not hold yet.
+    /// Digests of features that are not in the store yet.
     unsaved: Vec<Digest>,
 }
 
-/// How far the collecting is, in images.
+/// Progress of collecting, in images.
 #[derive(Default)]
 struct CacheProgress {
     total: usize,
     done: usize,
-    /// In the cache already.
+    /// Found in the cache.
     found: usize,
     computed: usize,
 }
 
-/// Augmented views take their random changes from epochs that no training reaches.
+/// Augmented copies are drawn for epochs that training never reaches.
 const EPOCH_OF_VIEWS: u64 = 1 << 48;
 
-/// So many images' features are written at once; a killed run computes at most as many again.
+/// The number of images whose features are written at once; a killed run loses at most as many.
 const IMAGES_A_SHARD: usize = 512;
 
 impl ViewFeatures {
-    /// The epoch that its random changes are drawn for.
+    /// The epoch that its augmentation is drawn for.
     fn epoch(&self) -> u64 {
         self.view.map_or(0, |view| EPOCH_OF_VIEWS + view)
     }
 
-    /// The features of an item, if they are there.
+    /// The features of an item, if there are any.
     fn get(&self, data: &ImageData, item: usize) -> Option<&[f32]> {
         self.features.get(&self.digest(data, item))
     }
@@ -95,7 +96,7 @@ impl ViewFeatures {
         }
     }
 
-    /// Takes what the store has of these images; gives the files that are damaged.
+    /// Reads from the store the features of these images; returns damaged files.
     fn load(&mut self, data: &ImageData, items: &[usize]) -> Vec<std::path::PathBuf> {
         let Some(store) = &self.store else { return Vec::new() };
         let digests = items.iter().map(|&item| self.digest(data, item));
@@ -116,20 +117,20 @@ impl ViewFeatures {
         (missing, seen.len())
     }
 
-    /// Writes what is not in the store yet.
+    /// Writes the features that are not in the store yet.
     fn save(&mut self, observers: &mut Observers) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
         if let Err(error) = store.save(&std::mem::take(&mut self.unsaved), &self.features) {
-            // Without the cache all goes on as well, only slower the next time.
+            // Without the cache the run only has to compute them again next time.
             self.store = None;
             let text = format!("{error}; this run goes on without it");
-            observers.tell(&Event::Notice { text })?;
+            observers.emit(&Event::Notice { text })?;
         }
         Ok(())
     }
 }
 
-/// The identity of an image where its random changes count, which depend on its id.
+/// The identity of an image with augmentation, which depends on its id.
 fn digest_of_view(data: &ImageData, item: usize) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&data.digests[item]).update(data.items[item].id.as_bytes());
@@ -142,7 +143,7 @@ impl FeatureCache {
         self.key == *key
     }
 
-    /// Whether training on so many augmented views lacks nothing.
+    /// Whether there are features of this many augmented copies for training.
     pub(crate) fn is_enough(&self, views: usize) -> bool {
         self.views.len() == views && (self.of_train || views > 0)
     }
@@ -152,14 +153,14 @@ impl FeatureCache {
         match (view, self.views.len()) {
             (View::Validation, _) | (_, 0) => self.plain.get(&data.digests[item]),
             (View::Training { epoch }, views) => {
-                // Every view in turn, not all images at the same one.
+                // The copies take turns, but not all images use the same one.
                 let view = epoch.wrapping_add(hash_of_text(&data.items[item].id)) % views as u64;
                 self.views[view as usize].get(&digest_of_view(data, item))
             }
         }
     }
 
-    /// The features of items that have some: `[items, …]`.
+    /// The features of these items, which have some: `[items, …]`.
     pub(crate) fn rows(&self, data: &ImageData, items: &[usize], view: View) -> TensorData {
         let rows = items.iter().map(|&item| self.get(data, item, view).expect("an item that has some"));
         let values = rows.collect::<Vec<&[f32]>>().concat();
@@ -168,8 +169,8 @@ impl FeatureCache {
         TensorData::new(values, [vec![items.len()], shape].concat())
     }
 
-    /// The features of all images, of so many augmented views of those to train on, or, with 0, of these as they are.
-    /// `old` are features of the same key. Gives what is to be told of it, too.
+    /// The features of all images, and of this many augmented copies of training images, or, with 0, of these
+    /// without augmentation. `old` are features of the same key. Also returns the event that reports it.
     pub(crate) fn collect<B: Backbone>(
         old: Option<Self>,
         key: blake3::Hash,
@@ -197,19 +198,23 @@ impl FeatureCache {
         let CacheProgress { found, computed, .. } = progress;
         let of_train = of_train || views == 0;
         let views = of_views.into_iter().map(|view| view.features).collect();
-        Ok((Self { key, plain, of_train, views }, Event::Activations { kept: found, computed, seconds }))
+        Ok((Self { key, plain, of_train, views }, Event::Features { cached: found, computed, seconds }))
     }
 }
 
 impl<B: Backbone> Collector<'_, B> {
     fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
-        let store = self.cache.map(|cache| ActivationStore::new(cache, &key));
+        // The code of a custom transform is in no key, so that another one's features would be taken for its
+        // own.
+        let is_custom = self.data.augmentation().is_some_and(Augmentation::is_custom);
+        let cache = self.cache.filter(|_| view.is_none() || !is_custom);
+        let store = cache.map(|cache| ActivationStore::new(cache, &key));
         ViewFeatures { view, features, store, unsaved: Vec::new() }
     }
 
-    /// Adds the features of `items` that are not there yet, of all views: from the cache, or computed and kept there. An
-    /// image is decoded once for all its views and copies; where one copy cannot be read, the next is tried, so that
-    /// each is either of use or named.
+    /// Adds missing features of `items`, for all views: from the cache, or computed and written there. An
+    /// image is decoded once for all its views and copies; if one copy of a file cannot be read, the next is
+    /// tried, so that each item either has features or is reported.
     fn fill(
         &self,
         mut items: Vec<usize>,
@@ -244,7 +249,7 @@ impl<B: Backbone> Collector<'_, B> {
         for view in views.iter_mut() {
             for path in view.load(self.data, items) {
                 let text = format!("{} is damaged; its activations are computed again", path.display());
-                observers.tell(&Event::Notice { text })?;
+                observers.emit(&Event::Notice { text })?;
             }
             let (of_view, different) = view.missing(self.data, items);
             progress.found += different - of_view.len();
@@ -254,7 +259,7 @@ impl<B: Backbone> Collector<'_, B> {
         let mut samples: Vec<(usize, u64)> = Vec::new();
         for &item in items {
             for (view, missing) in views.iter().zip(&mut missing) {
-                // Once, where an item occurs several times.
+                // Once, even if an item occurs several times.
                 if missing.remove(&item) {
                     samples.push((item, view.epoch()));
                 }
@@ -263,7 +268,7 @@ impl<B: Backbone> Collector<'_, B> {
         self.compute(samples, views, progress, observers)
     }
 
-    /// Computes the features of items in the epochs of views, and keeps them.
+    /// Computes the features of items in the epochs of views, and adds them.
     fn compute(
         &self,
         samples: Vec<(usize, u64)>,
@@ -275,7 +280,7 @@ impl<B: Backbone> Collector<'_, B> {
         let mut left = samples.len();
         for batch in self.batches_of(samples, views)? {
             let mut batch = batch?;
-            let mut told = observers.tell_skipped(&batch.skipped, self.data);
+            let mut emitted = observers.emit_skipped(&batch.skipped, self.data);
             if !batch.indices.is_empty() {
                 let (shape, values) = self.prefix.features(to_tensor(&mut batch, &device));
                 let rows = values.chunks_exact(shape.iter().product());
@@ -290,14 +295,15 @@ impl<B: Backbone> Collector<'_, B> {
             let seen = batch.indices.len() + batch.skipped.len();
             left -= seen;
             progress.done += seen;
-            told = told.and_then(|()| observers.progress(Task::Activations, progress.done, progress.total));
+            emitted =
+                emitted.and_then(|()| observers.progress(Activity::Features, progress.done, progress.total));
             for view in views.iter_mut() {
-                // What has been computed is kept also where somebody asks to stop.
-                if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || told.is_err() {
+                // Computed features are written even when an observer asks to stop.
+                if view.unsaved.len() >= IMAGES_A_SHARD || left == 0 || emitted.is_err() {
                     view.save(observers)?;
                 }
             }
-            told?;
+            emitted?;
         }
         Ok(())
     }

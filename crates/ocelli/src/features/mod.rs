@@ -1,4 +1,4 @@
-//! The output of frozen layers, computed once for every image, and kept in the cache folder.
+//! The features of the frozen layers, computed once for every image and cached in a folder.
 
 pub(crate) mod cache;
 pub(crate) mod prefix;

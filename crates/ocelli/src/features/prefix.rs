@@ -1,4 +1,4 @@
-//! The frozen part of a network, and the key of all that decides what it makes of an image.
+//! The frozen part of a network, and the cache key of everything that its features depend on.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,14 +9,14 @@ use ocelli_nn::{Backbone, Network};
 
 use crate::features::store::{ActivationStore, Activations};
 
-/// The stages of a network before the first trained one, and how images come to them.
+/// The stages of a network before the first trainable one, and the preprocessing.
 pub(crate) struct FrozenPrefix<'a, B: Backbone> {
     pub(crate) network: &'a Network<B>,
     /// The backbone's name.
     pub(crate) backbone: &'a str,
-    /// The first trained stage.
+    /// The first trainable stage.
     pub(crate) boundary: usize,
-    /// Whether all stages are frozen, so that what they make is pooled.
+    /// Whether all stages are frozen, so that their output is pooled.
     pub(crate) pooled: bool,
     pub(crate) preprocessing: Preprocessing,
     pub(crate) channels: Channels,
@@ -29,16 +29,16 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
     }
 
-    /// The key of everything that decides features but the image.
+    /// The key of everything that features depend on, except the image.
     pub(crate) fn key(&self) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         };
-        // Forms before may hold activations of photos that had been replaced by others.
+        // Earlier formats may hold features of photos that had been replaced by others.
         add(b"ocelli activations, form 3");
         add(self.backbone.as_bytes());
-        // Another version's kernels may round otherwise.
+        // The kernels of another version may round differently.
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(computed_by(&self.network.device()).as_bytes());
         add(self.network.precision().to_string().as_bytes());
@@ -58,8 +58,8 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         hasher.finalize()
     }
 
-    /// The share of these images whose features are in the cache folder.
-    pub(crate) fn share_in_cache(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
+    /// The fraction of these images whose features are in the cache folder.
+    pub(crate) fn cached_fraction(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
         let mut found = Activations::default();
         ActivationStore::new(cache, &self.key()).load(&images, &mut found);
         let count = images.iter().filter(|digest| found.get(digest).is_some()).count();
@@ -67,7 +67,7 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
     }
 }
 
-/// The key of the features of one augmented view of each image; `key` is that of the images as they are.
+/// The key of the features of one augmented copy of each image; `key` is that without augmentation.
 pub(crate) fn key_of_view(
     key: &blake3::Hash,
     seed: u64,
@@ -81,12 +81,12 @@ pub(crate) fn key_of_view(
     hasher.finalize()
 }
 
-/// What decides how numbers are rounded: the CPU's kernels, or the device.
+/// What rounding depends on: the CPU's kernels, or the device.
 fn computed_by(device: &Device) -> String {
     if *device == Device::flex() { ocelli_kernels::Isa::current().to_string() } else { format!("{device:?}") }
 }
 
-/// The shape of one row, and all numbers.
+/// The shape of one row, and all values.
 fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
     let shape = tensor.dims()[1..].to_vec();
     // Maps may be bf16, which f32 holds exactly.

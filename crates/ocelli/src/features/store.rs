@@ -1,9 +1,9 @@
-//! The output of frozen layers, computed once for every image and kept in the cache folder.
+//! The feature cache on disk.
 //!
-//! Whatever decides an image's activations is in their key: the layers and weights before the border, the
-//! preprocessing, the kernels' instruction set and version, and the bytes of the image. All but the last name a
-//! folder; in it stand shards, files of some images' activations each, that are written whole and never
-//! changed. A shard is named by the hash of its content, so that a damaged one is noticed and left out.
+//! The key of an image's features covers everything that they depend on: the frozen layers and their weights,
+//! the preprocessing, the kernels' instruction set and version, and the bytes of the image. Everything but
+//! the image names a folder, which holds shards: files with the features of some images, written whole and
+//! never changed. A shard is named by the hash of its content, so that a damaged one is noticed and skipped.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::error::{Error, Result};
 use crate::file;
 
-/// Activations of many images, in memory.
+/// Features of many images, in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Activations {
-    /// The shape of one image's: `[pooled]`, or `[channels, height, width]`.
+    /// The shape of one image's features: `[pooled]`, or `[channels, height, width]`.
     pub(crate) shape: Vec<usize>,
     rows: HashMap<Digest, usize>,
     values: Vec<f32>,
@@ -29,7 +29,7 @@ impl Activations {
         self.rows.get(image).map(|row| &self.values[row * length..][..length])
     }
 
-    /// Adds the activations of images that are not there yet; `shape` is that of one image's.
+    /// Adds the features of images that are not there yet; `shape` is that of one image's.
     pub(crate) fn add(&mut self, shape: &[usize], images: &[Digest], values: &[f32]) {
         if self.rows.is_empty() {
             self.shape = shape.to_vec();
@@ -50,7 +50,7 @@ impl Activations {
     }
 }
 
-/// The folder of one kind of activations.
+/// The cache folder of the features of one key.
 #[derive(Debug, Clone)]
 pub(crate) struct ActivationStore {
     folder: PathBuf,
@@ -61,27 +61,27 @@ const IMAGES: &str = "images";
 const ACTIVATIONS: &str = "activations";
 
 impl ActivationStore {
-    /// The store for activations of that key, below the cache folder.
+    /// The store for features of that key, below the cache folder.
     pub(crate) fn new(cache: &Path, key: &blake3::Hash) -> Self {
         Self { folder: cache.join("activations").join(&key.to_hex()[..32]) }
     }
 
-    /// Adds all kept activations of the wanted images; gives the shards that are damaged.
-    pub(crate) fn load(&self, wanted: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
+    /// Adds the cached features of these images; returns damaged shards.
+    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
         let mut damaged = Vec::new();
         files::sweep(&self.folder, files::LEFT);
-        // A folder that is not there, or cannot be read, keeps nothing.
+        // A folder that does not exist, or cannot be read, is empty.
         let mut shards = files::list(&self.folder).unwrap_or_default();
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         for path in shards {
-            if read_shard(&path, wanted, found).is_none() {
+            if read_shard(&path, expected, found).is_none() {
                 damaged.push(path);
             }
         }
         damaged
     }
 
-    /// Keeps the activations of some images; they must all be there.
+    /// Writes the features of some images, which must all be there.
     pub(crate) fn save(&self, images: &[Digest], activations: &Activations) -> Result<()> {
         if images.is_empty() {
             return Ok(());
@@ -106,8 +106,8 @@ impl ActivationStore {
     }
 }
 
-/// Adds the wanted rows of a shard; `None` where it is not what its name says.
-fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
+/// Adds the rows of these images from a shard; `None` if its content does not match its name.
+fn read_shard(path: &Path, expected: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
     let bytes = files::read(path).ok()?;
     if path.file_stem()?.to_str()? != blake3::hash(&bytes).to_hex().as_str() {
         return None;
@@ -122,7 +122,7 @@ fn read_shard(path: &Path, wanted: &HashSet<Digest>, found: &mut Activations) ->
     for (image, row) in
         images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
     {
-        if wanted.contains(image) && found.get(image).is_none() {
+        if expected.contains(image) && found.get(image).is_none() {
             if !found.rows.is_empty() && found.shape != shape {
                 return None;
             }

@@ -3,39 +3,41 @@
 use serde::Serialize;
 
 use super::Interpretation;
+use crate::metric::estimate::ClassMeasures;
 use crate::metric::proportion::Proportion;
-use crate::metric::{Average, ClassMeasures, Metric};
+use crate::metric::{Average, Metric};
 
-/// How well one class is recognised.
+/// The metrics of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassRow {
     /// The class.
     pub class: String,
-    /// Images that have it.
+    /// Images of the class.
     pub support: usize,
-    /// Images that are said to have it.
+    /// Images predicted as the class.
     pub predicted: usize,
-    /// Of the images that are said to have it, those that do; nothing where none are.
+    /// The fraction of images predicted as the class that are of it; `None` where there are none.
     pub precision: Option<Proportion>,
-    /// Of the images that have it, those that are said to; nothing where none do.
+    /// The fraction of images of the class that are predicted as it; `None` where there are none.
     pub recall: Option<Proportion>,
-    /// The harmonic mean of precision and recall, 0 to 1; nothing where no image has it nor is said to.
+    /// The F1 score, 0 to 1; `None` where no image is of the class or predicted as it.
     pub f1: Option<f64>,
-    /// The area under the ROC curve, see [`Metric::Auroc`]; nothing where all images have the class or none.
+    /// The area under the ROC curve, see [`Metric::Auroc`]; `None` where all images are of the class, or
+    /// none.
     pub auroc: Option<f64>,
 }
 
-/// Every class, and their means.
+/// The metrics of every class, and their means.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ClassTable {
     /// In the order of the classes.
     pub rows: Vec<ClassRow>,
-    /// Each class counted once.
+    /// Macro averages.
     pub means: Means,
 }
 
-/// Means over the classes that some image has, each counted once (macro averages), 0 to 1; a precision of what nothing is
-/// said to be counts as 0. See [`Average::Macro`].
+/// Macro averages: means over the classes that occur, 0 to 1; the precision of a class that is never
+/// predicted counts as 0. See [`Average::Macro`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Means {
     /// The mean precision.
@@ -49,16 +51,16 @@ pub struct Means {
 impl Interpretation {
     /// Precision, recall and F1 of every class.
     pub fn class_table(&self) -> ClassTable {
-        let share = |count, total| (total > 0).then_some(Proportion { count, total });
+        let fraction = |count, total| (total > 0).then_some(Proportion { count, total });
         let row = |(class, of): (&String, ClassMeasures)| {
             let right = (of.recall * of.support as f64).round() as usize;
             ClassRow {
                 class: class.clone(),
                 support: of.support,
-                predicted: of.said,
-                precision: share(right, of.said),
-                recall: share(right, of.support),
-                f1: (of.support + of.said > 0).then_some(of.f1),
+                predicted: of.predicted,
+                precision: fraction(right, of.predicted),
+                recall: fraction(right, of.support),
+                f1: (of.support + of.predicted > 0).then_some(of.f1),
                 auroc: Some(of.auroc).filter(|area| !area.is_nan()),
             }
         };

@@ -1,4 +1,4 @@
-//! How two models differ on the same images.
+//! Comparison of two models on the same images.
 
 use std::collections::HashMap;
 
@@ -12,20 +12,19 @@ use crate::metric::proportion::Proportion;
 /// Two models on the images that both have predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Images that both are right about.
+    /// Images that both predict correctly.
     pub both_right: usize,
-    /// Images that both are wrong about.
+    /// Images that both predict wrongly.
     pub both_wrong: usize,
-    /// Images that the first is right about and the second wrong, the surest mistakes first.
+    /// Images that only the first predicts correctly, the most confident errors first.
     pub right_to_wrong: Vec<Flip>,
-    /// Images that the first is wrong about and the second right, the surest corrections first.
+    /// Images that only the second predicts correctly, the most confident corrections first.
     pub wrong_to_right: Vec<Flip>,
     /// The first model's accuracy on these images.
     pub first: Proportion,
     /// The second model's accuracy on these images.
     pub second: Proportion,
-    /// McNemar's exact test (two-sided, binomial): how probable a difference at least as large would be if both
-    /// models were equally good.
+    /// The p-value of McNemar's exact test (two-sided, binomial).
     pub p_value: f64,
     /// Images of the first that the second has not predicted.
     pub only_first: usize,
@@ -33,28 +32,28 @@ pub struct Comparison {
     pub only_second: usize,
 }
 
-/// An image about which two models differ.
+/// An image that only one of two models predicts correctly.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Flip {
     /// The image's id.
     pub id: String,
-    /// The place in the first model's predictions.
-    pub place: usize,
-    /// What it is.
+    /// The index in the first model's predictions.
+    pub index: usize,
+    /// The true class.
     pub truth: String,
-    /// What the first model says.
+    /// The first model's prediction.
     pub first: String,
-    /// What the second model says.
+    /// The second model's prediction.
     pub second: String,
-    /// The probability of what the second model says.
+    /// The probability of the second model's prediction.
     pub probability: f32,
 }
 
 impl Interpretation {
-    /// Compares with another model's predictions; images are the same where their ids are.
+    /// Compares with another model's predictions; images are matched by id.
     ///
     /// # Errors
-    /// Where the classes differ, no image is in both, or an image has another label.
+    /// Where the classes differ, no image is in both, or an image has different labels.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
         if self.classes != other.classes || self.task() != other.task() {
             return Err(Error::ClassMismatch {
@@ -63,13 +62,13 @@ impl Interpretation {
                 expected: self.classes.clone(),
             });
         }
-        let places: HashMap<&str, usize> =
-            other.ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+        let indices: HashMap<&str, usize> =
+            other.ids.iter().enumerate().map(|(index, id)| (id.as_str(), index)).collect();
         let pairs: Vec<(usize, usize)> = self
             .ids
             .iter()
             .enumerate()
-            .filter_map(|(place, id)| Some((place, *places.get(id.as_str())?)))
+            .filter_map(|(index, id)| Some((index, *indices.get(id.as_str())?)))
             .collect();
         if pairs.is_empty() {
             return Err(Error::NoCommonImages);
@@ -91,10 +90,10 @@ impl Interpretation {
         for flips in [&mut lost, &mut won] {
             flips.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         }
-        let share = |count| Proportion { count, total: pairs.len() };
+        let fraction = |count| Proportion { count, total: pairs.len() };
         Ok(Comparison {
-            first: share(both_right + lost.len()),
-            second: share(both_right + won.len()),
+            first: fraction(both_right + lost.len()),
+            second: fraction(both_right + won.len()),
             p_value: mcnemar(lost.len(), won.len()),
             only_first: self.len() - pairs.len(),
             only_second: other.len() - pairs.len(),
@@ -105,16 +104,16 @@ impl Interpretation {
         })
     }
 
-    fn flip(&self, place: usize, other: &Self, there: usize) -> Flip {
-        let said = other.predictions.predicted_labels(there);
+    fn flip(&self, index: usize, other: &Self, there: usize) -> Flip {
+        let predicted = other.predictions.predicted_labels(there);
         let row = other.predictions.row(there);
-        let sure = said.iter().map(|&class| row[class]).fold(0.0, f32::max);
+        let sure = predicted.iter().map(|&class| row[class]).fold(0.0, f32::max);
         Flip {
-            id: self.ids[place].clone(),
-            place,
-            truth: self.named(self.truth(place)),
-            first: self.named(&self.predictions.predicted_labels(place)),
-            second: self.named(&said),
+            id: self.ids[index].clone(),
+            index,
+            truth: self.named(self.truth(index)),
+            first: self.named(&self.predictions.predicted_labels(index)),
+            second: self.named(&predicted),
             probability: sure,
         }
     }

@@ -1,4 +1,4 @@
-//! Which classes are taken for which.
+//! The confusion matrix.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::Interpretation;
 use crate::error::{Error, Result};
 use ocelli_data::Task;
 
-/// Images of each class by the class that they are said to be.
+/// The number of images by true and predicted class.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ConfusionMatrix {
     /// The names of the classes.
@@ -18,63 +18,64 @@ pub struct ConfusionMatrix {
     pub counts: Vec<Vec<usize>>,
 }
 
-/// Images of one class that are said to be another.
+/// Images of one class that are predicted as another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Confused {
-    /// What they are.
+    /// The true class.
     pub truth: String,
-    /// What they are said to be.
+    /// The predicted class.
     pub predicted: String,
-    /// How many.
+    /// The number of images.
     pub count: usize,
-    /// Of how many images of the true class.
+    /// The number of images of the true class.
     pub of: usize,
 }
 
 impl Interpretation {
-    /// Which classes are taken for which.
+    /// The confusion matrix.
     ///
     /// # Errors
-    /// Where images have several classes, so that none is taken for another.
+    /// For multi-label data, which has none.
     pub fn confusion_matrix(&self) -> Result<ConfusionMatrix> {
         if self.task() == Task::MultiLabel {
             return Err(no_matrix());
         }
         let mut counts = vec![vec![0; self.classes.len()]; self.classes.len()];
-        for (truth, said) in self.answers_of_one() {
-            counts[truth][said] += 1;
+        for (truth, predicted) in self.answers_of_one() {
+            counts[truth][predicted] += 1;
         }
         Ok(ConfusionMatrix { classes: self.classes.clone(), counts })
     }
 
-    /// What [`ConfusionMatrix::most_confused`] gives, without the matrix, which of very many classes is large.
+    /// The same as [`ConfusionMatrix::most_confused`] without building the matrix, which is large for very
+    /// many classes.
     ///
     /// # Errors
-    /// Where images have several classes, so that none is taken for another.
+    /// For multi-label data, which has no confusion matrix.
     pub fn most_confused(&self, minimum: usize) -> Result<Vec<Confused>> {
         if self.task() == Task::MultiLabel {
             return Err(no_matrix());
         }
         let mut sums = vec![0; self.classes.len()];
         let mut pairs: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-        for (truth, said) in self.answers_of_one() {
+        for (truth, predicted) in self.answers_of_one() {
             sums[truth] += 1;
-            *pairs.entry((truth, said)).or_default() += 1;
+            *pairs.entry((truth, predicted)).or_default() += 1;
         }
-        pairs.retain(|(truth, said), count| truth != said && *count >= minimum.max(1));
+        pairs.retain(|(truth, predicted), count| truth != predicted && *count >= minimum.max(1));
         let name = |class: usize| self.classes[class].clone();
-        let confused = pairs.into_iter().map(|((truth, said), count)| Confused {
+        let confused = pairs.into_iter().map(|((truth, predicted), count)| Confused {
             truth: name(truth),
-            predicted: name(said),
+            predicted: name(predicted),
             count,
             of: sums[truth],
         });
         Ok(ordered(confused.collect()))
     }
 
-    /// What each image is, and what it is said to be.
+    /// The true and predicted class of each image.
     fn answers_of_one(&self) -> impl Iterator<Item = (usize, usize)> {
-        (0..self.len()).map(|place| (self.truth(place)[0], self.predictions.predicted_labels(place)[0]))
+        (0..self.len()).map(|index| (self.truth(index)[0], self.predictions.predicted_labels(index)[0]))
     }
 }
 
@@ -82,24 +83,24 @@ fn no_matrix() -> Error {
     Error::NoConfusionMatrix
 }
 
-/// The most frequent pairs first; of equally frequent ones, that which is the larger part of its class.
+/// The most frequent pairs first; of equally frequent ones, the one with the larger fraction of its class.
 fn ordered(mut pairs: Vec<Confused>) -> Vec<Confused> {
     pairs.sort_by(|a, b| b.count.cmp(&a.count).then(a.of.cmp(&b.of)));
     pairs
 }
 
 impl ConfusionMatrix {
-    /// The counts as shares of their true class, 0 to 1; 0 in the row of a class without images.
+    /// The counts as fractions of their true class, 0 to 1; 0 in the row of a class without images.
     pub fn normalised(&self) -> Vec<Vec<f64>> {
-        let share = |row: &Vec<usize>| {
+        let fraction = |row: &Vec<usize>| {
             let total = row.iter().sum::<usize>().max(1) as f64;
             row.iter().map(|&count| count as f64 / total).collect()
         };
-        self.counts.iter().map(share).collect()
+        self.counts.iter().map(fraction).collect()
     }
 
-    /// Pairs of a class and one that at least `minimum` (and 1) of its images are taken for, the most frequent first;
-    /// of equally frequent pairs, the one that is the larger part of its class.
+    /// Pairs of classes with at least `minimum` (and 1) confused images, the most frequent first; of equally
+    /// frequent pairs, the one with the larger fraction of its class.
     pub fn most_confused(&self, minimum: usize) -> Vec<Confused> {
         let mut pairs = Vec::new();
         for (truth, row) in self.counts.iter().enumerate() {
@@ -114,13 +115,13 @@ impl ConfusionMatrix {
         ordered(pairs)
     }
 
-    /// An order of the classes in which those that are taken for each other stand side by side: the leaves of
-    /// average-linkage clustering, where classes are as near as the shares of their images that are exchanged, each
-    /// cluster turned so that the nearer ends meet.
+    /// An order of the classes that puts confused ones next to each other: the leaves of average-linkage
+    /// clustering, where the similarity of classes is the fraction of their images that are confused, with
+    /// each cluster oriented so that the more similar ends meet.
     pub fn clustered(&self) -> Vec<usize> {
-        let shares = self.normalised();
+        let fractions = self.normalised();
         let classes = self.classes.len();
-        let near = |a: usize, b: usize| shares[a][b] + shares[b][a];
+        let near = |a: usize, b: usize| fractions[a][b] + fractions[b][a];
         let mut clusters: Vec<Vec<usize>> = (0..classes).map(|class| vec![class]).collect();
         let mut nearness: Vec<Vec<f64>> =
             (0..classes).map(|a| (0..classes).map(|b| near(a, b)).collect()).collect();
@@ -136,16 +137,16 @@ impl ConfusionMatrix {
             }
             alive.retain(|&cluster| cluster != b);
         }
-        // What was never taken for each other stays in the order of the classes.
+        // Classes that are never confused keep their order.
         alive.into_iter().flat_map(|cluster| std::mem::take(&mut clusters[cluster])).collect()
     }
 }
 
-/// The two nearest clusters, the lower first; nothing where none are near.
+/// The two most similar clusters, the lower first; `None` if none are similar.
 fn nearest(alive: &[usize], nearness: &[Vec<f64>]) -> Option<(usize, usize)> {
     let mut best = (0.0, None);
-    for (place, &a) in alive.iter().enumerate() {
-        for &b in &alive[place + 1..] {
+    for (index, &a) in alive.iter().enumerate() {
+        for &b in &alive[index + 1..] {
             if nearness[a][b] > best.0 {
                 best = (nearness[a][b], Some((a, b)));
             }
@@ -154,7 +155,7 @@ fn nearest(alive: &[usize], nearness: &[Vec<f64>]) -> Option<(usize, usize)> {
     best.1
 }
 
-/// Two rows of classes as one, turned so that the nearest ends meet.
+/// Joins two clusters, oriented so that the most similar ends meet.
 fn joined(mut one: Vec<usize>, mut other: Vec<usize>, near: impl Fn(usize, usize) -> f64) -> Vec<usize> {
     let ends = |row: &[usize]| (row[0], row[row.len() - 1]);
     let ((first, last), (left, right)) = (ends(&one), ends(&other));
@@ -175,11 +176,11 @@ fn joined(mut one: Vec<usize>, mut other: Vec<usize>, near: impl Fn(usize, usize
     one
 }
 
-/// Characters of a class' name beside its row, at most.
+/// The most characters of a class name beside its row.
 const NAME: usize = 40;
 
 impl fmt::Display for ConfusionMatrix {
-    /// Rows are what images are, columns what they are said to be.
+    /// Rows are true classes, columns predicted ones.
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         let columns: Vec<String> = (1..=self.classes.len()).map(|number| number.to_string()).collect();
         let largest = self.counts.iter().flatten().max().copied().unwrap_or(0);

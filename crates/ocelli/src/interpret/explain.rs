@@ -1,4 +1,5 @@
-//! Where in a photo the network looks: Grad-CAM (Selvaraju et al. 2017, <https://arxiv.org/abs/1610.02391>).
+//! Grad-CAM: where in a photo the evidence for a class lies (Selvaraju et al. 2017,
+//! <https://arxiv.org/abs/1610.02391>).
 
 use std::path::Path;
 
@@ -12,62 +13,62 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::prediction::Prediction;
 
-/// Where the evidence for a class lies in a photo, on the grid of the last stage's maps.
+/// Where the evidence for a class lies in a photo, on the grid of the last stage's feature maps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeatMap {
     /// Rows of the grid.
     pub height: usize,
     /// Columns of the grid.
     pub width: usize,
-    /// `[height, width]`, 0 to 1; all 0 where nothing speaks for the class.
+    /// `[height, width]`, 0 to 1; all 0 if there is no evidence.
     pub values: Vec<f32>,
 }
 
-/// A photo as the network sees it, what it says, and where it looks.
+/// A photo as the network sees it, its prediction, and the heat map of a class.
 #[derive(Debug, Clone)]
 pub struct Explanation {
-    /// The framed photo.
+    /// The photo after preprocessing.
     pub image: RgbImage,
-    /// What the network says.
+    /// The prediction.
     pub prediction: Prediction,
     /// The class that is explained.
     pub class: String,
-    /// Where the evidence for it lies.
+    /// The heat map.
     pub heat: HeatMap,
 }
 
-/// The class that is to be explained.
+/// Which class to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum TargetClass {
     /// The most probable one.
-    Best,
-    /// The one of this name.
-    Class(String),
+    MostProbable,
+    /// The class of this name.
+    Named(String),
 }
 
 impl HeatMap {
-    /// The value at a point of the photo, 0 to 1 from the left and the top, between the grid's points linearly.
+    /// The value at a point of the photo, from 0 to 1 from the left and the top, interpolated linearly.
     pub fn at(&self, x: f64, y: f64) -> f32 {
         let along = |position: f64, cells: usize| {
-            let place = (position * cells as f64 - 0.5).clamp(0.0, (cells - 1) as f64);
-            let low = place.floor() as usize;
-            (low, (low + 1).min(cells - 1), (place - place.floor()) as f32)
+            let at = (position * cells as f64 - 0.5).clamp(0.0, (cells - 1) as f64);
+            let low = at.floor() as usize;
+            (low, (low + 1).min(cells - 1), (at - at.floor()) as f32)
         };
         let ((left, right, across), (top, bottom, down)) = (along(x, self.width), along(y, self.height));
         let value = |row: usize, column: usize| self.values[row * self.width + column];
-        let mix = |a: f32, b: f32, share: f32| a + (b - a) * share;
+        let mix = |a: f32, b: f32, fraction: f32| a + (b - a) * fraction;
         let upper = mix(value(top, left), value(top, right), across);
         mix(upper, mix(value(bottom, left), value(bottom, right), across), down)
     }
 
-    /// The photo with the map over it: red where the evidence is, the photo darkened where there is none.
+    /// The photo overlaid with the heat map: red where the evidence is, darkened where there is none.
     pub fn over(&self, image: &RgbImage) -> RgbImage {
         let (width, height) = (image.width(), image.height());
         let mut pixels = image.pixels().to_vec();
         for (index, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
             let (x, y) = (index as u32 % width, index as u32 / width);
-            let place = |at: u32, of: u32| (f64::from(at) + 0.5) / f64::from(of);
-            let heat = self.at(place(x, width), place(y, height));
+            let centre = |at: u32, of: u32| (f64::from(at) + 0.5) / f64::from(of);
+            let heat = self.at(centre(x, width), centre(y, height));
             let colour = colour_of(heat);
             for (value, colour) in pixel.iter_mut().zip(colour) {
                 *value = (f32::from(*value) * (1.0 - 0.55 * heat.max(0.25)) + colour * 0.55 * heat) as u8;
@@ -94,14 +95,14 @@ impl Explanation {
     }
 }
 
-impl Model {
-    /// A photo as the network sees it, with its heat map for a class.
+impl<B: Backbone> Model<B> {
+    /// Computes the heat map of a photo for a class.
     ///
     /// # Errors
     /// Where the photo cannot be read, or there is no such class.
-    pub fn explain(&self, photo: impl AsRef<Path>, wanted: &Wanted) -> Result<Explanation> {
+    pub fn explain(&self, photo: impl AsRef<Path>, class: &TargetClass) -> Result<Explanation> {
         let path = photo.as_ref();
-        let preprocessing = self.contract().preprocessing;
+        let preprocessing = self.config().preprocessing;
         let image = self.decoder().decode_file_for(path, preprocessing.needed())?;
         let framed = preprocessing.frame(&image)?;
         let mut sample = vec![0.0; preprocessing.sample_len()];
@@ -111,11 +112,11 @@ impl Model {
         let images = Tensor::<4>::from_data(images, &self.network.device()).permute([0, 3, 1, 2]);
         let maps = self.network.infer_stages(images, 0, explained_stages(&self.network));
         let prediction = self.predict([path])?.next().expect("an answer a photo")?;
-        let class = match wanted {
-            Wanted::Best => prediction.best().class,
-            Wanted::Class(class) => class.clone(),
+        let class = match class {
+            TargetClass::MostProbable => prediction.best().class,
+            TargetClass::Named(class) => class.clone(),
         };
-        let known = self.contract().classes.iter().position(|known| *known == class);
+        let known = self.config().classes.iter().position(|known| *known == class);
         let index =
             known.ok_or_else(|| Error::setting("class", class.clone(), "one of the model's classes"))?;
         let heat = heat_maps(&self.network, maps, &[index]).remove(0);
@@ -123,18 +124,19 @@ impl Model {
     }
 }
 
-/// Whether a network's maps are tokens, a class token before those of the image's parts.
+/// Whether a network's feature maps are tokens, with a class token first.
 fn has_tokens<B: Backbone>(network: &Network<B>) -> bool {
     matches!(network.backbone().pool(), Pool::ClassToken | Pool::ClassTokenAndAverage)
 }
 
-/// How many stages come before the maps that are explained: all; of a network of tokens all but the last, behind which
-/// the class token alone may count.
+/// The number of stages before the maps that are explained: all; for a network of tokens all but the last,
+/// after which only the class token may matter.
 pub(crate) fn explained_stages<B: Backbone>(network: &Network<B>) -> usize {
     network.backbone().stages() - usize::from(has_tokens(network))
 }
 
-/// Maps `[images, channels, height, width]` as they lie in the image: tokens without the class token, row by row.
+/// Maps `[images, channels, height, width]` by position in the image: tokens without the class token, row by
+/// row.
 pub(crate) fn in_place<B: Backbone>(network: &Network<B>, maps: Tensor<4>) -> Tensor<4> {
     if !has_tokens(network) {
         return maps;
@@ -144,10 +146,11 @@ pub(crate) fn in_place<B: Backbone>(network: &Network<B>, maps: Tensor<4>) -> Te
     maps.narrow(2, 1, side * side).reshape([images, channels, side, side])
 }
 
-/// Heat maps from the maps `[images, channels, height, width]` after [`explained_stages`], for one class an image.
+/// Heat maps from the maps `[images, channels, height, width]` after [`explained_stages`], for one class per
+/// image.
 ///
-/// The gradient of the class's logit goes through what follows, as it is used; its mean over a channel's map is the
-/// channel's weight, and what the weighted maps sum to above 0 is the heat.
+/// The gradient of the class's logit flows through the rest of the network in inference mode; its mean over a
+/// channel's map is the channel's weight, and the positive part of the weighted sum of maps is the heat map.
 pub(crate) fn heat_maps<B: Backbone>(
     network: &Network<B>,
     maps: Tensor<4>,
@@ -163,7 +166,7 @@ pub(crate) fn heat_maps<B: Backbone>(
         chosen[image * all + class] = 1.0;
     }
     let chosen = Tensor::<2>::from_data(TensorData::new(chosen, [images, all]), &logits.device());
-    // Images do not mix in a pass with running statistics, so one sum serves all.
+    // In inference mode images do not affect each other, so one sum serves all.
     let gradients = (logits * chosen).sum().backward();
     let gradient = in_place(network, leaf.grad(&gradients).expect("the maps take part"));
     let maps = in_place(network, maps.inner());

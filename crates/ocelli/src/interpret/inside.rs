@@ -1,22 +1,22 @@
-//! Pictures of the inside: first-layer filters, what each stage makes of a photo, and the patches of photos that filters
-//! respond to most (Zeiler & Fergus 2014, <https://arxiv.org/abs/1311.2901>).
+//! Visualisations of the network: first-layer filters, each stage's feature maps of a photo, and the image
+//! patches that filters respond to most strongly (Zeiler & Fergus 2014, <https://arxiv.org/abs/1311.2901>).
 
 use burn::tensor::Tensor;
 use ocelli_data::RgbImage;
 use ocelli_nn::{Backbone, Network};
 
-/// What is inside a network.
+/// Visualisations of a network.
 #[derive(Debug, Clone)]
 pub struct Inside {
-    /// The first convolution's filters side by side, each on its own scale, where it looks at colours.
+    /// The first convolution's filters side by side, each on its own scale, if it takes colours.
     pub filters: Option<RgbImage>,
-    /// What every stage makes of one photo.
+    /// Feature maps of every stage for one photo.
     pub stages: Vec<StagePicture>,
-    /// What filters of some stages respond to most.
+    /// The patches that filters of some stages respond to most strongly.
     pub patches: Vec<Patches>,
 }
 
-/// What one stage makes of a photo.
+/// Feature maps of one stage for a photo.
 #[derive(Debug, Clone)]
 pub struct StagePicture {
     /// The stage, from 0.
@@ -25,16 +25,16 @@ pub struct StagePicture {
     pub channels: usize,
     /// Rows and columns of the stage's maps.
     pub side: [usize; 2],
-    /// The channels that respond most, side by side: bright where they do.
+    /// The channels with the strongest responses, side by side, bright where they respond.
     pub picture: RgbImage,
 }
 
-/// The patches that filters of a stage respond to most: a row a filter, the strongest first.
+/// The patches that filters of a stage respond to most strongly: one row per filter, the strongest first.
 #[derive(Debug, Clone)]
 pub struct Patches {
     /// The stage, from 0.
     pub stage: usize,
-    /// The channels, a row each.
+    /// The channels, one per row.
     pub channels: Vec<usize>,
     /// The patches.
     pub picture: RgbImage,
@@ -78,9 +78,9 @@ pub(crate) fn filters<B: Backbone>(network: &Network<B>) -> Option<RgbImage> {
     Some(sheet(tiles.collect(), TILE, 8))
 }
 
-/// Collects what responds most while batches of photos pass through the stages.
+/// Collects the strongest responses while batches of photos pass through the stages.
 pub(crate) struct Strongest {
-    /// For every stage that is watched: its number, its channels, and for each the strongest so far.
+    /// For each watched stage: its number, its channels, and for each the strongest responses so far.
     watched: Vec<Watched>,
 }
 
@@ -90,7 +90,8 @@ struct Watched {
     strongest: Vec<Vec<Response>>,
 }
 
-/// Where a filter responds: in which photo, at which point from 0 to 1, within which part of its side.
+/// Where a filter responds: in which photo, at which point from 0 to 1, and the side of its patch as a
+/// fraction.
 #[derive(Debug, Clone, Copy)]
 struct Response {
     strength: f32,
@@ -109,7 +110,7 @@ impl Strongest {
         Self { watched: watched.collect() }
     }
 
-    /// Looks at the maps `[photos, channels, height, width]` of a stage, of the photos from `first` on.
+    /// Takes the maps `[photos, channels, height, width]` of a stage, of the photos from `first` on.
     pub(crate) fn look(&mut self, stage: usize, maps: &Tensor<4>, first: usize) {
         let Some(watched) = self.watched.iter_mut().find(|watched| watched.stage == stage) else { return };
         let [photos, channels, height, width] = maps.dims();
@@ -133,7 +134,8 @@ impl Strongest {
                     strength: map[best],
                     photo: first + photo,
                     point: [middle(best % width, width), middle(best / width, height)],
-                    // Deeper filters see more than their stride: about twice, up to the whole photo.
+                    // The receptive field of deeper filters is larger than their stride: about twice, up to
+                    // the whole photo.
                     part: (2.5 / width.min(height) as f64).min(1.0),
                 });
             }
@@ -142,7 +144,7 @@ impl Strongest {
         }
     }
 
-    /// The patches, cut out of photos that `photo` gives by their numbers; nothing where no photo was looked at.
+    /// The patches, cropped from photos that `photo` loads by number; `None` if there was no photo.
     pub(crate) fn patches(&self, mut photo: impl FnMut(usize) -> Option<RgbImage>) -> Vec<Patches> {
         let mut found = Vec::new();
         for watched in self.watched.iter().filter(|watched| !watched.channels.is_empty()) {
@@ -150,7 +152,7 @@ impl Strongest {
             for response in watched.strongest.iter().flatten() {
                 tiles.push(photo(response.photo).map_or_else(blank, |photo| cut(&photo, response)));
             }
-            // A row of fewer patches than others would shift those below it.
+            // A row with fewer patches than others would shift those below it.
             if watched.strongest.iter().all(|row| row.len() == watched.strongest[0].len())
                 && !tiles.is_empty()
             {
@@ -163,7 +165,7 @@ impl Strongest {
     }
 }
 
-/// What a stage makes of one photo: its maps `[1, channels, height, width]`, or the first photo's.
+/// The feature maps of a stage for one photo: its maps `[1, channels, height, width]`, or the first photo's.
 pub(crate) fn stage_picture(stage: usize, maps: &Tensor<4>) -> StagePicture {
     let [_, channels, height, width] = maps.dims();
     let first = maps.clone().inner().slice([0..1, 0..channels, 0..height, 0..width]);
@@ -177,7 +179,7 @@ pub(crate) fn stage_picture(stage: usize, maps: &Tensor<4>) -> StagePicture {
         let low = map.iter().copied().fold(f32::INFINITY, f32::min);
         let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
-        // Of large maps a pixel is the mean of what it stands for; single points of them would be noise.
+        // Pixels of large maps are averaged; single points would be noise.
         let part = |at: usize, of: usize| at * of / MAP..((at + 1) * of / MAP).max(at * of / MAP + 1);
         tile(MAP, |x, y| {
             let (columns, rows) = (part(x, width), part(y, height));
@@ -190,7 +192,8 @@ pub(crate) fn stage_picture(stage: usize, maps: &Tensor<4>) -> StagePicture {
     StagePicture { stage, channels, side: [height, width], picture }
 }
 
-/// Channels spread over all of them, of each part the one whose highest response differs most from photo to photo.
+/// Channels spread over the whole range: of each part, the one whose strongest response varies most between
+/// photos.
 fn choosy(channels: usize, highest: impl Fn(usize) -> Vec<f32>) -> Vec<usize> {
     let parts = FILTERS.min(channels);
     (0..parts)
@@ -207,15 +210,15 @@ fn deviation(values: &[f32]) -> f32 {
     values.iter().map(|value| (value - mean).powi(2)).sum::<f32>()
 }
 
-/// The part of a photo that a filter responds to.
+/// The patch of a photo that a filter responds to.
 fn cut(photo: &RgbImage, response: &Response) -> Tile {
     let (width, height) = (photo.width() as usize, photo.height() as usize);
     let start = |point: f64| (point - response.part / 2.0).clamp(0.0, 1.0 - response.part);
     let (left, top) = (start(response.point[0]), start(response.point[1]));
     tile(TILE, |x, y| {
-        let at = |start: f64, place: usize, of: usize| {
-            let place = start + response.part * (place as f64 + 0.5) / TILE as f64;
-            ((place * of as f64) as usize).min(of - 1)
+        let at = |start: f64, pixel: usize, of: usize| {
+            let at = start + response.part * (pixel as f64 + 0.5) / TILE as f64;
+            ((at * of as f64) as usize).min(of - 1)
         };
         let index = (at(top, y, height) * width + at(left, x, width)) * 3;
         std::array::from_fn(|colour| photo.pixels()[index + colour])
@@ -230,7 +233,7 @@ fn tile(side: usize, colour: impl Fn(usize, usize) -> [u8; 3]) -> Tile {
     (0..side * side).map(|index| colour(index % side, index / side)).collect()
 }
 
-/// Tiles of a side in pixels next to each other, with a grey line between them.
+/// Tiles of this size in pixels next to each other, with a grey line between them.
 fn sheet(tiles: Vec<Tile>, tile: usize, columns: usize) -> RgbImage {
     const GAP: usize = 2;
     let columns = columns.min(tiles.len()).max(1);
@@ -238,8 +241,8 @@ fn sheet(tiles: Vec<Tile>, tile: usize, columns: usize) -> RgbImage {
     let side = |count: usize| count * (tile + GAP) - GAP;
     let (width, height) = (side(columns), side(rows));
     let mut pixels = vec![[128u8; 3]; width * height];
-    for (place, colours) in tiles.iter().enumerate() {
-        let (left, top) = (place % columns * (tile + GAP), place / columns * (tile + GAP));
+    for (tile_index, colours) in tiles.iter().enumerate() {
+        let (left, top) = (tile_index % columns * (tile + GAP), tile_index / columns * (tile + GAP));
         for (row, line) in colours.chunks_exact(tile).enumerate() {
             pixels[(top + row) * width + left..][..tile].copy_from_slice(line);
         }

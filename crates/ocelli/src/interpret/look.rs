@@ -1,9 +1,9 @@
-//! One pass of photos through a network, for heat maps and for pictures of its inside.
+//! One pass of photos through a network, for heat maps and visualisations.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ocelli_data::{BadImages, Items, Loader, LoaderOptions, RgbImage};
+use ocelli_data::{BadImages, Items, Loader, LoaderOptions, Preprocessing, RgbImage};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
@@ -13,24 +13,24 @@ use crate::interpret::inside::{Inside, Strongest, filters, stage_picture};
 use crate::model::Model;
 use crate::stop::Stop;
 
-/// What a network makes of some photos.
+/// Heat maps of some photos, and visualisations of the network.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// Where it looks for the class that was asked for, by item; images that cannot be read have none.
+    /// Heat maps of the given classes, by item; images that cannot be read have none.
     pub heat_maps: HashMap<usize, HeatMap>,
-    /// What is inside.
+    /// Visualisations of the network.
     pub inside: Inside,
-    /// The item whose maps [`Inside::stages`] shows.
+    /// The item whose feature maps [`Inside::stages`] shows.
     pub shown: Option<usize>,
 }
 
-/// Images that pass through the network at once.
+/// The batch size.
 const BATCH: usize = 32;
-/// The side of photos that patches are cut out of, at most.
+/// The largest side of photos that patches are cropped from.
 const LARGE: usize = 448;
 
-impl Model {
-    /// Passes images through the network, each given as an item and the class that its heat map is for.
+impl<B: Backbone> Model<B> {
+    /// Passes images through the network, each given as an item and the class of its heat map.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped) where `stop` is set; where the images cannot be loaded.
@@ -50,7 +50,7 @@ impl Model {
         if images.is_empty() {
             return Ok(look);
         }
-        let preprocessing = self.contract().preprocessing;
+        let preprocessing = self.config().preprocessing;
         let options = LoaderOptions {
             batch_size: BATCH,
             threads,
@@ -89,7 +89,11 @@ impl Model {
         let mut photos: HashMap<usize, Option<RgbImage>> = HashMap::new();
         look.inside.patches = strongest.patches(|number| {
             let item = seen[number];
-            let photo = || self.framed(&items[item].path, preprocessing.size.min(LARGE));
+            let framed = Preprocessing { size: preprocessing.size.min(LARGE), ..preprocessing };
+            let photo = || {
+                let image = self.decoder().decode_file_for(&items[item].path, framed.needed()).ok()?;
+                framed.frame(&image).ok()
+            };
             photos.entry(item).or_insert_with(photo).clone()
         });
         Ok(look)

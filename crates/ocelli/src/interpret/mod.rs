@@ -1,25 +1,26 @@
-//! What a classifier gets right and wrong, as plain values: tables, rankings, calibration, label errors, and pictures
-//! of what it looks at.
+//! Interpretation of a classifier, as plain values: metrics, rankings, calibration, label errors, and
+//! visualisations.
 //!
-//! Everything starts from an [`Interpretation`]: predictions of images whose labels are known, with their names.
+//! Everything starts from an [`Interpretation`]: predictions of labelled images, with their names.
 //!
-//! | to see | see |
+//! | topic | type |
 //! |---|---|
-//! | which classes are taken for which | [`ConfusionMatrix`] |
+//! | which classes are confused | [`ConfusionMatrix`] |
 //! | precision, recall and F1 of every class | [`ClassRow`] |
-//! | which images are most right, most wrong, most uncertain | [`Ranked`] |
-//! | whether probabilities mean what they say | [`Calibration`] |
-//! | what another threshold would give, where images have several classes | [`ThresholdCurve`] |
+//! | the most correct, most incorrect and most uncertain images | [`Ranked`] |
+//! | whether probabilities can be trusted | [`Calibration`] |
+//! | other thresholds, for multi-label data | [`ThresholdCurve`] |
 //! | which labels are likely wrong | [`LabelErrors`] |
-//! | which images are alike, or like no others | [`Neighbours`] |
-//! | where in a photo the network looks | [`Explanation`] |
+//! | near duplicates and outliers | [`Neighbours`] |
+//! | where in a photo the evidence lies | [`Explanation`] |
 //! | what filters respond to | [`Inside`] |
-//! | how two models differ | [`Comparison`] |
+//! | the comparison of two models | [`Comparison`] |
 
 mod calibration;
 mod classes;
 mod compare;
 mod confusion;
+pub(crate) mod evaluation;
 mod explain;
 mod inside;
 mod labels;
@@ -33,12 +34,12 @@ pub use calibration::{Bin, Calibration, Reliability};
 pub use classes::{ClassRow, ClassTable, Means};
 pub use compare::{Comparison, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
-pub use explain::{Explanation, HeatMap, Wanted};
+pub use explain::{Explanation, HeatMap, TargetClass};
 pub use inside::{Inside, Patches, StagePicture};
 pub use labels::{LabelErrors, Suspect};
 pub use look::Look;
 pub use neighbours::{Neighbours, Outlier, Pair};
-pub use ranking::{Order, Ranked};
+pub use ranking::{Ranked, Ranking};
 pub use table::probability_column;
 pub use thresholds::{ThresholdCurve, ThresholdPoint};
 
@@ -50,7 +51,7 @@ use crate::error::Result;
 use crate::metric::predictions::Predictions;
 use ocelli_data::Task;
 
-/// Predictions of images whose labels are known, with the names of images and classes.
+/// Predictions of labelled images, with the names of images and classes.
 #[derive(Debug, Clone)]
 pub struct Interpretation {
     /// The names of the classes, in the order of the probabilities.
@@ -59,12 +60,12 @@ pub struct Interpretation {
     pub ids: Vec<String>,
     /// The images' files.
     pub paths: Vec<PathBuf>,
-    /// What the network says of them.
+    /// The predictions.
     pub predictions: Predictions,
 }
 
 impl Interpretation {
-    /// Names the predictions, whose items are indices into `items`.
+    /// Adds names to predictions, whose items are indices into `items`.
     pub fn new(predictions: Predictions, items: &Items) -> Self {
         Self {
             classes: items.classes.names().to_vec(),
@@ -84,7 +85,7 @@ impl Interpretation {
         self.ids.is_empty()
     }
 
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub fn task(&self) -> Task {
         self.predictions.task()
     }
@@ -101,13 +102,13 @@ impl Interpretation {
     }
 
     /// The true classes of an image, ascending.
-    pub fn truth(&self, place: usize) -> &[usize] {
-        self.predictions.targets()[place].classes()
+    pub fn truth(&self, index: usize) -> &[usize] {
+        self.predictions.targets()[index].classes()
     }
 
-    /// Whether an image is said to have exactly the classes that it has.
-    pub fn is_right(&self, place: usize) -> bool {
-        self.predictions.predicted_labels(place) == self.truth(place)
+    /// Whether the predicted classes of an image are exactly the true ones.
+    pub fn is_right(&self, index: usize) -> bool {
+        self.predictions.predicted_labels(index) == self.truth(index)
     }
 
     /// The names of some classes, joined by commas.

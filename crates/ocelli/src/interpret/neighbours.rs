@@ -1,59 +1,60 @@
-//! Images that are alike to the network, and images that are like no others.
+//! Near duplicates and outliers, by the network's features.
 
 use ocelli_data::{Draws, Purpose};
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// What the nearest neighbours of images in a network's features say.
+/// The nearest neighbours of images by a network's features.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Neighbours {
-    /// Pairs of images that are nearly the same to the network, the most alike first.
+    /// Pairs of nearly identical images, the most similar first.
     pub pairs: Vec<Pair>,
-    /// The images that are farthest from their neighbours, the farthest first.
+    /// The outliers: images far from their neighbours, the farthest first.
     pub outliers: Vec<Outlier>,
 }
 
-/// Two images that are nearly the same.
+/// Two nearly identical images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pair {
-    /// The earlier image's place.
+    /// The index of the earlier image.
     pub first: usize,
-    /// The later image's place.
+    /// The index of the later image.
     pub second: usize,
     /// The cosine of their features, up to 1.
     pub likeness: f64,
 }
 
-/// An image that is like no others.
+/// An outlier.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Outlier {
-    /// The image's place.
-    pub place: usize,
+    /// The index of the image.
+    pub index: usize,
     /// The mean distance to its nearest neighbours, as 1 − cosine, 0 to 2.
     pub distance: f64,
 }
 
-/// Neighbours that are looked at (cleanlab's number for outliers).
+/// The number of neighbours (cleanlab's for outliers).
 const NEIGHBOURS: usize = 10;
-/// From this likeness on, two images are said to be nearly the same.
+/// Images of at least this cosine similarity count as nearly identical.
 const NEARLY_THE_SAME: f32 = 0.97;
-/// Dimensions of the random projection in which neighbours are looked for (Johnson & Lindenstrauss 1984).
+/// Dimensions of the random projection for the search (Johnson & Lindenstrauss 1984).
 const DIMENSIONS: usize = 96;
-/// With more images than these, outliers are measured against so many of them.
+/// With more images than these, outliers are found by the distance to this many of them.
 const REFERENCES: usize = 20_000;
 
 impl Neighbours {
-    /// Of features `[images, features]`, row by row: the first `outliers` of them, and all pairs.
+    /// From features `[images, features]`, row by row: the first `outliers` of them, and all pairs.
     ///
-    /// Every feature is centred and scaled to variance 1, so that those with large numbers do not decide alone.
+    /// Every feature is normalised to mean 0 and variance 1, so that features of a large scale do not
+    /// dominate.
     ///
     /// # Panics
-    /// Where the features are no whole rows of `images`.
+    /// Where the number of features is not a multiple of `images`.
     pub fn of(features: &[f32], images: usize, outliers: usize) -> Self {
         Self::until(features, images, outliers, &|| false)
     }
 
-    /// As [`of`](Self::of); once somebody wants no more of it, what it gives says nothing.
+    /// As [`of`](Self::of); once stopped, the result is meaningless.
     pub(crate) fn until(
         features: &[f32],
         images: usize,
@@ -70,30 +71,30 @@ impl Neighbours {
         let step = images.div_ceil(REFERENCES);
         let found: Vec<(f64, Vec<Pair>)> = (0..images)
             .into_par_iter()
-            .map(|place| {
+            .map(|index| {
                 if stopped() {
                     return (0.0, Vec::new());
                 }
                 let mut near: Vec<(f32, usize)> = (0..images)
                     .step_by(step)
-                    .filter(|&other| other != place)
+                    .filter(|&other| other != index)
                     .map(|other| {
-                        (dot(row(&projected, DIMENSIONS, place), row(&projected, DIMENSIONS, other)), other)
+                        (dot(row(&projected, DIMENSIONS, index), row(&projected, DIMENSIONS, other)), other)
                     })
                     .collect();
-                // More than needed by the projection, for the exact likeness to choose from.
+                // More candidates than needed, from which the exact similarity chooses.
                 let candidates = (3 * NEIGHBOURS).min(near.len());
                 near.select_nth_unstable_by(candidates - 1, |a, b| b.0.total_cmp(&a.0));
                 near.truncate(candidates);
                 for (likeness, other) in &mut near {
-                    *likeness = dot(row(&rows, length, place), row(&rows, length, *other));
+                    *likeness = dot(row(&rows, length, index), row(&rows, length, *other));
                 }
                 near.sort_by(|a, b| b.0.total_cmp(&a.0));
                 let pairs = near.iter().take_while(|(likeness, _)| *likeness >= NEARLY_THE_SAME);
-                let pairs = pairs.filter(|(_, other)| *other > place || *other % step != 0);
+                let pairs = pairs.filter(|(_, other)| *other > index || *other % step != 0);
                 let pairs = pairs.map(|&(likeness, other)| Pair {
-                    first: place.min(other),
-                    second: place.max(other),
+                    first: index.min(other),
+                    second: index.max(other),
                     likeness: f64::from(likeness.min(1.0)),
                 });
                 let pairs = pairs.collect();
@@ -104,7 +105,7 @@ impl Neighbours {
             })
             .collect();
         let mut far: Vec<Outlier> =
-            found.iter().enumerate().map(|(place, found)| Outlier { place, distance: found.0 }).collect();
+            found.iter().enumerate().map(|(index, found)| Outlier { index, distance: found.0 }).collect();
         far.sort_by(|a, b| b.distance.total_cmp(&a.distance));
         far.truncate(outliers);
         let mut pairs: Vec<Pair> = found.into_iter().flat_map(|found| found.1).collect();
@@ -115,11 +116,11 @@ impl Neighbours {
     }
 }
 
-fn row(rows: &[f32], length: usize, place: usize) -> &[f32] {
-    &rows[place * length..][..length]
+fn row(rows: &[f32], length: usize, index: usize) -> &[f32] {
+    &rows[index * length..][..length]
 }
 
-/// The sum of products, in eight lanes.
+/// The dot product, in eight lanes.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     let (whole_a, rest_a) = a.as_chunks::<8>();
@@ -161,7 +162,7 @@ fn normalised(features: &[f32], images: usize) -> Vec<f32> {
     rows
 }
 
-/// The rows in fewer dimensions, where neighbours stay near.
+/// The rows in fewer dimensions, which approximately preserves distances.
 fn projected(rows: &[f32], length: usize) -> Vec<f32> {
     let mut draws = Draws::new(0, Purpose::Project, 0, 0);
     let directions: Vec<f32> = (0..DIMENSIONS * length).map(|_| draws.normal() as f32).collect();

@@ -1,4 +1,4 @@
-//! The images that say most about a model: most correct, most incorrect, most uncertain, top losses.
+//! Rankings of images: most correct, most incorrect, most uncertain, top losses.
 
 use std::path::PathBuf;
 
@@ -7,33 +7,33 @@ use serde::Serialize;
 use super::Interpretation;
 use ocelli_data::Task;
 
-/// By what images are ranked.
+/// The order of a ranking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// Images of the class that are recognised, the surest first.
+pub enum Ranking {
+    /// Correctly predicted images of the class, the most confident first.
     MostCorrect,
-    /// Images of the class that are not recognised, the lowest probability of it first.
+    /// Wrongly predicted images of the class, those with its lowest probability first.
     MostIncorrect,
-    /// Images of the class for which the two most probable classes are nearest to each other; where images have
-    /// several classes, those whose probability of it is nearest to the threshold.
+    /// Images of the class whose two most probable classes are closest to each other; for multi-label data,
+    /// those whose probability is closest to the threshold.
     MostUncertain,
 }
 
-/// An image with its place in a ranking.
+/// An image in a ranking.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ranked {
-    /// The place in the predictions, from 0.
-    pub place: usize,
+    /// The index in the predictions, from 0.
+    pub index: usize,
     /// The image's id.
     pub id: String,
     /// The image's file.
     pub path: PathBuf,
-    /// What it is, and what it is said to be.
+    /// The true and the predicted classes.
     pub truth: Vec<String>,
-    /// The classes that it is said to have.
+    /// The predicted classes.
     pub predicted: Vec<String>,
-    /// The probability of the class asked for, or of the first true class.
+    /// The probability of the ranked class, or of the first true class.
     pub probability: f32,
     /// The image's loss.
     pub loss: f64,
@@ -44,69 +44,69 @@ impl Interpretation {
     ///
     /// # Errors
     /// Where there is no class of that name.
-    pub fn ranked(&self, order: Order, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
+    pub fn ranked(&self, order: Ranking, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
         let class = self.class(class)?;
         Ok(self
             .rows_in_order(order, class)
             .into_iter()
             .take(images)
-            .map(|place| self.describe(place, class))
+            .map(|index| self.describe(index, class))
             .collect())
     }
 
-    /// [`Order::MostCorrect`]
+    /// [`Ranking::MostCorrect`]
     ///
     /// # Errors
     /// Where there is no class of that name.
     pub fn most_correct(&self, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
-        self.ranked(Order::MostCorrect, class, images)
+        self.ranked(Ranking::MostCorrect, class, images)
     }
 
-    /// [`Order::MostIncorrect`]
+    /// [`Ranking::MostIncorrect`]
     ///
     /// # Errors
     /// Where there is no class of that name.
     pub fn most_incorrect(&self, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
-        self.ranked(Order::MostIncorrect, class, images)
+        self.ranked(Ranking::MostIncorrect, class, images)
     }
 
-    /// [`Order::MostUncertain`]
+    /// [`Ranking::MostUncertain`]
     ///
     /// # Errors
     /// Where there is no class of that name.
     pub fn most_uncertain(&self, class: &str, images: usize) -> crate::Result<Vec<Ranked>> {
-        self.ranked(Order::MostUncertain, class, images)
+        self.ranked(Ranking::MostUncertain, class, images)
     }
 
     /// The images with the highest losses, those first.
     pub fn top_losses(&self, images: usize) -> Vec<Ranked> {
         let losses = self.predictions.losses();
-        let mut places: Vec<usize> = (0..self.len()).collect();
-        places.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
-        places.truncate(images);
-        let first = |place: usize| self.truth(place).first().copied().unwrap_or(0);
-        places.into_iter().map(|place| self.describe(place, first(place))).collect()
+        let mut indices: Vec<usize> = (0..self.len()).collect();
+        indices.sort_by(|&a, &b| losses[b].total_cmp(&losses[a]));
+        indices.truncate(images);
+        let first = |index: usize| self.truth(index).first().copied().unwrap_or(0);
+        indices.into_iter().map(|index| self.describe(index, first(index))).collect()
     }
 
-    /// All images of a class that belong into an order, by places.
-    pub fn rows_in_order(&self, order: Order, class: usize) -> Vec<usize> {
-        let probability = |place: usize| f64::from(self.predictions.row(place)[class]);
-        let recognised = |place: usize| self.predictions.predicted_labels(place).contains(&class);
+    /// The indices of all images of a class that belong in an order.
+    pub fn rows_in_order(&self, order: Ranking, class: usize) -> Vec<usize> {
+        let probability = |index: usize| f64::from(self.predictions.row(index)[class]);
+        let recognised = |index: usize| self.predictions.predicted_labels(index).contains(&class);
         let mut keyed: Vec<(f64, usize)> = (0..self.len())
-            .filter(|&place| self.truth(place).contains(&class))
-            .filter_map(|place| match order {
-                Order::MostCorrect => recognised(place).then(|| (-probability(place), place)),
-                Order::MostIncorrect => (!recognised(place)).then(|| (probability(place), place)),
-                Order::MostUncertain => Some((self.margin(place, class), place)),
+            .filter(|&index| self.truth(index).contains(&class))
+            .filter_map(|index| match order {
+                Ranking::MostCorrect => recognised(index).then(|| (-probability(index), index)),
+                Ranking::MostIncorrect => (!recognised(index)).then(|| (probability(index), index)),
+                Ranking::MostUncertain => Some((self.margin(index, class), index)),
             })
             .collect();
         keyed.sort_by(|a, b| a.0.total_cmp(&b.0));
-        keyed.into_iter().map(|(_, place)| place).collect()
+        keyed.into_iter().map(|(_, index)| index).collect()
     }
 
-    /// How far a decision is from the other one, 0 to 1.
-    fn margin(&self, place: usize, class: usize) -> f64 {
-        let row = self.predictions.row(place);
+    /// The margin of a prediction, 0 to 1.
+    fn margin(&self, index: usize, class: usize) -> f64 {
+        let row = self.predictions.row(index);
         match self.task() {
             Task::MultiLabel => f64::from((row[class] - self.predictions.thresholds()[class]).abs()),
             Task::SingleLabel => {
@@ -117,16 +117,16 @@ impl Interpretation {
         }
     }
 
-    fn describe(&self, place: usize, class: usize) -> Ranked {
+    fn describe(&self, index: usize, class: usize) -> Ranked {
         let names = |classes: &[usize]| classes.iter().map(|&class| self.classes[class].clone()).collect();
         Ranked {
-            place,
-            id: self.ids[place].clone(),
-            path: self.paths[place].clone(),
-            truth: names(self.truth(place)),
-            predicted: names(&self.predictions.predicted_labels(place)),
-            probability: self.predictions.row(place)[class],
-            loss: self.predictions.losses()[place],
+            index,
+            id: self.ids[index].clone(),
+            path: self.paths[index].clone(),
+            truth: names(self.truth(index)),
+            predicted: names(&self.predictions.predicted_labels(index)),
+            probability: self.predictions.row(index)[class],
+            loss: self.predictions.losses()[index],
         }
     }
 }

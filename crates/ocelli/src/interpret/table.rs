@@ -1,13 +1,13 @@
-//! Predictions as a table in a file: a row an image.
+//! Predictions as a CSV table: one row per image.
 //!
 //! ```text
 //! id,label,decision,loss,probability_cats,probability_dogs
 //! valid/cats/1.jpg,cats,cats,0.0012,0.9988,0.0012
 //! ```
 //!
-//! Where images have several classes, the columns are `labels` and `decisions`, and names are separated by `|`. The column
-//! of a class is its name after `probability_`, so that no class can have the name of another column. Text that a
-//! spreadsheet would run is escaped, see [`escape_formula`].
+//! For multi-label data the columns are `labels` and `decisions`, and names are separated by `|`. The column
+//! of a class is its name after `probability_`, so that no class can have the name of another column. Text
+//! that a spreadsheet would run is escaped, see [`escape_formula`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -27,14 +27,14 @@ const SEVERAL: [&str; BEFORE] = ["id", "labels", "decisions", "loss"];
 /// Before the names of the classes.
 const PROBABILITY: &str = "probability_";
 
-/// The name of the column with the probability of a class, in every table of predictions: `probability_cats`. No other
-/// column begins so.
+/// The name of the column with the probability of a class, in every table of predictions: `probability_cats`.
+/// No other column begins with it.
 pub fn probability_column(class: &str) -> String {
     format!("{PROBABILITY}{class}")
 }
 
 impl Interpretation {
-    /// Writes the predictions as a CSV table; numbers have all their digits.
+    /// Writes the predictions as a CSV table, with all digits.
     ///
     /// # Errors
     /// Where the file cannot be written.
@@ -48,23 +48,24 @@ impl Interpretation {
         let classes = self.classes.iter().map(|class| probability_column(class));
         let header = header.into_iter().map(str::to_owned).chain(classes);
         writer.write_record(header.map(|name| escape_formula(&name).into_owned())).expect(in_memory);
-        for place in 0..self.len() {
+        for index in 0..self.len() {
             let mut cells = vec![
-                escape_formula(&self.ids[place]).into_owned(),
-                self.cell(self.truth(place)),
-                self.cell(&self.predictions.predicted_labels(place)),
-                self.predictions.losses()[place].to_string(),
+                escape_formula(&self.ids[index]).into_owned(),
+                self.cell(self.truth(index)),
+                self.cell(&self.predictions.predicted_labels(index)),
+                self.predictions.losses()[index].to_string(),
             ];
-            cells.extend(self.predictions.row(place).iter().map(f32::to_string));
+            cells.extend(self.predictions.row(index).iter().map(f32::to_string));
             writer.write_record(cells).expect(in_memory);
         }
         file::write_whole(path.as_ref(), &writer.into_inner().expect(in_memory))
     }
 
-    /// Reads a table that was written, to the bit. Where the images are is not in it: paths are the ids below `root`.
+    /// Reads a table that was written, to the bit. It does not hold where the images are: paths are the ids
+    /// below `root`.
     ///
     /// # Errors
-    /// Where the file cannot be read or is no such table; the error names the row.
+    /// Where the file cannot be read or is not such a table; the error names the row.
     pub fn read_csv(path: impl AsRef<Path>, root: impl AsRef<Path>) -> Result<Self> {
         let (path, root) = (path.as_ref(), root.as_ref());
         let bytes = files::read(path).map_err(Error::io("read", path))?;
@@ -83,12 +84,12 @@ impl Interpretation {
         let class = |column: &str| {
             let class = column.strip_prefix(PROBABILITY).map(str::to_owned);
             class.ok_or_else(|| {
-                wrong(Some(1), format!("has the column \"{column}\" where {PROBABILITY}CLASS is needed"))
+                wrong(Some(1), format!("has the column \"{column}\"; expected {PROBABILITY}CLASS"))
             })
         };
         let classes: Vec<String> = header.iter().skip(BEFORE).map(class).collect::<Result<_>>()?;
-        let places: HashMap<String, usize> =
-            classes.iter().enumerate().map(|(place, class)| (class.clone(), place)).collect();
+        let indices: HashMap<String, usize> =
+            classes.iter().enumerate().map(|(index, class)| (class.clone(), index)).collect();
         let mut read = Self {
             ids: Vec::new(),
             paths: Vec::new(),
@@ -98,10 +99,10 @@ impl Interpretation {
         for record in reader.records() {
             let record = record.map_err(|error| wrong(None, error.to_string()))?;
             let row = record.position().map(csv::Position::line);
-            let number = |cell: &str| wrong(row, format!("has \"{cell}\" where a finite number is needed"));
+            let number = |cell: &str| wrong(row, format!("has \"{cell}\"; expected a finite number"));
             let (id, truth) = (unescape_formula(&record[0]), unescape_formula(&record[1]));
             let label = |name: &str| {
-                places
+                indices
                     .get(name)
                     .copied()
                     .ok_or_else(|| wrong(row, format!("is labelled \"{name}\", of which there is no column")))

@@ -1,38 +1,38 @@
-//! What another threshold would give, where images have several classes.
+//! Precision and recall over the threshold, for multi-label data.
 
 use serde::Serialize;
 
 use super::Interpretation;
 
-/// One class, or all labels together, at many thresholds.
+/// Precision and recall over the threshold, for one class or for all labels together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ThresholdCurve {
-    /// The class; nothing: all labels of all images together.
+    /// The class; `None`: all labels of all images together.
     pub class: Option<String>,
     /// Ascending by threshold.
     pub points: Vec<ThresholdPoint>,
     /// The threshold of the highest F1 score among the points.
     pub best_f1: f64,
-    /// The threshold of the highest F2 score, in which recall counts four times as much.
+    /// The threshold of the highest F2 score among the points.
     pub best_f2: f64,
 }
 
-/// What one threshold gives.
+/// The metrics at one threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ThresholdPoint {
-    /// From this probability on, an image is said to have the class.
+    /// The threshold.
     pub threshold: f64,
-    /// 0 to 1; 1 where nothing is said.
+    /// The precision, 0 to 1; 1 where nothing is predicted.
     pub precision: f64,
-    /// 0 to 1; 1 where there is nothing to find.
+    /// The recall, 0 to 1; 1 where nothing is labelled.
     pub recall: f64,
-    /// The harmonic mean of both.
+    /// The F1 score.
     pub f1: f64,
-    /// The F-beta score for beta 2.
+    /// The F2 score.
     pub f2: f64,
 }
 
-/// The thresholds: every fiftieth between 0 and 1.
+/// The thresholds: multiples of 1/50 between 0 and 1.
 const STEPS: usize = 50;
 
 impl Interpretation {
@@ -45,8 +45,8 @@ impl Interpretation {
 
     /// The probability of each of some classes in each image, and whether the image has it.
     fn answers(&self, classes: impl IntoIterator<Item = usize> + Clone) -> Vec<(f32, bool)> {
-        let of = |place: usize| {
-            let (row, truth) = (self.predictions.row(place), self.truth(place));
+        let of = |index: usize| {
+            let (row, truth) = (self.predictions.row(index), self.truth(index));
             classes.clone().into_iter().map(move |class| (row[class], truth.contains(&class)))
         };
         (0..self.len()).flat_map(of).collect()
@@ -56,31 +56,31 @@ impl Interpretation {
 fn curve(class: Option<String>, answers: &[(f32, bool)]) -> ThresholdCurve {
     let positives = answers.iter().filter(|answer| answer.1).count();
     let thresholds: Vec<f64> = (1..STEPS).map(|step| step as f64 / STEPS as f64).collect();
-    // How many answers, and how many right ones, reach so many thresholds and no more.
+    // How many predictions, and how many right ones, are between a threshold and the next.
     let mut reached = vec![(0usize, 0usize); STEPS];
     for &(probability, has) in answers {
-        let (right, said) =
+        let (right, predicted) =
             &mut reached[thresholds.partition_point(|&threshold| threshold <= f64::from(probability))];
         *right += usize::from(has);
-        *said += 1;
+        *predicted += 1;
     }
-    for place in (0..STEPS - 1).rev() {
-        reached[place] = (reached[place].0 + reached[place + 1].0, reached[place].1 + reached[place + 1].1);
+    for index in (0..STEPS - 1).rev() {
+        reached[index] = (reached[index].0 + reached[index + 1].0, reached[index].1 + reached[index + 1].1);
     }
     let points: Vec<ThresholdPoint> = thresholds
         .iter()
         .zip(&reached[1..])
-        .map(|(&threshold, &(right, said))| {
-            let share = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
-            // F-beta of counts: (1 + β²) right / (β² positives + said).
+        .map(|(&threshold, &(right, predicted))| {
+            let fraction = |count: usize, of: usize| if of == 0 { 1.0 } else { count as f64 / of as f64 };
+            // F-beta of counts: (1 + β²) right / (β² positives + predicted).
             let score = |square: f64| {
-                let of = square * positives as f64 + said as f64;
+                let of = square * positives as f64 + predicted as f64;
                 if of == 0.0 { 1.0 } else { (1.0 + square) * right as f64 / of }
             };
             ThresholdPoint {
                 threshold,
-                precision: share(right, said),
-                recall: share(right, positives),
+                precision: fraction(right, predicted),
+                recall: fraction(right, positives),
                 f1: score(1.0),
                 f2: score(4.0),
             }

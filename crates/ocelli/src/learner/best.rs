@@ -1,16 +1,15 @@
-//! The best weights so far, kept while training goes on.
+//! The best weights so far.
 
 use std::collections::BTreeMap;
 
 use ocelli_nn::{Backbone, Network};
 
-use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::MeasuredEpoch;
 
-/// A network after one epoch.
+/// A network after an epoch.
 #[derive(Debug, Clone)]
 pub(crate) struct Best<B: Backbone> {
     pub(crate) network: Network<B>,
@@ -18,13 +17,13 @@ pub(crate) struct Best<B: Backbone> {
     pub(crate) record: EpochRecord,
 }
 
-/// The best weights by the size of the images, and by what they are the best.
+/// The best weights for each image size, and the metric that chooses them.
 #[derive(Debug, Clone)]
 pub(crate) struct BestWeights<B: Backbone> {
-    /// What they are kept by; without it none are.
+    /// The metric; without it no weights are saved.
     pub(crate) metric: Option<Metric>,
     pub(crate) by_size: BTreeMap<usize, Best<B>>,
-    /// A fit ends after so many epochs without a better one.
+    /// A fit ends after this many epochs without improvement.
     pub(crate) patience: Option<usize>,
 }
 
@@ -36,13 +35,13 @@ impl<B: Backbone> Default for BestWeights<B> {
 
 impl<B: Backbone> BestWeights<B> {
     /// The best epoch so far at any size, and the size in pixels.
-    fn of_all(&self) -> Option<(&Best<B>, usize)> {
+    pub(super) fn of_all(&self) -> Option<(&Best<B>, usize)> {
         let metric = self.metric?;
         let all = self.by_size.iter().map(|(&size, best)| (best, size));
         all.reduce(|best, other| if other.0.record.is_better(&best.0.record, metric) { other } else { best })
     }
 
-    /// Keeps the network of an epoch, if that is the best, and notes it in its record.
+    /// Saves the network of an epoch if it is the best, and marks its record.
     pub(crate) fn consider(&mut self, epoch: &mut MeasuredEpoch<B>) {
         let (Some(metric), record) = (self.metric, &mut epoch.record) else { return };
         let better = self.by_size.get(&epoch.size).is_none_or(|best| record.is_better(&best.record, metric));
@@ -53,7 +52,7 @@ impl<B: Backbone> BestWeights<B> {
         }
     }
 
-    /// Whether the last fit of a history has gone on for too long without a better epoch.
+    /// Whether the last fit of a history has run out of patience.
     pub(crate) fn is_out_of_patience(&self, history: &[EpochRecord]) -> bool {
         let (Some(patience), Some(metric), Some(last)) = (self.patience, self.metric, history.last()) else {
             return false;
@@ -62,50 +61,5 @@ impl<B: Backbone> BestWeights<B> {
         let best = (0..of_fit.len())
             .fold(0, |best, epoch| if of_fit[epoch].is_better(of_fit[best], metric) { epoch } else { best });
         of_fit.len() > best + patience
-    }
-}
-
-impl<B: Backbone> Learner<B> {
-    /// Keeps the weights of the best epoch by this metric, of equal ones that with the lower validation loss; for each
-    /// size of the images one. `None` keeps none, which is the default. See [`return_to_best`](Self::return_to_best).
-    pub fn keep_best(&mut self, metric: Option<Metric>) -> &mut Self {
-        self.best.metric = metric;
-        if let Some(metric) = metric {
-            self.measure(metric);
-        }
-        self
-    }
-
-    /// Ends a fit after so many epochs without a better one by the metric that [`keep_best`](Self::keep_best) names.
-    /// `None`, the default: each fit has all of its epochs.
-    pub fn early_stopping(&mut self, patience: Option<usize>) -> &mut Self {
-        self.best.patience = patience;
-        self
-    }
-
-    /// The best epoch so far at the current size of the images.
-    pub fn best(&self) -> Option<&EpochRecord> {
-        self.best.by_size.get(&self.data().size()).map(|best| &best.record)
-    }
-
-    /// The best epoch so far at any size, and the size in pixels.
-    pub fn best_of_all(&self) -> Option<(&EpochRecord, usize)> {
-        self.best.of_all().map(|(best, size)| (&best.record, size))
-    }
-
-    /// Returns to the best weights at the current size of the images. What was trained since is forgotten.
-    pub fn return_to_best(&mut self) {
-        if let Some(best) = self.best.by_size.get(&self.inputs.data.size()) {
-            self.state.network = best.network.copy();
-            self.state.set_freezing(best.freezing);
-        }
-    }
-
-    /// Takes the best weights at any size of the images, which stays as it is.
-    pub(crate) fn take_best_of_all(&mut self) {
-        if let Some((best, _)) = self.best.of_all() {
-            self.state.network = best.network.copy();
-            self.state.set_freezing(self.state.freezing);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The frozen layers' output, computed once and trained on again and again.
+//! Features of the frozen layers: computed once, then trained on in every epoch.
 
 use ocelli_nn::{Backbone, GROUPS};
 
@@ -7,43 +7,46 @@ use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::recipe::freezing::Freezing;
 
-/// The share of images whose features make a cache worth taking: the rest may be bad ones.
+/// The fraction of images that must have cached features for the cache to count as complete; the rest may be
+/// unreadable.
 const NEARLY_ALL: f64 = 0.95;
 
 impl<B: Backbone> Learner<B> {
-    /// With `true`: computes the frozen groups' output once for every image and trains on it from now on; with
-    /// `false`: every epoch starts from the images.
+    /// Computes the features of the frozen layer groups once for every image, or takes them from the
+    /// [cache folder](Self::set_cache), and trains on them from now on (`precompute=True` in fastai 0.7).
+    /// This may take minutes; augmentation then has no effect. [`stream_images`](Self::stream_images) is the
+    /// way back.
     ///
     /// # Errors
-    /// Where nothing is frozen, or an image cannot be used and bad images are to stop the work.
-    pub fn precompute(&mut self, precompute: bool) -> Result<()> {
-        let frozen = self.state.freezing.frozen();
-        match precompute {
-            true => self.precompute_with(Freezing::Cached { frozen, augmented_copies: 0 }),
-            false => {
-                self.set_freezing(Freezing::Live { frozen });
-                Ok(())
-            }
-        }
+    /// [`Error::NothingFrozen`] where nothing is frozen, [`Error::BadImage`] where an image cannot be used
+    /// and bad images are errors.
+    pub fn cache_features(&mut self) -> Result<()> {
+        self.cache_features_as(Freezing::Cached { frozen: self.state.freezing.frozen(), augmented_copies: 0 })
     }
 
-    /// Computes the frozen groups' output for so many augmented views of every image to train on, and trains on them
-    /// from now on, each epoch on another view of each image: augmentation at the price of some passes over the images
-    /// instead of one an epoch. Validation sees the images as they are.
+    /// Starts every epoch from the images again, with augmentation, instead of from cached features.
+    pub fn stream_images(&mut self) {
+        self.set_freezing(Freezing::Streamed { frozen: self.state.freezing.frozen() });
+    }
+
+    /// Computes the features of this many augmented copies of every training image, and trains on them from
+    /// now on, on another copy of each image in each epoch: augmentation at the cost of a few passes over the
+    /// images instead of one per epoch. Validation uses the images without augmentation.
     ///
     /// # Errors
-    /// As [`precompute`](Self::precompute); [`Error::NotAugmented`] where the photos are not augmented.
-    pub fn precompute_views(&mut self, augmented_copies: usize) -> Result<()> {
+    /// As [`cache_features`](Self::cache_features); [`Error::NotAugmented`] where the data has no
+    /// augmentation.
+    pub fn cache_augmented_copies(&mut self, augmented_copies: usize) -> Result<()> {
         if augmented_copies == 0 {
             return Err(Error::setting("augmented_copies", "0", "at least 1"));
         }
         if self.data().augmentation().is_none() {
             return Err(Error::NotAugmented);
         }
-        self.precompute_with(Freezing::Cached { frozen: self.state.freezing.frozen(), augmented_copies })
+        self.cache_features_as(Freezing::Cached { frozen: self.state.freezing.frozen(), augmented_copies })
     }
 
-    pub(crate) fn precompute_with(&mut self, freezing: Freezing) -> Result<()> {
+    pub(crate) fn cache_features_as(&mut self, freezing: Freezing) -> Result<()> {
         if freezing.frozen() == 0 {
             return Err(Error::NothingFrozen);
         }
@@ -51,16 +54,16 @@ impl<B: Backbone> Learner<B> {
         self.inputs.prepare_features(&self.state, &mut self.observers)
     }
 
-    /// Whether the pooled features of the backbone are in the cache folder, but for those of a few images, which may be
-    /// bad ones.
-    pub(crate) fn has_kept_activations(&self) -> bool {
+    /// Whether the cache folder has the backbone's pooled features of all images, except for a few, which may
+    /// be unreadable.
+    pub(crate) fn has_cached_features(&self) -> bool {
         let mut state = self.state.fork();
-        state.set_freezing(Freezing::Live { frozen: GROUPS - 1 });
-        self.inputs.share_in_cache(&state) >= NEARLY_ALL
+        state.set_freezing(Freezing::Streamed { frozen: GROUPS - 1 });
+        self.inputs.cached_fraction(&state) >= NEARLY_ALL
     }
 
-    /// The backbone's pooled features of items that have some, row by row: `[items, features]`.
-    pub(crate) fn pooled_activations(&mut self, items: &[usize]) -> Result<Vec<f32>> {
+    /// The backbone's pooled features of items that have them, row by row: `[items, features]`.
+    pub(crate) fn pooled_features(&mut self, items: &[usize]) -> Result<Vec<f32>> {
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
         self.inputs.prepare_features(&state, &mut self.observers)?;

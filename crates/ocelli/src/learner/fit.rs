@@ -16,26 +16,26 @@ use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::{Fit, FitHooks, FitView, MeasuredEpoch};
 
-/// Who keeps what a learner comes to while it trains.
+/// Records the progress of a fit from outside the learner.
 pub(crate) trait LearnerHooks<B: Backbone> {
     /// After each batch.
     fn after_step(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
         Ok(())
     }
 
-    /// After validation; `metric` is what the best weights are kept by.
+    /// After validation; `metric` is the one that chooses the best weights.
     fn measured(&mut self, _record: &EpochRecord, _predictions: &Predictions, _metric: Option<Metric>) {}
 
-    /// After an epoch has been counted and told of.
+    /// After an epoch has been counted and emitted.
     fn after_epoch(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
         Ok(())
     }
 }
 
-/// Nobody keeps anything.
+/// Records nothing.
 impl<B: Backbone> LearnerHooks<B> for () {}
 
-/// What a learner does after steps and epochs of a fit: best weights, patience, models of cycles, history, events.
+/// What a learner does after steps and epochs: best weights, patience, models of cycles, history, events.
 struct Hooks<'a, B: Backbone> {
     best: &'a mut BestWeights<B>,
     history: &'a mut Vec<EpochRecord>,
@@ -45,7 +45,7 @@ struct Hooks<'a, B: Backbone> {
 }
 
 impl<B: Backbone> Hooks<'_, B> {
-    /// What the learner has come to, and who is told of it above.
+    /// The learner's state, and the hooks from outside.
     fn view<'a>(
         &'a mut self,
         now: &FitView<'a, B>,
@@ -82,25 +82,25 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
         if let (Some(save), Some(cycle)) = (self.save_cycles, cycle) {
             save.after_cycle(cycle, epoch, now.inputs, self.observers)?;
         }
-        self.observers.tell(&Event::Epoch(epoch.record.clone()))?;
+        self.observers.emit(&Event::Epoch(epoch.record.clone()))?;
         let (view, above, observers) = self.view(now);
         above.after_epoch(&view, observers)
     }
 }
 
 impl<B: Backbone> Learner<B> {
-    /// Trains for the epochs of a schedule, at one peak learning rate or one for each layer group, and gives the
-    /// rows of the table.
+    /// Trains for the epochs of a schedule, at one peak learning rate or one for each layer group, and
+    /// returns the records of the epochs.
     ///
-    /// Each epoch goes once over the training images, in an order drawn from the seed, and then measures on the
-    /// validation images. How the weights move is what the [options](Self::set_options) say. A last batch of one image is
-    /// left out of training, since batch norm needs two.
+    /// Each epoch goes once over the training images, in an order drawn from the seed, and is then validated.
+    /// Loss and optimizer are set by the [options](Self::set_options). A last batch of one image is dropped,
+    /// since batch norm needs two.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) for learning rates or schedules out of range;
-    /// [`Error::Diverged`](crate::Error::Diverged) where the loss or its gradients are no numbers any more,
-    /// [`Error::Stopped`](crate::Error::Stopped) where an observer asks to stop: both leave the network as it was
-    /// after the step before.
+    /// [`Error::Diverged`](crate::Error::Diverged) where the loss or its gradients become NaN or infinite,
+    /// [`Error::Stopped`](crate::Error::Stopped) where an observer asks to stop: both leave the network as it
+    /// was after the step before.
     pub fn fit(
         &mut self,
         learning_rates: impl Into<LearningRates>,
@@ -110,9 +110,9 @@ impl<B: Backbone> Learner<B> {
         self.resume()
     }
 
-    /// Goes on with a fit that an error has ended, from the step where it did, and gives the rows of the epochs
-    /// that end meanwhile; nothing where none is unfinished. What comes of it is what would have come without
-    /// the interruption, to the bit.
+    /// Resumes a fit that an error has ended, from the step where it did, and returns the records of the
+    /// epochs that end meanwhile; empty if no fit is unfinished. The result is the same, to the bit, as
+    /// without the interruption.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
@@ -120,12 +120,12 @@ impl<B: Backbone> Learner<B> {
         self.resume_with(&mut ())
     }
 
-    /// Begins a fit, which [`resume`](Self::resume) goes on with.
+    /// Begins a fit, for [`resume`](Self::resume).
     pub(crate) fn begin(&mut self, rates: LearningRates, schedule: Schedule) -> Result<()> {
         self.options.check(self.data().classes().len())?;
         let fit = Fit::new(rates, schedule, &self.state, &self.options)?;
         self.state.fits += 1;
-        self.observers.tell(&Event::FitStarted(FitStarted {
+        self.observers.emit(&Event::FitStarted(FitStarted {
             number: self.state.fits,
             freezing: self.state.freezing,
             learning_rates: fit.rates,
@@ -135,7 +135,7 @@ impl<B: Backbone> Learner<B> {
         Ok(())
     }
 
-    /// As [`resume`](Self::resume), telling of steps and epochs.
+    /// As [`resume`](Self::resume), with hooks from outside.
     pub(crate) fn resume_with(&mut self, above: &mut dyn LearnerHooks<B>) -> Result<Vec<EpochRecord>> {
         let Some(mut fit) = self.unfinished.take() else { return Ok(Vec::new()) };
         let Self { state, inputs, options, best, history, observers, save_cycles, .. } = self;

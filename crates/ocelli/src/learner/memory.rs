@@ -1,5 +1,5 @@
-//! Whether the memory at hand is enough for a recipe: asked before anything is computed, since a process that runs out of
-//! memory is ended by the system, and can say nothing.
+//! The memory check: whether there is enough memory for a recipe, before anything is computed, since a
+//! process that runs out of memory is killed without a message.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,29 +14,30 @@ use crate::recipe::freezing::Freezing;
 use crate::recipe::{Phase, Recipe};
 use crate::train::state::TrainState;
 
-/// What a step of a recipe asks of the memory.
+/// What a phase of a recipe needs memory for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Demand {
-    /// The side of the images in pixels.
+    /// The image size in pixels.
     size: usize,
-    /// The layer groups that are not trained; [`GROUPS`] where the network is only used.
+    /// The frozen layer groups; [`GROUPS`] for inference only.
     frozen: usize,
-    /// Augmented copies whose features are cached, where they are.
-    kept: Option<usize>,
+    /// Augmented copies whose features are cached.
+    copies: Option<usize>,
 }
 
-/// Images of the two trials; what is different between them is that of so many images.
+/// Images of the two trials; their difference is the cost per image.
 const TRIALS: [usize; 2] = [2, 4];
-/// Those of the trials that decide where these say that there is too little: the kernels need less for each of many.
+/// Images of the trials that decide if these exceed the memory: the kernels need less per image for many.
 const LARGER_TRIALS: [usize; 2] = [8, 16];
-/// Copies of an image's pixels, as f32, on the way from the loader to the network: batches ahead, and the tensor.
+/// Copies of an image's pixels, as f32, between the loader and the network: batches ahead, and the tensor.
 const PIXELS: u64 = 4;
-/// Copies of all weights: in training, of the best epoch, of a search; gradients, an optimizer's two memories; packed.
+/// Copies of all weights: in training, of the best epoch, of the finder; gradients, an optimizer's two
+/// moments; packed.
 const WEIGHTS: u64 = 8;
 
 impl<B: Backbone> Learner<B> {
-    /// Refuses what is left of a recipe after `done` steps where it would need more memory than there is, as far as the
-    /// system says how much that is. What is needed is measured: a training step of two images, and of four; of more, if
+    /// Refuses what is left of a recipe after `done` phases if it needs more memory than there is, as far as
+    /// the system reports that. The need is measured: a training step of two images, and of four; of more, if
     /// that is too much.
     ///
     /// # Errors
@@ -69,30 +70,30 @@ impl<B: Backbone> Learner<B> {
         Ok(())
     }
 
-    /// What a demand costs.
+    /// Measures the cost of a demand.
     fn measure_memory(&self, demand: Demand, trials: [usize; 2]) -> Cost {
-        let Demand { size, frozen, kept } = demand;
+        let Demand { size, frozen, copies } = demand;
         let mut state = self.state.fork();
-        state.set_freezing(Freezing::Live { frozen: frozen.min(GROUPS - 1) });
+        state.set_freezing(Freezing::Streamed { frozen: frozen.min(GROUPS - 1) });
         let statistics = self.options.statistics();
         let [few, more] =
             trials.map(|images| peak_of(|| try_step(&state, statistics, images, size, frozen < GROUPS)));
         let features = few.0;
-        // The kernels keep buffers for the next step, up to half of what was in use at once.
+        // The kernels keep buffers for the next step, up to half of the peak.
         let of_an_image = (more.1.saturating_sub(few.1) / (trials[1] - trials[0]) * 3 / 2) as u64;
         let pixels = (3 * size * size * size_of::<f32>()) as u64;
         let weights: usize = state.network.parameters().iter().sum();
-        let kept = kept.map_or(0, |views| {
+        let copies = copies.map_or(0, |views| {
             let (train, valid) = (self.data().train_len(), self.data().valid_len());
             (features * size_of::<f32>()) as u64 * (train * views.max(1) + valid) as u64
         });
-        let fixed = (weights * size_of::<f32>()) as u64 * WEIGHTS + kept;
+        let fixed = (weights * size_of::<f32>()) as u64 * WEIGHTS + copies;
         Cost { fixed, of_an_image: of_an_image + PIXELS * pixels }
     }
 }
 
-/// Runs black images through a network, and, where it is trained, the gradients back. Gives the length of what the frozen
-/// part makes of one image.
+/// Runs black images through a network, and, if it is trained, the gradients back. Returns the number of
+/// values of one image's features.
 fn try_step<B: Backbone>(
     state: &TrainState<B>,
     statistics: Statistics,
@@ -110,12 +111,12 @@ fn try_step<B: Backbone>(
     features
 }
 
-/// Bytes of a demand.
+/// The memory of a demand, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
-    /// Whatever the batch is.
+    /// Independent of the batch.
     fixed: u64,
-    /// Of each of its images.
+    /// Per image.
     of_an_image: u64,
 }
 
@@ -124,12 +125,12 @@ impl Cost {
         self.fixed + batch as u64 * self.of_an_image
     }
 
-    /// The largest batch that fits, if one of two images does.
+    /// The largest batch that fits, if two images do.
     fn largest_batch(self, available: u64) -> Option<usize> {
-        // What is free differs a little from one start to the next; the batch that is named must fit then too.
+        // Free memory varies a little from one start to the next; the suggested batch must still fit.
         let available = available / 20 * 19;
         let fits = (available.saturating_sub(self.fixed) / self.of_an_image.max(1)) as usize;
-        // A number that people would choose.
+        // A round number.
         let fits = if fits >= 16 { fits / 8 * 8 } else { fits / 2 * 2 };
         (fits >= 2).then_some(fits)
     }
@@ -145,21 +146,21 @@ impl Demand {
     }
 }
 
-/// What the phases of a recipe from `done` on ask for; the images begin with a side of `size` pixels.
+/// The demands of a recipe's phases from `done` on; the images begin at this size in pixels.
 fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     let mut demands = BTreeSet::new();
     for phase in recipe.phases.iter().skip(done) {
         match phase {
             Phase::Resize { size: next } => size = *next,
             Phase::Tta(_) => {
-                demands.insert(Demand { size, frozen: GROUPS, kept: None });
+                demands.insert(Demand { size, frozen: GROUPS, copies: None });
             }
             Phase::Train(train) => {
-                let kept = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
-                demands.insert(Demand { size, frozen: GROUPS, kept });
-                // A head alone takes next to nothing.
+                let copies = train.freezing.is_cached().then_some(train.freezing.augmented_copies());
+                demands.insert(Demand { size, frozen: GROUPS, copies });
+                // A head alone needs little.
                 if train.freezing.frozen() + 1 < GROUPS {
-                    demands.insert(Demand { size, frozen: train.freezing.frozen(), kept });
+                    demands.insert(Demand { size, frozen: train.freezing.frozen(), copies });
                 }
             }
         }
@@ -188,8 +189,8 @@ pub enum MemoryLimit {
     AddressSpace,
 }
 
-/// The memory that this process can still have: what the machine has free, or what a limit of its control group or of its
-/// address space leaves of that. Nothing where the system does not say, which Linux alone does.
+/// The memory that this process can still allocate: what is free, or what a limit of its control group or
+/// address space leaves of it. `None` if the system does not report it; only Linux does.
 pub fn available_memory() -> Option<AvailableMemory> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let free = field(&text("/proc/meminfo")?, "MemAvailable:")? * 1024;
@@ -213,7 +214,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// What control groups (version 2) leave, this process's and those that it is within; `groups` is `/proc/self/cgroup`.
+/// What control groups (version 2) leave, of this process and its ancestors; `groups` is `/proc/self/cgroup`.
 fn of_groups(root: &Path, groups: &str) -> Option<u64> {
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let own = root.join(path.trim_end());
@@ -221,7 +222,7 @@ fn of_groups(root: &Path, groups: &str) -> Option<u64> {
         let text = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
         let limit: u64 = text("memory.max")?.trim().parse().ok()?;
         let used: u64 = text("memory.current")?.trim().parse().ok()?;
-        // Pages of files are given back when memory is asked for.
+        // The page cache is reclaimed when memory is needed.
         let files = field(&text("memory.stat")?, "inactive_file").unwrap_or(0);
         Some(limit.saturating_sub(used.saturating_sub(files)))
     };
@@ -272,10 +273,10 @@ mod tests {
         let recipe = RecipeBuilder::new(Preset::Full, 32).then_sizes([48]).augmented(true).build();
         let all = demands(&recipe, 0, 32);
         for size in [32, 48] {
-            assert!(all.contains(&Demand { size, frozen: 0, kept: None }));
-            assert!(all.contains(&Demand { size, frozen: GROUPS, kept: Some(0) }));
+            assert!(all.contains(&Demand { size, frozen: 0, copies: None }));
+            assert!(all.contains(&Demand { size, frozen: GROUPS, copies: Some(0) }));
         }
         let rest = demands(&recipe, recipe.phases.len() - 1, 48);
-        assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, kept: None }]);
+        assert_eq!(rest.into_iter().collect::<Vec<_>>(), [Demand { size: 48, frozen: GROUPS, copies: None }]);
     }
 }

@@ -1,8 +1,8 @@
-//! Predictions of training images by networks that have not been trained on them.
+//! Out-of-fold predictions of training images.
 
 use ocelli_data::split::k_fold;
 use ocelli_data::{Digest, Split};
-use ocelli_nn::{Arch, GROUPS, Network};
+use ocelli_nn::{Backbone, GROUPS, Head, Network};
 
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
@@ -19,35 +19,57 @@ use crate::train::state::TrainState;
 
 /// Epochs of each fold's head.
 const EPOCHS: usize = 4;
-/// Images a batch: most of a step's time is spent on the weights, whatever the number of images.
+/// The batch size: most of a step's time is spent on the weights, whatever the number of images.
 const BATCH_SIZE: usize = 128;
 /// The learning rate of each fold's head.
 const LEARNING_RATE: f64 = 1e-2;
 
-/// Heads are trained silently; somebody may stop that.
+/// Heads are trained without observers; only a request to stop is passed on.
 struct Silent(Observers);
 
-impl<B: ocelli_nn::Backbone> FitHooks<B> for Silent {
+impl<B: Backbone> FitHooks<B> for Silent {
     fn observers(&mut self) -> &mut Observers {
         &mut self.0
     }
 }
 
-impl Learner {
-    /// Predicts every training image by a head that was trained on the others: the images are divided into `folds`
-    /// parts, and for each a new head learns from the other parts, on cached features of the frozen backbone, which are
-    /// computed once. The learner itself stays as it is. Byte-identical images are in the same part.
+impl<B: Backbone<Head = Head>> Learner<B> {
+    /// Predicts every training image by a head that was trained on other folds: the images are divided into
+    /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
+    /// backbone, which are computed once. The learner itself is not changed. Byte-identical images are in the
+    /// same fold.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
     ///
     /// # Errors
     /// As [`fit`](Self::fit); where there are fewer images than folds.
     pub fn out_of_fold(&mut self, folds: usize) -> Result<Predictions> {
-        self.out_of_fold_until(folds, &Stop::default())
+        let seed = self.state.seed;
+        self.out_of_fold_with(folds, |network| Ok(network.with_new_head(seed)))
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like
+    /// this one whose head has not been trained; its backbone is not used.
+    ///
+    /// # Errors
+    /// As [`out_of_fold`](Self::out_of_fold), and whatever `new_head` gives.
+    pub fn out_of_fold_with(
+        &mut self,
+        folds: usize,
+        mut new_head: impl FnMut(&Network<B>) -> Result<Network<B>>,
+    ) -> Result<Predictions> {
+        self.out_of_fold_until(folds, &Stop::default(), &mut new_head)
     }
 
-    /// As [`out_of_fold`](Self::out_of_fold), until `stop` is set.
-    pub(crate) fn out_of_fold_until(&mut self, folds: usize, stop: &Stop) -> Result<Predictions> {
+    /// As [`out_of_fold_with`](Self::out_of_fold_with), until `stop` is set.
+    pub(crate) fn out_of_fold_until(
+        &mut self,
+        folds: usize,
+        stop: &Stop,
+        new_head: &mut NewHead<B>,
+    ) -> Result<Predictions> {
         let mut head = self.state.fork();
         head.set_freezing(FROZEN);
         self.inputs.prepare_features(&head, &mut self.observers)?;
@@ -60,18 +82,20 @@ impl Learner {
             let split = k_fold(&training, &digests, &[], folds, fold, self.state.seed)?;
             let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect();
             let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
-            parts.push(self.predict_fold(data.with_split(split), stop)?);
+            let network = &self.state.network;
+            let network = network.with_head_of(&new_head(network)?);
+            parts.push(self.predict_fold(network, data.with_split(split), stop)?);
         }
-        let joined = joined(parts, data);
-        if !joined.is_finite() {
+        let merged = merged(parts, data);
+        if !merged.is_finite() {
             return Err(Error::OutOfFoldNotFinite);
         }
-        Ok(joined)
+        Ok(merged)
     }
 
-    /// Trains a new head on the training images of these, and predicts those that are held out.
-    fn predict_fold(&self, data: ImageData, stop: &Stop) -> Result<Predictions> {
-        let mut state = TrainState::new(self.with_new_head()?, self.state.seed);
+    /// Trains a network's new head on the training images of this split, and predicts its validation images.
+    fn predict_fold(&self, network: Network<B>, data: ImageData, stop: &Stop) -> Result<Predictions> {
+        let mut state = TrainState::new(network, self.state.seed);
         state.set_freezing(FROZEN);
         state.fits = 1;
         let mut inputs = self.inputs.with_data(data.with_batch_size(BATCH_SIZE));
@@ -88,32 +112,27 @@ impl Learner {
         )?;
         predict(&state, &mut inputs, Part::Valid, &mut hooks.0)
     }
-
-    /// The same backbone with a head that has not been trained.
-    fn with_new_head(&self) -> Result<Network> {
-        let arch: Arch = self.architecture().parse()?;
-        let (network, classes) = (&self.state.network, self.data().classes().len());
-        let fresh = arch.transfer(&network.to_tensors(), classes, self.state.seed, &network.device())?;
-        Ok(fresh.with_precision(network.precision()))
-    }
 }
 
-/// The head alone is trained, on features that are computed once.
+/// Makes a network with the same backbone and a new head.
+pub(crate) type NewHead<'a, B> = dyn FnMut(&Network<B>) -> Result<Network<B>> + 'a;
+
+/// Only the head is trained, on cached features.
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
 
-/// The parts' predictions as one, by ascending items.
-fn joined(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
+/// The predictions of all folds as one, by ascending items.
+fn merged(parts: Vec<Predictions>, data: &ImageData) -> Predictions {
     let classes = data.classes().len();
-    let mut places: Vec<(usize, usize, usize)> = Vec::new();
+    let mut rows: Vec<(usize, usize, usize)> = Vec::new();
     for (part, predictions) in parts.iter().enumerate() {
-        places.extend(predictions.items().iter().enumerate().map(|(place, &item)| (item, part, place)));
+        rows.extend(predictions.items().iter().enumerate().map(|(row, &item)| (item, part, row)));
     }
-    places.sort_unstable();
-    let mut joined = Predictions::new(data.task(), classes);
-    for (item, part, place) in places {
+    rows.sort_unstable();
+    let mut merged = Predictions::new(data.task(), classes);
+    for (item, part, row) in rows {
         let predictions = &parts[part];
-        let target = predictions.targets()[place].clone();
-        joined.push_row(item, target, predictions.row(place), predictions.losses()[place]);
+        let target = predictions.targets()[row].clone();
+        merged.push_row(item, target, predictions.row(row), predictions.losses()[row]);
     }
-    joined
+    merged
 }

@@ -1,4 +1,4 @@
-//! What a learner's network says of its photos, as it is used.
+//! Predictions of a learner for its images, in inference mode.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::Task;
+use crate::event::Activity;
 use crate::learner::Learner;
 use crate::metric::predictions::{Predictions, THRESHOLD};
 use crate::model::tta::{FIRST_EPOCH, Tta, TtaLogits, TtaViews};
@@ -15,20 +15,19 @@ use crate::train::fit::estimate_statistics;
 use crate::train::infer::{infer, predict, values};
 
 impl<B: Backbone> Learner<B> {
-    /// Predicts the validation set, in the order of the split, as the network is used; nothing where nothing is held
-    /// out.
+    /// Predicts the validation set, in the order of the split; empty without validation images.
     ///
     /// # Errors
-    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    /// Where an image cannot be used and bad images are errors, or an observer asks to stop.
     pub fn validate(&mut self) -> Result<Predictions> {
         self.predict(Part::Valid)
     }
 
-    /// Predicts the images of a part, in the order of the split, as the network is used. Those to train on are
-    /// not augmented; those without labels have a loss of NaN.
+    /// Predicts the images of a part, in the order of the split. Training images are not augmented; images
+    /// without labels have a loss of NaN.
     ///
     /// # Errors
-    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    /// Where an image cannot be used and bad images are errors, or an observer asks to stop.
     pub fn predict(&mut self, part: Part) -> Result<Predictions> {
         predict(&self.state, &mut self.inputs, part, &mut self.observers)
     }
@@ -41,8 +40,9 @@ impl<B: Backbone> Learner<B> {
         Ok(self.predict_views(Part::Valid, tta.views)?.mean(tta.mean))
     }
 
-    /// Predicts every view of the images of a part, all but the plain one from the images, whatever is precomputed. Random
-    /// views are those of [`ImageData::augmentation`](crate::ImageData::augmentation), or random crops without one.
+    /// Predicts several views of the images of a part; all but the plain view start from the images, even if
+    /// features are cached. Random views use [`ImageData::augmentation`](crate::ImageData::augmentation), or
+    /// random crops without one.
     ///
     /// # Errors
     /// As [`validate`](Self::validate).
@@ -53,10 +53,11 @@ impl<B: Backbone> Learner<B> {
             passes.iter().flat_map(|(_, epochs, weight)| epochs.iter().map(|_| *weight)).collect();
         weights.insert(0, 1.0 - weights.iter().sum::<f64>());
         let plain_loader = inputs.loader()?;
-        let (items, plain) = infer(state, inputs, part, Task::Views, observers)?;
+        let (items, plain) = infer(state, inputs, part, Activity::Views, observers)?;
         let classes = inputs.data.classes().len();
         let rows: HashMap<usize, usize> = items.iter().enumerate().map(|(row, &item)| (item, row)).collect();
-        // What the plain view cannot read, no other can; what cannot be read any more counts as it was seen plainly.
+        // Images that cannot be read in the plain view are skipped; those that cannot be read in a later view
+        // keep their plain logits.
         let mut logits = vec![plain; weights.len()];
         let (total, mut done) = (items.len() * (weights.len() - 1), 0);
         for (change, epochs, _) in passes {
@@ -64,7 +65,7 @@ impl<B: Backbone> Learner<B> {
             let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
             for batch in loader.batches_of(samples.collect())? {
                 let mut batch = batch?;
-                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 done += batch.indices.len() + batch.skipped.len();
                 if !batch.indices.is_empty() {
                     let predicted =
@@ -75,7 +76,7 @@ impl<B: Backbone> Learner<B> {
                         logits[view][rows[item] * classes..][..classes].copy_from_slice(row);
                     }
                 }
-                observers.progress(Task::Views, done, total)?;
+                observers.progress(Activity::Views, done, total)?;
             }
         }
         Ok(TtaLogits {
@@ -89,12 +90,12 @@ impl<B: Backbone> Learner<B> {
         })
     }
 
-    /// Sets the running statistics of the norms that train to the means of the batches' over all training images: those
-    /// of the head, and, with [`batch_statistics`](crate::TrainOptions::batch_statistics), of trained groups of the
-    /// backbone. An average of weights needs this, since it has never been run itself.
+    /// Re-estimates the running statistics of trainable norms as means over the batches of all training
+    /// images: those of the head, and, with [`train_bn`](crate::TrainOptions::train_bn), of trained groups of
+    /// the backbone. Averaged weights need this, since they have never been run.
     ///
     /// # Errors
-    /// Where an image cannot be used and bad images are to stop the work, or an observer asks to stop.
+    /// Where an image cannot be used and bad images are errors, or an observer asks to stop.
     pub fn estimate_statistics(&mut self) -> Result<()> {
         let Self { state, inputs, options, observers, .. } = self;
         estimate_statistics(state, inputs, options, observers)

@@ -1,4 +1,4 @@
-//! Models of a learner.
+//! Saving models of a learner.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,7 @@ use ocelli_nn::{Backbone, Network};
 
 use crate::error::Result;
 use crate::event::{Event, Observers};
-use crate::learner::Learner;
-use crate::model::Model;
-use crate::model::contract::{Contract, save};
+use crate::model::config::{ModelConfig, save};
 use crate::model::finite::check_finite;
 use crate::train::fit::MeasuredEpoch;
 use crate::train::input::Inputs;
@@ -17,7 +15,7 @@ use crate::train::input::Inputs;
 /// Saves a model at the end of every cycle of a schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct SaveCycles {
-    /// What the files' names begin with.
+    /// The prefix of the files' names.
     name: PathBuf,
 }
 
@@ -26,7 +24,7 @@ impl SaveCycles {
         Self { name }
     }
 
-    /// Saves what an epoch has measured, as the model of a cycle, counted from 0.
+    /// Saves the weights that an epoch has validated, as the model of a cycle, counted from 0.
     pub(crate) fn after_cycle<B: Backbone>(
         &self,
         cycle: usize,
@@ -38,28 +36,28 @@ impl SaveCycles {
             let number = cycle + 1;
             let text =
                 format!("cycle {number} has no model: what the network computes is not finite any more");
-            return observers.tell(&Event::Notice { text });
+            return observers.emit(&Event::Notice { text });
         }
         let mut path = self.name.clone().into_os_string();
         path.push(format!("_cyc_{cycle}.safetensors"));
         save_network(Path::new(&path), &epoch.network, inputs, epoch.size)?;
-        observers.tell(&Event::Written { what: "model of a cycle", path: path.into() })
+        observers.emit(&Event::Written { what: "model of a cycle", path: path.into() })
     }
 }
 
-/// How a network that was trained on these inputs is to be used for images of this size.
-fn contract<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> Contract {
+/// The model configuration of a network that was trained on these inputs, for this image size.
+pub(super) fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: usize) -> ModelConfig {
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
-    Contract {
+    ModelConfig {
         channels: data.loading().decoder.channels,
         augmentation: data.augmentation().cloned(),
         label_separator: data.label_separator,
-        ..Contract::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
+        ..ModelConfig::new(&inputs.backbone.name, &data.items, preprocessing, network.precision())
     }
 }
 
-/// Writes the model of a network, and gives the digest in it.
+/// Writes the model of a network, and returns its digest.
 pub(crate) fn save_network<B: Backbone>(
     path: &Path,
     network: &Network<B>,
@@ -68,22 +66,5 @@ pub(crate) fn save_network<B: Backbone>(
 ) -> Result<String> {
     let tensors = network.to_tensors();
     check_finite(&tensors, "the network")?;
-    save(path, &contract(network, inputs, size), &tensors)
-}
-
-impl<B: Backbone> Learner<B> {
-    /// The model as it is now; training goes on without an effect on it.
-    pub fn to_model(&self) -> Model<B> {
-        let network = self.state.network.copy();
-        Model::new(contract(&network, &self.inputs, self.data().size()), network)
-    }
-
-    /// Writes the model to a file, with all that is needed to use it.
-    ///
-    /// # Errors
-    /// Where the file cannot be written; what was there before then stays.
-    /// [`Error::NotFiniteTensor`](crate::Error::NotFiniteTensor) where a weight is NaN or infinite.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        save_network(path.as_ref(), &self.state.network, &self.inputs, self.data().size()).map(drop)
-    }
+    save(path, &config(network, inputs, size), &tensors)
 }

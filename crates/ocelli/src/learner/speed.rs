@@ -1,4 +1,4 @@
-//! How fast a backbone is on this machine.
+//! The speed of a backbone on this machine.
 
 use std::time::Instant;
 
@@ -12,21 +12,21 @@ use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::optimizer::{Optimizer, OptimizerState, WeightDecay};
 
-/// Images a second, of random images and weights: medians over some batches.
+/// Images per second, with random images and weights: medians over some batches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
-    /// Of a frozen network, in use.
+    /// Inference with a frozen network.
     pub forward: f64,
-    /// Of a training step of all layers: forward, backward, optimizer.
+    /// A training step of all layers: forward, backward, optimizer.
     pub training: f64,
 }
 
-/// The classes of the head that is measured with.
+/// The number of classes of the head.
 const CLASSES: usize = 10;
 
 impl Speed {
-    /// Measures `runs` batches of `batch` images (two or more, for batch norm), `size` pixels square, after one to
-    /// warm up.
+    /// Measures `runs` batches of `batch` images (two or more, for batch norm), `size` pixels square, after
+    /// one to warm up.
     ///
     /// # Errors
     /// [`Error::Memory`] where the machine has too little for that.
@@ -56,10 +56,10 @@ impl Speed {
     }
 }
 
-/// Pixels of a batch, for which any machine has memory enough.
+/// Pixels of a batch that any machine has enough memory for.
 const UNCHECKED: usize = 16 * 299 * 299;
 
-/// Refuses what would need more memory than there is. What is needed is measured on few small images.
+/// Refuses what would need more memory than there is. The need is measured with a few small images.
 fn check_memory(arch: Arch, size: usize, batch: usize, precision: Precision, device: &Device) -> Result<()> {
     let Some(AvailableMemory { bytes: available, .. }) = available_memory() else { return Ok(()) };
     let side = arch.info().smallest.max(64).next_multiple_of(32).min(size);
@@ -87,7 +87,7 @@ fn train(network: Network, images: Tensor<4>, optimizer: &mut OptimizerState) ->
     let gradients = ParameterGradients::take(&network, loss.backward());
     let network = optimizer.step(network, gradients, LearningRates::from(1e-6), None);
     let network = network.update_running_stats(pass.into_batch_stats());
-    // Devices work ahead until a number is asked for.
+    // Devices run asynchronously until a value is read.
     loss.into_data();
     network
 }

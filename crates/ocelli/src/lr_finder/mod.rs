@@ -1,6 +1,7 @@
-//! The learning rate finder: train with rates that grow step by step, see where the loss falls, and forget it all.
+//! The learning rate finder: trains a copy of the network while the learning rate grows, and records the
+//! loss.
 //!
-//! The method is the range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as fastai performs it.
+//! This is the LR range test of Smith 2015 (<https://arxiv.org/abs/1506.01186>) as in fastai.
 
 pub(crate) mod curve;
 pub(crate) mod suggest;
@@ -11,40 +12,40 @@ use crate::error::{Error, Result};
 use crate::lr_finder::curve::{LrCurve, smoothed};
 use crate::schedule::learning_rates::LearningRates;
 
-/// How the learning rate finder searches. The default is one rate for all layer groups, from 1e-5 to 10 in 100
-/// steps.
+/// Options of the learning rate finder. The default is one learning rate for all layer groups, from 1e-5 to
+/// 10 in 100 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LrFind {
-    /// The rates of the first step.
-    pub start: LearningRates,
-    /// The head's rate after the last step; the other groups' keep their ratio to it.
-    pub end: f64,
-    /// Steps, each of one batch; the photos come again and again where there are fewer batches.
+    /// The learning rates of the first step.
+    pub start_lr: LearningRates,
+    /// The head's learning rate after the last step; the other groups' keep their ratio to it.
+    pub end_lr: f64,
+    /// Steps, one batch each; if there are fewer batches, they are repeated.
     pub steps: usize,
-    /// How the rates grow.
+    /// How the learning rates grow.
     pub growth: Growth,
-    /// Images a step; without it as many as training takes.
+    /// Images per step; default: the batch size of training.
     #[serde(default)]
     pub batch_size: Option<usize>,
-    /// The search ends where the average loss is so many times the lowest one so far.
+    /// Stop when the average loss is more than this many times its lowest value so far.
     pub stop_above: f64,
 }
 
-/// How the rates of a search grow from step to step.
+/// How the learning rates grow from step to step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Growth {
-    /// By the same factor: at step i of n it is `start · (end / start)^(i / n)`.
+    /// Exponentially: at step i of n it is `start · (end / start)^(i / n)`.
     Geometric,
-    /// By the same difference: `start + (end − start) · i / n`. (fastai 0.7 begins at 0 instead of `start`.)
+    /// Linearly: `start + (end − start) · i / n`. (fastai 0.7 begins at 0 instead of `start`.)
     Linear,
 }
 
 impl Default for LrFind {
     fn default() -> Self {
         Self {
-            start: 1e-5.into(),
-            end: 10.0,
+            start_lr: 1e-5.into(),
+            end_lr: 10.0,
             steps: 100,
             growth: Growth::Geometric,
             batch_size: None,
@@ -54,20 +55,19 @@ impl Default for LrFind {
 }
 
 impl LrFind {
-    /// From rates in these proportions, a thousandth of them, to the head's rate 10: the lesson's
-    /// `lr_find(lrs/1000)`.
+    /// From a thousandth of these learning rates until the head's is 10: the lesson's `lr_find(lrs/1000)`.
     pub fn groups(rates: impl Into<LearningRates>) -> Self {
-        Self { start: rates.into().scaled(1e-3), ..Self::default() }
+        Self { start_lr: rates.into().scaled(1e-3), ..Self::default() }
     }
 
-    /// The rates of the first step.
-    pub fn start(self, start: impl Into<LearningRates>) -> Self {
-        Self { start: start.into(), ..self }
+    /// The learning rates of the first step.
+    pub fn start_lr(self, start_lr: impl Into<LearningRates>) -> Self {
+        Self { start_lr: start_lr.into(), ..self }
     }
 
-    /// The head's rate after the last step.
-    pub fn end(self, end: f64) -> Self {
-        Self { end, ..self }
+    /// The head's learning rate after the last step.
+    pub fn end_lr(self, end_lr: f64) -> Self {
+        Self { end_lr, ..self }
     }
 
     /// The number of steps.
@@ -75,37 +75,39 @@ impl LrFind {
         Self { steps, ..self }
     }
 
-    /// The number of images a step.
+    /// The number of images per step.
     pub fn batch_size(self, batch_size: usize) -> Self {
         Self { batch_size: Some(batch_size), ..self }
     }
 
-    /// How the rates grow.
+    /// How the learning rates grow.
     pub fn growth(self, growth: Growth) -> Self {
         Self { growth, ..self }
     }
 
-    /// The rates of step `step`, counted from 0.
+    /// The learning rates of step `step`, counted from 0.
     pub fn rates(&self, step: usize) -> LearningRates {
-        let ratio = self.end / self.start.head();
-        let share = step as f64 / self.steps as f64;
-        self.start.scaled(match self.growth {
-            Growth::Geometric => ratio.powf(share),
-            Growth::Linear => 1.0 + (ratio - 1.0) * share,
+        let ratio = self.end_lr / self.start_lr.head();
+        let progress = step as f64 / self.steps as f64;
+        self.start_lr.scaled(match self.growth {
+            Growth::Geometric => ratio.powf(progress),
+            Growth::Linear => 1.0 + (ratio - 1.0) * progress,
         })
     }
 
-    /// Searches with any training at all: `train` makes a step at the given rates and gives the loss before it.
+    /// Runs the finder on any training: `train` makes a step at the given learning rates and returns the loss
+    /// before it.
     ///
-    /// The stop rule is fastai's: the average of the losses, exponential with 0.98 and without bias, is compared
-    /// with the lowest it has been since step 11. The step that ends the search is not part of the curve.
+    /// The stopping rule is fastai's: the exponential moving average of the losses, with 0.98 and without
+    /// bias, is compared with its lowest value since step 11. The step that ends the search is not part of
+    /// the curve.
     ///
     /// # Errors
-    /// [`Error::Setting`] for settings out of range, and whatever `train` gives.
+    /// [`Error::Setting`] for settings out of range, and any error of `train`.
     pub fn search(&self, mut train: impl FnMut(LearningRates) -> Result<f64>) -> Result<LrCurve> {
         self.check()?;
         let mut curve = LrCurve {
-            start: self.start,
+            start: self.start_lr,
             rates: Vec::new(),
             losses: Vec::new(),
             smoothed: Vec::new(),
@@ -134,28 +136,24 @@ impl LrFind {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        self.start.check()?;
-        if !(self.end.is_finite() && self.end > self.start.head()) {
-            return Err(Error::setting("the finder's last learning rate", self.end, "above the first"));
+        self.start_lr.check()?;
+        if !(self.end_lr.is_finite() && self.end_lr > self.start_lr.head()) {
+            return Err(Error::setting("end_lr", self.end_lr, "above the first learning rate"));
         }
-        if !(FEWEST..=100_000).contains(&self.steps) {
-            return Err(Error::setting("the finder's number of steps", self.steps, "from 20 to 100,000"));
+        if !(MIN_STEPS..=100_000).contains(&self.steps) {
+            return Err(Error::setting("steps", self.steps, "from 20 to 100,000"));
         }
         if self.batch_size.is_some_and(|images| images < 2) {
-            return Err(Error::setting(
-                "the finder's batch size",
-                format!("{:?}", self.batch_size),
-                "at least 2",
-            ));
+            return Err(Error::setting("batch_size", self.batch_size.unwrap_or(0), "at least 2"));
         }
         if self.stop_above.is_nan() || self.stop_above <= 1.0 {
-            return Err(Error::setting("the finder's stop", self.stop_above, "a number above 1"));
+            return Err(Error::setting("stop_above", self.stop_above, "a number above 1"));
         }
         Ok(())
     }
 }
 
-/// fastai's share of the past in the average loss.
+/// The decay of the average loss, as in fastai.
 const AVERAGED: f64 = 0.98;
-/// Fewer steps say nothing.
-const FEWEST: usize = 20;
+/// The fewest steps.
+const MIN_STEPS: usize = 20;

@@ -1,15 +1,15 @@
-//! Metrics of one's own.
+//! Custom metrics.
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::metric::direction::Direction;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Direction, Metric};
 
-/// A metric of one's own: a name, a direction, and a function of predictions.
+/// A custom metric: a name, a direction, and a function of predictions.
 ///
-/// Once [registered](Self::register) it is a [`Metric`] as every other: best weights are kept by it, it has a column in
-/// the history, a 95 % interval, and its name is understood wherever metrics are named.
+/// Once [registered](Self::register) it is a [`Metric`](crate::Metric) like any other: it can select the best
+/// weights, has a column in the history and a 95 % interval, and its name can be used wherever a metric is
+/// named.
 ///
 /// ```
 /// use ocelli::{CustomMetric, Direction, Metric};
@@ -27,34 +27,21 @@ pub struct CustomMetric {
     score: fn(&Predictions) -> f64,
 }
 
-/// All that have been registered.
+/// All registered metrics.
 static REGISTERED: Mutex<Vec<CustomMetric>> = Mutex::new(Vec::new());
 
 impl CustomMetric {
-    /// `score` is called with predictions that are finite and not none; NaN says that it is not defined for them.
+    /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
+    /// them.
     pub const fn new(name: &'static str, direction: Direction, score: fn(&Predictions) -> f64) -> Self {
         Self { name, direction, score }
     }
 
-    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run that is
-    /// resumed. Registering the same name again replaces the metric.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
-    /// lower-case letters, digits and hyphens.
-    pub fn register(self) -> Result<Metric> {
-        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
-        if self.name.is_empty() || !self.name.chars().all(usual) {
-            let expected = "lower-case letters, digits and hyphens";
-            return Err(Error::setting("metric", format!("{:?}", self.name), expected));
-        }
-        if Metric::built_in(self.name).is_some() {
-            return Err(Error::setting("metric", self.name, "a name that no built-in metric has"));
-        }
+    /// Replaces one of the same name.
+    pub(super) fn remember(self) {
         let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
         registered.retain(|other| other.name != self.name);
         registered.push(self);
-        Ok(Metric::Custom(self))
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -67,7 +54,7 @@ impl CustomMetric {
         self.name
     }
 
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub fn direction(self) -> Direction {
         self.direction
     }
@@ -77,7 +64,7 @@ impl CustomMetric {
     }
 }
 
-/// Metrics are the same if their names are.
+/// Metrics are equal if their names are.
 impl PartialEq for CustomMetric {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

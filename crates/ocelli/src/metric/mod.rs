@@ -1,6 +1,8 @@
-//! Named measures of predictions, each exact over a whole set, with a direction and a 95 % interval.
+//! Metrics of predictions: exact over a whole set, with a direction and a 95 % interval.
 
 pub(crate) mod custom;
+pub(crate) mod direction;
+pub(crate) mod estimate;
 pub(crate) mod paired;
 pub(crate) mod predictions;
 pub(crate) mod proportion;
@@ -14,100 +16,62 @@ use std::fmt;
 use std::str::FromStr;
 
 use ocelli_data::Task;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::metric::custom::CustomMetric;
-use crate::metric::predictions::Predictions;
-use crate::metric::proportion::{Z, wilson};
-use crate::metric::score::{Counts, Score, counts, ranking};
+use crate::metric::direction::Direction;
 
-/// A measure of predictions. In text, as in `--metric`, it has the name that [`Display`](fmt::Display) gives.
+/// A metric of predictions. Its text, as in `--metric`, is the name that [`Display`](fmt::Display) gives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum Metric {
-    /// `accuracy`: the share of images that are said to have exactly the classes that they have.
+    /// `accuracy`: the fraction of images whose predicted classes are exactly the true ones.
     Accuracy,
     /// `error-rate`: one minus the accuracy.
     ErrorRate,
-    /// `top-5`: the share of images with a class of theirs among so many most probable ones.
+    /// `top-5`: the fraction of images with a true class among the five (or another number of) most probable
+    /// ones.
     Top(usize),
-    /// `label-accuracy`: the share of all images' yes-or-no answers that are right (fastai's `accuracy_thresh`).
+    /// `label-accuracy`: the fraction of correct labels, over all labels of all images (fastai's
+    /// `accuracy_multi`).
     LabelAccuracy,
-    /// `balanced-accuracy`: the mean over the classes that some image has of the share of their images that are found.
+    /// `balanced-accuracy`: the mean recall of the classes that occur.
     BalancedAccuracy,
     /// `log-loss`: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
     LogLoss,
-    /// `precision`, `precision-macro`, `precision-samples`: of what is said, the share that is true.
+    /// `precision`, `precision-macro`, `precision-samples`: the fraction of predicted labels that are true.
     Precision(Average),
-    /// `recall`, …: of what is true, the share that is said.
+    /// `recall`, …: the fraction of true labels that are predicted.
     Recall(Average),
-    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where recall
-    /// counts β times as much as precision (van Rijsbergen 1979).
+    /// `f1`, `f2-macro`, `f0.5-samples`, …: (1 + β²) · precision · recall / (β² · precision + recall), where
+    /// recall counts β times as much as precision (van Rijsbergen 1979).
     F(f64, Average),
-    /// `auroc`: the probability that an image of a class is given a higher probability of it than one without,
-    /// ties counting half; the mean over the classes that some images have and some have not.
+    /// `auroc`: the area under the ROC curve, the probability that an image of a class is given a higher
+    /// probability of it than one without, ties counting half; the mean over the classes that some images
+    /// have and some have not.
     Auroc,
-    /// The name that it was given: a metric of one's own.
+    /// A custom metric, by its name.
     Custom(CustomMetric),
 }
 
-/// What precision, recall and F are averaged over. Where nothing is said, or of an image nothing is true, they are 0.
+/// What precision, recall and F are averaged over. Where nothing is predicted, or an image has no true label,
+/// they are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Average {
-    /// Counts of all classes together.
+    /// Counts over all classes together.
     #[default]
     Micro,
-    /// The mean over the classes that some image has, each by itself; as scikit-learn's with `labels=unique(y_true)`.
-    /// What is wrongly said to be of another class counts against the class that it is of.
+    /// The mean over the classes that occur, like scikit-learn's with `labels=unique(y_true)`. False
+    /// positives count against the image's true class.
     Macro,
-    /// The mean over images, each by itself: Kaggle's F2 of satellite images.
+    /// The mean over images: Kaggle's F2 for satellite images.
     Samples,
 }
 
-/// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// More is better.
-    Higher,
-    /// Less is better.
-    Lower,
-}
-
-/// A metric's value with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct MetricEstimate {
-    /// What was measured.
-    pub metric: Metric,
-    /// NaN where it is not defined, as of nothing, or of predictions that are not finite.
-    pub value: f64,
-    /// The lower and the upper end of the interval, which holds the value; NaN where that is.
-    pub interval: (f64, f64),
-}
-
-/// What is known of one class, by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct ClassMeasures {
-    /// Images that have it.
-    pub support: usize,
-    /// Images that are said to have it.
-    pub said: usize,
-    /// Of those that are said to have it, the share that has; 0 where none are.
-    pub precision: f64,
-    /// Of those that have it, the share that is said to; 0 where none have.
-    pub recall: f64,
-    /// The harmonic mean of both.
-    pub f1: f64,
-    /// See [`Metric::Auroc`]; NaN where all images have it or none.
-    pub auroc: f64,
-}
-
 impl Metric {
-    /// Which way is better.
+    /// Whether higher or lower is better.
     pub fn direction(self) -> Direction {
         match self {
             Self::ErrorRate | Self::LogLoss => Direction::Lower,
@@ -116,8 +80,8 @@ impl Metric {
         }
     }
 
-    /// Whether `new` is better than `old`. A finite number is better than NaN and than an infinity, and these are better
-    /// than nothing.
+    /// Whether `new` is better than `old`. A finite value is better than NaN or an infinity, and these are
+    /// better than nothing.
     pub fn is_better(self, new: f64, old: f64) -> bool {
         match self.direction() {
             _ if !new.is_finite() => false,
@@ -127,21 +91,11 @@ impl Metric {
         }
     }
 
-    /// The metric by which models of a task are compared where nothing else is asked for.
+    /// The default metric of a task.
     pub fn usual(task: Task) -> Self {
         match task {
             Task::SingleLabel => Self::Accuracy,
             Task::MultiLabel => Self::F(1.0, Average::Micro),
-        }
-    }
-}
-
-impl Direction {
-    /// The better one of two numbers is on this side: `higher` or `lower`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Higher => "higher",
-            Self::Lower => "lower",
         }
     }
 }
@@ -179,7 +133,7 @@ impl FromStr for Metric {
 }
 
 impl Metric {
-    /// The built-in metric of this name.
+    /// Parses a built-in metric.
     fn built_in(name: &str) -> Option<Self> {
         let (measure, average) = match name.rsplit_once('-') {
             Some((measure, "macro")) => (measure, Average::Macro),
@@ -212,6 +166,27 @@ impl Metric {
     }
 }
 
+impl CustomMetric {
+    /// Makes the name known in this process, so that it can be parsed, and read from the settings of a run
+    /// that is resumed. Registering the same name again replaces the metric.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
+    /// lower-case letters, digits and hyphens.
+    pub fn register(self) -> Result<Metric> {
+        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
+        if self.name().is_empty() || !self.name().chars().all(usual) {
+            let expected = "lower-case letters, digits and hyphens";
+            return Err(Error::setting("metric", format!("{:?}", self.name()), expected));
+        }
+        if Metric::built_in(self.name()).is_some() {
+            return Err(Error::setting("metric", self.name(), "a name that no built-in metric has"));
+        }
+        self.remember();
+        Ok(Metric::Custom(self))
+    }
+}
+
 impl From<Metric> for String {
     fn from(metric: Metric) -> Self {
         metric.to_string()
@@ -227,7 +202,7 @@ impl TryFrom<String> for Metric {
 }
 
 impl Metric {
-    /// Usual names that [`FromStr`] takes: first those of metrics, then those of averages over classes and over images.
+    /// Common names that [`FromStr`] takes: metrics, then averages over classes and over images.
     pub const NAMES: [&str; 17] = [
         "accuracy",
         "error-rate",
@@ -256,99 +231,4 @@ fn unknown(name: &str) -> Error {
         "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
                    recall, f1, f2 as they are or with -macro or -samples",
     )
-}
-
-impl Predictions {
-    /// The value of a metric over all images; NaN where it is not defined, and where the predictions are not
-    /// [finite](Self::is_finite).
-    pub fn value(&self, metric: Metric) -> f64 {
-        if !self.is_finite() {
-            return f64::NAN;
-        }
-        Score::new(self, metric).of(&vec![1; self.items.len()])
-    }
-
-    /// The value of a metric and its 95 % interval, which always holds the value.
-    ///
-    /// For a share of the images the interval is Wilson's (1927). For every other metric from 0 to 1 it is Wilson's for
-    /// as many images as would give the metric's variance if it were such a share, the usual way with averages of
-    /// samples that are no simple ones (Korn and Graubard 1998): it stays within 0 and 1, and says something even where
-    /// nothing is wrong. The variance is that of means of independent images, or else that of 2,000 sets of as many
-    /// images drawn from these (Efron's bootstrap, always the same draws), in which classes that no drawn image has are
-    /// left out. A class of few images tells less than its bootstrap shows, so that averages over classes count at most
-    /// as as many images as they weigh them.
-    ///
-    /// The log loss has no upper bound; its interval holds the means from which the one seen is less than 1.96 of
-    /// *their* standard errors away, the spread of losses being proportional to their mean. Its upper end is at most
-    /// ten times the value. That of a [metric of one's own](CustomMetric) is 1.96 standard errors of the bootstrap on either
-    /// side.
-    pub fn estimate(&self, metric: Metric) -> MetricEstimate {
-        if !self.is_finite() {
-            return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
-        }
-        let images = self.items.len();
-        let score = Score::new(self, metric);
-        let value = score.of(&vec![1; images]);
-        // What rounding makes of no variance at all is none.
-        let variance = Some(score.variance()).filter(|variance| *variance > 1e-20).unwrap_or(0.0);
-        let interval = match (metric, variance) {
-            _ if value.is_nan() => (f64::NAN, f64::NAN),
-            (Metric::LogLoss, variance) => scale_interval(value, variance.sqrt()),
-            // Its range is not known.
-            (Metric::Custom(_), variance) => (value - Z * variance.sqrt(), value + Z * variance.sqrt()),
-            (_, variance) => {
-                let alike = value * (1.0 - value) / variance;
-                // What never varies gives 0 / 0.
-                let alike = if alike.is_nan() { f64::INFINITY } else { alike };
-                wilson(value, alike.min(score.most_images(variance)))
-            }
-        };
-        MetricEstimate { metric, value, interval }
-    }
-
-    /// For each image what it contributes to a metric, whose mean over images is, nearly, its value: the score of the
-    /// image where the metric is a mean of such, else its pseudo-value of the jackknife (Tukey 1958). The difference of
-    /// two models on the same images can be tested with these in pairs. `None` where the metric is not defined.
-    pub(crate) fn contributions(&self, metric: Metric) -> Option<Vec<f64>> {
-        if !self.is_finite() || self.items.is_empty() {
-            return None;
-        }
-        let contributions = Score::new(self, metric).contributions();
-        contributions.iter().all(|value| value.is_finite()).then_some(contributions)
-    }
-
-    /// Each class by itself, in the order of the classes.
-    pub fn per_class(&self) -> Vec<ClassMeasures> {
-        let counts = counts(self).into_iter().flatten().fold(
-            vec![Counts::default(); self.classes],
-            |mut sums, (class, count)| {
-                sums[class].add(count, 1);
-                sums
-            },
-        );
-        // Class by class: the rankings of many classes together would fill the memory.
-        let each_once = vec![1; self.items.len()];
-        let aurocs = (0..self.classes).into_par_iter().map(|class| ranking(self, class).auroc(&each_once));
-        let aurocs: Vec<f64> = aurocs.collect();
-        let measures = counts.into_iter().zip(aurocs).map(|(counts, auroc)| ClassMeasures {
-            support: counts.support(),
-            said: counts.right + counts.wrong,
-            precision: counts.precision(),
-            recall: counts.recall(),
-            f1: counts.f(1.0),
-            auroc,
-        });
-        measures.collect()
-    }
-}
-
-/// The means of non-negative numbers from which one that was seen is not too far away, where the standard error is
-/// proportional to the mean.
-fn scale_interval(mean: f64, error: f64) -> (f64, f64) {
-    /// From here on the upper end is ten times the mean, and would soon be infinite.
-    const WIDEST: f64 = 0.9;
-    let relative = Z * error / mean;
-    // NaN of one image, which has no spread, or where all are 0.
-    let relative = if relative < WIDEST { relative } else { WIDEST };
-    (mean / (1.0 + relative), mean / (1.0 - relative))
 }

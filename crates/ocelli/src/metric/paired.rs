@@ -1,15 +1,15 @@
-//! Whether two models differ by more than chance, tested in pairs on the same images.
+//! Paired tests: whether two models differ significantly on the same images.
 
 use ocelli_data::{Draws, Purpose};
 
-/// Differences that are less probable than this by chance are believed.
+/// The significance level.
 pub(crate) const SIGNIFICANCE: f64 = 0.05;
 
-/// The two-sided p-value of McNemar's exact test (McNemar 1947): of `one + other` images about which two models differ,
-/// a fair coin would give each half.
+/// The two-sided p-value of McNemar's exact test (McNemar 1947): the probability of at least as uneven a
+/// split of `one + other` fair coin flips, the images about which two models differ.
 pub(crate) fn mcnemar(one: usize, other: usize) -> f64 {
     let (fewer, all) = (one.min(other), one + other);
-    // Binomial terms by logarithms: 2^-all is 0 in a float beyond a thousand flips.
+    // Binomial terms by logarithms: 2^-all underflows beyond a thousand flips.
     let mut term = -(all as f64) * std::f64::consts::LN_2;
     let mut sum = 0.0;
     for count in 0..=fewer {
@@ -19,9 +19,9 @@ pub(crate) fn mcnemar(one: usize, other: usize) -> f64 {
     (2.0 * sum).min(1.0)
 }
 
-/// How probable a difference of two means at least as large would be if both came from the same distribution, from
-/// numbers of the same images in the same order: McNemar's exact test where all are 0 or 1, else the bootstrap of the
-/// differences, moved to a mean of 0. Nothing where there is none to pair, or their numbers differ.
+/// The p-value of a difference of two means under the null hypothesis that both are equal, from values for
+/// the same images in the same order: McNemar's exact test where all are 0 or 1, else a bootstrap of the
+/// differences, shifted to a mean of 0. `None` where there is nothing to pair, or the lengths differ.
 pub(crate) fn paired_p_value(one: &[f64], other: &[f64]) -> Option<f64> {
     if one.is_empty() || one.len() != other.len() {
         return None;
@@ -36,7 +36,7 @@ pub(crate) fn paired_p_value(one: &[f64], other: &[f64]) -> Option<f64> {
     if !mean.is_finite() {
         return None;
     }
-    // A difference that rounding may have made is none.
+    // A difference that may be rounding error counts as none.
     let spread = differences.iter().map(|difference| difference.abs()).sum::<f64>() / number;
     if mean.abs() <= 1e-9 * spread.max(f64::MIN_POSITIVE) || spread == 0.0 {
         return Some(1.0);
@@ -54,10 +54,12 @@ pub(crate) fn paired_p_value(one: &[f64], other: &[f64]) -> Option<f64> {
     Some((as_large.count() + 1) as f64 / (PAIRED_RESAMPLES + 1) as f64)
 }
 
-/// From so many images on, the bootstrap of a mean is the normal distribution, which is quicker.
+/// With at least this many images the bootstrap of a mean is replaced by the normal distribution, which is
+/// faster.
 const MANY: usize = 2000;
 
-/// The probability that a standard normal number is at least so far from 0 (Abramowitz and Stegun 1964, 7.1.26).
+/// The probability that a standard normal value is at least this far from 0 (Abramowitz and Stegun 1964,
+/// 7.1.26).
 fn beyond(deviations: f64) -> f64 {
     let x = deviations / std::f64::consts::SQRT_2;
     let t = 1.0 / (1.0 + 0.3275911 * x);
@@ -89,7 +91,7 @@ mod tests {
         // Six right that were wrong before, none the other way: scipy.stats.binomtest(0, 6).pvalue
         let (before, after) = ([[0.0; 6], [1.0; 6]].concat(), [1.0; 12]);
         assert!((paired_p_value(&before, &after).unwrap() - 0.03125).abs() < 1e-12);
-        // Numbers that vary much from image to image, and little from one model to the other.
+        // Values that vary much from image to image, and little from one model to the other.
         let one: Vec<f64> = (0..100).map(|image| f64::from(image % 10)).collect();
         let shifted = |by: f64| -> Vec<f64> {
             one.iter()

@@ -1,10 +1,10 @@
-//! Probabilities and what they are worth, exact over a whole set.
+//! Predicted probabilities, and their accuracy and loss.
 
 use ocelli_data::{Target, Task};
 
 use crate::metric::proportion::Proportion;
 
-/// The probabilities that a network gives to some items. Metrics are of those whose classes are known.
+/// The predicted probabilities of some items. Metrics are over those whose labels are known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     pub(super) task: Task,
@@ -16,10 +16,10 @@ pub struct Predictions {
     pub(super) thresholds: Vec<f32>,
 }
 
-/// What [`Predictions`] consist of, to make them from numbers of another source.
+/// The parts of [`Predictions`], to make them from another source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionParts {
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub task: Task,
     /// The number of classes.
     pub classes: usize,
@@ -35,7 +35,7 @@ pub struct PredictionParts {
     pub thresholds: Vec<f32>,
 }
 
-/// From this probability on, an image of several classes is usually said to have one.
+/// The default threshold of multi-label predictions.
 pub const THRESHOLD: f32 = 0.5;
 
 impl Predictions {
@@ -55,8 +55,8 @@ impl Predictions {
     /// From their parts.
     ///
     /// # Panics
-    /// Where there is not one target and one loss for each item, one probability for each item and class, and one
-    /// threshold for each class.
+    /// Where there is not one target and one loss for each item, one probability for each item and class, and
+    /// one threshold for each class.
     pub fn from_parts(parts: PredictionParts) -> Self {
         let PredictionParts { task, classes, items, targets, probabilities, losses, thresholds } = parts;
         assert_eq!(
@@ -75,7 +75,7 @@ impl Predictions {
         PredictionParts { task, classes, items, targets, probabilities, losses, thresholds }
     }
 
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub fn task(&self) -> Task {
         self.task
     }
@@ -105,24 +105,24 @@ impl Predictions {
         &self.targets
     }
 
-    /// `[items, classes]`, row by row. With one class an image each row sums to 1; with several each number is a
-    /// probability of its own.
+    /// `[items, classes]`, row by row. For single-label data each row sums to 1; for multi-label data each
+    /// value is a probability of its own.
     pub fn probabilities(&self) -> &[f32] {
         &self.probabilities
     }
 
-    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
-    /// NaN where its classes are not known, and where the network's output is not finite.
+    /// The loss of each item: cross-entropy, or the mean of the classes' binary cross-entropies; natural
+    /// logarithm. NaN where its labels are not known, and where the network's output is not finite.
     pub fn losses(&self) -> &[f64] {
         &self.losses
     }
 
-    /// From which probability on an image is predicted to have a class, where it may have several: one a class.
+    /// The threshold of each class for multi-label predictions.
     pub fn thresholds(&self) -> &[f32] {
         &self.thresholds
     }
 
-    /// Predicts labels by other thresholds.
+    /// Sets the threshold of each class.
     ///
     /// # Panics
     /// Where there is not one for each class.
@@ -158,12 +158,12 @@ impl Predictions {
         self.probabilities.extend_from_slice(probabilities);
     }
 
-    /// The probabilities of one item, as placed in [`items`](Self::items).
-    pub fn row(&self, place: usize) -> &[f32] {
-        &self.probabilities[place * self.classes..][..self.classes]
+    /// The probabilities of one item, at this position in [`items`](Self::items).
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.probabilities[index * self.classes..][..self.classes]
     }
 
-    /// Each image so many times.
+    /// Repeats each image this many times.
     pub(super) fn repeated(&self, weights: &[u32]) -> Self {
         let mut drawn = Self::new(self.task, self.classes);
         drawn.thresholds.clone_from(&self.thresholds);
@@ -180,8 +180,8 @@ impl Predictions {
         drawn
     }
 
-    /// Whether everything that the network computed is finite. Where it is not, its weights have become too large or
-    /// NaN, nothing is decided, and metrics are NaN.
+    /// Whether all outputs of the network are finite. If not, its weights have become too large or NaN,
+    /// nothing is predicted, and metrics are NaN.
     pub fn is_finite(&self) -> bool {
         let labelled = |target: &Target| !matches!(target, Target::Unlabelled);
         let mut losses = self.targets.iter().zip(&self.losses);
@@ -189,20 +189,20 @@ impl Predictions {
             && losses.all(|(target, loss)| loss.is_finite() || !labelled(target))
     }
 
-    /// The classes that one item is said to have, ascending: the most probable, or all that reach their
+    /// The predicted classes of one item, ascending: the most probable one, or all that reach their
     /// [threshold](Self::thresholds). None where a probability is not finite.
-    pub fn predicted_labels(&self, place: usize) -> Vec<usize> {
-        predicted_labels(self.task, self.row(place), &self.thresholds)
+    pub fn predicted_labels(&self, index: usize) -> Vec<usize> {
+        predicted_labels(self.task, self.row(index), &self.thresholds)
     }
 
-    /// The class of the highest probability of one item, of equal ones the first.
-    pub fn most_probable(&self, place: usize) -> usize {
-        most_probable(self.row(place))
+    /// The most probable class of one item; of equal ones, the first.
+    pub fn most_probable(&self, index: usize) -> usize {
+        most_probable(self.row(index))
     }
 
-    /// The share of items that are said to have exactly the classes that they have.
+    /// The fraction of items whose predicted classes are exactly the true ones.
     pub fn accuracy(&self) -> Proportion {
-        let right = |&place: &usize| self.predicted_labels(place) == self.targets[place].classes();
+        let right = |&index: &usize| self.predicted_labels(index) == self.targets[index].classes();
         Proportion { count: (0..self.items.len()).filter(right).count(), total: self.items.len() }
     }
 
@@ -212,28 +212,28 @@ impl Predictions {
     }
 }
 
-/// The classes that an image is said to have, ascending.
+/// The predicted classes of an image, ascending.
 pub(crate) fn predicted_labels(task: Task, row: &[f32], thresholds: &[f32]) -> Vec<usize> {
     match task {
-        // NaN is neither above nor below anything, and no class.
+        // NaN is neither above nor below a threshold, and no class.
         _ if !all_finite(row) => Vec::new(),
         Task::SingleLabel => vec![most_probable(row)],
         Task::MultiLabel => (0..row.len()).filter(|&class| row[class] >= thresholds[class]).collect(),
     }
 }
 
-/// The class of the highest probability, of equal ones the first.
+/// The most probable class; of equal ones, the first.
 fn most_probable(row: &[f32]) -> usize {
     row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best })
 }
 
-/// Whether no number is NaN or infinite.
+/// Whether no value is NaN or infinite.
 pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|number| number.is_finite())
 }
 
-/// Softmax, or a sigmoid for each class; in f64. NaN for all where a logit is not finite, since a sigmoid would make a
-/// sure answer of an overflow.
+/// Softmax, or a sigmoid for each class; in f64. NaN for all classes if a logit is not finite, since a
+/// sigmoid would turn an overflow into a confident prediction.
 pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     match task {
         _ if !all_finite(logits) => vec![f32::NAN; logits.len()],
@@ -244,7 +244,7 @@ pub(crate) fn probabilities(task: Task, logits: &[f32]) -> Vec<f32> {
     }
 }
 
-/// The loss of one image from its logits; NaN where its classes are not known, or a logit is not finite.
+/// The loss of one image from its logits; NaN where its labels are not known, or a logit is not finite.
 fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
     match (task, target) {
         (_, Target::Unlabelled) => f64::NAN,
@@ -261,10 +261,11 @@ fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
     }
 }
 
-/// Probabilities count as at least this in a loss, and as at most 1 less it.
+/// Probabilities are clipped to this distance from 0 and 1 in a loss.
 const LEAST: f64 = 1e-15;
 
-/// The loss of one image from its probabilities; NaN where its classes are not known, or a probability is not finite.
+/// The loss of one image from its probabilities; NaN where its labels are not known, or a probability is not
+/// finite.
 pub(crate) fn loss_of(task: Task, row: &[f32], target: &Target) -> f64 {
     let log = |probability: f64| probability.clamp(LEAST, 1.0 - LEAST).ln();
     match (task, target) {

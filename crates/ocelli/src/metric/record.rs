@@ -1,4 +1,4 @@
-//! What one epoch has come to.
+//! The record of one epoch.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,27 +12,27 @@ pub struct EpochRecord {
     pub fit: usize,
     /// The epoch within the fit, counted from 1.
     pub epoch: usize,
-    /// Mean loss over the images trained on, in training mode, as the weights moved.
+    /// Mean loss over the training images, in training mode, while the weights change.
     pub train_loss: f64,
-    /// Mean loss over the validation images after the epoch; nothing where none are held out.
+    /// Mean loss over the validation images after the epoch; `None` without validation images.
     pub valid_loss: Option<f64>,
-    /// The share of validation images that are said to have exactly the classes that they have. Losses and metrics are
-    /// NaN where what the network computes is not finite.
+    /// The accuracy on the validation images. Losses and metrics are NaN if the network's outputs are not
+    /// finite.
     pub accuracy: Option<f64>,
-    /// The other metrics that are measured, where any image is held out; F of several labels an image at the one
-    /// threshold at which it is highest.
+    /// The other metrics, if there are validation images; F with several labels per image at the single
+    /// threshold where it is highest.
     pub metrics: Vec<(Metric, f64)>,
     /// The learning rates of the last step.
     pub learning_rates: LearningRates,
     /// Seconds, validation included.
     pub seconds: f64,
-    /// Whether this epoch was the best so far at its size of the images, so that its weights were kept.
+    /// Whether this epoch was the best so far at its image size, so that its weights were saved.
     #[serde(default)]
     pub best: bool,
 }
 
 impl EpochRecord {
-    /// The value of a metric on the validation images, if it was measured.
+    /// The value of a metric on the validation images, if it was computed.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Accuracy => self.accuracy,
@@ -42,14 +42,14 @@ impl EpochRecord {
         }
     }
 
-    /// Whether everything that the network computed of the validation images is finite. Where it is not, the weights have
+    /// Whether all outputs of the network for the validation images are finite. If not, the weights have
     /// become too large or NaN, and the epoch is never the best.
     pub fn is_finite(&self) -> bool {
         self.train_loss.is_finite() && self.valid_loss.is_none_or(f64::is_finite)
     }
 
-    /// Whether this epoch is better than another: by the metric, and where that is the same, or not defined, by the
-    /// validation loss. One that is not [finite](Self::is_finite) is worse than every one that is.
+    /// Whether this epoch is better than another: by the metric, and if that is equal or not defined, by the
+    /// validation loss. One that is not [finite](Self::is_finite) is worse than any that is.
     pub fn is_better(&self, other: &Self, metric: Metric) -> bool {
         if !(self.is_finite() && other.is_finite()) {
             return self.is_finite() && !other.is_finite();

@@ -1,4 +1,4 @@
-//! How metrics are computed: exact over a set in which each image is any number of times.
+//! How metrics are computed: exactly, over a set in which each image occurs any number of times.
 
 use ocelli_data::{Draws, Purpose};
 
@@ -6,20 +6,20 @@ use crate::metric::custom::CustomMetric;
 use crate::metric::predictions::Predictions;
 use crate::metric::{Average, Metric};
 
-/// A metric with all of the predictions that it needs, for any number of each image.
+/// A metric with all of the predictions that it needs, for any multiplicity of each image.
 pub(super) enum Score {
-    /// The mean of a number an image.
+    /// The mean of one value per image.
     Mean(Vec<f64>),
-    /// A function of each image's counts of each class.
+    /// A function of each image's counts for each class.
     Counted {
         images: Vec<Vec<(usize, Counts)>>,
         classes: usize,
         function: fn(&[Counts], f64) -> f64,
         beta: f64,
-        /// Whether every class counts the same.
+        /// Whether every class has the same weight.
         by_class: bool,
     },
-    /// The mean of the classes' areas.
+    /// The mean area under the ROC curves of the classes.
     Ranked(Vec<Ranking>),
     /// A function of all predictions.
     Custom(CustomMetric, Predictions),
@@ -29,7 +29,7 @@ impl Score {
     pub(super) fn new(predictions: &Predictions, metric: Metric) -> Self {
         let images = 0..predictions.items.len();
         let exact =
-            |place: usize| predictions.predicted_labels(place) == predictions.targets[place].classes();
+            |index: usize| predictions.predicted_labels(index) == predictions.targets[index].classes();
         let of = |score: &dyn Fn(usize) -> f64| Self::Mean(images.clone().map(score).collect());
         let by_class = matches!(
             metric,
@@ -55,13 +55,13 @@ impl Score {
         };
         use Average::{Macro, Micro, Samples};
         match metric {
-            Metric::Accuracy => of(&|place| f64::from(u8::from(exact(place)))),
-            Metric::ErrorRate => of(&|place| f64::from(u8::from(!exact(place)))),
+            Metric::Accuracy => of(&|index| f64::from(u8::from(exact(index)))),
+            Metric::ErrorRate => of(&|index| f64::from(u8::from(!exact(index)))),
             Metric::LogLoss => Self::Mean(predictions.losses.clone()),
-            Metric::Top(count) => of(&|place| f64::from(u8::from(is_among_top(predictions, place, count)))),
-            Metric::LabelAccuracy => of(&|place| {
+            Metric::Top(count) => of(&|index| f64::from(u8::from(is_among_top(predictions, index, count)))),
+            Metric::LabelAccuracy => of(&|index| {
                 let errors: usize =
-                    each_image[place].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
+                    each_image[index].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
                 1.0 - errors as f64 / predictions.classes as f64
             }),
             Metric::BalancedAccuracy => counted(|classes, _| over_classes(classes, Counts::recall), 0.0),
@@ -81,7 +81,7 @@ impl Score {
         }
     }
 
-    /// The metric of a set in which each image is so many times.
+    /// The metric of a set in which each image occurs this many times.
     pub(super) fn of(&self, weights: &[u32]) -> f64 {
         match self {
             Self::Mean(scores) => {
@@ -117,7 +117,7 @@ impl Score {
             Self::Ranked(classes) => {
                 let images = classes.first().map_or(0, Ranking::images);
                 let variance = bootstrap(images, |weights| self.of(weights));
-                // Drawn from so few, they vary too little: by m - 1 of m.
+                // Of so few images, the drawn sets vary too little: by (m - 1) / m.
                 let fewest = classes.iter().map(Ranking::sides).filter(|sides| sides.0.min(sides.1) > 0);
                 let fewest = fewest.map(|sides| sides.0.min(sides.1)).min().unwrap_or(0) as f64;
                 if fewest > 1.0 { variance * fewest / (fewest - 1.0) } else { variance }
@@ -125,16 +125,17 @@ impl Score {
         }
     }
 
-    /// The most images that a set counts as.
+    /// The largest number of images that a set counts as.
     pub(super) fn most_images(&self, variance: f64) -> f64 {
-        // Of k numbers that each are a mean over n images: k² / Σ 1/n.
+        // For k values that each are a mean over n images: k² / Σ 1/n.
         let together = |each: &mut dyn Iterator<Item = f64>| {
             let (count, sum) =
                 each.fold((0.0, 0.0), |(count, sum), images| (count + 1.0, sum + 1.0 / images));
             count * count / sum
         };
         match self {
-            // Labels of an image may say more than one image would, but where nothing varies nobody can tell.
+            // Several labels per image may carry more information than one image, but without variance that
+            // cannot be estimated.
             Self::Mean(scores) if variance == 0.0 => scores.len() as f64,
             Self::Counted { images, by_class: false, .. } if variance == 0.0 => images.len() as f64,
             Self::Counted { images, classes, by_class: true, .. } => {
@@ -148,7 +149,8 @@ impl Score {
                 let images = classes.first().map_or(0, Ranking::images) as f64;
                 let sides = classes.iter().map(|ranking| ranking.sides());
                 let sides = sides.filter(|(with, without)| with.min(without) > &0);
-                // As many as there are where half of them have the class, and four for each that has it where few do.
+                // As many as there are where half of them have the class, and four for each that has it where
+                // few do.
                 let mut each = sides.map(|(with, without)| 4.0 / (1.0 / with as f64 + 1.0 / without as f64));
                 let most = together(&mut each);
                 if variance == 0.0 { most.min(images) } else { most }
@@ -175,7 +177,7 @@ impl Score {
                     for &(class, counts) in image {
                         sums[class].add(counts, 1);
                     }
-                    // The only image of all that has any class is all that there is.
+                    // The only image that has any class is the whole set.
                     if without.is_nan() { value } else { number * value - (number - 1.0) * without }
                 };
                 images.iter().map(pseudo_value).collect()
@@ -208,11 +210,11 @@ impl Score {
     }
 }
 
-/// Whether one of an image's classes is among so many most probable ones.
+/// Whether a true class of an image is among this many most probable ones.
 fn is_among_top(predictions: &Predictions, index: usize, count: usize) -> bool {
     let row = predictions.row(index);
     predictions.targets[index].classes().iter().any(|&class| {
-        // Of equal ones the first is the more probable, as where one class is predicted.
+        // Of equal ones the first counts as the more probable, as for the predicted class.
         let before = row.iter().enumerate().filter(|(other, probability)| {
             **probability > row[class] || (**probability == row[class] && *other < class)
         });
@@ -225,7 +227,7 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count)
 }
 
-/// The mean of a measure over the classes that some image has.
+/// The mean of a metric over the classes that occur.
 fn over_classes(classes: &[Counts], measure: impl Fn(Counts) -> f64) -> f64 {
     mean(classes.iter().filter(|counts| counts.support() > 0).map(|counts| measure(*counts)))
 }
@@ -237,7 +239,7 @@ fn all(classes: &[Counts]) -> Counts {
     })
 }
 
-/// How often something was rightly said, wrongly said, and missed.
+/// True positives, false positives and false negatives.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) right: usize,
@@ -260,7 +262,7 @@ impl Counts {
         }
     }
 
-    /// Images that have it.
+    /// Images of the class.
     pub(super) fn support(self) -> usize {
         self.right + self.missed
     }
@@ -280,26 +282,26 @@ impl Counts {
     }
 }
 
-/// For each image the classes that it has or is said to have, with what is right of it.
+/// For each image its true and predicted classes, and which of them are correct.
 pub(super) fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
-    let image = |place: usize| {
-        let (said, has) = (predictions.predicted_labels(place), predictions.targets[place].classes());
-        let one = |right: bool, said: bool| Counts {
+    let image = |index: usize| {
+        let (predicted, has) = (predictions.predicted_labels(index), predictions.targets[index].classes());
+        let one = |right: bool, predicted: bool| Counts {
             right: usize::from(right),
-            wrong: usize::from(said && !right),
-            missed: usize::from(!said && !right),
+            wrong: usize::from(predicted && !right),
+            missed: usize::from(!predicted && !right),
         };
-        let told = said.iter().map(|class| (*class, one(has.contains(class), true)));
+        let of_predicted = predicted.iter().map(|class| (*class, one(has.contains(class), true)));
         let missed =
-            has.iter().filter(|class| !said.contains(class)).map(|class| (*class, one(false, false)));
-        told.chain(missed).collect()
+            has.iter().filter(|class| !predicted.contains(class)).map(|class| (*class, one(false, false)));
+        of_predicted.chain(missed).collect()
     };
     (0..predictions.items.len()).map(image).collect()
 }
 
-/// The images in the order of one class's probability, ascending.
+/// The images ordered by the probability of one class, ascending.
 pub(super) struct Ranking {
-    /// Images of equal probability stand together; whether each has the class.
+    /// Images of equal probability are grouped; whether each is of the class.
     pub(super) ties: Vec<Vec<(usize, bool)>>,
 }
 
@@ -308,11 +310,11 @@ pub(super) fn rankings(predictions: &Predictions) -> Vec<Ranking> {
 }
 
 pub(super) fn ranking(predictions: &Predictions, class: usize) -> Ranking {
-    let probability = |place: &usize| predictions.row(*place)[class];
-    let mut places: Vec<usize> = (0..predictions.items.len()).collect();
-    places.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
-    let has = |place: &usize| (*place, predictions.targets[*place].classes().contains(&class));
-    let ties = places.chunk_by(|a, b| probability(a) == probability(b));
+    let probability = |index: &usize| predictions.row(*index)[class];
+    let mut indices: Vec<usize> = (0..predictions.items.len()).collect();
+    indices.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
+    let has = |index: &usize| (*index, predictions.targets[*index].classes().contains(&class));
+    let ties = indices.chunk_by(|a, b| probability(a) == probability(b));
     Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
 }
 
@@ -322,14 +324,14 @@ impl Ranking {
         self.ties.iter().map(Vec::len).sum()
     }
 
-    /// The numbers of images with the class and without it.
+    /// The numbers of images of the class and not of it.
     fn sides(&self) -> (usize, usize) {
         let with = self.ties.iter().flatten().filter(|(_, has)| *has).count();
         (with, self.images() - with)
     }
 
-    /// Adds each image's part in the area, in DeLong's terms (1988): the area, and how much more often than that the image
-    /// wins against those of the other side, as often as there are images for one of its own side.
+    /// Adds each image's part in the area, in DeLong's terms (1988): the area, plus how much more often the
+    /// image wins against those of the other side, times the number of images per image of its own side.
     fn add_contributions(&self, sums: &mut [f64]) {
         let (with, without) = self.sides();
         let (images, area) = (self.images() as f64, self.auroc(&vec![1; sums.len()]));
@@ -367,7 +369,7 @@ impl Ranking {
 /// Resamples of the bootstrap.
 const RESAMPLES: u64 = 2000;
 
-/// The variance of a score over drawn sets; a set is how often each image is in it.
+/// The variance of a score over drawn sets; a set is the multiplicity of each image.
 fn bootstrap(images: usize, score: impl Fn(&[u32]) -> f64) -> f64 {
     let scores: Vec<f64> = (0..RESAMPLES)
         .map(|resample| {

@@ -1,4 +1,4 @@
-//! The temperature that logits are divided by, so that probabilities mean what they say.
+//! Temperature scaling: calibration of probabilities.
 
 use std::sync::Arc;
 
@@ -6,52 +6,53 @@ use ocelli_data::Task;
 
 use crate::metric::predictions::{Predictions, loss_of};
 
-/// The temperatures that are believed: beyond them, too few images are wrong, or right, to know one.
+/// Temperatures outside this range are not used: too few images are wrong, or right, to fit one.
 const BELIEVED: (f64, f64) = (0.05, 20.0);
 
-/// Parts of the images for cross-validation: a temperature is fitted on all but one, and judged on that one.
+/// Folds for cross-validation: a temperature is fitted on all but one, and evaluated on that one.
 const FOLDS: usize = 5;
 
 impl Predictions {
-    /// The temperature that makes the log loss of these images lowest when it divides every logit (Guo et al. 2017,
-    /// <https://arxiv.org/abs/1706.04599>): above 1 where the network is too sure. Nothing where there is none, since
-    /// all that is said is right, or wrong.
+    /// The temperature that minimises the log loss of these images when every logit is divided by it (Guo et
+    /// al. 2017, <https://arxiv.org/abs/1706.04599>): above 1 if the network is overconfident. `None` if
+    /// there is no minimum, since all predictions are right, or all wrong.
     pub fn temperature(&self) -> Option<f64> {
         self.temperature_of(&(0..self.items.len()).collect::<Vec<_>>())
     }
 
-    /// The [temperature](Self::temperature), where temperatures that are fitted on four fifths of the images lower the log
-    /// loss of the others; else nothing. What is fitted and judged on the same images always looks better.
-    pub fn helpful_temperature(&self) -> Option<f64> {
+    /// The [temperature](Self::temperature), if temperatures that are fitted on four fifths of the images
+    /// lower the log loss of the others; else `None`. Fitting and evaluating on the same images would always
+    /// look better.
+    pub fn validated_temperature(&self) -> Option<f64> {
         let temperature = self.temperature()?;
-        (self.cross_tempered().loss() < self.loss()).then_some(temperature)
+        (self.with_cross_validated_temperature().loss() < self.loss()).then_some(temperature)
     }
 
-    /// Every image with the temperature that was fitted on the images of the other folds; as it is where there is none.
-    /// Folds have about as many images of each class.
-    pub(crate) fn cross_tempered(&self) -> Self {
+    /// Every image with the temperature that was fitted on the images of the other folds; unchanged if there
+    /// is none. Folds are stratified by class.
+    pub(crate) fn with_cross_validated_temperature(&self) -> Self {
         let mut order: Vec<usize> = (0..self.items.len()).collect();
-        order.sort_by_key(|&place| self.targets[place].classes().first().copied());
+        order.sort_by_key(|&index| self.targets[index].classes().first().copied());
         let folds = FOLDS.min(order.len());
-        let mut tempered = self.clone();
+        let mut with_temperature = self.clone();
         for fold in 0..folds {
             let within = |at: &usize| at % folds == fold;
             let others: Vec<usize> = (0..order.len()).filter(|at| !within(at)).map(|at| order[at]).collect();
             let Some(temperature) = self.temperature_of(&others) else { continue };
             for at in (0..order.len()).filter(within) {
-                tempered.temper_at(order[at], temperature);
+                with_temperature.apply_temperature_at(order[at], temperature);
             }
         }
-        tempered
+        with_temperature
     }
 
-    /// The temperature of the lowest log loss of the images at these places.
-    fn temperature_of(&self, places: &[usize]) -> Option<f64> {
+    /// The temperature that minimises the log loss of the images at these indices.
+    fn temperature_of(&self, indices: &[usize]) -> Option<f64> {
         // The log loss is convex in 1 / temperature: its slope has one zero.
-        let slope = |inverse: f64| places.iter().map(|&place| self.slope(place, inverse)).sum::<f64>();
+        let slope = |inverse: f64| indices.iter().map(|&index| self.slope(index, inverse)).sum::<f64>();
         let (mut low, mut high) = (BELIEVED.1.recip().ln(), BELIEVED.0.recip().ln());
         let signs = (slope(low.exp()), slope(high.exp()));
-        if places.is_empty() || !(signs.0 < 0.0 && signs.1 > 0.0) || !self.is_finite() {
+        if indices.is_empty() || !(signs.0 < 0.0 && signs.1 > 0.0) || !self.is_finite() {
             return None;
         }
         while high - low > 1e-9 {
@@ -61,29 +62,30 @@ impl Predictions {
         Some((-(low + high) / 2.0).exp())
     }
 
-    fn temper_at(&mut self, place: usize, temperature: f64) {
-        let row = &mut self.probabilities[place * self.classes..][..self.classes];
-        temper(self.task, row, temperature);
-        self.losses[place] = loss_of(self.task, row, &self.targets[place]);
+    fn apply_temperature_at(&mut self, index: usize, temperature: f64) {
+        let row = &mut self.probabilities[index * self.classes..][..self.classes];
+        apply_temperature(self.task, row, temperature);
+        self.losses[index] = loss_of(self.task, row, &self.targets[index]);
     }
 
     /// The same predictions with every logit divided by a temperature.
     ///
     /// # Panics
     /// Where the temperature is not above 0.
-    pub fn tempered(&self, temperature: f64) -> Self {
+    pub fn with_temperature(&self, temperature: f64) -> Self {
         assert!(temperature > 0.0, "a temperature is above 0");
-        let mut tempered = self.clone();
-        for place in 0..self.items.len() {
-            tempered.temper_at(place, temperature);
+        let mut with_temperature = self.clone();
+        for index in 0..self.items.len() {
+            with_temperature.apply_temperature_at(index, temperature);
         }
-        tempered.thresholds = tempered_thresholds(&self.thresholds, Some(temperature)).to_vec();
-        tempered
+        with_temperature.thresholds =
+            thresholds_with_temperature(&self.thresholds, Some(temperature)).to_vec();
+        with_temperature
     }
 
-    /// The derivative of an image's loss by the inverse temperature.
-    fn slope(&self, place: usize, inverse: f64) -> f64 {
-        let (row, truth) = (self.row(place), self.targets[place].classes());
+    /// The derivative of an image's loss with respect to the inverse temperature.
+    fn slope(&self, index: usize, inverse: f64) -> f64 {
+        let (row, truth) = (self.row(index), self.targets[index].classes());
         match self.task {
             Task::SingleLabel => {
                 let logits = logits(row);
@@ -106,7 +108,7 @@ impl Predictions {
 }
 
 /// Probabilities with their logits divided by a temperature.
-pub(crate) fn temper(task: Task, row: &mut [f32], temperature: f64) {
+pub(crate) fn apply_temperature(task: Task, row: &mut [f32], temperature: f64) {
     match task {
         Task::SingleLabel => {
             let powers: Vec<f64> = logits(row).iter().map(|logit| (logit / temperature).exp()).collect();
@@ -121,23 +123,23 @@ pub(crate) fn temper(task: Task, row: &mut [f32], temperature: f64) {
     }
 }
 
-/// The thresholds that decide the same after a temperature.
-pub(crate) fn tempered_thresholds(thresholds: &[f32], temperature: Option<f64>) -> Arc<[f32]> {
+/// The thresholds that make the same predictions after temperature scaling.
+pub(crate) fn thresholds_with_temperature(thresholds: &[f32], temperature: Option<f64>) -> Arc<[f32]> {
     let mut thresholds = thresholds.to_vec();
     if let Some(temperature) = temperature {
-        temper(Task::MultiLabel, &mut thresholds, temperature);
+        apply_temperature(Task::MultiLabel, &mut thresholds, temperature);
     }
     thresholds.into()
 }
 
-/// Logits of a softmax, the highest of them 0. A probability that is no number but 0 in single precision counts as the
-/// smallest there is.
+/// Logits of a softmax, the highest of them 0. A probability that underflows to 0 in single precision counts
+/// as the smallest positive one.
 fn logits(row: &[f32]) -> Vec<f64> {
     let highest = f64::from(row.iter().copied().fold(f32::MIN_POSITIVE, f32::max)).ln();
     row.iter().map(|&value| f64::from(value.max(f32::MIN_POSITIVE)).ln() - highest).collect()
 }
 
-/// The logit of a sigmoid. What single precision holds for 1 counts as half a step below it.
+/// The logit of a sigmoid. A probability that rounds to 1 in single precision counts as half a step below it.
 fn logit(probability: f32) -> f64 {
     let near_one = 1.0 - f64::from(f32::EPSILON) / 4.0;
     let probability = f64::from(probability).clamp(f64::from(f32::MIN_POSITIVE), near_one);

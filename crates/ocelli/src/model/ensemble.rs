@@ -1,16 +1,18 @@
-//! Several models that answer together.
+//! Ensembles of several models.
 
 use std::path::{Path, PathBuf};
+
+use ocelli_nn::{AnyBackbone, Backbone};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::prediction::Prediction;
 
-/// Models of the same classes, whose probabilities are averaged: the snapshots of a fit's cycles (Huang et al. 2017,
-/// <https://arxiv.org/abs/1704.00109>), or models of different folds, sizes or architectures.
+/// Models of the same classes, whose probabilities are averaged: the snapshots of a fit's cycles (Huang et
+/// al. 2017, <https://arxiv.org/abs/1704.00109>), or models of different folds, sizes or architectures.
 #[derive(Debug)]
-pub struct Ensemble {
-    models: Vec<Model>,
+pub struct Ensemble<B: Backbone = AnyBackbone> {
+    models: Vec<Model<B>>,
 }
 
 impl Ensemble {
@@ -22,33 +24,35 @@ impl Ensemble {
         let models = paths.into_iter().map(Model::load).collect::<Result<Vec<_>>>()?;
         Self::of(models)
     }
+}
 
-    /// These models together.
+impl<B: Backbone> Ensemble<B> {
+    /// An ensemble of these models.
     ///
     /// # Errors
     /// [`Error::EmptyEnsemble`], [`Error::ClassMismatch`] or [`Error::TaskMismatch`].
-    pub fn of(models: Vec<Model>) -> Result<Self> {
+    pub fn of(models: Vec<Model<B>>) -> Result<Self> {
         let Some(first) = models.first() else {
             return Err(Error::EmptyEnsemble);
         };
-        let asked = |model: &Model| (model.contract().task, model.contract().classes.clone());
-        let wanted = asked(first);
-        match models.iter().position(|model| asked(model) != wanted) {
-            Some(index) if models[index].contract().task != wanted.0 => {
-                Err(Error::TaskMismatch { model: models[index].contract().task, data: wanted.0 })
+        let asked = |model: &Model<B>| (model.config().task, model.config().classes.clone());
+        let expected = asked(first);
+        match models.iter().position(|model| asked(model) != expected) {
+            Some(index) if models[index].config().task != expected.0 => {
+                Err(Error::TaskMismatch { model: models[index].config().task, data: expected.0 })
             }
             Some(index) => Err(Error::ClassMismatch {
                 what: format!("model {} of the ensemble", index + 1),
                 found: asked(&models[index]).1,
-                expected: wanted.1,
+                expected: expected.1,
             }),
             None => Ok(Self { models }),
         }
     }
 
-    /// The mean of the models' probabilities for each photo, in the order given, and of their thresholds, where photos have
-    /// several classes; as [`Model::predict`] otherwise. A model that is [calibrated](Model::calibrated) gives calibrated
-    /// probabilities here too.
+    /// For each photo, in the order given, the mean of the models' probabilities, and of their thresholds for
+    /// multi-label data; otherwise as [`Model::predict`]. Probabilities of models that are
+    /// [calibrated](Model::calibrated) are calibrated here too.
     ///
     /// # Errors
     /// As [`Model::predict`].
@@ -60,7 +64,7 @@ impl Ensemble {
         let mut each =
             self.models.iter().map(|model| model.predict(photos.clone())).collect::<Result<Vec<_>>>()?;
         Ok(std::iter::from_fn(move || {
-            // One after the other, so that each has gone on by one photo even where one of them fails.
+            // All models are advanced, so that they stay in step even where one fails.
             let answers: Vec<Result<Prediction>> = each.iter_mut().map_while(Iterator::next).collect();
             let models = answers.len() as f32;
             answers

@@ -1,10 +1,10 @@
-//! Weights and outputs that are NaN or infinite are refused, and named.
+//! Checks that weights and outputs are finite.
 
 use ocelli_nn::TensorFile;
 
 use crate::error::{Error, Result};
 
-/// Refuses tensors with a number that is NaN or infinite; `model` names them in the error.
+/// Refuses tensors with a value that is NaN or infinite; `model` names them in the error.
 pub(crate) fn check_finite(tensors: &TensorFile, model: &str) -> Result<()> {
     check_finite_of(tensors, tensors.names(), model)
 }
@@ -24,7 +24,7 @@ pub(crate) fn check_finite_of<'a>(
     Ok(())
 }
 
-/// Refuses logits of which one is NaN or infinite; `model` and `photo` name them in the error.
+/// Refuses logits with a value that is NaN or infinite; `model` and `photo` name them in the error.
 pub(crate) fn check_outputs(logits: &[f32], classes: &[String], model: &str, photo: &str) -> Result<()> {
     match logits.iter().position(|value| !value.is_finite()) {
         None => Ok(()),

@@ -1,8 +1,7 @@
-//! A trained model: one safetensors file that says itself how it is to be used.
+//! A trained model: one safetensors file with its weights and everything needed to use it.
 
-pub(crate) mod contract;
+pub(crate) mod config;
 pub(crate) mod ensemble;
-pub(crate) mod evaluation;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
@@ -21,8 +20,8 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
-use crate::metric::temperature::tempered_thresholds;
-use crate::model::contract::{Contract, read, save};
+use crate::metric::temperature::thresholds_with_temperature;
+use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
 use crate::model::submission::clip::ProbabilityClip;
@@ -43,125 +42,125 @@ use crate::paths::model_of;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Model<B: Backbone = AnyBackbone> {
-    /// Its file, for errors.
+    /// The model's file, for errors.
     origin: String,
-    contract: Contract,
+    config: ModelConfig,
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
     calibrated: bool,
 }
 
 impl Model {
-    /// Reads a model that Ocelli has written; its file may be given, or the folder of its run.
+    /// Loads a model that Ocelli has written, given its file or the folder of its run.
     ///
     /// # Errors
-    /// [`Error::Network`] where the file is no whole safetensors file, is damaged, or its tensors are another network's;
-    /// [`Error::NotAModel`] where it has no contract, or one that this version does not know, or no digest;
-    /// [`Error::NotFiniteTensor`] where a weight is NaN or infinite.
+    /// [`Error::Network`] where the file is not a complete safetensors file, is damaged, or holds the tensors
+    /// of another network; [`Error::NotAModel`] where it has no configuration, one that this version does not
+    /// know, or no digest; [`Error::NotFiniteTensor`] where a weight is NaN or infinite.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
-        let (contract, tensors) = read(path)?;
-        let arch: Arch = contract.architecture.parse().map_err(|error: ocelli_nn::Error| {
-            Error::NotAModel { path: path.clone(), reason: error.to_string() }
+        let (config, tensors) = read(path)?;
+        let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| Error::NotAModel {
+            path: path.clone(),
+            reason: error.to_string(),
         })?;
-        // The head is made before its values are read: a file that claims classes it has no numbers for is refused first.
-        let classes = contract.classes.len();
+        // The head is built before its values are read, so that a file that claims more classes than it has
+        // values for is refused first.
+        let classes = config.classes.len();
         let has_rows =
             |name: &str| tensors.get(name).is_some_and(|tensor| tensor.shape.first() == Some(&classes));
         if !tensors.names().any(has_rows) {
             let reason =
-                format!("its contract has {classes} classes, and none of its tensors has as many rows");
+                format!("its config has {classes} classes, and none of its tensors has as many rows");
             return Err(Error::NotAModel { path: path.clone(), reason });
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
-        let network = network.with_precision(contract.precision);
-        let (loading, origin) = (loading(&contract), path.display().to_string());
-        Ok(Self { origin, contract, network, loading, calibrated: false })
+        let network = network.with_precision(config.precision);
+        let (loading, origin) = (loading(&config), path.display().to_string());
+        Ok(Self { origin, config, network, loading, calibrated: false })
     }
 }
 
 /// Images are read as in training.
-fn loading(contract: &Contract) -> LoaderOptions {
-    let decoder = Decoder { channels: contract.channels, ..Decoder::default() };
-    LoaderOptions { decoder, ..LoaderOptions::default() }
+fn loading(config: &ModelConfig) -> LoaderOptions {
+    LoaderOptions { decoder: config.decoder(), ..LoaderOptions::default() }
 }
 
 impl<B: Backbone> Model<B> {
-    /// Reads a model on a backbone or with a head of the user's own, saved by [`Learner::save`](crate::Learner::save).
-    /// `network` is made of the same parts; its values are replaced by the file's.
+    /// Loads a model with a custom backbone or head, saved by [`Learner::save`](crate::Learner::save).
+    /// `network` is built of the same parts; its values are replaced by the file's.
     ///
     /// # Errors
     /// As [`load`](Model::load).
     pub fn load_into(path: impl AsRef<Path>, network: Network<B>) -> Result<Self> {
-        let (contract, tensors) = read(path.as_ref())?;
+        let (config, tensors) = read(path.as_ref())?;
         let network = network.with_tensors(&tensors)?;
-        let network = network.with_precision(contract.precision);
-        let (loading, origin) = (loading(&contract), path.as_ref().display().to_string());
-        Ok(Self { origin, contract, network, loading, calibrated: false })
+        let network = network.with_precision(config.precision);
+        let (loading, origin) = (loading(&config), path.as_ref().display().to_string());
+        Ok(Self { origin, config, network, loading, calibrated: false })
     }
 
     /// A model of a network that was just trained.
-    pub(crate) fn new(contract: Contract, network: Network<B>) -> Self {
-        let (loading, origin) = (loading(&contract), "the network".to_owned());
-        Self { origin, contract, network, loading, calibrated: false }
+    pub(crate) fn new(config: ModelConfig, network: Network<B>) -> Self {
+        let (loading, origin) = (loading(&config), "the network".to_owned());
+        Self { origin, config, network, loading, calibrated: false }
     }
 
-    /// Sets from which probability on an image is said to have a class, one a class, where it may have several; see
-    /// [`Predictions::best_thresholds`].
+    /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
     ///
     /// # Errors
-    /// Where there are more or fewer than classes, or images have one class each.
+    /// Where their number is not that of the classes, or the model is single-label.
     pub fn with_thresholds(mut self, thresholds: Vec<f32>) -> Result<Self> {
-        if self.contract.task == Task::SingleLabel || thresholds.len() != self.contract.classes.len() {
+        if self.config.task == Task::SingleLabel || thresholds.len() != self.config.classes.len() {
             let expected = "one a class, where images may have several classes";
             return Err(Error::setting("thresholds", thresholds.len(), expected));
         }
-        self.contract.thresholds = Some(thresholds);
+        self.config.thresholds = Some(thresholds);
         Ok(self)
     }
 
-    /// Sets how far submissions keep probabilities from 0 and 1.
+    /// Sets the distance from 0 and 1 that submissions clip probabilities to.
     pub fn with_clip(mut self, clip: Option<ProbabilityClip>) -> Self {
-        self.contract.clip = clip;
+        self.config.clip = clip;
         self
     }
 
-    /// Fits the temperature that makes probabilities mean what they say on predictions of held-out images, and gives it;
-    /// none where it does not lower the log loss of images that it was not fitted on: see
-    /// [`Predictions::helpful_temperature`]. [`calibrated`](Self::calibrated) then uses it.
+    /// Fits the temperature that calibrates probabilities on predictions of validation images, and returns
+    /// it; `None` if it does not lower the log loss of images that it was not fitted on: see
+    /// [`Predictions::validated_temperature`]. [`calibrated`](Self::calibrated) then uses it.
     pub fn calibrate(&mut self, predictions: &Predictions) -> Option<f64> {
-        self.contract.temperature = predictions.helpful_temperature();
-        self.contract.temperature
+        self.config.temperature = predictions.validated_temperature();
+        self.config.temperature
     }
 
-    /// Writes the model to a file, with all that is needed to use it.
+    /// Writes the model to a file, with everything that is needed to use it.
     ///
     /// # Errors
-    /// Where the file cannot be written; what was there before then stays. [`Error::NotFiniteTensor`] where a weight is
-    /// NaN or infinite.
+    /// Where the file cannot be written; an existing file is then unchanged. [`Error::NotFiniteTensor`] where
+    /// a weight is NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let tensors = self.network.to_tensors();
         check_finite(&tensors, &self.origin)?;
-        save(path.as_ref(), &self.contract, &tensors).map(drop)
+        save(path.as_ref(), &self.config, &tensors).map(drop)
     }
 
-    /// The model on another device: everything is computed there from now on.
+    /// Moves the model to another device.
     pub fn to_device(mut self, device: &Device) -> Self {
         self.network = self.network.fork(&device.clone().autodiff());
         self
     }
 
-    /// How the model is to be used.
-    pub fn contract(&self) -> &Contract {
-        &self.contract
+    /// How the model is used.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
-    /// Computes with another precision than the model was measured with; probabilities then differ a little.
+    /// Sets another precision than the model was validated with; probabilities then differ slightly.
     pub fn precision(self, precision: Precision) -> Self {
         Self { network: self.network.with_precision(precision), ..self }
     }
 
-    /// The number of threads that decode; 0, the default: one for each core.
+    /// The number of decoding threads; 0, the default: one per core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.loading.threads = threads;
         self
@@ -169,11 +168,11 @@ impl<B: Backbone> Model<B> {
 
     /// The limits of decoding.
     pub(crate) fn limited_as(mut self, decoder: Decoder) -> Self {
-        self.loading.decoder = Decoder { channels: self.contract.channels, ..decoder };
+        self.loading.decoder = Decoder { channels: self.config.channels, ..decoder };
         self
     }
 
-    /// What reads the model's images: as in training, within the limits that were set.
+    /// What decodes the model's images: as in training, within the limits that are set.
     pub fn decoder(&self) -> Decoder {
         self.loading.decoder
     }
@@ -183,42 +182,35 @@ impl<B: Backbone> Model<B> {
         self.network.parameters().iter().sum()
     }
 
-    /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
-    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
-        let preprocessing = Preprocessing { size, ..self.contract.preprocessing };
-        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
-        preprocessing.frame(&image).ok()
-    }
-
-    /// From now on gives probabilities with the temperature that was fitted on the validation images, so that of what is
-    /// said with 0.9 about nine in ten are right, whichever way a prediction is asked for. Which class is the most probable
+    /// Applies the temperature that was fitted on the validation images to all probabilities from now on, so
+    /// that of predictions with a probability of 0.9 about nine in ten are right. The most probable class
     /// does not change.
     ///
     /// # Errors
-    /// Where the model holds no temperature, since none lowered the log loss of validation images that it was not fitted
-    /// on.
+    /// Where the model holds no temperature, since none lowered the log loss of validation images that it was
+    /// not fitted on.
     pub fn calibrated(mut self) -> Result<Self> {
-        if self.contract.temperature.is_none_or(|temperature| temperature <= 0.0) {
+        if self.config.temperature.is_none_or(|temperature| temperature <= 0.0) {
             return Err(Error::NotCalibrated { model: self.origin });
         }
         self.calibrated = true;
         Ok(self)
     }
 
-    /// The largest photo that is read, in pixels; by default the number above which Pillow refuses too.
+    /// The largest photo that is read, in pixels; default: Pillow's limit.
     pub fn max_pixels(mut self, pixels: u64) -> Self {
         self.loading.decoder.max_pixels = pixels;
         self
     }
 
-    /// The probabilities of every class for each photo, in the order given. A photo that cannot be read gives
-    /// an error in its place; the others are not affected.
+    /// Predicts photos, in the order given. A photo that cannot be read gives an error for itself; the others
+    /// are not affected.
     ///
-    /// A photo's probabilities are the same, to the bit, whatever the other photos are, and the same that
-    /// validation saw in training on a machine of the same kind.
+    /// A photo's probabilities do not depend on the other photos, and are those of its validation in
+    /// training, to the bit, on a machine of the same kind.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// Where a thread cannot be started.
     pub fn predict<P: Into<PathBuf>>(
         &self,
         photos: impl IntoIterator<Item = P>,
@@ -226,25 +218,25 @@ impl<B: Backbone> Model<B> {
         self.predict_with(photos, None)
     }
 
-    /// As [`predict`](Self::predict), with test-time augmentation where it is asked for. Random views are drawn from
-    /// the path of the photo and changed as in training.
+    /// As [`predict`](Self::predict), with optional test-time augmentation. Random views are drawn from the
+    /// path of the photo, with the augmentation of training.
     ///
     /// # Errors
-    /// Where no thread can be started, or there are too many views.
+    /// Where a thread cannot be started, or there are too many views.
     pub fn predict_with<P: Into<PathBuf>>(
         &self,
         photos: impl IntoIterator<Item = P>,
         tta: Option<Tta>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.contract.task));
+        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.config.task));
         let mut options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         if tta.is_some() {
-            // Each view has batches of its own.
+            // Each view has its own batches.
             options.batch_size = options.batch_size.div_ceil(4);
         }
-        let plain = Loader::new(items.clone(), self.contract.preprocessing, options)?;
+        let plain = Loader::new(items.clone(), self.config.preprocessing, options)?;
         let loaders = match tta {
-            Some(tta) => tta.views.loaders(&plain, self.contract.augmentation.as_ref(), 0)?,
+            Some(tta) => tta.views.loaders(&plain, self.config.augmentation.as_ref(), 0)?,
             None => vec![(plain, 0, 1.0)],
         };
         let all: Vec<usize> = (0..items.len()).collect();
@@ -264,34 +256,52 @@ impl<B: Backbone> Model<B> {
         }))
     }
 
-    /// How what the network computes becomes an answer.
+    /// How outputs of the network become predictions.
     fn answers(&self, mean: TtaMean) -> Answers {
-        let temperature = self.contract.temperature.filter(|_| self.calibrated);
+        let temperature = self.config.temperature.filter(|_| self.calibrated);
         Answers {
             model: self.origin.clone(),
-            task: self.contract.task,
-            classes: self.contract.classes.clone().into(),
+            task: self.config.task,
+            classes: self.config.classes.clone().into(),
             mean,
             temperature,
-            thresholds: tempered_thresholds(&self.contract.thresholds(), temperature),
+            thresholds: thresholds_with_temperature(&self.config.thresholds(), temperature),
         }
     }
 
-    /// The probabilities of every class for images in memory, a row each, calibrated where [`predict`](Self::predict)'s
-    /// are. To the bit they are those of the files where the images were decoded with
-    /// [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [contract](Self::contract): large JPEGs are decoded at a
-    /// reduced scale.
+    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other
+    /// image file. It is that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an
+    /// empty path.
     ///
     /// # Errors
-    /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
+    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the
+    /// network computes something that is not finite.
+    pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
+        let needed = self.config.preprocessing.needed();
+        let image = self.decoder().decode_for(bytes, needed).map_err(|reason| {
+            let path = PathBuf::from("the image in memory");
+            Error::Photo { path, reason: reason.to_string() }
+        })?;
+        let probabilities = self.predict_images(&[image])?.remove(0);
+        let Answers { task, classes, thresholds, .. } = self.answers(TtaMean::default());
+        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds })
+    }
+
+    /// The probabilities of every class for images in memory, one row each, calibrated where
+    /// [`predict`](Self::predict)'s are. They are those of the files, to the bit, if the images were decoded
+    /// with [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [configuration](Self::config): large
+    /// JPEGs are decoded at a reduced scale.
+    ///
+    /// # Errors
+    /// [`Error::NotFiniteOutput`] where an output of the network is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
-        let Preprocessing { size, .. } = self.contract.preprocessing;
+        let Preprocessing { size, .. } = self.config.preprocessing;
         let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
         for images in images.chunks(self.loading.batch_size) {
             let mut samples = vec![0.0; images.len() * size * size * 3];
             for (image, sample) in images.iter().zip(samples.chunks_exact_mut(size * size * 3)) {
-                self.contract.preprocessing.apply(image, sample)?;
+                self.config.preprocessing.apply(image, sample)?;
             }
             let mut batch = Batch {
                 indices: (0..images.len()).collect(),
@@ -301,7 +311,7 @@ impl<B: Backbone> Model<B> {
                 skipped: Vec::new(),
             };
             let logits = logits(&self.network, &mut batch);
-            for row in logits.chunks_exact(self.contract.classes.len()) {
+            for row in logits.chunks_exact(self.config.classes.len()) {
                 let photo = format!("image {}", rows.len() + 1);
                 rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
             }
@@ -310,7 +320,7 @@ impl<B: Backbone> Model<B> {
     }
 }
 
-/// Photos of which nothing is known.
+/// Photos without labels.
 fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
     let photos = paths.map(|path| Item { id: text_of(&path), path, target: Target::Unlabelled });
     Items { root: PathBuf::new(), task, classes: Classes::default(), items: photos.collect() }
@@ -337,13 +347,13 @@ mod tests {
             filter: ocelli_data::Filter::Bicubic,
             normalization: ocelli_data::Normalization::IMAGENET,
         };
-        let contract = Contract::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut tensors = TensorFile::new("made");
             tensors.insert("conv.weight", vec![2], vec![0.5, -0.5]);
             tensors.insert("head.weight", vec![2, 2], vec![0.5, 1.0, value, 2.0]);
             let path = folder.path().join("model.safetensors");
-            save(&path, &contract, &tensors).unwrap();
+            save(&path, &config, &tensors).unwrap();
             let error = Model::load(&path).unwrap_err();
             assert!(
                 matches!(&error, Error::NotFiniteTensor { tensor, .. } if tensor == "head.weight"),

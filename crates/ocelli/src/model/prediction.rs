@@ -1,4 +1,4 @@
-//! Predictions of photos: what they hold, and how they come of the network's logits.
+//! Predictions of photos, and how they follow from the network's logits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use serde::Serialize;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::metric::predictions::{predicted_labels, probabilities};
-use crate::metric::temperature::temper;
+use crate::metric::temperature::apply_temperature;
 use crate::model::finite::check_outputs;
 use crate::model::tta::TtaMean;
 
-/// The probabilities that a model gives to one photo.
+/// The prediction for one photo.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Prediction {
-    /// The photo.
+    /// The photo; empty for an image in memory.
     pub path: PathBuf,
     /// The names of the classes.
     pub classes: Arc<[String]>,
-    /// The probability of each class; they sum to 1 where an image has one class.
+    /// The probability of each class; they sum to 1 for single-label models.
     pub probabilities: Vec<f32>,
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub task: Task,
-    /// From which probability on the photo is said to have each class, where it may have several.
+    /// The threshold of each class for multi-label predictions.
     pub thresholds: Arc<[f32]>,
 }
 
@@ -45,7 +45,7 @@ impl Prediction {
         self.ranked().swap_remove(0)
     }
 
-    /// The predicted classes, the most probable first: one class; or, where an image has several, all whose
+    /// The predicted classes, the most probable first: one class; or, for multi-label models, all whose
     /// probability reaches their threshold, possibly none.
     pub fn predicted_labels(&self) -> Vec<ClassProbability> {
         let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
@@ -69,21 +69,22 @@ impl Prediction {
     }
 }
 
-/// From the logits of the views of a photo to its prediction: the one way for all predictions of a model.
+/// From the logits of a photo's views to its prediction: the same way for all predictions of a model.
 #[derive(Debug, Clone)]
 pub(super) struct Answers {
     /// The model's file, for errors.
     pub(super) model: String,
     pub(super) task: Task,
     pub(super) classes: Arc<[String]>,
-    /// How several views become one answer.
+    /// How several views are averaged.
     pub(super) mean: TtaMean,
     pub(super) temperature: Option<f64>,
     pub(super) thresholds: Arc<[f32]>,
 }
 
 impl Answers {
-    /// The probabilities of every class, from the weight and the logits of each view; `photo` names it in errors.
+    /// The probabilities of all classes, from the weight and the logits of each view; `photo` names it in
+    /// errors.
     pub(super) fn probabilities(&self, views: &[(f64, &[f32])], photo: &str) -> Result<Vec<f32>> {
         for (_, logits) in views {
             check_outputs(logits, &self.classes, &self.model, photo)?;
@@ -93,7 +94,7 @@ impl Answers {
             _ => self.mean.of(self.task, views),
         };
         if let Some(temperature) = self.temperature {
-            temper(self.task, &mut row, temperature);
+            apply_temperature(self.task, &mut row, temperature);
         }
         Ok(row)
     }
@@ -127,8 +128,8 @@ struct View {
 }
 
 impl<B: Backbone> Passes<B> {
-    /// The predictions of a batch's photos, in their order. A photo that cannot be read in one view, since it was changed
-    /// meanwhile, has an error in its own place.
+    /// The predictions of a batch's photos, in order. A photo that can no longer be read in one of its views
+    /// has an error.
     pub(super) fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
         let mut views = Vec::with_capacity(self.passes.len());
         for (batches, weight) in &mut self.passes {
@@ -154,8 +155,8 @@ impl<B: Backbone> Passes<B> {
     }
 }
 
-/// The weight and the logits of every view of a photo, the one at `position` in its batch, or why one of them could not be
-/// read. `rows`: of each view, how many photos before it could be read.
+/// The weight and the logits of every view of the photo at `position` in its batch, or why one view could not
+/// be read. `rows`: for each view, how many photos before it could be read.
 fn logits_of<'a>(
     photo: usize,
     position: usize,
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_photo_that_changes_between_views_has_the_error_itself() {
-        // Three photos of a batch; the first cannot be read at all, the second not any more in the second view.
+        // Three photos of a batch; the first cannot be read at all, the second not any more in the second
+        // view.
         let lost = |reasons: &[&str]| {
             reasons.iter().map(|reason| Skipped::image("photo", reason)).collect::<Vec<_>>()
         };

@@ -1,4 +1,4 @@
-//! Test-time augmentation: a network looks at several views of an image, and the mean of what it says counts.
+//! Test-time augmentation: predictions of several views of an image are averaged.
 
 use ocelli_data::{Augmentation, Crop, Loader, Target, Task, Transform};
 use serde::{Deserialize, Serialize};
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::metric::predictions::{Predictions, log_softmax, probabilities};
 
-/// Which views of an image there are besides the plain one, and how what is said of them becomes one.
+/// Which views of an image are predicted besides the plain one, and how they are averaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tta {
     /// The views.
     pub views: TtaViews,
-    /// How they become one.
+    /// How they are averaged.
     pub mean: TtaMean,
 }
 
-/// The views of an image besides the plain one, which validation sees.
+/// The views of an image besides the plain one, which validation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TtaViews {
-    /// So many, changed at random as in training. The plain view counts as often as ⌈number / 4⌉ of them (fastai
-    /// 0.7).
+    /// This many views, augmented as in training. The plain view has the weight of ⌈number / 4⌉ of them
+    /// (fastai 0.7).
     Random(usize),
-    /// Eight, of which nothing is random: the image enlarged by 1.35, its four corners, each as it is and mirrored.
-    /// The plain view has a weight of 0.4, these have 0.6 together (fastai 1).
+    /// Eight fixed views: the image enlarged by 1.35 and cropped at its four corners, each with its mirror
+    /// image. The plain view has a weight of 0.4, these have 0.6 together (fastai 1).
     Corners,
 }
 
-/// How the views of an image become one.
+/// How the views of an image are averaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TtaMean {
@@ -39,17 +39,17 @@ pub enum TtaMean {
 }
 
 impl Tta {
-    /// So many views changed at random, besides the plain one; the lesson has 4.
+    /// This many augmented views besides the plain one; the lesson has 4.
     pub fn views(number: usize) -> Self {
         Self { views: TtaViews::Random(number), mean: TtaMean::Probabilities }
     }
 
-    /// The four corners of the image, mirrored too, besides the plain view.
+    /// The four corners of the image and their mirror images, besides the plain view.
     pub fn corners() -> Self {
         Self { views: TtaViews::Corners, mean: TtaMean::Probabilities }
     }
 
-    /// Says how the views become one.
+    /// Sets how the views are averaged.
     pub fn mean(mut self, mean: TtaMean) -> Self {
         self.mean = mean;
         self
@@ -60,12 +60,12 @@ impl Tta {
 const MAX_VIEWS: usize = 64;
 /// How much [`TtaViews::Corners`] enlarges.
 const ENLARGED: f64 = 1.35;
-/// Random views are drawn as in an epoch that no training reaches.
+/// Random views are drawn for an epoch that training never reaches.
 pub(crate) const FIRST_EPOCH: u64 = 1 << 40;
 
 impl TtaViews {
-    /// The passes that make all views but the plain one: the changes of each, the epochs to draw for, a view each, and the
-    /// weight of a view. The plain view has the rest of 1.
+    /// The passes over the images that make all views but the plain one: for each its augmentation, its
+    /// epochs, one view each, and the weight of a view. The plain view has the rest of 1.
     pub(crate) fn passes(
         self,
         augmentation: Option<&Augmentation>,
@@ -93,8 +93,8 @@ impl TtaViews {
         }
     }
 
-    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the weights
-    /// sum to 1.
+    /// The loaders of all views with the epoch to draw for and the weight of each, the plain one first; the
+    /// weights sum to 1.
     pub(crate) fn loaders(
         self,
         plain: &Loader,
@@ -120,7 +120,7 @@ impl TtaMean {
         for (weight, logits) in views {
             let values: Vec<f64> = match (self, task) {
                 (Self::Probabilities, _) => probabilities(task, logits).into_iter().map(f64::from).collect(),
-                // A logit's zero means nothing where one class is chosen, so views are made comparable first.
+                // Softmax ignores a common offset of logits, so they are normalised before averaging.
                 (Self::Logits, Task::SingleLabel) => log_softmax(logits),
                 (Self::Logits, Task::MultiLabel) => logits.iter().map(|logit| f64::from(*logit)).collect(),
             };
@@ -131,27 +131,27 @@ impl TtaMean {
     }
 }
 
-/// What a network says about each view of some images, not yet averaged.
+/// The logits of several views of some images, not yet averaged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TtaLogits {
-    /// Whether an image has one class or several.
+    /// Whether an image has one label or several.
     pub task: Task,
     /// The number of classes.
     pub classes: usize,
     /// The items, as indices into [`ImageData::items`](crate::ImageData::items).
     pub items: Vec<usize>,
-    /// What each item is.
+    /// The labels of each item.
     pub targets: Vec<Target>,
     /// For each view, the plain one first, logits `[items, classes]`, row by row.
     pub logits: Vec<Vec<f32>>,
     /// The weight of each view; they sum to 1.
     pub weights: Vec<f64>,
-    /// From which probability on an image is said to have a class, where it may have several: one a class.
+    /// The threshold of each class for multi-label predictions.
     pub thresholds: Vec<f32>,
 }
 
 impl TtaLogits {
-    /// The plain view alone: what validation sees.
+    /// The predictions of the plain view, as in validation.
     pub fn plain(&self) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
         predictions.set_thresholds(self.thresholds.clone());
@@ -162,12 +162,13 @@ impl TtaLogits {
         predictions
     }
 
-    /// The views as one. The losses are those of the averaged probabilities, which count as at least 1e-15.
+    /// The averaged predictions. The losses are those of the averaged probabilities, which count as at least
+    /// 1e-15.
     pub fn mean(&self, mean: TtaMean) -> Predictions {
         let mut predictions = Predictions::new(self.task, self.classes);
         predictions.set_thresholds(self.thresholds.clone());
-        for (place, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {
-            let rows = self.logits.iter().map(|logits| &logits[place * self.classes..][..self.classes]);
+        for (index, (&item, target)) in self.items.iter().zip(&self.targets).enumerate() {
+            let rows = self.logits.iter().map(|logits| &logits[index * self.classes..][..self.classes]);
             let row = mean.of(self.task, &self.weights.iter().copied().zip(rows).collect::<Vec<_>>());
             predictions.push_probabilities(item, target, row);
         }

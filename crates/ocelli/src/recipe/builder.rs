@@ -1,4 +1,4 @@
-//! Presets, and what can be changed about them.
+//! Presets of recipes, and the builder that changes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,20 +17,21 @@ use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Preset {
-    /// A new head on cached features.
+    /// Trains a new head on cached features.
     Quick,
-    /// The phases of fast.ai's lesson, with few epochs, and all layers trained at the first size alone: the default.
+    /// The phases of fast.ai's lesson with few epochs, training all layers at the first size only: the
+    /// default.
     #[default]
     Lesson,
-    /// The lesson's phases with its numbers: cycles of 1, 2 and 4 epochs of all layers, at every size.
+    /// The lesson's phases with its numbers of epochs: all layers in cycles of 1, 2 and 4 epochs, at every
+    /// size.
     Full,
     /// fastai 2's `fine_tune`: one epoch of the head, then this many of all layers.
     FineTune(usize),
 }
 
 impl Preset {
-    /// How photos are augmented by default: as photos taken from the side are, in the recipes that have phases of
-    /// augmentation.
+    /// The default augmentation: for photos taken from the side, in recipes with augmentation.
     pub fn augmentation(self) -> Option<Augmentation> {
         matches!(self, Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
     }
@@ -40,7 +41,7 @@ impl Preset {
             head_epochs: 10,
             augmented_epochs: 0,
             augmented_copies: 0,
-            full_schedule: None,
+            unfrozen_schedule: None,
             tta: None,
             pct_start: 0.25,
             head_steps: Some(100),
@@ -51,21 +52,21 @@ impl Preset {
                 head_epochs: 5,
                 augmented_epochs: 3,
                 augmented_copies: 2,
-                full_schedule: Some(OneCycle::epochs(1).into()),
+                unfrozen_schedule: Some(OneCycle::epochs(1).into()),
                 tta: Some(Tta::views(4)),
                 ..head
             },
             Self::Full => Numbers {
                 head_epochs: 2,
                 augmented_epochs: 3,
-                full_schedule: Some(Sgdr::cycles(3).mult(2).into()),
+                unfrozen_schedule: Some(Sgdr::cycles(3).mult(2).into()),
                 tta: Some(Tta::views(4)),
                 ..head
             },
-            // A warm-up over nearly the whole epoch, then half the rate: fastai 2's constants.
+            // A warm-up over nearly the whole epoch, then half the learning rate, as in fastai 2.
             Self::FineTune(epochs) => Numbers {
                 head_epochs: 1,
-                full_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
+                unfrozen_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
                 pct_start: 0.99,
                 head_steps: None,
                 ..head
@@ -74,20 +75,20 @@ impl Preset {
     }
 }
 
-/// The numbers of a preset.
+/// The defaults of a preset.
 struct Numbers {
     head_epochs: usize,
     augmented_epochs: usize,
     augmented_copies: usize,
-    full_schedule: Option<Schedule>,
+    unfrozen_schedule: Option<Schedule>,
     tta: Option<Tta>,
-    /// The share of the head's steps in which its learning rate rises.
+    /// The fraction of the head's steps in which its learning rate rises.
     pct_start: f64,
-    /// The steps of the learning rate finder for the head; without them learning rates are fixed, as fastai's are.
+    /// The steps of the learning rate finder for the head; without it learning rates are fixed, as in fastai.
     head_steps: Option<usize>,
 }
 
-/// Makes a [`Recipe`] from a [`Preset`] and what is to be different.
+/// Makes a [`Recipe`] from a [`Preset`] and changes to it.
 ///
 /// ```
 /// use ocelli::{Preset, RecipeBuilder};
@@ -104,23 +105,31 @@ pub struct RecipeBuilder {
     head_epochs: Option<usize>,
     augmented_epochs: Option<usize>,
     augmented_copies: Option<usize>,
-    full_schedule: Option<Schedule>,
+    unfrozen_schedule: Option<Schedule>,
     head_lr: Option<f64>,
-    full_lrs: Option<LearningRates>,
-    lr_decay: f64,
-    /// Nothing: as the preset has it.
+    unfrozen_lrs: Option<LearningRates>,
+    group_lr_ratio: f64,
+    /// `None`: the preset's.
     tta: Option<Option<Tta>>,
 }
 
-/// The head's learning rate where the finder has no answer.
+/// The head's learning rate if the finder has no reliable result.
 const FALLBACK_LR: f64 = 1e-2;
-/// Steps of the finder where each goes through the whole network.
-const FULL_STEPS: usize = 24;
-/// The frozen layer groups where the head alone is trained.
+/// Steps of the finder if each goes through the whole network.
+const UNFROZEN_STEPS: usize = 24;
+/// The frozen layer groups if only the head is trained.
 const ALL_BUT_HEAD: usize = GROUPS - 1;
 
+impl Recipe {
+    /// A preset with its own numbers for images of this size in pixels, on images that have its own
+    /// [augmentation](Preset::augmentation).
+    pub fn preset(preset: Preset, size: usize) -> Self {
+        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
+    }
+}
+
 impl RecipeBuilder {
-    /// A preset with its own numbers, for images of this size in pixels.
+    /// A preset with its defaults, for images of this size in pixels.
     pub fn new(preset: Preset, size: usize) -> Self {
         Self {
             preset,
@@ -129,66 +138,66 @@ impl RecipeBuilder {
             head_epochs: None,
             augmented_epochs: None,
             augmented_copies: None,
-            full_schedule: None,
+            unfrozen_schedule: None,
             head_lr: None,
-            full_lrs: None,
-            lr_decay: 10.0,
+            unfrozen_lrs: None,
+            group_lr_ratio: 10.0,
             tta: None,
         }
     }
 
-    /// After the phases at the first size, goes on with images of these sizes, one after the other.
+    /// Progressive resizing: continues at these sizes after the phases at the first one.
     pub fn then_sizes(mut self, sizes: impl IntoIterator<Item = usize>) -> Self {
         self.sizes.extend(sizes);
         self
     }
 
-    /// Whether images are augmented; if not, phases of augmentation are left out. Default: not.
+    /// Whether the data is augmented; if not, phases with augmentation are skipped. Default: not.
     pub fn augmented(self, augmented: bool) -> Self {
         Self { augmented, ..self }
     }
 
-    /// Epochs of the head on cached features; 0 leaves the phase out.
+    /// Epochs of the head on cached features; 0 skips the phase.
     pub fn head_epochs(self, epochs: usize) -> Self {
         Self { head_epochs: Some(epochs), ..self }
     }
 
-    /// Epochs of the head on augmented images, in cycles of one epoch; 0 leaves the phase out.
+    /// Epochs of the head on augmented images, in cycles of one epoch; 0 skips the phase.
     pub fn augmented_epochs(self, epochs: usize) -> Self {
         Self { augmented_epochs: Some(epochs), ..self }
     }
 
-    /// Augmented copies of each image whose features are cached for these epochs; with 0 each epoch starts from the
-    /// images.
+    /// Augmented copies of each image whose features are cached for these epochs; with 0 each epoch starts
+    /// from the images.
     pub fn augmented_copies(self, copies: usize) -> Self {
         Self { augmented_copies: Some(copies), ..self }
     }
 
-    /// The schedule of the phase that trains all layers; one of 0 epochs leaves the phase out.
-    pub fn full_schedule(self, schedule: impl Into<Schedule>) -> Self {
-        Self { full_schedule: Some(schedule.into()), ..self }
+    /// The schedule of the phase that trains all layers; one of 0 epochs skips the phase.
+    pub fn unfrozen_schedule(self, schedule: impl Into<Schedule>) -> Self {
+        Self { unfrozen_schedule: Some(schedule.into()), ..self }
     }
 
-    /// The learning rate of the head. Where all layers are trained, they then train at a tenth of it and less, since all
-    /// start near their goal: the head at a tenth, each group before it at that divided by the
-    /// [decay](Self::lr_decay). Default: the learning rate finder's.
+    /// The learning rate of the head. In a phase that trains all layers, which are then nearly trained, the
+    /// head's is a tenth of it, and that of each group before it is divided by the
+    /// [ratio](Self::group_lr_ratio). Default: the learning rate finder's.
     pub fn head_lr(self, lr: f64) -> Self {
         Self { head_lr: Some(lr), ..self }
     }
 
-    /// The learning rates of early body, late body and head where all layers are trained. Default: the learning rate
-    /// finder's, or what follows from the [head's](Self::head_lr).
-    pub fn full_lrs(self, lrs: impl Into<LearningRates>) -> Self {
-        Self { full_lrs: Some(lrs.into()), ..self }
+    /// The learning rates of early layers, late layers and head in phases that train all layers. Default: the
+    /// learning rate finder's, or those that follow from the [head's](Self::head_lr).
+    pub fn unfrozen_lrs(self, lrs: impl Into<LearningRates>) -> Self {
+        Self { unfrozen_lrs: Some(lrs.into()), ..self }
     }
 
-    /// Layer-wise decay of learning rates: that of a layer group divided by that of the group before it. 10 for photos
-    /// like ImageNet's, the default; 3 for others.
-    pub fn lr_decay(self, decay: f64) -> Self {
-        Self { lr_decay: decay, ..self }
+    /// The ratio of learning rates between layer groups: that of a group divided by that of the group before
+    /// it. Default: 10, for photos like ImageNet's; use 3 for others.
+    pub fn group_lr_ratio(self, decay: f64) -> Self {
+        Self { group_lr_ratio: decay, ..self }
     }
 
-    /// Test-time augmentation at the end, or none. Default: as the preset has it.
+    /// Test-time augmentation at the end, or none. Default: the preset's.
     pub fn tta(self, tta: Option<Tta>) -> Self {
         Self { tta: Some(tta), ..self }
     }
@@ -201,9 +210,9 @@ impl RecipeBuilder {
         let augmented_epochs =
             self.augmented_epochs.unwrap_or(if self.augmented { numbers.augmented_epochs } else { 0 });
         let copies = self.augmented_copies.unwrap_or(numbers.augmented_copies);
-        let full_schedule = self.full_schedule.clone().or(numbers.full_schedule);
-        let full_schedule = full_schedule.filter(|schedule| schedule.epochs() > 0);
-        let (head_lr, full_lrs) = self.learning_rates(numbers.head_steps);
+        let unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
+        let unfrozen_schedule = unfrozen_schedule.filter(|schedule| schedule.epochs() > 0);
+        let (head_lr, unfrozen_lrs) = self.learning_rates(numbers.head_steps);
         // fastai's `fine_tune` augments its one epoch of the head as well.
         let is_cached = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
 
@@ -212,8 +221,8 @@ impl RecipeBuilder {
             if index > 0 {
                 phases.push(Phase::Resize { size });
             }
-            // A head that is trained already goes on with larger images as the lesson's does: on augmented ones at once,
-            // where their features are cached for all epochs together.
+            // At larger sizes a trained head continues as in the lesson: at once on augmented images, if
+            // their features are cached for all epochs together.
             let goes_on = index > 0 && augmented_epochs > 0 && copies > 0;
             if head_epochs > 0 && !goes_on {
                 let schedule = OneCycle::epochs(head_epochs).pct_start(numbers.pct_start);
@@ -221,15 +230,15 @@ impl RecipeBuilder {
             }
             if augmented_epochs > 0 {
                 let cycles = Sgdr::cycles(augmented_epochs);
-                // What is new to the head it learns in ever longer cycles, as in the lesson.
+                // New images are learnt in ever longer cycles, as in the lesson.
                 let cycles = if goes_on { cycles.mult(2) } else { cycles };
                 phases.push(train(head(copies > 0, copies), head_lr, cycles));
             }
             // Small images are the cheapest to train all layers on.
-            if let Some(schedule) = &full_schedule
+            if let Some(schedule) = &unfrozen_schedule
                 && (index == 0 || self.preset != Preset::Lesson)
             {
-                phases.push(train(Freezing::Live { frozen: 0 }, full_lrs, schedule.clone()));
+                phases.push(train(Freezing::Streamed { frozen: 0 }, unfrozen_lrs, schedule.clone()));
             }
         }
         phases.extend(self.tta.unwrap_or(numbers.tta).map(Phase::Tta));
@@ -238,14 +247,15 @@ impl RecipeBuilder {
 
     /// The learning rates of the head alone, and of all layers.
     fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
-        let found = |steps, fallback| LrChoice::Finder { lr_decay: self.lr_decay, steps, fallback };
+        let found =
+            |steps, fallback| LrChoice::Finder { group_lr_ratio: self.group_lr_ratio, steps, fallback };
         let (found_head, found_all) = match head_steps {
-            Some(steps) => (found(steps, FALLBACK_LR), found(FULL_STEPS, FALLBACK_LR / 10.0)),
-            None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::spread(1e-5, 1e-3))),
+            Some(steps) => (found(steps, FALLBACK_LR), found(UNFROZEN_STEPS, FALLBACK_LR / 10.0)),
+            None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::geometric(1e-5, 1e-3))),
         };
         let head = self.head_lr.map_or(found_head, |lr| LrChoice::Fixed(lr.into()));
-        let follows = || self.head_lr.map(|lr| LearningRates::decayed(lr / 10.0, self.lr_decay));
-        (head, self.full_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
+        let follows = || self.head_lr.map(|lr| LearningRates::from_ratio(lr / 10.0, self.group_lr_ratio));
+        (head, self.unfrozen_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
     }
 }
 
@@ -253,7 +263,7 @@ impl RecipeBuilder {
 fn head(is_cached: bool, augmented_copies: usize) -> Freezing {
     match is_cached {
         true => Freezing::Cached { frozen: ALL_BUT_HEAD, augmented_copies },
-        false => Freezing::Live { frozen: ALL_BUT_HEAD },
+        false => Freezing::Streamed { frozen: ALL_BUT_HEAD },
     }
 }
 
@@ -311,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_rates_of_all_layers_follow_from_the_heads() {
-        let recipe = RecipeBuilder::new(Preset::Lesson, 128).head_lr(1e-2).lr_decay(3.0).build();
+        let recipe = RecipeBuilder::new(Preset::Lesson, 128).head_lr(1e-2).group_lr_ratio(3.0).build();
         let rates = recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Train(TrainPhase { lr: LrChoice::Fixed(rates), .. }) => Some(rates.0),
             _ => None,

@@ -1,4 +1,5 @@
-//! What the epochs of a fit mean, in a sentence: by the trend of the validation loss, and by paired tests.
+//! The diagnosis of a fit, in a sentence or two: the trend of the validation loss, and paired tests against
+//! what was best before and against a baseline.
 
 use std::fmt;
 
@@ -11,39 +12,39 @@ use crate::metric::paired::{SIGNIFICANCE, paired_p_value};
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 
-/// What the epochs of a fit mean.
+/// The diagnosis of a fit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Diagnosis {
     /// The fit, counted from 1.
     pub fit: usize,
-    /// Where the validation loss goes; `None` for a fit of a single epoch.
+    /// The trend of the validation loss; `None` for a fit of a single epoch.
     pub trend: Option<LossTrend>,
-    /// How its best epoch compares with the best one before.
+    /// Its best epoch compared with the best one of earlier fits.
     pub change: Option<MetricChange>,
-    /// How it compares with predicting the same for every image.
+    /// Its best epoch compared with predicting the same for every image.
     pub baseline: Option<Baseline>,
-    /// The fit and the epoch whose weights training goes on with.
-    pub kept: Option<(usize, usize)>,
-    /// Whether those are of this fit; `false` where an earlier one was better.
+    /// The fit and the epoch of the best weights, from which training continues.
+    pub best: Option<(usize, usize)>,
+    /// Whether those are of this fit; `false` if an earlier fit was better.
     pub improved: bool,
 }
 
-/// Where the validation loss of a fit goes. The losses of two epochs count as different if a paired test on the losses
-/// of the same images says so at 5 %.
+/// The trend of the validation loss in a fit. The losses of two epochs count as different if a paired test on
+/// the losses of the same images is significant at 5 %.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(rename_all = "kebab-case")]
 pub enum LossTrend {
-    /// It is lower than an epoch before.
+    /// It is lower than one epoch earlier.
     Falling,
-    /// It differs neither from that of an epoch before nor from its lowest.
+    /// It differs neither from one epoch earlier nor from its lowest value.
     Level,
-    /// It is higher than its lowest: overfitting.
+    /// It is higher than its lowest value: overfitting.
     Rising {
         /// The lowest loss.
         lowest: f64,
-        /// The epoch of it, counted from 1.
+        /// The epoch of the lowest loss, counted from 1.
         epoch: usize,
         /// The last loss.
         last: f64,
@@ -54,33 +55,34 @@ pub enum LossTrend {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct MetricChange {
-    /// The metric by which the best is kept.
+    /// The metric that chooses the best weights.
     pub metric: Metric,
     /// The best value before.
     pub before: f64,
     /// The best value of the fit.
     pub after: f64,
-    /// How probable a difference at least as large would be if both were equally good, by a test in pairs on the same
-    /// images: McNemar's where each is right or wrong, else a bootstrap. Nothing where the images differ.
+    /// The p-value of a paired test on the same images: McNemar's where each is right or wrong, else a
+    /// bootstrap. `None` where the images differ.
     pub p_value: Option<f64>,
 }
 
-/// A metric beside that of the same answer for every image, as probable as classes are frequent in training.
+/// A metric compared with that of a constant prediction: the class frequencies of the training set for every
+/// image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Baseline {
-    /// The metric by which the best is kept.
+    /// The metric that chooses the best weights.
     pub metric: Metric,
-    /// Its value for the same answer for every image: of accuracy, the share of the most frequent class.
+    /// The metric of the constant prediction: for accuracy, the fraction of the most frequent class.
     pub value: f64,
-    /// Whether the model is better than that, by more than chance.
+    /// Whether the model is significantly better than that.
     pub beaten: bool,
 }
 
-/// What is kept of a fit's epochs to judge them, image by image.
+/// What a diagnosis needs of a fit's epochs, image by image.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Watch {
-    /// Where the loss went so far.
+    /// The trend of the loss so far.
     falls: Option<bool>,
     rises: Option<bool>,
     /// What each image contributes to the metric after the best epoch of the fit.
@@ -90,26 +92,27 @@ pub(crate) struct Watch {
     last: Option<Watched>,
 }
 
-/// An epoch and a number of it for each image.
+/// An epoch, and one value for each image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Watched {
     row: EpochRecord,
     each: Packed,
 }
 
-/// A number for each of some images. Serialised as text: base64 of the bytes of all indices, then of all numbers.
+/// One value for each of some images. Serialised as text: base64 of the bytes of all indices, then of all
+/// values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Packed {
     items: Vec<u32>,
-    numbers: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl From<Packed> for String {
     fn from(packed: Packed) -> Self {
         let items = packed.items.iter().flat_map(|item| item.to_le_bytes());
-        let numbers = packed.numbers.iter().flat_map(|number| number.to_le_bytes());
-        BASE64_STANDARD.encode(items.chain(numbers).collect::<Vec<u8>>())
+        let values = packed.values.iter().flat_map(|value| value.to_le_bytes());
+        BASE64_STANDARD.encode(items.chain(values).collect::<Vec<u8>>())
     }
 }
 
@@ -119,31 +122,30 @@ impl TryFrom<String> for Packed {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let bytes = BASE64_STANDARD.decode(text)?;
         let words = bytes.as_chunks::<4>().0;
-        let (items, numbers) = words.split_at(words.len() / 2);
+        let (items, values) = words.split_at(words.len() / 2);
         Ok(Self {
             items: items.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect(),
-            numbers: numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            values: values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         })
     }
 }
 
 impl Packed {
-    /// The numbers of these items, in the same order.
-    fn new(items: &[usize], numbers: &[f64]) -> Self {
+    /// The values of these items, in the same order.
+    fn new(items: &[usize], values: &[f64]) -> Self {
         Self {
             items: items.iter().map(|item| *item as u32).collect(),
-            numbers: numbers.iter().map(|number| *number as f32).collect(),
+            values: values.iter().map(|value| *value as f32).collect(),
         }
     }
 
-    /// By a test in pairs; nothing where the numbers are not of the same items.
+    /// By a paired test; `None` where the values are not of the same items.
     fn p_value(&self, other: &Self) -> Option<f64> {
-        let numbers =
-            |packed: &Self| packed.numbers.iter().map(|number| f64::from(*number)).collect::<Vec<_>>();
+        let values = |packed: &Self| packed.values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
         if self.items != other.items {
             return None;
         }
-        paired_p_value(&numbers(self), &numbers(other))
+        paired_p_value(&values(self), &values(other))
     }
 
     fn items(&self) -> Vec<usize> {
@@ -152,13 +154,13 @@ impl Packed {
 }
 
 impl Watch {
-    /// Takes an epoch into account. Epochs that are not finite say nothing.
-    pub(crate) fn follow(&mut self, row: &EpochRecord, predictions: &Predictions, keeping: Option<Metric>) {
+    /// Takes an epoch into account; one that is not finite is ignored.
+    pub(crate) fn follow(&mut self, row: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
         let (Some(loss), true) = (row.valid_loss, row.is_finite()) else { return };
-        if let Some(metric) = keeping
+        if let Some(metric) = metric
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
         {
-            let contributions = predictions.watched_contributions(metric);
+            let contributions = predictions.monitored_contributions(metric);
             self.best = contributions
                 .map(|each| Watched { row: row.clone(), each: Packed::new(predictions.items(), &each) });
         }
@@ -178,7 +180,7 @@ impl Watch {
         self.best.as_ref().map(|best| &best.each)
     }
 
-    /// The images that the best epoch of the fit was measured on: those that are held out and can be read.
+    /// The images that the best epoch of the fit was evaluated on: validation images that can be read.
     pub(crate) fn items(&self) -> Vec<usize> {
         self.scores().map(Packed::items).unwrap_or_default()
     }
@@ -196,43 +198,43 @@ impl Watch {
     }
 }
 
-/// What the rows of a fit are compared with.
+/// What the epochs of a fit are compared with.
 pub(crate) struct Compared<'a> {
-    /// The metric by which the best is kept.
+    /// The metric that chooses the best weights.
     pub(crate) metric: Option<Metric>,
-    /// The best row before the fit, and what each image contributed to its metric.
+    /// The best epoch before the fit, and what each image contributed to its metric.
     pub(crate) before: Option<(&'a EpochRecord, Option<&'a Packed>)>,
-    /// The best of all rows.
+    /// The best of all epochs.
     pub(crate) best: Option<&'a EpochRecord>,
-    /// The same answer for every image that the best epoch of the fit was measured on.
+    /// The constant prediction for the images that the best epoch of the fit was evaluated on.
     pub(crate) baseline: Option<&'a Predictions>,
 }
 
 impl Diagnosis {
-    /// Reads the rows of the last fit of a history.
+    /// Diagnoses the last fit of a history.
     pub(crate) fn of(rows: &[EpochRecord], watch: &Watch, compared: &Compared) -> Option<Self> {
         let last = rows.last()?;
         last.valid_loss?;
         let metric = compared.metric;
-        let of_stage = metric.and_then(|metric| {
+        let best_of_fit = metric.and_then(|metric| {
             rows.iter().reduce(|best, row| if row.is_better(best, metric) { row } else { best })
         });
         let value = |row: &EpochRecord| row.value(metric?).filter(|value| value.is_finite());
         let change = compared.before.and_then(|(before, scores)| {
-            let (before, after) = (value(before)?, value(of_stage?)?);
+            let (before, after) = (value(before)?, value(best_of_fit?)?);
             let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
             Some(MetricChange { metric: metric?, before, after, p_value })
         });
         let baseline = compared.baseline.and_then(|baseline| {
-            let (metric, after) = (metric?, value(of_stage?)?);
-            let value = baseline.value_watched(metric);
-            let contributions = baseline.watched_contributions(metric)?;
+            let (metric, after) = (metric?, value(best_of_fit?)?);
+            let value = baseline.monitored_value(metric);
+            let contributions = baseline.monitored_contributions(metric)?;
             let p_value = Packed::new(baseline.items(), &contributions).p_value(watch.scores()?)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < SIGNIFICANCE })
         });
-        let kept = compared.best.map(|row| (row.fit, row.epoch));
-        let improved = kept.is_none_or(|(fit, _)| fit == last.fit);
-        Some(Self { fit: last.fit, trend: watch.trend(), change, baseline, kept, improved })
+        let best = compared.best.map(|row| (row.fit, row.epoch));
+        let improved = best.is_none_or(|(fit, _)| fit == last.fit);
+        Some(Self { fit: last.fit, trend: watch.trend(), change, baseline, best, improved })
     }
 }
 
@@ -240,13 +242,13 @@ impl fmt::Display for LossTrend {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Falling => {
-                formatter.write_str("the validation loss still falls: more epochs may bring more")
+                formatter.write_str("the validation loss is still falling: more epochs may help")
             }
             Self::Level => formatter.write_str("the validation loss has levelled off"),
             Self::Rising { lowest, epoch, last } => write!(
                 formatter,
                 "the validation loss has risen from {lowest:.4} in epoch {epoch} to {last:.4}: overfitting; \
-                 augmentation, or fewer epochs"
+                 try augmentation or fewer epochs"
             ),
         }
     }
@@ -284,18 +286,16 @@ impl fmt::Display for Diagnosis {
         }
         if let Some(Baseline { metric, value, beaten: false }) = self.baseline {
             let same = match metric {
-                Metric::Accuracy | Metric::ErrorRate => "always saying the most frequent class",
-                _ => "the same answer for every image",
+                Metric::Accuracy | Metric::ErrorRate => "always predicting the most frequent class",
+                _ => "a constant prediction",
             };
-            lines.push(format!("not shown to be better than {same}: {metric} {value:.4}"));
+            lines.push(format!("not significantly better than {same}: {metric} {value:.4}"));
         }
-        match self.kept {
+        match self.best {
             Some((fit, epoch)) if !self.improved => {
-                lines.push(format!(
-                    "this step brought nothing: the weights of step {fit}, epoch {epoch} are kept"
-                ));
+                lines.push(format!("no improvement: restored the weights of phase {fit}, epoch {epoch}"));
             }
-            Some((_, epoch)) => lines.push(format!("the weights of epoch {epoch} are kept")),
+            Some((_, epoch)) => lines.push(format!("best weights: epoch {epoch}")),
             None => {}
         }
         formatter.write_str(&lines.join("\n"))
@@ -322,8 +322,9 @@ mod tests {
         }
     }
 
-    /// Predictions of 200 images of two classes, of which the first so many are right; their mean loss is about `loss`, and
-    /// varies from image to image in the same way whatever it is, with a little of its own in each epoch.
+    /// Predictions of 200 images of two classes, of which the first `right` are right; their mean loss is
+    /// about `loss`. It varies from image to image in the same way in every epoch, and a little from epoch to
+    /// epoch.
     fn predictions(epoch: u64, right: usize, loss: f64) -> Predictions {
         let mut made = Predictions::new(Task::SingleLabel, 2);
         for image in 0..200 {
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_course_of_the_loss_is_what_counts() {
+    fn the_trend_of_the_loss_is_what_counts() {
         // Far above the training loss of 0.1, and still falling.
         assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(LossTrend::Falling));
         // It goes up and down by less than what the losses of images vary between epochs.
@@ -362,7 +363,7 @@ mod tests {
         ));
         // Rising counts where it is above its lowest, although it falls again.
         assert!(matches!(read(&[0.9, 0.4, 0.8, 0.6]), Some(LossTrend::Rising { epoch: 2, .. })));
-        assert_eq!(read(&[0.7]), None, "one epoch has no course");
+        assert_eq!(read(&[0.7]), None, "one epoch has no trend");
     }
 
     #[test]
@@ -410,16 +411,17 @@ mod tests {
         assert!((better.change.unwrap().p_value.unwrap() - 0.00048828125).abs() < 1e-9);
         let text = better.to_string();
         assert!(text.contains("accuracy 0.7500 → 0.8100, better (p = 0.0005)"), "{text}");
-        assert!(
-            text.contains("the weights of epoch 1 are kept") && !text.contains("most frequent"),
-            "{text}"
-        );
+        assert!(text.contains("best weights: epoch 1") && !text.contains("most frequent"), "{text}");
         let chance = read(152, 150).to_string();
         assert!(chance.contains("which may be chance (p = 0.5000)"), "{chance}");
-        let vain = read(123, 150).to_string();
-        assert!(vain.contains("worse (p < 0.0001)") && vain.contains("step 1, epoch 2 are kept"), "{vain}");
-        assert!(vain.contains("not shown to be better than always saying the most frequent class"), "{vain}");
-        assert!(vain.contains("accuracy 0.6000"), "{vain}");
+        let worse = read(123, 150).to_string();
+        assert!(worse.contains("worse (p < 0.0001)"), "{worse}");
+        assert!(worse.contains("no improvement: restored the weights of phase 1, epoch 2"), "{worse}");
+        assert!(
+            worse.contains("not significantly better than always predicting the most frequent class"),
+            "{worse}"
+        );
+        assert!(worse.contains("accuracy 0.6000"), "{worse}");
     }
     #[test]
     fn epochs_on_other_images_are_not_paired() {

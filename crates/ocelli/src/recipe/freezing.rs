@@ -1,4 +1,4 @@
-//! What a learner trains, and from what: one value that cannot contradict itself.
+//! What a learner trains, and on which features: one value that cannot contradict itself.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use ocelli_data::text::count;
 use ocelli_nn::{GROUPS, Statistics};
 use serde::{Deserialize, Serialize};
 
-/// Which layer groups are frozen, and whether their output is computed once or in every epoch.
+/// Which layer groups are frozen, and whether their features are cached.
 ///
-/// Groups are counted from the input: early body 0, late body 1, head 2. A frozen group runs as in use: norms
-/// with their running statistics, nothing changes.
+/// Groups are counted from the input: early layers 0, late layers 1, head 2. Frozen groups run in inference
+/// mode: norms use their running statistics, and nothing changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "features", rename_all = "kebab-case")]
 pub enum Freezing {
-    /// The features that the frozen groups extract are computed once for every image; without augmented copies
+    /// The features of the frozen groups are computed once for every image; without augmented copies,
     /// augmentation has no effect.
     Cached {
         /// The number of frozen groups, at least 1.
         frozen: usize,
-        /// The number of augmented views of each image to train on, of which each epoch takes one; 0: the image as it
-        /// is.
+        /// The number of augmented copies of each training image, of which each epoch uses one; 0: the image
+        /// without augmentation.
         #[serde(default)]
         augmented_copies: usize,
     },
     /// Every epoch starts from the images.
-    Live {
+    Streamed {
         /// The number of frozen groups; 0: all are trained.
         frozen: usize,
     },
@@ -34,7 +34,7 @@ impl Freezing {
     /// The number of frozen groups.
     pub fn frozen(self) -> usize {
         match self {
-            Self::Cached { frozen, .. } | Self::Live { frozen } => frozen,
+            Self::Cached { frozen, .. } | Self::Streamed { frozen } => frozen,
         }
     }
 
@@ -42,7 +42,7 @@ impl Freezing {
     pub fn augmented_copies(self) -> usize {
         match self {
             Self::Cached { augmented_copies, .. } => augmented_copies,
-            Self::Live { .. } => 0,
+            Self::Streamed { .. } => 0,
         }
     }
 
@@ -64,16 +64,16 @@ impl fmt::Display for Freezing {
             Self::Cached { augmented_copies, .. } => {
                 write!(formatter, ", cached features of {augmented_copies} augmented copies")
             }
-            Self::Live { .. } => Ok(()),
+            Self::Streamed { .. } => Ok(()),
         }
     }
 }
 
-/// What is trained of a network: printed, a line a layer group.
+/// What is trained of a network, printed with one line per layer group.
 ///
 /// ```text
-/// early body      61,840 parameters   frozen
-/// late body    3,309,168 parameters   frozen
+/// early layers    61,840 parameters   frozen
+/// late layers  3,309,168 parameters   frozen
 /// head         1,318,919 parameters   trained   batch statistics
 /// head, cached features
 /// ```
@@ -81,19 +81,19 @@ impl fmt::Display for Freezing {
 pub struct Summary {
     /// What is frozen, and whether its features are cached.
     pub freezing: Freezing,
-    /// What the norms of trained groups of the backbone normalise by.
+    /// What the trainable norms of the backbone normalise by.
     pub statistics: Statistics,
     /// The parameters of each layer group, running statistics not counted.
     pub parameters: [usize; GROUPS],
 }
 
 impl Summary {
-    /// The parameters that are trained.
+    /// The number of trainable parameters.
     pub fn trained(&self) -> usize {
         self.parameters[self.freezing.frozen()..].iter().sum()
     }
 
-    /// The parameters that stay as they are.
+    /// The number of frozen parameters.
     pub fn frozen(&self) -> usize {
         self.parameters[..self.freezing.frozen()].iter().sum()
     }
@@ -109,11 +109,11 @@ impl fmt::Display for Summary {
             };
             let trained = group >= self.freezing.frozen();
             let state = if trained { format!("trained   {norms}") } else { "frozen".to_owned() };
-            writeln!(formatter, "{name:10} {:>12} parameters   {state}", count(parameters))?;
+            writeln!(formatter, "{name:12} {:>10} parameters   {state}", count(parameters))?;
         }
         write!(formatter, "{}", self.freezing)
     }
 }
 
-/// The layer groups, for people.
-pub(crate) const GROUP_NAMES: [&str; GROUPS] = ["early body", "late body", "head"];
+/// The names of the layer groups, for people.
+pub(crate) const GROUP_NAMES: [&str; GROUPS] = ["early layers", "late layers", "head"];

@@ -1,4 +1,4 @@
-//! The recipe: the phases of transfer learning in their order, as one value.
+//! The recipe: the phases of transfer learning, as one value.
 
 pub(crate) mod builder;
 pub(crate) mod diagnosis;
@@ -10,18 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::lr_finder::LrFind;
 use crate::model::tta::Tta;
-use crate::recipe::builder::{Preset, RecipeBuilder};
 use crate::recipe::freezing::Freezing;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 
-/// What is done to a pretrained network with a new head, phase by phase.
+/// The phases of training a pretrained network with a new head.
 ///
-/// A recipe is data: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`], or list phases by hand. It is run by
-/// [`Learner::run_recipe`](crate::Learner::run_recipe), and stands in a run's `config.toml`.
+/// A recipe is a value: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`](crate::RecipeBuilder), or list phases
+/// yourself. It is run by [`Learner::run_recipe`](crate::Learner::run_recipe), and stored in a run's
+/// `config.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
-    /// The phases, in their order.
+    /// The phases, in order.
     pub phases: Vec<Phase>,
 }
 
@@ -31,17 +31,17 @@ pub struct Recipe {
 pub enum Phase {
     /// Train.
     Train(TrainPhase),
-    /// Go on with images of another side, in pixels. What was best before is kept, and is what the recipe ends with if
-    /// nothing at the new size is better.
+    /// Change the image size, in pixels. The best weights so far are remembered, and the recipe ends with
+    /// them if nothing at the new size is better.
     Resize {
-        /// The side in pixels.
+        /// The image size in pixels.
         size: usize,
     },
     /// Return to the best weights and predict with test-time augmentation.
     Tta(Tta),
 }
 
-/// One fit.
+/// A phase that trains: one fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainPhase {
     /// Which layer groups are frozen, and whether their features are cached.
@@ -49,7 +49,7 @@ pub struct TrainPhase {
     pub freezing: Freezing,
     /// The peak learning rates.
     pub lr: LrChoice,
-    /// How they move, and for how many epochs.
+    /// How the learning rates change, and for how many epochs.
     pub schedule: Schedule,
 }
 
@@ -58,30 +58,24 @@ pub struct TrainPhase {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LrChoice {
-    /// From here.
+    /// These learning rates.
     Fixed(LearningRates),
-    /// From the learning rate finder, which is run before the fit.
+    /// The learning rate finder's, which runs before the fit.
     Finder {
         /// The learning rate of a layer group divided by that of the group before it.
-        lr_decay: f64,
+        group_lr_ratio: f64,
         /// The steps of the finder.
         steps: usize,
-        /// The head's learning rate if the finder has no reliable answer.
+        /// The head's learning rate if the finder has no reliable result.
         fallback: f64,
     },
 }
 
-/// The largest side of images in pixels.
+/// The largest image size in pixels.
 const MAX_SIZE: usize = 8192;
 /// The most augmented copies of each image whose features are cached.
 const MAX_COPIES: usize = 1000;
 impl Recipe {
-    /// A preset with its own numbers for images of this size in pixels, on images that have its own
-    /// [augmentation](Preset::augmentation).
-    pub fn preset(preset: Preset, size: usize) -> Self {
-        RecipeBuilder::new(preset, size).augmented(preset.augmentation().is_some()).build()
-    }
-
     /// The epochs of all phases.
     pub fn epochs(&self) -> usize {
         let epochs = self.phases.iter().map(|phase| match phase {
@@ -91,7 +85,7 @@ impl Recipe {
         epochs.fold(0, usize::saturating_add)
     }
 
-    /// The largest side of the images, in pixels, where the first phase has this one.
+    /// The largest image size in pixels, if the first phase has this one.
     pub fn largest_size(&self, first: usize) -> usize {
         let sizes = self.phases.iter().filter_map(|phase| match phase {
             Phase::Resize { size } => Some(*size),
@@ -100,14 +94,14 @@ impl Recipe {
         sizes.fold(first, usize::max)
     }
 
-    /// A warning where the side of even the largest images of the recipe is less than half of what the backbone was trained
-    /// on: everything is then less than half as large as it knows it, and networks lose accuracy at much smaller
-    /// differences already (Touvron et al. 2019, <https://arxiv.org/abs/1906.06423>).
-    pub fn size_warning(&self, architecture: Arch, first: usize) -> Option<String> {
-        let (largest, native) = (self.largest_size(first), architecture.info().size);
+    /// A warning if even the largest image size of the recipe is less than half of the size that the backbone
+    /// was trained with: objects are then less than half as large as it expects, and networks lose accuracy
+    /// at much smaller differences already (Touvron et al. 2019, <https://arxiv.org/abs/1906.06423>).
+    pub fn size_warning(&self, arch: Arch, first: usize) -> Option<String> {
+        let (largest, native) = (self.largest_size(first), arch.info().size);
         (2 * largest < native).then(|| {
             format!(
-                "images of {largest} px are less than half as large as the {native} px that {architecture} was trained \
+                "images of {largest} px are less than half as large as the {native} px that {arch} was trained \
                  on, so that it recognises little; from {} px on it sees more, where the photos have them",
                 native.div_ceil(2)
             )
@@ -144,10 +138,10 @@ impl TrainPhase {
         self.schedule.clone().check()?;
         match self.lr {
             LrChoice::Fixed(rates) => rates.check()?,
-            LrChoice::Finder { lr_decay, steps, fallback } => {
-                if !(1.0..=1e6).contains(&lr_decay) {
+            LrChoice::Finder { group_lr_ratio, steps, fallback } => {
+                if !(1.0..=1e6).contains(&group_lr_ratio) {
                     let expected = "from 1 to 1,000,000, such as 10 or 3";
-                    return Err(Error::setting("lr_decay", lr_decay, expected));
+                    return Err(Error::setting("group_lr_ratio", group_lr_ratio, expected));
                 }
                 LrFind::default().steps(steps).check()?;
                 LearningRates::from(fallback).check()?
@@ -162,7 +156,7 @@ impl LrChoice {
     pub fn with_head(self, head: f64) -> LearningRates {
         match self {
             Self::Fixed(rates) => rates,
-            Self::Finder { lr_decay, .. } => LearningRates::decayed(head, lr_decay),
+            Self::Finder { group_lr_ratio, .. } => LearningRates::from_ratio(head, group_lr_ratio),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Checkpoints: all that a run needs to go on as if it had never been interrupted, written whole or not at all.
+//! Checkpoints: everything that a run needs to continue as if it had never been interrupted.
 //!
-//! A checkpoint is a safetensors file: the network's tensors, those of the fit under way, and everything else as TOML
-//! in the metadata entry `ocelli-checkpoint` (TOML, because it gives every number back to the last digit). The best
-//! weights so far stand beside it as models that can be used. Each file holds the digest of its content. The last two
-//! checkpoints are kept, so that there is one even where the disk damages the other, or what it names.
+//! A checkpoint is a safetensors file: the network's tensors, those of the current fit, and everything else
+//! as TOML in the metadata entry `ocelli-checkpoint` (TOML, because it preserves every digit of a number).
+//! The best weights so far are stored beside it as usable models. Each file holds a digest of its content.
+//! The last two checkpoints are retained, in case the disk damages the last one, or a file that it needs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,35 +23,35 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::run::progress::Progress;
 
-/// Where and when checkpoints are written.
+/// Writes checkpoints, and decides when.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
-    /// The longest time without one.
+    /// The longest time between two.
     every: Duration,
     written: Instant,
-    /// The highest number that any has had.
+    /// The highest number so far.
     number: u64,
-    /// The numbers of those that are whole, ascending.
-    kept: Vec<u64>,
-    /// The files of best weights that the last checkpoint names, with their digests.
+    /// The numbers of complete checkpoints, ascending.
+    retained: Vec<u64>,
+    /// The files of best weights that the last checkpoint refers to, with their digests.
     best: BTreeMap<String, String>,
     /// The text of the run's settings.
     config: String,
 }
 
-/// All of a checkpoint that is no tensor.
+/// A checkpoint without its tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     format: u32,
     version: String,
-    /// Decides how the kernels round.
+    /// Determines how the kernels round.
     instructions: String,
-    /// What the photos and their split were.
+    /// A hash of the images and their split.
     data: String,
     /// The settings that the run began with, as the text of its `config.toml`.
     config: String,
-    /// The side of the images in pixels.
+    /// The image size in pixels.
     size: usize,
     progress: Progress,
     snapshot: SnapshotHeader,
@@ -59,7 +59,7 @@ struct Header {
     best: Vec<BestEntry>,
 }
 
-/// The best weights at one size of the images.
+/// The best weights at one image size.
 #[derive(Debug, Serialize, Deserialize)]
 struct BestEntry {
     file: String,
@@ -70,60 +70,60 @@ struct BestEntry {
     record: EpochRecord,
 }
 
-/// A checkpoint that was read.
+/// A checkpoint that has been read.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     path: PathBuf,
     number: u64,
-    /// The highest number of any checkpoint in the folder, whole or not.
+    /// The highest number of any checkpoint in the folder, complete or not.
     highest: u64,
     header: Header,
     tensors: TensorFile,
-    /// The best weights that the header names, in its order.
+    /// The best weights that the header refers to, in its order.
     best: Vec<TensorFile>,
 }
 
-/// What is in a folder of checkpoints.
+/// The checkpoints in a folder.
 #[derive(Debug)]
 pub(crate) struct Last {
-    /// The last one that is whole, with all that it names.
+    /// The last complete one.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// What is wrong with those after it.
+    /// What is wrong with later ones.
     pub(crate) damaged: Vec<Error>,
     /// The highest number of any.
     highest: u64,
 }
 
-/// The form that this version writes and reads.
-const FORMAT: u32 = 3;
+/// The version of the format that this version writes and reads.
+const FORMAT: u32 = 4;
 const ENTRY: &str = "ocelli-checkpoint";
-/// What a checkpoint's name begins with; its number follows.
+/// The prefix of a checkpoint's name; its number follows.
 const NAME: &str = "checkpoint-";
 const EXTENSION: &str = ".safetensors";
-/// Checkpoints that are kept.
-const KEPT: usize = 2;
-/// The longest time without a checkpoint.
+/// How many checkpoints are retained.
+const RETAINED: usize = 2;
+/// The longest time between two checkpoints.
 const EVERY: Duration = Duration::from_secs(120);
 
 impl Checkpoints {
     /// Checkpoints in this folder, after every epoch and every two minutes, of a run with these settings.
     pub(crate) fn new(folder: PathBuf, config: String) -> Self {
         let (every, written) = (EVERY, Instant::now());
-        Self { folder, every, written, number: 0, kept: Vec::new(), best: BTreeMap::new(), config }
+        Self { folder, every, written, number: 0, retained: Vec::new(), best: BTreeMap::new(), config }
     }
 
-    /// The same, after those in the folder of which none is whole.
+    /// The same, after those in the folder, none of which is complete.
     pub(crate) fn after_damaged(self, last: &Last) -> Self {
         Self { number: last.highest, ..self }
     }
 
-    /// Checkpoints in the folder of one that was read, after it.
+    /// Checkpoints after one that was read, in its folder.
     fn after(checkpoint: &Checkpoint) -> Self {
         let folder = checkpoint.path.parent().unwrap_or(Path::new(".")).to_owned();
         let best = &checkpoint.header.best;
         Self {
             number: checkpoint.highest,
-            kept: vec![checkpoint.number],
+            retained: vec![checkpoint.number],
             best: best.iter().map(|best| (best.file.clone(), best.digest.clone())).collect(),
             ..Self::new(folder, checkpoint.header.config.clone())
         }
@@ -145,7 +145,7 @@ fn path(folder: &Path, number: u64) -> PathBuf {
 }
 
 impl Checkpoint {
-    /// The last checkpoint in a folder that is whole with all that it names, and what is wrong with those after it.
+    /// The last complete checkpoint in a folder, and what is wrong with later ones.
     ///
     /// # Errors
     /// Where the folder cannot be listed.
@@ -162,7 +162,7 @@ impl Checkpoint {
         Ok(Last { checkpoint: None, damaged, highest })
     }
 
-    /// Whether there is any in a folder.
+    /// Whether there are checkpoints in a folder.
     pub(crate) fn exists(folder: &Path) -> bool {
         numbers(folder).is_ok_and(|numbers| !numbers.is_empty())
     }
@@ -196,25 +196,26 @@ impl Checkpoint {
         &self.header.config
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// What every form of a header begins with.
+/// The beginning of a header in any version of the format.
 #[derive(Deserialize)]
 struct Form {
     format: u32,
 }
 
 impl Checkpoints {
-    /// Whether the last one is long ago.
+    /// Whether the last one is long enough ago.
     pub(crate) fn is_due(&self) -> bool {
         self.written.elapsed() >= self.every
     }
 
-    /// Writes one, and the best weights that it names, and removes what is of no use any more; gives its file.
+    /// Writes a checkpoint and the best weights that it refers to, and removes obsolete files; returns its
+    /// path.
     pub(crate) fn write<B: Backbone>(
         &mut self,
         learner: &LearnerView<B>,
@@ -242,8 +243,8 @@ impl Checkpoints {
         file::write_whole(&path, &tensors.to_bytes(ENTRY, &text))?;
         self.number += 1;
         self.written = Instant::now();
-        self.kept.push(self.number);
-        self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        self.retained.push(self.number);
+        self.retained.drain(..self.retained.len().saturating_sub(RETAINED));
         self.sweep(&named);
         self.best = named;
         Ok(path)
@@ -255,7 +256,7 @@ impl Checkpoints {
             let Best { network, freezing, record } = best;
             let file = format!("best-{size}px-{}-{}{EXTENSION}", record.fit, record.epoch);
             let path = self.folder.join(&file);
-            // The same fit and epoch has the same weights, whenever it was computed.
+            // The same fit and epoch has the same weights, in every attempt.
             let digest = match self.best.get(&file).filter(|_| path.exists()) {
                 Some(digest) => digest.clone(),
                 None => save_network(&path, network, learner.inputs, size)?,
@@ -265,12 +266,13 @@ impl Checkpoints {
         entries.collect()
     }
 
-    /// Removes checkpoints that are not kept, and best weights that neither the last one names, which are these, nor the
-    /// one before it.
+    /// Removes obsolete checkpoints, and best weights that neither the last one (these) nor the one before it
+    /// refers to.
     fn sweep(&self, named: &BTreeMap<String, String>) {
-        // What cannot be listed or removed now is removed after the next one. Damaged ones go too.
+        // What cannot be listed or removed now is removed after the next one. Damaged ones are removed as
+        // well.
         for old in numbers(&self.folder).unwrap_or_default() {
-            if !self.kept.contains(&old) {
+            if !self.retained.contains(&old) {
                 let _ = files::remove(path(&self.folder, old));
             }
         }
@@ -284,8 +286,8 @@ impl Checkpoints {
 }
 
 impl Checkpoint {
-    /// Takes a learner to where this was written; `same_photos`, unless it is wished to go on with others. Gives what
-    /// goes on from there, and what people should know about that.
+    /// Restores a learner to this checkpoint; `same_photos`, unless it is to continue with others. Returns
+    /// the tracker to continue with, and notices.
     pub(crate) fn restore<B: Backbone>(
         self,
         learner: &mut Learner<B>,
@@ -311,7 +313,7 @@ impl Checkpoint {
 }
 
 impl Header {
-    /// A sentence where results may differ, since another version or processor was at work.
+    /// A notice that results may differ, because the version or the processor has changed.
     fn notice(&self) -> Option<String> {
         let (version, instructions) = (env!("CARGO_PKG_VERSION"), ocelli_kernels::Isa::current().to_string());
         (self.version != version || self.instructions != instructions).then(|| {

@@ -1,4 +1,4 @@
-//! The configuration of a run: everything that decides its result, as `config.toml` holds it.
+//! The configuration of a run: everything that determines its result, as stored in `config.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use ocelli_data::{Augmentation, BadImages, Channels, Filter, Framing, Grouping};
 use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
-use crate::data::{HeldOut, ImageData};
+use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -20,81 +21,81 @@ use crate::recipe::{Phase, Recipe};
 use crate::run::folder::{RunFolder, moved_data, unsealed};
 use crate::train::options::TrainOptions;
 
-/// Everything that decides a run's result, and nothing that does not.
+/// Everything that determines a run's result, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
     /// The folder of photos, or a table of their labels.
     #[serde(with = "ocelli_data::path_text")]
     pub data: PathBuf,
     /// The backbone's name.
-    pub architecture: String,
-    /// A file with the backbone's weights; without it the published ones.
+    pub arch: String,
+    /// A file with the backbone's weights; default: the published ones.
     #[serde(default, with = "ocelli_data::path_text::option", skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
-    /// The side in pixels of the images that the network sees.
+    /// The image size in pixels.
     pub size: usize,
-    /// How a photo is resized.
+    /// The resampling filter.
     pub filter: Filter,
-    /// What is held out; without it what the data says, else a fifth of every class.
+    /// The validation split; default: the data's own, else a fifth of every class.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<HeldOut>,
-    /// Whether every class is drawn equally often.
-    pub balanced: bool,
-    /// The precision of the activations in the backbone; without it the fastest of this processor.
+    pub valid_split: Option<ValidSplit>,
+    /// Whether to sample every class equally often.
+    pub balanced_sampling: bool,
+    /// The precision of activations in the backbone; default: the fastest on this processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
-    /// Images a batch.
+    /// The batch size.
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
     pub seed: u64,
-    /// What is done about images that cannot be read.
+    /// What to do with images that cannot be read.
     #[serde(default)]
     pub bad_images: BadImages,
-    /// The largest number of pixels of an image that is read; without it Pillow's limit.
+    /// The largest image that is read, in pixels; default: Pillow's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_pixels: Option<u64>,
     /// Which bands of an image are read, and which values are black and white.
     #[serde(default, skip_serializing_if = "Channels::is_usual")]
     pub channels: Channels,
-    /// How a photo becomes a square.
+    /// How photos are made square: resize mode and crop.
     pub framing: Framing,
-    /// How weights move: loss, optimizer, regularisers.
+    /// Loss, optimizer and regularization.
     #[serde(default)]
     pub train: TrainOptions,
-    /// By which metric the best weights are kept; without it by the task's usual one.
+    /// The metric that chooses the best weights; default: the task's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
-    /// From which probability on an image has a class, where it may have several.
+    /// How thresholds of multi-label predictions are tuned.
     #[serde(default)]
     pub thresholds: Thresholds,
-    /// A fit ends after so many epochs without a better one; without it, when its epochs are over.
+    /// Early stopping: a fit ends after this many epochs without improvement; default: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
-    /// Which layers are trained, for how long, at which rates.
+    /// The phases of training.
     pub recipe: Recipe,
     /// How a table of labels is read; without it `data` is a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<TableOptions>,
-    /// What says which images belong together, and so on one side of the split.
+    /// Which images must stay on the same side of the split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Grouping>,
-    /// How images are changed at random where they are not precomputed.
+    /// The augmentation of training images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
-    /// A table of what people have decided about labels of training images.
+    /// A table of decisions about labels of training images, from a report.
     #[serde(default, with = "ocelli_data::path_text::option", skip_serializing_if = "Option::is_none")]
     pub decisions: Option<PathBuf>,
 }
 
-/// From which probability on an image is said to have a class, where it may have several: tuned on the held-out images
-/// to the metric by which the best weights are kept.
+/// How the thresholds of multi-label predictions are tuned on the validation images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Thresholds {
-    /// One for all classes, at which the metric is best.
+    /// One threshold for all classes, where the metric that chooses the best weights is best.
     #[default]
     One,
-    /// One for each class, at which its own F is highest: by the metric's beta, if it is an F, else by 1.
+    /// One threshold for each class, where its own F is highest: with the metric's beta, if it is an F, else
+    /// with 1.
     PerClass,
 }
 
@@ -121,17 +122,18 @@ impl FromStr for Thresholds {
 }
 
 impl RunConfig {
-    /// The usual settings for a folder of photos: the recipe [`Preset::default`], with its augmentation.
+    /// The default configuration for a folder of photos: the recipe [`Preset::default`], with its
+    /// augmentation.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         let (arch, preset) = (Arch::EfficientNetLite0, Preset::default());
         Self {
             data: data.into(),
-            architecture: arch.to_string(),
+            arch: arch.to_string(),
             weights: None,
             size: arch.info().size,
             filter: Filter::Bicubic,
-            held_out: None,
-            balanced: false,
+            valid_split: None,
+            balanced_sampling: false,
             precision: None,
             batch_size: 64,
             seed: 0,
@@ -151,14 +153,14 @@ impl RunConfig {
         }
     }
 
-    /// The photos that the settings tell of, to be loaded.
+    /// The data of this configuration, to be loaded.
     pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
             None => ImageData::from_path(&self.data),
         };
-        if let Some(held_out) = &self.held_out {
-            data = data.hold_out(held_out.clone());
+        if let Some(valid_split) = &self.valid_split {
+            data = data.valid_split(valid_split.clone());
         }
         if let Some(groups) = &self.groups {
             data = data.groups(groups.clone());
@@ -176,18 +178,18 @@ impl RunConfig {
         data.size(self.size)
             .framing(self.framing)
             .filter(self.filter)
-            .balanced(self.balanced)
+            .balanced_sampling(self.balanced_sampling)
             .seed(self.seed)
             .batch_size(self.batch_size)
             .threads(threads)
             .bad_images(self.bad_images)
     }
 
-    /// What can be known to be wrong before photos are looked at.
+    /// Checks what can be checked before images are read.
     pub(crate) fn check(&self) -> Result<()> {
         self.recipe.check()?;
-        // Of a backbone of the user's own nothing is known.
-        let Ok(arch) = self.architecture.parse::<Arch>() else { return Ok(()) };
+        // A custom backbone is not in the registry.
+        let Ok(arch) = self.arch.parse::<Arch>() else { return Ok(()) };
         let later = self.recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Resize { size } => Some(*size),
             _ => None,
@@ -195,47 +197,43 @@ impl RunConfig {
         for size in later.chain([self.size]) {
             let smallest = arch.info().smallest;
             if size < smallest {
-                return Err(Error::ImageSize { architecture: arch.to_string(), size, smallest });
+                return Err(Error::ImageSize { arch: arch.to_string(), size, smallest });
             }
         }
         Ok(())
     }
 
-    /// A learner of these settings on a backbone of the registry, before any training: reads and checks the photos, and
-    /// builds the network.
+    /// A learner with this configuration on a backbone of the registry, before any training: reads and checks
+    /// the images, and builds the network.
     ///
     /// # Errors
     /// For everything that can be known before something is computed.
-    pub fn learner(&self, places: &RunEnv) -> Result<Learner> {
-        self.learner_on(self.image_data(places.threads).load()?, places)
-    }
-
-    /// As [`learner`](Self::learner), on photos that have been read already.
-    pub(crate) fn learner_on(&self, data: ImageData, places: &RunEnv) -> Result<Learner> {
-        let mut learner = self.pretrained(data, places)?.0;
-        self.apply(&mut learner, places)?;
+    pub fn learner(&self, env: &RunEnv) -> Result<Learner> {
+        let data = self.image_data(env.threads).load()?;
+        let mut learner = self.pretrained(data, env)?.0;
+        self.apply(&mut learner, env)?;
         Ok(learner)
     }
 
-    /// A learner with the pretrained weights of the backbone, and the names of the tensors of their file that it has no
-    /// use for: those of a classifier.
-    pub(crate) fn pretrained(&self, data: ImageData, places: &RunEnv) -> Result<(Learner, Vec<String>)> {
-        let arch: Arch = self.architecture.parse()?;
-        // A device that is not there is said before weights are looked for.
-        places.device.open()?;
+    /// A learner with the pretrained weights of the backbone, and the names of the tensors of their file that
+    /// it does not use: those of a classifier.
+    pub(crate) fn pretrained(&self, data: ImageData, env: &RunEnv) -> Result<(Learner, Vec<String>)> {
+        let arch: Arch = self.arch.parse()?;
+        // A missing device is reported before weights are looked up.
+        env.device.open()?;
         let weights = match &self.weights {
             Some(path) => TensorFile::read(path)?,
-            None => pretrained_weights(arch, places.cache.as_deref())?,
+            None => pretrained_weights(arch, env.cache.as_deref())?,
         };
         let learner = Learner::with_weights(arch, &weights, data)?;
         let dropped_tensors = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
         Ok((learner, dropped_tensors))
     }
 
-    /// Makes a learner train as these settings say.
-    pub(crate) fn apply<B: Backbone>(&self, learner: &mut Learner<B>, places: &RunEnv) -> Result<()> {
-        if places.device != DeviceName::default() {
-            learner.to_device(&places.device.open()?);
+    /// Applies this configuration to a learner.
+    pub(crate) fn apply<B: Backbone>(&self, learner: &mut Learner<B>, env: &RunEnv) -> Result<()> {
+        if env.device != DeviceName::default() {
+            learner.to_device(&env.device.open()?);
         }
         self.train.check(learner.data().classes().len())?;
         learner.set_options(self.train.clone());
@@ -244,51 +242,52 @@ impl RunConfig {
         }
         let metric = self.metric.unwrap_or(Metric::usual(learner.data().task()));
         learner.keep_best(Some(metric)).early_stopping(self.patience);
-        if let Some(cache) = &places.cache {
+        if let Some(cache) = &env.cache {
             learner.set_cache(cache);
         }
         Ok(())
     }
 }
 
-/// Where a run's files go, and what it works with.
+/// Where a run writes its files, and the resources that it uses.
 #[derive(Debug, Clone, Default)]
 pub struct RunEnv {
-    /// The run folder; without it `runs/NAME-N` in the current folder, or, where that is among the photos, beside theirs.
+    /// The run folder; default: `runs/NAME-N` in the current folder, or, if that is among the photos, beside
+    /// theirs.
     pub out: Option<PathBuf>,
-    /// The cache folder; without it nothing is kept between runs.
+    /// The cache folder; without it nothing is cached between runs.
     pub cache: Option<PathBuf>,
-    /// What computes.
+    /// The device.
     pub device: DeviceName,
-    /// Threads that decode; 0: one for each core.
+    /// Decoding threads; 0: one per core.
     pub threads: usize,
-    /// The settings as they were given, for the run folder.
+    /// The command line, for the run folder.
     pub given: String,
 }
 
-/// What `config.toml` holds.
+/// The content of `config.toml`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) given: String,
-    /// Where the command ran: relative paths of the settings begin here.
+    /// The folder that the command ran in, which relative paths of the settings start from.
     #[serde(default, with = "ocelli_data::path_text")]
     pub(crate) directory: PathBuf,
     pub(crate) settings: RunConfig,
 }
 
 impl RunConfig {
-    /// Reads the settings of a run's `config.toml`, or a file like it. Relative paths in it are meant from where the run
-    /// was begun; they are absolute in what is given, where that was another folder than the current one.
+    /// Reads the settings of a `config.toml`. Relative paths in it start from the folder that the run began
+    /// in; they are made absolute if that was not the current folder.
     ///
     /// # Errors
-    /// Where it cannot be read, or a setting is missing, unknown or of another kind.
+    /// Where it cannot be read, or a setting is missing, unknown or of the wrong type.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         Ok(Config::read(path.as_ref())?.settings_from_here())
     }
 
-    /// The settings with the photos, or their table, at another place: where that of a table is a folder, the photos are
-    /// there, and so is the table, unless it is where it was.
+    /// The settings with the photos, or their table, moved: if the table has a folder of photos, the photos
+    /// are there, and so is the table, unless it is where it was.
     pub(crate) fn moved(mut self, data: &Path) -> Self {
         let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
         match &mut self.table {
@@ -318,18 +317,18 @@ impl Config {
         parse(&text, path)
     }
 
-    /// The settings of a run's folder, which must be those that it began with; `began`: their text, where a checkpoint
-    /// has it too.
+    /// The settings of a run, which must be those that it began with; `began` is their text from a
+    /// checkpoint, if there is one.
     ///
     /// # Errors
-    /// [`Error::Settings`] where they have been changed, with what differs.
+    /// [`Error::Settings`] where they have been changed, with the differences.
     pub(crate) fn of_run(run: &RunFolder, began: Option<&str>) -> Result<Self> {
         let path = run.config();
         let (text, whole) = run.read_config()?;
         let differences = began.map(|began| differences(&unsealed(text.clone()).0, began));
         match (whole, differences) {
             (true, _) => parse(&text, &path),
-            // Another layout of the same.
+            // The same settings in another layout.
             (false, Some(Ok(differences))) if differences.is_empty() => parse(&text, &path),
             (false, differences) => {
                 let what = match differences {
@@ -346,14 +345,14 @@ impl Config {
         }
     }
 
-    /// The settings, for a process that may run in another folder than the run was begun in.
+    /// The settings with paths for the current folder.
     pub(crate) fn settings_from_here(&self) -> RunConfig {
         let mut settings = self.settings.clone();
         if std::env::current_dir().is_ok_and(|here| here == self.directory) {
             return settings;
         }
         let resolve = |path: &mut PathBuf| {
-            // Where the folder of then is not there any more, all of it may have been moved here.
+            // If the folder from back then no longer exists, all of it may have been moved here.
             let then = self.directory.join(&*path);
             if then.exists() || !path.exists() {
                 *path = then;
@@ -363,23 +362,23 @@ impl Config {
         settings.weights.as_mut().map(resolve);
         settings.decisions.as_mut().map(resolve);
         settings.table.as_mut().and_then(|table| table.folder.as_mut()).map(resolve);
-        if let Some(HeldOut::File(path)) = &mut settings.held_out {
+        if let Some(ValidSplit::File(path)) = &mut settings.valid_split {
             resolve(path);
         }
         settings
     }
 }
 
-/// The settings that a text holds; `path` is named in errors.
+/// Parses settings; `path` is named in errors.
 fn parse(text: &str, path: &Path) -> Result<Config> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
-        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
-        Error::Settings { path: path.to_owned(), reason: format!("{place}{}", error.message()) }
+        let prefix = line.map_or_else(String::new, |line| format!("line {line}: "));
+        Error::Settings { path: path.to_owned(), reason: format!("{prefix}{}", error.message()) }
     })
 }
 
-/// Which settings differ between two texts, in words; an error where the first is no text of settings.
+/// The settings that differ between two texts, in words; an error if the first cannot be parsed.
 fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, String> {
     fn flatten(name: &str, value: &toml::Value, all: &mut BTreeMap<String, String>) {
         let inner = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
@@ -406,16 +405,16 @@ fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, Strin
     };
     let (now, began) = (settings(now)?, settings(began)?);
     let names: BTreeSet<&String> = now.keys().chain(began.keys()).collect();
-    let said = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
+    let shown = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
     Ok(names
         .into_iter()
         .filter(|name| now.get(*name) != began.get(*name))
-        .map(|name| format!("{name} is {}, and was {}", said(now.get(name)), said(began.get(name))))
+        .map(|name| format!("{name} is {}, and was {}", shown(now.get(name)), shown(began.get(name))))
         .collect())
 }
 
-/// The folder of photos that the run of a model, or that in this folder, was trained on, or the folder of its table;
-/// `None` where nothing tells.
+/// The folder of photos, or of the table, that the run of a model (or in this folder) was trained on; `None`
+/// if it is not known.
 pub fn photos_of_run(model: impl AsRef<Path>) -> Option<PathBuf> {
     let model = model.as_ref();
     let run = if model.is_dir() { model } else { model.parent()? };

@@ -1,10 +1,10 @@
-//! A run that has come to its end, read from its folder: the small door for everything that shows runs.
+//! A finished run, read from its folder: what reports and comparisons are made of.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{Items, Target, files, unescape_formula};
-use ocelli_nn::GROUPS;
+use ocelli_nn::{Backbone, GROUPS};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,10 +13,12 @@ use crate::data::of_run::{MissingImages, RunImages};
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
 use crate::interpret::Interpretation;
+use crate::learner::Learner;
 use crate::lr_finder::curve::LrCurve;
-use crate::lr_finder::suggest::Finding;
+use crate::lr_finder::suggest::CurveShape;
 use crate::metric::Metric;
 use crate::model::Model;
+use crate::model::config::{self, ModelConfig};
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::config::{Config, RunConfig};
@@ -25,13 +27,13 @@ use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
 use crate::train::fit::batches_per_epoch;
 
-/// What a run has written of itself.
+/// A finished run, as its folder records it.
 pub struct FinishedRun {
     /// The folder's name.
     pub name: String,
     /// The folder.
     pub folder: PathBuf,
-    /// Where relative paths of the settings begin.
+    /// The folder that relative paths of the settings start from.
     directory: PathBuf,
     /// The version of Ocelli that wrote it.
     pub version: String,
@@ -43,50 +45,50 @@ pub struct FinishedRun {
     pub phases: Vec<PhaseRecord>,
     /// Columns and rows of `history.csv`.
     pub history: (Vec<String>, Vec<Vec<String>>),
-    /// What the learning rate finder saw, search by search.
+    /// Runs of the learning rate finder.
     pub searches: Vec<SearchRecord>,
     /// Rows of `skipped.csv`: path and reason.
     pub skipped: Vec<Vec<String>>,
-    /// What people were told while it ran.
+    /// Notices that were printed.
     pub notices: Vec<String>,
-    /// Seconds that went into computing activations.
-    pub activations: f64,
-    /// Images whose activations were computed.
+    /// Seconds spent on computing features.
+    pub features: f64,
+    /// Images whose features were computed.
     pub computed: u64,
-    /// Seconds that went into the learning rate finder.
+    /// Seconds spent in the learning rate finder.
     pub searching: f64,
-    /// Seconds that went into resizing images once for all epochs.
+    /// Seconds spent on resizing images once for all epochs.
     pub resizing: f64,
-    /// Seconds that went into views for test-time augmentation.
+    /// Seconds spent on test-time augmentation.
     pub viewing: f64,
-    /// Seconds of resizing that the finder's contain.
+    /// Seconds of resizing that the learning rate finder's contain.
     resizing_within: f64,
-    /// How many images of each class there were.
+    /// The data.
     pub data: Option<DataRecord>,
-    /// What the run came to.
+    /// The result.
     pub finished: Option<ResultRecord>,
 }
 
-/// How the photos were divided.
+/// The data of a run, and its split.
 #[derive(Deserialize)]
 pub struct DataRecord {
     /// Images of each class.
     pub classes: Vec<ClassCount>,
-    /// Images that were trained on.
+    /// Training images.
     pub train: usize,
-    /// Images that were held out.
+    /// Validation images.
     pub valid: usize,
-    /// What decided the split, for people.
+    /// Where the split comes from, for people.
     pub origin: String,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Deserialize)]
 pub struct ResultRecord {
     /// Seconds from the first phase to the written model.
     pub seconds: f64,
     /// Phase and epoch of the model's weights.
-    pub kept: Option<(usize, usize)>,
+    pub best: Option<(usize, usize)>,
     /// The image size of the model, in pixels.
     pub size: usize,
     /// Metrics with test-time augmentation.
@@ -94,7 +96,7 @@ pub struct ResultRecord {
     pub augmented: Vec<EstimateRecord>,
 }
 
-/// A measure with its 95 % interval; what is no number is nothing.
+/// A metric with its 95 % confidence interval; NaN is `None`.
 #[derive(Deserialize)]
 pub struct EstimateRecord {
     /// The metric.
@@ -113,26 +115,26 @@ pub struct PhaseRecord {
     pub title: String,
     /// "5 epochs at learning rate 3.5e-2"
     pub text: String,
-    /// What its rows mean, a sentence each.
-    pub readings: Vec<String>,
+    /// The diagnosis of its fit, line by line.
+    pub diagnosis: Vec<String>,
     /// The number of frozen layer groups.
     pub frozen: usize,
-    /// The peaks of the learning rates.
-    pub rates: LearningRates,
+    /// The peak learning rates.
+    pub learning_rates: LearningRates,
 }
 
-/// One search of the learning rate finder.
+/// One run of the learning rate finder.
 #[derive(Deserialize)]
 pub struct SearchRecord {
     /// The phase that it was for.
     pub fit: usize,
-    /// What was gone on with.
-    pub rates: LearningRates,
-    /// What the curve says of the head's, if it is of use.
-    pub finding: Option<Finding>,
-    /// Why it is not.
-    pub doubt: Option<String>,
-    /// Rates and losses.
+    /// The learning rates that were used.
+    pub learning_rates: LearningRates,
+    /// The shape of the curve; `None` where it supports no learning rate.
+    pub shape: Option<CurveShape>,
+    /// Why it supports none.
+    pub reason: Option<String>,
+    /// Learning rates and losses.
     pub curve: LrCurve,
 }
 
@@ -140,26 +142,26 @@ pub struct SearchRecord {
 pub struct RateCurve {
     /// The layer group, or all of them.
     pub name: &'static str,
-    /// Epochs since the start, and the rate; nothing where the group is frozen.
+    /// Epochs since the start, and the learning rate; `None` where the group is frozen.
     pub points: Vec<(f64, Option<f64>)>,
 }
 
-/// Points of a curve of learning rates, about.
+/// Points of a curve of learning rates, approximately.
 const RATE_POINTS: usize = 600;
-/// Steps of an epoch whose rates are looked at for the highest of them.
+/// Steps of an epoch among which its highest learning rate is searched.
 const RATES_OF_AN_EPOCH: usize = 64;
 
 impl FinishedRun {
-    /// Opens a run that has come to its end, of which the folder or the model in it is given.
+    /// Opens a finished run; `run` is its folder, or the model in it.
     ///
     /// # Errors
-    /// [`Error::NotARun`] where there is none, [`Error::NotFinished`] where it has not come to its end,
+    /// [`Error::NotARun`] where there is none, [`Error::NotFinished`] where it is not finished,
     /// [`Error::DamagedResult`] where a file is not as the run wrote it.
     pub fn open(run: impl Into<PathBuf>) -> Result<Self> {
         Self::read(RunFolder::open(run)?.path())
     }
 
-    /// The model that the run has written.
+    /// The run's model.
     ///
     /// # Errors
     /// As [`Model::load`].
@@ -167,7 +169,29 @@ impl FinishedRun {
         Model::load(self.folder.join("model.safetensors"))
     }
 
-    /// What the model predicted of the images that were held out.
+    /// The configuration of the run's model, whatever its network.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn model_config(&self) -> Result<ModelConfig> {
+        Ok(config::read(&self.folder.join("model.safetensors"))?.0)
+    }
+
+    /// The run's model, for a custom backbone or head: `learner` makes a new learner of the run's settings
+    /// and photos, as it did for [`Run::prepare_with`](crate::Run::prepare_with); its weights are replaced.
+    ///
+    /// # Errors
+    /// As [`Model::load_into`], and whatever `learner` gives.
+    pub fn model_with<B: Backbone>(
+        &self,
+        data: &ImageData,
+        learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
+    ) -> Result<Model<B>> {
+        let learner = learner(&self.settings_for_training(), data.clone())?;
+        Model::load_into(self.folder.join("model.safetensors"), learner.network().copy())
+    }
+
+    /// The model's predictions for the validation images.
     ///
     /// # Errors
     /// Where they cannot be read.
@@ -175,8 +199,8 @@ impl FinishedRun {
         Interpretation::read_csv(self.folder.join("predictions.csv"), "")
     }
 
-    /// The images of the run, as far as they are there, and which of them are missing; `data` says where they are now, if
-    /// they have been moved. The predictions are given the items that their ids name, and the paths.
+    /// The images of the run that still exist, and which are missing; `data` is where they are now, if they
+    /// have been moved. Items and paths are filled into `predictions`.
     ///
     /// # Errors
     /// [`Error::PhotosNotFound`] where `data` is given, and there are none.
@@ -197,7 +221,7 @@ impl FinishedRun {
             stopped: &|| stop.is_set(),
         };
         let (images, missing) = self.image_data(data, threads).of_run(&images)?;
-        // Who says where the photos are wants them to be found.
+        // If `data` is given, the images must be there.
         if let (Some(_), Some(reason)) = (data, missing.trouble.first())
             && missing.missing.len() >= measured.len()
         {
@@ -233,7 +257,7 @@ impl FinishedRun {
             searches: Vec::new(),
             skipped: table(&folder.join("skipped.csv")).unwrap_or_default().1,
             notices: Vec::new(),
-            activations: 0.0,
+            features: 0.0,
             computed: 0,
             searching: 0.0,
             resizing: 0.0,
@@ -253,8 +277,7 @@ impl FinishedRun {
         }
         if damaged > 0 {
             let text = format!(
-                "{}: {damaged} lines are not as the run wrote them, and are left out; times and learning rates on this \
-                 page may be incomplete",
+                "{}: {damaged} damaged lines are ignored; times and learning rates on this page may be incomplete",
                 path.display()
             );
             records.notices.push(text);
@@ -270,23 +293,30 @@ impl FinishedRun {
                 let frozen = state.map_or(0, Freezing::frozen);
                 let number = event["number"].as_u64().unwrap_or(0) as usize;
                 let text = event["text"].as_str().unwrap_or_default().to_owned();
-                let rates = serde_json::from_value(event["learning_rates"].clone())
+                let learning_rates = serde_json::from_value(event["learning_rates"].clone())
                     .unwrap_or(LearningRates::from(0.0));
                 // A phase that was interrupted before its first checkpoint begins again.
                 self.phases.retain(|phase| phase.number != number);
-                self.phases.push(PhaseRecord { number, title, text, readings: Vec::new(), frozen, rates });
+                self.phases.push(PhaseRecord {
+                    number,
+                    title,
+                    text,
+                    diagnosis: Vec::new(),
+                    frozen,
+                    learning_rates,
+                });
                 self.resizing_within = 0.0;
             }
             Some("diagnosis") => {
                 let number = event["fit"].as_u64().unwrap_or(0) as usize;
                 if let Some(phase) = self.phases.iter_mut().find(|phase| phase.number == number) {
                     let text = event["text"].as_str().unwrap_or_default();
-                    phase.readings = text.lines().map(str::to_owned).collect();
+                    phase.diagnosis = text.lines().map(str::to_owned).collect();
                 }
             }
-            Some("spent") => {
+            Some("elapsed") => {
                 let seconds = event["seconds"].as_f64().unwrap_or(0.0);
-                match event["task"].as_str() {
+                match event["activity"].as_str() {
                     Some("views") => self.viewing += seconds,
                     Some("resizing") => {
                         self.resizing += seconds;
@@ -301,11 +331,11 @@ impl FinishedRun {
             }
             Some("data") => self.data = serde_json::from_value(event.clone()).ok(),
             Some("finished") => self.finished = serde_json::from_value(event.clone()).ok(),
-            Some("activations") => {
-                self.activations += event["seconds"].as_f64().unwrap_or(0.0);
+            Some("features") => {
+                self.features += event["seconds"].as_f64().unwrap_or(0.0);
                 self.computed += event["computed"].as_u64().unwrap_or(0);
             }
-            Some("rate-found") => {
+            Some("lr-found") => {
                 if let Ok(search) = serde_json::from_value::<SearchRecord>(event.clone()) {
                     self.searches.retain(|other| other.fit != search.fit);
                     self.searches.push(search);
@@ -316,22 +346,21 @@ impl FinishedRun {
         }
     }
 
-    /// A column of `history.csv` as numbers; nothing where a cell holds none. Nothing at all where there is no such
-    /// column.
+    /// A column of `history.csv` as numbers, `None` for cells without one; `None` if there is no such column.
     pub fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
         let (columns, rows) = &self.history;
-        let place = columns.iter().position(|column| column == name)?;
-        Some(rows.iter().map(|row| row.get(place)?.parse().ok()).collect())
+        let index = columns.iter().position(|column| column == name)?;
+        Some(rows.iter().map(|row| row.get(index)?.parse().ok()).collect())
     }
 
-    /// For each row of the history its phase and its epoch.
+    /// Phase and epoch of each row of the history.
     pub fn epochs(&self) -> Vec<(usize, usize)> {
-        let [phases, epochs] = ["fit", "epoch"].map(|name| self.column(name).unwrap_or_default());
+        let [phases, epochs] = ["phase", "epoch"].map(|name| self.column(name).unwrap_or_default());
         let number = |cell: Option<f64>| cell.unwrap_or(0.0) as usize;
         phases.into_iter().zip(epochs).map(|(fit, epoch)| (number(fit), number(epoch))).collect()
     }
 
-    /// Seconds of the epochs of a phase, those that the history has.
+    /// Seconds of the epochs of a phase that are in the history.
     pub fn seconds_of(&self, phase: usize) -> f64 {
         let seconds = self.column("seconds").unwrap_or_default().into_iter();
         let of = self.epochs().into_iter().zip(seconds).filter(|((of, _), _)| *of == phase);
@@ -339,16 +368,16 @@ impl FinishedRun {
     }
 
     /// The row of the history whose weights the model has.
-    pub fn kept_row(&self) -> Option<usize> {
-        let kept = self.finished.as_ref()?.kept?;
-        self.epochs().into_iter().position(|epoch| epoch == kept)
+    pub fn best_row(&self) -> Option<usize> {
+        let best = self.finished.as_ref()?.best?;
+        self.epochs().into_iter().position(|epoch| epoch == best)
     }
 
-    /// The history's row in which each phase but the first begins, with the phase's number.
-    pub fn borders(&self) -> Vec<(usize, usize)> {
+    /// The first row of the history of each phase but the first, with the phase's number.
+    pub fn phase_starts(&self) -> Vec<(usize, usize)> {
         let epochs = self.epochs();
         let changes = epochs.windows(2).enumerate().filter(|(_, pair)| pair[0].0 != pair[1].0);
-        changes.map(|(place, pair)| (place + 1, pair[1].0)).collect()
+        changes.map(|(row, pair)| (row + 1, pair[1].0)).collect()
     }
 
     /// The head's highest learning rate in an epoch of a phase, epochs counted from 1, by the schedule.
@@ -359,18 +388,18 @@ impl FinishedRun {
         let steps = self.steps_of_an_epoch(training_images);
         let stride = steps.div_ceil(RATES_OF_AN_EPOCH).max(1);
         let first = epoch.saturating_sub(1) * steps;
-        let looked_at = (0..steps).step_by(stride).chain(steps.checked_sub(1));
-        let factors = looked_at.map(|step| train.schedule.at(first + step, steps).lr_factor);
+        let sampled = (0..steps).step_by(stride).chain(steps.checked_sub(1));
+        let factors = sampled.map(|step| train.schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
-        highest.is_finite().then(|| phase.rates.head() * highest)
+        highest.is_finite().then(|| phase.learning_rates.head() * highest)
     }
 
     fn steps_of_an_epoch(&self, training_images: usize) -> usize {
         batches_per_epoch(training_images, self.settings.batch_size.max(1))
     }
 
-    /// The learning rates of the steps that the run took, by its schedules: one curve where all layers have the same,
-    /// else one a layer group. Long runs are told with fewer points.
+    /// The learning rates of the run's steps, by its schedules: one curve where all layers have the same,
+    /// else one per layer group. Long runs are shown with fewer points.
     pub fn rate_curves(&self, training_images: usize) -> Vec<RateCurve> {
         let steps = self.steps_of_an_epoch(training_images);
         let all = self.epochs();
@@ -383,15 +412,15 @@ impl FinishedRun {
                 continue;
             };
             let epochs = epochs_of(phase.number);
-            // The ends of epochs are where schedules jump; of very many epochs those are too many to tell.
+            // Schedules jump at the ends of epochs, which are all included unless there are very many.
             let ends = (0..epochs).step_by((epochs / RATE_POINTS).max(1));
             let ends = ends.flat_map(|epoch| [epoch * steps, (epoch + 1) * steps - 1]);
-            let mut told: Vec<usize> = (0..epochs * steps).step_by(stride).chain(ends).collect();
-            told.sort_unstable();
-            told.dedup();
-            for step in told {
+            let mut sampled: Vec<usize> = (0..epochs * steps).step_by(stride).chain(ends).collect();
+            sampled.sort_unstable();
+            sampled.dedup();
+            for step in sampled {
                 let at = before as f64 + step as f64 / steps as f64;
-                let rates = phase.rates.scaled(train.schedule.at(step, steps).lr_factor);
+                let rates = phase.learning_rates.scaled(train.schedule.at(step, steps).lr_factor);
                 for (group, points) in points.iter_mut().enumerate() {
                     points.push((at, (group >= phase.frozen).then_some(rates.0[group])));
                 }
@@ -406,12 +435,12 @@ impl FinishedRun {
         curves.filter(|curve| curve.points.iter().any(|point| point.1.is_some())).collect()
     }
 
-    /// A path of the settings, from where the command ran.
+    /// Resolves a path of the settings against the folder that the command ran in.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
 
-    /// The run's photos, to be read.
+    /// The run's images.
     fn image_data(&self, data: Option<&Path>, threads: usize) -> ImageDataBuilder {
         let mut settings = self.settings.clone();
         let moved = data.map(Path::to_owned).or_else(|| moved_data(&self.folder));
@@ -421,12 +450,12 @@ impl FinishedRun {
             settings.data = self.resolve(&self.settings.data);
         }
         settings.decisions = settings.decisions.map(|path| self.resolve(&path));
-        settings.held_out = None;
+        settings.valid_split = None;
         settings.image_data(threads)
     }
 }
 
-/// Gives predictions the items that their ids name; each is there.
+/// Fills in the items and paths of predictions by their ids, which all exist.
 fn locate(predictions: &mut Interpretation, items: &Items) {
     let index: HashMap<&str, usize> =
         items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
@@ -437,7 +466,7 @@ fn locate(predictions: &mut Interpretation, items: &Items) {
     }
 }
 
-/// Columns and rows of a CSV file; nothing where there is none.
+/// Columns and rows of a CSV file; `None` if there is none.
 fn table(path: &Path) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).ok()?;
     let cells = |record: &csv::StringRecord| {

@@ -22,18 +22,17 @@ use crate::paths::{CONFIG, MODEL};
 ///
 /// ```text
 /// config.toml         every setting, as given and as resolved
-/// history.csv         a row an epoch: fit, epoch, losses, metrics, learning rates, seconds
-/// lr_find-1.csv …     what the learning rate finder saw before fit 1, also as PNG and SVG
-/// checkpoints/        the last ones, and the best weights as models
-/// events.jsonl        all that happened, a JSON object a line; its last field is the digest of those before it
-/// split.csv           which images were trained on, and which were held out
-/// photos.csv          which images there were: id, label, side of the split, and a digest of the file, by which a resumed
-///                     run knows them
-/// predictions.csv     what the model says of the held-out images: id, label, decision, loss, probabilities
-/// moved.toml          where the photos are, if the run was resumed with them at another place
-/// skipped.csv         what was left out, and why
+/// history.csv         one row per epoch: phase, epoch, losses, metrics, learning rates, seconds
+/// lr_find-1.csv …     the learning rate finder's curve before phase 1, also as PNG and SVG
+/// checkpoints/        the last two checkpoints, and the best weights so far
+/// events.jsonl        all events, one JSON object per line; its last field is the digest of those before it
+/// split.csv           which images are in the training and validation sets
+/// photos.csv          every image's id, label, part of the split and hash, by which a resumed run recognises it
+/// predictions.csv     the model's predictions for the validation images: id, label, prediction, loss, probabilities
+/// moved.toml          where the photos are, if the run was resumed after they were moved
+/// skipped.csv         skipped images, and why
 /// model.safetensors   the model
-/// checksums.b3        the BLAKE3 hashes of these, as `b3sum --check` reads them; written last: the run is finished
+/// checksums.b3        BLAKE3 hashes of these files for `b3sum --check`; written last, when the run is finished
 /// ```
 #[derive(Debug, Clone)]
 pub struct RunFolder {
@@ -44,19 +43,19 @@ pub struct RunFolder {
     tables: Arc<Mutex<BTreeMap<&'static str, Vec<u8>>>>,
 }
 
-/// Whether a run has come to its end.
+/// Whether a run is finished.
 #[derive(Debug)]
 pub(crate) enum Wholeness {
-    /// All is there, as it was written.
+    /// Finished, and all files are as they were written.
     Whole,
-    /// Something is still to be written.
+    /// Not finished.
     Unfinished,
-    /// All was written, and these files are not what they were.
+    /// Finished, but these files are not as they were written.
     Damaged(Vec<PathBuf>),
 }
 
 impl RunFolder {
-    /// Makes the folder that was asked for.
+    /// Creates this folder.
     ///
     /// # Errors
     /// [`Error::RunExists`] where it holds anything.
@@ -75,10 +74,10 @@ impl RunFolder {
         Self { path, lock: None, tables: Arc::default() }
     }
 
-    /// Makes `runs/NAME-1`, or the first number after the highest there is.
+    /// Creates `runs/NAME-1`, or the next number after the highest existing one.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// Where it cannot be created.
     pub fn numbered(runs: impl AsRef<Path>, name: &str) -> Result<Self> {
         let runs = runs.as_ref();
         files::create_dir_all(runs).map_err(Error::io("create", runs))?;
@@ -98,7 +97,7 @@ impl RunFolder {
         }
     }
 
-    /// The folder of a run that is there, of which the folder or the model in it is given.
+    /// Opens the folder of a run; `path` is the folder, or the model in it.
     ///
     /// # Errors
     /// [`Error::NotARun`] where it holds no settings.
@@ -132,7 +131,7 @@ impl RunFolder {
         Ok(copy)
     }
 
-    /// The same folder, for this process alone until all copies of the value are gone.
+    /// The same folder, locked against other processes until all copies of the value are dropped.
     ///
     /// # Errors
     /// [`Error::RunBusy`] where another process has it.
@@ -144,7 +143,7 @@ impl RunFolder {
         }
     }
 
-    /// Removes what a process that was killed has left half-written; nobody else may be writing here.
+    /// Removes half-written files of a killed process; the folder must be locked.
     pub(crate) fn sweep(&self) {
         debug_assert!(self.lock.is_some(), "it is locked");
         files::sweep(&self.path, Duration::ZERO);
@@ -153,12 +152,12 @@ impl RunFolder {
         files::sweep(self.path.join("results"), files::LEFT);
     }
 
-    /// Where the hashes of a finished run are.
+    /// Path of the hashes of a finished run.
     pub fn checksums(&self) -> PathBuf {
         self.path.join(CHECKSUMS)
     }
 
-    /// Whether the run of a folder is finished, and whole.
+    /// Whether the run is finished, and its files undamaged.
     pub(crate) fn wholeness(&self) -> Result<Wholeness> {
         let path = self.checksums();
         let text = match files::read(&path) {
@@ -184,8 +183,8 @@ impl RunFolder {
         Ok(if damaged.is_empty() { Wholeness::Whole } else { Wholeness::Damaged(damaged) })
     }
 
-    /// Says that the run is finished: makes sure of the tables, and writes the hashes of all results. The last thing that
-    /// a run does.
+    /// Finishes the run: checks the tables and writes the hashes of all results. The last thing that a run
+    /// does.
     pub(crate) fn finish(&self) -> Result<()> {
         let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, bytes) in tables.iter() {
@@ -206,7 +205,7 @@ impl RunFolder {
         file::write_whole(&self.checksums(), text.as_bytes())
     }
 
-    /// Writes which images are trained on.
+    /// Writes the split.
     pub(crate) fn write_split(&self, data: &ImageData) -> Result<()> {
         let path = self.path.join(SPLIT);
         data.write_split(&path)?;
@@ -222,27 +221,27 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Where checkpoints go.
+    /// Path of the folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
-    /// Where the settings are.
+    /// Path of the settings.
     pub fn config(&self) -> PathBuf {
         self.path.join(CONFIG)
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where the model goes.
+    /// Path of the model.
     pub fn model(&self) -> PathBuf {
         self.path.join(MODEL)
     }
 
-    /// Where the predictions of the held-out images go.
+    /// Path of the predictions for the validation images.
     pub fn predictions(&self) -> PathBuf {
         self.path.join("predictions.csv")
     }
@@ -259,14 +258,15 @@ impl RunFolder {
         Ok(text)
     }
 
-    /// The text of the settings, and whether it is as it was written.
+    /// The text of the settings, and whether it is unchanged since it was written.
     pub(crate) fn read_config(&self) -> Result<(String, bool)> {
         let path = self.config();
         let text = files::read_text(&path).map_err(Error::io("read", &path))?;
         Ok(unsealed(text))
     }
 
-    /// An observer that writes history, events and skipped images; what is given was there before.
+    /// An observer that writes history, events and skipped images, after those of earlier attempts, which are
+    /// given.
     ///
     /// # Errors
     /// Where a file cannot be written.
@@ -291,21 +291,21 @@ struct MovedData {
     data: PathBuf,
 }
 
-/// Where the photos of the run in this folder, or their table, were when it was resumed with them at another place; nothing
-/// where it was not, or they are not there any more.
+/// Where the photos of this run, or their table, were moved to before it was resumed; `None` if they were not
+/// moved, or are no longer there.
 pub(crate) fn moved_data(run: &Path) -> Option<PathBuf> {
     let text = files::read_text(run.join(MOVED)).ok()?;
     toml::from_str::<MovedData>(&text).ok().map(|moved| moved.data).filter(|data| data.exists())
 }
 
-/// Notes where the photos of the run are now, for whatever asks for them later.
+/// Records where the photos of the run are now.
 pub(crate) fn note_moved_data(run: &Path, data: &Path) -> Result<()> {
     let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
     let text = toml::to_string(&MovedData { data }).expect("a path serialises");
     file::write_whole(&run.join(MOVED), text.as_bytes())
 }
 
-/// The folder of a run, of which the folder or the model in it is given. What is neither stays as it is.
+/// The folder of a run, given as the folder or as the model in it; any other path as it is.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     let parent = || match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
@@ -317,26 +317,26 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// What stands before the digest of the settings' text, on the file's last line.
 const SEAL: &str = "# blake3 ";
-const SEAL_COMMENT: &str = "# The digest of the text above: an interrupted run goes on with the settings that it began with.\n\
-     # For --config, edit what you like; this line is not looked at.";
-/// Where the photos are since the run was resumed with them at another place; the settings stay as they were sealed.
+const SEAL_COMMENT: &str = "# Digest of the text above: an interrupted run resumes with the settings that it began with.\n\
+     # To use this file with --config, edit it freely; the digest is then ignored.";
+/// Records where moved photos are; the settings are not changed.
 const MOVED: &str = "moved.toml";
 const EVENTS: &str = "events.jsonl";
 const HISTORY: &str = "history.csv";
 const SKIPPED: &str = "skipped.csv";
 const SPLIT: &str = "split.csv";
-/// All that a finished run has and that is read again, but for the events, whose lines have digests of their own.
+/// The files of a finished run that are read again, except the events, whose lines have digests of their own.
 const RESULTS: [&str; 7] =
     [CONFIG, HISTORY, MODEL, crate::data::recorded::FILE, "predictions.csv", SKIPPED, SPLIT];
 const CHECKSUMS: &str = "checksums.b3";
 const LOCK: &str = ".lock";
 
-/// Whether a process that was killed may have left a file of this name beside those of the run.
+/// Whether this is the name of a file that a killed process may leave behind.
 fn is_left(name: &str) -> bool {
     name == LOCK || name.starts_with(".writing-")
 }
 
-/// The text of settings without the digest after it, and whether it is that of the digest.
+/// The text of settings without the digest after it, and whether the digest matches.
 pub(crate) fn unsealed(mut text: String) -> (String, bool) {
     let Some(seal) = text.rfind(&format!("\n{SEAL_COMMENT}\n{SEAL}")) else { return (text, false) };
     let noted = text[seal..].lines().last().and_then(|line| line.strip_prefix(SEAL)).map(str::to_owned);
@@ -363,14 +363,14 @@ fn digest_of(line: &[u8]) -> String {
     blake3::hash(line).to_hex()[..16].to_owned()
 }
 
-/// An event as it was written, of its line; nothing where the line is not what was written.
+/// The event of a line; `None` if the line does not match its digest.
 pub(crate) fn event_of(line: &str) -> Option<serde_json::Value> {
     let (event, digest) = line.strip_suffix("\"}")?.rsplit_once(&format!(",{DIGEST_FIELD}"))?;
     let event = format!("{event}}}");
     (digest_of(event.as_bytes()) == digest).then(|| serde_json::from_str(&event).ok()).flatten()
 }
 
-/// Writes what happens into the run folder.
+/// Records events in the run folder.
 #[derive(Debug)]
 pub struct Recorder {
     folder: RunFolder,
@@ -388,15 +388,8 @@ impl Observer for Recorder {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
             }
-            Event::RateFound { fit, curve, rates, .. } => {
-                let name = format!("lr_find-{fit}");
-                file::write_whole(&self.folder.path.join(format!("{name}.csv")), curve.to_csv().as_bytes())?;
-                #[cfg(feature = "plot")]
-                {
-                    let figure =
-                        curve.plot().with_vertical(format!("taken {:.1e}", rates.head()), rates.head());
-                    crate::charts::write_figure(&figure, &self.folder.path, &name)?;
-                }
+            Event::LrFound { fit, curve, learning_rates: rates, .. } => {
+                curve.write_with(&self.folder.path, &format!("lr_find-{fit}"), Some(rates.head()))?;
             }
             Event::Epoch(row) => {
                 self.history.push(row.clone());
@@ -404,7 +397,7 @@ impl Observer for Recorder {
             }
             _ => {}
         }
-        if self.unwritten && matches!(event, Event::Activations { .. } | Event::Epoch(_)) {
+        if self.unwritten && matches!(event, Event::Features { .. } | Event::Epoch(_)) {
             self.write_skipped()?;
             self.unwritten = false;
         }
@@ -416,10 +409,10 @@ impl Observer for Recorder {
 impl Recorder {
     fn append(&self, event: &Event) -> Result<()> {
         #[derive(Serialize)]
-        struct Told<'a> {
+        struct Line<'a> {
             #[serde(flatten)]
             event: &'a Event,
-            /// What people read in the terminal, for the page of the report.
+            /// The text in the terminal, for the report.
             #[serde(skip_serializing_if = "Option::is_none")]
             text: Option<String>,
         }
@@ -429,10 +422,10 @@ impl Recorder {
             _ => None,
         };
         let path = self.folder.path.join(EVENTS);
-        files::append(&path, &line_of(&Told { event, text })).map_err(Error::io("write", path))
+        files::append(&path, &line_of(&Line { event, text })).map_err(Error::io("write", path))
     }
 
-    /// Cuts off what a killed process, or a power cut, has left of a last line.
+    /// Removes an incomplete last line, left by a killed process or a power cut.
     fn end_last_line(&self) -> Result<()> {
         let path = self.folder.path.join(EVENTS);
         let bytes = match files::read(&path) {
@@ -452,9 +445,9 @@ impl Recorder {
             .map(|(metric, _)| *metric)
             .collect();
         let mut header: Vec<String> =
-            ["fit", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
+            ["phase", "epoch", "train_loss", "valid_loss", "accuracy"].map(str::to_owned).to_vec();
         header.extend(metrics.iter().map(Metric::to_string));
-        header.extend(["early_body", "late_body", "head"].map(|group| format!("learning_rate_{group}")));
+        header.extend(["early", "late", "head"].map(|group| format!("learning_rate_{group}")));
         header.push("seconds".to_owned());
         let cell = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let rows = self.history.iter().map(|row| {

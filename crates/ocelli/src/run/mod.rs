@@ -1,13 +1,13 @@
-//! A whole run: from settings to a model in a run folder.
+//! Runs: from a configuration to a model in a run folder.
 
 pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
 pub(crate) mod folder;
-pub(crate) mod perform;
 pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
+pub(crate) mod run_recipe;
 pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};
@@ -21,55 +21,56 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
+use crate::metric::Metric;
+use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Metric, MetricEstimate};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::recipe::Phase;
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
-use crate::run::perform::{RecipeResult, run_recipe};
+use crate::run::run_recipe::{RecipeResult, run_recipe};
 use crate::run::tracker::Tracker;
 
-/// A run that is ready to go: the photos are read and checked, the run folder is made.
+/// A run that is ready to start: its images are read and checked, and its folder exists.
 pub struct Run<B: Backbone = AnyBackbone> {
     learner: Learner<B>,
     tracker: Tracker,
     run: RunFolder,
     settings: RunConfig,
-    /// Tensors of the weights file that the network has no use for.
+    /// Tensors of the weights file that the network does not use.
     dropped_tensors: Vec<String>,
-    /// What is to be said as soon as somebody listens.
+    /// Notices that are emitted at the start.
     notices: Vec<String>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct RunResult {
-    /// The validation set at the end, as the model predicts it.
+    /// Predictions of the validation set by the model.
     pub predictions: Predictions,
     /// The same with test-time augmentation, where the recipe ends with it.
     pub augmented: Option<Predictions>,
-    /// What the best weights were kept by.
+    /// The metric that chose the best weights.
     pub metric: Metric,
-    /// From which probability on the model says that an image has each class, where it may have several.
+    /// The threshold of each class, for multi-label data.
     pub thresholds: Option<Vec<f32>>,
     /// The model's file.
     pub model: PathBuf,
-    /// Seconds from the first step of the recipe to the written model, over all attempts.
+    /// Seconds of training, up to the written model, over all attempts.
     pub seconds: f64,
 }
 
 impl Run {
-    /// Reads and checks the photos, builds the network, makes the run folder.
+    /// Reads and checks the images, builds the network, and creates the run folder.
     ///
     /// # Errors
-    /// For everything that can be known before something is computed.
-    pub fn prepare(settings: &RunConfig, places: &RunEnv) -> Result<Self> {
+    /// For everything that can be checked before training.
+    pub fn prepare(settings: &RunConfig, env: &RunEnv) -> Result<Self> {
         let mut dropped_tensors = Vec::new();
-        settings.architecture.parse::<Arch>()?;
-        let run = Self::prepare_with(settings, places, |data| {
-            let (learner, names) = settings.pretrained(data, places)?;
+        settings.arch.parse::<Arch>()?;
+        let run = Self::prepare_with(settings, env, |data| {
+            let (learner, names) = settings.pretrained(data, env)?;
             dropped_tensors = names;
             Ok(learner)
         })?;
@@ -78,22 +79,22 @@ impl Run {
 }
 
 impl<B: Backbone> Run<B> {
-    /// As [`prepare`](Run::prepare), for a network of the user's own: `learner` makes a new learner of the photos
-    /// that the settings tell of, which is then set as the settings say. The architecture's name in them is the user's.
+    /// As [`prepare`](Run::prepare), for a custom network: `learner` makes a new learner of the images, which
+    /// is then configured by the settings. `arch` in the settings is a name of your choice.
     ///
     /// # Errors
-    /// As [`prepare`](Run::prepare), and whatever `learner` gives.
+    /// As [`prepare`](Run::prepare), and any error of `learner`.
     pub fn prepare_with(
         settings: &RunConfig,
-        places: &RunEnv,
+        env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         settings.check()?;
-        let mut learner = learner(settings.image_data(places.threads).load()?)?;
-        settings.apply(&mut learner, places)?;
+        let mut learner = learner(settings.image_data(env.threads).load()?)?;
+        settings.apply(&mut learner, env)?;
         learner.check_memory(&settings.recipe, 0)?;
         let mut notices = Vec::new();
-        let run = match &places.out {
+        let run = match &env.out {
             Some(out) => RunFolder::at(out)?,
             None => {
                 let (runs, elsewhere) = outside("runs", &learner.data().folders())?;
@@ -103,14 +104,14 @@ impl<B: Backbone> Run<B> {
         };
         let run = run.locked()?;
         if run.config().exists() {
-            // Another process was quicker.
+            // Another process has taken the name.
             return Err(Error::RunExists { path: run.path().to_owned() });
         }
         run.sweep();
         let settings = RunConfig { precision: Some(learner.network().precision()), ..settings.clone() };
         let config = run.write_config(&Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            given: places.given.clone(),
+            given: env.given.clone(),
             directory: std::env::current_dir().unwrap_or_default(),
             settings: settings.clone(),
         })?;
@@ -122,7 +123,7 @@ impl<B: Backbone> Run<B> {
         Ok(Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices })
     }
 
-    /// Adds a listener.
+    /// Adds an observer.
     pub fn observe(&mut self, observer: impl Observer + 'static) {
         self.learner.observe(observer);
     }
@@ -132,7 +133,7 @@ impl<B: Backbone> Run<B> {
         &self.learner
     }
 
-    /// The weights file that was given, and its tensors that were left out: those of its classifier.
+    /// Tensors of the weights file that the network does not use: those of its classifier.
     pub fn dropped_tensors(&self) -> Option<(&Path, &[String])> {
         self.settings.weights.as_deref().map(|path| (path, &self.dropped_tensors[..]))
     }
@@ -142,21 +143,21 @@ impl<B: Backbone> Run<B> {
         &self.run
     }
 
-    /// What is to be done.
+    /// The configuration.
     pub fn settings(&self) -> &RunConfig {
         &self.settings
     }
 
-    /// Whether there is a checkpoint to go on from.
+    /// Whether there is a checkpoint to resume from.
     pub fn has_checkpoint(&self) -> bool {
         Checkpoint::exists(&self.run.checkpoints())
     }
 
-    /// Performs the recipe, or what is left of it, and writes the model.
+    /// Runs the recipe, or what is left of it, and writes the model.
     ///
     /// # Errors
-    /// As [`Learner::fit`]. Where an observer asked to stop, a checkpoint is written first. Whatever the error is, the
-    /// last checkpoint is whole, and [`resume`](Run::resume) goes on from it.
+    /// As [`Learner::fit`]. If an observer asks to stop, a checkpoint is written first. After any error
+    /// [`resume`](Run::resume) continues from the last checkpoint.
     pub fn run(&mut self) -> Result<RunResult> {
         self.tracker.start_clock();
         self.introduce()?;
@@ -165,46 +166,46 @@ impl<B: Backbone> Run<B> {
                 self.write_checkpoint()?;
                 Err(Error::Stopped)
             }
-            performed => self.conclude(performed?),
+            result => self.conclude(result?),
         }
     }
 
-    /// Tells what the run begins with, or goes on with.
+    /// Emits the data, notices and, where the run is resumed, from where.
     fn introduce(&mut self) -> Result<()> {
         let learner = &mut self.learner;
         let (data, classes) = (learner.data(), learner.data().class_counts());
         let (train, valid, origin) = (data.train_len(), data.valid_len(), data.split_origin());
-        learner.observers.tell(&Event::Data { classes, train, valid, origin })?;
+        learner.observers.emit(&Event::Data { classes, train, valid, origin })?;
         for text in self.notices.drain(..) {
-            learner.observers.tell(&Event::Notice { text })?;
+            learner.observers.emit(&Event::Notice { text })?;
         }
         if let Some(fit) = &learner.unfinished {
             let epochs = (fit.epoch, fit.schedule.epochs());
-            learner.observers.tell(&Event::Resumed { fit: learner.state.fits, epochs })?;
+            learner.observers.emit(&Event::Resumed { fit: learner.state.fits, epochs })?;
         }
         Ok(())
     }
 
-    /// Writes what the recipe has come to.
-    fn conclude(&mut self, performed: RecipeResult) -> Result<RunResult> {
+    /// Writes the results of the recipe.
+    fn conclude(&mut self, result: RecipeResult) -> Result<RunResult> {
         let Self { learner, tracker, run, settings, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
         let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
             Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
-        let mut predictions = performed.predictions;
-        let mut augmented = performed.views.zip(tta).map(|(views, mean)| views.mean(mean));
+        let mut predictions = result.predictions;
+        let mut augmented = result.views.zip(tta).map(|(views, mean)| views.mean(mean));
         let thresholds = settings.thresholds.tuned(&predictions, metric);
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
                 predictions.set_thresholds(tuned.clone());
             }
         }
-        learner.observers.tell(&Event::Finished(Finished {
+        learner.observers.emit(&Event::Finished(Finished {
             seconds: tracker.seconds(),
             metric,
-            kept: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
+            best: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
             size: learner.data().size(),
             augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
         }))?;
@@ -215,22 +216,22 @@ impl<B: Backbone> Run<B> {
         model.calibrate(&predictions);
         let path = run.model();
         model.save(&path)?;
-        learner.observers.tell(&Event::Written { what: "model", path: path.clone() })?;
+        learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;
         Interpretation::new(predictions.clone(), learner.data().items()).write_csv(run.predictions())?;
         run.finish()?;
         let seconds = tracker.seconds();
         Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
     }
 
-    /// Writes a checkpoint of where the run stands.
+    /// Writes a checkpoint of the run.
     fn write_checkpoint(&mut self) -> Result<()> {
         self.tracker.write_checkpoint_of(&mut self.learner)
     }
 }
 
 impl Thresholds {
-    /// The threshold of each class by predictions of held-out images; nothing where images have one class, or none are
-    /// held out.
+    /// The threshold of each class, tuned on predictions for the validation images; `None` for single-label
+    /// data, or without validation images.
     fn tuned(self, predictions: &Predictions, metric: Metric) -> Option<Vec<f32>> {
         if predictions.task() == Labels::SingleLabel || predictions.is_empty() {
             return None;
@@ -243,7 +244,7 @@ impl Thresholds {
     }
 }
 
-/// What people are told of predictions: the metric by which the best is kept, then what is usual.
+/// The metrics of a result: the one that chose the best weights, then the usual ones.
 fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.is_empty() {
         return Vec::new();
@@ -256,7 +257,7 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     metrics.map(|metric| predictions.estimate(metric)).collect()
 }
 
-/// The name of a folder, or of a table's folder, as a part of another's.
+/// The name of a folder, or of a table's folder, for the name of the run.
 fn name_of(folder: &Path) -> String {
     let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let folder = if absolute.is_file() { absolute.parent().unwrap_or(&absolute) } else { &absolute };

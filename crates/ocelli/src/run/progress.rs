@@ -1,4 +1,4 @@
-//! How far a recipe is.
+//! The progress of a recipe.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,21 +6,21 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::diagnosis::{Packed, Watch};
 use crate::schedule::learning_rates::LearningRates;
 
-/// How far a recipe is.
+/// The progress of a recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
-    /// Fits of the learner before the recipe: those of the recipe are numbered on from there.
+    /// Fits of the learner before the recipe; those of the recipe are numbered after them.
     pub(crate) fits_before: usize,
-    /// Steps that are over.
+    /// Finished phases.
     pub(crate) done: usize,
-    /// The learning rates of the step at hand, once they are known.
+    /// The learning rates of the current phase, once they are known.
     pub(crate) rates: Option<LearningRates>,
-    /// The best row before the step at hand.
+    /// The best record before the current phase.
     pub(crate) before: Option<EpochRecord>,
-    /// What each validation image contributed to the metric of that row.
+    /// What each validation image contributed to the metric of that record.
     #[serde(default)]
     pub(crate) scores: Option<Packed>,
-    /// What the step at hand has shown so far.
+    /// What a diagnosis needs of the current phase's epochs so far.
     #[serde(default)]
     pub(crate) watch: Watch,
     /// Seconds of training so far, over all attempts.

@@ -1,4 +1,4 @@
-//! Resuming a run that was interrupted.
+//! Resuming an interrupted run.
 
 use std::path::{Path, PathBuf};
 
@@ -14,32 +14,33 @@ use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
 use crate::run::tracker::Tracker;
 
-/// What is different where a run is resumed.
+/// What has changed when a run is resumed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// Where the photos are now, or the table of their labels; without it where they were last. It is noted in the run's
-    /// folder.
+    /// Where the photos, or the table of their labels, are now; default: where they were last. It is recorded
+    /// in the run's folder.
     pub data: Option<PathBuf>,
-    /// Whether the run goes on without the photos that have gone or changed since it began, or whose labels have; else
-    /// it is refused.
+    /// Whether to continue without photos that are missing, have changed or have other labels; if not, that
+    /// is an error.
     pub without_changed: bool,
 }
 
 impl Run {
-    /// As [`prepare`](Self::prepare), for the run of that folder, which was interrupted: it goes on from its last
-    /// checkpoint, and comes to the same rows and the same model, to the bit, as if it had not been. The photos are looked
-    /// for where they were when the run was begun, or where they have been moved. Photos that have come since are no part
-    /// of it. With [`RunEnv::out`] the run is copied there, and goes on in the copy.
+    /// As [`prepare`](Self::prepare), for an interrupted run: it continues from its last checkpoint, and
+    /// reaches the same history and the same model, to the bit, as without the interruption. The photos are
+    /// looked up where they were when the run began, or where they have been moved to. Photos that were added
+    /// since are not part of it. With [`RunEnv::out`] the run is copied there first, and the copy is
+    /// continued.
     ///
     /// # Errors
-    /// [`Error::Finished`] where there is nothing left to do; [`Error::RunBusy`] where another process is at work on the
-    /// run; [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos are not what they
-    /// were, unless it is to go on without them, and then comes to another result. Files of the run that are damaged or
-    /// missing are made again.
-    pub fn resume(run: &Path, places: &RunEnv, moved: &Moved) -> Result<Self> {
+    /// [`Error::Finished`] where the run is finished; [`Error::RunBusy`] where another process is using it;
+    /// [`Error::Settings`] where its settings were changed; [`Error::PhotosChanged`] where photos have
+    /// changed, unless the run is to continue without them, which changes its result. Damaged or missing
+    /// result files of the run are written again.
+    pub fn resume(run: &Path, env: &RunEnv, moved: &Moved) -> Result<Self> {
         let mut dropped_tensors = Vec::new();
-        let training = Self::resume_with(run, places, moved, |settings, data| {
-            let (learner, names) = settings.pretrained(data, places)?;
+        let training = Self::resume_with(run, env, moved, |settings, data| {
+            let (learner, names) = settings.pretrained(data, env)?;
             dropped_tensors = names;
             Ok(learner)
         })?;
@@ -48,30 +49,30 @@ impl Run {
 }
 
 impl<B: Backbone> Run<B> {
-    /// As [`resume`](Run::resume), for a network of the user's own: `learner` makes a new learner of the run's
-    /// settings and photos, as it did for [`prepare_with`](Self::prepare_with).
+    /// As [`resume`](Run::resume), for a custom network: `learner` makes a new learner of the run's settings
+    /// and images, as it did for [`prepare_with`](Self::prepare_with).
     ///
     /// # Errors
-    /// As [`resume`](Run::resume), and whatever `learner` gives.
+    /// As [`resume`](Run::resume), and any error of `learner`.
     pub fn resume_with(
         run: &Path,
-        places: &RunEnv,
+        env: &RunEnv,
         moved: &Moved,
         learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let (mut run, mut notices) = open(run, places)?;
+        let (mut run, mut notices) = open(run, env)?;
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         let mut settings = config.settings_from_here();
         if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
             settings = settings.moved(&data);
         }
-        // A process that was killed before it had recorded its photos had done nothing with them.
+        // A process that was killed before it had recorded its photos had not used them.
         let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
-        let (data, fewer) = photos(&run, &settings, places, moved, is_new)?;
+        let (data, fewer) = photos(&run, &settings, env, moved, is_new)?;
         let mut learner = learner(&settings, data)?;
-        settings.apply(&mut learner, places)?;
-        if let Some(out) = &places.out {
+        settings.apply(&mut learner, env)?;
+        if let Some(out) = &env.out {
             run = run.copy_to(out)?.locked()?;
             last = Checkpoint::last(&run.checkpoints())?;
         }
@@ -100,7 +101,7 @@ impl<B: Backbone> Run<B> {
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
         let mut training = Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices };
         if fewer {
-            // From here on the run is one of the photos that are left.
+            // From here on the run consists of the remaining photos.
             training.write_checkpoint()?;
             training.learner.data().write_record(training.run.path())?;
         }
@@ -108,11 +109,11 @@ impl<B: Backbone> Run<B> {
     }
 }
 
-/// The folder of a run in which something is left to do, for this process alone unless it is copied first; and what is to
-/// be said of its files.
-fn open(run: &Path, places: &RunEnv) -> Result<(RunFolder, Vec<String>)> {
+/// Opens the folder of an unfinished run, locked for this process unless it is copied first; and notices
+/// about its files.
+fn open(run: &Path, env: &RunEnv) -> Result<(RunFolder, Vec<String>)> {
     let run = RunFolder::open(run)?;
-    if places.out.is_some() {
+    if env.out.is_some() {
         let notices = still_to_do(&run)?;
         return Ok((run, notices));
     }
@@ -122,7 +123,7 @@ fn open(run: &Path, places: &RunEnv) -> Result<(RunFolder, Vec<String>)> {
     Ok((run, notices))
 }
 
-/// The text of a run's settings; where they stand in another layout, they are written again in the usual one.
+/// The text of a run's settings; a text that was only reformatted is written again in the usual format.
 fn config_text(run: &RunFolder, config: &Config) -> Result<String> {
     match run.read_config()? {
         (text, true) => Ok(text),
@@ -130,7 +131,7 @@ fn config_text(run: &RunFolder, config: &Config) -> Result<String> {
     }
 }
 
-/// What is to be said of a run's files where something is left to do.
+/// Checks that a run is unfinished; returns notices about damaged files.
 fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
     match run.wholeness()? {
         Wholeness::Whole => Err(Error::Finished { path: run.path().to_owned(), model: run.model() }),
@@ -148,11 +149,11 @@ fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
 fn photos(
     run: &RunFolder,
     settings: &RunConfig,
-    places: &RunEnv,
+    env: &RunEnv,
     moved: &Moved,
     is_new: bool,
 ) -> Result<(ImageData, bool)> {
-    let mut data = settings.image_data(places.threads);
+    let mut data = settings.image_data(env.threads);
     let mut began_with = 0;
     if !is_new {
         let recorded = Recorded::read(run.path(), moved.without_changed)?;
@@ -164,16 +165,16 @@ fn photos(
     Ok((data, fewer))
 }
 
-/// What is to be said of damaged checkpoints.
+/// Notices about damaged checkpoints.
 fn damaged(last: &Last) -> Vec<String> {
     let mut notices: Vec<String> = last.damaged.iter().map(Error::to_string).collect();
     match &last.checkpoint {
         _ if last.damaged.is_empty() => {}
         Some(checkpoint) => notices.push(format!(
-            "the checkpoint before it is gone on from, {}, which is whole",
+            "resuming from the checkpoint before it, {}, which is complete",
             checkpoint.path().display()
         )),
-        None => notices.push("no whole checkpoint is left, so the run begins anew".to_owned()),
+        None => notices.push("no complete checkpoint is left, so the run starts again".to_owned()),
     }
     notices
 }

@@ -1,4 +1,4 @@
-//! Follows a recipe, and keeps what it comes to in checkpoints.
+//! Tracks a recipe: its progress, time and checkpoints.
 
 use std::time::Instant;
 
@@ -15,26 +15,26 @@ use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::progress::Progress;
 
-/// Follows a recipe: its progress, its time, and its checkpoints, where some are written.
+/// Tracks a recipe: its progress, its time, and its checkpoints, if it writes any.
 pub(crate) struct Tracker {
     pub(crate) progress: Progress,
-    /// When the seconds of the progress were counted last.
+    /// When seconds were last added to the progress.
     clock: Instant,
     checkpoints: Option<Checkpoints>,
 }
 
 impl Tracker {
-    /// Before the first step.
+    /// Before the first phase.
     pub(crate) fn new(checkpoints: Option<Checkpoints>) -> Self {
         Self::at(Progress::default(), checkpoints)
     }
 
-    /// Where a recipe stands already.
+    /// From this progress on.
     pub(crate) fn at(progress: Progress, checkpoints: Option<Checkpoints>) -> Self {
         Self { progress, clock: Instant::now(), checkpoints }
     }
 
-    /// From now on time counts.
+    /// Starts the clock.
     pub(crate) fn start_clock(&mut self) {
         self.clock = Instant::now();
     }
@@ -44,7 +44,8 @@ impl Tracker {
         self.progress.seconds + self.clock.elapsed().as_secs_f64()
     }
 
-    /// Goes back to the test-time augmentation that was the last thing done, since what it came to is in no checkpoint.
+    /// Goes back before test-time augmentation if that was the last phase, since its result is not in a
+    /// checkpoint.
     pub(crate) fn repeat_tta(&mut self, recipe: &Recipe) {
         let done = self.progress.done.min(recipe.phases.len());
         if done > 0 && matches!(recipe.phases[done - 1], Phase::Tta(_)) {
@@ -52,7 +53,7 @@ impl Tracker {
         }
     }
 
-    /// Writes a checkpoint of a learner, if they are wanted.
+    /// Writes a checkpoint of a learner, if there are checkpoints.
     pub(crate) fn write_checkpoint<B: Backbone>(
         &mut self,
         learner: &LearnerView<B>,
@@ -62,10 +63,10 @@ impl Tracker {
         self.progress.seconds += self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         let path = checkpoints.write(learner, &self.progress)?;
-        observers.tell(&Event::Written { what: "checkpoint", path })
+        observers.emit(&Event::Written { what: "checkpoint", path })
     }
 
-    /// The same of a learner that no fit is at work on.
+    /// The same for a learner that is not in a fit.
     pub(crate) fn write_checkpoint_of<B: Backbone>(&mut self, learner: &mut Learner<B>) -> Result<()> {
         let Learner { state, inputs, options, best, history, unfinished, observers, .. } = learner;
         let view = LearnerView { state, inputs, options, best, history, fit: unfinished.as_ref() };

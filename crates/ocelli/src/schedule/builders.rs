@@ -1,9 +1,9 @@
-//! The schedules that people ask for, by the names of the lesson and of fastai.
+//! Builders of common schedules, named as in the lesson and in fastai.
 
 use crate::schedule::Schedule;
 use crate::schedule::policy::{LrPhase, LrPolicy};
 
-/// So many epochs at a constant rate.
+/// Epochs at a constant learning rate.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Epochs(pub usize);
@@ -14,7 +14,7 @@ impl From<Epochs> for Schedule {
     }
 }
 
-/// So many epochs, the rate falling by a factor now and then.
+/// Epochs with a learning rate that is multiplied by a factor at intervals.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct StepDecay {
@@ -24,17 +24,17 @@ pub struct StepDecay {
 }
 
 impl StepDecay {
-    /// So many epochs in all, the rate falling to a tenth after each third of them.
+    /// This many epochs; the learning rate falls to a tenth after each third of them.
     pub fn epochs(epochs: usize) -> Self {
         Self { epochs, every: epochs.div_ceil(3).max(1), factor: 0.1 }
     }
 
-    /// Epochs at one rate.
+    /// Epochs per learning rate.
     pub fn every(self, epochs: usize) -> Self {
         Self { every: epochs, ..self }
     }
 
-    /// The next rate in terms of the last.
+    /// The next learning rate divided by the last.
     pub fn factor(self, factor: f64) -> Self {
         Self { factor, ..self }
     }
@@ -46,7 +46,7 @@ impl From<StepDecay> for Schedule {
     }
 }
 
-/// Cosine annealing with restarts, in the words of the lesson: `Sgdr::cycles(3).len(1).mult(2)`.
+/// Cosine annealing with restarts (SGDR), in the words of the lesson: `Sgdr::cycles(3).len(1).mult(2)`.
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct Sgdr {
@@ -56,7 +56,7 @@ pub struct Sgdr {
 }
 
 impl Sgdr {
-    /// That many cycles, of one epoch each.
+    /// This many cycles, of one epoch each.
     pub fn cycles(cycles: usize) -> Self {
         Self { cycles, len: 1, mult: 1 }
     }
@@ -66,7 +66,7 @@ impl Sgdr {
         Self { len: epochs, ..self }
     }
 
-    /// Each cycle is so many times as long as the one before.
+    /// Each cycle is this many times as long as the one before.
     pub fn mult(self, mult: usize) -> Self {
         Self { mult, ..self }
     }
@@ -78,7 +78,7 @@ impl From<Sgdr> for Schedule {
     }
 }
 
-/// Cycles of a straight way up and a straight way down; [`LrPolicy::SlantedTriangular`].
+/// Cycles with a linear rise and a linear fall; [`LrPolicy::SlantedTriangular`].
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct SlantedTriangular {
@@ -91,13 +91,13 @@ pub struct SlantedTriangular {
 }
 
 impl SlantedTriangular {
-    /// That many cycles of one epoch each, from a twentieth of the peak, a tenth of each on the way up: the values
-    /// that fastai's courses use.
+    /// This many cycles of one epoch each, from a twentieth of the peak, rising for a tenth of each: the
+    /// values of fastai's courses.
     pub fn cycles(cycles: usize) -> Self {
         Self { cycles, len: 1, mult: 1, div: 20.0, cut_div: 10, momentum: None }
     }
 
-    /// That many cycles of one epoch each, from a quarter of the peak, half of each on the way up (Smith 2015).
+    /// This many cycles of one epoch each, from a quarter of the peak, rising for half of each (Smith 2015).
     pub fn triangular(cycles: usize) -> Self {
         Self { div: 4.0, cut_div: 2, ..Self::cycles(cycles) }
     }
@@ -107,18 +107,18 @@ impl SlantedTriangular {
         Self { len: epochs, ..self }
     }
 
-    /// Each cycle is so many times as long as the one before.
+    /// Each cycle is this many times as long as the one before.
     pub fn mult(self, mult: usize) -> Self {
         Self { mult, ..self }
     }
 
-    /// The peak over the lowest rate.
+    /// The peak divided by the lowest learning rate.
     #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }
 
-    /// The length of a cycle over that of the way up.
+    /// The length of a cycle divided by that of its rise.
     pub fn cut_div(self, cut_div: usize) -> Self {
         Self { cut_div, ..self }
     }
@@ -140,7 +140,7 @@ impl From<SlantedTriangular> for Schedule {
     }
 }
 
-/// One cycle of straight lines; [`LrPolicy::LinearOneCycle`].
+/// One cycle of linear segments; [`LrPolicy::LinearOneCycle`].
 #[derive(Debug, Clone, Copy)]
 #[must_use]
 pub struct LinearOneCycle {
@@ -151,18 +151,19 @@ pub struct LinearOneCycle {
 }
 
 impl LinearOneCycle {
-    /// So many epochs, from a tenth of the peak, the last tenth below that, momentum from 0.95 to 0.85 and back.
+    /// This many epochs, from a tenth of the peak, the last tenth below that, with momentum from 0.95 to 0.85
+    /// and back.
     pub fn epochs(epochs: usize) -> Self {
         Self { epochs, div: 10.0, pct: 10.0, momentum: Some((0.95, 0.85)) }
     }
 
-    /// The peak over the first rate.
+    /// The peak divided by the first learning rate.
     #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }
 
-    /// The last part in per cent.
+    /// The length of the last part in per cent.
     pub fn pct(self, pct: f64) -> Self {
         Self { pct, ..self }
     }
@@ -191,24 +192,24 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// So many epochs with the constants of fastai 2: a quarter on the way up from 1/25 of the peak, down to
-    /// 1/100,000 of it, momentum from 0.95 to 0.85 and back.
+    /// This many epochs with fastai 2's defaults: rising for a quarter of them from 1/25 of the peak, down to
+    /// 1/100,000 of it, with momentum from 0.95 to 0.85 and back.
     pub fn epochs(epochs: usize) -> Self {
         Self { epochs, pct_start: 0.25, div: 25.0, div_final: 1e5, momentum: Some((0.95, 0.85)) }
     }
 
-    /// The share of the way up.
+    /// The fraction of steps in which the learning rate rises.
     pub fn pct_start(self, pct_start: f64) -> Self {
         Self { pct_start, ..self }
     }
 
-    /// The peak over the first rate.
+    /// The peak divided by the first learning rate.
     #[allow(clippy::should_implement_trait)] // fastai's name
     pub fn div(self, div: f64) -> Self {
         Self { div, ..self }
     }
 
-    /// The peak over the last rate.
+    /// The peak divided by the last learning rate.
     pub fn div_final(self, div_final: f64) -> Self {
         Self { div_final, ..self }
     }
@@ -225,13 +226,13 @@ impl From<OneCycle> for Schedule {
     }
 }
 
-/// Phases put together by hand.
+/// A list of phases.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct LrPhases(Vec<LrPhase>);
 
 impl LrPhases {
-    /// These, one after the other; their epochs add up to a whole number.
+    /// These phases, one after the other; their epochs must add up to a whole number.
     pub fn of(phases: impl IntoIterator<Item = LrPhase>) -> Self {
         Self(phases.into_iter().collect())
     }

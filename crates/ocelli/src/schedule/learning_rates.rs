@@ -1,4 +1,4 @@
-//! Learning rates: one, or one a layer group.
+//! Learning rates: one, or one per layer group (discriminative learning rates).
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// One learning rate for each layer group: early body, late body, head.
+/// One learning rate for each layer group: early layers, late layers, head.
 ///
 /// ```
 /// use ocelli::LearningRates;
@@ -22,25 +22,25 @@ use crate::error::{Error, Result};
 pub struct LearningRates(pub [f64; GROUPS]);
 
 impl LearningRates {
-    /// From `low` for the first group to `high` for the head, each the same factor above the one before.
-    pub fn spread(low: f64, high: f64) -> Self {
+    /// From `low` for the first group to `high` for the head, by a constant factor.
+    pub fn geometric(low: f64, high: f64) -> Self {
         let factor = (high / low).powf(1.0 / (GROUPS - 1) as f64);
         Self(std::array::from_fn(
             |group| if group + 1 == GROUPS { high } else { low * factor.powi(group as i32) },
         ))
     }
 
-    /// `head` for the head; each group before it has that of the next one divided by `decay`.
-    pub fn decayed(head: f64, decay: f64) -> Self {
-        Self::spread(head / decay.powi(GROUPS as i32 - 1), head)
+    /// `head` for the head; each group before it has that of the next one divided by `ratio`.
+    pub fn from_ratio(head: f64, ratio: f64) -> Self {
+        Self::geometric(head / ratio.powi(GROUPS as i32 - 1), head)
     }
 
-    /// The head's rate.
+    /// The head's learning rate.
     pub fn head(self) -> f64 {
         self.0[GROUPS - 1]
     }
 
-    /// All rates times `factor`.
+    /// All learning rates times `factor`.
     pub fn scaled(self, factor: f64) -> Self {
         Self(self.0.map(|rate| rate * factor))
     }
@@ -59,10 +59,10 @@ impl From<f64> for LearningRates {
     }
 }
 
-/// From the low one for the first group to the high one for the head: [`LearningRates::spread`].
+/// From the low one for the first group to the high one for the head: [`LearningRates::geometric`].
 impl From<(f64, f64)> for LearningRates {
     fn from((low, high): (f64, f64)) -> Self {
-        Self::spread(low, high)
+        Self::geometric(low, high)
     }
 }
 

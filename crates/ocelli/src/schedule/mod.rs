@@ -1,8 +1,9 @@
-//! How learning rate and momentum move over the steps of a fit: pure functions, tested and plotted without a model.
+//! Schedules of learning rate and momentum over the steps of a fit: pure functions, tested and plotted
+//! without a model.
 //!
-//! A [`Schedule`] is a number of cycles, each of which follows a [`LrPolicy`] from its first step to its last:
+//! A [`Schedule`] is a number of cycles, each of which follows a [`LrPolicy`]:
 //!
-//! | the lesson says | here |
+//! | lesson | here |
 //! |---|---|
 //! | `fit(lr, 3)` | [`Epochs`]`(3)` |
 //! | `fit(lr, 3, cycle_len=1, cycle_mult=2)` | [`Sgdr`]`::cycles(3).len(1).mult(2)` |
@@ -31,26 +32,26 @@ pub struct Schedule {
     pub cycles: usize,
     /// Epochs of the first cycle.
     pub cycle_len: usize,
-    /// Each cycle is so many times as long as the one before.
+    /// Each cycle is this many times as long as the one before.
     pub cycle_mult: usize,
-    /// What happens within a cycle.
+    /// The policy within a cycle.
     pub policy: LrPolicy,
 }
 /// The most epochs that a schedule may have; a guard against `cycle_mult` running away.
 pub(crate) const MAX_EPOCHS: usize = 100_000;
 
 impl Schedule {
-    /// One cycle of so many epochs.
+    /// One cycle of this many epochs.
     pub fn once(epochs: usize, policy: LrPolicy) -> Self {
         Self { cycles: 1, cycle_len: epochs, cycle_mult: 1, policy }
     }
 
-    /// The number of epochs in all.
+    /// The total number of epochs.
     pub fn epochs(&self) -> usize {
         self.cycle_lengths().fold(0, usize::saturating_add)
     }
 
-    /// For each cycle the number of epochs of the whole schedule after which it is over.
+    /// For each cycle, the number of epochs after which it ends.
     pub fn cycle_ends(&self) -> impl Iterator<Item = usize> {
         self.cycle_lengths().scan(0usize, |end, length| {
             *end = end.saturating_add(length);
@@ -61,11 +62,11 @@ impl Schedule {
     fn cycle_lengths(&self) -> impl Iterator<Item = usize> {
         let mult = self.cycle_mult;
         std::iter::successors(Some(self.cycle_len), move |length| Some(length.saturating_mul(mult)))
-            // No more cycles than a schedule may have epochs, and one, so that too many are seen to be.
+            // One cycle more than a schedule may have epochs, so that too many are detected.
             .take(self.cycles.min(MAX_EPOCHS + 1))
     }
 
-    /// Where the schedule stands at `step`, counted from 0 over all epochs of `steps_per_epoch` batches.
+    /// The schedule at `step`, counted from 0 over all epochs of `steps_per_epoch` batches.
     pub fn at(&self, step: usize, steps_per_epoch: usize) -> SchedulePoint {
         let mut length = self.cycle_len * steps_per_epoch;
         let mut within = step;

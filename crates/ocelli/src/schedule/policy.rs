@@ -1,4 +1,4 @@
-//! How learning rate and momentum move within one cycle.
+//! Policies: how learning rate and momentum change within one cycle.
 
 use std::f64::consts::PI;
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The course of learning rate and momentum over one cycle of `n` steps, of which `t` are over.
+/// How learning rate and momentum change over one cycle of `n` steps, of which `t` are done.
 ///
-/// The rate is given as a factor of the peak rates, one a layer group, which the fit is asked for. A cycle of a
-/// single step runs at the peak.
+/// The learning rate is a factor of the fit's peak learning rates, one per layer group. A cycle of a single
+/// step runs at the peak.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LrPolicy {
-    /// The peak rate throughout.
+    /// The peak learning rate throughout.
     Constant,
     /// Half a cosine from the peak to almost 0, `(1 + cos(π t / n)) / 2` (Loshchilov & Hutter 2016,
     /// <https://arxiv.org/abs/1608.03983>).
     ///
-    /// As in fastai 0.7, the first twentieth of the first cycle runs at a hundredth of the peak. Unlike there, a
-    /// cycle of a single step trains.
+    /// As in fastai 0.7, the first twentieth of the first cycle runs at a hundredth of the peak. Unlike
+    /// there, a cycle of a single step trains.
     Cosine,
-    /// The rate falls by `factor` after every `every` epochs of the cycle.
+    /// The learning rate is multiplied by `factor` after every `every` epochs of the cycle.
     StepDecay {
-        /// Epochs at one rate, at least 1.
+        /// Epochs per learning rate, at least 1.
         every: usize,
-        /// The next rate in terms of the last, above 0.
+        /// The next learning rate divided by the last, above 0.
         factor: f64,
     },
-    /// A straight line up from 1/`div` of the peak over the first ⌊`n` / `cut_div`⌋ steps, and one back down (Smith
-    /// 2015, <https://arxiv.org/abs/1506.01186>; slanted: Howard & Ruder 2018, <https://arxiv.org/abs/1801.06146>);
-    /// the momentum mirrors it. fastai 0.7's `use_clr`, which divides by zero where `n < cut_div`; here the way up
-    /// then takes one step.
+    /// A linear rise from 1/`div` of the peak over the first ⌊`n` / `cut_div`⌋ steps, and a linear fall back
+    /// (Smith 2015, <https://arxiv.org/abs/1506.01186>; slanted: Howard & Ruder 2018,
+    /// <https://arxiv.org/abs/1801.06146>); the momentum mirrors it. fastai 0.7's `use_clr`, which divides by
+    /// zero where `n < cut_div`; here the rise then takes one step.
     SlantedTriangular {
-        /// The peak over the lowest rate, at least 1.
+        /// The peak divided by the lowest learning rate, at least 1.
         div: f64,
-        /// The length of the cycle over that of the way up, at least 1; 2 is a symmetric triangle.
+        /// The length of the cycle divided by that of the rise, at least 1; 2 is a symmetric triangle.
         cut_div: usize,
         /// The momentum at the ends and at the peak.
         momentum: Option<(f64, f64)>,
     },
-    /// Straight lines up from 1/`div` of the peak, back down to it, and then to a hundredth of that in the last `pct`
-    /// per cent of the steps; the momentum mirrors the first two and stays high in the last. fastai 0.7's
-    /// `use_clr_beta`: the one-cycle policy of Smith 2018, <https://arxiv.org/abs/1803.09820>.
+    /// A linear rise from 1/`div` of the peak, a linear fall back to it, and then to a hundredth of that in
+    /// the last `pct` per cent of the steps; the momentum mirrors the first two and stays high in the last.
+    /// fastai 0.7's `use_clr_beta`: the one-cycle policy of Smith 2018, <https://arxiv.org/abs/1803.09820>.
     LinearOneCycle {
-        /// The peak over the first rate, at least 1.
+        /// The peak divided by the first learning rate, at least 1.
         div: f64,
-        /// The last part of the cycle in per cent, from 0 to below 100.
+        /// The length of the last part in per cent, from 0 to below 100.
         pct: f64,
         /// The momentum at the ends and at the peak.
         momentum: Option<(f64, f64)>,
@@ -55,43 +55,44 @@ pub enum LrPolicy {
     /// Half a cosine up from 1/`div` of the peak in the first `pct_start` of the steps, half a cosine down to
     /// 1/`div_final` of it in the rest; the momentum mirrors it. fastai 2's `fit_one_cycle`.
     OneCycle {
-        /// The share of the way up, above 0 and below 1.
+        /// The fraction of steps in which the learning rate rises, above 0 and below 1.
         pct_start: f64,
-        /// The peak over the first rate, at least 1.
+        /// The peak divided by the first learning rate, at least 1.
         div: f64,
-        /// The peak over the last rate, at least 1.
+        /// The peak divided by the last learning rate, at least 1.
         div_final: f64,
         /// The momentum at the ends and at the peak.
         momentum: Option<(f64, f64)>,
     },
-    /// Phases put together by hand, one after the other.
+    /// A list of phases, one after the other.
     Phases {
         /// The phases; their epochs add up to those of the cycle.
         phases: Vec<LrPhase>,
     },
 }
 
-/// One part of a schedule that is put together by hand.
+/// A phase of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LrPhase {
     /// Its length in epochs, which need not be whole.
     pub epochs: f64,
-    /// The factor of the peak rate at its start and, reached where the next phase begins, at its end.
+    /// The learning rate as a factor of the peak, at its start and at its end, which is where the next phase
+    /// begins.
     pub lr_factor: (f64, f64),
     /// The momentum at its start and end; without it the optimizer's own.
     pub momentum: Option<(f64, f64)>,
-    /// How both move between start and end.
+    /// The shape of both between start and end.
     pub shape: Shape,
 }
 
-/// How a number moves from one value to another, as fastai's annealing functions do.
+/// How a value moves from start to end, as in fastai's annealing functions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "shape", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Shape {
-    /// It does not: the first value throughout.
+    /// Constant: the first value throughout.
     Constant,
-    /// `start + (end − start) p`, `p` running from 0 to 1.
+    /// Linear: `start + (end − start) p`, with `p` from 0 to 1.
     Linear,
     /// `end + (start − end) (1 + cos(π p)) / 2`.
     Cosine,
@@ -104,16 +105,16 @@ pub enum Shape {
     },
 }
 
-/// Where a schedule stands at one step.
+/// Learning rate and momentum at one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SchedulePoint {
     /// The learning rate as a factor of the peak.
     pub lr_factor: f64,
-    /// The momentum, where the schedule sets it.
+    /// The momentum, if the schedule sets it.
     pub momentum: Option<f64>,
 }
 
-/// A step of a cycle: `step` of `steps` are over.
+/// A step of a cycle: `step` of `steps` are done.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CycleStep {
     pub(super) step: usize,
@@ -129,7 +130,7 @@ impl CycleStep {
         self.step as f64 / self.steps.max(1) as f64
     }
 
-    /// Whether the cycle has no other step.
+    /// Whether the cycle has only this step.
     fn is_alone(self) -> bool {
         self.steps <= 1
     }
@@ -202,7 +203,7 @@ impl LrPolicy {
     }
 }
 
-/// The peak rate, and the optimizer's own momentum.
+/// The peak learning rate, and the optimizer's own momentum.
 const PEAK: SchedulePoint = SchedulePoint { lr_factor: 1.0, momentum: None };
 
 fn cosine(at: CycleStep) -> SchedulePoint {
@@ -223,7 +224,7 @@ fn step_decay(at: CycleStep, every: usize, factor: f64) -> SchedulePoint {
     SchedulePoint { lr_factor: factor.powi(falls as i32), momentum: None }
 }
 
-/// The peak of a cycle whose momentum mirrors the rate.
+/// The peak of a cycle whose momentum mirrors the learning rate.
 fn at_the_peak(momentum: Momentum) -> SchedulePoint {
     SchedulePoint { lr_factor: 1.0, momentum: momentum.map(|(_, low)| low) }
 }
@@ -292,7 +293,7 @@ fn in_phases(at: CycleStep, phases: &[LrPhase]) -> SchedulePoint {
     }
 }
 
-/// A point on a straight slope: height 0 at 1/`div` of the peak, height 1 at the peak.
+/// A point on a linear slope: height 0 at 1/`div` of the peak, height 1 at the peak.
 fn on_a_slope(height: f64, div: f64, momentum: Momentum) -> SchedulePoint {
     SchedulePoint {
         lr_factor: (1.0 + height * (div - 1.0)) / div,
@@ -316,22 +317,22 @@ fn check_momentum(momentum: Momentum) -> Result<()> {
 }
 
 impl LrPhase {
-    /// A straight line from `start` to `end` times the peak rate.
+    /// Linear from `start` to `end` times the peak learning rate.
     pub fn linear(epochs: f64, start: f64, end: f64) -> Self {
         Self { epochs, lr_factor: (start, end), momentum: None, shape: Shape::Linear }
     }
 
-    /// Half a cosine from `start` to `end` times the peak rate.
+    /// Half a cosine from `start` to `end` times the peak learning rate.
     pub fn cosine(epochs: f64, start: f64, end: f64) -> Self {
         Self { shape: Shape::Cosine, ..Self::linear(epochs, start, end) }
     }
 
-    /// `factor` times the peak rate throughout.
+    /// `factor` times the peak learning rate throughout.
     pub fn constant(epochs: f64, factor: f64) -> Self {
         Self { shape: Shape::Constant, ..Self::linear(epochs, factor, factor) }
     }
 
-    /// Another shape.
+    /// Sets another shape.
     pub fn shape(self, shape: Shape) -> Self {
         Self { shape, ..self }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::event::{Observers, Task};
+use crate::event::{Activity, Observers};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -19,32 +19,31 @@ use crate::train::infer::predict;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
-use crate::train::step::{Accumulation, NotFinite, StepSize, train_step};
+use crate::train::step::{Accumulation, NotFinite, StepError, StepSize, train_step};
 use crate::train::weight_average::WeightAverage;
 
-/// A fit: what was asked for, how far it is, and what it has come to on the way. It can be kept after any step and
-/// resumed.
+/// A fit: its learning rates and schedule, and how far it is. It can be saved after any step and resumed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Fit {
     /// The peak learning rates.
     pub(crate) rates: LearningRates,
     pub(crate) schedule: Schedule,
-    /// Epochs of the schedule that are over, validation included.
+    /// Finished epochs of the schedule, validation included.
     pub(crate) epoch: usize,
-    /// Batches of this epoch that are over.
+    /// Finished batches of this epoch.
     pub(crate) batch: usize,
     totals: EpochTotals,
     accumulation: Accumulation,
-    /// The exponential average of the weights, if it is wanted.
+    /// The exponential moving average of the weights, if there is one.
     ema: Option<WeightAverage>,
-    /// The mean of the weights after epochs, if it is wanted.
+    /// The average of the weights over epochs (SWA), if there is one.
     swa: Option<WeightAverage>,
 }
 
-/// What one epoch has come to so far.
+/// The totals of an epoch so far.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct EpochTotals {
-    /// The sum of the losses of all images that were trained on.
+    /// The sum of the losses of all training images so far.
     loss: f64,
     /// Their number.
     images: usize,
@@ -53,7 +52,7 @@ struct EpochTotals {
     seconds: f64,
 }
 
-/// Where a fit stands.
+/// A fit in progress.
 pub(crate) struct FitView<'a, B: Backbone> {
     pub(crate) fit: &'a Fit,
     pub(crate) state: &'a TrainState<B>,
@@ -61,19 +60,19 @@ pub(crate) struct FitView<'a, B: Backbone> {
     pub(crate) options: &'a TrainOptions,
 }
 
-/// An epoch that is over, and the network that was measured: the average of the weights, where there is one.
+/// A finished epoch, and the network that was validated: the average of the weights, if there is one.
 pub(crate) struct MeasuredEpoch<B: Backbone> {
     pub(crate) record: EpochRecord,
     pub(crate) predictions: Predictions,
     pub(crate) network: Network<B>,
     pub(crate) freezing: Freezing,
-    /// The side of the images in pixels.
+    /// The image size in pixels.
     pub(crate) size: usize,
 }
 
-/// What the loop tells those above it. They may fail, or ask for the end, and change nothing else of it.
+/// Called by the loop. They may fail, or ask to stop, and cannot change anything else.
 pub(crate) trait FitHooks<B: Backbone> {
-    /// Who is told of progress.
+    /// The observers.
     fn observers(&mut self) -> &mut Observers;
 
     /// After each batch.
@@ -116,8 +115,8 @@ impl Fit {
         })
     }
 
-    /// Goes on to the end, or to an error, from which it can be resumed; gives the records of the epochs that end
-    /// meanwhile.
+    /// Runs to the end, or to an error, from which it can be resumed; returns the records of the epochs that
+    /// end meanwhile.
     pub(crate) fn run<B: Backbone>(
         &mut self,
         state: &mut TrainState<B>,
@@ -130,7 +129,8 @@ impl Fit {
         while !self.is_over() {
             let began = Instant::now();
             self.train_epoch(state, inputs, options, hooks)?;
-            // Measured and kept is the average, where there is one; training goes on with the weights themselves.
+            // The average is validated and saved, if there is one; training continues with the weights
+            // themselves.
             let averaged = self.averaged(state, inputs, options, hooks.observers())?;
             let measured = averaged.as_ref().unwrap_or(state);
             let predictions = predict(measured, inputs, Part::Valid, hooks.observers())?;
@@ -151,12 +151,12 @@ impl Fit {
         Ok(records)
     }
 
-    /// Whether all epochs are over.
+    /// Whether all epochs are finished.
     fn is_over(&self) -> bool {
         self.epoch >= self.schedule.epochs()
     }
 
-    /// What is left of one pass over the training images.
+    /// Trains on the remaining batches of an epoch.
     fn train_epoch<B: Backbone>(
         &mut self,
         state: &mut TrainState<B>,
@@ -177,7 +177,10 @@ impl Fit {
                 let is_last = self.batch + 1 == batches;
                 let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
                 let loss = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
-                    .map_err(|error| self.diverged(&error, rates))?;
+                    .map_err(|error| match error {
+                        StepError::NotFinite(error) => self.diverged(&error, rates),
+                        StepError::Loss(error) => error,
+                    })?;
                 if let (Some(average), Some(decay), true) =
                     (&mut self.ema, options.ema_decay, self.accumulation.has_stepped())
                 {
@@ -188,7 +191,7 @@ impl Fit {
                 self.totals.rates = Some(rates);
             }
             self.batch += 1;
-            hooks.observers().progress(Task::Training, (self.batch * batch_size).min(total), total)?;
+            hooks.observers().progress(Activity::Training, (self.batch * batch_size).min(total), total)?;
             hooks.after_step(&FitView { fit: self, state, inputs, options })?;
         }
         if self.totals.images == 0 { Err(Error::NoTrainingBatch) } else { Ok(()) }
@@ -200,7 +203,7 @@ impl Fit {
         Error::Diverged { what, value, epoch, batch, rates: rates.to_string() }
     }
 
-    /// After an epoch: a copy of the state whose weights are averages, where they are wanted.
+    /// After an epoch: a copy of the state with the average of the weights, if there is one.
     fn averaged<B: Backbone>(
         &mut self,
         state: &TrainState<B>,
@@ -224,7 +227,7 @@ impl Fit {
         }))
     }
 
-    /// Counts the epoch and gives its record.
+    /// Counts the epoch and returns its record.
     fn end_epoch<B: Backbone>(
         &mut self,
         state: &mut TrainState<B>,
@@ -236,7 +239,7 @@ impl Fit {
         self.epoch += 1;
         self.batch = 0;
         state.epochs += 1;
-        let metrics = options.metrics.iter().map(|&metric| (metric, predictions.value_watched(metric)));
+        let metrics = options.metrics.iter().map(|&metric| (metric, predictions.monitored_value(metric)));
         EpochRecord {
             fit: state.fits,
             epoch: self.epoch,
@@ -250,7 +253,7 @@ impl Fit {
         }
     }
 
-    /// Adds the fit's tensors to a file, their names beginning with `prefix`.
+    /// Adds the fit's tensors to a file, with this prefix.
     pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
         self.accumulation.write(network, prefix, file);
         for (average, name) in [(&self.ema, "ema"), (&self.swa, "swa")] {
@@ -260,7 +263,7 @@ impl Fit {
         }
     }
 
-    /// Takes the fit's tensors from a file that [`write`](Self::write) has filled.
+    /// Reads the fit's tensors from a file that [`write`](Self::write) has filled.
     pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
         self.accumulation.read(network, prefix, file);
         for (average, name) in [(&mut self.ema, "ema"), (&mut self.swa, "swa")] {
@@ -271,7 +274,7 @@ impl Fit {
     }
 }
 
-/// Sets the running statistics of the norms that train to the means of the batches' over all training images.
+/// Sets the running statistics of trainable norms to the means of the batches' over all training images.
 pub(crate) fn estimate_statistics<B: Backbone>(
     state: &mut TrainState<B>,
     inputs: &mut Inputs,
@@ -287,7 +290,7 @@ pub(crate) fn estimate_statistics<B: Backbone>(
     while let Some(batch) = stream.next(state, inputs, options.mix, observers)? {
         if batch.images > 1 {
             batches += 1.0;
-            // Without gradients: what a pass keeps for them would stay in memory, since none are asked for.
+            // Without gradients: a pass would keep what they need in memory.
             let network = state.network.clone().train_groups_from(GROUPS);
             let (_, pass) = state.forward(&network, batch.input, options.statistics());
             let mut seen = pass.into_batch_stats();
@@ -295,12 +298,12 @@ pub(crate) fn estimate_statistics<B: Backbone>(
             state.network = state.network.clone().update_running_stats(seen);
         }
         done += batch.images;
-        observers.progress(Task::Statistics, done, total)?;
+        observers.progress(Activity::Statistics, done, total)?;
     }
     Ok(())
 }
 
-/// Batches of an epoch: a remainder of one image is none, since batch norm needs two.
+/// Batches of an epoch: a remainder of one image is dropped, since batch norm needs two.
 pub(crate) fn batches_per_epoch(images: usize, batch_size: usize) -> usize {
     images / batch_size + usize::from(images % batch_size > 1 || images == 1)
 }

@@ -12,7 +12,7 @@ use ocelli_nn::{Backbone, Network, TensorFile};
 pub(crate) struct ParameterGradients(BTreeMap<ParamId, Tensor<1>>);
 
 impl ParameterGradients {
-    /// Takes them out of what a backward pass gave.
+    /// Takes them from the result of a backward pass.
     pub(crate) fn take<B: Backbone>(network: &Network<B>, gradients: Gradients) -> Self {
         struct Take(Gradients, BTreeMap<ParamId, Tensor<1>>);
         impl ModuleVisitor for Take {
@@ -27,12 +27,17 @@ impl ParameterGradients {
         Self(take.1)
     }
 
-    /// Takes one parameter's.
+    /// Whether no parameter has a gradient.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes one parameter's.
     pub(crate) fn remove(&mut self, id: ParamId) -> Option<Tensor<1>> {
         self.0.remove(&id)
     }
 
-    /// Multiplies all.
+    /// Multiplies all by a factor.
     pub(crate) fn scale(&mut self, factor: f64) {
         for gradient in self.0.values_mut() {
             *gradient = gradient.clone().mul_scalar(factor);
@@ -55,8 +60,7 @@ impl ParameterGradients {
         self.0.values().map(sum_of_squares).sum::<f64>().sqrt()
     }
 
-    /// Shortens all together to a norm of `most`, if it is more (Pascanu et al. 2013,
-    /// <https://arxiv.org/abs/1211.5063>).
+    /// Clips the norm of all together to `most` (Pascanu et al. 2013, <https://arxiv.org/abs/1211.5063>).
     pub(crate) fn clip(&mut self, most: f64) {
         let norm = self.norm();
         if norm > most {

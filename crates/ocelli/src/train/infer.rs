@@ -1,4 +1,4 @@
-//! What a network says of a part of the data, as it is used.
+//! Predictions of a network for a part of the data, in inference mode.
 
 use burn::tensor::Tensor;
 use ocelli_nn::Backbone;
@@ -6,13 +6,13 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
-use crate::event::{Observers, Task};
+use crate::event::{Activity, Observers};
 use crate::features::cache::View;
 use crate::metric::predictions::Predictions;
 use crate::train::input::Inputs;
 use crate::train::state::TrainState;
 
-/// Pooled features are small: so many at once share the packing of the head's weights.
+/// Pooled features are small: larger batches amortise the packing of the head's weights.
 const POOLED_AT_ONCE: usize = 1024;
 
 /// Predicts the images of a part, in the order of the split; those without labels have a loss of NaN.
@@ -22,7 +22,7 @@ pub(crate) fn predict<B: Backbone>(
     part: Part,
     observers: &mut Observers,
 ) -> Result<Predictions> {
-    let (items, logits) = infer(state, inputs, part, Task::Validation, observers)?;
+    let (items, logits) = infer(state, inputs, part, Activity::Validation, observers)?;
     let (data, classes) = (&inputs.data, inputs.data.classes().len());
     let mut predictions = Predictions::new(data.task(), classes);
     for (&item, logits) in items.iter().zip(logits.chunks_exact(classes)) {
@@ -31,16 +31,16 @@ pub(crate) fn predict<B: Backbone>(
     Ok(predictions)
 }
 
-/// The images of a part that can be read, and their logits `[images, classes]`, row by row; from cached features where
-/// there are some. `task` is what progress is told of.
+/// The readable images of a part, and their logits `[images, classes]`, row by row; from cached features if
+/// there are any. `activity` is the one that progress is reported for.
 pub(crate) fn infer<B: Backbone>(
     state: &TrainState<B>,
     inputs: &mut Inputs,
     part: Part,
-    task: Task,
+    activity: Activity,
     observers: &mut Observers,
 ) -> Result<(Vec<usize>, Vec<f32>)> {
-    if Inputs::has_features_of(state, part) {
+    if Inputs::prepares_features_of(state.freezing, part) {
         inputs.prepare_features(state, observers)?;
         return Ok(infer_cached(state, inputs, part));
     }
@@ -51,13 +51,13 @@ pub(crate) fn infer<B: Backbone>(
     let device = state.network.device();
     for batch in inputs.loader()?.batches(items, 0)? {
         let mut batch = batch?;
-        observers.tell_skipped(&batch.skipped, &inputs.data)?;
+        observers.emit_skipped(&batch.skipped, &inputs.data)?;
         if !batch.indices.is_empty() {
             logits.extend(values(state.network.infer(to_tensor(&mut batch, &device))));
         }
         done += batch.indices.len() + batch.skipped.len();
         readable.extend_from_slice(&batch.indices);
-        observers.progress(task, done, total)?;
+        observers.progress(activity, done, total)?;
     }
     Ok((readable, logits))
 }

@@ -1,4 +1,4 @@
-//! Where the batches of an epoch come from.
+//! Where the batches of an epoch come from: images, or cached features.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,57 +7,57 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use ocelli_data::augment::mix::{Mix, Mixed};
-use ocelli_data::{Batches, Digest, Loader, Normalization, Order, Preprocessing, Store};
+use ocelli_data::{Batches, Digest, Loader, Normalization, Preprocessing, Sampler, Store};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
-use crate::event::{Event, Observers, Task};
+use crate::event::{Activity, Event, Observers};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
 use crate::recipe::freezing::Freezing;
 use crate::train::state::{StageInput, TrainState};
 
-/// A backbone's name, and what images it takes.
+/// A backbone's name and input normalisation.
 #[derive(Debug, Clone)]
 pub(crate) struct BackboneInfo {
-    /// It stands in the model's file.
+    /// The name in the model's file.
     pub(crate) name: String,
     pub(crate) normalization: Normalization,
 }
 
-/// Where batches come from: the images, and what is kept of them so that an epoch need not begin with the files.
+/// Where batches come from: the images, and the caches that save reading them in every epoch.
 pub(crate) struct Inputs {
     pub(crate) data: ImageData,
     pub(crate) backbone: BackboneInfo,
-    /// The folder that features and resized images are kept in between runs.
+    /// The cache folder for features and resized images.
     pub(crate) cache: Option<PathBuf>,
-    /// The frozen layers' output, where it was computed once. Shared, since it may be large.
+    /// The cached features of the frozen layers, if there are any. Shared, since they may be large.
     features: Option<Arc<FeatureCache>>,
-    /// Where resized copies of large images are.
+    /// The resized copies of large images.
     resized: Option<Store>,
 }
 
-/// Some images as the trained part of a network takes them.
+/// A batch as the trainable part of a network takes it.
 pub(crate) struct TrainBatch {
-    /// How many they are; there may be none.
+    /// The number of images; may be 0.
     pub(crate) images: usize,
-    /// What they are: `[images, classes]`, row by row.
+    /// Targets: `[images, classes]`, row by row.
     pub(crate) targets: Vec<f32>,
     pub(crate) input: StageInput,
 }
 
 /// The batches of an epoch.
 pub(crate) enum BatchStream {
-    /// Items with cached features, one entry a batch.
+    /// Items with cached features, one entry per batch.
     Cached(std::vec::IntoIter<Vec<usize>>),
     /// The image files.
     Images(Batches),
 }
 
 impl BackboneInfo {
-    /// The part of a network that is frozen, for these images.
+    /// The frozen part of a network, for these images.
     fn prefix<'a, B: Backbone>(&'a self, state: &'a TrainState<B>, data: &ImageData) -> FrozenPrefix<'a, B> {
         FrozenPrefix {
             network: &state.network,
@@ -75,20 +75,20 @@ impl Inputs {
         Self { data, backbone, cache: None, features: None, resized: None }
     }
 
-    /// The same of other images, with the features that are cached already.
+    /// The same with other images, keeping features that are already cached.
     pub(crate) fn with_data(&self, data: ImageData) -> Self {
         let (backbone, cache) = (self.backbone.clone(), self.cache.clone());
         Self { data, backbone, cache, features: self.features.clone(), resized: None }
     }
 
-    /// Goes on with other images.
+    /// Replaces the images.
     pub(crate) fn set_data(&mut self, data: ImageData) {
         self.data = data;
         self.forget_features();
         self.resized = None;
     }
 
-    /// The cached features are of no use any more.
+    /// Drops the cached features.
     pub(crate) fn forget_features(&mut self) {
         self.features = None;
     }
@@ -102,7 +102,7 @@ impl Inputs {
         self.data.loader(self.backbone.normalization)
     }
 
-    /// Makes ready what training starts from: cached features, or resized copies where several epochs need them.
+    /// Prepares the input of training: cached features, or resized copies if several epochs need them.
     pub(crate) fn prepare<B: Backbone>(
         &mut self,
         state: &TrainState<B>,
@@ -115,8 +115,8 @@ impl Inputs {
         }
     }
 
-    /// Makes ready the features that training and validation need: from memory, from the cache folder, or computed and
-    /// kept there.
+    /// Prepares the features that training and validation need: from memory, from the cache folder, or
+    /// computed and written there.
     pub(crate) fn prepare_features<B: Backbone>(
         &mut self,
         state: &TrainState<B>,
@@ -140,25 +140,25 @@ impl Inputs {
         let old = old.map(Arc::unwrap_or_clone);
         let (features, event) = FeatureCache::collect(old, key, views, &collector, observers)?;
         self.features = Some(Arc::new(features));
-        observers.tell(&event)
+        observers.emit(&event)
     }
 
-    /// The share of images whose features are in the cache folder.
-    pub(crate) fn share_in_cache<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
+    /// The fraction of images whose features are in the cache folder.
+    pub(crate) fn cached_fraction<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
         let Some(cache) = &self.cache else { return 0.0 };
         let split = &self.data.split;
         let items = split.train.iter().chain(&split.valid);
         self.backbone
             .prefix(state, &self.data)
-            .share_in_cache(cache, items.map(|&item| self.data.digests[item]).collect())
+            .cached_fraction(cache, items.map(|&item| self.data.digests[item]).collect())
     }
 
-    /// Resizes once what several epochs would decode again and again, where that saves time.
+    /// Resizes once the images that several epochs would decode again and again, if that saves time.
     fn prepare_resized(&mut self, epochs: usize, observers: &mut Observers) -> Result<()> {
         self.resized = None;
         let Some(cache) = self.cache.clone() else { return Ok(()) };
         let Some(side) = self.data.store_side(self.backbone.normalization) else { return Ok(()) };
-        // A copy holds three bands of 8 bits: what is chosen among more is read from the photo itself.
+        // A copy has three bands of 8 bits; selected bands or values are read from the photo itself.
         if epochs < 2 || !self.data.loading().decoder.channels.is_usual() {
             return Ok(());
         }
@@ -178,21 +178,21 @@ impl Inputs {
                 scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
             while !work.is_finished() {
                 std::thread::sleep(Duration::from_millis(50));
-                observers.progress(Task::Resizing, done.load(Ordering::Relaxed), total)?;
+                observers.progress(Activity::Resizing, done.load(Ordering::Relaxed), total)?;
             }
             Ok(work.join().expect("images are resized without a panic"))
         })?;
-        // Whether or not they could be kept, the same copies are trained on.
+        // Training uses the same copies whether or not they could be written.
         self.resized = Some(store);
         match filled {
             Ok(filled) => {
-                observers.tell_skipped(&filled.skipped, &self.data)?;
-                observers.tell(&Event::spent(Task::Resizing, began))
+                observers.emit_skipped(&filled.skipped, &self.data)?;
+                observers.emit(&Event::elapsed(Activity::Resizing, began))
             }
             Err(error) => {
                 let text =
                     format!("{error}; this run goes on without, and resizes images again in every epoch");
-                observers.tell(&Event::Notice { text })
+                observers.emit(&Event::Notice { text })
             }
         }
     }
@@ -200,8 +200,11 @@ impl Inputs {
     /// The training images in the order of this epoch.
     pub(crate) fn order<B: Backbone>(&self, state: &TrainState<B>) -> Vec<usize> {
         let seed = state.seed;
-        let order =
-            if self.data.is_balanced() { Order::ClassBalanced { seed } } else { Order::Shuffled { seed } };
+        let order = if self.data.balanced_sampling() {
+            Sampler::ClassBalanced { seed }
+        } else {
+            Sampler::Shuffled { seed }
+        };
         order.of(&self.data.items, &self.data.split.train, state.epochs)
     }
 
@@ -218,19 +221,21 @@ impl Inputs {
             let loader = data.training_loader(resized.clone(), backbone.normalization, state.seed, size)?;
             return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
         }
-        // Bad images leave gaps in their batches, as they do where images are loaded.
+        // Unreadable images leave gaps in their batches, as when images are loaded.
         let view = View::Training { epoch: state.epochs };
         let batches = order.chunks(size).skip(first);
         let batches: Vec<_> = batches.map(|items| self.with_features(items, view)).collect();
         Ok(BatchStream::Cached(batches.into_iter()))
     }
 
-    /// Whether the features of a part, as validation sees it, are among those that are cached.
-    pub(crate) fn has_features_of<B: Backbone>(state: &TrainState<B>, part: Part) -> bool {
-        match state.freezing {
+    /// Whether the features of a part, as validation sees it, are among those that
+    /// [`prepare_features`](Self::prepare_features) makes ready. That is a question of the freezing alone:
+    /// whatever the cache holds, it computes what is missing.
+    pub(crate) fn prepares_features_of(freezing: Freezing, part: Part) -> bool {
+        match freezing {
             Freezing::Cached { augmented_copies: 0, .. } => part != Part::Test,
             Freezing::Cached { .. } => part == Part::Valid,
-            Freezing::Live { .. } => false,
+            Freezing::Streamed { .. } => false,
         }
     }
 
@@ -238,18 +243,18 @@ impl Inputs {
         self.features.as_deref().expect("features are ready")
     }
 
-    /// The items that have cached features: all but bad images.
+    /// The items with cached features: all but unreadable images.
     pub(crate) fn with_features(&self, items: &[usize], view: View) -> Vec<usize> {
         let features = self.features();
         items.iter().copied().filter(|&item| features.get(&self.data, item, view).is_some()).collect()
     }
 
-    /// The cached features of items that have some: `[items, …]`.
+    /// The cached features of these items, which have some: `[items, …]`.
     pub(crate) fn features_of(&self, items: &[usize], view: View) -> TensorData {
         self.features().rows(&self.data, items, view)
     }
 
-    /// A row for each item, 1 where it has the class.
+    /// One row per item, 1 where it has the class.
     fn targets(&self, items: &[usize]) -> Vec<f32> {
         let classes = self.data.classes().len();
         let mut targets = vec![0.0; items.len() * classes];
@@ -284,7 +289,7 @@ impl BatchStream {
             }
             Self::Images(batches) => {
                 let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
-                observers.tell_skipped(&batch.skipped, &inputs.data)?;
+                observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 let mut targets = inputs.targets(&batch.indices);
                 if let Some(mix) = mix {
                     let mixed = mix.apply(&mut batch, &inputs.data.items, state.seed, state.epochs)?;
@@ -301,14 +306,15 @@ impl BatchStream {
     }
 }
 
-/// Batches that go on from epoch to epoch, for a search that may need more than one has.
+/// Batches that continue from epoch to epoch, for a run of the learning rate finder that needs more than one
+/// epoch.
 pub(crate) struct EndlessBatches {
     size: usize,
     stream: Option<BatchStream>,
 }
 
 impl EndlessBatches {
-    /// Batches of so many images.
+    /// Batches of this size.
     pub(crate) fn new(size: usize) -> Self {
         Self { size, stream: None }
     }
@@ -344,7 +350,7 @@ impl EndlessBatches {
     }
 }
 
-/// The targets of images that were mixed with others of their batch.
+/// The targets of images that were mixed.
 fn mix_targets(targets: &[f32], mixed: &Mixed, classes: usize) -> Vec<f32> {
     let rows = mixed.partners.iter().enumerate().flat_map(|(image, partner)| {
         let (own, other) = (&targets[image * classes..][..classes], &targets[partner * classes..][..classes]);

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
+use crate::train::custom_loss::CustomLoss;
+use crate::train::gradients::ParameterGradients;
 
 /// The training loss. The default is cross-entropy, or binary cross-entropy where images have several classes.
 ///
@@ -24,6 +26,10 @@ pub struct Loss {
     /// The exponent γ of the focal loss (Lin et al. 2017, <https://arxiv.org/abs/1708.02002>), which gives less weight to
     /// what the network is already right about. 0, or from 1 to 10; 2 is usual.
     pub focal_gamma: f64,
+    /// A custom loss, in place of the formulas above. Smoothing, γ and the weights of classes must then be left as they
+    /// are: a custom loss applies its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomLoss>,
     /// The weights of the classes.
     pub class_weights: ClassWeights,
 }
@@ -61,6 +67,13 @@ impl Loss {
     }
 
     pub(crate) fn check(&self, classes: usize) -> Result<()> {
+        if let Some(custom) = &self.custom {
+            custom.check()?;
+            if *self != Self::from(custom.clone()) {
+                let value = format!("{} with label smoothing, a focal γ or class weights", custom.name());
+                return Err(Error::setting("loss", value, "a custom loss alone, which applies its own"));
+            }
+        }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return Err(Error::setting(
                 "label_smoothing",
@@ -97,11 +110,14 @@ impl Loss {
         targets: Vec<f32>,
         weights: Option<&[f32]>,
         task: Task,
-    ) -> Tensor<1> {
+    ) -> Result<Tensor<1>> {
         let [images, classes] = logits.dims();
         let device = logits.device();
         let matrix =
             |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [images, classes]), &device);
+        if let Some(custom) = &self.custom {
+            return custom.of(logits, matrix(targets));
+        }
         let smoothing = self.label_smoothing as f32;
         let smooth = |to: f32| -> Vec<f32> {
             targets.iter().map(|target| (1.0 - smoothing) * target + smoothing * to).collect()
@@ -110,7 +126,7 @@ impl Loss {
             0.0 => loss,
             gamma => loss * miss.powf_scalar(gamma as f32),
         };
-        match task {
+        Ok(match task {
             Task::SingleLabel => {
                 let likely = activation::log_softmax(logits, 1);
                 let miss = likely.clone().exp().neg().add_scalar(1.0);
@@ -136,6 +152,14 @@ impl Loss {
                     focused(likely * matrix(goals), has_not) + focused(unlikely * matrix(others), has);
                 terms.sum().mul_scalar(-1.0 / (images * classes) as f32)
             }
+        })
+    }
+
+    /// Refuses a custom loss whose gradients reach nothing.
+    pub(crate) fn check_gradients(&self, gradients: &ParameterGradients) -> Result<()> {
+        match &self.custom {
+            Some(custom) if gradients.is_empty() => Err(custom.without_gradients()),
+            _ => Ok(()),
         }
     }
 
@@ -156,6 +180,12 @@ impl Loss {
                 Some(counts.iter().map(|count| weight(*count)).collect())
             }
         }
+    }
+}
+
+impl From<CustomLoss> for Loss {
+    fn from(custom: CustomLoss) -> Self {
+        Self { custom: Some(custom), ..Self::default() }
     }
 }
 
@@ -234,24 +264,24 @@ mod tests {
         for task in [Task::SingleLabel, Task::MultiLabel] {
             for (loss, weights) in losses() {
                 let logits = tensor(&LOGITS);
-                let value = loss.of(logits.clone(), targets.clone(), weights.as_deref(), task);
-                let wanted = slow(&loss, weights.as_deref(), task, &LOGITS);
+                let value = loss.of(logits.clone(), targets.clone(), weights.as_deref(), task).unwrap();
+                let expected = slow(&loss, weights.as_deref(), task, &LOGITS);
                 let seen = f64::from(value.clone().into_scalar::<f32>());
                 assert!(
-                    (seen - wanted).abs() < 1e-5 * wanted.abs().max(1.0),
-                    "{loss:?}, {task:?}: {seen}, {wanted}"
+                    (seen - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                    "{loss:?}, {task:?}: {seen}, {expected}"
                 );
                 let gradients = value.backward();
                 let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
-                for (place, seen) in gradient.iter().enumerate() {
+                for (index, seen) in gradient.iter().enumerate() {
                     let moved = |by: f64| {
                         let mut logits = LOGITS;
-                        logits[place] += by;
+                        logits[index] += by;
                         slow(&loss, weights.as_deref(), task, &logits)
                     };
-                    let wanted = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                    let off = (f64::from(*seen) - wanted).abs();
-                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {place}: {seen}, {wanted}");
+                    let expected = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                    let off = (f64::from(*seen) - expected).abs();
+                    assert!(off < 1e-4, "{loss:?}, {task:?}, logit {index}: {seen}, {expected}");
                 }
             }
         }
@@ -268,10 +298,10 @@ mod tests {
             (Loss::smoothed(0.1), None, Task::SingleLabel, 1.0578527933374928),
             (Loss::default(), weights, Task::MultiLabel, 0.7115669439520454),
         ];
-        for (loss, weights, task, wanted) in cases {
-            let seen = loss.of(tensor(&LOGITS), targets.clone(), weights.as_deref(), task);
+        for (loss, weights, task, expected) in cases {
+            let seen = loss.of(tensor(&LOGITS), targets.clone(), weights.as_deref(), task).unwrap();
             let seen = f64::from(seen.into_scalar::<f32>());
-            assert!((seen - wanted).abs() < 1e-5, "{loss:?}, {task:?}: {seen}, PyTorch {wanted}");
+            assert!((seen - expected).abs() < 1e-5, "{loss:?}, {task:?}: {seen}, PyTorch {expected}");
         }
     }
 
@@ -282,7 +312,7 @@ mod tests {
             for (loss, weights) in losses() {
                 let logits = tensor(&[80.0, -80.0, 0.0, -80.0, 80.0, 0.0, 80.0, -80.0, 0.0, 1.0, 2.0, 3.0]);
                 let targets = vec![1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
-                let value = loss.of(logits.clone(), targets, weights.as_deref(), task);
+                let value = loss.of(logits.clone(), targets, weights.as_deref(), task).unwrap();
                 let gradients = value.backward();
                 let gradient = logits.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
                 assert!(gradient.iter().all(|value| value.is_finite()), "{loss:?}, {task:?}: {gradient:?}");

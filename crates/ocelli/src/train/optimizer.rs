@@ -1,4 +1,4 @@
-//! SGD, AdamW and other rules, with a learning rate for each layer group.
+//! Optimizers, with a learning rate for each layer group.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -13,17 +13,18 @@ use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 
-/// The decoupled weight decay that learners begin with.
+/// The default weight decay.
 ///
-/// At the head's usual rate of 0.01 a step takes a hundredth of every weight away. Against no decay this lowers
-/// the validation loss of a head on precomputed features on each of four data sets tried (cats and dogs, ants and
-/// bees, satellite images, emoji), by 7 to 17 %; accuracy stayed or rose, but for one photo of 153.
+/// At the head's usual learning rate of 0.01 each step shrinks every weight by a hundredth. Against no decay
+/// this lowers the validation loss of a head on cached features on each of four data sets tried (cats and
+/// dogs, ants and bees, satellite images, emoji), by 7 to 17 %; accuracy stayed or rose, except for one photo
+/// of 153.
 pub const DEFAULT_WEIGHT_DECAY: f64 = 1.0;
 
-/// Decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each
-/// step takes `rate · decay` of a weight away.
+/// Decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>): each step shrinks a
+/// weight by the factor `1 − lr · decay`.
 ///
-/// fastai 0.7 adds the decay to the gradient instead, of biases and norms too, and begins with 0.
+/// fastai 0.7 adds the decay to the gradient instead, also for biases and norms, and its default is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WeightDecay {
     /// The decay of each layer group, 0 or more.
@@ -33,7 +34,7 @@ pub struct WeightDecay {
 }
 
 impl WeightDecay {
-    /// The same decay, of biases and norms too.
+    /// The same decay, also for biases and norms.
     pub fn on_bias_and_norm(self) -> Self {
         Self { decay_bias_and_norm: true, ..self }
     }
@@ -68,51 +69,51 @@ impl From<[f64; GROUPS]> for WeightDecay {
     }
 }
 
-/// The optimizer; all give PyTorch's results, to rounding.
+/// The optimizer; results are PyTorch's, up to rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "optimizer", rename_all = "kebab-case")]
+#[serde(tag = "name", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Optimizer {
-    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − rate · v`.
+    /// Stochastic gradient descent: `v ← momentum · v + gradient`, `w ← w − lr · v`.
     Sgd {
-        /// 0 to below 1. A schedule with a momentum of its own overrides it.
+        /// 0 to below 1. A schedule's momentum overrides it.
         momentum: f64,
-        /// Looks one step ahead (Nesterov 1983): `w ← w − rate · (gradient + momentum · v)`.
+        /// Nesterov momentum (Nesterov 1983): `w ← w − lr · (gradient + momentum · v)`.
         #[serde(default)]
         nesterov: bool,
     },
-    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A schedule's
-    /// momentum overrides `beta_1`.
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017, <https://arxiv.org/abs/1711.05101>). A
+    /// schedule's momentum overrides `beta_1`.
     AdamW {
-        /// The share of the past in the mean gradient, 0 to below 1.
+        /// The decay of the mean gradient, 0 to below 1.
         beta_1: f64,
-        /// The share of the past in the mean squared gradient, 0 to below 1.
+        /// The decay of the mean squared gradient, 0 to below 1.
         beta_2: f64,
         /// Added to the root of the mean square; above 0.
         epsilon: f64,
     },
-    /// `s ← alpha · s + (1 − alpha) · gradient²`, `v ← momentum · v + gradient / (√s + epsilon)`, `w ← w − rate · v`
-    /// (Tieleman & Hinton 2012). A schedule's momentum overrides this one's.
+    /// `s ← alpha · s + (1 − alpha) · gradient²`, `v ← momentum · v + gradient / (√s + epsilon)`,
+    /// `w ← w − lr · v` (Tieleman & Hinton 2012). A schedule's momentum overrides this one's.
     RmsProp {
-        /// The share of the past in the mean squared gradient, 0 to below 1.
+        /// The decay of the mean squared gradient, 0 to below 1.
         alpha: f64,
         /// 0 to below 1.
         momentum: f64,
         /// Added to the root of the mean square; above 0.
         epsilon: f64,
     },
-    /// `s ← s + gradient²`, `w ← w − rate · gradient / (√s + epsilon)` (Duchi et al. 2011).
+    /// `s ← s + gradient²`, `w ← w − lr · gradient / (√s + epsilon)` (Duchi et al. 2011).
     AdaGrad {
         /// Added to the root of the sum of squares; above 0.
         epsilon: f64,
     },
-    /// `w ← w − rate · sign(beta_1 · m + (1 − beta_1) · gradient)`, `m ← beta_2 · m + (1 − beta_2) · gradient` (Chen et
-    /// al. 2023, <https://arxiv.org/abs/2302.06675>); rates are 3 to 10 times lower than AdamW's. A schedule's
-    /// momentum overrides `beta_1`.
+    /// `w ← w − lr · sign(beta_1 · m + (1 − beta_1) · gradient)`, `m ← beta_2 · m + (1 − beta_2) · gradient`
+    /// (Chen et al. 2023, <https://arxiv.org/abs/2302.06675>); learning rates are 3 to 10 times lower than
+    /// AdamW's. A schedule's momentum overrides `beta_1`.
     Lion {
-        /// The share of the past in the step's direction, 0 to below 1.
+        /// The decay of the mean gradient in the update's direction, 0 to below 1.
         beta_1: f64,
-        /// The share of the past in what is remembered, 0 to below 1.
+        /// The decay of the mean gradient, 0 to below 1.
         beta_2: f64,
     },
 }
@@ -142,13 +143,13 @@ impl FromStr for Optimizer {
 impl Optimizer {
     /// SGD with momentum 0.9, fastai 0.7's default.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
-    /// AdamW with PyTorch's constants.
+    /// AdamW with PyTorch's defaults.
     pub const ADAM_W: Self = Self::AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8 };
-    /// RMSprop with PyTorch's constants.
+    /// RMSprop with PyTorch's defaults.
     pub const RMS_PROP: Self = Self::RmsProp { alpha: 0.99, momentum: 0.0, epsilon: 1e-8 };
-    /// AdaGrad with PyTorch's constant.
+    /// AdaGrad with PyTorch's defaults.
     pub const ADA_GRAD: Self = Self::AdaGrad { epsilon: 1e-10 };
-    /// Lion with its paper's constants.
+    /// Lion with its paper's defaults.
     pub const LION: Self = Self::Lion { beta_1: 0.9, beta_2: 0.99 };
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
@@ -161,7 +162,7 @@ impl Optimizer {
     ];
 
     pub(crate) fn check(self) -> Result<Self> {
-        let (shares, epsilon) = match self {
+        let (decays, epsilon) = match self {
             Self::Sgd { momentum, .. } => (vec![("momentum", momentum)], None),
             Self::AdamW { beta_1, beta_2, epsilon } => {
                 (vec![("beta_1", beta_1), ("beta_2", beta_2)], Some(epsilon))
@@ -172,7 +173,7 @@ impl Optimizer {
             Self::AdaGrad { epsilon } => (vec![], Some(epsilon)),
             Self::Lion { beta_1, beta_2 } => (vec![("beta_1", beta_1), ("beta_2", beta_2)], None),
         };
-        for (name, value) in shares {
+        for (name, value) in decays {
             if !(0.0..1.0).contains(&value) {
                 return Err(Error::setting(name, value, "from 0 to below 1"));
             }
@@ -185,22 +186,22 @@ impl Optimizer {
         }
     }
 
-    /// A step: the new averages, and a parameter's new value. `old` are the averages of the step before, none in the
-    /// first; `steps` counts this one; `kept` of the old weights remains.
+    /// One step: the new moments, and a parameter's new value. `old` are the moments of the step before,
+    /// `None` in the first; `steps` counts this one.
     fn step(
         self,
         old: Vec<Tensor<1>>,
         weights: Tensor<1>,
         gradient: Tensor<1>,
-        point: Point,
+        point: StepParams,
         steps: i32,
     ) -> (Vec<Tensor<1>>, Tensor<1>) {
-        let Point { rate, kept, momentum } = point;
+        let StepParams { rate, decay_factor, momentum } = point;
         match self {
-            // The usual rules go over memory once.
+            // The common optimizers go over moments once.
             Self::Sgd { momentum: usual, nesterov: false } => {
                 let momentum = momentum.unwrap_or(usual) as f32;
-                let step = SgdStep { lr: rate as f32, momentum, decay_factor: kept as f32 };
+                let step = SgdStep { lr: rate as f32, momentum, decay_factor: decay_factor as f32 };
                 let (weights, velocity) = sgd_step(step, weights, gradient, old.into_iter().next());
                 (vec![velocity], weights)
             }
@@ -212,20 +213,20 @@ impl Optimizer {
                     beta_2: beta_2 as f32,
                     square_factor: (1.0 / (1.0 - beta_2.powi(steps))) as f32,
                     epsilon: epsilon as f32,
-                    decay_factor: kept as f32,
+                    decay_factor: decay_factor as f32,
                 };
                 let (weights, averages) = adamw_step(step, weights, gradient, old.try_into().ok());
                 (averages.to_vec(), weights)
             }
             _ => {
                 let (averages, delta) = self.delta(old, gradient, rate, momentum);
-                let weights = if kept == 1.0 { weights } else { weights.mul_scalar(kept) };
+                let weights = if decay_factor == 1.0 { weights } else { weights.mul_scalar(decay_factor) };
                 (averages, weights - delta)
             }
         }
     }
 
-    /// The new averages, and what is to be taken away from a parameter with this gradient.
+    /// The new moments, and the update of a parameter with this gradient.
     fn delta(
         self,
         old: Vec<Tensor<1>>,
@@ -234,16 +235,16 @@ impl Optimizer {
         momentum: Option<f64>,
     ) -> (Vec<Tensor<1>>, Tensor<1>) {
         let mut old = old.into_iter();
-        // What was remembered fades by `share`, and `fresh` comes in.
-        let mut average = |share: f64, fresh: Tensor<1>| match old.next() {
-            Some(old) => old.mul_scalar(share) + fresh,
+        // An exponential moving average.
+        let mut average = |decay: f64, fresh: Tensor<1>| match old.next() {
+            Some(old) => old.mul_scalar(decay) + fresh,
             None => fresh,
         };
         match self {
             Self::Sgd { momentum: usual, .. } => {
-                let share = momentum.unwrap_or(usual);
-                let velocity = average(share, gradient.clone());
-                let step = gradient + velocity.clone().mul_scalar(share);
+                let decay = momentum.unwrap_or(usual);
+                let velocity = average(decay, gradient.clone());
+                let step = gradient + velocity.clone().mul_scalar(decay);
                 (vec![velocity], step.mul_scalar(rate))
             }
             Self::AdamW { .. } => unreachable!("AdamW has a step of its own"),
@@ -269,35 +270,35 @@ impl Optimizer {
     }
 }
 
-/// What a schedule says about a step.
+/// The schedule's values for a step.
 #[derive(Debug, Clone, Copy)]
-struct Point {
+struct StepParams {
     /// The learning rate.
     rate: f64,
-    /// What is kept of a weight: 1 − rate · decay.
-    kept: f64,
-    /// A momentum that overrides the rule's.
+    /// The factor that weight decay shrinks weights by: 1 − lr · decay.
+    decay_factor: f64,
+    /// A momentum that overrides the optimizer's.
     momentum: Option<f64>,
 }
 
-/// An optimizer at work: its rule, and what it remembers of each parameter.
+/// An optimizer with its state for each parameter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OptimizerState {
-    rule: Optimizer,
+    optimizer: Optimizer,
     weight_decay: WeightDecay,
     /// Steps so far.
     steps: i32,
-    /// For each parameter the rule's averages, flattened.
+    /// The moments of each parameter, flattened.
     #[serde(skip)]
-    memory: HashMap<ParamId, Vec<Tensor<1>>>,
+    moments: HashMap<ParamId, Vec<Tensor<1>>>,
 }
 
 impl OptimizerState {
-    pub(crate) fn new(rule: Optimizer, weight_decay: WeightDecay) -> Self {
-        Self { rule, weight_decay, steps: 0, memory: HashMap::new() }
+    pub(crate) fn new(optimizer: Optimizer, weight_decay: WeightDecay) -> Self {
+        Self { optimizer, weight_decay, steps: 0, moments: HashMap::new() }
     }
 
-    /// Moves every parameter that has a gradient.
+    /// Updates every parameter that has a gradient.
     pub(crate) fn step<B: Backbone>(
         &mut self,
         network: Network<B>,
@@ -310,9 +311,9 @@ impl OptimizerState {
         network.map(&mut Step { state: self, gradients, rates, momentum, roles })
     }
 
-    /// Adds what is remembered to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the averages of parameter NAME.
+    /// Adds the state to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the moments of parameter NAME.
     pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
-        for (id, averages) in &self.memory {
+        for (id, averages) in &self.moments {
             for (number, average) in averages.iter().enumerate() {
                 let name = format!("{prefix}.{number}.{}", network.name(*id));
                 let values = average.to_data().try_into_vec().expect("averages are f32");
@@ -321,7 +322,7 @@ impl OptimizerState {
         }
     }
 
-    /// Takes what is remembered from a file that [`write`](Self::write) has filled.
+    /// Reads the state from a file that [`write`](Self::write) has filled.
     pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
         let device = network.device();
         let of = |id: &ParamId| -> Vec<Tensor<1>> {
@@ -330,7 +331,7 @@ impl OptimizerState {
             values.map(|values| Tensor::from_data(values, &device)).collect()
         };
         let averages = network.roles().into_keys().map(|id| (id, of(&id)));
-        self.memory = averages.filter(|(_, averages)| !averages.is_empty()).collect();
+        self.moments = averages.filter(|(_, averages)| !averages.is_empty()).collect();
     }
 }
 
@@ -347,16 +348,16 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
         let role = self.roles[&parameter.id];
         let rate = self.rates.0[role.group];
-        let kept = 1.0 - rate * self.state.weight_decay.of(role);
-        let point = Point { rate, kept, momentum: self.momentum };
-        let OptimizerState { rule, steps, memory, .. } = &mut *self.state;
+        let decay_factor = 1.0 - rate * self.state.weight_decay.of(role);
+        let point = StepParams { rate, decay_factor, momentum: self.momentum };
+        let OptimizerState { optimizer, steps, moments, .. } = &mut *self.state;
         let id = parameter.id;
-        let old_averages = memory.remove(&id).unwrap_or_default();
+        let old_averages = moments.remove(&id).unwrap_or_default();
         parameter.map(|old| {
             let shape = old.shape();
             let old = old.inner().flatten(0, D - 1);
-            let (averages, new) = rule.step(old_averages, old, gradient, point, *steps);
-            memory.insert(id, averages);
+            let (averages, new) = optimizer.step(old_averages, old, gradient, point, *steps);
+            moments.insert(id, averages);
             new.reshape(shape).autodiff().require_grad()
         })
     }
@@ -369,15 +370,15 @@ mod tests {
     const GRADIENTS: [[f32; 3]; 4] =
         [[0.5, -1.0, 0.25], [0.1, 0.2, -0.3], [-0.7, 0.05, 0.9], [0.3, -0.4, 0.01]];
 
-    /// Where four steps lead from 1, −2, 0.5 at rate 0.1.
-    fn walked(rule: Optimizer) -> Vec<f32> {
+    /// Where four steps lead from 1, −2, 0.5 at a learning rate of 0.1.
+    fn walked(optimizer: Optimizer) -> Vec<f32> {
         let device = burn::tensor::Device::flex();
         let mut weights = Tensor::<1>::from_data([1.0f32, -2.0, 0.5], &device);
         let mut averages = Vec::new();
         for (step, gradient) in GRADIENTS.iter().enumerate() {
             let gradient = Tensor::from_data(*gradient, &device);
-            let point = Point { rate: 0.1, kept: 1.0, momentum: None };
-            (averages, weights) = rule.step(averages, weights, gradient, point, step as i32 + 1);
+            let point = StepParams { rate: 0.1, decay_factor: 1.0, momentum: None };
+            (averages, weights) = optimizer.step(averages, weights, gradient, point, step as i32 + 1);
         }
         weights.into_data().try_into_vec().unwrap()
     }
@@ -398,9 +399,12 @@ mod tests {
             ),
             (Optimizer::ADA_GRAD, [0.928484741, -1.888031774, 0.384066392]),
         ];
-        for (rule, wanted) in cases {
-            for (seen, wanted) in walked(rule).iter().zip(wanted) {
-                assert!((f64::from(*seen) - wanted).abs() < 2e-6, "{rule:?}: {seen}, PyTorch {wanted}");
+        for (optimizer, expected) in cases {
+            for (seen, expected) in walked(optimizer).iter().zip(expected) {
+                assert!(
+                    (f64::from(*seen) - expected).abs() < 2e-6,
+                    "{optimizer:?}: {seen}, PyTorch {expected}"
+                );
             }
         }
     }
@@ -408,17 +412,17 @@ mod tests {
     #[test]
     fn lion_follows_signs() {
         // m after each step: 0.01 g, then 0.99 m + 0.01 g; directions by hand.
-        let mut wanted = [1.0f64, -2.0, 0.5];
+        let mut expected = [1.0f64, -2.0, 0.5];
         let mut mean = [0.0f64; 3];
         for gradient in GRADIENTS {
-            for place in 0..3 {
-                let gradient = f64::from(gradient[place]);
-                wanted[place] -= 0.1 * (0.9 * mean[place] + 0.1 * gradient).signum();
-                mean[place] = 0.99 * mean[place] + 0.01 * gradient;
+            for index in 0..3 {
+                let gradient = f64::from(gradient[index]);
+                expected[index] -= 0.1 * (0.9 * mean[index] + 0.1 * gradient).signum();
+                mean[index] = 0.99 * mean[index] + 0.01 * gradient;
             }
         }
-        for (seen, wanted) in walked(Optimizer::LION).iter().zip(wanted) {
-            assert!((f64::from(*seen) - wanted).abs() < 1e-6, "{seen}, {wanted}");
+        for (seen, expected) in walked(Optimizer::LION).iter().zip(expected) {
+            assert!((f64::from(*seen) - expected).abs() < 1e-6, "{seen}, {expected}");
         }
     }
 }

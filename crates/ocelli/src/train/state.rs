@@ -1,4 +1,4 @@
-//! What training changes, as one value.
+//! The training state: everything that training changes, as one value.
 
 use burn::tensor::Tensor;
 use ocelli_data::{Draws, Purpose};
@@ -6,12 +6,12 @@ use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics};
 
 use crate::recipe::freezing::Freezing;
 
-/// All that the next training step follows from, besides its batch and the options. Random draws are functions of the
-/// seed and the counters, so there is no random state.
+/// Everything that the next training step depends on, besides its batch and the options. Random draws are
+/// functions of the seed and the counters, so there is no random state.
 #[derive(Debug)]
 pub(crate) struct TrainState<B: Backbone> {
     pub(crate) network: Network<B>,
-    /// Which layers are frozen, and whether their output is cached.
+    /// Which layers are frozen, and whether their features are cached.
     pub(crate) freezing: Freezing,
     pub(crate) seed: u64,
     /// Batches trained on so far, over all fits: dropout masks are drawn from it.
@@ -22,7 +22,7 @@ pub(crate) struct TrainState<B: Backbone> {
     pub(crate) fits: usize,
 }
 
-/// What the trained part of a network takes.
+/// The input of the trainable part.
 pub(crate) enum StageInput {
     /// Images, or feature maps of the frozen part: `[images, channels, height, width]`.
     Maps(Tensor<4>),
@@ -41,14 +41,15 @@ impl StageInput {
 }
 
 impl<B: Backbone> TrainState<B> {
-    /// A network before any training, its backbone frozen.
+    /// The state before any training, with the backbone frozen.
     pub(crate) fn new(network: Network<B>, seed: u64) -> Self {
-        let freezing = Freezing::Live { frozen: GROUPS - 1 };
+        let freezing = Freezing::Streamed { frozen: GROUPS - 1 };
         let network = network.train_groups_from(freezing.frozen());
         Self { network, freezing, seed, steps: 0, epochs: 0, fits: 0 }
     }
 
-    /// A copy that can be trained without any effect on this one. Its tensors are shared until a step replaces them.
+    /// A copy that can be trained without an effect on this one. Its tensors are shared until a step replaces
+    /// them.
     pub(crate) fn fork(&self) -> Self {
         // Clones would share the running statistics of Burn's own batch norms.
         let network = self.network.copy();
@@ -62,24 +63,24 @@ impl<B: Backbone> TrainState<B> {
         self.network = self.network.clone().train_groups_from(freezing.frozen());
     }
 
-    /// The first stage of the backbone that is trained; the number of stages where the head alone is.
+    /// The first trainable stage of the backbone; the number of stages if only the head is trained.
     pub(crate) fn first_trained_stage(&self) -> usize {
         self.network.group_boundaries()[self.freezing.frozen()]
     }
 
-    /// Whether the whole backbone is frozen, so that the trained part takes pooled features.
+    /// Whether the whole backbone is frozen, so that the trainable part takes pooled features.
     pub(crate) fn is_pooled(&self) -> bool {
         self.first_trained_stage() == self.network.backbone().stages()
     }
 
-    /// What the trained part takes, of images.
+    /// The input of the trainable part, from images.
     pub(crate) fn infer_frozen(&self, images: Tensor<4>) -> StageInput {
         let maps = self.network.infer_stages(images, 0, self.first_trained_stage());
         if self.is_pooled() { StageInput::Pooled(self.network.pool(maps)) } else { StageInput::Maps(maps) }
     }
 
-    /// Logits of a training pass over the trained part of a network like this one's, and the pass with the statistics
-    /// that it has seen.
+    /// Logits of a training pass over the trainable part of a network like this one's, and the pass with its
+    /// batch statistics.
     pub(crate) fn forward(
         &self,
         network: &Network<B>,

@@ -4,7 +4,7 @@ use ocelli_nn::{Backbone, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::TrainBatch;
@@ -12,11 +12,11 @@ use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 
-/// The optimizer's memory, and the gradients of batches that await their step.
+/// The optimizer's state, and the gradients accumulated for its next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Accumulation {
     optimizer: OptimizerState,
-    /// Each batch's gradients times its number of images, summed.
+    /// The sum of each batch's gradients times its number of images.
     #[serde(skip)]
     accumulated: ParameterGradients,
     /// The number of those batches and of their images.
@@ -24,12 +24,12 @@ pub(crate) struct Accumulation {
     images: usize,
 }
 
-/// How a step moves the weights.
+/// The learning rates and momentum of a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepSize {
     pub(crate) rates: LearningRates,
     pub(crate) momentum: Option<f64>,
-    /// Whether no batch follows in this epoch, so that accumulated gradients are used now.
+    /// Whether this is the last batch of the epoch, so that accumulated gradients are used now.
     pub(crate) is_last: bool,
 }
 
@@ -46,26 +46,33 @@ impl Accumulation {
         Ok(Self { optimizer, accumulated: ParameterGradients::default(), batches: 0, images: 0 })
     }
 
-    /// Whether the last batch has moved the weights.
+    /// Whether the last batch has updated the weights.
     pub(crate) fn has_stepped(&self) -> bool {
         self.batches == 0
     }
 
-    /// Adds the tensors to a file, their names beginning with `prefix`.
+    /// Adds the tensors to a file, with this prefix.
     pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
         self.optimizer.write(network, &format!("{prefix}optimizer"), file);
         self.accumulated.write(network, &format!("{prefix}accumulated"), file);
     }
 
-    /// Takes the tensors from a file that [`write`](Self::write) has filled.
+    /// Reads the tensors from a file that [`write`](Self::write) has filled.
     pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
         self.optimizer.read(network, &format!("{prefix}optimizer"), file);
         self.accumulated.read(network, &format!("{prefix}accumulated"), file);
     }
 }
 
-/// Trains on a batch and gives its mean loss. The weights move where enough batches have been accumulated, or where this
-/// is the last. A loss or gradient that is not finite moves nothing.
+/// Why a step was not made.
+pub(crate) enum StepError {
+    NotFinite(NotFinite),
+    /// A custom loss cannot be trained on.
+    Loss(Error),
+}
+
+/// Trains on a batch and returns its mean loss. The weights are updated once enough batches have been
+/// accumulated, or at the last batch. If the loss or a gradient is not finite, nothing is updated.
 pub(crate) fn train_step<B: Backbone>(
     state: &mut TrainState<B>,
     batch: TrainBatch,
@@ -73,14 +80,18 @@ pub(crate) fn train_step<B: Backbone>(
     options: &TrainOptions,
     data: &ImageData,
     accumulation: &mut Accumulation,
-) -> std::result::Result<f64, NotFinite> {
-    let finite =
-        |what, value: f64| if value.is_finite() { Ok(value) } else { Err(NotFinite { what, value }) };
+) -> std::result::Result<f64, StepError> {
+    let finite = |what, value: f64| match value.is_finite() {
+        true => Ok(value),
+        false => Err(StepError::NotFinite(NotFinite { what, value })),
+    };
     let (logits, pass) = state.forward(&state.network, batch.input, options.statistics());
     let weights = options.loss.weights(data);
     let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
+    let loss = loss.map_err(StepError::Loss)?;
     let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
     let mut gradients = ParameterGradients::take(&state.network, loss.backward());
+    options.loss.check_gradients(&gradients).map_err(StepError::Loss)?;
     let several = options.accumulate_steps > 1;
     if several {
         gradients.scale(batch.images as f64);

@@ -1,4 +1,4 @@
-//! WeightAverage of a network's weights over the steps or epochs of a fit.
+//! Averages of a network's weights over the steps or epochs of a fit.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::train::gradients::{read_tensors, write_tensors};
 
-/// An average of the tensors of all layer groups that are trained, running statistics among them.
+/// An average of the tensors of all trainable layer groups, including running statistics.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WeightAverage {
     /// The first layer group that is averaged.
@@ -21,15 +21,16 @@ pub(crate) struct WeightAverage {
 }
 
 impl WeightAverage {
-    /// An average that begins with the weights of this network.
+    /// An average that starts with the weights of this network.
     pub(crate) fn of<B: Backbone>(network: &Network<B>, first: usize) -> Self {
         let mut averages = Self { first, count: 0, tensors: BTreeMap::new() };
         averages.visit(network, |_, new| new);
         averages
     }
 
-    /// The exponential average: `average ← d · average + (1 − d) · weights` after a step, with d = min(`decay`,
-    /// (1 + t) / (10 + t)) after t steps, so that the beginning is soon forgotten (timm's and TensorFlow's rule).
+    /// The exponential moving average: `average ← d · average + (1 − d) · weights` after a step, with d =
+    /// min(`decay`, (1 + t) / (10 + t)) after t steps, so that the initial weights soon fade (timm's and
+    /// TensorFlow's rule).
     pub(crate) fn ema_update<B: Backbone>(&mut self, network: &Network<B>, decay: f64) {
         self.count += 1;
         let steps = self.count as f64;
@@ -37,17 +38,17 @@ impl WeightAverage {
         self.visit(network, |old, new| old.mul_scalar(decay) + new.mul_scalar(1.0 - decay));
     }
 
-    /// The plain mean of all networks that were included (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>).
-    /// `index` counts them from 0; one that is in already is not taken twice.
+    /// The mean of all networks that were added (Izmailov et al. 2018, <https://arxiv.org/abs/1803.05407>).
+    /// `index` counts them from 0; one that was already added is not added twice.
     pub(crate) fn swa_update<B: Backbone>(&mut self, network: &Network<B>, index: usize) {
         if index == self.count {
             self.count += 1;
-            let share = 1.0 / self.count as f64;
-            self.visit(network, |old, new| old.mul_scalar(1.0 - share) + new.mul_scalar(share));
+            let fraction = 1.0 / self.count as f64;
+            self.visit(network, |old, new| old.mul_scalar(1.0 - fraction) + new.mul_scalar(fraction));
         }
     }
 
-    /// The network with the averages in the place of its weights.
+    /// The network with the averages instead of its weights.
     pub(crate) fn apply<B: Backbone>(&self, network: Network<B>) -> Network<B> {
         struct Apply<'a>(&'a BTreeMap<ParamId, Tensor<1>>);
         impl ModuleMapper for Apply<'_> {
@@ -70,7 +71,7 @@ impl WeightAverage {
         self.tensors = read_tensors(network, prefix, file);
     }
 
-    /// Replaces every average by what `change` makes of it and the network's tensor.
+    /// Replaces every average by the result of `change` for it and the network's tensor.
     fn visit<B: Backbone>(
         &mut self,
         network: &Network<B>,

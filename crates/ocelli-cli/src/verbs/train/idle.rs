@@ -5,14 +5,14 @@ use ocelli::{Augmentation, Phase, RunConfig, TrainPhase};
 use super::Train;
 
 impl Train {
-    /// A warning for each flag that no phase of the recipe has a use for.
+    /// A warning for each flag that no phase of the recipe uses.
     pub(super) fn idle_flags(&self, settings: &RunConfig) -> Vec<String> {
         let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {
             Phase::Train(train) => Some(train),
             _ => None,
         });
         let trained: Vec<&TrainPhase> = trained.collect();
-        let any = |wanted: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| wanted(phase));
+        let any = |matches: &dyn Fn(&TrainPhase) -> bool| trained.iter().any(|phase| matches(phase));
         let live = any(&|phase| !phase.freezing.is_cached());
         let copies = any(&|phase| phase.freezing.augmented_copies() > 0);
         let unfrozen = any(&|phase| phase.freezing.frozen() < 2);

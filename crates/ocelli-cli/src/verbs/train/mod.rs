@@ -1,6 +1,9 @@
 //! `ocelli train`
 
 mod idle;
+mod loss;
+#[cfg(feature = "report")]
+mod report;
 mod result;
 mod settings;
 
@@ -11,30 +14,27 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::{
-    Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Stop, Thresholds, Tta, WeightStore,
-};
-use ocelli_report::{ReportOptions, report_run};
+use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
 
 use crate::errors::{self, Failure};
 use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
-use crate::interrupt::{self, finish_batch, stopped};
+use crate::interrupt::{self, finish_batch};
 use crate::output::{eprintln, message, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
-use crate::values::{
-    OrNone, above_0, alpha, below_1, epochs, focal_gamma, lr_ratio, metric, one_of, recipe, side, tta, whole,
-};
+use crate::values::{OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, tta, whole};
 use crate::verbs::pull::fetched;
+use crate::verbs::train::loss::LossFlags;
 
-pub use result::not_measured;
+#[cfg(feature = "report")]
+pub use result::{confused, not_measured};
 
 /// Train a classifier on a folder of photos
 ///
-/// DATA is a folder with one folder of photos per class, or with train/ and valid/ that have such folders, or a CSV table of
-/// labels. Nothing is written into it.
+/// DATA is a folder with one folder of photos per class, or with train/ and valid/ that have such folders, or
+/// a CSV table of labels. Nothing is written into it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli train photos
@@ -50,10 +50,11 @@ pub struct Train {
     /// Folder of photos with one folder per class, or a table of labels
     #[arg(required_unless_present_any = ["resume", "config"])]
     data: Option<PathBuf>,
-    /// Continue an interrupted run
+    /// Resume an interrupted run
     ///
-    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the photos have been moved, use --data. With --out the run is copied there first, and the
-    /// copy is continued.
+    /// The result is the same, to the bit, as without the interruption. It works from any folder. If the
+    /// photos have been moved, use --data. With --out the run is copied there first, and the copy is
+    /// continued.
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// With --resume: where the photos, or the table of labels, are now
@@ -73,8 +74,8 @@ pub struct Train {
 
     /// Image size in pixels; several: progressive resizing
     ///
-    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with the first and
-    /// continues with the next. [default: the backbone's]
+    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
+    /// the first and continues with the next. [default: the backbone's]
     #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
     size: Vec<usize>,
     #[command(flatten)]
@@ -121,15 +122,15 @@ pub struct Train {
     output: OutputFlags,
 }
 
-/// What is trained, for how long, at which learning rates.
+/// The recipe: phases, epochs and learning rates.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct RecipeFlags {
     /// lesson (the default), quick, full or fine-tune-N
     ///
-    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time augmentation.
-    /// quick: the head on cached features alone. full: as lesson, with 7 epochs of all layers at each size. fine-tune-N:
-    /// fastai's fine_tune(N), one epoch of the head, then N of all layers.
+    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time
+    /// augmentation. quick: the head on cached features alone. full: as lesson, with 7 epochs of all layers
+    /// at each size. fine-tune-N: fastai's fine_tune(N), one epoch of the head, then N of all layers.
     #[arg(long, value_name = "NAME", value_parser = recipe)]
     recipe: Option<Preset>,
     /// Epochs of the head on cached features
@@ -143,29 +144,31 @@ struct RecipeFlags {
     unfrozen_epochs: Option<usize>,
     /// Learning rate of the head [default: LR finder]
     ///
-    /// All layers then train at a tenth of it and below. Three rates, such as 1e-5,1e-4,1e-3, are those of early layers, late
-    /// layers and head for training all layers (discriminative learning rates).
+    /// All layers then train at a tenth of it and below. Three rates, such as 1e-5,1e-4,1e-3, are those of
+    /// early layers, late layers and head for training all layers (discriminative learning rates).
     #[arg(long, value_name = "LR", value_delimiter = ',', allow_negative_numbers = true, value_parser = above_0)]
     lr: Vec<f64>,
     /// LR ratio between layer groups [default: 10]
     ///
-    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of 0.1 is a ratio of
-    /// 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as satellite or medical images.
+    /// Each layer group trains at the learning rate of the next one divided by this (timm's layer decay of
+    /// 0.1 is a ratio of 10). 10 is for everyday photos, which resemble ImageNet's; 3 for others, such as
+    /// satellite or medical images.
     #[arg(long, value_name = "RATIO", value_parser = lr_ratio)]
     group_lr_ratio: Option<f64>,
     /// Metric that selects the best epoch
     ///
-    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or auroc; precision,
-    /// recall and F also with -macro or -samples. [default: accuracy; f1 with several labels per image]
+    /// accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, f2 or
+    /// auroc; precision, recall and F also with -macro or -samples. [default: accuracy; f1 with several
+    /// labels per image]
     #[arg(long, value_name = "NAME", value_parser = metric)]
     metric: Option<Metric>,
     /// Test-time augmentation: views, corners or none
     ///
-    /// A number of augmented views to average with the plain one, corners for the four corners, or none. [default: 4, with the
-    /// recipes lesson and full]
+    /// A number of augmented views to average with the plain one, corners for the four corners, or none.
+    /// [default: 4, with the recipes lesson and full]
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
-    /// Augmented copies of each image whose features are cached for --augmented-epochs; 0: none are cached
+    /// Augmented copies per image whose features are cached for --augmented-epochs; 0: no cache
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = whole::<0, 1000>)]
     augmented_copies: Option<usize>,
@@ -177,7 +180,7 @@ struct RecipeFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 10_000>)]
     cycle_len: usize,
-    /// Length of each cycle over that of the one before
+    /// Length of each cycle divided by that of the one before
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FACTOR", default_value_t = 1, requires = "cycles", value_parser = whole::<1, 100>)]
     cycle_mult: usize,
@@ -193,47 +196,13 @@ struct RecipeFlags {
     thresholds: Option<Thresholds>,
     /// Train batch norm with batch statistics [default: keep the running statistics]
     ///
-    /// This is about the backbone's layers that are trained.
+    /// It applies to the backbone's layers that are trained.
     #[arg(hide_short_help = true)]
     #[arg(long)]
     train_bn: bool,
 }
 
-/// The loss, gradients, and averages of weights.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Optimizer and loss")]
-struct LossFlags {
-    /// Label smoothing, usually 0.1 [default: 0]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPSILON", allow_negative_numbers = true, value_parser = below_1)]
-    label_smoothing: Option<f64>,
-    /// Focal loss with this gamma, usually 2 [default: 0, cross-entropy]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "GAMMA", allow_negative_numbers = true, value_parser = focal_gamma)]
-    focal_gamma: Option<f64>,
-    /// Class weights in the loss: equal, balanced, or a number for each class [default: equal]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "WEIGHTS", value_delimiter = ',')]
-    class_weights: Vec<String>,
-    /// Clip the total gradient norm to this value [default: no clipping]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, value_parser = above_0)]
-    max_grad_norm: Option<f64>,
-    /// Gradient accumulation: batches per optimizer step [default: 1]
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "N", value_parser = whole::<1, 1_000_000>)]
-    accumulate_steps: Option<usize>,
-    /// Exponential moving average of the weights with this decay, usually 0.99 to 0.9999
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = below_1)]
-    ema_decay: Option<f64>,
-    /// Stochastic weight averaging from this epoch of each phase on, counted from 0
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "EPOCH", conflicts_with = "ema_decay", value_parser = epochs)]
-    swa_start: Option<usize>,
-}
-
-/// What a resumed run can be given; everything else is a setting, and it has its own.
+/// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
 const WITH_RESUME: [&str; 11] = [
     "resume",
     "moved_to",
@@ -248,7 +217,7 @@ const WITH_RESUME: [&str; 11] = [
     "version",
 ];
 
-/// What other trainers call such flags, and what to use here.
+/// Flags of other trainers, and what to use here.
 const ELSEWHERE: [(&str, &str); 8] = [
     (
         "epochs",
@@ -263,8 +232,8 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("monitor", "use --metric"),
 ];
 
-/// The command with everything that its derivation alone does not say: `--resume` conflicts with every flag that is a
-/// setting, and flags of other trainers are refused with what to use instead.
+/// The complete command: `--resume` conflicts with every flag that is a setting, and flags of other trainers
+/// are refused with what to use instead.
 pub fn complete(train: Command) -> Command {
     let settings: Vec<_> = train
         .get_arguments()
@@ -281,7 +250,7 @@ impl Train {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.compute.threads.start()?;
         let cache = self.cache.folder()?;
-        let places = RunEnv {
+        let env = RunEnv {
             out: self.out.clone(),
             cache: Some(cache.clone()),
             device: self.compute.device,
@@ -292,8 +261,9 @@ impl Train {
         for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
             eprintln!("{warning}");
         }
-        let mut training = match self.prepare(settings.as_ref(), &places, &cache) {
-            // All but the report is there: the process was ended while it wrote that.
+        let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
+            #[cfg(feature = "report")]
+            // Only the report is missing: the process was ended while it wrote that.
             Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
                 return self.write_missing_report(&path, &model, &cache);
             }
@@ -309,25 +279,25 @@ impl Train {
                 if !self.output.quiet {
                     result::print(&outcome, training.learner().data());
                 }
-                self.report(&training, &outcome, self.report_options(&cache, stop))
+                self.conclude(&training, &outcome, &cache, stop)
             }
             Err(error) => Err(failure(error, &training)),
         }
     }
 
-    /// The run, with the weights of its backbone, which are downloaded if they are not here.
-    fn prepare(&self, settings: Option<&RunConfig>, places: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
+    /// Prepares the run; the weights of its backbone are downloaded if they are not on this machine.
+    fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
         let prepare = || match (settings, &self.resume) {
-            (Some(settings), _) => Run::prepare(settings, places),
+            (Some(settings), _) => Run::prepare(settings, env),
             (None, run) => {
                 let moved = Moved { data: self.moved_to.clone(), without_changed: self.skip_changed };
-                Run::resume(run.as_deref().unwrap_or(Path::new(".")), places, &moved)
+                Run::resume(run.as_deref().unwrap_or(Path::new(".")), env, &moved)
             }
         };
         match prepare() {
-            // The photos are known to be usable by now, so the download is not in vain.
-            Err(ocelli::Error::NoWeights { architecture, .. }) => {
-                let arch: Arch = architecture.parse()?;
+            // The photos have been checked by now, so the download is worth it.
+            Err(ocelli::Error::NoWeights { arch, .. }) => {
+                let arch: Arch = arch.parse()?;
                 fetched(&WeightStore::with_cache(cache), arch, self.output.quiet)?;
                 prepare()
             }
@@ -346,25 +316,15 @@ impl Train {
     }
 
     /// Writes the report, and prints where everything is.
-    fn report(&self, training: &Run, outcome: &RunResult, options: ReportOptions) -> Result<(), Failure> {
-        let run = training.run_folder().path();
+    fn conclude(
+        &self,
+        training: &Run,
+        outcome: &RunResult,
+        cache: &Path,
+        stop: Arc<AtomicBool>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
-        // The model is what counts: without its report the run is still done.
-        let page = match report_run(run, options) {
-            Ok(report) => Some(report.page),
-            Err(ocelli::Error::Stopped) => {
-                let model = shown(outcome.model.display());
-                let run = quoted(run.as_os_str());
-                eprintln!(
-                    "stopped; the model is written: {model}. To write its report:  ocelli report {run}"
-                );
-                return Err(Failure::Interrupted);
-            }
-            Err(error) => {
-                eprintln!("   note: no report was written: {}", message(error));
-                None
-            }
-        };
+        let page = self.report(training, outcome, cache, stop)?;
         if self.output.quiet {
             path_line(&outcome.model);
             return Ok(());
@@ -373,38 +333,25 @@ impl Train {
         println!();
         println!("model    {}", shown(outcome.model.display()));
         page.iter().for_each(|page| println!("report   {}", shown(page.display())));
-        println!(
-            "time     {}, {} of it for the report",
-            duration(outcome.seconds + reporting),
-            duration(reporting)
-        );
-        println!("next     ocelli predict {} PHOTO…", quoted(run.as_os_str()));
+        let of_it = match cfg!(feature = "report") {
+            true => format!(", {} of it for the report", duration(reporting)),
+            false => String::new(),
+        };
+        println!("time     {}{of_it}", duration(outcome.seconds + reporting));
+        println!("next     ocelli predict {} PHOTO…", quoted(training.run_folder().path().as_os_str()));
         Ok(())
     }
 
-    fn write_missing_report(&self, run: &Path, model: &Path, cache: &Path) -> Result<(), Failure> {
-        let report = report_run(run, self.report_options(cache, finish_batch()));
-        let report = stopped(report, "no report was written")?;
-        if self.output.quiet {
-            path_line(model);
-        } else {
-            println!(
-                "this run is finished; its report was missing and is written: {}",
-                shown(report.page.display())
-            );
-        }
-        Ok(())
-    }
-
-    fn report_options(&self, cache: &Path, stop: Arc<AtomicBool>) -> ReportOptions {
-        ReportOptions {
-            cache: Some(cache.to_owned()),
-            threads: self.compute.threads.threads,
-            only_kept_activations: true,
-            data: self.moved_to.clone(),
-            stop: Stop::new(stop),
-            ..ReportOptions::default()
-        }
+    /// This build has no reports.
+    #[cfg(not(feature = "report"))]
+    fn report(
+        &self,
+        _: &Run,
+        _: &RunResult,
+        _: &Path,
+        _: Arc<AtomicBool>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        Ok(None)
     }
 
     /// Why a run cannot be prepared; if it cannot be resumed, with the flags that help.

@@ -1,19 +1,19 @@
-//! What is printed of a finished run: how good the model is, and what it gets wrong.
+//! The output of a finished run: the metrics, and what the model confuses.
 
 use std::collections::HashSet;
 
 use ocelli::{ImageData, Interpretation, Items, Metric, Predictions, RunResult, Task};
 
 use crate::output::{println, shown};
-use crate::text::{count, counted};
-use crate::verbs::report::confused;
+use crate::text::{brief, count, counted};
 
-/// Pairs of confused classes that are listed.
+/// The most pairs of confused classes that are listed.
 const CONFUSED: usize = 3;
-/// Classes without evaluated images that are listed.
+/// The most classes without evaluated images that are listed.
 const NOT_MEASURED: usize = 5;
 
-/// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused classes.
+/// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused
+/// classes.
 pub fn print(outcome: &RunResult, data: &ImageData) {
     let predictions = &outcome.predictions;
     println!();
@@ -59,8 +59,8 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
         let (low, high) = measured.interval;
         let note = match metric {
             Metric::Accuracy => {
-                let share = predictions.accuracy();
-                format!("{} of {}", count(share.count), counted(share.total, "validation image"))
+                let fraction = predictions.accuracy();
+                format!("{} of {}", count(fraction.count), counted(fraction.total, "validation image"))
             }
             _ => note.to_owned(),
         };
@@ -73,10 +73,10 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
     }
 }
 
-/// That the model is not better than the most frequent answer, unless it is.
+/// Prints a warning if the model is not significantly better than the baseline.
 fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
     let baseline = data.baseline(predictions.items());
-    if predictions.is_shown_better(&baseline, metric) {
+    if predictions.is_significantly_better(&baseline, metric) {
         return;
     }
     let same = match predictions.task() {
@@ -86,15 +86,16 @@ fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
         }
         Task::MultiLabel => "predicting the same labels for every image".to_owned(),
     };
-    let value = baseline.value_watched(metric);
-    let advice = match metric.is_better(predictions.value_watched(metric), value) {
+    let value = baseline.monitored_value(metric);
+    let advice = match metric.is_better(predictions.monitored_value(metric), value) {
         true => "it is on these images, but they are too few to be sure: use more for validation",
         false => "more epochs, larger images or more photos may help",
     };
     println!("warning: not significantly better than {same} ({metric} {value:.4}); {advice}");
 }
 
-/// The pairs of classes that are confused most; nothing if images have several classes, or all predictions are correct.
+/// Prints the most confused pairs of classes; nothing for multi-label data, or if all predictions are
+/// correct.
 fn print_confused(predictions: &Predictions, items: &Items) {
     let Ok(pairs) = Interpretation::new(predictions.clone(), items).most_confused(1) else { return };
     for (number, pair) in pairs.iter().take(CONFUSED).enumerate() {
@@ -103,7 +104,7 @@ fn print_confused(predictions: &Predictions, items: &Items) {
     }
 }
 
-/// The classes that none of the evaluated images has; nothing if there are none.
+/// The classes without evaluated images; `None` if there are none.
 pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<String> {
     let measured: HashSet<usize> =
         predictions.targets().iter().flat_map(|target| target.classes().iter().copied()).collect();
@@ -113,6 +114,11 @@ pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<Str
     let more = if without.len() > NOT_MEASURED { ", …" } else { "" };
     (!without.is_empty()).then(|| {
         let of = counted(classes.len(), "class");
-        format!("not measured    {} of {of}, which no image here has: {names}{more}", count(without.len()))
+        format!("not evaluated   {} of {of} without images here: {names}{more}", count(without.len()))
     })
+}
+
+/// `cats → dogs 12/1,000`
+pub fn confused(truth: &str, predicted: &str, times: usize, of: usize) -> String {
+    format!("{} → {} {}/{}", brief(&shown(truth)), brief(&shown(predicted)), count(times), count(of))
 }

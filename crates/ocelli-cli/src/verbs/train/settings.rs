@@ -1,13 +1,13 @@
 //! From flags to settings.
 
-use ocelli::{ClassWeights, Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr, TrainOptions};
+use ocelli::{Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr};
 
-use super::{LossFlags, RecipeFlags, Train};
+use super::{RecipeFlags, Train};
 use crate::errors::Failure;
 use crate::values::OrNone;
 
 impl Train {
-    /// The settings: the usual ones, or those of `--config`, changed by what is given.
+    /// The settings: the defaults, or those of `--config`, changed by the flags.
     pub(super) fn settings(&self) -> Result<RunConfig, Failure> {
         let mut settings = match &self.config {
             Some(path) => RunConfig::read(path)?,
@@ -26,10 +26,10 @@ impl Train {
         let mix = self.mixup.map(|alpha| Mix::Mixup { alpha });
         let mix = mix.or(self.cutmix.map(|alpha| Mix::CutMix { alpha }));
         settings.train.mix = mix.or(settings.train.mix);
-        settings.balanced |= self.balanced_sampling;
+        settings.balanced_sampling |= self.balanced_sampling;
         settings.decisions = self.decisions.clone().or(settings.decisions);
         settings.precision = self.compute.precision.or(settings.precision);
-        settings.train.batch_statistics |= self.recipe.train_bn;
+        settings.train.train_bn |= self.recipe.train_bn;
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
@@ -43,7 +43,7 @@ impl Train {
 }
 
 impl RecipeFlags {
-    /// Whether anything is given that the phases depend on.
+    /// Whether a flag is given that changes the phases.
     fn changes_recipe(&self) -> bool {
         let numbers = [
             self.head_epochs,
@@ -65,7 +65,7 @@ impl RecipeFlags {
         recipe = match self.lr[..] {
             [] => recipe,
             [lr] => recipe.head_lr(lr),
-            [early, late, head] => recipe.full_lrs([early, late, head]),
+            [early, late, head] => recipe.unfrozen_lrs([early, late, head]),
             _ => {
                 let number = self.lr.len();
                 return Err(Failure::Error(format!(
@@ -83,43 +83,16 @@ impl RecipeFlags {
             recipe = recipe.augmented_copies(copies);
         }
         if let Some(epochs) = self.unfrozen_epochs {
-            recipe = recipe.full_schedule(OneCycle::epochs(epochs));
+            recipe = recipe.unfrozen_schedule(OneCycle::epochs(epochs));
         } else if let Some(cycles) = self.cycles {
-            recipe = recipe.full_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
+            recipe = recipe.unfrozen_schedule(Sgdr::cycles(cycles).len(self.cycle_len).mult(self.cycle_mult));
         }
         if let Some(ratio) = self.group_lr_ratio {
-            recipe = recipe.lr_decay(ratio);
+            recipe = recipe.group_lr_ratio(ratio);
         }
         if let Some(OrNone(tta)) = self.tta {
             recipe = recipe.tta(tta);
         }
         Ok(recipe)
-    }
-}
-
-impl LossFlags {
-    fn apply(&self, method: &mut TrainOptions) -> Result<(), Failure> {
-        method.loss.label_smoothing = self.label_smoothing.unwrap_or(method.loss.label_smoothing);
-        method.loss.focal_gamma = self.focal_gamma.unwrap_or(method.loss.focal_gamma);
-        match self.class_weights.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => {}
-            ["equal"] => method.loss.class_weights = ClassWeights::Equal,
-            ["balanced"] => method.loss.class_weights = ClassWeights::Balanced,
-            ref numbers => {
-                let weights: Result<Vec<f64>, _> = numbers.iter().map(|number| number.parse()).collect();
-                let weights = weights.map_err(|_| {
-                    Failure::Error(format!(
-                        "--class-weights {}: expected equal, balanced, or a number for each class, such as 1,2,1",
-                        numbers.join(",")
-                    ))
-                })?;
-                method.loss.class_weights = ClassWeights::Given(weights);
-            }
-        }
-        method.max_grad_norm = self.max_grad_norm.or(method.max_grad_norm);
-        method.accumulate_steps = self.accumulate_steps.unwrap_or(method.accumulate_steps);
-        method.ema_decay = self.ema_decay.or(method.ema_decay);
-        method.swa_start = self.swa_start.or(method.swa_start);
-        Ok(())
     }
 }

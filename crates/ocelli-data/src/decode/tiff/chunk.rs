@@ -116,14 +116,14 @@ impl Page {
         }
         let stored = decoder.input_colorspace().unwrap_or(ColorSpace::RGB);
         // Only YCbCr is converted; what is stored as RGB carries no mark that it is.
-        let wanted = match (self.photometric, self.interleaved()) {
+        let expected = match (self.photometric, self.interleaved()) {
             (Photometric::YCbCr, _) => ColorSpace::RGB,
             (_, 1) => ColorSpace::Luma,
             _ => stored,
         };
-        decoder.set_options(options.jpeg_set_out_colorspace(wanted));
+        decoder.set_options(options.jpeg_set_out_colorspace(expected));
         let mut pixels = decoder.decode().map_err(jpeg_error)?;
-        let samples = wanted.num_components();
+        let samples = expected.num_components();
         if samples < self.interleaved() || pixels.len() < width * height * samples {
             return Err(damaged("a JPEG strip has too few bands"));
         }
@@ -154,7 +154,8 @@ fn add_up(row: &mut [u8], bytes: usize, samples: usize, little: bool) {
     }
 }
 
-/// Undoes the floating-point predictor: differences of bytes, the highest bytes of all floats first (Adobe's note 3).
+/// Undoes the floating-point predictor: differences of bytes, the highest bytes of all floats first (Adobe's
+/// note 3).
 fn join_floats(row: &mut [u8], buffer: &mut [u8], bytes: usize, samples: usize) {
     for at in samples..row.len() {
         row[at] = row[at].wrapping_add(row[at - samples]);

@@ -1,16 +1,17 @@
 //! TIFF 6.0 and BigTIFF: the first page, in strips or tiles, with bands interleaved or in planes.
 //!
-//! Read are whole numbers of 1 to 64 bits, signed ones and floats; grey, palette, RGB, CMYK, YCbCr and any number of
-//! bands; uncompressed, LZW, deflate, PackBits, zstd, CCITT group 4 and JPEG. What is not read is refused by name.
-//! Nothing is allocated on the word of a header alone: sizes are held against the limit and against the bytes there are.
+//! Read are whole numbers of 1 to 64 bits, signed ones and floats; grey, palette, RGB, CMYK, YCbCr and any
+//! number of bands; uncompressed, LZW, deflate, PackBits, zstd, CCITT group 4 and JPEG. What is not read is
+//! refused by name. Nothing is allocated on the word of a header alone: sizes are held against the limit and
+//! against the bytes there are.
 
 //!
-//! | file | what it knows |
+//! | file | content |
 //! |---|---|
-//! | this one | the first page: its size, its depth, its colour profile |
-//! | `page` | all that the directory says of how pixels are stored, and what of it is refused |
-//! | `chunk` | from a compressed strip or tile to rows of bytes |
-//! | `pixels` | from rows of bytes to pixels |
+//! | `mod.rs` | the first page: its size, its depth, its colour profile |
+//! | `page.rs` | how pixels are stored, and what of it is refused |
+//! | `chunk.rs` | from a compressed strip or tile to rows of bytes |
+//! | `pixels.rs` | from rows of bytes to pixels |
 
 mod chunk;
 mod page;
@@ -21,7 +22,7 @@ use std::io::Cursor;
 use super::ifd::{Directories, Directory};
 use super::{Colour, Decoder, Format, RgbImage};
 use crate::DecodeError;
-use crate::inspect::quality::Levels;
+use crate::decode::levels::Levels;
 use page::Page;
 
 mod tag {

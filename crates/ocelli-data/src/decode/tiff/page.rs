@@ -104,31 +104,20 @@ impl Page {
             Photometric::Palette => palette(tags, directory, bits)?,
             _ => Vec::new(),
         };
-        let mut subsampling = None;
-        if photometric == Photometric::YCbCr {
-            if bits != 8 || planar {
-                return Err(unsupported("YCbCr of other than 8 bits, or in planes"));
-            }
-            if compression != Compression::Jpeg {
-                subsampling = Some(subsampled(tags, directory)?);
-                if samples != 3 {
-                    return Err(unsupported(format!("YCbCr with {samples} bands")));
-                }
-            }
+        if photometric == Photometric::YCbCr && (bits != 8 || planar) {
+            return Err(unsupported("YCbCr of other than 8 bits, or in planes"));
         }
+        let subsampling = match (photometric, compression) {
+            (Photometric::YCbCr, Compression::Jpeg) => None,
+            (Photometric::YCbCr, _) => Some(subsampled(tags, directory, samples)?),
+            _ => None,
+        };
         if photometric == Photometric::Cmyk && tags.one(directory, tag::INK_SET).unwrap_or(1) != 1 {
             return Err(unsupported("inks other than CMYK"));
         }
         let tiled = directory.has(tag::TILE_WIDTH);
         let chunk = chunk_size(tags, directory, tiled, (width, height))?;
-        let (offsets, lengths) = match tiled {
-            true => (tag::TILE_OFFSETS, tag::TILE_BYTES),
-            false => (tag::STRIP_OFFSETS, tag::STRIP_BYTES),
-        };
-        let offsets = tags
-            .numbers(directory, offsets)
-            .ok_or_else(|| damaged("it does not say where its strips or tiles are"))?;
-        let lengths = tags.numbers(directory, lengths).unwrap_or_default();
+        let (offsets, lengths) = chunks(tags, directory, tiled)?;
         Ok(Page {
             width,
             height,
@@ -261,7 +250,7 @@ fn sample_format(
     };
     match (sample_format, bits) {
         (1, _) | (2, 8 | 16 | 32 | 64) | (3, 16 | 32 | 64) => {}
-        // "Undefined" is what some programs say of whole numbers.
+        // Some programs write "undefined" for integers.
         (4, 8 | 16) => {}
         (2, bits) => return Err(unsupported(format!("signed numbers of {bits} bits"))),
         (3, bits) => return Err(unsupported(format!("floats of {bits} bits"))),
@@ -354,7 +343,7 @@ fn alpha(
             let alpha = if extra[at] == 1 { Alpha::Multiplied } else { Alpha::Separate };
             (photometric.colours() + at, alpha)
         }),
-        // Four samples of which nothing is said are RGB and alpha to libtiff and Pillow.
+        // Four samples without a description are RGB and alpha to libtiff and Pillow.
         None if photometric == Photometric::Rgb && samples == 4 => Some((3, Alpha::Separate)),
         None => None,
     };
@@ -400,7 +389,11 @@ fn palette(tags: &mut Tags<'_>, directory: &Directory, bits: usize) -> Result<Ve
 }
 
 /// Luma samples across and down for one pair of chroma.
-fn subsampled(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usize), DecodeError> {
+fn subsampled(
+    tags: &mut Tags<'_>,
+    directory: &Directory,
+    samples: usize,
+) -> Result<(usize, usize), DecodeError> {
     let factors = tags.numbers(directory, tag::SUBSAMPLING).unwrap_or(vec![2, 2]);
     let usual = [0.0, 255.0, 128.0, 255.0, 128.0, 255.0];
     let range = tags.rationals(directory, tag::REFERENCE_BLACK_WHITE);
@@ -410,7 +403,24 @@ fn subsampled(tags: &mut Tags<'_>, directory: &Directory) -> Result<(usize, usiz
         return Err(unsupported("YCbCr of a reduced range"));
     }
     match factors[..] {
+        [1 | 2 | 4, 1 | 2 | 4, ..] if samples != 3 => Err(unsupported(format!("YCbCr with {samples} bands"))),
         [across @ (1 | 2 | 4), down @ (1 | 2 | 4), ..] => Ok((across as usize, down as usize)),
         _ => Err(damaged("its colour is subsampled by no known factor")),
     }
+}
+
+/// Where the strips or tiles begin, and how long each is, as far as that is said.
+fn chunks(
+    tags: &mut Tags<'_>,
+    directory: &Directory,
+    tiled: bool,
+) -> Result<(Vec<u64>, Vec<u64>), DecodeError> {
+    let (offsets, lengths) = match tiled {
+        true => (tag::TILE_OFFSETS, tag::TILE_BYTES),
+        false => (tag::STRIP_OFFSETS, tag::STRIP_BYTES),
+    };
+    let offsets = tags
+        .numbers(directory, offsets)
+        .ok_or_else(|| damaged("it does not say where its strips or tiles are"))?;
+    Ok((offsets, tags.numbers(directory, lengths).unwrap_or_default()))
 }

@@ -3,12 +3,13 @@
 use super::damaged;
 use super::page::{Alpha, Page, Photometric};
 use crate::decode::Format;
+use crate::decode::levels::Levels;
 use crate::decode::samples::{Channels, Scale, band_indices, over_white, pick_bands};
-use crate::inspect::quality::Levels;
 use crate::{DecodeError, spare};
 
 impl Page {
-    /// The bands that are kept while strips are read: those of red, green and blue, or of grey, and of black or alpha.
+    /// The bands that are selected while strips are read: those of red, green and blue, or of grey, and of
+    /// black or alpha.
     fn bands(&self, channels: &Channels) -> Result<Vec<usize>, DecodeError> {
         if let (Some(bands), true) = (channels.bands, self.has_plain_bands()) {
             return Ok(band_indices(bands, self.samples, Format::Tiff.name())?.to_vec());
@@ -33,7 +34,7 @@ impl Page {
         channels: &Channels,
     ) -> Result<(Vec<u8>, Option<Levels>), DecodeError> {
         let bands = self.bands(channels)?;
-        // Bytes a pixel of what is kept: a palette's and subsampled colours are found at once.
+        // Bytes a pixel of the selected bands: a palette's and subsampled colours are found at once.
         let stride = match (self.photometric, self.subsampling) {
             (_, Some(_)) => 3,
             (Photometric::Palette, None) => 2 + bands.len(),
@@ -41,7 +42,7 @@ impl Page {
         };
         let mut values = spare::zeros(self.width * self.height * stride);
         let mut scale = Scales {
-            colour: Scale::new(self.kind(), channels.range),
+            colour: Scale::new(self.kind(), channels.value_range),
             alpha: Scale::new(self.kind(), None),
             alpha_at: self.kept_alpha(channels).map(|_| bands.len() - 1),
         };
@@ -83,7 +84,7 @@ impl Page {
         Ok((pixels, scale.levels()))
     }
 
-    /// What the last of the bands that are kept means, where it is alpha.
+    /// What the last selected band means, where it is alpha.
     fn kept_alpha(&self, channels: &Channels) -> Option<Alpha> {
         let is_chosen = channels.bands.is_some() && self.has_plain_bands();
         self.alpha.map(|(_, alpha)| alpha).filter(|_| !is_chosen)
@@ -100,7 +101,7 @@ impl Page {
     }
 }
 
-/// From what is kept of the bands to a pixel.
+/// From the selected bands to a pixel.
 #[derive(Clone, Copy)]
 enum Finish {
     AsIs,
@@ -132,11 +133,11 @@ impl Finish {
     }
 }
 
-/// From stored numbers to 8 bits: a range is one of colours, opacity has a meaning of its own.
+/// From stored samples to 8 bits: a range is one of colours, opacity has a meaning of its own.
 struct Scales {
     colour: Scale,
     alpha: Scale,
-    /// Which of the bands that are kept is alpha.
+    /// Which of the selected bands is alpha.
     alpha_at: Option<usize>,
 }
 
@@ -169,7 +170,7 @@ impl Spread<'_> {
             self.subsampled(data, values, (width, height), subsampling);
             return Ok(());
         }
-        // Which of the kept bands come from which sample of a pixel here.
+        // Which of the selected bands come from which sample of a pixel here.
         let picks: Vec<(usize, usize)> = match page.planar {
             true => {
                 (0..self.bands.len()).filter(|at| self.bands[*at] == self.plane).map(|at| (at, 0)).collect()
@@ -188,10 +189,23 @@ impl Spread<'_> {
             }
             return Ok(());
         }
-        let little = self.little;
+        self.numbers(data, values, (width, height), &picks, scale);
+        Ok(())
+    }
+
+    /// Spreads samples of any format over bytes.
+    fn numbers(
+        &self,
+        data: &[u8],
+        values: &mut [u8],
+        size: (usize, usize),
+        picks: &[(usize, usize)],
+        scale: &mut Scales,
+    ) {
+        let (page, little) = (self.page, self.little);
         macro_rules! spread {
             ($bytes:literal, $at:expr) => {
-                self.each(data, values, (width, height), &picks, |row, index, at| {
+                self.each(data, values, size, picks, |row, index, at| {
                     let bytes: [u8; $bytes] =
                         row[index * $bytes..][..$bytes].try_into().expect("of that length");
                     scale.byte(at, $at(bytes))
@@ -221,14 +235,13 @@ impl Spread<'_> {
             (_, 16) => number!(u16, 2),
             (_, 32) => number!(u32, 4),
             (_, 64) => number!(u64, 8),
-            (_, bits) => self.each(data, values, (width, height), &picks, |row, index, at| {
+            (_, bits) => self.each(data, values, size, picks, |row, index, at| {
                 scale.byte(at, bit_field(row, index, bits, little) as f64)
             }),
         }
-        Ok(())
     }
 
-    /// Where a row begins in the values that are kept.
+    /// Where a row begins in the selected values.
     fn start(&self, row: usize) -> usize {
         ((self.origin.1 + row) * self.page.width + self.origin.0) * self.stride
     }
@@ -314,7 +327,8 @@ fn rgb_of(luma: u8, blue: u8, red: u8) -> [u8; 3] {
         .map(|value| (value + 0.5) as u8)
 }
 
-/// The number at a place in a row of numbers of any width: whole bytes in the file's order, bits from the highest.
+/// The sample at an index in a row of samples of any width: whole bytes in the file's order, bits from the
+/// highest.
 #[inline]
 fn bit_field(row: &[u8], index: usize, bits: usize, little: bool) -> u64 {
     let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::part::Part;
+use super::part::{Part, class_among};
 use super::{Reader, images, some_names, some_of};
 use crate::dataset::ClassLoss;
 use crate::names::{class_name, file_name, look_of};
@@ -15,25 +15,6 @@ pub(super) struct ClassFolder {
     pub(super) class: String,
     pub(super) path: PathBuf,
     pub(super) images: Vec<PathBuf>,
-}
-
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from it in upper
-/// and lower case only.
-pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
-    if let Some(index) = classes.index(name) {
-        return classes.name(index);
-    }
-    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
-    for look in looks {
-        let wanted = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == wanted);
-        match (alike.next(), alike.next()) {
-            (Some(class), None) => return Some(class),
-            (Some(_), Some(_)) => return None,
-            _ => {}
-        }
-    }
-    None
 }
 
 impl Reader<'_> {
@@ -79,7 +60,7 @@ impl Reader<'_> {
                 self.losses.push(ClassLoss {
                     class: class.clone(),
                     folder: part.path.clone(),
-                    kept: part.images.len(),
+                    usable: part.images.len(),
                     lost,
                 });
             }
@@ -131,7 +112,7 @@ impl Reader<'_> {
     ) -> Result<Classes, DataError> {
         let path = folder.to_owned();
         // A class that has lost all images is what is the matter, more than that there are too few.
-        let vanished = self.losses.iter().find(|loss| loss.kept == 0 && loss.folder.starts_with(folder));
+        let vanished = self.losses.iter().find(|loss| loss.usable == 0 && loss.folder.starts_with(folder));
         match (folders, vanished, self.known) {
             ([] | [_], Some(loss), None) => Err(loss.error()),
             ([], None, _) if images_outside > 0 => {
@@ -143,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The classes, and those of folders that are none of them: whoever measures is told of these.
+    /// The classes, and those of folders that are none of them: an evaluation reports these.
     pub(super) fn widened(&self, classes: Classes, folders: &[ClassFolder]) -> Classes {
         let more = folders.iter().map(|folder| folder.class.clone());
         Classes::new(classes.names().iter().cloned().chain(more))

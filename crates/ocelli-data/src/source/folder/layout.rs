@@ -23,16 +23,8 @@ impl Reader<'_> {
         parts: &[Part],
         roles: &[Option<Role>],
     ) -> Result<Option<SplitFolders>, DataError> {
-        let of = |wanted: Role| {
-            let all = parts.iter().zip(roles).filter(move |(_, role)| **role == Some(wanted));
-            let all: Vec<&Part> = all.map(|(part, _)| part).collect();
-            // An empty one does not count beside another.
-            match all.iter().filter(|part| part.may_be_class()).count() {
-                0 => all,
-                _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
-            }
-        };
-        let [train, valid, test] = [Role::Train, Role::Valid, Role::Test].map(of);
+        let [train, valid, test] =
+            [Role::Train, Role::Valid, Role::Test].map(|role| of_role(role, parts, roles));
         let others: Vec<&Part> = parts
             .iter()
             .zip(roles)
@@ -64,7 +56,7 @@ impl Reader<'_> {
             // A train may be what is on the photos.
             (Some(train), None) if train.subfolders.len() < 2 || train.direct => Ok(None),
             (Some(train), None) => {
-                self.doubt(self.train_or_class(train, &others));
+                self.report(self.train_or_class(train, &others));
                 Ok(None)
             }
             (None, Some(_)) if self.known.is_some() => Ok(Some(folders())),
@@ -75,7 +67,7 @@ impl Reader<'_> {
             }),
             (None, Some(measured)) => {
                 let role = if valid.is_empty() { Role::Test } else { Role::Valid };
-                self.doubt(self.nothing_to_train_on(measured, role, &others));
+                self.report(self.nothing_to_train_on(measured, role, &others));
                 Ok(None)
             }
         }
@@ -117,7 +109,8 @@ impl Reader<'_> {
         }
     }
 
-    /// That folders are called by their class and their part of the split at once: `ants_train`, `bees_train`, `ants_test`.
+    /// That folders are called by their class and their part of the split at once: `ants_train`,
+    /// `bees_train`, `ants_test`.
     pub(super) fn class_and_part_in_one(&self, parts: &[Part]) -> Option<DataError> {
         let named: Vec<(String, Role, String)> = parts
             .iter()
@@ -208,10 +201,10 @@ impl Reader<'_> {
                 ),
             ),
         };
-        self.doubt(DataError::Split { reason, advice });
+        self.report(DataError::Split { reason, advice });
     }
 
-    pub(super) fn doubt(&mut self, problem: DataError) {
+    pub(super) fn report(&mut self, problem: DataError) {
         self.problem.get_or_insert(problem);
     }
 }
@@ -222,5 +215,15 @@ fn two_of(role: Role, parts: &[&Part]) -> DataError {
     DataError::Split {
         reason: format!("{first} and {second} both hold {} images", role.purpose()),
         advice: "keep one of them, or put their images together".to_owned(),
+    }
+}
+
+/// The folders of this role; an empty one does not count beside another.
+fn of_role<'a>(role: Role, parts: &'a [Part], roles: &[Option<Role>]) -> Vec<&'a Part> {
+    let all = parts.iter().zip(roles).filter(|(_, other)| **other == Some(role));
+    let all: Vec<&Part> = all.map(|(part, _)| part).collect();
+    match all.iter().filter(|part| part.may_be_class()).count() {
+        0 => all,
+        _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
     }
 }

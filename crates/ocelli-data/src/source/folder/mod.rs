@@ -1,4 +1,4 @@
-//! A folder of class folders, or folders to train on, to measure on and to test on that hold such folders.
+//! Class folders, or folders for training, validation and testing that contain them.
 //!
 //! ```text
 //! photos/train/cats/1.jpg            photos/cats/1.jpg
@@ -8,23 +8,23 @@
 //! photos/test/5.jpg
 //! ```
 //!
-//! The name of a class folder is the class of all images below it, at any depth. The folders of a split may be called
-//! what people call them, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`, `test1`,
-//! and, side by side, `seg_train` and `seg_test`. Without one for validation nothing says what is held out of the one to
-//! train on. The one to test on is optional: if it consists of class folders its items are labelled, otherwise they are
-//! not. Folders beside these are left out.
+//! The name of a class folder is the class of all images below it, at any depth. The folders of a split may
+//! have any common name, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`,
+//! `test1`, and, side by side, `seg_train` and `seg_test`. Without a validation folder the source defines no
+//! validation set. The test folder is optional: if it consists of class folders its items are labelled,
+//! otherwise they are not. Folders beside these are skipped.
 //!
-//! A folder that holds nothing but one other folder of folders, as unpacked archives do, is entered.
+//! A folder that contains only one other folder of folders, as in unpacked archives, is entered.
 //!
-//! Where folders may be classes or parts of a split, and names do not decide, nothing is guessed: [`read`] is an error, and
-//! [`look`] gives the same as a problem beside what it would be if all folders were classes.
+//! If folders may be classes or parts of a split, and names do not decide, nothing is guessed: [`read`] is an
+//! error, and [`look`] returns the same as a problem beside the result with all folders as classes.
 //!
-//! | file | what it knows |
+//! | file | content |
 //! |---|---|
-//! | this one | from a folder to a data set |
-//! | `part` | what lies in a folder, and which folder is entered |
-//! | `layout` | whether folders are classes, or parts of a split |
-//! | `classes` | from class folders to labelled items |
+//! | `mod.rs` | from a folder to a data set |
+//! | `part.rs` | what is in a folder, and which folder is entered |
+//! | `layout.rs` | whether folders are classes, or parts of a split |
+//! | `classes.rs` | from class folders to labelled items |
 
 mod classes;
 mod layout;
@@ -38,15 +38,15 @@ use crate::dataset::ClassLoss;
 use crate::names::file_name;
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
-use classes::{ClassFolder, class_among};
+use classes::ClassFolder;
 use layout::SplitFolders;
-use part::{Part, stem};
+use part::{Part, class_among, stem};
 
 /// Reads the names below `root`; no image is decoded.
 ///
-/// Without a folder to train on the data set has no split of its own: see [`split`](mod@crate::split). With one and
-/// without one for validation no item of the split is for validation. What classes lose is in
-/// [`losses`](Dataset::losses): whether it is too much is the caller's to decide.
+/// Without a training folder the data set has no split of its own: see [`split`](mod@crate::split). Without a
+/// validation folder its split has no validation items. What classes lose is in [`losses`](Dataset::losses):
+/// the caller decides whether it is too much.
 pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
     let (data, problem) = look(root)?;
     match problem {
@@ -55,16 +55,16 @@ pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
     }
 }
 
-/// As [`read`], for whoever does not train on it: where it is not clear whether folders are classes, all of them are taken
-/// for classes, and the second value is the error that [`read`] gives.
+/// As [`read`], for uses other than training: if it is not clear whether folders are classes, all of them
+/// count as classes, and the second value is the error that [`read`] gives.
 pub fn look(root: impl AsRef<Path>) -> Result<(Dataset, Option<DataError>), DataError> {
     let mut reader = Reader::new(root.as_ref(), None)?;
     let data = reader.read()?;
     Ok((data, reader.problem))
 }
 
-/// As [`read`], of images to measure a model of these classes on: one class is enough, and so is a part of a split. The
-/// images of a folder that is called as a class itself are of that class.
+/// As [`read`], for evaluating a model of these classes: one class is enough, and so is a part of a split.
+/// The images of a folder that has the name of a class itself are of that class.
 pub fn read_known(root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, DataError> {
     let mut reader = Reader::new(root.as_ref(), Some(known))?;
     let data = reader.read()?;
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
             split.test = self.test(&folder, &classes)?;
             if self.known.is_none() && !split.test.is_empty() {
                 self.notices.push(format!(
-                    "{} in {} are for a test: nothing is trained on them, and nothing measured",
+                    "test images are neither trained on nor evaluated: {} in {}",
                     images(split.test.len()),
                     folder.display()
                 ));

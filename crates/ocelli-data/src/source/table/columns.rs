@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
-use super::rows::Side;
+use super::rows::{Side, binary};
 use super::sheet::{Row, Sheet, counts};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
@@ -14,7 +14,7 @@ const SOME_ROWS: usize = 500;
 /// So many columns are named to people.
 const SOME_COLUMNS: usize = 12;
 
-/// Columns, by their places.
+/// Columns, by their indices.
 pub(super) struct Columns {
     pub file: usize,
     /// One column of labels, or a column of 0 and 1 for each class.
@@ -33,7 +33,7 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The rows that are surely none of names.
+    /// The rows that are certainly no header.
     fn rows(&self) -> &[Row] {
         let may_be_names = self.header.is_none() && self.sheet.rows.len() > 1;
         &self.sheet.rows[usize::from(may_be_names)..]
@@ -72,7 +72,7 @@ impl Search<'_> {
             Column::Index(index) => Some(*index).filter(|index| *index < width),
             Column::Name(name) => {
                 let mut all = names.iter().enumerate().filter(|(_, other)| *other == name);
-                let first = all.next().map(|(place, _)| place);
+                let first = all.next().map(|(column, _)| column);
                 if let (Some(_), Some(_)) = (first, all.next()) {
                     let detail = format!("has several columns called \"{name}\"");
                     return Err(self.error(detail, "give the column's number"));
@@ -81,16 +81,16 @@ impl Search<'_> {
                 first.or_else(|| {
                     let mut alike =
                         names.iter().enumerate().filter(|(_, other)| other.eq_ignore_ascii_case(name));
-                    alike.next().map(|(place, _)| place).filter(|_| alike.next().is_none())
+                    alike.next().map(|(column, _)| column).filter(|_| alike.next().is_none())
                 })
             }
         };
         found.ok_or_else(|| {
-            let (wanted, has) = match column {
+            let (stated, has) = match column {
                 Column::Index(index) => (format!("number {}", index + 1), format!("{width} columns")),
                 Column::Name(name) => (format!("\"{name}\""), format!("the columns {}", self.all())),
             };
-            self.error(format!("has {has}, but no column {wanted}"), "name its columns")
+            self.error(format!("has {has}, but no column {stated}"), "name its columns")
         })
     }
 
@@ -100,7 +100,7 @@ impl Search<'_> {
 
     /// The column whose cells are most different files; of equal ones that with the plainest name.
     pub(super) fn file(&self, notices: &mut Vec<String>) -> Result<usize, DataError> {
-        if let Some(column) = &self.options.id {
+        if let Some(column) = &self.options.id_column {
             return self.stated(column);
         }
         let rows = self.rows();
@@ -120,13 +120,13 @@ impl Search<'_> {
             (0..found.len()).min_by_key(|&column| (std::cmp::Reverse(found[column]), rank(column), column));
         let column = best.unwrap_or(0);
         if column > 0 && found[column] > 0 {
-            let looked = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
+            let sampled = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
             notices.push(format!(
-                "the files of {} are in the column {}: {} of {} rows looked at name different files there",
+                "the files of {} are in the column {}: {} of {} sampled rows name different files there",
                 self.sheet.name(),
                 self.name(column),
                 count(found[column]),
-                count(looked)
+                count(sampled)
             ));
         }
         Ok(column)
@@ -134,10 +134,10 @@ impl Search<'_> {
 
     /// All other columns, when that of the files is known.
     pub(super) fn find(&self, file: usize, notices: &mut Vec<String>) -> Result<Columns, DataError> {
-        let group = self.options.group.as_ref().map(|column| self.stated(column)).transpose()?;
+        let group = self.options.group_column.as_ref().map(|column| self.stated(column)).transpose()?;
         let stated: Vec<usize> =
-            self.options.label.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
-        let split = match &self.options.split {
+            self.options.label_columns.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
+        let split = match &self.options.split_column {
             Some(column) => Some(self.stated(column)?),
             None => self.split(file, &stated, notices),
         };
@@ -151,8 +151,8 @@ impl Search<'_> {
         Ok(Columns { file, labels, split, group })
     }
 
-    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the split and
-    /// says nothing but whether a row is for validation.
+    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the
+    /// split and says nothing but whether a row is for validation.
     fn split(&self, file: usize, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
         let rows = self.rows();
         let sides = |column: usize| -> BTreeSet<String> {
@@ -176,7 +176,8 @@ impl Search<'_> {
             }
         };
         let Some(column) = (0..self.sheet.width()).find(says) else {
-            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained on.
+            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained
+            // on.
             let called = (0..self.sheet.width()).find(|&column| {
                 column != file
                     && !labels.contains(&column)
@@ -184,12 +185,12 @@ impl Search<'_> {
             })?;
             let odd = rows.iter().find(|row| Side::parse(row.cell(called)).is_none());
             let odd = odd.map_or("its numbers could mean either".to_owned(), |row| match row.cell(called) {
-                "" => format!("row {} says nothing", row.line),
-                text => format!("row {} says \"{text}\"", row.line),
+                "" => format!("row {} is empty", row.line),
+                text => format!("row {} is \"{text}\"", row.line),
             });
             notices.push(format!(
-                "warning: the column {} of {} is not followed: {odd}, where each row must be train, valid (val, validation, \
-                 dev) or test; its rows are trained on or held out whatever it says",
+                "warning: the column {} of {} is ignored: {odd}, where each row must be train, valid (val, validation, \
+                 dev) or test; its rows are trained on or held out regardless of it",
                 self.name(called),
                 self.sheet.name()
             ));
@@ -197,7 +198,7 @@ impl Search<'_> {
         };
         let sides: Vec<String> = sides(column).into_iter().collect();
         notices.push(format!(
-            "the column {} of {} says what is held out: {}",
+            "the column {} of {} gives the split: {}",
             self.name(column),
             self.sheet.name(),
             sides.join(", ")
@@ -205,19 +206,13 @@ impl Search<'_> {
         Some(column)
     }
 
-    fn labels(
-        &self,
-        file: usize,
-        split: Option<usize>,
-        group: Option<usize>,
-        notices: &mut Vec<String>,
-    ) -> Result<Vec<usize>, DataError> {
-        let name = self.sheet.name();
-        let rows = self.rows();
-        let mut candidates: Vec<usize> = (0..self.sheet.width())
-            .filter(|&column| column != file && Some(column) != split && Some(column) != group)
-            .collect();
-        // An index numbers the rows and has no name of its own; columns without any cell come from commas at the end.
+    /// The columns that may hold labels: all others that are not empty.
+    fn candidates(&self, taken: [Option<usize>; 3], notices: &mut Vec<String>) -> Vec<usize> {
+        let (name, rows) = (self.sheet.name(), self.rows());
+        let mut candidates: Vec<usize> =
+            (0..self.sheet.width()).filter(|&column| !taken.contains(&Some(column))).collect();
+        // An index numbers the rows and has no name of its own; columns without any cell come from commas at
+        // the end.
         let index = |&column: &usize| {
             counts(rows, column)
                 && self.header_name(column).is_none_or(names::is_index)
@@ -226,7 +221,7 @@ impl Search<'_> {
         let indices: Vec<usize> = candidates.iter().copied().filter(index).collect();
         if let Some(&column) = indices.first() {
             notices.push(format!(
-                "the column {} of {name} counts its rows ({}, {}, …) and is left out",
+                "the column {} of {name} numbers its rows ({}, {}, …) and is left out",
                 self.name(column),
                 rows[0].cell(column),
                 rows[1].cell(column)
@@ -238,6 +233,18 @@ impl Search<'_> {
                 || rows.iter().any(|row| !row.cell(*column).is_empty())
         };
         candidates.retain(used);
+        candidates
+    }
+
+    fn labels(
+        &self,
+        file: usize,
+        split: Option<usize>,
+        group: Option<usize>,
+        notices: &mut Vec<String>,
+    ) -> Result<Vec<usize>, DataError> {
+        let (name, rows) = (self.sheet.name(), self.rows());
+        let candidates = self.candidates([Some(file), split, group], notices);
         match candidates[..] {
             [] => {
                 let detail = format!("has no column of labels beside that of the files ({})", self.all());
@@ -265,7 +272,7 @@ impl Search<'_> {
                 let column = named.iter().copied().find(|column| !is_number(column)).unwrap_or(first);
                 let all = list(named.iter().map(|&column| self.name(column)).collect());
                 notices.push(format!(
-                    "the labels {of} are in the column {}; {all} say the same in each row",
+                    "the labels {of} are in the column {}; {all} have the same value in each row",
                     self.name(column)
                 ));
                 return Ok(vec![column]);
@@ -285,7 +292,7 @@ impl Search<'_> {
             format!("has the columns {}, and which of them holds the labels is not clear", self.all());
         Err(self.error(
             detail,
-            "name that column, or the columns of 0 and 1 that stand for a class each (`label`)",
+            "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
         ))
     }
 
@@ -311,26 +318,16 @@ impl Search<'_> {
             return wrong("does not name its columns, so there are no names of classes".to_owned(), None);
         }
         if columns.iter().collect::<HashSet<_>>().len() < columns.len() {
-            return wrong("is to have a column of labels twice".to_owned(), None);
+            return wrong("is given one column of labels twice".to_owned(), None);
         }
         for row in self.rows() {
             if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
                 let cell = super::sheet::shortened(row.cell(column));
-                let detail =
-                    format!("holds \"{cell}\" in the column {}, where 0 or 1 is needed", self.name(column));
+                let detail = format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
                 return wrong(detail, Some(row.line));
             }
         }
         Ok(())
-    }
-}
-
-/// What a cell of a class's column says.
-pub(super) fn binary(cell: &str) -> Option<bool> {
-    match cell {
-        "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
-        "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
-        _ => None,
     }
 }
 

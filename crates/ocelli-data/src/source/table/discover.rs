@@ -25,8 +25,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names say that
-    /// they hold something else are left out.
+    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names
+    /// say that they hold something else are left out.
     pub fn of(folder: &Path) -> Self {
         let in_train = || {
             let is_train = |path: &PathBuf| {
@@ -67,7 +67,7 @@ impl Tables {
         Self { labels: paths(labels), others: paths(others) }
     }
 
-    /// What is said of tables that were not chosen.
+    /// The notices about tables that were not chosen.
     pub(super) fn others(&self) -> String {
         match &self.others[..] {
             [] => String::new(),
@@ -102,12 +102,12 @@ impl Tables {
         }
     }
 
-    /// What is said of tables that are not read.
+    /// The notices about tables that are not read.
     pub fn mention(&self, folder: &Path) -> Option<String> {
         let name = some(&self.labels);
         (!self.labels.is_empty()).then(|| {
             format!(
-                "{name} in {} is not read: the class folders beside it say the classes (to read it: `from_csv`)",
+                "{name} in {} is not read: the class folders beside it are the classes (to read it: `from_csv`)",
                 folder.display()
             )
         })
@@ -123,8 +123,9 @@ fn some(paths: &[PathBuf]) -> String {
     text
 }
 
-/// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table must say
-/// them: directly in it, or in folders whose names say that they hold photos of a side of the split, or just photos.
+/// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table
+/// must say them: directly in it, or in folders whose names say that they hold photos of a side of the split,
+/// or just photos.
 pub fn says_the_classes(folder: &Path) -> bool {
     let class_folders = |folder: &Path| {
         let holds = |path: &PathBuf| !is_container(path) && holds_images(path, 2);
@@ -138,7 +139,7 @@ pub fn says_the_classes(folder: &Path) -> bool {
         && containers.iter().all(|container| class_folders(container) < 2)
 }
 
-/// Whether a folder's name says nothing of a class: `train`, `test_images`, `img2`, `train-jpg`.
+/// Whether a folder's name is no class's name: `train`, `test_images`, `img2`, `train-jpg`.
 fn is_container(path: &Path) -> bool {
     const WORDS: [&str; 29] = [
         "train",

@@ -1,8 +1,8 @@
 //! Which files the names in a table mean.
 //!
-//! A name is looked for as it is written, then below the folder: with the ending that it lacks, in another case or
-//! Unicode form, with `\` for `/`, and at last by the end of its path, where the folders at its beginning are not here.
-//! What could be several files is never decided in silence.
+//! A name is looked for as it is written, then below the folder: with the ending that it lacks, in another
+//! case or Unicode form, with `\` for `/`, and at last by the end of its path, where the folders at its
+//! beginning are not here. What could be several files is never decided in silence.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -85,7 +85,7 @@ struct Candidate {
     spelling: u8,
 }
 
-/// A name of a table, taken apart.
+/// The parts of a name in a table.
 struct Name {
     /// As it was written, separated by `/`.
     text: String,
@@ -172,18 +172,18 @@ impl Finder {
     }
 
     fn add(&mut self, relative: String, path: PathBuf) {
-        let place = self.files.len();
+        let index = self.files.len();
         let folded = fold(&relative);
         let name = folded.rsplit('/').next().unwrap_or_default().to_owned();
         if let Some((stem, ending)) = folded.rsplit_once('.')
             && is_image_ending(ending)
         {
             let name = stem.rsplit('/').next().unwrap_or_default();
-            self.by_stem.entry(name.to_owned()).or_default().push(place);
-            self.by_path_stem.entry(stem.to_owned()).or_default().push(place);
+            self.by_stem.entry(name.to_owned()).or_default().push(index);
+            self.by_path_stem.entry(stem.to_owned()).or_default().push(index);
         }
-        self.by_name.entry(name).or_default().push(place);
-        self.by_path.entry(folded.clone()).or_default().push(place);
+        self.by_name.entry(name).or_default().push(index);
+        self.by_path.entry(folded.clone()).or_default().push(index);
         self.files.push(Known { relative, folded, path });
     }
 
@@ -192,7 +192,8 @@ impl Finder {
         self.files.iter().map(|file| (file.relative.as_str(), file.path.as_path()))
     }
 
-    /// How many different files these names could mean, by their names alone: what tells a column of files from others.
+    /// How many different files these names could mean, by their names alone: what tells a column of files
+    /// from others.
     pub(super) fn hits<'a>(&self, names: impl Iterator<Item = &'a str>, suffix: Option<&str>) -> usize {
         let mut hit = HashSet::new();
         for text in names.filter(|text| !text.is_empty()) {
@@ -206,8 +207,8 @@ impl Finder {
         hit.len()
     }
 
-    /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside` are folders
-    /// besides the root that a path may begin at.
+    /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside`
+    /// are folders besides the root that a path may begin at.
     pub fn resolve(&self, names: &[&str], suffix: Option<&str>, beside: &[PathBuf]) -> Vec<Match> {
         let parsed: Vec<Name> = names.iter().map(|name| Name::of(name)).collect();
         let candidates: Vec<Vec<Candidate>> =
@@ -276,7 +277,8 @@ impl Finder {
             let most = whole.iter().map(|candidate| votes_of(candidate)).max().unwrap_or(0);
             let best: Vec<&Candidate> =
                 whole.into_iter().filter(|candidate| votes_of(candidate) == most).collect();
-            // A path as it is written comes before one in some folder, and a folder for training before others.
+            // A path as it is written comes before one in some folder, and a folder for training before
+            // others.
             let rank = |candidate: &Candidate| match candidate.folder.rsplit('/').next().map(fold).as_deref()
             {
                 Some("") => 0,
@@ -331,7 +333,8 @@ impl Finder {
         }
     }
 
-    /// The files that a path may mean: those that are called so from the folder, or those that have most of its end.
+    /// The files that a path may mean: those that are called so from the folder, or those that have most of
+    /// its end.
     fn candidates(&self, name: &Name, suffix: Option<&str>) -> Vec<Candidate> {
         let Some(last) = name.parts.last() else { return Vec::new() };
         let last = format!("{last}{}", suffix.unwrap_or_default());

@@ -15,8 +15,8 @@ pub(super) fn known_header(
         return Ok(Some(names.clone()));
     }
     let by_name = |column: &Column| matches!(column, Column::Name(_));
-    let single = [&options.id, &options.split, &options.group];
-    let named = options.label.iter().chain(single.into_iter().flatten()).any(by_name);
+    let single = [&options.id_column, &options.split_column, &options.group_column];
+    let named = options.label_columns.iter().chain(single.into_iter().flatten()).any(by_name);
     let is_header = match (options.header, named) {
         (Some(false), true) => {
             return Err(DataError::Setting {

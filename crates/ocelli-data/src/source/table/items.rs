@@ -9,6 +9,14 @@ use crate::source::listing;
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
+/// Images with their split and groups.
+#[derive(Default)]
+struct ItemRows {
+    items: Vec<Item>,
+    sides: Vec<Option<Side>>,
+    groups: Vec<Option<String>>,
+}
+
 impl Table<'_> {
     /// Turns rows into items; rows without a label are no training images unless several labels are allowed.
     pub(super) fn dataset(
@@ -21,16 +29,49 @@ impl Table<'_> {
     ) -> Result<Labelled, DataError> {
         let classes = Classes::new(entries.iter().flat_map(|(_, labels)| labels));
         if classes.is_empty() {
-            let advice = "name the column of the labels (`label`)";
+            let advice = "name the column of the labels (`label_columns`)";
             return Err(self.error(None, "has no labels".to_owned(), advice));
         }
         if let Some(error) = self.measurements(&classes, &entries) {
             return Err(error);
         }
         notes.notices.extend(labels::oddities(classes.names()));
-        let mut items = Vec::new();
-        let mut sides = Vec::new();
-        let mut groups = Vec::new();
+        let ItemRows { items, sides, groups } = self.item_rows(entries, &classes, task, &mut notes);
+        let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
+        if test > 0 {
+            notes.notices.push(format!(
+                "{} rows of {} are test images, which are neither trained on nor evaluated",
+                count(test),
+                self.name()
+            ));
+        }
+        let items = Items { root, task, classes, items };
+        self.list_unnamed(&items, &mut notes);
+        let split = self.columns.split.is_some().then(|| {
+            let side = |side| (0..sides.len()).filter(|&index| sides[index] == Some(side)).collect();
+            Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
+        });
+        notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let label_separator = match labels {
+            Labels::Cells(_, reading) if task == Task::MultiLabel => reading.separator(),
+            _ => None,
+        };
+        let Notes { skipped, notices } = notes;
+        let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
+        let groups = self.columns.group.is_some().then_some(groups);
+        Ok(Labelled { dataset, label_separator, groups })
+    }
+
+    /// The rows that are images of the data set; those without a label are skipped, except in multi-label
+    /// data.
+    fn item_rows(
+        &self,
+        entries: Vec<(Entry, BTreeSet<String>)>,
+        classes: &Classes,
+        task: Task,
+        notes: &mut Notes,
+    ) -> ItemRows {
+        let ItemRows { mut items, mut sides, mut groups } = ItemRows::default();
         let mut without = Tally::default();
         for (entry, labels) in entries {
             let mut indices: Vec<usize> = labels.iter().filter_map(|label| classes.index(label)).collect();
@@ -58,29 +99,7 @@ impl Table<'_> {
         };
         let rows = count(self.sheet.rows.len());
         without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut notes.notices);
-        let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
-        if test > 0 {
-            notes.notices.push(format!(
-                "{} rows of {} are test images: nothing is trained on them, and nothing measured",
-                count(test),
-                self.name()
-            ));
-        }
-        let items = Items { root, task, classes, items };
-        self.list_unnamed(&items, &mut notes);
-        let split = self.columns.split.is_some().then(|| {
-            let side = |wanted| (0..sides.len()).filter(|&index| sides[index] == Some(wanted)).collect();
-            Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
-        });
-        notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        let label_separator = match labels {
-            Labels::Cells(_, reading) if task == Task::MultiLabel => reading.separator(),
-            _ => None,
-        };
-        let Notes { skipped, notices } = notes;
-        let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
-        let groups = self.columns.group.is_some().then_some(groups);
-        Ok(Labelled { dataset, label_separator, groups })
+        ItemRows { items, sides, groups }
     }
 
     /// That the column of labels holds measurements.
@@ -98,7 +117,7 @@ impl Table<'_> {
             classes.names()[0]
         );
         let advice = format!(
-            "name the column of the classes (`label`); the columns are {}. Numbers are classes once they are put into \
+            "name the column of the classes (`label_columns`); the columns are {}. Numbers are classes once they are put into \
              ranges with a name each",
             self.column_names()
         );

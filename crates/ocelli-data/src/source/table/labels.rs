@@ -24,7 +24,7 @@ pub(super) struct Cell<'a> {
 pub(super) enum Reading {
     /// A cell is a label.
     Whole,
-    /// Labels apart by this.
+    /// Labels separated by this.
     Apart(char),
     /// Lists in brackets: `['a', 'b']`.
     Lists,
@@ -117,9 +117,9 @@ impl<'a> Evidence<'a> {
         Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1 }
     }
 
-    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's name seldom do.
-    /// Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by spaces, must come in varied
-    /// numbers too: "black cat" and "white dog" are names.
+    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's
+    /// name seldom do. Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by
+    /// spaces, must come in varied numbers too: "black cat" and "white dog" are names.
     fn convinces(&self, separator: char) -> bool {
         self.several > 0
             && match separator {
@@ -166,43 +166,52 @@ pub(super) fn decide(
         }
         (Some(Task::SingleLabel), _) => Ok((Reading::Whole, Task::SingleLabel)),
         (Some(Task::MultiLabel), None) => {
-            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
-            let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
-            if let (Some((_, Evidence { first: Some(first), .. })), false) = (cut, stated) {
-                notices.push(format!(
-                    "labels are apart by {}: row {}: {}",
-                    names_of(reading),
-                    first.line,
-                    shown(first)
-                ));
-            }
+            let (reading, notice) = several_at_most(&read);
+            notices.extend(notice.filter(|_| !stated));
             Ok((reading, Task::MultiLabel))
         }
         (task, Some((reading, evidence))) => {
             let evidence = evidence.describe(*reading, cells.len());
             match task {
                 Some(_) if stated => {}
-                Some(_) => notices.push(format!("labels are apart by {}: {evidence}", names_of(*reading))),
-                None => notices
-                    .push(format!("read as multi-label, labels apart by {}: {evidence}", names_of(*reading))),
+                Some(_) => {
+                    notices.push(format!("labels are separated by {}: {evidence}", names_of(*reading)))
+                }
+                None => notices.push(format!(
+                    "read as multi-label, labels separated by {}: {evidence}",
+                    names_of(*reading)
+                )),
             }
             Ok((*reading, Task::MultiLabel))
         }
         (None, None) => {
             let whole = if lists { Reading::Lists } else { Reading::Whole };
-            let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
-            notices.push(match cut {
-                None => {
-                    format!("read as single-label: none of {} rows has several labels", count(cells.len()))
-                }
-                Some((reading, evidence)) => format!(
-                    "read as single-label, with {} in the names of classes: {}",
-                    names_of(*reading),
-                    evidence.describe(*reading, cells.len())
-                ),
-            });
+            notices.push(why_single(&read, cells.len()));
             Ok((whole, Task::SingleLabel))
         }
+    }
+}
+
+/// The reading that leaves several labels in some cell, if there is evidence for none; and an example of it.
+fn several_at_most(read: &[(Reading, Evidence)]) -> (Reading, Option<String>) {
+    let cut = read.iter().find(|(_, evidence)| evidence.several > 0);
+    let reading = cut.or(read.last()).map_or(Reading::Apart(' '), |(reading, _)| *reading);
+    let first = cut.and_then(|(_, evidence)| evidence.first);
+    let notice = first.map(|first| {
+        format!("labels are separated by {}: row {}: {}", names_of(reading), first.line, shown(first))
+    });
+    (reading, notice)
+}
+
+/// Why images have one label each, as a notice.
+fn why_single(read: &[(Reading, Evidence)], rows: usize) -> String {
+    match read.iter().find(|(_, evidence)| evidence.several > 0) {
+        None => format!("read as single-label: none of {} rows has several labels", count(rows)),
+        Some((reading, evidence)) => format!(
+            "read as single-label, with {} in the names of classes: {}",
+            names_of(*reading),
+            evidence.describe(*reading, rows)
+        ),
     }
 }
 
@@ -263,8 +272,8 @@ pub(super) fn check_names<'a>(
     Ok(())
 }
 
-/// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and numbers that
-/// are no classes.
+/// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and
+/// numbers that are no classes.
 pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for class in classes {
@@ -294,7 +303,8 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     odd
 }
 
-/// Whether labels are measurements rather than names: numbers that are nearly all different, or many fractions.
+/// Whether labels are measurements rather than names: numbers that are nearly all different, or many
+/// fractions.
 pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
     let numbers: Vec<f64> = classes.iter().map_while(|class| class.parse().ok()).collect();
     let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();

@@ -9,7 +9,8 @@ use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
 impl Table<'_> {
-    /// Makes one of several rows about a file: the labels of all where images have several, or says what contradicts.
+    /// Makes one of several rows about a file: the labels of all where images have several, or says what
+    /// contradicts.
     pub(super) fn merge(
         &self,
         entries: Vec<Entry>,
@@ -45,13 +46,15 @@ impl Table<'_> {
         Ok(merged)
     }
 
-    /// Where images have a row for each of their labels, makes the task multi-label; says which images have several rows.
+    /// Where images have a row for each of their labels, makes the task multi-label; says which images have
+    /// several rows.
     fn note_several_rows(&self, by_file: &[Vec<Entry>], labels: &Labels, task: &mut Task, notes: &mut Notes) {
         let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
         let differ = |rows: &[Entry]| rows.iter().any(|entry| of(entry) != of(&rows[0]));
         let several = by_file.iter().filter(|rows| differ(rows)).count();
         let Some(first) = by_file.iter().find(|rows| differ(rows)) else { return };
-        // Whether an image has a row for each of its labels: then many have several, and none says the same twice.
+        // Whether an image has a row for each of its labels: then many have several, and none says the same
+        // twice.
         let twice = by_file.iter().any(|rows| {
             let repeats = |row: usize| rows[..row].iter().any(|before| of(before) == of(&rows[row]));
             (0..rows.len()).any(repeats)
@@ -117,15 +120,15 @@ impl Table<'_> {
         }
         let rows = self.sheet.rows.len();
         let first: Vec<String> = (missing.iter().take(3))
-            .map(|(place, why)| {
-                let row = &self.sheet.rows[*place];
+            .map(|(index, why)| {
+                let row = &self.sheet.rows[*index];
                 let why = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
                 format!("row {}: {}{why}", row.line, shortened(row.cell(self.columns.file)))
             })
             .collect();
-        let share = 100.0 * missing.len() as f64 / rows as f64;
+        let fraction = 100.0 * missing.len() as f64 / rows as f64;
         let text = format!(
-            "{} of {} rows of {} ({share:.0} %) name files that do not exist; the first is {}",
+            "{} of {} rows of {} ({fraction:.0} %) name files that do not exist; the first is {}",
             count(missing.len()),
             count(rows),
             self.name(),
@@ -134,7 +137,7 @@ impl Table<'_> {
         let kept: HashSet<&str> =
             entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
         let lost: BTreeSet<&str> = (missing.iter())
-            .flat_map(|(place, _)| labels.of(&self.sheet.rows[*place]))
+            .flat_map(|(index, _)| labels.of(&self.sheet.rows[*index]))
             .filter(|label| !kept.contains(labels::composed(label).as_str()))
             .collect();
         let lost: Vec<&str> = lost.into_iter().collect();

@@ -1,4 +1,4 @@
-//! A table of labels: a row for each image, with its file, its class or classes, and possibly its side of the split.
+//! A table of labels: one row per image, with its file, its labels, and possibly its part of the split.
 //!
 //! ```text
 //! id,breed                          image_name,tags,split             file,cat,dog
@@ -6,24 +6,24 @@
 //! 001cdf01,pekinese                 photos/2.jpg,haze water,valid     2.jpg,0,1
 //! ```
 //!
-//! Commas, tabs, semicolons, `|` and spaces separate columns; JSON lines are read too. What is not stated is detected
-//! and said in [`Dataset::notices`], with the rows that decided it: whether there is a header, which columns hold files
-//! and labels, where the files are, what their names lack, what separates several labels, and the task; so is how many
-//! rows could not be used. What is not clear is an error that says what to state. Rows are numbered as the lines of the
-//! file, from 1.
+//! Commas, tabs, semicolons, `|` and spaces separate columns; JSON lines are read too. Options that are not
+//! set are detected and reported in [`Dataset::notices`], with the rows that decided it: whether there is a
+//! header, which columns hold files and labels, where the files are, which suffix their names lack, what
+//! separates several labels, and the task; so is the number of unusable rows. What is ambiguous is an error
+//! that says what to set. Rows are numbered as the lines of the file, from 1.
 //!
-//! | file | what it knows |
+//! | file | content |
 //! |---|---|
-//! | `names` | what people call columns and tables |
-//! | `sheet` | bytes to rows of cells |
-//! | `columns` | which column is which |
-//! | `files` | which file a name means |
-//! | `header` | whether the first row names the columns |
-//! | `labels` | one label or several in a cell |
-//! | `rows` | from rows to files and labels |
-//! | `merge` | several rows about one file, and files that are missing |
-//! | `items` | from files and labels to a data set |
-//! | `discover` | the table that lies in a folder of photos |
+//! | `names.rs` | common names of columns and tables |
+//! | `sheet.rs` | bytes to rows of cells |
+//! | `columns.rs` | which column is which |
+//! | `files.rs` | which file a name refers to |
+//! | `header.rs` | whether the first row names the columns |
+//! | `labels.rs` | one label or several in a cell |
+//! | `rows.rs` | from rows to files and labels |
+//! | `merge.rs` | several rows for one file, and missing files |
+//! | `items.rs` | from files and labels to a data set |
+//! | `discover.rs` | the table in a folder of photos |
 
 mod columns;
 mod discover;
@@ -61,62 +61,63 @@ pub enum Column {
     Name(String),
 }
 
-/// How to read a table; what is `None` or empty is detected.
+/// Options for reading a table; those that are `None` or empty are detected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TableOptions {
     /// The folder that holds the files. Detected: the table's own.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::path_text::option")]
     pub folder: Option<PathBuf>,
-    /// What the ids lack to be file names: `.jpg`. Detected: nothing, or an image format's customary ending, each id by
-    /// itself.
+    /// The suffix that the ids lack to be file names: `.jpg`. Detected: none, or an image format's usual
+    /// extension, for each id by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suffix: Option<String>,
-    /// Whether the first row names the columns. Detected: it does if a column is given by name, if it has a name that
-    /// columns usually have, or if its id is no file while other rows' are.
+    /// Whether the first row names the columns. Detected: it does if a column is given by name, if it has a
+    /// common column name, or if its id is not a file while other rows' are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
     /// The column of the files. Detected: the one whose cells are files.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Column>,
-    /// The column of the labels, or several columns of 0 and 1, named by a class each. Detected by their names, or
-    /// because there is no other.
+    pub id_column: Option<Column>,
+    /// The column of the labels, or several columns of 0 and 1, each named after a class. Detected by name,
+    /// or if there is no other.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub label: Vec<Column>,
-    /// The column that says train, valid or test (or true and false: whether a row is for validation). Detected if it
-    /// is called so.
+    pub label_columns: Vec<Column>,
+    /// The column that contains train, valid or test (or true and false: whether a row is for validation).
+    /// Detected by name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub split: Option<Column>,
-    /// The column of what images of one group share, such as the patient: given to [`Labelled::groups`].
+    pub split_column: Option<Column>,
+    /// The column of groups, such as the patient: returned in [`Labelled::groups`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<Column>,
-    /// What separates several labels of one image. Detected: `|`, `;`, a comma or a space, or lists in brackets.
+    pub group_column: Option<Column>,
+    /// The separator of several labels of one image. Detected: `|`, `;`, a comma or a space, or lists in
+    /// brackets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<char>,
-    /// Single- or multi-label. Detected: multi-label if more than half of what a separator leaves (of `|` and `;`: half)
-    /// is in several different cells, so that "golden retriever" stays one class.
+    /// Single- or multi-label. Detected: multi-label if more than half of the parts between separators (for
+    /// `|` and `;`: half) are in several different cells, so that "golden retriever" stays one class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
     /// Whether more than a tenth of the rows, or all of a class, may name files that do not exist.
     pub allow_missing: bool,
 }
 
-/// What a table says.
+/// The content of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labelled {
     /// Images and their labels.
     pub dataset: Dataset,
-    /// What separates several labels of one image, where the table shows it.
+    /// The separator of several labels of one image, if the table has one.
     pub label_separator: Option<char>,
-    /// For each item what it shares with others of its group, if a column of it was asked for; `None` for an empty cell.
+    /// The group of each item, if a column of groups is given; `None` for an empty cell.
     pub groups: Option<Vec<Option<String>>>,
 }
 
 /// Reads a table of labels, or the one in a folder; no image is decoded. Items keep the order of the rows.
 ///
 /// # Errors
-/// Where it is no table, where what was not stated is not clear, where rows contradict each other, and where more than
-/// a tenth of them name files that do not exist; with the row.
+/// Where it is not a table, where something that is not set is ambiguous, where rows contradict each other,
+/// and where more than a tenth of them name missing files; with the row.
 pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, DataError> {
     let path = path.as_ref();
     let mut notices = Vec::new();
@@ -135,7 +136,8 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
         let row = sheet.rows.get(1).or(sheet.rows.first());
         let (line, text) = row.map_or((1, ""), |row| (row.line, row.cell(0)));
         let detail = format!("has a single column; row {line} is \"{}\"", shortened(text));
-        let advice = "give it a column of files and one of labels, apart by commas, tabs, semicolons or |";
+        let advice =
+            "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
         return Err(table_error(path, None, detail, advice));
     }
     let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -206,18 +208,18 @@ fn nothing_found(
     options: &TableOptions,
     matches: &[Match],
 ) -> DataError {
-    let place = usize::from(may_have_header && sheet.rows.len() > 1);
-    let advice = "give the folder of the images, the column of the file names (`id`), or the suffix they lack (`suffix`)";
-    for (row, found) in sheet.rows.iter().zip(matches).skip(place) {
+    let index = usize::from(may_have_header && sheet.rows.len() > 1);
+    let advice = "give the folder of the images, the column of the file names (`id_column`), or the suffix they lack (`suffix`)";
+    for (row, found) in sheet.rows.iter().zip(matches).skip(index) {
         if let Match::Ambiguous(several) = found {
             return ambiguous(sheet, row, file, several);
         }
     }
-    let Some(row) = sheet.rows.get(place) else {
+    let Some(row) = sheet.rows.get(index) else {
         return table_error(&sheet.path, None, "names no file that exists", advice);
     };
     let name = format!("{}{}", row.cell(file), options.suffix.as_deref().unwrap_or_default());
-    let why = match matches.get(place) {
+    let why = match matches.get(index) {
         Some(Match::Missing(Some(why))) => format!(" ({why})"),
         _ => String::new(),
     };

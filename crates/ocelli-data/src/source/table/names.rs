@@ -1,6 +1,7 @@
-//! What people call the columns of a table: the one place that knows.
+//! The usual names of a table's columns.
 //!
-//! Names are compared without case, spaces, `_`, `-`, `.` and `/`: `Image Index`, `image_index` and `ImageIndex` are one.
+//! Names are compared without case, spaces, `_`, `-`, `.` and `/`: `Image Index`, `image_index` and
+//! `ImageIndex` are one.
 
 /// Columns of files, those that say so most plainly first.
 const FILES: [&str; 28] = [
@@ -122,7 +123,8 @@ pub(super) fn is_index(name: &str) -> bool {
     name.is_empty() || name == "index" || name == "rownames" || name.starts_with("unnamed:")
 }
 
-/// Names of tables that hold a data set's labels, without their endings, those that say so most plainly first.
+/// Names of tables that hold a data set's labels, without their endings, those that say so most plainly
+/// first.
 const TABLES: [&str; 14] = [
     "labels",
     "label",
@@ -140,7 +142,8 @@ const TABLES: [&str; 14] = [
     "images",
 ];
 
-/// How plainly a file's name, without its ending, says that it is the table of a data set's labels: 0 is most plain.
+/// How plainly a file's name, without its ending, says that it is the table of a data set's labels: 0 is most
+/// plain.
 pub(super) fn table_rank(stem: &str) -> Option<usize> {
     let name = plain(stem);
     TABLES.iter().position(|known| *known == name)

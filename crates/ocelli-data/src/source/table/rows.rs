@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
-use super::{Found, Match, Table, ambiguous, columns};
+use super::{Found, Match, Table, ambiguous};
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
-/// What is said and left out on the way.
+/// The notices and the skipped files so far.
 pub(super) struct Notes {
     pub(super) skipped: Vec<Skipped>,
     pub(super) notices: Vec<String>,
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     pub(super) line: u64,
     pub(super) id: String,
     pub(super) path: PathBuf,
-    /// The row's place in the sheet.
+    /// The row's index in the sheet.
     pub(super) row: usize,
     pub(super) side: Option<Side>,
     pub(super) group: Option<String>,
@@ -39,7 +39,7 @@ impl<'a> Labels<'a> {
         match self {
             Labels::Cells(column, reading) => reading.labels(row.cell(*column)),
             Labels::Columns(columns) => {
-                let on = |(column, _): &&(usize, &'a str)| columns::binary(row.cell(*column)) == Some(true);
+                let on = |(column, _): &&(usize, &'a str)| binary(row.cell(*column)) == Some(true);
                 columns.iter().filter(on).map(|(_, class)| *class).collect()
             }
         }
@@ -61,6 +61,15 @@ impl Side {
             "test" | "testing" => Side::Test,
             _ => return None,
         })
+    }
+}
+
+/// The value of a cell in a class's column.
+pub(super) fn binary(cell: &str) -> Option<bool> {
+    match cell {
+        "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
+        "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
+        _ => None,
     }
 }
 
@@ -94,8 +103,6 @@ impl Table<'_> {
             })
             .collect();
         let name = self.name();
-        let file = self.columns.file;
-        let example = |row: &Row, found: &Found| format!("row {}: {}", row.line, found.path.display());
         // One folder before all names is where the ids begin.
         let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
         found.iter().for_each(|(_, found)| *folders.entry(&found.folder).or_default() += 1);
@@ -117,27 +124,24 @@ impl Table<'_> {
                 names.take(3).collect::<Vec<_>>().join(", ")
             ));
         }
-        let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
-        found
-            .iter()
-            .filter(|(_, found)| !found.ending.is_empty())
-            .for_each(|(_, found)| *endings.entry(&found.ending).or_default() += 1);
-        if self.options.suffix.is_none() && !endings.is_empty() {
-            let lacking = match endings.iter().next() {
-                Some((ending, _)) if endings.len() == 1 => format!("\"{ending}\""),
-                _ => endings
-                    .iter()
-                    .map(|(ending, names)| format!("\"{ending}\" ({})", count(*names)))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            };
+        if self.options.suffix.is_none()
+            && let Some(lacking) = lacking_endings(&found)
+        {
             notes.push(format!("the ids of {name} lack {lacking} to be file names"));
         }
         if let (false, Some((row, found))) = (notes.is_empty(), found.first()) {
-            notices.push(format!("{} ({})", notes.join(", and "), example(row, found)));
+            let example = format!("row {}: {}", row.line, found.path.display());
+            notices.push(format!("{} ({example})", notes.join(", and ")));
         }
-        let mut ways = |what: &str, wanted: &dyn Fn(&Row, &Found) -> bool| {
-            let mut such = found.iter().filter(|(row, found)| wanted(row, found));
+        self.notice_inexact(&found, notices);
+        root
+    }
+
+    /// Notices about names that were matched with files although they differ.
+    fn notice_inexact(&self, found: &[(&Row, &Found)], notices: &mut Vec<String>) {
+        let (name, file) = (self.name(), self.columns.file);
+        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| matches(row, found));
             if let Some((row, found)) = such.next() {
                 let rows = count(1 + such.count());
                 let given = shortened(row.cell(file));
@@ -159,11 +163,10 @@ impl Table<'_> {
                 && found.dropped.is_empty()
                 && !found.path.to_string_lossy().contains('\\')
         });
-        ways("lead out of the folder", &|_, found| !found.within);
-        root
+        ways("are outside the folder", &|_, found| !found.within);
     }
 
-    /// The rows whose files exist, and the places of those whose files do not, with what was said of them.
+    /// The rows whose files exist, and the indices of those whose files do not, with the reasons.
     #[allow(clippy::type_complexity)] // used once
     pub(super) fn entries(
         &self,
@@ -178,7 +181,7 @@ impl Table<'_> {
         let last = self.columns.labels.iter().copied().max().unwrap_or(0).max(self.columns.file);
         let below = root.strip_prefix(folder).map(|below| below.display().to_string()).unwrap_or_default();
         let prefix = if below.is_empty() { below } else { below + "/" };
-        for (place, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
+        for (index, (row, found)) in self.sheet.rows.iter().zip(matches).enumerate() {
             let line = row.line;
             if row.cells.len() <= last {
                 let reason = format!("row {line} has too few columns ({})", row.cells.len());
@@ -205,21 +208,21 @@ impl Table<'_> {
                         file,
                         format!("named in row {line}, but there is no such file{more}"),
                     ));
-                    missing.push((place, why));
+                    missing.push((index, why));
                     continue;
                 }
             };
             let side = match self.columns.split.map(|column| row.cell(column)) {
                 None => None,
                 Some(text) => Some(Side::parse(text).ok_or_else(|| {
-                    let detail = format!("says \"{}\" where train, valid or test is needed", shortened(text));
+                    let detail = format!("says \"{}\"; expected train, valid or test", shortened(text));
                     self.error(Some(line), detail, "correct the row")
                 })?),
             };
             let id = found.relative.strip_prefix(prefix.as_str()).unwrap_or(&found.relative).to_owned();
             let group = self.columns.group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
             let group = group.map(str::to_owned);
-            entries.push(Entry { line, id, path: found.path, row: place, side, group });
+            entries.push(Entry { line, id, path: found.path, row: index, side, group });
         }
         let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
         unusable.say(&of, &mut notes.notices);
@@ -286,4 +289,19 @@ impl Table<'_> {
         };
         Ok((labels, task))
     }
+}
+
+/// The endings that the ids lack to be file names, for a notice; `None` where they lack none.
+fn lacking_endings(found: &[(&Row, &Found)]) -> Option<String> {
+    let mut endings: BTreeMap<&str, usize> = BTreeMap::new();
+    found
+        .iter()
+        .filter(|(_, found)| !found.ending.is_empty())
+        .for_each(|(_, found)| *endings.entry(&found.ending).or_default() += 1);
+    let (first, _) = endings.iter().next()?;
+    if endings.len() == 1 {
+        return Some(format!("\"{first}\""));
+    }
+    let each = endings.iter().map(|(ending, names)| format!("\"{ending}\" ({})", count(*names)));
+    Some(each.collect::<Vec<_>>().join(", "))
 }

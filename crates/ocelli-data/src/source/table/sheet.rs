@@ -17,9 +17,9 @@ const SOME_ROWS: usize = 200;
 
 /// The rows of a table as they stand in its file.
 ///
-/// Read are rows of cells apart by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON: an object a
-/// line, a list of objects, or one object of file names and labels. Lines that begin with `#` and do not have the
-/// columns of a row are comments.
+/// Read are rows of cells separated by commas, tabs, semicolons, `|` or spaces, in UTF-8 or UTF-16; and JSON:
+/// an object a line, a list of objects, or one object of file names and labels. Lines that begin with `#` and
+/// do not have the columns of a row are comments.
 #[derive(Debug, Clone)]
 pub struct Sheet {
     pub(super) path: PathBuf,
@@ -135,7 +135,7 @@ impl Sheet {
             let same = self.rows.iter().filter(|row| row.cells.len() == width).count();
             let cells = first.cells.iter().map(|cell| format!("\"{}\"", shortened(cell))).collect::<Vec<_>>();
             self.notices.push(format!(
-                "the columns of {} are apart by {}: row {line} has {width} ({}), and so have {} of {} rows",
+                "the columns of {} are separated by {}: row {line} has {width} ({}), and so have {} of {} rows",
                 self.name(),
                 separator_name(delimiter),
                 cells.join(", "),
@@ -175,57 +175,12 @@ impl Sheet {
     }
 
     fn read_json(&mut self, text: &str) -> Result<(), DataError> {
-        let path = self.path.clone();
-        let wrong = |line: Option<u64>, detail: String| {
-            table_error(&path, line, detail, "give an object for each image, one a line")
-        };
-        let mut entries: Vec<(u64, serde_json::Map<String, Value>)> = Vec::new();
-        let by_line = !text.trim_start().starts_with('[') && !is_one_object(&path, text);
-        if by_line {
-            for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
-                match serde_json::from_str(text) {
-                    Ok(Value::Object(entry)) => entries.push((line, entry)),
-                    Ok(_) => return Err(wrong(Some(line), "is no JSON object".to_owned())),
-                    Err(error) => return Err(wrong(Some(line), format!("is no JSON: {error}"))),
-                }
-            }
-        } else {
-            let whole: Value = serde_json::from_str(text)
-                .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
-            match whole {
-                Value::Array(list) => {
-                    for (number, entry) in (1..).zip(list) {
-                        match entry {
-                            Value::Object(entry) => entries.push((number, entry)),
-                            _ => return Err(wrong(Some(number), "is no JSON object".to_owned())),
-                        }
-                    }
-                }
-                Value::Object(labels) => {
-                    let nested = |value: &Value| match value {
-                        Value::Object(_) => true,
-                        Value::Array(list) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
-                        _ => false,
-                    };
-                    if let Some((name, _)) = labels.iter().find(|(_, value)| nested(value)) {
-                        let detail = format!("is one JSON object, and its \"{name}\" is no label");
-                        return Err(wrong(None, detail));
-                    }
-                    for (number, (file, label)) in (1..).zip(labels) {
-                        let pair = [("file", Value::String(file)), ("label", label)];
-                        let pair = pair.into_iter().map(|(name, value)| (name.to_owned(), value));
-                        entries.push((number, pair.collect()));
-                    }
-                }
-                _ => return Err(wrong(None, "is no JSON object".to_owned())),
-            }
-        }
         let mut names: Vec<String> = Vec::new();
-        let mut place = std::collections::HashMap::new();
-        for (line, entry) in entries {
+        let mut index = std::collections::HashMap::new();
+        for (line, entry) in json_entries(&self.path, text)? {
             let mut row = Row { line, ..Row::default() };
             for (name, value) in entry {
-                let column = *place.entry(name.clone()).or_insert_with(|| {
+                let column = *index.entry(name.clone()).or_insert_with(|| {
                     names.push(name);
                     names.len() - 1
                 });
@@ -260,7 +215,7 @@ impl Sheet {
 pub(super) fn counts(rows: &[Row], column: usize) -> bool {
     let number = |row: &Row| row.cell(column).parse::<usize>().ok();
     let Some(first @ (0 | 1)) = rows.first().and_then(number) else { return false };
-    rows.len() > 1 && (first..).zip(rows).all(|(wanted, row)| number(row) == Some(wanted))
+    rows.len() > 1 && (first..).zip(rows).all(|(expected, row)| number(row) == Some(expected))
 }
 
 /// A separator, for people.
@@ -343,8 +298,8 @@ fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cow<'a, str>, DataError> {
 
 /// The line of a byte, from 1.
 fn line_at(bytes: &[u8], at: usize) -> u64 {
-    let ends = |place: &usize| {
-        bytes[*place] == b'\n' || bytes[*place] == b'\r' && bytes.get(place + 1) != Some(&b'\n')
+    let ends = |index: &usize| {
+        bytes[*index] == b'\n' || bytes[*index] == b'\r' && bytes.get(index + 1) != Some(&b'\n')
     };
     1 + (0..at).filter(ends).count() as u64
 }
@@ -356,6 +311,49 @@ fn is_json(path: &Path, text: &str) -> bool {
         || serde_json::from_str::<serde_json::Map<String, Value>>(first).is_ok()
 }
 
+type JsonObject = serde_json::Map<String, Value>;
+
+/// The objects of a JSON file, each with its line or its number: one a line, or a list, or one object from
+/// file to label.
+fn json_entries(path: &Path, text: &str) -> Result<Vec<(u64, JsonObject)>, DataError> {
+    let wrong = |line: Option<u64>, detail: String| {
+        table_error(path, line, detail, "give an object for each image, one a line")
+    };
+    let object = |line: u64, value: Value| match value {
+        Value::Object(entry) => Ok((line, entry)),
+        _ => Err(wrong(Some(line), "is no JSON object".to_owned())),
+    };
+    if !text.trim_start().starts_with('[') && !is_one_object(path, text) {
+        let lines = (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty());
+        let entry = |(line, text): (u64, &str)| {
+            let value = serde_json::from_str(text);
+            object(line, value.map_err(|error| wrong(Some(line), format!("is no JSON: {error}")))?)
+        };
+        return lines.map(entry).collect();
+    }
+    let whole: Value = serde_json::from_str(text)
+        .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
+    match whole {
+        Value::Array(list) => (1..).zip(list).map(|(number, entry)| object(number, entry)).collect(),
+        Value::Object(labels) => {
+            let nested = |value: &Value| match value {
+                Value::Object(_) => true,
+                Value::Array(list) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
+                _ => false,
+            };
+            if let Some((name, _)) = labels.iter().find(|(_, value)| nested(value)) {
+                return Err(wrong(None, format!("is one JSON object, and its \"{name}\" is no label")));
+            }
+            let pair = |(number, (file, label)): (u64, (String, Value))| {
+                let pair = [("file", Value::String(file)), ("label", label)];
+                (number, pair.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            };
+            Ok((1..).zip(labels).map(pair).collect())
+        }
+        _ => Err(wrong(None, "is no JSON object".to_owned())),
+    }
+}
+
 /// Whether the whole file is one object, not one a line.
 fn is_one_object(path: &Path, text: &str) -> bool {
     let lines = path.extension().is_some_and(|ending| ending != "json");
@@ -363,7 +361,8 @@ fn is_one_object(path: &Path, text: &str) -> bool {
         || text.lines().next().is_some_and(|line| line.trim() == "{")
 }
 
-/// Excel's first line `sep=;`, which says what separates the columns: the text after it, the number of its line.
+/// Excel's first line `sep=;`, which says what separates the columns: the text after it, the number of its
+/// line.
 fn separator_line(text: &str) -> (&str, u64, Option<char>) {
     let first = text.split(['\r', '\n']).next().unwrap_or_default();
     let mut stated = first.trim().strip_prefix("sep=").unwrap_or_default().trim_matches('"').chars();
@@ -378,7 +377,8 @@ fn separator_line(text: &str) -> (&str, u64, Option<char>) {
     }
 }
 
-/// Steps over the lines at the beginning that begin with `#`, but for one that names the columns of those below.
+/// Steps over the lines at the beginning that begin with `#`, but for one that names the columns of those
+/// below.
 fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str, u64) {
     let mut rest = text;
     let mut line = first_line;
@@ -412,9 +412,9 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
 fn delimiter_of(text: &str) -> char {
     let mut best: Option<((bool, usize), char)> = None;
     for delimiter in [',', '\t', ';', '|'] {
-        let Some((width, evidence, share)) = columns_of(text, delimiter) else { continue };
-        if width > 1 && best.is_none_or(|(other, _)| (evidence, share) > other) {
-            best = Some(((evidence, share), delimiter));
+        let Some((width, evidence, fraction)) = columns_of(text, delimiter) else { continue };
+        if width > 1 && best.is_none_or(|(other, _)| (evidence, fraction) > other) {
+            best = Some(((evidence, fraction), delimiter));
         }
     }
     if let Some((_, delimiter)) = best {
@@ -426,8 +426,8 @@ fn delimiter_of(text: &str) -> char {
     }
 }
 
-/// How many columns the first row has, whether they are known by name or hold names of images, and how many of a
-/// thousand rows have no more than it and at least two.
+/// How many columns the first row has, whether they are known by name or hold names of images, and how many
+/// of a thousand rows have no more than it and at least two.
 fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     let rows: Vec<Row> = Reader { text, at: 0, line: 1, delimiter }
         .map_while(Result::ok)
@@ -449,8 +449,8 @@ fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     // R's header lacks the name of the first column.
     let shifted =
         rows.len() > 1 && rows[1..].iter().all(|row| row.cells.len() == width + 1) && counts(&rows[1..], 0);
-    let share = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
-    Some((width, evidence, share))
+    let fraction = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
+    Some((width, evidence, fraction))
 }
 
 /// Whether files of this ending, in small letters, are images that are read.

@@ -1,12 +1,12 @@
 //! Gradients with respect to the weights of dense and grouped convolutions.
 //!
-//! For each tap this is a matrix product that sums over pixels: `dy` (pixels × outputs) with the input pixels at the
-//! tap (pixels × inputs). One side fills vectors, the other is broadcast. Both are copied into panels first, so
-//! that the channels of a register tile are contiguous from pixel to pixel. In bf16 a word pairs the same pixel of
-//! two images, so that dot products of pairs sum over pixels at any stride and shift.
+//! For each tap this is a matrix product that sums over pixels: `dy` (pixels × outputs) with the input pixels
+//! at the tap (pixels × inputs). One side fills vectors, the other is broadcast. Both are copied into panels
+//! first, so that the channels of a register tile are contiguous from pixel to pixel. In bf16 a word pairs
+//! the same pixel of two images, so that dot products of pairs sum over pixels at any stride and shift.
 //!
-//! The shape alone decides how rows of pixels are divided into segments; each segment's sums are kept apart and added
-//! in order.
+//! The shape alone decides how rows of pixels are divided into segments; each segment's sums are kept apart
+//! and added in order.
 //!
 //! | module | |
 //! |---|---|

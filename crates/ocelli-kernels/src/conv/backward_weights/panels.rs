@@ -11,8 +11,9 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Words in the order `[group][block of channels][pixel of all images, or pairs of images][channel of the block]`.
-/// Channels that fill up the last block hold any values.
+/// Words in the order
+/// `[group][block of channels][pixel of all images, or pairs of images][channel of the block]`. Channels that
+/// fill up the last block hold any values.
 pub(super) struct Panels {
     words: Scratch,
     pub(super) block: usize,

@@ -60,8 +60,8 @@ impl Plan {
             rows_at_once: 1,
         };
         let rows = shape.batch.div_ceil(T::PER_WORD) * shape.out_height();
-        // The broadcast side of a segment fits into the cache of a core, or is at least much more than the partial
-        // sums; there are enough items to share, and partial sums do not fill the memory.
+        // The broadcast side of a segment fits into the cache of a core, or is at least much more than the
+        // partial sums; there are enough items to share, and partial sums do not fill the memory.
         let worthwhile = (512 * 1024).max(4 * plan.partial_len() * 4);
         let cached = (rows * shape.out_width() * broadcast_len * 4).div_ceil(worthwhile);
         let blocks = if gathers_patches { 1 } else { plan.vector_blocks() * shape.groups };

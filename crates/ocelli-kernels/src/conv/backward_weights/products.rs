@@ -53,8 +53,8 @@ pub(super) fn find_runs(shape: &Conv2dShape, tap: usize, rows: Range<usize>) -> 
 pub(in crate::conv) struct BroadcastWidths;
 
 impl BroadcastWidths {
-    /// The width that costs least for `len` broadcasts, with one vector or two: idle broadcasts are lost, and each
-    /// block loads the vectors.
+    /// The width that costs least for `len` broadcasts, with one vector or two: idle broadcasts are lost, and
+    /// each block loads the vectors.
     pub(in crate::conv) fn best(isa: Isa, is_one_vector: bool, len: usize) -> usize {
         let widths: &[usize] = match (simd::has_many_registers(isa), is_one_vector) {
             (true, _) => &[14, 13, 12, 8, 4, 1],

@@ -144,8 +144,8 @@ impl<'a, T: Element> TileInputs<'a, T> {
         }
     }
 
-    /// The last word of a row of taps may hold an element more than the row has; its weight is 0. Rows that reach
-    /// into padding are copied into `edges`.
+    /// The last word of a row of taps may hold an element more than the row has; its weight is 0. Rows that
+    /// reach into padding are copied into `edges`.
     fn point_rows(&mut self) {
         let channels = self.grid.in_channels;
         let mut edges = self.edges.chunks_exact_mut(self.patch_len);
@@ -311,8 +311,8 @@ fn point_inside<T: Element>(
     }
 }
 
-/// The pixels of a run in one row for which all of these taps, neighbours in a row, are inside of the image, and
-/// whose first input pixel `fits`.
+/// The pixels of a run in one row for which all of these taps, neighbours in a row, are inside of the image,
+/// and whose first input pixel `fits`.
 fn pixels_inside(
     grid: &SamplingGrid,
     run: &[Pixel],

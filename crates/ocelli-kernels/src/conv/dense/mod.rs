@@ -1,10 +1,10 @@
 //! The kernel of dense and grouped convolutions: forward passes, and gradients with respect to data.
 //!
-//! Both are the same loop: each output pixel sums over taps, and over the channels of the input pixel at each tap.
-//! A register tile holds up to [`MAX_PIXELS`] output pixels × 1 to 3 vectors of output channels; input words (one
-//! f32, or two bf16 channels) are broadcast and multiplied with vectors of packed weights. A tap that lies in
-//! padding reads zeros. Each sum runs over taps, then channels, in one order: it does not depend on how the work is
-//! split.
+//! Both are the same loop: each output pixel sums over taps, and over the channels of the input pixel at each
+//! tap. A register tile holds up to [`MAX_PIXELS`] output pixels × 1 to 3 vectors of output channels; input
+//! words (one f32, or two bf16 channels) are broadcast and multiplied with vectors of packed weights. A tap
+//! that lies in padding reads zeros. Each sum runs over taps, then channels, in one order: it does not depend
+//! on how the work is split.
 //!
 //! | module | |
 //! |---|---|
@@ -45,12 +45,12 @@ pub(crate) struct PackedDense {
     group_out: usize,
 }
 
-/// Weights that are packed piece by piece, just before they are used, take at most this many bytes a piece: they and
-/// the inputs that they meet fit into the cache of a core.
+/// Weights that are packed piece by piece, just before they are used, take at most this many bytes a piece:
+/// they and the inputs that they meet fit into the cache of a core.
 const PACKED_PIECE_BYTES: usize = 192 * 1024;
 
-/// Inputs of at most this many bytes, and at most a quarter of the weights' bytes, are read again for each piece of
-/// weights, instead of the weights for each piece of pixels.
+/// Inputs of at most this many bytes, and at most a quarter of the weights' bytes, are read again for each
+/// piece of weights, instead of the weights for each piece of pixels.
 const SMALL_INPUT_BYTES: usize = 1024 * 1024;
 
 /// Fewest blocks of weights for which threads share the weights.
@@ -83,8 +83,8 @@ impl PackedDense {
         });
     }
 
-    /// Whether weights that are used once are better packed just before they are used: then threads share the weights
-    /// instead of the pixels, of which there are few.
+    /// Whether weights that are used once are better packed just before they are used: then threads share the
+    /// weights instead of the pixels, of which there are few.
     pub(crate) fn packs_in_pieces<T: Element>(isa: Isa, source: &WeightSource<'_>, x: &[T]) -> bool {
         let words_per_channel = WordLayout::new::<T>(source).per_channel;
         let (blocks, words) = blocks(isa, source.groups, source.group_out, words_per_channel);
@@ -92,7 +92,8 @@ impl PackedDense {
         inputs <= SMALL_INPUT_BYTES.min(weights / 4) && blocks.len() >= MIN_SHARED_BLOCKS
     }
 
-    /// The same as [`pack`](Self::pack) and [`run`](Self::run), with pieces of the weights that stay in the cache.
+    /// The same as [`pack`](Self::pack) and [`run`](Self::run), with pieces of the weights that stay in the
+    /// cache.
     pub(crate) fn pack_and_run<T: Element>(
         isa: Isa,
         source: &WeightSource<'_>,
@@ -144,8 +145,8 @@ impl PackedDense {
         }
     }
 
-    /// The grid's pixels in pieces that fit into the cache of a core, at least `target` of them if there are enough
-    /// pixels. They depend on the shape alone.
+    /// The grid's pixels in pieces that fit into the cache of a core, at least `target` of them if there are
+    /// enough pixels. They depend on the shape alone.
     pub(crate) fn pieces<T: Element>(&self, grid: &SamplingGrid, target: usize) -> Vec<Range<usize>> {
         // Divisible by the pixels of all tiles.
         const MAX_PIECE: usize = 252;

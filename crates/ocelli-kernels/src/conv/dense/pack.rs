@@ -48,8 +48,8 @@ pub(super) fn blocks(
     (blocks, offset)
 }
 
-/// A convolution's weights, in PyTorch's order `[outputs of all groups, inputs of a group, taps]`, and how the
-/// convolution that is packed uses them.
+/// A convolution's weights, in PyTorch's order `[outputs of all groups, inputs of a group, taps]`, and how
+/// the convolution that is packed uses them.
 pub(crate) struct WeightSource<'a> {
     pub weights: &'a [f32],
     /// For each output of all groups; only unless `transposed`.
@@ -85,9 +85,9 @@ impl WeightSource<'_> {
 /// Inputs that are packed together.
 const PACKED_INPUTS: usize = 16;
 
-/// Whether words straddle taps: where channels do not fill words, or are so few that finding the address of each
-/// tap would take longer than the multiplications. Then rows of taps are read together, or taps are gathered into
-/// patches.
+/// Whether words straddle taps: where channels do not fill words, or are so few that finding the address of
+/// each tap would take longer than the multiplications. Then rows of taps are read together, or taps are
+/// gathered into patches.
 pub(super) fn straddles_taps<T: Element>(taps: usize, group_in: usize) -> bool {
     taps > 0 && (!group_in.is_multiple_of(T::PER_WORD) || (group_in < 8 && taps > 1))
 }
@@ -106,8 +106,8 @@ impl WordLayout {
     pub(super) fn new<T: Element>(source: &WeightSource<'_>) -> Self {
         let taps = source.taps.len();
         let straddles_taps = straddles_taps::<T>(taps, source.group_in);
-        // The taps of a row fill whole words if they are read from the image, and all taps together if they are
-        // gathered into patches.
+        // The taps of a row fill whole words if they are read from the image, and all taps together if they
+        // are gathered into patches.
         let taps_together = match source.taps_per_row {
             1 => taps,
             row => row,
@@ -156,9 +156,10 @@ impl PackedDense {
         }
     }
 
-    /// `count` pointwise convolutions with these inputs, which fill words, and outputs. `fill` writes the words of
-    /// a block of outputs and some inputs, in all of the convolutions: its argument returns the address of the
-    /// words of a convolution and an input (or a pair of inputs), as many as the block's vectors hold.
+    /// `count` pointwise convolutions with these inputs, which fill words, and outputs. `fill` writes the
+    /// words of a block of outputs and some inputs, in all of the convolutions: its argument returns the
+    /// address of the words of a convolution and an input (or a pair of inputs), as many as the block's
+    /// vectors hold.
     pub(in crate::conv) fn pointwise<T: Element>(
         isa: Isa,
         [inputs, outputs]: [usize; 2],
@@ -305,8 +306,8 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// [`copy`](Self::copy) of one tap: in squares, read along the inputs and written along the outputs, a line of
-    /// the cache at a time.
+    /// [`copy`](Self::copy) of one tap: in squares, read along the inputs and written along the outputs, a
+    /// line of the cache at a time.
     ///
     /// # Safety
     /// As [`pack`](Self::pack).
@@ -391,7 +392,8 @@ struct RoundedWeights {
 impl RoundedWeights {
     fn new<T: Element>(isa: Isa, source: &WeightSource<'_>, block: &Block, inputs: Range<usize>) -> Self {
         let row_len = if source.transposed { block.count } else { inputs.len() } * source.all_taps;
-        // A cache line more, so that rows as long as a power of two do not compete for the same lines of the cache.
+        // A cache line more, so that rows as long as a power of two do not compete for the same lines of the
+        // cache.
         let stride = row_len.next_multiple_of(16) + 16;
         let rows = if source.transposed { inputs.len() } else { block.count };
         let mut values = vec![0u32; rows * stride];

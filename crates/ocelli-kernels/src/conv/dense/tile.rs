@@ -11,8 +11,8 @@ use std::{mem::MaybeUninit, ops::Range};
 /// Pixels of the largest register tile.
 pub(super) const MAX_PIXELS: usize = 14;
 
-/// Products that are summed in f32 before they are added to the sum of those before: a single sum over thousands of
-/// products would lose digits. bf16 has lost more already.
+/// Products that are summed in f32 before they are added to the sum of those before: a single sum over
+/// thousands of products would lose digits. bf16 has lost more already.
 const MAX_CHAIN: usize = 128;
 
 /// Sums of the largest tile, `[pixel][channel]`.
@@ -95,8 +95,8 @@ impl<T: Element> BlockKernel<'_, T> {
         }
     }
 
-    /// The same as [`tile`](Self::tile), for P pixels, few products and an activation that only clamps: so short that
-    /// every branch would show. `WHOLE`: the block fills its vectors.
+    /// The same as [`tile`](Self::tile), for P pixels, few products and an activation that only clamps: so
+    /// short that every branch would show. `WHOLE`: the block fills its vectors.
     #[inline(always)]
     unsafe fn short_tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool, const WHOLE: bool>(
         &self,
@@ -146,9 +146,9 @@ impl<T: Element> BlockKernel<'_, T> {
     /// Computes and stores pixels `start..start + P`, as far as there are any.
     ///
     /// # Safety
-    /// The processor has S. There are `words_per_tap` words from `first_word` on at each pointer: it points to the
-    /// channels of a pixel, to a patch or to zeros. The weights hold as many rows of V vectors as words are
-    /// multiplied. Outputs and residuals lie in the output, by the geometry.
+    /// The processor has S. There are `words_per_tap` words from `first_word` on at each pointer: it points
+    /// to the channels of a pixel, to a patch or to zeros. The weights hold as many rows of V vectors as
+    /// words are multiplied. Outputs and residuals lie in the output, by the geometry.
     #[inline(always)]
     unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, start: usize, bias: &[[f32; 16]; 3]) {
         // SAFETY: the caller's promise.
@@ -367,8 +367,8 @@ unsafe fn first_sums<S: Simd, const P: usize, const V: usize>(bias: &[[f32; 16];
     }
 }
 
-/// Adds the products of some words at each pointer with `weights`, `[word][vector]`, to the sums. Returns the weights
-/// that follow.
+/// Adds the products of some words at each pointer with `weights`, `[word][vector]`, to the sums. Returns the
+/// weights that follow.
 ///
 /// # Safety
 /// The processor has S, and there are as many words at each pointer, and as many weights.

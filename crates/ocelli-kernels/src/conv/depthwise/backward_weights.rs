@@ -12,8 +12,8 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// The gradient with respect to the weights, `[channels, 1, rows, columns]`. The shape alone decides how rows of
-/// output pixels are divided into segments; the sums of segments are added in order.
+/// The gradient with respect to the weights, `[channels, 1, rows, columns]`. The shape alone decides how rows
+/// of output pixels are divided into segments; the sums of segments are added in order.
 pub(in crate::conv) fn backward_weights<T: Element>(
     isa: Isa,
     grid: &SamplingGrid,
@@ -180,7 +180,8 @@ impl<T: Element> WeightKernel<'_, T> {
         }
     }
 
-    /// The rows of the image that an output row, counted over all images, reads at `R` rows of taps; none outside.
+    /// The rows of the image that an output row, counted over all images, reads at `R` rows of taps; none
+    /// outside.
     #[inline(always)]
     fn input_rows<const R: usize>(&self, row: usize, tap_row: usize) -> [Option<*const T>; R] {
         let (grid, taps) = (self.grid, self.taps);
@@ -222,7 +223,8 @@ impl<T: Element> WeightKernel<'_, T> {
         }
     }
 
-    /// Adds the products of `R` rows and `K` contiguous columns of taps; `first`: the column of the first input.
+    /// Adds the products of `R` rows and `K` contiguous columns of taps; `first`: the column of the first
+    /// input.
     #[inline(always)]
     unsafe fn add_taps<
         S: Simd,
@@ -262,8 +264,8 @@ impl<T: Element> WeightKernel<'_, T> {
         }
     }
 
-    /// All `K × K` taps, `STRIDE` input pixels between outputs; words pair the outputs of two rows, `P` at once, and
-    /// the inputs that they read.
+    /// All `K × K` taps, `STRIDE` input pixels between outputs; words pair the outputs of two rows, `P` at
+    /// once, and the inputs that they read.
     #[inline(always)]
     unsafe fn all_pairs<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(&self) {
         let grid = self.grid;
@@ -304,8 +306,8 @@ impl<T: Element> WeightKernel<'_, T> {
         }
     }
 
-    /// Adds the products of all taps with the gradients of two output rows, the first of which is given, each with
-    /// its lanes; `first`: the column of the first input.
+    /// Adds the products of all taps with the gradients of two output rows, the first of which is given, each
+    /// with its lanes; `first`: the column of the first input.
     #[inline(always)]
     unsafe fn add_pairs<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(
         &self,
@@ -340,7 +342,8 @@ impl<T: Element> WeightKernel<'_, T> {
         }
     }
 
-    /// A row of an image, counted from the first row of taps, and how many lanes are read: none outside of the image.
+    /// A row of an image, counted from the first row of taps, and how many lanes are read: none outside of
+    /// the image.
     #[inline(always)]
     fn input_row(&self, image: usize, row: usize, lanes: usize) -> (*const T, usize) {
         let row = row as isize + self.taps.first[0];

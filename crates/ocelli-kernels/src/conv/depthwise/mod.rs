@@ -1,9 +1,10 @@
-//! The kernels of depthwise convolutions, which have one filter a channel: forward passes, gradients with respect to
-//! data, and gradients with respect to weights.
+//! The kernels of depthwise convolutions, which have one filter a channel: forward passes, gradients with
+//! respect to data, and gradients with respect to weights.
 //!
-//! A register tile holds some neighbouring output pixels of one vector of channels; each input vector is loaded once
-//! a kernel row and multiplied by all weights that need it. Where there are dot products of pairs of bf16, a tile
-//! holds two rows of output pixels, and a word pairs two input rows, which both output rows are computed from.
+//! A register tile holds some neighbouring output pixels of one vector of channels; each input vector is
+//! loaded once a kernel row and multiplied by all weights that need it. Where there are dot products of pairs
+//! of bf16, a tile holds two rows of output pixels, and a word pairs two input rows, which both output rows
+//! are computed from.
 //!
 //! | module | |
 //! |---|---|
@@ -29,9 +30,10 @@ pub(super) use backward_weights::backward_weights;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Weights in the order `[block of channels][tap][channel of the block]`, in f32; or for pairs of rows, in the order
-/// `[block of channels][pair of input rows][output row, 0 or 1][column of taps][channel of the block]`, in words of
-/// two bf16.
+/// Weights in the order `[block of channels][tap][channel of the block]`, in f32; or for pairs of rows, in
+/// the order
+/// `[block of channels][pair of input rows][output row, 0 or 1][column of taps][channel of the block]`, in
+/// words of two bf16.
 #[derive(Clone, Debug)]
 pub struct PackedDepthwise {
     isa: Isa,
@@ -47,8 +49,8 @@ pub struct PackedDepthwise {
 /// Channels of a block where all are too many: two cache lines of bf16, so that none is touched twice.
 const BLOCK: usize = 64;
 
-/// All channels, so that memory is read from one end to the other, if their weights fit into the first cache beside
-/// the inputs; else [`BLOCK`].
+/// All channels, so that memory is read from one end to the other, if their weights fit into the first cache
+/// beside the inputs; else [`BLOCK`].
 fn channels_per_block(channels: usize, words_per_channel: usize) -> usize {
     let all = channels.next_multiple_of(16);
     if all * words_per_channel * 4 <= 16 * 1024 { all } else { BLOCK }
@@ -103,7 +105,8 @@ impl PackedDepthwise {
         TapGrid { first, ..self.taps }
     }
 
-    /// The rows of all images' grids, in pieces for one core each, all of one image. They depend on the shape alone.
+    /// The rows of all images' grids, in pieces for one core each, all of one image. They depend on the shape
+    /// alone.
     pub(crate) fn pieces<T: Element>(&self, grid: &SamplingGrid) -> Vec<Range<usize>> {
         let height = grid.height;
         let row_bytes = grid.in_width * grid.stride[0] * self.channels * size_of::<T>();

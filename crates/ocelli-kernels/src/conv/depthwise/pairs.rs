@@ -8,8 +8,8 @@ struct PairRun {
     image: usize,
     /// Input row of the first output row's first tap.
     row: isize,
-    /// Which of the two rows are computed. A row is the first or the second by its number in the image, so that its
-    /// sums are the same however the rows are cut into pieces.
+    /// Which of the two rows are computed. A row is the first or the second by its number in the image, so
+    /// that its sums are the same however the rows are cut into pieces.
     computed: [bool; 2],
     start: usize,
     count: usize,
@@ -18,7 +18,8 @@ struct PairRun {
 }
 
 impl<T: Element> RowsKernel<'_, T> {
-    /// `K` columns of taps side by side, `STRIDE` input pixels between outputs, tiles of two rows of `P` outputs.
+    /// `K` columns of taps side by side, `STRIDE` input pixels between outputs, tiles of two rows of `P`
+    /// outputs.
     #[inline(always)]
     pub(super) unsafe fn all_pairs<S: Simd, const K: usize, const STRIDE: usize, const P: usize>(&self) {
         let grid = self.grid;
@@ -115,7 +116,8 @@ impl<T: Element> RowsKernel<'_, T> {
         (self.x.as_ptr().wrapping_add(pixel * self.grid.in_channels + channel), lanes)
     }
 
-    /// Adds the products of a pair of input rows, each with its lanes, to the first and the second output row.
+    /// Adds the products of a pair of input rows, each with its lanes, to the first and the second output
+    /// row.
     #[inline(always)]
     unsafe fn add_pair<
         S: Simd,
@@ -135,8 +137,8 @@ impl<T: Element> RowsKernel<'_, T> {
         let width = self.grid.in_width;
         let inside = first_column >= 0 && first_column as usize + (P - 1) * STRIDE + K <= width;
         let [(low, lows), (high, highs)] = rows;
-        // Where the next tile reads: too short a distance in one direction for the processor to prefetch it by
-        // itself.
+        // Where the next tile reads: too short a distance in one direction for the processor to prefetch it
+        // by itself.
         let ahead = P * STRIDE * self.grid.in_channels;
         // SAFETY: the processor has S; columns outside of the image are not read.
         unsafe {

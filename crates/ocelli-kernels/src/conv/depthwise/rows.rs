@@ -127,8 +127,8 @@ impl<T: Element> RowsKernel<'_, T> {
         }
     }
 
-    /// Adds the products of a row of any taps to `count` outputs; `x`: the image's row; `first_column`: the column of
-    /// the first input, which may lie outside of the image.
+    /// Adds the products of a row of any taps to `count` outputs; `x`: the image's row; `first_column`: the
+    /// column of the first input, which may lie outside of the image.
     #[inline(always)]
     unsafe fn add_dilated_row<S: Simd, const P: usize, const WHOLE: bool>(
         &self,
@@ -156,8 +156,8 @@ impl<T: Element> RowsKernel<'_, T> {
         }
     }
 
-    /// Adds the products of a row of taps to neighbouring outputs; `x`: the first one's first input, at `column`.
-    /// `INSIDE`: all inputs are inside of the image.
+    /// Adds the products of a row of taps to neighbouring outputs; `x`: the first one's first input, at
+    /// `column`. `INSIDE`: all inputs are inside of the image.
     #[inline(always)]
     unsafe fn add_row<
         S: Simd,

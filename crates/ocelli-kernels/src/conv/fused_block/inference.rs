@@ -11,15 +11,17 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// `y` = the stages' convolutions of `x`, one after another, plus `x` before the last activation if `residual`. The
-/// results have the same bits as by [`PackedConv2d::forward`](crate::PackedConv2d::forward) one by one.
+/// `y` = the stages' convolutions of `x`, one after another, plus `x` before the last activation if
+/// `residual`. The results have the same bits as by [`PackedConv2d::forward`](crate::PackedConv2d::forward)
+/// one by one.
 ///
 /// `x`: `[batch, in_height, in_width, in_channels]` of the first stage; `y`: `[batch, out_height, out_width,
 /// out_channels]` of the last.
 ///
 /// # Panics
 /// Without stages; if one stage's output has another shape than the next's input; as
-/// [`PackedConv2d::forward`](crate::PackedConv2d::forward); and if `residual` and input and output differ in shape.
+/// [`PackedConv2d::forward`](crate::PackedConv2d::forward); and if `residual` and input and output differ in
+/// shape.
 pub fn fused_block<T: Element>(stages: &[FusedStage<'_, T>], x: &[T], residual: bool, y: &mut [T]) {
     let last = &stages[stages.len() - 1].shape;
     check(stages, residual);

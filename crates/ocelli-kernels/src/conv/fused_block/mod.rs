@@ -1,9 +1,9 @@
-//! Several convolutions in a row, without norms by batch statistics between them (those of an inverted residual
-//! block): what lies between them stays in the cache of a core.
+//! Several convolutions in a row, without norms by batch statistics between them (those of an inverted
+//! residual block): what lies between them stays in the cache of a core.
 //!
-//! In inference each core takes some images, or a band of rows of one image, through all of the convolutions; rows
-//! above and below a band that a kernel reaches into are computed twice. In training, where the feature maps are
-//! kept, it takes whole images, forward and backward; then the gradients stay in the cache.
+//! In inference each core takes some images, or a band of rows of one image, through all of the convolutions;
+//! rows above and below a band that a kernel reaches into are computed twice. In training, where the feature
+//! maps are kept, it takes whole images, forward and backward; then the gradients stay in the cache.
 //!
 //! | module | |
 //! |---|---|

@@ -16,9 +16,9 @@ use crate::{
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Whether these stages, with their activations, have a backward pass: activations must be clamps, whose derivative
-/// follows from their result, and partial sums of weight gradients must take less memory than the maps between the
-/// stages.
+/// Whether these stages, with their activations, have a backward pass: activations must be clamps, whose
+/// derivative follows from their result, and partial sums of weight gradients must take less memory than the
+/// maps between the stages.
 pub fn has_fused_block_backward<T: Element>(stages: &[(Conv2dShape, Activation)]) -> bool {
     let shapes: Vec<Conv2dShape> = stages.iter().map(|(shape, _)| *shape).collect();
     let clamps = stages.iter().all(|(_, activation)| activation.limits().is_some());
@@ -95,12 +95,12 @@ impl StageGradients {
     }
 }
 
-/// The backward pass of [`fused_block_with_feature_maps`]. Gradients with respect to the maps between the stages
-/// stay in the cache of a core.
+/// The backward pass of [`fused_block_with_feature_maps`]. Gradients with respect to the maps between the
+/// stages stay in the cache of a core.
 ///
-/// `weights`: what each stage was packed from, multiplied by its scale; `x`, `maps` and `residual`: of the forward
-/// pass; `dy`: the gradient with respect to its output; `dx`: if given, overwritten with the gradient with respect
-/// to `x`.
+/// `weights`: what each stage was packed from, multiplied by its scale; `x`, `maps` and `residual`: of the
+/// forward pass; `dy`: the gradient with respect to its output; `dx`: if given, overwritten with the gradient
+/// with respect to `x`.
 ///
 /// # Panics
 /// As [`fused_block`](super::fused_block); and where [`has_fused_block_backward`] returns false.
@@ -150,8 +150,8 @@ pub fn fused_block_backward<T: Element>(
         .collect()
 }
 
-/// Images whose weight gradients are summed together; the shapes alone decide which, so that sums do not depend on
-/// the threads.
+/// Images whose weight gradients are summed together; the shapes alone decide which, so that sums do not
+/// depend on the threads.
 fn image_groups<T: Element>(shapes: &[Conv2dShape]) -> Option<Vec<Range<usize>>> {
     let batch = shapes[0].batch;
     let weights: usize = shapes.iter().map(Conv2dShape::weight_len).sum();
@@ -243,7 +243,8 @@ impl<T: Element> Backward<'_, T> {
     }
 }
 
-/// The gradient before an activation that only clamps, from its output; and the gradient's sum for each channel.
+/// The gradient before an activation that only clamps, from its output; and the gradient's sum for each
+/// channel.
 fn clamp_backward<T: Element>(
     activation: Activation,
     channels: usize,

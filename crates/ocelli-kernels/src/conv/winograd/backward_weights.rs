@@ -1,5 +1,5 @@
-//! Gradients with respect to the weights: `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`, each component a matrix product that sums over
-//! tiles.
+//! Gradients with respect to the weights: `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`, each component a matrix product that
+//! sums over tiles.
 
 use super::{
     MIN_TILES, tile_size,
@@ -66,8 +66,8 @@ pub(in crate::conv) fn backward_weights<T: Element>(
     let tiles = Tiles::new(grid, tile_size::<T>(inputs, outputs));
     let mut sums = Scratch::take(tiles.components() * component_len);
     let all = SharedMut::new(sums.as_mut_slice());
-    // The values of a component, of both sides, fit into the cache of a core, unless the sums would then be read too
-    // often.
+    // The values of a component, of both sides, fit into the cache of a core, unless the sums would then be
+    // read too often.
     let tiles_per_piece = (256 * 1024 / size_of::<f32>() / (inputs + outputs)).max(4 * MIN_TILES);
     for (at, rows) in tiles.pieces(tiles_per_piece).into_iter().enumerate() {
         let x = Transformed::new(isa, &Maps::inputs(grid, first, x), &tiles, rows.clone());
@@ -104,8 +104,8 @@ pub(in crate::conv) fn backward_weights<T: Element>(
     });
 }
 
-/// Components as words, of which those of bf16 pair tiles of the first half with those of the second: so sums over
-/// tiles are sums over words.
+/// Components as words, of which those of bf16 pair tiles of the first half with those of the second: so sums
+/// over tiles are sums over words.
 struct Words<T: Element> {
     transformed: Transformed<T>,
     /// For bf16.

@@ -1,11 +1,11 @@
-//! Dense 3×3 convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering (Lavin and Gray 2015,
-//! "Fast Algorithms for Convolutional Neural Networks").
+//! Dense 3×3 convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering (Lavin and
+//! Gray 2015, "Fast Algorithms for Convolutional Neural Networks").
 //!
-//! A tile of m×m outputs reads (m + 2)×(m + 2) inputs `d`. These and each filter `g` are transformed to as many
-//! components, `Bᵀ d B` and `G g Gᵀ`, which are multiplied element-wise and summed over the channels; `Aᵀ s A` of
-//! the sums is the tile. So each component has a matrix product of its own, of tiles and channels. With m = 4 that
-//! takes 36 products instead of 144, with m = 2 it takes 16 instead of 36. The gradient with respect to the filters
-//! takes the same steps transposed: `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`.
+//! A tile of m×m outputs reads (m + 2)×(m + 2) inputs `d`. These and each filter `g` are transformed to as
+//! many components, `Bᵀ d B` and `G g Gᵀ`, which are multiplied element-wise and summed over the channels;
+//! `Aᵀ s A` of the sums is the tile. So each component has a matrix product of its own, of tiles and
+//! channels. With m = 4 that takes 36 products instead of 144, with m = 2 it takes 16 instead of 36. The
+//! gradient with respect to the filters takes the same steps transposed: `Gᵀ (Σ A dy Aᵀ · Bᵀ d B) G`.
 //!
 //! In forward passes a tile's sums run over the channels in order, however the work is split.
 //!
@@ -43,8 +43,8 @@ fn min_channels<T: Element>() -> usize {
     if T::BF16 { 32 } else { 16 }
 }
 
-/// Pairs of inputs and outputs above which tiles are small: the transformed filters of large tiles take four times
-/// the memory of the filters, which are as large as the images then.
+/// Pairs of inputs and outputs above which tiles are small: the transformed filters of large tiles take four
+/// times the memory of the filters, which are as large as the images then.
 const MAX_PAIRS_OF_LARGE_TILES: usize = 256 * 256;
 
 /// Tiles that are computed together at least: as often are the transformed filters used when they are read.
@@ -60,7 +60,8 @@ pub(super) fn is_for<T: Element>(shape: &Conv2dShape) -> bool {
             .all(|channels| *channels >= min_channels::<T>() && channels.is_multiple_of(T::PER_WORD))
 }
 
-/// The side of a convolution's tiles, in pixels of the output. Large tiles would lose more digits than bf16 has.
+/// The side of a convolution's tiles, in pixels of the output. Large tiles would lose more digits than bf16
+/// has.
 fn tile_size<T: Element>(inputs: usize, outputs: usize) -> usize {
     if T::BF16 || inputs * outputs > MAX_PAIRS_OF_LARGE_TILES { F2::OUTPUTS } else { F4::OUTPUTS }
 }
@@ -113,8 +114,8 @@ impl PackedWinograd {
         PackedWinograd { isa, tile_size, components }
     }
 
-    /// Computes all pixels, and calls `then` with each piece of the output while it is in a cache. `first`: the
-    /// position of the first tap's input for output pixel (0, 0). Pieces depend on the shape alone.
+    /// Computes all pixels, and calls `then` with each piece of the output while it is in a cache. `first`:
+    /// the position of the first tap's input for output pixel (0, 0). Pieces depend on the shape alone.
     pub(super) fn run<T: Element, R: Send>(
         &self,
         grid: &SamplingGrid,

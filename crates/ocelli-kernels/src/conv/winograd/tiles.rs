@@ -91,8 +91,8 @@ impl<'a, T> Maps<'a, T> {
     }
 }
 
-/// Elements between the tiles of one component and the next, so that components do not compete for the same lines
-/// of a cache.
+/// Elements between the tiles of one component and the next, so that components do not compete for the same
+/// lines of a cache.
 pub(super) const COMPONENT_GAP: usize = 16;
 
 /// Components of some tiles: `[component][tile][channel]`, with [`PANEL_SLACK`] behind the last.
@@ -286,8 +286,8 @@ impl<T: Element> OutputKernel<'_, T> {
     }
 
     /// # Safety
-    /// The processor has S; there are `lanes` channels from `at` on: at `sums` and in each component after it, and at
-    /// `first` and in each pixel of the tile after it.
+    /// The processor has S; there are `lanes` channels from `at` on: at `sums` and in each component after
+    /// it, and at `first` and in each pixel of the tile after it.
     #[inline(always)]
     unsafe fn tile<S: Simd, F: Transforms, const WHOLE: bool>(
         &self,

@@ -79,8 +79,9 @@ impl Transforms for F2 {
     }
 }
 
-/// F(4, 3), by the points 0, 1, -1, 1/2, -2 and infinity: these lose fewer digits than the usual 0, ±1, ±2 (Barabasz
-/// et al. 2020, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks").
+/// F(4, 3), by the points 0, 1, -1, 1/2, -2 and infinity: these lose fewer digits than the usual 0, ±1, ±2
+/// (Barabasz et al. 2020, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural
+/// Networks").
 pub(super) struct F4;
 
 impl Transforms for F4 {

@@ -1,17 +1,19 @@
-//! Probabilities kept from 0 and 1, because one sure error costs the logarithmic loss so much.
+//! Clipping of probabilities, because a single confident error costs so much log loss.
 
 use ocelli_data::Task;
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Metric;
+use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
-use crate::metric::{Metric, MetricEstimate};
 
-/// How far probabilities are kept from 0 and 1.
+/// The distance from 0 and 1 that probabilities are clipped to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ProbabilityClip {
-    /// Probabilities count as at least this, and as at most 1 less it; 0 changes nothing.
+    /// Probabilities are raised to at least this, and lowered to at most 1 minus this; 0 changes nothing.
     pub at: f64,
-    /// The log loss of the validation images so clipped, by which it was chosen, and the ends of its 95 % interval.
+    /// The log loss of the clipped validation images, by which it was chosen, and the ends of its 95 %
+    /// interval.
     pub log_loss: (f64, f64, f64),
 }
 
@@ -19,8 +21,8 @@ pub struct ProbabilityClip {
 const CLIPS: [f64; 9] = [0.0, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2];
 
 impl ProbabilityClip {
-    /// The clip with the lowest log loss on these predictions, after which rows of one class an image sum to 1 again;
-    /// of equal ones the smaller. `None` of nothing.
+    /// The distance with the lowest log loss on these predictions, after which single-label rows are
+    /// normalised to 1 again; of equal ones the smaller. `None` for no predictions.
     pub fn chosen_on(predictions: &Predictions) -> Option<Self> {
         let clipped = |at: f64| {
             let mut clipped = Predictions::new(predictions.task(), predictions.classes());
@@ -39,7 +41,7 @@ impl ProbabilityClip {
     }
 }
 
-/// One image's probabilities, kept from 0 and 1.
+/// One image's probabilities, clipped.
 pub(super) fn clip(task: Task, row: &[f32], at: f64) -> Vec<f32> {
     let clipped: Vec<f64> =
         row.iter().map(|&probability| f64::from(probability).clamp(at, 1.0 - at)).collect();

@@ -1,106 +1,77 @@
-//! Submissions to competitions: a table with a row for each test photo, in the form that is asked for.
+//! Submissions to competitions: a table with one row per test photo, laid out like the sample submission.
 
 pub(crate) mod clip;
+pub(crate) mod values;
 
 mod plan;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use ocelli_data::Skipped;
+use ocelli_nn::Backbone;
 
 use crate::error::{Error, Result};
 use crate::file;
 use crate::model::Model;
-use crate::model::contract::Contract;
+use crate::model::config::ModelConfig;
 use crate::model::prediction::Prediction;
 use crate::model::submission::clip::clip;
 use crate::model::submission::plan::Plan;
+use crate::model::submission::values::Values;
 use crate::model::tta::Tta;
 
-/// What a submission is to be like.
+/// Options of a submission.
 #[derive(Debug, Clone, Default)]
 pub struct Submission {
-    /// A table whose columns, ids and separator it takes over.
+    /// A sample submission, whose columns, ids and separator are used.
     pub sample: Option<PathBuf>,
-    /// What stands in a sample's single column that is no class; without it, what its cells hold.
+    /// What to write into the sample's single column if it is not named after a class; default: what its
+    /// cells hold.
     pub values: Option<Values>,
     /// Test-time augmentation.
     pub tta: Option<Tta>,
-    /// How far probabilities are kept from 0 and 1; without it what the model was trained to.
-    pub clip: Option<f64>,
+    /// Clip probabilities to this distance from 0 and 1; default: the one that the model records.
+    pub clip_probabilities: Option<f64>,
 }
 
-/// What stands beside an id, where that is one column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Values {
-    /// The names of the classes.
-    Labels,
-    /// The probability of the class that the column is named after, or of the second of two.
-    Probabilities,
-}
-
-impl Values {
-    /// The names that [`FromStr`] takes, with a line about each.
-    pub const NAMES: &[(&str, &str)] = &[
-        ("labels", "Class names"),
-        (
-            "probabilities",
-            "The probability of the class that the column is named after, or of the second of two",
-        ),
-    ];
-}
-
-impl FromStr for Values {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "labels" => Ok(Self::Labels),
-            "probabilities" => Ok(Self::Probabilities),
-            _ => Err(Error::setting("values", name, "labels or probabilities")),
-        }
-    }
-}
-
-/// What a submission came to.
+/// A submission that has been written.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Submitted {
     /// The number of rows.
     pub rows: usize,
-    /// What stands in the columns after the id, for people.
+    /// The columns after the id, for people.
     pub columns: String,
     /// Whether those are probabilities.
     pub probabilities: bool,
-    /// Photos that could not be read, whose rows hold the same probability of every class, or no class.
+    /// Photos that could not be read, whose rows have the same probability for every class, or no label.
     pub filled: Vec<Skipped>,
-    /// Photos that the sample does not name.
+    /// Photos that are not in the sample.
     pub unnamed: usize,
-    /// How far probabilities are kept from 0 and 1.
+    /// The distance from 0 and 1 that probabilities are clipped to.
     pub clip: f64,
 }
 
 impl Submission {
-    /// Predicts the photos of a folder and writes the submission. `progress` is told after each photo how many are done,
-    /// and of how many.
+    /// Predicts the photos of a folder and writes the submission. `progress` is called after each photo with
+    /// the number of photos that are done, and of all.
     ///
     /// # Errors
-    /// Before anything is predicted, where the sample cannot be read or does not fit the model's classes, where an id
-    /// has no photo, and where the file cannot be written; where `progress` asks to stop.
-    pub fn write(
+    /// Before anything is predicted: where the sample cannot be read or does not fit the model's classes,
+    /// where an id has no photo, and where the file cannot be written. During prediction: where `progress`
+    /// asks to stop.
+    pub fn write<B: Backbone>(
         &self,
-        model: &Model,
+        model: &Model<B>,
         test: &Path,
         out: &Path,
         mut progress: impl FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Submitted> {
-        let contract = model.contract();
-        let plan = Plan::new(self, contract, test)?;
+        let config = model.config();
+        let plan = Plan::new(self.sample.as_deref(), self.values, config, test)?;
         let names_only = plan.names_only();
-        let at = self.clip_at(contract, names_only)?;
+        let at = self.clip_at(config, names_only)?;
         check_writable(out)?;
 
         let delimiter = u8::try_from(plan.delimiter).unwrap_or(b',');
@@ -108,7 +79,7 @@ impl Submission {
         let in_memory = "writing to memory succeeds";
         table.write_record(&plan.header).expect(in_memory);
         let mut filled = Vec::new();
-        let (total, classes) = (plan.rows.len(), contract.classes.len());
+        let (total, classes) = (plan.rows.len(), config.classes.len());
         let paths: Vec<PathBuf> = plan.rows.iter().map(|(_, path)| path.clone()).collect();
         for (index, ((cells, _), prediction)) in
             plan.rows.iter().zip(model.predict_with(paths, self.tta)?).enumerate()
@@ -124,7 +95,7 @@ impl Submission {
                 }
                 Err(error) => return Err(error),
             };
-            let cells = plan.cells(cells, &row, &chosen, &contract.classes);
+            let cells = plan.cells(cells, &row, &chosen, &config.classes);
             table.write_record(cells).expect(in_memory);
             if progress(index + 1, total).is_break() {
                 return Err(Error::Stopped);
@@ -141,11 +112,11 @@ impl Submission {
         })
     }
 
-    /// How far probabilities are kept from 0 and 1.
-    fn clip_at(&self, contract: &Contract, names_only: bool) -> Result<f64> {
-        match (self.clip, &contract.clip) {
+    /// The distance from 0 and 1 to clip probabilities to.
+    fn clip_at(&self, config: &ModelConfig, names_only: bool) -> Result<f64> {
+        match (self.clip_probabilities, &config.clip) {
             (Some(at), _) if !(0.0..0.5).contains(&at) => {
-                Err(Error::setting("clip", at, "from 0 to below 0.5, such as 0.001"))
+                Err(Error::setting("clip_probabilities", at, "from 0 to below 0.5, such as 0.001"))
             }
             _ if names_only => Ok(0.0),
             (Some(at), _) => Ok(at),
@@ -161,8 +132,8 @@ fn predicted_indices(prediction: &Prediction) -> Vec<usize> {
     names.iter().filter_map(|class| index(&class.class)).collect()
 }
 
-/// Whether a file can be written there, tried on a temporary one beside it; folders that are missing are made when it is
-/// written.
+/// Checks that a file can be written there, by writing a temporary one beside it; missing folders are created
+/// later.
 fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
         return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
@@ -171,7 +142,7 @@ fn check_writable(out: &Path) -> Result<()> {
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
-        let reason = format!("{} is a file, where a folder is needed", existing.display());
+        let reason = format!("{} is a file; expected a folder", existing.display());
         return Err(Error::OutputPath { path: out.to_owned(), reason });
     }
     tempfile::Builder::new().prefix(".writing-").tempfile_in(existing).map_err(Error::io("write", out))?;

@@ -1,4 +1,4 @@
-//! What a submission holds, known before anything is predicted: from the sample and the photos.
+//! The layout of a submission, known before anything is predicted: from the sample and the photos.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use ocelli_data::{Task, text_of};
 
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
-use crate::model::contract::Contract;
-use crate::model::submission::{Submission, Values};
+use crate::model::config::ModelConfig;
+use crate::model::submission::values::Values;
 
-/// What a cell of a row holds.
+/// The content of a cell of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// What the sample has there: the id.
+    /// The sample's text: the id.
     Sample,
     /// The probability of a class.
     Probability(usize),
@@ -25,24 +25,29 @@ enum Content {
     Names,
 }
 
-/// A submission that can be written: everything is known but the predictions.
+/// A submission that can be written: everything but the predictions.
 pub(super) struct Plan {
     pub(super) delimiter: char,
     pub(super) header: Vec<String>,
-    /// A row's cells as the sample has them, and its photo.
+    /// The cells of each row from the sample, and its photo.
     pub(super) rows: Vec<(Vec<String>, PathBuf)>,
     contents: Vec<Content>,
-    /// Between the names of several classes.
+    /// The separator between several class names.
     separator: String,
-    /// Photos that no row is about.
+    /// Photos without a row.
     pub(super) unnamed: usize,
-    /// What the columns hold, for people.
+    /// What the columns contain, for people.
     pub(super) columns: String,
 }
 
 impl Plan {
-    /// What is to be written for the photos of a folder.
-    pub(super) fn new(submission: &Submission, contract: &Contract, test: &Path) -> Result<Self> {
+    /// Plans the submission for the photos of a folder.
+    pub(super) fn new(
+        sample: Option<&Path>,
+        values: Option<Values>,
+        config: &ModelConfig,
+        test: &Path,
+    ) -> Result<Self> {
         let found = photos_in(test)?;
         let mut photos = found.photos;
         photos.extend(found.skipped.into_iter().filter(|skipped| skipped.is_image).map(|broken| broken.path));
@@ -50,10 +55,10 @@ impl Plan {
         if photos.is_empty() {
             return Err(Error::NoPhotos { path: test.to_owned() });
         }
-        match &submission.sample {
-            Some(sample) => Sample::read(sample, contract, submission.values)?.plan(test, photos),
-            None if contract.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
-            None => Ok(without_sample(contract, test, photos)),
+        match sample {
+            Some(sample) => Sample::read(sample, config, values)?.plan(test, photos),
+            None if config.classes.iter().any(|class| class == "id") => Err(Error::ClassCalledId),
+            None => Ok(without_sample(config, test, photos)),
         }
     }
 
@@ -62,7 +67,7 @@ impl Plan {
         self.contents.iter().all(|content| !matches!(content, Content::Probability(_)))
     }
 
-    /// A row, from the sample's cells and a photo's probabilities and predicted classes.
+    /// One row, from the sample's cells and a photo's probabilities and predicted classes.
     pub(super) fn cells(
         &self,
         sample: &[String],
@@ -81,10 +86,10 @@ impl Plan {
     }
 }
 
-/// A sample submission, whose columns, ids and separator are taken over.
+/// A sample submission, whose columns, ids and separator are used.
 struct Sample<'a> {
     path: &'a Path,
-    contract: &'a Contract,
+    config: &'a ModelConfig,
     values: Option<Values>,
     delimiter: char,
     header: Vec<String>,
@@ -94,11 +99,11 @@ struct Sample<'a> {
 const GIVE_A_SAMPLE: &str = "give the competition's sample submission";
 
 impl<'a> Sample<'a> {
-    fn read(path: &'a Path, contract: &'a Contract, values: Option<Values>) -> Result<Self> {
+    fn read(path: &'a Path, config: &'a ModelConfig, values: Option<Values>) -> Result<Self> {
         let mut sheet = Sheet::read(path)?;
         let header = sheet.rows.remove(0).cells;
         let delimiter = if sheet.delimiter == ' ' { ',' } else { sheet.delimiter };
-        let sample = Self { path, contract, values, delimiter, header, rows: sheet.rows };
+        let sample = Self { path, config, values, delimiter, header, rows: sheet.rows };
         let width = sample.header.len();
         if width < 2 {
             return Err(sample.no_column());
@@ -126,7 +131,7 @@ impl<'a> Sample<'a> {
 
     fn plan(self, test: &Path, photos: Vec<PathBuf>) -> Result<Plan> {
         let (id, paths) = self.find_photos(test, &photos)?;
-        let separator = separator_of(&self.rows, self.contract);
+        let separator = separator_of(&self.rows, self.config);
         let (contents, columns) = self.contents(id)?;
         let named: BTreeSet<&PathBuf> = paths.iter().collect();
         let unnamed = photos.iter().filter(|photo| !named.contains(photo)).count();
@@ -135,7 +140,7 @@ impl<'a> Sample<'a> {
         Ok(Plan { delimiter, header, rows, contents, separator, unnamed, columns })
     }
 
-    /// The column of ids, and the photo of each row.
+    /// Finds the column of ids, and the photo of each row.
     fn find_photos(&self, test: &Path, photos: &[PathBuf]) -> Result<(usize, Vec<PathBuf>)> {
         let finder = Finder::of(test, photos.iter().cloned());
         let beside: Vec<PathBuf> = test.parent().map(Path::to_owned).into_iter().collect();
@@ -163,7 +168,7 @@ impl<'a> Sample<'a> {
         Ok((id, self.paths(id, photos_of, test)?))
     }
 
-    /// The photo of each row, whose ids are all different and name one each.
+    /// The photo of each row; ids must be unique and name one photo each.
     fn paths(&self, id: usize, photos_of: Vec<Match>, test: &Path) -> Result<Vec<PathBuf>> {
         let mut seen = BTreeMap::new();
         let mut paths = Vec::with_capacity(self.rows.len());
@@ -193,9 +198,9 @@ impl<'a> Sample<'a> {
         Ok(paths)
     }
 
-    /// What each column holds, and that for people.
+    /// What each column contains, and a description for people.
     fn contents(&self, id: usize) -> Result<(Vec<Content>, String)> {
-        let classes = &self.contract.classes;
+        let classes = &self.config.classes;
         let class_of = |column: usize| classes.iter().position(|class| class == self.header[column].trim());
         let columns = (0..self.header.len()).filter(|&column| column != id && !self.counts_rows(column));
         let named: Vec<(usize, Option<usize>)> = columns.map(|column| (column, class_of(column))).collect();
@@ -238,18 +243,18 @@ impl<'a> Sample<'a> {
         unnamed && self.rows.iter().enumerate().all(|(index, row)| row.cell(column) == index.to_string())
     }
 
-    /// What the only column beside the id holds; `class` is the one that it is named after.
+    /// What the only column beside the id contains; `class` is the one that it is named after.
     fn one_column(&self, column: usize, class: Option<usize>) -> Result<(Content, String)> {
-        let classes = &self.contract.classes;
-        let two = classes.len() == 2 && self.contract.task == Task::SingleLabel;
+        let classes = &self.config.classes;
+        let two = classes.len() == 2 && self.config.task == Task::SingleLabel;
         let cells = || self.rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty());
-        let all = |wanted: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(wanted);
+        let all = |matches: &dyn Fn(&str) -> bool| cells().next().is_some() && cells().all(matches);
         let are_classes = all(&|cell| classes.iter().any(|class| class == cell));
         let are_numbers = all(&|cell| cell.parse::<f64>().is_ok());
         let probability =
             |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
         let names = |more: &str| (Content::Names, format!("names of classes{more}"));
-        // Of two classes a probability without a name is that of the second, as in 0 and 1.
+        // With two classes, an unnamed probability is that of the second, as in 0 and 1.
         match (self.values, class.or(two.then_some(1))) {
             (Some(Values::Labels), _) => Ok(names("")),
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
@@ -269,9 +274,9 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// A row a photo, with the probability of every class. Ids are names without their endings, or paths, as far as these
-/// tell the photos apart.
-fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Plan {
+/// One row per photo, with the probability of every class. Ids are names without extensions, or paths where
+/// names are ambiguous.
+fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Plan {
     let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
     let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
     let path = |photo: &PathBuf| id_of(test, photo);
@@ -285,7 +290,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
     } else {
         &path
     };
-    let classes = contract.classes.len();
+    let classes = config.classes.len();
     let mut rows: Vec<(Vec<String>, PathBuf)> = photos
         .iter()
         .map(|photo| {
@@ -297,7 +302,7 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
     rows.sort();
     Plan {
         delimiter: ',',
-        header: std::iter::once("id".to_owned()).chain(contract.classes.iter().cloned()).collect(),
+        header: std::iter::once("id".to_owned()).chain(config.classes.iter().cloned()).collect(),
         rows,
         contents: std::iter::once(Content::Sample).chain((0..classes).map(Content::Probability)).collect(),
         separator: String::new(),
@@ -306,16 +311,16 @@ fn without_sample(contract: &Contract, test: &Path, photos: Vec<PathBuf>) -> Pla
     }
 }
 
-/// What separates several names in a cell: as in the sample, where it shows it, else as in the table that the model was
-/// trained on, else a space.
-fn separator_of(rows: &[Row], contract: &Contract) -> String {
-    let known = |text: &str| contract.classes.iter().any(|class| class == text.trim());
+/// The separator between several names in a cell: the sample's where it shows one, else that of the table
+/// that the model was trained on, else a space.
+fn separator_of(rows: &[Row], config: &ModelConfig) -> String {
+    let known = |text: &str| config.classes.iter().any(|class| class == text.trim());
     let shows = |separator: char| {
         rows.iter()
             .flat_map(|row| &row.cells)
             .any(|cell| !known(cell) && cell.contains(separator) && cell.split(separator).all(known))
     };
-    let mut candidates = contract.label_separator.into_iter().chain(['|', ';', ',', ' ']);
+    let mut candidates = config.label_separator.into_iter().chain(['|', ';', ',', ' ']);
     let shown = candidates.find(|&separator| shows(separator));
-    shown.or(contract.label_separator).unwrap_or(' ').to_string()
+    shown.or(config.label_separator).unwrap_or(' ').to_string()
 }

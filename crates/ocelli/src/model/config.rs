@@ -1,8 +1,8 @@
-//! How a model is to be used, as its file says it itself.
+//! The configuration that a model file carries: everything that is needed to use the model.
 
 use std::path::Path;
 
-use ocelli_data::{Augmentation, Channels, Items, Preprocessing, Task};
+use ocelli_data::{Augmentation, Channels, Decoder, Items, Preprocessing, RgbImage, Task};
 use ocelli_nn::{Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -12,42 +12,44 @@ use crate::metric::predictions::THRESHOLD;
 use crate::model::finite::check_finite;
 use crate::model::submission::clip::ProbabilityClip;
 
-/// How a model is to be used; it stands in the model's file as JSON, in the metadata entry `ocelli`.
+/// How a model is used; it is stored in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Contract {
-    /// The version of this contract's form: 2.
+pub struct ModelConfig {
+    /// The version of this format: 3.
     pub format: u32,
     /// The version of Ocelli that wrote it.
     pub version: String,
     /// The backbone's name in the registry.
-    pub architecture: String,
-    /// Whether an image has one class or several.
+    pub arch: String,
+    /// Whether an image has one label or several.
     pub task: Task,
     /// The names of the classes, in the order of the outputs.
     pub classes: Vec<String>,
     /// From a photo to the network's input.
     pub preprocessing: Preprocessing,
-    /// From which probability on a photo is said to have a class, where it may have several: one a class.
-    /// Without them [`THRESHOLD`](crate::THRESHOLD) for all.
+    /// The threshold of each class for multi-label predictions. Default: [`THRESHOLD`](crate::THRESHOLD) for
+    /// all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds: Option<Vec<f32>>,
-    /// Which bands of an image are read, and which values are black and white, where it was said.
+    /// Which bands of an image are read, and which values are black and white, where that is not the default.
     #[serde(default, skip_serializing_if = "Channels::is_usual")]
     pub channels: Channels,
-    /// How images were changed at random in training: what test-time augmentation draws views from.
+    /// The augmentation of training images, from which test-time augmentation draws views.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augmentation: Option<Augmentation>,
-    /// The precision of the activations that it was trained and measured with.
+    /// The precision of activations that it was trained and validated with.
     #[serde(default)]
     pub precision: Precision,
-    /// How far submissions keep probabilities from 0 and 1.
+    /// The distance from 0 and 1 that submissions clip probabilities to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<ProbabilityClip>,
-    /// What separates several labels of an image in the table that it was trained on, and so in submissions.
+    /// The separator between several labels of an image, in the table that it was trained on and in
+    /// submissions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<char>,
-    /// What logits are divided by to be calibrated, fitted on validation images; nothing where none was fitted.
+    /// The temperature that logits are divided by to be calibrated, fitted on validation images; `None` if
+    /// none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
 }
@@ -55,22 +57,17 @@ pub struct Contract {
 /// The most classes that a model may have.
 const MOST_CLASSES: usize = 100_000;
 
-/// The contract's form that this version writes and reads.
-const FORMAT: u32 = 2;
-/// The metadata entry that holds the contract.
+/// The version of the format that this version writes and reads.
+const FORMAT: u32 = 3;
+/// The metadata entry that holds the configuration.
 const ENTRY: &str = "ocelli";
 
-impl Contract {
-    pub(crate) fn new(
-        architecture: &str,
-        items: &Items,
-        preprocessing: Preprocessing,
-        precision: Precision,
-    ) -> Self {
+impl ModelConfig {
+    pub(crate) fn new(arch: &str, items: &Items, preprocessing: Preprocessing, precision: Precision) -> Self {
         Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            architecture: architecture.to_owned(),
+            arch: arch.to_owned(),
             task: items.task,
             classes: items.classes.names().to_vec(),
             preprocessing,
@@ -89,24 +86,36 @@ impl Contract {
         self.thresholds.clone().unwrap_or_else(|| vec![THRESHOLD; self.classes.len()])
     }
 
+    /// What reads images as in training, with the usual limits.
+    pub(crate) fn decoder(&self) -> Decoder {
+        Decoder { channels: self.channels, ..Decoder::default() }
+    }
+
+    /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
+    pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
+        let preprocessing = Preprocessing { size, ..self.preprocessing };
+        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
+        preprocessing.frame(&image).ok()
+    }
+
     /// The bytes of a model file, and the digest in them.
     pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
         tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
     }
 }
 
-/// A model file's contract and tensors.
-pub(super) fn read(path: &Path) -> Result<(Contract, TensorFile)> {
+/// A model file's configuration and tensors.
+pub(crate) fn read(path: &Path) -> Result<(ModelConfig, TensorFile)> {
     let tensors = TensorFile::read(path)?;
     let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
     let text = tensors.metadata(ENTRY).ok_or_else(|| {
         not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
     })?;
-    let contract: Contract = match serde_json::from_str::<serde_json::Value>(text) {
+    let config: ModelConfig = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(value) => match value["format"].as_u64() {
             Some(format) if format != u64::from(FORMAT) => {
                 return Err(not_a_model(format!(
-                    "its contract has form {format}, this version of Ocelli reads form {FORMAT}; \
+                    "its config has form {format}, this version of Ocelli reads form {FORMAT}; \
                          use the version that wrote it"
                 )));
             }
@@ -114,7 +123,7 @@ pub(super) fn read(path: &Path) -> Result<(Contract, TensorFile)> {
         },
         Err(error) => Err(error),
     }
-    .map_err(|error| not_a_model(format!("its contract cannot be read: {error}")))?;
+    .map_err(|error| not_a_model(format!("its config cannot be read: {error}")))?;
     if tensors.digest().is_none() {
         return Err(not_a_model(
             "it has no digest of its content, by which damage would be seen: another program has written it; to have \
@@ -122,26 +131,26 @@ pub(super) fn read(path: &Path) -> Result<(Contract, TensorFile)> {
                 .into(),
         ));
     }
-    contract.preprocessing.validate()?;
-    contract.channels.validate()?;
-    if contract.classes.len() > MOST_CLASSES {
-        let classes = contract.classes.len();
-        let reason = format!("its contract has {classes} classes, more than the limit of {MOST_CLASSES}");
+    config.preprocessing.validate()?;
+    config.channels.validate()?;
+    if config.classes.len() > MOST_CLASSES {
+        let classes = config.classes.len();
+        let reason = format!("its config has {classes} classes, more than the limit of {MOST_CLASSES}");
         return Err(not_a_model(reason));
     }
-    if let Some(thresholds) = &contract.thresholds
-        && thresholds.len() != contract.classes.len()
+    if let Some(thresholds) = &config.thresholds
+        && thresholds.len() != config.classes.len()
     {
-        let (found, classes) = (thresholds.len(), contract.classes.len());
-        return Err(not_a_model(format!("its contract has {found} thresholds for {classes} classes")));
+        let (found, classes) = (thresholds.len(), config.classes.len());
+        return Err(not_a_model(format!("its config has {found} thresholds for {classes} classes")));
     }
     check_finite(&tensors, &path.display().to_string())?;
-    Ok((contract, tensors))
+    Ok((config, tensors))
 }
 
-/// Writes a model file, and gives the digest in it.
-pub(crate) fn save(path: &Path, contract: &Contract, tensors: &TensorFile) -> Result<String> {
-    let (bytes, digest) = contract.to_bytes(tensors);
+/// Writes a model file, and returns its digest.
+pub(crate) fn save(path: &Path, config: &ModelConfig, tensors: &TensorFile) -> Result<String> {
+    let (bytes, digest) = config.to_bytes(tensors);
     file::write_whole(path, &bytes)?;
     Ok(digest)
 }

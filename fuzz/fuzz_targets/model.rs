@@ -1,4 +1,4 @@
-//! A model's file: its bytes, or, behind an even first byte, its contract's text in a file that is otherwise whole.
+//! A model's file: its bytes, or, behind an even first byte, its config's text in a file that is otherwise whole.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,10 @@
-//! A model's predictions of labelled images that it was not trained on.
+//! Evaluation of a model on labelled images that it was not trained on.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use ocelli_data::Skipped;
+use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
@@ -12,10 +13,10 @@ use crate::interpret::Interpretation;
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
 
-/// What a model says of images with labels that it has not been trained on.
+/// A model's predictions for labelled images that it was not trained on.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
-    /// What it says, and what is true.
+    /// The predictions, with the labels.
     pub named: Interpretation,
     /// The images.
     pub data: ImageData,
@@ -23,37 +24,39 @@ pub struct Evaluation {
     pub skipped: Vec<Skipped>,
 }
 
-/// Predicts all labelled images of some data; its classes are found among the model's by name. After each image the
-/// observer is told how many are done, of how many, and may ask to stop.
+/// Predicts all labelled images of some data; its classes are matched with the model's by name. After each
+/// image `progress` is called with the number of images that are done and of all; it can ask to stop.
 ///
 /// # Errors
-/// Where the images cannot be read, or have a class that the model does not know; [`Error::Stopped`] where the observer
-/// asked to stop.
-pub fn evaluate(
-    model: &Model,
+/// Where the images cannot be read, or have a class that the model does not know; [`Error::Stopped`] where
+/// `progress` asks to stop.
+pub fn evaluate<B: Backbone>(
+    model: &Model<B>,
     data: ImageDataBuilder,
     observer: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let contract = model.contract();
-    let data = data.channels(contract.channels).expected_task(contract.task);
-    let data = data.for_evaluation(&contract.classes)?;
-    if data.task() != contract.task {
-        return Err(Error::TaskMismatch { model: contract.task, data: data.task() });
+    let config = model.config();
+    let data = data.channels(config.channels).expected_task(config.task);
+    let data = data.for_evaluation(&config.classes)?;
+    if data.task() != config.task {
+        return Err(Error::TaskMismatch { model: config.task, data: data.task() });
     }
     let model = model.clone().limited_as(data.loading().decoder);
     let items = data.split().valid.clone();
     let mut predictions = Predictions::new(data.task(), data.classes().len());
-    predictions.set_thresholds(model.contract().thresholds());
+    predictions.set_thresholds(model.config().thresholds());
     let mut skipped = Vec::new();
     let paths: Vec<PathBuf> = items.iter().map(|&item| data.items()[item].path.clone()).collect();
-    for (place, prediction) in model.predict(paths)?.enumerate() {
-        let item = items[place];
+    for (index, prediction) in model.predict(paths)?.enumerate() {
+        let item = items[index];
         match prediction {
-            Ok(said) => predictions.push_probabilities(item, &data.items()[item].target, said.probabilities),
+            Ok(prediction) => {
+                predictions.push_probabilities(item, &data.items()[item].target, prediction.probabilities)
+            }
             Err(Error::Photo { path, reason }) => skipped.push(Skipped::image(path, reason)),
             Err(error) => return Err(error),
         }
-        if observer(place + 1, items.len()).is_break() {
+        if observer(index + 1, items.len()).is_break() {
             return Err(Error::Stopped);
         }
     }

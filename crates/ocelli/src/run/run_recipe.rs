@@ -1,4 +1,4 @@
-//! Performing a recipe, from any point of it on.
+//! Runs a recipe phase by phase, from any point on.
 
 use std::time::Instant;
 
@@ -7,10 +7,10 @@ use ocelli_nn::Backbone;
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
-use crate::event::{Event, PhaseStarted, Task};
+use crate::event::{Activity, Event, PhaseStarted};
 use crate::learner::Learner;
 use crate::lr_finder::LrFind;
-use crate::lr_finder::suggest::Suggestion;
+use crate::lr_finder::suggest::LrSuggestion;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -24,24 +24,25 @@ use crate::run::tracker::Tracker;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::values;
 
-/// What a recipe came to.
+/// The result of a recipe.
 #[derive(Debug, Clone)]
 pub struct RecipeResult {
-    /// The validation set, as the network is used, with the best weights.
+    /// Predictions of the validation set with the best weights, without test-time augmentation.
     pub predictions: Predictions,
-    /// Every view of it, where the recipe ends with test-time augmentation.
+    /// Predictions of every view of it, where the recipe ends with test-time augmentation.
     pub views: Option<TtaLogits>,
 }
 
 impl<B: Backbone> Learner<B> {
-    /// Performs a recipe, keeping the best weights, which the learner has at the end, whatever came after them; see
+    /// Runs a recipe. At the end the learner has the best weights of all phases; see
     /// [`keep_best`](Self::keep_best).
     ///
-    /// A step that diverges, or after none of whose epochs everything that the network computes is finite, is given up
-    /// where there are good weights to return to.
+    /// A phase that diverges, or in which the network's outputs are finite after no epoch, is skipped if an
+    /// earlier one has given usable weights.
     ///
     /// # Errors
-    /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where there are no good weights; [`Error::Memory`] before the first step where the machine has too little of it.
+    /// As [`fit`](Self::fit); [`Error::NoFiniteEpoch`] where no phase has given usable weights;
+    /// [`Error::Memory`] before the first phase where the machine has too little memory.
     pub fn run_recipe(&mut self, recipe: &Recipe) -> Result<RecipeResult> {
         recipe.check()?;
         self.unfinished = None;
@@ -52,7 +53,7 @@ impl<B: Backbone> Learner<B> {
     }
 }
 
-/// Performs what is left of a recipe, beginning with the fit that is unfinished.
+/// Runs what is left of a recipe, beginning with the fit that is unfinished.
 pub(crate) fn run_recipe<B: Backbone>(
     learner: &mut Learner<B>,
     recipe: &Recipe,
@@ -66,7 +67,7 @@ pub(crate) fn run_recipe<B: Backbone>(
     while let Some(phase) = recipe.phases.get(runner.tracker.progress.done) {
         if runner.learner.unfinished.is_none() {
             let number = runner.tracker.progress.done + 1;
-            runner.tell(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
+            runner.emit(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
         }
         match phase {
             Phase::Train(train) => runner.train(train)?,
@@ -91,18 +92,18 @@ pub(crate) fn run_recipe<B: Backbone>(
     Ok(RecipeResult { predictions, views })
 }
 
-/// Performs steps of a recipe.
+/// Runs the phases of a recipe.
 struct Runner<'a, B: Backbone> {
     learner: &'a mut Learner<B>,
     tracker: &'a mut Tracker,
 }
 
 impl<B: Backbone> Runner<'_, B> {
-    fn tell(&mut self, event: &Event) -> Result<()> {
-        self.learner.observers.tell(event)
+    fn emit(&mut self, event: &Event) -> Result<()> {
+        self.learner.observers.emit(event)
     }
 
-    /// One fit, begun or gone on with, and what is made of its outcome.
+    /// Begins a fit or resumes it, and acts on its outcome.
     fn train(&mut self, train: &TrainPhase) -> Result<()> {
         if self.learner.unfinished.is_none() {
             self.begin(train)?;
@@ -119,43 +120,45 @@ impl<B: Backbone> Runner<'_, B> {
             result => result,
         };
         match result {
-            Ok(_) => self.tell_reading(&rows),
+            Ok(_) => self.diagnose(&rows),
             Err(error @ (Error::Diverged { .. } | Error::NoFiniteEpoch { .. }))
                 if self.learner.best_of_all().is_some() =>
             {
-                self.give_up(&error)
+                self.skip_phase(&error)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Begins the fit of a step, at its learning rates, or those that the finder finds.
+    /// Begins the fit of a phase, at its learning rates or the learning rate finder's.
     fn begin(&mut self, train: &TrainPhase) -> Result<()> {
         match train.freezing {
-            Freezing::Cached { .. } => self.learner.precompute_with(train.freezing)?,
-            Freezing::Live { .. } => self.learner.set_freezing(train.freezing),
+            Freezing::Cached { .. } => self.learner.cache_features_as(train.freezing)?,
+            Freezing::Streamed { .. } => self.learner.set_freezing(train.freezing),
         }
         let rates = match (self.tracker.progress.rates, train.lr) {
             (Some(rates), _) => rates,
             (None, LrChoice::Fixed(rates)) => rates,
-            (None, LrChoice::Finder { steps, fallback, .. }) => self.find_rates(train.lr, steps, fallback)?,
+            (None, LrChoice::Finder { steps, fallback, .. }) => {
+                self.find_learning_rates(train.lr, steps, fallback)?
+            }
         };
         let progress = &mut self.tracker.progress;
         progress.rates = Some(rates);
         progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
         progress.watch = Watch::default();
-        // A fit has the number of its step, after the fits before the recipe.
+        // A fit has the number of its phase, after the fits before the recipe.
         self.learner.state.fits = progress.fits_before + progress.done;
         self.learner.begin(rates, train.schedule.clone())?;
         self.tracker.write_checkpoint_of(self.learner)
     }
 
-    /// Says what the rows of a fit mean, and returns to the best weights.
-    fn tell_reading(&mut self, rows: &[EpochRecord]) -> Result<()> {
+    /// Emits a diagnosis of the fit, and restores the best weights.
+    fn diagnose(&mut self, rows: &[EpochRecord]) -> Result<()> {
         let progress = &self.tracker.progress;
         let (watch, scores, before) =
             (progress.watch.clone(), progress.scores.clone(), progress.before.clone());
-        self.take_scores();
+        self.keep_scores_of_best();
         let best = self.learner.best_of_all().map(|(row, _)| row.clone());
         let baseline = self.learner.data().baseline(&watch.items());
         let compared = Compared {
@@ -164,19 +167,19 @@ impl<B: Backbone> Runner<'_, B> {
             best: best.as_ref(),
             baseline: Some(&baseline),
         };
-        if let Some(reading) = Diagnosis::of(rows, &watch, &compared) {
-            self.tell(&Event::Diagnosis(reading))?;
+        if let Some(diagnosis) = Diagnosis::of(rows, &watch, &compared) {
+            self.emit(&Event::Diagnosis(diagnosis))?;
         }
         self.learner.return_to_best();
         Ok(())
     }
 
-    /// Goes on without the step at hand, with the best weights so far.
-    fn give_up(&mut self, error: &Error) -> Result<()> {
+    /// Continues without the current phase, from the best weights so far.
+    fn skip_phase(&mut self, error: &Error) -> Result<()> {
         self.learner.unfinished = None;
-        self.take_scores();
-        let text = format!("{error}. This step is given up; the best weights so far are kept");
-        self.tell(&Event::Notice { text })?;
+        self.keep_scores_of_best();
+        let text = format!("{error}. This phase is skipped; restored the best weights so far");
+        self.emit(&Event::Notice { text })?;
         if self.learner.best().is_some() {
             self.learner.return_to_best();
         } else {
@@ -185,9 +188,9 @@ impl<B: Backbone> Runner<'_, B> {
         Ok(())
     }
 
-    /// Where the best epoch of all is one of the fit at hand, what each image contributes to it is kept for the fits to
-    /// come.
-    fn take_scores(&mut self) {
+    /// If the best epoch of all is one of the current fit, keeps what each image contributes to its metric,
+    /// for comparison with later fits.
+    fn keep_scores_of_best(&mut self) {
         let watch = std::mem::take(&mut self.tracker.progress.watch);
         let fit = self.learner.state.fits;
         if self.learner.best_of_all().is_some_and(|(row, _)| row.fit == fit) {
@@ -195,47 +198,48 @@ impl<B: Backbone> Runner<'_, B> {
         }
     }
 
-    /// Runs the learning rate finder and says what it found.
-    fn find_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
+    /// Runs the learning rate finder and emits its result.
+    fn find_learning_rates(&mut self, rates: LrChoice, steps: usize, fallback: f64) -> Result<LearningRates> {
         let batch = self.learner.data().batch_size();
         let (start, end, images) = match self.learner.state.freezing.frozen() {
-            // Where all layers are trained, what is good is a tenth and less of what is good for a new head. Each step is
-            // dear, and half a batch says as much of where the loss rises.
+            // Where all layers are trained, a good learning rate is a tenth or less of a new head's. Each
+            // step is slow, and half a batch shows just as well where the loss rises.
             0 => (1e-4, 1.0, batch.div_ceil(2).max(2)),
             _ => (1e-5, 10.0, batch),
         };
-        let find = LrFind::default().start(rates.with_head(start)).end(end).steps(steps).batch_size(images);
+        let find =
+            LrFind::default().start_lr(rates.with_head(start)).end_lr(end).steps(steps).batch_size(images);
         let began = Instant::now();
         let curve = self.learner.lr_find(find)?;
-        self.tell(&Event::spent(Task::LearningRates, began))?;
-        let (finding, doubt) = match curve.finding() {
-            Ok(finding) => (Some(finding), None),
+        self.emit(&Event::elapsed(Activity::LearningRates, began))?;
+        let (shape, reason) = match curve.shape() {
+            Ok(shape) => (Some(shape), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let suggestion: Option<Suggestion> = curve.suggestion().ok();
-        let rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
+        let suggestion: Option<LrSuggestion> = curve.suggestion().ok();
+        let learning_rates = rates.with_head(suggestion.map_or(fallback, |suggestion| suggestion.rate));
         let fit = self.tracker.progress.fits_before + self.tracker.progress.done + 1;
-        self.tell(&Event::RateFound { fit, rates, finding, suggestion, doubt, curve })?;
-        Ok(rates)
+        self.emit(&Event::LrFound { fit, learning_rates, shape, suggestion, reason, curve })?;
+        Ok(learning_rates)
     }
 
-    /// Test-time augmentation with the best weights; nothing where what the network computes of a view is not finite.
+    /// Test-time augmentation with the best weights; `None` where the network's output for a view is not
+    /// finite.
     fn predict_views(&mut self, tta: Tta) -> Result<Option<TtaLogits>> {
         self.return_to_best_of_all()?;
         let began = Instant::now();
         let stack = self.learner.predict_views(Part::Valid, tta.views)?;
-        self.tell(&Event::spent(Task::Views, began))?;
+        self.emit(&Event::elapsed(Activity::Views, began))?;
         if stack.mean(tta.mean).is_finite() {
             return Ok(Some(stack));
         }
-        let text =
-            "test-time augmentation is left out: what the network computes of some views is not finite";
-        self.tell(&Event::Notice { text: text.to_owned() })?;
+        let text = "test-time augmentation is skipped: the network's outputs for some views are not finite (NaN or infinite)";
+        self.emit(&Event::Notice { text: text.to_owned() })?;
         Ok(None)
     }
 
-    /// Whether the network is of use: its tensors are finite, and where nothing is held out, what it computes of the first
-    /// images that it was trained on. (Validation has shown it otherwise.)
+    /// Checks that the network's tensors are finite, and without validation images also its outputs for the
+    /// first training images. (Validation has checked them otherwise.)
     fn check_finite(&self) -> Result<()> {
         let (network, data) = (self.learner.network(), self.learner.data());
         check_finite(&network.to_tensors(), "the network")?;
@@ -256,7 +260,7 @@ impl<B: Backbone> Runner<'_, B> {
         Ok(())
     }
 
-    /// Returns to the best weights at any size of the images, and to that size.
+    /// Restores the best weights of all image sizes, and their size.
     fn return_to_best_of_all(&mut self) -> Result<()> {
         if let Some((_, size)) = self.learner.best_of_all() {
             if size != self.learner.data().size() {

@@ -1,0 +1,51 @@
+// Pictures of a report, and drawings as WebP: the part of ci/pictures that needs a browser.
+//
+//   node ci/pictures.mjs IMAGES REPORT AUGMENTATION.png SGDR.png
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const require = createRequire(join(process.cwd(), "package.json"));
+const { chromium } = require("playwright-core");
+const [images, report, augmentation, sgdr] = process.argv.slice(2);
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+/** A PNG as WebP, at the same size. */
+async function webp(png, name, quality) {
+  const page = await browser.newPage();
+  const address = await page.evaluate(async ([source, quality]) => {
+    const image = new Image();
+    image.src = source;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    return canvas.toDataURL("image/webp", quality);
+  }, [`data:image/png;base64,${png.toString("base64")}`, quality]);
+  if (!address.startsWith("data:image/webp")) throw new Error("this browser writes no WebP");
+  writeFileSync(join(images, name), Buffer.from(address.split(",")[1], "base64"));
+  await page.close();
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  const context = await browser.newContext({ colorScheme, viewport: { width: 1180, height: 800 }, deviceScaleFactor: 1.5, offline: true });
+  const page = await context.newPage();
+  await page.goto(pathToFileURL(resolve(report)).href);
+  await webp(await page.screenshot(), `report-${colorScheme}.webp`, 0.85);
+  await page.locator("#pictures").scrollIntoViewIfNeeded();
+  const box = await page.$(".heat-switch");
+  if (box) await box.check();
+  await page.evaluate(() => document.querySelector("#pictures").scrollIntoView({ block: "start" }));
+  await page.waitForTimeout(300);
+  await webp(await page.screenshot(), `mistakes-${colorScheme}.webp`, 0.85);
+  await context.close();
+}
+await webp(readFileSync(augmentation), "augmentation.webp", 0.9);
+await webp(readFileSync(sgdr), "sgdr.webp", 0.92);
+await browser.close();

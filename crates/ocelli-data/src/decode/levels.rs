@@ -1,0 +1,12 @@
+//! How far the numbers of a deep image reach.
+
+use serde::Serialize;
+
+/// How light samples of more than 8 bits are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Levels {
+    /// The largest number in the file.
+    pub largest: f64,
+    /// The part of white that it is read as.
+    pub reach: f64,
+}
