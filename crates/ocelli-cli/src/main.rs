@@ -3,16 +3,16 @@
 //! | to change | file |
 //! |---|---|
 //! | a verb: its flags, its help, what it does | `verbs/NAME.rs`; a new one also gets a line in `verbs/mod.rs` |
-//! | flags that several verbs share | `flags/mod.rs`, `flags/data.rs`, `flags/images.rs`, `flags/training.rs`
-//! |
+//! | flags that several verbs share | `flags/mod.rs`, `flags/data.rs`, `flags/images.rs`, `flags/training.rs` |
 //! | how values of flags are parsed | `values.rs` |
-//! | the output of training in the terminal | `terminal/mod.rs`, `terminal/intro.rs`, `terminal/progress.rs`
-//! |
+//! | the output of training in the terminal | `terminal/mod.rs`, `terminal/intro.rs`, `terminal/progress.rs` |
 //! | the output of a download | `transfer.rs` |
 //! | how anything is printed | `output.rs` |
 //! | how errors of the library are translated into flags | `errors.rs` |
 //! | Ctrl-C and other signals | `interrupt.rs` |
 //! | the format of numbers and durations | `text.rs` |
+//! | the checks of `ocelli doctor` | `verbs/doctor/checks.rs` |
+//! | the build's description in `--version --verbose` | `build.rs`, `verbs/version.rs` |
 
 #![deny(clippy::print_stdout, clippy::print_stderr)] // `output.rs` prints
 
@@ -38,7 +38,7 @@ use output::{eprintln, println, shown};
 use verbs::Ocelli;
 
 fn main() -> ExitCode {
-    let result = interrupt::watch().and_then(|()| parse()?.verb.run());
+    let result = interrupt::watch().and_then(|()| parse()?.run());
     let result = match result {
         Err(Failure::Usage(error)) => print_usage(&error),
         result => result.map(|()| ExitCode::SUCCESS),

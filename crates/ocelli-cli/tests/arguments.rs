@@ -116,6 +116,10 @@ const VERBS: &[&[&str]] = &[
     &["report", "nowhere"],
     &["compare", "nowhere", "nowhere"],
     &["pull", "resnet18"],
+    &["samples", "nowhere"],
+    &["doctor"],
+    &["completions", "bash"],
+    &["man"],
 ];
 
 fn assert_no_panic(arguments: &[&str], output: &Output) -> String {
@@ -352,6 +356,8 @@ mod unix {
             &["inspect", "photos", "--json"],
             &["evaluate", "run", "photos"],
             &["models", "resnet18"],
+            &["completions", "bash"],
+            &["man"],
             &["train", "--help"],
         ] {
             let output = place.ocelli(arguments).stdout(full().unwrap()).output().unwrap();

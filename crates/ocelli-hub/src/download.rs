@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ocelli_data::{files, io_reason};
 use ureq::http::{Response, header};
@@ -68,7 +69,7 @@ pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mu
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let Some(_alone) = lock(folder, file, path, watch)? else { return Ok(()) };
-    let agent = agent(file, policy);
+    let agent = agent(&file.url, policy);
     let mut transfer =
         Transfer { file, path, folder, agent, announced_start: false, received: 0, version: None };
     let published = transfer.retried(policy, watch, |transfer, _| transfer.published_checksum())?;
@@ -99,6 +100,20 @@ pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mu
                 path: path.to_owned(),
             });
         }
+    }
+}
+
+/// Whether a server answers within this time, whatever it says. Nothing is downloaded.
+///
+/// # Errors
+/// [`Error::NoAnswer`].
+pub fn reach(url: &str, timeout: Duration) -> Result<()> {
+    let policy = RetryPolicy { connect_timeout: timeout, read_timeout: timeout, ..RetryPolicy::default() };
+    let request =
+        agent(url, &policy).head(url).config().max_redirects(0).timeout_global(Some(timeout)).build();
+    match request.call() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::NoAnswer { url: url.to_owned(), reason: in_words(&error) }),
     }
 }
 
@@ -275,10 +290,10 @@ impl<'a> Transfer<'a> {
     }
 }
 
-fn agent(file: &RemoteFile, policy: &RetryPolicy) -> Agent {
+fn agent(url: &str, policy: &RetryPolicy) -> Agent {
     let config = Agent::config_builder()
         .user_agent(concat!("ocelli/", env!("CARGO_PKG_VERSION")))
-        .https_only(file.url.starts_with("https:"))
+        .https_only(url.starts_with("https:"))
         .http_status_as_error(false)
         .timeout_connect(Some(policy.connect_timeout))
         .timeout_recv_response(Some(policy.read_timeout))

@@ -19,6 +19,14 @@ pub enum Error {
         /// Where the file belongs.
         path: PathBuf,
     },
+    /// A server does not answer.
+    #[error("{url} does not answer: {reason}")]
+    NoAnswer {
+        /// What was asked for.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
     /// The server does not give the file.
     #[error("{url}: the server answers {status}; {}", by_hand(url, path))]
     Refused {

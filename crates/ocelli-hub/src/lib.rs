@@ -8,8 +8,9 @@
 //! unasked.
 //!
 //! `download` does the same for any one file: the store decides which file, from where and to where, and
-//! `download` moves its bytes. It is Ocelli's only code that opens a socket. Without the feature `download`
-//! (on by default) it is left out, and no HTTP client or TLS library is compiled; finding works as before.
+//! `download` moves its bytes; `reach` asks whether a server answers. No other code of Ocelli opens a socket.
+//! Without the feature `download` (on by default) both are left out, and no HTTP client or TLS library is
+//! compiled; finding works as before.
 //!
 #![cfg_attr(feature = "download", doc = "```no_run")]
 #![cfg_attr(not(feature = "download"), doc = "```ignore")]
@@ -54,7 +55,7 @@ mod store;
 pub use cache::{CACHE_VARIABLE, default_cache};
 pub use checksum::{Checksum, RemoteFile};
 #[cfg(feature = "download")]
-pub use download::{PullEvent, Watch, download};
+pub use download::{PullEvent, Watch, download, reach};
 pub use error::{Error, Result};
 pub use retry::RetryPolicy;
 pub use store::WeightStore;

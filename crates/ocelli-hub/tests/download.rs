@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ocelli_hub::{Checksum, Error, PullEvent, RemoteFile, RetryPolicy, WeightStore, download};
+use ocelli_hub::{Checksum, Error, PullEvent, RemoteFile, RetryPolicy, WeightStore, download, reach};
 use ocelli_nn::Arch;
 use proptest::prelude::*;
 use server::{Reply, Request, Server};
@@ -493,4 +493,23 @@ fn a_name_that_does_not_exist_is_said_at_once() {
     let folder = TempDir::new().unwrap();
     let said = store(&folder, "http://weights.invalid").pull(HUB, &mut go_on).unwrap_err().to_string();
     assert!(said.starts_with("cannot reach http://weights.invalid/"), "{said}");
+}
+
+#[test]
+fn a_server_is_reached_whatever_it_says_and_not_waited_for_long() {
+    let soon = Duration::from_millis(300);
+    for status in ["200 OK", "302 Found", "403 Forbidden", "503 Service Unavailable"] {
+        let server = Server::new(move |_: &Request| Reply::status(status));
+        reach(&server.url, Duration::from_secs(5)).unwrap();
+        assert_eq!(server.requests().len(), 1, "{status}");
+        assert_eq!(server.requests()[0].method, "HEAD");
+    }
+    let silent =
+        Server::new(|_: &Request| Reply { delay: Duration::from_secs(60), ..Reply::status("200 OK") });
+    for (url, reason) in [(silent.url.as_str(), "fell silent"), ("http://127.0.0.1:9", ""), ("nonsense", "")]
+    {
+        let error = reach(url, soon).unwrap_err();
+        assert!(matches!(&error, Error::NoAnswer { url: named, .. } if named == url), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }

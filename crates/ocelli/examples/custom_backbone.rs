@@ -7,8 +7,8 @@
 //! again, and asked.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use burn_nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
 use ocelli::Normalization;
 use ocelli::nn::layer::Pool;

@@ -117,6 +117,7 @@ pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, evaluate};
 pub use learner::Learner;
+pub use learner::memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
 pub use lr_finder::curve::LrCurve;

@@ -3,34 +3,63 @@
 mod augment;
 #[cfg(feature = "report")]
 mod compare;
+mod completions;
+mod doctor;
 #[cfg(feature = "report")]
 mod evaluate;
 mod explain;
 mod inspect;
 mod lr_find;
+mod man;
 mod models;
 mod predict;
 mod pull;
 #[cfg(feature = "report")]
 mod report;
+mod samples;
 mod submit;
 mod train;
+mod version;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use crate::errors::Failure;
 
 /// Trains image classifiers: a folder of photos in, a classifier out.
 #[derive(Debug, Parser)]
-#[command(name = "ocelli", version, max_term_width = 80, arg_required_else_help = true)]
+#[command(name = "ocelli", version, disable_version_flag = true, max_term_width = 80)]
+#[command(arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+#[command(after_help = "To begin:
+  ocelli samples
+  ocelli train samples/emoji")]
 pub struct Ocelli {
+    /// Print the version
+    #[arg(long, short = 'V')]
+    version: bool,
+    /// With --version: the commit, the features, and what is found on this machine
+    #[arg(long, short, requires = "version")]
+    verbose: bool,
     #[command(subcommand)]
-    pub verb: Verb,
+    verb: Option<Verb>,
+}
+
+impl Ocelli {
+    pub fn run(&self) -> Result<(), Failure> {
+        match &self.verb {
+            Some(verb) => verb.run(),
+            None if self.version => {
+                version::print(self.verbose);
+                Ok(())
+            }
+            None => Err(Failure::Usage(command().error(ErrorKind::MissingSubcommand, "a verb is missing"))),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
 #[allow(clippy::large_enum_variant)] // one value a process
-pub enum Verb {
+enum Verb {
     Train(train::Train),
     LrFind(lr_find::LrFind),
     Predict(predict::Predict),
@@ -46,10 +75,14 @@ pub enum Verb {
     Submit(submit::Submit),
     Models(models::Models),
     Pull(pull::Pull),
+    Samples(samples::Samples),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Verb {
-    pub fn run(&self) -> Result<(), Failure> {
+    fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Train(verb) => verb.run(),
             Self::LrFind(verb) => verb.run(),
@@ -66,13 +99,22 @@ impl Verb {
             Self::Submit(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),
+            Self::Samples(verb) => verb.run(),
+            Self::Doctor(verb) => verb.run(),
+            Self::Completions(verb) => verb.run(),
+            Self::Man(verb) => verb.run(),
         }
     }
 }
 
 /// The complete command.
 pub fn command() -> Command {
-    let command = Ocelli::command().mut_subcommand("train", train::complete);
+    documented().mut_subcommand("train", train::complete)
+}
+
+/// The command without the flags that it knows only to refuse them: for shell completions and manual pages.
+fn documented() -> Command {
+    let command = Ocelli::command();
     #[cfg(feature = "report")]
     let command = command.mut_subcommand("evaluate", evaluate::complete);
     command

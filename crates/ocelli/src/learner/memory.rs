@@ -43,7 +43,7 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// [`Error::Memory`].
     pub(crate) fn check_memory(&self, recipe: &Recipe, done: usize) -> Result<()> {
-        let Some(available) = available() else { return Ok(()) };
+        let Some(AvailableMemory { bytes: available, .. }) = available_memory() else { return Ok(()) };
         if self.state.network.device() != Device::flex() {
             return Ok(());
         }
@@ -168,9 +168,30 @@ fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     demands
 }
 
-/// The memory that this process can still allocate, in bytes: what is free, or what a limit of its control
-/// group or address space leaves of it. `None` if the system does not report it.
-pub(crate) fn available() -> Option<u64> {
+/// Memory that this process can still have, and what keeps it from having more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AvailableMemory {
+    /// Bytes.
+    pub bytes: u64,
+    /// What ends there first.
+    pub limit: MemoryLimit,
+}
+
+/// What keeps a process from having more memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum MemoryLimit {
+    /// The machine has no more.
+    Machine,
+    /// A control group (version 2), such as a container's or a job's.
+    ControlGroup,
+    /// The limit of the address space, as `ulimit -v` sets it.
+    AddressSpace,
+}
+
+/// The memory that this process can still allocate: what is free, or what a limit of its control group or
+/// address space leaves of it. `None` if the system does not report it; only Linux does.
+pub fn available_memory() -> Option<AvailableMemory> {
     let text = |path: &str| std::fs::read_to_string(path).ok();
     let free = field(&text("/proc/meminfo")?, "MemAvailable:")? * 1024;
     let group = text("/proc/self/cgroup").and_then(|groups| of_groups(Path::new("/sys/fs/cgroup"), &groups));
@@ -179,7 +200,12 @@ pub(crate) fn available() -> Option<u64> {
         let used = field(&text("/proc/self/status")?, "VmSize:")? * 1024;
         Some(limit.saturating_sub(used))
     })();
-    [Some(free), group, space].into_iter().flatten().min()
+    let all = [
+        (Some(free), MemoryLimit::Machine),
+        (group, MemoryLimit::ControlGroup),
+        (space, MemoryLimit::AddressSpace),
+    ];
+    all.into_iter().filter_map(|(bytes, limit)| Some(AvailableMemory { bytes: bytes?, limit })).min()
 }
 
 /// The first number after a name in a text of lines.

@@ -7,7 +7,7 @@ use ocelli_kernels::peak_of;
 use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
 
 use crate::error::{Error, Result};
-use crate::learner::memory::available;
+use crate::learner::memory::{AvailableMemory, available_memory};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::optimizer::{Optimizer, OptimizerState, WeightDecay};
@@ -61,7 +61,7 @@ const UNCHECKED: usize = 16 * 299 * 299;
 
 /// Refuses what would need more memory than there is. The need is measured with a few small images.
 fn check_memory(arch: Arch, size: usize, batch: usize, precision: Precision, device: &Device) -> Result<()> {
-    let Some(available) = available() else { return Ok(()) };
+    let Some(AvailableMemory { bytes: available, .. }) = available_memory() else { return Ok(()) };
     let side = arch.info().smallest.max(64).next_multiple_of(32).min(size);
     let [few, more] = [2, 4].map(|images| {
         let network = arch.untrained(3, CLASSES, 0, device).with_precision(precision).train_groups_from(0);

@@ -60,7 +60,7 @@ impl Predictions {
     ///
     /// The log loss has no upper bound; its interval contains the means that are within 1.96 of *their*
     /// standard errors of the observed one, the standard deviation of losses being proportional to their
-    /// mean. Its upper end is at most ten times the value. The interval of a [custom metric](CustomMetric) is
+    /// mean. Its upper end is at most ten times the value. The interval of a [custom metric](crate::CustomMetric) is
     /// 1.96 standard errors of the bootstrap on either side.
     pub fn estimate(&self, metric: Metric) -> MetricEstimate {
         if !self.is_finite() {

@@ -16,7 +16,7 @@ use crate::schedule::learning_rates::LearningRates;
 
 /// The phases of training a pretrained network with a new head.
 ///
-/// A recipe is a value: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`], or list phases
+/// A recipe is a value: take a [preset](Recipe::preset), change it with a [`RecipeBuilder`](crate::RecipeBuilder), or list phases
 /// yourself. It is run by [`Learner::run_recipe`](crate::Learner::run_recipe), and stored in a run's
 /// `config.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
