@@ -1,7 +1,7 @@
 //! Groups of images: of one patient, one site, one burst of a camera. Metrics on an image are too good if
 //! others of its group are training images.
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::source::table::Column;

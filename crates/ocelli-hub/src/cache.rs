@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use etcetera::BaseStrategy;
+
 use crate::error::{Error, Result};
 
 /// The environment variable that names the cache folder.
@@ -14,6 +16,9 @@ pub const CACHE_VARIABLE: &str = "OCELLI_CACHE";
 pub fn default_cache() -> Result<PathBuf> {
     match std::env::var_os(CACHE_VARIABLE).filter(|value| !value.is_empty()) {
         Some(folder) => Ok(folder.into()),
-        None => dirs::cache_dir().map(|folder| folder.join("ocelli")).ok_or(Error::NoCacheFolder),
+        None => match etcetera::base_strategy::choose_native_strategy() {
+            Ok(folders) => Ok(folders.cache_dir().join("ocelli")),
+            Err(_) => Err(Error::NoCacheFolder),
+        },
     }
 }

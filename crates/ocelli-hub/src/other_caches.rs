@@ -42,7 +42,7 @@ pub fn snapshot(cache: &Path, repository: &str, file: &str) -> Option<PathBuf> {
 
 /// Both programs keep to `~/.cache` on every system.
 fn user_cache() -> Option<PathBuf> {
-    variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(dirs::home_dir()?.join(".cache")))
+    variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(etcetera::home_dir().ok()?.join(".cache")))
 }
 
 fn variable(name: &str) -> Option<OsString> {

@@ -7,9 +7,9 @@
 //! again, and asked.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
+use burn_nn::conv::{Conv2d, Conv2dConfig};
+use burn_nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use ocelli::Normalization;
 use ocelli::nn::layer::Pool;
 use ocelli::nn::{Backbone, Classifier, Head, Network, Pass};

@@ -15,7 +15,7 @@ fn main() -> ocelli::Result<()> {
     let worst_recall = worst_recall.register()?;
 
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
-    let data = ImageData::from_folder(photos).size(64).load()?;
+    let data = ImageData::from_folder(photos).size(32).load()?;
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data)?;
     learner.keep_best(Some(worst_recall));
     learner.cache_features()?;

@@ -82,6 +82,7 @@ impl ChannelFlags {
     }
 
     /// Refuses them for a model, which reads images as in training.
+    #[cfg(feature = "report")] // only `evaluate` asks
     pub fn must_fit(&self, model: &Channels) -> Result<(), Failure> {
         let channels = self.channels();
         if channels.is_usual() || channels == *model {

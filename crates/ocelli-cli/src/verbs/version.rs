@@ -29,7 +29,12 @@ fn known(text: &str) -> &str {
 /// The features that this program is built with.
 fn features() -> Vec<&'static str> {
     let devices = DeviceKind::ALL.iter().filter(|kind| **kind != DeviceKind::Cpu && kind.is_built());
-    let built = [("hub", cfg!(feature = "hub")), ("lite0", cfg!(feature = "lite0"))];
+    let built = [
+        ("hub", cfg!(feature = "hub")),
+        ("lite0", cfg!(feature = "lite0")),
+        ("plot", cfg!(feature = "plot")),
+        ("report", cfg!(feature = "report")),
+    ];
     let names = built.into_iter().filter_map(|(name, is_built)| is_built.then_some(name));
     let names: Vec<&str> = names.chain(devices.map(|kind| kind.name())).collect();
     if names.is_empty() { vec!["none"] } else { names }

@@ -96,7 +96,9 @@ impl CustomLoss {
         if loss.device() != device {
             return Err(self.without_gradients());
         }
-        Ok(loss.cast(FloatDType::F32))
+        // Always tracked, so that the backward pass of a loss that is not computed from the logits finds no gradients
+        // instead of panicking.
+        Ok(loss.cast(FloatDType::F32) + Tensor::zeros([1], &device).require_grad())
     }
 
     /// That no gradient of the loss reaches the network.
