@@ -907,8 +907,12 @@ fn a_column_of_measurements_is_no_column_of_classes() {
     let price =
         TableOptions { label_columns: vec![Column::Name("price".to_owned())], ..TableOptions::default() };
     let root = folder(&files, &rows(&|row| format!("{}.5", 100 + row)));
-    let parts =
-        ["measurements in the column \"price\"", "12 different numbers in 12 rows", "`label_columns`", "\"kind\""];
+    let parts = [
+        "measurements in the column \"price\"",
+        "12 different numbers in 12 rows",
+        "`label_columns`",
+        "\"kind\"",
+    ];
     refused(&root, &price, &parts);
     let root = folder(&files, &rows(&|row| format!("{}", row % 3)));
     assert_eq!(read(&root, &price).items.classes.names(), ["0", "1", "2"], "numbers may be classes");
