@@ -62,7 +62,7 @@ fn copy_of_run(name: &str, data: &str) {
     assert!(text.contains("data = \"photos\""), "{text}");
     let text = text.replace("data = \"photos\"", &format!("data = \"{data}\""));
     // As a run on those photos would have written it, with the digests.
-    let body = &text[..text.find("\n# The digest").unwrap()];
+    let body = &text[..text.find("\n# Digest of").unwrap()];
     let seal = text.rfind("# blake3 ").unwrap() + "# blake3 ".len();
     let text = format!("{}{}\n", &text[..seal], blake3::hash(body.as_bytes()).to_hex());
     fs::write(&config, &text).unwrap();
@@ -181,7 +181,7 @@ fn charts_lie_in_their_frames_and_the_finders_have_all_that_is_said() {
     // What the file shows, the page shows: the suggestions, and the rate that training took.
     let svg = place.read("run/lr_find-1.svg");
     let vertical = finder["chart"]["verticals"][0][0].as_str().unwrap();
-    let rate = vertical.strip_prefix("taken ").unwrap();
+    let rate = vertical.strip_prefix("used ").unwrap();
     assert!(said.contains(&format!("at learning rate {rate}\n")), "{vertical}: {said}");
     assert!(svg.contains(&format!(">{vertical}</text>")), "{vertical}");
     for mark in list(&finder["chart"]["marks"]) {
