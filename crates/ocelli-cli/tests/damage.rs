@@ -227,7 +227,7 @@ fn a_damaged_line_of_events_is_left_out_of_the_report_and_that_is_said() {
     fs::write(&path, bytes).unwrap();
     place().run(&["report", &run]);
     let page = place().read(&format!("{run}/report.html"));
-    assert!(page.contains("events.jsonl: 1 line"), "the page says it");
+    assert!(page.contains("events.jsonl: 1 damaged line is ignored"), "the page says it");
 }
 
 #[test]

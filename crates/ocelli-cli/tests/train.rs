@@ -170,7 +170,7 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
     refused(&["train", "photos", "--valid", "1.5"], &["1.5", "between 0 and 1"]);
     refused(&["train", "photos", "--arch", "resnet9000"], &["resnet9000", "did you mean"]);
     refused(&["train", "photos", "--weights", "photos"], &["photos"]);
-    refused(&["train", "photos", "--out", "photos"], &["photos", "another folder"]);
+    refused(&["train", "photos", "--out", "photos"], &["photos", "a new or empty folder"]);
 
     let valid = place.path("two/valid");
     for class in ["flags", "catz"] {

@@ -276,11 +276,11 @@ impl FinishedRun {
             }
         }
         if damaged > 0 {
-            let text = format!(
-                "{}: {damaged} damaged lines are ignored; times and learning rates on this page may be incomplete",
+            let lines = if damaged == 1 { "line is" } else { "lines are" };
+            records.notices.push(format!(
+                "{}: {damaged} damaged {lines} ignored; times and learning rates on this page may be incomplete",
                 path.display()
-            );
-            records.notices.push(text);
+            ));
         }
         Ok(records)
     }
