@@ -240,7 +240,10 @@ fn a_training_folder_with_a_test_folder_is_split() {
     let quick = small(&["--head-epochs", "1"]);
     let said = place.run(&[&quick[..], &["--out", "run", "--balanced-sampling"]].concat());
     assert!(said.contains("valid 6 (split by Ocelli)"), "{said}");
-    assert!(said.contains("3 images are byte for byte both trained on and held out"), "{said}");
+    assert!(
+        said.contains("3 images are byte for byte in both the training set and the validation or test set"),
+        "{said}"
+    );
     assert!(said.contains("balanced sampling: an epoch draws each of 6 images"), "{said}");
     let split = place.read("run/split.csv");
     assert_eq!(split.lines().filter(|line| line.ends_with(",test")).count(), 3, "{split}");

@@ -154,7 +154,10 @@ fn what_is_wrong_with_the_labels_is_said_before_and_after() {
         before.contains("warning: 2 images have different labels") && before.contains("copy.png"),
         "{before}"
     );
-    assert!(before.contains("nothing is measured on 1 of 4 classes") && before.contains("rare"), "{before}");
+    assert!(
+        before.contains("1 of 4 classes has no validation images and is not evaluated: rare"),
+        "{before}"
+    );
     let line = after.lines().find(|line| line.starts_with("not evaluated")).unwrap();
     assert!(line.contains("1 of 4 classes") && line.contains("rare"), "{line}");
 }

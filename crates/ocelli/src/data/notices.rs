@@ -39,8 +39,9 @@ pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
     let named = without.iter().take(5).copied().collect::<Vec<_>>().join(", ");
     let more = if without.len() > 5 { ", …" } else { "" };
     (!without.is_empty()).then(|| {
+        let (have, are) = if without.len() == 1 { ("has", "is") } else { ("have", "are") };
         format!(
-            "{} of {} classes have no validation images and are not evaluated: {named}{more}",
+            "{} of {} classes {have} no validation images and {are} not evaluated: {named}{more}",
             without.len(),
             items.classes.len()
         )
@@ -53,7 +54,7 @@ pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) ->
     let first = shared.first()?;
     let names: Vec<&str> = first.iter().take(3).map(|&item| items[item].id.as_str()).collect();
     Some(format!(
-        "{} images are byte for byte in both the training and the validation set, so metrics are too good; the first is {}",
+        "{} images are byte for byte in both the training set and the validation or test set, so metrics are too good; the first is {}",
         shared.len(),
         names.join(" = ")
     ))
