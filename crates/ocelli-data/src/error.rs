@@ -345,6 +345,11 @@ pub enum DecodeError {
     },
 }
 
+/// The message of a panic that was caught.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
+    payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

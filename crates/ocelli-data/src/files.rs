@@ -215,8 +215,8 @@ pub fn lock(path: impl AsRef<Path>) -> io::Result<Option<Lock>> {
     }
 }
 
-/// The folder that a file is in.
-fn folder_of(path: &Path) -> &Path {
+/// The folder that a file is in; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -93,6 +93,7 @@ mod photo_file;
 pub mod picture;
 pub mod preprocess;
 pub mod random;
+pub mod registry;
 mod resize;
 pub mod sampler;
 pub mod source;

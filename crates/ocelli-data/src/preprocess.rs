@@ -211,6 +211,14 @@ impl Preprocessing {
         }
     }
 
+    /// Reads an image and frames it.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn frame_file(&self, path: impl AsRef<Path>, decoder: &Decoder) -> Result<RgbImage, DataError> {
+        self.frame(&decoder.decode_file_for(path, self.needed())?)
+    }
+
     /// The image before normalization, `size × size`, for people.
     pub fn frame(&self, image: &RgbImage) -> Result<RgbImage, DataError> {
         self.validate()?;

@@ -66,7 +66,7 @@ const LONGEST: u64 = 8 << 30;
 /// [`Error::Stopped`] where `watch` stops it, [`Error::Io`] where it cannot be written, and any other of
 /// [`Error`]'s where the file cannot be had.
 pub fn download(file: &RemoteFile, path: &Path, policy: &RetryPolicy, watch: &mut Watch) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = files::folder_of(path);
     files::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let Some(_alone) = lock(folder, file, path, watch)? else { return Ok(()) };
     let agent = agent(&file.url, policy);

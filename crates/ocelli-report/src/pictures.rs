@@ -109,8 +109,8 @@ impl Album {
                     return Err("left out");
                 }
                 let framed = Preprocessing { size: side(source), ..seen };
-                let image = decoder.decode_file_for(&of(source).paths[index], framed.needed());
-                let image = image.and_then(|image| framed.frame(&image)).map_err(|_| "cannot be read")?;
+                let image = framed.frame_file(&of(source).paths[index], &decoder);
+                let image = image.map_err(|_| "cannot be read")?;
                 Ok(image.to_inline_jpeg(QUALITY))
             })
             .collect();

@@ -1,15 +1,16 @@
 //! Custom transforms.
 
-use std::any::Any;
 use std::fmt;
 use std::ops::{Index, IndexMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::error::panic_text;
 use crate::random::{Draws, Purpose};
+use crate::registry::Registry;
 
 type Change = dyn Fn(&mut Pixels, &mut Draws) + Send + Sync;
 
@@ -58,7 +59,7 @@ pub struct Pixels<'a> {
 }
 
 /// All that have been registered.
-static REGISTERED: Mutex<Vec<CustomTransform>> = Mutex::new(Vec::new());
+static REGISTERED: Registry<CustomTransform> = Registry::new();
 
 impl CustomTransform {
     /// A transform of this name.
@@ -76,8 +77,7 @@ impl CustomTransform {
     /// [`DataError::Setting`] where the name is empty, or has other characters than lower-case letters,
     /// digits and hyphens.
     pub fn register(self) -> Result<Self, DataError> {
-        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
-        if self.name.is_empty() || !self.name.chars().all(usual) {
+        if !Registry::<Self>::takes(&self.name) {
             let expected = "a name of lower-case letters, digits and hyphens";
             return Err(DataError::Setting {
                 name: "transform",
@@ -85,9 +85,7 @@ impl CustomTransform {
                 expected,
             });
         }
-        let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.retain(|other| other.name != self.name);
-        registered.push(self.clone());
+        REGISTERED.register(&self.name, self.clone());
         Ok(self)
     }
 
@@ -112,8 +110,9 @@ impl CustomTransform {
         let mut draws = Draws::new(key, Purpose::Augment, 0, 0);
         let mut pixels = Pixels { size, values: sample.as_chunks_mut().0 };
         // Else the image would count as a bad one.
-        catch_unwind(AssertUnwindSafe(|| change(&mut pixels, &mut draws)))
-            .map_err(|panic| failed(format!("panicked: {}", message_of(&*panic))))?;
+        catch_unwind(AssertUnwindSafe(|| change(&mut pixels, &mut draws))).map_err(|panic| {
+            failed(format!("panicked: {}", panic_text(&*panic).unwrap_or("without a message")))
+        })?;
         for value in sample {
             if value.is_nan() {
                 return Err(failed("made a pixel NaN; pixel values are from 0 to 255".to_owned()));
@@ -122,12 +121,6 @@ impl CustomTransform {
         }
         Ok(())
     }
-}
-
-/// The message of a panic.
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }
 
 impl Pixels<'_> {
@@ -160,9 +153,7 @@ impl IndexMut<(usize, usize)> for Pixels<'_> {
 
 impl From<String> for CustomTransform {
     fn from(name: String) -> Self {
-        let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = registered.iter().find(|transform| transform.name == name).cloned();
-        known.unwrap_or(Self { name, change: None })
+        REGISTERED.find(&name).unwrap_or(Self { name, change: None })
     }
 }
 

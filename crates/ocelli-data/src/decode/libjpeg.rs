@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mozjpeg::{ColorSpace, Decompress};
 
 use super::RgbImage;
+use crate::error::panic_text;
 use crate::spare;
 
 /// Decodes at a part of the size, in eighths (1, 2, 4 or 8), as stored: before orientation. `whole` is the
@@ -48,9 +49,7 @@ pub(super) fn decode(bytes: &[u8], whole: (u32, u32), eighths: u8) -> Result<Rgb
 
 /// What libjpeg, or a panic, says.
 fn message(payload: &(dyn Any + Send)) -> String {
-    let text =
-        payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
-    let text = text.unwrap_or("the decoder gave up");
+    let text = panic_text(payload).unwrap_or("the decoder gave up");
     match text.strip_prefix("libjpeg fatal error: ").unwrap_or(text) {
         // A segment that reaches out of the file.
         "Input file read error" => "it breaks off".to_owned(),

@@ -90,10 +90,7 @@ impl<B: Backbone> Model<B> {
         look.inside.patches = strongest.patches(|number| {
             let item = seen[number];
             let framed = Preprocessing { size: preprocessing.size.min(LARGE), ..preprocessing };
-            let photo = || {
-                let image = self.decoder().decode_file_for(&items[item].path, framed.needed()).ok()?;
-                framed.frame(&image).ok()
-            };
+            let photo = || framed.frame_file(&items[item].path, &self.decoder()).ok();
             photos.entry(item).or_insert_with(photo).clone()
         });
         Ok(look)

@@ -1,6 +1,6 @@
 //! Custom metrics.
 
-use std::sync::{Mutex, PoisonError};
+use ocelli_data::registry::Registry;
 
 use crate::metric::direction::Direction;
 use crate::metric::predictions::Predictions;
@@ -28,7 +28,7 @@ pub struct CustomMetric {
 }
 
 /// All registered metrics.
-static REGISTERED: Mutex<Vec<CustomMetric>> = Mutex::new(Vec::new());
+static REGISTERED: Registry<CustomMetric> = Registry::new();
 
 impl CustomMetric {
     /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
@@ -39,14 +39,11 @@ impl CustomMetric {
 
     /// Replaces one of the same name.
     pub(super) fn remember(self) {
-        let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.retain(|other| other.name != self.name);
-        registered.push(self);
+        REGISTERED.register(self.name, self);
     }
 
     pub(super) fn named(name: &str) -> Option<Self> {
-        let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.iter().find(|metric| metric.name == name).copied()
+        REGISTERED.find(name)
     }
 
     /// The name.

@@ -16,6 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use ocelli_data::Task;
+use ocelli_data::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -174,10 +175,8 @@ impl CustomMetric {
     /// [`Error::Setting`] where the name is empty, is that of a built-in metric, or has other characters than
     /// lower-case letters, digits and hyphens.
     pub fn register(self) -> Result<Metric> {
-        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
-        if self.name().is_empty() || !self.name().chars().all(usual) {
-            let expected = "lower-case letters, digits and hyphens";
-            return Err(Error::setting("metric", format!("{:?}", self.name()), expected));
+        if !Registry::<Self>::takes(self.name()) {
+            return Err(Error::setting("metric", format!("{:?}", self.name()), Registry::<Self>::NAMES));
         }
         if Metric::built_in(self.name()).is_some() {
             return Err(Error::setting("metric", self.name(), "a name that no built-in metric has"));

@@ -93,9 +93,7 @@ impl ModelConfig {
 
     /// A photo as the network sees it, its side in pixels; `None` where it cannot be read.
     pub fn framed(&self, photo: impl AsRef<Path>, size: usize) -> Option<RgbImage> {
-        let preprocessing = Preprocessing { size, ..self.preprocessing };
-        let image = self.decoder().decode_file_for(photo.as_ref(), preprocessing.needed()).ok()?;
-        preprocessing.frame(&image).ok()
+        Preprocessing { size, ..self.preprocessing }.frame_file(photo, &self.decoder()).ok()
     }
 
     /// The bytes of a model file, and the digest in them.

@@ -1,9 +1,10 @@
 //! Custom losses.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use burn::tensor::{FloatDType, Tensor};
+use ocelli_data::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -39,7 +40,7 @@ pub struct CustomLoss {
 }
 
 /// All that have been registered.
-static REGISTERED: Mutex<Vec<CustomLoss>> = Mutex::new(Vec::new());
+static REGISTERED: Registry<CustomLoss> = Registry::new();
 
 impl CustomLoss {
     /// A loss of this name.
@@ -57,14 +58,10 @@ impl CustomLoss {
     /// [`Error::Setting`] where the name is empty, or has other characters than lower-case letters, digits
     /// and hyphens.
     pub fn register(self) -> Result<Self> {
-        let usual = |character: char| matches!(character, 'a'..='z' | '0'..='9' | '-');
-        if self.name.is_empty() || !self.name.chars().all(usual) {
-            let expected = "lower-case letters, digits and hyphens";
-            return Err(Error::setting("loss", format!("{:?}", self.name), expected));
+        if !Registry::<Self>::takes(&self.name) {
+            return Err(Error::setting("loss", format!("{:?}", self.name), Registry::<Self>::NAMES));
         }
-        let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        registered.retain(|other| other.name != self.name);
-        registered.push(self.clone());
+        REGISTERED.register(&self.name, self.clone());
         Ok(self)
     }
 
@@ -113,9 +110,7 @@ impl CustomLoss {
 
 impl From<String> for CustomLoss {
     fn from(name: String) -> Self {
-        let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = registered.iter().find(|loss| loss.name == name).cloned();
-        known.unwrap_or(Self { name, function: None })
+        REGISTERED.find(&name).unwrap_or(Self { name, function: None })
     }
 }
 

@@ -45,6 +45,7 @@ pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
 
 use super::existing_folder;
+use crate::files::folder_of;
 use crate::{DataError, Dataset, Task};
 use columns::{Columns, Search};
 use header::{first_row_is_a_header, known_header};
@@ -140,7 +141,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
             "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
         return Err(table_error(path, None, detail, advice));
     }
-    let beside = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = folder_of(path);
     let folder = match &options.folder {
         Some(folder) => existing_folder(folder)?,
         None => beside.to_owned(),

@@ -8,7 +8,7 @@ mod plan;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Skipped;
+use ocelli_data::{Skipped, files};
 use ocelli_nn::Backbone;
 
 use crate::error::{Error, Result};
@@ -138,8 +138,7 @@ fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
         return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
     }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let existing = files::folder_of(out).ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
         let reason = format!("{} is a file; expected a folder", existing.display());
