@@ -171,19 +171,17 @@ impl Model {
     }
 }
 
-/// From logits or features to the output of that name.
+/// From logits or features to the output of that name. Nodes of the same names give logits and features.
 fn finish(builder: &mut Builder, found: &str, output: Output) {
     let (Output::Probabilities { temperature } | Output::ProbabilityOfEach { temperature }) = output else {
         builder.node("Identity", &[found], []);
         rename_last(builder, output.name());
         return;
     };
-    let logits = if temperature == 1.0 {
-        found.to_owned()
-    } else {
-        let temperature = builder.floats("temperature", &[], &[temperature as f32]);
-        builder.node("Div", &[found, &temperature], [])
-    };
+    builder.node("Identity", &[found], []);
+    rename_last(builder, Output::Logits.name());
+    let temperature = builder.floats("temperature", &[], &[temperature as f32]);
+    let logits = builder.node("Div", &[Output::Logits.name(), &temperature], []);
     match output {
         Output::Probabilities { .. } => builder.node("Softmax", &[&logits], [("axis", Int(-1))]),
         _ => builder.node("Sigmoid", &[&logits], []),
@@ -193,7 +191,7 @@ fn finish(builder: &mut Builder, found: &str, output: Output) {
 
 fn rename_last(builder: &mut Builder, name: &str) {
     let last = builder.nodes.last_mut().expect("it was just made");
-    last.output = vec![name.to_owned()];
+    (last.name, last.output) = (name.to_owned(), vec![name.to_owned()]);
 }
 
 /// Leaves out nodes and constants that the output does not depend on.

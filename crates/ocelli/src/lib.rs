@@ -76,6 +76,7 @@
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | test-time augmentation | `model/tta.rs` |
+//! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -89,6 +90,8 @@ mod data;
 mod differences;
 mod error;
 pub mod event;
+#[cfg(feature = "onnx")]
+mod export;
 mod features;
 mod file;
 pub mod interpret;
@@ -113,6 +116,10 @@ pub use data::{ClassCount, ImageData, Part};
 pub use differences::Differences;
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
+#[cfg(feature = "onnx")]
+pub use export::{
+    Agreement, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, validation_photos_of,
+};
 pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, evaluate};

@@ -8,6 +8,8 @@ mod doctor;
 #[cfg(feature = "report")]
 mod evaluate;
 mod explain;
+#[cfg(feature = "onnx")]
+mod export;
 mod inspect;
 mod lr_find;
 mod man;
@@ -73,6 +75,8 @@ enum Verb {
     #[cfg(feature = "report")]
     Compare(compare::Compare),
     Submit(submit::Submit),
+    #[cfg(feature = "onnx")]
+    Export(export::Export),
     Models(models::Models),
     Pull(pull::Pull),
     Samples(samples::Samples),
@@ -97,6 +101,8 @@ impl Verb {
             #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
+            #[cfg(feature = "onnx")]
+            Self::Export(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),
             Self::Samples(verb) => verb.run(),

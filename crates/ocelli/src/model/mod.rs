@@ -150,6 +150,11 @@ impl<B: Backbone> Model<B> {
         self
     }
 
+    /// The model's file, for errors.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// How the model is used.
     pub fn config(&self) -> &ModelConfig {
         &self.config
