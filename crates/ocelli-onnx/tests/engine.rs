@@ -44,7 +44,7 @@ fn image(width: u32, height: u32, seed: &str) -> RgbImage {
         .map(|at| {
             let (x, y, channel) = (at / 3 % width as usize, at / 3 / width as usize, at % 3);
             let wave = ((x * (channel + 2)) as f64 / 9.0).sin() * 60.0 + (y as f64 / 7.0).cos() * 50.0;
-            (128.0 + wave + 15.0 * formula(seed, at as u64)) as u8
+            (128.0 + 2.0 * wave + 60.0 * formula(seed, at as u64)) as u8
         })
         .collect();
     RgbImage::new(width, height, pixels).unwrap()
@@ -123,8 +123,7 @@ fn identity(size: usize) -> Graph {
     graph
 }
 
-/// Ocelli's own values of the same image: what is resized in the file is at most two grey levels off, since the engine
-/// truncates where Pillow rounds, and nearly all values are within one.
+/// Ocelli's own values of the same image, also where black and white meet and bicubic weights overshoot.
 #[test]
 fn what_is_resized_inside_is_what_ocelli_resizes() {
     let size = 32;
@@ -152,15 +151,19 @@ fn what_is_resized_inside_is_what_ocelli_resizes() {
             for (at, found) in found.iter().enumerate() {
                 let (channel, pixel) = (at / (size * size), at % (size * size));
                 let levels = (found - sample[pixel * 3 + channel]) * preprocessing.normalization.std[channel];
+                // Such images Pillow resizes in another order, and overshoots are cut off between the two steps.
+                let is_long =
+                    *height > *width && (height - size as u32) > 2 * width.saturating_sub(size as u32);
+                let bound = if is_long { 6.0 } else { 1.01 };
                 assert!(
-                    levels.abs() < 2.01,
+                    levels.abs() < bound,
                     "{framing:?}, {filter:?}, {width}×{height}: {levels} levels at {at}"
                 );
-                off += usize::from(levels.abs() > 1.01);
+                off += usize::from(levels.abs() > 0.01);
                 total += 1;
             }
         }
-        println!("{framing:?}, {filter:?}: {off} of {total} values more than one level off");
+        println!("{framing:?}, {filter:?}: {off} of {total} values one level off");
         assert!(off * 100 <= total, "{framing:?}, {filter:?}: {off} of {total}");
     }
 }

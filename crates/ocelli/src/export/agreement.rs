@@ -34,15 +34,18 @@ pub struct Agreement {
     pub probabilities: f64,
     /// The images with the same most probable class, of all.
     pub same_class: usize,
-    /// Where the file resizes: the largest difference of a pixel from Ocelli's own, in grey levels of 255.
+    /// Where the file resizes: how far 999 of 1,000 pixel values at least are from Ocelli's own, in grey levels of 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_levels: Option<f64>,
 }
 
 /// The most photos that are tried.
 const PHOTOS: usize = 32;
-/// The most grey levels that resizing may differ by: engines do not round as Pillow does.
+/// The most grey levels that resized pixels may differ by, but for one in a thousand: images more than twice as long as
+/// wide are resized in another order.
 const GREY_LEVELS: f64 = 2.0;
+/// See [`GREY_LEVELS`].
+const PIXELS: f64 = 0.999;
 /// With resizing inside, the engine has to load the file anew for each size: only so many images are run whole. The
 /// pixels of all are compared.
 const WHOLE: usize = 4;
@@ -64,7 +67,8 @@ struct Compared {
     outputs: [Vec<f32>; 2],
     /// Of the engine, then of the model; empty for features.
     probabilities: [Vec<f32>; 2],
-    grey_levels: Option<f64>,
+    /// Differences of resized pixels, in grey levels.
+    grey_levels: Vec<f32>,
 }
 
 impl<B: Backbone> Check<'_, B> {
@@ -118,7 +122,7 @@ impl<B: Backbone> Check<'_, B> {
             bound: self.bound,
             probabilities: largest(|one| &one.probabilities),
             same_class: compared.iter().filter(same).count(),
-            grey_levels: compared.iter().filter_map(|one| one.grey_levels).reduce(f64::max),
+            grey_levels: grey_levels(compared),
         };
         // NaN is no agreement.
         if !(agreement.difference <= self.bound) {
@@ -156,7 +160,12 @@ impl<B: Backbone> Check<'_, B> {
     fn image(&self, photo: &Path) -> Result<RgbImage> {
         let (preprocessing, decoder) = (self.preprocessing(), self.model.decoder());
         Ok(match self.input {
-            onnx::Input::AnySize(_) => decoder.decode_file_for(photo, preprocessing.needed())?,
+            onnx::Input::AnySize(_) => {
+                let image = decoder.decode_file_for(photo, preprocessing.needed())?;
+                // A JPEG at a reduced scale remembers its true extent, which an array of pixels has not.
+                let (width, height) = (image.width(), image.height());
+                RgbImage::new(width, height, image.into_pixels()).expect("it had as many pixels")
+            }
             _ => preprocessing.frame_file(photo, &decoder)?,
         })
     }
@@ -237,10 +246,11 @@ impl<B: Backbone> Check<'_, B> {
         preprocessing.apply(image, &mut sample)?;
         let own = channels_first(&sample);
         let area = self.size() * self.size();
-        let levels = own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
-            f64::from((own - resized).abs() * preprocessing.normalization.std[at / area])
-        });
-        let grey_levels = Some(levels.fold(0.0, f64::max));
+        let levels =
+            own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
+                (own - resized).abs() * preprocessing.normalization.std[at / area]
+            });
+        let grey_levels = levels.collect();
         let expected = self.outputs(network, resized);
         let found = if whole { self.engine(self.file, shape)?.run(&pixels)? } else { vec![expected.clone()] };
         let mut compared = self.compared(found, expected);
@@ -257,7 +267,7 @@ impl<B: Backbone> Check<'_, B> {
         let found = found.swap_remove(0);
         let of_model = self.probabilities(&expected);
         let of_engine = given.unwrap_or_else(|| self.probabilities(&found));
-        Compared { outputs: [found, expected], probabilities: [of_engine, of_model], grey_levels: None }
+        Compared { outputs: [found, expected], probabilities: [of_engine, of_model], grey_levels: Vec::new() }
     }
 
     /// The model's logits or features of a normalised image, channels first.
@@ -285,6 +295,14 @@ impl<B: Backbone> Check<'_, B> {
         }
         row
     }
+}
+
+/// The difference that all pixels have at most, but for one in a thousand.
+fn grey_levels(compared: &[Compared]) -> Option<f64> {
+    let mut levels: Vec<f32> = compared.iter().flat_map(|one| one.grey_levels.iter().copied()).collect();
+    levels.sort_by(f32::total_cmp);
+    let last = levels.len().checked_sub(1)?;
+    Some(f64::from(levels[(last as f64 * PIXELS) as usize]))
 }
 
 fn largest_difference([found, expected]: &[Vec<f32>; 2]) -> f64 {
