@@ -105,7 +105,8 @@ fn resize(builder: &mut Builder, pixels: &str, sides: &str, filter: Filter) -> R
         Filter::Area | Filter::Lanczos => return Err(Error::NoFilter { filter }),
     };
     let axis = builder.integers("axis", &[0]);
-    let (low, high) = (builder.float("low", 0.0), builder.float("high", 255.0));
+    let [low, high, half] =
+        [("low", 0.0), ("high", 255.0), ("half", 0.50003)].map(|(name, value)| builder.float(name, value));
     let mut image = builder.node("Cast", &[pixels], [("to", Int(DataType::Float as i64))]);
     for (which, along) in [(1, 3), (0, 2)] {
         let (from, to) = (builder.integers("from", &[which]), builder.integers("to", &[which + 1]));
@@ -119,7 +120,9 @@ fn resize(builder: &mut Builder, pixels: &str, sides: &str, filter: Filter) -> R
             ("mode", Text(mode)),
         ];
         image = builder.node("Resize", &[&image, "", "", &side], attributes);
-        image = builder.node("Round", &[&image], []);
+        // Halves up, as in Pillow (`Round` would round them to even), also where weights of 32 bits fall a little short.
+        image = builder.node("Add", &[&image, &half], []);
+        image = builder.node("Floor", &[&image], []);
         image = builder.node("Clip", &[&image, &low, &high], []);
     }
     Ok(image)
