@@ -405,6 +405,32 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A network computes features that are not finite.
+    #[error(
+        "{network}: a feature of {photo} is not finite ({value}): its weights are too large; use another model or \
+         backbone"
+    )]
+    NotFiniteFeatures {
+        /// The backbone's name.
+        network: String,
+        /// The photo.
+        photo: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A network has no such layer.
+    #[error(
+        "the network has no layer \"{layer}\"; give the number of a stage, from 1 to {stages}, or the name of a part: {}",
+        some(parts)
+    )]
+    NoSuchLayer {
+        /// The layer.
+        layer: String,
+        /// The number of stages.
+        stages: usize,
+        /// The parts that the stages consist of.
+        parts: Vec<String>,
+    },
     /// There is less memory than a step of training, or of using the network, takes.
     #[error(
         "{task} with a batch of {batch} images of {size} px needs about {} of memory, and {} are free; {}",

@@ -62,6 +62,7 @@
 //! | schedules of learning rate and momentum | `schedule/policy.rs`, `schedule/builders.rs` |
 //! | the learning rate finder: search, curve, rules | `lr_finder/mod.rs`, `lr_finder/curve.rs`, `lr_finder/suggest.rs` |
 //! | cached features, and the key of the cache | `features/cache.rs`, `features/store.rs`, `features/prefix.rs` |
+//! | features of photos as a result, and the nearest of them | `embed/mod.rs`, `embed/nearest.rs` |
 //! | what a learner can do | `learner/mod.rs`, `learner/fit.rs`, `learner/features.rs`, `learner/predict.rs` |
 //! | the best weights, early stopping | `learner/best.rs`, `learner/keep_best.rs` |
 //! | snapshots of training | `learner/snapshot.rs` |
@@ -87,6 +88,7 @@ mod charts;
 mod curve_files;
 mod data;
 mod differences;
+mod embed;
 mod error;
 pub mod event;
 mod features;
@@ -111,6 +113,9 @@ pub use data::photos::{Found, outside, photos_in, trained_on};
 pub use data::valid_split::ValidSplit;
 pub use data::{ClassCount, ImageData, Part};
 pub use differences::Differences;
+pub use embed::nearest::{Nearest, duplicate_groups, nearest};
+pub use embed::output::{EmbedEvent, EmbedOptions, EmbedSummary, EmbeddingFormat};
+pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;

@@ -5,6 +5,7 @@ mod augment;
 mod compare;
 mod completions;
 mod doctor;
+mod embed;
 #[cfg(feature = "report")]
 mod evaluate;
 mod explain;
@@ -17,6 +18,7 @@ mod pull;
 #[cfg(feature = "report")]
 mod report;
 mod samples;
+mod similar;
 mod submit;
 mod train;
 mod version;
@@ -68,6 +70,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     Augment(augment::Augment),
     Explain(explain::Explain),
+    Embed(embed::Embed),
+    Similar(similar::Similar),
     #[cfg(feature = "report")]
     Report(report::Report),
     #[cfg(feature = "report")]
@@ -92,6 +96,8 @@ impl Verb {
             Self::Inspect(verb) => verb.run(),
             Self::Augment(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
+            Self::Embed(verb) => verb.run(),
+            Self::Similar(verb) => verb.run(),
             #[cfg(feature = "report")]
             Self::Report(verb) => verb.run(),
             #[cfg(feature = "report")]

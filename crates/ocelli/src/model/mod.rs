@@ -177,6 +177,11 @@ impl<B: Backbone> Model<B> {
         self.loading.decoder
     }
 
+    /// How the model's images are read.
+    pub(crate) fn loading(&self) -> LoaderOptions {
+        self.loading
+    }
+
     /// The number of the network's parameters.
     pub fn parameters(&self) -> usize {
         self.network.parameters().iter().sum()
@@ -321,7 +326,7 @@ impl<B: Backbone> Model<B> {
 }
 
 /// Photos without labels.
-fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
+pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
     let photos = paths.map(|path| Item { id: text_of(&path), path, target: Target::Unlabelled });
     Items { root: PathBuf::new(), task, classes: Classes::default(), items: photos.collect() }
 }
