@@ -1,18 +1,35 @@
 //! Photos that are named on the command line: files, and folders of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ocelli::{Found, photos_in};
 
 use crate::errors::Failure;
 use crate::output::no_photos;
 
-/// The photos at these paths, in their order; those of a folder are sorted. Files that look like photos and
+/// The photos at these paths, in their order, or, with `-` alone, at those on standard input, one per line;
+/// those of a folder are sorted. Files that look like photos and
 /// cannot be read are among them, so that each is listed with its reason when it is read.
 ///
 /// # Errors
-/// Where a folder has none.
+/// Where a folder has none, or standard input cannot be read.
 pub fn photos_at(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    if paths == [PathBuf::from("-")] {
+        let lines = std::io::stdin().lines().collect::<Result<Vec<String>, _>>();
+        let lines = lines.map_err(|error| {
+            Failure::Error(format!(
+                "standard input: {}; expected paths, one per line",
+                ocelli::io_reason(&error)
+            ))
+        })?;
+        let paths: Vec<PathBuf> = lines.into_iter().filter(|line| !line.is_empty()).map(Into::into).collect();
+        if paths.is_empty() {
+            return Err(Failure::Error(
+                "standard input: no paths of photos, expected one per line".to_owned(),
+            ));
+        }
+        return photos_at(&paths);
+    }
     let mut all = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -28,9 +45,4 @@ pub fn photos_at(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         all.extend(photos);
     }
     Ok(all)
-}
-
-/// The folders among these paths.
-pub fn folders_of(paths: &[PathBuf]) -> Vec<&Path> {
-    paths.iter().filter(|path| path.is_dir()).map(PathBuf::as_path).collect()
 }

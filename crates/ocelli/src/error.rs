@@ -88,6 +88,14 @@ pub enum Error {
         /// The model's file, or "the network".
         model: String,
     },
+    /// A model has no score of photos of unknown classes.
+    #[error("{model}: the model has no unknown score: {reason}; use it without, or train again")]
+    NoUnknownScore {
+        /// The model's file, or "the network".
+        model: String,
+        /// Why not.
+        reason: String,
+    },
     /// A folder holds no photos.
     #[error("{} holds no photos; give a folder of photos", path.display())]
     NoPhotos {

@@ -76,6 +76,7 @@
 //! | events and observers | `event.rs` |
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
+//! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
@@ -105,6 +106,7 @@ mod run;
 pub mod schedule;
 mod stop;
 mod train;
+mod unknown;
 
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
@@ -120,7 +122,7 @@ pub use error::{Error, Result};
 pub use event::{Event, Observer};
 pub use file::write_whole;
 pub use interpret::Interpretation;
-pub use interpret::evaluation::{Evaluation, evaluate};
+pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};
 pub use learner::Learner;
 pub use learner::memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
@@ -186,6 +188,7 @@ pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;
+pub use unknown::{FALSE_REFUSALS, Unknown, UnknownConfig, UnknownScore, auroc};
 
 /// All that the examples use.
 pub mod prelude {

@@ -8,7 +8,7 @@ use ocelli::{EmbedEvent, EmbedOptions, EmbeddingFormat};
 use crate::errors::Failure;
 use crate::flags::EmbedFlags;
 use crate::interrupt::{self, stopped};
-use crate::output::{eprintln, message, new_file, progress_bar, println, shown};
+use crate::output::{eprintln, message, new_file, println, progress_bar, shown};
 use crate::photos::photos_at;
 use crate::text::{count, counted};
 
@@ -28,7 +28,7 @@ use crate::text::{count, counted};
 pub struct Embed {
     #[command(flatten)]
     network: EmbedFlags,
-    /// Photos, and folders of photos
+    /// Photos, and folders of photos; -: paths from standard input, one per line
     #[arg(required = true, value_name = "PHOTO")]
     photos: Vec<PathBuf>,
 
@@ -58,7 +58,8 @@ impl Embed {
         let embedder = self.network.embedder()?;
         let photos = photos_at(&self.photos)?;
         interrupt::finish("this batch");
-        let bar = progress_bar("   computing features {bar:30} {human_pos} of {human_len} photos · {eta} left");
+        let bar =
+            progress_bar("   computing features {bar:30} {human_pos} of {human_len} photos · {eta} left");
         let options = EmbedOptions { format, normalize: self.normalize };
         let written = embedder.write(&photos, &out, options, &mut |event| {
             match event {

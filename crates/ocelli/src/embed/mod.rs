@@ -118,7 +118,7 @@ impl<B: Backbone> Embedder<B> {
     /// The backbone of a model, with the model's preprocessing and precision.
     pub fn of_model(model: &Model<B>) -> Self {
         let config = model.config();
-                Self::new(model.network.clone(), &config.arch, config.preprocessing, model.loading())
+        Self::new(model.network.clone(), &config.arch, config.preprocessing, model.loading())
     }
 
     /// Pools the output of another stage than the last: its number, from 1, or the name of a part of the

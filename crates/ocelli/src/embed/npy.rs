@@ -39,9 +39,9 @@ impl Checked {
     /// Adds bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
-        let crc = bytes.iter().fold(!self.crc, |crc, byte| {
-            CRC[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8)
-        });
+        let crc = bytes
+            .iter()
+            .fold(!self.crc, |crc, byte| CRC[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8));
         self.crc = !crc;
     }
 }
@@ -87,7 +87,8 @@ impl<W: Write> Zip<W> {
         }
         common.extend((name.len() as u16).to_le_bytes());
         let sizes = [size.to_le_bytes(), size.to_le_bytes()].concat();
-        let local = [b"PK\x03\x04", &common[..], &20u16.to_le_bytes(), name.as_bytes(), &[1, 0, 16, 0], &sizes];
+        let local =
+            [b"PK\x03\x04", &common[..], &20u16.to_le_bytes(), name.as_bytes(), &[1, 0, 16, 0], &sizes];
         self.write(&local.concat())?;
         let copied = io::copy(content, &mut self.out)?;
         if copied != size {

@@ -198,8 +198,12 @@ impl<B: Backbone> Embedder<B> {
         let Some(_lock) = files::lock(beside(".lock")).map_err(Error::io("create", out))? else {
             return Err(refused("another process is writing it"));
         };
-        let origin =
-            Origin { ocelli_embed: FORM, key: self.key(), format: options.format, normalize: options.normalize };
+        let origin = Origin {
+            ocelli_embed: FORM,
+            key: self.key(),
+            format: options.format,
+            normalize: options.normalize,
+        };
         let width = self.features();
         let mut output = Output { out, part, journal, options, width, done: 0, rows: 0, end: 0 };
         let skipped_before = output.resume(&origin, photos, observer)?;
@@ -235,7 +239,8 @@ impl Output<'_> {
                 // A line without an end was being written.
                 lines.read_until(b'\n', line).is_ok_and(|_| line.ends_with(b"\n"))
             };
-            let same = next(&mut line) && serde_json::from_slice::<Origin>(&line).is_ok_and(|it| it == *origin);
+            let same =
+                next(&mut line) && serde_json::from_slice::<Origin>(&line).is_ok_and(|it| it == *origin);
             if same && length >= begin.len() as u64 {
                 of_journal = line.len() as u64;
                 self.end = begin.len() as u64;

@@ -11,12 +11,13 @@ use crate::file;
 use crate::metric::predictions::THRESHOLD;
 use crate::model::finite::check_finite;
 use crate::model::submission::clip::ProbabilityClip;
+use crate::unknown::UnknownConfig;
 
 /// How a model is used; it is stored in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelConfig {
-    /// The version of this format: 3.
+    /// The version of this format: 4.
     pub format: u32,
     /// The version of Ocelli that wrote it.
     pub version: String,
@@ -52,13 +53,17 @@ pub struct ModelConfig {
     /// none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// The score of photos of unknown classes; `None` where none was to be fitted. Its parameters are the
+    /// file's tensors `unknown.*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownConfig>,
 }
 
 /// The most classes that a model may have.
 const MOST_CLASSES: usize = 100_000;
 
 /// The version of the format that this version writes and reads.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The metadata entry that holds the configuration.
 const ENTRY: &str = "ocelli";
 
@@ -78,6 +83,7 @@ impl ModelConfig {
             clip: None,
             label_separator: None,
             temperature: None,
+            unknown: None,
         }
     }
 

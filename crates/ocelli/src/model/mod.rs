@@ -16,17 +16,18 @@ use ocelli_data::{
     BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
     Task, text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
 use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
-use crate::model::prediction::{Answers, Passes, Prediction, logits};
+use crate::model::prediction::{Answers, Passes, Prediction, outputs};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::tta::{Tta, TtaMean};
 use crate::paths::model_of;
+use crate::unknown::{FALSE_REFUSALS, PREFIX, Unknown, UnknownConfig, UnknownScore};
 
 /// A trained classifier.
 ///
@@ -48,6 +49,14 @@ pub struct Model<B: Backbone = AnyBackbone> {
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
     calibrated: bool,
+    unknown: Option<UnknownOfModel>,
+}
+
+/// A model's unknown score, and its threshold.
+#[derive(Debug, Clone)]
+pub(crate) struct UnknownOfModel {
+    pub(crate) score: Arc<UnknownScore>,
+    pub(crate) threshold: f32,
 }
 
 impl Model {
@@ -60,6 +69,8 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (config, tensors) = read(path)?;
+        let unknown = unknown_of(path, &config, &tensors)?;
+        let tensors = tensors.filtered(|name| !name.starts_with(PREFIX));
         let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| Error::NotAModel {
             path: path.clone(),
             reason: error.to_string(),
@@ -77,8 +88,19 @@ impl Model {
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(config.precision);
         let (loading, origin) = (loading(&config), path.display().to_string());
-        Ok(Self { origin, config, network, loading, calibrated: false })
+        Ok(Self { origin, config, network, loading, calibrated: false, unknown })
     }
+}
+
+/// The unknown score in a model's file.
+fn unknown_of(path: &Path, config: &ModelConfig, tensors: &TensorFile) -> Result<Option<UnknownOfModel>> {
+    let threshold = config.unknown.as_ref().and_then(|unknown| unknown.threshold(FALSE_REFUSALS));
+    let Some(threshold) = threshold else { return Ok(None) };
+    let score = UnknownScore::from_tensors(tensors).ok_or_else(|| Error::NotAModel {
+        path: path.to_owned(),
+        reason: format!("its config has an unknown score, and its tensors {PREFIX}* are not complete"),
+    })?;
+    Ok(Some(UnknownOfModel { score: Arc::new(score), threshold }))
 }
 
 /// Images are read as in training.
@@ -94,16 +116,17 @@ impl<B: Backbone> Model<B> {
     /// As [`load`](Model::load).
     pub fn load_into(path: impl AsRef<Path>, network: Network<B>) -> Result<Self> {
         let (config, tensors) = read(path.as_ref())?;
-        let network = network.with_tensors(&tensors)?;
+        let unknown = unknown_of(path.as_ref(), &config, &tensors)?;
+        let network = network.with_tensors(&tensors.filtered(|name| !name.starts_with(PREFIX)))?;
         let network = network.with_precision(config.precision);
         let (loading, origin) = (loading(&config), path.as_ref().display().to_string());
-        Ok(Self { origin, config, network, loading, calibrated: false })
+        Ok(Self { origin, config, network, loading, calibrated: false, unknown })
     }
 
     /// A model of a network that was just trained.
     pub(crate) fn new(config: ModelConfig, network: Network<B>) -> Self {
         let (loading, origin) = (loading(&config), "the network".to_owned());
-        Self { origin, config, network, loading, calibrated: false }
+        Self { origin, config, network, loading, calibrated: false, unknown: None }
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
@@ -133,13 +156,59 @@ impl<B: Backbone> Model<B> {
         self.config.temperature
     }
 
+    /// Sets the unknown score, as [`Learner::fit_unknown`](crate::Learner::fit_unknown) fits it.
+    pub fn with_unknown(mut self, score: Option<UnknownScore>, config: UnknownConfig) -> Self {
+        self.unknown = config
+            .threshold(FALSE_REFUSALS)
+            .zip(score)
+            .map(|(threshold, score)| UnknownOfModel { score: Arc::new(score), threshold });
+        self.config.unknown = Some(config);
+        self
+    }
+
+    /// Sets the threshold of the unknown score by the fraction of photos of known classes that it refuses, 0
+    /// to 1; 0.05 at first.
+    ///
+    /// # Errors
+    /// [`Error::NoUnknownScore`] where the model has none; [`Error::Setting`].
+    pub fn false_refusals(mut self, fraction: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(Error::setting("false_refusals", fraction, "from 0 to less than 1"));
+        }
+        let threshold = self.config.unknown.as_ref().and_then(|unknown| unknown.threshold(fraction));
+        match (&mut self.unknown, threshold) {
+            (Some(unknown), Some(threshold)) => unknown.threshold = threshold,
+            _ => {
+                let reason = match &self.config.unknown {
+                    Some(UnknownConfig::Missing { reason }) => reason.clone(),
+                    _ => "none was fitted when it was saved".to_owned(),
+                };
+                return Err(Error::NoUnknownScore { model: self.origin, reason });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The unknown score, if the model has one.
+    pub fn unknown_score(&self) -> Option<&UnknownScore> {
+        self.unknown.as_ref().map(|unknown| &*unknown.score)
+    }
+
+    /// The threshold of the unknown score.
+    pub fn unknown_threshold(&self) -> Option<f32> {
+        self.unknown.as_ref().map(|unknown| unknown.threshold)
+    }
+
     /// Writes the model to a file, with everything that is needed to use it.
     ///
     /// # Errors
     /// Where the file cannot be written; an existing file is then unchanged. [`Error::NotFiniteTensor`] where
     /// a weight is NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tensors = self.network.to_tensors();
+        let mut tensors = self.network.to_tensors();
+        if let Some(unknown) = &self.unknown {
+            unknown.score.add_to(&mut tensors);
+        }
         check_finite(&tensors, &self.origin)?;
         save(path.as_ref(), &self.config, &tensors).map(drop)
     }
@@ -253,6 +322,7 @@ impl<B: Backbone> Model<B> {
             answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
             items: items.clone(),
             passes: passes.collect::<Result<_>>()?,
+            unknown: self.unknown.clone(),
             next: 0,
         };
         Ok(std::iter::from_fn(move || passes.next()).flat_map(|batch| match batch {
@@ -287,9 +357,9 @@ impl<B: Backbone> Model<B> {
             let path = PathBuf::from("the image in memory");
             Error::Photo { path, reason: reason.to_string() }
         })?;
-        let probabilities = self.predict_images(&[image])?.remove(0);
+        let (probabilities, unknown) = self.predict_scored(&[image])?.remove(0);
         let Answers { task, classes, thresholds, .. } = self.answers(TtaMean::default());
-        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds })
+        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds, unknown })
     }
 
     /// The probabilities of every class for images in memory, one row each, calibrated where
@@ -300,6 +370,11 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// [`Error::NotFiniteOutput`] where an output of the network is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.predict_scored(images)?.into_iter().map(|(probabilities, _)| probabilities).collect())
+    }
+
+    /// As [`predict_images`](Self::predict_images), with the unknown scores.
+    fn predict_scored(&self, images: &[RgbImage]) -> Result<Vec<(Vec<f32>, Option<Unknown>)>> {
         let Preprocessing { size, .. } = self.config.preprocessing;
         let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
@@ -315,10 +390,10 @@ impl<B: Backbone> Model<B> {
                 shape: [images.len(), size, size, 3],
                 skipped: Vec::new(),
             };
-            let logits = logits(&self.network, &mut batch);
-            for row in logits.chunks_exact(self.config.classes.len()) {
+            let (logits, scores) = outputs(&self.network, self.unknown.as_ref(), &mut batch);
+            for (index, row) in logits.chunks_exact(self.config.classes.len()).enumerate() {
                 let photo = format!("image {}", rows.len() + 1);
-                rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
+                rows.push((answers.probabilities(&[(1.0, row)], &photo)?, scores.get(index).copied()));
             }
         }
         Ok(rows)
@@ -333,8 +408,6 @@ pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> It
 
 #[cfg(test)]
 mod tests {
-    use ocelli_nn::TensorFile;
-
     use super::*;
 
     #[test]
