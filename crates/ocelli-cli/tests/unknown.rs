@@ -40,7 +40,7 @@ fn evaluate_measures_known_photos_and_strangers() {
 #[test]
 fn a_model_without_validation_photos_has_none_and_says_why() {
     let place = Place::with_photos(8);
-    let train = small(&["--batch-size", "8", "--threads", "1", "--valid", "0", "--lr", "1e-2"]);
+    let train = small(&["--batch-size", "8", "--threads", "1", "--valid", "none", "--lr", "1e-2"]);
     let output = place.ocelli(&[&train[..], &["--out", "run", "--quiet"]].concat()).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let said = place.refusal(&[

@@ -29,8 +29,8 @@ pub struct Similar {
     #[arg(value_name = "QUERY", required_unless_present = "duplicates", conflicts_with = "duplicates")]
     queries: Vec<PathBuf>,
 
-    /// Photos and folders to search
-    #[arg(long, required = true, num_args = 1.., value_name = "FOLDER")]
+    /// Folder of photos to search, or a photo; may be repeated
+    #[arg(long, required = true, value_name = "FOLDER")]
     among: Vec<PathBuf>,
     /// Similar photos to list for each query
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = whole::<1, 10_000>)]

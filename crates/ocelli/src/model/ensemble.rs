@@ -74,6 +74,8 @@ impl<B: Backbone> Ensemble<B> {
                     sum.probabilities.iter_mut().zip(next.probabilities).for_each(|(sum, next)| *sum += next);
                     let thresholds = sum.thresholds.iter().zip(next.thresholds.iter());
                     sum.thresholds = thresholds.map(|(sum, next)| sum + next).collect();
+                    // Scores of different networks have no common threshold.
+                    sum.unknown = None;
                     Ok(sum)
                 })
                 .map(|sum| {
