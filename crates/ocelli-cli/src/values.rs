@@ -86,6 +86,12 @@ pub fn below_1(text: &str) -> Result<f64, String> {
     number(text, "from 0 to below 1", |number| (0.0..1.0).contains(&number))
 }
 
+/// A probability.
+pub fn probability(text: &str) -> Result<f32, String> {
+    number(text, "from 0 to 1, such as 0.9", |number| (0.0..=1.0).contains(&number))
+        .map(|number| number as f32)
+}
+
 pub fn alpha(text: &str) -> Result<f64, String> {
     number(text, "above 0 and at most 100, such as 0.4", |number| number > 0.0 && number <= 100.0)
 }

@@ -76,6 +76,7 @@
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | test-time augmentation | `model/tta.rs` |
+//! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -97,6 +98,7 @@ mod lr_finder;
 mod metric;
 mod model;
 mod paths;
+mod predict;
 mod pretrained;
 mod recipe;
 mod run;
@@ -163,6 +165,11 @@ pub use ocelli_nn::{
 /// Charts and matrices as files.
 #[cfg(feature = "plot")]
 pub use ocelli_plot as plot;
+pub use predict::file::PredictionFile;
+pub use predict::resume::KeptRows;
+pub use predict::settings::TableSettings;
+pub use predict::sorter::{PhotoSorter, Placement};
+pub use predict::table::{TableFormat, TableLayout, TableWriter};
 pub use pretrained::built_in_weights;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
