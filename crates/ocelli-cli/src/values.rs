@@ -160,7 +160,9 @@ pub fn metric(text: &str) -> Result<Metric, String> {
 mod tests {
     use std::fmt::Debug;
 
-    use ocelli::{Augmentation, BadImages, Framing, Optimizer, Precision, Task, Thresholds, Values};
+    use ocelli::{
+        Augmentation, BadImages, Framing, Optimizer, Precision, TableFormat, Task, Thresholds, Values,
+    };
 
     use super::*;
 
@@ -179,6 +181,7 @@ mod tests {
         all_parse::<Framing>(Framing::NAMES);
         all_parse::<Optimizer>(Optimizer::NAMES);
         all_parse::<Precision>(Precision::NAMES);
+        all_parse::<TableFormat>(TableFormat::NAMES);
         all_parse::<Task>(Task::NAMES);
         all_parse::<Thresholds>(Thresholds::NAMES);
         all_parse::<Values>(Values::NAMES);

@@ -140,7 +140,7 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
         Some(&renamed(b"efficientnet_lite0", b"efficientnet_lite9")),
         &["efficientnet_lite9", "efficientnet_lite0"],
     );
-    let format = br#"\"format\":3"#;
+    let format = br#"\"format\":4"#;
     refused("newer.safetensors", Some(&renamed(format, br#"\"format\":9"#)), &["form 9"]);
     refused("weights.safetensors", Some(ocelli_lite0::WEIGHTS), &["not what they are for"]);
 }

@@ -17,6 +17,7 @@ mod pull;
 #[cfg(feature = "report")]
 mod report;
 mod samples;
+mod show;
 mod submit;
 mod train;
 mod version;
@@ -72,6 +73,7 @@ enum Verb {
     Report(report::Report),
     #[cfg(feature = "report")]
     Compare(compare::Compare),
+    Show(show::Show),
     Submit(submit::Submit),
     Models(models::Models),
     Pull(pull::Pull),
@@ -96,6 +98,7 @@ impl Verb {
             Self::Report(verb) => verb.run(),
             #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
+            Self::Show(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),

@@ -5,6 +5,7 @@ pub(crate) mod ensemble;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
+pub(crate) mod training_record;
 pub(crate) mod tta;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, logits};
 use crate::model::submission::clip::ProbabilityClip;
+use crate::model::training_record::TrainingRecord;
 use crate::model::tta::{Tta, TtaMean};
 use crate::paths::model_of;
 
@@ -135,6 +137,12 @@ impl<B: Backbone> Model<B> {
         }
         self.config.thresholds = Some(thresholds);
         Ok(self)
+    }
+
+    /// Sets how the model was trained, for whoever has its file alone.
+    pub(crate) fn with_training(mut self, training: TrainingRecord) -> Self {
+        self.config.training = Some(training);
+        self
     }
 
     /// Sets the distance from 0 and 1 that submissions clip probabilities to.
@@ -273,8 +281,17 @@ impl<B: Backbone> Model<B> {
         photos: impl IntoIterator<Item = P>,
         tta: Option<Tta>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-        let mut photos = photos.into_iter().map(Into::into);
-        let mut passes = self.passes(photos.by_ref().take(AT_ONCE), tta)?;
+        self.predict_by(photos.into_iter().map(Into::into), tta, AT_ONCE)
+    }
+
+    /// Prepares this many photos at once.
+    fn predict_by(
+        &self,
+        mut photos: impl Iterator<Item = PathBuf>,
+        tta: Option<Tta>,
+        at_once: usize,
+    ) -> Result<impl Iterator<Item = Result<Prediction>>> {
+        let mut passes = self.passes(photos.by_ref().take(at_once), tta)?;
         let mut failed = false;
         let mut next = move || loop {
             if failed {
@@ -283,7 +300,7 @@ impl<B: Backbone> Model<B> {
             let batch = match passes.next() {
                 Some(batch) => batch,
                 None => {
-                    let mut more = photos.by_ref().take(AT_ONCE).peekable();
+                    let mut more = photos.by_ref().take(at_once).peekable();
                     more.peek()?;
                     match self.passes(more, tta) {
                         Ok(more) => {
@@ -457,6 +474,63 @@ mod tests {
     use ocelli_nn::TensorFile;
 
     use super::*;
+
+    /// An untrained model, which answers with something.
+    fn untrained() -> Model {
+        let classes = Classes::new(["a", "b", "c"]);
+        let items = Items { root: PathBuf::new(), task: Task::SingleLabel, classes, items: Vec::new() };
+        let preprocessing = Preprocessing {
+            size: 32,
+            framing: ocelli_data::Framing::Crop { fraction: 1.0 },
+            filter: ocelli_data::Filter::Bicubic,
+            normalization: ocelli_data::Normalization::IMAGENET,
+        };
+        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        Model::new(config, Arch::EfficientNetLite0.untrained(3, 3, 0, &Device::flex()))
+    }
+
+    #[test]
+    fn photos_are_taken_by_and_by_with_the_same_predictions() {
+        let flags = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji/flags");
+        let mut photos: Vec<PathBuf> =
+            std::fs::read_dir(flags).unwrap().map(|entry| entry.unwrap().path()).take(7).collect();
+        photos.insert(3, "nowhere.png".into());
+        let model = untrained();
+        for tta in [None, Some(Tta::views(2))] {
+            let predict = |at_once| {
+                let predictions = model.predict_by(photos.clone().into_iter(), tta, at_once).unwrap();
+                predictions
+                    .map(|prediction| prediction.map_err(|error| error.to_string()))
+                    .collect::<Vec<_>>()
+            };
+            let together = predict(100);
+            assert_eq!(together.len(), photos.len());
+            assert!(together[3].is_err() && together[4].is_ok());
+            for at_once in [1, 4, 8] {
+                assert_eq!(predict(at_once), together, "{at_once} at once");
+            }
+        }
+        let endless = model.predict(std::iter::repeat(&photos[0])).unwrap();
+        assert_eq!(endless.take(3).filter(|prediction| prediction.is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn a_lowest_probability_takes_the_class_and_leaves_the_probabilities() {
+        let flag = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji/flags/de.png");
+        let of = |model: &Model| model.predict([flag]).unwrap().next().unwrap().unwrap();
+        let plain = of(&untrained());
+        let best = plain.best();
+        let at = of(&untrained().min_probability(best.probability).unwrap());
+        assert_eq!(at.predicted_labels(), [best.clone()], "a bound that is reached");
+        let above = of(&untrained().min_probability(best.probability.next_up()).unwrap());
+        assert!(above.predicted_labels().is_empty());
+        assert_eq!((above.best(), &above.probabilities), (best, &plain.probabilities));
+        assert!(untrained().min_probability(1.1).is_err() && untrained().min_probability(f32::NAN).is_err());
+        let mut several = untrained();
+        several.config.task = Task::MultiLabel;
+        let error = several.min_probability(0.5).unwrap_err().to_string();
+        assert!(error.contains("min_probability") && error.contains("multi-label"), "{error}");
+    }
 
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {

@@ -89,7 +89,7 @@ impl StandardInput {
     }
 
     /// The photos of the paths that have arrived, at least one: more may take long. `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Photos>, Failure> {
+    pub fn next_photos(&mut self) -> Result<Option<Photos>, Failure> {
         let Some(first) = self.wait()? else { return Ok(None) };
         let mut photos = Photos::default();
         for line in std::iter::once(first).chain(self.lines.try_iter().take(AT_ONCE - 1)) {

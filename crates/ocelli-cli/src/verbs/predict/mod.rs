@@ -57,7 +57,7 @@ pub struct Predict {
     output: OutputFlags,
     /// Predict no class where the highest probability is below P
     ///
-    /// The class is then \"no class\" in text, empty in CSV, and null in JSON; the probability is that of the most
+    /// The class is then "no class" in text, empty in CSV, and null in JSON; the probability is that of the most
     /// probable class as ever. Not for models with several labels per photo, whose classes have thresholds of
     /// their own.
     #[arg(long, value_name = "P", allow_negative_numbers = true, value_parser = probability)]
@@ -136,7 +136,7 @@ impl Predict {
 
     fn predict_standard_input(&self, batches: &mut Batches) -> Result<(), Failure> {
         let mut lines = StandardInput::new(self.null);
-        while let Some(photos) = lines.next()? {
+        while let Some(photos) = lines.next_photos()? {
             batches.predict(photos)?;
         }
         // With `-` an empty list is not an error.

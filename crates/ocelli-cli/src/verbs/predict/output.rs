@@ -72,7 +72,7 @@ impl OutputFlags {
         let settings = TableSettings::new(models, tta, &layout, device);
         if self.resume_from.is_none() {
             let file = PredictionFile::create(path, layout, &settings)?;
-            return Ok(Output::File { file: Some(file), kept: KeptRows::default(), format });
+            return Ok(Output::File { file: Some(Box::new(file)), kept: KeptRows::default(), format });
         }
         let exists = path.exists();
         let (file, kept) = PredictionFile::resume(path, layout, &settings)?;
@@ -83,7 +83,7 @@ impl OutputFlags {
         } else {
             eprintln!("{name}: does not exist yet, and is begun");
         }
-        Ok(Output::File { file: Some(file), kept, format })
+        Ok(Output::File { file: Some(Box::new(file)), kept, format })
     }
 
     /// The format that a flag names.
@@ -116,7 +116,7 @@ pub enum Output {
     /// A table on standard output, until it is ended.
     Table(Option<TableWriter<io::Stdout>>),
     /// A table in a file, until it is ended.
-    File { file: Option<PredictionFile>, kept: KeptRows, format: TableFormat },
+    File { file: Option<Box<PredictionFile>>, kept: KeptRows, format: TableFormat },
 }
 
 impl Output {
@@ -144,7 +144,7 @@ impl Output {
     /// The table's file.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::File { file, .. } => file.as_ref().map(PredictionFile::path),
+            Self::File { file, .. } => file.as_ref().map(|file| file.path()),
             _ => None,
         }
     }
@@ -176,7 +176,7 @@ impl Output {
         match self {
             Self::Text(_) => io::stdout().flush().map_err(unwritten),
             Self::Table(table) => table.iter_mut().try_for_each(TableWriter::flush).map_err(unwritten),
-            Self::File { file, .. } => Ok(file.iter_mut().try_for_each(PredictionFile::flush)?),
+            Self::File { file, .. } => Ok(file.iter_mut().try_for_each(|file| file.flush())?),
         }
     }
 
@@ -186,7 +186,7 @@ impl Output {
             Self::Table(table) => {
                 table.take().map_or(Ok(()), |table| table.finish().map(drop)).map_err(unwritten)
             }
-            Self::File { file, .. } => Ok(file.take().map_or(Ok(()), PredictionFile::finish)?),
+            Self::File { file, .. } => Ok(file.take().map_or(Ok(()), |file| file.finish())?),
             Self::Text(_) => self.flush(),
         }
     }
