@@ -111,7 +111,7 @@ fn the_text_has_what_a_reader_asks_for() {
         "2  all layers: 1 epoch at learning rate",
         "95 % CI",
         "Apache-2.0",
-        ", as the content",
+        ", matches the content",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
     }

@@ -35,7 +35,7 @@ use sort::{SortFlags, Sorter};
 #[command(after_help = "Examples:
   ocelli predict runs/photos-1 garden.jpg holiday/
   find . -name '*.jpg' -print0 | ocelli predict model.safetensors -0 --csv
-  ocelli predict runs/photos-1 archive/ --resume-from archive.csv --copy-to sorted")]
+  ocelli predict runs/photos-1 all/ --resume-from all.csv --copy-to sorted")]
 pub struct Predict {
     /// Model file, or the folder of its run
     model: PathBuf,

@@ -29,7 +29,7 @@ pub fn print(summary: &FileSummary, all_classes: bool) {
         _ => {}
     }
     let digest = match &file.digest {
-        Some(digest) => format!("{digest}, as the content"),
+        Some(digest) => format!("{digest}, matches the content"),
         None => "none: whether the content is as it was written is not known".to_owned(),
     };
     field("digest", digest);
@@ -134,7 +134,7 @@ fn print_training(model: &ModelSummary, training: &TrainingRecord) {
     if let Some(run) = &model.run {
         let mut about = vec![format!("the run {}", run.name)];
         about.extend(run.seconds.map(duration));
-        about.extend(run.split.as_ref().map(|split| format!("split: {split}")));
+        about.extend(run.split.clone());
         if run.skipped > 0 {
             about.push(format!("{} skipped", counted(run.skipped, "image")));
         }
