@@ -91,6 +91,12 @@ pub fn below_1(text: &str) -> Result<f64, String> {
     number(text, "from 0 to below 1", |number| (0.0..1.0).contains(&number))
 }
 
+/// A probability.
+pub fn probability(text: &str) -> Result<f32, String> {
+    number(text, "from 0 to 1, such as 0.9", |number| (0.0..=1.0).contains(&number))
+        .map(|number| number as f32)
+}
+
 pub fn alpha(text: &str) -> Result<f64, String> {
     number(text, "above 0 and at most 100, such as 0.4", |number| number > 0.0 && number <= 100.0)
 }
@@ -159,7 +165,9 @@ pub fn metric(text: &str) -> Result<Metric, String> {
 mod tests {
     use std::fmt::Debug;
 
-    use ocelli::{Augmentation, BadImages, Framing, Optimizer, Precision, Task, Thresholds, Values};
+    use ocelli::{
+        Augmentation, BadImages, Framing, Optimizer, Precision, TableFormat, Task, Thresholds, Values,
+    };
 
     use super::*;
 
@@ -178,6 +186,7 @@ mod tests {
         all_parse::<Framing>(Framing::NAMES);
         all_parse::<Optimizer>(Optimizer::NAMES);
         all_parse::<Precision>(Precision::NAMES);
+        all_parse::<TableFormat>(TableFormat::NAMES);
         all_parse::<Task>(Task::NAMES);
         all_parse::<Thresholds>(Thresholds::NAMES);
         all_parse::<Values>(Values::NAMES);

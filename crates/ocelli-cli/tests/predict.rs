@@ -64,7 +64,10 @@ fn text_json_and_csv_say_the_same() {
     let flag = photo("flags");
     let text = place().run(&["predict", MODEL, &flag]);
     let json: serde_json::Value =
+        serde_json::from_str(&place().run(&["predict", MODEL, &flag, "--jsonl"])).unwrap();
+    let array: serde_json::Value =
         serde_json::from_str(&place().run(&["predict", MODEL, &flag, "--json"])).unwrap();
+    assert_eq!(array, serde_json::json!([json]));
     let csv = place().run(&["predict", MODEL, &flag, "--csv"]);
     assert_eq!(json["path"], flag);
     assert_eq!(json["class"], "flags");
@@ -76,7 +79,7 @@ fn text_json_and_csv_say_the_same() {
     let header = csv.lines().next().unwrap();
     let classes =
         ["flags", "food-and-drink", "smileys-and-emotion"].map(|class| format!("probability_{class}"));
-    assert_eq!(header, format!("path,class,probability,{}", classes.join(",")));
+    assert_eq!(header, format!("path,class,probability,error,{}", classes.join(",")));
     let in_csv: f64 = csv.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap();
     assert!((in_csv - probability).abs() < 1e-6);
 }

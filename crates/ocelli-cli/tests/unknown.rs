@@ -38,6 +38,37 @@ fn evaluate_measures_known_photos_and_strangers() {
 }
 
 #[test]
+fn predict_says_which_photos_are_unknown() {
+    let place = place();
+    let predict = |photos: &str, more: &[&str]| {
+        place.run(&[&["predict", "run", photos, "--threads", "1", "--unknown"], more].concat())
+    };
+    let json = predict("food", &["--jsonl", "--false-refusals", "0.2"]);
+    let rows: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let unknown: Vec<bool> = rows.iter().map(|row| row["unknown"].as_bool().unwrap()).collect();
+    assert!(unknown.iter().any(|unknown| *unknown), "{json}");
+    // Refused are those with the highest scores.
+    let score = |row: &serde_json::Value| row["unknown_score"].as_f64().unwrap();
+    let of = |wanted: bool| {
+        rows.iter().zip(&unknown).filter(move |(_, is)| **is == wanted).map(|(row, _)| score(row))
+    };
+    assert!(of(true).fold(f64::INFINITY, f64::min) > of(false).fold(f64::NEG_INFINITY, f64::max));
+    let text = predict("food", &["--false-refusals", "0.2"]);
+    let lines = text.lines().map(|line| line.contains("  unknown (looks least unlike "));
+    assert_eq!(lines.collect::<Vec<_>>(), unknown, "{text}");
+    let csv = predict("food", &["--csv", "--false-refusals", "0.2"]);
+    assert!(csv.starts_with("path,class,probability,error,unknown,unknown_score,probability_flags"), "{csv}");
+    let cells: Vec<&str> = csv.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!(cells[4], unknown[0].to_string());
+    assert!((cells[5].parse::<f64>().unwrap() - score(&rows[0])).abs() < 1e-3);
+    // Without the flag, nothing changes.
+    let plain = place.run(&["predict", "run", "food", "--threads", "1", "--csv"]);
+    assert!(plain.starts_with("path,class,probability,error,probability_flags"), "{plain}");
+    let said = place.refusal(&["predict", "run", "food", "--with", "run", "--unknown"]);
+    assert!(said.contains("one model"), "{said}");
+}
+
+#[test]
 fn a_model_without_validation_photos_has_none_and_says_why() {
     let place = Place::with_photos(8);
     let train = small(&["--batch-size", "8", "--threads", "1", "--valid", "none", "--lr", "1e-2"]);

@@ -52,14 +52,16 @@ pub fn append(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Cuts a file off after `length` bytes.
+/// Cuts a file off after this many bytes.
 ///
 /// # Errors
 /// The system's.
 pub fn truncate(path: impl AsRef<Path>, length: u64) -> io::Result<()> {
     let path = path.as_ref();
     fault::step(Step::Create, path)?;
-    OpenOptions::new().write(true).open(path)?.set_len(length)
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(length)?;
+    file.sync_all()
 }
 
 /// Replaces the first bytes of a file, which is longer.

@@ -78,6 +78,8 @@
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
+//! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
+//! | what is said of a model's file, a checkpoint, weights; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -100,11 +102,13 @@ mod lr_finder;
 mod metric;
 mod model;
 mod paths;
+mod predict;
 mod pretrained;
 mod recipe;
 mod run;
 pub mod schedule;
 mod stop;
+mod summary;
 mod train;
 mod unknown;
 
@@ -144,6 +148,7 @@ pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
 pub use model::submission::values::Values;
 pub use model::submission::{Submission, Submitted};
+pub use model::training_record::{PretrainedWeights, TrainedPhase, TrainingRecord, ValidationMetric};
 pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
@@ -170,6 +175,11 @@ pub use ocelli_nn::{
 /// Charts and matrices as files.
 #[cfg(feature = "plot")]
 pub use ocelli_plot as plot;
+pub use predict::file::PredictionFile;
+pub use predict::resume::KeptRows;
+pub use predict::settings::TableSettings;
+pub use predict::sorter::{PhotoSorter, Placement};
+pub use predict::table::{TableFormat, TableLayout, TableWriter};
 pub use pretrained::built_in_weights;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
@@ -184,6 +194,10 @@ pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
+pub use summary::checkpoint::{BestWeights, CheckpointSummary};
+pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary};
+pub use summary::weights::WeightsSummary;
+pub use summary::{FileInfo, FileSummary, TensorSummary};
 pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};

@@ -18,6 +18,7 @@ mod pull;
 #[cfg(feature = "report")]
 mod report;
 mod samples;
+mod show;
 mod similar;
 mod submit;
 mod train;
@@ -76,6 +77,7 @@ enum Verb {
     Report(report::Report),
     #[cfg(feature = "report")]
     Compare(compare::Compare),
+    Show(show::Show),
     Submit(submit::Submit),
     Models(models::Models),
     Pull(pull::Pull),
@@ -102,6 +104,7 @@ impl Verb {
             Self::Report(verb) => verb.run(),
             #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
+            Self::Show(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),

@@ -30,6 +30,9 @@ pub struct Prediction {
     pub task: Task,
     /// The threshold of each class for multi-label predictions.
     pub thresholds: Arc<[f32]>,
+    /// The lowest probability of a predicted class for single-label predictions: see
+    /// [`Model::min_probability`](crate::Model::min_probability).
+    pub min_probability: f32,
     /// How unlike the training photos it is, in the plain view; `None` where the model has no unknown score.
     pub unknown: Option<Unknown>,
 }
@@ -49,7 +52,8 @@ impl Prediction {
         self.ranked().swap_remove(0)
     }
 
-    /// The predicted classes, the most probable first: one class; or, for multi-label models, all whose
+    /// The predicted classes, the most probable first. Single-label models: one class, or none if its
+    /// probability is below [`min_probability`](Self::min_probability). Multi-label models: all whose
     /// probability reaches their threshold, possibly none.
     pub fn predicted_labels(&self) -> Vec<ClassProbability> {
         let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
@@ -58,7 +62,17 @@ impl Prediction {
             probability: self.probabilities[class],
         };
         let mut guesses: Vec<ClassProbability> = decided.into_iter().map(guess).collect();
+        if self.task == Task::SingleLabel {
+            guesses.retain(|guess| guess.probability >= self.min_probability);
+        }
         guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
+    }
+
+    /// The `count` most probable classes, the most probable first; all, if there are fewer.
+    pub fn top_k(&self, count: usize) -> Vec<ClassProbability> {
+        let mut guesses = self.ranked();
+        guesses.truncate(count);
         guesses
     }
 
@@ -84,6 +98,7 @@ pub(super) struct Answers {
     pub(super) mean: TtaMean,
     pub(super) temperature: Option<f64>,
     pub(super) thresholds: Arc<[f32]>,
+    pub(super) min_probability: f32,
 }
 
 impl Answers {
@@ -111,7 +126,8 @@ impl Answers {
     ) -> Result<Prediction> {
         let probabilities = self.probabilities(views, &path.display().to_string())?;
         let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
-        Ok(Prediction { path, classes, probabilities, task: self.task, thresholds, unknown })
+        let (task, min_probability) = (self.task, self.min_probability);
+        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
     }
 }
 
