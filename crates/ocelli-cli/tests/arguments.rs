@@ -110,6 +110,7 @@ const VERBS: &[&[&str]] = &[
     &["augment", "nowhere.jpg"],
     &["predict", "nowhere.safetensors", "nowhere.jpg"],
     &["models", "resnet18"],
+    &["show", "nowhere.safetensors"],
     &["submit", "nowhere.safetensors", "nowhere"],
     &["evaluate", "nowhere.safetensors", "nowhere"],
     &["explain", "nowhere.safetensors", "nowhere.jpg"],
