@@ -67,6 +67,11 @@ pub fn threads(text: &str) -> Result<usize, String> {
     whole::<0, MAX_THREADS>(text)
 }
 
+/// The fraction of known photos that may be called unknown.
+pub fn false_refusals(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to less than 1, such as 0.05", |number| (0.0..1.0).contains(&number))
+}
+
 fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if holds(number) => Ok(number),

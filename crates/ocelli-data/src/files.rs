@@ -6,7 +6,7 @@
 mod fault;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +62,16 @@ pub fn truncate(path: impl AsRef<Path>, length: u64) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(length)?;
     file.sync_all()
+}
+
+/// Replaces the first bytes of a file, which is longer.
+///
+/// # Errors
+/// The system's.
+pub fn overwrite_start(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::step(Step::Write, path)?;
+    OpenOptions::new().write(true).open(path)?.write_all(bytes)
 }
 
 /// A file's bytes.

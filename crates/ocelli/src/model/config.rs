@@ -12,6 +12,7 @@ use crate::metric::predictions::THRESHOLD;
 use crate::model::finite::check_finite;
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::TrainingRecord;
+use crate::unknown::UnknownConfig;
 
 /// How a model is used; it is stored in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,10 @@ pub struct ModelConfig {
     /// How it was trained and validated; `None` for a model that no run has written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingRecord>,
+    /// The score of photos of unknown classes; `None` where none was to be fitted. Its parameters are the
+    /// file's tensors `unknown.*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownConfig>,
 }
 
 /// The most classes that a model may have.
@@ -83,6 +88,7 @@ impl ModelConfig {
             label_separator: None,
             temperature: None,
             training: None,
+            unknown: None,
         }
     }
 

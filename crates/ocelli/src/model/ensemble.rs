@@ -158,6 +158,8 @@ impl<B: Backbone> Ensemble<B> {
         mean.probabilities.iter_mut().for_each(|value| *value /= models);
         mean.thresholds = thresholds.iter().map(|value| value / models).collect::<Arc<[f32]>>();
         mean.min_probability = self.min_probability;
+        // Scores of different networks have no common threshold.
+        mean.unknown = mean.unknown.filter(|_| self.models.len() == 1);
         Ok(mean)
     }
 }

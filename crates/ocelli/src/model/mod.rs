@@ -24,11 +24,12 @@ use crate::metric::predictions::Predictions;
 use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
-use crate::model::prediction::{Answers, Passes, Prediction, logits};
+use crate::model::prediction::{Answers, Passes, Prediction, outputs};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::TrainingRecord;
 use crate::model::tta::{Tta, TtaMean};
 use crate::paths::model_of;
+use crate::unknown::{FALSE_REFUSALS, PREFIX, Unknown, UnknownConfig, UnknownScore};
 
 /// A trained classifier.
 ///
@@ -53,6 +54,14 @@ pub struct Model<B: Backbone = AnyBackbone> {
     loading: LoaderOptions,
     calibrated: bool,
     min_probability: f32,
+    unknown: Option<UnknownOfModel>,
+}
+
+/// A model's unknown score, and its threshold.
+#[derive(Debug, Clone)]
+pub(crate) struct UnknownOfModel {
+    pub(crate) score: Arc<UnknownScore>,
+    pub(crate) threshold: f32,
 }
 
 /// The photos that are prepared together: what is known about a photo beside its path is in memory for this
@@ -69,6 +78,8 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (config, tensors) = read(path)?;
+        let unknown = unknown_of(path, &config, &tensors)?;
+        let tensors = tensors.filtered(|name| !name.starts_with(PREFIX));
         let digest = digest_of(path, &tensors)?;
         let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| Error::NotAModel {
             path: path.clone(),
@@ -86,7 +97,8 @@ impl Model {
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(config.precision);
-        Ok(Self { origin: path.display().to_string(), digest: Some(digest), ..Self::new(config, network) })
+        let origin = path.display().to_string();
+        Ok(Self { origin, digest: Some(digest), unknown, ..Self::new(config, network) })
     }
 }
 
@@ -97,6 +109,17 @@ fn digest_of(path: &Path, tensors: &TensorFile) -> Result<String> {
         Some(digest) if digest != "none" => Ok(digest.to_owned()),
         _ => Ok(files::hash(path).map_err(Error::io("read", path))?.to_hex().to_string()),
     }
+}
+
+/// The unknown score in a model's file.
+fn unknown_of(path: &Path, config: &ModelConfig, tensors: &TensorFile) -> Result<Option<UnknownOfModel>> {
+    let threshold = config.unknown.as_ref().and_then(|unknown| unknown.threshold(FALSE_REFUSALS));
+    let Some(threshold) = threshold else { return Ok(None) };
+    let score = UnknownScore::from_tensors(tensors).ok_or_else(|| Error::NotAModel {
+        path: path.to_owned(),
+        reason: format!("its config has an unknown score, and its tensors {PREFIX}* are not complete"),
+    })?;
+    Ok(Some(UnknownOfModel { score: Arc::new(score), threshold }))
 }
 
 /// Images are read as in training.
@@ -114,16 +137,27 @@ impl<B: Backbone> Model<B> {
         let path = path.as_ref();
         let (config, tensors) = read(path)?;
         let digest = digest_of(path, &tensors)?;
-        let network = network.with_tensors(&tensors)?;
+        let unknown = unknown_of(path, &config, &tensors)?;
+        let network = network.with_tensors(&tensors.filtered(|name| !name.starts_with(PREFIX)))?;
         let network = network.with_precision(config.precision);
-        Ok(Self { origin: path.display().to_string(), digest: Some(digest), ..Self::new(config, network) })
+        let origin = path.display().to_string();
+        Ok(Self { origin, digest: Some(digest), unknown, ..Self::new(config, network) })
     }
 
     /// A model of a network that was just trained.
     pub(crate) fn new(config: ModelConfig, network: Network<B>) -> Self {
         let loading = loading(&config);
         let origin = "the network".to_owned();
-        Self { origin, digest: None, config, network, loading, calibrated: false, min_probability: 0.0 }
+        Self {
+            origin,
+            digest: None,
+            config,
+            network,
+            loading,
+            calibrated: false,
+            min_probability: 0.0,
+            unknown: None,
+        }
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
@@ -159,13 +193,59 @@ impl<B: Backbone> Model<B> {
         self.config.temperature
     }
 
+    /// Sets the unknown score, as [`Learner::fit_unknown`](crate::Learner::fit_unknown) fits it.
+    pub fn with_unknown(mut self, score: Option<UnknownScore>, config: UnknownConfig) -> Self {
+        self.unknown = config
+            .threshold(FALSE_REFUSALS)
+            .zip(score)
+            .map(|(threshold, score)| UnknownOfModel { score: Arc::new(score), threshold });
+        self.config.unknown = Some(config);
+        self
+    }
+
+    /// Sets the threshold of the unknown score by the fraction of photos of known classes that it refuses, 0
+    /// to 1; 0.05 at first.
+    ///
+    /// # Errors
+    /// [`Error::NoUnknownScore`] where the model has none; [`Error::Setting`].
+    pub fn false_refusals(mut self, fraction: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(Error::setting("false_refusals", fraction, "from 0 to less than 1"));
+        }
+        let threshold = self.config.unknown.as_ref().and_then(|unknown| unknown.threshold(fraction));
+        match (&mut self.unknown, threshold) {
+            (Some(unknown), Some(threshold)) => unknown.threshold = threshold,
+            _ => {
+                let reason = match &self.config.unknown {
+                    Some(UnknownConfig::Missing { reason }) => reason.clone(),
+                    _ => "none was fitted when it was saved".to_owned(),
+                };
+                return Err(Error::NoUnknownScore { model: self.origin, reason });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The unknown score, if the model has one.
+    pub fn unknown_score(&self) -> Option<&UnknownScore> {
+        self.unknown.as_ref().map(|unknown| &*unknown.score)
+    }
+
+    /// The threshold of the unknown score.
+    pub fn unknown_threshold(&self) -> Option<f32> {
+        self.unknown.as_ref().map(|unknown| unknown.threshold)
+    }
+
     /// Writes the model to a file, with everything that is needed to use it.
     ///
     /// # Errors
     /// Where the file cannot be written; an existing file is then unchanged. [`Error::NotFiniteTensor`] where
     /// a weight is NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tensors = self.network.to_tensors();
+        let mut tensors = self.network.to_tensors();
+        if let Some(unknown) = &self.unknown {
+            unknown.score.add_to(&mut tensors);
+        }
         check_finite(&tensors, &self.origin)?;
         save(path.as_ref(), &self.config, &tensors).map(drop)
     }
@@ -212,6 +292,11 @@ impl<B: Backbone> Model<B> {
     /// What decodes the model's images: as in training, within the limits that are set.
     pub fn decoder(&self) -> Decoder {
         self.loading.decoder
+    }
+
+    /// How the model's images are read.
+    pub(crate) fn loading(&self) -> LoaderOptions {
+        self.loading
     }
 
     /// The number of the network's parameters.
@@ -342,6 +427,7 @@ impl<B: Backbone> Model<B> {
             answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
             items: items.clone(),
             passes: passes.collect::<Result<_>>()?,
+            unknown: self.unknown.clone(),
             next: 0,
         })
     }
@@ -413,9 +499,10 @@ impl<B: Backbone> Model<B> {
     }
 
     fn predict_image(&self, image: &RgbImage) -> Result<Prediction> {
-        let probabilities = self.predict_images(std::slice::from_ref(image))?.remove(0);
+        let (probabilities, unknown) = self.predict_scored(std::slice::from_ref(image))?.remove(0);
         let Answers { task, classes, thresholds, min_probability, .. } = self.answers(TtaMean::default());
-        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds, min_probability })
+        let path = PathBuf::new();
+        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
     }
 
     /// The probabilities of every class for images in memory, one row each, calibrated where
@@ -426,6 +513,11 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// [`Error::NotFiniteOutput`] where an output of the network is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.predict_scored(images)?.into_iter().map(|(probabilities, _)| probabilities).collect())
+    }
+
+    /// As [`predict_images`](Self::predict_images), with the unknown scores.
+    fn predict_scored(&self, images: &[RgbImage]) -> Result<Vec<(Vec<f32>, Option<Unknown>)>> {
         let Preprocessing { size, .. } = self.config.preprocessing;
         let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
@@ -441,10 +533,10 @@ impl<B: Backbone> Model<B> {
                 shape: [images.len(), size, size, 3],
                 skipped: Vec::new(),
             };
-            let logits = logits(&self.network, &mut batch);
-            for row in logits.chunks_exact(self.config.classes.len()) {
+            let (logits, scores) = outputs(&self.network, self.unknown.as_ref(), &mut batch);
+            for (index, row) in logits.chunks_exact(self.config.classes.len()).enumerate() {
                 let photo = format!("image {}", rows.len() + 1);
-                rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
+                rows.push((answers.probabilities(&[(1.0, row)], &photo)?, scores.get(index).copied()));
             }
         }
         Ok(rows)
@@ -464,15 +556,13 @@ pub(crate) fn check_min_probability(task: Task, probability: f32) -> Result<()> 
 }
 
 /// Photos without labels.
-fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
+pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
     let photos = paths.map(|path| Item { id: text_of(&path), path, target: Target::Unlabelled });
     Items { root: PathBuf::new(), task, classes: Classes::default(), items: photos.collect() }
 }
 
 #[cfg(test)]
 mod tests {
-    use ocelli_nn::TensorFile;
-
     use super::*;
 
     /// An untrained model, which answers with something.

@@ -11,8 +11,10 @@ use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::metric::predictions::{predicted_labels, probabilities};
 use crate::metric::temperature::apply_temperature;
+use crate::model::UnknownOfModel;
 use crate::model::finite::check_outputs;
 use crate::model::tta::TtaMean;
+use crate::unknown::Unknown;
 
 /// The prediction for one photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Prediction {
     /// The lowest probability of a predicted class for single-label predictions: see
     /// [`Model::min_probability`](crate::Model::min_probability).
     pub min_probability: f32,
+    /// How unlike the training photos it is, in the plain view; `None` where the model has no unknown score.
+    pub unknown: Option<Unknown>,
 }
 
 /// A class and its probability.
@@ -114,11 +118,16 @@ impl Answers {
         Ok(row)
     }
 
-    fn prediction(&self, path: PathBuf, views: &[(f64, &[f32])]) -> Result<Prediction> {
+    fn prediction(
+        &self,
+        path: PathBuf,
+        views: &[(f64, &[f32])],
+        unknown: Option<Unknown>,
+    ) -> Result<Prediction> {
         let probabilities = self.probabilities(views, &path.display().to_string())?;
         let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
         let (task, min_probability) = (self.task, self.min_probability);
-        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability })
+        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
     }
 }
 
@@ -129,6 +138,7 @@ pub(super) struct Passes<B: Backbone> {
     pub(super) items: Arc<Items>,
     /// The batches of each view, and its weight.
     pub(super) passes: Vec<(Batches, f64)>,
+    pub(super) unknown: Option<UnknownOfModel>,
     /// The first photo of the next batch.
     pub(super) next: usize,
 }
@@ -148,12 +158,18 @@ impl<B: Backbone> Passes<B> {
     /// has an error.
     pub(super) fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
         let mut views = Vec::with_capacity(self.passes.len());
+        let mut scores = Vec::new().into_iter();
         for (batches, weight) in &mut self.passes {
             let mut batch = match batches.next()? {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error.into())),
             };
-            let logits = logits(&self.network, &mut batch);
+            // The first view is the plain one.
+            let unknown = self.unknown.as_ref().filter(|_| views.is_empty());
+            let (logits, of_view) = outputs(&self.network, unknown, &mut batch);
+            if views.is_empty() {
+                scores = of_view.into_iter();
+            }
             views.push(View { weight: *weight, indices: batch.indices, logits, skipped: batch.skipped });
         }
         let count = views.first().map_or(0, |view| view.indices.len() + view.skipped.len());
@@ -162,8 +178,10 @@ impl<B: Backbone> Passes<B> {
         let mut rows = vec![0; views.len()];
         let predictions = photos.enumerate().map(|(position, photo)| {
             let path = self.items[photo].path.clone();
+            let is_read = views.first().is_some_and(|plain| plain.indices.binary_search(&photo).is_ok());
+            let unknown = if is_read { scores.next() } else { None };
             match logits_of(photo, position, &views, &mut rows) {
-                Ok(logits) => self.answers.prediction(path, &logits),
+                Ok(logits) => self.answers.prediction(path, &logits, unknown),
                 Err(reason) => Err(Error::Photo { path, reason }),
             }
         });
@@ -197,13 +215,25 @@ fn logits_of<'a>(
     }
 }
 
-/// The logits of a batch, row by row.
-pub(super) fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
+/// The logits of a batch, row by row, and its unknown scores, if they are asked for.
+pub(super) fn outputs<B: Backbone>(
+    network: &Network<B>,
+    unknown: Option<&UnknownOfModel>,
+    batch: &mut Batch,
+) -> (Vec<f32>, Vec<Unknown>) {
     if batch.indices.is_empty() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
-    let logits = network.infer(to_tensor(batch, &network.device()));
-    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
+    let maps = network.infer_stages(to_tensor(batch, &network.device()), 0, network.backbone().stages());
+    let pooled = network.pool(maps);
+    let scores = unknown.map_or_else(Vec::new, |UnknownOfModel { score, threshold }| {
+        let features = pooled.clone().into_data().convert::<f32>();
+        let features = features.try_into_vec::<f32>().expect("converted to f32");
+        let scores = score.of(&features).into_iter();
+        scores.map(|score| Unknown { score, threshold: *threshold }).collect()
+    });
+    let logits = network.infer_head(pooled);
+    (logits.into_data().try_into_vec::<f32>().expect("logits are f32"), scores)
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub struct TableSettings {
     min_probability: f32,
     format: TableFormat,
     top_k: Option<usize>,
+    /// The threshold of the unknown score, where it is written.
+    #[serde(default)]
+    unknown: Option<f32>,
 }
 
 impl TableSettings {
@@ -63,6 +66,7 @@ impl TableSettings {
             min_probability: ensemble.lowest(),
             format: layout.format,
             top_k: layout.top_k,
+            unknown: models[0].unknown_threshold().filter(|_| layout.unknown),
         }
     }
 
@@ -121,6 +125,8 @@ impl TableSettings {
         let number = |value: Option<usize>| value.map_or("not given".to_owned(), |value| value.to_string());
         compare("`top_k` ", number(before.top_k), number(self.top_k));
         compare("`min_probability` ", before.min_probability.to_string(), self.min_probability.to_string());
+        let threshold = |value: Option<f32>| value.map_or("none".to_owned(), |value| value.to_string());
+        compare("the unknown score's threshold", threshold(before.unknown), threshold(self.unknown));
         compare("the format", json(&before.format), json(&self.format));
         compare("`tta` ", json(&before.tta), json(&self.tta));
         compare("`calibrated` ", before.calibrated.to_string(), self.calibrated.to_string());

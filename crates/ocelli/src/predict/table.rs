@@ -70,6 +70,8 @@ pub struct TableLayout {
     pub separator: char,
     /// The most probable classes to write instead of the probabilities of all; all where there are fewer.
     pub top_k: Option<usize>,
+    /// Whether to write if a photo is called unknown, and its unknown score.
+    pub unknown: bool,
 }
 
 /// A row in JSON.
@@ -84,6 +86,10 @@ struct Object<'a> {
     classes: Option<Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probability: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_score: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<Vec<ClassProbability>>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "in_order")]
@@ -117,7 +123,11 @@ impl TableLayout {
 
     /// The names of a CSV table's columns.
     pub(crate) fn columns(&self) -> Vec<String> {
-        let first = ["path", "class", "probability", "error"].map(str::to_owned);
+        let mut first = vec!["path", "class", "probability", "error"];
+        if self.unknown {
+            first.extend(["unknown", "unknown_score"]);
+        }
+        let first = first.into_iter().map(str::to_owned);
         let rest: Vec<String> = match self.most() {
             Some(most) => {
                 (1..=most).flat_map(|rank| [format!("class_{rank}"), format!("probability_{rank}")]).collect()
@@ -125,7 +135,7 @@ impl TableLayout {
             // The column of a class cannot have the name of another column.
             None => self.classes.iter().map(|class| probability_column(class)).collect(),
         };
-        first.into_iter().chain(rest).collect()
+        first.chain(rest).collect()
     }
 
     /// The number of classes that are listed, if not the probabilities of all are.
@@ -140,10 +150,16 @@ impl TableLayout {
         let labels: Vec<&str> = labels.iter().map(|label| label.class.as_str()).collect();
         let top = self.most().map(|most| prediction.top_k(most));
         let best = prediction.best().probability;
+        let unknown = prediction.unknown.filter(|_| self.unknown);
         match self.format {
             TableFormat::Csv => {
                 let class = labels.join(&self.separator.to_string());
                 let mut cells = vec![text(&path), text(&class), best.to_string(), String::new()];
+                if self.unknown {
+                    let is_unknown = unknown.map(|unknown| unknown.is_unknown().to_string());
+                    let score = unknown.map(|unknown| unknown.score.to_string());
+                    cells.extend([is_unknown, score].map(Option::unwrap_or_default));
+                }
                 match top {
                     Some(top) => cells.extend(
                         top.iter().flat_map(|class| [text(&class.class), class.probability.to_string()]),
@@ -159,6 +175,8 @@ impl TableLayout {
                     class: single.then(|| labels.first().copied()),
                     classes: (!single).then_some(labels),
                     probability: single.then_some(best),
+                    unknown: unknown.map(|unknown| unknown.is_unknown()),
+                    unknown_score: unknown.map(|unknown| unknown.score),
                     probabilities: top.is_none().then_some(prediction),
                     top,
                     error: None,
@@ -181,6 +199,8 @@ impl TableLayout {
                 class: None,
                 classes: None,
                 probability: None,
+                unknown: None,
+                unknown_score: None,
                 top: None,
                 probabilities: None,
                 error: Some(reason),

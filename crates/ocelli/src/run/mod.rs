@@ -232,6 +232,8 @@ impl<B: Backbone> Run<B> {
             model = model.with_thresholds(tuned.clone())?;
         }
         model.calibrate(&predictions);
+        let (score, config) = learner.fit_unknown()?;
+        let model = model.with_unknown(score, config);
         let path = run.model();
         model.save(&path)?;
         learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;

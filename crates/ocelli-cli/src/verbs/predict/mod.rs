@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use ocelli::{DeviceName, Ensemble, Model, Tta};
+use ocelli::{DeviceName, Ensemble, FALSE_REFUSALS, Model, Tta};
 
 use crate::errors::Failure;
 use crate::flags::ComputeFlags;
@@ -119,7 +119,14 @@ impl Predict {
             if self.calibrated {
                 model = model.calibrated()?;
             }
+            if self.output.unknown {
+                model = model.false_refusals(self.output.false_refusals.unwrap_or(FALSE_REFUSALS))?;
+            }
             models.push(model);
+        }
+        if self.output.unknown && models.len() > 1 {
+            let message = "--unknown is for one model: the scores of several have no common threshold";
+            return Err(Failure::Error(message.to_owned()));
         }
         let models = Ensemble::of(models)?;
         Ok(match self.min_probability {

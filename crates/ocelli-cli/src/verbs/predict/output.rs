@@ -12,7 +12,7 @@ use ocelli::{
 use crate::errors::Failure;
 use crate::output::{eprintln, shown, unwritten};
 use crate::text::counted;
-use crate::values::whole;
+use crate::values::{false_refusals, whole};
 
 /// The format, and where it goes.
 #[derive(Debug, Args)]
@@ -31,6 +31,16 @@ pub struct OutputFlags {
     /// All, if there are fewer. In CSV they are columns class_1, probability_1, class_2, …
     #[arg(long, value_name = "N", value_parser = whole::<1, 100_000>)]
     top_k: Option<usize>,
+    /// Call photos unknown that are unlike the training photos
+    ///
+    /// In text such a photo is "unknown (looks least unlike CLASS)". Tables have columns unknown (true or false) and
+    /// unknown_score, and keep the class.
+    #[arg(long)]
+    pub unknown: bool,
+    /// With --unknown: fraction of known photos that may be called unknown [default: 0.05]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FRACTION", requires = "unknown", value_parser = false_refusals)]
+    pub false_refusals: Option<f64>,
     /// Write a table to a new file: .csv, .jsonl or .json
     ///
     /// A name with another ending needs --csv, --jsonl or --json. CSV and JSON Lines grow while photos are
@@ -58,13 +68,14 @@ impl OutputFlags {
             task: models.task(),
             separator: models.models()[0].config().label_separator.unwrap_or(' '),
             top_k: self.top_k,
+            unknown: self.unknown,
         };
         let Some(path) = self.out.as_ref().or(self.resume_from.as_ref()) else {
             return Ok(match self.format() {
                 Some(format) => {
                     Output::Table(Some(TableWriter::new(io::stdout(), table(format)).map_err(unwritten)?))
                 }
-                None => Output::Text(self.top_k),
+                None => Output::Text { top_k: self.top_k, unknown: self.unknown },
             });
         };
         let format = self.format_of(path)?;
@@ -111,8 +122,8 @@ impl OutputFlags {
 
 /// Where predictions go.
 pub enum Output {
-    /// Lines for people, perhaps with the most probable classes.
-    Text(Option<usize>),
+    /// Lines for people, perhaps with the most probable classes, and whether photos are unknown.
+    Text { top_k: Option<usize>, unknown: bool },
     /// A table on standard output, until it is ended.
     Table(Option<TableWriter<io::Stdout>>),
     /// A table in a file, until it is ended.
@@ -151,7 +162,9 @@ impl Output {
 
     pub fn write(&mut self, prediction: &Prediction) -> Result<(), Failure> {
         match self {
-            Self::Text(top_k) => writeln!(io::stdout(), "{}", line(prediction, *top_k)).map_err(unwritten),
+            Self::Text { top_k, unknown } => {
+                writeln!(io::stdout(), "{}", line(prediction, *top_k, *unknown)).map_err(unwritten)
+            }
             Self::Table(table) => {
                 table.iter_mut().try_for_each(|table| table.write(prediction)).map_err(unwritten)
             }
@@ -162,7 +175,7 @@ impl Output {
     /// Writes the row of a file that could not be read; for people it is on standard error.
     pub fn write_error(&mut self, photo: &Path, reason: &str) -> Result<(), Failure> {
         match self {
-            Self::Text(_) => Ok(()),
+            Self::Text { .. } => Ok(()),
             Self::Table(table) => {
                 table.iter_mut().try_for_each(|table| table.write_error(photo, reason)).map_err(unwritten)
             }
@@ -174,7 +187,7 @@ impl Output {
 
     pub fn flush(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Text(_) => io::stdout().flush().map_err(unwritten),
+            Self::Text { .. } => io::stdout().flush().map_err(unwritten),
             Self::Table(table) => table.iter_mut().try_for_each(TableWriter::flush).map_err(unwritten),
             Self::File { file, .. } => Ok(file.iter_mut().try_for_each(|file| file.flush())?),
         }
@@ -187,7 +200,7 @@ impl Output {
                 table.take().map_or(Ok(()), |table| table.finish().map(drop)).map_err(unwritten)
             }
             Self::File { file, .. } => Ok(file.take().map_or(Ok(()), |file| file.finish())?),
-            Self::Text(_) => self.flush(),
+            Self::Text { .. } => self.flush(),
         }
     }
 
@@ -198,7 +211,7 @@ impl Output {
 }
 
 /// A line for people: the path, the predicted class or classes, and probabilities.
-fn line(prediction: &Prediction, top_k: Option<usize>) -> String {
+fn line(prediction: &Prediction, top_k: Option<usize>, unknown: bool) -> String {
     let listed = |classes: &[ClassProbability]| {
         let class = |class: &ClassProbability| format!("{} {:.4}", shown(&class.class), class.probability);
         classes.iter().map(class).collect::<Vec<_>>().join(", ")
@@ -208,6 +221,10 @@ fn line(prediction: &Prediction, top_k: Option<usize>) -> String {
     let none = if prediction.task == Task::SingleLabel { "no class" } else { "no label" };
     let predicted = if names.is_empty() { none.to_owned() } else { names.join(", ") };
     let path = shown(text_of(&prediction.path));
+    if unknown && prediction.unknown.is_some_and(|unknown| unknown.is_unknown()) {
+        let best = prediction.best();
+        return format!("{path}  unknown (looks least unlike {})", shown(&best.class));
+    }
     match (top_k, prediction.task) {
         (Some(top_k), _) => format!("{path}  {predicted}  {}", listed(&prediction.top_k(top_k))),
         (None, Task::SingleLabel) => format!("{path}  {predicted}  {:.4}", prediction.best().probability),
