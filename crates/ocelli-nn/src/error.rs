@@ -37,6 +37,15 @@ pub enum Error {
         /// That of its content.
         found: String,
     },
+    /// A network computes something that is not recorded, so that there is no list of its operations.
+    #[error(
+        "the network computes something before {before} by operations that are not recorded; make custom backbones \
+         and heads of the layers and operations of ocelli_nn"
+    )]
+    NotRecorded {
+        /// The first operation that takes it.
+        before: String,
+    },
     /// A file is of no kind that holds weights.
     #[error(
         "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; if it was downloaded, \

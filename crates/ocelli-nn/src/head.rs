@@ -1,7 +1,7 @@
 //! Heads of backbones: pooling, then a classifier.
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::layer::{BatchNorm, Dropout, LayerNorm, Linear, Pool};
 use crate::{Builder, Pass, op};
@@ -142,7 +142,7 @@ impl PublishedHead {
             let x = layer.forward(x, pass);
             match self.form.activation {
                 HiddenActivation::Relu => op::relu(x),
-                HiddenActivation::HardSwish => activation::hard_swish(x),
+                HiddenActivation::HardSwish => op::hard_swish(x),
             }
         });
         output.forward(x, pass)

@@ -12,8 +12,6 @@ mod linear;
 mod pool;
 mod squeeze_excite;
 
-use burn::tensor::Tensor;
-
 pub use attention::Attention;
 pub use batch_norm::BatchNorm;
 pub use conv::{ConvAct, ConvSpec};
@@ -25,13 +23,3 @@ pub use layer_scale::LayerScale;
 pub use linear::Linear;
 pub use pool::Pool;
 pub use squeeze_excite::{Gate, SqueezeExcite};
-
-/// Maps as `[images, height, width, channels]`, as they lie in memory.
-pub fn channels_last(maps: Tensor<4>) -> Tensor<4> {
-    maps.permute([0, 2, 3, 1])
-}
-
-/// `[images, height, width, channels]` as maps.
-pub fn channels_first(pixels: Tensor<4>) -> Tensor<4> {
-    pixels.permute([0, 3, 1, 2])
-}

@@ -1,6 +1,6 @@
 //! Pooling of whole maps.
 
-use burn::tensor::{DType, Tensor, module};
+use burn::tensor::Tensor;
 
 use crate::op::{self, GlobalPool};
 
@@ -27,12 +27,11 @@ impl Pool {
         match self {
             Self::Average => op::global_pool(input, GlobalPool::Average),
             Self::MaximumAndAverage => op::global_pool(input, GlobalPool::MaximumAndAverage),
-            Self::Grid(side) => module::adaptive_avg_pool2d(input.cast(DType::F32), [side; 2]).flatten(1, 3),
-            Self::ClassToken => input.narrow(2, 0, 1).cast(DType::F32).flatten(1, 3),
+            Self::Grid(side) => op::adaptive_average_pool2d(input, side),
+            Self::ClassToken => op::class_token(input),
             Self::ClassTokenAndAverage => {
-                let others = input.dims()[2] - 1;
-                let average = op::global_pool(input.clone().narrow(2, 1, others), GlobalPool::Average);
-                Tensor::cat(vec![Self::ClassToken.forward(input), average], 1)
+                let average = op::global_pool(op::patch_tokens(input.clone()), GlobalPool::Average);
+                op::concat_features(vec![op::class_token(input), average])
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Squeeze and excitation (Hu et al. 2018, <https://arxiv.org/abs/1709.01507>).
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::{ConvAct, ConvSpec};
 use crate::op::{self, Activation, GlobalPool};
@@ -42,8 +42,8 @@ impl SqueezeExcite {
         let means = op::global_pool(input.clone(), GlobalPool::Average).reshape([images, channels, 1, 1]);
         let factors = self.excite.forward(self.squeeze.forward(means, None, pass), None, pass);
         let factors = match self.gate {
-            Gate::Sigmoid => activation::sigmoid(factors),
-            Gate::HardSigmoid => factors.add_scalar(3.0).clamp(0.0, 6.0).div_scalar(6.0),
+            Gate::Sigmoid => op::sigmoid(factors),
+            Gate::HardSigmoid => op::hard_sigmoid(factors),
         };
         op::scale_channels(input, factors.reshape([images, channels]))
     }

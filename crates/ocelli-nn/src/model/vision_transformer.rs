@@ -1,13 +1,13 @@
 //! Vision transformer (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>); tensor names are timm's.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::arch::{ArchInfo, Entry, HALF, register, timm};
 use crate::builder::Initial;
 use crate::head::PublishedForm;
-use crate::layer::{Attention, ConvAct, ConvSpec, LayerNorm, Pool, channels_first, channels_last};
-use crate::op::Activation;
+use crate::layer::{Attention, ConvAct, ConvSpec, LayerNorm, Pool};
+use crate::op::{self, Activation};
 use crate::{Backbone, Builder, Head, Pass};
 
 /// A published size.
@@ -75,14 +75,9 @@ impl VisionTransformer {
 
     /// Tokens as maps of one column, `[images, width, tokens, 1]`.
     fn embed(&self, images: Tensor<4>, pass: &Pass) -> Tensor<4> {
-        let [count, ..] = images.dims();
         let patches = self.patches.forward(images, None, pass);
-        let ([_, width, rows, columns], precision) = (patches.dims(), patches.dtype());
-        let patches = channels_last(patches).cast(DType::F32).reshape([count, rows * columns, width]);
-        let class_token = pass.value(&self.class_token).repeat_dim(0, count);
-        let tokens = Tensor::cat(vec![class_token, patches], 1) + self.positions_for(rows, columns, pass);
-        let [_, tokens_each, _] = tokens.dims();
-        channels_first(tokens.cast(precision).reshape([count, tokens_each, 1, width]))
+        let [_, _, rows, columns] = patches.dims();
+        op::embed_tokens(patches, pass.value(&self.class_token), self.positions_for(rows, columns, pass))
     }
 
     /// The position embedding for this many rows and columns of patches, `[1, 1 + rows · columns, width]`.

@@ -6,10 +6,17 @@ use ocelli_kernels::{self as kernels, Buffer};
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps};
+use super::operation::Operation;
+use super::trace::{self, Source};
 
 /// `softmax(query · keyᵀ / √width) · value` in each of several heads: queries, keys and values
 /// `[images, 3 · heads · width, tokens, 1]` to `[images, heads · width, tokens, 1]`.
 pub fn attention(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
+    let begun = trace::begin(|| (Operation::Attention { heads }, vec![Source::of(&qkv)]));
+    trace::end(begun, run(qkv, heads))
+}
+
+fn run(qkv: Tensor<4>, heads: usize) -> Tensor<4> {
     if has_kernels(&qkv) {
         return apply(Attention { heads }, [qkv.into()]);
     }

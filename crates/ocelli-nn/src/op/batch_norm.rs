@@ -10,6 +10,8 @@ use super::activation::activate;
 use super::kernel::{
     Incoming, KernelOp, Maps, Stored, apply, by_element, constant, maps, primitive, values, vector,
 };
+use super::operation::{Operation, Parameter};
+use super::trace::{self, Source, parameter};
 use super::{Activation, FoldedNorm, add, has_kernels, per_channel};
 
 /// A batch norm's statistics, and its factor and shift.
@@ -43,6 +45,19 @@ impl AffineNorm {
             epsilon: 0.0,
             from_batch: false,
         }
+    }
+
+    /// The norm by statistics that do not come from the batch as `scale · x + shift`.
+    fn scale_and_shift(&self) -> (Parameter, Parameter) {
+        let [weight, bias, mean, variance] =
+            [&self.weight, &self.bias, &self.mean, &self.variance].map(parameter);
+        let scale =
+            |c: usize| f64::from(weight.values[c]) / (f64::from(variance.values[c]) + self.epsilon).sqrt();
+        let shift = |c: usize| f64::from(bias.values[c]) - f64::from(mean.values[c]) * scale(c);
+        let channels = weight.values.len();
+        let all = |of: &dyn Fn(usize) -> f64| (0..channels).map(|c| of(c) as f32).collect();
+        let (scale, shift) = (all(&scale), all(&shift));
+        (Parameter::new(weight.name, vec![channels], scale), Parameter::new(bias.name, vec![channels], shift))
     }
 
     /// The same values without autodiff.
@@ -79,6 +94,15 @@ pub fn batch_norm(
     residual: Option<Tensor<4>>,
     activation: Activation,
 ) -> Tensor<4> {
+    let begun = trace::begin(|| {
+        let (scale, shift) = norm.scale_and_shift();
+        let sources = std::iter::once(&input).chain(&residual).map(Source::of).collect();
+        (Operation::Affine { scale, shift, activation }, sources)
+    });
+    trace::end(begun, run(input, norm, residual, activation))
+}
+
+fn run(input: Tensor<4>, norm: AffineNorm, residual: Option<Tensor<4>>, activation: Activation) -> Tensor<4> {
     if !has_kernels(&input) {
         // Computed again where the gradient goes through the statistics: Burn then differentiates them.
         let (mean, variance) =

@@ -6,12 +6,28 @@ use ocelli_kernels::{Buffer, concat_channels, slice_channels};
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps};
+use super::operation::Operation;
+use super::trace::{self, Source};
 
 /// Concatenates maps `[images, channels, height, width]` along their channels.
 ///
 /// # Panics
 /// If there are none, or of different images, heights or widths.
 pub fn concat(parts: Vec<Tensor<4>>) -> Tensor<4> {
+    let begun = trace::begin(|| (Operation::Concat, parts.iter().map(Source::of).collect()));
+    trace::end(begun, run(parts))
+}
+
+/// Concatenates features `[images, features]`.
+///
+/// # Panics
+/// If there are none, or of different images.
+pub fn concat_features(parts: Vec<Tensor<2>>) -> Tensor<2> {
+    let begun = trace::begin(|| (Operation::Concat, parts.iter().map(Source::of).collect()));
+    trace::end(begun, Tensor::cat(parts, 1))
+}
+
+fn run(parts: Vec<Tensor<4>>) -> Tensor<4> {
     if parts.iter().all(has_kernels) {
         let two = |first: Tensor<4>, second: Tensor<4>| apply(Concat, [first.into(), second.into()]);
         return parts.into_iter().reduce(two).expect("there are maps to concatenate");

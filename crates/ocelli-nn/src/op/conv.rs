@@ -14,6 +14,8 @@ use super::kernel::{
     Incoming, KernelOp, Maps, Stored, apply, by_element, constant, dims, maps, row_major_tensor, values,
     vector,
 };
+use super::operation::{ConvWindow, Operation, Parameter};
+use super::trace::{self, Source, parameter};
 use super::{add, batch_statistics, has_kernels, per_channel};
 
 /// How a kernel is applied.
@@ -50,6 +52,14 @@ impl ConvOptions {
         }
     }
 
+    /// As a plain value, for images and a weight of these shapes.
+    pub(super) fn resolved(&self, image: [usize; 4], weight: &[usize]) -> ConvWindow {
+        let padding = self.padding([image[2], image[3]], [weight[2], weight[3]]);
+        let kernels::Padding { top, left, bottom, right } = padding;
+        let ConvOptions { stride, dilation, groups, .. } = *self;
+        ConvWindow { stride, padding: [top, left, bottom, right], dilation, groups }
+    }
+
     /// The shape for images `[images, channels, height, width]` and a weight
     /// `[outputs, channels / groups, rows, columns]`.
     pub(super) fn shape(&self, image: [usize; 4], weight: [usize; 4]) -> Conv2dShape {
@@ -78,6 +88,26 @@ pub(super) fn output_dims(shape: &Conv2dShape) -> [usize; 4] {
 
 /// Convolves `[images, channels, height, width]` with `[outputs, channels / groups, rows, columns]`.
 pub fn conv2d(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
+    let begun = trace::begin(|| (recorded(&input, &weight, None, options), vec![Source::of(&input)]));
+    trace::end(begun, run(input, weight, options))
+}
+
+/// A convolution without anything after it, as it is recorded.
+fn recorded(
+    input: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    options: ConvOptions,
+) -> Operation {
+    let weight = parameter(weight);
+    let outputs = weight.shape[0];
+    let zeros = || Parameter::new("", vec![outputs], vec![0.0; outputs]);
+    let bias = bias.map_or_else(zeros, parameter);
+    let window = options.resolved(input.dims(), &weight.shape);
+    Operation::Conv { weight, bias, window, activation: Activation::None }
+}
+
+fn run(input: Tensor<4>, weight: Tensor<4>, options: ConvOptions) -> Tensor<4> {
     if has_kernels(&input) {
         return apply(Conv { options, statistics: None }, [input.into(), weight.into()]);
     }
@@ -108,14 +138,20 @@ pub fn conv2d_with_bias(
     residual: Option<Tensor<4>>,
     options: ConvOptions,
 ) -> Tensor<4> {
-    if !has_kernels(&input) {
-        return add(conv2d(input, weight, options) + per_channel(bias), residual);
-    }
-    let op = ConvBias(options);
-    match residual {
-        Some(residual) => apply(op, [input.into(), weight.into(), bias.into(), residual.into()]),
-        None => apply(op, [input.into(), weight.into(), bias.into()]),
-    }
+    let begun = trace::begin(|| {
+        let sources = std::iter::once(&input).chain(&residual).map(Source::of).collect();
+        (recorded(&input, &weight, Some(&bias), options), sources)
+    });
+    let output = if has_kernels(&input) {
+        let op = ConvBias(options);
+        match residual {
+            Some(residual) => apply(op, [input.into(), weight.into(), bias.into(), residual.into()]),
+            None => apply(op, [input.into(), weight.into(), bias.into()]),
+        }
+    } else {
+        add(run(input, weight, options) + per_channel(bias), residual)
+    };
+    trace::end(begun, output)
 }
 
 /// [`conv2d`], and the mean and the biased variance of every channel of its output, without autodiff: what a

@@ -9,6 +9,8 @@ use ocelli_kernels::{Buffer, PackedConv2d, bf16};
 use super::activation::activate;
 use super::conv::output_dims;
 use super::kernel::{Maps, Stored, constant, maps, primitive, values};
+use super::operation::{Operation, Parameter};
+use super::trace::{self, Source, parameter};
 use super::{Activation, ConvOptions, add, batch_norm, conv2d, has_kernels, per_channel};
 
 /// The tensors of a convolution and of what follows it, without autodiff:
@@ -51,6 +53,21 @@ pub struct FoldedConv(Arc<Mutex<Option<Arc<Folded>>>>);
 impl FoldedConv {
     /// `activation(norm(gain · scale · (conv(input) + bias)) + residual)`.
     pub fn forward(
+        &self,
+        input: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        tensors: ConvTensors,
+        options: ConvOptions,
+        activation: Activation,
+    ) -> Tensor<4> {
+        let begun = trace::begin(|| {
+            let sources = std::iter::once(&input).chain(&residual).map(Source::of).collect();
+            (recorded(&input, &tensors, options, activation), sources)
+        });
+        trace::end(begun, self.run(input, residual, tensors, options, activation))
+    }
+
+    fn run(
         &self,
         input: Tensor<4>,
         residual: Option<Tensor<4>>,
@@ -154,6 +171,24 @@ impl Folded {
         packed.forward(&shape, &x.values(), residual.as_deref(), activation, &mut y);
         maps(y, output_dims(&shape))
     }
+}
+
+/// The convolution as it is recorded: weights times their scale, as the kernels pack them.
+fn recorded(
+    input: &Tensor<4>,
+    tensors: &ConvTensors,
+    options: ConvOptions,
+    activation: Activation,
+) -> Operation {
+    let (scale, bias) = scale_and_bias(tensors);
+    let Parameter { name, shape, values } = parameter(&tensors.weight);
+    let row = values.len() / scale.len();
+    let scaled =
+        values.chunks_exact(row).zip(&scale).flat_map(|(row, scale)| row.iter().map(move |w| w * scale));
+    let weight = Parameter::new(name.clone(), shape, scaled.collect());
+    let bias = Parameter::new(name.replace("weight", "bias"), vec![scale.len()], bias);
+    let window = options.resolved(input.dims(), &weight.shape);
+    Operation::Conv { weight, bias, window, activation }
 }
 
 /// All that follows the convolution as `scale · conv(input) + bias`, computed in f64.

@@ -13,6 +13,7 @@ use super::kernel::{
     Incoming, Input, KernelOp, Maps, Stored, apply, by_element, constant, dims, maps, primitive,
     row_major_tensor, values, vector,
 };
+use super::trace;
 use super::{Activation, AffineNorm, ConvOptions, ConvTensors, FoldedConv, batch_norm, conv2d, has_kernels};
 
 /// A convolution of a fused block: what [`FoldedConv::forward`] takes, without a residual.
@@ -31,7 +32,8 @@ pub struct FusedStage<'a> {
 /// Convolutions one after another, and the input added before the last activation if `residual`: as by
 /// [`FoldedConv::forward`] in sequence. The kernels keep the maps between them in the processor's cache.
 pub fn fused_block(input: Tensor<4>, stages: Vec<FusedStage<'_>>, residual: bool) -> Tensor<4> {
-    if !has_kernels(&input) {
+    // What is recorded is one convolution after the other.
+    if !has_kernels(&input) || trace::is_recording() {
         let last = stages.len() - 1;
         let shortcut = residual.then(|| input.clone());
         return stages.into_iter().enumerate().fold(input, |x, (index, stage)| {

@@ -11,6 +11,8 @@ use ocelli_kernels::{
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, dims, maps, row_major_tensor, values};
+use super::operation::Operation;
+use super::trace::{self, Source};
 
 /// How a whole map `[images, channels, height, width]` becomes one vector an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +27,17 @@ pub enum GlobalPool {
 
 /// Pools whole maps: `[images, channels, height, width]` to `[images, pooled]`, in f32.
 pub fn global_pool(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
+    let begun = trace::begin(|| {
+        let operation = match pool {
+            GlobalPool::Average => Operation::GlobalAverage,
+            GlobalPool::MaximumAndAverage => Operation::GlobalMaximumAndAverage,
+        };
+        (operation, vec![Source::of(&input)])
+    });
+    trace::end(begun, run(input, pool))
+}
+
+fn run(input: Tensor<4>, pool: GlobalPool) -> Tensor<2> {
     if has_kernels(&input) {
         return apply(pool, [input.into()]);
     }

@@ -5,11 +5,21 @@ use burn::tensor::Tensor;
 use ocelli_kernels::{self as kernels, Buffer};
 
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps, values, vector};
+use super::operation::Operation;
+use super::trace::{self, Source, parameter};
 use super::{has_kernels, per_channel};
 
 /// Normalises `[images, channels, height, width]`, each pixel's channels together, by their mean and biased
 /// variance, to which `epsilon` is added; times `weight` plus `bias`, both `[channels]`.
 pub fn layer_norm(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<4> {
+    let begun = trace::begin(|| {
+        let (weight, bias) = (parameter(&weight), parameter(&bias));
+        (Operation::LayerNorm { weight, bias, epsilon }, vec![Source::of(&input)])
+    });
+    trace::end(begun, run(input, weight, bias, epsilon))
+}
+
+fn run(input: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<4> {
     if has_kernels(&input) {
         return apply(LayerNorm { epsilon: epsilon as f32 }, [input.into(), weight.into(), bias.into()]);
     }

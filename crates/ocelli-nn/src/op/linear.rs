@@ -6,9 +6,19 @@ use ocelli_kernels::{self as kernels, Buffer, channel_sums, linear_backward_data
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Stored, apply, by_element, dims, row_major_tensor, values, vector};
+use super::operation::Operation;
+use super::trace::{self, Source, parameter};
 
 /// `input · weightᵀ + bias`: `[images, inputs]` and `[outputs, inputs]` to `[images, outputs]`.
 pub fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let begun = trace::begin(|| {
+        let (weight, bias) = (parameter(&weight), parameter(&bias));
+        (Operation::Linear { weight, bias }, vec![Source::of(&input)])
+    });
+    trace::end(begun, run(input, weight, bias))
+}
+
+fn run(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     if has_kernels(&input) {
         return apply(Linear, [input.into(), weight.into(), bias.into()]);
     }

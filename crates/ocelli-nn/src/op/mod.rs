@@ -2,7 +2,8 @@
 //! on every other. Both give the same results within rounding, and both can be differentiated.
 //!
 //! Each operation is a function in a file of its own. Where `has_kernels` says so, it applies its `KernelOp`,
-//! which is below it in the file; the rest of the function is the composition.
+//! which is below it in the file; the rest of the function is the composition. Around it, the operation says
+//! what it is where a network is [recorded](crate::Network::graph).
 
 mod activation;
 mod attention;
@@ -15,15 +16,18 @@ mod global_pool;
 mod kernel;
 mod layer_norm;
 mod linear;
+pub(crate) mod operation;
 mod optimizer_step;
 mod pool;
 mod precision;
 mod scale_channels;
+mod tokens;
+pub(crate) mod trace;
 
-pub use activation::relu;
+pub use activation::{hard_sigmoid, hard_swish, relu, sigmoid};
 pub use attention::attention;
 pub use batch_norm::{AffineNorm, batch_norm, batch_statistics};
-pub use concat::concat;
+pub use concat::{concat, concat_features};
 pub use conv::{ConvOptions, Padding, conv2d, conv2d_with_bias, conv2d_with_statistics};
 pub use folded_conv::{ConvTensors, FoldedConv, FoldedNorm};
 pub use fused_block::{FusedStage, TrainableStage, fused_block, trainable_block};
@@ -32,9 +36,10 @@ pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use ocelli_kernels::Activation;
 pub use optimizer_step::{AdamWStep, SgdStep, adamw_step, sgd_step, sum_of_squares};
-pub use pool::{Window, average_pool2d, max_pool2d};
+pub use pool::{Window, adaptive_average_pool2d, average_pool2d, max_pool2d};
 pub use precision::{Precision, to_precision};
 pub use scale_channels::scale_channels;
+pub use tokens::{class_token, embed_tokens, patch_tokens};
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -11,6 +11,8 @@ use ocelli_kernels::{
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, dims, maps};
+use super::operation::{Operation, PoolWindow};
+use super::trace::{self, Source};
 
 /// The windows that slide over a map. Pairs are (rows, columns).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +41,13 @@ impl Window {
     /// With a last window that reaches beyond the map.
     pub fn ceil(self) -> Self {
         Self { ceil: true, ..self }
+    }
+
+    /// As a plain value, for maps of that shape.
+    fn resolved(&self, maps: [usize; 4]) -> PoolWindow {
+        let Pool2dShape { kernel, stride, padding, .. } = self.shape(maps);
+        let Padding { top, left, bottom, right } = padding;
+        PoolWindow { kernel, stride, padding: [top, left, bottom, right] }
     }
 
     /// The shape for maps `[images, channels, height, width]`.
@@ -71,6 +80,12 @@ impl Window {
 
 /// The maximum of every window; padding is never the maximum.
 pub fn max_pool2d(input: Tensor<4>, window: Window) -> Tensor<4> {
+    let begun =
+        trace::begin(|| (Operation::MaxPool(window.resolved(input.dims())), vec![Source::of(&input)]));
+    trace::end(begun, run_max(input, window))
+}
+
+fn run_max(input: Tensor<4>, window: Window) -> Tensor<4> {
     if has_kernels(&input) {
         return apply(MaxPool(window), [input.into()]);
     }
@@ -84,6 +99,22 @@ pub fn max_pool2d(input: Tensor<4>, window: Window) -> Tensor<4> {
 /// The mean of every window. Padding counts as zeros if `count_padding` (PyTorch's `count_include_pad`); what
 /// lies beyond it never counts.
 pub fn average_pool2d(input: Tensor<4>, window: Window, count_padding: bool) -> Tensor<4> {
+    let begun = trace::begin(|| {
+        let window = window.resolved(input.dims());
+        (Operation::AveragePool { window, count_padding }, vec![Source::of(&input)])
+    });
+    trace::end(begun, run_average(input, window, count_padding))
+}
+
+/// The means of a grid of `side` rows and columns, channel by channel: `[images, channels, height, width]` to
+/// `[images, channels · side²]`, in f32.
+pub fn adaptive_average_pool2d(input: Tensor<4>, side: usize) -> Tensor<2> {
+    let begun = trace::begin(|| (Operation::AdaptiveAverage { grid: side }, vec![Source::of(&input)]));
+    let output = module::adaptive_avg_pool2d(input.cast(DType::F32), [side; 2]).flatten(1, 3);
+    trace::end(begun, output)
+}
+
+fn run_average(input: Tensor<4>, window: Window, count_padding: bool) -> Tensor<4> {
     if has_kernels(&input) && !(window.ceil && count_padding) {
         return apply(AveragePool { window, count_padding }, [input.into()]);
     }

@@ -6,10 +6,17 @@ use ocelli_kernels::{self as kernels, Buffer};
 
 use super::has_kernels;
 use super::kernel::{Incoming, KernelOp, Maps, apply, by_element, maps, row_major_tensor, values};
+use super::operation::Operation;
+use super::trace::{self, Source};
 
 /// Each channel of each image times a factor (squeeze and excitation): `[images, channels, height, width]`
 /// and `[images, channels]`.
 pub fn scale_channels(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
+    let begun = trace::begin(|| (Operation::ScaleChannels, vec![Source::of(&input), Source::of(&factors)]));
+    trace::end(begun, run(input, factors))
+}
+
+fn run(input: Tensor<4>, factors: Tensor<2>) -> Tensor<4> {
     if has_kernels(&input) {
         return apply(ScaleChannels, [input.into(), factors.into()]);
     }

@@ -1,0 +1,77 @@
+//! How a network becomes a graph.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+
+use crate::graph::Graph;
+use crate::op::trace::{Storage, Tape, record, storage_of};
+use crate::op::{Precision, is_cpu};
+use crate::{Backbone, Error, Network, Result};
+
+impl<B: Backbone> Network<B> {
+    /// The network in inference, in f32, as a list of operations on images of that height and width. It is
+    /// recorded while one image runs through the network.
+    ///
+    /// # Errors
+    /// [`Error::NotRecorded`] where a custom backbone or head computes something by operations of Burn's own:
+    /// those of [`op`](crate::op) are recorded, and so are all [`layer`](crate::layer)s.
+    pub fn graph(&self, [height, width]: [usize; 2]) -> Result<Graph> {
+        let image = [self.input_channels(), height, width];
+        let (tape, [features, logits]) = self.recorded(vec![0.5; image.iter().product()], image)?;
+        let steps = tape.steps.into_iter().map(|step| (step.operation, step.inputs, step.shape));
+        Ok(Graph::new(image, steps, [features, logits]))
+    }
+
+    /// All values of the network's [`graph`](Self::graph) for some images `[images, channels, height, width]`:
+    /// the images, then each node's output, in f32, image after image.
+    ///
+    /// # Errors
+    /// As [`graph`](Self::graph).
+    ///
+    /// # Panics
+    /// If `images` are not whole images of that size.
+    pub fn graph_values(&self, images: Vec<f32>, [height, width]: [usize; 2]) -> Result<Vec<Vec<f32>>> {
+        let (tape, _) = self.recorded(images, [self.input_channels(), height, width])?;
+        Ok(tape.values().collect())
+    }
+
+    /// The tape of a pass, and which of its values are features and logits.
+    fn recorded(&self, images: Vec<f32>, image: [usize; 3]) -> Result<(Tape, [usize; 2])> {
+        let cpu = Device::flex();
+        let network =
+            if is_cpu(&self.device()) { self.clone() } else { self.clone().fork(&cpu.clone().autodiff()) };
+        let network = network.with_precision(Precision::F32);
+        let [channels, height, width] = image;
+        let count = images.len() / image.iter().product::<usize>();
+        let data = burn::tensor::TensorData::new(images, [count, channels, height, width]);
+        let images = Tensor::<4>::from_data(data, &cpu);
+        let ((features, logits), tape) = record(images, names(&network), |images| {
+            let maps = network.infer_stages(images, 0, network.backbone().stages());
+            let features = network.pool(maps);
+            (features.clone(), network.infer_head(features))
+        });
+        if let Some(operation) = tape.unknown() {
+            return Err(Error::NotRecorded { before: operation.to_owned() });
+        }
+        let value = |tensor: &Tensor<2>, before: &str| {
+            tape.value_of(tensor).ok_or_else(|| Error::NotRecorded { before: before.to_owned() })
+        };
+        let outputs = [value(&features, "the head")?, value(&logits, "the logits")?];
+        Ok((tape, outputs))
+    }
+}
+
+/// The names of a network's parameters by the storage of their tensors.
+fn names<B: Backbone>(network: &Network<B>) -> HashMap<Storage, String> {
+    struct Names<'a, B: Backbone>(&'a Network<B>, HashMap<Storage, String>);
+    impl<B: Backbone> ModuleVisitor for Names<'_, B> {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.1.insert(storage_of(&parameter.val()), self.0.name(parameter.id).to_owned());
+        }
+    }
+    let mut names = Names(network, HashMap::new());
+    network.visit(&mut names);
+    names.1
+}

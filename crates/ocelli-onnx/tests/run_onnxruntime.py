@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Runs every network of the registry in onnxruntime, and compares with what Ocelli computes.
+
+tests/run_onnxruntime.py PROGRAM [NAME...]
+
+PROGRAM is the example `networks`, built. Needs onnx and onnxruntime (pip install onnx onnxruntime). onnx's checker must
+accept each file. Prints the largest difference of logits as a part of their spread, which is at most 1e-5, and ends with
+status 1 where it is more.
+"""
+import json, pathlib, subprocess, sys, tempfile
+
+import numpy
+import onnx
+import onnxruntime
+
+BOUND = 1e-5
+# With weights by a formula the activations of a network this deep hardly vary, and rounding errors grow.
+ILL_CONDITIONED = {"efficientnet_lite4": 5e-5}
+
+
+def difference(folder, name):
+    file = folder / f"{name}.onnx"
+    onnx.checker.check_model(str(file), full_check=True)
+    given = json.loads((folder / f"{name}.json").read_text())
+    size = given["size"]
+    images = numpy.array(given["images"], numpy.float32).reshape(-1, 3, size, size)
+    expected = numpy.array(given["logits"]).reshape(len(images), -1)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    [found] = session.run(None, {"images": images})
+    # One by one too: the number of images is free.
+    alone = numpy.concatenate([session.run(None, {"images": image[None]})[0] for image in images])
+    worst = max(abs(found - expected).max(), abs(alone - expected).max())
+    return worst / (expected.max() - expected.min())
+
+
+program, names = sys.argv[1], sys.argv[2:]
+names = names or subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+failed = []
+for name in names:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([program, folder, name], check=True)
+        worst = difference(pathlib.Path(folder), name)
+    print(f"{name:24} {worst:.1e}", flush=True)
+    if not worst <= ILL_CONDITIONED.get(name, BOUND):
+        failed.append(name)
+if not names or failed:
+    sys.exit(f"error: more than {BOUND} of the spread: {', '.join(failed) or 'no networks'}")
+print(f"{len(names)} networks: as in onnxruntime {onnxruntime.__version__}, and onnx {onnx.__version__} accepts them")
