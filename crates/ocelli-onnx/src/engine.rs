@@ -25,7 +25,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Engine`] where the engine does not know something in the file, or finds it contradictory.
     pub fn pixels(file: &[u8], shape: [usize; 4]) -> Result<Self> {
-        Self::load(file, u8::datum_type(), shape)
+        Self::load(file, u8::datum_type(), shape, &[])
     }
 
     /// As [`pixels`](Self::pixels), for a file that takes f32.
@@ -33,11 +33,22 @@ impl Engine {
     /// # Errors
     /// As [`pixels`](Self::pixels).
     pub fn floats(file: &[u8], shape: [usize; 4]) -> Result<Self> {
-        Self::load(file, f32::datum_type(), shape)
+        Self::load(file, f32::datum_type(), shape, &[])
     }
 
-    fn load(mut file: &[u8], kind: DatumType, shape: [usize; 4]) -> Result<Self> {
-        let model = tract_onnx::onnx().model_for_read(&mut file).map_err(refused)?;
+    /// Loads a file that takes u8 or f32, to give the values of these nodes instead of its outputs.
+    ///
+    /// # Errors
+    /// As [`pixels`](Self::pixels), and where there is no such node.
+    pub fn nodes<T: Datum>(file: &[u8], shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
+        Self::load(file, T::datum_type(), shape, nodes)
+    }
+
+    fn load(mut file: &[u8], kind: DatumType, shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
+        let mut model = tract_onnx::onnx().model_for_read(&mut file).map_err(refused)?;
+        if !nodes.is_empty() {
+            model = model.with_outputs_by_name(nodes).map_err(refused)?;
+        }
         let fact = InferenceFact::dt_shape(kind, shape);
         let model = model.with_input_fact(0, fact).map_err(refused)?;
         let runnable = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(refused)?;

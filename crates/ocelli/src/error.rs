@@ -20,6 +20,36 @@ pub enum Error {
     /// Something is wrong with a network or its weights.
     #[error(transparent)]
     Network(ocelli_nn::Error),
+    /// A model cannot be written as ONNX, or the engine that checks the file cannot run it.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] ocelli_onnx::Error),
+    /// An exported file does not compute what the model computes. It was not written.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the exported file does not compute what the model computes: {what} differ by {found}, and {bound} would be \
+         accepted (in {engine}); no file was written"
+    )]
+    Disagreement {
+        /// What was compared.
+        what: &'static str,
+        /// The largest difference.
+        found: String,
+        /// The largest difference that is accepted.
+        bound: String,
+        /// The engine that ran the file.
+        engine: &'static str,
+    },
+    /// There are no photos to compare an exported file and its model on.
+    #[cfg(feature = "onnx")]
+    #[error("an exported file is compared with the model on photos, and {}", match reason {
+        Some(reason) => format!("none of those given can be read ({reason})"),
+        None => "there are none; give some, or the folder of the model's run".to_owned(),
+    })]
+    NoPhotosToCheck {
+        /// Why the first could not be read.
+        reason: Option<String>,
+    },
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {

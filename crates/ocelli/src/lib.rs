@@ -71,13 +71,14 @@
 //! | what is frozen, and whether features are cached | `recipe/freezing.rs` |
 //! | the diagnosis after each fit | `recipe/diagnosis.rs` |
 //! | how a recipe is run | `run/run_recipe.rs` |
-//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs`, `run/resume.rs` |
+//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
 //! | events and observers | `event.rs` |
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
+//! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
 //! | what is said of a model's file, a checkpoint, weights; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
@@ -94,6 +95,8 @@ mod differences;
 mod embed;
 mod error;
 pub mod event;
+#[cfg(feature = "onnx")]
+mod export;
 mod features;
 mod file;
 pub mod interpret;
@@ -124,6 +127,10 @@ pub use embed::output::{EmbedEvent, EmbedOptions, EmbedSummary, EmbeddingFormat}
 pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
+#[cfg(feature = "onnx")]
+pub use export::{
+    Agreement, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, validation_photos_of,
+};
 pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};

@@ -9,6 +9,8 @@ mod embed;
 #[cfg(feature = "report")]
 mod evaluate;
 mod explain;
+#[cfg(feature = "onnx")]
+mod export;
 mod inspect;
 mod lr_find;
 mod man;
@@ -79,6 +81,8 @@ enum Verb {
     Compare(compare::Compare),
     Show(show::Show),
     Submit(submit::Submit),
+    #[cfg(feature = "onnx")]
+    Export(export::Export),
     Models(models::Models),
     Pull(pull::Pull),
     Samples(samples::Samples),
@@ -106,6 +110,8 @@ impl Verb {
             Self::Compare(verb) => verb.run(),
             Self::Show(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
+            #[cfg(feature = "onnx")]
+            Self::Export(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),
             Self::Samples(verb) => verb.run(),

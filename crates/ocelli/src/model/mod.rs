@@ -378,7 +378,7 @@ impl<B: Backbone> Model<B> {
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
         let mut passes = self.passes(photos.by_ref().take(at_once), tta)?;
         let mut failed = false;
-        let mut next = move || loop {
+        let next = move || loop {
             if failed {
                 return None;
             }
@@ -399,7 +399,7 @@ impl<B: Backbone> Model<B> {
             failed = batch.is_err();
             return Some(batch);
         };
-        Ok(std::iter::from_fn(move || next()).flat_map(|batch| match batch {
+        Ok(std::iter::from_fn(next).flat_map(|batch| match batch {
             Ok(predictions) => predictions,
             Err(error) => vec![Err(error)],
         }))
@@ -611,7 +611,7 @@ mod tests {
         let plain = of(&untrained());
         let best = plain.best();
         let at = of(&untrained().min_probability(best.probability).unwrap());
-        assert_eq!(at.predicted_labels(), [best.clone()], "a bound that is reached");
+        assert_eq!(at.predicted_labels(), std::slice::from_ref(&best), "a bound that is reached");
         let above = of(&untrained().min_probability(best.probability.next_up()).unwrap());
         assert!(above.predicted_labels().is_empty());
         assert_eq!((above.best(), &above.probabilities), (best, &plain.probabilities));

@@ -149,6 +149,6 @@ mod tests {
         assert_eq!(length("a,b\n\"x\"\"\ny", TableFormat::Csv), 4);
         assert_eq!(length("a", TableFormat::Csv), 0);
         assert_eq!(length("", TableFormat::Csv), 0);
-        assert_eq!(length("{\"a\":\"\\\"\"}\n{\"a\n", TableFormat::JsonLines), 16);
+        assert_eq!(length("{\"a\":\"\\\"\"}\n{\"a\n", TableFormat::JsonLines), 15);
     }
 }

@@ -1,0 +1,143 @@
+//! `ocelli export`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ocelli::{
+    Agreement, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, photos_in,
+    validation_photos_of,
+};
+
+use crate::errors::Failure;
+use crate::flags::ThreadFlags;
+use crate::output::{destination, eprintln, message, no_photos, path_line, println};
+use crate::text::counted;
+use crate::values::{names_help, one_of};
+
+/// Write a model as an ONNX file
+///
+/// The file runs in onnxruntime, OpenVINO, TensorRT, browsers and phones. Before it is written, another engine
+/// runs it on photos that the model was not trained on: where it does not compute what the model computes,
+/// there is an error and no file. The model's configuration is inside, as the metadata "ocelli".
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  ocelli export runs/photos-1
+  ocelli export model.safetensors --photos photos --preprocessing all --out m.onnx")]
+pub struct Export {
+    /// Model file, or the folder of its run
+    model: PathBuf,
+
+    /// What the file takes: normalize, all or none
+    #[arg(long_help = names_help("What the file takes", OnnxPreprocessing::NAMES), hide_possible_values = true)]
+    #[arg(long, value_name = "KIND", default_value = "normalize")]
+    #[arg(value_parser = one_of::<OnnxPreprocessing>(OnnxPreprocessing::NAMES))]
+    preprocessing: OnnxPreprocessing,
+    /// What it gives: probabilities, logits or features
+    #[arg(long_help = names_help("What the file gives", OnnxOutput::NAMES), hide_possible_values = true)]
+    #[arg(long, value_name = "KIND", default_value = "probabilities")]
+    #[arg(value_parser = one_of::<OnnxOutput>(OnnxOutput::NAMES))]
+    output: OnnxOutput,
+    /// How weights are stored: f32 or f16
+    #[arg(long_help = names_help("How weights are stored", OnnxPrecision::NAMES), hide_possible_values = true)]
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    #[arg(value_parser = one_of::<OnnxPrecision>(OnnxPrecision::NAMES))]
+    weights: OnnxPrecision,
+    /// Calibrate probabilities (temperature scaling)
+    #[arg(long)]
+    calibrated: bool,
+    /// Photos or folders to compare on [default: the run's]
+    ///
+    /// [default: the validation images of the model's run]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    photos: Vec<PathBuf>,
+    /// Output file [default: NAME.onnx]
+    ///
+    /// [default: the name of the run or of the model's file, or the first free name like NAME-2.onnx]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print only the path
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    threads: ThreadFlags,
+}
+
+impl Export {
+    pub fn run(&self) -> Result<(), Failure> {
+        let threads = self.threads.start()?;
+        let model = Model::load(&self.model)?.threads(threads);
+        let photos = self.photos()?;
+        let out = destination(self.out.as_deref(), &format!("{}.onnx", name_of(&self.model)), &[])?;
+        let options = OnnxOptions {
+            preprocessing: self.preprocessing,
+            output: self.output,
+            precision: self.weights,
+            calibrated: self.calibrated,
+        };
+        let agreement = model.export_onnx(&out, &options, &photos)?;
+        if self.quiet {
+            path_line(&out);
+            return Ok(());
+        }
+        print(&agreement, self.output);
+        path_line(&out);
+        Ok(())
+    }
+
+    fn photos(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.photos.is_empty() {
+            return Ok(validation_photos_of(&self.model)?);
+        }
+        let mut photos = Vec::new();
+        for path in &self.photos {
+            if !path.is_dir() {
+                photos.push(path.clone());
+                continue;
+            }
+            let found = photos_in(path)?;
+            if found.photos.is_empty() {
+                return Err(no_photos(path, &found.skipped));
+            }
+            photos.extend(found.photos);
+        }
+        Ok(photos)
+    }
+}
+
+fn print(agreement: &Agreement, output: OnnxOutput) {
+    let Agreement { engine, photos, made_up, difference, bound, .. } = agreement;
+    let what = if output == OnnxOutput::Features { "features" } else { "logits" };
+    println!("compared in {engine} on {}, and on noise, black and white:", counted(*photos, "photo"));
+    println!("  {what} differ by at most {difference:.1e} of their spread (accepted: {bound:.0e})");
+    if output != OnnxOutput::Features {
+        println!("  probabilities differ by at most {:.1e}", agreement.probabilities);
+        println!(
+            "  the most probable class is the same for {} of {}",
+            agreement.same_class,
+            photos + made_up
+        );
+    }
+    if let Some(found) = agreement.unknown_score {
+        println!(
+            "  unknown scores differ by at most {found:.1e} of their spread (accepted: {:.0e})",
+            10.0 * bound
+        );
+    }
+    if let Some(levels) = agreement.grey_levels {
+        println!("  resized pixels differ by at most {levels:.1} of 255 grey levels (accepted: 2)");
+    }
+    if *photos < 32 {
+        eprintln!("note: {}", message("compared on fewer than 32 photos; --photos names more"));
+    }
+}
+
+/// The name of a run's folder, or of a model's file.
+fn name_of(model: &Path) -> String {
+    let absolute = model.canonicalize().unwrap_or_else(|_| model.to_owned());
+    let named = match absolute.file_stem() {
+        Some(stem) if !model.is_dir() && stem == "model" => absolute.parent().and_then(Path::file_name),
+        Some(stem) if !model.is_dir() => Some(stem),
+        _ => absolute.file_name(),
+    };
+    named.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+}

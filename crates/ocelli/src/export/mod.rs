@@ -1,0 +1,231 @@
+//! A model as an ONNX file, for other programs.
+
+mod agreement;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ocelli_data::Task;
+use ocelli_nn::Backbone;
+use ocelli_onnx as onnx;
+
+use crate::error::{Error, Result};
+use crate::export::agreement::Check;
+use crate::file::write_whole;
+use crate::model::Model;
+use crate::paths::{CONFIG, MODEL};
+use crate::run::finished::FinishedRun;
+use crate::stop::Stop;
+
+pub use crate::export::agreement::Agreement;
+
+/// How a model is written as ONNX.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct OnnxOptions {
+    /// How much of the preprocessing is in the file.
+    pub preprocessing: OnnxPreprocessing,
+    /// What the file gives.
+    pub output: OnnxOutput,
+    /// How weights are stored.
+    pub precision: OnnxPrecision,
+    /// Whether probabilities are calibrated, as by [`Model::calibrated`].
+    pub calibrated: bool,
+}
+
+/// How much of the preprocessing is in an ONNX file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnnxPreprocessing {
+    /// The file takes 8-bit pixels of the model's size, `[images, 3, size, size]`, and normalises them.
+    #[default]
+    Normalize,
+    /// The file takes 8-bit pixels of images of any size, `[images, 3, height, width]`, and resizes, crops or pads, and
+    /// normalises them. Not every engine can: it needs opset 18 with antialiasing.
+    All,
+    /// The file takes normalised floats, `[images, 3, size, size]`.
+    None,
+}
+
+/// What an ONNX file gives for each image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnnxOutput {
+    /// The probability of each class.
+    #[default]
+    Probabilities,
+    /// The network's outputs before softmax or sigmoid.
+    Logits,
+    /// The pooled features before the classifier.
+    Features,
+}
+
+/// How weights are stored in an ONNX file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnnxPrecision {
+    /// In 32 bits.
+    #[default]
+    F32,
+    /// In 16 bits: half the size. Engines convert them to 32 bits when they load the file.
+    F16,
+}
+
+impl OnnxPreprocessing {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("normalize", "8-bit pixels of the model's size in; normalised in the file"),
+        ("all", "8-bit pixels of any size in; resized and normalised in the file"),
+        ("none", "normalised floats in"),
+    ];
+}
+
+impl OnnxOutput {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] = &[
+        ("probabilities", "the probability of each class"),
+        ("logits", "the network's outputs before softmax or sigmoid"),
+        ("features", "the pooled features before the classifier"),
+    ];
+}
+
+impl OnnxPrecision {
+    /// The names that [`FromStr`] takes, with a line about each.
+    pub const NAMES: &[(&str, &str)] =
+        &[("f32", "weights of 32 bits"), ("f16", "weights of 16 bits: half the size, computed in 32 bits")];
+
+    /// The largest difference of logits that is accepted, as a part of their spread.
+    fn bound(self) -> f64 {
+        match self {
+            Self::F32 => 1e-4,
+            Self::F16 => 1e-2,
+        }
+    }
+}
+
+impl FromStr for OnnxPreprocessing {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "normalize" => Ok(Self::Normalize),
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            _ => Err(Error::setting("preprocessing", name, "normalize, all or none")),
+        }
+    }
+}
+
+impl FromStr for OnnxOutput {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "probabilities" => Ok(Self::Probabilities),
+            "logits" => Ok(Self::Logits),
+            "features" => Ok(Self::Features),
+            _ => Err(Error::setting("output", name, "probabilities, logits or features")),
+        }
+    }
+}
+
+impl FromStr for OnnxPrecision {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            _ => Err(Error::setting("precision", name, "f32 or f16")),
+        }
+    }
+}
+
+impl<B: Backbone> Model<B> {
+    /// Writes the model as an ONNX file, which another engine has run before: on up to 32 of the photos, on noise, on
+    /// black and on white. Where the model has an unknown score, it is a second output, `unknown_score`; its threshold is
+    /// in the configuration. The file holds the model's configuration, as the text `ocelli`, and the agreement, as the
+    /// text `agreement`, both in JSON.
+    ///
+    /// # Errors
+    /// [`Error::Disagreement`] where the engine computes something else than the model, and [`Error::Onnx`] where the
+    /// network cannot be written or the engine cannot run it; [`Error::NoPhotosToCheck`] where there are no photos, or
+    /// none of them can be read; [`Error::NotCalibrated`] where calibrated probabilities are asked for and the model
+    /// has none; [`Error::Io`] where the file cannot be written. There is no file then, and an existing one is
+    /// unchanged.
+    pub fn export_onnx(
+        &self,
+        path: impl AsRef<Path>,
+        options: &OnnxOptions,
+        photos: &[PathBuf],
+    ) -> Result<Agreement> {
+        let config = self.config();
+        let temperature = match (options.calibrated, config.temperature) {
+            (false, _) => 1.0,
+            (true, Some(temperature)) if temperature > 0.0 => temperature,
+            (true, _) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
+        };
+        let graph = self.network.graph([config.preprocessing.size; 2])?;
+        let metadata = BTreeMap::from([(
+            "ocelli".to_owned(),
+            serde_json::to_string(config).expect("plain values serialise"),
+        )]);
+        let preprocessing = config.preprocessing;
+        let input = match options.preprocessing {
+            OnnxPreprocessing::Normalize => onnx::Input::Pixels(preprocessing),
+            OnnxPreprocessing::All => onnx::Input::AnySize(preprocessing),
+            OnnxPreprocessing::None => onnx::Input::Normalized,
+        };
+        let output = match (options.output, config.task) {
+            (OnnxOutput::Logits, _) => onnx::Output::Logits,
+            (OnnxOutput::Features, _) => onnx::Output::Features,
+            (OnnxOutput::Probabilities, Task::SingleLabel) => onnx::Output::Probabilities { temperature },
+            (OnnxOutput::Probabilities, Task::MultiLabel) => onnx::Output::ProbabilityOfEach { temperature },
+        };
+        let float = match options.precision {
+            OnnxPrecision::F32 => onnx::Float::F32,
+            OnnxPrecision::F16 => onnx::Float::F16,
+        };
+        let unknown = self.unknown_score().map(|score| onnx::UnknownScore {
+            center: score.center.clone(),
+            projection: score.projection.clone(),
+            within: score.within.clone(),
+            means: score.means.clone(),
+            total: score.total.clone(),
+            residual: score.residual,
+        });
+        let mut file = onnx::Model::new(&graph, &onnx::Options { input, output, float, unknown, metadata })?;
+        let check = Check {
+            model: self,
+            graph: &graph,
+            file: &file.to_bytes(),
+            input,
+            output,
+            temperature,
+            bound: options.precision.bound(),
+        };
+        let agreement = check.run(photos)?;
+        let text = serde_json::to_string(&agreement).expect("plain values serialise");
+        file.set_metadata("agreement", text);
+        write_whole(path.as_ref(), &file.to_bytes())?;
+        Ok(agreement)
+    }
+}
+
+/// The validation images of the run of a model, given the model's file or the folder of its run, that can still be
+/// found; none where it has no run.
+///
+/// # Errors
+/// Where the run is not finished, or damaged.
+pub fn validation_photos_of(model: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let model = model.as_ref();
+    let folder = if model.is_dir() { Some(model) } else { model.parent() };
+    let Some(folder) = folder.filter(|folder| folder.join(CONFIG).is_file() && folder.join(MODEL).is_file())
+    else {
+        return Ok(Vec::new());
+    };
+    let run = FinishedRun::open(folder)?;
+    let mut predictions = run.predictions()?;
+    run.images(&mut predictions, None, 0, &Stop::default())?;
+    Ok(predictions.paths.into_iter().filter(|path| path.is_file()).collect())
+}
