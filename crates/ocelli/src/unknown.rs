@@ -410,12 +410,8 @@ fn eigenvectors(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {
     let mut vectors: Vec<Vec<f64>> =
         (0..size).map(|i| (0..size).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     for _ in 0..30 {
-        let mut off = 0.0;
-        for i in 0..size {
-            for j in 0..i {
-                off += matrix[i][j] * matrix[i][j];
-            }
-        }
+        let below = matrix.iter().enumerate().flat_map(|(i, row)| &row[..i]);
+        let off: f64 = below.map(|value| value * value).sum();
         let scale: f64 = (0..size).map(|i| matrix[i][i] * matrix[i][i]).sum();
         if off <= 1e-22 * scale {
             break;

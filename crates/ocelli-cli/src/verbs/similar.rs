@@ -14,7 +14,7 @@ use crate::photos::photos_at;
 use crate::text::counted;
 use crate::values::whole;
 
-/// Find the photos that are most similar to others, or near duplicates
+/// Find similar photos, or near duplicates
 ///
 /// Similarity is the cosine of two photos' features, up to 1; every pair is compared. Computed features are
 /// cached by the content of the photos, so that a second search is fast.

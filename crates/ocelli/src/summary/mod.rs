@@ -24,6 +24,7 @@ use crate::run::folder::RunFolder;
 use crate::summary::checkpoint::CheckpointSummary;
 use crate::summary::model::ModelSummary;
 use crate::summary::weights::WeightsSummary;
+use crate::unknown::PREFIX;
 
 /// What a file of a network holds. Other kinds of files become other variants.
 #[derive(Debug, Clone, Serialize)]
@@ -49,7 +50,7 @@ pub struct FileInfo {
     /// The BLAKE3 digest of its content that the file holds, which was compared with the content; `None` where it
     /// holds none.
     pub digest: Option<String>,
-    /// The number of values in its tensors, running statistics not counted.
+    /// The number of values in its tensors, running statistics and the unknown score not counted.
     pub parameters: usize,
     /// Its tensors, sorted by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,7 +126,9 @@ impl FileInfo {
             dtype: tensors.dtype(name).map(str::to_owned),
         });
         let summaries: Vec<TensorSummary> = summaries.collect();
-        let trained = summaries.iter().filter(|tensor| !is_running_statistic(&tensor.name));
+        let trained = summaries
+            .iter()
+            .filter(|tensor| !is_running_statistic(&tensor.name) && !tensor.name.starts_with(PREFIX));
         Ok(Self {
             path: path.to_owned(),
             bytes,
