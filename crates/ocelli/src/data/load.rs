@@ -74,7 +74,7 @@ impl ImageDataBuilder {
     /// Reads and splits the source, or selects the photos of a run that is resumed.
     fn divide(&self) -> Result<Divided> {
         // A resumed run uses only the photos that it began with.
-        let (Labelled { dataset, label_separator, groups }, says) = match &self.recorded {
+        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) = match &self.recorded {
             Some(_) => self.allowing_missing().read()?,
             None => self.read()?,
         };
@@ -87,6 +87,7 @@ impl ImageDataBuilder {
             }
         }
         let digests = digests(&items, self.options.loading.threads, || ())?;
+        let by_folders = !split_by_folders.is_empty();
         let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (items, digests, split, origin) = match &self.recorded {
             Some(recorded) => {
@@ -95,7 +96,8 @@ impl ImageDataBuilder {
                 (restored.items, restored.digests, restored.split, "as the run began")
             }
             None => {
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, by_folders)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
                 (items, digests, split, origin)
             }
@@ -148,7 +150,7 @@ impl ImageDataBuilder {
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.options.check_preprocessing()?;
         let known = Classes::new(classes.iter().cloned());
-        let (Labelled { dataset, label_separator, groups }, says) =
+        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) =
             self.read_with(&mut |root| source::folder::read_known(root, &known))?;
         let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
@@ -157,7 +159,8 @@ impl ImageDataBuilder {
         let (mut valid, mut origin) = match self.valid_split {
             None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, !split_by_folders.is_empty())?;
                 (split.valid, origin)
             }
         };
@@ -205,7 +208,7 @@ impl ImageDataBuilder {
                 Err(_) => return Err(error),
             },
         };
-        let Labelled { dataset, groups, .. } = labelled;
+        let Labelled { dataset, groups, split_by_folders, .. } = labelled;
         let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
         let total = items.len();
         let inspection =
@@ -221,7 +224,8 @@ impl ImageDataBuilder {
         let before = losses.into_iter().filter(|loss| !reported.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
-        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {
+        let by_folders = !split_by_folders.is_empty();
+        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says, by_folders) {
             Ok((split, _)) => split,
             Err(error) => {
                 problems.push(error.to_string());

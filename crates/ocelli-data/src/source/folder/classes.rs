@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::part::{Part, class_among};
 use super::{Reader, images, some_names, some_of};
 use crate::dataset::ClassLoss;
-use crate::names::{class_name, file_name, look_of};
+use crate::names::{class_name, file_name, look_of, loose_look};
 use crate::source::id_of;
 use crate::{Classes, DataError, Item, Skipped, Target};
 
@@ -78,7 +78,7 @@ impl Reader<'_> {
         let mut letters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for folder in folders {
             let look = look_of(&folder.class);
-            letters.entry(look.to_lowercase()).or_default().push(&folder.class);
+            letters.entry(loose_look(&folder.class)).or_default().push(&folder.class);
             let Some(other) = looks.insert(look, folder) else { continue };
             // Quoted so that marks and blanks are seen.
             let name = |folder: &ClassFolder| format!("{:?}", file_name(&folder.path));
@@ -96,7 +96,7 @@ impl Reader<'_> {
         }
         for classes in letters.into_values().filter(|classes| classes.len() > 1) {
             self.notices.push(format!(
-                "the classes {} differ in upper and lower case only; if they are one, put their images together",
+                "the classes {} differ in upper and lower case, or in _, - and spaces, only; if they are one, put their images together",
                 classes.join(" and ")
             ));
         }
@@ -207,6 +207,7 @@ impl Reader<'_> {
             parts.iter().filter(|part| !part.images.is_empty() && !of_class(part)).map(Part::name).collect();
         let has_classes = parts.iter().any(|part| of_class(part) && part.may_be_class());
         if strangers.is_empty() && loose.is_empty() && has_classes {
+            self.say_inner(folder, &parts);
             let folders = self.class_folders(folder, parts, loose)?;
             let mut indices = Vec::new();
             for ClassFolder { class, path, images } in folders {

@@ -45,6 +45,28 @@ impl Part {
     }
 }
 
+/// The images in folders inside of a class folder.
+pub(super) struct Inner<'a> {
+    /// The folder, from the class folder on: `rejected`, `2019/blurred`.
+    pub(super) folder: String,
+    pub(super) images: Vec<&'a Path>,
+}
+
+impl Part {
+    /// The folders of images inside of it.
+    pub(super) fn inner(&self) -> Vec<Inner<'_>> {
+        let mut inner: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+        let lost = self.lost.iter().map(|skipped| &skipped.path);
+        for image in self.images.iter().chain(lost) {
+            let folder = image.parent().and_then(|folder| folder.strip_prefix(&self.path).ok());
+            if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+                inner.entry(crate::text_of(folder)).or_default().push(image);
+            }
+        }
+        inner.into_iter().map(|(folder, images)| Inner { folder, images }).collect()
+    }
+}
+
 impl Reader<'_> {
     /// The folders in a folder, and the images in it directly.
     pub(super) fn parts(&self, folder: &Path) -> (Vec<Part>, Vec<PathBuf>) {

@@ -7,7 +7,9 @@ use walkdir::WalkDir;
 use super::names;
 use super::sheet::is_image_ending;
 use crate::DataError;
+use crate::names::file_name;
 use crate::source::listing;
+use crate::source::role::{self, Role};
 
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
@@ -22,24 +24,67 @@ pub struct Tables {
     pub(super) labels: Vec<PathBuf>,
     /// Those whose names say it less plainly.
     others: Vec<PathBuf>,
+    /// Those that are each of a side of the split, that for training first: `train.csv` and `valid.csv`, or
+    /// tables in the folders `train` and `valid`.
+    pub(super) sides: Vec<(Role, PathBuf)>,
+    /// Folders of the split that hold images, but no table, where others hold one.
+    pub(super) without: Vec<PathBuf>,
 }
 
 impl Tables {
-    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names
+    /// Looks for the tables in a folder, or, where it has none, in its folders of a split; those whose names
     /// say that they hold something else are left out.
     pub fn of(folder: &Path) -> Self {
-        let in_train = || {
-            let is_train = |path: &PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-                is_container(path) && name.starts_with("train")
-            };
-            folders(folder)
-                .filter(is_train)
-                .map(|train| Self::directly_in(&train))
-                .find(|tables| !tables.is_empty())
-        };
-        let tables = Self::directly_in(folder);
-        if tables.is_empty() { in_train().unwrap_or_default() } else { tables }
+        let mut tables = Self::directly_in(folder);
+        if tables.is_empty() {
+            return Self::in_folders_of_split(folder);
+        }
+        let paths: Vec<PathBuf> = files(folder).filter(|path| is_table(path)).collect();
+        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let sides = with_roles(paths, stem);
+        // A table whose name says it more plainly has the labels of all.
+        let train = sides.first().filter(|(role, _)| *role == Role::Train).map(|(_, path)| path.clone());
+        if train.is_some_and(|train| tables.labels == [train]) && sides.len() > 1 {
+            tables.others.retain(|other| !sides.iter().any(|(_, path)| path == other));
+            tables.sides = sides;
+        } else {
+            let unread = sides.into_iter().map(|(_, path)| path);
+            tables.others.extend(unread.filter(|path| !tables.labels.contains(path)));
+            tables.others.sort();
+            tables.others.dedup();
+        }
+        tables
+    }
+
+    fn in_folders_of_split(folder: &Path) -> Self {
+        let folders: Vec<PathBuf> = folders(folder).collect();
+        let of_split = with_roles(folders.clone(), |path| file_name(path));
+        let mut tables = Self::default();
+        for (role, folder) in &of_split {
+            let inside = Self::directly_in(folder);
+            match inside.labels.is_empty() {
+                false => {
+                    tables.sides.extend(inside.labels.iter().map(|table| (*role, table.clone())));
+                    tables.others.extend(inside.others);
+                    if *role == Role::Train {
+                        tables.labels.extend(inside.labels);
+                    }
+                }
+                true if holds_images(folder, 2) => tables.without.push(folder.clone()),
+                true => {}
+            }
+        }
+        if tables.labels.is_empty() {
+            // A folder for training alone.
+            let is_train =
+                |path: &&PathBuf| is_container(path) && file_name(path).to_lowercase().starts_with("train");
+            let found = folders.iter().filter(is_train).map(|train| Self::directly_in(train));
+            return found.into_iter().find(|tables| !tables.is_empty()).unwrap_or_default();
+        }
+        if tables.sides.len() < 2 {
+            tables.sides.clear();
+        }
+        tables
     }
 
     fn directly_in(folder: &Path) -> Self {
@@ -64,7 +109,7 @@ impl Tables {
         let (labels, others): (Vec<_>, Vec<_>) =
             ranked.into_iter().partition(|(rank, _)| Some(*rank) == least);
         let paths = |ranked: Vec<(usize, PathBuf)>| ranked.into_iter().map(|(_, path)| path).collect();
-        Self { labels: paths(labels), others: paths(others) }
+        Self { labels: paths(labels), others: paths(others), ..Self::default() }
     }
 
     /// The notices about tables that were not chosen.
@@ -73,6 +118,16 @@ impl Tables {
             [] => String::new(),
             others => format!(", by its name, and not those of {}", some(others)),
         }
+    }
+
+    /// The notice about folders of the split that have no table.
+    pub(super) fn without_table(&self) -> Option<String> {
+        let named = some(&self.without);
+        (!self.without.is_empty()).then(|| {
+            format!(
+                "warning: photos are left out, since they have no table as those for training have: {named}"
+            )
+        })
     }
 
     /// Whether there is none.
@@ -114,7 +169,24 @@ impl Tables {
     }
 }
 
-fn some(paths: &[PathBuf]) -> String {
+/// Those of these paths whose names have a role beside the others', by role.
+fn with_roles(paths: Vec<PathBuf>, name: impl Fn(&PathBuf) -> String) -> Vec<(Role, PathBuf)> {
+    let names: Vec<String> = paths.iter().map(name).collect();
+    let roles = role::roles(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut with: Vec<(Role, PathBuf)> =
+        roles.into_iter().zip(paths).filter_map(|(role, path)| Some((role?, path))).collect();
+    with.sort();
+    with
+}
+
+/// The folder in this one that has the name of a side of the split, and holds images.
+pub(super) fn folder_of_side(folder: &Path, side: Role) -> Option<PathBuf> {
+    let of_split = with_roles(folders(folder).collect(), |path| file_name(path));
+    let mut of_side = of_split.into_iter().filter(|(role, path)| *role == side && holds_images(path, 2));
+    of_side.next().map(|(_, path)| path).filter(|_| of_side.next().is_none())
+}
+
+pub(super) fn some(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut text = paths.iter().take(4).map(name).collect::<Vec<_>>().join(", ");
     if paths.len() > 4 {

@@ -461,8 +461,3 @@ impl Finder {
         Some(format!("there is {file}; a spreadsheet may have changed the number"))
     }
 }
-
-/// A name as the eye sees it: composed, in small letters, single spaces.
-pub(super) fn plain_spelling(text: &str) -> String {
-    fold(&text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
