@@ -1,10 +1,10 @@
 //! Reads, splits and checks image data.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ocelli_data::inspect::{Report, inspect};
+use ocelli_data::inspect::{Report, inspect, shallow_images};
 use ocelli_data::source::table::Labelled;
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
@@ -66,6 +66,7 @@ impl ImageDataBuilder {
             notices.extend(notices::balance(&items, &split));
         }
         self.check_images(&items, &split, &mut notices)?;
+        notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
         Ok(ImageData { label_separator, dropped, undecided, losses, notices, ..data.skipping(skipped) })
@@ -155,7 +156,7 @@ impl ImageDataBuilder {
         let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
-        take_classes(&mut items, known)?;
+        notices.extend(take_classes(&mut items, known)?);
         let (mut valid, mut origin) = match self.valid_split {
             None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
@@ -266,25 +267,35 @@ fn bad_image(bad: &Skipped) -> Error {
     Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
 }
 
-/// Maps items to the classes of a model.
-fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
+/// Maps items to the classes of a model, by name, or by one that looks the same but for upper and lower case,
+/// as folders of a split are; says which.
+fn take_classes(items: &mut Items, known: Classes) -> Result<Vec<String>> {
     let class = |&class: &usize| {
         let name = items.classes.name(class).unwrap_or_default();
-        known
-            .index(name)
-            .ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
+        let alike = known.alike(name).and_then(|name| known.index(name));
+        alike.ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
     };
+    let mut others = BTreeSet::new();
     let targets = items.items.iter().map(|item| match &item.target {
         Target::Unlabelled => Ok(Target::Unlabelled),
         target => {
             let classes = target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
+            for (&here, &there) in target.classes().iter().zip(&classes) {
+                let names = (items.classes.name(here), known.name(there));
+                if names.0 != names.1 {
+                    others.extend(names.0.zip(names.1));
+                }
+            }
             Ok(Target::new(items.task, classes))
         }
     });
     let targets = targets.collect::<Result<Vec<_>>>()?;
+    let notices =
+        others.into_iter().map(|(here, there)| format!("\"{here}\" is taken for the class \"{there}\""));
+    let notices = notices.collect();
     items.items.iter_mut().zip(targets).for_each(|(item, target)| item.target = target);
     items.classes = known;
-    Ok(())
+    Ok(notices)
 }
 
 /// The items that a model is evaluated on by default, and what they are.

@@ -41,7 +41,7 @@ use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 use classes::ClassFolder;
 use layout::SplitFolders;
-use part::{Part, class_among, stem};
+use part::{Part, stem};
 
 /// Reads the names below `root`; no image is decoded.
 ///
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self) -> Result<Dataset, DataError> {
         let known = self.known;
-        let is_class = move |name: &str| known.is_some_and(|known| class_among(known, name).is_some());
+        let is_class = move |name: &str| known.is_some_and(|known| known.alike(name).is_some());
         let asked = self.root.clone();
         self.root =
             self.enter(&asked, |part| role::named_role(&part.name()).is_some() || is_class(&part.name()));

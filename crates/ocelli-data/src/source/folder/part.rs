@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::Reader;
-use crate::names::{class_name, file_name, look_of};
+use crate::names::{class_name, file_name};
 use crate::{Classes, Skipped};
 
 /// A folder in a folder, with all that is below it.
@@ -135,30 +135,11 @@ impl Reader<'_> {
 
     pub(super) fn enter_unless_class(&mut self, folder: &Path, classes: &Classes) -> PathBuf {
         let classes = classes.clone();
-        self.enter(folder, move |part| class_among(&classes, &class_name(&part.path)).is_some())
+        self.enter(folder, move |part| classes.alike(&class_name(&part.path)).is_some())
     }
 }
 
 /// The folder of a file, and its name without the ending, in lower case.
 pub(super) fn stem(path: &Path) -> Option<(PathBuf, String)> {
     Some((path.parent()?.to_owned(), crate::text_of(path.file_stem()?).to_lowercase()))
-}
-
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from
-/// it in upper and lower case only.
-pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
-    if let Some(index) = classes.index(name) {
-        return classes.name(index);
-    }
-    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
-    for look in looks {
-        let expected = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == expected);
-        match (alike.next(), alike.next()) {
-            (Some(class), None) => return Some(class),
-            (Some(_), Some(_)) => return None,
-            _ => {}
-        }
-    }
-    None
 }

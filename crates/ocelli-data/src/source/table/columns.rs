@@ -131,6 +131,20 @@ impl Search<'_> {
                 count(sampled)
             ));
         }
+        // Another column of files: of other ones, if both together name more.
+        let others = (0..found.len()).filter(|&other| other != column && 2 * found[other] > found[column]);
+        for other in others {
+            let cells = rows.iter().step_by(step).flat_map(|row| [row.cell(column), row.cell(other)]);
+            if self.finder.hits(cells, suffix) > found[column] {
+                notices.push(format!(
+                    "warning: the columns {} and {} of {} name different files; those of {} are read (to choose: `id_column`)",
+                    self.name(column),
+                    self.name(other),
+                    self.sheet.name(),
+                    self.name(column)
+                ));
+            }
+        }
         Ok(column)
     }
 

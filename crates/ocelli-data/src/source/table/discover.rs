@@ -195,6 +195,28 @@ pub(super) fn some(paths: &[PathBuf]) -> String {
     text
 }
 
+/// Files in a folder, or in folders in it, that may be a table of its labels, which is not found there or not
+/// read in this form; with what to do.
+pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
+    const FOREIGN: [&str; 8] = ["xlsx", "xls", "xlsm", "ods", "parquet", "feather", "arrow", "sqlite"];
+    const NO_LABELS: [&str; 6] = ["readme", "license", "licence", "requirements", "notes", "citation"];
+    let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let may_be = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        (is_table(path) || FOREIGN.contains(&ending(path).as_str()))
+            && !NO_LABELS.iter().any(|other| stem.starts_with(other))
+    };
+    let mut found: Vec<PathBuf> = files(folder).filter(may_be).collect();
+    found.extend(folders(folder).flat_map(|inner| files(&inner).filter(may_be).collect::<Vec<_>>()));
+    let first = found.first()?;
+    let advice = match FOREIGN.contains(&ending(first).as_str()) {
+        true => "if it holds the labels, save it as a CSV file and give that (`from_csv`)",
+        false => "if it holds the labels, give it (`from_csv`)",
+    };
+    let names = found.iter().take(4).map(|path| crate::source::id_of(folder, path));
+    Some((names.collect::<Vec<_>>().join(", "), advice))
+}
+
 /// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table
 /// must say them: directly in it, or in folders whose names say that they hold photos of a side of the split,
 /// or just photos.

@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use discover::unread;
 pub use discover::{Tables, is_table, says_the_classes};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};

@@ -145,6 +145,29 @@ impl Table<'_> {
             "differ in upper and lower case, or in the Unicode form, from those of the files",
             &|_, found| found.folded,
         );
+        let mut several = found.iter().filter(|(_, found)| !found.also.is_empty());
+        if let Some((row, found)) = several.next() {
+            let names = count(1 + several.count());
+            notices.push(format!(
+                "{names} names in {name} could be several files, and are taken for those in the folder, or with the ending, \
+                 of most names; the first is row {}: {} is {}, not {}",
+                row.line,
+                shortened(row.cell(file)),
+                found.relative,
+                found.also.join(" or ")
+            ));
+        }
+        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| matches(row, found));
+            if let Some((row, found)) = such.next() {
+                let rows = count(1 + such.count());
+                let given = shortened(row.cell(file));
+                notices.push(format!(
+                    "{rows} names in {name} {what}; the first is row {}: {given} is {}",
+                    row.line, found.relative
+                ));
+            }
+        };
         ways("have \\ between their folders", &|row, found| {
             row.cell(file).contains('\\')
                 && found.dropped.is_empty()
