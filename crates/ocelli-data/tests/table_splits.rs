@@ -225,6 +225,12 @@ fn tables_for_the_sides_of_the_split_are_read_together() {
             );
         }
     }
+    // Tables in folders may be called as these; one that has none is named.
+    let tables = [("train/train.csv", table(&train)), ("test/test_labels.csv", table(&test))];
+    let root = place(&in_folders.concat(), &tables);
+    let data = read(root.path());
+    assert_eq!(sides(&data).map(|side| side.len()), [6, 0, 2]);
+    noticed(&data, &["warning: photos are left out", "valid"]);
     // A table for testing without labels is left out, with a word.
     let bare = "file\n10.png\n11.png\n".to_owned();
     for text in [bare, "file,label\n10.png,\n11.png,\n".to_owned()] {

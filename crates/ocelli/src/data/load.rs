@@ -76,7 +76,13 @@ impl ImageDataBuilder {
     fn divide(&self) -> Result<Divided> {
         // A resumed run uses only the photos that it began with.
         let (Labelled { dataset, label_separator, groups, split_by_folders }, says) = match &self.recorded {
-            Some(_) => self.allowing_missing().read()?,
+            // Where so much is gone that its folders are none of a data set, what is gone is named below.
+            Some(recorded) => {
+                let source = self.allowing_missing();
+                let known = recorded.classes();
+                let mut rest = |root: &Path| source::folder::read_known(root, &known);
+                source.read().or_else(|error| source.read_with(&mut rest).map_err(|_| error))?
+            }
             None => self.read()?,
         };
         let Dataset { items, split: own, skipped, mut notices, mut losses } = dataset;

@@ -28,7 +28,7 @@ pub struct Tables {
     /// tables in the folders `train` and `valid`.
     pub(super) sides: Vec<(Role, PathBuf)>,
     /// Folders of the split that hold images, but no table, where others hold one.
-    pub(super) without: Vec<PathBuf>,
+    without: Vec<(Role, PathBuf)>,
 }
 
 impl Tables {
@@ -61,7 +61,16 @@ impl Tables {
         let of_split = with_roles(folders.clone(), |path| file_name(path));
         let mut tables = Self::default();
         for (role, folder) in &of_split {
-            let inside = Self::directly_in(folder);
+            let mut inside = Self::directly_in(folder);
+            if inside.labels.is_empty() {
+                // There a table may have the name of its side.
+                let is_own = |path: &PathBuf| {
+                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let named = role::named_role(&stem).is_some_and(|named| named.role == *role);
+                    named && is_table(path) && path.extension().is_some_and(|ending| ending != "txt")
+                };
+                inside.labels = files(folder).filter(is_own).collect();
+            }
             match inside.labels.is_empty() {
                 false => {
                     tables.sides.extend(inside.labels.iter().map(|table| (*role, table.clone())));
@@ -70,7 +79,7 @@ impl Tables {
                         tables.labels.extend(inside.labels);
                     }
                 }
-                true if holds_images(folder, 2) => tables.without.push(folder.clone()),
+                true if holds_images(folder, 2) => tables.without.push((*role, folder.clone())),
                 true => {}
             }
         }
@@ -122,10 +131,13 @@ impl Tables {
 
     /// The notice about folders of the split that have no table.
     pub(super) fn without_table(&self) -> Option<String> {
-        let named = some(&self.without);
-        (!self.without.is_empty()).then(|| {
+        let named: Vec<PathBuf> = self.without.iter().map(|(_, folder)| folder.clone()).collect();
+        let unmeasured = self.without.iter().any(|(role, _)| *role == Role::Valid);
+        let warning = if unmeasured { "warning: " } else { "" };
+        (!named.is_empty()).then(|| {
             format!(
-                "warning: photos are left out, since they have no table as those for training have: {named}"
+                "{warning}photos are left out, since they have no table as those for training have: {}",
+                some(&named)
             )
         })
     }
