@@ -248,3 +248,44 @@ fn flags_decide_what_is_not_clear_and_are_never_ignored() {
         place.refusal(&["train", "--config", "run/config.toml", "--label-column", "x", "--out", "other"]);
     assert!(said.contains("need DATA beside --config"), "{said}");
 }
+
+#[test]
+fn a_split_in_the_paths_of_a_table_is_followed_unless_another_is_asked_for() {
+    let place = place(6);
+    fs::rename(place.path("pets/test"), place.path("pets/valid")).unwrap();
+    let rows = |class: &dyn Fn(usize) -> String| {
+        let row = |id: usize| {
+            let folder = if id < 18 { "train" } else { "valid" };
+            format!("{folder}/{id:02}.png,{}\n", class(id % 3))
+        };
+        "path,label\n".to_owned() + &(0..24).map(row).collect::<String>()
+    };
+    fs::write(place.path("pets/labels.csv"), rows(&|class| CLASSES[class].to_owned())).unwrap();
+    let train = |more: &[&str]| {
+        place.run(&[&["train", "pets", "--labels", "pets/labels.csv"], more, &QUICK[..10]].concat())
+    };
+    let said = train(&["--out", "run"]);
+    assert!(said.contains("train 18, valid 6 (by the folders of the table's files)"), "{said}");
+    assert!(said.contains("train (18), valid (6)"), "{said}");
+    let said = train(&["--out", "other", "--valid", "0.5"]);
+    assert!(said.contains("train 12, valid 12 (split by Ocelli)"), "{said}");
+    assert!(said.contains("(train (18), valid (6)) are ignored, except for test images"), "{said}");
+    // Classes in another case are those of the model, as between folders of a split.
+    fs::write(place.path("pets/upper.csv"), rows(&|class| CLASSES[class].to_uppercase())).unwrap();
+    let evaluate = ["evaluate", "run/model.safetensors", "pets", "--labels", "pets/upper.csv"];
+    let said = place.run(&evaluate);
+    assert!(said.contains("6 images") || said.contains("of 6"), "{said}");
+}
+
+#[test]
+fn a_table_that_is_not_read_is_named_where_folders_give_one_class() {
+    let place = place(2);
+    fs::remove_dir_all(place.path("pets/test")).unwrap();
+    fs::rename(place.path("pets/train"), place.path("pets/images")).unwrap();
+    for (table, advice) in [("labels.txt", "give it (--labels)"), ("labels.xlsx", "save it as a CSV file")] {
+        fs::write(place.path(&format!("pets/{table}")), "00.png flags\n").unwrap();
+        let said = place.refusal(&["inspect", "pets"]) + &place.refusal(&["train", "pets", "--out", "run"]);
+        assert!(said.contains(table) && said.contains(advice) && said.contains("\"images\""), "{said}");
+        fs::remove_file(place.path(&format!("pets/{table}"))).unwrap();
+    }
+}

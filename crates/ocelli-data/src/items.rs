@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::look_of;
 use crate::{DataError, random};
 
 /// Whether an image has exactly one label, or any number.
@@ -124,6 +125,25 @@ impl Classes {
     /// The index of a class.
     pub fn index(&self, name: &str) -> Option<usize> {
         self.0.binary_search_by(|class| class.as_str().cmp(name)).ok()
+    }
+
+    /// The class of this name; where there is none, the only one that looks the same, or differs from it in
+    /// upper and lower case only.
+    pub fn alike(&self, name: &str) -> Option<&str> {
+        if let Some(index) = self.index(name) {
+            return self.name(index);
+        }
+        let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
+        for look in looks {
+            let expected = look(name);
+            let mut alike = self.names().iter().filter(|class| look(class) == expected);
+            match (alike.next(), alike.next()) {
+                (Some(class), None) => return Some(class),
+                (Some(_), Some(_)) => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
     /// All names, in order.

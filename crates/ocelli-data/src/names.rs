@@ -78,6 +78,11 @@ pub(crate) fn look_of(name: &str) -> String {
     seen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The same for all names that people may take for one: `Golden_Retriever`, `golden retriever`.
+pub(crate) fn loose_look(name: &str) -> String {
+    look_of(&name.replace(['_', '-'], " ")).to_lowercase()
+}
+
 fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'

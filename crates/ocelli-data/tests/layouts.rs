@@ -447,12 +447,57 @@ fn folders_that_are_merged_into_a_class_are_named() {
     fill(root.path(), "vehicle/", &["bus", "car"], 2);
     let data = read(&root);
     assert_eq!(data.items.classes.names(), ["animal", "vehicle"]);
-    noticed(&data, &["animal (cat, dog), vehicle (bus, car)", "move them up, or give a table"]);
-    // One folder in a class says nothing else than the class does.
+    noticed(&data, &["animal (cat 2, dog 2), vehicle (bus 2, car 2)", "move them up, or give a table"]);
+    // Beside photos of the class, they are warned of.
     let root = place();
     fill(root.path(), "", &PETS, 2);
     write(root.path(), "cats/kittens/0.png", png(77));
+    write(root.path(), "dogs/rejected/2024/0.png", png(78));
+    let data = read(&root);
+    assert_eq!(data.items.len(), 6);
+    noticed(&data, &["warning: images in folders", "cats (kittens 1), dogs (rejected/2024 1)"]);
+    // A folder that is all of its class says nothing else than the class does.
+    let root = place();
+    fill(root.path(), "cats/", &["images"], 2);
+    fill(root.path(), "dogs/", &["images"], 2);
     assert_eq!(read(&root).notices, Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_of_another_name_inside_of_a_class_is_refused() {
+    for (inner, parts) in [
+        (
+            "dogs/cats/0.png",
+            ["dogs/cats (1 image)", "the folder of the class \"dogs\"", "the class \"cats\" beside it"],
+        ),
+        ("dogs/old/Cats/0.png", ["dogs/old/Cats (1 image)", "of the class \"dogs\"", "the class \"cats\""]),
+        (
+            "cats/valid/0.png",
+            ["cats/valid (1 image)", "the folder of the class \"cats\"", "a part of a split"],
+        ),
+    ] {
+        let root = place();
+        fill(root.path(), "", &PETS, 2);
+        write(root.path(), inner, png(79));
+        refused(&root, &parts);
+        // An inspection goes on, and says it.
+        let (data, problem) = folder::look(root.path()).unwrap();
+        assert_eq!(data.items.len(), 5);
+        assert!(problem.unwrap().to_string().contains(parts[0]));
+        for side in ["train", "valid", "test"] {
+            let root = place();
+            for other in ["train", "valid", "test"] {
+                fill(root.path(), &format!("{other}/"), &PETS, 2);
+            }
+            write(root.path(), &format!("{side}/{inner}"), png(79));
+            refused(&root, &parts);
+        }
+    }
+    // Its own name again, as zip files unpack, is no other class.
+    let root = place();
+    fill(root.path(), "", &PETS, 2);
+    write(root.path(), "dogs/dogs/0.png", png(80));
+    assert_eq!(read(&root).items.len(), 5);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn twelve_bits_in_sixteen_are_noticed_and_a_range_mends_them() {
     write(root.path(), "b/2.pgm", grey16(4000));
     write(root.path(), "b/3.png", common::png(3));
     let seen = report(root.path(), &Decoder::default());
-    let text = "2 images of more than 8 bits; the largest value in them is 4095: try the range 0,4095";
+    let text = "2 images of more than 8 bits; the largest value in them is 4095: try the range 0,4095 (`value_range`)";
     assert_eq!(cases(&seen, "deeper than what they hold"), [text]);
     let dark = seen.findings().into_iter().find(|finding| finding.title == "nearly black").unwrap();
     assert_eq!(dark.cases.len(), 2);

@@ -905,18 +905,6 @@ fn a_table_of_one_column_is_refused_with_a_row() {
 }
 
 #[test]
-fn a_column_called_split_that_cannot_be_followed_is_warned_of() {
-    for (odd, why) in [("holdout", " is \"holdout\""), ("", " is empty")] {
-        let table = lines("file,label,split", 6, |place, name| {
-            format!("{name},{},{}", ["a", "b"][place % 2], ["train", "valid", odd][place % 3])
-        });
-        let read = whole(&photos(6, table), &TableOptions::default());
-        assert!(read.dataset.split.is_none());
-        says(&read, &["warning: the column \"split\"", "is ignored", why]);
-    }
-}
-
-#[test]
 fn a_column_of_measurements_is_no_column_of_classes() {
     let names: Vec<String> = (0..12).map(|number| format!("{number}.png")).collect();
     let files: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -948,7 +936,91 @@ fn what_pandas_writes_for_nothing_is_no_class() {
     let notices = data.notices.join("\n");
     assert!(
         notices.contains("2 of 4 rows of")
-            && notices.contains("no value for a label, as pandas writes it; the first is row 3: nan"),
+            && notices.contains(
+                "no value for a label, as pandas reads them (\"NaN\", \"nan\"); the first is row 3: nan"
+            ),
         "{notices}"
     );
+    // As pandas' default list has it; what is not in it is a class.
+    for (word, is_class) in [
+        ("N/A", false),
+        ("NA", false),
+        ("null", false),
+        ("NULL", false),
+        ("#N/A", false),
+        ("None", false),
+        ("<NA>", false),
+        ("n/a", false),
+        ("?", false),
+        ("none", true),
+        ("Nan", true),
+        ("na", true),
+    ] {
+        let root = folder(
+            &["a.png", "b.png", "c.png"],
+            &format!("file,label\na.png,cat\nb.png,{word}\nc.png,dog\n"),
+        );
+        let data = read(&root, &TableOptions::default());
+        assert_eq!(data.items.classes.len(), 2 + usize::from(is_class), "{word}");
+        assert_eq!(
+            data.notices.iter().any(|notice| notice.starts_with("warning: 1 of 3")),
+            !is_class,
+            "{word}"
+        );
+    }
+    // Where all its files are in a folder of that name, it is a class.
+    let root =
+        folder(&["a.png", "None/b.png", "c.png"], "file,label\na.png,cat\nNone/b.png,None\nc.png,dog\n");
+    let data = read(&root, &TableOptions::default());
+    assert_eq!(data.items.classes.names(), ["None", "cat", "dog"]);
+    assert!(data.notices.iter().any(|notice| notice.contains("\"None\" in labels.csv is read as a class")));
+}
+
+#[test]
+fn labels_that_look_the_same_are_refused() {
+    for other in ["cat\u{200b}", "ca\u{ad}t", "\u{feff}cat", "cat\u{200f}", "\u{2060}cat"] {
+        let root = folder(
+            &["a.png", "b.png", "c.png"],
+            &format!("file,label\na.png,cat\nb.png,{other}\nc.png,dog\n"),
+        );
+        refused(&root, &TableOptions::default(), &["two labels that look the same", "\"cat\"", "\\u{"]);
+    }
+    let root = folder(
+        &["a.png", "b.png", "c.png"],
+        "file,label\na.png,golden retriever\nb.png,golden\u{a0}retriever\nc.png,dog\n",
+    );
+    refused(&root, &TableOptions::default(), &["look the same", "golden\\u{a0}retriever"]);
+    let root = folder(
+        &["a.png", "b.png", "c.png"],
+        "file,label\na.png,golden retriever\nb.png,golden_retriever\nc.png,dog\n",
+    );
+    let single = TableOptions { task: Some(Task::SingleLabel), ..TableOptions::default() };
+    let notices = read(&root, &single).notices.join("\n");
+    assert!(notices.contains("\"golden retriever\" and \"golden_retriever\" differ"), "{notices}");
+}
+
+#[test]
+fn labels_that_seldom_come_twice_are_no_classes_in_silence() {
+    let names: Vec<String> = (0..20).map(|number| format!("{number}.png")).collect();
+    let files: Vec<&str> = names.iter().map(String::as_str).collect();
+    let table = |label: &dyn Fn(u32) -> String| {
+        (0..20).fold("file;score\n".to_owned(), |table, row| table + &format!("{row}.png;{}\n", label(row)))
+    };
+    // The decimal comma of half of Europe.
+    let root = folder(&files, &table(&|row| format!("0,{}", 800 + row)));
+    refused(
+        &root,
+        &TableOptions::default(),
+        &["measurements in the column \"score\"", "20 different numbers"],
+    );
+    let root = folder(&files, &table(&|row| format!("person {row}x")));
+    let single = TableOptions { task: Some(Task::SingleLabel), ..TableOptions::default() };
+    let notices = read(&root, &single).notices.join("\n");
+    assert!(notices.contains("warning: labels.csv has 20 classes for 20 images"), "{notices}");
+    let root = folder(&files, &table(&|row| ["a", "b"][row as usize % 2].to_owned()));
+    let notices = read(&root, &single).notices.join("\n");
+    assert!(!notices.contains("warning"), "{notices}");
+    // Two numbers in a cell are labels.
+    let root = folder(&files, &table(&|row| format!("{},{}", 1 + row % 3, 4 + row % 2)));
+    assert_eq!(read(&root, &TableOptions::default()).items.classes.names(), ["1", "2", "3", "4", "5"]);
 }

@@ -109,7 +109,8 @@ fn print_problems(submitted: &Submitted) {
         eprintln!("{photos} could not be read; their rows give all classes the same probability");
     }
     if submitted.unnamed > 0 {
-        eprintln!("{} not in the sample were skipped", counted(submitted.unnamed, "photo"));
+        let were = if submitted.unnamed == 1 { "was" } else { "were" };
+        eprintln!("{} not in the sample {were} skipped", counted(submitted.unnamed, "photo"));
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct Scale {
     /// Whether all values of the type are on the scale.
     complete: bool,
     deep: bool,
+    /// The largest number of a signed type that is read from its least one on.
+    signed: Option<f64>,
     least: f64,
     most: f64,
 }
@@ -94,6 +96,10 @@ impl Scale {
             factor: 255.0 / (high - low),
             complete: range.is_some() || kind != Kind::Float,
             deep,
+            signed: match (kind, range) {
+                (Kind::Signed(bits), None) => Some(2f64.powi(bits as i32 - 1) - 1.0),
+                _ => None,
+            },
             least: f64::INFINITY,
             most: f64::NEG_INFINITY,
         }
@@ -109,7 +115,12 @@ impl Scale {
 
     /// How light what was seen is, where it has more than 8 bits.
     pub fn levels(&self) -> Option<Levels> {
-        (self.deep && self.most.is_finite()).then(|| self.levels_of(self.most))
+        let mut levels = (self.deep && self.most.is_finite()).then(|| self.levels_of(self.most))?;
+        // What of a signed type is never used, its negative half for one, says how little is seen.
+        if let Some(largest) = self.signed {
+            levels.reach = self.most.abs().max(self.least.abs()) / largest;
+        }
+        Some(levels)
     }
 
     /// How light a number is.
@@ -125,8 +136,8 @@ impl Scale {
             true => Err(DecodeError::Unsupported {
                 format,
                 detail: format!(
-                    "its floats go from {} to {}, and only 0 to 1 have a meaning of themselves; give the range \
-                     that is black to white",
+                    "its floats go from {} to {}, and only 0 to 1 have a meaning of themselves; give the values of \
+                     black and white (`value_range`)",
                     short(self.least),
                     short(self.most)
                 ),

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::ImageFacts;
 use super::report::{Case, Report};
-use crate::RgbImage;
 use crate::resize::{Filter, Resize};
 use crate::text::count;
+use crate::{Decoder, Items, RgbImage};
 
 /// Blank: fewer bits of entropy.
 const LEAST_ENTROPY: f32 = 3.0;
@@ -84,6 +84,39 @@ impl Quality {
     fn is_blurred(&self) -> bool {
         !self.is_blank() && !self.is_black() && !self.is_white() && self.sharpness < LEAST_SHARPNESS
     }
+}
+
+/// The number that is white, to judge by the largest one that occurs.
+fn white_of(largest: f64) -> f64 {
+    if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest }
+}
+
+/// A warning that images of more than 8 bits hold far smaller numbers than they could, and so are nearly of one
+/// colour; a few of them tell.
+pub fn shallow_images(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
+    const SOME: usize = 16;
+    if decoder.channels.value_range.is_some() {
+        return None;
+    }
+    let (mut reach, mut largest, mut looked) = (0.0f64, f64::NEG_INFINITY, 0);
+    for &index in indices.iter().step_by(indices.len().div_ceil(SOME).max(1)) {
+        let path = &items[index].path;
+        let Some((_, levels)) =
+            std::fs::read(path).ok().and_then(|bytes| decoder.decode_and_look(path, &bytes).ok())
+        else {
+            continue;
+        };
+        // Usually the first has 8 bits, and is all that is read.
+        let levels = levels?;
+        (reach, largest, looked) = (reach.max(levels.reach), largest.max(levels.largest), looked + 1);
+    }
+    (looked > 0 && largest > 0.0 && reach <= LEAST_REACH).then(|| {
+        format!(
+            "warning: images of more than 8 bits are seen nearly black or in one grey: of {looked}, the largest value is \
+             {largest}; try the range 0,{} (`value_range`)",
+            white_of(largest)
+        )
+    })
 }
 
 fn entropy(counts: &[u64]) -> f64 {
@@ -209,10 +242,10 @@ impl Report {
         let largest = deep().map(|(_, levels)| levels.largest).fold(f64::NEG_INFINITY, f64::max);
         let mut cases = Vec::new();
         if largest > 0.0 && reach <= LEAST_REACH {
-            let white = if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest };
+            let white = white_of(largest);
             let items: Vec<usize> = deep().map(|(image, _)| image.item).collect();
             let text = format!(
-                "{} images of more than 8 bits; the largest value in them is {largest}: try the range 0,{white}",
+                "{} images of more than 8 bits; the largest value in them is {largest}: try the range 0,{white} (`value_range`)",
                 count(items.len())
             );
             cases.push(Case { items, text });

@@ -147,6 +147,7 @@ const DOCUMENTS: [&str; 70] = [
 pub(crate) fn images_below(folder: &Path) -> Listing {
     let mut listing = Listing::default();
     let real_folder = folder.canonicalize().ok();
+    let is_run = made_by_ocelli(folder).is_some();
     let is_loop = |entry: &DirEntry| {
         entry.path_is_symlink()
             && entry.file_type().is_dir()
@@ -164,6 +165,12 @@ pub(crate) fn images_below(folder: &Path) -> Listing {
                 let is_folder = entry.file_type().is_dir();
                 let refused = match is_loop(&entry) {
                     true => Some(Skipped::new(entry.path(), "a link to its own parent")),
+                    // A run whose folder is given itself.
+                    false
+                        if is_run && is_folder && entry.depth() == 1 && is_part_of_run(entry.file_name()) =>
+                    {
+                        Some(Skipped::new(entry.path(), RUN))
+                    }
                     false => refused(&entry),
                 };
                 match refused {
@@ -221,6 +228,11 @@ fn left_behind(name: &OsStr) -> Option<&'static str> {
     }
     let known = LEFT_BEHIND.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
     known.map(|(_, reason)| *reason)
+}
+
+/// Whether a folder in a run's folder is part of the run.
+fn is_part_of_run(name: &OsStr) -> bool {
+    ["results", "checkpoints"].iter().any(|part| name == *part)
 }
 
 /// What of Ocelli's output a folder holds.

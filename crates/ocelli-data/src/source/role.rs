@@ -1,4 +1,4 @@
-//! The part of a split that a folder's name refers to.
+//! The part of a split that a name refers to: of a folder, a table, a column, or a cell.
 
 /// A part of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ impl Role {
 
 /// Common names of the parts of a split. Those that are not certain have other meanings as well, and count
 /// only beside a folder for training.
-const WORDS: [(&str, Role, Sure); 17] = [
+const WORDS: [(&str, Role, Sure); 20] = [
     ("train", Role::Train, true),
     ("training", Role::Train, true),
     ("trainval", Role::Train, true),
@@ -48,7 +48,11 @@ const WORDS: [(&str, Role, Sure); 17] = [
     ("eval", Role::Test, false),
     ("evaluation", Role::Test, false),
     ("holdout", Role::Test, false),
+    ("heldout", Role::Test, false),
     ("unseen", Role::Test, false),
+    // FER2013's, whose public test images its contest was tuned on.
+    ("publictest", Role::Valid, true),
+    ("privatetest", Role::Test, true),
 ];
 type Sure = bool;
 
@@ -88,6 +92,13 @@ pub(crate) fn named_role(name: &str) -> Option<NamedRole> {
         _ => return None,
     };
     Some(NamedRole { role, sure, rest: rest.join(" ") })
+}
+
+/// The role that a text is a word for, and nothing else: `Training`, `val`, `Private Test`.
+pub(crate) fn said_role(text: &str) -> Option<Role> {
+    let joined = || text.chars().filter(|character| character.is_alphanumeric()).collect::<String>();
+    let whole = |text: &str| named_role(text).filter(|named| named.rest.is_empty());
+    whole(text).or_else(|| whole(&joined())).map(|named| named.role)
 }
 
 /// `train`, `train2`, `trainset`.

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
+/// The origin of a split that the folders of a table's files define.
+const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 
 /// Where images and their labels come from.
 #[derive(Debug, Clone)]
@@ -202,14 +204,38 @@ impl ImageDataBuilder {
                         return Err(Error::NoGroupColumn { data: root.clone() });
                     }
                     dataset.notices.extend(tables.mention(root));
-                    (Labelled { dataset, label_separator: None, groups: None }, "folders")
+                    let labelled = Labelled {
+                        dataset,
+                        label_separator: None,
+                        groups: None,
+                        split_by_folders: Vec::new(),
+                    };
+                    (labelled, "folders")
                 }
             },
         };
+        self.split_asked_for(&mut labelled);
         if let Some(Grouping::Pattern(pattern)) = &self.groups {
             labelled.groups = Some(groups::by_pattern(&labelled.dataset.items, pattern)?);
         }
         Ok((labelled, says))
+    }
+
+    /// A split that is asked for goes before that of the folders of a table's files, except for test images.
+    fn split_asked_for(&self, labelled: &mut Labelled) {
+        let (true, Some(split)) = (self.valid_split.is_some(), &mut labelled.dataset.split) else { return };
+        if labelled.split_by_folders.is_empty() {
+            return;
+        }
+        split.valid.clear();
+        let notices = &mut labelled.dataset.notices;
+        notices.retain(|notice| !labelled.split_by_folders.contains(notice));
+        let said = labelled.split_by_folders[0].split_once(": ").map_or("", |(_, folders)| folders);
+        notices.push(format!(
+            "the validation images are those that are asked for; the folders of a split that the table's files are in \
+             ({said}) are ignored, except for test images"
+        ));
+        labelled.split_by_folders.clear();
     }
 
     /// The folder, if the source is not a table.
@@ -261,7 +287,9 @@ impl ImageDataBuilder {
         digests: &[Digest],
         groups: Option<&[Option<String>]>,
         says: &'static str,
+        by_folders: bool,
     ) -> Result<(Split, &'static str)> {
+        let says = if by_folders { AS_THEIR_FOLDERS_SAY } else { says };
         let (drawn, one_fold) = match groups {
             None => ("split by Ocelli", "one fold of several"),
             Some(_) => ("split by Ocelli, group by group", "one fold of several, of whole groups"),

@@ -1,10 +1,10 @@
 //! Reads, splits and checks image data.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ocelli_data::inspect::{Report, inspect};
+use ocelli_data::inspect::{Report, inspect, shallow_images};
 use ocelli_data::source::table::Labelled;
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
@@ -66,6 +66,7 @@ impl ImageDataBuilder {
             notices.extend(notices::balance(&items, &split));
         }
         self.check_images(&items, &split, &mut notices)?;
+        notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
         Ok(ImageData { label_separator, dropped, undecided, losses, notices, ..data.skipping(skipped) })
@@ -74,8 +75,14 @@ impl ImageDataBuilder {
     /// Reads and splits the source, or selects the photos of a run that is resumed.
     fn divide(&self) -> Result<Divided> {
         // A resumed run uses only the photos that it began with.
-        let (Labelled { dataset, label_separator, groups }, says) = match &self.recorded {
-            Some(_) => self.allowing_missing().read()?,
+        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) = match &self.recorded {
+            // Where so much is gone that its folders are none of a data set, what is gone is named below.
+            Some(recorded) => {
+                let source = self.allowing_missing();
+                let known = recorded.classes();
+                let mut rest = |root: &Path| source::folder::read_known(root, &known);
+                source.read().or_else(|error| source.read_with(&mut rest).map_err(|_| error))?
+            }
             None => self.read()?,
         };
         let Dataset { items, split: own, skipped, mut notices, mut losses } = dataset;
@@ -87,6 +94,7 @@ impl ImageDataBuilder {
             }
         }
         let digests = digests(&items, self.options.loading.threads, || ())?;
+        let by_folders = !split_by_folders.is_empty();
         let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (items, digests, split, origin) = match &self.recorded {
             Some(recorded) => {
@@ -95,7 +103,8 @@ impl ImageDataBuilder {
                 (restored.items, restored.digests, restored.split, "as the run began")
             }
             None => {
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, by_folders)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
                 (items, digests, split, origin)
             }
@@ -148,16 +157,17 @@ impl ImageDataBuilder {
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.options.check_preprocessing()?;
         let known = Classes::new(classes.iter().cloned());
-        let (Labelled { dataset, label_separator, groups }, says) =
+        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) =
             self.read_with(&mut |root| source::folder::read_known(root, &known))?;
         let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
-        take_classes(&mut items, known)?;
+        notices.extend(take_classes(&mut items, known)?);
         let (mut valid, mut origin) = match self.valid_split {
             None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says)?;
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, !split_by_folders.is_empty())?;
                 (split.valid, origin)
             }
         };
@@ -205,7 +215,7 @@ impl ImageDataBuilder {
                 Err(_) => return Err(error),
             },
         };
-        let Labelled { dataset, groups, .. } = labelled;
+        let Labelled { dataset, groups, split_by_folders, .. } = labelled;
         let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
         let total = items.len();
         let inspection =
@@ -221,7 +231,8 @@ impl ImageDataBuilder {
         let before = losses.into_iter().filter(|loss| !reported.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
-        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says) {
+        let by_folders = !split_by_folders.is_empty();
+        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says, by_folders) {
             Ok((split, _)) => split,
             Err(error) => {
                 problems.push(error.to_string());
@@ -262,25 +273,35 @@ fn bad_image(bad: &Skipped) -> Error {
     Error::BadImage { path: bad.path.clone(), reason: bad.reason.to_string() }
 }
 
-/// Maps items to the classes of a model.
-fn take_classes(items: &mut Items, known: Classes) -> Result<()> {
+/// Maps items to the classes of a model, by name, or by one that looks the same but for upper and lower case,
+/// as folders of a split are; says which.
+fn take_classes(items: &mut Items, known: Classes) -> Result<Vec<String>> {
     let class = |&class: &usize| {
         let name = items.classes.name(class).unwrap_or_default();
-        known
-            .index(name)
-            .ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
+        let alike = known.alike(name).and_then(|name| known.index(name));
+        alike.ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
     };
+    let mut others = BTreeSet::new();
     let targets = items.items.iter().map(|item| match &item.target {
         Target::Unlabelled => Ok(Target::Unlabelled),
         target => {
             let classes = target.classes().iter().map(class).collect::<Result<Vec<_>>>()?;
+            for (&here, &there) in target.classes().iter().zip(&classes) {
+                let names = (items.classes.name(here), known.name(there));
+                if names.0 != names.1 {
+                    others.extend(names.0.zip(names.1));
+                }
+            }
             Ok(Target::new(items.task, classes))
         }
     });
     let targets = targets.collect::<Result<Vec<_>>>()?;
+    let notices =
+        others.into_iter().map(|(here, there)| format!("\"{here}\" is taken for the class \"{there}\""));
+    let notices = notices.collect();
     items.items.iter_mut().zip(targets).for_each(|(item, target)| item.target = target);
     items.classes = known;
-    Ok(())
+    Ok(notices)
 }
 
 /// The items that a model is evaluated on by default, and what they are.

@@ -152,6 +152,12 @@ impl Recorded {
         self.photo(id).map(|photo| &photo.digest)
     }
 
+    /// The classes of the run, whatever others there are now: each is an output of its network.
+    pub(crate) fn classes(&self) -> Classes {
+        let names: BTreeSet<&String> = self.photos.iter().flat_map(|photo| &photo.labels).collect();
+        Classes::new(names.into_iter().cloned())
+    }
+
     /// Whether any of the photos has this class.
     pub(crate) fn has_class(&self, class: &str) -> bool {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
@@ -206,9 +212,7 @@ impl Recorded {
             notices.push(format!("since the run began, {differences}; they are no part of it"));
         }
 
-        // The classes of the run, whatever others there are now: each is an output of its network.
-        let names: BTreeSet<&String> = self.photos.iter().flat_map(|photo| &photo.labels).collect();
-        let classes = Classes::new(names.into_iter().cloned());
+        let classes = self.classes();
         let target = |photo: &Photo| match (self.task, &photo.labels[..]) {
             (Task::SingleLabel, []) => Target::Unlabelled,
             (task, labels) => {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::part::{Part, class_among};
+use super::part::Part;
 use super::{Reader, images, some_names, some_of};
 use crate::dataset::ClassLoss;
-use crate::names::{class_name, file_name, look_of};
-use crate::source::id_of;
+use crate::names::{class_name, file_name, look_of, loose_look};
+use crate::source::{id_of, table};
 use crate::{Classes, DataError, Item, Skipped, Target};
 
 /// A class folder.
@@ -23,7 +23,7 @@ impl Reader<'_> {
         let known = self.known?;
         let real = root.canonicalize().ok()?;
         let alone = !loose.is_empty() && !parts.iter().any(Part::may_be_class);
-        class_among(known, &class_name(&real)).filter(|_| alone).map(str::to_owned)
+        known.alike(&class_name(&real)).filter(|_| alone).map(str::to_owned)
     }
 
     /// The class folders in `folder`, without those that hold nothing that may be an image.
@@ -78,7 +78,7 @@ impl Reader<'_> {
         let mut letters: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for folder in folders {
             let look = look_of(&folder.class);
-            letters.entry(look.to_lowercase()).or_default().push(&folder.class);
+            letters.entry(loose_look(&folder.class)).or_default().push(&folder.class);
             let Some(other) = looks.insert(look, folder) else { continue };
             // Quoted so that marks and blanks are seen.
             let name = |folder: &ClassFolder| format!("{:?}", file_name(&folder.path));
@@ -96,7 +96,7 @@ impl Reader<'_> {
         }
         for classes in letters.into_values().filter(|classes| classes.len() > 1) {
             self.notices.push(format!(
-                "the classes {} differ in upper and lower case only; if they are one, put their images together",
+                "the classes {} differ in upper and lower case, or in _, - and spaces, only; if they are one, put their images together",
                 classes.join(" and ")
             ));
         }
@@ -113,8 +113,18 @@ impl Reader<'_> {
         let path = folder.to_owned();
         // A class that has lost all images is what is the matter, more than that there are too few.
         let vanished = self.losses.iter().find(|loss| loss.usable == 0 && loss.folder.starts_with(folder));
+        let unread = if folders.len() < 2 { table::unread(&self.root) } else { None };
         match (folders, vanished, self.known) {
             ([] | [_], Some(loss), None) => Err(loss.error()),
+            ([] | [_], None, None) if (images_outside > 0 || !folders.is_empty()) && unread.is_some() => {
+                let (tables, advice) = unread.unwrap_or_default();
+                let has = match folders {
+                    [only] => format!("has the single class \"{}\"", only.class),
+                    _ => format!("holds {} but no class folders", images(images_outside)),
+                };
+                let reason = format!("{} {has}, and {tables} in it is not read", self.root.display());
+                Err(DataError::Split { reason, advice: advice.to_owned() })
+            }
             ([], None, _) if images_outside > 0 => {
                 Err(DataError::NoClassFolders { path, images: images_outside })
             }
@@ -137,7 +147,8 @@ impl Reader<'_> {
         class: &str,
         images: &[PathBuf],
     ) -> std::ops::Range<usize> {
-        let target = class_among(classes, class)
+        let target = classes
+            .alike(class)
             .and_then(|class| classes.index(class))
             .map_or(Target::Unlabelled, Target::Class);
         self.add(images, |_| target.clone())
@@ -168,7 +179,7 @@ impl Reader<'_> {
         let mut indices = Vec::new();
         let mut seen = BTreeSet::new();
         for ClassFolder { class, path, images } in folders {
-            let Some(known) = class_among(classes, &class) else {
+            let Some(known) = classes.alike(&class) else {
                 return Err(DataError::UnknownClass {
                     path,
                     class,
@@ -202,15 +213,16 @@ impl Reader<'_> {
     /// Labelled if all images lie in folders of known classes, else unlabelled.
     pub(super) fn test(&mut self, folder: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
         let (parts, loose) = self.parts(folder);
-        let of_class = |part: &Part| class_among(classes, &class_name(&part.path)).is_some();
+        let of_class = |part: &Part| classes.alike(&class_name(&part.path)).is_some();
         let mut strangers: Vec<String> =
             parts.iter().filter(|part| !part.images.is_empty() && !of_class(part)).map(Part::name).collect();
         let has_classes = parts.iter().any(|part| of_class(part) && part.may_be_class());
         if strangers.is_empty() && loose.is_empty() && has_classes {
+            self.say_inner(folder, &parts);
             let folders = self.class_folders(folder, parts, loose)?;
             let mut indices = Vec::new();
             for ClassFolder { class, path, images } in folders {
-                let known = class_among(classes, &class).unwrap_or(&class).to_owned();
+                let known = classes.alike(&class).unwrap_or(&class).to_owned();
                 if known != class {
                     self.notices.push(format!("{} is taken for the class \"{known}\"", path.display()));
                 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::Reader;
-use super::part::Part;
-use super::some_names;
+use super::part::{Inner, Part};
+use super::{Reader, images, some_names};
 use crate::DataError;
+use crate::names::{class_name, look_of};
+use crate::source::is_split_name;
 use crate::source::role::{self, Role};
 
 /// The folders of a split, as far as there are any.
@@ -138,15 +139,56 @@ impl Reader<'_> {
         })
     }
 
-    /// Says which classes are made of several folders, whose own names count for nothing.
-    pub(super) fn say_merged(&mut self, folder: &Path, parts: &[Part]) {
-        let merged: Vec<String> = parts
+    /// Says which classes hold images in folders inside of theirs, whose own names count for nothing. Where such
+    /// a name is that of another class, or of a part of a split, its images are hardly of the class around it.
+    pub(super) fn say_inner(&mut self, folder: &Path, parts: &[Part]) {
+        let classes: Vec<(&Part, String)> = parts
             .iter()
-            .filter(|part| part.has_images() && part.subfolders.len() > 1)
-            .map(|part| {
-                format!("{} ({})", part.name(), some_names(part.subfolders.iter().map(crate::text_of)))
-            })
+            .filter(|part| part.may_be_class())
+            .map(|part| (part, class_name(&part.path)))
             .collect();
+        let looks: Vec<String> = classes.iter().map(|(_, class)| look_of(class).to_lowercase()).collect();
+        let (mut among, mut merged) = (Vec::new(), Vec::new());
+        for (number, (part, class)) in classes.iter().enumerate() {
+            let inner = part.inner();
+            for Inner { folder, images: inside } in &inner {
+                for name in folder.split('/') {
+                    let look = look_of(name).to_lowercase();
+                    let other =
+                        looks.iter().position(|other| *other == look).filter(|other| *other != number);
+                    let is = match other {
+                        Some(other) => format!("is the class \"{}\" beside it", classes[other].1),
+                        None if is_split_name(Path::new(name)) => "is that of a part of a split".to_owned(),
+                        None => continue,
+                    };
+                    self.report(DataError::Split {
+                        reason: format!(
+                            "{} ({}) lies in the folder of the class \"{class}\", and its name {is}",
+                            part.path.join(folder).display(),
+                            images(inside.len())
+                        ),
+                        advice: "move its images to where they belong, or rename it if they are of the class around it"
+                            .to_owned(),
+                    });
+                }
+            }
+            if inner.is_empty() {
+                continue;
+            }
+            let named =
+                some_names(inner.iter().map(|inner| format!("{} {}", inner.folder, inner.images.len())));
+            match part.direct {
+                true => among.push(format!("{class} ({named})")),
+                false if part.subfolders.len() > 1 => merged.push(format!("{} ({named})", part.name())),
+                false => {}
+            }
+        }
+        if !among.is_empty() {
+            self.notices.push(format!(
+                "warning: images in folders inside of a class's folder count for the class: {}; move them out if they are none",
+                some_names(among)
+            ));
+        }
         if merged.is_empty() || self.known.is_some() {
             return;
         }

@@ -8,7 +8,8 @@
 //! photos/test/5.jpg
 //! ```
 //!
-//! The name of a class folder is the class of all images below it, at any depth. The folders of a split may
+//! The name of a class folder is the class of all images below it, at any depth, with a notice; an inner folder
+//! with the name of another class or of a part of a split is an error. The folders of a split may
 //! have any common name, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`,
 //! `test1`, and, side by side, `seg_train` and `seg_test`. Without a validation folder the source defines no
 //! validation set. The test folder is optional: if it consists of class folders its items are labelled,
@@ -40,7 +41,7 @@ use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 use classes::ClassFolder;
 use layout::SplitFolders;
-use part::{Part, class_among, stem};
+use part::{Part, stem};
 
 /// Reads the names below `root`; no image is decoded.
 ///
@@ -111,7 +112,7 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self) -> Result<Dataset, DataError> {
         let known = self.known;
-        let is_class = move |name: &str| known.is_some_and(|known| class_among(known, name).is_some());
+        let is_class = move |name: &str| known.is_some_and(|known| known.alike(name).is_some());
         let asked = self.root.clone();
         self.root =
             self.enter(&asked, |part| role::named_role(&part.name()).is_some() || is_class(&part.name()));
@@ -143,7 +144,7 @@ impl<'a> Reader<'a> {
             return Ok(self.dataset(classes, None));
         }
         let images_outside = loose.len();
-        self.say_merged(root, &parts);
+        self.say_inner(root, &parts);
         let folders = self.class_folders(root, parts, loose)?;
         let classes = self.classes(root, &folders, images_outside)?;
         for ClassFolder { class, images, .. } in &folders {
@@ -193,7 +194,7 @@ impl<'a> Reader<'a> {
             let folder = self.enter(&train.path, |_| false);
             let (parts, loose) = self.parts(&folder);
             let images_outside = loose.len();
-            self.say_merged(&folder, &parts);
+            self.say_inner(&folder, &parts);
             let trained = self.class_folders(&folder, parts, loose)?;
             if self.known.is_none() {
                 classes = self.classes(&folder, &trained, images_outside)?;
@@ -208,6 +209,7 @@ impl<'a> Reader<'a> {
         if let Some(valid) = &valid {
             let folder = self.enter_unless_class(&valid.path, &classes);
             let (parts, loose) = self.parts(&folder);
+            self.say_inner(&folder, &parts);
             let folders = self.class_folders(&folder, parts, loose)?;
             if self.known.is_some() {
                 classes = self.widened(classes, &folders);

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::Reader;
-use crate::names::{class_name, file_name, look_of};
+use crate::names::{class_name, file_name};
 use crate::{Classes, Skipped};
 
 /// A folder in a folder, with all that is below it.
@@ -42,6 +42,28 @@ impl Part {
     /// Whether it holds nothing but folders of images.
     pub(super) fn holds_folders(&self) -> bool {
         !self.direct && !self.subfolders.is_empty()
+    }
+}
+
+/// The images in folders inside of a class folder.
+pub(super) struct Inner<'a> {
+    /// The folder, from the class folder on: `rejected`, `2019/blurred`.
+    pub(super) folder: String,
+    pub(super) images: Vec<&'a Path>,
+}
+
+impl Part {
+    /// The folders of images inside of it.
+    pub(super) fn inner(&self) -> Vec<Inner<'_>> {
+        let mut inner: BTreeMap<String, Vec<&Path>> = BTreeMap::new();
+        let lost = self.lost.iter().map(|skipped| &skipped.path);
+        for image in self.images.iter().chain(lost) {
+            let folder = image.parent().and_then(|folder| folder.strip_prefix(&self.path).ok());
+            if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
+                inner.entry(crate::text_of(folder)).or_default().push(image);
+            }
+        }
+        inner.into_iter().map(|(folder, images)| Inner { folder, images }).collect()
     }
 }
 
@@ -113,30 +135,11 @@ impl Reader<'_> {
 
     pub(super) fn enter_unless_class(&mut self, folder: &Path, classes: &Classes) -> PathBuf {
         let classes = classes.clone();
-        self.enter(folder, move |part| class_among(&classes, &class_name(&part.path)).is_some())
+        self.enter(folder, move |part| classes.alike(&class_name(&part.path)).is_some())
     }
 }
 
 /// The folder of a file, and its name without the ending, in lower case.
 pub(super) fn stem(path: &Path) -> Option<(PathBuf, String)> {
     Some((path.parent()?.to_owned(), crate::text_of(path.file_stem()?).to_lowercase()))
-}
-
-/// The class of this name among these; where there is none, the only one that looks the same, or differs from
-/// it in upper and lower case only.
-pub(super) fn class_among<'a>(classes: &'a Classes, name: &str) -> Option<&'a str> {
-    if let Some(index) = classes.index(name) {
-        return classes.name(index);
-    }
-    let looks: [fn(&str) -> String; 2] = [look_of, |name| look_of(name).to_lowercase()];
-    for look in looks {
-        let expected = look(name);
-        let mut alike = classes.names().iter().filter(|class| look(class) == expected);
-        match (alike.next(), alike.next()) {
-            (Some(class), None) => return Some(class),
-            (Some(_), Some(_)) => return None,
-            _ => {}
-        }
-    }
-    None
 }

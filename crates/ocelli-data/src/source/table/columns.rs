@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
-use super::rows::{Side, binary};
+use super::rows::binary;
 use super::sheet::{Row, Sheet, counts};
+use super::sides::{SplitColumns, flag, odd_values};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
+use crate::source::role::{Role, said_role};
 use crate::text::count;
 
 /// So many rows tell which column holds files.
@@ -19,7 +21,7 @@ pub(super) struct Columns {
     pub file: usize,
     /// One column of labels, or a column of 0 and 1 for each class.
     pub labels: Vec<usize>,
-    pub split: Option<usize>,
+    pub split: Option<SplitColumns>,
     pub group: Option<usize>,
 }
 
@@ -129,6 +131,20 @@ impl Search<'_> {
                 count(sampled)
             ));
         }
+        // Another column of files: of other ones, if both together name more.
+        let others = (0..found.len()).filter(|&other| other != column && 2 * found[other] > found[column]);
+        for other in others {
+            let cells = rows.iter().step_by(step).flat_map(|row| [row.cell(column), row.cell(other)]);
+            if self.finder.hits(cells, suffix) > found[column] {
+                notices.push(format!(
+                    "warning: the columns {} and {} of {} name different files; those of {} are read (to choose: `id_column`)",
+                    self.name(column),
+                    self.name(other),
+                    self.sheet.name(),
+                    self.name(column)
+                ));
+            }
+        }
         Ok(column)
     }
 
@@ -138,79 +154,182 @@ impl Search<'_> {
         let stated: Vec<usize> =
             self.options.label_columns.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
         let split = match &self.options.split_column {
-            Some(column) => Some(self.stated(column)?),
-            None => self.split(file, &stated, notices),
+            Some(column) => Some(self.stated_split(self.stated(column)?)?),
+            None => self.split(file, &stated, notices)?,
         };
         if stated.len() > 1 {
             self.check_binary(&stated)?;
         }
         let labels = match stated.is_empty() {
             false => stated,
-            true => self.labels(file, split, group, notices)?,
+            true => self.labels(file, split.as_ref(), group, notices)?,
         };
         Ok(Columns { file, labels, split, group })
     }
 
-    /// A column that says nothing but train, valid and test, two of them at least; or one that is called the
-    /// split and says nothing but whether a row is for validation.
-    fn split(&self, file: usize, labels: &[usize], notices: &mut Vec<String>) -> Option<usize> {
-        let rows = self.rows();
-        let sides = |column: usize| -> BTreeSet<String> {
-            rows.iter().map(|row| row.cell(column).to_lowercase()).collect()
+    /// The column of the split that was asked for.
+    fn stated_split(&self, column: usize) -> Result<SplitColumns, DataError> {
+        let name = self.header_name(column).unwrap_or_default();
+        let role = names::asked_role(name).map_or(Role::Valid, |asked| asked.role);
+        let cells = Cells::of(self.rows(), column);
+        let split = match cells.flags > cells.words {
+            true => SplitColumns::Flags(vec![(column, role)]),
+            false => SplitColumns::Words(column),
         };
-        let is_boolean = |side: &String| matches!(side.as_str(), "0" | "1" | "true" | "false");
-        let says = |&column: &usize| {
-            let name = self.header_name(column).unwrap_or_default();
-            // Most columns end this at their first row.
-            let first = rows.first().and_then(|row| Side::parse(row.cell(column)));
-            if column == file || labels.contains(&column) || first.is_none() {
+        self.check_split(split)
+    }
+
+    /// The columns that give the split. A column is taken for one
+    /// - if it says nothing but train, valid and test, and is called the split or says two of them at least;
+    /// - if it is called as a question (`is_test`, `valid`), and says yes and no.
+    ///
+    /// One that does so but for some rows is an error: these would be trained on or held out at random.
+    fn split(
+        &self,
+        file: usize,
+        labels: &[usize],
+        notices: &mut Vec<String>,
+    ) -> Result<Option<SplitColumns>, DataError> {
+        let rows = self.rows();
+        let free = |column: &usize| *column != file && !labels.contains(column);
+        let name = |column: usize| self.header_name(column).unwrap_or_default();
+        let columns: Vec<usize> = (0..self.sheet.width()).filter(free).collect();
+        let in_words = columns.iter().copied().find(|&column| {
+            let some = rows.iter().take(SOME_ROWS).any(|row| said_role(row.cell(column)).is_some());
+            if !some {
                 return false;
             }
-            let sides = sides(column);
-            let all = sides.iter().all(|side| Side::parse(side).is_some());
-            let is_called = names::is_split(name);
-            let asks = name.to_lowercase().starts_with("is");
-            all && match sides.iter().all(is_boolean) {
-                true => is_called && asks,
-                false => !sides.iter().any(is_boolean) && (is_called || sides.len() > 1),
+            let cells = Cells::of(rows, column);
+            let is_called = names::is_split(name(column)) || names::asked_role(name(column)).is_some();
+            match is_called {
+                true => cells.words > cells.flags,
+                // A few odd rows do not make it another column, and a class called "train" does not make it one.
+                false => cells.roles > 1 && 10 * cells.words >= 9 * rows.len(),
+            }
+        });
+        if let Some(column) = in_words {
+            let split = self.check_split(SplitColumns::Words(column))?;
+            let sides: BTreeSet<String> = rows.iter().map(|row| row.cell(column).to_lowercase()).collect();
+            notices.push(format!(
+                "the column {} of {} gives the split: {}",
+                self.name(column),
+                self.sheet.name(),
+                sides.into_iter().collect::<Vec<_>>().join(", ")
+            ));
+            return Ok(Some(split));
+        }
+        let mut flags: Vec<(usize, Role)> = Vec::new();
+        for &column in &columns {
+            let Some(asked) = names::asked_role(name(column)) else { continue };
+            let cells = Cells::of(rows, column);
+            let answers =
+                2 * cells.flags >= rows.len() || asked.sure && cells.flags > 0 || cells.empty_is_no();
+            let is_flag = match asked.sure {
+                true => answers,
+                // In a table of classes with a column each, a class may be called so: a train, a test.
+                false => answers && cells.both && !self.may_be_class(column, file, labels),
+            };
+            if is_flag && !flags.iter().any(|(_, role)| *role == asked.role) {
+                flags.push((column, asked.role));
+            } else if is_flag || asked.sure {
+                notices.push(self.ignored(column));
+            }
+        }
+        if flags.is_empty() {
+            // What is called so, and is not followed, must not pass unnoticed.
+            let called = columns.into_iter().find(|&column| names::is_split(name(column)));
+            notices.extend(called.map(|column| self.ignored(column)));
+            return Ok(None);
+        }
+        let split = self.check_split(SplitColumns::Flags(flags))?;
+        if let SplitColumns::Flags(flags) = &split {
+            let named = flags.iter().map(|(column, _)| self.name(*column)).collect::<Vec<_>>().join(" and ");
+            let columns = if flags.len() == 1 { "column" } else { "columns" };
+            let mut said: Vec<String> = flags
+                .iter()
+                .map(|(column, role)| match flags.len() {
+                    1 => format!("1 is {}", role.name()),
+                    _ => format!("1 in {} is {}", self.name(*column), role.name()),
+                })
+                .collect();
+            said.extend(split.otherwise().map(|role| format!("0 is {}", role.name())));
+            let give = if flags.len() == 1 { "gives" } else { "give" };
+            let (table, said) = (self.sheet.name(), said.join(", "));
+            notices.push(format!("the {columns} {named} of {table} {give} the split: {said}"));
+        }
+        Ok(Some(split))
+    }
+
+    /// Whether a column of 0 and 1 stands among others, so that each may be a class.
+    fn may_be_class(&self, column: usize, file: usize, labels: &[usize]) -> bool {
+        let others = (0..self.sheet.width()).filter(|&other| {
+            let asks = self.header_name(other).is_some_and(|name| names::asked_role(name).is_some());
+            other != file && other != column && !asks && !counts(self.rows(), other)
+        });
+        match labels {
+            [] => others
+                .into_iter()
+                .all(|other| self.is_binary(other) && !self.header_name(other).is_some_and(names::is_label)),
+            labels => labels.len() > 1,
+        }
+    }
+
+    /// That the column of a split is not followed.
+    fn ignored(&self, column: usize) -> String {
+        let row = self.rows().first();
+        let odd = row.map_or(String::new(), |row| match row.cell(column) {
+            "" => format!("row {} is empty", row.line),
+            text => format!("row {} is \"{}\"", row.line, super::sheet::shortened(text)),
+        });
+        format!(
+            "warning: the column {} of {} is ignored: {odd}, where each row of a split is train, valid (val, \
+             validation, dev) or test; its rows are trained on or held out regardless of it",
+            self.name(column),
+            self.sheet.name()
+        )
+    }
+
+    /// The columns again, if every row says its role.
+    fn check_split(&self, split: SplitColumns) -> Result<SplitColumns, DataError> {
+        // An empty cell says no beside cells that say yes, and nothing beside those that say no.
+        let silent: Vec<usize> = match &split {
+            SplitColumns::Words(_) => Vec::new(),
+            flags => {
+                let says_no = |cell: &str| !cell.is_empty() && flag(cell) == Some(false);
+                let says_no = |column: &usize| self.rows().iter().any(|row| says_no(row.cell(*column)));
+                flags.columns().into_iter().filter(says_no).collect()
             }
         };
-        let Some(column) = (0..self.sheet.width()).find(says) else {
-            // What is called so, and is not followed, must not pass unnoticed: its test rows would be trained
-            // on.
-            let called = (0..self.sheet.width()).find(|&column| {
-                column != file
-                    && !labels.contains(&column)
-                    && names::is_split(self.header_name(column).unwrap_or_default())
-            })?;
-            let odd = rows.iter().find(|row| Side::parse(row.cell(called)).is_none());
-            let odd = odd.map_or("its numbers could mean either".to_owned(), |row| match row.cell(called) {
-                "" => format!("row {} is empty", row.line),
-                text => format!("row {} is \"{text}\"", row.line),
-            });
-            notices.push(format!(
-                "warning: the column {} of {} is ignored: {odd}, where each row must be train, valid (val, validation, \
-                 dev) or test; its rows are trained on or held out regardless of it",
-                self.name(called),
-                self.sheet.name()
-            ));
-            return None;
+        let odd = |row: &Row| {
+            let silent = silent.iter().copied().find(|column| row.cell(*column).is_empty());
+            silent.or(split.role(row).err())
         };
-        let sides: Vec<String> = sides(column).into_iter().collect();
-        notices.push(format!(
-            "the column {} of {} gives the split: {}",
-            self.name(column),
-            self.sheet.name(),
-            sides.join(", ")
-        ));
-        Some(column)
+        let odd: Vec<(&Row, usize)> = self.rows().iter().filter_map(|row| Some((row, odd(row)?))).collect();
+        let Some(&(first, column)) = odd.first() else { return Ok(split) };
+        let of_column = odd.iter().filter(|(_, other)| *other == column);
+        let values = odd_values(of_column.map(|(row, _)| (row.line, row.cell(column))));
+        let expected = match &split {
+            SplitColumns::Words(_) => "train, valid or test".to_owned(),
+            SplitColumns::Flags(flags) if flags.len() > 1 => {
+                "1 in one of the columns of the split, and 0 in the others".to_owned()
+            }
+            SplitColumns::Flags(_) => "1 or 0 (or train, valid or test in all rows)".to_owned(),
+        };
+        let detail = format!(
+            "does not say its side of the split: {} of {} rows have other values than {expected} in the column {}: {values}",
+            count(odd.len()),
+            count(self.rows().len()),
+            self.name(column)
+        );
+        let advice = "correct these rows or take them out; or rename the column, if it is not of a split";
+        Err(table_error(&self.sheet.path, Some(first.line), detail, advice))
     }
 
     /// The columns that may hold labels: all others that are not empty.
-    fn candidates(&self, taken: [Option<usize>; 3], notices: &mut Vec<String>) -> Vec<usize> {
+    fn candidates(&self, taken: &[usize], notices: &mut Vec<String>) -> Vec<usize> {
         let (name, rows) = (self.sheet.name(), self.rows());
         let mut candidates: Vec<usize> =
-            (0..self.sheet.width()).filter(|&column| !taken.contains(&Some(column))).collect();
+            (0..self.sheet.width()).filter(|column| !taken.contains(column)).collect();
         // An index numbers the rows and has no name of its own; columns without any cell come from commas at
         // the end.
         let index = |&column: &usize| {
@@ -239,12 +358,15 @@ impl Search<'_> {
     fn labels(
         &self,
         file: usize,
-        split: Option<usize>,
+        split: Option<&SplitColumns>,
         group: Option<usize>,
         notices: &mut Vec<String>,
     ) -> Result<Vec<usize>, DataError> {
         let (name, rows) = (self.sheet.name(), self.rows());
-        let candidates = self.candidates([Some(file), split, group], notices);
+        let mut taken = vec![file];
+        taken.extend(group);
+        taken.extend(split.into_iter().flat_map(SplitColumns::columns));
+        let candidates = self.candidates(&taken, notices);
         match candidates[..] {
             [] => {
                 let detail = format!("has no column of labels beside that of the files ({})", self.all());
@@ -328,6 +450,42 @@ impl Search<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How many cells of a column say what.
+struct Cells {
+    /// Yes or no.
+    flags: usize,
+    /// The role of a row, in words.
+    words: usize,
+    /// Different roles.
+    roles: usize,
+    /// Whether yes and no are both said.
+    both: bool,
+    empty: usize,
+    all: usize,
+}
+
+impl Cells {
+    fn of(rows: &[Row], column: usize) -> Self {
+        let cells = || rows.iter().map(|row| row.cell(column));
+        let flags: Vec<bool> = cells().filter(|cell| !cell.is_empty()).filter_map(flag).collect();
+        let roles: Vec<Role> = cells().filter_map(said_role).collect();
+        let empty = cells().filter(|cell| cell.is_empty()).count();
+        Cells {
+            flags: flags.len(),
+            words: roles.len(),
+            roles: roles.iter().collect::<BTreeSet<_>>().len(),
+            both: flags.contains(&true) && (flags.contains(&false) || empty > 0),
+            empty,
+            all: rows.len(),
+        }
+    }
+
+    /// Whether all but the empty cells say yes.
+    fn empty_is_no(&self) -> bool {
+        self.flags > 0 && self.flags + self.empty == self.all
     }
 }
 

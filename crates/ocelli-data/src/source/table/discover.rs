@@ -7,7 +7,9 @@ use walkdir::WalkDir;
 use super::names;
 use super::sheet::is_image_ending;
 use crate::DataError;
+use crate::names::file_name;
 use crate::source::listing;
+use crate::source::role::{self, Role};
 
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
@@ -22,24 +24,76 @@ pub struct Tables {
     pub(super) labels: Vec<PathBuf>,
     /// Those whose names say it less plainly.
     others: Vec<PathBuf>,
+    /// Those that are each of a side of the split, that for training first: `train.csv` and `valid.csv`, or
+    /// tables in the folders `train` and `valid`.
+    pub(super) sides: Vec<(Role, PathBuf)>,
+    /// Folders of the split that hold images, but no table, where others hold one.
+    without: Vec<(Role, PathBuf)>,
 }
 
 impl Tables {
-    /// Looks for the tables in a folder, or, where it has none, in its folder for training; those whose names
+    /// Looks for the tables in a folder, or, where it has none, in its folders of a split; those whose names
     /// say that they hold something else are left out.
     pub fn of(folder: &Path) -> Self {
-        let in_train = || {
-            let is_train = |path: &PathBuf| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-                is_container(path) && name.starts_with("train")
-            };
-            folders(folder)
-                .filter(is_train)
-                .map(|train| Self::directly_in(&train))
-                .find(|tables| !tables.is_empty())
-        };
-        let tables = Self::directly_in(folder);
-        if tables.is_empty() { in_train().unwrap_or_default() } else { tables }
+        let mut tables = Self::directly_in(folder);
+        if tables.is_empty() {
+            return Self::in_folders_of_split(folder);
+        }
+        let paths: Vec<PathBuf> = files(folder).filter(|path| is_table(path)).collect();
+        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let sides = with_roles(paths, stem);
+        // A table whose name says it more plainly has the labels of all.
+        let train = sides.first().filter(|(role, _)| *role == Role::Train).map(|(_, path)| path.clone());
+        if train.is_some_and(|train| tables.labels == [train]) && sides.len() > 1 {
+            tables.others.retain(|other| !sides.iter().any(|(_, path)| path == other));
+            tables.sides = sides;
+        } else {
+            let unread = sides.into_iter().map(|(_, path)| path);
+            tables.others.extend(unread.filter(|path| !tables.labels.contains(path)));
+            tables.others.sort();
+            tables.others.dedup();
+        }
+        tables
+    }
+
+    fn in_folders_of_split(folder: &Path) -> Self {
+        let folders: Vec<PathBuf> = folders(folder).collect();
+        let of_split = with_roles(folders.clone(), |path| file_name(path));
+        let mut tables = Self::default();
+        for (role, folder) in &of_split {
+            let mut inside = Self::directly_in(folder);
+            if inside.labels.is_empty() {
+                // There a table may have the name of its side.
+                let is_own = |path: &PathBuf| {
+                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let named = role::named_role(&stem).is_some_and(|named| named.role == *role);
+                    named && is_table(path) && path.extension().is_some_and(|ending| ending != "txt")
+                };
+                inside.labels = files(folder).filter(is_own).collect();
+            }
+            match inside.labels.is_empty() {
+                false => {
+                    tables.sides.extend(inside.labels.iter().map(|table| (*role, table.clone())));
+                    tables.others.extend(inside.others);
+                    if *role == Role::Train {
+                        tables.labels.extend(inside.labels);
+                    }
+                }
+                true if holds_images(folder, 2) => tables.without.push((*role, folder.clone())),
+                true => {}
+            }
+        }
+        if tables.labels.is_empty() {
+            // A folder for training alone.
+            let is_train =
+                |path: &&PathBuf| is_container(path) && file_name(path).to_lowercase().starts_with("train");
+            let found = folders.iter().filter(is_train).map(|train| Self::directly_in(train));
+            return found.into_iter().find(|tables| !tables.is_empty()).unwrap_or_default();
+        }
+        if tables.sides.len() < 2 {
+            tables.sides.clear();
+        }
+        tables
     }
 
     fn directly_in(folder: &Path) -> Self {
@@ -64,7 +118,7 @@ impl Tables {
         let (labels, others): (Vec<_>, Vec<_>) =
             ranked.into_iter().partition(|(rank, _)| Some(*rank) == least);
         let paths = |ranked: Vec<(usize, PathBuf)>| ranked.into_iter().map(|(_, path)| path).collect();
-        Self { labels: paths(labels), others: paths(others) }
+        Self { labels: paths(labels), others: paths(others), ..Self::default() }
     }
 
     /// The notices about tables that were not chosen.
@@ -73,6 +127,19 @@ impl Tables {
             [] => String::new(),
             others => format!(", by its name, and not those of {}", some(others)),
         }
+    }
+
+    /// The notice about folders of the split that have no table.
+    pub(super) fn without_table(&self) -> Option<String> {
+        let named: Vec<PathBuf> = self.without.iter().map(|(_, folder)| folder.clone()).collect();
+        let unmeasured = self.without.iter().any(|(role, _)| *role == Role::Valid);
+        let warning = if unmeasured { "warning: " } else { "" };
+        (!named.is_empty()).then(|| {
+            format!(
+                "{warning}photos are left out, since they have no table as those for training have: {}",
+                some(&named)
+            )
+        })
     }
 
     /// Whether there is none.
@@ -114,13 +181,52 @@ impl Tables {
     }
 }
 
-fn some(paths: &[PathBuf]) -> String {
+/// Those of these paths whose names have a role beside the others', by role.
+fn with_roles(paths: Vec<PathBuf>, name: impl Fn(&PathBuf) -> String) -> Vec<(Role, PathBuf)> {
+    let names: Vec<String> = paths.iter().map(name).collect();
+    let roles = role::roles(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut with: Vec<(Role, PathBuf)> =
+        roles.into_iter().zip(paths).filter_map(|(role, path)| Some((role?, path))).collect();
+    with.sort();
+    with
+}
+
+/// The folder in this one that has the name of a side of the split, and holds images.
+pub(super) fn folder_of_side(folder: &Path, side: Role) -> Option<PathBuf> {
+    let of_split = with_roles(folders(folder).collect(), |path| file_name(path));
+    let mut of_side = of_split.into_iter().filter(|(role, path)| *role == side && holds_images(path, 2));
+    of_side.next().map(|(_, path)| path).filter(|_| of_side.next().is_none())
+}
+
+pub(super) fn some(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut text = paths.iter().take(4).map(name).collect::<Vec<_>>().join(", ");
     if paths.len() > 4 {
         text += &format!(" and {} more", paths.len() - 4);
     }
     text
+}
+
+/// Files in a folder, or in folders in it, that may be a table of its labels, which is not found there or not
+/// read in this form; with what to do.
+pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
+    const FOREIGN: [&str; 8] = ["xlsx", "xls", "xlsm", "ods", "parquet", "feather", "arrow", "sqlite"];
+    const NO_LABELS: [&str; 6] = ["readme", "license", "licence", "requirements", "notes", "citation"];
+    let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let may_be = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        (is_table(path) || FOREIGN.contains(&ending(path).as_str()))
+            && !NO_LABELS.iter().any(|other| stem.starts_with(other))
+    };
+    let mut found: Vec<PathBuf> = files(folder).filter(may_be).collect();
+    found.extend(folders(folder).flat_map(|inner| files(&inner).filter(may_be).collect::<Vec<_>>()));
+    let first = found.first()?;
+    let advice = match FOREIGN.contains(&ending(first).as_str()) {
+        true => "if it holds the labels, save it as a CSV file and give that (`from_csv`)",
+        false => "if it holds the labels, give it (`from_csv`)",
+    };
+    let names = found.iter().take(4).map(|path| crate::source::id_of(folder, path));
+    Some((names.collect::<Vec<_>>().join(", "), advice))
 }
 
 /// Whether the photos of a folder with tables lie in it without folders for their classes, so that a table

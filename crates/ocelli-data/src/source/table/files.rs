@@ -69,6 +69,8 @@ pub struct Found {
     pub(super) folded: bool,
     /// The folders at the beginning of the name that are not here.
     pub(super) dropped: String,
+    /// Other files that the name could mean, by their paths from the folder; fewer names speak for them.
+    pub also: Vec<String>,
 }
 
 /// A file that a name could mean.
@@ -274,6 +276,7 @@ impl Finder {
             let votes_of = |candidate: &Candidate| {
                 votes.get(&(candidate.folder.as_str(), candidate.ending.as_str())).copied().unwrap_or(0)
             };
+            let all = whole.clone();
             let most = whole.iter().map(|candidate| votes_of(candidate)).max().unwrap_or(0);
             let best: Vec<&Candidate> =
                 whole.into_iter().filter(|candidate| votes_of(candidate) == most).collect();
@@ -288,7 +291,18 @@ impl Finder {
             let least = best.iter().map(|candidate| rank(candidate)).min();
             let best: Vec<&Candidate> =
                 best.into_iter().filter(|candidate| Some(rank(candidate)) == least).collect();
-            return self.one_of(name, best);
+            return match self.one_of(name, best) {
+                Match::Found(mut found) => {
+                    // Another spelling, or a file deeper than a path that is written in full, is no other file.
+                    let exact = found.folder.is_empty() && found.ending.is_empty();
+                    let others = all.iter().map(|candidate| &self.files[candidate.file].relative);
+                    if !exact {
+                        found.also = others.filter(|other| **other != found.relative).cloned().collect();
+                    }
+                    Match::Found(found)
+                }
+                other => other,
+            };
         }
         if let Some(found) = self.as_given(name, text, suffix, beside) {
             return Match::Found(found);
@@ -322,6 +336,11 @@ impl Finder {
 
     fn found(&self, name: &Name, candidate: &Candidate) -> Found {
         let file = &self.files[candidate.file];
+        let mut dropped = name.parts[..name.parts.len() - candidate.depth].join("/");
+        if name.outside && dropped.is_empty() {
+            // It leads out of the folder, and nothing is there.
+            dropped = if name.text.starts_with("..") { "..".to_owned() } else { "/".to_owned() };
+        }
         Found {
             path: file.path.clone(),
             relative: file.relative.clone(),
@@ -329,7 +348,8 @@ impl Finder {
             folder: candidate.folder.clone(),
             ending: candidate.ending.clone(),
             folded: candidate.spelling > 0,
-            dropped: name.parts[..name.parts.len() - candidate.depth].join("/"),
+            dropped,
+            also: Vec::new(),
         }
     }
 
@@ -416,6 +436,7 @@ impl Finder {
             ending: suffix.to_owned(),
             folded: false,
             dropped: String::new(),
+            also: Vec::new(),
         })
     }
 
@@ -460,9 +481,4 @@ impl Finder {
         let file = padded.filter_map(|stem| self.by_stem.get(&stem).and_then(there)).next()?;
         Some(format!("there is {file}; a spreadsheet may have changed the number"))
     }
-}
-
-/// A name as the eye sees it: composed, in small letters, single spaces.
-pub(super) fn plain_spelling(text: &str) -> String {
-    fold(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::rows::{Entry, Labels, Notes, Side, Tally};
+use super::rows::{Entry, Labels, Notes, Tally};
+use super::sides::FolderSides;
 use super::{Labelled, Table, labels};
-use crate::source::listing;
+use crate::source::{listing, role::Role};
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
@@ -13,7 +14,7 @@ use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Ta
 #[derive(Default)]
 struct ItemRows {
     items: Vec<Item>,
-    sides: Vec<Option<Side>>,
+    sides: Vec<Option<Role>>,
     groups: Vec<Option<String>>,
 }
 
@@ -35,9 +36,23 @@ impl Table<'_> {
         if let Some(error) = self.measurements(&classes, &entries) {
             return Err(error);
         }
+        labels::check_looks(&self.sheet.path, classes.names())?;
         notes.notices.extend(labels::oddities(classes.names()));
-        let ItemRows { items, sides, groups } = self.item_rows(entries, &classes, task, &mut notes);
-        let test = sides.iter().filter(|side| **side == Some(Side::Test)).count();
+        notes.notices.extend(self.nearly_all_different(&classes, &entries));
+        let ItemRows { items, mut sides, groups } = self.item_rows(entries, &classes, task, &mut notes);
+        let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        let folders = FolderSides::of(&ids);
+        let mut split_by_folders = Vec::new();
+        match (&folders, &self.columns.split) {
+            (None, _) => {}
+            (Some(folders), Some(_)) => notes.notices.extend(self.disagreement(folders, &sides)),
+            (Some(folders), None) => {
+                sides.clone_from(&folders.roles);
+                split_by_folders = self.say_folders(folders);
+                notes.notices.extend(split_by_folders.iter().cloned());
+            }
+        }
+        let test = sides.iter().filter(|side| **side == Some(Role::Test)).count();
         if test > 0 {
             notes.notices.push(format!(
                 "{} rows of {} are test images, which are neither trained on nor evaluated",
@@ -46,20 +61,54 @@ impl Table<'_> {
             ));
         }
         let items = Items { root, task, classes, items };
-        self.list_unnamed(&items, &mut notes);
-        let split = self.columns.split.is_some().then(|| {
+        let has_split = self.columns.split.is_some() || !split_by_folders.is_empty();
+        let split = has_split.then(|| {
             let side = |side| (0..sides.len()).filter(|&index| sides[index] == Some(side)).collect();
-            Split { train: side(Side::Train), valid: side(Side::Valid), test: side(Side::Test) }
+            Split { train: side(Role::Train), valid: side(Role::Valid), test: side(Role::Test) }
         });
         notes.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         let label_separator = match labels {
-            Labels::Cells(_, reading) if task == Task::MultiLabel => reading.separator(),
+            Labels::Cells(_, reading, _) if task == Task::MultiLabel => reading.separator(),
             _ => None,
         };
         let Notes { skipped, notices } = notes;
         let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
         let groups = self.columns.group.is_some().then_some(groups);
-        Ok(Labelled { dataset, label_separator, groups })
+        Ok(Labelled { dataset, label_separator, groups, split_by_folders })
+    }
+
+    /// The notices that the folders of files give the split.
+    fn say_folders(&self, folders: &FolderSides) -> Vec<String> {
+        let table = self.name();
+        let mut notices = vec![format!(
+            "the files of {table} are in folders of a split, which is followed: {}",
+            folders.named()
+        )];
+        if !folders.beside.is_empty() {
+            let files: usize = folders.beside.iter().map(|(_, files)| files).sum();
+            let named =
+                folders.beside.iter().take(3).map(|(name, files)| format!("{name} ({})", count(*files)));
+            notices.push(format!(
+                "warning: {} images of {table} lie beside these folders, and are left out: {}",
+                count(files),
+                named.collect::<Vec<_>>().join(", ")
+            ));
+        }
+        notices
+    }
+
+    /// The notice that a column says of files another side of the split than their folders.
+    fn disagreement(&self, folders: &FolderSides, sides: &[Option<Role>]) -> Option<String> {
+        let differ = |(folder, column): &(&Option<Role>, &Option<Role>)| folder.is_some() && folder != column;
+        let differ = folders.roles.iter().zip(sides).filter(differ).count();
+        (differ > 0).then(|| {
+            format!(
+                "the split is that of the column; the folders of {} images of {} say another one: {}",
+                count(differ),
+                self.name(),
+                folders.named()
+            )
+        })
     }
 
     /// The rows that are images of the data set; those without a label are skipped, except in multi-label
@@ -76,13 +125,13 @@ impl Table<'_> {
         for (entry, labels) in entries {
             let mut indices: Vec<usize> = labels.iter().filter_map(|label| classes.index(label)).collect();
             indices.sort_unstable();
-            if indices.is_empty() && entry.side != Some(Side::Test) {
+            if indices.is_empty() && entry.side != Some(Role::Test) {
                 without.count(entry.line, || entry.id.clone());
             }
             let target = match (task, indices.first()) {
                 (Task::MultiLabel, _) => Target::Classes(indices),
                 (Task::SingleLabel, Some(&class)) => Target::Class(class),
-                (Task::SingleLabel, None) if entry.side == Some(Side::Test) => Target::Unlabelled,
+                (Task::SingleLabel, None) if entry.side == Some(Role::Test) => Target::Unlabelled,
                 (Task::SingleLabel, None) => {
                     let reason = format!("row {} has no label", entry.line);
                     notes.skipped.push(Skipped::new(&entry.path, reason));
@@ -100,6 +149,27 @@ impl Table<'_> {
         let rows = count(self.sheet.rows.len());
         without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut notes.notices);
         ItemRows { items, sides, groups }
+    }
+
+    /// The warning that labels are hardly classes, since they seldom come twice.
+    fn nearly_all_different(
+        &self,
+        classes: &Classes,
+        entries: &[(Entry, BTreeSet<String>)],
+    ) -> Option<String> {
+        let [column] = self.columns.labels[..] else { return None };
+        let images = entries.iter().filter(|(_, labels)| !labels.is_empty()).count();
+        labels::are_nearly_all_different(classes.len(), images).then(|| {
+            format!(
+                "warning: {} has {} classes for {} images in the column {}; if these are no classes, name their column \
+                 (`label_columns`): {}",
+                self.name(),
+                count(classes.len()),
+                count(images),
+                self.column_name(column),
+                self.column_names()
+            )
+        })
     }
 
     /// That the column of labels holds measurements.
@@ -123,26 +193,27 @@ impl Table<'_> {
         );
         Some(self.error(None, detail, &advice))
     }
+}
 
-    /// Lists the images in the folder that no row names.
-    pub(super) fn list_unnamed(&self, items: &Items, notes: &mut Notes) {
-        let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
-        let listed: HashSet<PathBuf> = notes.skipped.iter().map(|skipped| skipped.path.clone()).collect();
-        let name = self.name();
-        let unnamed: Vec<PathBuf> = listing::images_below(&items.root)
-            .images
-            .into_iter()
-            .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))
-            .collect();
-        if let Some(first) = unnamed.first() {
-            let images = match unnamed.len() {
-                1 => "1 image".to_owned(),
-                several => format!("{} images", count(several)),
-            };
-            let (folder, first) = (items.root.display(), first.display());
-            notes.notices.push(format!("{images} in {folder} without a row in {name}; the first is {first}"));
-        }
-        let reason = format!("an image that no row of {name} names");
-        notes.skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
+/// Lists the images in the folder of a data set that no row of its table names.
+pub(super) fn list_unnamed(table: &str, dataset: &mut Dataset) {
+    let Dataset { items, skipped, notices, .. } = dataset;
+    let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
+    let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
+    let unnamed: Vec<PathBuf> = listing::images_below(&items.root)
+        .images
+        .into_iter()
+        .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))
+        .collect();
+    if let Some(first) = unnamed.first() {
+        let images = match unnamed.len() {
+            1 => "1 image".to_owned(),
+            several => format!("{} images", count(several)),
+        };
+        let (folder, first) = (items.root.display(), first.display());
+        notices.push(format!("{images} in {folder} without a row in {table}; the first is {first}"));
     }
+    let reason = format!("an image that no row of {table} names");
+    skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
+    skipped.sort_by(|a, b| a.path.cmp(&b.path));
 }

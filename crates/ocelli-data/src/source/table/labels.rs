@@ -7,6 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::sheet::{separator_name, shortened};
 use super::{TableOptions, table_error};
+use crate::names::{look_of, loose_look};
 use crate::text::count;
 use crate::{DataError, Task};
 
@@ -51,9 +52,15 @@ impl Reading {
     }
 }
 
-/// What pandas writes into a cell that has no value.
+/// What stands for no value: what pandas reads so by default, and the question mark of older data sets.
+const MISSING: [&str; 19] = [
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?",
+];
+
+/// Whether a cell says that there is no value.
 pub(super) fn is_missing(cell: &str) -> bool {
-    matches!(cell, "NaN" | "nan" | "<NA>")
+    MISSING.contains(&cell)
 }
 
 fn pieces(cell: &str, separator: char) -> BTreeSet<&str> {
@@ -145,6 +152,7 @@ pub(super) fn decide(
     let candidates: Vec<Reading> = match options.label_separator {
         Some(separator) => vec![Reading::Apart(separator)],
         None if lists => vec![Reading::Lists],
+        None if have_decimal_commas(&full) => vec![Reading::Apart('|'), Reading::Apart(';')],
         None => SEPARATORS.map(Reading::Apart).to_vec(),
     };
     let stated = options.label_separator.is_some();
@@ -272,6 +280,19 @@ pub(super) fn check_names<'a>(
     Ok(())
 }
 
+/// Refuses classes whose names look the same, as folders of classes are.
+pub(super) fn check_looks(path: &Path, classes: &[String]) -> Result<(), DataError> {
+    let mut looks: BTreeMap<String, &String> = BTreeMap::new();
+    for class in classes {
+        if let Some(other) = looks.insert(look_of(class), class) {
+            // Quoted so that marks and blanks are seen.
+            let detail = format!("has two labels that look the same: {other:?} and {class:?}");
+            return Err(table_error(path, None, detail, "make them one, or name one of them otherwise"));
+        }
+    }
+    Ok(())
+}
+
 /// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and
 /// numbers that are no classes.
 pub(super) fn oddities(classes: &[String]) -> Vec<String> {
@@ -279,7 +300,7 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     for class in classes {
         let spelling = match class.parse::<f64>() {
             Ok(number) if number.is_finite() => number.to_string(),
-            _ => super::files::plain_spelling(class),
+            _ => loose_look(class),
         };
         alike.entry(spelling).or_default().push(class);
     }
@@ -288,13 +309,13 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
         .map(|names| {
             let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
             format!(
-                "the classes {} differ in case, spaces or spelling of a number alone; if they are one, correct the table",
+                "the classes {} differ in case, in spaces, _ and -, or in the spelling of a number alone; if they are one, correct the table",
                 names.join(" and ")
             )
         })
         .collect();
     let fractions =
-        || classes.iter().filter(|class| class.parse::<f64>().is_ok_and(|number| number.fract() != 0.0));
+        || classes.iter().filter(|class| number(class).is_some_and(|number| number.fract() != 0.0));
     if 2 * fractions().count() > classes.len()
         && let Some(first) = fractions().next()
     {
@@ -303,12 +324,41 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
     odd
 }
 
+/// A number as spreadsheets write it, also with a decimal comma.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.parse::<f64>().ok().filter(|number| number.is_finite());
+    plain.or_else(|| {
+        let (whole, fraction) = text.split_once(',')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = digits(whole.strip_prefix(['-', '+']).unwrap_or(whole)) && digits(fraction);
+        is_number.then(|| text.replace(',', ".").parse().ok()).flatten()
+    })
+}
+
+/// Whether cells hold numbers with decimal commas, rather than two numbers each.
+fn have_decimal_commas(cells: &[&Cell]) -> bool {
+    let with_comma: Vec<&str> =
+        cells.iter().map(|cell| cell.text).filter(|text| text.contains(',')).collect();
+    let is_fraction = |text: &&&str| {
+        let (whole, fraction) = text.split_once(',').unwrap_or_default();
+        matches!(whole, "0" | "-0") || whole.starts_with('-') || fraction.len() > 2
+    };
+    2 * with_comma.len() > cells.len()
+        && cells.iter().all(|cell| number(cell.text).is_some())
+        && 2 * with_comma.iter().filter(is_fraction).count() > with_comma.len()
+}
+
 /// Whether labels are measurements rather than names: numbers that are nearly all different, or many
 /// fractions.
 pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
-    let numbers: Vec<f64> = classes.iter().map_while(|class| class.parse().ok()).collect();
+    let numbers: Vec<f64> = classes.iter().map_while(|class| number(class)).collect();
     let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();
     numbers.len() == classes.len()
         && (classes.len() > 10 && 2 * classes.len() > images
             || classes.len() > 20 && 2 * fractions > classes.len())
+}
+
+/// Whether labels are names that hardly come twice, as those of images, people or places do.
+pub(super) fn are_nearly_all_different(classes: usize, images: usize) -> bool {
+    classes >= 10 && 5 * classes >= 4 * images
 }

@@ -23,7 +23,9 @@
 //! | `rows.rs` | from rows to files and labels |
 //! | `merge.rs` | several rows for one file, and missing files |
 //! | `items.rs` | from files and labels to a data set |
-//! | `discover.rs` | the table in a folder of photos |
+//! | `sides.rs` | on which side of the split a row is |
+//! | `several.rs` | a table for each side of the split |
+//! | `discover.rs` | the tables in a folder of photos |
 
 mod columns;
 mod discover;
@@ -34,12 +36,15 @@ mod labels;
 mod merge;
 mod names;
 mod rows;
+mod several;
 mod sheet;
+mod sides;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use discover::unread;
 pub use discover::{Tables, is_table, says_the_classes};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
@@ -112,25 +117,71 @@ pub struct Labelled {
     pub label_separator: Option<char>,
     /// The group of each item, if a column of groups is given; `None` for an empty cell.
     pub groups: Option<Vec<Option<String>>>,
+    /// The notices that folders in the files' paths, such as `train` and `valid`, give the split; none where
+    /// they do not. A split that is asked for goes before it.
+    pub split_by_folders: Vec<String>,
 }
 
 /// Reads a table of labels, or the one in a folder; no image is decoded. Items keep the order of the rows.
+///
+/// Where a folder has a table for each side of the split (`train.csv` and `valid.csv`, or one in each of the
+/// folders `train` and `valid`), they are read as one data set with that split.
 ///
 /// # Errors
 /// Where it is not a table, where something that is not set is ambiguous, where rows contradict each other,
 /// and where more than a tenth of them name missing files; with the row.
 pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, DataError> {
     let path = path.as_ref();
-    let mut notices = Vec::new();
-    let found;
-    let path = if path.is_dir() {
-        let tables = Tables::of(path);
-        found = tables.one(path)?;
-        notices.push(format!("the labels are those of {}{}", found.display(), tables.others()));
-        &found
-    } else {
-        path
-    };
+    if !path.is_dir() {
+        let mut notices = Vec::new();
+        // One that is given alone is read alone.
+        let beside = Tables::of(folder_of(path)).sides;
+        if beside.iter().any(|(_, side)| side.file_name() == path.file_name()) {
+            let others: Vec<PathBuf> = beside.into_iter().map(|(_, side)| side).collect();
+            let others: Vec<PathBuf> =
+                others.into_iter().filter(|side| side.file_name() != path.file_name()).collect();
+            notices.push(format!(
+                "beside {}, and not read: {}; to read them as one data set, give their folder",
+                path.file_name().unwrap_or_default().display(),
+                discover::some(&others)
+            ));
+        }
+        let mut read = read_one(path, options, notices)?;
+        read.list_unnamed();
+        return Ok(read.labelled);
+    }
+    let tables = Tables::of(path);
+    if tables.sides.len() > 1 {
+        return several::read(path, &tables, options);
+    }
+    let table = tables.one(path)?;
+    let mut notices = vec![format!("the labels are those of {}{}", table.display(), tables.others())];
+    notices.extend(tables.without_table());
+    let mut read = read_one(&table, options, notices)?;
+    read.list_unnamed();
+    Ok(read.labelled)
+}
+
+/// A table that has been read.
+struct ReadTable {
+    labelled: Labelled,
+    /// The name of the table, for people.
+    name: String,
+    /// Its columns of labels, to find the same in another table.
+    label_columns: Vec<Column>,
+    /// The names of all columns, where it has them.
+    header: Option<Vec<String>>,
+}
+
+impl ReadTable {
+    /// Lists the images in the folder that no row names.
+    fn list_unnamed(&mut self) {
+        items::list_unnamed(&self.name, &mut self.labelled.dataset);
+    }
+}
+
+/// Reads one table.
+fn read_one(path: &Path, options: &TableOptions, mut notices: Vec<String>) -> Result<ReadTable, DataError> {
     let mut sheet = Sheet::read(path)?;
     notices.append(&mut sheet.notices);
     if sheet.width() < 2 {
@@ -177,8 +228,14 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     for &column in &columns.labels {
         refuse_long_cells(&sheet, column)?;
     }
+    let label_columns = columns.labels.iter().map(|&column| {
+        let name = header.as_ref().and_then(|header| header.get(column)).filter(|name| !name.is_empty());
+        name.map_or(Column::Index(column), |name| Column::Name(name.clone()))
+    });
+    let label_columns = label_columns.collect();
     let table = Table { sheet: &sheet, columns, header: header.as_deref(), options };
-    table.read(&folder, matches, notices)
+    let labelled = table.read(&folder, matches, notices)?;
+    Ok(ReadTable { labelled, name: sheet.name(), label_columns, header })
 }
 
 /// An error where a cell of a column goes over several lines.

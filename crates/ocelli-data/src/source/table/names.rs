@@ -3,6 +3,8 @@
 //! Names are compared without case, spaces, `_`, `-`, `.` and `/`: `Image Index`, `image_index` and
 //! `ImageIndex` are one.
 
+use crate::source::role::{self, Role};
+
 /// Columns of files, those that say so most plainly first.
 const FILES: [&str; 28] = [
     "filename",
@@ -76,19 +78,7 @@ const LABELS: [&str; 36] = [
 ];
 
 /// Columns that say on which side of the split an image is.
-const SPLITS: [&str; 11] = [
-    "split",
-    "set",
-    "subset",
-    "partition",
-    "phase",
-    "dataset",
-    "usage",
-    "fold",
-    "isvalid",
-    "isval",
-    "isvalidation",
-];
+const SPLITS: [&str; 8] = ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold"];
 
 /// A name as it is compared.
 fn plain(name: &str) -> String {
@@ -112,9 +102,24 @@ pub(super) fn is_split(name: &str) -> bool {
     SPLITS.contains(&plain(name).as_str())
 }
 
+/// What a column of 0 and 1 asks by its name: whether a row has this role.
+pub(super) struct Asked {
+    pub role: Role,
+    /// Whether it can be nothing else: `is_test`, where `test` may be a class.
+    pub sure: bool,
+}
+
+/// The role that a column's name asks for: `is_valid`, `is_training_image`, `test`, `held_out`.
+pub(super) fn asked_role(name: &str) -> Option<Asked> {
+    let name = plain(name);
+    let asked = name.strip_prefix("is");
+    role::said_role(asked.unwrap_or(&name)).map(|role| Asked { role, sure: asked.is_some() })
+}
+
 /// Whether a name is one of those that a table's first row has when it names columns.
 pub(super) fn is_known(name: &str) -> bool {
-    file_rank(name).is_some() || is_label(name) || is_split(name)
+    let asks = || asked_role(name).is_some_and(|asked| asked.sure);
+    file_rank(name).is_some() || is_label(name) || is_split(name) || asks()
 }
 
 /// Whether a column's name is that of a table's index: none, pandas' `Unnamed: 0`, or `index`.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
 use super::{Found, Match, Table, ambiguous};
+use crate::names::file_name;
+use crate::source::role::Role;
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
@@ -22,14 +24,14 @@ pub(super) struct Entry {
     pub(super) path: PathBuf,
     /// The row's index in the sheet.
     pub(super) row: usize,
-    pub(super) side: Option<Side>,
+    pub(super) side: Option<Role>,
     pub(super) group: Option<String>,
 }
 
 /// How labels stand in the rows.
 pub(super) enum Labels<'a> {
-    /// In a cell.
-    Cells(usize, Reading),
+    /// In a cell. These words, which stand for no value elsewhere, are classes here.
+    Cells(usize, Reading, BTreeSet<String>),
     /// In a column for each class.
     Columns(Vec<(usize, &'a str)>),
 }
@@ -37,30 +39,15 @@ pub(super) enum Labels<'a> {
 impl<'a> Labels<'a> {
     pub(super) fn of(&'a self, row: &'a Row) -> BTreeSet<&'a str> {
         match self {
-            Labels::Cells(column, reading) => reading.labels(row.cell(*column)),
+            Labels::Cells(column, _, classes) if classes.contains(row.cell(*column)) => {
+                BTreeSet::from([row.cell(*column)])
+            }
+            Labels::Cells(column, reading, _) => reading.labels(row.cell(*column)),
             Labels::Columns(columns) => {
                 let on = |(column, _): &&(usize, &'a str)| binary(row.cell(*column)) == Some(true);
                 columns.iter().filter(on).map(|(_, class)| *class).collect()
             }
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Train,
-    Valid,
-    Test,
-}
-
-impl Side {
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Some(match text.to_lowercase().as_str() {
-            "train" | "training" | "false" | "0" => Side::Train,
-            "valid" | "val" | "validation" | "dev" | "true" | "1" => Side::Valid,
-            "test" | "testing" => Side::Test,
-            _ => return None,
-        })
     }
 }
 
@@ -158,12 +145,40 @@ impl Table<'_> {
             "differ in upper and lower case, or in the Unicode form, from those of the files",
             &|_, found| found.folded,
         );
+        let mut several = found.iter().filter(|(_, found)| !found.also.is_empty());
+        if let Some((row, found)) = several.next() {
+            let names = count(1 + several.count());
+            notices.push(format!(
+                "{names} names in {name} could be several files, and are taken for those in the folder, or with the ending, \
+                 of most names; the first is row {}: {} is {}, not {}",
+                row.line,
+                shortened(row.cell(file)),
+                found.relative,
+                found.also.join(" or ")
+            ));
+        }
+        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+            let mut such = found.iter().filter(|(row, found)| matches(row, found));
+            if let Some((row, found)) = such.next() {
+                let rows = count(1 + such.count());
+                let given = shortened(row.cell(file));
+                notices.push(format!(
+                    "{rows} names in {name} {what}; the first is row {}: {given} is {}",
+                    row.line, found.relative
+                ));
+            }
+        };
         ways("have \\ between their folders", &|row, found| {
             row.cell(file).contains('\\')
                 && found.dropped.is_empty()
                 && !found.path.to_string_lossy().contains('\\')
         });
-        ways("are outside the folder", &|_, found| !found.within);
+        let mut outside = found.iter().filter(|(_, found)| !found.within);
+        if let Some((row, found)) = outside.next() {
+            let files = count(1 + outside.count());
+            let first = format!("row {}: {}", row.line, found.path.display());
+            notices.push(format!("{files} names in {name} are outside the folder; the first is {first}"));
+        }
     }
 
     /// The rows whose files exist, and the indices of those whose files do not, with the reasons.
@@ -185,7 +200,8 @@ impl Table<'_> {
             let line = row.line;
             if row.cells.len() <= last {
                 let reason = format!("row {line} has too few columns ({})", row.cells.len());
-                unusable.count(line, || format!("it has {} cells", row.cells.len()));
+                let cells = row.cells.len();
+                unusable.count(line, || format!("it has {cells} cell{}", if cells == 1 { "" } else { "s" }));
                 notes.skipped.push(Skipped::new(&self.sheet.path, reason));
                 continue;
             }
@@ -212,21 +228,70 @@ impl Table<'_> {
                     continue;
                 }
             };
-            let side = match self.columns.split.map(|column| row.cell(column)) {
-                None => None,
-                Some(text) => Some(Side::parse(text).ok_or_else(|| {
-                    let detail = format!("says \"{}\"; expected train, valid or test", shortened(text));
-                    self.error(Some(line), detail, "correct the row")
-                })?),
-            };
+            let said = self.columns.split.as_ref().map(|split| split.role(row)).transpose();
+            let side = said.map_err(|column| {
+                let text = shortened(row.cell(column));
+                let detail = format!("says \"{text}\"; expected train, valid or test");
+                self.error(Some(line), detail, "correct the row")
+            })?;
             let id = found.relative.strip_prefix(prefix.as_str()).unwrap_or(&found.relative).to_owned();
-            let group = self.columns.group.map(|column| row.cell(column)).filter(|group| !group.is_empty());
+            let group = self
+                .columns
+                .group
+                .map(|column| row.cell(column))
+                .filter(|group| !group.is_empty() && !labels::is_missing(group));
             let group = group.map(str::to_owned);
             entries.push(Entry { line, id, path: found.path, row: index, side, group });
         }
         let of = format!("of {} rows of {} cannot be used", count(self.sheet.rows.len()), self.name());
         unusable.say(&of, &mut notes.notices);
         Ok((entries, missing))
+    }
+
+    /// The words for no value that are classes: those whose files all lie in a folder of that name.
+    fn named_as_their_folders(
+        &self,
+        column: usize,
+        entries: &[Entry],
+        notices: &mut Vec<String>,
+    ) -> BTreeSet<String> {
+        let mut words: BTreeMap<&str, bool> = BTreeMap::new();
+        for entry in entries {
+            let word = self.sheet.rows[entry.row].cell(column);
+            if labels::is_missing(word) {
+                let folder = entry.path.parent().map(file_name).unwrap_or_default();
+                *words.entry(word).or_insert(true) &= folder == word;
+            }
+        }
+        let classes: BTreeSet<String> =
+            words.into_iter().filter(|(_, all)| *all).map(|(word, _)| word.to_owned()).collect();
+        notices.extend(classes.iter().map(|word| {
+            format!(
+                "warning: \"{word}\" in {} is read as a class, since its files are in a folder of that name",
+                self.name()
+            )
+        }));
+        classes
+    }
+
+    /// Says which rows have a word for no value instead of a label.
+    fn say_missing_labels(&self, cells: &[Cell], classes: &BTreeSet<String>, notices: &mut Vec<String>) {
+        let mut missing = Tally::default();
+        let mut words: BTreeSet<&str> = BTreeSet::new();
+        for cell in cells.iter().filter(|cell| labels::is_missing(cell.text) && !classes.contains(cell.text))
+        {
+            missing.count(cell.line, || cell.text.to_owned());
+            words.insert(cell.text);
+        }
+        let Some((line, first)) = missing.first else { return };
+        let words = words.into_iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        notices.push(format!(
+            "warning: {} of {} rows of {} have no value for a label, as pandas reads them ({words}); the first is row {line}: \
+             {first}. To keep one as a class, give it another name in the table",
+            count(missing.times),
+            count(self.sheet.rows.len()),
+            self.name()
+        ));
     }
 
     pub(super) fn labels(
@@ -239,17 +304,9 @@ impl Table<'_> {
             let cells: Vec<Cell> =
                 rows().map(|row| Cell { line: row.line, text: row.cell(column) }).collect();
             let (reading, task) = labels::decide(&self.sheet.path, &cells, self.options, notices)?;
-            let mut missing = Tally::default();
-            for cell in cells.iter().filter(|cell| labels::is_missing(cell.text)) {
-                missing.count(cell.line, || cell.text.to_owned());
-            }
-            let of = format!(
-                "of {} rows of {} have no value for a label, as pandas writes it",
-                count(self.sheet.rows.len()),
-                self.name()
-            );
-            missing.say(&of, notices);
-            return Ok((Labels::Cells(column, reading), task));
+            let classes = self.named_as_their_folders(column, entries, notices);
+            self.say_missing_labels(&cells, &classes, notices);
+            return Ok((Labels::Cells(column, reading, classes), task));
         }
         let names = self.header.unwrap_or_default();
         let labels = Labels::Columns(

@@ -181,6 +181,10 @@ impl<'a> Sample<'a> {
             }
             let reason = match found {
                 _ if text.is_empty() => format!("row {line} has no id"),
+                // No row of a submission is guessed.
+                Match::Found(found) if !found.also.is_empty() => {
+                    format!("row {line}: {text} could be {} or {}", found.relative, found.also.join(" or "))
+                }
                 Match::Found(found) => {
                     paths.push(found.path);
                     continue;
@@ -283,12 +287,12 @@ fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Pl
     let differ = |of: &dyn Fn(&PathBuf) -> String| {
         photos.iter().map(of).collect::<BTreeSet<_>>().len() == photos.len()
     };
-    let id: &dyn Fn(&PathBuf) -> String = if differ(&stem) {
-        &stem
+    let (id, said): (&dyn Fn(&PathBuf) -> String, &str) = if differ(&stem) {
+        (&stem, "")
     } else if differ(&name) {
-        &name
+        (&name, "; ids are file names, since photos differ in their endings alone")
     } else {
-        &path
+        (&path, "; ids are paths, since photos in several folders have the same name")
     };
     let classes = config.classes.len();
     let mut rows: Vec<(Vec<String>, PathBuf)> = photos
@@ -307,7 +311,7 @@ fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Pl
         contents: std::iter::once(Content::Sample).chain((0..classes).map(Content::Probability)).collect(),
         separator: String::new(),
         unnamed: 0,
-        columns: format!("probabilities of {classes} classes"),
+        columns: format!("probabilities of {classes} classes{said}"),
     }
 }
 
