@@ -152,6 +152,11 @@ impl Recorded {
         self.photo(id).map(|photo| &photo.digest)
     }
 
+    /// The digests of all photos' files, by their ids.
+    pub(crate) fn digests(&self) -> HashMap<String, Digest> {
+        self.photos.iter().map(|photo| (photo.id.clone(), photo.digest)).collect()
+    }
+
     /// Whether any of the photos has this class.
     pub(crate) fn has_class(&self, class: &str) -> bool {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))

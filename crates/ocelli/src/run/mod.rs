@@ -18,7 +18,7 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone};
 use crate::data::ImageData;
 use crate::data::photos::outside;
 use crate::error::{Error, Result};
-use crate::event::{Event, Finished, Observer};
+use crate::event::{Event, Finished, Observer, Observers};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -173,9 +173,8 @@ impl<B: Backbone> Run<B> {
     /// Emits the data, notices and, where the run is resumed, from where.
     fn introduce(&mut self) -> Result<()> {
         let learner = &mut self.learner;
-        let (data, classes) = (learner.data(), learner.data().class_counts());
-        let (train, valid, origin) = (data.train_len(), data.valid_len(), data.split_origin());
-        learner.observers.emit(&Event::Data { classes, train, valid, origin })?;
+        let data = learner.used_data();
+        emit_data(&data, &mut learner.observers)?;
         for text in self.notices.drain(..) {
             learner.observers.emit(&Event::Notice { text })?;
         }
@@ -202,6 +201,10 @@ impl<B: Backbone> Run<B> {
                 predictions.set_thresholds(tuned.clone());
             }
         }
+        if learner.observers.has_skipped() {
+            // Images are found unreadable when they are loaded, after the data was first reported.
+            emit_data(&learner.used_data(), &mut learner.observers)?;
+        }
         learner.observers.emit(&Event::Finished(Finished {
             seconds: tracker.seconds(),
             metric,
@@ -227,6 +230,11 @@ impl<B: Backbone> Run<B> {
     fn write_checkpoint(&mut self) -> Result<()> {
         self.tracker.write_checkpoint_of(&mut self.learner)
     }
+}
+
+fn emit_data(data: &ImageData, observers: &mut Observers) -> Result<()> {
+    let (classes, origin) = (data.class_counts(), data.split_origin());
+    observers.emit(&Event::Data { classes, train: data.train_len(), valid: data.valid_len(), origin })
 }
 
 impl Thresholds {
