@@ -56,6 +56,9 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         }
         Error::AllTrainedOn { .. } => "to evaluate them all the same:  --include-train".to_owned(),
         Error::OutputPath { .. } => "to choose the path:  --out".to_owned(),
+        Error::TableExists { path } => {
+            format!("to resume it:  --resume-from {}", message(path.display()))
+        }
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()
@@ -83,6 +86,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
     ("augmentation", Some("--augment")),
     ("epochs", Some("--head-epochs, --augmented-epochs, --unfrozen-epochs or --cycles")),
     ("folds", Some("--fold")),
+    ("format", Some("--csv, --jsonl or --json")),
     ("mix.alpha", Some("--mixup or --cutmix")),
     ("sheet", Some("--columns, --rows and --size")),
     ("valid_split", Some("--valid")),
@@ -134,12 +138,16 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
 /// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
     ("`allow_missing`", "--allow-missing"),
+    ("`calibrated`", "--calibrated"),
     ("`from_csv`", "--labels"),
     ("`id_column`", "--id-column"),
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
+    ("`min_probability`", "--min-probability"),
     ("`suffix`", "--suffix"),
     ("`task`", "--task"),
+    ("`top_k`", "--top-k"),
+    ("`tta`", "--tta"),
 ];
 
 /// A sentence of the library with flags in place of its settings.

@@ -20,6 +20,7 @@ mod errors;
 mod flags;
 mod interrupt;
 mod output;
+mod photos;
 mod terminal;
 mod text;
 #[cfg(feature = "hub")]

@@ -27,6 +27,16 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// The size of a file: `18.7 MB`, `683 kB`, `512 bytes`
+pub fn bytes(number: u64) -> String {
+    match number {
+        0..1_000 => format!("{number} bytes"),
+        1_000..1_000_000 => format!("{:.0} kB", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", number as f64 / 1e6),
+        _ => format!("{:.1} GB", number as f64 / 1e9),
+    }
+}
+
 /// A name, shortened to 40 characters with an ellipsis.
 pub fn brief(name: &str) -> String {
     match name.char_indices().nth(40) {
@@ -106,6 +116,8 @@ mod tests {
             ["1 class", "2 classes", "2,000 images"]
         );
         assert_eq!([size(512), size(683_072), size(4_652_008)], ["512", "683 k", "4.7 M"]);
+        let sizes = [7, 683_072, 18_652_008, 3_100_000_000].map(bytes);
+        assert_eq!(sizes, ["7 bytes", "683 kB", "18.7 MB", "3.1 GB"]);
         let durations = [0.04, 9.96, 19.4, 112.0, 3599.7, 7510.0].map(duration);
         assert_eq!(durations, ["0.0 s", "10 s", "19 s", "1 min 52 s", "1 h 0 min", "2 h 5 min"]);
     }

@@ -67,6 +67,11 @@ pub fn threads(text: &str) -> Result<usize, String> {
     whole::<0, MAX_THREADS>(text)
 }
 
+/// The fraction of known photos that may be called unknown.
+pub fn false_refusals(text: &str) -> Result<f64, String> {
+    number(text, "from 0 to less than 1, such as 0.05", |number| (0.0..1.0).contains(&number))
+}
+
 fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if holds(number) => Ok(number),
@@ -84,6 +89,12 @@ pub fn at_least_0(text: &str) -> Result<f64, String> {
 
 pub fn below_1(text: &str) -> Result<f64, String> {
     number(text, "from 0 to below 1", |number| (0.0..1.0).contains(&number))
+}
+
+/// A probability.
+pub fn probability(text: &str) -> Result<f32, String> {
+    number(text, "from 0 to 1, such as 0.9", |number| (0.0..=1.0).contains(&number))
+        .map(|number| number as f32)
 }
 
 pub fn alpha(text: &str) -> Result<f64, String> {
@@ -151,7 +162,9 @@ pub fn metric(text: &str) -> Result<Metric, String> {
 mod tests {
     use std::fmt::Debug;
 
-    use ocelli::{Augmentation, BadImages, Framing, Optimizer, Precision, Task, Thresholds, Values};
+    use ocelli::{
+        Augmentation, BadImages, Framing, Optimizer, Precision, TableFormat, Task, Thresholds, Values,
+    };
 
     use super::*;
 
@@ -170,6 +183,7 @@ mod tests {
         all_parse::<Framing>(Framing::NAMES);
         all_parse::<Optimizer>(Optimizer::NAMES);
         all_parse::<Precision>(Precision::NAMES);
+        all_parse::<TableFormat>(TableFormat::NAMES);
         all_parse::<Task>(Task::NAMES);
         all_parse::<Thresholds>(Thresholds::NAMES);
         all_parse::<Values>(Values::NAMES);

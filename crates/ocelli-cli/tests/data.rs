@@ -84,7 +84,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
     let f1: f64 = history.lines().last().unwrap().split(',').nth(5).unwrap().parse().unwrap();
     assert!(f1 > 0.75, "{history}");
     let flag = common::samples().join("flags/rainbow-flag.png");
-    let line = place.run(&["predict", "run/model.safetensors", flag.to_str().unwrap(), "--json"]);
+    let line = place.run(&["predict", "run/model.safetensors", flag.to_str().unwrap(), "--jsonl"]);
     let prediction: serde_json::Value = serde_json::from_str(&line).unwrap();
     let probability = |class: &str| prediction["probabilities"][class].as_f64().unwrap();
     let decided = prediction["classes"].as_array().unwrap();
@@ -103,7 +103,7 @@ fn several_labels_an_image_are_learned_and_predicted() {
     let thresholds: Vec<f64> =
         config["thresholds"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
     assert!(thresholds.iter().any(|threshold| *threshold != thresholds[0]), "{thresholds:?}");
-    let lines = place.run(&["predict", "each/model.safetensors", "all", "--json"]);
+    let lines = place.run(&["predict", "each/model.safetensors", "all", "--jsonl"]);
     for line in lines.lines() {
         let prediction: serde_json::Value = serde_json::from_str(line).unwrap();
         let decided = prediction["classes"].as_array().unwrap();

@@ -229,7 +229,7 @@ fn paths_are_bytes() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(said.lines().count(), 3, "{said}");
     assert!(said.contains("\nodd/k\\xE4se.png,") && said.contains("\nodd/ blank .png,"), "{said}");
-    let output = predict(&["-0", "--json"], b"odd/two\nlines.png\0odd/k\xe4se.png\0");
+    let output = predict(&["-0", "--jsonl"], b"odd/two\nlines.png\0odd/k\xe4se.png\0");
     assert!(output.status.success(), "{}", stderr(&output));
     let paths: Vec<serde_json::Value> =
         stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -64,7 +64,10 @@ fn text_json_and_csv_say_the_same() {
     let flag = photo("flags");
     let text = place().run(&["predict", MODEL, &flag]);
     let json: serde_json::Value =
+        serde_json::from_str(&place().run(&["predict", MODEL, &flag, "--jsonl"])).unwrap();
+    let array: serde_json::Value =
         serde_json::from_str(&place().run(&["predict", MODEL, &flag, "--json"])).unwrap();
+    assert_eq!(array, serde_json::json!([json]));
     let csv = place().run(&["predict", MODEL, &flag, "--csv"]);
     assert_eq!(json["path"], flag);
     assert_eq!(json["class"], "flags");
@@ -76,7 +79,7 @@ fn text_json_and_csv_say_the_same() {
     let header = csv.lines().next().unwrap();
     let classes =
         ["flags", "food-and-drink", "smileys-and-emotion"].map(|class| format!("probability_{class}"));
-    assert_eq!(header, format!("path,class,probability,{}", classes.join(",")));
+    assert_eq!(header, format!("path,class,probability,error,{}", classes.join(",")));
     let in_csv: f64 = csv.lines().nth(1).unwrap().split(',').nth(2).unwrap().parse().unwrap();
     assert!((in_csv - probability).abs() < 1e-6);
 }
@@ -137,7 +140,7 @@ fn files_that_are_no_model_are_refused_with_the_reason() {
         Some(&renamed(b"efficientnet_lite0", b"efficientnet_lite9")),
         &["efficientnet_lite9", "efficientnet_lite0"],
     );
-    let format = br#"\"format\":3"#;
+    let format = br#"\"format\":4"#;
     refused("newer.safetensors", Some(&renamed(format, br#"\"format\":9"#)), &["form 9"]);
     refused("weights.safetensors", Some(ocelli_lite0::WEIGHTS), &["not what they are for"]);
 }

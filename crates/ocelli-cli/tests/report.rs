@@ -213,7 +213,7 @@ fn text_in_tables_cannot_be_run_and_comes_back() {
     let mut wanted = CLASSES;
     wanted.sort_unstable();
     assert_eq!(classes, wanted);
-    assert_eq!(class(&table(&place.path("predicted.csv"))[0][3]), classes[0]);
+    assert_eq!(class(&table(&place.path("predicted.csv"))[0][4]), classes[0]);
     // Every id is that of a photo, whatever it begins with.
     let ids = |path: &str| -> BTreeSet<String> {
         table(&place.path(path))[1..].iter().map(|row| unescape_formula(&row[0]).to_owned()).collect()

@@ -315,8 +315,8 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     model.save(place().path("calibrated.safetensors")).unwrap();
     let model = "calibrated.safetensors";
     let photo = format!("photos/{}", table("b/predictions.csv")[0][0]);
-    let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--json"])).unwrap();
-    let output = place().ocelli(&["predict", model, &photo, "--json", "--calibrated"]).output().unwrap();
+    let plain: Value = serde_json::from_str(&place().run(&["predict", model, &photo, "--jsonl"])).unwrap();
+    let output = place().ocelli(&["predict", model, &photo, "--jsonl", "--calibrated"]).output().unwrap();
     assert!(output.status.success(), "{}", common::stderr(&output));
     let calibrated: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(plain["class"], calibrated["class"]);
@@ -327,5 +327,5 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     // Validation and prediction agree to the bit on probabilities as they are.
     let said: Vec<String> = table("b/predictions.csv")[0][4..].to_vec();
     let row = place().run(&["predict", "b/model.safetensors", &photo, "--csv"]);
-    assert_eq!(row.lines().nth(1).unwrap().split(',').skip(3).collect::<Vec<_>>(), said);
+    assert_eq!(row.lines().nth(1).unwrap().split(',').skip(4).collect::<Vec<_>>(), said);
 }

@@ -177,7 +177,7 @@ fn as_the_first_process_of_a_container_it_is_ended_too() {
 fn predictions_so_far_are_whole_lines() {
     let place = Place::with_photos(4);
     place.run(&small(&["--head-epochs", "1", "--out", "run"]));
-    let mut command = place.ocelli(&["predict", "run", "-", "--json"]);
+    let mut command = place.ocelli(&["predict", "run", "-", "--jsonl"]);
     let mut running = Running::start(command.stdin(Stdio::piped()));
     let photo = common::samples().join("flags/de.png");
     let paths = format!("{}\n", photo.display()).repeat(20_000);

@@ -64,7 +64,7 @@ fn names_with_codes_are_escaped_in_every_verb() {
     }
 
     // JSON and CSV escape in their own way, and give the names back.
-    let json = place.run(&["predict", "a", &photos, "--json"]);
+    let json = place.run(&["predict", "a", &photos, "--jsonl"]);
     let row: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     for class in [RED, BROKEN, TURNED] {
         assert!(row["probabilities"][class].is_number(), "{row}");

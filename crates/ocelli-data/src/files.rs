@@ -6,7 +6,7 @@
 mod fault;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -86,6 +86,28 @@ pub fn append(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let _ = file.set_len(before); // half a line would spoil the next one
         with_need(error, bytes.len())
     })
+}
+
+/// Cuts a file off after this many bytes.
+///
+/// # Errors
+/// The system's.
+pub fn truncate(path: impl AsRef<Path>, length: u64) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::step(Step::Create, path)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(length)?;
+    file.sync_all()
+}
+
+/// Replaces the first bytes of a file, which is longer.
+///
+/// # Errors
+/// The system's.
+pub fn overwrite_start(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+    let path = path.as_ref();
+    fault::step(Step::Write, path)?;
+    OpenOptions::new().write(true).open(path)?.write_all(bytes)
 }
 
 /// A file's bytes.

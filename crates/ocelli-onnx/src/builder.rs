@@ -71,6 +71,12 @@ impl Builder {
         output
     }
 
+    /// Gives the last node, which has one output, and this output another name.
+    pub fn rename_last(&mut self, name: &str) {
+        let last = self.nodes.last_mut().expect("there is a node");
+        (last.name, last.output) = (name.to_owned(), vec![name.to_owned()]);
+    }
+
     /// The weights of a convolution or a linear layer.
     pub fn weights(&mut self, name: &str, shape: &[usize], values: &[f32]) -> String {
         if !self.half {

@@ -13,6 +13,7 @@
 //! | what a file is made of: inputs, outputs, metadata | `model.rs` |
 //! | the operators of an operation | `network.rs` |
 //! | resizing, cropping, normalising | `preprocess.rs` |
+//! | the score of what a model has not seen | `unknown.rs` |
 //! | the messages of the format | `proto.rs`, and `builder.rs`, which makes nodes of them |
 //! | the engine that checks | `engine.rs` |
 //! | errors | `error.rs` |
@@ -24,7 +25,8 @@ mod model;
 mod network;
 mod preprocess;
 mod proto;
+mod unknown;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use model::{Float, Input, Model, Options, Output, metadata};
+pub use model::{Float, Input, Model, Options, Output, UnknownScore, metadata};

@@ -1,6 +1,6 @@
 //! A whole file: inputs, network, outputs, metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ocelli_data::Preprocessing;
 use ocelli_nn::Graph;
@@ -11,7 +11,7 @@ use crate::proto::Attribute::Int;
 use crate::proto::{
     DataType, GraphProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto,
 };
-use crate::{Error, Result, network, preprocess};
+use crate::{Error, Result, network, preprocess, unknown};
 
 /// What a file takes. The number of images is free in each.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -69,8 +69,32 @@ pub struct Options {
     pub output: Output,
     /// How weights are stored.
     pub float: Float,
+    /// A second output `unknown_score`, f32, `[images]`: how unlike the training photos an image is.
+    pub unknown: Option<UnknownScore>,
     /// Texts of the file, by their keys.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// The parameters of a score of features `x` with `D` numbers:
+///
+/// ```text
+/// u = x / ‖x‖ − center,  p = projection · u,  y = within · p
+/// score = min over classes c of ‖y − means[c]‖² − Σ_k total[k] · p[k]² + residual · max(‖u‖² − ‖p‖², 0)
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UnknownScore {
+    /// `[D]`
+    pub center: Vec<f32>,
+    /// `[K, D]`, row by row.
+    pub projection: Vec<f32>,
+    /// `[K, K]`, row by row.
+    pub within: Vec<f32>,
+    /// `[classes, K]`, row by row.
+    pub means: Vec<f32>,
+    /// `[K]`
+    pub total: Vec<f32>,
+    /// One number.
+    pub residual: f32,
 }
 
 /// An ONNX model in memory.
@@ -135,8 +159,13 @@ impl Model {
         let found = values.name(value).to_owned();
         finish(&mut builder, &found, options.output);
         let dims = [Err(IMAGES), Ok(graph.shape(value)[0])];
-        let output = ValueInfoProto::tensor(options.output.name(), DataType::Float, &dims);
-        let used = without_unused(builder, options.output.name());
+        let mut outputs = vec![ValueInfoProto::tensor(options.output.name(), DataType::Float, &dims)];
+        if let Some(score) = &options.unknown {
+            unknown::write(&mut builder, values.name(graph.features), score);
+            outputs.push(ValueInfoProto::tensor(unknown::NAME, DataType::Float, &dims[..1]));
+        }
+        let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+        let used = without_unused(builder, &names);
         let metadata = options.metadata.iter();
         Ok(Self(ModelProto {
             ir_version: IR_VERSION,
@@ -147,7 +176,7 @@ impl Model {
                 name: "ocelli".to_owned(),
                 initializer: used.constants,
                 input: vec![input],
-                output: vec![output],
+                output: outputs,
             }),
             opset_import: vec![OperatorSetIdProto {
                 domain: String::new(),
@@ -175,28 +204,23 @@ impl Model {
 fn finish(builder: &mut Builder, found: &str, output: Output) {
     let (Output::Probabilities { temperature } | Output::ProbabilityOfEach { temperature }) = output else {
         builder.node("Identity", &[found], []);
-        rename_last(builder, output.name());
+        builder.rename_last(output.name());
         return;
     };
     builder.node("Identity", &[found], []);
-    rename_last(builder, Output::Logits.name());
+    builder.rename_last(Output::Logits.name());
     let temperature = builder.floats("temperature", &[], &[temperature as f32]);
     let logits = builder.node("Div", &[Output::Logits.name(), &temperature], []);
     match output {
         Output::Probabilities { .. } => builder.node("Softmax", &[&logits], [("axis", Int(-1))]),
         _ => builder.node("Sigmoid", &[&logits], []),
     };
-    rename_last(builder, output.name());
+    builder.rename_last(output.name());
 }
 
-fn rename_last(builder: &mut Builder, name: &str) {
-    let last = builder.nodes.last_mut().expect("it was just made");
-    (last.name, last.output) = (name.to_owned(), vec![name.to_owned()]);
-}
-
-/// Leaves out nodes and constants that the output does not depend on.
-fn without_unused(mut builder: Builder, output: &str) -> Builder {
-    let mut needed = std::collections::HashSet::from([output.to_owned()]);
+/// Leaves out nodes and constants that no output depends on.
+fn without_unused(mut builder: Builder, outputs: &[&str]) -> Builder {
+    let mut needed: HashSet<String> = outputs.iter().map(|output| (*output).to_owned()).collect();
     for node in builder.nodes.iter().rev() {
         if node.output.iter().any(|output| needed.contains(output)) {
             needed.extend(node.input.iter().cloned());

@@ -9,15 +9,19 @@ use crate::{Error, Result};
 
 /// Normalised floats of pixels from 0 to 255, `[images, 3, height, width]`.
 pub fn normalize(builder: &mut Builder, pixels: &str, preprocessing: &Preprocessing) -> String {
-    builder.part("normalize");
     let floats = builder.node("Cast", &[pixels], [("to", Int(DataType::Float as i64))]);
-    let output = shift_and_scale(builder, &floats, preprocessing.normalization.mean, preprocessing);
+    normalize_floats(builder, &floats, preprocessing)
+}
+
+fn normalize_floats(builder: &mut Builder, floats: &str, preprocessing: &Preprocessing) -> String {
+    builder.part("normalize");
+    let output = shift_and_scale(builder, floats, preprocessing.normalization.mean, preprocessing);
     builder.part("");
     output
 }
 
-/// Resizes, crops or pads, then normalises images of any size, by Ocelli's rules: sides are computed as integers, and
-/// pixels are rounded to 8 bits after resizing.
+/// Resizes, crops or pads, then normalises images of any size, by Ocelli's rules, which are Pillow's and torchvision's: sides
+/// are computed as integers.
 pub fn resize_and_normalize(
     builder: &mut Builder,
     pixels: &str,
@@ -41,13 +45,11 @@ pub fn resize_and_normalize(
             let end = builder.node("Add", &[&start, &size], []);
             let axes = builder.integers("axes", &[2, 3]);
             let cropped = builder.node("Slice", &[&image, &start, &end, &axes], []);
-            builder.part("");
-            normalize(builder, &cropped, preprocessing)
+            normalize_floats(builder, &cropped, preprocessing)
         }
         Framing::Squish => {
             let image = resize(builder, pixels, &size, preprocessing.filter)?;
-            builder.part("");
-            normalize(builder, &image, preprocessing)
+            normalize_floats(builder, &image, preprocessing)
         }
         Framing::Pad => {
             // In f64, and halves to even, as Pillow computes it.
@@ -71,9 +73,8 @@ pub fn resize_and_normalize(
             let pads = builder.node("Concat", &pads, [("axis", Int(0))]);
             // The ground is subtracted, so that what is added around the image is 0.
             let ground = preprocessing.normalization.mean.map(|value| value.round().clamp(0.0, 255.0));
-            let floats = builder.node("Cast", &[&image], [("to", Int(DataType::Float as i64))]);
             let ground_constant = builder.floats("ground", &[3, 1, 1], &ground);
-            let above = builder.node("Sub", &[&floats, &ground_constant], []);
+            let above = builder.node("Sub", &[&image, &ground_constant], []);
             let padded = builder.node("Pad", &[&above, &pads], []);
             builder.part("normalize");
             let mean = preprocessing.normalization.mean;
@@ -94,23 +95,37 @@ fn shift_and_scale(builder: &mut Builder, x: &str, mean: [f32; 3], preprocessing
     builder.node("Div", &[&x, &std], [])
 }
 
-/// Pillow's resizing: `exclude_outside` gives what lies beyond the image no weight, as Pillow does, and 8-bit pixels are
-/// rounded.
+/// Pillow's resizing to these rows and columns: columns first, then rows, each rounded to whole values from 0 to 255.
+/// `exclude_outside` gives what lies beyond the image no weight, as Pillow does. In floats, since engines round 8-bit
+/// integers in ways of their own.
 fn resize(builder: &mut Builder, pixels: &str, sides: &str, filter: Filter) -> Result<String> {
     let mode = match filter {
         Filter::Bilinear => "linear",
         Filter::Bicubic => "cubic",
         Filter::Area | Filter::Lanczos => return Err(Error::NoFilter { filter }),
     };
-    let attributes = [
-        ("antialias", Int(1)),
-        ("axes", Ints(vec![2, 3])),
-        ("coordinate_transformation_mode", Text("half_pixel")),
-        ("cubic_coeff_a", Float(-0.5)),
-        ("exclude_outside", Int(1)),
-        ("mode", Text(mode)),
-    ];
-    Ok(builder.node("Resize", &[pixels, "", "", sides], attributes))
+    let axis = builder.integers("axis", &[0]);
+    let [low, high, half] =
+        [("low", 0.0), ("high", 255.0), ("half", 0.50003)].map(|(name, value)| builder.float(name, value));
+    let mut image = builder.node("Cast", &[pixels], [("to", Int(DataType::Float as i64))]);
+    for (which, along) in [(1, 3), (0, 2)] {
+        let (from, to) = (builder.integers("from", &[which]), builder.integers("to", &[which + 1]));
+        let side = builder.node("Slice", &[sides, &from, &to, &axis], []);
+        let attributes = [
+            ("antialias", Int(1)),
+            ("axes", Ints(vec![along])),
+            ("coordinate_transformation_mode", Text("half_pixel")),
+            ("cubic_coeff_a", Float(-0.5)),
+            ("exclude_outside", Int(1)),
+            ("mode", Text(mode)),
+        ];
+        image = builder.node("Resize", &[&image, "", "", &side], attributes);
+        // Halves up, as in Pillow (`Round` would round them to even), also where weights of 32 bits fall a little short.
+        image = builder.node("Add", &[&image, &half], []);
+        image = builder.node("Floor", &[&image], []);
+        image = builder.node("Clip", &[&image, &low, &high], []);
+    }
+    Ok(image)
 }
 
 fn double(builder: &mut Builder, value: &str) -> String {

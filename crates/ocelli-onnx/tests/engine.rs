@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Filter, Framing, Normalization, Preprocessing, RgbImage};
 use ocelli_nn::{Arch, Graph, Network, TensorFile};
-use ocelli_onnx::{Engine, Error, Float, Input, Model, Options, Output, metadata};
+use ocelli_onnx::{Engine, Error, Float, Input, Model, Options, Output, UnknownScore, metadata};
 
 use common::{formula, values};
 
@@ -44,7 +44,7 @@ fn image(width: u32, height: u32, seed: &str) -> RgbImage {
         .map(|at| {
             let (x, y, channel) = (at / 3 % width as usize, at / 3 / width as usize, at % 3);
             let wave = ((x * (channel + 2)) as f64 / 9.0).sin() * 60.0 + (y as f64 / 7.0).cos() * 50.0;
-            (128.0 + wave + 15.0 * formula(seed, at as u64)) as u8
+            (128.0 + 2.0 * wave + 60.0 * formula(seed, at as u64)) as u8
         })
         .collect();
     RgbImage::new(width, height, pixels).unwrap()
@@ -123,8 +123,7 @@ fn identity(size: usize) -> Graph {
     graph
 }
 
-/// Ocelli's own values of the same image: what is resized in the file is at most two grey levels off, since the engine
-/// truncates where Pillow rounds, and nearly all values are within one.
+/// Ocelli's own values of the same image, also where black and white meet and bicubic weights overshoot.
 #[test]
 fn what_is_resized_inside_is_what_ocelli_resizes() {
     let size = 32;
@@ -152,16 +151,20 @@ fn what_is_resized_inside_is_what_ocelli_resizes() {
             for (at, found) in found.iter().enumerate() {
                 let (channel, pixel) = (at / (size * size), at % (size * size));
                 let levels = (found - sample[pixel * 3 + channel]) * preprocessing.normalization.std[channel];
+                // Such images Pillow resizes in another order, and overshoots are cut off between the two steps.
+                let is_long =
+                    *height > *width && (height - size as u32) > 2 * width.saturating_sub(size as u32);
+                let bound = if is_long { 6.0 } else { 2.01 };
                 assert!(
-                    levels.abs() < 2.01,
+                    levels.abs() < bound,
                     "{framing:?}, {filter:?}, {width}×{height}: {levels} levels at {at}"
                 );
-                off += usize::from(levels.abs() > 1.01);
+                off += usize::from(levels.abs() > 0.01);
                 total += 1;
             }
         }
-        println!("{framing:?}, {filter:?}: {off} of {total} values more than one level off");
-        assert!(off * 100 <= total, "{framing:?}, {filter:?}: {off} of {total}");
+        println!("{framing:?}, {filter:?}: {off} of {total} values one level off");
+        assert!(off * 50 <= total, "{framing:?}, {filter:?}: {off} of {total}");
     }
 }
 
@@ -204,5 +207,46 @@ fn what_cannot_be_written_or_read_is_an_error() {
     for bytes in [&b""[..], b"PK\x03\x04", &[0xff; 64], &file.to_bytes()[..40]] {
         assert!(matches!(metadata(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
         assert!(Engine::floats(bytes, [1, 3, 32, 32]).is_err());
+    }
+}
+
+#[test]
+fn the_unknown_score_follows_its_formula() {
+    let (width, directions, classes, size) = (1024, 7, 3, 32);
+    let graph = network(Arch::ResNet18).graph([size; 2]).unwrap();
+    let values = |name: &str, count: usize| -> Vec<f32> {
+        (0..count as u64).map(|at| 0.1 * formula(name, at) as f32).collect()
+    };
+    let score = UnknownScore {
+        center: values("center", width),
+        projection: values("projection", directions * width),
+        within: values("within", directions * directions),
+        means: values("means", classes * directions),
+        total: values("total", directions),
+        residual: 0.7,
+    };
+    let options = |output| Options { output, unknown: Some(score.clone()), ..Options::default() };
+    let images: Vec<f32> = (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
+    let run = |output| {
+        let file = Model::new(&graph, &options(output)).unwrap().to_bytes();
+        Engine::floats(&file, [2, 3, size, size]).unwrap().run(&images).unwrap()
+    };
+    let outputs = run(Output::Features);
+    assert_eq!(run(Output::Logits)[1], outputs[1]);
+    for (features, found) in outputs[0].chunks_exact(width).zip(&outputs[1]) {
+        let features: Vec<f64> = features.iter().map(|value| f64::from(*value)).collect();
+        let dot = |a: &[f32], b: &[f64]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
+        let length = features.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let u: Vec<f64> =
+            features.iter().zip(&score.center).map(|(x, c)| x / length - f64::from(*c)).collect();
+        let p: Vec<f64> = score.projection.chunks_exact(width).map(|row| dot(row, &u)).collect();
+        let y: Vec<f64> = score.within.chunks_exact(directions).map(|row| dot(row, &p)).collect();
+        let distance =
+            |mean: &[f32]| y.iter().zip(mean).map(|(y, m)| (y - f64::from(*m)).powi(2)).sum::<f64>();
+        let nearest = score.means.chunks_exact(directions).map(distance).fold(f64::MAX, f64::min);
+        let squares: Vec<f64> = p.iter().map(|p| p * p).collect();
+        let rest = u.iter().map(|u| u * u).sum::<f64>() - squares.iter().sum::<f64>();
+        let expected = nearest - dot(&score.total, &squares) + 0.7 * rest.max(0.0);
+        assert!((f64::from(*found) - expected).abs() < 1e-4 * expected.abs().max(1.0), "{found}, {expected}");
     }
 }

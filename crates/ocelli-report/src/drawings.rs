@@ -2,7 +2,7 @@
 
 use ocelli::finished::FinishedRun;
 use ocelli::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve, ThresholdPoint};
-use ocelli::{Result, Task};
+use ocelli::{FALSE_REFUSALS, ModelConfig, Result, Task, UnknownConfig};
 use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
 
 use crate::{CELLS, Subject};
@@ -31,6 +31,7 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
         drawings.push(("losses", losses(records)));
         drawings.push(("learning_rates", learning_rates(records, subject.train_len())));
     }
+    drawings.extend(unknown(subject.model.config()).map(|figure| ("unknown", figure)));
     drawings.extend(sizes(&subject.sizes).map(|figure| ("sizes", figure)));
     Ok(drawings)
 }
@@ -212,7 +213,37 @@ fn learning_rates(records: &FinishedRun, training_images: usize) -> Figure {
     Figure { title: "Learning rates".to_owned(), panels: vec![chart.into()] }
 }
 
-/// Bars of the histogram of sizes.
+/// The distribution of the unknown scores of validation photos, and the threshold; `None` without a score.
+fn unknown(config: &ModelConfig) -> Option<Figure> {
+    let unknown = config.unknown.as_ref()?;
+    let UnknownConfig::Fitted { valid_scores, .. } = unknown else { return None };
+    let threshold = f64::from(unknown.threshold(FALSE_REFUSALS)?);
+    let (low, high) = (f64::from(*valid_scores.first()?), f64::from(*valid_scores.last()?));
+    if low == high {
+        return None;
+    }
+    let width = (high - low) / BARS as f64;
+    let mut counts = [0usize; BARS];
+    for score in valid_scores {
+        counts[(((f64::from(*score) - low) / width) as usize).min(BARS - 1)] += 1;
+    }
+    let most = counts.iter().copied().max()? as f64;
+    let bars = counts.iter().enumerate().map(|(bar, &count)| Bar {
+        x: (low + bar as f64 * width, low + (bar + 1) as f64 * width),
+        y: count as f64,
+    });
+    let chart = Chart {
+        x: Axis::linear("unknown score").between(low, high),
+        y: Axis::linear("validation photos").between(0.0, 1.05 * most),
+        lines: Vec::new(),
+        marks: Vec::new(),
+        verticals: vec![Vertical { label: "threshold".to_owned(), x: threshold }],
+        bars: bars.collect(),
+    };
+    Some(Figure { title: "Unknown scores of validation photos".to_owned(), panels: vec![chart.into()] })
+}
+
+/// Bars of the histograms of sizes and of scores.
 const BARS: usize = 24;
 
 /// The histogram of the images' shorter sides; `None` if all are equal.

@@ -39,16 +39,19 @@
 //! | the page's look and behaviour | `template.html`, `style.css`, `html.rs`, `common.js`, `page.js` |
 //! | the page that compares two runs | `versus.rs`, `versus.js` |
 //! | the page of a data set | `inspect.rs` |
+//! | the page of similar photos | `similar.rs` |
 
 mod drawings;
 mod html;
 mod inspect;
 mod page;
 mod pictures;
+mod similar;
 mod tables;
 mod versus;
 
 pub use inspect::inspect_page;
+pub use similar::{SimilarPhotos, similar_page};
 pub use tables::Table;
 pub use versus::compare_runs;
 

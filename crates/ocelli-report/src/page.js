@@ -215,6 +215,13 @@ function calibration() {
       ], rows))));
 }
 
+function unknown() {
+  const part = data.unknown;
+  if (!part) return;
+  section("unknown", "Unknown photos", note("How unlike the training photos a photo is, by the network's features: the relative Mahalanobis distance. Photos above the threshold are called unknown."),
+    element("div", { class: "columns" }, part.chart ? chart("Unknown scores of validation photos", part.chart) : null, element("div", {}, element("p", {}, part.sentence))));
+}
+
 // ---------------------------------------------------------------------------------------------------- training
 
 function training() {
@@ -379,6 +386,7 @@ pictures();
 perClass();
 thresholds();
 calibration();
+unknown();
 training();
 labels();
 dataSection();

@@ -90,6 +90,19 @@ pub enum Error {
         /// The classes that are needed.
         expected: Vec<String>,
     },
+    /// A model of an ensemble differs from the first in whether an image has one class or several.
+    #[error(
+        "{model}: the model is {}, and the first one {}; use models of the same task",
+        task_name(*found), task_name(*expected)
+    )]
+    EnsembleTasks {
+        /// The model's file, or "the network".
+        model: String,
+        /// Its task.
+        found: Task,
+        /// The task of the first model.
+        expected: Task,
+    },
     /// A model and data differ in whether an image has one class or several.
     #[error(
         "the model is {}, and the data {}; {}",
@@ -117,6 +130,14 @@ pub enum Error {
     NotCalibrated {
         /// The model's file, or "the network".
         model: String,
+    },
+    /// A model has no score of photos of unknown classes.
+    #[error("{model}: the model has no unknown score: {reason}; use it without, or train again")]
+    NoUnknownScore {
+        /// The model's file, or "the network".
+        model: String,
+        /// Why not.
+        reason: String,
     },
     /// A folder holds no photos.
     #[error("{} holds no photos; give a folder of photos", path.display())]
@@ -269,6 +290,57 @@ pub enum Error {
         /// The path.
         path: PathBuf,
         /// Why not.
+        reason: String,
+    },
+    /// Photos cannot be sorted into that folder.
+    #[error("{}: {reason}; give another folder for the sorted photos", path.display())]
+    SortFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A table of predictions is to be written to a file that exists.
+    #[error("{}: this file exists already; give another name, resume it, or remove it", path.display())]
+    TableExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process is writing to a table of predictions.
+    #[error("{}: another process is writing to this table; wait until it ends, or stop it", path.display())]
+    TableBusy {
+        /// The table.
+        path: PathBuf,
+    },
+    /// Nothing says what a table of predictions was made with.
+    #[error(
+        "{}: it cannot be resumed, since {}, which says what it was made with, {reason}; write another table",
+        table.display(), settings.display()
+    )]
+    TableWithoutSettings {
+        /// The table.
+        table: PathBuf,
+        /// The file with its settings.
+        settings: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A table of predictions was made with other settings.
+    #[error("{}: it was made with other settings: {differences}; use the same, or write another table", table.display())]
+    OtherTableSettings {
+        /// The table.
+        table: PathBuf,
+        /// The differences.
+        differences: String,
+    },
+    /// A table of predictions is not as it was written.
+    #[error("{}, row {row}: {reason}; it was changed, or is damaged: write another table", path.display())]
+    OtherTable {
+        /// The table.
+        path: PathBuf,
+        /// The row, counted from 1; a header is one.
+        row: usize,
+        /// What is wrong with it.
         reason: String,
     },
     /// No folder for cached files is known.
@@ -443,6 +515,32 @@ pub enum Error {
         class: String,
         /// NaN or an infinity.
         value: f32,
+    },
+    /// A network computes features that are not finite.
+    #[error(
+        "{network}: a feature of {photo} is not finite ({value}): its weights are too large; use another model or \
+         backbone"
+    )]
+    NotFiniteFeatures {
+        /// The backbone's name.
+        network: String,
+        /// The photo.
+        photo: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// A network has no such layer.
+    #[error(
+        "the network has no layer \"{layer}\"; give the number of a stage, from 1 to {stages}, or the name of a part: {}",
+        some(parts)
+    )]
+    NoSuchLayer {
+        /// The layer.
+        layer: String,
+        /// The number of stages.
+        stages: usize,
+        /// The parts that the stages consist of.
+        parts: Vec<String>,
     },
     /// There is less memory than a step of training, or of using the network, takes.
     #[error(

@@ -62,6 +62,7 @@
 //! | schedules of learning rate and momentum | `schedule/policy.rs`, `schedule/builders.rs` |
 //! | the learning rate finder: search, curve, rules | `lr_finder/mod.rs`, `lr_finder/curve.rs`, `lr_finder/suggest.rs` |
 //! | cached features, and the key of the cache | `features/cache.rs`, `features/store.rs`, `features/prefix.rs` |
+//! | features of photos as a result, and the nearest of them | `embed/mod.rs`, `embed/nearest.rs` |
 //! | what a learner can do | `learner/mod.rs`, `learner/fit.rs`, `learner/features.rs`, `learner/predict.rs` |
 //! | the best weights, early stopping | `learner/best.rs`, `learner/keep_best.rs` |
 //! | snapshots of training | `learner/snapshot.rs` |
@@ -70,13 +71,16 @@
 //! | what is frozen, and whether features are cached | `recipe/freezing.rs` |
 //! | the diagnosis after each fit | `recipe/diagnosis.rs` |
 //! | how a recipe is run | `run/run_recipe.rs` |
-//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs`, `run/resume.rs` |
+//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
 //! | events and observers | `event.rs` |
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
+//! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
 //! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
+//! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
+//! | what is said of a model's file, a checkpoint, weights; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -88,6 +92,7 @@ mod charts;
 mod curve_files;
 mod data;
 mod differences;
+mod embed;
 mod error;
 pub mod event;
 #[cfg(feature = "onnx")]
@@ -100,12 +105,15 @@ mod lr_finder;
 mod metric;
 mod model;
 mod paths;
+mod predict;
 mod pretrained;
 mod recipe;
 mod run;
 pub mod schedule;
 mod stop;
+mod summary;
 mod train;
+mod unknown;
 
 pub use burn::tensor::Device;
 pub use data::builder::ImageDataBuilder;
@@ -114,6 +122,9 @@ pub use data::photos::{Found, outside, photos_in, trained_on};
 pub use data::valid_split::ValidSplit;
 pub use data::{ClassCount, ImageData, Part};
 pub use differences::Differences;
+pub use embed::nearest::{Nearest, duplicate_groups, nearest};
+pub use embed::output::{EmbedEvent, EmbedOptions, EmbedSummary, EmbeddingFormat};
+pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
@@ -122,7 +133,7 @@ pub use export::{
 };
 pub use file::write_whole;
 pub use interpret::Interpretation;
-pub use interpret::evaluation::{Evaluation, evaluate};
+pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};
 pub use learner::Learner;
 pub use learner::memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
@@ -144,6 +155,7 @@ pub use model::prediction::{ClassProbability, Prediction};
 pub use model::submission::clip::ProbabilityClip;
 pub use model::submission::values::Values;
 pub use model::submission::{Submission, Submitted};
+pub use model::training_record::{PretrainedWeights, TrainedPhase, TrainingRecord, ValidationMetric};
 pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
@@ -170,6 +182,11 @@ pub use ocelli_nn::{
 /// Charts and matrices as files.
 #[cfg(feature = "plot")]
 pub use ocelli_plot as plot;
+pub use predict::file::PredictionFile;
+pub use predict::resume::KeptRows;
+pub use predict::settings::TableSettings;
+pub use predict::sorter::{PhotoSorter, Placement};
+pub use predict::table::{TableFormat, TableLayout, TableWriter};
 pub use pretrained::built_in_weights;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
@@ -184,10 +201,15 @@ pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
+pub use summary::checkpoint::{BestWeights, CheckpointSummary};
+pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary};
+pub use summary::weights::WeightsSummary;
+pub use summary::{FileInfo, FileSummary, TensorSummary};
 pub use train::custom_loss::CustomLoss;
 pub use train::loss::{ClassWeights, Loss};
 pub use train::optimizer::{DEFAULT_WEIGHT_DECAY, Optimizer, WeightDecay};
 pub use train::options::TrainOptions;
+pub use unknown::{FALSE_REFUSALS, Unknown, UnknownConfig, UnknownScore, auroc};
 
 /// All that the examples use.
 pub mod prelude {

@@ -1,7 +1,7 @@
 //! Predictions of images in memory are those of their files.
 
 use ocelli::prelude::*;
-use ocelli::{Error, RgbImage};
+use ocelli::{Decoder, Error, RgbImage};
 
 #[test]
 fn bytes_are_predicted_as_files_are() {
@@ -20,6 +20,17 @@ fn bytes_are_predicted_as_files_are() {
         assert_eq!(of_bytes.probabilities, of_file.probabilities, "{}", path.display());
         assert_eq!(of_bytes.best(), of_file.best());
         assert_eq!((&of_bytes.classes, of_bytes.task), (&of_file.classes, of_file.task));
+    }
+    // Decoded pixels, as of the crate `image` or a camera.
+    let path = format!("{photos}/flags/de.png");
+    let decoded = Decoder::default().decode_file(&path).unwrap();
+    let of_pixels = model.predict_pixels(decoded.width(), decoded.height(), decoded.pixels()).unwrap();
+    assert_eq!(of_pixels, model.predict_bytes(&std::fs::read(&path).unwrap()).unwrap());
+    for (width, height, bytes) in [(2, 2, &[0; 11][..]), (0, 1, &[]), (u32::MAX, u32::MAX, &[0; 3])] {
+        match model.predict_pixels(width, height, bytes).unwrap_err() {
+            Error::Photo { reason, .. } => assert!(reason.contains("width · height · 3"), "{reason}"),
+            error => panic!("{error}"),
+        }
     }
     let damaged = &image.to_jpeg(90)[..400];
     for bytes in [damaged, b"no image", b""] {

@@ -5,10 +5,12 @@
 //! | [`DataFlags`] | labels, the validation split, decoding |
 //! | [`ImageFlags`] | preprocessing and augmentation |
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
+//! | [`EmbedFlags`] | a model or backbone whose features are used |
 //! | [`ComputeFlags`] | device, precision, threads |
 //! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
 
 mod data;
+mod embed;
 mod images;
 mod training;
 
@@ -21,6 +23,7 @@ use crate::errors::Failure;
 use crate::values::{one_of, threads};
 
 pub use data::DataFlags;
+pub use embed::EmbedFlags;
 pub use images::{ChannelFlags, ImageFlags, combined};
 pub use training::{BackboneFlags, BatchFlags, OptimizerFlags};
 

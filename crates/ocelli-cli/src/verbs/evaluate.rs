@@ -6,16 +6,17 @@ use std::sync::atomic::Ordering;
 
 use clap::{Args, Command};
 use ocelli::{BadImages, Interpretation, Metric, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
-use ocelli::{Evaluation, Stop, evaluate};
+use ocelli::{Evaluation, FALSE_REFUSALS, Stop, StrangerScores, auroc, evaluate, score_strangers};
 use ocelli_report::{ReportOptions, report_evaluation};
 
 use crate::errors::Failure;
 use crate::flags::{DataFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{self, eprintln, message, println, progress_bar, shown, usual_place};
+use crate::photos::photos_at;
 use crate::terminal::is_warning;
 use crate::text::{brief, count, counted};
-use crate::values::{names_help, one_of};
+use crate::values::{false_refusals, names_help, one_of};
 use crate::verbs::compare::accuracy;
 use crate::verbs::report::{LISTED, print_confusion, print_paths};
 use crate::verbs::train::{not_measured, print_metrics};
@@ -51,6 +52,13 @@ pub struct Evaluate {
     /// Print the figures as a JSON object
     #[arg(long)]
     json: bool,
+    /// Photos of no known class, to measure the unknown score on
+    #[arg(long, value_name = "FOLDER")]
+    strangers: Option<PathBuf>,
+    /// Fraction of known photos that may be called unknown [default: 0.05]
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = false_refusals)]
+    false_refusals: Option<f64>,
 
     #[command(flatten)]
     source: DataFlags,
@@ -70,7 +78,10 @@ impl Evaluate {
     pub fn run(&self) -> Result<(), Failure> {
         self.out.iter().try_for_each(|out| output::no_dash(out, "--out"))?;
         let threads = self.threads.start()?;
-        let model = Model::load(&self.model)?.threads(threads);
+        let mut model = Model::load(&self.model)?.threads(threads);
+        if self.false_refusals.is_some() || self.strangers.is_some() {
+            model = model.false_refusals(self.false_refusals.unwrap_or(FALSE_REFUSALS))?;
+        }
         let evaluation = self.evaluate(&model, threads)?;
         for skipped in &evaluation.skipped {
             eprintln!("   skipped {}: {}", shown(skipped.path.display()), message(&skipped.reason));
@@ -79,6 +90,8 @@ impl Evaluate {
             let label = if is_warning(notice) { "" } else { "note: " };
             eprintln!("   {label}{}", message(notice));
         }
+        let strangers = self.strangers(&model)?;
+        let unknown = UnknownFigures::new(&model, &evaluation, strangers.as_ref());
         let name = name_of(&self.data);
         let folder = self.folder(&evaluation, &name)?;
         evaluation.named.write_csv(folder.predictions())?;
@@ -88,12 +101,16 @@ impl Evaluate {
         let written = stopped(written, "no report was written")?;
         if self.json {
             let tables = written.tables.iter().filter(|table| ["figures", "classes"].contains(&table.name));
-            let tables: serde_json::Map<String, serde_json::Value> =
+            let mut tables: serde_json::Map<String, serde_json::Value> =
                 tables.map(|table| (table.name.to_owned(), table.objects())).collect();
+            tables.extend(unknown.map(|unknown| ("unknown".to_owned(), unknown.json())));
             output::json(&serde_json::Value::Object(tables));
             return Ok(());
         }
         print(&evaluation);
+        if let Some(unknown) = unknown {
+            unknown.print();
+        }
         println!();
         print_paths(&written);
         Ok(())
@@ -126,6 +143,25 @@ impl Evaluate {
         stopped(evaluation, "no report was written")
     }
 
+    /// The unknown scores of the strangers, if there are some; lists those that cannot be read.
+    fn strangers(&self, model: &Model) -> Result<Option<StrangerScores>, Failure> {
+        let Some(folder) = &self.strangers else { return Ok(None) };
+        let photos = photos_at(std::slice::from_ref(folder))?;
+        let bar = progress_bar("   strangers      {bar:30} {human_pos} of {human_len} images · {eta} left");
+        let stop = finish_batch();
+        let scored = score_strangers(model, photos, &mut |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish_and_clear();
+        let scored = stopped(scored, "no report was written")?;
+        for skipped in &scored.skipped {
+            eprintln!("   skipped {}: {}", shown(skipped.path.display()), message(&skipped.reason));
+        }
+        Ok(Some(scored))
+    }
+
     fn folder(&self, evaluation: &Evaluation, name: &str) -> Result<RunFolder, Failure> {
         if let Some(out) = &self.out {
             return Ok(RunFolder::at(out)?);
@@ -134,6 +170,59 @@ impl Evaluate {
         let folders: Vec<&Path> =
             evaluation.data.folders().into_iter().chain(trained_on.as_deref()).collect();
         Ok(RunFolder::numbered(usual_place("evaluations", &folders)?, name)?)
+    }
+}
+
+/// How well the unknown score tells known photos from strangers.
+struct UnknownFigures {
+    threshold: f32,
+    refused: Proportion,
+    /// Strangers that are called known, and the area under the ROC curve.
+    strangers: Option<(Proportion, Option<f64>)>,
+}
+
+impl UnknownFigures {
+    /// `None` where the model has no score.
+    fn new(model: &Model, evaluation: &Evaluation, strangers: Option<&StrangerScores>) -> Option<Self> {
+        let threshold = model.unknown_threshold()?;
+        let known = &evaluation.unknown;
+        let above = |scores: &[f32]| scores.iter().filter(|score| **score > threshold).count();
+        let strangers = strangers.map(|StrangerScores { scores, .. }| {
+            let let_through = Proportion { count: scores.len() - above(scores), total: scores.len() };
+            (let_through, auroc(known, scores))
+        });
+        Some(Self { threshold, refused: Proportion { count: above(known), total: known.len() }, strangers })
+    }
+
+    fn print(&self) {
+        let percent = |proportion: &Proportion| {
+            format!(
+                "{} of {} ({:.1} %)",
+                count(proportion.count),
+                count(proportion.total),
+                100.0 * proportion.value()
+            )
+        };
+        println!(
+            "\nunknown  known photos refused {}, threshold {:.4}",
+            percent(&self.refused),
+            self.threshold
+        );
+        if let Some((let_through, auroc)) = &self.strangers {
+            let auroc = auroc.map_or_else(|| "–".to_owned(), |auroc| format!("{auroc:.4}"));
+            println!("         strangers let through {}, AUROC {auroc}", percent(let_through));
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let object = |proportion: &Proportion| serde_json::json!({ "count": proportion.count, "of": proportion.total });
+        let mut figures =
+            serde_json::json!({ "threshold": self.threshold, "known_refused": object(&self.refused) });
+        if let Some((let_through, auroc)) = &self.strangers {
+            figures["strangers_let_through"] = object(let_through);
+            figures["auroc"] = (*auroc).into();
+        }
+        figures
     }
 }
 

@@ -105,17 +105,25 @@ impl Export {
 }
 
 fn print(agreement: &Agreement, output: OnnxOutput) {
-    let Agreement {
-        engine, photos, made_up, difference, bound, probabilities, same_class, grey_levels, ..
-    } = agreement;
+    let Agreement { engine, photos, made_up, difference, bound, .. } = agreement;
     let what = if output == OnnxOutput::Features { "features" } else { "logits" };
     println!("compared in {engine} on {}, and on noise, black and white:", counted(*photos, "photo"));
     println!("  {what} differ by at most {difference:.1e} of their spread (accepted: {bound:.0e})");
     if output != OnnxOutput::Features {
-        println!("  probabilities differ by at most {probabilities:.1e}");
-        println!("  the most probable class is the same for {same_class} of {}", photos + made_up);
+        println!("  probabilities differ by at most {:.1e}", agreement.probabilities);
+        println!(
+            "  the most probable class is the same for {} of {}",
+            agreement.same_class,
+            photos + made_up
+        );
     }
-    if let Some(levels) = grey_levels {
+    if let Some(found) = agreement.unknown_score {
+        println!(
+            "  unknown scores differ by at most {found:.1e} of their spread (accepted: {:.0e})",
+            10.0 * bound
+        );
+    }
+    if let Some(levels) = agreement.grey_levels {
         println!("  resized pixels differ by at most {levels:.1} of 255 grey levels (accepted: 2)");
     }
     if *photos < 32 {

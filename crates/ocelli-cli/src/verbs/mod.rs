@@ -5,6 +5,7 @@ mod augment;
 mod compare;
 mod completions;
 mod doctor;
+mod embed;
 #[cfg(feature = "report")]
 mod evaluate;
 mod explain;
@@ -19,6 +20,8 @@ mod pull;
 #[cfg(feature = "report")]
 mod report;
 mod samples;
+mod show;
+mod similar;
 mod submit;
 mod train;
 mod version;
@@ -70,10 +73,13 @@ enum Verb {
     Inspect(inspect::Inspect),
     Augment(augment::Augment),
     Explain(explain::Explain),
+    Embed(embed::Embed),
+    Similar(similar::Similar),
     #[cfg(feature = "report")]
     Report(report::Report),
     #[cfg(feature = "report")]
     Compare(compare::Compare),
+    Show(show::Show),
     Submit(submit::Submit),
     #[cfg(feature = "onnx")]
     Export(export::Export),
@@ -96,10 +102,13 @@ impl Verb {
             Self::Inspect(verb) => verb.run(),
             Self::Augment(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
+            Self::Embed(verb) => verb.run(),
+            Self::Similar(verb) => verb.run(),
             #[cfg(feature = "report")]
             Self::Report(verb) => verb.run(),
             #[cfg(feature = "report")]
             Self::Compare(verb) => verb.run(),
+            Self::Show(verb) => verb.run(),
             Self::Submit(verb) => verb.run(),
             #[cfg(feature = "onnx")]
             Self::Export(verb) => verb.run(),

@@ -5,6 +5,12 @@ use std::path::{Path, PathBuf};
 use super::listing;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Target, Task, io_reason};
 
+/// All images below a folder, and everything else in it, sorted folder by folder. Only paths are held.
+pub fn images_below(folder: impl AsRef<Path>) -> (Vec<PathBuf>, Vec<Skipped>) {
+    let listing = listing::images_below(folder.as_ref());
+    (listing.images, listing.skipped)
+}
+
 /// The images among these files and below these folders, unlabelled, in the order given.
 ///
 /// Whether a file is an image is found out when it is decoded. An id is the path as given, separated by `/`.

@@ -16,6 +16,8 @@ pub struct TensorFile {
     origin: String,
     tensors: BTreeMap<String, NamedTensor>,
     metadata: BTreeMap<String, String>,
+    /// The types that the values had in the file, where it is safetensors.
+    dtypes: BTreeMap<String, String>,
 }
 
 /// One tensor of a file, row-major.
@@ -67,7 +69,10 @@ impl TensorFile {
         File::open(path).and_then(|file| file.take(longest).read_to_end(&mut start)).map_err(failed)?;
         let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
         if named_safetensors || safetensors::begins(&start) {
-            let bytes = std::fs::read(path).map_err(failed)?;
+            // A file that only has the name may be of any size: its beginning says what is wrong with it.
+            let most = if safetensors::begins(&start) { u64::MAX } else { 1 << 20 };
+            let mut bytes = Vec::new();
+            File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(failed)?;
             Self::parse(&bytes, &path.display().to_string())
         } else if pytorch::begins(&start) {
             Ok(pytorch::read(path)?.with_canonical_names())
@@ -103,6 +108,11 @@ impl TensorFile {
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&NamedTensor> {
         self.tensors.get(name)
+    }
+
+    /// The type that a tensor's values have in a safetensors file, such as F32 or BF16; `None` in other files.
+    pub fn dtype(&self, name: &str) -> Option<&str> {
+        self.dtypes.get(name).map(String::as_str)
     }
 
     /// All names, sorted.
@@ -157,8 +167,9 @@ impl TensorFile {
     }
 
     fn renamed(self, rename: impl Fn(String) -> String) -> Self {
+        let dtypes = self.dtypes.into_iter().map(|(name, dtype)| (rename(name), dtype)).collect();
         let tensors = self.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
-        Self { tensors, ..self }
+        Self { tensors, dtypes, ..self }
     }
 }
 

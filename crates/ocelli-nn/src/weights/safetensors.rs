@@ -58,16 +58,17 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
             return Err(Error::Damaged { origin, noted, found });
         }
     }
-    let mut tensors = BTreeMap::new();
+    let (mut tensors, mut dtypes) = (BTreeMap::new(), BTreeMap::new());
     for (name, view) in views.into_iter().filter(|(name, _)| !is_counter(name)) {
         let values = to_f32(&view).ok_or_else(|| Error::TensorType {
             origin: origin.to_owned(),
             tensor: name.to_owned(),
             found: format!("{:?}", view.dtype()),
         })?;
+        dtypes.insert(name.to_owned(), format!("{:?}", view.dtype()));
         tensors.insert(name.to_owned(), NamedTensor { shape: view.shape().to_vec(), values });
     }
-    Ok(TensorFile { origin: origin.to_owned(), tensors, metadata })
+    Ok(TensorFile { origin: origin.to_owned(), tensors, metadata, dtypes })
 }
 
 /// The bytes of a file, and the digest of its content, which they contain.

@@ -10,7 +10,7 @@ pub(crate) mod settings;
 mod training;
 
 use ocelli::interpret::Calibration;
-use ocelli::{Result, Task};
+use ocelli::{FALSE_REFUSALS, Result, Task, UnknownConfig};
 use ocelli_data::text::count;
 use ocelli_plot::{self as plot, Layout};
 use serde::Serialize;
@@ -51,6 +51,7 @@ pub(crate) struct Page<'a> {
     by_class: ClassesPart,
     calibration: Option<Calibration>,
     reliability: Option<Layout>,
+    unknown: Option<UnknownPart>,
     images: Vec<Picture>,
     losses: Vec<usize>,
     galleries: Vec<Gallery>,
@@ -93,6 +94,7 @@ impl<'a> Page<'a> {
             by_class: ClassesPart::new(named),
             calibration: (!named.is_empty()).then(|| named.calibration()),
             reliability: drawn("calibration").and_then(|figure| figure.layouts().pop()),
+            unknown: UnknownPart::new(subject, drawn("unknown")),
             images,
             losses,
             galleries,
@@ -103,6 +105,37 @@ impl<'a> Page<'a> {
 
     pub(crate) fn html(&self) -> String {
         html::page(&format!("{} · Ocelli", self.title), include_str!("../page.js"), self)
+    }
+}
+
+/// What the page says about the unknown score.
+#[derive(Serialize)]
+struct UnknownPart {
+    sentence: String,
+    chart: Option<Layout>,
+}
+
+impl UnknownPart {
+    /// `None` where the model was saved without a word about it.
+    fn new(subject: &Subject, chart: Option<&plot::Figure>) -> Option<Self> {
+        let unknown = subject.model.config().unknown.as_ref()?;
+        let sentence = match unknown {
+            UnknownConfig::Missing { reason } => format!("The model has no unknown score: {reason}."),
+            UnknownConfig::Fitted { train_photos, valid_scores } => {
+                let few = match unknown.has_enough(FALSE_REFUSALS) {
+                    true => "",
+                    false => " These are too few for that fraction, so the highest of their scores is taken.",
+                };
+                format!(
+                    "Fitted on {} training photos. The threshold {:.4} refuses {:.0} % of photos like the {} validation photos shown.{few}",
+                    count(*train_photos),
+                    unknown.threshold(FALSE_REFUSALS).unwrap_or_default(),
+                    100.0 * FALSE_REFUSALS,
+                    count(valid_scores.len()),
+                )
+            }
+        };
+        Some(Self { sentence, chart: chart.and_then(|figure| figure.layouts().pop()) })
     }
 }
 

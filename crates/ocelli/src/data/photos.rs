@@ -25,11 +25,8 @@ pub struct Found {
 pub fn photos_in(folder: impl AsRef<Path>) -> Result<Found> {
     let folder = folder.as_ref();
     std::fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    let found = source::list::read([folder])?;
-    Ok(Found {
-        photos: found.items.items.into_iter().map(|item| item.path).collect(),
-        skipped: found.skipped,
-    })
+    let (photos, skipped) = source::list::images_below(folder);
+    Ok(Found { photos, skipped })
 }
 
 /// The default path for output of this name: in the working folder, or, if that is in one of these folders of

@@ -34,15 +34,21 @@ pub struct Agreement {
     pub probabilities: f64,
     /// The images with the same most probable class, of all.
     pub same_class: usize,
-    /// Where the file resizes: the largest difference of a pixel from Ocelli's own, in grey levels of 255.
+    /// The largest difference of the unknown score, as a part of its spread over all images, where the file gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown_score: Option<f64>,
+    /// Where the file resizes: how far 999 of 1,000 pixel values at least are from Ocelli's own, in grey levels of 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_levels: Option<f64>,
 }
 
 /// The most photos that are tried.
 const PHOTOS: usize = 32;
-/// The most grey levels that resizing may differ by: engines do not round as Pillow does.
+/// The most grey levels that resized pixels may differ by, but for one in a thousand: images more than twice as long as
+/// wide are resized in another order.
 const GREY_LEVELS: f64 = 2.0;
+/// See [`GREY_LEVELS`].
+const PIXELS: f64 = 0.999;
 /// With resizing inside, the engine has to load the file anew for each size: only so many images are run whole. The
 /// pixels of all are compared.
 const WHOLE: usize = 4;
@@ -64,7 +70,10 @@ struct Compared {
     outputs: [Vec<f32>; 2],
     /// Of the engine, then of the model; empty for features.
     probabilities: [Vec<f32>; 2],
-    grey_levels: Option<f64>,
+    /// Of the engine, then of the model: the unknown score, where the file gives it.
+    unknown: Option<[f32; 2]>,
+    /// Differences of resized pixels, in grey levels.
+    grey_levels: Vec<f32>,
 }
 
 impl<B: Backbone> Check<'_, B> {
@@ -118,7 +127,8 @@ impl<B: Backbone> Check<'_, B> {
             bound: self.bound,
             probabilities: largest(|one| &one.probabilities),
             same_class: compared.iter().filter(same).count(),
-            grey_levels: compared.iter().filter_map(|one| one.grey_levels).reduce(f64::max),
+            unknown_score: unknown_score(compared),
+            grey_levels: grey_levels(compared),
         };
         // NaN is no agreement.
         if !(agreement.difference <= self.bound) {
@@ -130,6 +140,16 @@ impl<B: Backbone> Check<'_, B> {
                 what,
                 found: format!("{:.1e} of their spread", agreement.difference),
                 bound: format!("{:.0e}", self.bound),
+                engine: Engine::NAME,
+            });
+        }
+        // Squares of features, and differences of such.
+        let bound = 10.0 * self.bound;
+        if let Some(found) = agreement.unknown_score.filter(|found| !(*found <= bound)) {
+            return Err(Error::Disagreement {
+                what: "unknown scores",
+                found: format!("{found:.1e} of their spread"),
+                bound: format!("{bound:.0e}"),
                 engine: Engine::NAME,
             });
         }
@@ -156,7 +176,12 @@ impl<B: Backbone> Check<'_, B> {
     fn image(&self, photo: &Path) -> Result<RgbImage> {
         let (preprocessing, decoder) = (self.preprocessing(), self.model.decoder());
         Ok(match self.input {
-            onnx::Input::AnySize(_) => decoder.decode_file_for(photo, preprocessing.needed())?,
+            onnx::Input::AnySize(_) => {
+                let image = decoder.decode_file_for(photo, preprocessing.needed())?;
+                // A JPEG at a reduced scale remembers its true extent, which an array of pixels has not.
+                let (width, height) = (image.width(), image.height());
+                RgbImage::new(width, height, image.into_pixels()).expect("it had as many pixels")
+            }
             _ => preprocessing.frame_file(photo, &decoder)?,
         })
     }
@@ -181,15 +206,16 @@ impl<B: Backbone> Check<'_, B> {
     }
 
     fn engine(&self, file: &[u8], shape: [usize; 4]) -> Result<Engine> {
-        let nodes: &[&str] = match self.output {
+        let mut nodes = match self.output {
             onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. } => {
-                &["logits", "probabilities"]
+                vec!["logits", "probabilities"]
             }
-            _ => &[],
+            output => vec![output.name()],
         };
+        nodes.extend(self.model.unknown_score().map(|_| "unknown_score"));
         Ok(match self.input {
-            onnx::Input::Normalized => Engine::nodes::<f32>(file, shape, nodes)?,
-            _ => Engine::nodes::<u8>(file, shape, nodes)?,
+            onnx::Input::Normalized => Engine::nodes::<f32>(file, shape, &nodes)?,
+            _ => Engine::nodes::<u8>(file, shape, &nodes)?,
         })
     }
 
@@ -237,40 +263,50 @@ impl<B: Backbone> Check<'_, B> {
         preprocessing.apply(image, &mut sample)?;
         let own = channels_first(&sample);
         let area = self.size() * self.size();
-        let levels = own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
-            f64::from((own - resized).abs() * preprocessing.normalization.std[at / area])
-        });
-        let grey_levels = Some(levels.fold(0.0, f64::max));
+        let levels =
+            own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
+                (own - resized).abs() * preprocessing.normalization.std[at / area]
+            });
+        let grey_levels = levels.collect();
         let expected = self.outputs(network, resized);
-        let found = if whole { self.engine(self.file, shape)?.run(&pixels)? } else { vec![expected.clone()] };
+        let found =
+            if whole { self.engine(self.file, shape)?.run(&pixels)? } else { vec![expected.0.clone()] };
         let mut compared = self.compared(found, expected);
         if !compared.probabilities[1].is_empty() {
             // Of what the file computes, beside what the model itself does from the photo.
-            compared.probabilities[1] = self.probabilities(&self.outputs(network, own));
+            compared.probabilities[1] = self.probabilities(&self.outputs(network, own).0);
         }
         Ok(Compared { grey_levels, ..compared })
     }
 
-    /// `found` are the engine's logits or features, and its probabilities where the file gives these.
-    fn compared(&self, mut found: Vec<Vec<f32>>, expected: Vec<f32>) -> Compared {
+    /// `found` are the engine's logits or features, its probabilities where the file gives these, and the unknown score
+    /// where the model has one.
+    fn compared(&self, mut found: Vec<Vec<f32>>, (expected, features): (Vec<f32>, Vec<f32>)) -> Compared {
+        let score = self.model.unknown_score().filter(|_| found.len() > 1);
+        let unknown = score.and_then(|score| Some([*found.pop()?.first()?, *score.of(&features).first()?]));
         let given = (found.len() > 1).then(|| found.swap_remove(1));
         let found = found.swap_remove(0);
         let of_model = self.probabilities(&expected);
         let of_engine = given.unwrap_or_else(|| self.probabilities(&found));
-        Compared { outputs: [found, expected], probabilities: [of_engine, of_model], grey_levels: None }
+        Compared {
+            outputs: [found, expected],
+            probabilities: [of_engine, of_model],
+            unknown,
+            grey_levels: Vec::new(),
+        }
     }
 
-    /// The model's logits or features of a normalised image, channels first.
-    fn outputs(&self, network: &Network<B>, sample: Vec<f32>) -> Vec<f32> {
+    /// The model's logits (or features, where the file gives these) of a normalised image, channels first; and its
+    /// features.
+    fn outputs(&self, network: &Network<B>, sample: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
         let data = TensorData::new(sample, [1, 3, self.size(), self.size()]);
         let image = Tensor::<4>::from_data(data, &Device::flex());
-        let output = match self.output {
-            onnx::Output::Features => {
-                network.pool(network.infer_stages(image, 0, network.backbone().stages()))
-            }
-            _ => network.infer(image),
-        };
-        output.into_data().try_into_vec().expect("outputs are f32")
+        let pooled = network.pool(network.infer_stages(image, 0, network.backbone().stages()));
+        let values = |tensor: Tensor<2>| tensor.into_data().try_into_vec().expect("outputs are f32");
+        match self.output {
+            onnx::Output::Features => (values(pooled.clone()), values(pooled)),
+            _ => (values(network.infer_head(pooled.clone())), values(pooled)),
+        }
     }
 
     /// None of features.
@@ -285,6 +321,26 @@ impl<B: Backbone> Check<'_, B> {
         }
         row
     }
+}
+
+/// The largest difference of the unknown score, as a part of its spread.
+fn unknown_score(compared: &[Compared]) -> Option<f64> {
+    let pairs: Vec<[f64; 2]> =
+        compared.iter().filter_map(|one| one.unknown).map(|pair| pair.map(f64::from)).collect();
+    let (least, most) = pairs
+        .iter()
+        .fold((f64::MAX, f64::MIN), |(least, most), pair| (least.min(pair[1]), most.max(pair[1])));
+    let differences = pairs.iter().map(|[found, expected]| (found - expected).abs());
+    let largest = differences.reduce(|largest, next| if next <= largest { largest } else { next })?;
+    Some(if most > least { largest / (most - least) } else { largest })
+}
+
+/// The difference that all pixels have at most, but for one in a thousand.
+fn grey_levels(compared: &[Compared]) -> Option<f64> {
+    let mut levels: Vec<f32> = compared.iter().flat_map(|one| one.grey_levels.iter().copied()).collect();
+    levels.sort_by(f32::total_cmp);
+    let last = levels.len().checked_sub(1)?;
+    Some(f64::from(levels[(last as f64 * PIXELS) as usize]))
 }
 
 fn largest_difference([found, expected]: &[Vec<f32>; 2]) -> f64 {

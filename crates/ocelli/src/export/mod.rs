@@ -143,7 +143,8 @@ impl FromStr for OnnxPrecision {
 
 impl<B: Backbone> Model<B> {
     /// Writes the model as an ONNX file, which another engine has run before: on up to 32 of the photos, on noise, on
-    /// black and on white. The file holds the model's configuration, as the text `ocelli`, and the agreement, as the
+    /// black and on white. Where the model has an unknown score, it is a second output, `unknown_score`; its threshold is
+    /// in the configuration. The file holds the model's configuration, as the text `ocelli`, and the agreement, as the
     /// text `agreement`, both in JSON.
     ///
     /// # Errors
@@ -185,7 +186,15 @@ impl<B: Backbone> Model<B> {
             OnnxPrecision::F32 => onnx::Float::F32,
             OnnxPrecision::F16 => onnx::Float::F16,
         };
-        let mut file = onnx::Model::new(&graph, &onnx::Options { input, output, float, metadata })?;
+        let unknown = self.unknown_score().map(|score| onnx::UnknownScore {
+            center: score.center.clone(),
+            projection: score.projection.clone(),
+            within: score.within.clone(),
+            means: score.means.clone(),
+            total: score.total.clone(),
+            residual: score.residual,
+        });
+        let mut file = onnx::Model::new(&graph, &onnx::Options { input, output, float, unknown, metadata })?;
         let check = Check {
             model: self,
             graph: &graph,

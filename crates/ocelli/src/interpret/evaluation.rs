@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::interpret::Interpretation;
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
+use crate::unknown::FALSE_REFUSALS;
 
 /// A model's predictions for labelled images that it was not trained on.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Evaluation {
     pub data: ImageData,
     /// Images that could not be read.
     pub skipped: Vec<Skipped>,
+    /// The unknown scores of the predicted images; empty where the model has none.
+    pub unknown: Vec<f32>,
 }
 
 /// Predicts all labelled images of some data; its classes are matched with the model's by name. After each
@@ -45,12 +48,13 @@ pub fn evaluate<B: Backbone>(
     let items = data.split().valid.clone();
     let mut predictions = Predictions::new(data.task(), data.classes().len());
     predictions.set_thresholds(model.config().thresholds());
-    let mut skipped = Vec::new();
+    let (mut skipped, mut unknown) = (Vec::new(), Vec::new());
     let paths: Vec<PathBuf> = items.iter().map(|&item| data.items()[item].path.clone()).collect();
     for (index, prediction) in model.predict(paths)?.enumerate() {
         let item = items[index];
         match prediction {
             Ok(prediction) => {
+                unknown.extend(prediction.unknown.map(|unknown| unknown.score));
                 predictions.push_probabilities(item, &data.items()[item].target, prediction.probabilities)
             }
             Err(Error::Photo { path, reason }) => skipped.push(Skipped::image(path, reason)),
@@ -66,5 +70,40 @@ pub fn evaluate<B: Backbone>(
     }
     let data = data.without(|path| skipped.iter().any(|skipped| skipped.path == path));
     let named = Interpretation::new(predictions, data.items());
-    Ok(Evaluation { named, data, skipped })
+    Ok(Evaluation { named, data, skipped, unknown })
+}
+
+/// The unknown scores of photos of no class that a model knows.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct StrangerScores {
+    /// One for each photo that could be read.
+    pub scores: Vec<f32>,
+    /// Photos that could not be read.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Computes the unknown scores of photos; `progress` is as that of [`evaluate`].
+///
+/// # Errors
+/// [`Error::NoUnknownScore`] where the model has none; [`Error::Stopped`] where `progress` asks to stop.
+pub fn score_strangers<B: Backbone>(
+    model: &Model<B>,
+    photos: Vec<PathBuf>,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<StrangerScores> {
+    // Refuses a model without a score, with the reason.
+    model.clone().false_refusals(FALSE_REFUSALS)?;
+    let (mut scores, mut skipped, total) = (Vec::new(), Vec::new(), photos.len());
+    for (index, prediction) in model.predict(photos)?.enumerate() {
+        match prediction {
+            Ok(prediction) => scores.extend(prediction.unknown.map(|unknown| unknown.score)),
+            Err(Error::Photo { path, reason }) => skipped.push(Skipped::image(path, reason)),
+            Err(error) => return Err(error),
+        }
+        if progress(index + 1, total).is_break() {
+            return Err(Error::Stopped);
+        }
+    }
+    Ok(StrangerScores { scores, skipped })
 }

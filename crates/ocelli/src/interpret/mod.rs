@@ -25,7 +25,7 @@ mod explain;
 mod inside;
 mod labels;
 mod look;
-mod neighbours;
+pub(crate) mod neighbours;
 mod ranking;
 mod table;
 mod thresholds;

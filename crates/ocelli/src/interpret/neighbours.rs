@@ -36,7 +36,7 @@ pub struct Outlier {
 /// The number of neighbours (cleanlab's for outliers).
 const NEIGHBOURS: usize = 10;
 /// Images of at least this cosine similarity count as nearly identical.
-const NEARLY_THE_SAME: f32 = 0.97;
+pub(crate) const NEARLY_THE_SAME: f32 = 0.97;
 /// Dimensions of the random projection for the search (Johnson & Lindenstrauss 1984).
 const DIMENSIONS: usize = 96;
 /// With more images than these, outliers are found by the distance to this many of them.
@@ -116,12 +116,12 @@ impl Neighbours {
     }
 }
 
-fn row(rows: &[f32], length: usize, index: usize) -> &[f32] {
+pub(crate) fn row(rows: &[f32], length: usize, index: usize) -> &[f32] {
     &rows[index * length..][..length]
 }
 
 /// The dot product, in eight lanes.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     let (whole_a, rest_a) = a.as_chunks::<8>();
     let (whole_b, rest_b) = b.as_chunks::<8>();
@@ -134,7 +134,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Every column with mean 0 and variance 1, then every row with length 1.
-fn normalised(features: &[f32], images: usize) -> Vec<f32> {
+pub(crate) fn normalised(features: &[f32], images: usize) -> Vec<f32> {
     let length = features.len() / images;
     let (mut mean, mut square) = (vec![0.0f64; length], vec![0.0f64; length]);
     for row in features.chunks_exact(length) {

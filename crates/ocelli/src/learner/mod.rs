@@ -13,6 +13,7 @@ pub(crate) mod save;
 pub(crate) mod snapshot;
 pub(crate) mod speed;
 pub(crate) mod to_model;
+pub(crate) mod unknown;
 
 use std::path::PathBuf;
 

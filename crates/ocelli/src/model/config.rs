@@ -11,12 +11,14 @@ use crate::file;
 use crate::metric::predictions::THRESHOLD;
 use crate::model::finite::check_finite;
 use crate::model::submission::clip::ProbabilityClip;
+use crate::model::training_record::TrainingRecord;
+use crate::unknown::UnknownConfig;
 
 /// How a model is used; it is stored in the model's file as JSON, in the metadata entry `ocelli`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ModelConfig {
-    /// The version of this format: 3.
+    /// The version of this format: 4.
     pub format: u32,
     /// The version of Ocelli that wrote it.
     pub version: String,
@@ -52,15 +54,22 @@ pub struct ModelConfig {
     /// none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
+    /// How it was trained and validated; `None` for a model that no run has written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingRecord>,
+    /// The score of photos of unknown classes; `None` where none was to be fitted. Its parameters are the
+    /// file's tensors `unknown.*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<UnknownConfig>,
 }
 
 /// The most classes that a model may have.
 const MOST_CLASSES: usize = 100_000;
 
 /// The version of the format that this version writes and reads.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The metadata entry that holds the configuration.
-const ENTRY: &str = "ocelli";
+pub(crate) const ENTRY: &str = "ocelli";
 
 impl ModelConfig {
     pub(crate) fn new(arch: &str, items: &Items, preprocessing: Preprocessing, precision: Precision) -> Self {
@@ -78,6 +87,8 @@ impl ModelConfig {
             clip: None,
             label_separator: None,
             temperature: None,
+            training: None,
+            unknown: None,
         }
     }
 
@@ -105,6 +116,11 @@ impl ModelConfig {
 /// A model file's configuration and tensors.
 pub(crate) fn read(path: &Path) -> Result<(ModelConfig, TensorFile)> {
     let tensors = TensorFile::read(path)?;
+    Ok((config_of(path, &tensors)?, tensors))
+}
+
+/// The configuration of a model file that has been read.
+pub(crate) fn config_of(path: &Path, tensors: &TensorFile) -> Result<ModelConfig> {
     let not_a_model = |reason: String| Error::NotAModel { path: path.to_owned(), reason };
     let text = tensors.metadata(ENTRY).ok_or_else(|| {
         not_a_model("it holds tensors, but not what they are for; give a model.safetensors of a run".into())
@@ -142,8 +158,8 @@ pub(crate) fn read(path: &Path) -> Result<(ModelConfig, TensorFile)> {
         let (found, classes) = (thresholds.len(), config.classes.len());
         return Err(not_a_model(format!("its config has {found} thresholds for {classes} classes")));
     }
-    check_finite(&tensors, &path.display().to_string())?;
-    Ok((config, tensors))
+    check_finite(tensors, &path.display().to_string())?;
+    Ok(config)
 }
 
 /// Writes a model file, and returns its digest.

@@ -5,6 +5,7 @@ pub(crate) mod ensemble;
 pub(crate) mod finite;
 pub(crate) mod prediction;
 pub(crate) mod submission;
+pub(crate) mod training_record;
 pub(crate) mod tta;
 
 use std::path::{Path, PathBuf};
@@ -14,19 +15,21 @@ use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{
     BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
-    Task, text_of,
+    Task, files, text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
 use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
-use crate::model::prediction::{Answers, Passes, Prediction, logits};
+use crate::model::prediction::{Answers, Passes, Prediction, outputs};
 use crate::model::submission::clip::ProbabilityClip;
+use crate::model::training_record::TrainingRecord;
 use crate::model::tta::{Tta, TtaMean};
 use crate::paths::model_of;
+use crate::unknown::{FALSE_REFUSALS, PREFIX, Unknown, UnknownConfig, UnknownScore};
 
 /// A trained classifier.
 ///
@@ -44,11 +47,26 @@ use crate::paths::model_of;
 pub struct Model<B: Backbone = AnyBackbone> {
     /// The model's file, for errors.
     origin: String,
+    /// The digest of the model's file; `None` where it was not loaded from one.
+    digest: Option<String>,
     config: ModelConfig,
     pub(crate) network: Network<B>,
     loading: LoaderOptions,
     calibrated: bool,
+    min_probability: f32,
+    unknown: Option<UnknownOfModel>,
 }
+
+/// A model's unknown score, and its threshold.
+#[derive(Debug, Clone)]
+pub(crate) struct UnknownOfModel {
+    pub(crate) score: Arc<UnknownScore>,
+    pub(crate) threshold: f32,
+}
+
+/// The photos that are prepared together: what is known about a photo beside its path is in memory for this
+/// many at a time.
+const AT_ONCE: usize = 16_384;
 
 impl Model {
     /// Loads a model that Ocelli has written, given its file or the folder of its run.
@@ -60,6 +78,9 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = &model_of(path.as_ref())?;
         let (config, tensors) = read(path)?;
+        let unknown = unknown_of(path, &config, &tensors)?;
+        let tensors = tensors.filtered(|name| !name.starts_with(PREFIX));
+        let digest = digest_of(path, &tensors)?;
         let arch: Arch = config.arch.parse().map_err(|error: ocelli_nn::Error| Error::NotAModel {
             path: path.clone(),
             reason: error.to_string(),
@@ -76,9 +97,29 @@ impl Model {
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(config.precision);
-        let (loading, origin) = (loading(&config), path.display().to_string());
-        Ok(Self { origin, config, network, loading, calibrated: false })
+        let origin = path.display().to_string();
+        Ok(Self { origin, digest: Some(digest), unknown, ..Self::new(config, network) })
     }
+}
+
+/// The digest by which a model's file is recognised: the one in it, which is that of its content, or, where a
+/// person has changed the file, that of its bytes.
+fn digest_of(path: &Path, tensors: &TensorFile) -> Result<String> {
+    match tensors.digest() {
+        Some(digest) if digest != "none" => Ok(digest.to_owned()),
+        _ => Ok(files::hash(path).map_err(Error::io("read", path))?.to_hex().to_string()),
+    }
+}
+
+/// The unknown score in a model's file.
+fn unknown_of(path: &Path, config: &ModelConfig, tensors: &TensorFile) -> Result<Option<UnknownOfModel>> {
+    let threshold = config.unknown.as_ref().and_then(|unknown| unknown.threshold(FALSE_REFUSALS));
+    let Some(threshold) = threshold else { return Ok(None) };
+    let score = UnknownScore::from_tensors(tensors).ok_or_else(|| Error::NotAModel {
+        path: path.to_owned(),
+        reason: format!("its config has an unknown score, and its tensors {PREFIX}* are not complete"),
+    })?;
+    Ok(Some(UnknownOfModel { score: Arc::new(score), threshold }))
 }
 
 /// Images are read as in training.
@@ -93,17 +134,30 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// As [`load`](Model::load).
     pub fn load_into(path: impl AsRef<Path>, network: Network<B>) -> Result<Self> {
-        let (config, tensors) = read(path.as_ref())?;
-        let network = network.with_tensors(&tensors)?;
+        let path = path.as_ref();
+        let (config, tensors) = read(path)?;
+        let digest = digest_of(path, &tensors)?;
+        let unknown = unknown_of(path, &config, &tensors)?;
+        let network = network.with_tensors(&tensors.filtered(|name| !name.starts_with(PREFIX)))?;
         let network = network.with_precision(config.precision);
-        let (loading, origin) = (loading(&config), path.as_ref().display().to_string());
-        Ok(Self { origin, config, network, loading, calibrated: false })
+        let origin = path.display().to_string();
+        Ok(Self { origin, digest: Some(digest), unknown, ..Self::new(config, network) })
     }
 
     /// A model of a network that was just trained.
     pub(crate) fn new(config: ModelConfig, network: Network<B>) -> Self {
-        let (loading, origin) = (loading(&config), "the network".to_owned());
-        Self { origin, config, network, loading, calibrated: false }
+        let loading = loading(&config);
+        let origin = "the network".to_owned();
+        Self {
+            origin,
+            digest: None,
+            config,
+            network,
+            loading,
+            calibrated: false,
+            min_probability: 0.0,
+            unknown: None,
+        }
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
@@ -117,6 +171,12 @@ impl<B: Backbone> Model<B> {
         }
         self.config.thresholds = Some(thresholds);
         Ok(self)
+    }
+
+    /// Sets how the model was trained, for whoever has its file alone.
+    pub(crate) fn with_training(mut self, training: TrainingRecord) -> Self {
+        self.config.training = Some(training);
+        self
     }
 
     /// Sets the distance from 0 and 1 that submissions clip probabilities to.
@@ -133,13 +193,59 @@ impl<B: Backbone> Model<B> {
         self.config.temperature
     }
 
+    /// Sets the unknown score, as [`Learner::fit_unknown`](crate::Learner::fit_unknown) fits it.
+    pub fn with_unknown(mut self, score: Option<UnknownScore>, config: UnknownConfig) -> Self {
+        self.unknown = config
+            .threshold(FALSE_REFUSALS)
+            .zip(score)
+            .map(|(threshold, score)| UnknownOfModel { score: Arc::new(score), threshold });
+        self.config.unknown = Some(config);
+        self
+    }
+
+    /// Sets the threshold of the unknown score by the fraction of photos of known classes that it refuses, 0
+    /// to 1; 0.05 at first.
+    ///
+    /// # Errors
+    /// [`Error::NoUnknownScore`] where the model has none; [`Error::Setting`].
+    pub fn false_refusals(mut self, fraction: f64) -> Result<Self> {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(Error::setting("false_refusals", fraction, "from 0 to less than 1"));
+        }
+        let threshold = self.config.unknown.as_ref().and_then(|unknown| unknown.threshold(fraction));
+        match (&mut self.unknown, threshold) {
+            (Some(unknown), Some(threshold)) => unknown.threshold = threshold,
+            _ => {
+                let reason = match &self.config.unknown {
+                    Some(UnknownConfig::Missing { reason }) => reason.clone(),
+                    _ => "none was fitted when it was saved".to_owned(),
+                };
+                return Err(Error::NoUnknownScore { model: self.origin, reason });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The unknown score, if the model has one.
+    pub fn unknown_score(&self) -> Option<&UnknownScore> {
+        self.unknown.as_ref().map(|unknown| &*unknown.score)
+    }
+
+    /// The threshold of the unknown score.
+    pub fn unknown_threshold(&self) -> Option<f32> {
+        self.unknown.as_ref().map(|unknown| unknown.threshold)
+    }
+
     /// Writes the model to a file, with everything that is needed to use it.
     ///
     /// # Errors
     /// Where the file cannot be written; an existing file is then unchanged. [`Error::NotFiniteTensor`] where
     /// a weight is NaN or infinite.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let tensors = self.network.to_tensors();
+        let mut tensors = self.network.to_tensors();
+        if let Some(unknown) = &self.unknown {
+            unknown.score.add_to(&mut tensors);
+        }
         check_finite(&tensors, &self.origin)?;
         save(path.as_ref(), &self.config, &tensors).map(drop)
     }
@@ -150,14 +256,20 @@ impl<B: Backbone> Model<B> {
         self
     }
 
-    /// The model's file, for errors.
-    pub(crate) fn origin(&self) -> &str {
-        &self.origin
-    }
-
     /// How the model is used.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// The digest of the file that the model was loaded from, in hexadecimal digits; `None` for a model that was
+    /// just trained.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// Where the model came from: its file, or "the network".
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Sets another precision than the model was validated with; probabilities then differ slightly.
@@ -182,6 +294,11 @@ impl<B: Backbone> Model<B> {
         self.loading.decoder
     }
 
+    /// How the model's images are read.
+    pub(crate) fn loading(&self) -> LoaderOptions {
+        self.loading
+    }
+
     /// The number of the network's parameters.
     pub fn parameters(&self) -> usize {
         self.network.parameters().iter().sum()
@@ -202,6 +319,21 @@ impl<B: Backbone> Model<B> {
         Ok(self)
     }
 
+    /// Predicts no class for photos whose most probable class has a lower probability than this, from 0 to 1;
+    /// default: 0, so that each photo has a class. Probabilities are unchanged.
+    ///
+    /// # Errors
+    /// Where it is not from 0 to 1, or the model is multi-label: its classes have thresholds of their own.
+    pub fn min_probability(self, probability: f32) -> Result<Self> {
+        check_min_probability(self.config.task, probability)?;
+        Ok(Self { min_probability: probability, ..self })
+    }
+
+    /// Whether probabilities are [calibrated](Self::calibrated).
+    pub fn is_calibrated(&self) -> bool {
+        self.calibrated
+    }
+
     /// The largest photo that is read, in pixels; default: Pillow's limit.
     pub fn max_pixels(mut self, pixels: u64) -> Self {
         self.loading.decoder.max_pixels = pixels;
@@ -209,7 +341,8 @@ impl<B: Backbone> Model<B> {
     }
 
     /// Predicts photos, in the order given. A photo that cannot be read gives an error for itself; the others
-    /// are not affected.
+    /// are not affected. Paths are taken some thousands at a time, so that their number is not limited by
+    /// memory.
     ///
     /// A photo's probabilities do not depend on the other photos, and are those of its validation in
     /// training, to the bit, on a machine of the same kind.
@@ -233,7 +366,48 @@ impl<B: Backbone> Model<B> {
         photos: impl IntoIterator<Item = P>,
         tta: Option<Tta>,
     ) -> Result<impl Iterator<Item = Result<Prediction>>> {
-        let items = Arc::new(unlabelled(photos.into_iter().map(Into::into), self.config.task));
+        self.predict_by(photos.into_iter().map(Into::into), tta, AT_ONCE)
+    }
+
+    /// Prepares this many photos at once.
+    fn predict_by(
+        &self,
+        mut photos: impl Iterator<Item = PathBuf>,
+        tta: Option<Tta>,
+        at_once: usize,
+    ) -> Result<impl Iterator<Item = Result<Prediction>>> {
+        let mut passes = self.passes(photos.by_ref().take(at_once), tta)?;
+        let mut failed = false;
+        let next = move || loop {
+            if failed {
+                return None;
+            }
+            let batch = match passes.next() {
+                Some(batch) => batch,
+                None => {
+                    let mut more = photos.by_ref().take(at_once).peekable();
+                    more.peek()?;
+                    match self.passes(more, tta) {
+                        Ok(more) => {
+                            passes = more;
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            failed = batch.is_err();
+            return Some(batch);
+        };
+        Ok(std::iter::from_fn(next).flat_map(|batch| match batch {
+            Ok(predictions) => predictions,
+            Err(error) => vec![Err(error)],
+        }))
+    }
+
+    /// All views of these photos.
+    fn passes(&self, photos: impl Iterator<Item = PathBuf>, tta: Option<Tta>) -> Result<Passes<B>> {
+        let items = Arc::new(unlabelled(photos, self.config.task));
         let mut options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
         if tta.is_some() {
             // Each view has its own batches.
@@ -248,17 +422,14 @@ impl<B: Backbone> Model<B> {
         let passes = loaders
             .into_iter()
             .map(|(loader, epoch, weight)| Ok((loader.batches(all.clone(), epoch)?, weight)));
-        let mut passes = Passes {
+        Ok(Passes {
             network: self.network.clone(),
             answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
             items: items.clone(),
             passes: passes.collect::<Result<_>>()?,
+            unknown: self.unknown.clone(),
             next: 0,
-        };
-        Ok(std::iter::from_fn(move || passes.next()).flat_map(|batch| match batch {
-            Ok(predictions) => predictions,
-            Err(error) => vec![Err(error)],
-        }))
+        })
     }
 
     /// How outputs of the network become predictions.
@@ -271,6 +442,7 @@ impl<B: Backbone> Model<B> {
             mean,
             temperature,
             thresholds: thresholds_with_temperature(&self.config.thresholds(), temperature),
+            min_probability: self.min_probability,
         }
     }
 
@@ -287,9 +459,50 @@ impl<B: Backbone> Model<B> {
             let path = PathBuf::from("the image in memory");
             Error::Photo { path, reason: reason.to_string() }
         })?;
-        let probabilities = self.predict_images(&[image])?.remove(0);
-        let Answers { task, classes, thresholds, .. } = self.answers(TtaMean::default());
-        Ok(Prediction { path: PathBuf::new(), classes, probabilities, task, thresholds })
+        self.predict_image(&image)
+    }
+
+    /// The prediction of one decoded image in memory, with an empty path: `rgb` holds its rows from the top,
+    /// three bytes per pixel (red, green, blue), without padding.
+    ///
+    /// Pixels are taken as they are: upright, in sRGB. A grey image has the same value three times: a model that
+    /// was trained on grey photos takes them so, too. For a model that reads [other bands or another range of
+    /// values](ModelConfig::channels), use [`predict_bytes`](Self::predict_bytes).
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = ocelli::Model::load("model.safetensors")?;
+    /// // From the crate `image`: image::open("garden.jpg")?.into_rgb8(), with its width(), height() and as_raw().
+    /// let (width, height, pixels) = (2, 1, [255, 0, 0, 0, 0, 255]);
+    /// println!("{}", model.predict_pixels(width, height, &pixels)?.best().class);
+    /// // From a camera's grey values:
+    /// let grey = [10, 200];
+    /// let pixels: Vec<u8> = grey.iter().flat_map(|&value| [value; 3]).collect();
+    /// println!("{}", model.predict_pixels(width, height, &pixels)?.best().class);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Photo`] where there are not `width · height · 3` bytes, or a side is 0;
+    /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
+    pub fn predict_pixels(&self, width: u32, height: u32, rgb: &[u8]) -> Result<Prediction> {
+        let image = RgbImage::new(width, height, rgb.to_vec()).ok_or_else(|| Error::Photo {
+            path: PathBuf::from("the image in memory"),
+            reason: format!(
+                "{} bytes are given for {width} × {height} pixels; expected width · height · 3, and sides of at \
+                 least 1",
+                rgb.len()
+            ),
+        })?;
+        self.predict_image(&image)
+    }
+
+    fn predict_image(&self, image: &RgbImage) -> Result<Prediction> {
+        let (probabilities, unknown) = self.predict_scored(std::slice::from_ref(image))?.remove(0);
+        let Answers { task, classes, thresholds, min_probability, .. } = self.answers(TtaMean::default());
+        let path = PathBuf::new();
+        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
     }
 
     /// The probabilities of every class for images in memory, one row each, calibrated where
@@ -300,6 +513,11 @@ impl<B: Backbone> Model<B> {
     /// # Errors
     /// [`Error::NotFiniteOutput`] where an output of the network is not finite.
     pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
+        Ok(self.predict_scored(images)?.into_iter().map(|(probabilities, _)| probabilities).collect())
+    }
+
+    /// As [`predict_images`](Self::predict_images), with the unknown scores.
+    fn predict_scored(&self, images: &[RgbImage]) -> Result<Vec<(Vec<f32>, Option<Unknown>)>> {
         let Preprocessing { size, .. } = self.config.preprocessing;
         let answers = self.answers(TtaMean::default());
         let mut rows = Vec::with_capacity(images.len());
@@ -315,27 +533,94 @@ impl<B: Backbone> Model<B> {
                 shape: [images.len(), size, size, 3],
                 skipped: Vec::new(),
             };
-            let logits = logits(&self.network, &mut batch);
-            for row in logits.chunks_exact(self.config.classes.len()) {
+            let (logits, scores) = outputs(&self.network, self.unknown.as_ref(), &mut batch);
+            for (index, row) in logits.chunks_exact(self.config.classes.len()).enumerate() {
                 let photo = format!("image {}", rows.len() + 1);
-                rows.push(answers.probabilities(&[(1.0, row)], &photo)?);
+                rows.push((answers.probabilities(&[(1.0, row)], &photo)?, scores.get(index).copied()));
             }
         }
         Ok(rows)
     }
 }
 
+/// Checks the lowest probability of a predicted class.
+pub(crate) fn check_min_probability(task: Task, probability: f32) -> Result<()> {
+    let refused = |expected| Err(Error::setting("min_probability", probability, expected));
+    match task {
+        _ if !(0.0..=1.0).contains(&probability) => refused("from 0 to 1"),
+        Task::MultiLabel => {
+            refused("left out for a multi-label model, whose classes have thresholds of their own")
+        }
+        Task::SingleLabel => Ok(()),
+    }
+}
+
 /// Photos without labels.
-fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
+pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> Items {
     let photos = paths.map(|path| Item { id: text_of(&path), path, target: Target::Unlabelled });
     Items { root: PathBuf::new(), task, classes: Classes::default(), items: photos.collect() }
 }
 
 #[cfg(test)]
 mod tests {
-    use ocelli_nn::TensorFile;
-
     use super::*;
+
+    /// An untrained model, which answers with something.
+    fn untrained() -> Model {
+        let classes = Classes::new(["a", "b", "c"]);
+        let items = Items { root: PathBuf::new(), task: Task::SingleLabel, classes, items: Vec::new() };
+        let preprocessing = Preprocessing {
+            size: 32,
+            framing: ocelli_data::Framing::Crop { fraction: 1.0 },
+            filter: ocelli_data::Filter::Bicubic,
+            normalization: ocelli_data::Normalization::IMAGENET,
+        };
+        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        Model::new(config, Arch::EfficientNetLite0.untrained(3, 3, 0, &Device::flex()))
+    }
+
+    #[test]
+    fn photos_are_taken_by_and_by_with_the_same_predictions() {
+        let flags = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji/flags");
+        let mut photos: Vec<PathBuf> =
+            std::fs::read_dir(flags).unwrap().map(|entry| entry.unwrap().path()).take(7).collect();
+        photos.insert(3, "nowhere.png".into());
+        let model = untrained();
+        for tta in [None, Some(Tta::views(2))] {
+            let predict = |at_once| {
+                let predictions = model.predict_by(photos.clone().into_iter(), tta, at_once).unwrap();
+                predictions
+                    .map(|prediction| prediction.map_err(|error| error.to_string()))
+                    .collect::<Vec<_>>()
+            };
+            let together = predict(100);
+            assert_eq!(together.len(), photos.len());
+            assert!(together[3].is_err() && together[4].is_ok());
+            for at_once in [1, 4, 8] {
+                assert_eq!(predict(at_once), together, "{at_once} at once");
+            }
+        }
+        let endless = model.predict(std::iter::repeat(&photos[0])).unwrap();
+        assert_eq!(endless.take(3).filter(|prediction| prediction.is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn a_lowest_probability_takes_the_class_and_leaves_the_probabilities() {
+        let flag = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji/flags/de.png");
+        let of = |model: &Model| model.predict([flag]).unwrap().next().unwrap().unwrap();
+        let plain = of(&untrained());
+        let best = plain.best();
+        let at = of(&untrained().min_probability(best.probability).unwrap());
+        assert_eq!(at.predicted_labels(), std::slice::from_ref(&best), "a bound that is reached");
+        let above = of(&untrained().min_probability(best.probability.next_up()).unwrap());
+        assert!(above.predicted_labels().is_empty());
+        assert_eq!((above.best(), &above.probabilities), (best, &plain.probabilities));
+        assert!(untrained().min_probability(1.1).is_err() && untrained().min_probability(f32::NAN).is_err());
+        let mut several = untrained();
+        several.config.task = Task::MultiLabel;
+        let error = several.min_probability(0.5).unwrap_err().to_string();
+        assert!(error.contains("min_probability") && error.contains("multi-label"), "{error}");
+    }
 
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {

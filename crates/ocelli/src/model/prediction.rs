@@ -11,8 +11,10 @@ use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::metric::predictions::{predicted_labels, probabilities};
 use crate::metric::temperature::apply_temperature;
+use crate::model::UnknownOfModel;
 use crate::model::finite::check_outputs;
 use crate::model::tta::TtaMean;
+use crate::unknown::Unknown;
 
 /// The prediction for one photo.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +30,11 @@ pub struct Prediction {
     pub task: Task,
     /// The threshold of each class for multi-label predictions.
     pub thresholds: Arc<[f32]>,
+    /// The lowest probability of a predicted class for single-label predictions: see
+    /// [`Model::min_probability`](crate::Model::min_probability).
+    pub min_probability: f32,
+    /// How unlike the training photos it is, in the plain view; `None` where the model has no unknown score.
+    pub unknown: Option<Unknown>,
 }
 
 /// A class and its probability.
@@ -45,7 +52,8 @@ impl Prediction {
         self.ranked().swap_remove(0)
     }
 
-    /// The predicted classes, the most probable first: one class; or, for multi-label models, all whose
+    /// The predicted classes, the most probable first. Single-label models: one class, or none if its
+    /// probability is below [`min_probability`](Self::min_probability). Multi-label models: all whose
     /// probability reaches their threshold, possibly none.
     pub fn predicted_labels(&self) -> Vec<ClassProbability> {
         let decided = predicted_labels(self.task, &self.probabilities, &self.thresholds);
@@ -54,7 +62,17 @@ impl Prediction {
             probability: self.probabilities[class],
         };
         let mut guesses: Vec<ClassProbability> = decided.into_iter().map(guess).collect();
+        if self.task == Task::SingleLabel {
+            guesses.retain(|guess| guess.probability >= self.min_probability);
+        }
         guesses.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+        guesses
+    }
+
+    /// The `count` most probable classes, the most probable first; all, if there are fewer.
+    pub fn top_k(&self, count: usize) -> Vec<ClassProbability> {
+        let mut guesses = self.ranked();
+        guesses.truncate(count);
         guesses
     }
 
@@ -80,6 +98,7 @@ pub(super) struct Answers {
     pub(super) mean: TtaMean,
     pub(super) temperature: Option<f64>,
     pub(super) thresholds: Arc<[f32]>,
+    pub(super) min_probability: f32,
 }
 
 impl Answers {
@@ -99,10 +118,16 @@ impl Answers {
         Ok(row)
     }
 
-    fn prediction(&self, path: PathBuf, views: &[(f64, &[f32])]) -> Result<Prediction> {
+    fn prediction(
+        &self,
+        path: PathBuf,
+        views: &[(f64, &[f32])],
+        unknown: Option<Unknown>,
+    ) -> Result<Prediction> {
         let probabilities = self.probabilities(views, &path.display().to_string())?;
         let (classes, thresholds) = (self.classes.clone(), self.thresholds.clone());
-        Ok(Prediction { path, classes, probabilities, task: self.task, thresholds })
+        let (task, min_probability) = (self.task, self.min_probability);
+        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
     }
 }
 
@@ -113,6 +138,7 @@ pub(super) struct Passes<B: Backbone> {
     pub(super) items: Arc<Items>,
     /// The batches of each view, and its weight.
     pub(super) passes: Vec<(Batches, f64)>,
+    pub(super) unknown: Option<UnknownOfModel>,
     /// The first photo of the next batch.
     pub(super) next: usize,
 }
@@ -132,12 +158,18 @@ impl<B: Backbone> Passes<B> {
     /// has an error.
     pub(super) fn next(&mut self) -> Option<Result<Vec<Result<Prediction>>>> {
         let mut views = Vec::with_capacity(self.passes.len());
+        let mut scores = Vec::new().into_iter();
         for (batches, weight) in &mut self.passes {
             let mut batch = match batches.next()? {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error.into())),
             };
-            let logits = logits(&self.network, &mut batch);
+            // The first view is the plain one.
+            let unknown = self.unknown.as_ref().filter(|_| views.is_empty());
+            let (logits, of_view) = outputs(&self.network, unknown, &mut batch);
+            if views.is_empty() {
+                scores = of_view.into_iter();
+            }
             views.push(View { weight: *weight, indices: batch.indices, logits, skipped: batch.skipped });
         }
         let count = views.first().map_or(0, |view| view.indices.len() + view.skipped.len());
@@ -146,8 +178,10 @@ impl<B: Backbone> Passes<B> {
         let mut rows = vec![0; views.len()];
         let predictions = photos.enumerate().map(|(position, photo)| {
             let path = self.items[photo].path.clone();
+            let is_read = views.first().is_some_and(|plain| plain.indices.binary_search(&photo).is_ok());
+            let unknown = if is_read { scores.next() } else { None };
             match logits_of(photo, position, &views, &mut rows) {
-                Ok(logits) => self.answers.prediction(path, &logits),
+                Ok(logits) => self.answers.prediction(path, &logits, unknown),
                 Err(reason) => Err(Error::Photo { path, reason }),
             }
         });
@@ -181,13 +215,25 @@ fn logits_of<'a>(
     }
 }
 
-/// The logits of a batch, row by row.
-pub(super) fn logits<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Vec<f32> {
+/// The logits of a batch, row by row, and its unknown scores, if they are asked for.
+pub(super) fn outputs<B: Backbone>(
+    network: &Network<B>,
+    unknown: Option<&UnknownOfModel>,
+    batch: &mut Batch,
+) -> (Vec<f32>, Vec<Unknown>) {
     if batch.indices.is_empty() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
-    let logits = network.infer(to_tensor(batch, &network.device()));
-    logits.into_data().try_into_vec::<f32>().expect("logits are f32")
+    let maps = network.infer_stages(to_tensor(batch, &network.device()), 0, network.backbone().stages());
+    let pooled = network.pool(maps);
+    let scores = unknown.map_or_else(Vec::new, |UnknownOfModel { score, threshold }| {
+        let features = pooled.clone().into_data().convert::<f32>();
+        let features = features.try_into_vec::<f32>().expect("converted to f32");
+        let scores = score.of(&features).into_iter();
+        scores.map(|score| Unknown { score, threshold: *threshold }).collect()
+    });
+    let logits = network.infer_head(pooled);
+    (logits.into_data().try_into_vec::<f32>().expect("logits are f32"), scores)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use crate::learner::snapshot::{SnapshotHeader, TrainSnapshot};
 use crate::learner::{Learner, LearnerView};
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
+use crate::run::config::{Config, RunConfig};
+use crate::run::folder::unsealed;
 use crate::run::progress::Progress;
 
 /// Writes checkpoints, and decides when.
@@ -96,7 +98,7 @@ pub(crate) struct Last {
 
 /// The version of the format that this version writes and reads.
 const FORMAT: u32 = 4;
-const ENTRY: &str = "ocelli-checkpoint";
+pub(crate) const ENTRY: &str = "ocelli-checkpoint";
 /// The prefix of a checkpoint's name; its number follows.
 const NAME: &str = "checkpoint-";
 const EXTENSION: &str = ".safetensors";
@@ -173,12 +175,7 @@ impl Checkpoint {
         if tensors.digest().is_none() {
             return Err(wrong("it has no digest of its content".to_owned()));
         }
-        let text = tensors.metadata(ENTRY).ok_or_else(|| wrong("it has no header".to_owned()))?;
-        let form = toml::from_str::<Form>(text).map_err(|error| wrong(error.message().to_owned()))?.format;
-        if form != FORMAT {
-            return Err(wrong(format!("it has form {form}, this version reads form {FORMAT}")));
-        }
-        let header: Header = toml::from_str(text).map_err(|error| wrong(error.message().to_owned()))?;
+        let header = Header::of(&tensors, &path)?;
         let best = header.best.iter().map(|BestEntry { file, digest, .. }| {
             let name = path.with_file_name(file);
             let tensors = file::read_tensors(&name)?;
@@ -199,6 +196,61 @@ impl Checkpoint {
     /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Header {
+    fn of(tensors: &TensorFile, path: &Path) -> Result<Self> {
+        let wrong = |reason: String| Error::NotACheckpoint { path: path.to_owned(), reason };
+        let text = tensors.metadata(ENTRY).ok_or_else(|| wrong("it has no header".to_owned()))?;
+        let form = toml::from_str::<Form>(text).map_err(|error| wrong(error.message().to_owned()))?.format;
+        if form != FORMAT {
+            return Err(wrong(format!("it has form {form}, this version reads form {FORMAT}")));
+        }
+        toml::from_str(text).map_err(|error| wrong(error.message().to_owned()))
+    }
+}
+
+/// The file of the last checkpoint in a folder.
+pub(crate) fn last_file(folder: &Path) -> Option<PathBuf> {
+    numbers(folder).ok()?.last().map(|number| path(folder, *number))
+}
+
+/// What a checkpoint says beside its tensors, for people.
+pub(crate) struct Contents {
+    pub(crate) format: u32,
+    pub(crate) version: String,
+    pub(crate) instructions: String,
+    /// The settings of the run; `None` where this version does not read them.
+    pub(crate) settings: Option<RunConfig>,
+    /// The image size in pixels.
+    pub(crate) size: usize,
+    /// Finished phases.
+    pub(crate) phases: usize,
+    /// Finished epochs, over all phases.
+    pub(crate) epochs: usize,
+    /// Seconds of training so far.
+    pub(crate) seconds: f64,
+    /// The file, the image size and the epoch of the best weights.
+    pub(crate) best: Vec<(String, usize, EpochRecord)>,
+}
+
+impl Contents {
+    /// Of a checkpoint, whether or not the files are there that it refers to.
+    pub(crate) fn of(tensors: &TensorFile, path: &Path) -> Result<Self> {
+        let header = Header::of(tensors, path)?;
+        let settings = toml::from_str::<Config>(&unsealed(header.config).0).ok();
+        Ok(Self {
+            format: header.format,
+            version: header.version,
+            instructions: header.instructions,
+            settings: settings.map(|config| config.settings),
+            size: header.size,
+            phases: header.progress.done,
+            epochs: header.history.len(),
+            seconds: header.progress.seconds,
+            best: header.best.into_iter().map(|best| (best.file, best.size, best.record)).collect(),
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::metric::Metric;
+use crate::model::training_record::PretrainedWeights;
 use crate::pretrained::pretrained_weights;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
@@ -229,6 +230,11 @@ impl RunConfig {
         let learner = Learner::with_weights(arch, &weights, data)?;
         let dropped_tensors = arch.dropped_tensors(&weights).into_iter().map(str::to_owned).collect();
         Ok((learner, dropped_tensors))
+    }
+
+    /// Which weights a learner of a backbone of the registry starts from.
+    pub(crate) fn pretrained_weights(&self) -> PretrainedWeights {
+        if self.weights.is_some() { PretrainedWeights::Own } else { PretrainedWeights::Published }
     }
 
     /// Applies this configuration to a learner.

@@ -24,8 +24,10 @@ use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
 use crate::model::submission::clip::ProbabilityClip;
-use crate::recipe::Phase;
+use crate::model::training_record::{PretrainedWeights, TrainedPhase, TrainingRecord, ValidationMetric};
+use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
@@ -40,6 +42,8 @@ pub struct Run<B: Backbone = AnyBackbone> {
     settings: RunConfig,
     /// Tensors of the weights file that the network does not use.
     dropped_tensors: Vec<String>,
+    /// The weights that training started from.
+    pretrained: PretrainedWeights,
     /// Notices that are emitted at the start.
     notices: Vec<String>,
 }
@@ -74,7 +78,7 @@ impl Run {
             dropped_tensors = names;
             Ok(learner)
         })?;
-        Ok(Self { dropped_tensors, ..run })
+        Ok(Self { dropped_tensors, pretrained: settings.pretrained_weights(), ..run })
     }
 }
 
@@ -120,7 +124,8 @@ impl<B: Backbone> Run<B> {
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
-        Ok(Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices })
+        let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
+        Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices })
     }
 
     /// Adds an observer.
@@ -187,7 +192,7 @@ impl<B: Backbone> Run<B> {
 
     /// Writes the results of the recipe.
     fn conclude(&mut self, result: RecipeResult) -> Result<RunResult> {
-        let Self { learner, tracker, run, settings, .. } = self;
+        let Self { learner, tracker, run, settings, pretrained, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
         let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
             Phase::Tta(tta) => Some(tta.mean),
@@ -205,18 +210,34 @@ impl<B: Backbone> Run<B> {
             // Images are found unreadable when they are loaded, after the data was first reported.
             emit_data(&learner.used_data(), &mut learner.observers)?;
         }
+        let best = learner.best_of_all().map(|(row, _)| (row.fit, row.epoch));
+        let tta_metrics = augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric));
+        let used = learner.used_data();
+        let training = TrainingRecord {
+            train_images: used.train_len(),
+            valid_images: used.valid_len(),
+            pretrained: *pretrained,
+            phases: trained_phases(&settings.recipe, &learner.history),
+            best,
+            seed: settings.seed,
+            metrics: measures(&predictions, metric).iter().map(ValidationMetric::from).collect(),
+            tta_metrics: tta_metrics.iter().map(ValidationMetric::from).collect(),
+        };
         learner.observers.emit(&Event::Finished(Finished {
             seconds: tracker.seconds(),
             metric,
-            best: learner.best_of_all().map(|(row, _)| (row.fit, row.epoch)),
+            best,
             size: learner.data().size(),
-            augmented: augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric)),
+            augmented: tta_metrics,
         }))?;
         let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
+        model = model.with_training(training);
         if let Some(tuned) = &thresholds {
             model = model.with_thresholds(tuned.clone())?;
         }
         model.calibrate(&predictions);
+        let (score, config) = learner.fit_unknown()?;
+        let model = model.with_unknown(score, config);
         let path = run.model();
         model.save(&path)?;
         learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;
@@ -263,6 +284,24 @@ fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     };
     let metrics = (!usual.contains(&metric)).then_some(metric).into_iter().chain(usual);
     metrics.map(|metric| predictions.estimate(metric)).collect()
+}
+
+/// The phases of a recipe that trained, by the history of their epochs: a fit has the number of its phase.
+fn trained_phases(recipe: &Recipe, history: &[EpochRecord]) -> Vec<TrainedPhase> {
+    let mut phases: Vec<TrainedPhase> = Vec::new();
+    for record in history {
+        match phases.last_mut().filter(|phase| phase.number == record.fit) {
+            Some(phase) => phase.epochs += 1,
+            None => {
+                let trained = match recipe.phases.get(record.fit.wrapping_sub(1)) {
+                    Some(Phase::Train(train)) => train.freezing.to_string(),
+                    _ => "training".to_owned(),
+                };
+                phases.push(TrainedPhase { number: record.fit, trained, epochs: 1 });
+            }
+        }
+    }
+    phases
 }
 
 /// The name of a folder, or of a table's folder, for the name of the run.

@@ -8,6 +8,7 @@ use crate::data::ImageData;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
+use crate::model::training_record::PretrainedWeights;
 use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
@@ -44,7 +45,8 @@ impl Run {
             dropped_tensors = names;
             Ok(learner)
         })?;
-        Ok(Self { dropped_tensors, ..training })
+        let pretrained = training.settings.pretrained_weights();
+        Ok(Self { dropped_tensors, pretrained, ..training })
     }
 }
 
@@ -99,7 +101,8 @@ impl<B: Backbone> Run<B> {
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
         learner.observe(recorder);
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
-        let mut training = Self { learner, tracker, run, settings, dropped_tensors: Vec::new(), notices };
+        let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
+        let mut training = Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices };
         if fewer {
             // From here on the run consists of the remaining photos.
             training.write_checkpoint()?;

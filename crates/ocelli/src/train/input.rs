@@ -143,6 +143,12 @@ impl Inputs {
         observers.emit(&event)
     }
 
+    /// Whether the features of this state's frozen layers are in memory, for all images without augmentation.
+    pub(crate) fn has_features_of<B: Backbone>(&self, state: &TrainState<B>) -> bool {
+        let key = || self.backbone.prefix(state, &self.data).key();
+        self.features.as_ref().is_some_and(|features| features.is_enough(0) && features.is_of(&key()))
+    }
+
     /// The fraction of images whose features are in the cache folder.
     pub(crate) fn cached_fraction<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
         let Some(cache) = &self.cache else { return 0.0 };
