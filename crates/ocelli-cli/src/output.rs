@@ -123,8 +123,9 @@ pub fn usual_place(name: &str, photos: &[&Path]) -> Result<PathBuf, Failure> {
 /// A file that is given.
 ///
 /// # Errors
-/// If it exists already: no file is overwritten.
+/// If it exists already: no file is overwritten; and for `-`.
 pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    no_dash(path, flag)?;
     match path.metadata() {
         Ok(found) if found.is_file() => {
             let path = shown(path.display());
@@ -133,6 +134,76 @@ pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
             )))
         }
         _ => Ok(path.to_owned()),
+    }
+}
+
+/// The name that stands for standard output.
+const DASH: &str = "-";
+
+/// Checks that a path is not `-`, where more than one file of text is written.
+pub fn no_dash(path: &Path, flag: &str) -> Result<(), Failure> {
+    match path == Path::new(DASH) {
+        true => Err(Failure::Error(format!(
+            "{flag} -: this is not one file of text, which alone can go to standard output; give a name, such as ./-"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Where one file of text is written: a path or, for `-`, standard output.
+pub struct TextFile {
+    path: PathBuf,
+    /// What is for standard output is written here first.
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl TextFile {
+    /// The file that is given; `json` says whether standard output is taken.
+    ///
+    /// # Errors
+    /// As [`new_file`], except for `-`.
+    pub fn new(path: &Path, flag: &str, json: bool) -> Result<Self, Failure> {
+        if path != Path::new(DASH) {
+            return Ok(Self { path: new_file(path, flag)?, temporary: None });
+        }
+        if json {
+            return Err(Failure::Error(format!(
+                "{flag} - and --json both write to standard output; give one"
+            )));
+        }
+        let folder = tempfile::tempdir()?;
+        Ok(Self { path: folder.path().join("text"), temporary: Some(folder) })
+    }
+
+    /// The path to write to.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it goes to standard output, where nothing else may be printed then.
+    pub fn is_stdout(&self) -> bool {
+        self.temporary.is_some()
+    }
+
+    /// Once it is written: sends it to standard output, if that is where it goes.
+    pub fn send(&self) -> Result<(), Failure> {
+        if self.is_stdout() {
+            raw(&std::fs::read(&self.path)?);
+        }
+        Ok(())
+    }
+}
+
+/// As [`destination`], where `-` is standard output.
+pub fn text_destination(
+    out: Option<&Path>,
+    usual: &str,
+    photos: &[&Path],
+    json: bool,
+) -> Result<TextFile, Failure> {
+    match out {
+        Some(out) => TextFile::new(out, "--out", json),
+        None => Ok(TextFile { path: free(&usual_place(usual, photos)?), temporary: None }),
     }
 }
 

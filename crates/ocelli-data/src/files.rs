@@ -18,8 +18,16 @@ const WRITING: &str = ".writing-";
 
 /// Writes `bytes` to `path`: into a temporary file beside it, synced to disk, then renamed. Readers of `path`
 /// see the old content or the new, never a part, even after a crash. Missing folders are created.
+///
+/// A symbolic link is followed: the file that it names is replaced, or created. What is no file, such as a
+/// device or a named pipe, is opened and written, since a file in its place would not be what was asked for.
 pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError> {
     let path = path.as_ref();
+    let failed = |error| DataError::io("write", path)(with_need(error, bytes.len()));
+    if is_stream(path) {
+        return write_through(path, bytes).map_err(failed);
+    }
+    let path = &followed(path).map_err(failed)?;
     let folder = folder_of(path);
     create_dir_all(folder).map_err(DataError::io("create", folder))?;
     let write = || {
@@ -34,7 +42,35 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError
         file.persist(path).map_err(|error| error.error)?;
         sync_folder(folder)
     };
-    write().map_err(|error| DataError::io("write", path)(with_need(error, bytes.len())))
+    write().map_err(failed)
+}
+
+/// Whether a path leads to something that takes bytes but is no file: a device, a named pipe, a socket.
+pub fn is_stream(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Writes to a device or a pipe, which is not synced: most cannot be.
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fault::step(Step::Create, path)?;
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    fault::write(&mut file, path, bytes)
+}
+
+/// The most links that lead from one to the next, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// What a path leads to at the end of all symbolic links, whether that exists or not.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if !path.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            return Ok(path);
+        }
+        // A relative target starts from the folder of the link.
+        path = folder_of(&path).join(fs::read_link(&path)?);
+    }
+    Err(io::Error::other("symbolic links that lead to each other"))
 }
 
 /// Appends `bytes` to a file, which is created if needed; on failure the old content is unchanged.

@@ -5,7 +5,8 @@
 //! bytes: runs share it, renaming changes nothing, and a changed file is another one. Images that would gain
 //! little are not copied; nothing is enlarged. The folder may be deleted at any time: a copy depends on its
 //! file alone, and one that is missing or damaged is made again. The hash of a copy, with that of its file,
-//! is appended after its last byte, where no decoder looks.
+//! is appended after its last byte, where no decoder looks, after the limit of pixels that it was made under:
+//! under a lower one it is not used, since the file may be too large.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::threads::pool;
 use crate::{DataError, DecodeError, Decoder, Item, Items, RgbImage, Skipped};
 
 /// Part of the key of an entry; it changes with anything that changes pixels.
-const VERSION: &str = "5";
+const VERSION: &str = "6";
 const QUALITY: u8 = 95;
 /// An image is copied if that leaves at most half of its pixels …
 const WORTHWHILE: f64 = 0.5;
@@ -116,31 +117,33 @@ impl Store {
     /// # Errors
     /// Where the file must be read and cannot be, has changed, or cannot be decoded.
     pub fn image(&self, item: &Item, digest: &Digest, decoder: &Decoder) -> Result<Vec<u8>, DecodeError> {
-        if let Some(copy) = self.read(digest) {
+        if let Some(copy) = self.read(digest, decoder.max_pixels) {
             return Ok(copy);
         }
         let bytes = read_expected(&item.path, Some(digest), decoder.max_bytes())?;
         Ok(match self.resized(&bytes, decoder)? {
             Some(copy) => {
                 // Without a copy it only takes longer.
-                let _ = self.keep(digest, &copy);
+                let _ = self.keep(digest, &copy, decoder.max_pixels);
                 copy
             }
             None => bytes,
         })
     }
 
-    /// A complete copy.
-    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+    /// A complete copy that was made under no higher limit.
+    fn read(&self, digest: &Digest, max_pixels: u64) -> Option<Vec<u8>> {
         let mut bytes = files::read(self.path(digest)).ok()?;
         let end = bytes.len().checked_sub(size_of::<Digest>())?;
         let whole = bytes[end..] == seal(digest, &bytes[..end]);
         bytes.truncate(end);
-        whole.then_some(bytes)
+        let limit = bytes.split_off(end.checked_sub(size_of::<u64>())?);
+        (whole && u64::from_le_bytes(limit.try_into().ok()?) <= max_pixels).then_some(bytes)
     }
 
-    fn keep(&self, digest: &Digest, copy: &[u8]) -> Result<(), DataError> {
-        write_whole(self.path(digest), &[copy, &seal(digest, copy)].concat())
+    fn keep(&self, digest: &Digest, copy: &[u8], max_pixels: u64) -> Result<(), DataError> {
+        let copy = [copy, &max_pixels.to_le_bytes()].concat();
+        write_whole(self.path(digest), &[&copy[..], &seal(digest, &copy)].concat())
     }
 
     /// The copy of an image, if it is worth it.
@@ -159,7 +162,7 @@ impl Store {
         let _scope = budget::scope();
         let bytes = read_expected(&item.path, Some(digest), decoder.max_bytes());
         match bytes.and_then(|bytes| self.resized(&bytes, decoder)) {
-            Ok(Some(copy)) => self.keep(digest, &copy).map(|()| Entry::Made),
+            Ok(Some(copy)) => self.keep(digest, &copy, decoder.max_pixels).map(|()| Entry::Made),
             Ok(None) => Ok(Entry::Small),
             Err(reason) => Ok(Entry::Bad(Skipped::image(&item.path, reason))),
         }

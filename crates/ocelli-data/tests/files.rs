@@ -60,3 +60,55 @@ fn a_lock_keeps_others_out_until_it_is_dropped() {
     drop(lock);
     assert!(files::lock(&path).unwrap().is_some());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_one_and_what_it_names_is_replaced() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("there")).unwrap();
+    fs::write(path("there/file"), "old").unwrap();
+    symlink("there/file", path("link")).unwrap();
+    symlink("link", path("link to it")).unwrap();
+    symlink("there/later", path("dangling")).unwrap();
+    files::write_whole(path("link to it"), b"new").unwrap();
+    files::write_whole(path("dangling"), b"first").unwrap();
+    for (link, file, content) in [
+        ("link", "there/file", "new"),
+        ("link to it", "there/file", "new"),
+        ("dangling", "there/later", "first"),
+    ] {
+        assert!(path(link).is_symlink() && !path(file).is_symlink(), "{link}");
+        assert_eq!(fs::read_to_string(path(file)).unwrap(), content);
+    }
+    assert_eq!(files::list(path("there")).unwrap().len(), 2, "no temporary file is left");
+    symlink("one", path("two")).unwrap();
+    symlink("two", path("one")).unwrap();
+    let error = files::write_whole(path("one"), b"x").unwrap_err().to_string();
+    assert!(error.contains("links"), "{error}");
+    assert!(path("one").is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_written_to_and_stays_one() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return println!("skipped: there is no mkfifo here");
+    }
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for path in [&pipe, &link] {
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || fs::read(pipe).unwrap())
+        };
+        files::write_whole(path, b"through").unwrap();
+        assert_eq!(reader.join().unwrap(), b"through");
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+    }
+}

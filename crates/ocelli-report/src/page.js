@@ -318,7 +318,9 @@ function labels() {
   const made = section("labels", "Likely label errors");
   const control = (number, suggested) => (part.trainable ? decide(number, suggested) : null);
   const doubted = (number, more) => card(number, more, ["✓ agrees", "✗ differs", "labelled"]);
-  made.append(element("p", {}, part.trainable
+  made.append(element("p", {}, !part.better_than_chance
+    ? `Not searched: the predictions for ${part.trainable ? "training images that are out of fold" : "these images"} are not significantly better than chance (AUROC), so they say nothing about labels.`
+    : part.trainable
     ? `${count(part.looked_at)} training images were predicted out of fold by ${part.folds} heads, each trained on the other folds. By confident learning, ${count(part.likely)} labels are likely wrong; for ${count(part.suspects_in_all)}, another class is more probable than the label.`
     : `By confident learning, ${count(part.likely)} of ${count(part.looked_at)} labels are likely wrong; for ${count(part.suspects_in_all)}, another class is more probable than the label.`));
   if (part.trainable) {

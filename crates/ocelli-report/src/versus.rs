@@ -43,10 +43,12 @@ pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<
         Ok(named)
     };
     let (mut named, other) = (read(&one)?, read(&two)?);
-    let comparison = named.compare(&other).map_err(|error| Error::NotComparable {
-        first: one.folder.clone(),
-        second: two.folder.clone(),
-        reason: Box::new(error),
+    let comparison = named.compare_files(&other, [&one.digests()?, &two.digests()?]).map_err(|error| {
+        Error::NotComparable {
+            first: one.folder.clone(),
+            second: two.folder.clone(),
+            reason: Box::new(error),
+        }
     })?;
     if let Some(path) = page {
         one.images(&mut named, None, 0, &Stop::default())?;

@@ -222,6 +222,15 @@ pub enum Error {
     /// Two sets of predictions have no image in common.
     #[error("the two have no validation image in common; train both with the same split")]
     NoCommonImages,
+    /// Images of the same ids in two sets of predictions are different files.
+    #[error(
+        "the two have {images} validation images of the same names, but none of them is the same file; compare \
+         runs on the same photos"
+    )]
+    OtherImages {
+        /// How many have the same id.
+        images: usize,
+    },
     /// Two sets of predictions differ in the label of an image.
     #[error("{image} is {first} in one and {second} in the other; compare runs on the same labels")]
     LabelsDiffer {
@@ -581,6 +590,23 @@ pub enum Error {
     DamagedResult {
         /// The file.
         path: PathBuf,
+    },
+    /// No training image can be read.
+    #[error(
+        "{}: none of the {images} training images can be read, so there is nothing to train on; the first is {}: \
+         {reason}",
+        data.display(),
+        first.display()
+    )]
+    NothingReadable {
+        /// The folder of the images.
+        data: PathBuf,
+        /// How many there are.
+        images: usize,
+        /// The first of them.
+        first: PathBuf,
+        /// Why it cannot be read.
+        reason: String,
     },
     /// Reading or writing failed.
     #[error("cannot {action} {}: {}{}", path.display(), io_reason(source), remedy(action, source))]

@@ -273,6 +273,11 @@ impl Observers {
         if is_new { data.can_spare(all) } else { Ok(()) }
     }
 
+    /// Whether any image has been skipped.
+    pub(crate) fn has_skipped(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
     /// Whether an image has been skipped.
     pub(crate) fn was_skipped(&self, path: &Path) -> bool {
         self.skipped.contains_key(path)

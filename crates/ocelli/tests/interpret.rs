@@ -2,8 +2,8 @@
 //!
 //! Probabilities are a formula of the image and the class, so that both sides have the same.
 
-use ocelli::interpret::{Neighbours, Ranking};
-use ocelli::{Interpretation, PredictionParts, Predictions, Task};
+use ocelli::interpret::{DigestsById, Neighbours, Ranking};
+use ocelli::{Error, Interpretation, PredictionParts, Predictions, Task};
 use ocelli_data::Target;
 
 const CLASSES: usize = 4;
@@ -355,6 +355,16 @@ fn label_errors_are_cleanlabs() {
 }
 
 #[test]
+fn predictions_at_chance_say_nothing_about_labels() {
+    // Probabilities that do not depend on the class, and disagree with three labels of four.
+    let row = |image| (Target::Class(class_of(image)), softmax(std::array::from_fn(|c| noise(image, c))));
+    let chance = named(Task::SingleLabel, (0..60).map(row).collect()).label_errors();
+    assert!(!chance.better_than_chance && chance.suspects.is_empty() && chance.likely == 0);
+    assert_eq!(chance.images, 60);
+    assert!(single().label_errors().better_than_chance && several().label_errors().better_than_chance);
+}
+
+#[test]
 fn a_wrong_label_among_several_is_found() {
     let mut found = several();
     let mut parts = found.predictions.into_parts();
@@ -422,6 +432,18 @@ fn two_models_are_compared_on_the_images_that_both_have_seen() {
     // scipy.stats.binomtest(2, 7).pvalue
     near(comparison.p_value, 0.453125, 1e-12);
     assert_eq!(comparison.right_to_wrong[0].second, "bee");
+
+    // Images of the same name that are other files are no pairs.
+    let digests = |other: usize| -> DigestsById {
+        let digest = |place: usize| if place < other { [1; 32] } else { [0; 32] };
+        first.ids.iter().enumerate().map(|(place, id)| (id.clone(), digest(place))).collect()
+    };
+    let some = first.compare_files(&second, [&digests(0), &digests(10)]).unwrap();
+    assert_eq!((some.other_files, some.first.total, some.only_first, some.only_second), (10, 50, 0, 0));
+    let none = first.compare_files(&second, [&digests(0), &digests(60)]).unwrap_err();
+    assert!(matches!(none, Error::OtherImages { images: 60 }), "{none}");
+    let unknown = first.compare_files(&second, [&digests(60), &DigestsById::new()]).unwrap();
+    assert_eq!(unknown, comparison, "digests of one alone say nothing");
 
     second.ids[0] = "other.jpg".to_owned();
     let fewer = first.compare(&second).unwrap();

@@ -19,8 +19,9 @@ const SINGLE: [&str; 13] = [
     "f1-samples",
     "auroc",
 ];
-const SEVERAL: [&str; 14] = [
+const SEVERAL: [&str; 15] = [
     "accuracy",
+    "balanced-accuracy",
     "label-accuracy",
     "log-loss",
     "precision",

@@ -121,6 +121,8 @@ fn metrics_of_several_labels_an_image_are_scikit_learns() {
         ("f2-samples", 0.456_655_274_6),
         ("f1-samples", 0.421_809_523_8),
         ("auroc", 0.733_876_566_4),
+        // The mean of sklearn.metrics.balanced_accuracy_score over the labels.
+        ("balanced-accuracy", 0.650_726_817_0),
     ] {
         assert_near(predictions.value(name.parse().unwrap()), wanted, name);
     }
@@ -232,4 +234,35 @@ fn a_metric_of_ones_own_is_a_metric_as_every_other() {
     for name in ["accuracy", "f2", "top-5", "", "My metric"] {
         assert!(CustomMetric::new(name, Direction::Lower, kappa).register().is_err(), "{name}");
     }
+}
+
+#[test]
+fn balanced_accuracy_of_several_labels_counts_images_with_and_without_each() {
+    let of = |rows: &[([bool; 3], [bool; 3])]| {
+        let targets =
+            rows.iter().map(|(has, _)| Target::Classes((0..3).filter(|&class| has[class]).collect()));
+        let probabilities = rows.iter().flat_map(|(_, said)| said.map(|said| if said { 0.9 } else { 0.1 }));
+        predictions(Task::MultiLabel, 3, targets.collect(), probabilities.collect())
+    };
+    let (yes, no) = (true, false);
+    // All images have the third label, so that only two count.
+    let rows = [
+        ([yes, no, yes], [yes, yes, yes]),
+        ([yes, no, yes], [no, no, yes]),
+        ([no, yes, yes], [no, yes, no]),
+        ([no, no, yes], [no, no, yes]),
+        ([no, no, yes], [yes, yes, yes]),
+    ];
+    // (1/2 + 2/3) / 2, and (1 + 2/4) / 2.
+    let found = of(&rows).estimate(Metric::BalancedAccuracy);
+    assert_near(found.value, ((0.5 + 2.0 / 3.0) / 2.0 + 0.75) / 2.0, "by hand");
+    assert!(found.interval.0 < found.value && found.value < found.interval.1, "{found:?}");
+    for same in [[yes; 3], [no; 3]] {
+        let constant = of(&rows.map(|(has, _)| (has, same)));
+        assert_eq!(constant.value(Metric::BalancedAccuracy), 0.5, "the same for every image");
+    }
+    let perfect = of(&rows.map(|(has, _)| (has, has))).estimate(Metric::BalancedAccuracy);
+    assert!(perfect.value == 1.0 && perfect.interval.0 < 0.9, "{perfect:?}");
+    let undefined = of(&[([yes, no, yes], [yes, no, yes])]).value(Metric::BalancedAccuracy);
+    assert!(undefined.is_nan(), "every label has only one side");
 }

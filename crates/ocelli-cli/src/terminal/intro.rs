@@ -1,7 +1,7 @@
 //! What is printed before training starts.
 
 use ocelli::Isa;
-use ocelli::{Arch, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
+use ocelli::{Arch, BadImages, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
 
 use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};
@@ -36,7 +36,10 @@ pub fn introduce(training: &Run) {
         field("", format!("{} skipped, see {}", count(data.skipped().len()), shown(listed.display())));
     }
     data.notices().iter().for_each(|notice| field("", message(notice)));
-    baseline(data).into_iter().for_each(|line| field("baseline", line));
+    // With this policy any number of images may be unread by the end, when the baseline is known.
+    if training.settings().bad_images != BadImages::Skip {
+        baseline(data).into_iter().for_each(|line| field("baseline", line));
+    }
     let parameters = learner.network().parameters();
     let model = format!(
         "{}, {} px · {} parameters, {} in the new head",
@@ -78,9 +81,14 @@ fn introduce_data(data: &ImageData) {
     field("", format!("train {train}, valid {valid} ({})", data.split_origin()));
 }
 
+/// Whether a notice of the library is a warning, which begins with the word.
+pub fn is_warning(notice: &str) -> bool {
+    notice.starts_with("warning: ")
+}
+
 /// Prints only warnings, to standard error: `--quiet` does not silence what a result depends on.
 pub fn print_warnings(training: &Run) {
-    let notices = training.learner().data().notices().iter().filter(|notice| notice.starts_with("warning"));
+    let notices = training.learner().data().notices().iter().filter(|notice| is_warning(notice));
     let warnings = notices.cloned().chain(size_warning(training));
     warnings.for_each(|warning| eprintln!("{}", message(warning)));
 }

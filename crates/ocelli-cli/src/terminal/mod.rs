@@ -15,7 +15,7 @@ use crate::output::{eprintln, message, println, shown};
 use crate::text::{count, counted, duration};
 use progress::ProgressDisplay;
 
-pub use intro::{introduce, machine, print_warnings};
+pub use intro::{introduce, is_warning, machine, print_warnings};
 
 /// The most skipped images that are named; skipped.csv has all.
 const SKIPPED: usize = 3;
@@ -103,17 +103,17 @@ impl Terminal {
             let names: String = names.iter().map(|name| format!("  {name:>8}")).collect();
             println!("   epoch  train loss  valid loss{names}  accuracy       lr       time");
         }
-        let cell = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.4}"));
+        let cell = |value: Option<f64>| value.map_or_else(|| "–".into(), number);
         let wide = |(name, (_, value)): (&String, &(_, f64))| {
-            format!("  {value:>width$.4}", width = name.len().max(8))
+            format!("  {:>width$}", number(*value), width = name.len().max(8))
         };
         let metrics: String = names.iter().zip(&row.metrics).map(wide).collect();
         // The last star of a phase marks the epoch with the best weights.
         let best = if row.best { " *" } else { "" };
         println!(
-            "   {:>5}  {:>10.4}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
+            "   {:>5}  {:>10}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
             row.epoch,
-            row.train_loss,
+            number(row.train_loss),
             cell(row.valid_loss),
             cell(row.accuracy),
             row.learning_rates.head(),
@@ -130,6 +130,13 @@ impl Terminal {
             eprintln!("   more are skipped, see skipped.csv");
         }
     }
+}
+
+/// A loss or a metric in the table: `0.0312`, `1.00e23`.
+fn number(value: f64) -> String {
+    /// From here on it would be wider than its column.
+    const LARGE: f64 = 1e5;
+    if value.abs() >= LARGE && value.is_finite() { format!("{value:.2e}") } else { format!("{value:.4}") }
 }
 
 /// `head, cached features`, `head, augmented`, `all layers`

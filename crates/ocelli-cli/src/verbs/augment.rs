@@ -54,7 +54,17 @@ pub struct Augment {
 impl Augment {
     pub fn run(&self) -> Result<(), Failure> {
         let out = match &self.out {
-            Some(out) => new_file(out, "--out")?,
+            Some(out) => {
+                let ending = out.extension().filter(|ending| !ending.eq_ignore_ascii_case("png"));
+                if let Some(ending) = ending {
+                    return Err(Failure::Error(format!(
+                        "--out {}: the picture is a PNG file; give a name that ends in .png instead of .{}",
+                        shown(out.display()),
+                        shown(ending.display())
+                    )));
+                }
+                new_file(out, "--out")?
+            }
             None => free(Path::new("augmented.png")),
         };
         let preprocessing = Preprocessing {

@@ -8,7 +8,7 @@ use ocelli::{Proportion, photos_of_run};
 use ocelli_report::compare_runs;
 
 use crate::errors::Failure;
-use crate::output::{self, destination, println, shown};
+use crate::output::{self, println, shown, text_destination};
 use crate::text::{count, counted};
 
 /// Compare the predictions of two runs, image by image
@@ -27,6 +27,8 @@ pub struct Compare {
     second: PathBuf,
 
     /// HTML page with both side by side [default: compare.html, or a free name like it]
+    ///
+    /// With - it goes to standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the comparison as a JSON object
@@ -41,8 +43,11 @@ impl Compare {
     pub fn run(&self) -> Result<(), Failure> {
         let photos = [&self.first, &self.second].map(photos_of_run);
         let photos: Vec<&Path> = photos.iter().flatten().map(PathBuf::as_path).collect();
-        let out = destination(self.out.as_deref(), "compare.html", &photos)?;
-        let comparison = compare_runs(&self.first, &self.second, Some(&out))?;
+        let out = text_destination(self.out.as_deref(), "compare.html", &photos, self.json)?;
+        let comparison = compare_runs(&self.first, &self.second, Some(out.path()))?;
+        if out.is_stdout() {
+            return out.send();
+        }
         if self.json {
             output::json(&serde_json::to_value(&comparison)?);
             return Ok(());
@@ -61,6 +66,12 @@ impl Compare {
                 names[1]
             );
         }
+        if comparison.other_files > 0 {
+            println!(
+                "not compared: {} of the same name in both, but not the same file",
+                counted(comparison.other_files, "image")
+            );
+        }
         list("correct, then wrong", &comparison.right_to_wrong);
         list("wrong, then correct", &comparison.wrong_to_right);
         let verdict = if comparison.p_value < 0.05 { "significant" } else { "not significant" };
@@ -69,7 +80,7 @@ impl Compare {
             value => format!("p = {value:.4}"),
         };
         println!("\nMcNemar's exact test: {probability}, the difference is {verdict}");
-        println!("page  {}", shown(out.display()));
+        println!("page  {}", shown(out.path().display()));
         Ok(())
     }
 }

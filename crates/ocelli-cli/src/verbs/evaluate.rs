@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use clap::{Args, Command};
-use ocelli::{BadImages, Interpretation, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
+use ocelli::{BadImages, Interpretation, Metric, Model, Proportion, RunFolder, Task, photos_of_run, text_of};
 use ocelli::{Evaluation, FALSE_REFUSALS, Stop, StrangerScores, auroc, evaluate, score_strangers};
 use ocelli_report::{ReportOptions, report_evaluation};
 
@@ -14,11 +14,12 @@ use crate::flags::{DataFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{self, eprintln, message, println, progress_bar, shown, usual_place};
 use crate::photos::photos_at;
+use crate::terminal::is_warning;
 use crate::text::{brief, count, counted};
 use crate::values::{false_refusals, names_help, one_of};
 use crate::verbs::compare::accuracy;
 use crate::verbs::report::{LISTED, print_confusion, print_paths};
-use crate::verbs::train::not_measured;
+use crate::verbs::train::{not_measured, print_metrics};
 
 /// Evaluate a model on labelled photos
 ///
@@ -75,6 +76,7 @@ pub fn complete(evaluate: Command) -> Command {
 
 impl Evaluate {
     pub fn run(&self) -> Result<(), Failure> {
+        self.out.iter().try_for_each(|out| output::no_dash(out, "--out"))?;
         let threads = self.threads.start()?;
         let mut model = Model::load(&self.model)?.threads(threads);
         if self.false_refusals.is_some() || self.strangers.is_some() {
@@ -85,7 +87,8 @@ impl Evaluate {
             eprintln!("   skipped {}: {}", shown(skipped.path.display()), message(&skipped.reason));
         }
         for notice in evaluation.data.notices() {
-            eprintln!("   note: {}", message(notice));
+            let label = if is_warning(notice) { "" } else { "note: " };
+            eprintln!("   {label}{}", message(notice));
         }
         let strangers = self.strangers(&model)?;
         let unknown = UnknownFigures::new(&model, &evaluation, strangers.as_ref());
@@ -119,8 +122,11 @@ impl Evaluate {
         if !self.include_train {
             let run = if self.model.is_dir() { Some(&*self.model) } else { self.model.parent() };
             let run = run.unwrap_or(Path::new(""));
+            // What was trained on is known from the run's files, if these are as the run wrote them.
+            let folder = RunFolder::open(run);
+            folder.iter().try_for_each(RunFolder::check_results)?;
             data = data.without_training_images_of(run)?;
-            if !run.join("photos.csv").is_file() {
+            if folder.is_err() && !run.join("photos.csv").is_file() {
                 eprintln!(
                     "   note: the model is not in its run folder, so images that it was trained on cannot be excluded"
                 );
@@ -228,7 +234,10 @@ fn print(evaluation: &Evaluation) {
         counted(named.classes.len(), "class"),
         data.split_origin()
     );
-    println!("{}", accuracy(named.predictions.accuracy()));
+    match named.task() {
+        Task::SingleLabel => println!("{}", accuracy(named.predictions.accuracy())),
+        Task::MultiLabel => print_metrics(&named.predictions, Metric::usual(Task::MultiLabel), "image"),
+    }
     if let Some(line) = not_measured(&named.predictions, &named.classes) {
         println!("{line}");
     }

@@ -9,7 +9,7 @@ use ocelli::{Found, Model, Skipped, photos_in, photos_of_run, text_of, write_dra
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
 use crate::interrupt;
-use crate::output::{eprintln, free, message, no_photos, println, shown, usual_place};
+use crate::output::{eprintln, free, message, no_dash, no_photos, println, shown, usual_place};
 use crate::text::meant;
 
 /// Show which parts of a photo a prediction is based on (Grad-CAM)
@@ -55,7 +55,10 @@ impl Explain {
         let Photos { photos, folders, mut failed } = self.photos()?;
         let total = photos.len() + failed;
         let out = match &self.out {
-            Some(out) => out.clone(),
+            Some(out) => {
+                no_dash(out, "--out")?;
+                out.clone()
+            }
             None => {
                 let trained_on = photos_of_run(&self.model);
                 let folders: Vec<&Path> =

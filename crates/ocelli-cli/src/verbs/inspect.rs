@@ -35,6 +35,8 @@ pub struct Inspect {
     json: bool,
     #[cfg(feature = "report")]
     /// Write an HTML page with pictures of the classes and of the findings
+    ///
+    /// With - it goes to standard output.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     #[command(flatten)]
@@ -64,7 +66,8 @@ const BAR: usize = 24;
 impl Inspect {
     pub fn run(&self) -> Result<(), Failure> {
         #[cfg(feature = "report")]
-        self.html.as_deref().map(|path| crate::output::new_file(path, "--html")).transpose()?;
+        let html =
+            self.html.as_deref().map(|path| output::TextFile::new(path, "--html", self.json)).transpose()?;
         let data = self.source.builder(&self.data);
         let bar = progress_bar("   inspecting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         let threads = self.threads.threads;
@@ -74,9 +77,12 @@ impl Inspect {
         })?;
         bar.finish_and_clear();
         #[cfg(feature = "report")]
-        if let Some(path) = &self.html {
+        if let Some(file) = &html {
             let page = ocelli_report::inspect_page(&report, &self.source.decoder(), threads)?;
-            ocelli::write_whole(path, page.as_bytes())?;
+            ocelli::write_whole(file.path(), page.as_bytes())?;
+            if file.is_stdout() {
+                return file.send();
+            }
         }
         if self.json {
             output::json(&json(&report));

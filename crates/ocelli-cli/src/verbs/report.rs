@@ -88,13 +88,15 @@ pub fn print_paths(written: &Written) {
     for notice in &written.notices {
         eprintln!("note: {}", message(notice));
     }
-    if let Some(errors) = &written.label_errors {
-        println!(
+    match &written.label_errors {
+        Some(errors) if errors.better_than_chance => println!(
             "labels  {} of {} likely wrong, {} suspicious",
             count(errors.likely),
             counted(errors.images, "image"),
             count(errors.suspects.len())
-        );
+        ),
+        Some(_) => println!("labels  not searched: the predictions are not significantly better than chance"),
+        None => {}
     }
     let folder = written.page.with_file_name("results");
     println!("report  {}\ntables  {}", shown(written.page.display()), shown(folder.display()));

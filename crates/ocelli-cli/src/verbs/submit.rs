@@ -8,7 +8,7 @@ use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run, trained_o
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
 use crate::interrupt::{self, stopped};
-use crate::output::{destination, eprintln, message, path_line, println, progress_bar, shown};
+use crate::output::{eprintln, message, path_line, println, progress_bar, shown, text_destination};
 use crate::text::{count, counted};
 use crate::values::{OrNone, clip, one_of, tta};
 
@@ -45,7 +45,7 @@ pub struct Submit {
     clip_probabilities: Option<f64>,
     /// Output file [default: submission.csv]
     ///
-    /// [default: submission.csv, or the first free name like submission-2.csv]
+    /// With - it goes to standard output. [default: submission.csv, or the first free name like submission-2.csv]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print only the path
@@ -61,8 +61,8 @@ impl Submit {
         let model = Model::load(&self.model)?.threads(threads);
         let photos = photos_of_run(&self.model);
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
-        let out = destination(self.out.as_deref(), "submission.csv", &folders)?;
-        let submitted = self.write(&model, &out)?;
+        let out = text_destination(self.out.as_deref(), "submission.csv", &folders, false)?;
+        let submitted = self.write(&model, out.path())?;
         if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
             eprintln!(
                 "warning: the model was trained on {} of {}; results on them do not show how well it generalizes",
@@ -71,10 +71,10 @@ impl Submit {
             );
         }
         print_problems(&submitted);
-        if self.quiet {
-            path_line(&out);
-        } else {
-            print(&submitted, &model, &out);
+        match (out.is_stdout(), self.quiet) {
+            (true, _) => out.send()?,
+            (_, true) => path_line(out.path()),
+            _ => print(&submitted, &model, out.path()),
         }
         Ok(())
     }

@@ -151,7 +151,11 @@ pub fn step(step: Step, path: &Path) -> io::Result<()> {
 /// Writes to a file.
 pub fn write(file: &mut File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let Some(plan) = &*PLAN else { return file.write_all(bytes) };
-    plan.note(Unforced::Content { path: path.to_owned(), from: file.metadata()?.len() });
+    let metadata = file.metadata()?;
+    // What a device or a pipe was given cannot be lost again.
+    if metadata.is_file() {
+        plan.note(Unforced::Content { path: path.to_owned(), from: metadata.len() });
+    }
     match plan.fate(Step::Write, path) {
         Fate::Good => file.write_all(bytes),
         Fate::Fails(code) => Err(io::Error::from_raw_os_error(code)),

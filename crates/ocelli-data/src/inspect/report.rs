@@ -198,7 +198,7 @@ impl Report {
     fn undecodable(&self) -> Finding {
         Finding {
             title: "cannot be decoded",
-            advice: "training leaves them out; repair or remove them",
+            advice: "training skips them, but stops where a class loses more than a tenth; repair or remove them",
             cases: self.cases(|image| Some(format!("{}: {}", self.id(image), image.problem.as_ref()?))),
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct LabelsPart {
     pub(super) folds: usize,
     pub(super) looked_at: usize,
     pub(super) likely: usize,
+    /// Whether the predictions are; if not, there are no suspects.
+    pub(super) better_than_chance: bool,
     pub(super) suspects: Vec<SuspectPart>,
     pub(super) suspects_in_all: usize,
     /// Images of a pair, their similarity, whether byte-identical, whether of the same label.
@@ -96,6 +98,7 @@ pub(super) fn labels(review: &LabelReview, album: &mut Album) -> LabelsPart {
         folds: REVIEW_FOLDS,
         looked_at: review.errors.images,
         likely: review.errors.likely,
+        better_than_chance: review.errors.better_than_chance,
         suspects,
         suspects_in_all: review.errors.suspects.len(),
         duplicates,

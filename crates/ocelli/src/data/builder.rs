@@ -150,7 +150,8 @@ impl ImageDataBuilder {
     }
 
     /// Excludes from an evaluation the training images of the run in this folder, by its `photos.csv`; none
-    /// if it has no such file. Photos are recognised by content.
+    /// if it has no such file: see [`RunFolder::check_results`](crate::RunFolder::check_results). Photos are
+    /// recognised by content.
     ///
     /// # Errors
     /// Where the run has this file, but it cannot be read.

@@ -56,7 +56,7 @@ impl ImageDataBuilder {
             notices.push(applied.to_string());
             dropped = applied.dropped;
         }
-        notices.extend(notices::contradictions(&items, &digests));
+        notices.extend(notices::contradictions(&items, &digests, 0..items.len()));
         notices.extend(notices::shared_images(&items, &digests, &split));
         // The reader has already checked the source's own validation set.
         if !source_holds_out || self.valid_split.is_some() {
@@ -140,6 +140,16 @@ impl ImageDataBuilder {
         if policy == BadImages::Skip {
             let (_, lost) = undecodable_classes(items, &split.train, decoder, threads)?;
             let (lost, without): (Vec<_>, Vec<_>) = lost.into_iter().partition(|loss| !loss.lost.is_empty());
+            if lost.len() + without.len() == items.classes.len()
+                && let Some(first) = lost.iter().flat_map(|loss| &loss.lost).next()
+            {
+                return Err(Error::NothingReadable {
+                    data: items.root.clone(),
+                    images: split.train.len(),
+                    first: first.path.clone(),
+                    reason: first.reason.to_string(),
+                });
+            }
             if !without.is_empty() {
                 check_classes(items, &split.train, decoder, threads)?;
             }
@@ -186,6 +196,7 @@ impl ImageDataBuilder {
                 origin = "those that the model was not trained on";
             }
         }
+        notices.extend(notices::contradictions(&items, &digests, valid.iter().copied()));
         let mut data = ImageData::new(items, Split { valid, ..Split::default() }, digests, origin, &self);
         (data.options.augmentation, data.options.balanced_sampling) = (None, false);
         Ok(ImageData { label_separator, losses, notices, ..data.skipping(skipped) })

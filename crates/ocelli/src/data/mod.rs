@@ -200,6 +200,15 @@ impl ImageData {
         Self { split, ..self.clone() }
     }
 
+    /// The same data without images that could not be used, in no part of the split.
+    pub(crate) fn without(&self, is_unusable: impl Fn(&Path) -> bool) -> Self {
+        let mut split = self.split.clone();
+        for part in [&mut split.train, &mut split.valid, &mut split.test] {
+            part.retain(|&item| !is_unusable(&self.items[item].path));
+        }
+        self.with_split(split)
+    }
+
     /// Where the split comes from, for people: "folders", "split by Ocelli".
     pub fn split_origin(&self) -> &'static str {
         self.origin

@@ -5,11 +5,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use ocelli_data::sampler::{self, ClassDraws};
 use ocelli_data::{Digest, Items, Split, Target, text};
 
-/// A warning where the same image has different labels: at most one of them can be right.
-pub(super) fn contradictions(items: &Items, digests: &[Digest]) -> Option<String> {
+/// A warning where the same image among these has different labels: at most one of them can be right.
+pub(super) fn contradictions(
+    items: &Items,
+    digests: &[Digest],
+    among: impl Iterator<Item = usize>,
+) -> Option<String> {
     let mut by_digest: HashMap<Digest, Vec<usize>> = HashMap::new();
     let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
-    (0..items.len()).filter(labelled).for_each(|item| by_digest.entry(digests[item]).or_default().push(item));
+    among.filter(labelled).for_each(|item| by_digest.entry(digests[item]).or_default().push(item));
     let differ = |group: &Vec<usize>| group.iter().any(|&item| items[item].target != items[group[0]].target);
     let mut groups: Vec<Vec<usize>> = by_digest.into_values().filter(differ).collect();
     groups.sort_unstable();
@@ -54,7 +58,7 @@ pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) ->
     let first = shared.first()?;
     let names: Vec<&str> = first.iter().take(3).map(|&item| items[item].id.as_str()).collect();
     Some(format!(
-        "{} images are byte for byte in both the training set and the validation or test set, so metrics are too good; the first is {}",
+        "warning: {} images are byte for byte in both the training set and the validation or test set, so metrics are too good; the first is {}",
         shared.len(),
         names.join(" = ")
     ))
@@ -98,7 +102,7 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
         )),
         None => {}
         Some(first) => notices.push(format!(
-            "{} groups have images in several parts of the split, so metrics are too good; the first is {}",
+            "warning: {} groups have images in several parts of the split, so metrics are too good; the first is {}",
             text::count(shared.len()),
             groups[first[0]].as_deref().unwrap_or_default()
         )),

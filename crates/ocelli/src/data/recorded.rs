@@ -158,6 +158,11 @@ impl Recorded {
         Classes::new(names.into_iter().cloned())
     }
 
+    /// The digests of all photos' files, by their ids.
+    pub(crate) fn digests(&self) -> HashMap<String, Digest> {
+        self.photos.iter().map(|photo| (photo.id.clone(), photo.digest)).collect()
+    }
+
     /// Whether any of the photos has this class.
     pub(crate) fn has_class(&self, class: &str) -> bool {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))

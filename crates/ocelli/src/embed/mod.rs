@@ -252,7 +252,8 @@ impl<B: Backbone> Embedder<B> {
         let digests: Vec<std::result::Result<Digest, String>> =
             photos.par_iter().map(|path| digest(path)).collect();
         let expected: HashSet<Digest> = digests.iter().flatten().copied().collect();
-        let store = cache.map(|cache| ActivationStore::new(cache, &self.prefix().key()));
+        let store =
+            cache.map(|cache| ActivationStore::new(cache, &self.prefix().key(), self.decoder().max_pixels));
         let mut found = Activations::default();
         if let Some(store) = &store {
             store.load(&expected, &mut found);

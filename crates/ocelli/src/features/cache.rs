@@ -208,7 +208,7 @@ impl<B: Backbone> Collector<'_, B> {
         // own.
         let is_custom = self.data.augmentation().is_some_and(Augmentation::is_custom);
         let cache = self.cache.filter(|_| view.is_none() || !is_custom);
-        let store = cache.map(|cache| ActivationStore::new(cache, &key));
+        let store = cache.map(|cache| ActivationStore::new(cache, &key, self.data.decoder().max_pixels));
         ViewFeatures { view, features, store, unsaved: Vec::new() }
     }
 

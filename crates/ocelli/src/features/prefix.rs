@@ -36,7 +36,7 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         };
         // Earlier formats may hold features of photos that had been replaced by others.
-        add(b"ocelli activations, form 3");
+        add(b"ocelli activations, form 4");
         add(self.backbone.as_bytes());
         // The kernels of another version may round differently.
         add(env!("CARGO_PKG_VERSION").as_bytes());
@@ -59,9 +59,9 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
     }
 
     /// The fraction of these images whose features are in the cache folder.
-    pub(crate) fn cached_fraction(&self, cache: &Path, images: HashSet<Digest>) -> f64 {
+    pub(crate) fn cached_fraction(&self, cache: &Path, max_pixels: u64, images: HashSet<Digest>) -> f64 {
         let mut found = Activations::default();
-        ActivationStore::new(cache, &self.key()).load(&images, &mut found);
+        ActivationStore::new(cache, &self.key(), max_pixels).load(&images, &mut found);
         let count = images.iter().filter(|digest| found.get(digest).is_some()).count();
         count as f64 / images.len().max(1) as f64
     }

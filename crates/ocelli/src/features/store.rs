@@ -4,6 +4,10 @@
 //! the preprocessing, the kernels' instruction set and version, and the bytes of the image. Everything but
 //! the image names a folder, which holds shards: files with the features of some images, written whole and
 //! never changed. A shard is named by the hash of its content, so that a damaged one is noticed and skipped.
+//!
+//! A shard also says up to how many pixels images were decoded for it. One that was made under a higher limit
+//! is not used, since a photo in it may be too large by now: what is skipped must not depend on what ran
+//! before.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -55,16 +59,19 @@ impl Activations {
 #[derive(Debug, Clone)]
 pub(crate) struct ActivationStore {
     folder: PathBuf,
+    /// The largest number of pixels of an image.
+    max_pixels: u64,
 }
 
 const EXTENSION: &str = "safetensors";
 const IMAGES: &str = "images";
 const ACTIVATIONS: &str = "activations";
+const MAX_PIXELS: &str = "max_pixels";
 
 impl ActivationStore {
     /// The store for features of that key, below the cache folder.
-    pub(crate) fn new(cache: &Path, key: &blake3::Hash) -> Self {
-        Self { folder: cache.join("activations").join(&key.to_hex()[..32]) }
+    pub(crate) fn new(cache: &Path, key: &blake3::Hash, max_pixels: u64) -> Self {
+        Self { folder: cache.join("activations").join(&key.to_hex()[..32]), max_pixels }
     }
 
     /// Adds the cached features of these images; returns what is wrong with shards, such as "PATH is damaged".
@@ -76,7 +83,7 @@ impl ActivationStore {
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         for path in shards {
             match files::read(&path) {
-                Ok(bytes) if add_shard(&path, &bytes, expected, found).is_none() => {
+                Ok(bytes) if add_shard(&path, &bytes, self.max_pixels, expected, found).is_none() => {
                     problems.push(format!("{} is damaged", path.display()));
                 }
                 Ok(_) => {}
@@ -102,7 +109,9 @@ impl ActivationStore {
             (IMAGES, view(Dtype::U8, vec![images.len(), 32], &keys)),
             (ACTIVATIONS, view(Dtype::F32, shape, &values)),
         ];
-        let bytes = safetensors::serialize(tensors, None).expect("views of this process's memory serialise");
+        let limit = HashMap::from([(MAX_PIXELS.to_owned(), self.max_pixels.to_string())]);
+        let bytes =
+            safetensors::serialize(tensors, Some(limit)).expect("views of this process's memory serialise");
         let name = blake3::hash(&bytes).to_hex();
         file::write_whole(&self.folder.join(name.as_str()).with_extension(EXTENSION), &bytes).map_err(
             |error| match error {
@@ -113,10 +122,22 @@ impl ActivationStore {
     }
 }
 
-/// Adds the rows of these images from a shard; `None` if its content does not match its name.
-fn add_shard(path: &Path, bytes: &[u8], expected: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
+/// Adds the rows of these images from a shard, unless it was made under a higher limit; `None` if its content
+/// does not match its name.
+fn add_shard(
+    path: &Path,
+    bytes: &[u8],
+    max_pixels: u64,
+    expected: &HashSet<Digest>,
+    found: &mut Activations,
+) -> Option<()> {
     if path.file_stem()?.to_str()? != blake3::hash(bytes).to_hex().as_str() {
         return None;
+    }
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let made_under: u64 = header.metadata().as_ref()?.get(MAX_PIXELS)?.parse().ok()?;
+    if made_under > max_pixels {
+        return Some(());
     }
     let shard = SafeTensors::deserialize(bytes).ok()?;
     let (images, activations) = (shard.tensor(IMAGES).ok()?, shard.tensor(ACTIVATIONS).ok()?);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ocelli_data::Digest;
 use serde::Serialize;
 
 use super::Interpretation;
@@ -30,7 +31,12 @@ pub struct Comparison {
     pub only_first: usize,
     /// Images of the second that the first has not predicted.
     pub only_second: usize,
+    /// Images of the same id in both whose files differ, which are not compared.
+    pub other_files: usize,
 }
+
+/// The digests of images' files, by the images' ids, as far as they are known.
+pub type DigestsById = HashMap<String, Digest>;
 
 /// An image that only one of two models predicts correctly.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,6 +61,15 @@ impl Interpretation {
     /// # Errors
     /// Where the classes differ, no image is in both, or an image has different labels.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
+        self.compare_files(other, [&DigestsById::new(), &DigestsById::new()])
+    }
+
+    /// As [`compare`](Self::compare), but images whose files are known to differ, by their digests here and in
+    /// the other run, are not the same ones, whatever their ids.
+    ///
+    /// # Errors
+    /// As [`compare`](Self::compare); [`Error::OtherImages`] where no image of the same id is the same file.
+    pub fn compare_files(&self, other: &Self, digests: [&DigestsById; 2]) -> Result<Comparison> {
         if self.classes != other.classes || self.task() != other.task() {
             return Err(Error::ClassMismatch {
                 what: "the second".to_owned(),
@@ -70,8 +85,18 @@ impl Interpretation {
             .enumerate()
             .filter_map(|(index, id)| Some((index, *indices.get(id.as_str())?)))
             .collect();
-        if pairs.is_empty() {
-            return Err(Error::NoCommonImages);
+        let is_other = |id: &String| match digests.map(|known| known.get(id)) {
+            [Some(here), Some(there)] => here != there,
+            _ => false,
+        };
+        let same_id = pairs.len();
+        let pairs: Vec<(usize, usize)> =
+            pairs.into_iter().filter(|&(index, _)| !is_other(&self.ids[index])).collect();
+        let other_files = same_id - pairs.len();
+        match (pairs.is_empty(), other_files) {
+            (true, 0) => return Err(Error::NoCommonImages),
+            (true, images) => return Err(Error::OtherImages { images }),
+            _ => {}
         }
         if let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| self.truth(a) != other.truth(b)) {
             let (first, second) = (self.named(self.truth(a)), other.named(other.truth(b)));
@@ -95,8 +120,9 @@ impl Interpretation {
             first: fraction(both_right + lost.len()),
             second: fraction(both_right + won.len()),
             p_value: mcnemar(lost.len(), won.len()),
-            only_first: self.len() - pairs.len(),
-            only_second: other.len() - pairs.len(),
+            only_first: self.len() - same_id,
+            only_second: other.len() - same_id,
+            other_files,
             both_right,
             both_wrong,
             right_to_wrong: lost,

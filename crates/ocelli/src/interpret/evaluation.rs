@@ -68,6 +68,7 @@ pub fn evaluate<B: Backbone>(
     if predictions.is_empty() {
         return Err(Error::NoLabelledImages { data: data.items().root.clone() });
     }
+    let data = data.without(|path| skipped.iter().any(|skipped| skipped.path == path));
     let named = Interpretation::new(predictions, data.items());
     Ok(Evaluation { named, data, skipped, unknown })
 }

@@ -2,11 +2,14 @@
 //! <https://arxiv.org/abs/1911.00068>).
 //!
 //! The predictions must be out of fold, by networks that were not trained on the images: see
-//! [`Learner::out_of_fold`](crate::Learner::out_of_fold).
+//! [`Learner::out_of_fold`](crate::Learner::out_of_fold). They must also know something: where their AUROC is
+//! not significantly above 0.5, at 5 %, most disagreements are their errors, and none is listed.
 
 use serde::Serialize;
 
 use super::Interpretation;
+use crate::metric::Metric;
+use crate::metric::proportion::Z;
 use ocelli_data::Task;
 
 /// The likely wrong labels of a set.
@@ -18,6 +21,9 @@ pub struct LabelErrors {
     pub likely: usize,
     /// The number of images that were checked.
     pub images: usize,
+    /// Whether the predictions are significantly better than chance; if not, they say nothing about labels, and
+    /// there are no suspects.
+    pub better_than_chance: bool,
 }
 
 /// An image with a suspicious label.
@@ -42,6 +48,10 @@ pub struct Suspect {
 impl Interpretation {
     /// The images whose label is less probable than another, the most suspicious first.
     pub fn label_errors(&self) -> LabelErrors {
+        if !self.is_better_than_chance() {
+            let images = self.len();
+            return LabelErrors { suspects: Vec::new(), likely: 0, images, better_than_chance: false };
+        }
         let thresholds = self.self_confidence();
         let mut suspects: Vec<Suspect> = (0..self.len())
             .filter_map(|index| match self.task() {
@@ -51,7 +61,16 @@ impl Interpretation {
             .collect();
         suspects.sort_by(|a, b| b.likely.cmp(&a.likely).then(a.score.total_cmp(&b.score)));
         let likely = suspects.iter().filter(|suspect| suspect.likely).count();
-        LabelErrors { suspects, likely, images: self.len() }
+        LabelErrors { suspects, likely, images: self.len(), better_than_chance: true }
+    }
+
+    /// Whether the mean area under the ROC curves of the classes is above 0.5 by 1.96 of its standard errors.
+    fn is_better_than_chance(&self) -> bool {
+        let Some(each) = self.predictions.contributions(Metric::Auroc) else { return false };
+        let number = each.len() as f64;
+        let area = each.iter().sum::<f64>() / number;
+        let variance = each.iter().map(|value| (value - area).powi(2)).sum::<f64>() / number;
+        area - Z * (variance / number).sqrt() > 0.5
     }
 
     /// For every class its mean probability among images labelled with it, then the mean probability of its

@@ -32,7 +32,7 @@ mod thresholds;
 
 pub use calibration::{Bin, Calibration, Reliability};
 pub use classes::{ClassRow, ClassTable, Means};
-pub use compare::{Comparison, Flip};
+pub use compare::{Comparison, DigestsById, Flip};
 pub use confusion::{Confused, ConfusionMatrix};
 pub use explain::{Explanation, HeatMap, TargetClass};
 pub use inside::{Inside, Patches, StagePicture};

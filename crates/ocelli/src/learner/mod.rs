@@ -236,6 +236,11 @@ impl<B: Backbone> Learner<B> {
         &self.inputs.data
     }
 
+    /// The photos without those that have been skipped so far, because they cannot be read.
+    pub fn used_data(&self) -> ImageData {
+        self.data().without(|path| self.observers.was_skipped(path))
+    }
+
     /// The network in its current state.
     pub fn network(&self) -> &Network<B> {
         &self.state.network

@@ -38,7 +38,9 @@ pub enum Metric {
     /// `label-accuracy`: the fraction of correct labels, over all labels of all images (fastai's
     /// `accuracy_multi`).
     LabelAccuracy,
-    /// `balanced-accuracy`: the mean recall of the classes that occur.
+    /// `balanced-accuracy`: the mean recall of the classes that occur. With several labels per image, the mean
+    /// over labels of the mean of sensitivity and specificity, of the labels that some images have and some
+    /// have not: predicting a label for every image, or for none, gives 0.5.
     BalancedAccuracy,
     /// `log-loss`: cross-entropy, or the mean of the classes' binary cross-entropies; natural logarithm.
     LogLoss,
@@ -201,8 +203,8 @@ impl TryFrom<String> for Metric {
 }
 
 impl Metric {
-    /// Common names that [`FromStr`] takes: metrics, then averages over classes and over images.
-    pub const NAMES: [&str; 17] = [
+    /// Common names that [`FromStr`] takes.
+    pub const NAMES: [&str; 11] = [
         "accuracy",
         "error-rate",
         "top-5",
@@ -214,20 +216,15 @@ impl Metric {
         "f1",
         "f2",
         "auroc",
-        "precision-macro",
-        "recall-macro",
-        "f1-macro",
-        "precision-samples",
-        "recall-samples",
-        "f2-samples",
     ];
+    /// Common names of averages over classes and over images, which [`FromStr`] takes as well.
+    pub const AVERAGED: [&str; 6] =
+        ["precision-macro", "recall-macro", "f1-macro", "precision-samples", "recall-samples", "f2-samples"];
+    /// The names that are expected, in words.
+    pub const EXPECTED: &str = "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, precision, recall, f1, \
+         f2 or auroc; precision, recall and F also with -macro or -samples";
 }
 
 fn unknown(name: &str) -> Error {
-    Error::setting(
-        "metric",
-        name,
-        "accuracy, error-rate, top-5, label-accuracy, balanced-accuracy, log-loss, auroc, or precision, \
-                   recall, f1, f2 as they are or with -macro or -samples",
-    )
+    Error::setting("metric", name, Metric::EXPECTED)
 }

@@ -1,6 +1,6 @@
 //! How metrics are computed: exactly, over a set in which each image occurs any number of times.
 
-use ocelli_data::{Draws, Purpose};
+use ocelli_data::{Draws, Purpose, Task};
 
 use crate::metric::custom::CustomMetric;
 use crate::metric::predictions::Predictions;
@@ -14,15 +14,26 @@ pub(super) enum Score {
     Counted {
         images: Vec<Vec<(usize, Counts)>>,
         classes: usize,
-        function: fn(&[Counts], f64) -> f64,
+        /// Of the classes' counts, the number of images, and beta.
+        function: fn(&[Counts], usize, f64) -> f64,
         beta: f64,
-        /// Whether every class has the same weight.
-        by_class: bool,
+        weighting: Weighting,
     },
     /// The mean area under the ROC curves of the classes.
     Ranked(Vec<Ranking>),
     /// A function of all predictions.
     Custom(CustomMetric, Predictions),
+}
+
+/// What has the same weight in a score.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Weighting {
+    /// Every label of every image.
+    Labels,
+    /// Every class, whatever the number of its images.
+    Classes,
+    /// Every class, and in it those that have it and those that have not.
+    Sides,
 }
 
 impl Score {
@@ -31,19 +42,23 @@ impl Score {
         let exact =
             |index: usize| predictions.predicted_labels(index) == predictions.targets[index].classes();
         let of = |score: &dyn Fn(usize) -> f64| Self::Mean(images.clone().map(score).collect());
-        let by_class = matches!(
-            metric,
-            Metric::BalancedAccuracy
+        let weighting = match (metric, predictions.task) {
+            (Metric::BalancedAccuracy, Task::MultiLabel) => Weighting::Sides,
+            (
+                Metric::BalancedAccuracy
                 | Metric::Precision(Average::Macro)
                 | Metric::Recall(Average::Macro)
-                | Metric::F(_, Average::Macro)
-        );
+                | Metric::F(_, Average::Macro),
+                _,
+            ) => Weighting::Classes,
+            _ => Weighting::Labels,
+        };
         let counted = |function, beta| Self::Counted {
             images: counts(predictions),
             classes: predictions.classes,
             function,
             beta,
-            by_class,
+            weighting,
         };
         let each_image = counts(predictions);
         let by_image = |score: &dyn Fn(Counts) -> f64| {
@@ -64,17 +79,22 @@ impl Score {
                     each_image[index].iter().map(|(_, counts)| counts.wrong + counts.missed).sum();
                 1.0 - errors as f64 / predictions.classes as f64
             }),
-            Metric::BalancedAccuracy => counted(|classes, _| over_classes(classes, Counts::recall), 0.0),
+            Metric::BalancedAccuracy => match predictions.task {
+                Task::SingleLabel => counted(|classes, _, _| over_classes(classes, Counts::recall), 0.0),
+                Task::MultiLabel => counted(|classes, images, _| over_sides(classes, images), 0.0),
+            },
             Metric::Precision(Samples) => by_image(&Counts::precision),
             Metric::Recall(Samples) => by_image(&Counts::recall),
             Metric::F(beta, Samples) => by_image(&|counts| counts.f(beta)),
-            Metric::Precision(Micro) => counted(|classes, _| all(classes).precision(), 0.0),
-            Metric::Recall(Micro) => counted(|classes, _| all(classes).recall(), 0.0),
-            Metric::F(beta, Micro) => counted(|classes, beta| all(classes).f(beta), beta),
-            Metric::Precision(Macro) => counted(|classes, _| over_classes(classes, Counts::precision), 0.0),
-            Metric::Recall(Macro) => counted(|classes, _| over_classes(classes, Counts::recall), 0.0),
+            Metric::Precision(Micro) => counted(|classes, _, _| all(classes).precision(), 0.0),
+            Metric::Recall(Micro) => counted(|classes, _, _| all(classes).recall(), 0.0),
+            Metric::F(beta, Micro) => counted(|classes, _, beta| all(classes).f(beta), beta),
+            Metric::Precision(Macro) => {
+                counted(|classes, _, _| over_classes(classes, Counts::precision), 0.0)
+            }
+            Metric::Recall(Macro) => counted(|classes, _, _| over_classes(classes, Counts::recall), 0.0),
             Metric::F(beta, Macro) => {
-                counted(|classes, beta| over_classes(classes, |counts| counts.f(beta)), beta)
+                counted(|classes, _, beta| over_classes(classes, |counts| counts.f(beta)), beta)
             }
             Metric::Auroc => Self::Ranked(rankings(predictions)),
             Metric::Custom(metric) => Self::Custom(metric, predictions.clone()),
@@ -96,7 +116,8 @@ impl Score {
                         sums[class].add(counts, weight as usize);
                     }
                 }
-                if weights.is_empty() { f64::NAN } else { function(&sums, *beta) }
+                let drawn = weights.iter().sum::<u32>() as usize;
+                if weights.is_empty() { f64::NAN } else { function(&sums, drawn, *beta) }
             }
             Self::Ranked(classes) => {
                 mean(classes.iter().map(|ranking| ranking.auroc(weights)).filter(|area| !area.is_nan()))
@@ -137,22 +158,31 @@ impl Score {
             // Several labels per image may carry more information than one image, but without variance that
             // cannot be estimated.
             Self::Mean(scores) if variance == 0.0 => scores.len() as f64,
-            Self::Counted { images, by_class: false, .. } if variance == 0.0 => images.len() as f64,
-            Self::Counted { images, classes, by_class: true, .. } => {
-                let mut support = vec![0.0; *classes];
+            Self::Counted { images, weighting: Weighting::Labels, .. } if variance == 0.0 => {
+                images.len() as f64
+            }
+            Self::Counted {
+                images,
+                classes,
+                weighting: weighting @ (Weighting::Classes | Weighting::Sides),
+                ..
+            } => {
+                let mut support = vec![0; *classes];
                 for &(class, counts) in images.iter().flatten() {
-                    support[class] += counts.support() as f64;
+                    support[class] += counts.support();
                 }
-                together(&mut support.into_iter().filter(|support| *support > 0.0))
+                match weighting {
+                    Weighting::Sides => {
+                        let sides = support.into_iter().map(|with| (with, images.len() - with));
+                        let most = together(&mut balanced(sides));
+                        if variance == 0.0 { most.min(images.len() as f64) } else { most }
+                    }
+                    _ => together(&mut support.into_iter().filter(|with| *with > 0).map(|with| with as f64)),
+                }
             }
             Self::Ranked(classes) => {
                 let images = classes.first().map_or(0, Ranking::images) as f64;
-                let sides = classes.iter().map(|ranking| ranking.sides());
-                let sides = sides.filter(|(with, without)| with.min(without) > &0);
-                // As many as there are where half of them have the class, and four for each that has it where
-                // few do.
-                let mut each = sides.map(|(with, without)| 4.0 / (1.0 / with as f64 + 1.0 / without as f64));
-                let most = together(&mut each);
+                let most = together(&mut balanced(classes.iter().map(Ranking::sides)));
                 if variance == 0.0 { most.min(images) } else { most }
             }
             _ => f64::INFINITY,
@@ -168,12 +198,12 @@ impl Score {
                 for &(class, counts) in images.iter().flatten() {
                     sums[class].add(counts, 1);
                 }
-                let (value, number) = (function(&sums, *beta), images.len() as f64);
+                let (value, number) = (function(&sums, images.len(), *beta), images.len() as f64);
                 let pseudo_value = |image: &Vec<(usize, Counts)>| {
                     for &(class, counts) in image {
                         sums[class] = sums[class].without(counts);
                     }
-                    let without = function(&sums, *beta);
+                    let without = function(&sums, images.len() - 1, *beta);
                     for &(class, counts) in image {
                         sums[class].add(counts, 1);
                     }
@@ -230,6 +260,23 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 /// The mean of a metric over the classes that occur.
 fn over_classes(classes: &[Counts], measure: impl Fn(Counts) -> f64) -> f64 {
     mean(classes.iter().filter(|counts| counts.support() > 0).map(|counts| measure(*counts)))
+}
+
+/// The mean of sensitivity and specificity, over the labels that some images have and some have not.
+fn over_sides(classes: &[Counts], images: usize) -> f64 {
+    let both = |counts: &&Counts| counts.support() > 0 && counts.support() < images;
+    mean(classes.iter().filter(both).map(|counts| {
+        let without = images - counts.support();
+        let specificity = (without - counts.wrong) as f64 / without as f64;
+        (counts.recall() + specificity) / 2.0
+    }))
+}
+
+/// For each class that some images have and some have not, the number of images that it counts as: as many as
+/// there are where half of them have the class, and four for each that has it where few do.
+fn balanced(sides: impl Iterator<Item = (usize, usize)>) -> impl Iterator<Item = f64> {
+    let both = sides.filter(|(with, without)| with.min(without) > &0);
+    both.map(|(with, without)| 4.0 / (1.0 / with as f64 + 1.0 / without as f64))
 }
 
 fn all(classes: &[Counts]) -> Counts {

@@ -38,8 +38,11 @@ pub struct Diagnosis {
 pub enum LossTrend {
     /// It is lower than one epoch earlier.
     Falling,
-    /// It differs neither from one epoch earlier nor from its lowest value.
+    /// It differs neither from one epoch earlier nor from its lowest value, and has fallen before.
     Level,
+    /// It has not changed significantly from any epoch to the next: it may be as low as it gets, or move too
+    /// slowly.
+    Still,
     /// It is higher than its lowest value: overfitting.
     Rising {
         /// The lowest loss.
@@ -85,6 +88,9 @@ pub(crate) struct Watch {
     /// The trend of the loss so far.
     falls: Option<bool>,
     rises: Option<bool>,
+    /// Whether it has fallen in any epoch.
+    #[serde(default)]
+    fell: bool,
     /// What each image contributes to the metric after the best epoch of the fit.
     best: Option<Watched>,
     /// The losses of the images after the epoch of the lowest loss, and after the last one.
@@ -168,6 +174,7 @@ impl Watch {
         let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
         let differs = |other: &Watched| now.each.p_value(&other.each).map(|p| p < SIGNIFICANCE);
         self.falls = self.last.as_ref().and_then(|last| Some(loss < of(last) && differs(last)?));
+        self.fell |= self.falls == Some(true);
         self.rises = self.lowest.as_ref().and_then(|lowest| Some(loss > of(lowest) && differs(lowest)?));
         if self.lowest.as_ref().is_none_or(|lowest| loss < of(lowest)) {
             self.lowest = Some(now.clone());
@@ -193,7 +200,8 @@ impl Watch {
                 Some(LossTrend::Rising { lowest: lowest_loss, epoch: lowest.epoch, last: last_loss })
             }
             (true, _) => Some(LossTrend::Falling),
-            _ => Some(LossTrend::Level),
+            _ if self.fell => Some(LossTrend::Level),
+            _ => Some(LossTrend::Still),
         }
     }
 }
@@ -245,6 +253,9 @@ impl fmt::Display for LossTrend {
                 formatter.write_str("the validation loss is still falling: more epochs may help")
             }
             Self::Level => formatter.write_str("the validation loss has levelled off"),
+            Self::Still => {
+                formatter.write_str("the validation loss does not change significantly from epoch to epoch")
+            }
             Self::Rising { lowest, epoch, last } => write!(
                 formatter,
                 "the validation loss has risen from {lowest:.4} in epoch {epoch} to {last:.4}: overfitting; \
@@ -357,6 +368,8 @@ mod tests {
         assert_eq!(read(&[1.4, 0.9, 0.7, 0.6, 0.55]), Some(LossTrend::Falling));
         // It goes up and down by less than what the losses of images vary between epochs.
         assert_eq!(read(&[0.9, 0.6, 0.512, 0.513, 0.512]), Some(LossTrend::Level));
+        // Three thousandths an epoch: nothing shows that this is the end of the fall.
+        assert_eq!(read(&[0.7, 0.697, 0.694, 0.691]), Some(LossTrend::Still));
         assert!(matches!(
             read(&[0.9, 0.5, 0.45, 0.52, 0.6]),
             Some(LossTrend::Rising { epoch: 3, lowest, last }) if (lowest - 0.45).abs() < 0.1 && last > lowest

@@ -24,6 +24,7 @@ use crate::train::options::TrainOptions;
 
 /// Everything that determines a run's result, and nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// The folder of photos, or a table of their labels.
     #[serde(with = "ocelli_data::path_text")]
@@ -273,6 +274,7 @@ pub struct RunEnv {
 
 /// The content of `config.toml`.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) version: String,
     pub(crate) given: String,
@@ -380,8 +382,20 @@ fn parse(text: &str, path: &Path) -> Result<Config> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
         let prefix = line.map_or_else(String::new, |line| format!("line {line}: "));
-        Error::Settings { path: path.to_owned(), reason: format!("{prefix}{}", error.message()) }
+        let reason = unknown_setting(error.message()).unwrap_or_else(|| error.message().to_owned());
+        Error::Settings { path: path.to_owned(), reason: format!("{prefix}{reason}") }
     })
+}
+
+/// What to say of a setting that is not known, from the parser's message, which lists all of its table.
+fn unknown_setting(message: &str) -> Option<String> {
+    let mut names = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    let nearest = names.max_by(|a, b| {
+        let likeness = |name: &str| strsim::jaro_winkler(unknown, name);
+        likeness(a).total_cmp(&likeness(b))
+    })?;
+    Some(format!("unknown setting `{unknown}`; the nearest is `{nearest}`"))
 }
 
 /// The settings that differ between two texts, in words; an error if the first cannot be parsed.

@@ -10,9 +10,10 @@ use serde_json::Value;
 
 use crate::data::builder::ImageDataBuilder;
 use crate::data::of_run::{MissingImages, RunImages};
+use crate::data::recorded::Recorded;
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
-use crate::interpret::Interpretation;
+use crate::interpret::{DigestsById, Interpretation};
 use crate::learner::Learner;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::CurveShape;
@@ -22,7 +23,7 @@ use crate::model::config::{self, ModelConfig};
 use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::run::config::{Config, RunConfig};
-use crate::run::folder::{RunFolder, Wholeness, event_of, moved_data};
+use crate::run::folder::{RunFolder, event_of, moved_data};
 use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
 use crate::train::fit::batches_per_epoch;
@@ -201,6 +202,14 @@ impl FinishedRun {
         Interpretation::read_csv(self.folder.join("predictions.csv"), "")
     }
 
+    /// The digests of the photos' files that the run began with, by their ids.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn digests(&self) -> Result<DigestsById> {
+        Ok(Recorded::read(&self.folder, true)?.digests())
+    }
+
     /// The images of the run that still exist, and which are missing; `data` is where they are now, if they
     /// have been moved. Items and paths are filled into `predictions`.
     ///
@@ -235,15 +244,7 @@ impl FinishedRun {
 
     fn read(folder: &Path) -> Result<Self> {
         let run = RunFolder::open(folder)?;
-        match run.wholeness()? {
-            Wholeness::Whole => {}
-            Wholeness::Unfinished => {
-                return Err(Error::NotFinished { path: folder.to_owned() });
-            }
-            Wholeness::Damaged(paths) => {
-                return Err(Error::DamagedResult { path: paths.into_iter().next().unwrap_or_default() });
-            }
-        }
+        run.check_results()?;
         let config = Config::of_run(&run, None)?;
         config.settings.check()?;
         let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());

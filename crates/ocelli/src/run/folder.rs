@@ -183,6 +183,21 @@ impl RunFolder {
         Ok(if damaged.is_empty() { Wholeness::Whole } else { Wholeness::Damaged(damaged) })
     }
 
+    /// Checks the results of a finished run against their hashes.
+    ///
+    /// # Errors
+    /// [`Error::DamagedResult`] where a file is missing or not as the run wrote it, [`Error::NotFinished`]
+    /// where the run is not finished.
+    pub fn check_results(&self) -> Result<()> {
+        match self.wholeness()? {
+            Wholeness::Whole => Ok(()),
+            Wholeness::Unfinished => Err(Error::NotFinished { path: self.path.clone() }),
+            Wholeness::Damaged(paths) => {
+                Err(Error::DamagedResult { path: paths.into_iter().next().unwrap_or_default() })
+            }
+        }
+    }
+
     /// Finishes the run: checks the tables and writes the hashes of all results. The last thing that a run
     /// does.
     pub(crate) fn finish(&self) -> Result<()> {

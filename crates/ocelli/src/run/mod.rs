@@ -18,7 +18,7 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone};
 use crate::data::ImageData;
 use crate::data::photos::outside;
 use crate::error::{Error, Result};
-use crate::event::{Event, Finished, Observer};
+use crate::event::{Event, Finished, Observer, Observers};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -178,9 +178,8 @@ impl<B: Backbone> Run<B> {
     /// Emits the data, notices and, where the run is resumed, from where.
     fn introduce(&mut self) -> Result<()> {
         let learner = &mut self.learner;
-        let (data, classes) = (learner.data(), learner.data().class_counts());
-        let (train, valid, origin) = (data.train_len(), data.valid_len(), data.split_origin());
-        learner.observers.emit(&Event::Data { classes, train, valid, origin })?;
+        let data = learner.used_data();
+        emit_data(&data, &mut learner.observers)?;
         for text in self.notices.drain(..) {
             learner.observers.emit(&Event::Notice { text })?;
         }
@@ -207,11 +206,16 @@ impl<B: Backbone> Run<B> {
                 predictions.set_thresholds(tuned.clone());
             }
         }
+        if learner.observers.has_skipped() {
+            // Images are found unreadable when they are loaded, after the data was first reported.
+            emit_data(&learner.used_data(), &mut learner.observers)?;
+        }
         let best = learner.best_of_all().map(|(row, _)| (row.fit, row.epoch));
         let tta_metrics = augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric));
+        let used = learner.used_data();
         let training = TrainingRecord {
-            train_images: learner.data().train_len(),
-            valid_images: learner.data().valid_len(),
+            train_images: used.train_len(),
+            valid_images: used.valid_len(),
             pretrained: *pretrained,
             phases: trained_phases(&settings.recipe, &learner.history),
             best,
@@ -247,6 +251,11 @@ impl<B: Backbone> Run<B> {
     fn write_checkpoint(&mut self) -> Result<()> {
         self.tracker.write_checkpoint_of(&mut self.learner)
     }
+}
+
+fn emit_data(data: &ImageData, observers: &mut Observers) -> Result<()> {
+    let (classes, origin) = (data.class_counts(), data.split_origin());
+    observers.emit(&Event::Data { classes, train: data.train_len(), valid: data.valid_len(), origin })
 }
 
 impl Thresholds {

@@ -160,7 +160,7 @@ impl<B: Backbone> Runner<'_, B> {
             (progress.watch.clone(), progress.scores.clone(), progress.before.clone());
         self.keep_scores_of_best();
         let best = self.learner.best_of_all().map(|(row, _)| row.clone());
-        let baseline = self.learner.data().baseline(&watch.items());
+        let baseline = self.learner.used_data().baseline(&watch.items());
         let compared = Compared {
             metric: self.learner.best.metric,
             before: before.as_ref().map(|row| (row, scores.as_ref())),

@@ -154,9 +154,11 @@ impl Inputs {
         let Some(cache) = &self.cache else { return 0.0 };
         let split = &self.data.split;
         let items = split.train.iter().chain(&split.valid);
-        self.backbone
-            .prefix(state, &self.data)
-            .cached_fraction(cache, items.map(|&item| self.data.digests[item]).collect())
+        self.backbone.prefix(state, &self.data).cached_fraction(
+            cache,
+            self.data.decoder().max_pixels,
+            items.map(|&item| self.data.digests[item]).collect(),
+        )
     }
 
     /// Resizes once the images that several epochs would decode again and again, if that saves time.

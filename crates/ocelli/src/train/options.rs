@@ -18,7 +18,7 @@ use crate::train::optimizer::{Optimizer, WeightDecay};
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainOptions {
     /// The optimizer; its state is reset at the start of every fit.
     pub optimizer: Optimizer,

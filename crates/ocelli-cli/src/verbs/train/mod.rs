@@ -21,7 +21,7 @@ use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
 use crate::interrupt::{self, finish_batch};
-use crate::output::{eprintln, message, path_line, println, quoted, shown};
+use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
 use crate::values::{OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, tta, whole};
@@ -29,7 +29,7 @@ use crate::verbs::pull::fetched;
 use crate::verbs::train::loss::LossFlags;
 
 #[cfg(feature = "report")]
-pub use result::{confused, not_measured};
+pub use result::{confused, not_measured, print_metrics};
 
 /// Train a classifier on a folder of photos
 ///
@@ -48,7 +48,7 @@ pub use result::{confused, not_measured};
   ocelli train --resume runs/photos-1")]
 pub struct Train {
     /// Folder of photos with one folder per class, or a table of labels
-    #[arg(required_unless_present_any = ["resume", "config"])]
+    #[arg(required_unless_present_any = ["resume", "config", "moved_to"])]
     data: Option<PathBuf>,
     /// Resume an interrupted run
     ///
@@ -59,7 +59,7 @@ pub struct Train {
     resume: Option<PathBuf>,
     /// With --resume: where the photos, or the table of labels, are now
     #[arg(hide_short_help = true)]
-    #[arg(long = "data", value_name = "DATA", requires = "resume")]
+    #[arg(long = "data", value_name = "DATA")]
     moved_to: Option<PathBuf>,
     /// With --resume: continue without the photos that are missing or have changed
     #[arg(hide_short_help = true)]
@@ -248,6 +248,14 @@ pub fn complete(train: Command) -> Command {
 
 impl Train {
     pub fn run(&self) -> Result<(), Failure> {
+        if let (Some(data), None) = (&self.moved_to, &self.resume) {
+            return Err(Failure::Error(format!(
+                "--data says where the photos of a run are now, and goes with --resume; to train, give the photos \
+                 without it:  ocelli train {}",
+                quoted(data.as_os_str())
+            )));
+        }
+        self.out.iter().try_for_each(|out| no_dash(out, "--out"))?;
         let threads = self.compute.threads.start()?;
         let cache = self.cache.folder()?;
         let env = RunEnv {
@@ -277,7 +285,7 @@ impl Train {
         match training.run() {
             Ok(outcome) => {
                 if !self.output.quiet {
-                    result::print(&outcome, training.learner().data());
+                    result::print(&outcome, training.learner());
                 }
                 self.conclude(&training, &outcome, &cache, stop)
             }

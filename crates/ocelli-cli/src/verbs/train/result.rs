@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ocelli::{ImageData, Interpretation, Items, Metric, Predictions, RunResult, Task};
+use ocelli::{ImageData, Interpretation, Items, Learner, Metric, Predictions, RunResult, Task};
 
 use crate::output::{println, shown};
 use crate::text::{brief, count, counted};
@@ -14,23 +14,25 @@ const NOT_MEASURED: usize = 5;
 
 /// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused
 /// classes.
-pub fn print(outcome: &RunResult, data: &ImageData) {
+pub fn print(outcome: &RunResult, learner: &Learner) {
+    let data = &learner.used_data();
+    let skipped = learner.data().class_counts() != data.class_counts();
     let predictions = &outcome.predictions;
     println!();
     if predictions.is_empty() {
         println!("not evaluated: no validation images");
         return;
     }
-    print_metrics(predictions, outcome.metric);
+    print_metrics(predictions, outcome.metric, "validation image");
     if let Some(augmented) = &outcome.augmented {
         println!("with test-time augmentation:");
-        print_metrics(augmented, outcome.metric);
+        print_metrics(augmented, outcome.metric, "validation image");
     }
     if let Some(line) = not_measured(predictions, data.classes()) {
         println!("{line}");
     }
     let used = outcome.augmented.as_ref().unwrap_or(predictions);
-    print_baseline(used, outcome.metric, data);
+    print_baseline(used, outcome.metric, data, skipped);
     print_confused(used, data.items());
     if let Some(thresholds) = &outcome.thresholds {
         let lowest = thresholds.iter().copied().fold(f32::INFINITY, f32::min);
@@ -39,11 +41,19 @@ pub fn print(outcome: &RunResult, data: &ImageData) {
             true => format!("{lowest:.2}"),
             false => format!("{lowest:.2} to {highest:.2}, one per class"),
         };
-        println!("threshold {value} (tuned to {} on these images)", outcome.metric);
+        let tuned_to = match outcome.metric {
+            // As `Thresholds::PerClass` is tuned.
+            metric if lowest != highest && !matches!(metric, Metric::F(..)) => {
+                Metric::usual(Task::MultiLabel)
+            }
+            metric => metric,
+        };
+        println!("threshold {value} (tuned to {tuned_to} on these images)");
     }
 }
 
-fn print_metrics(predictions: &Predictions, kept_by: Metric) {
+/// Prints the metric that chose the weights and the usual ones, of these images.
+pub fn print_metrics(predictions: &Predictions, kept_by: Metric, images: &str) {
     let mut lines: Vec<(Metric, &str)> = match predictions.task() {
         Task::SingleLabel => vec![(Metric::Accuracy, ""), (Metric::LogLoss, "")],
         Task::MultiLabel => {
@@ -60,7 +70,7 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
         let note = match metric {
             Metric::Accuracy => {
                 let fraction = predictions.accuracy();
-                format!("{} of {}", count(fraction.count), counted(fraction.total, "validation image"))
+                format!("{} of {}", count(fraction.count), counted(fraction.total, images))
             }
             _ => note.to_owned(),
         };
@@ -73,12 +83,10 @@ fn print_metrics(predictions: &Predictions, kept_by: Metric) {
     }
 }
 
-/// Prints a warning if the model is not significantly better than the baseline.
-fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
+/// Prints a warning if the model is not significantly better than the baseline, and the baseline if images
+/// were skipped.
+fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData, skipped: bool) {
     let baseline = data.baseline(predictions.items());
-    if predictions.is_significantly_better(&baseline, metric) {
-        return;
-    }
     let same = match predictions.task() {
         Task::SingleLabel => {
             let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
@@ -87,6 +95,13 @@ fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData) {
         Task::MultiLabel => "predicting the same labels for every image".to_owned(),
     };
     let value = baseline.monitored_value(metric);
+    if predictions.is_significantly_better(&baseline, metric) {
+        // Before training it was not known which images can be read.
+        if skipped {
+            println!("{:<14}  {metric} {value:.4} ({same}), of the images that could be read", "baseline");
+        }
+        return;
+    }
     let advice = match metric.is_better(predictions.monitored_value(metric), value) {
         true => "it is on these images, but they are too few to be sure: use more for validation",
         false => "more epochs, larger images or more photos may help",

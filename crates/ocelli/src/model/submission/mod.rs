@@ -138,6 +138,9 @@ fn check_writable(out: &Path) -> Result<()> {
     if out.is_dir() {
         return Err(Error::OutputPath { path: out.to_owned(), reason: "it is a folder".to_owned() });
     }
+    if files::is_stream(out) {
+        return Ok(());
+    }
     let existing = files::folder_of(out).ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
