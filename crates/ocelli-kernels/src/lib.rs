@@ -42,7 +42,7 @@
 //! of all modules. Elsewhere imports run downwards.
 //!
 //! For a change of one operation read its module: its first part is the public function, its second the
-//! kernel. A new kernel needs a line in `compiled`; a new activation is in `activation` alone; a new
+//! kernel. A new kernel needs a line in `compiled`; a new activation is in `activation` alone here (CONTRIBUTING says who else must know it); a new
 //! instruction set is a file in `simd` and a variant in `isa`. For convolutions begin with
 //! `conv/geometry.rs`: forward passes and gradients with respect to the input are the same sums over taps, on
 //! other grids of pixels, and `conv/mod.rs` chooses among three ways to compute them: `dense`, `depthwise` or

@@ -333,3 +333,27 @@ impl FromStr for Arch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is published of each, and what its entry builds: parameters exactly, multiplications as rounded.
+    #[test]
+    fn every_entry_builds_what_it_says() {
+        for &arch in Arch::ALL {
+            let head = |builder: &Builder, backbone: &AnyBackbone| {
+                let form = arch.entry.classifier;
+                Head::Published(PublishedHead::new(builder, form, backbone.channels(), 1000))
+            };
+            let network = arch.build(None, |_| true, 0, 3, &Device::flex(), head).unwrap();
+            let info = arch.info();
+            assert_eq!(network.parameters().iter().sum::<usize>(), info.parameters, "{arch}");
+            let graph = network.graph([info.size; 2]).unwrap();
+            let millions = graph.multiply_adds() as f64 / 1e6;
+            let off = (millions / info.multiply_adds as f64 - 1.0).abs();
+            println!("{arch}: {millions:.0} and {} million", info.multiply_adds);
+            assert!(off < 0.02, "{arch}: {millions:.0} million, and its entry says {}", info.multiply_adds);
+        }
+    }
+}

@@ -71,7 +71,7 @@
 //! | what is frozen, and whether features are cached | `recipe/freezing.rs` |
 //! | the diagnosis after each fit | `recipe/diagnosis.rs` |
 //! | how a recipe is run | `run/run_recipe.rs` |
-//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs`, `run/resume.rs` |
+//! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
 //! | events and observers | `event.rs` |
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
