@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
+use ocelli::finished::FinishedRun;
 use ocelli::{ImageData, Interpretation, RunConfig, RunFolder};
 use ocelli_report::{ReportOptions, report_run};
 use serde::Serialize;
@@ -76,6 +77,18 @@ fuzz_target!(|input: &[u8]| {
     let checksums = RESULTS
         .map(|name| format!("{}  {name}\n", blake3::hash(&std::fs::read(run.join(name)).unwrap()).to_hex()));
     std::fs::write(run.join("checksums.b3"), checksums.concat()).unwrap();
+    // What a report draws of it, whatever the events and the history say.
+    if let Ok(records) = FinishedRun::open(&run) {
+        let images = records.data.as_ref().map_or(0, |data| data.train);
+        let _ = (records.rate_curves(images), records.best_row(), records.phase_starts());
+        let epochs = records.epochs();
+        for phase in &records.phases {
+            let _ = records.seconds_of(phase.number);
+            for (_, epoch) in epochs.iter().take(10) {
+                let _ = records.highest_rate(phase, *epoch, images);
+            }
+        }
+    }
     // Its model is none.
     assert!(report_run(&run, ReportOptions::default()).is_err());
 });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use common::{Place, rows, stderr, two_phases};
+use ocelli::TensorFile;
 
 /// A finished run, for all tests; each works on a copy.
 fn place() -> &'static Place {
@@ -120,6 +121,22 @@ fn a_damaged_checkpoint_is_passed_over_for_the_whole_one_before_it() {
             "it is not kept for a whole one"
         );
     }
+}
+
+#[test]
+fn files_that_are_named_almost_as_checkpoints_are_left_alone() {
+    let run = unfinished("almost");
+    let newest = checkpoints(&run, "checkpoint-").pop().unwrap();
+    let others = ["checkpoint-77.safetensors", "checkpoint-+00008.safetensors", "checkpoint-old.safetensors"]
+        .map(|name| newest.with_file_name(name));
+    for other in &others {
+        fs::copy(&newest, other).unwrap();
+    }
+    // There is no number after it.
+    fs::write(newest.with_file_name(format!("checkpoint-{}.safetensors", u64::MAX)), "").unwrap();
+    let said = resumed(&run);
+    assert!(!said.contains("checkpoint"), "{said}");
+    assert!(others.iter().all(|other| other.exists()));
 }
 
 #[test]
@@ -325,4 +342,21 @@ fn two_processes_do_not_work_on_one_run() {
     drop(other);
     place().run(&steps);
     assert!(result("early") == result("run"));
+}
+
+#[test]
+fn a_model_that_names_no_classes_or_one_twice_is_refused() {
+    let mut model = TensorFile::read(place().path("run/model.safetensors")).unwrap();
+    let text = model.metadata("ocelli").unwrap().to_owned();
+    let classes = r#"["flags","food-and-drink","smileys-and-emotion"]"#;
+    assert!(text.contains(classes), "{text}");
+    model.insert("none", vec![0, 1], Vec::new());
+    for (named, expected) in
+        [("[]", "no classes"), (r#"["flags","food","flags"]"#, "two classes named \"flags\"")]
+    {
+        fs::write(place().path("wrong.safetensors"), model.to_bytes("ocelli", &text.replace(classes, named)))
+            .unwrap();
+        let said = place().refusal(&["predict", "wrong.safetensors", "photos"]);
+        assert!(said.contains("wrong.safetensors") && said.contains(expected), "{said}");
+    }
 }

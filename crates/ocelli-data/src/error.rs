@@ -184,6 +184,9 @@ pub fn io_reason(error: &io::Error) -> String {
         return words.to_owned();
     }
     let message = error.to_string();
+    // That of a temporary file ends with its path, which nobody has chosen.
+    let message =
+        message.split_once(") at path \"").map_or(message.clone(), |(before, _)| format!("{before})"));
     // Libraries append the system's text, with its number, to their own.
     let number =
         message.rsplit_once(" (os error ").and_then(|(_, number)| number.strip_suffix(')')?.parse().ok());

@@ -513,6 +513,27 @@ fn json_tables_are_read() {
 }
 
 #[test]
+fn json_whose_entries_have_names_of_their_own_takes_no_memory_for_every_name_in_every_row() {
+    let root = photos(2, "");
+    // A few gigabytes of cells, if all were made.
+    let lines: String = (0..20_000).map(|number| format!("{{\"{number:05}.png\": \"cat\"}}\n")).collect();
+    write(root.path(), "labels.jsonl", lines);
+    let error = table::read(root.path().join("labels.jsonl"), &stated(&root)).unwrap_err().to_string();
+    for part in ["labels.jsonl", "1,025 names", "00000.png", "the same names"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // Many columns are none the worse where they are filled.
+    let columns: String = (0..1200).map(|number| format!(", \"class_{number}\": {}", number % 2)).collect();
+    let lines: String =
+        (0..1200).map(|number| format!("{{\"file\": \"{:03}.png\"{columns}}}\n", 1 + number % 2)).collect();
+    write(root.path(), "wide.jsonl", lines);
+    let read =
+        table::read(root.path().join("wide.jsonl"), &stated(&root)).map(|read| read.dataset.items.task);
+    let said = read.map_or_else(|error| error.to_string(), |task| format!("{task:?}"));
+    assert!(!said.contains("would be columns"), "{said}");
+}
+
+#[test]
 fn a_quote_that_is_left_open_is_named_with_its_row() {
     let labels = |broken: &str| {
         lines("filename,label,note", 16, |place, name| match place {

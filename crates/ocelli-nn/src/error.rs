@@ -98,6 +98,14 @@ pub enum Error {
         /// Its type.
         found: String,
     },
+    /// Two tensors of a file have the same name, so that one would replace the other.
+    #[error("{origin}: two of its tensors are named {tensor:?}; save it again with a name for each")]
+    DuplicateTensor {
+        /// Where the tensors came from.
+        origin: String,
+        /// The name, without wrappers' prefixes.
+        tensor: String,
+    },
     /// The weights are those of another network.
     #[error("{}", mismatch(origin, architecture, missing, misshapen, unexpected))]
     Mismatch {

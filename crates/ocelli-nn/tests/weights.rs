@@ -321,6 +321,36 @@ fn bombs_are_refused_before_they_take_memory() {
 
     // Each list holds the one before ten times over: 10^20 in all.
     assert_says(&refusal(&legacy(&Pickle::new().memo_bomb(20), &[])), &["memo bomb"]);
+
+    // 1,000 tensors below a key of 100 kB have names of 100 MB.
+    let tensors: Vec<_> = (0..1000).map(|_| Pickle::tensor(&[1], 1)).collect();
+    let long = Pickle::new().dict(&[(&*"k".repeat(100_000), Pickle::new().list(&tensors))]);
+    assert_says(&refusal(&zip(&long, &[("0", &[1.0])], false)), &["names of its tensors", "times as large"]);
+
+    // Text of a pickle takes many times its size in memory, and next to none in a zip.
+    let packed = pickles::zip_of_pickle(&[b"\x80\x02", &b"N".repeat(33 << 20)[..], b"."].concat());
+    assert!(packed.len() < 100_000, "33 MB packed to {}", packed.len());
+    assert_says(&refusal(&packed), &["its pickle has 34603011 bytes"]);
+}
+
+#[test]
+fn no_tensor_takes_the_name_of_another() {
+    let one = || Pickle::tensor(&[1], 1);
+    let nested = Pickle::new().dict(&[("a", Pickle::new().dict(&[("b", one())])), ("a.b", one())]);
+    let listed = Pickle::new().dict(&[("a", Pickle::new().list(&[one(), one()])), ("a.1", one())]);
+    let renamed =
+        Pickle::new().dict(&[("x.denselayer1.norm.1.bias", one()), ("x.denselayer1.norm1.bias", one())]);
+    for (root, name) in [(nested, "a.b"), (listed, "a.1"), (renamed, "x.denselayer1.norm1.bias")] {
+        let state = Pickle::new().dict(&[("state_dict", root.clone()), ("a.b", one())]);
+        for root in [root, state] {
+            let said = refusal(&zip(&root, &[("0", &[1.0])], false));
+            assert_says(&said, &["two of its tensors are named", name]);
+        }
+    }
+    // The other tensors of a checkpoint have names of their own.
+    let inner = Pickle::new().dict(&[("w", one())]);
+    let root = Pickle::new().dict(&[("state_dict", inner), ("w", one()), ("state_dict.w", one())]);
+    assert_eq!(read(&zip(&root, &[("0", &[4.0])], false)).unwrap().names().collect::<Vec<_>>(), ["w"]);
 }
 
 #[test]
@@ -355,6 +385,11 @@ fn safetensors_lose_counters_and_wrappers_too() {
     for length in 9..bytes.len() {
         assert_says(&refusal(&bytes[..length]), &["not a complete safetensors file"]);
     }
+
+    // A prefix is removed however often it stands there, without a copy of the name for each time.
+    let mut wrapped = TensorFile::new("here");
+    wrapped.insert("module.".repeat(200_000) + "w", vec![1], vec![0.5]);
+    assert_eq!(read(&wrapped.to_bytes("key", "")).unwrap().names().collect::<Vec<_>>(), ["w"]);
 }
 
 #[test]

@@ -641,7 +641,7 @@ impl From<ocelli_nn::Error> for Error {
 }
 
 /// The first of a list, for people.
-fn some(names: &[String]) -> String {
+pub(crate) fn some(names: &[String]) -> String {
     /// So many are named.
     const NAMED: usize = 8;
     let more = if names.len() > NAMED { ", …" } else { "" };
@@ -680,7 +680,9 @@ fn smaller(fits: Option<usize>) -> String {
 
 fn remedy(action: &str, source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::PermissionDenied if action != "read" => "; choose a folder that you may write to",
+        io::ErrorKind::PermissionDenied if !matches!(action, "read" | "list") => {
+            "; choose a folder that you may write to"
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again",
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder that you may write to",
         _ => "",

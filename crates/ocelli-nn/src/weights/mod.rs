@@ -4,6 +4,7 @@ mod pytorch;
 mod safetensors;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -54,7 +55,8 @@ impl TensorFile {
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NotWeights`], [`Error::NotSafetensors`], [`Error::NotPyTorch`],
-    /// [`Error::ForeignObject`], [`Error::TensorType`] and [`Error::Damaged`]; each names the file.
+    /// [`Error::ForeignObject`], [`Error::TensorType`], [`Error::DuplicateTensor`] and [`Error::Damaged`]; each
+    /// names the file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed = |source| Error::Read { path: path.to_path_buf(), source };
@@ -75,7 +77,7 @@ impl TensorFile {
             File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(failed)?;
             Self::parse(&bytes, &path.display().to_string())
         } else if pytorch::begins(&start) {
-            Ok(pytorch::read(path)?.with_canonical_names())
+            pytorch::read(path)?.with_canonical_names()
         } else {
             let begins = String::from_utf8_lossy(&start[..start.len().min(16)]).into_owned();
             Err(Error::NotWeights { path: path.to_path_buf(), begins })
@@ -85,10 +87,10 @@ impl TensorFile {
     /// Reads the bytes of a safetensors file; `origin` names them in errors.
     ///
     /// # Errors
-    /// [`Error::NotSafetensors`], [`Error::TensorType`], and [`Error::Damaged`] where the content is not that
-    /// of the digest in the file.
+    /// [`Error::NotSafetensors`], [`Error::TensorType`], [`Error::DuplicateTensor`], and [`Error::Damaged`]
+    /// where the content is not that of the digest in the file.
     pub fn parse(bytes: &[u8], origin: &str) -> Result<Self> {
-        Ok(safetensors::parse(bytes, origin)?.with_canonical_names())
+        safetensors::parse(bytes, origin)?.with_canonical_names()
     }
 
     /// An empty file, to be filled; `origin` names it in errors.
@@ -155,35 +157,43 @@ impl TensorFile {
     }
 
     /// With wrappers' prefixes removed, and old names replaced by current ones.
-    fn with_canonical_names(mut self) -> Self {
-        let common = |names: &BTreeMap<String, NamedTensor>| {
-            let begins_all = |prefix: &&str| names.keys().all(|name| name.starts_with(*prefix));
-            WRAPPERS.into_iter().find(|prefix| !names.is_empty() && begins_all(prefix))
+    fn with_canonical_names(self) -> Result<Self> {
+        // Where the names begin: a file may repeat a prefix very often, so names are copied once.
+        let mut start = 0;
+        let common = |start: usize| {
+            let begins_all =
+                |prefix: &&str| self.tensors.keys().all(|name| name[start..].starts_with(*prefix));
+            WRAPPERS.into_iter().find(|prefix| !self.tensors.is_empty() && begins_all(prefix))
         };
-        while let Some(prefix) = common(&self.tensors) {
-            self = self.renamed(|name| name[prefix.len()..].to_owned());
+        while let Some(prefix) = common(start) {
+            start += prefix.len();
         }
-        self.renamed(current_name)
-    }
-
-    fn renamed(self, rename: impl Fn(String) -> String) -> Self {
-        let dtypes = self.dtypes.into_iter().map(|(name, dtype)| (rename(name), dtype)).collect();
-        let tensors = self.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
-        Self { tensors, dtypes, ..self }
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in self.tensors {
+            match tensors.entry(current_name(&name[start..])) {
+                Entry::Vacant(entry) => entry.insert(tensor),
+                Entry::Occupied(entry) => {
+                    return Err(Error::DuplicateTensor { origin: self.origin, tensor: entry.key().clone() });
+                }
+            };
+        }
+        // These are of the same names.
+        let dtypes = self.dtypes.into_iter().map(|(name, dtype)| (current_name(&name[start..]), dtype));
+        Ok(Self { tensors, dtypes: dtypes.collect(), ..self })
     }
 }
 
 /// The parts of DenseNet's layers have a dot before their number in torchvision's files, which are older than
 /// its names.
-fn current_name(name: String) -> String {
+fn current_name(name: &str) -> String {
     const OLD: [&str; 4] = ["norm.1.", "norm.2.", "conv.1.", "conv.2."];
     match name.find(".denselayer") {
-        Some(layer) => OLD.into_iter().fold(name, |name, old| {
+        Some(layer) => OLD.into_iter().fold(name.to_owned(), |name, old| {
             let (before, after) = name.split_at(layer);
             before.to_owned()
                 + &after.replacen(&format!(".{old}"), &format!(".{}", old.replacen('.', "", 1)), 1)
         }),
-        None => name,
+        None => name.to_owned(),
     }
 }
 

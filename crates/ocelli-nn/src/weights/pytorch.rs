@@ -4,13 +4,14 @@
 //! here: to find the weights in a checkpoint, to refuse what is neither tensor nor plain value, and to bound
 //! memory by the size of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use half::{bf16, f16};
 use pytorch_reader::{DType, PickleValue, PytorchReader, Tensor};
+use zip::ZipArchive;
 
 use super::{NamedTensor, TensorFile, is_counter};
 use crate::{Error, Result};
@@ -47,6 +48,10 @@ const TENSOR: &str = "torch.Tensor";
 /// this.
 const EXPANSION: u64 = 16;
 
+/// The largest pickle of a zip that is read, in bytes: it may be compressed, and is parsed into many times its
+/// memory.
+const LARGEST_PICKLE: u64 = 32 << 20;
+
 /// The most entries of a zip or tar that are read.
 const MOST_ENTRIES: u64 = 100_000;
 
@@ -69,15 +74,18 @@ pub fn read(path: &Path) -> Result<TensorFile> {
     let too_large = || broken(&format!("its tensors are more than {EXPANSION} times as large as the file"));
 
     let content = PytorchReader::read_pickle_data(path, None).map_err(|error| broken(&error))?;
-    refuse_foreign(&content, "", &origin)?;
+    refuse_foreign(&content, &mut Vec::new(), &origin)?;
     let nested = match &content {
-        PickleValue::Dict(entries) => {
-            NESTED.into_iter().find(|name| entries.get(*name).is_some_and(has_tensors))
-        }
+        PickleValue::Dict(entries) => NESTED
+            .into_iter()
+            .find_map(|name| entries.get(name).filter(|value| has_tensors(value)).map(|value| (name, value))),
         _ => None,
     };
+    // The reader makes a name of all keys to a tensor, and has one tensor of each name.
+    let mut names = Names { left: limit, seen: HashSet::new() };
+    names.add(nested.map_or(&content, |(_, value)| value), &mut Vec::new(), &origin)?;
     let reader = match nested {
-        Some(name) => PytorchReader::with_top_level_key(path, name),
+        Some((name, _)) => PytorchReader::with_top_level_key(path, name),
         None => PytorchReader::new(path),
     };
     let reader = reader.map_err(|error| broken(&error))?;
@@ -124,6 +132,13 @@ fn size_limit(path: &Path) -> std::io::Result<u64> {
             count if count > MOST_ENTRIES => return too_many(count),
             _ => {}
         }
+        let size = largest_pickle(file)?;
+        if size > LARGEST_PICKLE {
+            let claim = format!(
+                "its pickle has {size} bytes, more than the limit of {LARGEST_PICKLE}: it holds more than weights"
+            );
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, claim));
+        }
     } else if is_tar(&start) {
         file.rewind()?;
         for (count, entry) in (1..).zip(tar::Archive::new(file).entries()?) {
@@ -163,27 +178,82 @@ fn zip_entries(file: &mut (impl Read + Seek)) -> std::io::Result<u64> {
     Ok((0..end.len()).filter_map(counts).max().unwrap_or(0))
 }
 
+/// The size that a zip claims for its pickle, or for the largest, where several may be it.
+fn largest_pickle(file: File) -> std::io::Result<u64> {
+    let mut archive = ZipArchive::new(file)?;
+    let is_pickle = |name: &[u8]| name.ends_with(b"data.pkl");
+    let pickles: Vec<usize> =
+        (0..).zip(archive.file_names_raw()).filter(|(_, name)| is_pickle(name)).map(|(at, _)| at).collect();
+    let sizes = pickles.into_iter().map(|index| Ok(archive.by_index_raw(index)?.size()));
+    Ok(sizes.collect::<std::io::Result<Vec<_>>>()?.into_iter().max().unwrap_or(0))
+}
+
 /// Refuses what is neither tensor nor plain value, by its name and the keys to it. (An object that the
 /// pickle makes and throws away leaves no trace, and does nothing.)
-fn refuse_foreign(value: &PickleValue, key: &str, origin: &str) -> Result<()> {
-    let at = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+fn refuse_foreign(value: &PickleValue, keys: &mut Vec<String>, origin: &str) -> Result<()> {
     match value {
-        PickleValue::Dict(entries) => {
-            let entries: BTreeMap<&String, &PickleValue> = entries.iter().collect();
-            entries.into_iter().try_for_each(|(name, value)| refuse_foreign(value, &at(name), origin))
-        }
-        PickleValue::List(values) => {
-            let mut values = values.iter().enumerate();
-            values.try_for_each(|(index, value)| refuse_foreign(value, &at(&index.to_string()), origin))
-        }
         PickleValue::Unsupported(object) if object != TENSOR && !PLAIN.contains(&object.as_str()) => {
             Err(Error::ForeignObject {
                 origin: origin.to_owned(),
-                key: key.to_owned(),
+                key: keys.join("."),
                 object: object.clone(),
             })
         }
+        value => each_within(value, keys, |value, keys| refuse_foreign(value, keys, origin)),
+    }
+}
+
+/// Calls a function with each value of a dictionary, ordered by keys, or of a list, and the keys to it.
+fn each_within(
+    value: &PickleValue,
+    keys: &mut Vec<String>,
+    mut function: impl FnMut(&PickleValue, &mut Vec<String>) -> Result<()>,
+) -> Result<()> {
+    let mut call = |key: String, value: &PickleValue| {
+        keys.push(key);
+        function(value, keys)?;
+        keys.pop();
+        Ok(())
+    };
+    match value {
+        PickleValue::Dict(entries) => {
+            let entries: BTreeMap<&String, &PickleValue> = entries.iter().collect();
+            entries.into_iter().try_for_each(|(name, value)| call(name.clone(), value))
+        }
+        PickleValue::List(values) => {
+            values.iter().enumerate().try_for_each(|(index, value)| call(index.to_string(), value))
+        }
         _ => Ok(()),
+    }
+}
+
+/// The names that tensors get from the keys to them.
+struct Names {
+    /// How many bytes they may still have.
+    left: u64,
+    seen: HashSet<String>,
+}
+
+impl Names {
+    /// Adds those of the tensors in a value.
+    ///
+    /// # Errors
+    /// Where they are far larger than the file together, since many have the same long keys, and where two
+    /// tensors get the same.
+    fn add(&mut self, value: &PickleValue, keys: &mut Vec<String>, origin: &str) -> Result<()> {
+        if !matches!(value, PickleValue::Unsupported(object) if object == TENSOR) {
+            return each_within(value, keys, |value, keys| self.add(value, keys, origin));
+        }
+        let length: u64 = keys.iter().map(|key| key.len() as u64 + 1).sum();
+        self.left = self.left.checked_sub(length).ok_or_else(|| Error::NotPyTorch {
+            origin: origin.to_owned(),
+            reason: format!("the names of its tensors are more than {EXPANSION} times as large as the file"),
+        })?;
+        let name = keys.join(".");
+        match self.seen.insert(name) {
+            true => Ok(()),
+            false => Err(Error::DuplicateTensor { origin: origin.to_owned(), tensor: keys.join(".") }),
+        }
     }
 }
 

@@ -177,6 +177,15 @@ pub fn zip(root: &Pickle, storages: &[(&str, &[f32])], compressed: bool) -> Vec<
     zip.finish().unwrap().into_inner()
 }
 
+/// A zip with a compressed pickle and nothing else.
+pub fn zip_of_pickle(pickle: &[u8]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    zip.start_file("archive/data.pkl", options).unwrap();
+    zip.write_all(pickle).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
 /// A file from before PyTorch 0.1.10, with float tensors that each fill a storage.
 pub fn tar(tensors: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
     let count = Pickle::new().integer(tensors.len() as i64).whole();

@@ -16,7 +16,7 @@ use std::path::Path;
 use ocelli_data::source::table::Sheet;
 use ocelli_data::{DataError, Items, Split, Target, Task, unescape_formula};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, some};
 
 /// The separator between several class names in one cell.
 pub(crate) const SEPARATOR: char = '|';
@@ -101,12 +101,17 @@ pub(crate) fn apply(
         items.items.iter().enumerate().map(|(index, item)| (item.id.clone(), index)).collect();
     let trained: HashSet<usize> = split.train.iter().copied().collect();
     let mut applied = Applied::default();
+    let mut decided = HashSet::new();
     for Decision { row, id, what } in decisions {
         let wrong = |detail: String| wrong(path, Some(*row), detail);
         let &item = by_id
             .get(id)
             .or_else(|| by_id.get(id.trim()))
             .ok_or_else(|| wrong(format!("names {id}, which is not among the images")))?;
+        // Ids with and without spaces around them may name one image.
+        if !decided.insert(item) {
+            return Err(wrong(format!("decides about {} a second time", id.trim())));
+        }
         if !trained.contains(&item) {
             applied.held_out += 1;
             continue;
@@ -128,7 +133,7 @@ pub(crate) fn apply(
                 let class = |name: &String| {
                     let (exact, trimmed) = (items.classes.index(name), items.classes.index(name.trim()));
                     exact.or(trimmed).ok_or_else(|| {
-                        let known = items.classes.names().join(", ");
+                        let known = some(items.classes.names());
                         wrong(format!("relabels to \"{name}\", which is no class (there are: {known})"))
                     })
                 };

@@ -7,6 +7,7 @@ use ocelli_data::{Digest, Skipped, digests, source};
 
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
+use crate::paths::is_file;
 
 /// The content of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,7 +115,7 @@ pub fn trained_on(model: impl AsRef<Path>, photos: impl AsRef<Path>) -> Result<O
 impl TrainedOn {
     /// From a run's folder; `None` if it does not record them.
     pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
-        match run.join(recorded::FILE).is_file() {
+        match is_file(&run.join(recorded::FILE))? {
             true => Ok(Some(Self(Recorded::read(run, true)?.trained_on()))),
             false => Ok(None),
         }

@@ -96,8 +96,8 @@ impl ViewFeatures {
         }
     }
 
-    /// Reads from the store the features of these images; returns damaged files.
-    fn load(&mut self, data: &ImageData, items: &[usize]) -> Vec<std::path::PathBuf> {
+    /// Reads from the store the features of these images; returns what is wrong with its files.
+    fn load(&mut self, data: &ImageData, items: &[usize]) -> Vec<String> {
         let Some(store) = &self.store else { return Vec::new() };
         let digests = items.iter().map(|&item| self.digest(data, item));
         let missing: HashSet<Digest> = digests.filter(|digest| self.features.get(digest).is_none()).collect();
@@ -247,8 +247,8 @@ impl<B: Backbone> Collector<'_, B> {
     ) -> Result<()> {
         let mut missing = Vec::new();
         for view in views.iter_mut() {
-            for path in view.load(self.data, items) {
-                let text = format!("{} is damaged; its activations are computed again", path.display());
+            for problem in view.load(self.data, items) {
+                let text = format!("{problem}; its activations are computed again");
                 observers.emit(&Event::Notice { text })?;
             }
             let (of_view, different) = view.missing(self.data, items);

@@ -6,9 +6,10 @@
 //! never changed. A shard is named by the hash of its content, so that a damaged one is noticed and skipped.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use ocelli_data::{Digest, files};
+use ocelli_data::{Digest, files, io_reason};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result};
@@ -66,19 +67,25 @@ impl ActivationStore {
         Self { folder: cache.join("activations").join(&key.to_hex()[..32]) }
     }
 
-    /// Adds the cached features of these images; returns damaged shards.
-    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Vec<PathBuf> {
-        let mut damaged = Vec::new();
+    /// Adds the cached features of these images; returns what is wrong with shards, such as "PATH is damaged".
+    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Vec<String> {
+        let mut problems = Vec::new();
         files::sweep(&self.folder, files::LEFT);
         // A folder that does not exist, or cannot be read, is empty.
         let mut shards = files::list(&self.folder).unwrap_or_default();
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         for path in shards {
-            if read_shard(&path, expected, found).is_none() {
-                damaged.push(path);
+            match files::read(&path) {
+                Ok(bytes) if add_shard(&path, &bytes, expected, found).is_none() => {
+                    problems.push(format!("{} is damaged", path.display()));
+                }
+                Ok(_) => {}
+                // Somebody has emptied the cache.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => problems.push(format!("cannot read {}: {}", path.display(), io_reason(&error))),
             }
         }
-        damaged
+        problems
     }
 
     /// Writes the features of some images, which must all be there.
@@ -107,18 +114,20 @@ impl ActivationStore {
 }
 
 /// Adds the rows of these images from a shard; `None` if its content does not match its name.
-fn read_shard(path: &Path, expected: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
-    let bytes = files::read(path).ok()?;
-    if path.file_stem()?.to_str()? != blake3::hash(&bytes).to_hex().as_str() {
+fn add_shard(path: &Path, bytes: &[u8], expected: &HashSet<Digest>, found: &mut Activations) -> Option<()> {
+    if path.file_stem()?.to_str()? != blake3::hash(bytes).to_hex().as_str() {
         return None;
     }
-    let shard = SafeTensors::deserialize(&bytes).ok()?;
+    let shard = SafeTensors::deserialize(bytes).ok()?;
     let (images, activations) = (shard.tensor(IMAGES).ok()?, shard.tensor(ACTIVATIONS).ok()?);
     let (&rows, shape) = activations.shape().split_first()?;
     if images.shape() != [rows, 32] || images.dtype() != Dtype::U8 || activations.dtype() != Dtype::F32 {
         return None;
     }
     let row_bytes = 4 * shape.iter().product::<usize>();
+    if row_bytes == 0 {
+        return None;
+    }
     for (image, row) in
         images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
     {

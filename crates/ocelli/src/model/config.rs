@@ -1,5 +1,6 @@
 //! The configuration that a model file carries: everything that is needed to use the model.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ocelli_data::{Augmentation, Channels, Decoder, Items, Preprocessing, RgbImage, Task};
@@ -159,6 +160,13 @@ pub(crate) fn config_of(path: &Path, tensors: &TensorFile) -> Result<ModelConfig
         return Err(not_a_model(format!("its config has {found} thresholds for {classes} classes")));
     }
     check_finite(tensors, &path.display().to_string())?;
+    if config.classes.is_empty() {
+        return Err(not_a_model("its config has no classes".into()));
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = config.classes.iter().find(|class| !names.insert(*class)) {
+        return Err(not_a_model(format!("its config has two classes named {twice:?}")));
+    }
     Ok(config)
 }
 

@@ -132,10 +132,14 @@ impl Checkpoints {
     }
 }
 
-/// The numbers of the checkpoints in a folder, ascending.
+/// The numbers of the checkpoints in a folder, ascending. Another file, such as a copy that a person has made, is
+/// none: its name is not what its number gives.
 fn numbers(folder: &Path) -> Result<Vec<u64>> {
-    let number =
-        |path: PathBuf| path.file_name()?.to_str()?.strip_prefix(NAME)?.strip_suffix(EXTENSION)?.parse().ok();
+    let number = |found: PathBuf| {
+        let name = found.file_name()?.to_str()?;
+        let number = name.strip_prefix(NAME)?.strip_suffix(EXTENSION)?.parse().ok()?;
+        (number < u64::MAX && *name == *path(folder, number).file_name()?).then_some(number)
+    };
     let entries = files::list(folder).map_err(Error::io("list", folder))?;
     let mut numbers: Vec<u64> = entries.into_iter().filter_map(number).collect();
     numbers.sort_unstable();

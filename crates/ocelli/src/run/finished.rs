@@ -148,6 +148,8 @@ pub struct RateCurve {
 
 /// Points of a curve of learning rates, approximately.
 const RATE_POINTS: usize = 600;
+/// More steps than an epoch has, whatever number of images the events claim.
+const MOST_STEPS: usize = 1 << 32;
 /// Steps of an epoch among which its highest learning rate is searched.
 const RATES_OF_AN_EPOCH: usize = 64;
 
@@ -243,6 +245,7 @@ impl FinishedRun {
             }
         }
         let config = Config::of_run(&run, None)?;
+        config.settings.check()?;
         let absolute = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         let name = absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let mut records = Self {
@@ -387,7 +390,8 @@ impl FinishedRun {
         };
         let steps = self.steps_of_an_epoch(training_images);
         let stride = steps.div_ceil(RATES_OF_AN_EPOCH).max(1);
-        let first = epoch.saturating_sub(1) * steps;
+        // No epoch has a higher number than there are rows.
+        let first = epoch.min(self.history.1.len()).saturating_sub(1) * steps;
         let sampled = (0..steps).step_by(stride).chain(steps.checked_sub(1));
         let factors = sampled.map(|step| train.schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
@@ -395,7 +399,7 @@ impl FinishedRun {
     }
 
     fn steps_of_an_epoch(&self, training_images: usize) -> usize {
-        batches_per_epoch(training_images, self.settings.batch_size.max(1))
+        batches_per_epoch(training_images, self.settings.batch_size.max(1)).clamp(1, MOST_STEPS)
     }
 
     /// The learning rates of the run's steps, by its schedules: one curve where all layers have the same,

@@ -16,7 +16,7 @@ use crate::event::{Event, Observer};
 use crate::file;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
-use crate::paths::{CONFIG, MODEL};
+use crate::paths::{CONFIG, MODEL, is_file};
 
 /// A folder for the results of one run.
 ///
@@ -100,10 +100,10 @@ impl RunFolder {
     /// Opens the folder of a run; `path` is the folder, or the model in it.
     ///
     /// # Errors
-    /// [`Error::NotARun`] where it holds no settings.
+    /// [`Error::NotARun`] where it holds no settings; [`Error::Io`] where it may not be entered.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = folder_of(&path.into());
-        match path.join(CONFIG).is_file() {
+        match is_file(&path.join(CONFIG))? {
             true => Ok(Self::of(path)),
             false => Err(Error::NotARun { path }),
         }

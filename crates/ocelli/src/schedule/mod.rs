@@ -68,11 +68,11 @@ impl Schedule {
 
     /// The schedule at `step`, counted from 0 over all epochs of `steps_per_epoch` batches.
     pub fn at(&self, step: usize, steps_per_epoch: usize) -> SchedulePoint {
-        let mut length = self.cycle_len * steps_per_epoch;
+        let mut length = self.cycle_len.saturating_mul(steps_per_epoch);
         let mut within = step;
         while within >= length && length > 0 {
             within -= length;
-            length *= self.cycle_mult;
+            length = length.saturating_mul(self.cycle_mult);
         }
         self.policy.at(CycleStep {
             step: within,

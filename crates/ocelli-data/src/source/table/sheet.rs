@@ -32,6 +32,9 @@ pub struct Sheet {
     pub(super) notices: Vec<String>,
 }
 
+/// So many cells JSON may always have; more only where the file is as long.
+const FEW_CELLS: usize = 1 << 20;
+
 /// A row of cells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Row {
@@ -197,6 +200,19 @@ impl Sheet {
                 }
             }
             self.rows.push(row);
+            // Every row has a cell for every name: of a table, few are empty.
+            let cells = self.rows.len().saturating_mul(names.len());
+            if cells > FEW_CELLS && cells > text.len() {
+                let detail = format!(
+                    "has {} names in its first {} entries ({}, …), which would be columns",
+                    count(names.len()),
+                    count(self.rows.len()),
+                    names.iter().take(3).map(|name| shortened(name)).collect::<Vec<_>>().join(", ")
+                );
+                let advice =
+                    "give each entry the same names, such as {\"file\": \"1.jpg\", \"label\": \"cat\"}";
+                return Err(table_error(&self.path, None, detail, advice));
+            }
         }
         let width = names.len();
         self.rows.iter_mut().for_each(|row| row.cells.resize(width, String::new()));
