@@ -157,7 +157,7 @@ impl Reader<'_> {
                     let other =
                         looks.iter().position(|other| *other == look).filter(|other| *other != number);
                     let is = match other {
-                        Some(other) => format!("is the class \"{}\" beside it", classes[other].1),
+                        Some(other) => format!("is that of the class \"{}\" beside it", classes[other].1),
                         None if is_split_name(Path::new(name)) => "is that of a part of a split".to_owned(),
                         None => continue,
                     };
@@ -185,7 +185,7 @@ impl Reader<'_> {
         }
         if !among.is_empty() {
             self.notices.push(format!(
-                "warning: images in folders inside of a class's folder count for the class: {}; move them out if they are none",
+                "warning: images in folders inside of a class's folder count for the class: {}; move them out if they are not of it",
                 some_names(among)
             ));
         }
