@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(&bytes[..10], b"\x93NUMPY\x01\x00\x76\x00", "magic, version 1.0, 118 bytes follow");
         let text = std::str::from_utf8(&bytes[10..]).unwrap();
         assert_eq!(text.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (12, 2560), }");
-        assert!(text.ends_with('\n') && bytes.len() % 64 == 0);
+        assert!(text.ends_with('\n') && bytes.len().is_multiple_of(64));
         assert!(std::str::from_utf8(&header("<U7", &[3])[10..]).unwrap().contains("'shape': (3,), }"));
     }
 

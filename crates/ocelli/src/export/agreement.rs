@@ -130,8 +130,7 @@ impl<B: Backbone> Check<'_, B> {
             unknown_score: unknown_score(compared),
             grey_levels: grey_levels(compared),
         };
-        // NaN is no agreement.
-        if !(agreement.difference <= self.bound) {
+        if exceeds(agreement.difference, self.bound) {
             let what = match self.output {
                 onnx::Output::Features => "features",
                 _ => "logits",
@@ -145,7 +144,7 @@ impl<B: Backbone> Check<'_, B> {
         }
         // Squares of features, and differences of such.
         let bound = 10.0 * self.bound;
-        if let Some(found) = agreement.unknown_score.filter(|found| !(*found <= bound)) {
+        if let Some(found) = agreement.unknown_score.filter(|found| exceeds(*found, bound)) {
             return Err(Error::Disagreement {
                 what: "unknown scores",
                 found: format!("{found:.1e} of their spread"),
@@ -153,7 +152,7 @@ impl<B: Backbone> Check<'_, B> {
                 engine: Engine::NAME,
             });
         }
-        if let Some(levels) = agreement.grey_levels.filter(|levels| !(*levels <= GREY_LEVELS + 0.01)) {
+        if let Some(levels) = agreement.grey_levels.filter(|levels| exceeds(*levels, GREY_LEVELS + 0.01)) {
             return Err(Error::Disagreement {
                 what: "resized pixels",
                 found: format!("{levels:.1} grey levels"),
@@ -321,6 +320,11 @@ impl<B: Backbone> Check<'_, B> {
         }
         row
     }
+}
+
+/// Whether a difference is more than it may be; NaN is no agreement.
+fn exceeds(difference: f64, bound: f64) -> bool {
+    difference.is_nan() || difference > bound
 }
 
 /// The largest difference of the unknown score, as a part of its spread.
