@@ -405,6 +405,7 @@ fn orthonormal(rows: Vec<f32>, width: usize) -> Vec<f32> {
 }
 
 /// Eigenvalues and eigenvectors of a symmetric matrix, the greatest value first, by Jacobi's rotations.
+#[allow(clippy::needless_range_loop)] // indices of matrices, as in the textbook
 fn eigenvectors(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {
     let size = matrix.len();
     let mut vectors: Vec<Vec<f64>> =
@@ -450,6 +451,7 @@ fn eigenvectors(mut matrix: Vec<Vec<f64>>) -> Vec<(f64, Vec<f64>)> {
 
 /// The inverse of the Cholesky factor of a symmetric matrix, of which the lower half is read: `W` with
 /// `‖W v‖² = vᵀ M⁻¹ v`. `None` where the matrix is not positive definite.
+#[allow(clippy::needless_range_loop)] // indices of matrices, as in the textbook
 fn inverse_of_cholesky(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
     let size = matrix.len();
     let mut factor = vec![vec![0.0; size]; size];

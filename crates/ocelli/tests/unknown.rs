@@ -1,5 +1,7 @@
 //! The unknown score against its definition, and on few or odd photos.
 
+#![allow(clippy::needless_range_loop)] // indices of matrices, as in the textbook
+
 use ocelli::{UnknownConfig, UnknownScore, auroc};
 use ocelli_data::{Draws, Purpose};
 
