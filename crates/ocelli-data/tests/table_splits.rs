@@ -207,7 +207,7 @@ fn tables_for_the_sides_of_the_split_are_read_together() {
         assert_eq!(sides(&data).map(|side| side.len()), [6, 4, 2], "{names:?}");
         for (side, files) in sides(&data).iter().zip([&train, &valid, &test]) {
             let ends = |id: &&str| files.iter().any(|file| id.rsplit('/').next() == Some(file));
-            assert!(side.iter().all(|id| ends(id)), "{names:?}: {side:?}");
+            assert!(side.iter().all(ends), "{names:?}: {side:?}");
         }
         assert_eq!(data.items.classes.names(), CLASSES);
         assert!(data.items.items.iter().all(|item| data.items.root.join(&item.id) == item.path));
