@@ -30,7 +30,7 @@ fn a_run_is_exported_and_says_how_well_it_agrees() {
     assert!(said.contains("the most probable class is the same for"), "{said}");
     for (name, more) in [
         ("all.onnx", &["--preprocessing", "all"][..]),
-        ("half.onnx", &["--weights", "f16", "--output", "logits"]),
+        ("half.onnx", &["--half", "--output", "logits"]),
         ("features.onnx", &["--output", "features", "--preprocessing", "none"]),
     ] {
         let said =

@@ -98,6 +98,7 @@ fn tree(name: &str, features: &str) -> Option<BTreeSet<String>> {
 fn builds_without_a_feature_have_none_of_its_crates() {
     const TLS: &[&str] = &["ureq", "rustls", "ring", "rustls-native-certs"];
     const FONTS: &[&str] = &["ab_glyph", "ocelli-plot"];
+    const ENGINE: &[&str] = &["ocelli-onnx", "tract-onnx"];
     const WEIGHTS: &[&str] = &["ocelli-lite0"];
     const PAGES: &[&str] = &["ocelli-report"];
     // With each feature of a crate, which of these are in its tree.
@@ -106,13 +107,14 @@ fn builds_without_a_feature_have_none_of_its_crates() {
         ("ocelli", "hub", &[TLS]),
         ("ocelli", "plot", &[FONTS]),
         ("ocelli", "lite0", &[WEIGHTS]),
+        ("ocelli", "onnx", &[ENGINE]),
         ("ocelli-cli", "", &[]),
         ("ocelli-cli", "report", &[PAGES, FONTS]),
     ];
     for (name, features, expected) in cases {
         let Some(found) = tree(name, features) else { return };
         assert!(found.contains("ocelli-nn"), "{name}: {found:?}");
-        for group in [TLS, FONTS, WEIGHTS, PAGES] {
+        for group in [TLS, FONTS, ENGINE, WEIGHTS, PAGES] {
             for member in group {
                 let expected = expected.contains(&group);
                 assert_eq!(found.contains(*member), expected, "{member} in {name} with [{features}]");

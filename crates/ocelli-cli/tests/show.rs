@@ -87,7 +87,7 @@ fn the_file_names_nothing_of_the_machine() {
     let folder = folder.to_str().unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
-    for text in [folder, "photos", "run/", "model.safetensors"] {
+    for text in [folder, "photos/", "\"photos\"", "run/", "model.safetensors"] {
         assert!(!header.contains(text), "the model holds {text:?}");
     }
     let card = place().run(&["show", "run", "--card"]);

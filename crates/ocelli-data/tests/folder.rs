@@ -151,7 +151,7 @@ fn wrong_places_are_refused() {
     refused(&root.path().join("a.txt"), &["a.txt is a file"]);
     write(root.path(), "a.png", png(1));
     write(root.path(), "b.png", png(2));
-    refused(root.path(), &["holds 2 images but no class folders", "CSV"]);
+    refused(root.path(), &["holds 2 images but no class folders", "a.txt in it is not read", "from_csv"]);
     fill(root.path(), "", &["cats"], 2);
     refused(root.path(), &["single class \"cats\"", "at least two"]);
 }

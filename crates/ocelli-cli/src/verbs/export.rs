@@ -16,13 +16,13 @@ use crate::values::{names_help, one_of};
 
 /// Write a model as an ONNX file
 ///
-/// The file runs in onnxruntime, OpenVINO, TensorRT, browsers and phones. Before it is written, another engine
+/// The file is for onnxruntime, OpenVINO, browsers and other engines. Before it is written, another engine
 /// runs it on photos that the model was not trained on: where it does not compute what the model computes,
 /// there is an error and no file. The model's configuration is inside, as the metadata "ocelli".
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli export runs/photos-1
-  ocelli export model.safetensors --photos photos --preprocessing all --out m.onnx")]
+  ocelli export model.safetensors --photos photos --preprocessing all")]
 pub struct Export {
     /// Model file, or the folder of its run
     model: PathBuf,
@@ -37,11 +37,9 @@ pub struct Export {
     #[arg(long, value_name = "KIND", default_value = "probabilities")]
     #[arg(value_parser = one_of::<OnnxOutput>(OnnxOutput::NAMES))]
     output: OnnxOutput,
-    /// How weights are stored: f32 or f16
-    #[arg(long_help = names_help("How weights are stored", OnnxPrecision::NAMES), hide_possible_values = true)]
-    #[arg(long, value_name = "PRECISION", default_value = "f32")]
-    #[arg(value_parser = one_of::<OnnxPrecision>(OnnxPrecision::NAMES))]
-    weights: OnnxPrecision,
+    /// Store weights in 16 bits: half the size, computed in 32 bits
+    #[arg(long)]
+    half: bool,
     /// Calibrate probabilities (temperature scaling)
     #[arg(long)]
     calibrated: bool,
@@ -71,7 +69,7 @@ impl Export {
         let options = OnnxOptions {
             preprocessing: self.preprocessing,
             output: self.output,
-            precision: self.weights,
+            precision: if self.half { OnnxPrecision::F16 } else { OnnxPrecision::F32 },
             calibrated: self.calibrated,
         };
         let agreement = model.export_onnx(&out, &options, &photos)?;

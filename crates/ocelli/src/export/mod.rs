@@ -90,10 +90,6 @@ impl OnnxOutput {
 }
 
 impl OnnxPrecision {
-    /// The names that [`FromStr`] takes, with a line about each.
-    pub const NAMES: &[(&str, &str)] =
-        &[("f32", "weights of 32 bits"), ("f16", "weights of 16 bits: half the size, computed in 32 bits")];
-
     /// The largest difference of logits that is accepted, as a part of their spread.
     fn bound(self) -> f64 {
         match self {
@@ -125,18 +121,6 @@ impl FromStr for OnnxOutput {
             "logits" => Ok(Self::Logits),
             "features" => Ok(Self::Features),
             _ => Err(Error::setting("output", name, "probabilities, logits or features")),
-        }
-    }
-}
-
-impl FromStr for OnnxPrecision {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "f32" => Ok(Self::F32),
-            "f16" => Ok(Self::F16),
-            _ => Err(Error::setting("precision", name, "f32 or f16")),
         }
     }
 }
