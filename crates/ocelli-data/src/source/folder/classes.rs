@@ -123,7 +123,8 @@ impl Reader<'_> {
                     _ => format!("holds {} but no class folders", images(images_outside)),
                 };
                 let reason = format!("{} {has}, and {tables} in it is not read", self.root.display());
-                Err(DataError::Split { reason, advice: advice.to_owned() })
+                let advice = format!("{advice}; if not, make a folder for each class, at least two");
+                Err(DataError::Split { reason, advice })
             }
             ([], None, _) if images_outside > 0 => {
                 Err(DataError::NoClassFolders { path, images: images_outside })
