@@ -127,7 +127,7 @@ const VERBS: &[&[&str]] = &[
     &["submit", "nowhere.safetensors", "nowhere"],
     &["export", "nowhere.safetensors"],
     &["embed", "nowhere.safetensors", "nowhere.jpg", "--out", "nowhere.npy"],
-    &["similar", "nowhere.safetensors", "nowhere.jpg", "nowhere"],
+    &["similar", "nowhere.safetensors", "nowhere.jpg", "--among", "nowhere"],
     &["evaluate", "nowhere.safetensors", "nowhere"],
     &["explain", "nowhere.safetensors", "nowhere.jpg"],
     &["report", "nowhere"],
