@@ -7,7 +7,7 @@
 //! format differ, it begins anew.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -15,9 +15,11 @@ use std::time::UNIX_EPOCH;
 use ocelli_data::{escape_formula, files, text_of};
 use ocelli_nn::Backbone;
 use serde::{Deserialize, Serialize};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use crate::embed::nearest::normalize;
-use crate::embed::npy::{Checked, HEADER, Zip, header};
+use crate::embed::npy::{HEADER, header};
 use crate::embed::{Embedder, Embedding};
 use crate::error::{Error, Result};
 
@@ -387,46 +389,30 @@ impl Output<'_> {
 
     /// Writes the archive of the arrays `features` and `paths`.
     fn write_archive(&self, archive: &Path, index: &Path, longest: usize) -> std::io::Result<()> {
-        let mut features = File::open(&self.part)?;
-        let mut zip = Zip::new(BufWriter::new(File::create(archive)?));
-        let checked = check(&mut features)?;
-        features.seek(SeekFrom::Start(0))?;
-        zip.add("features.npy", checked, &mut features)?;
+        let mut zip = ZipWriter::new(BufWriter::new(File::create(archive)?));
+        // Not compressed, as by `numpy.savez`, of any size, and without the time, so that the same features give the
+        // same bytes.
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(true)
+            .last_modified_time(DateTime::default());
+        zip.start_file("features.npy", options)?;
+        std::io::copy(&mut File::open(&self.part)?, &mut zip)?;
+        zip.start_file("paths.npy", options)?;
         // NumPy's text has a fixed number of characters, four bytes each, padded with zeros.
         let longest = longest.max(1);
-        let of_paths = archive.with_extension("part-paths");
-        let mut paths = BufWriter::new(File::create(&of_paths)?);
-        paths.write_all(&header(&format!("<U{longest}"), &[self.rows]))?;
+        zip.write_all(&header(&format!("<U{longest}"), &[self.rows]))?;
         let mut table = csv::Reader::from_path(index)?;
         for record in table.records() {
             let record = record?;
             if record.get(1).is_some_and(|row| !row.is_empty()) {
                 let path = ocelli_data::unescape_formula(record.get(0).unwrap_or_default());
-                let mut letters = path.chars().map(u32::from).chain(std::iter::repeat(0));
-                for _ in 0..longest {
-                    paths.write_all(&letters.next().unwrap_or(0).to_le_bytes())?;
-                }
+                let letters = path.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
+                let bytes: Vec<u8> = letters.flat_map(u32::to_le_bytes).collect();
+                zip.write_all(&bytes)?;
             }
         }
-        drop(paths.into_inner().map_err(|error| error.into_error())?);
-        let mut paths = File::open(&of_paths)?;
-        let checked = check(&mut paths)?;
-        paths.seek(SeekFrom::Start(0))?;
-        zip.add("paths.npy", checked, &mut paths)?;
-        zip.finish()?;
-        std::fs::remove_file(&of_paths)
-    }
-}
-
-/// The size and checksum of a file's content.
-fn check(file: &mut File) -> std::io::Result<Checked> {
-    let mut checked = Checked::default();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(checked),
-            count => checked.update(&buffer[..count]),
-        }
+        zip.finish()?.flush()
     }
 }
 
