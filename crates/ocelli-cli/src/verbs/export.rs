@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Agreement, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, photos_in,
-    validation_photos_of,
+    Agreement, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, validation_photos_of,
 };
 
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
-use crate::output::{destination, eprintln, message, no_photos, path_line, println};
+use crate::output::{destination, eprintln, message, path_line, println};
+use crate::photos::photos_at;
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
@@ -64,7 +64,10 @@ impl Export {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
-        let photos = self.photos()?;
+        let photos = match &self.photos[..] {
+            [] => validation_photos_of(&self.model)?,
+            given => photos_at(given)?,
+        };
         let out = destination(self.out.as_deref(), &format!("{}.onnx", name_of(&self.model)), &[])?;
         let options = OnnxOptions {
             preprocessing: self.preprocessing,
@@ -80,25 +83,6 @@ impl Export {
         print(&agreement, self.output);
         path_line(&out);
         Ok(())
-    }
-
-    fn photos(&self) -> Result<Vec<PathBuf>, Failure> {
-        if self.photos.is_empty() {
-            return Ok(validation_photos_of(&self.model)?);
-        }
-        let mut photos = Vec::new();
-        for path in &self.photos {
-            if !path.is_dir() {
-                photos.push(path.clone());
-                continue;
-            }
-            let found = photos_in(path)?;
-            if found.photos.is_empty() {
-                return Err(no_photos(path, &found.skipped));
-            }
-            photos.extend(found.photos);
-        }
-        Ok(photos)
     }
 }
 

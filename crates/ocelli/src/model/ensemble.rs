@@ -10,7 +10,7 @@ use ocelli_nn::{AnyBackbone, Backbone};
 use crate::error::{Error, Result};
 use crate::model::prediction::Prediction;
 use crate::model::tta::Tta;
-use crate::model::{Model, check_min_probability};
+use crate::model::{AT_ONCE, Model, check_min_probability};
 
 /// Models of the same classes, whose probabilities are averaged: the snapshots of a fit's cycles (Huang et
 /// al. 2017, <https://arxiv.org/abs/1704.00109>), or models of different folds, sizes or architectures.
@@ -24,9 +24,6 @@ pub struct Ensemble<B: Backbone = AnyBackbone> {
     orders: Vec<Option<Vec<usize>>>,
     min_probability: f32,
 }
-
-/// The photos that all models predict before the next ones are taken.
-const AT_ONCE: usize = 16_384;
 
 impl Ensemble {
     /// Reads the models: their files, or the folders of their runs.

@@ -66,7 +66,7 @@ pub(crate) struct UnknownOfModel {
 
 /// The photos that are prepared together: what is known about a photo beside its path is in memory for this
 /// many at a time.
-const AT_ONCE: usize = 16_384;
+pub(crate) const AT_ONCE: usize = 16_384;
 
 impl Model {
     /// Loads a model that Ocelli has written, given its file or the folder of its run.
@@ -565,9 +565,7 @@ pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> It
 mod tests {
     use super::*;
 
-    /// An untrained model, which answers with something.
-    fn untrained() -> Model {
-        let classes = Classes::new(["a", "b", "c"]);
+    fn config(classes: Classes) -> ModelConfig {
         let items = Items { root: PathBuf::new(), task: Task::SingleLabel, classes, items: Vec::new() };
         let preprocessing = Preprocessing {
             size: 32,
@@ -575,7 +573,12 @@ mod tests {
             filter: ocelli_data::Filter::Bicubic,
             normalization: ocelli_data::Normalization::IMAGENET,
         };
-        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32)
+    }
+
+    /// An untrained model, which answers with something.
+    fn untrained() -> Model {
+        let config = config(Classes::new(["a", "b", "c"]));
         Model::new(config, Arch::EfficientNetLite0.untrained(3, 3, 0, &Device::flex()))
     }
 
@@ -625,19 +628,7 @@ mod tests {
     #[test]
     fn a_model_with_a_weight_that_is_not_finite_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let items = Items {
-            root: PathBuf::new(),
-            task: Task::SingleLabel,
-            classes: Classes::default(),
-            items: Vec::new(),
-        };
-        let preprocessing = Preprocessing {
-            size: 32,
-            framing: ocelli_data::Framing::Crop { fraction: 1.0 },
-            filter: ocelli_data::Filter::Bicubic,
-            normalization: ocelli_data::Normalization::IMAGENET,
-        };
-        let config = ModelConfig::new("efficientnet_lite0", &items, preprocessing, Precision::F32);
+        let config = config(Classes::default());
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut tensors = TensorFile::new("made");
             tensors.insert("conv.weight", vec![2], vec![0.5, -0.5]);

@@ -127,24 +127,17 @@ impl Table<'_> {
     /// Notices about names that were matched with files although they differ.
     fn notice_inexact(&self, found: &[(&Row, &Found)], notices: &mut Vec<String>) {
         let (name, file) = (self.name(), self.columns.file);
-        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
+        let ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
             let mut such = found.iter().filter(|(row, found)| matches(row, found));
-            if let Some((row, found)) = such.next() {
-                let rows = count(1 + such.count());
-                let given = shortened(row.cell(file));
-                notices.push(format!(
-                    "{rows} names in {name} {what}; the first is row {}: {given} is {}",
-                    row.line, found.relative
-                ));
-            }
+            let (row, first) = such.next()?;
+            let (rows, given) = (count(1 + such.count()), shortened(row.cell(file)));
+            let first = format!("row {}: {given} is {}", row.line, first.relative);
+            Some(format!("{rows} names in {name} {what}; the first is {first}"))
         };
-        ways("begin with folders that are not here, and are found by the end of their paths", &|_, found| {
-            !found.dropped.is_empty()
-        });
-        ways(
-            "differ in upper and lower case, or in the Unicode form, from those of the files",
-            &|_, found| found.folded,
-        );
+        let elsewhere = "begin with folders that are not here, and are found by the end of their paths";
+        notices.extend(ways(elsewhere, &|_, found| !found.dropped.is_empty()));
+        let folded = "differ in upper and lower case, or in the Unicode form, from those of the files";
+        notices.extend(ways(folded, &|_, found| found.folded));
         let mut several = found.iter().filter(|(_, found)| !found.also.is_empty());
         if let Some((row, found)) = several.next() {
             let names = count(1 + several.count());
@@ -157,22 +150,11 @@ impl Table<'_> {
                 found.also.join(" or ")
             ));
         }
-        let mut ways = |what: &str, matches: &dyn Fn(&Row, &Found) -> bool| {
-            let mut such = found.iter().filter(|(row, found)| matches(row, found));
-            if let Some((row, found)) = such.next() {
-                let rows = count(1 + such.count());
-                let given = shortened(row.cell(file));
-                notices.push(format!(
-                    "{rows} names in {name} {what}; the first is row {}: {given} is {}",
-                    row.line, found.relative
-                ));
-            }
-        };
-        ways("have \\ between their folders", &|row, found| {
+        notices.extend(ways("have \\ between their folders", &|row, found| {
             row.cell(file).contains('\\')
                 && found.dropped.is_empty()
                 && !found.path.to_string_lossy().contains('\\')
-        });
+        }));
         let mut outside = found.iter().filter(|(_, found)| !found.within);
         if let Some((row, found)) = outside.next() {
             let files = count(1 + outside.count());
