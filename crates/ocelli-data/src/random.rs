@@ -30,6 +30,8 @@ pub enum Purpose {
     Bootstrap = 8,
     /// The directions of a random projection.
     Project = 16,
+    /// Made-up images.
+    Noise = 17,
 }
 
 /// A stream of random numbers: a pure function of (seed, purpose, epoch, key).

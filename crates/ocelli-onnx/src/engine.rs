@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use tract_onnx::prelude::{
-    Datum, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor, TractError,
-    TypedRunnableModel, tvec,
+    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor, TractError, TypedRunnableModel,
+    tvec,
 };
 
 use crate::{Error, Result};
@@ -20,37 +20,26 @@ impl Engine {
     /// Its name and version.
     pub const NAME: &str = "tract 0.23";
 
-    /// Loads a file that takes u8, for images of this shape `[images, channels, height, width]`.
+    /// Loads a file for images of this shape `[images, channels, height, width]`; `T` is u8 or f32, as the file takes
+    /// them.
     ///
     /// # Errors
     /// [`Error::Engine`] where the engine does not know something in the file, or finds it contradictory.
-    pub fn pixels(file: &[u8], shape: [usize; 4]) -> Result<Self> {
-        Self::load(file, u8::datum_type(), shape, &[])
+    pub fn load<T: Datum>(file: &[u8], shape: [usize; 4]) -> Result<Self> {
+        Self::load_nodes::<T>(file, shape, &[])
     }
 
-    /// As [`pixels`](Self::pixels), for a file that takes f32.
+    /// As [`load`](Self::load), to give the values of these nodes instead of the file's outputs.
     ///
     /// # Errors
-    /// As [`pixels`](Self::pixels).
-    pub fn floats(file: &[u8], shape: [usize; 4]) -> Result<Self> {
-        Self::load(file, f32::datum_type(), shape, &[])
-    }
-
-    /// Loads a file that takes u8 or f32, to give the values of these nodes instead of its outputs.
-    ///
-    /// # Errors
-    /// As [`pixels`](Self::pixels), and where there is no such node.
-    pub fn nodes<T: Datum>(file: &[u8], shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
-        Self::load(file, T::datum_type(), shape, nodes)
-    }
-
-    fn load(mut file: &[u8], kind: DatumType, shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
+    /// As [`load`](Self::load), and where there is no such node.
+    pub fn load_nodes<T: Datum>(mut file: &[u8], shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
         let mut model = tract_onnx::onnx().model_for_read(&mut file).map_err(refused)?;
         if !nodes.is_empty() {
             model = model.with_outputs_by_name(nodes).map_err(refused)?;
         }
-        let fact = InferenceFact::dt_shape(kind, shape);
-        let model = model.with_input_fact(0, fact).map_err(refused)?;
+        let model =
+            model.with_input_fact(0, InferenceFact::dt_shape(T::datum_type(), shape)).map_err(refused)?;
         let runnable = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(refused)?;
         Ok(Self { runnable, shape })
     }

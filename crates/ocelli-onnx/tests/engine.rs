@@ -79,7 +79,7 @@ fn another_engine_computes_the_same_logits() {
         let run = |float| {
             let options = Options { float, ..Options::default() };
             let file = Model::new(&graph, &options).unwrap().to_bytes();
-            let engine = Engine::floats(&file, [2, 3, size, size]).unwrap();
+            let engine = Engine::load::<f32>(&file, [2, 3, size, size]).unwrap();
             (file.len(), difference(&engine.run(&images).unwrap()[0], &expected))
         };
         let ((length, of_f32), (half, of_f16)) = (run(Float::F32), run(Float::F16));
@@ -99,7 +99,7 @@ fn probabilities_and_features_are_those_of_the_network() {
     let run = |output: Output| {
         let options = Options { output, ..Options::default() };
         let file = Model::new(&graph, &options).unwrap().to_bytes();
-        Engine::floats(&file, [1, 3, size, size]).unwrap().run(&images).unwrap().remove(0)
+        Engine::load::<f32>(&file, [1, 3, size, size]).unwrap().run(&images).unwrap().remove(0)
     };
     let exponentials: Vec<f32> = logits.iter().map(|logit| (logit / 2.5).exp()).collect();
     let sum: f32 = exponentials.iter().sum();
@@ -145,7 +145,7 @@ fn what_is_resized_inside_is_what_ocelli_resizes() {
             let image = image(*width, *height, "photo");
             let mut sample = vec![0.0; preprocessing.sample_len()];
             preprocessing.apply(&image, &mut sample).unwrap();
-            let engine = Engine::pixels(&file, [1, 3, *height as usize, *width as usize]).unwrap();
+            let engine = Engine::load::<u8>(&file, [1, 3, *height as usize, *width as usize]).unwrap();
             let found = engine.run(&planes(&image)).unwrap().remove(0);
             assert_eq!(found.len(), sample.len());
             for (at, found) in found.iter().enumerate() {
@@ -180,7 +180,8 @@ fn pixels_are_normalized_inside() {
     let image = image(32, 32, "photo");
     let options = Options { input: Input::Pixels(preprocessing), ..Options::default() };
     let file = Model::new(&identity(size), &options).unwrap().to_bytes();
-    let found = Engine::pixels(&file, [1, 3, size, size]).unwrap().run(&planes(&image)).unwrap().remove(0);
+    let found =
+        Engine::load::<u8>(&file, [1, 3, size, size]).unwrap().run(&planes(&image)).unwrap().remove(0);
     let mut sample = vec![0.0; preprocessing.sample_len()];
     preprocessing.apply(&image, &mut sample).unwrap();
     let expected = |at: usize| sample[at % (size * size) * 3 + at / (size * size)];
@@ -206,7 +207,7 @@ fn what_cannot_be_written_or_read_is_an_error() {
     assert_eq!(metadata(&file.to_bytes()).unwrap(), texts);
     for bytes in [&b""[..], b"PK\x03\x04", &[0xff; 64], &file.to_bytes()[..40]] {
         assert!(matches!(metadata(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
-        assert!(Engine::floats(bytes, [1, 3, 32, 32]).is_err());
+        assert!(Engine::load::<f32>(bytes, [1, 3, 32, 32]).is_err());
     }
 }
 
@@ -229,7 +230,7 @@ fn the_unknown_score_follows_its_formula() {
     let images: Vec<f32> = (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
     let run = |output| {
         let file = Model::new(&graph, &options(output)).unwrap().to_bytes();
-        Engine::floats(&file, [2, 3, size, size]).unwrap().run(&images).unwrap()
+        Engine::load::<f32>(&file, [2, 3, size, size]).unwrap().run(&images).unwrap()
     };
     let outputs = run(Output::Features);
     assert_eq!(run(Output::Logits)[1], outputs[1]);

@@ -35,7 +35,7 @@ fn another_engine_predicts_the_same() {
     assert_eq!(agreement.same_class, 35, "{agreement:?}");
 
     let file = std::fs::read(&path).unwrap();
-    let engine = Engine::pixels(&file, [1, 3, 32, 32]).unwrap();
+    let engine = Engine::load::<u8>(&file, [1, 3, 32, 32]).unwrap();
     for (photo, prediction) in photos.iter().zip(model.predict(&photos).unwrap()) {
         let image = model.config().framed(photo, 32).unwrap();
         let planes: Vec<u8> =

@@ -19,34 +19,20 @@ impl<B: Backbone> Network<B> {
     /// those of [`op`](crate::op) are recorded, and so are all [`layer`](crate::layer)s.
     pub fn graph(&self, [height, width]: [usize; 2]) -> Result<Graph> {
         let image = [self.input_channels(), height, width];
-        let (tape, [features, logits]) = self.recorded(vec![0.5; image.iter().product()], image)?;
+        let (tape, [features, logits]) = self.recorded(image)?;
         let steps = tape.steps.into_iter().map(|step| (step.operation, step.inputs, step.shape));
         Ok(Graph::new(image, steps, [features, logits]))
     }
 
-    /// All values of the network's [`graph`](Self::graph) for some images `[images, channels, height, width]`:
-    /// the images, then each node's output, in f32, image after image.
-    ///
-    /// # Errors
-    /// As [`graph`](Self::graph).
-    ///
-    /// # Panics
-    /// If `images` are not whole images of that size.
-    pub fn graph_values(&self, images: Vec<f32>, [height, width]: [usize; 2]) -> Result<Vec<Vec<f32>>> {
-        let (tape, _) = self.recorded(images, [self.input_channels(), height, width])?;
-        Ok(tape.values().collect())
-    }
-
     /// The tape of a pass, and which of its values are features and logits.
-    fn recorded(&self, images: Vec<f32>, image: [usize; 3]) -> Result<(Tape, [usize; 2])> {
+    fn recorded(&self, image: [usize; 3]) -> Result<(Tape, [usize; 2])> {
         let cpu = Device::flex();
         let network =
             if is_cpu(&self.device()) { self.clone() } else { self.clone().fork(&cpu.clone().autodiff()) };
         let network = network.with_precision(Precision::F32);
         let [channels, height, width] = image;
-        let count = images.len() / image.iter().product::<usize>();
-        let data = burn::tensor::TensorData::new(images, [count, channels, height, width]);
-        let images = Tensor::<4>::from_data(data, &cpu);
+        // Any values will do.
+        let images = Tensor::<4>::full([1, channels, height, width], 0.5, &cpu);
         let ((features, logits), tape) = record(images, names(&network), |images| {
             let maps = network.infer_stages(images, 0, network.backbone().stages());
             let features = network.pool(maps);

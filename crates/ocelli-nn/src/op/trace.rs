@@ -144,11 +144,6 @@ impl Tape {
         self.unknown
     }
 
-    /// The values, image after image and in NCHW order: the input, then each step's output.
-    pub fn values(&self) -> impl Iterator<Item = Vec<f32>> {
-        self.values.iter().map(|value| values(value).into_owned())
-    }
-
     /// The value that a tensor is. Where dimensions of one element were added or taken away since, a reshape
     /// comes before it.
     fn input(&mut self, operation: &'static str, tensor: &FlexTensor) -> usize {

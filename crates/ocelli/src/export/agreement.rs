@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_data::{Framing, Preprocessing, RgbImage, Task};
+use ocelli_data::{Draws, Framing, Preprocessing, Purpose, RgbImage, Task};
 use ocelli_nn::{Backbone, Graph, Network, Precision};
 use ocelli_onnx::{self as onnx, Engine};
 use rayon::prelude::*;
@@ -193,14 +193,9 @@ impl<B: Backbone> Check<'_, B> {
             _ => (size, size),
         };
         let length = width as usize * height as usize * 3;
-        // SplitMix64.
-        let noise = |at: usize| {
-            let mut z = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            (z >> 56) as u8
-        };
-        let all: [Vec<u8>; 3] = [(0..length).map(noise).collect(), vec![0; length], vec![255; length]];
+        let mut draws = Draws::new(0, Purpose::Noise, 0, 0);
+        let noise = (0..length).map(|_| draws.below(256) as u8).collect();
+        let all: [Vec<u8>; 3] = [noise, vec![0; length], vec![255; length]];
         all.into_iter().filter_map(|pixels| RgbImage::new(width, height, pixels)).collect()
     }
 
@@ -213,8 +208,8 @@ impl<B: Backbone> Check<'_, B> {
         };
         nodes.extend(self.model.unknown_score().map(|_| "unknown_score"));
         Ok(match self.input {
-            onnx::Input::Normalized => Engine::nodes::<f32>(file, shape, &nodes)?,
-            _ => Engine::nodes::<u8>(file, shape, &nodes)?,
+            onnx::Input::Normalized => Engine::load_nodes::<f32>(file, shape, &nodes)?,
+            _ => Engine::load_nodes::<u8>(file, shape, &nodes)?,
         })
     }
 
@@ -256,7 +251,7 @@ impl<B: Backbone> Check<'_, B> {
         let options = onnx::Options { input: self.input, ..onnx::Options::default() };
         let resizing = onnx::Model::new(&alone, &options)?.to_bytes();
         let pixels = channels_first(image.pixels());
-        let resized = Engine::pixels(&resizing, shape)?.run(&pixels)?.swap_remove(0);
+        let resized = Engine::load::<u8>(&resizing, shape)?.run(&pixels)?.swap_remove(0);
         let preprocessing = self.preprocessing();
         let mut sample = vec![0.0; preprocessing.sample_len()];
         preprocessing.apply(image, &mut sample)?;
