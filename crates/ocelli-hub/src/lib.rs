@@ -60,6 +60,6 @@ pub use checksum::{Checksum, RemoteFile};
 #[cfg(feature = "download")]
 pub use download::{PullEvent, Watch, download, reach};
 pub use error::{Error, Result};
-pub use npm::NpmPackage;
+pub use npm::{NpmPackage, npm_registry};
 pub use retry::RetryPolicy;
 pub use store::WeightStore;

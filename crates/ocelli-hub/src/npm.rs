@@ -22,12 +22,17 @@ pub struct NpmPackage {
     pub licence: &'static str,
 }
 
+/// The address of the registry: that of `NPM_CONFIG_REGISTRY`, or npm's own.
+pub fn npm_registry() -> String {
+    let set = std::env::var("NPM_CONFIG_REGISTRY").ok().filter(|url| !url.is_empty());
+    set.unwrap_or_else(|| "https://registry.npmjs.org".to_owned())
+}
+
 impl NpmPackage {
-    /// What is downloaded: from the registry that `NPM_CONFIG_REGISTRY` names, or npm's own.
-    pub fn remote(&self) -> RemoteFile {
-        let set = std::env::var("NPM_CONFIG_REGISTRY").ok().filter(|url| !url.is_empty());
-        let registry = set.as_deref().unwrap_or("https://registry.npmjs.org").trim_end_matches('/');
+    /// What is downloaded from a registry.
+    pub fn remote(&self, registry: &str) -> RemoteFile {
         let Self { name, version, .. } = self;
+        let registry = registry.trim_end_matches('/');
         RemoteFile {
             url: format!("{registry}/{name}/-/{name}-{version}.tgz"),
             name: format!("{name}-{version}.tgz"),
@@ -36,8 +41,7 @@ impl NpmPackage {
         }
     }
 
-    /// The archive, if it is in the cache folder: it is compared with its checksum each time, and what differs does not
-    /// count.
+    /// The archive, if it is in the cache folder; one that is not as published does not count.
     ///
     /// # Errors
     /// [`Error::Io`] where it cannot be read.
@@ -50,17 +54,23 @@ impl NpmPackage {
         Ok((found == self.sha256).then_some(path))
     }
 
-    /// The archive, downloaded unless it is in the cache folder.
+    /// The archive, downloaded from a registry unless it is in the cache folder.
     ///
     /// # Errors
-    /// As [`download`]'s.
+    /// Those of [`download`].
     #[cfg(feature = "download")]
-    pub fn pull(&self, cache: &Path, retry: &RetryPolicy, watch: &mut Watch) -> Result<PathBuf> {
+    pub fn pull(
+        &self,
+        registry: &str,
+        cache: &Path,
+        retry: &RetryPolicy,
+        watch: &mut Watch,
+    ) -> Result<PathBuf> {
         if let Some(path) = self.find(cache)? {
             return Ok(path);
         }
         let path = self.path(cache);
-        download(&self.remote(), &path, retry, watch)?;
+        download(&self.remote(registry), &path, retry, watch)?;
         Ok(path)
     }
 

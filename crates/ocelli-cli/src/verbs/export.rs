@@ -195,7 +195,8 @@ fn downloaded(cache: &Path, quiet: bool) -> Result<WebRuntime, Failure> {
 #[cfg(not(feature = "hub"))]
 fn downloaded(cache: &Path, _quiet: bool) -> Result<WebRuntime, Failure> {
     WebRuntime::find(cache)?.ok_or_else(|| {
-        let (url, path) = (WebRuntime::PACKAGE.remote().url, WebRuntime::PACKAGE.path(cache));
+        let package = WebRuntime::PACKAGE;
+        let (url, path) = (package.remote(&ocelli::hub::npm_registry()).url, package.path(cache));
         Failure::Error(message(format!(
             "this program cannot download onnxruntime-web; get {url} and save it as {}",
             path.display()

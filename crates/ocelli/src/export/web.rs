@@ -77,14 +77,15 @@ impl WebRuntime {
         archive.map(|archive| Self::from_archive(&archive)).transpose()
     }
 
-    /// From the archive of the npm package, downloaded into the cache folder unless it is there.
+    /// From the archive of the npm package, downloaded into the cache folder unless it is there; from the registry that
+    /// the environment variable `NPM_CONFIG_REGISTRY` names, or npm's own.
     ///
     /// # Errors
     /// [`Error::Hub`] where it cannot be downloaded; [`Error::Io`].
     #[cfg(feature = "hub")]
     pub fn pull(cache: impl AsRef<Path>, watch: &mut ocelli_hub::Watch) -> Result<Self> {
-        let retry = ocelli_hub::RetryPolicy::default();
-        Self::from_archive(&Self::PACKAGE.pull(cache.as_ref(), &retry, watch)?)
+        let (registry, retry) = (ocelli_hub::npm_registry(), ocelli_hub::RetryPolicy::default());
+        Self::from_archive(&Self::PACKAGE.pull(&registry, cache.as_ref(), &retry, watch)?)
     }
 
     fn from_archive(archive: &Path) -> Result<Self> {
