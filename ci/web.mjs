@@ -69,11 +69,11 @@ const events = (page, type, paths) => page.evaluate(([type, files]) => {
 
 /** Waits until so many cards are done; gives what they say, in their order. */
 async function cards(page, count) {
-  await page.waitForFunction((count) => document.querySelectorAll("article h2, article .bad").length >= count, count, { timeout: 300000 });
+  await page.waitForFunction((count) => document.querySelectorAll("article .times, article .bad").length >= count, count, { timeout: 300000 });
   return page.$$eval("article", (all) => all.map((card) => ({
-    name: card.querySelector(".file").textContent.split(" · ")[0],
-    line: card.querySelector(".file").textContent,
-    class: card.querySelector("h2 span")?.textContent,
+    name: card.querySelector("h2").textContent,
+    times: card.querySelector(".times")?.textContent,
+    class: card.querySelector(".chosen span")?.textContent,
     note: card.querySelector(".note")?.textContent,
     error: card.querySelector(".bad")?.textContent,
     probabilities: Object.fromEntries([...card.querySelectorAll("li")].map((row) => [row.querySelector("span").textContent, Number(row.querySelector("data").value)])),
@@ -123,7 +123,7 @@ found.slice(0, -1).forEach((card, at) => {
   check(card.name === basename(paths[at]), `card ${at} is of ${card.name} instead of ${basename(paths[at])}`);
   const difference = Math.max(...expected.map(([name, probability]) => Math.abs(probability - card.probabilities[name])));
   const [best] = expected.reduce((best, next) => (next[1] > best[1] ? next : best));
-  rows.push([card.name, best, lines[at].probabilities[best], card.class, card.probabilities[best], difference, card.line]);
+  rows.push([card.name, best, lines[at].probabilities[best], card.class, card.probabilities[best], difference, card.times]);
   // Reduced JPEGs are means here, and libjpeg's scaled transform there.
   const bound = /\.jpe?g$/i.test(card.name) ? 0.02 : 1e-4;
   check(difference <= bound, `${card.name}: probabilities differ by ${difference}: ${JSON.stringify(card.probabilities)} instead of ${JSON.stringify(lines[at].probabilities)}`);
