@@ -63,10 +63,11 @@ pub struct Export {
     /// [default: the validation images of the model's run]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     photos: Vec<PathBuf>,
-    /// With --format web: the unpacked npm package onnxruntime-web
+    /// With --format web: the npm package onnxruntime-web
     ///
-    /// The folder that holds its package.json. [default: it is downloaded into the cache folder]
-    #[arg(long, value_name = "FOLDER")]
+    /// Its archive as `npm pack` writes it, or the folder that holds its package.json. [default: it is downloaded into
+    /// the cache folder]
+    #[arg(long, value_name = "PATH")]
     runtime: Option<PathBuf>,
     /// Output file or folder [default: NAME.onnx or NAME-web]
     ///
@@ -163,12 +164,15 @@ impl Export {
 
     /// The engine of a web page; messages go to standard error.
     fn web_runtime(&self) -> Result<WebRuntime, Failure> {
-        if let Some(folder) = &self.runtime {
-            return Ok(WebRuntime::from_folder(folder)?);
+        if let Some(path) = &self.runtime {
+            let is_archive = path.is_file();
+            let found =
+                if is_archive { WebRuntime::from_archive(path) } else { WebRuntime::from_folder(path) };
+            return Ok(found?);
         }
         downloaded(&self.cache.folder()?, self.quiet).map_err(|failure| match failure {
             Failure::Error(text) => {
-                let advice = "to use the npm package onnxruntime-web, unpacked:  --runtime FOLDER";
+                let advice = "to use an npm package of your own:  --runtime node_modules/onnxruntime-web";
                 Failure::Error(format!("{text}\n       {advice}"))
             }
             failure => failure,
