@@ -59,6 +59,8 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::TableExists { path } => {
             format!("to resume it:  --resume-from {}", message(path.display()))
         }
+        #[cfg(feature = "onnx")]
+        Error::QuantizationLoss { .. } => "to halve the size without a loss:  --half".to_owned(),
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()

@@ -14,6 +14,7 @@
 //! | the operators of an operation | `network.rs` |
 //! | resizing, cropping, normalising | `preprocess.rs` |
 //! | the score of what a model has not seen | `unknown.rs` |
+//! | 8-bit integers | `quantize.rs` |
 //! | the messages of the format | `proto.rs`, and `builder.rs`, which makes nodes of them |
 //! | the engine that checks | `engine.rs` |
 //! | errors | `error.rs` |
@@ -25,8 +26,10 @@ mod model;
 mod network;
 mod preprocess;
 mod proto;
+mod quantize;
 mod unknown;
 
 pub use engine::{Element, Engine};
 pub use error::{Error, Result};
 pub use model::{Float, Input, Model, Options, Output, UnknownScore, metadata};
+pub use quantize::Ranges;

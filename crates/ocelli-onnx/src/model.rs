@@ -193,6 +193,14 @@ impl Model {
         self.0.metadata_props.push(StringStringEntryProto { key: key.to_owned(), value });
     }
 
+    pub(crate) fn graph(&self) -> &GraphProto {
+        self.0.graph.as_ref().expect("it was made with one")
+    }
+
+    pub(crate) fn graph_mut(&mut self) -> &mut GraphProto {
+        self.0.graph.as_mut().expect("it was made with one")
+    }
+
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.encode_to_vec()

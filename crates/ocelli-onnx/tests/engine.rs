@@ -261,3 +261,32 @@ fn the_unknown_score_follows_its_formula() {
         assert!((f64::from(*found) - expected).abs() < 1e-4 * expected.abs().max(1.0), "{found}, {expected}");
     }
 }
+
+/// Weights and values of eight bits: near what floats give, in a quarter of the bytes.
+#[test]
+fn eight_bits_are_near_floats() {
+    for arch in SMALL {
+        let size = 64;
+        let graph = network(arch).graph([size; 2]).unwrap();
+        let shape = [1, 3, size, size];
+        let image = |seed: &str| -> Vec<f32> {
+            (0..3 * size * size).map(|at| formula(seed, at as u64) as f32).collect()
+        };
+        let model = Model::new(&graph, &Options::default()).unwrap();
+        let ranges = model.ranges(["a", "b"].map(|seed| (image(seed), shape))).unwrap();
+        assert!(ranges.len() > 2 && ranges.keys().eq(model.quantized_values().iter()), "{arch}");
+        let quantized = model.quantize(&ranges).unwrap().to_bytes();
+        let bytes = model.to_bytes();
+        let run = |file: &[u8]| Engine::load(file).unwrap().run(&image("c"), shape).unwrap().remove(0);
+        let found = difference(&run(&quantized), &run(&bytes));
+        println!("{arch}: {found:.1e}, {} of {} bytes", quantized.len(), bytes.len());
+        assert!(found > 1e-4 && found < 0.25, "{arch}: {found}");
+        assert!(quantized.len() * 10 < bytes.len() * 4, "{arch}");
+
+        let mut missing = ranges.clone();
+        let (name, _) = missing.pop_first().unwrap();
+        assert!(matches!(model.quantize(&missing), Err(Error::NoRange { value }) if value == name));
+        missing.insert(name, [f32::NAN, 1.0]);
+        assert!(matches!(model.quantize(&missing), Err(Error::NoRange { .. })));
+    }
+}

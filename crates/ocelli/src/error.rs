@@ -40,6 +40,24 @@ pub enum Error {
         /// The engine that ran the file.
         engine: &'static str,
     },
+    /// An exported file of 8-bit integers is worse than the model. It was not written.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "in 8-bit integers {measure} falls from {before:.4} to {after:.4} on {photos} photos, and {bound} less would be \
+         accepted; no file was written"
+    )]
+    QuantizationLoss {
+        /// What is measured.
+        measure: &'static str,
+        /// The model's.
+        before: f64,
+        /// The file's.
+        after: f64,
+        /// The photos that it was measured on.
+        photos: usize,
+        /// The loss that is accepted.
+        bound: f64,
+    },
     /// There are no photos to compare an exported file and its model on.
     #[cfg(feature = "onnx")]
     #[error("an exported file is compared with the model on photos, and {}", match reason {

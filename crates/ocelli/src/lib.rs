@@ -128,9 +128,7 @@ pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
-pub use export::{
-    Agreement, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, validation_photos_of,
-};
+pub use export::{Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing};
 pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};
