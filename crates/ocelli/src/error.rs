@@ -24,6 +24,15 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] ocelli_onnx::Error),
+    /// A file that begins as an ONNX file is none, or is damaged.
+    #[cfg(feature = "onnx")]
+    #[error("{}: {source}", path.display())]
+    NotAnOnnxFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ocelli_onnx::Error,
+    },
     /// An exported file does not compute what the model computes. It was not written.
     #[cfg(feature = "onnx")]
     #[error(

@@ -80,7 +80,7 @@
 //! | test-time augmentation | `model/tta.rs` |
 //! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
-//! | what is said of a model's file, a checkpoint, weights; the model card | `summary/mod.rs` |
+//! | what is said of a model's file, a checkpoint, weights, an ONNX file; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -200,7 +200,9 @@ pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
 pub use summary::checkpoint::{BestWeights, CheckpointSummary};
-pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary};
+pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary, UnknownSummary};
+#[cfg(feature = "onnx")]
+pub use summary::onnx::{OnnxSummary, OnnxValue};
 pub use summary::weights::WeightsSummary;
 pub use summary::{FileInfo, FileSummary, TensorSummary};
 pub use train::custom_loss::CustomLoss;

@@ -8,7 +8,7 @@ use ocelli::prelude::*;
 use ocelli::{
     Error, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, Precision, Target,
 };
-use ocelli_onnx::{Engine, metadata};
+use ocelli_onnx::{Description, Engine};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
@@ -59,7 +59,7 @@ fn another_engine_predicts_the_same() {
         assert!(worst < 1e-5, "{}: {:?} and {expected:?}", photo.display(), outputs[0]);
     }
 
-    let texts = metadata(&file).unwrap();
+    let texts = Description::read(&file).unwrap().metadata;
     let config: serde_json::Value = serde_json::from_str(&texts["ocelli"]).unwrap();
     assert_eq!(config["classes"], serde_json::json!(model.config().classes));
     assert_eq!(texts["agreement"], serde_json::to_string(&agreement).unwrap());

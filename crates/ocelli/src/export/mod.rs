@@ -166,7 +166,7 @@ impl<B: Backbone> Model<B> {
             (true, Some(temperature)) if temperature > 0.0 => temperature,
             (true, _) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
         };
-        let graph = self.network.graph([config.preprocessing.size; 2])?;
+        let graph = self.graph()?;
         let metadata = BTreeMap::from([(
             "ocelli".to_owned(),
             serde_json::to_string(config).expect("plain values serialise"),

@@ -17,7 +17,7 @@ use ocelli_data::{
     BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
     Task, files, text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
@@ -158,6 +158,14 @@ impl<B: Backbone> Model<B> {
             min_probability: 0.0,
             unknown: None,
         }
+    }
+
+    /// The network in inference, in f32, as a list of operations on images of the model's size.
+    ///
+    /// # Errors
+    /// Where a custom backbone or head computes something that is not recorded; see [`Network::graph`].
+    pub fn graph(&self) -> Result<Graph> {
+        Ok(self.network.graph([self.config.preprocessing.size; 2])?)
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
