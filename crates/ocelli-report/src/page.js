@@ -273,7 +273,7 @@ const decisions = new Map();
 try { for (const [id, decision] of JSON.parse(localStorage.getItem(STORE) ?? "[]")) decisions.set(id, decision); } catch { /* nothing is remembered */ }
 const separator = "|";
 /** What a spreadsheet would take for a formula has an apostrophe before it, as in every table of Ocelli. */
-const guarded = (text) => (/^[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
+const guarded = (text) => (/^(?![+\-]\d+(\.\d+)?$)[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
 const cell = (text) => { const safe = guarded(text); return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
 
 /** The table that `ocelli train --decisions` reads. */

@@ -77,6 +77,16 @@ pub enum Error {
         /// Why the first could not be read.
         reason: Option<String>,
     },
+    /// Photos that should show none of a model's classes are those that it knows.
+    #[error("{known} of the {photos} strangers are {what} photos; strangers show none of the classes")]
+    NoStrangers {
+        /// How many of them.
+        known: usize,
+        /// All that were given.
+        photos: usize,
+        /// Which photos they are: evaluated, training.
+        what: &'static str,
+    },
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {

@@ -128,7 +128,9 @@ pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
-pub use export::{Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing};
+pub use export::{
+    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WholePhotos,
+};
 pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};

@@ -120,6 +120,15 @@ fn print(agreement: &Agreement, output: OnnxOutput) {
     if let Some(levels) = agreement.grey_levels {
         println!("  resized pixels differ by at most {levels:.1} of 255 grey levels (accepted: 2)");
     }
+    if let Some(whole) = agreement.whole.as_ref().filter(|whole| whole.photos > 0) {
+        println!(
+            "  decoded at their whole size, as by other programs, {} that Ocelli decodes smaller: outputs differ by at \
+             most {:.1e}, the most probable class is the same for {}",
+            counted(whole.photos, "JPEG"),
+            whole.difference,
+            whole.same_class
+        );
+    }
     if *photos < 32 {
         eprintln!("note: {}", message("compared on fewer than 32 photos; --photos names more"));
     }

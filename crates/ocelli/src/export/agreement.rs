@@ -44,6 +44,22 @@ pub struct Agreement {
     /// Where the file resizes: how far 999 of 1,000 pixel values at least are from Ocelli's own, in grey levels of 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_levels: Option<f64>,
+    /// Where the file resizes: what changes if photos are decoded at their whole size, as other programs do, and not at a
+    /// half, a quarter or an eighth of it, as Ocelli does with large JPEGs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholePhotos>,
+}
+
+/// What the file gives for photos that are decoded at their whole size, beside what the model gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WholePhotos {
+    /// The photos that Ocelli decodes at a reduced size.
+    pub photos: usize,
+    /// The largest difference of probabilities (of outputs, for features) in them.
+    pub difference: f64,
+    /// Those with the same most probable class.
+    pub same_class: usize,
 }
 
 /// What is accepted.
@@ -107,14 +123,16 @@ impl<B: Backbone> Check<'_, B> {
             Bound::Accuracy(_) => PHOTOS_FOR_ACCURACY,
         };
         let mut reason = None;
-        let (mut compared, mut labels) = (Vec::new(), Vec::new());
+        let (mut compared, mut labels, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         for at in spread_over(photos.validation.len(), most) {
             if compared.len() == most {
                 break;
             }
             match self.image(&photos.validation[at]) {
                 Ok(image) => {
-                    compared.push(self.compare(&candidate, &image)?);
+                    let one = self.compare(&candidate, &image)?;
+                    whole.extend(self.whole(&candidate, &photos.validation[at], &image, &one)?);
+                    compared.push(one);
                     labels.extend(photos.labels.get(at));
                 }
                 Err(error) => reason = reason.or(Some(error.to_string())),
@@ -130,7 +148,43 @@ impl<B: Backbone> Check<'_, B> {
                 compared.push(self.compare(&candidate, &image)?);
             }
         }
-        self.judge(&compared, count, &labels)
+        let mut agreement = self.judge(&compared, count, &labels)?;
+        if let onnx::Input::AnySize(_) = self.input {
+            let pairs = whole.iter().map(|pair: &[Vec<f32>; 2]| pair);
+            agreement.whole = Some(WholePhotos {
+                photos: whole.len(),
+                difference: pairs.clone().map(largest_difference).fold(0.0, f64::max),
+                same_class: pairs.filter(|[found, expected]| best(found) == best(expected)).count(),
+            });
+        }
+        Ok(agreement)
+    }
+
+    /// Of a photo that was decoded at a reduced size: what the file gives for the whole photo, and what the model gives for
+    /// the reduced one. Nothing of others.
+    fn whole(
+        &self,
+        candidate: &Candidate<B>,
+        photo: &Path,
+        reduced: &RgbImage,
+        compared: &Compared,
+    ) -> Result<Option<[Vec<f32>; 2]>> {
+        if candidate.resizing.is_none() {
+            return Ok(None);
+        }
+        let Ok(image) = self.model.decoder().decode_file(photo) else { return Ok(None) };
+        if (image.width(), image.height()) == (reduced.width(), reduced.height()) {
+            return Ok(None);
+        }
+        let shape = [1, 3, image.height() as usize, image.width() as usize];
+        let mut found = candidate.engine.run(&channels_first(image.pixels()), shape)?;
+        // Logits, then probabilities where the file gives these.
+        let at = usize::from(matches!(
+            self.output,
+            onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. }
+        ));
+        let expected = if at == 1 { &compared.probabilities[1] } else { &compared.outputs[1] };
+        Ok(Some([found.swap_remove(at), expected.clone()]))
     }
 
     /// The ranges of the file's values on photos.
@@ -166,7 +220,6 @@ impl<B: Backbone> Check<'_, B> {
         };
         // All alike where there is one class: then differences count as they are.
         let difference = largest(|one| &one.outputs) / if spread > 0.0 { spread } else { 1.0 };
-        let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
         let same = |one: &&Compared| best(&one.probabilities[0]) == best(&one.probabilities[1]);
         let is_labelled =
             labels.len() == photos && compared.iter().all(|one| !one.probabilities[1].is_empty());
@@ -190,6 +243,7 @@ impl<B: Backbone> Check<'_, B> {
             same_class: compared.iter().filter(same).count(),
             unknown_score: unknown_score(compared),
             grey_levels: grey_levels(compared),
+            whole: None,
         };
         match self.bound {
             Bound::Difference(bound) => self.check_difference(&agreement, bound)?,
@@ -424,6 +478,11 @@ fn grey_levels(compared: &[Compared]) -> Option<f64> {
     levels.sort_by(f32::total_cmp);
     let last = levels.len().checked_sub(1)?;
     Some(f64::from(levels[(last as f64 * PIXELS) as usize]))
+}
+
+/// The place of the largest number.
+fn best(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]))
 }
 
 fn largest_difference([found, expected]: &[Vec<f32>; 2]) -> f64 {

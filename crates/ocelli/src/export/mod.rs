@@ -19,7 +19,7 @@ use crate::paths::{CONFIG, MODEL};
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
-pub use crate::export::agreement::Agreement;
+pub use crate::export::agreement::{Agreement, WholePhotos};
 
 /// How a model is written as ONNX.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -154,7 +154,10 @@ impl ModelSummary {
         if let Some([low, high]) = self.channels.value_range {
             steps.push(format!("stretch values from {low} to {high} over 0 to 255"));
         }
-        steps.push("decode upright, as 8-bit RGB in sRGB".to_owned());
+        steps.push(
+            "decode upright, as 8-bit RGB in sRGB (a JPEG at a half, a quarter or an eighth of its size, where that is enough)"
+                .to_owned(),
+        );
         let filter = format!("{filter:?}").to_lowercase();
         match framing {
             Framing::Crop { fraction } => {
