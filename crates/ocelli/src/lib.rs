@@ -160,13 +160,14 @@ pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
+/// How text stands in tables that spreadsheets may open.
+pub use ocelli_data::names::composed;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
     Task, Transform, io_reason, picture::write_drawing, text, text_of,
 };
-/// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
 /// Pretrained weights by name.
 pub use ocelli_hub as hub;
