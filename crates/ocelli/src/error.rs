@@ -87,6 +87,24 @@ pub enum Error {
         /// Which photos they are: evaluated, training.
         what: &'static str,
     },
+    /// What is given as onnxruntime-web is something else.
+    #[cfg(feature = "onnx")]
+    #[error("{}: is not the npm package onnxruntime-web {version}: {reason}", path.display())]
+    NotWebRuntime {
+        /// The folder or the archive.
+        path: PathBuf,
+        /// The version that is needed.
+        version: &'static str,
+        /// What is missing, or different.
+        reason: String,
+    },
+    /// A model cannot be written as a web page.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the model reads bands or value ranges of its own, and browsers read every photo as 8-bit RGB; export an ONNX \
+         file instead"
+    )]
+    NotForBrowsers,
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {
@@ -607,9 +625,9 @@ pub enum Error {
     /// An observer asked to stop.
     #[error("stopped on request")]
     Stopped,
-    /// The run folder that was asked for holds something already.
+    /// A folder that is to be written holds something already.
     #[error("{}: is not empty; give a new or empty folder", path.display())]
-    RunExists {
+    FolderNotEmpty {
         /// The folder.
         path: PathBuf,
     },

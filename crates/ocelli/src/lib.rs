@@ -79,6 +79,7 @@
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
 //! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
+//! | models as web pages | `export/web.rs`, and the page `export/web/index.html` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
 //! | what is said of a model's file, a checkpoint, weights, an ONNX file; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
@@ -129,7 +130,8 @@ pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
 pub use export::{
-    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WholePhotos,
+    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
+    WebRuntime, WholePhotos,
 };
 pub use file::write_whole;
 pub use interpret::Interpretation;

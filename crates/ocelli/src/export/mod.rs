@@ -1,6 +1,7 @@
-//! A model as an ONNX file, for other programs.
+//! A model for other programs: as an ONNX file, or as a web page.
 
 mod agreement;
+mod web;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
 pub use crate::export::agreement::{Agreement, WholePhotos};
+pub use crate::export::web::{WebOptions, WebRuntime};
 
 /// How a model is written as ONNX.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -160,6 +162,13 @@ impl<B: Backbone> Model<B> {
         options: &OnnxOptions,
         photos: &ExportPhotos,
     ) -> Result<Agreement> {
+        let (bytes, agreement) = self.onnx_file(options, photos)?;
+        write_whole(path.as_ref(), &bytes)?;
+        Ok(agreement)
+    }
+
+    /// The bytes of [`export_onnx`](Self::export_onnx)'s file.
+    fn onnx_file(&self, options: &OnnxOptions, photos: &ExportPhotos) -> Result<(Vec<u8>, Agreement)> {
         let config = self.config();
         let temperature = match (options.calibrated, config.temperature) {
             (false, _) => 1.0,
@@ -216,8 +225,7 @@ impl<B: Backbone> Model<B> {
         let agreement = check.run(&file.to_bytes(), &photos)?;
         let text = serde_json::to_string(&agreement).expect("plain values serialise");
         file.set_metadata("agreement", text);
-        write_whole(path.as_ref(), &file.to_bytes())?;
-        Ok(agreement)
+        Ok((file.to_bytes(), agreement))
     }
 }
 

@@ -58,7 +58,7 @@ impl RunFolder {
     /// Creates this folder.
     ///
     /// # Errors
-    /// [`Error::RunExists`] where it holds anything.
+    /// [`Error::FolderNotEmpty`] where it holds anything.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         files::create_dir_all(&path).map_err(Error::io("create", &path))?;
@@ -66,7 +66,7 @@ impl RunFolder {
         let left = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_left);
         match entries.iter().all(left) {
             true => Ok(Self::of(path)),
-            false => Err(Error::RunExists { path }),
+            false => Err(Error::FolderNotEmpty { path }),
         }
     }
 
@@ -112,7 +112,7 @@ impl RunFolder {
     /// Copies the whole run to another folder, which must be empty or new.
     ///
     /// # Errors
-    /// [`Error::RunExists`] where the other folder holds anything; where a file cannot be read or written.
+    /// [`Error::FolderNotEmpty`] where the other folder holds anything; where a file cannot be read or written.
     pub fn copy_to(&self, path: impl Into<PathBuf>) -> Result<Self> {
         let copy = Self::at(path)?;
         for folder in [self.path.clone(), self.checkpoints()] {
