@@ -85,8 +85,8 @@ impl Normalization {
         sample.iter().enumerate().map(value).collect()
     }
 
-    /// The colour that becomes zeros, approximately.
-    pub(crate) fn ground(&self) -> [u8; 3] {
+    /// The colour around a padded image, red, green, blue: the mean, rounded, which becomes nearly 0.
+    pub fn ground(&self) -> [u8; 3] {
         self.mean.map(|value| value.round().clamp(0.0, 255.0) as u8)
     }
 

@@ -98,14 +98,24 @@ impl Builder {
         self.floats(name, &[], &[value])
     }
 
+    /// One integer.
+    pub fn integer(&mut self, name: &str, value: i64) -> String {
+        self.integer_tensor(name, &[], &[value])
+    }
+
     /// Integers in a row.
     pub fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        self.integer_tensor(name, &[values.len()], values)
+    }
+
+    /// Integers in this shape.
+    pub fn integer_tensor(&mut self, name: &str, shape: &[usize], values: &[i64]) -> String {
         let raw = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.constant(name, DataType::Int64, &[values.len()], raw)
+        self.constant(name, DataType::Int64, shape, raw)
     }
 
     /// A constant of any type, from its bytes.
-    pub fn constant(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: Vec<u8>) -> String {
+    fn constant(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: Vec<u8>) -> String {
         let name = self.name(name);
         self.constants.push(TensorProto {
             dims: shape.iter().map(|size| *size as i64).collect(),

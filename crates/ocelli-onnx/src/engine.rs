@@ -3,70 +3,156 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tract_onnx::prelude::{
-    Datum, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor, TractError, TypedRunnableModel,
-    tvec,
-};
+use prost::Message;
+use rten::{ModelOptions, NodeId, RunOptions, ThreadPool, Value, op_registry};
+use rten_tensor::Tensor;
 
+use crate::proto::{DataType, ModelProto, ValueInfoProto};
 use crate::{Error, Result};
 
-/// An ONNX file, loaded by tract for a batch of one size.
+/// An ONNX file, loaded by [rten](https://github.com/robertknight/rten).
 pub struct Engine {
-    runnable: Arc<TypedRunnableModel>,
-    shape: [usize; 4],
+    model: rten::Model,
+    input: NodeId,
+    outputs: Vec<NodeId>,
+    pool: Arc<ThreadPool>,
+}
+
+/// What the values of images are: u8 or f32.
+pub trait Element: Copy {
+    /// A tensor of these values.
+    #[doc(hidden)]
+    fn tensor(shape: &[usize], values: &[Self]) -> Value;
+}
+
+impl Element for u8 {
+    fn tensor(shape: &[usize], values: &[Self]) -> Value {
+        Tensor::from_data(shape, values.to_vec()).into()
+    }
+}
+
+impl Element for f32 {
+    fn tensor(shape: &[usize], values: &[Self]) -> Value {
+        Tensor::from_data(shape, values.to_vec()).into()
+    }
 }
 
 impl Engine {
     /// Its name and version.
-    pub const NAME: &str = "tract 0.23";
+    pub const NAME: &str = "rten 0.27";
 
-    /// Loads a file for images of this shape `[images, channels, height, width]`; `T` is u8 or f32, as the file takes
-    /// them.
+    /// Loads a file.
     ///
     /// # Errors
     /// [`Error::Engine`] where the engine does not know something in the file, or finds it contradictory.
-    pub fn load<T: Datum>(file: &[u8], shape: [usize; 4]) -> Result<Self> {
-        Self::load_nodes::<T>(file, shape, &[])
+    pub fn load(file: &[u8]) -> Result<Self> {
+        Self::load_values(file, &[])
     }
 
-    /// As [`load`](Self::load), to give the values of these nodes instead of the file's outputs.
+    /// As [`load`](Self::load), to give the values of these names, which are f32, instead of the file's outputs.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and where there is no such node.
-    pub fn load_nodes<T: Datum>(mut file: &[u8], shape: [usize; 4], nodes: &[&str]) -> Result<Self> {
-        let mut model = tract_onnx::onnx().model_for_read(&mut file).map_err(refused)?;
-        if !nodes.is_empty() {
-            model = model.with_outputs_by_name(nodes).map_err(refused)?;
+    /// As [`load`](Self::load), and where there is no such value.
+    pub fn load_values(file: &[u8], names: &[&str]) -> Result<Self> {
+        // The engine takes its time over what is no message of this format.
+        let mut proto = ModelProto::decode(file).map_err(refused)?;
+        let graph = proto.graph.as_mut().ok_or_else(|| refused("it holds no graph"))?;
+        if !names.is_empty() {
+            // What is no output might be computed together with something else.
+            let outputs = names.iter().map(|name| ValueInfoProto::of_any_shape(name, DataType::Float));
+            graph.output = outputs.collect();
         }
-        let model =
-            model.with_input_fact(0, InferenceFact::dt_shape(T::datum_type(), shape)).map_err(refused)?;
-        let runnable = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(refused)?;
-        Ok(Self { runnable, shape })
+        // All that this crate writes; the linker leaves out the others.
+        let operators = op_registry!(
+            Abs,
+            Add,
+            And,
+            AveragePool,
+            Cast,
+            Clip,
+            Concat,
+            Conv,
+            Div,
+            Erf,
+            Flatten,
+            Floor,
+            GlobalAveragePool,
+            Greater,
+            GreaterOrEqual,
+            HardSigmoid,
+            Identity,
+            LayerNormalization,
+            Less,
+            LessOrEqual,
+            MatMul,
+            Max,
+            MaxPool,
+            Min,
+            Mod,
+            Mul,
+            Pad,
+            Range,
+            ReduceMax,
+            ReduceMin,
+            ReduceSum,
+            Relu,
+            Reshape,
+            Shape,
+            Sigmoid,
+            Sin,
+            Slice,
+            Softmax,
+            Split,
+            Sqrt,
+            Squeeze,
+            Sub,
+            TopK,
+            Transpose,
+            Where
+        );
+        let model = ModelOptions::with_ops(operators).load(proto.encode_to_vec()).map_err(refused)?;
+        let &[input] = model.input_ids() else { return Err(refused("it has not one input")) };
+        let outputs = match names {
+            [] => model.output_ids().to_vec(),
+            names => names
+                .iter()
+                .map(|name| model.node_id(name))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(refused)?,
+        };
+        let pool = Arc::new(ThreadPool::with_num_threads(rayon::current_num_threads()));
+        Ok(Self { model, input, outputs, pool })
     }
 
-    /// The values of each output for one batch of images, image after image: `images` are u8 or f32, as the file
-    /// was loaded, in the order `[images, channels, height, width]`.
+    /// The values of each output for one batch of images `[images, channels, height, width]`, image after image; u8 or
+    /// f32, as the file takes them.
     ///
     /// # Errors
     /// [`Error::Engine`] where the engine fails, or there are fewer or more values than the shape has.
-    pub fn run<T: Datum + Copy>(&self, images: &[T]) -> Result<Vec<Vec<f32>>> {
-        let input = Tensor::from_shape(&self.shape, images).map_err(refused)?;
-        let outputs = self.runnable.run(tvec!(input.into())).map_err(refused)?;
-        let values = |output: &Tensor| {
-            let view = output.to_plain_array_view::<f32>().map_err(refused)?;
-            Ok(view.iter().copied().collect())
+    pub fn run<T: Element>(&self, images: &[T], shape: [usize; 4]) -> Result<Vec<Vec<f32>>> {
+        if images.len() != shape.iter().product::<usize>() {
+            return Err(refused(format!("{} values for {shape:?}", images.len())));
+        }
+        let input = T::tensor(&shape, images);
+        let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
+        let outputs = self
+            .model
+            .run(vec![(self.input, input.into())], &self.outputs, Some(options))
+            .map_err(refused)?;
+        let values = |output: Value| {
+            let tensor = Tensor::<f32>::try_from(output).map_err(refused)?;
+            Ok(tensor.into_data())
         };
-        outputs.iter().map(|output| values(output)).collect()
+        outputs.into_iter().map(values).collect()
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.debug_struct("Engine").field("shape", &self.shape).finish_non_exhaustive()
+        formatter.debug_struct("Engine").finish_non_exhaustive()
     }
 }
 
-/// With all causes, in one line.
-fn refused(error: TractError) -> Error {
-    Error::Engine { engine: Engine::NAME, reason: format!("{error:#}") }
+fn refused(error: impl fmt::Display) -> Error {
+    Error::Engine { engine: Engine::NAME, reason: error.to_string() }
 }

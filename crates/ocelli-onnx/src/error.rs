@@ -12,10 +12,10 @@ pub enum Error {
         /// The operation.
         operation: String,
     },
-    /// ONNX cannot resize with this filter.
+    /// The weights of this filter depend on how 64-bit floats are rounded, which ONNX files cannot say.
     #[error(
-        "ONNX cannot resize as the filter {filter:?} does, only bilinear and bicubic; resize images yourself and leave \
-         resizing out of the file"
+        "an ONNX file cannot resize as the filter {filter:?} does, only as bilinear, bicubic and lanczos do; resize images \
+         yourself and leave resizing out of the file"
     )]
     NoFilter {
         /// The filter.

@@ -2,11 +2,11 @@
 //!
 //! [`Model::new`] writes the operations of a [`Graph`](ocelli_nn::Graph) as an ONNX model, with as much of the
 //! preprocessing inside as [`Input`] says. [`Engine`] runs such a file in this process with
-//! [tract](https://github.com/sonos/tract), which shares no code with the network's own kernels: what both
+//! [rten](https://github.com/robertknight/rten), which shares no code with the network's own kernels: what both
 //! compute alike is no accident.
 //!
-//! Files have opset 17, the oldest with layer norm, or 18 where images are resized inside. All operators are
-//! those of the standard; nothing of a vendor's is in them.
+//! Files have opset 17, the oldest with layer norm. All operators are those of the standard; nothing of a vendor's
+//! is in them.
 //!
 //! | to change | file |
 //! |---|---|
@@ -27,6 +27,6 @@ mod preprocess;
 mod proto;
 mod unknown;
 
-pub use engine::Engine;
+pub use engine::{Element, Engine};
 pub use error::{Error, Result};
 pub use model::{Float, Input, Model, Options, Output, UnknownScore, metadata};

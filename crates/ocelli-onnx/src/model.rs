@@ -101,8 +101,10 @@ pub struct UnknownScore {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model(ModelProto);
 
-/// The version of the format that files have: that of opset 17 and 18.
+/// The version of the format that files have: that of opset 17.
 const IR_VERSION: i64 = 8;
+/// The oldest with layer norm.
+const OPSET: i64 = 17;
 /// The dimension that is free.
 const IMAGES: &str = "images";
 
@@ -130,8 +132,8 @@ impl Model {
     /// Writes a graph as ONNX.
     ///
     /// # Errors
-    /// [`Error::Size`] where the preprocessing gives images of another size than the graph takes;
-    /// [`Error::NoFilter`] where ONNX cannot resize as it does.
+    /// [`Error::Size`] where the preprocessing gives images of another size than the graph takes; [`Error::NoFilter`] and
+    /// [`Error::NoOperator`] where ONNX has nothing for a filter or an operation.
     pub fn new(graph: &Graph, options: &Options) -> Result<Self> {
         let [channels, height, width] = graph.image;
         if let Some(preprocessing) = options.input.preprocessing() {
@@ -178,10 +180,7 @@ impl Model {
                 input: vec![input],
                 output: outputs,
             }),
-            opset_import: vec![OperatorSetIdProto {
-                domain: String::new(),
-                version: if matches!(options.input, Input::AnySize(_)) { 18 } else { 17 },
-            }],
+            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             metadata_props: metadata
                 .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() })
                 .collect(),

@@ -87,7 +87,8 @@ impl Writer<'_> {
                 self.flatten(&y)
             }
             Operation::GlobalMaximumAndAverage => {
-                let maximum = self.builder.node("GlobalMaxPool", &[&x], []);
+                let axes = [("axes", Ints(vec![2, 3])), ("keepdims", Int(1))];
+                let maximum = self.builder.node("ReduceMax", &[&x], axes);
                 let average = self.builder.node("GlobalAveragePool", &[&x], []);
                 let y = self.builder.node("Concat", &[&maximum, &average], [("axis", Int(1))]);
                 self.flatten(&y)

@@ -71,8 +71,6 @@ pub struct AttributeProto {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    pub s: Option<Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -140,14 +138,12 @@ pub enum DataType {
     Uint8 = 2,
     Int64 = 7,
     Float16 = 10,
-    Double = 11,
 }
 
 /// An attribute's value.
 pub enum Attribute {
     Float(f32),
     Int(i64),
-    Text(&'static str),
     Ints(Vec<i64>),
 }
 
@@ -158,7 +154,6 @@ impl Attribute {
         match self {
             Self::Float(value) => AttributeProto { f: Some(value), r#type: 1, ..empty },
             Self::Int(value) => AttributeProto { i: Some(value), r#type: 2, ..empty },
-            Self::Text(value) => AttributeProto { s: Some(value.as_bytes().to_vec()), r#type: 3, ..empty },
             Self::Ints(values) => AttributeProto { ints: values, r#type: 7, ..empty },
         }
     }
@@ -174,7 +169,16 @@ impl ValueInfoProto {
             }),
         };
         let shape = TensorShapeProto { dim: dims.iter().map(dimension).collect() };
-        let tensor_type = TensorTypeProto { elem_type: kind as i32, shape: Some(shape) };
+        Self::new(name, kind, Some(shape))
+    }
+
+    /// A tensor whose dimensions are not said.
+    pub fn of_any_shape(name: &str, kind: DataType) -> Self {
+        Self::new(name, kind, None)
+    }
+
+    fn new(name: &str, kind: DataType, shape: Option<TensorShapeProto>) -> Self {
+        let tensor_type = TensorTypeProto { elem_type: kind as i32, shape };
         Self { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
     }
 }

@@ -79,8 +79,8 @@ fn another_engine_computes_the_same_logits() {
         let run = |float| {
             let options = Options { float, ..Options::default() };
             let file = Model::new(&graph, &options).unwrap().to_bytes();
-            let engine = Engine::load::<f32>(&file, [2, 3, size, size]).unwrap();
-            (file.len(), difference(&engine.run(&images).unwrap()[0], &expected))
+            let engine = Engine::load(&file).unwrap();
+            (file.len(), difference(&engine.run(&images, [2, 3, size, size]).unwrap()[0], &expected))
         };
         let ((length, of_f32), (half, of_f16)) = (run(Float::F32), run(Float::F16));
         println!("{arch}: {of_f32:.1e}, in f16 {of_f16:.1e}");
@@ -99,7 +99,7 @@ fn probabilities_and_features_are_those_of_the_network() {
     let run = |output: Output| {
         let options = Options { output, ..Options::default() };
         let file = Model::new(&graph, &options).unwrap().to_bytes();
-        Engine::load::<f32>(&file, [1, 3, size, size]).unwrap().run(&images).unwrap().remove(0)
+        Engine::load(&file).unwrap().run(&images, [1, 3, size, size]).unwrap().remove(0)
     };
     let exponentials: Vec<f32> = logits.iter().map(|logit| (logit / 2.5).exp()).collect();
     let sum: f32 = exponentials.iter().sum();
@@ -135,18 +135,20 @@ fn what_is_resized_inside_is_what_ocelli_resizes() {
     }));
     let framings =
         [Framing::Crop { fraction: 1.0 }, Framing::Crop { fraction: 0.875 }, Framing::Squish, Framing::Pad];
-    for (framing, filter) in framings.into_iter().flat_map(|f| [(f, Filter::Bilinear), (f, Filter::Bicubic)])
+    let filters = [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos];
+    for (framing, filter) in framings.into_iter().flat_map(|framing| filters.map(|filter| (framing, filter)))
     {
         let preprocessing = Preprocessing { size, framing, filter, normalization: Normalization::IMAGENET };
         let options = Options { input: Input::AnySize(preprocessing), ..Options::default() };
         let file = Model::new(&graph, &options).unwrap().to_bytes();
+        let engine = Engine::load(&file).unwrap();
         let (mut off, mut total) = (0, 0);
         for (width, height) in &shapes {
             let image = image(*width, *height, "photo");
             let mut sample = vec![0.0; preprocessing.sample_len()];
             preprocessing.apply(&image, &mut sample).unwrap();
-            let engine = Engine::load::<u8>(&file, [1, 3, *height as usize, *width as usize]).unwrap();
-            let found = engine.run(&planes(&image)).unwrap().remove(0);
+            let shape = [1, 3, *height as usize, *width as usize];
+            let found = engine.run(&planes(&image), shape).unwrap().remove(0);
             assert_eq!(found.len(), sample.len());
             for (at, found) in found.iter().enumerate() {
                 let (channel, pixel) = (at / (size * size), at % (size * size));
@@ -180,8 +182,7 @@ fn pixels_are_normalized_inside() {
     let image = image(32, 32, "photo");
     let options = Options { input: Input::Pixels(preprocessing), ..Options::default() };
     let file = Model::new(&identity(size), &options).unwrap().to_bytes();
-    let found =
-        Engine::load::<u8>(&file, [1, 3, size, size]).unwrap().run(&planes(&image)).unwrap().remove(0);
+    let found = Engine::load(&file).unwrap().run(&planes(&image), [1, 3, size, size]).unwrap().remove(0);
     let mut sample = vec![0.0; preprocessing.sample_len()];
     preprocessing.apply(&image, &mut sample).unwrap();
     let expected = |at: usize| sample[at % (size * size) * 3 + at / (size * size)];
@@ -198,7 +199,8 @@ fn what_cannot_be_written_or_read_is_an_error() {
     };
     let graph = identity(32);
     let model = |input| Model::new(&graph, &Options { input, ..Options::default() });
-    assert!(matches!(model(Input::AnySize(preprocessing)), Err(Error::NoFilter { .. })));
+    let area = Preprocessing { filter: Filter::Area, ..preprocessing };
+    assert!(matches!(model(Input::AnySize(area)), Err(Error::NoFilter { .. })));
     let other = Preprocessing { size: 33, ..preprocessing };
     assert!(matches!(model(Input::Pixels(other)), Err(Error::Size { .. })));
 
@@ -207,8 +209,16 @@ fn what_cannot_be_written_or_read_is_an_error() {
     assert_eq!(metadata(&file.to_bytes()).unwrap(), texts);
     for bytes in [&b""[..], b"PK\x03\x04", &[0xff; 64], &file.to_bytes()[..40]] {
         assert!(matches!(metadata(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
-        assert!(Engine::load::<f32>(bytes, [1, 3, 32, 32]).is_err());
+        assert!(matches!(Engine::load(bytes), Err(Error::Engine { .. })), "{bytes:?}");
     }
+    let bytes = file.to_bytes();
+    assert!(matches!(Engine::load_values(&bytes, &["nothing"]), Err(Error::Engine { .. })));
+    let engine = Engine::load(&bytes).unwrap();
+    let (floats, pixels) = (vec![0f32; 3 * 32 * 32], vec![0u8; 3 * 32 * 32]);
+    assert!(engine.run(&floats, [1, 3, 32, 32]).is_ok());
+    assert!(matches!(engine.run(&floats, [1, 3, 32, 31]), Err(Error::Engine { .. })));
+    assert!(matches!(engine.run(&floats, [1, 3, 16, 64]), Err(Error::Engine { .. })));
+    assert!(matches!(engine.run(&pixels, [1, 3, 32, 32]), Err(Error::Engine { .. })));
 }
 
 #[test]
@@ -230,7 +240,7 @@ fn the_unknown_score_follows_its_formula() {
     let images: Vec<f32> = (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
     let run = |output| {
         let file = Model::new(&graph, &options(output)).unwrap().to_bytes();
-        Engine::load::<f32>(&file, [2, 3, size, size]).unwrap().run(&images).unwrap()
+        Engine::load(&file).unwrap().run(&images, [2, 3, size, size]).unwrap()
     };
     let outputs = run(Output::Features);
     assert_eq!(run(Output::Logits)[1], outputs[1]);

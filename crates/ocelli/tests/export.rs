@@ -35,12 +35,12 @@ fn another_engine_predicts_the_same() {
     assert_eq!(agreement.same_class, 35, "{agreement:?}");
 
     let file = std::fs::read(&path).unwrap();
-    let engine = Engine::load::<u8>(&file, [1, 3, 32, 32]).unwrap();
+    let engine = Engine::load(&file).unwrap();
     for (photo, prediction) in photos.iter().zip(model.predict(&photos).unwrap()) {
         let image = model.config().framed(photo, 32).unwrap();
         let planes: Vec<u8> =
             (0..3).flat_map(|channel| image.pixels().iter().skip(channel).step_by(3).copied()).collect();
-        let outputs = engine.run(&planes).unwrap();
+        let outputs = engine.run(&planes, [1, 3, 32, 32]).unwrap();
         let expected = prediction.unwrap().probabilities;
         let worst = outputs[0].iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 1e-5, "{}: {:?} and {expected:?}", photo.display(), outputs[0]);

@@ -7,7 +7,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Draws, Framing, Preprocessing, Purpose, RgbImage, Task};
 use ocelli_nn::{Backbone, Graph, Network, Precision};
 use ocelli_onnx::{self as onnx, Engine};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -49,9 +48,6 @@ const PHOTOS: usize = 32;
 const GREY_LEVELS: f64 = 2.0;
 /// See [`GREY_LEVELS`].
 const PIXELS: f64 = 0.999;
-/// With resizing inside, the engine has to load the file anew for each size: only so many images are run whole. The
-/// pixels of all are compared.
-const WHOLE: usize = 4;
 
 /// A check that is to be made.
 pub(super) struct Check<'a, B: Backbone> {
@@ -99,11 +95,7 @@ impl<B: Backbone> Check<'_, B> {
         let network =
             self.model.network.clone().fork(&Device::flex().autodiff()).with_precision(Precision::F32);
         let compared = match self.input {
-            onnx::Input::AnySize(_) => {
-                let whole = images.len().div_ceil(WHOLE);
-                let compare = |(number, image)| self.compare_resized(&network, image, number % whole == 0);
-                images.iter().enumerate().map(compare).collect::<Result<Vec<Compared>>>()?
-            }
+            onnx::Input::AnySize(_) => self.compare_resized(&network, &images)?,
             _ => self.compare_all(&network, &images)?,
         };
         self.judge(&compared, count)
@@ -199,78 +191,64 @@ impl<B: Backbone> Check<'_, B> {
         all.into_iter().filter_map(|pixels| RgbImage::new(width, height, pixels)).collect()
     }
 
-    fn engine(&self, file: &[u8], shape: [usize; 4]) -> Result<Engine> {
-        let mut nodes = match self.output {
+    fn engine(&self) -> Result<Engine> {
+        let mut values = match self.output {
             onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. } => {
                 vec!["logits", "probabilities"]
             }
             output => vec![output.name()],
         };
-        nodes.extend(self.model.unknown_score().map(|_| "unknown_score"));
-        Ok(match self.input {
-            onnx::Input::Normalized => Engine::load_nodes::<f32>(file, shape, &nodes)?,
-            _ => Engine::load_nodes::<u8>(file, shape, &nodes)?,
-        })
+        values.extend(self.model.unknown_score().map(|_| "unknown_score"));
+        Ok(Engine::load_values(self.file, &values)?)
     }
 
     /// Images of the model's size through engine and model.
     fn compare_all(&self, network: &Network<B>, images: &[RgbImage]) -> Result<Vec<Compared>> {
         // Nothing is resized any more: an image of this size stays as it is.
         let as_it_is = Preprocessing { framing: Framing::Squish, ..*self.preprocessing() };
-        let sample = |image: &RgbImage| {
+        let engine = self.engine()?;
+        let shape = [1, 3, self.size(), self.size()];
+        let compare = |image: &RgbImage| {
             let mut sample = vec![0.0; as_it_is.sample_len()];
             as_it_is.apply(image, &mut sample)?;
-            Ok(channels_first(&sample))
+            let sample = channels_first(&sample);
+            let found = match self.input {
+                onnx::Input::Normalized => engine.run(&sample, shape)?,
+                _ => engine.run(&channels_first(image.pixels()), shape)?,
+            };
+            Ok(self.compared(found, self.outputs(network, sample)))
         };
-        let samples: Vec<Vec<f32>> = images.iter().map(sample).collect::<Result<_>>()?;
-        let engine = self.engine(self.file, [1, 3, self.size(), self.size()])?;
-        let takes_floats = self.input == onnx::Input::Normalized;
-        let found: Vec<Vec<Vec<f32>>> =
-            images
-                .par_iter()
-                .zip(&samples)
-                .map(|(image, sample)| {
-                    if takes_floats {
-                        engine.run(sample)
-                    } else {
-                        engine.run(&channels_first(image.pixels()))
-                    }
-                })
-                .collect::<std::result::Result<_, _>>()?;
-        let pairs = found.into_iter().zip(samples);
-        Ok(pairs.map(|(found, sample)| self.compared(found, self.outputs(network, sample))).collect())
+        images.iter().map(compare).collect()
     }
 
-    /// An image of any size: pixels by Ocelli and by the file's own nodes; then the network on the latter, in the engine
-    /// where the `whole` file is run.
-    fn compare_resized(&self, network: &Network<B>, image: &RgbImage, whole: bool) -> Result<Compared> {
-        let shape = [1, 3, image.height() as usize, image.width() as usize];
+    /// Images of any size: pixels by Ocelli and by the file's own nodes; then the network on the latter, and the whole file.
+    fn compare_resized(&self, network: &Network<B>, images: &[RgbImage]) -> Result<Vec<Compared>> {
         let mut alone = self.graph.clone();
         alone.nodes.clear();
         (alone.features, alone.logits) = (0, 0);
         let options = onnx::Options { input: self.input, ..onnx::Options::default() };
-        let resizing = onnx::Model::new(&alone, &options)?.to_bytes();
-        let pixels = channels_first(image.pixels());
-        let resized = Engine::load::<u8>(&resizing, shape)?.run(&pixels)?.swap_remove(0);
-        let preprocessing = self.preprocessing();
-        let mut sample = vec![0.0; preprocessing.sample_len()];
-        preprocessing.apply(image, &mut sample)?;
-        let own = channels_first(&sample);
-        let area = self.size() * self.size();
-        let levels =
-            own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
+        let resizing = Engine::load(&onnx::Model::new(&alone, &options)?.to_bytes())?;
+        let engine = self.engine()?;
+        let (preprocessing, area) = (self.preprocessing(), self.size() * self.size());
+        let compare = |image: &RgbImage| {
+            let shape = [1, 3, image.height() as usize, image.width() as usize];
+            let pixels = channels_first(image.pixels());
+            let resized = resizing.run(&pixels, shape)?.swap_remove(0);
+            let mut sample = vec![0.0; preprocessing.sample_len()];
+            preprocessing.apply(image, &mut sample)?;
+            let own = channels_first(&sample);
+            let levels = own.iter().zip(&resized).enumerate().map(|(at, (own, resized))| {
                 (own - resized).abs() * preprocessing.normalization.std[at / area]
             });
-        let grey_levels = levels.collect();
-        let expected = self.outputs(network, resized);
-        let found =
-            if whole { self.engine(self.file, shape)?.run(&pixels)? } else { vec![expected.0.clone()] };
-        let mut compared = self.compared(found, expected);
-        if !compared.probabilities[1].is_empty() {
-            // Of what the file computes, beside what the model itself does from the photo.
-            compared.probabilities[1] = self.probabilities(&self.outputs(network, own).0);
-        }
-        Ok(Compared { grey_levels, ..compared })
+            let grey_levels = levels.collect();
+            let mut compared = self.compared(engine.run(&pixels, shape)?, self.outputs(network, resized));
+            if !compared.probabilities[1].is_empty() {
+                // Of what the file computes, beside what the model itself does from the photo.
+                compared.probabilities[1] = self.probabilities(&self.outputs(network, own).0);
+            }
+            Ok(Compared { grey_levels, ..compared })
+        };
+        images.iter().map(compare).collect()
     }
 
     /// `found` are the engine's logits or features, its probabilities where the file gives these, and the unknown score

@@ -41,7 +41,7 @@ pub enum OnnxPreprocessing {
     #[default]
     Normalize,
     /// The file takes 8-bit pixels of images of any size, `[images, 3, height, width]`, and resizes, crops or pads, and
-    /// normalises them. Not every engine can: it needs opset 18 with antialiasing.
+    /// normalises them.
     All,
     /// The file takes normalised floats, `[images, 3, size, size]`.
     None,
