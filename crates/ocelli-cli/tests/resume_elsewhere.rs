@@ -179,6 +179,12 @@ fn photos_that_have_gone_or_changed_are_named_and_can_be_left_out() {
     assert_eq!(place.read("run/photos.csv").lines().count(), 1 + 22);
     assert!(place.path("run/model.safetensors").is_file());
     assert!(place.path("run/report.html").is_file());
+    // What the run goes on without stays on record.
+    let skipped = place.read("run/skipped.csv");
+    for (photo, reason) in [(&gone, "gone"), (&changed, "changed")] {
+        let row = skipped.lines().find(|row| row.contains(&name(photo)));
+        assert!(row.is_some_and(|row| row.ends_with(&format!(",{reason} since the run began"))), "{skipped}");
+    }
 }
 
 #[test]

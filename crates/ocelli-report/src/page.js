@@ -275,7 +275,7 @@ const separator = "|";
 /** Class names in a cell: with a separator, or, where a class has that in its name, several as a list in JSON. */
 const joined = (list) => (list.length > 1 && classes.some((name) => name.includes(separator)) ? JSON.stringify(list) : list.join(separator));
 /** What a spreadsheet would take for a formula has an apostrophe before it, as in every table of Ocelli. */
-const guarded = (text) => (/^[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
+const guarded = (text) => (/^(?![+\-]\d+(\.\d+)?$)[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
 const cell = (text) => { const safe = guarded(text); return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
 
 /** The table that `ocelli train --decisions` reads. */

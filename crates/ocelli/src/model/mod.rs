@@ -14,10 +14,10 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_data::{
-    BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing, RgbImage, Target,
-    Task, files, text_of,
+    Augmentation, BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing,
+    RgbImage, Target, Task, files, text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
@@ -27,7 +27,7 @@ use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction, outputs};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::TrainingRecord;
-use crate::model::tta::{Tta, TtaMean};
+use crate::model::tta::{Tta, TtaMean, TtaViews};
 use crate::paths::model_of;
 use crate::unknown::{FALSE_REFUSALS, PREFIX, Unknown, UnknownConfig, UnknownScore};
 
@@ -166,6 +166,14 @@ impl<B: Backbone> Model<B> {
             min_probability: 0.0,
             unknown: None,
         }
+    }
+
+    /// The network in inference, in f32, as a list of operations on images of the model's size.
+    ///
+    /// # Errors
+    /// Where a custom backbone or head computes something that is not recorded; see [`Network::graph`].
+    pub fn graph(&self) -> Result<Graph> {
+        Ok(self.network.graph([self.config.preprocessing.size; 2])?)
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
@@ -335,6 +343,17 @@ impl<B: Backbone> Model<B> {
     pub fn min_probability(self, probability: f32) -> Result<Self> {
         check_min_probability(self.config.task, probability)?;
         Ok(Self { min_probability: probability, ..self })
+    }
+
+    /// Whether views of test-time augmentation differ from the plain one: random views are drawn with the augmentation of
+    /// training, and all alike where there was none.
+    pub fn has_views(&self, tta: &Tta) -> bool {
+        match tta.views {
+            TtaViews::Corners => true,
+            TtaViews::Random(_) => {
+                self.config.augmentation.as_ref().is_some_and(|change| *change != Augmentation::none())
+            }
+        }
     }
 
     /// Whether probabilities are [calibrated](Self::calibrated).
