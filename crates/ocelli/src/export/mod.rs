@@ -172,8 +172,8 @@ impl<B: Backbone> Model<B> {
         let config = self.config();
         let temperature = match (options.calibrated, config.temperature) {
             (false, _) => 1.0,
-            (true, Some(temperature)) if temperature > 0.0 => temperature,
-            (true, _) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
+            (true, Some(temperature)) => temperature,
+            (true, None) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
         };
         let graph = self.graph()?;
         let metadata = BTreeMap::from([(
