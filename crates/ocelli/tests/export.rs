@@ -113,6 +113,16 @@ fn eight_bits_are_as_accurate_or_refused() {
     assert!(agreement.difference > 1e-3 && agreement.difference < 0.2, "{agreement:?}");
     assert!(size("int8.onnx") * 5 < size("f32.onnx") * 2);
 
+    // Features are judged by what the model's head makes of them.
+    let options = OnnxOptions {
+        precision: OnnxPrecision::Int8,
+        output: OnnxOutput::Features,
+        ..OnnxOptions::default()
+    };
+    let of_features = model.export_onnx(folder.path().join("features.onnx"), &options, &photos).unwrap();
+    assert_eq!(of_features.accuracy.unwrap()[0], before);
+    assert!((of_features.accuracy.unwrap()[1] - after).abs() < 0.02, "{of_features:?}");
+
     // Ranges of one grey photo cut off what other photos need.
     let grey = folder.path().join("grey.pgm");
     std::fs::write(&grey, [b"P5\n40 40\n255\n".to_vec(), vec![127; 1600]].concat()).unwrap();
@@ -120,6 +130,8 @@ fn eight_bits_are_as_accurate_or_refused() {
     let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();
     assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
     assert!(!folder.path().join("grey.onnx").exists());
+    let error = model.export_onnx(folder.path().join("grey.onnx"), &options, &photos).unwrap_err();
+    assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
     // As well where classes are unknown.
     photos.labels.clear();
     let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();

@@ -226,11 +226,9 @@ fn print(agreement: &Agreement, output: OnnxOutput) {
         None => String::new(),
     };
     println!("  {what} differ by at most {difference:.1e} of their spread{}", accepted(1.0));
-    if output != OnnxOutput::Features {
-        println!("  probabilities differ by at most {:.1e}", agreement.probabilities);
-        let (same, all) = (agreement.same_class, photos + made_up);
-        println!("  the most probable class is the same for {same} of {all}");
-    }
+    let of = if output == OnnxOutput::Features { " of the model's head on them" } else { "" };
+    println!("  probabilities{of} differ by at most {:.1e}", agreement.probabilities);
+    println!("  the most probable class is the same for {} of {}", agreement.same_class, photos + made_up);
     if let Some([before, after]) = agreement.accuracy {
         println!("  accuracy {before:.4} → {after:.4} (accepted: 0.02 less)");
     }
