@@ -59,6 +59,8 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::TableExists { path } => {
             format!("to resume it:  --resume-from {}", message(path.display()))
         }
+        #[cfg(feature = "onnx")]
+        Error::QuantizationLoss { .. } => "to halve the size without a loss:  --half".to_owned(),
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()
@@ -138,6 +140,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
 /// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
     ("`allow_missing`", "--allow-missing"),
+    ("`bands`", "--bands"),
     ("`calibrated`", "--calibrated"),
     ("`from_csv`", "--labels"),
     ("`id_column`", "--id-column"),
@@ -148,6 +151,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`task`", "--task"),
     ("`top_k`", "--top-k"),
     ("`tta`", "--tta"),
+    ("`value_range`", "--value-range"),
 ];
 
 /// A sentence of the library with flags in place of its settings.

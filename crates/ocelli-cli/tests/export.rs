@@ -42,6 +42,24 @@ fn a_run_is_exported_and_says_how_well_it_agrees() {
     }
     let size = |name: &str| fs::metadata(place().path(name)).unwrap().len() as f64;
     assert!(size("half.onnx") < 0.6 * size("said.onnx"));
+    // The run is too small and too short for 8 bits to be sure: either answer is one.
+    let output = place().ocelli(&["export", "run", "--int8", "--out", "int8.onnx"]).output().unwrap();
+    match output.status.success() {
+        true => {
+            assert!(
+                String::from_utf8_lossy(&output.stdout).contains("accuracy 0."),
+                "{}",
+                String::from_utf8_lossy(&output.stdout)
+            );
+            assert!(size("int8.onnx") < 0.4 * size("said.onnx"));
+        }
+        false => {
+            let said = stderr(&output);
+            assert!(said.contains("in 8-bit integers the accuracy falls from 0."), "{said}");
+            assert!(said.contains("to halve the size without a loss:  --half"), "{said}");
+            assert!(!place().path("int8.onnx").exists());
+        }
+    }
     // Named after the run; nothing is overwritten.
     assert_eq!(place().run(&["export", "run", "--quiet"]), "run.onnx\n");
     assert_eq!(place().run(&["export", "run", "--quiet"]), "run-2.onnx\n");

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::{Arch, TensorFile};
-use ocelli_onnx::{Model, Options};
+use ocelli_onnx::{Engine, Model, Options};
 
 use common::{formula, values};
 
@@ -42,7 +42,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
         let input = Tensor::from_data(TensorData::new(images.clone(), [2, 3, size, size]), &Device::flex());
         let logits: Vec<f32> = network.infer(input).into_data().try_into_vec()?;
-        let text = serde_json::json!({ "size": size, "images": images, "logits": logits });
+        // The same in 8 bits, and what another engine computes from that.
+        let model = Model::new(&graph, &Options::default())?;
+        let shape = [1, 3, size, size];
+        let each: Vec<Vec<f32>> = images.chunks_exact(3 * size * size).map(<[f32]>::to_vec).collect();
+        let quantized =
+            model.quantize(&model.ranges(each.iter().map(|image| (image.clone(), shape)))?)?.to_bytes();
+        std::fs::write(folder.join(format!("{arch}-int8.onnx")), &quantized)?;
+        let engine = Engine::load(&quantized)?;
+        let mut of_integers = Vec::new();
+        for image in &each {
+            of_integers.extend(engine.run(image, shape)?.swap_remove(0));
+        }
+        let text =
+            serde_json::json!({ "size": size, "images": images, "logits": logits, "int8": of_integers });
         std::fs::write(folder.join(format!("{arch}.json")), text.to_string())?;
     }
     Ok(())

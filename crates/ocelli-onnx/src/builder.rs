@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use half::f16;
 
-use crate::proto::{Attribute, DataType, NodeProto, TensorProto};
+use crate::proto::{Attribute, DataType, GraphProto, NodeProto, TensorProto};
 
 /// What has been written so far.
 pub struct Builder {
@@ -19,6 +19,15 @@ pub struct Builder {
 impl Builder {
     pub fn new(half: bool) -> Self {
         Self { nodes: Vec::new(), constants: Vec::new(), half, names: HashSet::new(), prefix: String::new() }
+    }
+
+    /// For what is added to a graph: names differ from those in it.
+    pub fn beside(graph: &GraphProto) -> Self {
+        let mut builder = Self::new(false);
+        let nodes = graph.node.iter().flat_map(|node| node.output.iter().chain([&node.name]));
+        let constants = graph.initializer.iter().map(|constant| &constant.name);
+        builder.names = nodes.chain(constants).cloned().collect();
+        builder
     }
 
     /// What follows is a part of this.
@@ -115,7 +124,7 @@ impl Builder {
     }
 
     /// A constant of any type, from its bytes.
-    fn constant(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: Vec<u8>) -> String {
+    pub fn constant(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: Vec<u8>) -> String {
         let name = self.name(name);
         self.constants.push(TensorProto {
             dims: shape.iter().map(|size| *size as i64).collect(),

@@ -37,6 +37,14 @@ pub enum Error {
         /// What the parser found.
         reason: String,
     },
+    /// A value's range, which quantization needs, is unknown or not finite.
+    #[error(
+        "the value {value:?} has no finite range; run the network on photos that it computes finite numbers for"
+    )]
+    NoRange {
+        /// The value's name in the file.
+        value: String,
+    },
     /// The other engine cannot run the file.
     #[error("{engine} cannot run the file: {reason}")]
     Engine {

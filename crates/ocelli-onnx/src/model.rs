@@ -193,6 +193,14 @@ impl Model {
         self.0.metadata_props.push(StringStringEntryProto { key: key.to_owned(), value });
     }
 
+    pub(crate) fn graph(&self) -> &GraphProto {
+        self.0.graph.as_ref().expect("it was made with one")
+    }
+
+    pub(crate) fn graph_mut(&mut self) -> &mut GraphProto {
+        self.0.graph.as_mut().expect("it was made with one")
+    }
+
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.encode_to_vec()
@@ -228,16 +236,4 @@ fn without_unused(mut builder: Builder, outputs: &[&str]) -> Builder {
     builder.nodes.retain(|node| node.output.iter().any(|output| needed.contains(output)));
     builder.constants.retain(|constant| needed.contains(&constant.name));
     builder
-}
-
-/// The texts in an ONNX file.
-///
-/// # Errors
-/// [`Error::NotOnnx`] where the bytes are no ONNX model.
-pub fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
-    let model = ModelProto::decode(bytes).map_err(|error| Error::NotOnnx { reason: error.to_string() })?;
-    if model.graph.is_none() || model.opset_import.is_empty() {
-        return Err(Error::NotOnnx { reason: "it holds no graph".to_owned() });
-    }
-    Ok(model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect())
 }

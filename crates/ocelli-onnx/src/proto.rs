@@ -136,6 +136,8 @@ pub enum DimensionValue {
 pub enum DataType {
     Float = 1,
     Uint8 = 2,
+    Int8 = 3,
+    Int32 = 6,
     Int64 = 7,
     Float16 = 10,
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Filter, Framing, Normalization, Preprocessing, RgbImage};
 use ocelli_nn::{Arch, Graph, Network, TensorFile};
-use ocelli_onnx::{Engine, Error, Float, Input, Model, Options, Output, UnknownScore, metadata};
+use ocelli_onnx::{Description, Engine, Error, Float, Input, Model, Options, Output, UnknownScore};
 
 use common::{formula, values};
 
@@ -206,9 +206,13 @@ fn what_cannot_be_written_or_read_is_an_error() {
 
     let texts = BTreeMap::from([("classes".to_owned(), "[\"ant\", \"été\"]".to_owned())]);
     let file = Model::new(&graph, &Options { metadata: texts.clone(), ..Options::default() }).unwrap();
-    assert_eq!(metadata(&file.to_bytes()).unwrap(), texts);
+    let found = Description::read(&file.to_bytes()).unwrap();
+    assert_eq!((found.metadata, found.opset), (texts, 17));
+    let [input] = &found.inputs[..] else { panic!("{:?}", found.inputs) };
+    assert_eq!((input.name.as_str(), input.dtype), ("images", "F32"));
+    assert_eq!(input.shape, ["images", "3", "32", "32"]);
     for bytes in [&b""[..], b"PK\x03\x04", &[0xff; 64], &file.to_bytes()[..40]] {
-        assert!(matches!(metadata(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
+        assert!(matches!(Description::read(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
         assert!(matches!(Engine::load(bytes), Err(Error::Engine { .. })), "{bytes:?}");
     }
     let bytes = file.to_bytes();
@@ -259,5 +263,34 @@ fn the_unknown_score_follows_its_formula() {
         let rest = u.iter().map(|u| u * u).sum::<f64>() - squares.iter().sum::<f64>();
         let expected = nearest - dot(&score.total, &squares) + 0.7 * rest.max(0.0);
         assert!((f64::from(*found) - expected).abs() < 1e-4 * expected.abs().max(1.0), "{found}, {expected}");
+    }
+}
+
+/// Weights and values of eight bits: near what floats give, in a quarter of the bytes.
+#[test]
+fn eight_bits_are_near_floats() {
+    for arch in SMALL {
+        let size = 64;
+        let graph = network(arch).graph([size; 2]).unwrap();
+        let shape = [1, 3, size, size];
+        let image = |seed: &str| -> Vec<f32> {
+            (0..3 * size * size).map(|at| formula(seed, at as u64) as f32).collect()
+        };
+        let model = Model::new(&graph, &Options::default()).unwrap();
+        let ranges = model.ranges(["a", "b"].map(|seed| (image(seed), shape))).unwrap();
+        assert!(ranges.len() > 2 && ranges.keys().eq(model.quantized_values().iter()), "{arch}");
+        let quantized = model.quantize(&ranges).unwrap().to_bytes();
+        let bytes = model.to_bytes();
+        let run = |file: &[u8]| Engine::load(file).unwrap().run(&image("c"), shape).unwrap().remove(0);
+        let found = difference(&run(&quantized), &run(&bytes));
+        println!("{arch}: {found:.1e}, {} of {} bytes", quantized.len(), bytes.len());
+        assert!(found > 1e-4 && found < 0.25, "{arch}: {found}");
+        assert!(quantized.len() * 10 < bytes.len() * 4, "{arch}");
+
+        let mut missing = ranges.clone();
+        let (name, _) = missing.pop_first().unwrap();
+        assert!(matches!(model.quantize(&missing), Err(Error::NoRange { value }) if value == name));
+        missing.insert(name, [f32::NAN, 1.0]);
+        assert!(matches!(model.quantize(&missing), Err(Error::NoRange { .. })));
     }
 }

@@ -24,6 +24,15 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] ocelli_onnx::Error),
+    /// A file that begins as an ONNX file is none, or is damaged.
+    #[cfg(feature = "onnx")]
+    #[error("{}: {source}", path.display())]
+    NotAnOnnxFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ocelli_onnx::Error,
+    },
     /// An exported file does not compute what the model computes. It was not written.
     #[cfg(feature = "onnx")]
     #[error(
@@ -40,6 +49,24 @@ pub enum Error {
         /// The engine that ran the file.
         engine: &'static str,
     },
+    /// An exported file of 8-bit integers is worse than the model. It was not written.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "in 8-bit integers {measure} falls from {before:.4} to {after:.4} on {photos} photos, and {bound} less would be \
+         accepted; no file was written"
+    )]
+    QuantizationLoss {
+        /// What is measured.
+        measure: &'static str,
+        /// The model's.
+        before: f64,
+        /// The file's.
+        after: f64,
+        /// The photos that it was measured on.
+        photos: usize,
+        /// The loss that is accepted.
+        bound: f64,
+    },
     /// There are no photos to compare an exported file and its model on.
     #[cfg(feature = "onnx")]
     #[error("an exported file is compared with the model on photos, and {}", match reason {
@@ -49,6 +76,16 @@ pub enum Error {
     NoPhotosToCheck {
         /// Why the first could not be read.
         reason: Option<String>,
+    },
+    /// Photos that should show none of a model's classes are those that it knows.
+    #[error("{known} of the {photos} strangers are {what} photos; strangers show none of the classes")]
+    NoStrangers {
+        /// How many of them.
+        known: usize,
+        /// All that were given.
+        photos: usize,
+        /// Which photos they are: evaluated, training.
+        what: &'static str,
     },
     /// What is given as onnxruntime-web is something else.
     #[cfg(feature = "onnx")]

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use ocelli::prelude::*;
 use ocelli::{
-    Agreement, Error, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, Precision, photos_in,
+    Error, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, Precision, Target,
 };
-use ocelli_onnx::{Engine, metadata};
+use ocelli_onnx::{Description, Engine};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
 }
 
-fn trained() -> Model {
-    let data = ImageData::from_folder(samples()).size(32).load().unwrap();
+fn trained(size: usize) -> Model {
+    let data = ImageData::from_folder(samples()).size(size).load().unwrap();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data).unwrap();
     learner.cache_features().unwrap();
     learner.fit(1e-2, Epochs(1)).unwrap();
@@ -23,20 +23,33 @@ fn trained() -> Model {
     learner.to_model().with_unknown(score, config)
 }
 
+/// The first of the samples, with their classes.
+fn photos(count: usize) -> ExportPhotos {
+    let data = ImageData::from_folder(samples()).size(32).load().unwrap();
+    let items = data.items();
+    let mut photos = ExportPhotos::default();
+    for item in items.items.iter().step_by(items.items.len() / count).take(count) {
+        photos.validation.push(item.path.clone());
+        let Target::Class(class) = item.target else { panic!("{}", item.id) };
+        photos.labels.push(class);
+    }
+    photos
+}
+
 #[test]
 fn another_engine_predicts_the_same() {
-    let model = trained().precision(Precision::F32);
-    let mut photos = photos_in(samples()).unwrap().photos;
-    photos.truncate(40);
+    let model = trained(32).precision(Precision::F32);
+    let given = photos(40);
+    let photos = &given.validation;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let agreement = model.export_onnx(&path, &OnnxOptions::default(), &photos).unwrap();
+    let agreement = model.export_onnx(&path, &OnnxOptions::default(), &given).unwrap();
     assert!(agreement.difference < 1e-5 && agreement.photos == 32, "{agreement:?}");
     assert_eq!(agreement.same_class, 35, "{agreement:?}");
 
     let file = std::fs::read(&path).unwrap();
     let engine = Engine::load(&file).unwrap();
-    for (photo, prediction) in photos.iter().zip(model.predict(&photos).unwrap()) {
+    for (photo, prediction) in photos.iter().zip(model.predict(photos).unwrap()) {
         let image = model.config().framed(photo, 32).unwrap();
         let planes: Vec<u8> =
             (0..3).flat_map(|channel| image.pixels().iter().skip(channel).step_by(3).copied()).collect();
@@ -46,17 +59,16 @@ fn another_engine_predicts_the_same() {
         assert!(worst < 1e-5, "{}: {:?} and {expected:?}", photo.display(), outputs[0]);
     }
 
-    let texts = metadata(&file).unwrap();
+    let texts = Description::read(&file).unwrap().metadata;
     let config: serde_json::Value = serde_json::from_str(&texts["ocelli"]).unwrap();
     assert_eq!(config["classes"], serde_json::json!(model.config().classes));
-    assert_eq!(serde_json::from_str::<Agreement>(&texts["agreement"]).unwrap(), agreement);
+    assert_eq!(texts["agreement"], serde_json::to_string(&agreement).unwrap());
 }
 
 #[test]
 fn every_form_agrees_and_the_unknown_score_too() {
-    let model = trained();
-    let mut photos = photos_in(samples()).unwrap().photos;
-    photos.truncate(8);
+    let model = trained(32);
+    let photos = photos(8);
     let folder = tempfile::tempdir().unwrap();
     for (number, (preprocessing, output, precision)) in [
         (OnnxPreprocessing::None, OnnxOutput::Logits, OnnxPrecision::F32),
@@ -75,8 +87,57 @@ fn every_form_agrees_and_the_unknown_score_too() {
         assert!(path.is_file());
     }
     let options = OnnxOptions::default();
-    let error = model.export_onnx(folder.path().join("none.onnx"), &options, &[]).unwrap_err();
+    let error =
+        model.export_onnx(folder.path().join("none.onnx"), &options, &ExportPhotos::default()).unwrap_err();
     assert!(matches!(error, Error::NoPhotosToCheck { reason: None }), "{error}");
     let error = model.export_onnx(folder.path(), &options, &photos).unwrap_err();
     assert!(error.to_string().contains("folder"), "{error}");
+}
+
+#[test]
+fn eight_bits_are_as_accurate_or_refused() {
+    let model = trained(96);
+    let mut photos = photos(120);
+    let folder = tempfile::tempdir().unwrap();
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+    let export = |name: &str, precision, photos: &ExportPhotos| {
+        let options = OnnxOptions { precision, ..OnnxOptions::default() };
+        model.export_onnx(folder.path().join(name), &options, photos)
+    };
+    export("f32.onnx", OnnxPrecision::F32, &photos).unwrap();
+    let agreement = export("int8.onnx", OnnxPrecision::Int8, &photos).unwrap();
+    let [before, after] = agreement.accuracy.unwrap();
+    assert!(agreement.photos == 60 && agreement.made_up == 0, "{agreement:?}");
+    assert!(before > 0.6 && after >= before - 0.02, "{agreement:?}");
+    // No more than the model's own: the engine has run the integers.
+    assert!(agreement.difference > 1e-3 && agreement.difference < 0.2, "{agreement:?}");
+    assert!(size("int8.onnx") * 5 < size("f32.onnx") * 2);
+
+    // Features are judged by what the model's head makes of them.
+    let options = OnnxOptions {
+        precision: OnnxPrecision::Int8,
+        output: OnnxOutput::Features,
+        ..OnnxOptions::default()
+    };
+    let of_features = model.export_onnx(folder.path().join("features.onnx"), &options, &photos).unwrap();
+    assert_eq!(of_features.accuracy.unwrap()[0], before);
+    assert!((of_features.accuracy.unwrap()[1] - after).abs() < 0.02, "{of_features:?}");
+
+    // Ranges of one grey photo cut off what other photos need.
+    let grey = folder.path().join("grey.pgm");
+    std::fs::write(&grey, [b"P5\n40 40\n255\n".to_vec(), vec![127; 1600]].concat()).unwrap();
+    photos.training = vec![grey];
+    let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();
+    assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
+    assert!(!folder.path().join("grey.onnx").exists());
+    let error = model.export_onnx(folder.path().join("grey.onnx"), &options, &photos).unwrap_err();
+    assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
+    // As well where classes are unknown.
+    photos.labels.clear();
+    let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();
+    assert!(error.to_string().contains("most probable class"), "{error}");
+
+    let one = ExportPhotos { validation: vec![photos.validation[0].clone()], ..ExportPhotos::default() };
+    let error = export("one.onnx", OnnxPrecision::Int8, &one).unwrap_err();
+    assert!(error.to_string().contains("two at least"), "{error}");
 }

@@ -11,7 +11,7 @@ use ocelli_nn::Backbone;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::export::{Agreement, OnnxOptions, OnnxPrecision};
+use crate::export::{Agreement, ExportPhotos, OnnxOptions, OnnxPrecision};
 use crate::file::write_whole;
 use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::Model;
@@ -173,7 +173,7 @@ impl<B: Backbone> Model<B> {
         folder: impl AsRef<Path>,
         options: &WebOptions,
         runtime: &WebRuntime,
-        photos: &[PathBuf],
+        photos: &ExportPhotos,
     ) -> Result<Agreement> {
         let folder = folder.as_ref();
         new_or_empty(folder)?;

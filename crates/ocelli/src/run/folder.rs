@@ -83,9 +83,9 @@ impl RunFolder {
         files::create_dir_all(runs).map_err(Error::io("create", runs))?;
         let entries = files::list(runs).map_err(Error::io("list", runs))?;
         let numbers = entries.iter().filter_map(|path| {
-            path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u64>().ok()
+            path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()
         });
-        let mut number = numbers.max().unwrap_or(0) + 1;
+        let mut number = u64::from(numbers.max().unwrap_or(0)) + 1;
         loop {
             let path = runs.join(format!("{name}-{number}"));
             match files::create_dir(&path) {
