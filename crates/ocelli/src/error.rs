@@ -70,7 +70,7 @@ pub enum Error {
     /// There are no photos to compare an exported file and its model on.
     #[cfg(feature = "onnx")]
     #[error("an exported file is compared with the model on photos, and {}", match reason {
-        Some(reason) => format!("none of those given can be read ({reason})"),
+        Some(reason) => format!("none can be read ({reason})"),
         None => "there are none; give some, or the folder of the model's run".to_owned(),
     })]
     NoPhotosToCheck {
