@@ -117,7 +117,6 @@ impl Evaluate {
     }
 
     fn evaluate(&self, model: &Model, threads: usize) -> Result<Evaluation, Failure> {
-        self.source.channels.must_fit(&model.config().channels)?;
         let mut data = self.source.builder(&self.data).bad_images(self.bad_images).threads(threads);
         if !self.include_train {
             let run = if self.model.is_dir() { Some(&*self.model) } else { self.model.parent() };
