@@ -145,7 +145,7 @@ impl Evaluate {
     /// The unknown scores of the strangers, if there are some; lists those that cannot be read.
     fn strangers(&self, model: &Model) -> Result<Option<StrangerScores>, Failure> {
         let Some(folder) = &self.strangers else { return Ok(None) };
-        let photos = photos_at(std::slice::from_ref(folder))?;
+        let photos = photos_at(std::slice::from_ref(folder))?.photos;
         let bar = progress_bar("   strangers      {bar:30} {human_pos} of {human_len} images · {eta} left");
         let stop = finish_batch();
         let scored = score_strangers(model, photos, &mut |done, total| {

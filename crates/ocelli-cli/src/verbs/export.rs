@@ -8,7 +8,7 @@ use ocelli::{Agreement, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecis
 use crate::errors::Failure;
 use crate::flags::ThreadFlags;
 use crate::output::{destination, eprintln, message, path_line, println};
-use crate::photos::photos_at;
+use crate::photos::{NamedPhotos, photos_at};
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
@@ -70,9 +70,13 @@ impl Export {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
+        let mut named = NamedPhotos::default();
         let photos = match &self.photos[..] {
             [] => ExportPhotos::of_run(&self.model)?,
-            given => ExportPhotos { validation: photos_at(given)?, ..ExportPhotos::default() },
+            given => {
+                named = photos_at(given)?;
+                ExportPhotos { validation: std::mem::take(&mut named.photos), ..ExportPhotos::default() }
+            }
         };
         let out = destination(self.out.as_deref(), &format!("{}.onnx", name_of(&self.model)), &[])?;
         let options = OnnxOptions {
@@ -86,13 +90,11 @@ impl Export {
             calibrated: self.calibrated,
         };
         let agreement = model.export_onnx(&out, &options, &photos)?;
-        if self.quiet {
-            path_line(&out);
-            return Ok(());
+        if !self.quiet {
+            print(&agreement, self.output);
         }
-        print(&agreement, self.output);
         path_line(&out);
-        Ok(())
+        named.conclude()
     }
 }
 
