@@ -112,7 +112,7 @@ impl Evaluate {
             unknown.print();
         }
         println!();
-        print_paths(&written);
+        print_paths(&written, evaluation.data.notices());
         Ok(())
     }
 
