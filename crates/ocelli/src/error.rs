@@ -388,6 +388,26 @@ pub enum Error {
         /// The differences.
         differences: String,
     },
+    /// An interrupted file of features was begun with other settings.
+    #[error(
+        "{}: it was begun with other settings: {differences}; use the same to continue it, give another name, or \
+         remove {}.journal to begin again",
+        path.display(), path.display()
+    )]
+    OtherEmbedSettings {
+        /// The file.
+        path: PathBuf,
+        /// The differences.
+        differences: String,
+    },
+    /// None of the photos could be read.
+    #[error("{}: nothing is written, since none of the {photos} files could be read as a photo", path.display())]
+    NothingToWrite {
+        /// The file that would have been written.
+        path: PathBuf,
+        /// The number of photos.
+        photos: usize,
+    },
     /// A table of predictions is not as it was written.
     #[error("{}, row {row}: {reason}; it was changed, or is damaged: write another table", path.display())]
     OtherTable {
