@@ -453,7 +453,7 @@ fn what_killed_calls_left_is_removed_and_what_is_being_written_is_not() {
         let (_, _, said) =
             run(&["predict", MODEL, "swept/flags", "--copy-to", "swept-to", "--out", "tables/table.json"]);
         assert!(said.contains("swept-to: "), "{said}");
-        assert!(!place().path(folder).join(".writing-left").exists(), "{folder}");
+        assert!(!place().path(folder).join(".writing-left").exists(), "{folder}: {said}");
         assert!(place().path(folder).join(".writing-now").exists(), "{folder}");
         let _ = fs::remove_file(place().path("tables/table.json"));
     }

@@ -75,7 +75,11 @@ impl KeptRows {
         layout: &TableLayout,
         take: &mut dyn FnMut(KeptRow) -> Result<()>,
     ) -> Result<()> {
-        each_row(path, self.length, layout, &mut |row: Row| take(row.kept()))
+        match self.rows {
+            // There may be no file yet.
+            0 => Ok(()),
+            _ => each_row(path, self.length, layout, &mut |row: Row| take(row.kept())),
+        }
     }
 }
 
