@@ -350,6 +350,23 @@ fn the_column_of_files_goes_by_what_is_there() {
     assert_eq!(classes(&whole(&root, &stated(&root))), ["a", "b"]);
 }
 
+/// A row a label, with a column that says of some that they are not there.
+#[test]
+fn labels_that_are_not_there_are_not_taken_for_labels() {
+    let table = |confidence: [u8; 2]| {
+        let mut text = "ImageID,LabelName,Confidence\n".to_owned();
+        for name in names(6) {
+            let id = name.trim_end_matches(".png");
+            text += &format!("{id},cat,{}\n{id},dog,{}\n", confidence[0], confidence[1]);
+        }
+        photos(6, text)
+    };
+    let root = table([1, 0]);
+    refused(&root, &stated(&root), &["row 3", "Confidence", "not there", "leave out the rows with 0"]);
+    let root = table([1, 1]);
+    assert_eq!(rows(&whole(&root, &stated(&root)).dataset)[0].1, ["cat", "dog"]);
+}
+
 /// Numbers of rows or of something else are no names of files, although there may be files of such names.
 #[test]
 fn numbers_beside_the_names_of_files_do_not_name_other_files() {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::rows::{Entry, Labels, Notes, Tally};
+use super::rows::{Entry, Labels, Notes, Tally, binary};
 use super::sheet::shortened;
-use super::{Table, labels};
+use super::{Table, labels, names};
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
@@ -20,6 +20,9 @@ impl Table<'_> {
     ) -> Result<Vec<(Entry, BTreeSet<String>)>, DataError> {
         let by_file = by_file(entries);
         self.note_several_rows(&by_file, labels, task, notes);
+        if *task == Task::MultiLabel && by_file.iter().any(|rows| rows.len() > 1) {
+            self.check_presence()?;
+        }
         let mut merged = Vec::new();
         let mut repeated = Tally::default();
         for mut rows in by_file {
@@ -44,6 +47,27 @@ impl Table<'_> {
         let of = format!("of {rows} rows of {} repeat others and are left out", self.name());
         repeated.say(&of, &mut notes.notices);
         Ok(merged)
+    }
+
+    /// Refuses a table of a row for each label with a column that says of some that they are not there, as Open Images' has.
+    fn check_presence(&self) -> Result<(), DataError> {
+        let rows = &self.sheet.rows;
+        let values = |column: usize| rows.iter().map(move |row| binary(row.cell(column)));
+        let says_no = |column: &usize| {
+            self.header.and_then(|header| header.get(*column)).is_some_and(|name| names::says_presence(name))
+                && values(*column).all(|value| value.is_some())
+                && values(*column).any(|value| value == Some(false))
+        };
+        let Some(column) = (0..self.sheet.width()).find(says_no) else { return Ok(()) };
+        let row = rows.iter().find(|row| binary(row.cell(column)) == Some(false));
+        Err(self.error(
+            row.map(|row| row.line),
+            format!(
+                "has a row for each label, and {} says that this one's label is not there",
+                self.column_name(column)
+            ),
+            "leave out the rows with 0",
+        ))
     }
 
     /// Where images have a row for each of their labels, makes the task multi-label; says which images have
