@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
 use super::rows::binary;
-use super::sheet::{Row, Sheet, counts, is_image_ending};
+use super::sheet::{Row, Sheet, counts, ends_as_image};
 use super::sides::{SplitColumns, flag, odd_values};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
@@ -540,9 +540,4 @@ fn list(names: Vec<String>) -> String {
     let more = names.len().saturating_sub(SOME_COLUMNS);
     let text = names.into_iter().take(SOME_COLUMNS).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{text} and {more} more") } else { text }
-}
-
-/// Whether a cell ends as the names of images do.
-fn ends_as_image(cell: &str) -> bool {
-    cell.rsplit_once('.').is_some_and(|(_, ending)| is_image_ending(&ending.to_lowercase()))
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::rows::{Entry, Labels, Notes, Tally, binary};
 use super::sheet::shortened;
-use super::{Table, labels, names};
+use super::{Table, names};
+use crate::names::composed;
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
@@ -29,7 +30,7 @@ impl Table<'_> {
             let rest = rows.split_off(1);
             let first = rows.remove(0);
             let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
-            let mut all: BTreeSet<String> = of(&first).into_iter().map(labels::composed).collect();
+            let mut all: BTreeSet<String> = of(&first).into_iter().map(composed).collect();
             for entry in rest {
                 if let Some(error) = self.contradiction(&first, &entry, labels, *task) {
                     return Err(error);
@@ -39,7 +40,7 @@ impl Table<'_> {
                     notes.skipped.push(Skipped::new(&entry.path, reason));
                     repeated.count(entry.line, || entry.id.clone());
                 }
-                all.extend(of(&entry).into_iter().map(labels::composed));
+                all.extend(of(&entry).into_iter().map(composed));
             }
             merged.push((first, all));
         }
@@ -162,7 +163,7 @@ impl Table<'_> {
             entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
         let lost: BTreeSet<&str> = (missing.iter())
             .flat_map(|(index, _)| labels.of(&self.sheet.rows[*index]))
-            .filter(|label| !kept.contains(labels::composed(label).as_str()))
+            .filter(|label| !kept.contains(composed(label).as_str()))
             .collect();
         let lost: Vec<&str> = lost.into_iter().collect();
         let vanished = (!lost.is_empty()).then(|| {
