@@ -85,7 +85,9 @@ impl Server {
         };
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
         // A server that refuses may close before all is written.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
         Answer::read(stream)
@@ -103,7 +105,9 @@ impl Server {
     fn form(&self, path: &str, files: &[(&str, &[u8])]) -> Answer {
         let mut body = Vec::new();
         for (name, bytes) in files {
-            let head = format!("--edge\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"{name}\"\r\n\r\n");
+            let head = format!(
+                "--edge\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"{name}\"\r\n\r\n"
+            );
             body.extend([head.as_bytes(), bytes, b"\r\n"].concat());
         }
         body.extend(b"--edge--\r\n");
@@ -181,7 +185,10 @@ fn many_at_once_get_what_predict_says_to_the_bit() {
                 // Others that cannot be read are in between, and other answers are wanted of the same model.
                 match request % 8 {
                     6 => assert_eq!(server.post("/predict", b"\x89PNG\r\n\x1a\n nothing").status, 422),
-                    7 => assert_eq!(server.post("/embed", &bytes_of(&photos[request % photos.len()])).status, 200),
+                    7 => assert_eq!(
+                        server.post("/embed", &bytes_of(&photos[request % photos.len()])).status,
+                        200
+                    ),
                     _ => {
                         let index = request % photos.len();
                         let answer = server.post("/predict", &bytes_of(&photos[index]));
@@ -213,8 +220,12 @@ fn features_and_heat_maps_are_the_librarys() {
     let path = place().path(&photo);
     let features = Embedder::of_model(&model).embed([&path]).unwrap().next().unwrap().unwrap().features;
     let row = server.post("/embed", &bytes_of(&photo)).json();
-    let found: Vec<f32> =
-        row[0]["features"].as_array().unwrap().iter().map(|value| value.to_string().parse().unwrap()).collect();
+    let found: Vec<f32> = row[0]["features"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.to_string().parse().unwrap())
+        .collect();
     assert_eq!(found, features);
     for (query, class) in [
         ("", TargetClass::MostProbable),
@@ -241,7 +252,12 @@ fn bad_images_have_the_words_of_the_library() {
     let big = format!("P6\n1000 1000\n255\n{}", "x".repeat(3_000_000));
     let answer = server.form(
         "/predict",
-        &[("../../etc/passwd", cut), ("/etc/passwd", b"/etc/passwd"), ("big.ppm", big.as_bytes()), ("good", &photo)],
+        &[
+            ("../../etc/passwd", cut),
+            ("/etc/passwd", b"/etc/passwd"),
+            ("big.ppm", big.as_bytes()),
+            ("good", &photo),
+        ],
     );
     let rows = answer.json();
     assert_eq!(answer.status, 200, "{rows}");
@@ -289,7 +305,10 @@ fn what_is_wrong_with_a_request_is_said_and_harms_no_other() {
     assert_eq!(server.post("/predict", &vec![b'x'; 1_000_001]).status, 413);
     assert_eq!(server.post("/predict", &vec![b'x'; 1_000_000]).status, 422);
     let mut stream = server.connect();
-    let head = format!("POST /predict HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n", server.address);
+    let head = format!(
+        "POST /predict HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        server.address
+    );
     stream.write_all(head.as_bytes()).unwrap();
     let chunk = [&b"186a0\r\n"[..], &[b'x'; 100_000], b"\r\n"].concat();
     for _ in 0..11 {
@@ -325,7 +344,12 @@ fn what_is_wrong_with_a_request_is_said_and_harms_no_other() {
     let many: Vec<String> = (0..200).map(|number| format!("X-{number}: 1")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert_eq!(server.ask("GET", "/health", &many, &[]).status, 431);
-    for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01"[..], b"\0\0\0\0\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n"] {
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01"[..],
+        b"\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n\r\n",
+    ] {
         let mut stream = server.connect();
         stream.write_all(garbage).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
@@ -338,7 +362,8 @@ fn what_is_wrong_with_a_request_is_said_and_harms_no_other() {
 fn slow_and_vanished_clients_are_cut_off_and_block_nobody() {
     let server = Server::new(&["--client-timeout", "1"]);
     let photo = bytes_of(&photos()[0]);
-    let head = format!("POST /predict HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", server.address, photo.len());
+    let head =
+        format!("POST /predict HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", server.address, photo.len());
     // Headers that do not end, bodies that do not end, clients that say nothing, and one that is gone.
     let mut slow: Vec<TcpStream> = (0..30).map(|_| server.connect()).collect();
     for (number, stream) in slow.iter_mut().enumerate() {
@@ -363,7 +388,10 @@ fn slow_and_vanished_clients_are_cut_off_and_block_nobody() {
                 let mut answer = Vec::new();
                 let _ = stream.read_to_end(&mut answer);
                 let answer = String::from_utf8_lossy(&answer).into_owned();
-                assert!(answer.is_empty() || answer.contains(" 408 ") || answer.contains(" 400 "), "{answer}");
+                assert!(
+                    answer.is_empty() || answer.contains(" 408 ") || answer.contains(" 400 "),
+                    "{answer}"
+                );
                 drop(stream);
                 dripping.join().unwrap();
             });
@@ -403,10 +431,16 @@ fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
 #[test]
 fn requests_that_have_begun_are_answered_before_the_end() {
     let photo = bytes_of(&photos()[0]);
-    for (name, again, status) in [("TERM", false, Some(0)), ("INT", false, Some(0)), ("TERM", true, Some(143))] {
+    for (name, again, status) in
+        [("TERM", false, Some(0)), ("INT", false, Some(0)), ("TERM", true, Some(143))]
+    {
         let mut server = Server::new(&[]);
         let mut begun = server.connect();
-        let head = format!("POST /predict HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n", server.address, photo.len());
+        let head = format!(
+            "POST /predict HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
+            server.address,
+            photo.len()
+        );
         begun.write_all(head.as_bytes()).unwrap();
         begun.write_all(&photo[..10]).unwrap();
         // Connections are taken in their order.
@@ -458,7 +492,8 @@ fn several_models_have_names() {
     fs::copy(place().path("run/model.safetensors"), &file).unwrap();
     let server = Server::new(&["other.safetensors", "run"]);
     let models = server.get("/models").json();
-    let names: Vec<&str> = models.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        models.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["run", "other", "run-2"]);
     let photo = bytes_of(&photos()[0]);
     let of = |path: &str| server.post(path, &photo).text();
@@ -494,7 +529,9 @@ fn the_description_says_what_is_answered() {
     let mut examples = 0;
     for (path, methods) in described["paths"].as_object().unwrap() {
         for (method, about) in methods.as_object().unwrap() {
-            let of = |body: &[u8], query: &str| server.ask(&method.to_uppercase(), &format!("{path}{query}"), &[], body);
+            let of = |body: &[u8], query: &str| {
+                server.ask(&method.to_uppercase(), &format!("{path}{query}"), &[], body)
+            };
             let content = |status: &str| about["responses"][status]["content"].clone();
             let answer = of(&photo, "");
             assert_eq!(answer.status, 200, "{path}");
@@ -532,4 +569,105 @@ fn the_page_needs_nothing_from_elsewhere() {
     for path in ["/models", "/explain", "/predict"] {
         assert!(text.contains(path), "{path}");
     }
+}
+
+/// Sends a request of the Open Inference Protocol: JSON, and tensors behind it.
+fn infer(server: &Server, request: &Value, tensors: &[u8]) -> Answer {
+    let json = request.to_string();
+    let length = format!("Inference-Header-Content-Length: {}", json.len());
+    server.ask("POST", "/v2/models/run/infer", &[&length], &[json.as_bytes(), tensors].concat())
+}
+
+#[test]
+fn the_open_inference_protocol_gives_the_same_probabilities() {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    let server = Server::new(&["--max-files", "3"]);
+    let photos: Vec<Vec<u8>> = photos()[..2].iter().map(|photo| bytes_of(photo)).collect();
+    let model = Model::load(place().path("run")).unwrap();
+    let expected: Vec<f32> =
+        photos.iter().flat_map(|photo| model.predict_bytes(photo).unwrap().probabilities).collect();
+    let numbers = |answer: &Answer| -> Vec<f32> {
+        let data = answer.json()["outputs"][0]["data"].clone();
+        data.as_array().unwrap().iter().map(|value| value.to_string().parse().unwrap()).collect()
+    };
+    // Files as texts, and as bytes behind the JSON.
+    let texts: Vec<String> = photos.iter().map(|photo| STANDARD.encode(photo)).collect();
+    let request = json!({ "id": "7", "inputs": [{ "name": "images", "datatype": "BYTES", "shape": [2], "data": texts }] });
+    let answer = server.post("/v2/models/run/infer", request.to_string().as_bytes());
+    assert_eq!(numbers(&answer), expected);
+    let answer = answer.json();
+    assert_eq!((&answer["id"], &answer["outputs"][0]["shape"]), (&"7".into(), &json!([2, 3])));
+    let bytes: Vec<u8> =
+        photos.iter().flat_map(|photo| [&(photo.len() as u32).to_le_bytes(), &photo[..]].concat()).collect();
+    let of_bytes = |more: Value| {
+        let input = json!({ "name": "images", "datatype": "BYTES", "shape": [2], "parameters": { "binary_data_size": bytes.len() } });
+        let mut request = json!({ "inputs": [input] });
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        infer(&server, &request, &bytes)
+    };
+    let answer = of_bytes(json!({ "parameters": { "binary_data_output": true } }));
+    assert!(answer.head.contains("inference-header-content-length: "), "{}", answer.head);
+    let tensor = &answer.body[answer.body.len() - 4 * expected.len()..];
+    let found: Vec<f32> =
+        tensor.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert_eq!(found, expected);
+    let answer =
+        of_bytes(json!({ "outputs": [{ "name": "probabilities", "parameters": { "classification": 1 } }] }));
+    let best = model.predict_bytes(&photos[0]).unwrap().best();
+    let text = answer.json()["outputs"][0]["data"][0].as_str().unwrap().to_owned();
+    assert!(
+        text.starts_with(&format!("{}:", best.probability)) && text.ends_with(&format!(":{}", best.class)),
+        "{text}"
+    );
+    // Pixels, and normalised values, channels first.
+    let image = model.decode(&photos[0]).unwrap();
+    let shape = json!([1, image.height(), image.width(), 3]);
+    let size = image.pixels().len();
+    let input = json!({ "name": "images", "datatype": "UINT8", "shape": shape, "parameters": { "binary_data_size": size } });
+    assert_eq!(numbers(&infer(&server, &json!({ "inputs": [input] }), image.pixels())), expected[..3]);
+    let preprocessing = model.config().preprocessing;
+    let mut sample = vec![0.0; preprocessing.sample_len()];
+    preprocessing.apply(&image, &mut sample).unwrap();
+    let planes: Vec<f32> =
+        (0..3).flat_map(|channel| sample.iter().skip(channel).step_by(3).copied()).collect();
+    let shape = json!([1, 3, preprocessing.size, preprocessing.size]);
+    let request =
+        json!({ "inputs": [{ "name": "images", "datatype": "FP32", "shape": shape, "data": [planes] }] });
+    assert_eq!(numbers(&server.post("/v2/models/run/infer", request.to_string().as_bytes())), expected[..3]);
+
+    for (input, status) in [
+        (json!({ "name": "images", "datatype": "BYTES", "shape": [1], "data": ["bm8gaW1hZ2U="] }), 422),
+        (json!({ "name": "images", "datatype": "BYTES", "shape": [1], "data": ["/etc/passwd."] }), 400),
+        (json!({ "name": "images", "datatype": "BYTES", "shape": [2], "data": ["AAAA"] }), 400),
+        (
+            json!({ "name": "images", "datatype": "BYTES", "shape": [4], "data": ["AAAA", "AAAA", "AAAA", "AAAA"] }),
+            413,
+        ),
+        (json!({ "name": "x", "datatype": "BYTES", "shape": [1], "data": ["AAAA"] }), 400),
+        (json!({ "name": "images", "datatype": "INT64", "shape": [1], "data": [1] }), 400),
+        (json!({ "name": "images", "datatype": "UINT8", "shape": [1, 1, 1, 3], "data": [1, 2, 256] }), 400),
+        (json!({ "name": "images", "datatype": "UINT8", "shape": [0, 1, 1, 3], "data": [] }), 400),
+        (
+            json!({ "name": "images", "datatype": "UINT8", "shape": [1, 4294967296u64, 4294967296u64, 3], "data": [1] }),
+            400,
+        ),
+        (
+            json!({ "name": "images", "datatype": "UINT8", "shape": [1, 1, 1, 3], "parameters": { "binary_data_size": 99 } }),
+            400,
+        ),
+        (json!({ "name": "images", "datatype": "FP32", "shape": [1, 3, 2, 2], "data": [0.5] }), 400),
+    ] {
+        let request = json!({ "inputs": [input] }).to_string();
+        let answer = server.post("/v2/models/run/infer", request.as_bytes());
+        assert_eq!(answer.status, status, "{request}: {}", answer.text());
+    }
+    for path in ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/run", "/v2/models/run/ready"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    assert_eq!(server.get("/v2/models/nowhere/ready").status, 404);
+    assert_eq!(server.post("/v2/models/run/infer", b"[[[").status, 400);
+    server.is_alive();
 }

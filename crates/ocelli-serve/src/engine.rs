@@ -16,6 +16,16 @@ use crate::refusal::Refusal;
 /// The most images that the network computes at once: more would let those behind them wait longer.
 const BATCH: usize = 32;
 
+/// An image, as a client has sent it.
+pub(crate) enum Source {
+    /// The bytes of a file.
+    File(Bytes),
+    /// Decoded.
+    Pixels(RgbImage),
+    /// Normalised: `[size, size, 3]`
+    Values(Vec<f32>),
+}
+
 /// What a client wants to know about an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Want {
@@ -46,7 +56,7 @@ pub(crate) type Outcome = Result<Answer, Failure>;
 /// An image to be computed.
 struct Job {
     model: Arc<Model>,
-    image: Bytes,
+    image: Source,
     want: Want,
     reply: Reply,
 }
@@ -111,7 +121,7 @@ impl Engine {
     pub(crate) async fn run(
         &self,
         model: &Arc<Model>,
-        images: impl ExactSizeIterator<Item = Bytes>,
+        images: Vec<Source>,
         want: &Want,
     ) -> Result<Vec<Outcome>, Refusal> {
         let count = images.len() as u32;
@@ -119,12 +129,14 @@ impl Engine {
             Refusal::busy(format!("the queue of {} images is full; send the request again later", self.all))
         })?;
         let replies: Vec<oneshot::Receiver<Outcome>> = images
+            .into_iter()
             .map(|image| {
                 let (to, reply) = oneshot::channel();
                 let place = places.split(1).expect("there is one for each image");
                 let reply_to = Reply { to, _place: place };
                 // The threads end after the engine.
-                let _ = self.jobs.send(Job { model: model.clone(), image, want: want.clone(), reply: reply_to });
+                let _ =
+                    self.jobs.send(Job { model: model.clone(), image, want: want.clone(), reply: reply_to });
                 reply
             })
             .collect();
@@ -155,7 +167,12 @@ fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>) {
             continue;
         }
         let decoded = guarded(|| {
-            let decoded = model.decode(&image)?;
+            let decoded = match image {
+                Source::File(bytes) => model.decode(&bytes)?,
+                Source::Pixels(image) => image,
+                // Of which only predictions are asked.
+                Source::Values(values) => return Ok(Input::Predict(model.sample_of_values(values)?)),
+            };
             Ok(match want {
                 Want::Prediction => Input::Predict(model.sample(&decoded)?),
                 Want::Features => Input::Embed(model.sample(&decoded)?),

@@ -85,7 +85,12 @@ impl fmt::Display for Access {
             1 => " · 1 image".to_owned(),
             images => format!(" · {images} images"),
         };
-        write!(out, "{} {client} {method} {path} {status} · {:.1} ms{images}", utc(self.time), self.milliseconds())
+        write!(
+            out,
+            "{} {client} {method} {path} {status} · {:.1} ms{images}",
+            utc(self.time),
+            self.milliseconds()
+        )
     }
 }
 

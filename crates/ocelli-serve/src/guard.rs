@@ -51,7 +51,8 @@ impl Guard {
                 match given {
                     Some((_, given)) if blake3::hash(given.trim().as_bytes()) == *token => Ok(()),
                     _ => {
-                        let message = "the token is missing or wrong; send the header Authorization: Bearer TOKEN";
+                        let message =
+                            "the token is missing or wrong; send the header Authorization: Bearer TOKEN";
                         Err(Refusal::new(StatusCode::UNAUTHORIZED, message))
                     }
                 }
@@ -87,7 +88,8 @@ mod tests {
     use super::*;
 
     fn status(guard: &Guard, path: &str, headers: &[(&'static str, &str)]) -> u16 {
-        let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let pairs =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         let mut map = HeaderMap::new();
         pairs.for_each(|(name, value)| {
             map.append(name, value);
@@ -132,12 +134,20 @@ mod tests {
         let guard = Guard::new(&ServeOptions { token: Some("s3cret".to_owned()), ..ServeOptions::default() });
         let with = |path, value: Option<&str>| {
             let host = [("host", "localhost")];
-            let token: Vec<(&'static str, &str)> = value.map(|value| ("authorization", value)).into_iter().collect();
+            let token: Vec<(&'static str, &str)> =
+                value.map(|value| ("authorization", value)).into_iter().collect();
             status(&guard, path, &[&host[..], &token].concat())
         };
         assert_eq!(with("/predict", Some("Bearer s3cret")), 200);
         assert_eq!(with("/predict", Some("bearer  s3cret")), 200);
-        for wrong in [None, Some("Bearer s3cre"), Some("Bearer s3cret1"), Some("Basic s3cret"), Some("s3cret"), Some("Bearer")] {
+        for wrong in [
+            None,
+            Some("Bearer s3cre"),
+            Some("Bearer s3cret1"),
+            Some("Basic s3cret"),
+            Some("s3cret"),
+            Some("Bearer"),
+        ] {
             assert_eq!(with("/predict", wrong), 401, "{wrong:?}");
             assert_eq!(with("/models/a/predict", wrong), 401, "{wrong:?}");
             assert_eq!(with("/health", wrong), 200, "{wrong:?}");

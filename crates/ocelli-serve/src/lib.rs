@@ -41,6 +41,7 @@
 //! | the models, and their names | `models.rs` |
 //! | what a request uploads, and its options | `upload.rs` |
 //! | the answers, one function a route | `routes.rs` |
+//! | the Open Inference Protocol | `oip.rs` |
 //! | how requests are refused | `refusal.rs` |
 //! | the access log, and what else is told | `event.rs` |
 //! | counts for Prometheus | `metrics.rs` |
@@ -52,6 +53,7 @@ mod event;
 mod guard;
 mod metrics;
 mod models;
+mod oip;
 mod options;
 mod refusal;
 mod routes;

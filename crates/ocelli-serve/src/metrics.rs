@@ -88,7 +88,12 @@ impl Metrics {
         let head = |text: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         };
-        head(&mut text, "ocelli_requests_total", "counter", "Requests by route and status; 4xx and 503 are refusals.");
+        head(
+            &mut text,
+            "ocelli_requests_total",
+            "counter",
+            "Requests by route and status; 4xx and 503 are refusals.",
+        );
         for ((route, status), count) in &counts.requests {
             let _ = writeln!(text, "ocelli_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }

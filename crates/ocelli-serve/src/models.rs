@@ -43,7 +43,8 @@ impl Models {
             let first = name_of(path);
             let numbered = (2..).map(|number: usize| format!("{first}-{number}"));
             let mut names = std::iter::once(first.clone()).chain(numbered);
-            let name = names.find(|name| all.iter().all(|other| other.name != *name)).expect("numbers do not end");
+            let name =
+                names.find(|name| all.iter().all(|other| other.name != *name)).expect("numbers do not end");
             let file = if path.is_dir() { path.join("model.safetensors") } else { path.clone() };
             all.push(Served { name, file, model });
         }
@@ -118,7 +119,8 @@ fn name_of(path: &Path) -> String {
     let named = if is_of_run { path.parent().unwrap_or(&path) } else { &path };
     let name = if named.is_dir() { named.file_name() } else { named.file_stem() };
     let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let safe = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
+    let safe =
+        |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
     let name: String = name.chars().map(safe).collect();
     // `.` and `..` are no names in addresses.
     if name.chars().all(|letter| letter == '.') { "model".to_owned() } else { name }

@@ -9,7 +9,9 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Path as PathOf, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -19,11 +21,12 @@ use ocelli::{TableFormat, TableLayout, TableWriter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::{Answer, Engine, Failure, Outcome, Want};
+use crate::engine::{Answer, Engine, Failure, Outcome, Source, Want};
 use crate::event::{Access, Event};
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::models::{Models, Named};
+use crate::oip::{self, Inference};
 use crate::refusal::Refusal;
 use crate::upload::{Image, Limits, options};
 
@@ -65,6 +68,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/models/{name}/predict", post(predict_by))
         .route("/models/{name}/explain", post(explain_by))
         .route("/models/{name}/embed", post(embed_by))
+        .route("/v2", get(async || json_of(StatusCode::OK, &oip::server())))
+        .route("/v2/health/live", get(async || StatusCode::OK))
+        .route("/v2/health/ready", get(health))
+        .route("/v2/models/{name}", get(model_v2))
+        .route("/v2/models/{name}/ready", get(ready_v2))
+        .route("/v2/models/{name}/infer", post(infer_v2))
         .fallback(async || Refusal::not_found("there is nothing at this address"))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked in another way (GET or POST)")
@@ -154,7 +163,9 @@ async fn models(State(app): State<Arc<App>>) -> Response {
 }
 
 fn named(app: &App, name: &str) -> Result<Named, Refusal> {
-    app.models.get(name).ok_or_else(|| Refusal::not_found("there is no model of this name; GET /models lists them"))
+    app.models
+        .get(name)
+        .ok_or_else(|| Refusal::not_found("there is no model of this name; GET /models lists them"))
 }
 
 async fn predict(State(app): State<Arc<App>>, request: Request) -> Answered {
@@ -182,14 +193,20 @@ async fn embed_by(State(app): State<Arc<App>>, PathOf(name): PathOf<String>, req
 }
 
 /// The ids of a request's images, and the outcome for each.
-async fn outcomes(app: &App, model: &Named, request: Request, want: &Want) -> Result<Vec<(String, Outcome)>, Refusal> {
+async fn outcomes(
+    app: &App,
+    model: &Named,
+    request: Request,
+    want: &Want,
+) -> Result<Vec<(String, Outcome)>, Refusal> {
     // The body's share of the memory is held until all images are computed.
     let (images, _upload) = app.limits.images(request).await?;
     if matches!(want, Want::HeatMap(_)) && images.len() > 1 {
         return Err(Refusal::bad_request("one image is explained at a time"));
     }
-    let (ids, bytes): (Vec<String>, Vec<_>) = images.into_iter().map(|Image { id, bytes }| (id, bytes)).unzip();
-    let outcomes = app.engine.run(&model.model, bytes.into_iter(), want).await?;
+    let (ids, images): (Vec<String>, Vec<Source>) =
+        images.into_iter().map(|Image { id, bytes }| (id, Source::File(bytes))).unzip();
+    let outcomes = app.engine.run(&model.model, images, want).await?;
     Ok(ids.into_iter().zip(outcomes).collect())
 }
 
@@ -198,7 +215,9 @@ fn reason(failure: Failure) -> Result<String, Refusal> {
     match failure {
         Failure::Library(ocelli::Error::Photo { reason, .. }) => Ok(reason),
         Failure::Library(error @ ocelli::Error::Data(_)) => Ok(error.to_string()),
-        Failure::Library(error @ ocelli::Error::Setting { .. }) => Err(Refusal::bad_request(error.to_string())),
+        Failure::Library(error @ ocelli::Error::Setting { .. }) => {
+            Err(Refusal::bad_request(error.to_string()))
+        }
         Failure::Library(error) => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         Failure::Panicked => {
             let message = "this image makes Ocelli fail, which is a defect; please report it, with the image if you can";
@@ -263,7 +282,9 @@ async fn explain_with(app: &App, model: Named, request: Request) -> Answered {
     if let TargetClass::Named(class) = &class
         && !model.model.config().classes.contains(class)
     {
-        return Err(Refusal::bad_request("class: the model has no class of this name; GET /models lists them"));
+        return Err(Refusal::bad_request(
+            "class: the model has no class of this name; GET /models lists them",
+        ));
     }
     let mut outcomes = outcomes(app, &model, request, &Want::HeatMap(class)).await?;
     let (_, outcome) = outcomes.remove(0);
@@ -304,6 +325,44 @@ async fn embed_with(app: &App, model: Named, request: Request) -> Answered {
     }
     let body = serde_json::to_string(&rows).expect("plain values serialise") + "\n";
     let mut response = answer(status(images, failed), "application/json", body);
+    response.extensions_mut().insert(Images(images));
+    Ok(response)
+}
+
+async fn model_v2(State(app): State<Arc<App>>, PathOf(name): PathOf<String>) -> Answered {
+    let Named { name, model } = named(&app, &name)?;
+    Ok(json_of(StatusCode::OK, &oip::model(&name, &model)))
+}
+
+async fn ready_v2(State(app): State<Arc<App>>, PathOf(name): PathOf<String>) -> Answered {
+    named(&app, &name)?;
+    Ok(health(State(app)).await)
+}
+
+async fn infer_v2(State(app): State<Arc<App>>, PathOf(name): PathOf<String>, request: Request) -> Answered {
+    let Named { name, model } = named(&app, &name)?;
+    let (parts, body) = request.into_parts();
+    let upload = app.limits.read(body).await?;
+    let (inference, sources) = Inference::read(&parts.headers, &upload.bytes, &model)?;
+    let images = sources.len();
+    if images > app.limits.max_files {
+        let message = format!("the request has more than {} images", app.limits.max_files);
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    let mut predictions = Vec::with_capacity(images);
+    for (index, outcome) in app.engine.run(&model, sources, &Want::Prediction).await?.into_iter().enumerate()
+    {
+        match outcome {
+            Ok(Answer::Prediction(prediction)) => predictions.push(prediction),
+            Ok(_) => unreachable!("a prediction was wanted"),
+            // A tensor has no place for what is wrong with one image.
+            Err(failure) => {
+                let message = format!("image {}: {}", index + 1, reason(failure)?);
+                return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message));
+            }
+        }
+    }
+    let mut response = inference.answer(&name, &predictions);
     response.extensions_mut().insert(Images(images));
     Ok(response)
 }

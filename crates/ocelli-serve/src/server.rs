@@ -64,7 +64,8 @@ impl Server {
     ) -> Result<Self, Error> {
         let start = |error: &std::io::Error| Error::Start(ocelli::io_reason(error));
         let models = Models::load(models, load)?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| start(&error))?;
+        let runtime =
+            Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| start(&error))?;
         let address = SocketAddr::new(options.host, options.port);
         let refused = |error: std::io::Error| Error::Listen { address, reason: ocelli::io_reason(&error) };
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(refused)?;
@@ -200,4 +201,3 @@ impl Connections {
         });
     }
 }
-

@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 /// The limits of bodies.
 pub(crate) struct Limits {
     max_body: usize,
-    max_files: usize,
+    pub(crate) max_files: usize,
     timeout: Duration,
     /// What all bodies together may take, in KiB: slow clients hold only what they have sent.
     memory: Arc<Semaphore>,
@@ -78,7 +78,9 @@ impl Limits {
             }
             let share = (bytes.len() + data.len()).div_ceil(1024) - bytes.len().div_ceil(1024);
             let more = self.memory.clone().try_acquire_many_owned(share as u32).map_err(|_| {
-                Refusal::busy("the bodies of other requests take all the memory for them; send the request again later")
+                Refusal::busy(
+                    "the bodies of other requests take all the memory for them; send the request again later",
+                )
             })?;
             match &mut memory {
                 Some(memory) => memory.merge(more),

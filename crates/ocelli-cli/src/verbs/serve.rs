@@ -172,7 +172,12 @@ impl Serve {
             watch: self.watch,
         };
         let log = self.log;
-        let server = Server::bind(&self.models, move |path| loading.load(path), options, move |event| tell(event, log));
+        let server = Server::bind(
+            &self.models,
+            move |path| loading.load(path),
+            options,
+            move |event| tell(event, log),
+        );
         let server = server.map_err(|error| match error {
             ocelli_serve::Error::Model(error) => error.into(),
             error => Failure::from(error),
@@ -197,7 +202,8 @@ impl Serve {
         let given = self.token.clone().or_else(|| std::env::var("OCELLI_TOKEN").ok());
         match given {
             Some(token) if token.len() < 8 || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                let message = "--token: expected at least 8 letters, digits or signs of ASCII, without blanks";
+                let message =
+                    "--token: expected at least 8 letters, digits or signs of ASCII, without blanks";
                 Err(Failure::Error(message.to_owned()))
             }
             Some(token) => Ok(Some((token, false))),
@@ -215,9 +221,15 @@ fn tell(event: Event, log: Log) {
             Log::Json => eprintln!("{}", access.to_json()),
             Log::None => {}
         },
-        Event::Reloaded { model } => eprintln!("{}: its file was replaced, and is loaded again", shown(model)),
+        Event::Reloaded { model } => {
+            eprintln!("{}: its file was replaced, and is loaded again", shown(model))
+        }
         Event::NotReloaded { model, reason } => {
-            eprintln!("{}: its file was replaced; the old model goes on, since: {}", shown(model), message(reason));
+            eprintln!(
+                "{}: its file was replaced; the old model goes on, since: {}",
+                shown(model),
+                message(reason)
+            );
         }
         Event::CutOff(requests) => eprintln!("{} cut off", counted(requests, "connection")),
         _ => {}
