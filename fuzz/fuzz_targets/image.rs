@@ -39,7 +39,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     if let (Ok(probe), Ok(whole)) = (&probe, &whole) {
         assert_eq!((probe.width, probe.height), (whole.width(), whole.height()), "{probe:?}");
     }
-    let channels = Channels { bands: Some([1, 1, 1]), range: Some([0.0, 1000.0]) };
+    let channels = Channels { bands: Some([1, 1, 1]), value_range: Some([0.0, 1000.0]) };
     let _ = Decoder { channels, ..decoder }.decode(bytes);
     // What is no image by its first bytes teaches nothing.
     if ocelli_data::Format::of(bytes).is_some() { Corpus::Keep } else { Corpus::Reject }

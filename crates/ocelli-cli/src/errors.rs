@@ -140,6 +140,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
 /// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
     ("`allow_missing`", "--allow-missing"),
+    ("`bands`", "--bands"),
     ("`calibrated`", "--calibrated"),
     ("`from_csv`", "--labels"),
     ("`id_column`", "--id-column"),
@@ -150,6 +151,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`task`", "--task"),
     ("`top_k`", "--top-k"),
     ("`tta`", "--tta"),
+    ("`value_range`", "--value-range"),
 ];
 
 /// A sentence of the library with flags in place of its settings.

@@ -137,6 +137,21 @@ pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
     }
 }
 
+/// A folder that is given.
+///
+/// # Errors
+/// If it holds anything, or is a file; and for `-`.
+pub fn new_folder(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    new_file(path, flag)?;
+    match path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        true => {
+            let path = shown(path.display());
+            Err(Failure::Error(format!("{flag} {path}: this folder is not empty; give a new or empty one")))
+        }
+        false => Ok(path.to_owned()),
+    }
+}
+
 /// The name that stands for standard output.
 const DASH: &str = "-";
 

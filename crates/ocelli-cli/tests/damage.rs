@@ -123,6 +123,64 @@ fn a_damaged_checkpoint_is_passed_over_for_the_whole_one_before_it() {
     }
 }
 
+/// The last checkpoint within a phase, alone, with its text and its tensors changed as another program could.
+fn forged(name: &str, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bool) -> (String, PathBuf) {
+    const ENTRY: &str = "ocelli-checkpoint";
+    let run = unfinished(name);
+    let within = |path: &PathBuf| {
+        let tensors = TensorFile::read(path).unwrap();
+        tensors.metadata(ENTRY).unwrap().contains("[snapshot.fit.schedule]")
+    };
+    let all = checkpoints(&run, "checkpoint-");
+    let path = all.iter().rfind(|path| within(path)).unwrap().clone();
+    all.iter().filter(|other| **other != path).for_each(|other| fs::remove_file(other).unwrap());
+    let mut tensors = TensorFile::read(&path).unwrap();
+    let old = tensors.metadata(ENTRY).unwrap().to_owned();
+    let new = text(&old);
+    let shorter: Vec<String> = tensors.names().filter(|name| tensor(name)).map(str::to_owned).collect();
+    assert!(new != old || !shorter.is_empty(), "{name}: something is changed");
+    shorter.into_iter().for_each(|name| tensors.insert(name, vec![1], vec![0.5]));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, tensors.to_bytes(ENTRY, &new)).unwrap();
+    (run, path)
+}
+
+#[test]
+fn a_checkpoint_that_no_run_has_written_is_refused_and_never_a_panic() {
+    // The image of index 1000.
+    let packed = |text: &str| {
+        let (before, after) = text.split_once("each = \"").unwrap();
+        format!("{before}each = \"6AMAAAAAAAA=\"{}", after.split_once('"').unwrap().1)
+    };
+    type Changed<'a> = (&'a str, &'a dyn Fn(&str) -> String, &'a str, &'a str);
+    let same = |text: &str| text.to_owned();
+    let cases: [Changed; 6] = [
+        ("image", &packed, "", "other images than the run's 18"),
+        (
+            "frozen",
+            &|text| text.replace("frozen = 2", "frozen = 3").replace("frozen = 0", "frozen = 3"),
+            "",
+            "frozen is 3",
+        ),
+        ("cycles", &|text| text.replace("cycles = 1", "cycles = 0"), "", "epochs is 0"),
+        ("momentum", &|text| text.replace("momentum = 0.9\n", "momentum = 1.5\n"), "", "momentum is 1.5"),
+        ("moment", &same, "fit.optimizer.0.head.8.bias", "fit.optimizer.0.head.8.bias"),
+        ("scores", &|text| text.replace("each = \"", "each = \"AAAA"), "", "are not an index and a value"),
+    ];
+    for (name, text, tensor, wanted) in cases {
+        let (run, path) = forged(&format!("forged-{name}"), text, |name| name == tensor);
+        let output = place().ocelli(&["train", "--resume", &run]).output().unwrap();
+        let said = stderr(&output);
+        assert!(said.contains(wanted) && said.contains(self::name(&path)), "{name}: {said}");
+        assert!(!said.contains("panicked"), "{name}: {said}");
+    }
+    // As where a file is missing, the run begins anew.
+    let elsewhere = |text: &str| text.replace("file = \"best-", "file = \"../checkpoints/best-");
+    let (run, _) = forged("forged-best", elsewhere, |_| false);
+    let said = resumed(&run);
+    assert!(said.contains("no file beside it") && said.contains("starts again"), "{said}");
+}
+
 #[test]
 fn files_that_are_named_almost_as_checkpoints_are_left_alone() {
     let run = unfinished("almost");

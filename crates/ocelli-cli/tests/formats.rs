@@ -27,6 +27,25 @@ fn four_bands(number: u32, class: u32) -> Vec<u8> {
 }
 
 #[test]
+fn that_only_three_of_many_bands_are_read_is_said() {
+    let place = Place::empty();
+    for (class, name) in [(0, "a"), (64, "b")] {
+        fs::create_dir_all(place.path("bands").join(name)).unwrap();
+        for number in class..class + 10u8 {
+            let mut bytes = b"P7\nWIDTH 40\nHEIGHT 40\nDEPTH 5\nMAXVAL 255\nENDHDR\n".to_vec();
+            bytes.extend((0..40 * 40 * 5).map(|at| (at % 251) as u8 ^ number));
+            fs::write(place.path("bands").join(name).join(format!("{number}.pam")), bytes).unwrap();
+        }
+    }
+    let train = ["train", "bands", "--size", "32", "--recipe", "quick", "--head-epochs", "1", "--lr", "1e-2"];
+    let said = place.run(&train);
+    let notice = "images have 5 bands, of which the first three are read as red, green and blue; --bands chooses others";
+    assert!(said.contains(notice), "{said}");
+    let said = place.run(&[&train[..], &["--bands", "1,2,3"]].concat());
+    assert!(!said.contains("of which the first three"), "{said}");
+}
+
+#[test]
 fn bands_and_range_are_kept_in_the_model() {
     let place = Place::empty();
     for (class, name) in [(0, "across"), (1, "down")] {

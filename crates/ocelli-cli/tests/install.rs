@@ -133,8 +133,19 @@ fn every_verb_has_a_manual_page() {
     assert_eq!(place.read("man/man1/ocelli.1"), main);
 
     fs::write(place.path("file"), "").unwrap();
-    let refused = place.refusal(&["man", "file"]);
-    assert!(refused.contains("file") && !refused.contains("os error"), "{refused}");
+    for folder in ["file", "file/below"] {
+        let refused = place.refusal(&["man", folder]);
+        assert!(
+            refused.contains(&format!("cannot create {folder}: it, or a part of its path, is a file")),
+            "{refused}"
+        );
+    }
+    assert!(place.refusal(&["man", "-"]).contains("FOLDER -"));
+    // Nobody can make a folder there, root neither.
+    if Path::new("/proc/self").exists() {
+        let refused = place.refusal(&["man", "/proc/man"]);
+        assert!(refused.contains("cannot create /proc/man: nothing can be created in /proc"), "{refused}");
+    }
 }
 
 #[test]
@@ -174,6 +185,7 @@ fn samples_overwrite_nothing_and_leave_nothing_behind() {
         (&["samples", "file"], "file: it exists already"),
         (&["samples", "."], "it exists already"),
         (&["samples", "file/below"], "cannot write file/below"),
+        (&["samples", "-"], "FOLDER -"),
         (&["samples", ""], "FOLDER"),
     ] {
         let refused = place.refusal(arguments);
@@ -190,7 +202,10 @@ fn samples_overwrite_nothing_and_leave_nothing_behind() {
         // Nobody can write there, root neither.
         if Path::new("/proc/self").exists() {
             let refused = place.refusal(&["samples", "/proc/samples"]);
-            assert!(refused.contains("cannot write /proc/samples"), "{refused}");
+            assert!(
+                refused.contains("cannot write /proc/samples: nothing can be created in /proc"),
+                "{refused}"
+            );
         }
     }
 }

@@ -390,6 +390,11 @@ fn several_models_are_averaged_in_any_order_of_their_classes() {
         }
         assert!(one.iter().zip(&other).any(|(one, other)| one != other));
     }
+    // Its own training had no augmentation.
+    let (_, _, said) = run(&["predict", MODEL, "several/flags", "--tta", "2"]);
+    assert!(said.contains("all views of --tta are the same"), "{said}");
+    let (_, _, said) = run(&["predict", MODEL, "several/flags", "--tta", "corners"]);
+    assert!(!said.contains("are the same"), "{said}");
     // A model whose outputs have their names in another order, as far as the file says.
     let turned = |name: &str, from: &str, to: &str| {
         let bytes = fs::read(place().path(MODEL)).unwrap();

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -178,6 +179,31 @@ fn photos_that_have_gone_or_changed_are_named_and_can_be_left_out() {
     assert_eq!(place.read("run/photos.csv").lines().count(), 1 + 22);
     assert!(place.path("run/model.safetensors").is_file());
     assert!(place.path("run/report.html").is_file());
+    // What the run goes on without stays on record.
+    let skipped = place.read("run/skipped.csv");
+    for (photo, reason) in [(&gone, "gone"), (&changed, "changed")] {
+        let row = skipped.lines().find(|row| row.contains(&name(photo)));
+        assert!(row.is_some_and(|row| row.ends_with(&format!(",{reason} since the run began"))), "{skipped}");
+    }
+}
+
+#[test]
+fn the_best_epoch_may_be_one_on_photos_that_have_gone() {
+    let place = Place::with_photos(8);
+    interrupted(&place, &["photos"], "run");
+    // One photo of each class is left, which were the first, the ninth and so on, and none to be validated on: no
+    // later epoch is better.
+    let mut classes = HashSet::new();
+    for row in place.read("run/photos.csv").lines().skip(1) {
+        let (id, rest) = row.split_once(',').unwrap();
+        if !(rest.contains(",train,") && classes.insert(id.split('/').next().unwrap().to_owned())) {
+            fs::remove_file(place.path("photos").join(id)).unwrap();
+        }
+    }
+    let said = place.run(&["train", "--resume", "run", "--skip-changed"]);
+    assert!(said.contains("without 21 of its 24 photos"), "{said}");
+    assert!(!said.contains("significantly"), "what was measured on other photos is not compared: {said}");
+    assert!(place.path("run/model.safetensors").is_file());
 }
 
 #[test]

@@ -253,3 +253,38 @@ fn hostile_files_are_refused_in_a_line() {
         }
     }
 }
+
+#[test]
+fn an_onnx_file_is_described_and_a_damaged_one_named() {
+    place().run(&["export", "run", "--half", "--preprocessing", "all", "--out", "shown.onnx", "--quiet"]);
+    let (model, file) = (json(&["run"]), json(&["shown.onnx", "--tensors"]));
+    assert_eq!(file["kind"], "onnx");
+    assert_eq!(file["inputs"][0]["shape"], serde_json::json!(["images", "3", "height", "width"]));
+    assert_eq!(file["outputs"][0]["name"], "probabilities");
+    for key in ["classes", "preprocessing", "training", "arch", "unknown"] {
+        assert_eq!(file["model"][key], model[key], "{key}");
+    }
+    assert!(file["agreement"]["photos"].as_u64() > Some(0));
+    let tensors = file["tensors"].as_array().unwrap();
+    let halves = tensors.iter().filter(|tensor| tensor["dtype"] == "F16").count();
+    // Each convolution and each linear layer has its weights.
+    let layers = file["operators"]["Conv"].as_u64().unwrap() + 2;
+    assert_eq!(halves as u64, layers);
+    let text = place().run(&["show", "shown.onnx"]);
+    assert!(text.contains("takes           images: U8, images × 3 × height × width"), "{text}");
+    assert!(text.contains("compared        with the model in "), "{text}");
+
+    // As many convolutions as the model itself lists.
+    let operations = place().run(&["show", "run", "--operations"]);
+    let convolutions = operations.lines().filter(|line| line.contains("conv ")).count();
+    assert_eq!(convolutions as u64, file["operators"]["Conv"].as_u64().unwrap());
+    assert!(operations.contains("  3×32×32  images") && operations.contains("  = logits"), "{operations}");
+
+    let bytes = fs::read(place().path("shown.onnx")).unwrap();
+    fs::write(place().path("cut.onnx"), &bytes[..bytes.len() / 2]).unwrap();
+    for arguments in [&["cut.onnx"][..], &["shown.onnx", "--card"], &["shown.onnx", "--operations"]] {
+        let output = place().ocelli(&[&["show"], arguments].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(stderr(&output).contains(&format!("error: {}: ", arguments[0])), "{}", stderr(&output));
+    }
+}

@@ -35,6 +35,30 @@ fn evaluate_measures_known_photos_and_strangers() {
         "chart and sentence"
     );
     assert!(place.path("evaluation/results/unknown.svg").is_file());
+
+    // Photos that the model knows are no strangers, whatever their names.
+    fs::create_dir(place.path("known")).unwrap();
+    let mut numbered = (0..).map(|number| place.path(&format!("known/{number}.png")));
+    for photo in fs::read_dir(place.path("photos/flags")).unwrap() {
+        fs::copy(photo.unwrap().path(), numbered.next().unwrap()).unwrap();
+    }
+    let refusal = |folder: &str| {
+        let arguments = ["evaluate", "run", "photos", "--strangers", folder, "--out", "none"];
+        let output = place.ocelli(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    for folder in ["photos/flags", "known"] {
+        let said = refusal(folder);
+        assert!(said.contains("of the 30 strangers are evaluated photos; strangers show none"), "{said}");
+    }
+    fs::create_dir(place.path("few")).unwrap();
+    let line = place.read("run/photos.csv").lines().find(|line| line.contains(",train,")).unwrap().to_owned();
+    let id = line.split(',').next().unwrap();
+    fs::copy(place.path(&format!("photos/{id}")), place.path("few/one.png")).unwrap();
+    let said = refusal("few");
+    assert!(said.contains("1 of the 1 strangers are training photos"), "{said}");
+    assert!(!place.path("none").exists());
 }
 
 #[test]

@@ -32,8 +32,11 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError
     create_dir_all(folder).map_err(DataError::io("create", folder))?;
     let write = || {
         fault::step(Step::Create, path)?;
-        let mut file =
-            tempfile::Builder::new().prefix(WRITING).permissions(readable_by_others()).tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(WRITING)
+            .permissions(readable_by_others())
+            .tempfile_in(folder)
+            .map_err(|error| in_folder(folder, error))?;
         let temporary = file.path().to_owned();
         fault::write(file.as_file_mut(), &temporary, bytes)?;
         fault::sync(&temporary)?;
@@ -173,7 +176,23 @@ pub fn create_dir_all(folder: impl AsRef<Path>) -> io::Result<()> {
     match create_dir(folder) {
         // Another process has created it.
         Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        // A file, or a device.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(ErrorKind::NotADirectory.into()),
         made => made,
+    }
+}
+
+/// The error of something that could not be created in a folder. Where that exists, it is not what is missing.
+pub fn in_folder(folder: &Path, error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::NotFound if folder.is_dir() => {
+            let reason = match folder.canonicalize() {
+                Ok(folder) => format!("nothing can be created in {}", folder.display()),
+                Err(_) => "its folder has been removed".to_owned(),
+            };
+            io::Error::new(ErrorKind::Unsupported, reason)
+        }
+        _ => error,
     }
 }
 
@@ -184,7 +203,7 @@ pub fn create_dir_all(folder: impl AsRef<Path>) -> io::Result<()> {
 pub fn create_dir(folder: impl AsRef<Path>) -> io::Result<()> {
     let folder = folder.as_ref();
     fault::step(Step::Folder, folder)?;
-    fs::create_dir(folder)?;
+    fs::create_dir(folder).map_err(|error| in_folder(folder_of(folder), error))?;
     sync_folder(folder_of(folder))
 }
 

@@ -30,7 +30,10 @@ pub fn by_pattern(items: &Items, pattern: &str) -> Result<Vec<Option<String>>, D
                 .to_owned(),
     };
     let regex = Regex::new(pattern).map_err(|error| {
-        refused(format!("the pattern of groups, {pattern}, is no regular expression: {error}"))
+        // The parser's drawing of where it stopped needs lines of its own.
+        let error = error.to_string();
+        let reason = error.lines().last().unwrap_or(&error).trim_start_matches("error: ");
+        refused(format!("the pattern of groups, {pattern}, is no regular expression: {reason}"))
     })?;
     let whole = pattern.contains('/');
     let group = |id: &str| {

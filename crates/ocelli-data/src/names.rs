@@ -64,11 +64,15 @@ pub(crate) fn file_name(path: &Path) -> String {
 /// system that created the folder does, and trimmed.
 pub(crate) fn class_name(folder: &Path) -> String {
     let text = file_name(folder);
-    let composed: String = text.nfc().collect();
-    match composed.trim() {
+    match composed(&text).trim() {
         "" => text,
         trimmed => trimmed.to_owned(),
     }
+}
+
+/// Text with composed characters (NFC), as the names of classes have them: `é` may be typed as `e` and an accent.
+pub fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// The same for all names that look the same: composed, without what cannot be seen, each gap a single blank.

@@ -499,7 +499,27 @@ fn json_tables_are_read() {
         "{\"image\": \"001\", \"tags\": [\"cat\", \"dog\"]}\n{\"image\": \"002\", \"tags\": [\"dog\"]}",
         &lists,
     );
+    // A single label beside lists, and flags by name.
+    check(
+        "b.jsonl",
+        "{\"image\": \"001\", \"tags\": \"night time\"}\n{\"image\": \"002\", \"tags\": [\"dog\", \"night time\"]}",
+        &[row("001.png", &["night time"]), row("002.png", &["dog", "night time"])],
+    );
+    check(
+        "c.jsonl",
+        "{\"image\": \"001\", \"labels\": {\"cat\": true, \"dog\": true, \"b, c\": false}}\n\
+         {\"image\": \"002\", \"labels\": {\"cat\": 0, \"dog\": 0, \"b, c\": 1}}",
+        &[row("001.png", &["cat", "dog"]), row("002.png", &["b, c"])],
+    );
     for (text, parts) in [
+        (
+            "{\"file\": \"001.png\", \"label\": \"a\"}\n{\"file\": \"002.png\", \"label\": {\"name\": \"cat\"}}",
+            &["row 2", "an object where labels are expected", "true and false"][..],
+        ),
+        (
+            "{\"file\": \"001.png\", \"label\": [{\"name\": \"cat\"}]}\n{\"file\": \"002.png\", \"label\": []}",
+            &["row 1", "an object where labels are expected"],
+        ),
         ("{\"file\": \"001.png\"}\n{\"file\": ", &["row 2", "JSON"][..]),
         ("{\"file\": \"001.png\"}\n3\n", &["row 2", "no JSON object"]),
     ] {
@@ -833,6 +853,15 @@ fn groups_are_given_with_the_items() {
     let groups: Vec<Option<&str>> = read.groups.as_ref().unwrap().iter().map(Option::as_deref).collect();
     assert_eq!(groups, [Some("p2"), Some("p1"), None, Some("p1")]);
     assert_eq!(classes(&read), ["a", "b"], "the group is no column of labels");
+    assert!(
+        !read.dataset.notices.iter().any(|notice| notice.contains("groups")),
+        "{:?}",
+        read.dataset.notices
+    );
+    // Spreadsheets make fractions of numbers where cells are empty.
+    let root = photos(4, "file,patient,label\n004.png,6,a\n001.png,6.0,b\n002.png,p 1,a\n003.png,P_1,b\n");
+    let read = whole(&root, &TableOptions { folder: stated(&root).folder, ..options });
+    says(&read, &["the groups \"6\" and \"6.0\" differ in", "(1 more such)"]);
 }
 
 #[test]

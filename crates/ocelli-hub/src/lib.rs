@@ -31,6 +31,7 @@
 //! | `OCELLI_CACHE` | the cache folder; weights are in `weights/` | `ocelli` in the user's cache folder |
 //! | `OCELLI_TORCHVISION_URL` | a mirror of torchvision's weights | `https://download.pytorch.org/models` |
 //! | `HF_ENDPOINT` | a mirror of the Hugging Face hub | `https://huggingface.co` |
+//! | `NPM_CONFIG_REGISTRY` | a mirror of npm's registry | `https://registry.npmjs.org` |
 //! | `TORCH_HOME` | the folder in which torch hub keeps `hub/checkpoints` | `~/.cache/torch` |
 //! | `HF_HUB_CACHE`, `HF_HOME` | Hugging Face's cache, the folder that has it in `hub` | `~/.cache/huggingface` |
 //! | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies | none |
@@ -39,6 +40,7 @@
 //! |---|---|
 //! | which file a backbone's weights are in | `store.rs` |
 //! | the caches of other programs | `other_caches.rs` |
+//! | packages of npm | `npm.rs` |
 //! | the cache folder | `cache.rs` |
 //! | how a file is downloaded, and its checksums | `download.rs`, `checksum.rs` |
 //! | errors | `error.rs` |
@@ -48,6 +50,7 @@ mod checksum;
 #[cfg(feature = "download")]
 mod download;
 mod error;
+mod npm;
 mod other_caches;
 mod retry;
 mod store;
@@ -57,5 +60,6 @@ pub use checksum::{Checksum, RemoteFile};
 #[cfg(feature = "download")]
 pub use download::{PullEvent, Watch, download, reach};
 pub use error::{Error, Result};
+pub use npm::{NpmPackage, npm_registry};
 pub use retry::RetryPolicy;
 pub use store::WeightStore;

@@ -48,9 +48,10 @@ pub enum Error {
     },
     /// A file is of no kind that holds weights.
     #[error(
-        "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {begins:?}; if it was downloaded, \
-         download it again",
-        path.display()
+        "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {}; if it was downloaded, download it \
+         again",
+        path.display(),
+        if begins.chars().any(char::is_control) { "bytes that are no text".to_owned() } else { format!("{begins:?}") }
     )]
     NotWeights {
         /// The file.

@@ -17,9 +17,11 @@
 //! | 8-bit integers | `quantize.rs` |
 //! | the messages of the format | `proto.rs`, and `builder.rs`, which makes nodes of them |
 //! | the engine that checks | `engine.rs` |
+//! | what is said of a file | `describe.rs` |
 //! | errors | `error.rs` |
 
 mod builder;
+mod describe;
 mod engine;
 mod error;
 mod model;
@@ -29,7 +31,8 @@ mod proto;
 mod quantize;
 mod unknown;
 
+pub use describe::{Description, ValueDescription};
 pub use engine::{Element, Engine};
 pub use error::{Error, Result};
-pub use model::{Float, Input, Model, Options, Output, UnknownScore, metadata};
+pub use model::{Float, Input, Model, Options, Output, UnknownScore};
 pub use quantize::Ranges;

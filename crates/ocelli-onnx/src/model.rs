@@ -237,15 +237,3 @@ fn without_unused(mut builder: Builder, outputs: &[&str]) -> Builder {
     builder.constants.retain(|constant| needed.contains(&constant.name));
     builder
 }
-
-/// The texts in an ONNX file.
-///
-/// # Errors
-/// [`Error::NotOnnx`] where the bytes are no ONNX model.
-pub fn metadata(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
-    let model = ModelProto::decode(bytes).map_err(|error| Error::NotOnnx { reason: error.to_string() })?;
-    if model.graph.is_none() || model.opset_import.is_empty() {
-        return Err(Error::NotOnnx { reason: "it holds no graph".to_owned() });
-    }
-    Ok(model.metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect())
-}

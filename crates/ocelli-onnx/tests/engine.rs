@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Filter, Framing, Normalization, Preprocessing, RgbImage};
 use ocelli_nn::{Arch, Graph, Network, TensorFile};
-use ocelli_onnx::{Engine, Error, Float, Input, Model, Options, Output, UnknownScore, metadata};
+use ocelli_onnx::{Description, Engine, Error, Float, Input, Model, Options, Output, UnknownScore};
 
 use common::{formula, values};
 
@@ -206,9 +206,13 @@ fn what_cannot_be_written_or_read_is_an_error() {
 
     let texts = BTreeMap::from([("classes".to_owned(), "[\"ant\", \"été\"]".to_owned())]);
     let file = Model::new(&graph, &Options { metadata: texts.clone(), ..Options::default() }).unwrap();
-    assert_eq!(metadata(&file.to_bytes()).unwrap(), texts);
+    let found = Description::read(&file.to_bytes()).unwrap();
+    assert_eq!((found.metadata, found.opset), (texts, 17));
+    let [input] = &found.inputs[..] else { panic!("{:?}", found.inputs) };
+    assert_eq!((input.name.as_str(), input.dtype), ("images", "F32"));
+    assert_eq!(input.shape, ["images", "3", "32", "32"]);
     for bytes in [&b""[..], b"PK\x03\x04", &[0xff; 64], &file.to_bytes()[..40]] {
-        assert!(matches!(metadata(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
+        assert!(matches!(Description::read(bytes), Err(Error::NotOnnx { .. })), "{bytes:?}");
         assert!(matches!(Engine::load(bytes), Err(Error::Engine { .. })), "{bytes:?}");
     }
     let bytes = file.to_bytes();

@@ -272,8 +272,10 @@ const STORE = `ocelli decisions ${data.title} ${location.pathname}`;
 const decisions = new Map();
 try { for (const [id, decision] of JSON.parse(localStorage.getItem(STORE) ?? "[]")) decisions.set(id, decision); } catch { /* nothing is remembered */ }
 const separator = "|";
+/** Class names in a cell: with a separator, or, where a class has that in its name, several as a list in JSON. */
+const joined = (list) => (list.length > 1 && classes.some((name) => name.includes(separator)) ? JSON.stringify(list) : list.join(separator));
 /** What a spreadsheet would take for a formula has an apostrophe before it, as in every table of Ocelli. */
-const guarded = (text) => (/^[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
+const guarded = (text) => (/^(?![+\-]\d+(\.\d+)?$)[=+\-@\t\r\n'\uff1d\uff0b\uff0d\uff20]/.test(text) ? `'${text}` : text);
 const cell = (text) => { const safe = guarded(text); return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
 
 /** The table that `ocelli train --decisions` reads. */
@@ -284,7 +286,7 @@ let controls = 0;
 function decide(number, suggested, changed) {
   const { id, truth } = images[number];
   const name = `decision-${controls++}`;
-  const label = (list) => list.map((place) => classes[place]).join(separator);
+  const label = (list) => joined(list.map((place) => classes[place]));
   const option = (list) => element("option", { value: label(list) }, names(list));
   const other = (list) => label(list) !== label(truth);
   // Of many classes in many selects, most are never looked at.

@@ -279,13 +279,6 @@ async fn predict_with(app: &App, model: Named, request: Request) -> Answered {
 async fn explain_with(app: &App, model: Named, request: Request) -> Answered {
     let class = options(&request, &["class"])?.remove("class");
     let class = class.map_or(TargetClass::MostProbable, TargetClass::Named);
-    if let TargetClass::Named(class) = &class
-        && !model.model.config().classes.contains(class)
-    {
-        return Err(Refusal::bad_request(
-            "class: the model has no class of this name; GET /models lists them",
-        ));
-    }
     let mut outcomes = outcomes(app, &model, request, &Want::HeatMap(class)).await?;
     let (_, outcome) = outcomes.remove(0);
     let mut response = match outcome {

@@ -24,6 +24,15 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] ocelli_onnx::Error),
+    /// A file that begins as an ONNX file is none, or is damaged.
+    #[cfg(feature = "onnx")]
+    #[error("{}: {source}", path.display())]
+    NotAnOnnxFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ocelli_onnx::Error,
+    },
     /// An exported file does not compute what the model computes. It was not written.
     #[cfg(feature = "onnx")]
     #[error(
@@ -68,6 +77,34 @@ pub enum Error {
         /// Why the first could not be read.
         reason: Option<String>,
     },
+    /// Photos that should show none of a model's classes are those that it knows.
+    #[error("{known} of the {photos} strangers are {what} photos; strangers show none of the classes")]
+    NoStrangers {
+        /// How many of them.
+        known: usize,
+        /// All that were given.
+        photos: usize,
+        /// Which photos they are: evaluated, training.
+        what: &'static str,
+    },
+    /// What is given as onnxruntime-web is something else.
+    #[cfg(feature = "onnx")]
+    #[error("{}: is not the npm package onnxruntime-web {version}: {reason}", path.display())]
+    NotWebRuntime {
+        /// The folder or the archive.
+        path: PathBuf,
+        /// The version that is needed.
+        version: &'static str,
+        /// What is missing, or different.
+        reason: String,
+    },
+    /// A model cannot be written as a web page.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the model reads bands or value ranges of its own, and browsers read every photo as 8-bit RGB; export an ONNX \
+         file instead"
+    )]
+    NotForBrowsers,
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {
@@ -588,9 +625,9 @@ pub enum Error {
     /// An observer asked to stop.
     #[error("stopped on request")]
     Stopped,
-    /// The run folder that was asked for holds something already.
+    /// A folder that is to be written holds something already.
     #[error("{}: is not empty; give a new or empty folder", path.display())]
-    RunExists {
+    FolderNotEmpty {
         /// The folder.
         path: PathBuf,
     },

@@ -79,8 +79,9 @@
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
 //! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
+//! | models as web pages | `export/web.rs`, and the page `export/web/index.html` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
-//! | what is said of a model's file, a checkpoint, weights; the model card | `summary/mod.rs` |
+//! | what is said of a model's file, a checkpoint, weights, an ONNX file; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
@@ -128,7 +129,10 @@ pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
-pub use export::{Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing};
+pub use export::{
+    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
+    WebRuntime, WholePhotos,
+};
 pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};
@@ -159,13 +163,15 @@ pub use model::tta::{Tta, TtaLogits, TtaMean, TtaViews};
 pub use ocelli_data::augment::mix::Mix;
 pub use ocelli_data::augment::{policy::Policy, sheet::contact_sheet};
 pub use ocelli_data::inspect as inspection;
+/// How text stands in tables that spreadsheets may open.
+pub use ocelli_data::names::composed;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
-    Task, Transform, io_reason, picture::write_drawing, text, text_of,
+    Task, Transform, files::create_dir_all, files::in_folder, io_reason, picture::write_drawing, text,
+    text_of,
 };
-/// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::{escape_formula, unescape_formula};
 /// Pretrained weights by name.
 pub use ocelli_hub as hub;
@@ -201,7 +207,9 @@ pub use schedule::learning_rates::LearningRates;
 pub use schedule::{Epochs, OneCycle, Schedule, Sgdr};
 pub use stop::Stop;
 pub use summary::checkpoint::{BestWeights, CheckpointSummary};
-pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary};
+pub use summary::model::{ModelSummary, PublishedBackbone, RunSummary, UnknownSummary};
+#[cfg(feature = "onnx")]
+pub use summary::onnx::{OnnxSummary, OnnxValue};
 pub use summary::weights::WeightsSummary;
 pub use summary::{FileInfo, FileSummary, TensorSummary};
 pub use train::custom_loss::CustomLoss;

@@ -8,7 +8,7 @@ use ocelli::prelude::*;
 use ocelli::{
     Error, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, Precision, Target,
 };
-use ocelli_onnx::{Engine, metadata};
+use ocelli_onnx::{Description, Engine};
 
 fn samples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/emoji")
@@ -59,7 +59,7 @@ fn another_engine_predicts_the_same() {
         assert!(worst < 1e-5, "{}: {:?} and {expected:?}", photo.display(), outputs[0]);
     }
 
-    let texts = metadata(&file).unwrap();
+    let texts = Description::read(&file).unwrap().metadata;
     let config: serde_json::Value = serde_json::from_str(&texts["ocelli"]).unwrap();
     assert_eq!(config["classes"], serde_json::json!(model.config().classes));
     assert_eq!(texts["agreement"], serde_json::to_string(&agreement).unwrap());
@@ -113,6 +113,16 @@ fn eight_bits_are_as_accurate_or_refused() {
     assert!(agreement.difference > 1e-3 && agreement.difference < 0.2, "{agreement:?}");
     assert!(size("int8.onnx") * 5 < size("f32.onnx") * 2);
 
+    // Features are judged by what the model's head makes of them.
+    let options = OnnxOptions {
+        precision: OnnxPrecision::Int8,
+        output: OnnxOutput::Features,
+        ..OnnxOptions::default()
+    };
+    let of_features = model.export_onnx(folder.path().join("features.onnx"), &options, &photos).unwrap();
+    assert_eq!(of_features.accuracy.unwrap()[0], before);
+    assert!((of_features.accuracy.unwrap()[1] - after).abs() < 0.02, "{of_features:?}");
+
     // Ranges of one grey photo cut off what other photos need.
     let grey = folder.path().join("grey.pgm");
     std::fs::write(&grey, [b"P5\n40 40\n255\n".to_vec(), vec![127; 1600]].concat()).unwrap();
@@ -120,6 +130,8 @@ fn eight_bits_are_as_accurate_or_refused() {
     let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();
     assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
     assert!(!folder.path().join("grey.onnx").exists());
+    let error = model.export_onnx(folder.path().join("grey.onnx"), &options, &photos).unwrap_err();
+    assert!(matches!(error, Error::QuantizationLoss { .. }), "{error}");
     // As well where classes are unknown.
     photos.labels.clear();
     let error = export("grey.onnx", OnnxPrecision::Int8, &photos).unwrap_err();

@@ -291,6 +291,25 @@ fn a_class_may_have_the_name_of_a_column() {
 }
 
 #[test]
+fn a_class_may_have_the_separator_in_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictions.csv");
+    // With the separator between them, the first two could be either.
+    for names in [["a", "b", "a|b", "=d"], ["|", "||", "[\"a\"]", "\"|"]] {
+        for mut found in [single(), several()] {
+            found.classes = names.map(str::to_owned).to_vec();
+            found.write_csv(&path).unwrap();
+            let read = Interpretation::read_csv(&path, "photos").unwrap();
+            assert_eq!((read.classes, read.predictions), (found.classes, found.predictions));
+        }
+    }
+    let header = "id,labels,decisions,loss,probability_a,probability_a|b\n";
+    std::fs::write(&path, format!("{header}1.jpg,a|a|b,a,0.1,0.9,0.1\n")).unwrap();
+    let error = Interpretation::read_csv(&path, "").unwrap_err().to_string();
+    assert!(error.contains("row 2") && error.contains("a list in JSON"), "{error}");
+}
+
+#[test]
 fn a_temperature_changes_no_decision_and_undoes_its_inverse() {
     for found in [single(), several()] {
         let with_temperature = found.predictions.with_temperature(2.5);

@@ -90,7 +90,7 @@ impl Evaluate {
             let label = if is_warning(notice) { "" } else { "note: " };
             eprintln!("   {label}{}", message(notice));
         }
-        let strangers = self.strangers(&model)?;
+        let strangers = self.strangers(&model, &evaluation)?;
         let unknown = UnknownFigures::new(&model, &evaluation, strangers.as_ref());
         let name = name_of(&self.data);
         let folder = self.folder(&evaluation, &name)?;
@@ -144,12 +144,12 @@ impl Evaluate {
     }
 
     /// The unknown scores of the strangers, if there are some; lists those that cannot be read.
-    fn strangers(&self, model: &Model) -> Result<Option<StrangerScores>, Failure> {
+    fn strangers(&self, model: &Model, evaluation: &Evaluation) -> Result<Option<StrangerScores>, Failure> {
         let Some(folder) = &self.strangers else { return Ok(None) };
         let photos = photos_at(std::slice::from_ref(folder))?;
         let bar = progress_bar("   strangers      {bar:30} {human_pos} of {human_len} images · {eta} left");
         let stop = finish_batch();
-        let scored = score_strangers(model, photos, &mut |done, total| {
+        let scored = score_strangers(model, photos, evaluation, &mut |done, total| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
             if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use ocelli::composed;
 use ocelli::interpret::TargetClass;
 use ocelli::{Found, Model, Skipped, photos_in, photos_of_run, text_of, write_drawing};
 
@@ -134,7 +135,7 @@ impl Explain {
 fn check_class(classes: &[String], class: &str) -> Result<(), Failure> {
     /// The most classes that are listed.
     const LISTED: usize = 30;
-    if classes.iter().any(|known| known == class) {
+    if classes.contains(&composed(class)) {
         return Ok(());
     }
     let listed = classes.iter().take(LISTED).map(shown).collect::<Vec<_>>().join(", ");

@@ -1,30 +1,47 @@
 //! `ocelli export`
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
-use ocelli::{Agreement, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing};
+use ocelli::{
+    Agreement, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
+    WebRuntime,
+};
 
 use crate::errors::Failure;
-use crate::flags::ThreadFlags;
-use crate::output::{destination, eprintln, message, path_line, println};
+use crate::flags::{CacheFlags, ThreadFlags};
+use crate::output::{destination, eprintln, message, new_folder, path_line, println, quoted};
 use crate::photos::photos_at;
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
-/// Write a model as an ONNX file
+/// Write a model as an ONNX file, or as a web page
 ///
-/// The file is for onnxruntime, OpenVINO, browsers and other engines. Before it is written, another engine
+/// An ONNX file is for onnxruntime, OpenVINO, browsers and other engines. Before it is written, another engine
 /// runs it on photos that the model was not trained on: where it does not compute what the model computes,
 /// there is an error and no file. The model's configuration is inside, as the metadata "ocelli".
+///
+/// --format web writes a folder: a page that classifies photos in the browser, the model, and its engine, the npm
+/// package onnxruntime-web, which is downloaded once (33 MB). Any web server can serve it; photos stay in the
+/// visitor's browser.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli export runs/photos-1
-  ocelli export model.safetensors --photos photos --preprocessing all")]
+  ocelli export model.safetensors --photos photos --preprocessing all
+  ocelli export runs/photos-1 --format web --out site
+
+Environment:
+  NPM_CONFIG_REGISTRY                             mirror of npm's registry
+  HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY    proxies")]
 pub struct Export {
     /// Model file, or the folder of its run
     model: PathBuf,
 
+    /// What is written: onnx or web
+    #[arg(long_help = names_help("What is written", FORMATS), hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "onnx", value_parser = one_of::<Format>(FORMATS))]
+    format: Format,
     /// What the file takes: normalize, all or none
     #[arg(long_help = names_help("What the file takes", OnnxPreprocessing::NAMES), hide_possible_values = true)]
     #[arg(long, value_name = "KIND", default_value = "normalize")]
@@ -54,46 +71,149 @@ pub struct Export {
     /// [default: the validation images of the model's run]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     photos: Vec<PathBuf>,
-    /// Output file [default: NAME.onnx]
+    /// With --format web: the unpacked npm package onnxruntime-web
     ///
-    /// [default: the name of the run or of the model's file, or the first free name like NAME-2.onnx]
-    #[arg(long, value_name = "FILE")]
+    /// The folder that holds its package.json. [default: it is downloaded into the cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    runtime: Option<PathBuf>,
+    /// Output file or folder [default: NAME.onnx or NAME-web]
+    ///
+    /// A folder must be new or empty. [default: the name of the run or of the model's file, or the first free name
+    /// like NAME-2.onnx]
+    #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Print only the path
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     threads: ThreadFlags,
+    #[command(flatten)]
+    cache: CacheFlags,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Onnx,
+    Web,
+}
+
+const FORMATS: &[(&str, &str)] =
+    &[("onnx", "an ONNX file"), ("web", "a folder with a page that classifies photos in the browser")];
+
+impl FromStr for Format {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "onnx" => Ok(Self::Onnx),
+            "web" => Ok(Self::Web),
+            _ => Err("expected onnx or web"),
+        }
+    }
 }
 
 impl Export {
     pub fn run(&self) -> Result<(), Failure> {
+        self.check()?;
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
         let photos = match &self.photos[..] {
             [] => ExportPhotos::of_run(&self.model)?,
             given => ExportPhotos { validation: photos_at(given)?, ..ExportPhotos::default() },
         };
-        let out = destination(self.out.as_deref(), &format!("{}.onnx", name_of(&self.model)), &[])?;
-        let options = OnnxOptions {
-            preprocessing: self.preprocessing,
-            output: self.output,
-            precision: match (self.half, self.int8) {
-                (true, _) => OnnxPrecision::F16,
-                (_, true) => OnnxPrecision::Int8,
-                _ => OnnxPrecision::F32,
-            },
-            calibrated: self.calibrated,
+        let name = name_of(&self.model);
+        let precision = match (self.half, self.int8) {
+            (true, _) => OnnxPrecision::F16,
+            (_, true) => OnnxPrecision::Int8,
+            _ => OnnxPrecision::F32,
         };
-        let agreement = model.export_onnx(&out, &options, &photos)?;
-        if self.quiet {
-            path_line(&out);
-            return Ok(());
+        match self.format {
+            Format::Onnx => {
+                let out = destination(self.out.as_deref(), &format!("{name}.onnx"), &[])?;
+                let options = OnnxOptions {
+                    preprocessing: self.preprocessing,
+                    output: self.output,
+                    precision,
+                    calibrated: self.calibrated,
+                };
+                let agreement = model.export_onnx(&out, &options, &photos)?;
+                self.print(&agreement);
+                path_line(&out);
+            }
+            Format::Web => {
+                let out = match &self.out {
+                    Some(out) => new_folder(out, "--out")?,
+                    None => destination(None, &format!("{name}-web"), &[])?,
+                };
+                let options = WebOptions { precision, calibrated: self.calibrated };
+                let agreement = model.export_web(&out, &options, &self.web_runtime()?, &photos)?;
+                self.print(&agreement);
+                path_line(&out);
+                if !self.quiet {
+                    eprintln!("to try it:  python3 -m http.server --directory {}", quoted(out.as_os_str()));
+                }
+            }
         }
-        print(&agreement, self.output);
-        path_line(&out);
         Ok(())
     }
+
+    /// Refuses flags that do not go with the format.
+    fn check(&self) -> Result<(), Failure> {
+        let reason = match self.format {
+            Format::Onnx if self.runtime.is_some() => "--runtime is for --format web",
+            Format::Web if self.preprocessing != OnnxPreprocessing::Normalize => {
+                "--preprocessing is for --format onnx: the page resizes photos itself"
+            }
+            Format::Web if self.output != OnnxOutput::Probabilities => {
+                "--output is for --format onnx: the page shows probabilities"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Error(reason.to_owned()))
+    }
+
+    /// The engine of a web page; messages go to standard error.
+    fn web_runtime(&self) -> Result<WebRuntime, Failure> {
+        if let Some(folder) = &self.runtime {
+            return Ok(WebRuntime::from_folder(folder)?);
+        }
+        downloaded(&self.cache.folder()?, self.quiet).map_err(|failure| match failure {
+            Failure::Error(text) => {
+                let advice = "to use the npm package onnxruntime-web, unpacked:  --runtime FOLDER";
+                Failure::Error(format!("{text}\n       {advice}"))
+            }
+            failure => failure,
+        })
+    }
+
+    fn print(&self, agreement: &Agreement) {
+        if !self.quiet {
+            print(agreement, self.output);
+        }
+    }
+}
+
+#[cfg(feature = "hub")]
+fn downloaded(cache: &Path, quiet: bool) -> Result<WebRuntime, Failure> {
+    let mut transfer = crate::transfer::Transfer::new(quiet);
+    Ok(WebRuntime::pull(cache, &mut |event| {
+        transfer.observe(event);
+        std::ops::ControlFlow::Continue(())
+    })?)
+}
+
+/// This program was built without downloads.
+#[cfg(not(feature = "hub"))]
+fn downloaded(cache: &Path, _quiet: bool) -> Result<WebRuntime, Failure> {
+    WebRuntime::find(cache)?.ok_or_else(|| {
+        let package = WebRuntime::PACKAGE;
+        let (url, path) = (package.remote(&ocelli::hub::npm_registry()).url, package.path(cache));
+        Failure::Error(message(format!(
+            "this program cannot download onnxruntime-web; get {url} and save it as {}",
+            path.display()
+        )))
+    })
 }
 
 fn print(agreement: &Agreement, output: OnnxOutput) {
@@ -106,11 +226,9 @@ fn print(agreement: &Agreement, output: OnnxOutput) {
         None => String::new(),
     };
     println!("  {what} differ by at most {difference:.1e} of their spread{}", accepted(1.0));
-    if output != OnnxOutput::Features {
-        println!("  probabilities differ by at most {:.1e}", agreement.probabilities);
-        let (same, all) = (agreement.same_class, photos + made_up);
-        println!("  the most probable class is the same for {same} of {all}");
-    }
+    let of = if output == OnnxOutput::Features { " of the model's head on them" } else { "" };
+    println!("  probabilities{of} differ by at most {:.1e}", agreement.probabilities);
+    println!("  the most probable class is the same for {} of {}", agreement.same_class, photos + made_up);
     if let Some([before, after]) = agreement.accuracy {
         println!("  accuracy {before:.4} → {after:.4} (accepted: 0.02 less)");
     }
@@ -119,6 +237,15 @@ fn print(agreement: &Agreement, output: OnnxOutput) {
     }
     if let Some(levels) = agreement.grey_levels {
         println!("  resized pixels differ by at most {levels:.1} of 255 grey levels (accepted: 2)");
+    }
+    if let Some(whole) = agreement.whole.as_ref().filter(|whole| whole.photos > 0) {
+        println!(
+            "  decoded at their whole size, as by other programs, {} that Ocelli decodes smaller: outputs differ by at \
+             most {:.1e}, the most probable class is the same for {}",
+            counted(whole.photos, "JPEG"),
+            whole.difference,
+            whole.same_class
+        );
     }
     if *photos < 32 {
         eprintln!("note: {}", message("compared on fewer than 32 photos; --photos names more"));

@@ -134,7 +134,10 @@ fn print(report: &Report) {
     }
     print_findings(&report.findings(), problems.is_empty());
     for notice in &report.notices {
-        println!("note     {}", message(notice));
+        match notice.strip_prefix("warning: ") {
+            Some(warning) => println!("warning  {}", message(warning)),
+            None => println!("note     {}", message(notice)),
+        }
     }
 }
 

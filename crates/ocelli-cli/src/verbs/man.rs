@@ -7,7 +7,7 @@ use clap_mangen::Man as Page;
 use ocelli::write_whole;
 
 use crate::errors::Failure;
-use crate::output::{path_line, raw};
+use crate::output::{no_dash, path_line, raw};
 use crate::verbs;
 
 /// Write the manual pages
@@ -32,6 +32,7 @@ impl Man {
             raw(&page(&ocelli)?.1);
             return Ok(());
         };
+        no_dash(folder, "FOLDER")?;
         for command in std::iter::once(&ocelli).chain(ocelli.get_subcommands()) {
             let (name, text) = page(command)?;
             let path = folder.join(name);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flate2::read::GzDecoder;
-use ocelli::io_reason;
+use ocelli::{create_dir_all, in_folder, io_reason};
 
 use crate::errors::Failure;
-use crate::output::{println, quoted, shown};
+use crate::output::{no_dash, println, quoted, shown};
 
 /// The repository's folder `samples`, as `ci/samples` packs it.
 const ARCHIVE: &[u8] = include_bytes!("../../samples.tar.gz");
@@ -33,6 +33,7 @@ pub struct Samples {
 impl Samples {
     pub fn run(&self) -> Result<(), Failure> {
         let folder = &self.folder;
+        no_dash(folder, "FOLDER")?;
         check_new(folder)?;
         let cannot = |error: &io::Error| {
             Failure::Error(format!("cannot write {}: {}", shown(folder.display()), io_reason(error)))
@@ -58,11 +59,11 @@ fn check_new(folder: &Path) -> Result<(), Failure> {
 /// Writes the samples beside the folder, then gives them its name: they are there whole or not at all.
 fn unpack(folder: &Path) -> io::Result<()> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
+    create_dir_all(parent)?;
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let beside = builder.prefix(".writing-").tempdir_in(parent)?;
+    let beside = builder.prefix(".writing-").tempdir_in(parent).map_err(|error| in_folder(parent, error))?;
     for entry in tar::Archive::new(GzDecoder::new(ARCHIVE)).entries()? {
         let mut entry = entry?;
         let path = beside.path().join(entry.path()?);

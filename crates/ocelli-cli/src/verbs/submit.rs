@@ -11,6 +11,7 @@ use crate::interrupt::{self, stopped};
 use crate::output::{eprintln, message, path_line, println, progress_bar, shown, text_destination};
 use crate::text::{count, counted};
 use crate::values::{OrNone, clip, one_of, tta};
+use crate::verbs::predict::say_equal_views;
 
 /// Write a competition submission
 ///
@@ -80,10 +81,12 @@ impl Submit {
     }
 
     fn write(&self, model: &Model, out: &Path) -> Result<Submitted, Failure> {
+        let tta = self.tta.and_then(|tta| tta.0);
+        say_equal_views(std::slice::from_ref(model), tta);
         let submission = Submission {
             sample: self.sample.clone(),
             values: self.values,
-            tta: self.tta.and_then(|tta| tta.0),
+            tta,
             clip_probabilities: self.clip_probabilities,
         };
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} images · {eta} left");

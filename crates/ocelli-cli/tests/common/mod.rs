@@ -62,7 +62,7 @@ impl Place {
         command.args(arguments).current_dir(self.folder.path()).env("OCELLI_CACHE", self.path("cache"));
         command.env_remove("OCELLI_ISA").env("NO_COLOR", "1");
         // Nothing is fetched from outside of this machine, and no other program's caches are looked at.
-        for variable in ["HF_ENDPOINT", "OCELLI_TORCHVISION_URL"] {
+        for variable in ["HF_ENDPOINT", "NPM_CONFIG_REGISTRY", "OCELLI_TORCHVISION_URL"] {
             command.env(variable, NOBODY);
         }
         command.env("TORCH_HOME", self.path("torch")).env("HF_HOME", self.path("hugging-face"));

@@ -22,7 +22,7 @@ use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage};
 use quality::Quality;
-pub use quality::shallow_images;
+pub use quality::{images_of_many_bands, shallow_images};
 pub use report::Report;
 
 /// All that was found in the images.

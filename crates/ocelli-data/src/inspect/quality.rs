@@ -91,10 +91,26 @@ fn white_of(largest: f64) -> f64 {
     if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest }
 }
 
+/// Images that are looked at for a notice, spread over all.
+const SOME: usize = 16;
+
+/// A notice that images have more bands than red, green, blue and alpha, of which three are read; a few of them tell.
+pub fn images_of_many_bands(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
+    if decoder.channels.bands.is_some() {
+        return None;
+    }
+    let some = indices.iter().step_by(indices.len().div_ceil(SOME).max(1));
+    let bands =
+        |index: &usize| decoder.probe_file(&items[*index].path).ok().map(|probe| probe.colour.channels);
+    let most = some.filter_map(bands).max().filter(|bands| *bands > 4)?;
+    Some(format!(
+        "images have {most} bands, of which the first three are read as red, green and blue; `bands` chooses others"
+    ))
+}
+
 /// A warning that images of more than 8 bits hold far smaller numbers than they could, and so are nearly of one
 /// colour; a few of them tell.
 pub fn shallow_images(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
-    const SOME: usize = 16;
     if decoder.channels.value_range.is_some() {
         return None;
     }

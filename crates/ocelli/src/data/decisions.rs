@@ -7,7 +7,8 @@
 //! dogs/4.jpg,keep,
 //! ```
 //!
-//! With several labels per image, their names are separated by `|`.
+//! With several labels per image, their names are separated by `|`; where a class has that in its name, several are a
+//! list in JSON.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -20,6 +21,11 @@ use crate::error::{Error, Result, some};
 
 /// The separator between several class names in one cell.
 pub(crate) const SEPARATOR: char = '|';
+
+/// Whether several of these class names can be told apart with the separator between them.
+pub(crate) fn is_separable(classes: &[String]) -> bool {
+    !classes.iter().any(|class| class.contains(SEPARATOR))
+}
 
 /// One row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,10 +126,12 @@ pub(crate) fn apply(
             What::Keep => applied.kept += 1,
             What::Drop => applied.dropped.push(item),
             What::Relabel(names) => {
-                // A class may have the separator in its name.
-                let names: Vec<String> = match items.classes.index(names) {
-                    Some(_) => vec![names.clone()],
-                    None => names
+                let list =
+                    || serde_json::from_str(names).ok().filter(|_| !is_separable(items.classes.names()));
+                let names: Vec<String> = match (items.classes.index(names), list()) {
+                    (Some(_), _) => vec![names.clone()],
+                    (None, Some(list)) => list,
+                    (None, None) => names
                         .split(SEPARATOR)
                         .map(str::trim)
                         .filter(|name| !name.is_empty())
@@ -169,5 +177,36 @@ impl fmt::Display for Applied {
             1 => write!(formatter, "; 1 is about a held-out image, which stays as it is"),
             several => write!(formatter, "; {several} are about held-out images, which stay as they are"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ocelli_data::{Classes, Item};
+
+    use super::*;
+
+    #[test]
+    fn classes_may_have_the_separator_in_their_names() {
+        let item = |id: &str| {
+            let target = Target::new(Task::MultiLabel, vec![0]);
+            Item { id: id.to_owned(), path: id.into(), target }
+        };
+        let classes = Classes::new(["a", "a|b", "b"]);
+        let items = ["1", "2", "3"].map(item).to_vec();
+        let mut items = Items { root: PathBuf::new(), task: Task::MultiLabel, classes, items };
+        let mut split = Split { train: vec![0, 1, 2], ..Split::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("decisions.csv");
+        let rows = r#"1,relabel,a|b
+2,relabel,"[""a"",""b""]"
+3,relabel,"[""a|b"",""b""]"
+"#;
+        std::fs::write(&path, format!("id,decision,label\n{rows}")).unwrap();
+        apply(&read(&path).unwrap(), &path, &mut items, &mut split).unwrap();
+        let relabelled: Vec<&[usize]> = items.items.iter().map(|item| item.target.classes()).collect();
+        assert_eq!(relabelled, [&[1][..], &[0, 2], &[1, 2]]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ocelli_data::inspect::{Report, inspect, shallow_images};
+use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images};
 use ocelli_data::source::table::Labelled;
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
@@ -66,6 +66,7 @@ impl ImageDataBuilder {
             notices.extend(notices::balance(&items, &split));
         }
         self.check_images(&items, &split, &mut notices)?;
+        notices.extend(images_of_many_bands(&items, &split.train, &self.options.loading.decoder));
         notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
@@ -85,7 +86,7 @@ impl ImageDataBuilder {
             }
             None => self.read()?,
         };
-        let Dataset { items, split: own, skipped, mut notices, mut losses } = dataset;
+        let Dataset { items, split: own, mut skipped, mut notices, mut losses } = dataset;
         match &self.recorded {
             Some(recorded) => losses.retain(|loss| recorded.has_class(&loss.class)),
             None => {
@@ -100,6 +101,7 @@ impl ImageDataBuilder {
             Some(recorded) => {
                 let restored = recorded.restore(items, &digests)?;
                 notices.extend(restored.notices);
+                skipped.extend(restored.skipped);
                 (restored.items, restored.digests, restored.split, "as the run began")
             }
             None => {

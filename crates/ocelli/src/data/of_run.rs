@@ -179,7 +179,7 @@ impl MissingImages {
 }
 
 /// The digest of a file; `None` if it cannot be read, or is not a file.
-fn digest_of(path: &Path) -> Option<Digest> {
+pub(crate) fn digest_of(path: &Path) -> Option<Digest> {
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{
-    Classes, DataError, Digest, Item, Items, Split, Target, Task, escape_formula, unescape_formula,
+    Classes, DataError, Digest, Item, Items, Skipped, Split, Target, Task, escape_formula, unescape_formula,
 };
 
 use crate::differences::Differences;
@@ -40,6 +40,8 @@ pub(crate) struct Restored {
     pub(crate) items: Items,
     pub(crate) digests: Vec<Digest>,
     pub(crate) split: Split,
+    /// The photos that the run goes on without.
+    pub(crate) skipped: Vec<Skipped>,
     /// Differences, one sentence each.
     pub(crate) notices: Vec<String>,
 }
@@ -184,15 +186,22 @@ impl Recorded {
         let present: HashMap<&str, usize> =
             items.items.iter().enumerate().map(|(index, item)| (item.id.as_str(), index)).collect();
         let mut differences = Differences::default();
+        let mut skipped = Vec::new();
+        let mut leave_out = |photo: &Photo, what: &str| {
+            skipped.push(Skipped::image(items.root.join(&photo.id), format!("{what} since the run began")));
+            photo.id.clone()
+        };
         let mut stay: Vec<(&Photo, usize)> = Vec::with_capacity(self.photos.len());
         for photo in &self.photos {
             match present.get(photo.id.as_str()) {
-                None => differences.missing.push(photo.id.clone()),
-                Some(&index) if digests[index] != photo.digest => differences.changed.push(photo.id.clone()),
+                None => differences.missing.push(leave_out(photo, "gone")),
+                Some(&index) if digests[index] != photo.digest => {
+                    differences.changed.push(leave_out(photo, "changed"));
+                }
                 Some(&index)
                     if sorted(names(&items, &items[index].target)) != sorted(photo.labels.clone()) =>
                 {
-                    differences.relabelled.push(photo.id.clone());
+                    differences.relabelled.push(leave_out(photo, "labelled otherwise"));
                 }
                 Some(&index) => stay.push((photo, index)),
             }
@@ -237,7 +246,7 @@ impl Recorded {
         }
         let [train, valid, test] = sides;
         let split = Split { train, valid, test };
-        Ok(Restored { items, digests, split, notices })
+        Ok(Restored { items, digests, split, skipped, notices })
     }
 }
 

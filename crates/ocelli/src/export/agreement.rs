@@ -44,6 +44,22 @@ pub struct Agreement {
     /// Where the file resizes: how far 999 of 1,000 pixel values at least are from Ocelli's own, in grey levels of 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_levels: Option<f64>,
+    /// Where the file resizes: what changes if photos are decoded at their whole size, as other programs do, and not at a
+    /// half, a quarter or an eighth of it, as Ocelli does with large JPEGs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholePhotos>,
+}
+
+/// What the file gives for photos that are decoded at their whole size, beside what the model gives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WholePhotos {
+    /// The photos that Ocelli decodes at a reduced size.
+    pub photos: usize,
+    /// The largest difference of probabilities (of outputs, for features) in them.
+    pub difference: f64,
+    /// Those with the same most probable class.
+    pub same_class: usize,
 }
 
 /// What is accepted.
@@ -86,11 +102,17 @@ struct Candidate<B: Backbone> {
     resizing: Option<Engine>,
 }
 
+/// What the model gives for one image.
+struct Outputs {
+    logits: Vec<f32>,
+    features: Vec<f32>,
+}
+
 /// What one image gives.
 struct Compared {
     /// Of the engine, then of the model: logits, or features.
     outputs: [Vec<f32>; 2],
-    /// Of the engine, then of the model; empty for features.
+    /// Of the engine, then of the model; for features what the model's head makes of them.
     probabilities: [Vec<f32>; 2],
     /// Of the engine, then of the model: the unknown score, where the file gives it.
     unknown: Option<[f32; 2]>,
@@ -107,14 +129,16 @@ impl<B: Backbone> Check<'_, B> {
             Bound::Accuracy(_) => PHOTOS_FOR_ACCURACY,
         };
         let mut reason = None;
-        let (mut compared, mut labels) = (Vec::new(), Vec::new());
+        let (mut compared, mut labels, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         for at in spread_over(photos.validation.len(), most) {
             if compared.len() == most {
                 break;
             }
             match self.image(&photos.validation[at]) {
                 Ok(image) => {
-                    compared.push(self.compare(&candidate, &image)?);
+                    let one = self.compare(&candidate, &image)?;
+                    whole.extend(self.whole(&candidate, &photos.validation[at], &image, &one)?);
+                    compared.push(one);
                     labels.extend(photos.labels.get(at));
                 }
                 Err(error) => reason = reason.or(Some(error.to_string())),
@@ -130,7 +154,43 @@ impl<B: Backbone> Check<'_, B> {
                 compared.push(self.compare(&candidate, &image)?);
             }
         }
-        self.judge(&compared, count, &labels)
+        let mut agreement = self.judge(&compared, count, &labels)?;
+        if let onnx::Input::AnySize(_) = self.input {
+            let pairs = whole.iter().map(|pair: &[Vec<f32>; 2]| pair);
+            agreement.whole = Some(WholePhotos {
+                photos: whole.len(),
+                difference: largest_of(pairs.clone().map(largest_difference)),
+                same_class: pairs.filter(|[found, expected]| best(found) == best(expected)).count(),
+            });
+        }
+        Ok(agreement)
+    }
+
+    /// Of a photo that was decoded at a reduced size: what the file gives for the whole photo, and what the model gives for
+    /// the reduced one. Nothing of others.
+    fn whole(
+        &self,
+        candidate: &Candidate<B>,
+        photo: &Path,
+        reduced: &RgbImage,
+        compared: &Compared,
+    ) -> Result<Option<[Vec<f32>; 2]>> {
+        if candidate.resizing.is_none() {
+            return Ok(None);
+        }
+        let Ok(image) = self.model.decoder().decode_file(photo) else { return Ok(None) };
+        if (image.width(), image.height()) == (reduced.width(), reduced.height()) {
+            return Ok(None);
+        }
+        let shape = [1, 3, image.height() as usize, image.width() as usize];
+        let mut found = candidate.engine.run(&channels_first(image.pixels()), shape)?;
+        // Logits, then probabilities where the file gives these.
+        let at = usize::from(matches!(
+            self.output,
+            onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. }
+        ));
+        let expected = if at == 1 { &compared.probabilities[1] } else { &compared.outputs[1] };
+        Ok(Some([found.swap_remove(at), expected.clone()]))
     }
 
     /// The ranges of the file's values on photos.
@@ -162,14 +222,12 @@ impl<B: Backbone> Check<'_, B> {
         let expected = || compared.iter().flat_map(|one| &one.outputs[1]).map(|value| f64::from(*value));
         let spread = expected().fold(f64::MIN, f64::max) - expected().fold(f64::MAX, f64::min);
         let largest = |of: fn(&Compared) -> &[Vec<f32>; 2]| {
-            compared.iter().map(|one| largest_difference(of(one))).fold(0.0, f64::max)
+            largest_of(compared.iter().map(|one| largest_difference(of(one))))
         };
         // All alike where there is one class: then differences count as they are.
         let difference = largest(|one| &one.outputs) / if spread > 0.0 { spread } else { 1.0 };
-        let best = |row: &[f32]| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
         let same = |one: &&Compared| best(&one.probabilities[0]) == best(&one.probabilities[1]);
-        let is_labelled =
-            labels.len() == photos && compared.iter().all(|one| !one.probabilities[1].is_empty());
+        let is_labelled = labels.len() == photos;
         let accuracy = |of: usize| {
             let right = compared.iter().zip(labels);
             let right = right.filter(|(one, label)| best(&one.probabilities[of]) == Some(**label)).count();
@@ -190,6 +248,7 @@ impl<B: Backbone> Check<'_, B> {
             same_class: compared.iter().filter(same).count(),
             unknown_score: unknown_score(compared),
             grey_levels: grey_levels(compared),
+            whole: None,
         };
         match self.bound {
             Bound::Difference(bound) => self.check_difference(&agreement, bound)?,
@@ -315,7 +374,7 @@ impl<B: Backbone> Check<'_, B> {
                 onnx::Input::Normalized => engine.run(&sample, shape)?,
                 _ => engine.run(&pixels(), shape)?,
             };
-            return Ok(self.compared(found, self.outputs(network, sample)));
+            return Ok(self.compared(network, found, self.outputs(network, sample)));
         };
         let pixels = pixels();
         let resized = resizing.run(&pixels, shape)?.swap_remove(0);
@@ -329,23 +388,31 @@ impl<B: Backbone> Check<'_, B> {
                 (own - resized).abs() * preprocessing.normalization.std[at / area]
             });
         let grey_levels = levels.collect();
-        let mut compared = self.compared(engine.run(&pixels, shape)?, self.outputs(network, resized));
-        if !compared.probabilities[1].is_empty() {
-            // Of what the file computes, beside what the model itself does from the photo.
-            compared.probabilities[1] = self.probabilities(&self.outputs(network, own).0);
-        }
+        let mut compared =
+            self.compared(network, engine.run(&pixels, shape)?, self.outputs(network, resized));
+        // Of what the file computes, beside what the model itself does from the photo.
+        compared.probabilities[1] = self.probabilities(&self.outputs(network, own).logits);
         Ok(Compared { grey_levels, ..compared })
     }
 
     /// `found` are the engine's logits or features, its probabilities where the file gives these, and the unknown score
     /// where the model has one.
-    fn compared(&self, mut found: Vec<Vec<f32>>, (expected, features): (Vec<f32>, Vec<f32>)) -> Compared {
+    fn compared(&self, network: &Network<B>, mut found: Vec<Vec<f32>>, model: Outputs) -> Compared {
         let score = self.model.unknown_score().filter(|_| found.len() > 1);
-        let unknown = score.and_then(|score| Some([*found.pop()?.first()?, *score.of(&features).first()?]));
+        let unknown =
+            score.and_then(|score| Some([*found.pop()?.first()?, *score.of(&model.features).first()?]));
         let given = (found.len() > 1).then(|| found.swap_remove(1));
         let found = found.swap_remove(0);
-        let of_model = self.probabilities(&expected);
-        let of_engine = given.unwrap_or_else(|| self.probabilities(&found));
+        let of_model = self.probabilities(&model.logits);
+        let (of_engine, expected) = match self.output {
+            // What the model's own head makes of them.
+            onnx::Output::Features => {
+                let features =
+                    Tensor::<2>::from_data(TensorData::new(found.clone(), [1, found.len()]), &Device::flex());
+                (self.probabilities(&values(network.infer_head(features))), model.features)
+            }
+            _ => (given.unwrap_or_else(|| self.probabilities(&found)), model.logits),
+        };
         Compared {
             outputs: [found, expected],
             probabilities: [of_engine, of_model],
@@ -354,24 +421,15 @@ impl<B: Backbone> Check<'_, B> {
         }
     }
 
-    /// The model's logits (or features, where the file gives these) of a normalised image, channels first; and its
-    /// features.
-    fn outputs(&self, network: &Network<B>, sample: Vec<f32>) -> (Vec<f32>, Vec<f32>) {
+    /// What the model gives for a normalised image, channels first.
+    fn outputs(&self, network: &Network<B>, sample: Vec<f32>) -> Outputs {
         let data = TensorData::new(sample, [1, 3, self.size(), self.size()]);
         let image = Tensor::<4>::from_data(data, &Device::flex());
         let pooled = network.pool(network.infer_stages(image, 0, network.backbone().stages()));
-        let values = |tensor: Tensor<2>| tensor.into_data().try_into_vec().expect("outputs are f32");
-        match self.output {
-            onnx::Output::Features => (values(pooled.clone()), values(pooled)),
-            _ => (values(network.infer_head(pooled.clone())), values(pooled)),
-        }
+        Outputs { logits: values(network.infer_head(pooled.clone())), features: values(pooled) }
     }
 
-    /// None of features.
     fn probabilities(&self, logits: &[f32]) -> Vec<f32> {
-        if self.output == onnx::Output::Features {
-            return Vec::new();
-        }
         let task: Task = self.model.config().task;
         let mut row = probabilities(task, logits);
         if self.temperature != 1.0 {
@@ -379,6 +437,10 @@ impl<B: Backbone> Check<'_, B> {
         }
         row
     }
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("outputs are f32")
 }
 
 fn check_accuracy(agreement: &Agreement, bound: f64) -> Result<()> {
@@ -414,7 +476,7 @@ fn unknown_score(compared: &[Compared]) -> Option<f64> {
         .iter()
         .fold((f64::MAX, f64::MIN), |(least, most), pair| (least.min(pair[1]), most.max(pair[1])));
     let differences = pairs.iter().map(|[found, expected]| (found - expected).abs());
-    let largest = differences.reduce(|largest, next| if next <= largest { largest } else { next })?;
+    let largest = if pairs.is_empty() { return None } else { largest_of(differences) };
     Some(if most > least { largest / (most - least) } else { largest })
 }
 
@@ -426,13 +488,51 @@ fn grey_levels(compared: &[Compared]) -> Option<f64> {
     Some(f64::from(levels[(last as f64 * PIXELS) as usize]))
 }
 
+/// The place of the largest number.
+fn best(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]))
+}
+
 fn largest_difference([found, expected]: &[Vec<f32>; 2]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;
     }
     let differences = found.iter().zip(expected).map(|(found, expected)| f64::from((found - expected).abs()));
-    // As `max` would not, it keeps NaN.
-    differences.fold(0.0, |largest, difference| if difference <= largest { largest } else { difference })
+    largest_of(differences)
+}
+
+/// The largest difference; NaN where one is, which `max` would leave out.
+fn largest_of(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.fold(0.0, |largest, next| if largest.is_nan() || next <= largest { largest } else { next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_is_no_agreement() {
+        assert_eq!(largest_of([0.5, 2.0, 1.0].into_iter()), 2.0);
+        for place in 0..3 {
+            let mut differences = [1.0, 2.0, 3.0];
+            differences[place] = f64::NAN;
+            assert!(exceeds(largest_of(differences.into_iter()), 1e9));
+        }
+        assert!(exceeds(largest_difference(&[vec![0.0, f32::NAN], vec![0.0, 1.0]]), 1e9));
+        assert!(exceeds(largest_difference(&[vec![0.0], vec![0.0, 1.0]]), 1e9));
+    }
+
+    #[test]
+    fn photos_are_spread_over_all_and_each_is_taken_once() {
+        for (length, most) in [(0, 32), (1, 32), (20, 32), (32, 32), (33, 32), (100, 32), (1000, 32)] {
+            let places: Vec<usize> = spread_over(length, most).collect();
+            let mut sorted = places.clone();
+            sorted.sort_unstable();
+            assert!(sorted.into_iter().eq(0..length), "{length}");
+            let first = &places[..places.len().min(most)];
+            assert!(length < 2 * most || first.iter().any(|&place| place > length / 2), "{length}");
+        }
+    }
 }
 
 /// `[height, width, 3]` as `[3, height, width]`.

@@ -1,6 +1,7 @@
-//! A model as an ONNX file, for other programs.
+//! A model for other programs: as an ONNX file, or as a web page.
 
 mod agreement;
+mod web;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use crate::paths::{CONFIG, MODEL};
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
-pub use crate::export::agreement::Agreement;
+pub use crate::export::agreement::{Agreement, WholePhotos};
+pub use crate::export::web::{WebOptions, WebRuntime};
 
 /// How a model is written as ONNX.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -160,13 +162,20 @@ impl<B: Backbone> Model<B> {
         options: &OnnxOptions,
         photos: &ExportPhotos,
     ) -> Result<Agreement> {
+        let (bytes, agreement) = self.onnx_file(options, photos)?;
+        write_whole(path.as_ref(), &bytes)?;
+        Ok(agreement)
+    }
+
+    /// The bytes of [`export_onnx`](Self::export_onnx)'s file.
+    fn onnx_file(&self, options: &OnnxOptions, photos: &ExportPhotos) -> Result<(Vec<u8>, Agreement)> {
         let config = self.config();
         let temperature = match (options.calibrated, config.temperature) {
             (false, _) => 1.0,
-            (true, Some(temperature)) if temperature > 0.0 => temperature,
-            (true, _) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
+            (true, Some(temperature)) => temperature,
+            (true, None) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
         };
-        let graph = self.network.graph([config.preprocessing.size; 2])?;
+        let graph = self.graph()?;
         let metadata = BTreeMap::from([(
             "ocelli".to_owned(),
             serde_json::to_string(config).expect("plain values serialise"),
@@ -216,8 +225,7 @@ impl<B: Backbone> Model<B> {
         let agreement = check.run(&file.to_bytes(), &photos)?;
         let text = serde_json::to_string(&agreement).expect("plain values serialise");
         file.set_metadata("agreement", text);
-        write_whole(path.as_ref(), &file.to_bytes())?;
-        Ok(agreement)
+        Ok((file.to_bytes(), agreement))
     }
 }
 

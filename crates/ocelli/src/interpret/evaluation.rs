@@ -1,17 +1,21 @@
 //! Evaluation of a model on labelled images that it was not trained on.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ocelli_data::Skipped;
+use ocelli_data::{Digest, Skipped};
 use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
 use crate::data::builder::ImageDataBuilder;
+use crate::data::of_run::digest_of;
+use crate::data::photos::TrainedOn;
 use crate::error::{Error, Result};
 use crate::interpret::Interpretation;
 use crate::metric::predictions::Predictions;
 use crate::model::Model;
+use crate::run::folder::folder_of;
 use crate::unknown::FALSE_REFUSALS;
 
 /// A model's predictions for labelled images that it was not trained on.
@@ -83,17 +87,33 @@ pub struct StrangerScores {
     pub skipped: Vec<Skipped>,
 }
 
-/// Computes the unknown scores of photos; `progress` is as that of [`evaluate`].
+/// Computes the unknown scores of photos that show none of the classes, to compare them with those of an
+/// [`Evaluation`]; `progress` is as that of [`evaluate`].
 ///
 /// # Errors
-/// [`Error::NoUnknownScore`] where the model has none; [`Error::Stopped`] where `progress` asks to stop.
+/// [`Error::NoUnknownScore`] where the model has none; [`Error::NoStrangers`] where photos are among those that were
+/// evaluated, or that the model was trained on, whatever their names; [`Error::Stopped`] where `progress` asks to stop.
 pub fn score_strangers<B: Backbone>(
     model: &Model<B>,
     photos: Vec<PathBuf>,
+    evaluation: &Evaluation,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<StrangerScores> {
     // Refuses a model without a score, with the reason.
     model.clone().false_refusals(FALSE_REFUSALS)?;
+    let items = evaluation.named.predictions.items();
+    let evaluated: HashSet<&Digest> = items.iter().map(|&item| &evaluation.data.digests[item]).collect();
+    let digests: Vec<Digest> = photos.iter().filter_map(|photo| digest_of(photo)).collect();
+    let known = digests.iter().filter(|digest| evaluated.contains(digest)).count();
+    if known > 0 {
+        return Err(Error::NoStrangers { known, photos: photos.len(), what: "evaluated" });
+    }
+    let trained = TrainedOn::of_run(&folder_of(Path::new(model.origin()))).ok().flatten();
+    let all: Vec<usize> = (0..digests.len()).collect();
+    let known = trained.map_or(0, |trained| trained.those_among(&digests, &all).len());
+    if known > 0 {
+        return Err(Error::NoStrangers { known, photos: photos.len(), what: "training" });
+    }
     let (mut scores, mut skipped, total) = (Vec::new(), Vec::new(), photos.len());
     for (index, prediction) in model.predict(photos)?.enumerate() {
         match prediction {

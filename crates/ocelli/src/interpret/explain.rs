@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::{FloatDType, Tensor, TensorData};
-use ocelli_data::RgbImage;
+use ocelli_data::{RgbImage, names};
 use ocelli_nn::layer::Pool;
 use ocelli_nn::{Backbone, Network, Pass};
 use serde::Serialize;
@@ -131,7 +131,7 @@ impl<B: Backbone> Model<B> {
         let prediction = self.predict_image(image)?;
         let class = match class {
             TargetClass::MostProbable => prediction.best().class,
-            TargetClass::Named(class) => class.clone(),
+            TargetClass::Named(class) => names::composed(class),
         };
         let known = self.config().classes.iter().position(|known| *known == class);
         let index =

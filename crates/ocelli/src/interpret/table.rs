@@ -5,9 +5,9 @@
 //! valid/cats/1.jpg,cats,cats,0.0012,0.9988,0.0012
 //! ```
 //!
-//! For multi-label data the columns are `labels` and `decisions`, and names are separated by `|`. The column
-//! of a class is its name after `probability_`, so that no class can have the name of another column. Text
-//! that a spreadsheet would run is escaped, see [`escape_formula`].
+//! For multi-label data the columns are `labels` and `decisions`, and names are separated by `|`; where a class has
+//! that in its name, they are a list in JSON. The column of a class is its name after `probability_`, so that no class
+//! can have the name of another column. Text that a spreadsheet would run is escaped, see [`escape_formula`].
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use std::path::Path;
 use ocelli_data::{DataError, Target, Task, escape_formula, files, unescape_formula};
 
 use super::Interpretation;
-use crate::data::decisions::SEPARATOR;
+use crate::data::decisions::{SEPARATOR, is_separable};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::Predictions;
@@ -88,6 +88,7 @@ impl Interpretation {
             })
         };
         let classes: Vec<String> = header.iter().skip(BEFORE).map(class).collect::<Result<_>>()?;
+        let separable = is_separable(&classes);
         let indices: HashMap<String, usize> =
             classes.iter().enumerate().map(|(index, class)| (class.clone(), index)).collect();
         let mut read = Self {
@@ -109,6 +110,15 @@ impl Interpretation {
             };
             let labels = match task {
                 Task::SingleLabel => vec![label(truth)?],
+                Task::MultiLabel if !separable => {
+                    let names: Vec<String> = serde_json::from_str(truth).map_err(|_| {
+                        let detail = format!(
+                            "has the labels {truth}; expected a list in JSON, since a class has {SEPARATOR} in its name"
+                        );
+                        wrong(row, detail)
+                    })?;
+                    names.iter().map(|name| label(name)).collect::<Result<_>>()?
+                }
                 Task::MultiLabel => {
                     let names = truth.split(SEPARATOR).filter(|name| !name.is_empty());
                     names.map(label).collect::<Result<_>>()?
@@ -128,6 +138,10 @@ impl Interpretation {
 
     fn cell(&self, classes: &[usize]) -> String {
         let names: Vec<&str> = classes.iter().map(|&class| self.classes[class].as_str()).collect();
-        escape_formula(&names.join(&SEPARATOR.to_string())).into_owned()
+        let text = match self.task() == Task::SingleLabel || is_separable(&self.classes) {
+            true => names.join(&SEPARATOR.to_string()),
+            false => serde_json::to_string(&names).expect("text serialises"),
+        };
+        escape_formula(&text).into_owned()
     }
 }

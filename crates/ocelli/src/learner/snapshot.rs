@@ -32,6 +32,14 @@ pub struct SnapshotHeader {
     fit: Option<Fit>,
 }
 
+impl SnapshotHeader {
+    /// Checks what has been read from a file.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.freezing.check()?;
+        self.fit.as_ref().map_or(Ok(()), Fit::check)
+    }
+}
+
 /// The prefix of the current fit's tensors.
 const FIT: &str = "fit.";
 
@@ -65,21 +73,24 @@ impl<B: Backbone> Learner<B> {
     /// within can be continued with [`resume`](Self::resume).
     ///
     /// # Errors
-    /// [`Error::Network`](crate::Error::Network) where the tensors are another network's; the learner is then
-    /// unchanged.
+    /// [`Error::Network`](crate::Error::Network) where the tensors are another network's,
+    /// [`Error::Setting`](crate::Error::Setting) where the header has a value that no training has; the learner
+    /// is then unchanged.
     pub fn restore(&mut self, snapshot: TrainSnapshot) -> Result<()> {
         let TrainSnapshot { header, tensors } = snapshot;
-        let SnapshotHeader { freezing, train_bn, steps, epochs, fits, fit } = header;
+        header.check()?;
+        let SnapshotHeader { freezing, train_bn, steps, epochs, fits, mut fit } = header;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
+        let network = self.state.network.clone().with_tensors(&own)?;
+        if let Some(fit) = &mut fit {
+            fit.read(&network, FIT, &tensors)?;
+        }
         let state = &mut self.state;
-        state.network = state.network.clone().with_tensors(&own)?;
+        state.network = network;
         state.set_freezing(freezing);
         (state.steps, state.epochs, state.fits) = (steps, epochs, fits);
         self.options.train_bn = train_bn;
         self.unfinished = fit;
-        if let Some(fit) = &mut self.unfinished {
-            fit.read(&self.state.network, FIT, &tensors);
-        }
         Ok(())
     }
 }

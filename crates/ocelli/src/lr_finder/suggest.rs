@@ -112,7 +112,7 @@ impl LrCurve {
         let (rates, losses) = self.considered();
         if losses.len() < MIN_STEPS {
             return Err(unreliable(format!(
-                "the loss diverged after {} steps; start below a learning rate of {:.1e}",
+                "the loss diverged after {} steps; start below a learning rate of {:.1e}, or take more steps to a lower end",
                 self.losses.len(),
                 self.start.head()
             )));

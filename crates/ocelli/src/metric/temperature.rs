@@ -1,5 +1,6 @@
 //! Temperature scaling: calibration of probabilities.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ocelli_data::Task;
@@ -7,7 +8,7 @@ use ocelli_data::Task;
 use crate::metric::predictions::{Predictions, loss_of};
 
 /// Temperatures outside this range are not used: too few images are wrong, or right, to fit one.
-const BELIEVED: (f64, f64) = (0.05, 20.0);
+pub(crate) const BELIEVED: RangeInclusive<f64> = 0.05..=20.0;
 
 /// Folds for cross-validation: a temperature is fitted on all but one, and evaluated on that one.
 const FOLDS: usize = 5;
@@ -50,7 +51,7 @@ impl Predictions {
     fn temperature_of(&self, indices: &[usize]) -> Option<f64> {
         // The log loss is convex in 1 / temperature: its slope has one zero.
         let slope = |inverse: f64| indices.iter().map(|&index| self.slope(index, inverse)).sum::<f64>();
-        let (mut low, mut high) = (BELIEVED.1.recip().ln(), BELIEVED.0.recip().ln());
+        let (mut low, mut high) = (BELIEVED.end().recip().ln(), BELIEVED.start().recip().ln());
         let signs = (slope(low.exp()), slope(high.exp()));
         if indices.is_empty() || !(signs.0 < 0.0 && signs.1 > 0.0) || !self.is_finite() {
             return None;

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::metric::predictions::THRESHOLD;
+use crate::metric::temperature::BELIEVED;
 use crate::model::finite::check_finite;
-use crate::model::submission::clip::ProbabilityClip;
+use crate::model::submission::clip::{CLIP_RANGE, ProbabilityClip};
 use crate::model::training_record::TrainingRecord;
 use crate::unknown::UnknownConfig;
 
@@ -108,6 +109,21 @@ impl ModelConfig {
         Preprocessing { size, ..self.preprocessing }.frame_file(photo, &self.decoder()).ok()
     }
 
+    /// A number that no model is used with, where there is one, and what it must be.
+    fn wrong_number(&self) -> Option<String> {
+        let temperature = self.temperature.filter(|temperature| !BELIEVED.contains(temperature));
+        let threshold = self.thresholds.iter().flatten().find(|threshold| !threshold.is_finite());
+        let clip = self.clip.map(|clip| clip.at).filter(|at| !CLIP_RANGE.contains(at));
+        temperature
+            .map(|found| {
+                format!("the temperature {found}; it must be from {} to {}", BELIEVED.start(), BELIEVED.end())
+            })
+            .or_else(|| threshold.map(|found| format!("the threshold {found}; it must be finite")))
+            .or_else(|| {
+                clip.map(|found| format!("probabilities clipped at {found}; it must be from 0 to below 0.5"))
+            })
+    }
+
     /// The bytes of a model file, and the digest in them.
     pub(crate) fn to_bytes(&self, tensors: &TensorFile) -> (Vec<u8>, String) {
         tensors.to_bytes_and_digest(ENTRY, &serde_json::to_string(self).expect("plain values serialise"))
@@ -158,6 +174,9 @@ pub(crate) fn config_of(path: &Path, tensors: &TensorFile) -> Result<ModelConfig
     {
         let (found, classes) = (thresholds.len(), config.classes.len());
         return Err(not_a_model(format!("its config has {found} thresholds for {classes} classes")));
+    }
+    if let Some(wrong) = config.wrong_number() {
+        return Err(not_a_model(format!("its config has {wrong}")));
     }
     check_finite(tensors, &path.display().to_string())?;
     if config.classes.is_empty() {

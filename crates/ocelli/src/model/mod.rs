@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use ocelli_data::{
-    BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files, text_of,
+    Augmentation, BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files,
+    text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
@@ -27,7 +28,7 @@ use crate::model::finite::check_finite;
 use crate::model::prediction::{Answers, Passes, Prediction};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::TrainingRecord;
-use crate::model::tta::{Tta, TtaMean};
+use crate::model::tta::{Tta, TtaMean, TtaViews};
 use crate::paths::model_of;
 use crate::unknown::{FALSE_REFUSALS, PREFIX, UnknownConfig, UnknownScore};
 
@@ -97,6 +98,14 @@ impl Model {
         }
         let network = arch.trained(&tensors, classes, &Device::flex())?;
         let network = network.with_precision(config.precision);
+        if let Some(UnknownOfModel { score, .. }) = &unknown {
+            let one_pixel = Tensor::zeros([1, network.backbone().channels(), 1, 1], &network.device());
+            let ([_, width], found) = (network.pool(one_pixel).dims(), score.features());
+            if found != width {
+                let reason = format!("its unknown score is of {found} features, and its network has {width}");
+                return Err(Error::NotAModel { path: path.clone(), reason });
+            }
+        }
         let origin = path.display().to_string();
         Ok(Self { origin, digest: Some(digest), unknown, ..Self::new(config, network) })
     }
@@ -158,6 +167,14 @@ impl<B: Backbone> Model<B> {
             min_probability: 0.0,
             unknown: None,
         }
+    }
+
+    /// The network in inference, in f32, as a list of operations on images of the model's size.
+    ///
+    /// # Errors
+    /// Where a custom backbone or head computes something that is not recorded; see [`Network::graph`].
+    pub fn graph(&self) -> Result<Graph> {
+        Ok(self.network.graph([self.config.preprocessing.size; 2])?)
     }
 
     /// Sets the threshold of each class for multi-label predictions; see [`Predictions::best_thresholds`].
@@ -312,7 +329,7 @@ impl<B: Backbone> Model<B> {
     /// Where the model holds no temperature, since none lowered the log loss of validation images that it was
     /// not fitted on.
     pub fn calibrated(mut self) -> Result<Self> {
-        if self.config.temperature.is_none_or(|temperature| temperature <= 0.0) {
+        if self.config.temperature.is_none() {
             return Err(Error::NotCalibrated { model: self.origin });
         }
         self.calibrated = true;
@@ -327,6 +344,17 @@ impl<B: Backbone> Model<B> {
     pub fn min_probability(self, probability: f32) -> Result<Self> {
         check_min_probability(self.config.task, probability)?;
         Ok(Self { min_probability: probability, ..self })
+    }
+
+    /// Whether views of test-time augmentation differ from the plain one: random views are drawn with the augmentation of
+    /// training, and all alike where there was none.
+    pub fn has_views(&self, tta: &Tta) -> bool {
+        match tta.views {
+            TtaViews::Corners => true,
+            TtaViews::Random(_) => {
+                self.config.augmentation.as_ref().is_some_and(|change| *change != Augmentation::none())
+            }
+        }
     }
 
     /// Whether probabilities are [calibrated](Self::calibrated).
@@ -529,6 +557,54 @@ mod tests {
         several.config.task = Task::MultiLabel;
         let error = several.min_probability(0.5).unwrap_err().to_string();
         assert!(error.contains("min_probability") && error.contains("multi-label"), "{error}");
+    }
+
+    #[test]
+    fn numbers_that_no_model_is_used_with_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let config = serde_json::to_value(config(Classes::new(["a", "b"]))).unwrap();
+        let clip = |at: f64| serde_json::json!({ "at": at, "log_loss": [0.1, 0.05, 0.2] });
+        let cases = [
+            ("clip", clip(0.7), "clipped at 0.7"),
+            ("clip", clip(0.5), "clipped at 0.5"),
+            ("clip", clip(-0.1), "clipped at -0.1"),
+            ("temperature", 0.0.into(), "the temperature 0;"),
+            ("temperature", 1e-300.into(), "the temperature 0.00"),
+            ("thresholds", serde_json::json!([0.5, 1e39]), "the threshold inf"),
+        ];
+        for (name, value, wanted) in cases {
+            let mut config = config.clone();
+            config[name] = value;
+            std::fs::write(&path, TensorFile::new("made").to_bytes(config::ENTRY, &config.to_string()))
+                .unwrap();
+            let error = Model::load(&path).unwrap_err();
+            assert!(matches!(error, Error::NotAModel { .. }), "{name}: {error}");
+            assert!(error.to_string().contains(wanted), "{wanted}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_score_of_another_network_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let fitted = |width: usize| {
+            let score = UnknownScore {
+                center: vec![0.0; width],
+                projection: vec![0.0; width],
+                within: vec![1.0],
+                means: vec![0.0],
+                total: vec![0.0],
+                residual: 1.0,
+            };
+            let config = UnknownConfig::Fitted { train_photos: 9, valid_scores: vec![0.5] };
+            untrained().with_unknown(Some(score), config).save(&path).unwrap();
+            Model::load(&path)
+        };
+        // Half of what maximum and average pooling give.
+        let error = fitted(1280).unwrap_err().to_string();
+        assert!(error.contains("of 1280 features, and its network has 2560"), "{error}");
+        assert!(fitted(2560).is_ok());
     }
 
     #[test]

@@ -123,10 +123,13 @@ impl From<Packed> for String {
 }
 
 impl TryFrom<String> for Packed {
-    type Error = base64::DecodeError;
+    type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let bytes = BASE64_STANDARD.decode(text)?;
+        let bytes = BASE64_STANDARD.decode(text).map_err(|error| error.to_string())?;
+        if bytes.len() % 8 != 0 {
+            return Err(format!("{} bytes are not an index and a value for each image", bytes.len()));
+        }
         let words = bytes.as_chunks::<4>().0;
         let (items, values) = words.split_at(words.len() / 2);
         Ok(Self {
@@ -157,6 +160,11 @@ impl Packed {
     fn items(&self) -> Vec<usize> {
         self.items.iter().map(|item| *item as usize).collect()
     }
+
+    /// Whether all are among so many items.
+    pub(crate) fn is_among(&self, items: usize) -> bool {
+        self.items.iter().all(|item| (*item as usize) < items)
+    }
 }
 
 impl Watch {
@@ -182,14 +190,20 @@ impl Watch {
         self.last = Some(now);
     }
 
-    /// What each image contributes to the metric after the best epoch of the fit.
-    pub(crate) fn scores(&self) -> Option<&Packed> {
-        self.best.as_ref().map(|best| &best.each)
+    /// What each image contributes to the metric after this epoch, if it is the best of those that were followed.
+    pub(crate) fn scores_of(&self, row: &EpochRecord) -> Option<&Packed> {
+        let best = self.best.as_ref()?;
+        ((best.row.fit, best.row.epoch) == (row.fit, row.epoch)).then_some(&best.each)
     }
 
-    /// The images that the best epoch of the fit was evaluated on: validation images that can be read.
+    /// The images that the best epoch was evaluated on: validation images that can be read.
     pub(crate) fn items(&self) -> Vec<usize> {
-        self.scores().map(Packed::items).unwrap_or_default()
+        self.best.as_ref().map(|best| best.each.items()).unwrap_or_default()
+    }
+
+    /// Whether all of its images are among so many items.
+    pub(crate) fn is_among(&self, items: usize) -> bool {
+        [&self.best, &self.lowest, &self.last].into_iter().flatten().all(|epoch| epoch.each.is_among(items))
     }
 
     fn trend(&self) -> Option<LossTrend> {
@@ -230,14 +244,14 @@ impl Diagnosis {
         let value = |row: &EpochRecord| row.value(metric?).filter(|value| value.is_finite());
         let change = compared.before.and_then(|(before, scores)| {
             let (before, after) = (value(before)?, value(best_of_fit?)?);
-            let p_value = scores.zip(watch.scores()).and_then(|(old, new)| old.p_value(new));
+            let p_value = scores.zip(watch.scores_of(best_of_fit?)).and_then(|(old, new)| old.p_value(new));
             Some(MetricChange { metric: metric?, before, after, p_value })
         });
         let baseline = compared.baseline.and_then(|baseline| {
-            let (metric, after) = (metric?, value(best_of_fit?)?);
+            let (metric, after, scores) = (metric?, value(best_of_fit?)?, watch.scores_of(best_of_fit?)?);
             let value = baseline.monitored_value(metric);
             let contributions = baseline.monitored_contributions(metric)?;
-            let p_value = Packed::new(baseline.items(), &contributions).p_value(watch.scores()?)?;
+            let p_value = Packed::new(baseline.items(), &contributions).p_value(scores)?;
             Some(Baseline { metric, value, beaten: metric.is_better(after, value) && p_value < SIGNIFICANCE })
         });
         let best = compared.best.map(|row| (row.fit, row.epoch));
@@ -404,7 +418,8 @@ mod tests {
         };
         let read = |right: usize, before: usize| {
             let old = row(1, 2, 0.5, before as f64 / 200.0);
-            let scores = watch_of(before).scores().cloned();
+            let watch = watch_of(before);
+            let scores = watch.best.map(|best| best.each);
             let now = row(2, 1, 0.5, right as f64 / 200.0);
             let mut baseline = predictions(0, 120, 0.7).into_parts();
             baseline.losses.fill(0.7);
@@ -442,5 +457,20 @@ mod tests {
         assert_eq!(one.p_value(&Packed::new(&[3, 5], &[1.0, 1.0])), Some(1.0));
         assert_eq!(one.p_value(&Packed::new(&[3, 6], &[1.0, 1.0])), None);
         assert_eq!(Packed::try_from(String::from(one.clone())).unwrap(), one);
+        assert!(Packed::try_from("AAAAAAAAAAAAAAAA".to_owned()).is_err(), "three words");
+        assert!(one.is_among(6) && !one.is_among(5));
+
+        // The best epoch of the fit was before the photos changed; what is known is of one after that.
+        let metric = Metric::Accuracy;
+        let mut watch = Watch::default();
+        watch.follow(&row(1, 2, 0.6, 0.7), &predictions(0, 140, 0.6), Some(metric));
+        let baseline = predictions(0, 120, 0.7);
+        let of = |rows: &[EpochRecord]| {
+            let baseline = Some(&baseline);
+            let compared = Compared { metric: Some(metric), before: None, best: None, baseline };
+            Diagnosis::of(rows, &watch, &compared).unwrap().baseline
+        };
+        assert!(of(&[row(1, 2, 0.6, 0.7)]).is_some());
+        assert_eq!(of(&[row(1, 1, 0.5, 0.75), row(1, 2, 0.6, 0.7)]), None);
     }
 }

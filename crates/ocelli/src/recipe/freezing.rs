@@ -6,6 +6,8 @@ use ocelli_data::text::count;
 use ocelli_nn::{GROUPS, Statistics};
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// Which layer groups are frozen, and whether their features are cached.
 ///
 /// Groups are counted from the input: early layers 0, late layers 1, head 2. Frozen groups run in inference
@@ -30,6 +32,9 @@ pub enum Freezing {
     },
 }
 
+/// The most augmented copies of each image whose features are cached.
+const MAX_COPIES: usize = 1000;
+
 impl Freezing {
     /// The number of frozen groups.
     pub fn frozen(self) -> usize {
@@ -44,6 +49,18 @@ impl Freezing {
             Self::Cached { augmented_copies, .. } => augmented_copies,
             Self::Streamed { .. } => 0,
         }
+    }
+
+    pub(crate) fn check(self) -> Result<()> {
+        let (frozen, copies) = (self.frozen(), self.augmented_copies());
+        if copies > MAX_COPIES {
+            return Err(Error::setting("augmented_copies", copies, "at most 1,000"));
+        }
+        if self.is_cached() && frozen == 0 || frozen >= GROUPS {
+            let expected = "0, 1 or 2, and not 0 where features are cached";
+            return Err(Error::setting("frozen", frozen, expected));
+        }
+        Ok(())
     }
 
     /// Whether training starts from cached features.

@@ -4,7 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod diagnosis;
 pub(crate) mod freezing;
 
-use ocelli_nn::{Arch, GROUPS};
+use ocelli_nn::Arch;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -73,8 +73,6 @@ pub enum LrChoice {
 
 /// The largest image size in pixels.
 const MAX_SIZE: usize = 8192;
-/// The most augmented copies of each image whose features are cached.
-const MAX_COPIES: usize = 1000;
 impl Recipe {
     /// The epochs of all phases.
     pub fn epochs(&self) -> usize {
@@ -127,14 +125,7 @@ impl Recipe {
 
 impl TrainPhase {
     fn check(&self) -> Result<()> {
-        let (frozen, copies) = (self.freezing.frozen(), self.freezing.augmented_copies());
-        if copies > MAX_COPIES {
-            return Err(Error::setting("augmented_copies", copies, "at most 1,000"));
-        }
-        if self.freezing.is_cached() && frozen == 0 || frozen >= GROUPS {
-            let expected = "0, 1 or 2, and not 0 where features are cached";
-            return Err(Error::setting("frozen", frozen, expected));
-        }
+        self.freezing.check()?;
         self.schedule.clone().check()?;
         match self.lr {
             LrChoice::Fixed(rates) => rates.check()?,

@@ -181,6 +181,9 @@ impl Checkpoint {
         }
         let header = Header::of(&tensors, &path)?;
         let best = header.best.iter().map(|BestEntry { file, digest, .. }| {
+            if Path::new(file).file_name() != Some(file.as_ref()) {
+                return Err(wrong(format!("its best weights are in {file:?}, which is no file beside it")));
+            }
             let name = path.with_file_name(file);
             let tensors = file::read_tensors(&name)?;
             match tensors.digest() == Some(digest) {
@@ -350,10 +353,16 @@ impl Checkpoint {
         same_photos: bool,
     ) -> Result<(Progress, Checkpoints, Option<String>)> {
         let after = Checkpoints::after(&self);
-        let Self { path, header, tensors, best, .. } = self;
+        let Self { path, mut header, tensors, best, .. } = self;
         if same_photos && header.data != learner.data().fingerprint() {
             return Err(Error::CheckpointOfOtherPhotos { checkpoint: path });
         }
+        if !same_photos {
+            header.progress.forget_images();
+        }
+        header
+            .check(learner.data().items().len())
+            .map_err(|reason| Error::NotACheckpoint { path, reason })?;
         let notice = header.notice();
         if header.size != learner.data().size() {
             learner.set_size(header.size)?;
@@ -369,6 +378,15 @@ impl Checkpoint {
 }
 
 impl Header {
+    /// Checks what is used without another check, of so many items; says what is wrong.
+    fn check(&self, items: usize) -> std::result::Result<(), String> {
+        if !self.progress.is_among(items) {
+            return Err(format!("it knows of other images than the run's {items}"));
+        }
+        let all = self.best.iter().map(|best| best.freezing.check());
+        all.chain([self.snapshot.check()]).collect::<Result<()>>().map_err(|error| error.to_string())
+    }
+
     /// A notice that results may differ, because the version or the processor has changed.
     fn notice(&self) -> Option<String> {
         let (version, instructions) = (env!("CARGO_PKG_VERSION"), ocelli_kernels::Isa::current().to_string());

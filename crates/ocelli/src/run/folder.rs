@@ -58,7 +58,7 @@ impl RunFolder {
     /// Creates this folder.
     ///
     /// # Errors
-    /// [`Error::RunExists`] where it holds anything.
+    /// [`Error::FolderNotEmpty`] where it holds anything.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         files::create_dir_all(&path).map_err(Error::io("create", &path))?;
@@ -66,7 +66,7 @@ impl RunFolder {
         let left = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_left);
         match entries.iter().all(left) {
             true => Ok(Self::of(path)),
-            false => Err(Error::RunExists { path }),
+            false => Err(Error::FolderNotEmpty { path }),
         }
     }
 
@@ -83,9 +83,9 @@ impl RunFolder {
         files::create_dir_all(runs).map_err(Error::io("create", runs))?;
         let entries = files::list(runs).map_err(Error::io("list", runs))?;
         let numbers = entries.iter().filter_map(|path| {
-            path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u64>().ok()
+            path.file_name()?.to_str()?.strip_prefix(name)?.strip_prefix('-')?.parse::<u32>().ok()
         });
-        let mut number = numbers.max().unwrap_or(0) + 1;
+        let mut number = u64::from(numbers.max().unwrap_or(0)) + 1;
         loop {
             let path = runs.join(format!("{name}-{number}"));
             match files::create_dir(&path) {
@@ -112,7 +112,7 @@ impl RunFolder {
     /// Copies the whole run to another folder, which must be empty or new.
     ///
     /// # Errors
-    /// [`Error::RunExists`] where the other folder holds anything; where a file cannot be read or written.
+    /// [`Error::FolderNotEmpty`] where the other folder holds anything; where a file cannot be read or written.
     pub fn copy_to(&self, path: impl Into<PathBuf>) -> Result<Self> {
         let copy = Self::at(path)?;
         for folder in [self.path.clone(), self.checkpoints()] {

@@ -109,7 +109,7 @@ impl<B: Backbone> Run<B> {
         let run = run.locked()?;
         if run.config().exists() {
             // Another process has taken the name.
-            return Err(Error::RunExists { path: run.path().to_owned() });
+            return Err(Error::FolderNotEmpty { path: run.path().to_owned() });
         }
         run.sweep();
         let settings = RunConfig { precision: Some(learner.network().precision()), ..settings.clone() };

@@ -26,3 +26,15 @@ pub(crate) struct Progress {
     /// Seconds of training so far, over all attempts.
     pub(crate) seconds: f64,
 }
+
+impl Progress {
+    /// Whether all images that it knows of are among so many items.
+    pub(crate) fn is_among(&self, items: usize) -> bool {
+        self.watch.is_among(items) && self.scores.iter().all(|scores| scores.is_among(items))
+    }
+
+    /// Forgets what single images contributed: the run continues with others, which have other indices.
+    pub(crate) fn forget_images(&mut self) {
+        (self.watch, self.scores) = (Watch::default(), None);
+    }
+}

@@ -65,6 +65,7 @@ impl<B: Backbone> Run<B> {
         let (mut run, mut notices) = open(run, env)?;
         let mut last = Checkpoint::last(&run.checkpoints())?;
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
+        config.settings.check()?;
         let mut settings = config.settings_from_here();
         if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
             settings = settings.moved(&data);

@@ -193,8 +193,10 @@ impl<B: Backbone> Runner<'_, B> {
     fn keep_scores_of_best(&mut self) {
         let watch = std::mem::take(&mut self.tracker.progress.watch);
         let fit = self.learner.state.fits;
-        if self.learner.best_of_all().is_some_and(|(row, _)| row.fit == fit) {
-            self.tracker.progress.scores = watch.scores().cloned();
+        if let Some((best, _)) = self.learner.best_of_all()
+            && best.fit == fit
+        {
+            self.tracker.progress.scores = watch.scores_of(best).cloned();
         }
     }
 

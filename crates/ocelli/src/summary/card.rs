@@ -8,7 +8,7 @@ use ocelli_data::text::count;
 use serde_json::json;
 
 use crate::model::training_record::{PretrainedWeights, TrainingRecord, ValidationMetric};
-use crate::summary::model::ModelSummary;
+use crate::summary::model::{ModelSummary, UnknownSummary};
 
 /// The most classes that are listed.
 const LISTED: usize = 1000;
@@ -205,7 +205,7 @@ impl ModelSummary {
     }
 
     fn limits_section(&self) -> String {
-        match self.task {
+        let mut text = match self.task {
             Task::SingleLabel => {
                 "The model answers every image with one of its classes, also one that shows none of them. Results on \
                  images of another origin than the training images are not known."
@@ -215,7 +215,16 @@ impl ModelSummary {
                  training images are not known."
             }
         }
-        .to_owned()
+        .to_owned();
+        if let Some(UnknownSummary { threshold, false_refusals, valid_photos }) = &self.unknown {
+            let percent = false_refusals * 100.0;
+            text += &format!(
+                " Its unknown score (relative Mahalanobis distance of the features) says how unlike the training images an \
+                 image is: above {threshold:.2} it is called unknown, a threshold that refuses about {percent:.0} % of \
+                 images like the {valid_photos} validation images."
+            );
+        }
+        text
     }
 
     fn licence_section(&self) -> String {

@@ -1,14 +1,16 @@
-//! What a file of a network holds, as plain values: a trained model, a checkpoint of a run, weights.
+//! What a file of a network holds, as plain values: a trained model, a checkpoint of a run, weights, an ONNX file.
 //!
 //! | to change | file |
 //! |---|---|
 //! | which kind a file is | `mod.rs` |
-//! | what is said of a model, a checkpoint, weights | `model.rs`, `checkpoint.rs`, `weights.rs` |
+//! | what is said of a model, a checkpoint, weights, an ONNX file | `model.rs`, `checkpoint.rs`, `weights.rs`, `onnx.rs` |
 //! | the model card | `card.rs` |
 
 pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod model;
+#[cfg(feature = "onnx")]
+pub(crate) mod onnx;
 pub(crate) mod weights;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use crate::run::checkpoint::{ENTRY as CHECKPOINT_ENTRY, last_file};
 use crate::run::folder::RunFolder;
 use crate::summary::checkpoint::CheckpointSummary;
 use crate::summary::model::ModelSummary;
+#[cfg(feature = "onnx")]
+use crate::summary::onnx::OnnxSummary;
 use crate::summary::weights::WeightsSummary;
 use crate::unknown::PREFIX;
 
@@ -37,6 +41,9 @@ pub enum FileSummary {
     Checkpoint(Box<CheckpointSummary>),
     /// Weights, with nothing that says what they are for.
     Weights(Box<WeightsSummary>),
+    /// An ONNX file, of Ocelli's or another's.
+    #[cfg(feature = "onnx")]
+    Onnx(Box<OnnxSummary>),
 }
 
 /// What every kind of file has.
@@ -69,7 +76,7 @@ pub struct TensorSummary {
 }
 
 impl FileSummary {
-    /// Reads a model, a checkpoint or a weights file; of the folder of a run the model, or, where the run is not
+    /// Reads a model, a checkpoint, a weights file or, with the feature `onnx`, an ONNX file; of the folder of a run the model, or, where the run is not
     /// finished, the last checkpoint.
     ///
     /// # Errors
@@ -78,7 +85,14 @@ impl FileSummary {
     /// [`Error::Io`] where it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = &file_of(path.as_ref())?;
-        let tensors = TensorFile::read(path)?;
+        let tensors = match TensorFile::read(path) {
+            // The first field of an ONNX file, the version of the format.
+            #[cfg(feature = "onnx")]
+            Err(ocelli_nn::Error::NotWeights { begins, .. }) if begins.starts_with('\u{8}') => {
+                return Ok(Self::Onnx(Box::new(OnnxSummary::of(path)?)));
+            }
+            tensors => tensors?,
+        };
         if tensors.metadata(MODEL_ENTRY).is_some() {
             return Ok(Self::Model(Box::new(ModelSummary::of(path, &tensors)?)));
         }
@@ -94,6 +108,8 @@ impl FileSummary {
             Self::Model(summary) => &summary.file,
             Self::Checkpoint(summary) => &summary.file,
             Self::Weights(summary) => &summary.file,
+            #[cfg(feature = "onnx")]
+            Self::Onnx(summary) => &summary.file,
         }
     }
 
@@ -103,6 +119,8 @@ impl FileSummary {
             Self::Model(summary) => &mut summary.file,
             Self::Checkpoint(summary) => &mut summary.file,
             Self::Weights(summary) => &mut summary.file,
+            #[cfg(feature = "onnx")]
+            Self::Onnx(summary) => &mut summary.file,
         };
         file.tensors.clear();
         self

@@ -12,6 +12,7 @@ use crate::model::training_record::{PretrainedWeights, TrainingRecord};
 use crate::run::finished::FinishedRun;
 use crate::run::folder::folder_of;
 use crate::summary::FileInfo;
+use crate::unknown::{FALSE_REFUSALS, UnknownConfig};
 
 /// What a model's file says about the model.
 #[derive(Debug, Clone, Serialize)]
@@ -44,8 +45,21 @@ pub struct ModelSummary {
     pub temperature: Option<f64>,
     /// How it was trained and validated; `None` for a model that no run has written.
     pub training: Option<TrainingRecord>,
+    /// The unknown score; `None` for a model without one.
+    pub unknown: Option<UnknownSummary>,
     /// What the folder of its run adds; `None` for a lone file.
     pub run: Option<RunSummary>,
+}
+
+/// The score of photos that show none of the classes.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnknownSummary {
+    /// Photos with a higher score are called unknown.
+    pub threshold: f32,
+    /// The part of the photos of its classes that the threshold is to refuse.
+    pub false_refusals: f64,
+    /// The validation photos that it was set on.
+    pub valid_photos: usize,
 }
 
 /// What is published about a backbone of the registry.
@@ -94,9 +108,13 @@ impl ModelSummary {
         let config = config_of(path, tensors)?;
         let file = FileInfo::of(path, tensors)?;
         let run = RunSummary::of(path, file.digest.as_deref());
+        Ok(Self::new(file, config, run))
+    }
+
+    pub(crate) fn new(file: FileInfo, config: ModelConfig, run: Option<RunSummary>) -> Self {
         let ModelConfig { format, version, arch, task, classes, .. } = config;
         let published = arch.parse::<Arch>().ok().map(PublishedBackbone::of);
-        Ok(Self {
+        Self {
             file,
             format,
             version,
@@ -110,8 +128,9 @@ impl ModelSummary {
             precision: config.precision,
             temperature: config.temperature,
             training: config.training,
+            unknown: config.unknown.as_ref().and_then(UnknownSummary::of),
             run,
-        })
+        }
     }
 
     /// The licence of the pretrained weights that training started from; `None` where it is not known.
@@ -135,7 +154,10 @@ impl ModelSummary {
         if let Some([low, high]) = self.channels.value_range {
             steps.push(format!("stretch values from {low} to {high} over 0 to 255"));
         }
-        steps.push("decode upright, as 8-bit RGB in sRGB".to_owned());
+        steps.push(
+            "decode upright, as 8-bit RGB in sRGB (a JPEG at a half, a quarter or an eighth of its size, where that is enough)"
+                .to_owned(),
+        );
         let filter = format!("{filter:?}").to_lowercase();
         match framing {
             Framing::Crop { fraction } => {
@@ -156,6 +178,14 @@ impl ModelSummary {
         let (mean, std) = (rounded(normalization.mean), rounded(normalization.std));
         steps.push(format!("(x − mean) / std with mean {mean} and std {std}, for x from 0 to 255"));
         steps
+    }
+}
+
+impl UnknownSummary {
+    fn of(config: &UnknownConfig) -> Option<Self> {
+        let UnknownConfig::Fitted { valid_scores, .. } = config else { return None };
+        let threshold = config.threshold(FALSE_REFUSALS)?;
+        Some(Self { threshold, false_refusals: FALSE_REFUSALS, valid_photos: valid_scores.len() })
     }
 }
 

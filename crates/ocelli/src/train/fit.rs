@@ -264,13 +264,29 @@ impl Fit {
     }
 
     /// Reads the fit's tensors from a file that [`write`](Self::write) has filled.
-    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        self.accumulation.read(network, prefix, file);
+    ///
+    /// # Errors
+    /// Where one is not that of a parameter of this network.
+    pub(crate) fn read<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        prefix: &str,
+        file: &TensorFile,
+    ) -> Result<()> {
+        self.accumulation.read(network, prefix, file)?;
         for (average, name) in [(&mut self.ema, "ema"), (&mut self.swa, "swa")] {
             if let Some(average) = average {
-                average.read(network, &format!("{prefix}{name}"), file);
+                average.read(network, &format!("{prefix}{name}"), file)?;
             }
         }
+        Ok(())
+    }
+
+    /// Checks one that has been read from a file.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.rates.check()?;
+        self.schedule.clone().check()?;
+        self.accumulation.check()
     }
 }
 

@@ -7,6 +7,8 @@ use burn::tensor::{Gradients, Tensor};
 use ocelli_nn::op::sum_of_squares;
 use ocelli_nn::{Backbone, Network, TensorFile};
 
+use crate::error::Result;
+
 /// The gradient of every parameter that has one, flattened.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ParameterGradients(BTreeMap<ParamId, Tensor<1>>);
@@ -72,8 +74,14 @@ impl ParameterGradients {
         write_tensors(&self.0, network, prefix, file);
     }
 
-    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        self.0 = read_tensors(network, prefix, file);
+    pub(crate) fn read<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        prefix: &str,
+        file: &TensorFile,
+    ) -> Result<()> {
+        self.0 = read_tensors(network, prefix, file)?;
+        Ok(())
     }
 }
 
@@ -90,16 +98,38 @@ pub(crate) fn write_tensors<B: Backbone>(
     }
 }
 
-/// The tensors that [`write_tensors`] has written.
+/// The tensors that [`write_tensors`] has written, from a file that has the network's as well.
+///
+/// # Errors
+/// Where one has not as many values as its parameter.
 pub(crate) fn read_tensors<B: Backbone>(
     network: &Network<B>,
     prefix: &str,
     file: &TensorFile,
-) -> BTreeMap<ParamId, Tensor<1>> {
-    let device = network.device();
-    let read = |id: ParamId| {
-        let found = file.get(&format!("{prefix}.{}", network.name(id)))?;
-        Some((id, Tensor::from_data(found.values.as_slice(), &device)))
-    };
-    network.roles().into_keys().filter_map(read).collect()
+) -> Result<BTreeMap<ParamId, Tensor<1>>> {
+    let read = |id: ParamId| Ok(read_tensor(network, id, prefix, file)?.map(|tensor| (id, tensor)));
+    network.roles().into_keys().filter_map(|id| read(id).transpose()).collect()
+}
+
+/// One of them; `None` where the file has none for this parameter.
+pub(crate) fn read_tensor<B: Backbone>(
+    network: &Network<B>,
+    id: ParamId,
+    prefix: &str,
+    file: &TensorFile,
+) -> Result<Option<Tensor<1>>> {
+    let name = format!("{prefix}.{}", network.name(id));
+    let Some(found) = file.get(&name) else { return Ok(None) };
+    let needed = file.get(network.name(id)).map_or(0, |own| own.values.len());
+    if found.values.len() != needed {
+        return Err(ocelli_nn::Error::Mismatch {
+            origin: file.origin().to_owned(),
+            architecture: "this network".to_owned(),
+            missing: Vec::new(),
+            misshapen: vec![(name, found.shape.clone(), vec![needed])],
+            unexpected: Vec::new(),
+        }
+        .into());
+    }
+    Ok(Some(Tensor::from_data(found.values.as_slice(), &network.device())))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
-use crate::train::gradients::ParameterGradients;
+use crate::train::gradients::{ParameterGradients, read_tensor};
 
 /// The default weight decay.
 ///
@@ -323,15 +323,25 @@ impl OptimizerState {
     }
 
     /// Reads the state from a file that [`write`](Self::write) has filled.
-    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        let device = network.device();
-        let of = |id: &ParamId| -> Vec<Tensor<1>> {
-            let number = |number: usize| file.get(&format!("{prefix}.{number}.{}", network.name(*id)));
-            let values = (0..).map_while(number).map(|average| average.values.as_slice());
-            values.map(|values| Tensor::from_data(values, &device)).collect()
+    pub(crate) fn read<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        prefix: &str,
+        file: &TensorFile,
+    ) -> Result<()> {
+        let of = |id: ParamId| -> Result<Vec<Tensor<1>>> {
+            let number = |number: usize| read_tensor(network, id, &format!("{prefix}.{number}"), file);
+            (0..).map_while(|moment| number(moment).transpose()).collect()
         };
-        let averages = network.roles().into_keys().map(|id| (id, of(&id)));
-        self.moments = averages.filter(|(_, averages)| !averages.is_empty()).collect();
+        let averages = network.roles().into_keys().map(|id| Ok((id, of(id)?)));
+        let averages = averages.collect::<Result<Vec<_>>>()?;
+        self.moments = averages.into_iter().filter(|(_, averages)| !averages.is_empty()).collect();
+        Ok(())
+    }
+
+    /// Checks one that has been read from a file.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.optimizer.check().map(drop)
     }
 }
 

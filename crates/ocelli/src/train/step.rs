@@ -58,9 +58,19 @@ impl Accumulation {
     }
 
     /// Reads the tensors from a file that [`write`](Self::write) has filled.
-    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        self.optimizer.read(network, &format!("{prefix}optimizer"), file);
-        self.accumulated.read(network, &format!("{prefix}accumulated"), file);
+    pub(crate) fn read<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        prefix: &str,
+        file: &TensorFile,
+    ) -> Result<()> {
+        self.optimizer.read(network, &format!("{prefix}optimizer"), file)?;
+        self.accumulated.read(network, &format!("{prefix}accumulated"), file)
+    }
+
+    /// Checks one that has been read from a file.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.optimizer.check()
     }
 }
 

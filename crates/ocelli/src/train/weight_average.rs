@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use ocelli_nn::{Backbone, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
 use crate::train::gradients::{read_tensors, write_tensors};
 
 /// An average of the tensors of all trainable layer groups, including running statistics.
@@ -67,8 +68,14 @@ impl WeightAverage {
         write_tensors(&self.tensors, network, prefix, file);
     }
 
-    pub(crate) fn read<B: Backbone>(&mut self, network: &Network<B>, prefix: &str, file: &TensorFile) {
-        self.tensors = read_tensors(network, prefix, file);
+    pub(crate) fn read<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        prefix: &str,
+        file: &TensorFile,
+    ) -> Result<()> {
+        self.tensors = read_tensors(network, prefix, file)?;
+        Ok(())
     }
 
     /// Replaces every average by the result of `change` for it and the network's tensor.

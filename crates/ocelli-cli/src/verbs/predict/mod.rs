@@ -78,12 +78,23 @@ pub struct Predict {
     compute: ComputeFlags,
 }
 
+/// A note where test-time augmentation changes nothing.
+pub fn say_equal_views(models: &[Model], tta: Option<Tta>) {
+    if tta.is_some_and(|tta| models.iter().any(|model| !model.has_views(&tta))) {
+        eprintln!(
+            "note: the model was trained without augmentation, so all views of --tta are the same; --tta corners has \
+             others"
+        );
+    }
+}
+
 impl Predict {
     pub fn run(&self) -> Result<(), Failure> {
         let reads_standard_input = input::reads_standard_input(&self.photos, self.null)?;
         let models = self.models()?;
         let sorter = self.sort.sorter(models.classes(), &self.photos)?;
         let tta = self.tta.and_then(|tta| tta.0);
+        say_equal_views(models.models(), tta);
         let out = self.output.open(&models, tta, &self.compute.device.to_string())?;
         interrupt::finish("this batch");
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} photos · {eta} left");

@@ -9,12 +9,12 @@ mod text;
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::FileSummary;
+use ocelli::{FileSummary, Model};
 
 use crate::errors::Failure;
-use crate::output::{raw, shown};
+use crate::output::{println, raw, shown};
 
-/// Describe a model, a checkpoint or a weights file
+/// Describe a model, a checkpoint, weights or ONNX file
 ///
 /// Says what the file itself holds: network, image size, preprocessing, classes, thresholds, how it was trained and
 /// validated, and the licence of the pretrained weights. In the folder of a run, its records are read too. The
@@ -24,7 +24,7 @@ use crate::output::{raw, shown};
   ocelli show runs/photos-1
   ocelli show model.safetensors --card > README.md")]
 pub struct Show {
-    /// Model, run folder, checkpoint or weights file
+    /// Model, run folder, checkpoint, weights or ONNX file
     ///
     /// Of a run that is not finished, the last checkpoint.
     model: PathBuf,
@@ -35,6 +35,12 @@ pub struct Show {
     /// List the tensors with their shapes and types
     #[arg(long)]
     tensors: bool,
+    /// List the operations of a model, in inference
+    ///
+    /// Each with its output's shape for one image and the numbers of its inputs; batch norms and activations are part
+    /// of the convolution before them.
+    #[arg(long, conflicts_with_all = ["json", "card"])]
+    operations: bool,
     /// Print a JSON object; tensors with --tensors
     #[arg(long)]
     json: bool,
@@ -62,6 +68,13 @@ impl Show {
             return Ok(());
         }
         text::print(&summary, self.classes);
+        if self.operations {
+            let FileSummary::Model(model) = &summary else {
+                let path = shown(summary.file().path.display());
+                return Err(Failure::Error(format!("{path}: --operations is for models, and this is none")));
+            };
+            println!("\n{}", Model::load(&model.file.path)?.graph()?.to_string().trim_end());
+        }
         if self.tensors {
             text::print_tensors(summary.file());
         }

@@ -2,8 +2,10 @@
 
 use ocelli::{
     CheckpointSummary, FileInfo, FileSummary, ModelSummary, PretrainedWeights, PublishedBackbone, Task,
-    TrainingRecord, ValidationMetric, WeightsSummary,
+    TrainingRecord, UnknownSummary, ValidationMetric, WeightsSummary,
 };
+#[cfg(feature = "onnx")]
+use ocelli::{OnnxSummary, OnnxValue};
 
 use crate::output::{labelled, println, shown};
 use crate::text::{bytes, count, counted, duration, table};
@@ -19,6 +21,10 @@ pub fn print(summary: &FileSummary, all_classes: bool) {
         FileSummary::Model(_) => "a model of Ocelli's",
         FileSummary::Checkpoint(_) => "a checkpoint of a run",
         FileSummary::Weights(_) => "weights, without what they are for",
+        #[cfg(feature = "onnx")]
+        FileSummary::Onnx(file) if file.model.is_some() => "an ONNX file of Ocelli's",
+        #[cfg(feature = "onnx")]
+        FileSummary::Onnx(_) => "an ONNX file",
         _ => "a file of another kind",
     };
     println!("{}   {kind}, {}\n", shown(file.path.display()), bytes(file.bytes));
@@ -26,6 +32,11 @@ pub fn print(summary: &FileSummary, all_classes: bool) {
         FileSummary::Model(model) => print_model(model, all_classes),
         FileSummary::Checkpoint(checkpoint) => print_checkpoint(checkpoint),
         FileSummary::Weights(weights) => print_weights(weights),
+        #[cfg(feature = "onnx")]
+        FileSummary::Onnx(file) => {
+            print_onnx(file, all_classes);
+            return;
+        }
         _ => {}
     }
     let digest = match &file.digest {
@@ -41,6 +52,15 @@ fn field(label: &str, text: impl std::fmt::Display) {
 
 fn print_model(model: &ModelSummary, all_classes: bool) {
     print_backbone(Some(&model.arch), model.published.as_ref(), &model.file);
+    print_task(model);
+    print_classes(model, all_classes);
+    let size = model.preprocessing.size;
+    field("input", format!("{size} × {size} px, RGB, {}", model.precision));
+    print_preprocessing(model);
+    print_origin(model);
+}
+
+fn print_task(model: &ModelSummary) {
     let task = match (&model.thresholds, model.task) {
         (_, Task::SingleLabel) => "one label per image".to_owned(),
         (Some(thresholds), Task::MultiLabel) => {
@@ -54,12 +74,16 @@ fn print_model(model: &ModelSummary, all_classes: bool) {
         (None, Task::MultiLabel) => "any number of labels per image, threshold 0.5".to_owned(),
     };
     field("task", task);
-    print_classes(model, all_classes);
-    let size = model.preprocessing.size;
-    field("input", format!("{size} × {size} px, RGB, {}", model.precision));
+}
+
+fn print_preprocessing(model: &ModelSummary) {
     for (number, step) in model.preprocessing_steps().iter().enumerate() {
         field(if number == 0 { "preprocessing" } else { "" }, step);
     }
+}
+
+/// How a model came about, and what its probabilities and scores are worth.
+fn print_origin(model: &ModelSummary) {
     match &model.training {
         Some(training) => print_training(model, training),
         None => field("training", "not recorded in the file"),
@@ -67,6 +91,13 @@ fn print_model(model: &ModelSummary, all_classes: bool) {
     match model.temperature {
         Some(temperature) => field("calibration", format!("temperature {temperature:.4}, with --calibrated")),
         None => field("calibration", "none"),
+    }
+    if let Some(UnknownSummary { threshold, false_refusals, valid_photos }) = &model.unknown {
+        let (percent, photos) = (false_refusals * 100.0, counted(*valid_photos, "validation image"));
+        field(
+            "unknown",
+            format!("scores above {threshold:.2}: {percent:.0} % false refusals, from {photos}"),
+        );
     }
     field(
         "licence",
@@ -78,14 +109,59 @@ fn print_model(model: &ModelSummary, all_classes: bool) {
     field("written by", format!("Ocelli {}, format {}", model.version, model.format));
 }
 
+#[cfg(feature = "onnx")]
+fn print_onnx(file: &OnnxSummary, all_classes: bool) {
+    let value = |value: &OnnxValue| format!("{}: {}, {}", value.name, value.dtype, value.shape.join(" × "));
+    let print_values = |label: &str, values: &[OnnxValue]| {
+        for (number, one) in values.iter().enumerate() {
+            field(if number == 0 { label } else { "" }, value(one));
+        }
+    };
+    match &file.model {
+        Some(model) => {
+            field("architecture", backbone(Some(&model.arch), model.published.as_ref()));
+            print_task(model);
+            print_classes(model, all_classes);
+        }
+        None => field(
+            "numbers",
+            format!("{} in {}", count(file.file.parameters), counted(file.file.tensors.len(), "constant")),
+        ),
+    }
+    print_values("takes", &file.inputs);
+    print_values("gives", &file.outputs);
+    let operators: Vec<String> =
+        file.operators.iter().map(|(name, times)| format!("{name} {times}")).collect();
+    field("operators", format!("opset {}: {}", file.opset, operators.join(", ")));
+    if let Some(agreement) = &file.agreement {
+        let (engine, photos) = (&agreement.engine, counted(agreement.photos, "photo"));
+        let found = match agreement.accuracy {
+            Some([before, after]) => format!("accuracy {before:.4} → {after:.4}"),
+            None => format!("outputs differ by at most {:.1e} of their spread", agreement.difference),
+        };
+        field("compared", format!("with the model in {engine} on {photos}: {found}"));
+    }
+    match &file.model {
+        Some(model) => {
+            print_preprocessing(model);
+            print_origin(model);
+        }
+        None => field("written by", if file.producer.is_empty() { "not said" } else { &file.producer }),
+    }
+}
+
 fn print_backbone(arch: Option<&str>, published: Option<&PublishedBackbone>, file: &FileInfo) {
-    let name = match (arch, published) {
+    let name = backbone(arch, published);
+    field("architecture", format!("{name}, {} parameters", count(file.parameters)));
+}
+
+fn backbone(arch: Option<&str>, published: Option<&PublishedBackbone>) -> String {
+    match (arch, published) {
         (Some(arch), Some(published)) if published.name == arch => format!("{arch} ({})", published.origin),
         (Some(arch), Some(published)) => format!("{arch} ({})", published.origin),
         (Some(arch), None) => format!("{arch}, a custom backbone"),
         (None, _) => "not known".to_owned(),
-    };
-    field("architecture", format!("{name}, {} parameters", count(file.parameters)));
+    }
 }
 
 fn print_classes(model: &ModelSummary, all: bool) {

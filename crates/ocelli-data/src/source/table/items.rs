@@ -71,6 +71,8 @@ impl Table<'_> {
             Labels::Cells(_, reading, _) if task == Task::MultiLabel => reading.separator(),
             _ => None,
         };
+        let names: BTreeSet<&str> = groups.iter().flatten().map(String::as_str).collect();
+        notes.notices.extend(labels::alike_groups(names));
         let Notes { skipped, notices } = notes;
         let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
         let groups = self.columns.group.is_some().then_some(groups);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 use super::sheet::{separator_name, shortened};
@@ -94,6 +95,16 @@ fn list(cell: &str) -> Option<BTreeSet<&str>> {
     Some(labels)
 }
 
+/// Whether a cell is JSON, of objects or of lists in lists.
+fn is_nested(cell: &str) -> bool {
+    cell.starts_with(['{', '['])
+        && match serde_json::from_str(cell) {
+            Ok(Value::Object(_)) => true,
+            Ok(Value::Array(list)) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
+            _ => false,
+        }
+}
+
 /// How often pieces come again, if cells are cut at a separator.
 struct Evidence<'a> {
     several: usize,
@@ -148,6 +159,12 @@ pub(super) fn decide(
     notices: &mut Vec<String>,
 ) -> Result<(Reading, Task), DataError> {
     let full: Vec<&Cell> = cells.iter().filter(|cell| !cell.text.is_empty()).collect();
+    if let Some(cell) = full.iter().find(|cell| is_nested(cell.text)) {
+        let detail = format!("holds an object where labels are expected, {}", shortened(cell.text));
+        let advice = "give a label or a list of labels, such as \"cat\" or [\"cat\", \"dog\"]; objects of true and false are \
+                      read too";
+        return Err(table_error(path, Some(cell.line), detail, advice));
+    }
     let lists = !full.is_empty() && full.iter().all(|cell| list(cell.text).is_some());
     let candidates: Vec<Reading> = match options.label_separator {
         Some(separator) => vec![Reading::Apart(separator)],
@@ -296,23 +313,9 @@ pub(super) fn check_looks(path: &Path, classes: &[String]) -> Result<(), DataErr
 /// What is odd about the names of classes: some that the eye, or a spreadsheet, does not tell apart, and
 /// numbers that are no classes.
 pub(super) fn oddities(classes: &[String]) -> Vec<String> {
-    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for class in classes {
-        let spelling = match class.parse::<f64>() {
-            Ok(number) if number.is_finite() => number.to_string(),
-            _ => loose_look(class),
-        };
-        alike.entry(spelling).or_default().push(class);
-    }
-    let several = alike.into_values().filter(|names| names.len() > 1);
-    let mut odd: Vec<String> = several
-        .map(|names| {
-            let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-            format!(
-                "the classes {} differ in case, in spaces, _ and -, or in the spelling of a number alone; if they are one, correct the table",
-                names.join(" and ")
-            )
-        })
+    let mut odd: Vec<String> = alike(classes.iter().map(String::as_str))
+        .iter()
+        .map(|names| alike_notice("classes", names))
         .collect();
     let fractions =
         || classes.iter().filter(|class| number(class).is_some_and(|number| number.fract() != 0.0));
@@ -322,6 +325,38 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
         odd.push(format!("labels are numbers such as {first}, and each is taken for a class of its own"));
     }
     odd
+}
+
+/// What is odd about the names of groups, which decide what stays together in a split.
+pub(super) fn alike_groups(names: BTreeSet<&str>) -> Option<String> {
+    let alike = alike(names);
+    let mut text = alike_notice("groups", alike.first()?);
+    if alike.len() > 1 {
+        text += &format!(" ({} more such)", count(alike.len() - 1));
+    }
+    Some(text)
+}
+
+/// Names that differ in case, in spaces, `_` and `-`, or in the spelling of a number alone.
+fn alike<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        let spelling = match name.parse::<f64>() {
+            Ok(number) if number.is_finite() => number.to_string(),
+            _ => loose_look(name),
+        };
+        alike.entry(spelling).or_default().push(name);
+    }
+    alike.into_values().filter(|names| names.len() > 1).collect()
+}
+
+fn alike_notice(of: &str, names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    format!(
+        "the {of} {} differ in case, in spaces, _ and -, or in the spelling of a number alone; if they are one, correct the \
+         table",
+        names.join(" and ")
+    )
 }
 
 /// A number as spreadsheets write it, also with a decimal comma.

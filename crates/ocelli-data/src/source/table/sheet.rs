@@ -180,6 +180,8 @@ impl Sheet {
     fn read_json(&mut self, text: &str) -> Result<(), DataError> {
         let mut names: Vec<String> = Vec::new();
         let mut index = std::collections::HashMap::new();
+        // Columns with a list somewhere: single values in them are lists of one.
+        let mut lists = std::collections::HashSet::new();
         for (line, entry) in json_entries(&self.path, text)? {
             let mut row = Row { line, ..Row::default() };
             for (name, value) in entry {
@@ -190,10 +192,13 @@ impl Sheet {
                 if row.cells.len() <= column {
                     row.cells.resize(column + 1, String::new());
                 }
-                row.cells[column] = match value {
+                row.cells[column] = match flags(&value).unwrap_or(value) {
                     Value::String(text) => text.trim().to_owned(),
                     Value::Null => String::new(),
-                    value => value.to_string(),
+                    value => {
+                        lists.extend(value.is_array().then_some(column));
+                        value.to_string()
+                    }
                 };
                 if row.cells[column].contains(['\n', '\r']) {
                     row.long.push((column, line));
@@ -215,7 +220,15 @@ impl Sheet {
             }
         }
         let width = names.len();
-        self.rows.iter_mut().for_each(|row| row.cells.resize(width, String::new()));
+        for row in &mut self.rows {
+            row.cells.resize(width, String::new());
+            for column in &lists {
+                let cell = &mut row.cells[*column];
+                if !cell.is_empty() && !cell.starts_with(['[', '{']) {
+                    *cell = Value::from(vec![std::mem::take(cell)]).to_string();
+                }
+            }
+        }
         self.notices.push(format!(
             "{} holds JSON: {} entries of {}",
             self.name(),
@@ -225,6 +238,22 @@ impl Sheet {
         self.names = Some(names);
         Ok(())
     }
+}
+
+/// Of an object such as `{"cat": true, "dog": false}` the names that are true.
+fn flags(value: &Value) -> Option<Value> {
+    let Value::Object(object) = value else { return None };
+    let flag = |value: &Value| {
+        value.as_bool().or(match value.as_u64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => None,
+        })
+    };
+    let set: Option<Vec<(&String, bool)>> =
+        object.iter().map(|(name, value)| Some((name, flag(value)?))).collect();
+    let set = set.filter(|set| !set.is_empty())?;
+    Some(set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name.clone()).collect())
 }
 
 /// Whether a column numbers its rows: 0, 1, 2 … or 1, 2, 3 ….

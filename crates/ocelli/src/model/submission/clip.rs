@@ -1,5 +1,7 @@
 //! Clipping of probabilities, because a single confident error costs so much log loss.
 
+use std::ops::Range;
+
 use ocelli_data::Task;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub struct ProbabilityClip {
     pub log_loss: (f64, f64, f64),
 }
 
+/// Where the distance is.
+pub(crate) const CLIP_RANGE: Range<f64> = 0.0..0.5;
 /// Candidate values.
 const CLIPS: [f64; 9] = [0.0, 1e-5, 1e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2];
 

@@ -16,7 +16,7 @@ use crate::file;
 use crate::model::Model;
 use crate::model::config::ModelConfig;
 use crate::model::prediction::Prediction;
-use crate::model::submission::clip::clip;
+use crate::model::submission::clip::{CLIP_RANGE, clip};
 use crate::model::submission::plan::Plan;
 use crate::model::submission::values::Values;
 use crate::model::tta::Tta;
@@ -115,7 +115,7 @@ impl Submission {
     /// The distance from 0 and 1 to clip probabilities to.
     fn clip_at(&self, config: &ModelConfig, names_only: bool) -> Result<f64> {
         match (self.clip_probabilities, &config.clip) {
-            (Some(at), _) if !(0.0..0.5).contains(&at) => {
+            (Some(at), _) if !CLIP_RANGE.contains(&at) => {
                 Err(Error::setting("clip_probabilities", at, "from 0 to below 0.5, such as 0.001"))
             }
             _ if names_only => Ok(0.0),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
-use ocelli_data::{Task, text_of};
+use ocelli_data::{Task, names, text_of};
 
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
@@ -205,7 +205,10 @@ impl<'a> Sample<'a> {
     /// What each column contains, and a description for people.
     fn contents(&self, id: usize) -> Result<(Vec<Content>, String)> {
         let classes = &self.config.classes;
-        let class_of = |column: usize| classes.iter().position(|class| class == self.header[column].trim());
+        let class_of = |column: usize| {
+            let name = names::composed(self.header[column].trim());
+            classes.iter().position(|class| *class == name)
+        };
         let columns = (0..self.header.len()).filter(|&column| column != id && !self.counts_rows(column));
         let named: Vec<(usize, Option<usize>)> = columns.map(|column| (column, class_of(column))).collect();
         let mut contents = vec![Content::Sample; self.header.len()];
