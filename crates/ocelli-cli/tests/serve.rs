@@ -241,7 +241,7 @@ fn features_and_heat_maps_are_the_librarys() {
 
 #[test]
 fn bad_images_have_the_words_of_the_library() {
-    let server = Server::new(&["--max-pixels", "5000"]);
+    let server = Server::new(&["--max-pixels", "100000"]);
     let photo = bytes_of(&photos()[0]);
     let cut = &photo[..photo.len() / 2];
     fs::write(place().path("text.jpg"), "no image").unwrap();

@@ -89,17 +89,18 @@ struct Flat {
     texts: Vec<String>,
 }
 
-struct Into<'a>(&'a mut Flat);
+/// A tensor that is being read.
+struct Filling<'a>(&'a mut Flat);
 
 impl<'de> Deserialize<'de> for Flat {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut flat = Self::default();
-        Into(&mut flat).deserialize(deserializer)?;
+        Filling(&mut flat).deserialize(deserializer)?;
         Ok(flat)
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Into<'_> {
+impl<'de> DeserializeSeed<'de> for Filling<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -107,7 +108,7 @@ impl<'de> DeserializeSeed<'de> for Into<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Into<'_> {
+impl<'de> Visitor<'de> for Filling<'_> {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,7 +136,7 @@ impl<'de> Visitor<'de> for Into<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        while values.next_element_seed(Into(self.0))?.is_some() {}
+        while values.next_element_seed(Filling(self.0))?.is_some() {}
         Ok(())
     }
 }
@@ -198,7 +199,7 @@ pub(crate) fn model(name: &str, model: &Model) -> Value {
     })
 }
 
-fn wrong(message: impl std::convert::Into<String>) -> Refusal {
+fn wrong(message: impl Into<String>) -> Refusal {
     Refusal::bad_request(message)
 }
 

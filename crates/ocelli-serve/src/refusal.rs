@@ -12,10 +12,6 @@ pub(crate) struct Refusal {
     message: String,
 }
 
-/// Why a request was refused, in a word, for the metrics: an extension of the answer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Refused;
-
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
@@ -41,7 +37,6 @@ impl IntoResponse for Refusal {
         let body = serde_json::json!({ "error": self.message }).to_string() + "\n";
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response.extensions_mut().insert(Refused);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status {
