@@ -9,10 +9,13 @@ use ocelli::Model;
 use crate::event::Event;
 use crate::options::Error;
 
+/// What loads a model from its file or the folder of its run.
+type Load = dyn Fn(&Path) -> ocelli::Result<Model> + Send + Sync;
+
 /// The models in the order given; the first is the default.
 pub(crate) struct Models {
     all: Vec<Served>,
-    load: Box<dyn Fn(&Path) -> ocelli::Result<Model> + Send + Sync>,
+    load: Box<Load>,
 }
 
 struct Served {
