@@ -60,6 +60,8 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
             format!("to resume it:  --resume-from {}", message(path.display()))
         }
         #[cfg(feature = "onnx")]
+        Error::NoPhotosToCheck { .. } => "to compare on others:  --photos FOLDER".to_owned(),
+        #[cfg(feature = "onnx")]
         Error::QuantizationLoss { .. } => "to halve the size without a loss:  --half".to_owned(),
         Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {

@@ -54,6 +54,28 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
+/// Standard output as a stream, where each line is written at once.
+#[derive(Debug)]
+pub struct Stdout {
+    /// Whether the work goes on where it cannot be written, as with [`raw`].
+    pub goes_on: bool,
+}
+
+impl io::Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.goes_on {
+            return io::stdout().write(bytes);
+        }
+        raw(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // What cannot be written is known at the end: see `finish`.
+        if self.goes_on { Ok(()) } else { io::stdout().flush() }
+    }
+}
+
 /// Prints a label, padded to this width, and a text, which is wrapped and indented in a terminal.
 pub fn labelled(label: &str, width: usize, text: impl fmt::Display) {
     let columns =
@@ -152,12 +174,17 @@ pub fn new_folder(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The name that stands for standard output.
+/// The name that stands for standard output, or input.
 const DASH: &str = "-";
+
+/// Whether a path stands for standard output, or input.
+pub fn is_dash(path: &Path) -> bool {
+    path == Path::new(DASH)
+}
 
 /// Checks that a path is not `-`, where more than one file of text is written.
 pub fn no_dash(path: &Path, flag: &str) -> Result<(), Failure> {
-    match path == Path::new(DASH) {
+    match is_dash(path) {
         true => Err(Failure::Error(format!(
             "{flag} -: this is not one file of text, which alone can go to standard output; give a name, such as ./-"
         ))),
@@ -178,7 +205,7 @@ impl TextFile {
     /// # Errors
     /// As [`new_file`], except for `-`.
     pub fn new(path: &Path, flag: &str, json: bool) -> Result<Self, Failure> {
-        if path != Path::new(DASH) {
+        if !is_dash(path) {
             return Ok(Self { path: new_file(path, flag)?, temporary: None });
         }
         if json {

@@ -3,7 +3,9 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use common::{Place, stderr};
 
@@ -202,6 +204,77 @@ fn what_is_done_is_not_computed_again_unless_a_photo_has_changed() {
 }
 
 #[test]
+fn finished_rows_of_other_settings_are_not_dropped() {
+    let place = Place::with_photos(2);
+    let arguments = [&["embed", ARCH, "photos", "--out", "x.npy"], &SMALL[..]].concat();
+    let log = place.path("steps");
+    let logged = [&["embed", ARCH, "photos", "--out", "y.npy"], &SMALL[..]].concat();
+    place.ocelli(&logged).env("OCELLI_FAULT", format!("log:{}", log.display())).output().unwrap();
+    let steps = fs::read_to_string(&log).unwrap();
+    let renamed = steps.lines().position(|line| line.contains("Rename")).unwrap() + 1;
+    place.ocelli(&arguments).env("OCELLI_FAULT", format!("{renamed}:kill")).output().unwrap();
+    let part = fs::read(place.path("x.npy.part")).unwrap();
+    for (more, reason) in [
+        (&["--normalize"][..], "the scaling to length 1 was false and is true"),
+        (&["--layer", "2"], "the layer was "),
+        (&["--max-pixels", "1000000"], "--max-pixels was 178956970 and is 1000000"),
+    ] {
+        let said = place.refusal(&[&arguments[..], more].concat());
+        assert!(said.contains(reason) && said.contains("remove x.npy.journal"), "{said}");
+    }
+    let other = [&["embed", ARCH, "photos/food-and-drink", "--out", "x.npy"], &SMALL[..]].concat();
+    let said = place.refusal(&other);
+    assert!(said.contains("the first photo was photos/flags/"), "{said}");
+    assert!(fs::read(place.path("x.npy.part")).unwrap() == part, "it is untouched");
+    // The way out.
+    fs::remove_file(place.path("x.npy.journal")).unwrap();
+    assert!(place.run(&other).contains("2 photos"));
+}
+
+#[test]
+fn a_photo_that_is_named_twice_has_one_row_of_features() {
+    let place = Place::with_photos(2);
+    fs::create_dir_all(place.path("nothing")).unwrap();
+    let arguments =
+        ["embed", ARCH, "photos/flags", "nothing", "-", "./photos", "--size", "32", "--out", "x.csv"];
+    let mut child = place
+        .ocelli(&arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"photos/food-and-drink\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "a folder has none: {said}");
+    assert!(said.contains("nothing: no photos in this folder"), "{said}");
+    assert!(said.contains("4 photos named more than once"), "{said}");
+    let paths: Vec<String> = read_csv(&place.read("x.csv")).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths.len(), 6);
+    assert!(paths[2].starts_with("photos/food-and-drink/") && paths[4].starts_with("./photos/"), "{paths:?}");
+    let text = similar(&place, &["--among", "photos", "--among", "photos", "--duplicates"]);
+    assert_eq!(text, "no near duplicates among 6 photos\n");
+}
+
+#[test]
+fn nothing_is_left_where_no_photo_can_be_read() {
+    let place = Place::with_photos(1);
+    let said = place.ocelli(&["embed", ARCH, "fotos", "--size", "32", "--out", "x.npy"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(1));
+    assert!(
+        stderr(&said).contains("x.npy: nothing is written, since none of the 1 files"),
+        "{}",
+        stderr(&said)
+    );
+    for entry in fs::read_dir(place.path("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.starts_with("x.npy"), "{name}");
+    }
+    embed(&place, &["--out", "x.npy"]);
+}
+
+#[test]
 fn names_of_networks_and_files_are_refused_with_the_reason() {
     let place = Place::with_photos(1);
     let said = place.refusal(&["embed", "efficientnet_lite9", "photos", "--out", "x.npy"]);
@@ -209,7 +282,9 @@ fn names_of_networks_and_files_are_refused_with_the_reason() {
     let said = place.refusal(&["embed", ARCH, "photos", "--out", "x.parquet"]);
     assert!(said.contains(".npy, .npz, .csv or .jsonl"), "{said}");
     let said = place.refusal(&["embed", "resnet34", "photos", "--out", "x.npy"]);
-    assert!(said.contains("not on this machine"), "{said}");
+    assert!(said.contains("not on this machine") && said.contains("ocelli pull resnet34"), "{said}");
+    assert!(!said.contains("--weights"), "a flag that is not there: {said}");
+    assert!(place.refusal(&["embed", ARCH, "photos", "--out", "-"]).contains("--out -: "));
 }
 
 fn similar(place: &Place, more: &[&str]) -> String {
@@ -257,6 +332,8 @@ fn near_duplicates_are_grouped_on_the_page_too() {
     let page = place.read("page.html");
     assert_eq!(page.matches("<img src=\"data:image/jpeg").count(), 2, "two pictures");
     assert!(page.contains("z-copy.png") && !page.contains("http://"));
+    let page = similar(&place, &["--among", "photos", "--duplicates", "--html", "-"]);
+    assert_eq!(page, place.read("page.html"));
     let said = place.refusal(&["similar", ARCH, "--among", "photos"]);
     assert!(said.contains("QUERY"), "{said}");
 }

@@ -72,10 +72,11 @@ fn what_cannot_be_compared_is_not_written() {
     assert!(said.contains("there are none; give some, or the folder of the model's run"), "{said}");
     fs::write(place().path("broken.jpg"), b"no photo").unwrap();
     let said = refused(&["export", "alone.safetensors", "--photos", "broken.jpg", "--out", "alone.onnx"]);
-    assert!(said.contains("none of those given can be read") && said.contains("broken.jpg"), "{said}");
+    assert!(said.contains("none can be read") && said.contains("broken.jpg"), "{said}");
     let said = refused(&["export", "run", "--calibrated", "--photos", "nowhere", "--out", "alone.onnx"]);
     assert!(said.contains("nowhere") || said.contains("calibrat"), "{said}");
     assert!(!place().path("alone.onnx").exists());
+    assert!(said.contains("--photos FOLDER"), "{said}");
     place().run(&["export", "alone.safetensors", "--photos", "photos", "--quiet", "--out", "photos.onnx"]);
 }
 
@@ -197,7 +198,7 @@ fn without_its_engine_there_is_no_web_page_and_both_ways_are_said() {
         "/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz",
         "save it as",
         archive.to_str().unwrap(),
-        "onnxruntime-web, unpacked:  --runtime FOLDER",
+        "--runtime node_modules/onnxruntime-web",
     ] {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }
@@ -207,7 +208,7 @@ fn without_its_engine_there_is_no_web_page_and_both_ways_are_said() {
     let output = command.env("NPM_CONFIG_REGISTRY", format!("{}/npm/", server.url)).output().unwrap();
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("is not the published one") && said.contains("--runtime FOLDER"), "{said}");
+    assert!(said.contains("is not the published one") && said.contains("--runtime node_modules"), "{said}");
     let asked: Vec<String> = server.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(asked, ["/npm/onnxruntime-web/-/onnxruntime-web-1.30.0.tgz"]);
     // Another package, a part of one, and nothing.
@@ -222,4 +223,95 @@ fn without_its_engine_there_is_no_web_page_and_both_ways_are_said() {
     let said = web(&["--runtime", "nowhere"]);
     assert!(said.contains("nowhere: is not the npm package") && said.contains("package.json"), "{said}");
     assert!(!archive.exists() && !place().path("none").exists());
+}
+
+/// An npm package with these files, as `npm pack` writes it.
+fn archive(name: &str, contents: &[(&str, &[u8])]) -> String {
+    let path = place().path(name);
+    let file = fs::File::create(&path).unwrap();
+    let gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    for (name, bytes) in contents {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("package/{name}"), *bytes).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_engine_is_taken_from_an_archive_and_a_failure_leaves_nothing() {
+    let manifest: (&str, &[u8]) = ("package.json", br#"{"name": "onnxruntime-web", "version": "1.30.0"}"#);
+    let script: (&str, &[u8]) = ("dist/ort.wasm.bundle.min.mjs", b"script");
+    let engine: (&str, &[u8]) = ("dist/ort-wasm-simd-threaded.wasm", b"\0asm engine");
+    let inner: (&str, &[u8]) = ("lib/dist/ort.wasm.bundle.min.mjs", b"another");
+    let whole = archive("whole.tgz", &[inner, engine, manifest, script]);
+    let web = |runtime: &str, out: &str| {
+        let mut command = place().ocelli(&["export", "run", "--format", "web", "--quiet"]);
+        command.args(["--runtime", runtime, "--out", out]);
+        command
+    };
+    let written = web(&whole, "from-archive").output().unwrap();
+    assert!(written.status.success(), "{}", stderr(&written));
+    assert_eq!(place().read("from-archive/onnxruntime/ort.wasm.bundle.min.js"), "script");
+    assert_eq!(place().read("from-archive/onnxruntime/ort-wasm-simd-threaded.wasm"), "\0asm engine");
+
+    let older: (&str, &[u8]) = ("package.json", br#"{"name": "onnxruntime-web", "version": "1.2.3"}"#);
+    let page: (&str, &[u8]) = ("dist/ort-wasm-simd-threaded.wasm", b"<!doctype html>");
+    fs::write(place().path("cut.tgz"), &fs::read(&whole).unwrap()[..60]).unwrap();
+    fs::write(place().path("text.tgz"), "no archive").unwrap();
+    for (wrong, wanted) in [
+        (archive("part.tgz", &[manifest, engine, inner]), "it has no file dist/ort.wasm.bundle.min.mjs"),
+        (archive("older.tgz", &[older, engine, script]), "package.json says onnxruntime-web 1.2.3"),
+        (archive("page.tgz", &[manifest, page, script]), "is not WebAssembly"),
+        ("cut.tgz".to_owned(), "cannot unpack cut.tgz"),
+        ("text.tgz".to_owned(), "cannot unpack text.tgz"),
+    ] {
+        let output = web(&wrong, "none").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{wrong}");
+        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+    }
+
+    // The disk fails at one of the steps of a new folder, then of an empty one.
+    for out in ["new", "empty"] {
+        let make = || {
+            if out == "empty" {
+                fs::create_dir_all(place().path(out)).unwrap()
+            }
+        };
+        make();
+        let log = place().path("steps");
+        let mut command = web(&whole, out);
+        let output = command.env("OCELLI_FAULT", format!("log:{}", log.display())).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let steps = fs::read_to_string(&log).unwrap().lines().count();
+        fs::remove_file(&log).unwrap();
+        assert!(steps > 20, "{steps}");
+        for step in [1, 4, steps - 3, steps - 1, steps] {
+            fs::remove_dir_all(place().path(out)).unwrap_or_default();
+            make();
+            let output = web(&whole, out).env("OCELLI_FAULT", format!("{step}:eio")).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "step {step} of {steps}: {}", stderr(&output));
+            assert!(stderr(&output).contains("cannot "), "{}", stderr(&output));
+            assert_eq!(names(out), [""; 0], "step {step} of {steps}");
+            assert_eq!(place().path(out).exists(), out == "empty", "step {step} of {steps}");
+        }
+    }
+    let left = fs::read_dir(place().path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with(".writing-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_run_whose_photos_have_moved_says_so() {
+    let place = Place::with_photos(12);
+    place.run(&[&small(&["--batch-size", "8"])[..], &["--out", "run", "--quiet"]].concat());
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    let said = place.refusal(&["export", "run"]);
+    for part in ["those of its run have moved: ", "to compare on others:  --photos FOLDER"] {
+        assert!(said.contains(part), "{said}");
+    }
+    place.run(&["export", "run", "--photos", "moved", "--quiet"]);
 }

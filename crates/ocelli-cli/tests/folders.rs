@@ -144,6 +144,24 @@ fn a_class_that_vanishes_ends_the_run_unless_it_is_asked_for() {
 }
 
 #[test]
+fn a_rare_class_with_few_held_out_photos_is_named_and_the_baseline_is_of_the_chosen_metric() {
+    let place = Place::with_photos(30);
+    fs::remove_dir_all(place.path("photos/smileys-and-emotion")).unwrap();
+    for photo in &photos(&place, "food-and-drink")[8..] {
+        fs::remove_file(place.path(photo)).unwrap();
+    }
+    let said = place.run(&train(&["photos", "--metric", "balanced-accuracy"]));
+    let notice =
+        "1 of 2 classes has fewer than 5 validation images, so that its figures say little: food-and-drink 2";
+    assert!(said.contains(notice), "{said}");
+    let baseline = said.lines().find(|line| line.starts_with("baseline")).unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        baseline.contains("accuracy 0.75") && baseline.contains("balanced-accuracy 0.5000"),
+        "{baseline}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_the_labels_is_said_before_and_after() {
     let place = Place::with_photos(6);
     copy(&place, &photos(&place, "flags")[0], "photos/food-and-drink/copy.png");
@@ -348,7 +366,7 @@ fn photos_that_a_model_was_trained_on_are_known_wherever_they_are() {
     fs::rename(place.path("photos"), place.path("moved")).unwrap();
     let said = |model: &str| stderr(&place.ocelli(&["evaluate", model, "moved"]).output().unwrap());
     let text = said("run");
-    assert!(text.contains("of 18 images, which the model was trained on"), "{text}");
+    assert_eq!(text.matches("of 18 images, which the model was trained on").count(), 1, "{text}");
     fs::copy(place.path("run/model.safetensors"), place.path("alone.safetensors")).unwrap();
     let text = said("alone.safetensors");
     assert!(text.contains("cannot be excluded"), "{text}");

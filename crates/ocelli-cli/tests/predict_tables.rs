@@ -4,7 +4,9 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use common::{Place, small, snapshot, stderr};
@@ -228,7 +230,16 @@ fn a_table_of_another_model_or_of_other_settings_is_not_resumed() {
         ),
         (MODEL, &[&with_top[..], &["--tta", "2"]].concat(), "--tta was null and is "),
         (MODEL, &[&with_top[..], &["--max-pixels", "1000000"]].concat(), "--max-pixels was 178956970"),
-        (MODEL, &[&with_top[..], &["--jsonl"]].concat(), "the format was csv"),
+        (
+            MODEL,
+            &[&with_top[..], &["--jsonl"]].concat(),
+            "--resume-from others.csv and --jsonl contradict each other",
+        ),
+        (MODEL, &["--out", "new.CSV", "--json"], "--out new.CSV and --json contradict each other"),
+        (MODEL, &["--out", "new.json", "--csv"], "the ending .json says another format; remove --csv"),
+        (MODEL, &["--out", "-"], "give --csv, --jsonl or --json"),
+        (MODEL, &["--resume-from", "-", "--csv"], "--resume-from -: a table on standard output"),
+        (MODEL, &["--copy-to", "-"], "--copy-to -: "),
         (MODEL, &["--out", "others.csv"], "to resume it:  --resume-from others.csv"),
         (MODEL, &["--out", "others.txt"], "its ending does not say the format"),
         (MODEL, &["--resume-from", "others.json"], "csv or jsonl, to resume a table"),
@@ -237,6 +248,11 @@ fn a_table_of_another_model_or_of_other_settings_is_not_resumed() {
         assert!(status == Some(1) && said.contains(reason), "{more:?}: {said}");
         assert_eq!(place().read("others.csv"), before);
     }
+    assert!(!place().path("new.CSV").exists() && !place().path("new.json").exists());
+    assert!(!place().path("-").exists());
+    // A name without an ending leaves the format to the flags.
+    assert_eq!(predict(MODEL, &["--out", "table", "--csv"]).0, Some(0));
+    assert!(predict(MODEL, &["--resume-from", "table", "--jsonl"]).2.contains("the format was csv"));
     // The same model under another name is the same model.
     fs::copy(place().path(MODEL), place().path("renamed.safetensors")).unwrap();
     let (status, _, said) = predict("renamed.safetensors", &with_top);
@@ -369,6 +385,152 @@ fn sorted_photos_and_their_sources_do_not_lie_in_one_another() {
     assert!(!folder.join("sorted").exists());
     let said = place().refusal(&["predict", MODEL, "apart", "--copy-to", MODEL]);
     assert!(said.contains("it is no folder"), "{said}");
+}
+
+/// As [`run`], with this on standard input.
+fn fed(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = place().ocelli(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output))
+}
+
+#[test]
+fn rows_that_are_kept_are_sorted_as_they_say() {
+    photos("kept");
+    let predict = |more: &[&str]| {
+        let given = ["predict", MODEL, "kept/flags", "kept/food-and-drink", "--min-probability", "0.6"];
+        run(&[&given[..], more].concat())
+    };
+    predict(&["--copy-to", "kept-at-once"]);
+    let expected = below("kept-at-once");
+    assert_eq!(expected.len(), 10);
+    for (file, to) in [("kept.csv", "kept-csv"), ("kept.jsonl", "kept-jsonl")] {
+        assert_eq!(predict(&["--out", file]).0, Some(0));
+        let (status, _, said) = predict(&["--resume-from", file, "--copy-to", to]);
+        assert!(status == Some(0) && said.contains("10 rows kept"), "{said}");
+        assert!(said.contains(&format!("{to}: 10 photos copied\n")), "{said}");
+        assert_eq!(below(to), expected);
+    }
+    // The rest is copied where a photo is gone.
+    fs::remove_file(place().path("kept/flags/2.png")).unwrap();
+    let (status, _, said) = predict(&["--resume-from", "kept.csv", "--copy-to", "kept-rest"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("kept/flags/2.png: not copied: it does not exist"), "{said}");
+    assert!(said.contains("kept-rest: 9 photos copied, 1 could not be copied\n"), "{said}");
+    let table = place().read("kept.csv").replace(",flags,", ",banners,");
+    fs::write(place().path("kept.csv"), table).unwrap();
+    let (_, _, said) = predict(&["--resume-from", "kept.csv", "--copy-to", "kept-changed"]);
+    assert!(said.contains("the model has no class \"banners\""), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn photos_are_sorted_to_the_end_although_nobody_reads_the_answers() {
+    photos("piped");
+    for (number, format) in [&[][..], &["--csv"], &["--json"]].into_iter().enumerate() {
+        let to = format!("piped-{number}");
+        let sort = [&["predict", MODEL, "piped/flags", "--copy-to", &to], format].concat();
+        let mut process = place().ocelli(&sort).stdout(Stdio::piped()).spawn().unwrap();
+        drop(process.stdout.take());
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+        assert_eq!(below(&to).len(), 5);
+    }
+}
+
+#[test]
+fn what_killed_calls_left_is_removed_and_what_is_being_written_is_not() {
+    photos("swept");
+    for folder in ["swept-to/flags", "tables"] {
+        fs::create_dir_all(place().path(folder)).unwrap();
+        for name in [".writing-left", ".writing-now"] {
+            fs::write(place().path(folder).join(name), "half").unwrap();
+        }
+        let now = fs::File::open(place().path(folder).join(".writing-now")).unwrap();
+        now.lock().unwrap();
+        let (_, _, said) =
+            run(&["predict", MODEL, "swept/flags", "--copy-to", "swept-to", "--out", "tables/table.json"]);
+        assert!(said.contains("swept-to: "), "{said}");
+        assert!(!place().path(folder).join(".writing-left").exists(), "{folder}: {said}");
+        assert!(place().path(folder).join(".writing-now").exists(), "{folder}");
+        let _ = fs::remove_file(place().path("tables/table.json"));
+    }
+}
+
+#[test]
+fn a_photo_that_is_named_twice_has_one_row() {
+    photos("twice");
+    let (_, once, _) = run(&["predict", MODEL, "twice/flags", "--csv"]);
+    let (status, csv, said) =
+        run(&["predict", MODEL, "twice/flags", "twice/flags/2.png", "./twice", "--csv"]);
+    assert_eq!(status, Some(1), "one of them cannot be read: {said}");
+    assert!(said.contains("note: 6 photos named more than once, taken once\n"), "{said}");
+    assert!(said.contains("1 of 11 files"), "{said}");
+    assert_eq!((csv.lines().next(), rows(&csv).len()), (once.lines().next(), 1 + 11));
+    // From standard input each time, except into a table.
+    let (_, csv, _) = fed(&["predict", MODEL, "--csv"], "twice/flags\ntwice/flags/2.png\n");
+    assert_eq!(rows(&csv).len(), 1 + 6);
+    let (status, _, said) =
+        fed(&["predict", MODEL, "-", "--out", "twice.csv"], "twice/flags\ntwice/flags/2.png\n");
+    assert!(status == Some(0) && said.contains("1 photo named more than once"), "{said}");
+    assert_eq!(place().read("twice.csv"), once);
+}
+
+#[test]
+fn standard_input_may_stand_among_other_paths() {
+    photos("among");
+    let (status, csv, said) = fed(
+        &["predict", MODEL, "among/flags/2.png", "-", "among/flags/4.png", "--out", "-", "--csv"],
+        "among/flags/3.png\n",
+    );
+    assert_eq!(status, Some(0), "{said}");
+    let paths: Vec<String> = rows(&csv).into_iter().skip(1).map(|row| row[0].clone()).collect();
+    assert_eq!(paths, ["among/flags/2.png", "among/flags/3.png", "among/flags/4.png"]);
+    let (status, out, said) =
+        fed(&["explain", MODEL, "-", "among/flags/4.png", "--out", "heat"], "among/flags/3.png\n");
+    assert!(status == Some(0) && out.lines().count() == 2, "{out}{said}");
+}
+
+#[test]
+fn a_folder_without_photos_does_not_keep_others_from_being_predicted() {
+    photos("partly");
+    fs::create_dir_all(place().path("nothing")).unwrap();
+    let (status, csv, said) = run(&["predict", MODEL, "nothing", "partly/flags", "--csv"]);
+    assert_eq!((status, rows(&csv).len()), (Some(1), 1 + 5), "{said}");
+    assert!(said.contains("nothing: no photos in this folder\n"), "{said}");
+    assert!(said.contains("skipped: 1 folder could not be used\n"), "{said}");
+    let (status, csv, said) = fed(&["predict", MODEL, "--csv"], "nothing\npartly/flags\n");
+    assert_eq!((status, rows(&csv).len()), (Some(1), 1 + 5), "{said}");
+    assert!(place().refusal(&["predict", MODEL, "nothing"]).contains("no photos in this folder"));
+    let (status, out, said) = run(&["explain", MODEL, "nothing", "partly/flags", "--out", "partly-heat"]);
+    assert!(status == Some(1) && out.lines().count() == 5, "{said}");
+}
+
+#[test]
+fn no_table_is_written_where_no_photo_can_be_read() {
+    photos("typo");
+    for file in ["typo.csv", "typo.jsonl", "typo.json", "new/typo.csv"] {
+        let (status, _, said) = run(&["predict", MODEL, "tipo", "typo/broken.jpg", "--out", file]);
+        assert!(status == Some(1) && said.contains("2 of 2"), "{said}");
+        assert!(said.contains(&format!("{file}: not written, since no photo could be read")), "{said}");
+        assert!(!place().path(file).exists());
+        assert!(!place().path(&format!("{file}.settings.json")).exists());
+        let (status, _, said) = run(&["predict", MODEL, "typo/flags", "--out", file]);
+        assert_eq!(status, Some(0), "the corrected command is not refused: {said}");
+    }
+    // An empty list is no failure, and has a table without rows.
+    assert_eq!(fed(&["predict", MODEL, "-", "--out", "empty.csv"], "").0, Some(0));
+    assert_eq!(place().read("empty.csv").lines().count(), 1);
+}
+
+#[test]
+fn pictures_are_not_written_into_a_file() {
+    photos("heat-of");
+    fs::write(place().path("a-file"), "text").unwrap();
+    let said = place().refusal(&["explain", MODEL, "heat-of/flags", "--out", "a-file"]);
+    assert!(said.contains("--out a-file: this is a file") && said.lines().count() == 1, "{said}");
 }
 
 #[test]

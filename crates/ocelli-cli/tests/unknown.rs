@@ -85,6 +85,16 @@ fn predict_says_which_photos_are_unknown() {
     let cells: Vec<&str> = csv.lines().nth(1).unwrap().split(',').collect();
     assert_eq!(cells[4], unknown[0].to_string());
     assert!((cells[5].parse::<f64>().unwrap() - score(&rows[0])).abs() < 1e-3);
+    // They have a folder of their own, also those of rows that are kept.
+    let count = |to: &str, class: &str| fs::read_dir(place.path(to).join(class)).map_or(0, Iterator::count);
+    let refused = unknown.iter().filter(|unknown| **unknown).count();
+    predict("food", &["--false-refusals", "0.2", "--copy-to", "sorted"]);
+    predict("food", &["--false-refusals", "0.2", "--out", "food.csv"]);
+    predict("food", &["--false-refusals", "0.2", "--resume-from", "food.csv", "--copy-to", "again"]);
+    for to in ["sorted", "again"] {
+        assert_eq!(count(to, "_unknown"), refused, "{to}");
+        assert_eq!(count(to, "flags") + count(to, "smileys-and-emotion"), 30 - refused, "{to}");
+    }
     // Without the flag, nothing changes.
     let plain = place.run(&["predict", "run", "food", "--threads", "1", "--csv"]);
     assert!(plain.starts_with("path,class,probability,error,probability_flags"), "{plain}");

@@ -37,6 +37,8 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), DataError
             .permissions(readable_by_others())
             .tempfile_in(folder)
             .map_err(|error| in_folder(folder, error))?;
+        // A lock that nobody waits for: see `sweep`.
+        let _ = file.as_file().try_lock();
         let temporary = file.path().to_owned();
         fault::write(file.as_file_mut(), &temporary, bytes)?;
         fault::sync(&temporary)?;
@@ -250,8 +252,22 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes half-written files of killed writers from a folder: those not written to for at least `age`. Pass
-/// zero if nobody else is writing there. What cannot be removed stays.
+/// A temporary file beside the file that it becomes, for a writer that fills it step by step. It is locked, so
+/// that [`sweep`] leaves it alone until its writer ends, and as readable as other files.
+///
+/// # Errors
+/// The system's.
+pub fn temporary(path: impl AsRef<Path>) -> io::Result<tempfile::NamedTempFile> {
+    let path = path.as_ref();
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(WRITING).permissions(readable_by_others());
+    let file = builder.tempfile_in(folder_of(path))?;
+    let _ = file.as_file().try_lock();
+    Ok(file)
+}
+
+/// Removes half-written files of killed writers from a folder: those not written to for at least `age`, and
+/// not locked by a living writer. Pass zero if nobody else is writing there. What cannot be removed stays.
 pub fn sweep(folder: impl AsRef<Path>, age: Duration) {
     let Ok(entries) = list(folder) else { return };
     let half_written = |path: &PathBuf| {
@@ -261,7 +277,9 @@ pub fn sweep(folder: impl AsRef<Path>, age: Duration) {
         let written = path.metadata().and_then(|metadata| metadata.modified());
         let old =
             written.is_ok_and(|written| SystemTime::now().duration_since(written).unwrap_or_default() >= age);
-        if old {
+        let locked =
+            || File::open(&path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+        if old && !locked() {
             let _ = remove(&path);
         }
     }

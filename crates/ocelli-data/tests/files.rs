@@ -48,6 +48,12 @@ fn half_written_files_go_when_they_are_old() {
     assert!(there(new) && !there(old) && there(other), "what may still be written to stays");
     files::sweep(folder.path(), Duration::ZERO);
     assert!(!there(new) && there(other));
+    let locked = files::temporary(folder.path().join("file")).unwrap();
+    files::sweep(folder.path(), Duration::ZERO);
+    assert!(locked.path().exists(), "its writer is alive");
+    let left = locked.into_temp_path();
+    files::sweep(folder.path(), Duration::ZERO);
+    assert!(!left.exists(), "nobody holds it");
 }
 
 #[test]

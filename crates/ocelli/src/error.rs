@@ -70,7 +70,7 @@ pub enum Error {
     /// There are no photos to compare an exported file and its model on.
     #[cfg(feature = "onnx")]
     #[error("an exported file is compared with the model on photos, and {}", match reason {
-        Some(reason) => format!("none of those given can be read ({reason})"),
+        Some(reason) => format!("none can be read ({reason})"),
         None => "there are none; give some, or the folder of the model's run".to_owned(),
     })]
     NoPhotosToCheck {
@@ -387,6 +387,26 @@ pub enum Error {
         table: PathBuf,
         /// The differences.
         differences: String,
+    },
+    /// An interrupted file of features was begun with other settings.
+    #[error(
+        "{}: it was begun with other settings: {differences}; use the same to continue it, give another name, or \
+         remove {}.journal to begin again",
+        path.display(), path.display()
+    )]
+    OtherEmbedSettings {
+        /// The file.
+        path: PathBuf,
+        /// The differences.
+        differences: String,
+    },
+    /// None of the photos could be read.
+    #[error("{}: nothing is written, since none of the {photos} files could be read as a photo", path.display())]
+    NothingToWrite {
+        /// The file that would have been written.
+        path: PathBuf,
+        /// The number of photos.
+        photos: usize,
     },
     /// A table of predictions is not as it was written.
     #[error("{}, row {row}: {reason}; it was changed, or is damaged: write another table", path.display())]

@@ -188,7 +188,8 @@ pub use ocelli_nn::{
 #[cfg(feature = "plot")]
 pub use ocelli_plot as plot;
 pub use predict::file::PredictionFile;
-pub use predict::resume::KeptRows;
+pub use predict::path_set::PathSet;
+pub use predict::resume::{KeptRow, KeptRows};
 pub use predict::settings::TableSettings;
 pub use predict::sorter::{PhotoSorter, Placement};
 pub use predict::table::{TableFormat, TableLayout, TableWriter};

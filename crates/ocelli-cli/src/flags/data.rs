@@ -4,12 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    Column, Decoder, Grouping, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, ValidSplit,
-    is_table,
+    Column, Grouping, ImageData, ImageDataBuilder, RunConfig, TableOptions, Task, ValidSplit, is_table,
 };
 
 use crate::errors::Failure;
-use crate::flags::ChannelFlags;
 use crate::values::{one_of, pixels};
 
 /// Labelled photos and their validation split.
@@ -78,8 +76,6 @@ pub struct DataFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "PIXELS", help_heading = "Images", value_parser = pixels)]
     pub max_pixels: Option<u64>,
-    #[command(flatten)]
-    pub channels: ChannelFlags,
 }
 
 impl DataFlags {
@@ -129,7 +125,6 @@ impl DataFlags {
         settings.groups = self.groups().or(settings.groups.take());
         settings.valid_split = self.valid_split().or(settings.valid_split.take());
         settings.max_pixels = self.max_pixels.or(settings.max_pixels);
-        self.channels.apply(settings);
         Ok(())
     }
 
@@ -145,14 +140,7 @@ impl DataFlags {
         if let Some(groups) = self.groups() {
             data = data.groups(groups);
         }
-        let Decoder { max_pixels, channels, .. } = self.decoder();
-        data.max_pixels(max_pixels).channels(channels)
-    }
-
-    /// The limits of decoding.
-    pub fn decoder(&self) -> Decoder {
-        let usual = Decoder { channels: self.channels.channels(), ..Decoder::default() };
-        self.max_pixels.map_or(usual, |max_pixels| Decoder { max_pixels, ..usual })
+        self.max_pixels.into_iter().fold(data, ImageDataBuilder::max_pixels)
     }
 
     fn groups(&self) -> Option<Grouping> {

@@ -41,7 +41,8 @@ impl EmbedFlags {
         let name = self.network.to_str().unwrap_or_default();
         let mut embedder = match name.parse::<Arch>() {
             Ok(arch) if !self.network.exists() => {
-                Embedder::pretrained(arch, self.size, self.cache.cache.as_deref())?
+                let cache = self.cache.cache.as_deref();
+                Embedder::pretrained(arch, self.size, cache).map_err(without_weights_flag)?
             }
             parsed => {
                 let path = shown(self.network.display());
@@ -69,5 +70,22 @@ impl EmbedFlags {
             embedder = embedder.to_device(&self.compute.device.open()?);
         }
         Ok(embedder.threads(threads))
+    }
+}
+
+/// A failure to find weights, which these verbs take from the cache alone: without the advice to name a file.
+fn without_weights_flag(error: ocelli::Error) -> Failure {
+    match error {
+        ocelli::Error::NoWeights { arch, url, path } => {
+            let path = shown(path.display());
+            let pull = match cfg!(feature = "hub") {
+                true => format!("\n       to download them:  ocelli pull {arch}"),
+                false => String::new(),
+            };
+            Failure::Error(format!(
+                "the weights of {arch} are not on this machine; get {url} and save it as {path}{pull}"
+            ))
+        }
+        error => error.into(),
     }
 }

@@ -5,10 +5,9 @@ use std::str::FromStr;
 use clap::Args;
 use ocelli::{Augmentation, BadImages, Channels, Framing, RunConfig};
 
-use crate::errors::Failure;
 use crate::values::{names_help, one_of};
 
-/// Framing, augmentation and bad images.
+/// Framing, augmentation, bad images and bands.
 #[derive(Debug, Args)]
 pub struct ImageFlags {
     /// Augmentations, such as side-on or top-down
@@ -26,6 +25,8 @@ pub struct ImageFlags {
     #[arg(long_help = names_help("What to do with images that cannot be read [default: few]", BadImages::NAMES))]
     #[arg(long, value_name = "POLICY", value_parser = one_of::<BadImages>(BadImages::NAMES))]
     pub bad_images: Option<BadImages>,
+    #[command(flatten)]
+    pub channels: ChannelFlags,
 }
 
 /// The long help of `--augment`.
@@ -43,6 +44,8 @@ impl ImageFlags {
         if !self.augment.is_empty() {
             settings.augmentation = combined(&self.augment);
         }
+        settings.channels.bands = self.channels.bands.or(settings.channels.bands);
+        settings.channels.value_range = self.channels.value_range.or(settings.channels.value_range);
     }
 }
 
@@ -52,7 +55,7 @@ pub fn combined(augmentations: &[Augmentation]) -> Option<Augmentation> {
     augmentations.iter().filter(|augmentation| **augmentation != none).cloned().reduce(Augmentation::and)
 }
 
-/// Which bands of a file become red, green and blue.
+/// Which bands of a file become red, green and blue. Not for verbs with a model, which reads images as in training.
 #[derive(Debug, Args)]
 pub struct ChannelFlags {
     /// Bands of multi-band images to use as red, green and blue, e.g. 4,3,2
@@ -73,23 +76,6 @@ type ValueRange = [f64; 2];
 impl ChannelFlags {
     pub fn channels(&self) -> Channels {
         Channels { bands: self.bands, value_range: self.value_range }
-    }
-
-    /// Applies the flags to settings.
-    pub fn apply(&self, settings: &mut RunConfig) {
-        settings.channels.bands = self.bands.or(settings.channels.bands);
-        settings.channels.value_range = self.value_range.or(settings.channels.value_range);
-    }
-
-    /// Refuses them for a model, which reads images as in training.
-    #[cfg(feature = "report")] // only `evaluate` asks
-    pub fn must_fit(&self, model: &Channels) -> Result<(), Failure> {
-        let channels = self.channels();
-        if channels.is_usual() || channels == *model {
-            return Ok(());
-        }
-        let message = "a model reads images as in training; remove --bands and --value-range";
-        Err(Failure::Error(message.to_owned()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! | group | flags |
 //! |---|---|
 //! | [`DataFlags`] | labels, the validation split, decoding |
-//! | [`ImageFlags`] | preprocessing and augmentation |
+//! | [`ImageFlags`], [`ChannelFlags`] | preprocessing and augmentation; bands |
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
 //! | [`EmbedFlags`] | a model or backbone whose features are used |
 //! | [`ComputeFlags`] | device, precision, threads |

@@ -38,7 +38,7 @@ pub fn introduce(training: &Run) {
     data.notices().iter().for_each(|notice| field("", message(notice)));
     // With this policy any number of images may be unread by the end, when the baseline is known.
     if training.settings().bad_images != BadImages::Skip {
-        baseline(data).into_iter().for_each(|line| field("baseline", line));
+        baseline(data, training.settings().metric).into_iter().for_each(|line| field("baseline", line));
     }
     let parameters = learner.network().parameters();
     let model = format!(
@@ -100,19 +100,24 @@ fn size_warning(training: &Run) -> Option<String> {
     settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
 }
 
-/// The metric of the constant prediction for every validation image; `None` if there are none.
-fn baseline(data: &ImageData) -> Option<String> {
+/// The usual metric of the constant prediction for every validation image, and the chosen one; `None` if there are no
+/// images.
+fn baseline(data: &ImageData, chosen: Option<Metric>) -> Option<String> {
     let baseline = data.baseline(&data.split().valid);
     if baseline.is_empty() {
         return None;
     }
-    let metric = Metric::usual(data.task());
-    let value = baseline.monitored_value(metric);
+    let usual = Metric::usual(data.task());
+    // The loss of a constant prediction depends on how sure it is.
+    let chosen = chosen.filter(|metric| *metric != usual && *metric != Metric::LogLoss);
+    let metrics = std::iter::once(usual).chain(chosen);
+    let values = metrics.map(|metric| format!("{metric} {:.4}", baseline.monitored_value(metric)));
+    let values = values.collect::<Vec<_>>().join(", ");
     Some(match data.task() {
         Task::SingleLabel => {
             let class = &data.classes()[baseline.predicted_labels(0)[0]];
-            format!("{metric} {value:.4} (always predicting {}, the most frequent class)", shown(class))
+            format!("{values} (always predicting {}, the most frequent class)", shown(class))
         }
-        Task::MultiLabel => format!("{metric} {value:.4} (predicting the same labels for every image)"),
+        Task::MultiLabel => format!("{values} (predicting the same labels for every image)"),
     })
 }

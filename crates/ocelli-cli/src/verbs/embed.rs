@@ -20,7 +20,7 @@ use crate::text::{count, counted};
 /// status is then 1.
 ///
 /// Run the same command again to continue after an interruption: FILE.journal records which photos are done,
-/// by path, size and modification time.
+/// by path, size and modification time. Other settings are refused then.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli embed efficientnet_lite0 photos --out features.npy
@@ -29,13 +29,16 @@ pub struct Embed {
     #[command(flatten)]
     network: EmbedFlags,
     /// Photos, and folders of photos; -: paths from standard input, one per line
+    ///
+    /// - may stand among other paths. A photo that is named more than once has one row.
     #[arg(required = true, value_name = "PHOTO")]
     photos: Vec<PathBuf>,
 
     /// File to write: .npy, .npz, .csv or .jsonl
     ///
     /// .npy: an array [photos, features] of 32-bit floats. .npz: the arrays features and paths. .csv: a table
-    /// of paths and features. .jsonl: a JSON object per photo. No existing file is overwritten.
+    /// of paths and features. .jsonl: a JSON object per photo. No existing file is overwritten. Where no photo can
+    /// be read, no file is written.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Scale the features of each photo to length 1 (L2)
@@ -56,12 +59,13 @@ impl Embed {
             )));
         };
         let embedder = self.network.embedder()?;
-        let photos = photos_at(&self.photos)?;
+        let named = photos_at(&self.photos)?;
+        let photos = &named.photos;
         interrupt::finish("this batch");
         let bar =
             progress_bar("   computing features {bar:30} {human_pos} of {human_len} photos · {eta} left");
         let options = EmbedOptions { format, normalize: self.normalize };
-        let written = embedder.write(&photos, &out, options, &mut |event| {
+        let written = embedder.write(photos, &out, options, &mut |event| {
             match event {
                 EmbedEvent::Resumed(done) if !self.quiet => bar.suspend(|| {
                     eprintln!("continuing after {}", counted(done, "photo"));
@@ -92,6 +96,6 @@ impl Embed {
             eprintln!("skipped: {} of {} files could not be read as photos", written.skipped, photos.len());
             return Err(Failure::Printed);
         }
-        Ok(())
+        named.conclude()
     }
 }

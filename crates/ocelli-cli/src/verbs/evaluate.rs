@@ -112,12 +112,11 @@ impl Evaluate {
             unknown.print();
         }
         println!();
-        print_paths(&written);
+        print_paths(&written, evaluation.data.notices());
         Ok(())
     }
 
     fn evaluate(&self, model: &Model, threads: usize) -> Result<Evaluation, Failure> {
-        self.source.channels.must_fit(&model.config().channels)?;
         let mut data = self.source.builder(&self.data).bad_images(self.bad_images).threads(threads);
         if !self.include_train {
             let run = if self.model.is_dir() { Some(&*self.model) } else { self.model.parent() };
@@ -146,7 +145,7 @@ impl Evaluate {
     /// The unknown scores of the strangers, if there are some; lists those that cannot be read.
     fn strangers(&self, model: &Model, evaluation: &Evaluation) -> Result<Option<StrangerScores>, Failure> {
         let Some(folder) = &self.strangers else { return Ok(None) };
-        let photos = photos_at(std::slice::from_ref(folder))?;
+        let photos = photos_at(std::slice::from_ref(folder))?.photos;
         let bar = progress_bar("   strangers      {bar:30} {human_pos} of {human_len} images · {eta} left");
         let stop = finish_batch();
         let scored = score_strangers(model, photos, evaluation, &mut |done, total| {

@@ -12,7 +12,7 @@ use ocelli::{
 use crate::errors::Failure;
 use crate::flags::{CacheFlags, ThreadFlags};
 use crate::output::{destination, eprintln, message, new_folder, path_line, println, quoted};
-use crate::photos::photos_at;
+use crate::photos::{NamedPhotos, photos_at};
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
@@ -71,10 +71,11 @@ pub struct Export {
     /// [default: the validation images of the model's run]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     photos: Vec<PathBuf>,
-    /// With --format web: the unpacked npm package onnxruntime-web
+    /// With --format web: the npm package onnxruntime-web
     ///
-    /// The folder that holds its package.json. [default: it is downloaded into the cache folder]
-    #[arg(long, value_name = "FOLDER")]
+    /// Its archive as `npm pack` writes it, or the folder that holds its package.json. [default: it is downloaded into
+    /// the cache folder]
+    #[arg(long, value_name = "PATH")]
     runtime: Option<PathBuf>,
     /// Output file or folder [default: NAME.onnx or NAME-web]
     ///
@@ -118,9 +119,13 @@ impl Export {
         self.check()?;
         let threads = self.threads.start()?;
         let model = Model::load(&self.model)?.threads(threads);
+        let mut named = NamedPhotos::default();
         let photos = match &self.photos[..] {
             [] => ExportPhotos::of_run(&self.model)?,
-            given => ExportPhotos { validation: photos_at(given)?, ..ExportPhotos::default() },
+            given => {
+                named = photos_at(given)?;
+                ExportPhotos { validation: std::mem::take(&mut named.photos), ..ExportPhotos::default() }
+            }
         };
         let name = name_of(&self.model);
         let precision = match (self.half, self.int8) {
@@ -155,7 +160,7 @@ impl Export {
                 }
             }
         }
-        Ok(())
+        named.conclude()
     }
 
     /// Refuses flags that do not go with the format.
@@ -175,12 +180,15 @@ impl Export {
 
     /// The engine of a web page; messages go to standard error.
     fn web_runtime(&self) -> Result<WebRuntime, Failure> {
-        if let Some(folder) = &self.runtime {
-            return Ok(WebRuntime::from_folder(folder)?);
+        if let Some(path) = &self.runtime {
+            let is_archive = path.is_file();
+            let found =
+                if is_archive { WebRuntime::from_archive(path) } else { WebRuntime::from_folder(path) };
+            return Ok(found?);
         }
         downloaded(&self.cache.folder()?, self.quiet).map_err(|failure| match failure {
             Failure::Error(text) => {
-                let advice = "to use the npm package onnxruntime-web, unpacked:  --runtime FOLDER";
+                let advice = "to use an npm package of your own:  --runtime node_modules/onnxruntime-web";
                 Failure::Error(format!("{text}\n       {advice}"))
             }
             failure => failure,

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::DecimalBytes;
+#[cfg(feature = "report")]
+use ocelli::Decoder;
 use ocelli::inspection::Report;
 use ocelli::inspection::report::{ClassCounts, Finding, Histogram};
 use ocelli::text_of;
 
 use crate::errors::Failure;
-use crate::flags::{DataFlags, ThreadFlags};
+use crate::flags::{ChannelFlags, DataFlags, ThreadFlags};
 use crate::output::{self, message, println, progress_bar, shown};
 use crate::text::{count, counted};
 use crate::values::{seed, side};
@@ -44,6 +46,8 @@ pub struct Inspect {
 
     #[command(flatten)]
     source: DataFlags,
+    #[command(flatten)]
+    channels: ChannelFlags,
 }
 
 #[cfg(feature = "report")]
@@ -68,7 +72,8 @@ impl Inspect {
         #[cfg(feature = "report")]
         let html =
             self.html.as_deref().map(|path| output::TextFile::new(path, "--html", self.json)).transpose()?;
-        let data = self.source.builder(&self.data);
+        let channels = self.channels.channels();
+        let data = self.source.builder(&self.data).channels(channels);
         let bar = progress_bar("   inspecting     {bar:30} {human_pos} of {human_len} images · {eta} left");
         let threads = self.threads.threads;
         let report = data.seed(self.seed).threads(threads).size(self.size).inspect(|total| {
@@ -78,7 +83,9 @@ impl Inspect {
         bar.finish_and_clear();
         #[cfg(feature = "report")]
         if let Some(file) = &html {
-            let page = ocelli_report::inspect_page(&report, &self.source.decoder(), threads)?;
+            let usual = Decoder { channels, ..Decoder::default() };
+            let decoder = self.source.max_pixels.map_or(usual, |max_pixels| Decoder { max_pixels, ..usual });
+            let page = ocelli_report::inspect_page(&report, &decoder, threads)?;
             ocelli::write_whole(file.path(), page.as_bytes())?;
             if file.is_stdout() {
                 return file.send();

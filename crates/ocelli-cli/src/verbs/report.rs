@@ -54,7 +54,7 @@ impl Report {
         let written = stopped(report_run(&self.run, options), "no report was written")?;
         print_confusion(&written.named);
         println!();
-        print_paths(&written);
+        print_paths(&written, &[]);
         Ok(())
     }
 }
@@ -83,9 +83,9 @@ pub fn print_confusion(named: &Interpretation) {
     }
 }
 
-/// Prints where the files are, and notices.
-pub fn print_paths(written: &Written) {
-    for notice in &written.notices {
+/// Prints where the files are, and the notices that were not printed before.
+pub fn print_paths(written: &Written, printed: &[String]) {
+    for notice in written.notices.iter().filter(|notice| !printed.contains(notice)) {
         eprintln!("note: {}", message(notice));
     }
     match &written.label_errors {

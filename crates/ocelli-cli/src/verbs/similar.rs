@@ -9,8 +9,10 @@ use serde_json::json;
 use crate::errors::Failure;
 use crate::flags::EmbedFlags;
 use crate::interrupt::{self, stopped};
-use crate::output::{eprintln, message, println, progress_bar, raw, shown};
-use crate::photos::photos_at;
+#[cfg(feature = "report")]
+use crate::output::TextFile;
+use crate::output::{eprintln, is_dash, message, println, progress_bar, raw, shown};
+use crate::photos::{NamedPhotos, photos_at};
 use crate::text::counted;
 use crate::values::whole;
 
@@ -25,7 +27,7 @@ use crate::values::whole;
 pub struct Similar {
     #[command(flatten)]
     network: EmbedFlags,
-    /// Photos to find similar ones of, and folders of photos
+    /// Photos to find similar ones of, folders of photos; -: standard input
     #[arg(value_name = "QUERY", required_unless_present = "duplicates", conflicts_with = "duplicates")]
     queries: Vec<PathBuf>,
 
@@ -44,7 +46,7 @@ pub struct Similar {
     /// Print JSON Lines, one object per query or group
     #[arg(long)]
     json: bool,
-    /// Also write a page with the pictures
+    /// Also write a page with the pictures; -: only that, to standard output
     #[cfg(feature = "report")]
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -59,19 +61,27 @@ struct Found {
 impl Similar {
     pub fn run(&self) -> Result<(), Failure> {
         #[cfg(feature = "report")]
-        if let Some(html) = &self.html {
-            crate::output::new_file(html, "--html")?;
-        }
+        let html = self.html.as_deref().map(|path| TextFile::new(path, "--html", self.json)).transpose()?;
+        #[cfg(feature = "report")]
+        let prints = html.as_ref().is_none_or(|file| !file.is_stdout());
+        #[cfg(not(feature = "report"))]
+        let prints = true;
         let embedder = self.network.embedder()?;
-        let among = photos_at(&self.among)?;
-        let queries = if self.duplicates { Vec::new() } else { photos_at(&self.queries)? };
+        if self.among.iter().any(|path| is_dash(path)) && self.queries.iter().any(|path| is_dash(path)) {
+            let message =
+                "QUERY and --among are both -, and standard input can be read once; name one of both";
+            return Err(Failure::Error(message.to_owned()));
+        }
+        let named = photos_at(&self.among)?;
+        let asked = if self.duplicates { NamedPhotos::default() } else { photos_at(&self.queries)? };
         let cache = self.network.cache.folder()?;
-        let (among, queries) = (embed(&embedder, &among, &cache)?, embed(&embedder, &queries, &cache)?);
+        let (among, queries) =
+            (embed(&embedder, &named.photos, &cache)?, embed(&embedder, &asked.photos, &cache)?);
         let found = if self.duplicates { groups(&among) } else { self.neighbours(&queries, &among) };
-        if found.is_empty() && self.duplicates && !self.json {
+        if found.is_empty() && self.duplicates && !self.json && prints {
             println!("no near duplicates among {}", counted(among.paths.len(), "photo"));
         }
-        for (number, found) in found.iter().enumerate() {
+        for (number, found) in found.iter().enumerate().filter(|_| prints) {
             if self.json {
                 raw(format!("{}\n", found.json()).as_bytes());
             } else {
@@ -79,7 +89,7 @@ impl Similar {
             }
         }
         #[cfg(feature = "report")]
-        if let Some(html) = &self.html {
+        if let Some(html) = &html {
             self.write_page(html, &found, &embedder, among.paths.len())?;
         }
         crate::output::finish()?;
@@ -91,7 +101,7 @@ impl Similar {
             eprintln!("skipped: {skipped} of {all} files could not be read as photos");
             return Err(Failure::Printed);
         }
-        Ok(())
+        named.conclude().and_then(|()| asked.conclude())
     }
 
     fn neighbours(&self, queries: &Embeddings, among: &Embeddings) -> Vec<Found> {
@@ -113,7 +123,7 @@ impl Similar {
     #[cfg(feature = "report")]
     fn write_page(
         &self,
-        html: &Path,
+        html: &TextFile,
         found: &[Found],
         embedder: &Embedder,
         searched: usize,
@@ -127,9 +137,12 @@ impl Similar {
             .map(|found| SimilarPhotos { query: found.query.clone(), near: found.near.clone() })
             .collect();
         let page = similar_page(title, &about, &groups, &embedder.decoder());
-        ocelli::write_whole(html, page.as_bytes())?;
+        ocelli::write_whole(html.path(), page.as_bytes())?;
+        if html.is_stdout() {
+            return html.send();
+        }
         if !self.json {
-            println!("page {}", shown(html.display()));
+            println!("page {}", shown(html.path().display()));
         }
         Ok(())
     }

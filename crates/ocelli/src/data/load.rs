@@ -62,6 +62,7 @@ impl ImageDataBuilder {
         if !source_holds_out || self.valid_split.is_some() {
             notices.extend(notices::nothing_held_out(&items, &split));
         }
+        notices.extend(notices::few_held_out(&items, &split));
         if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }

@@ -52,6 +52,31 @@ pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
     })
 }
 
+/// Validation images of a class from which on its figures say something.
+const ENOUGH: usize = 5;
+
+/// What is said of rare classes with so few validation images that their figures say little, beside others with enough.
+pub(super) fn few_held_out(items: &Items, split: &Split) -> Option<String> {
+    let counts = items.class_counts(&split.valid);
+    if counts.iter().all(|count| *count < ENOUGH) {
+        return None;
+    }
+    let few: Vec<String> = (0..items.classes.len())
+        .filter(|&class| (1..ENOUGH).contains(&counts[class]))
+        .filter_map(|class| Some(format!("{} {}", items.classes.name(class)?, counts[class])))
+        .collect();
+    let named = few.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    let more = if few.len() > 5 { ", …" } else { "" };
+    (!few.is_empty()).then(|| {
+        let (have, they) = if few.len() == 1 { ("has", "its") } else { ("have", "their") };
+        format!(
+            "{} of {} classes {have} fewer than {ENOUGH} validation images, so that {they} figures say little: {named}{more}",
+            few.len(),
+            items.classes.len()
+        )
+    })
+}
+
 /// A warning where the same image is in several parts of the split, as may be in splits by folders.
 pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) -> Option<String> {
     let shared = split.shared_images(digests);

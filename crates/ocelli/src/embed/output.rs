@@ -3,8 +3,8 @@
 //! While it is made, the rows stand in `OUT.part` and a journal in `OUT.journal`. The journal has a line of
 //! JSON for each photo that is done: its path, size and modification time, and how long `OUT.part` then was.
 //! Rows are synced to disk before the journal names them. An output continues after the longest beginning of
-//! the journal that lists the same photos, unchanged, in the same order; if network, layer, preprocessing or
-//! format differ, it begins anew.
+//! the journal that lists the same photos, unchanged, in the same order. Finished rows of other settings, or of
+//! another first photo, are not dropped: the output is refused.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use ocelli_data::{escape_formula, files, text_of};
-use ocelli_nn::Backbone;
+use ocelli_nn::{Backbone, Precision};
 use serde::{Deserialize, Serialize};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
@@ -131,13 +131,66 @@ fn csv_line(cells: impl Iterator<Item = String>) -> Vec<u8> {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
     ocelli_embed: u32,
-    key: String,
+    /// The version of Ocelli.
+    version: String,
+    /// The backbone's name.
+    backbone: String,
+    /// The number of stages that run.
+    layer: usize,
+    size: usize,
+    precision: Precision,
+    max_pixels: u64,
     format: EmbeddingFormat,
     normalize: bool,
+    /// The digest of the network and its preprocessing.
+    key: String,
 }
 
 /// The version of the journal's form.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
+
+impl Origin {
+    fn new<B: Backbone>(embedder: &Embedder<B>, options: EmbedOptions) -> Self {
+        Self {
+            ocelli_embed: FORM,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            backbone: embedder.arch.clone(),
+            layer: embedder.stages,
+            size: embedder.preprocessing.size,
+            precision: embedder.network.precision(),
+            max_pixels: embedder.decoder().max_pixels,
+            format: options.format,
+            normalize: options.normalize,
+            key: embedder.key(),
+        }
+    }
+
+    /// How earlier settings differ from these, for people.
+    fn differences(&self, before: &Self) -> String {
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, before: String, now: String| {
+            if before != now {
+                differences.push(format!("{what} was {before} and is {now}"));
+            }
+        };
+        let format = |format: EmbeddingFormat| format!("{format:?}").to_lowercase();
+        compare("the backbone", before.backbone.clone(), self.backbone.clone());
+        compare("the layer", before.layer.to_string(), self.layer.to_string());
+        compare("the image size", before.size.to_string(), self.size.to_string());
+        compare("the precision", before.precision.to_string(), self.precision.to_string());
+        compare("`max_pixels` ", before.max_pixels.to_string(), self.max_pixels.to_string());
+        compare("the format", format(before.format), format(self.format));
+        compare("the scaling to length 1", before.normalize.to_string(), self.normalize.to_string());
+        compare("the version of Ocelli", before.version.clone(), self.version.clone());
+        if differences.is_empty() {
+            // Weights, other preprocessing, the processor.
+            let digest = |key: &str| key.get(..8).unwrap_or(key).to_owned();
+            let (before, now) = (digest(&before.key), digest(&self.key));
+            differences.push(format!("the network (by its digest) was {before} and is {now}"));
+        }
+        differences.join("; ").replace("  ", " ")
+    }
+}
 
 /// A line of a journal: a photo that is done.
 #[derive(Debug, Serialize, Deserialize)]
@@ -177,7 +230,8 @@ impl<B: Backbone> Embedder<B> {
     ///
     /// # Errors
     /// [`Error::Stopped`] where `observer` asks to stop; [`Error::OutputPath`] where `out` exists, or another
-    /// process is writing it; where a file cannot be written.
+    /// process is writing it; [`Error::OtherEmbedSettings`] where an interrupted output was begun with others;
+    /// [`Error::NothingToWrite`] where no photo can be read; where a file cannot be written.
     pub fn write(
         &self,
         photos: &[PathBuf],
@@ -200,19 +254,21 @@ impl<B: Backbone> Embedder<B> {
         let Some(_lock) = files::lock(beside(".lock")).map_err(Error::io("create", out))? else {
             return Err(refused("another process is writing it"));
         };
-        let origin = Origin {
-            ocelli_embed: FORM,
-            key: self.key(),
-            format: options.format,
-            normalize: options.normalize,
-        };
+        let origin = Origin::new(self, options);
         let width = self.features();
         let mut output = Output { out, part, journal, options, width, done: 0, rows: 0, end: 0 };
+        output.check(&origin, photos)?;
         let skipped_before = output.resume(&origin, photos, observer)?;
         let mut skipped = skipped_before;
         while output.done < photos.len() {
             let piece = &photos[output.done..photos.len().min(output.done + PHOTOS_A_PIECE)];
             skipped += output.add(self, piece, photos.len(), observer)?;
+        }
+        if output.rows == 0 && !photos.is_empty() {
+            for path in [&output.part, &output.journal, &beside(".lock")] {
+                let _ = files::remove(path);
+            }
+            return Err(Error::NothingToWrite { path: out.to_owned(), photos: photos.len() });
         }
         let index = beside(".index.csv");
         output.finish(&index)?;
@@ -222,6 +278,28 @@ impl<B: Backbone> Embedder<B> {
 }
 
 impl Output<'_> {
+    /// Checks that no finished rows would be dropped: those of other settings, or of other photos.
+    fn check(&self, origin: &Origin, photos: &[PathBuf]) -> Result<()> {
+        let Ok(file) = File::open(&self.journal) else { return Ok(()) };
+        let mut lines = BufReader::new(file).lines().map_while(std::io::Result::ok);
+        let Some(before) = lines.next().and_then(|line| serde_json::from_str::<Origin>(&line).ok()) else {
+            return Ok(());
+        };
+        let mut done = lines.map_while(|line| serde_json::from_str::<Done>(&line).ok());
+        let Some(first) = done.next() else { return Ok(()) };
+        if first.reason.is_some() && done.all(|done| done.reason.is_some()) {
+            return Ok(());
+        }
+        let differences = match photos.first().map(text_of) {
+            _ if before != *origin => origin.differences(&before),
+            Some(photo) if photo != first.path => {
+                format!("the first photo was {} and is {photo}", first.path)
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::OtherEmbedSettings { path: self.out.to_owned(), differences })
+    }
+
     /// Finds what an interrupted output has done, or begins anew; returns the number of skipped photos.
     fn resume(
         &mut self,

@@ -506,6 +506,11 @@ fn largest_of(differences: impl Iterator<Item = f64>) -> f64 {
     differences.fold(0.0, |largest, next| if largest.is_nan() || next <= largest { largest } else { next })
 }
 
+/// `[height, width, 3]` as `[3, height, width]`.
+fn channels_first<T: Copy>(pixels: &[T]) -> Vec<T> {
+    (0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -533,9 +538,4 @@ mod tests {
             assert!(length < 2 * most || first.iter().any(|&place| place > length / 2), "{length}");
         }
     }
-}
-
-/// `[height, width, 3]` as `[3, height, width]`.
-fn channels_first<T: Copy>(pixels: &[T]) -> Vec<T> {
-    (0..3).flat_map(|channel| pixels.iter().skip(channel).step_by(3).copied()).collect()
 }

@@ -234,7 +234,7 @@ impl ExportPhotos {
     /// it has no run.
     ///
     /// # Errors
-    /// Where the run is not finished, or damaged.
+    /// [`Error::NoPhotosToCheck`] where there is none of them any more; where the run is not finished, or damaged.
     pub fn of_run(model: impl AsRef<Path>) -> Result<Self> {
         let model = model.as_ref();
         let folder = if model.is_dir() { Some(model) } else { model.parent() };
@@ -254,6 +254,10 @@ impl ExportPhotos {
                     photos.labels.push(*class);
                 }
             }
+        }
+        if let (true, Some(first)) = (photos.validation.is_empty(), predictions.paths.first()) {
+            let reason = format!("those of its run have moved: {} is not there", first.display());
+            return Err(Error::NoPhotosToCheck { reason: Some(reason) });
         }
         let items = images.items();
         let training = images.split().train.iter().map(|&item| items.items[item].path.clone());

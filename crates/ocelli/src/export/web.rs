@@ -68,36 +68,20 @@ impl WebRuntime {
         Self::new(folder, [read(MANIFEST)?, read(SCRIPT.0)?, read(ENGINE.0)?])
     }
 
-    /// From the archive of the npm package in the cache folder; `None` where it is not there, or damaged.
+    /// From the archive of the npm package, as `npm pack` writes it.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read.
-    pub fn find(cache: impl AsRef<Path>) -> Result<Option<Self>> {
-        let archive = Self::PACKAGE.find(cache.as_ref())?;
-        archive.map(|archive| Self::from_archive(&archive)).transpose()
-    }
-
-    /// From the archive of the npm package, downloaded into the cache folder unless it is there; from the registry that
-    /// the environment variable `NPM_CONFIG_REGISTRY` names, or npm's own.
-    ///
-    /// # Errors
-    /// [`Error::Hub`] where it cannot be downloaded; [`Error::Io`].
-    #[cfg(feature = "hub")]
-    pub fn pull(cache: impl AsRef<Path>, watch: &mut ocelli_hub::Watch) -> Result<Self> {
-        let (registry, retry) = (ocelli_hub::npm_registry(), ocelli_hub::RetryPolicy::default());
-        Self::from_archive(&Self::PACKAGE.pull(&registry, cache.as_ref(), &retry, watch)?)
-    }
-
-    fn from_archive(archive: &Path) -> Result<Self> {
+    /// [`Error::Io`] where it is no archive, and [`Error::NotWebRuntime`] where it does not hold the files.
+    pub fn from_archive(archive: impl AsRef<Path>) -> Result<Self> {
         const NAMES: [&str; 3] = [MANIFEST, SCRIPT.0, ENGINE.0];
+        let archive = archive.as_ref();
         let unpack = || {
             let mut found = [const { None }; 3];
             let file = io::BufReader::new(fs::File::open(archive)?);
             for entry in tar::Archive::new(GzDecoder::new(file)).entries()? {
                 let mut entry = entry?;
                 // npm puts everything into one folder.
-                let path = entry.path()?;
-                let inside: PathBuf = path.components().skip(1).collect();
+                let inside: PathBuf = entry.path()?.components().skip(1).collect();
                 if let Some(at) = NAMES.iter().position(|name| inside == Path::new(name)) {
                     let mut bytes = Vec::new();
                     entry.read_to_end(&mut bytes)?;
@@ -111,6 +95,26 @@ impl WebRuntime {
             found[at].take().ok_or_else(|| not_runtime(archive, format!("it has no file {}", NAMES[at])))
         };
         Self::new(archive, [take(0)?, take(1)?, take(2)?])
+    }
+
+    /// From the archive of the npm package in the cache folder; `None` where it is not there, or damaged.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read.
+    pub fn find(cache: impl AsRef<Path>) -> Result<Option<Self>> {
+        let archive = Self::PACKAGE.find(cache.as_ref())?;
+        archive.map(Self::from_archive).transpose()
+    }
+
+    /// From the archive of the npm package, downloaded into the cache folder unless it is there; from the registry that
+    /// the environment variable `NPM_CONFIG_REGISTRY` names, or npm's own.
+    ///
+    /// # Errors
+    /// [`Error::Hub`] where it cannot be downloaded; [`Error::Io`].
+    #[cfg(feature = "hub")]
+    pub fn pull(cache: impl AsRef<Path>, watch: &mut ocelli_hub::Watch) -> Result<Self> {
+        let (registry, retry) = (ocelli_hub::npm_registry(), ocelli_hub::RetryPolicy::default());
+        Self::from_archive(Self::PACKAGE.pull(&registry, cache.as_ref(), &retry, watch)?)
     }
 
     fn new(from: &Path, [manifest, script, engine]: [Vec<u8>; 3]) -> Result<Self> {
@@ -232,10 +236,12 @@ fn write_folder(folder: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
         write_whole(&temporary.path().join(name), bytes)?;
     }
     if !is_there {
-        files::rename(temporary.path(), folder).map_err(Error::io("write", folder))?;
-        // It has another name now.
-        let _ = temporary.keep();
-        return Ok(());
+        let renamed = files::rename(temporary.path(), folder);
+        if renamed.is_err() && !temporary.path().exists() {
+            // It has its name, and the disk failed after that.
+            let _ = fs::remove_dir_all(folder);
+        }
+        return renamed.map_err(Error::io("write", folder));
     }
     let mut moved = Vec::new();
     for (name, _) in contents {
@@ -244,86 +250,13 @@ fn write_folder(folder: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
         if moved.contains(&to) {
             continue;
         }
+        moved.push(to.clone());
         if let Err(error) = files::rename(temporary.path().join(top), &to) {
             for path in &moved {
                 let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             }
             return Err(Error::io("write", &to)(error));
         }
-        moved.push(to);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An npm package with these files.
-    fn archive(contents: &[(&str, &[u8])]) -> tempfile::NamedTempFile {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let mut tar =
-            tar::Builder::new(flate2::write::GzEncoder::new(file.reopen().unwrap(), Default::default()));
-        for (name, bytes) in contents {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            tar.append_data(&mut header, format!("package/{name}"), *bytes).unwrap();
-        }
-        tar.into_inner().unwrap().finish().unwrap();
-        file
-    }
-
-    #[test]
-    fn the_engine_is_taken_from_the_packages_archive() {
-        const MANIFEST_TEXT: &[u8] = br#"{"name": "onnxruntime-web", "version": "1.30.0"}"#;
-        let whole: [(&str, &[u8]); 4] = [
-            ("lib/dist/ort.wasm.bundle.min.mjs", b"another"),
-            (ENGINE.0, b"\0asm engine"),
-            (MANIFEST, MANIFEST_TEXT),
-            (SCRIPT.0, b"script"),
-        ];
-        let runtime = WebRuntime::from_archive(archive(&whole).path()).unwrap();
-        assert_eq!((&runtime.script[..], &runtime.engine[..]), (&b"script"[..], &b"\0asm engine"[..]));
-        let said = |contents: &[(&str, &[u8])]| {
-            WebRuntime::from_archive(archive(contents).path()).unwrap_err().to_string()
-        };
-        let without = said(&whole[..3]);
-        assert!(without.ends_with("it has no file dist/ort.wasm.bundle.min.mjs"), "{without}");
-        let other =
-            said(&[(MANIFEST, br#"{"name": "onnxruntime-web", "version": "1.2.3"}"#), whole[1], whole[3]]);
-        assert!(other.ends_with("package.json says onnxruntime-web 1.2.3"), "{other}");
-        let no_engine = said(&[whole[2], whole[3], (ENGINE.0, b"<!doctype html>")]);
-        assert!(no_engine.ends_with("is not WebAssembly"), "{no_engine}");
-        let cut = archive(&whole);
-        cut.as_file().set_len(60).unwrap();
-        assert!(matches!(WebRuntime::from_archive(cut.path()), Err(Error::Io { .. })));
-    }
-
-    #[test]
-    fn an_empty_folder_is_filled_and_a_failure_leaves_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        let names = |folder: &Path| {
-            let mut names: Vec<_> =
-                fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            names.sort();
-            names
-        };
-        let empty = place.path().join("empty");
-        fs::create_dir(&empty).unwrap();
-        new_or_empty(&empty).unwrap();
-        write_folder(&empty, &[("a/1", b"1"), ("a/2", b"2"), ("b", b"3")]).unwrap();
-        assert_eq!(names(&empty), ["a", "b"]);
-        assert_eq!(fs::read(empty.join("a/2")).unwrap(), b"2");
-        assert!(matches!(new_or_empty(&empty), Err(Error::FolderNotEmpty { .. })));
-        // The second name cannot be written: the first is a file, not a folder.
-        for folder in [place.path().join("new"), place.path().join("second")] {
-            if folder.ends_with("second") {
-                fs::create_dir(&folder).unwrap();
-            }
-            write_folder(&folder, &[("a", b"1"), ("a/2", b"2")]).unwrap_err();
-            assert!(!folder.exists() || names(&folder).is_empty(), "{folder:?}");
-        }
-        assert_eq!(names(place.path()), ["empty", "second"]);
-    }
 }

@@ -2,14 +2,14 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ocelli_data::files::{self, Lock};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::model::prediction::Prediction;
-use crate::predict::resume::KeptRows;
+use crate::predict::resume::{KeptRow, KeptRows};
 use crate::predict::settings::TableSettings;
 use crate::predict::table::{TableLayout, TableWriter};
 
@@ -20,7 +20,14 @@ use crate::predict::table::{TableLayout, TableWriter};
 #[derive(Debug)]
 pub struct PredictionFile {
     path: PathBuf,
-    table: Target,
+    layout: TableLayout,
+    settings: TableSettings,
+    /// Whether there was no file.
+    is_new: bool,
+    /// Once there is a file.
+    table: Option<Target>,
+    /// When this value was made: half-written files in the folder that are older are left by others.
+    created: SystemTime,
 }
 
 #[derive(Debug)]
@@ -63,27 +70,22 @@ impl Write for Appender {
 }
 
 impl PredictionFile {
-    /// Begins a table in a new file. Missing folders are created.
+    /// Begins a table in a new file. It is created with its first row, or at its end; missing folders as well.
     ///
     /// # Errors
-    /// [`Error::TableExists`] where the file exists; where it cannot be written.
+    /// [`Error::TableExists`] where the file exists.
     pub fn create(path: impl AsRef<Path>, layout: TableLayout, settings: &TableSettings) -> Result<Self> {
         let path = path.as_ref();
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::TableExists { path: path.to_owned() });
-        }
-        let folder = files::folder_of(path);
-        files::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        if layout.format.is_resumable() {
-            settings.write(path)?;
-            let lock = locked(path)?;
-            files::append(path, &layout.header()).map_err(Error::io("write", path))?;
-            return Ok(Self::stream(path, layout, lock));
-        }
-        let out = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder);
-        let out = BufWriter::new(out.map_err(Error::io("write", path))?);
-        let table = TableWriter::new(out, layout).map_err(Error::io("write", path))?;
-        Ok(Self { path: path.to_owned(), table: Target::Whole(table) })
+        check_new(path)?;
+        let settings = settings.clone();
+        Ok(Self {
+            path: path.to_owned(),
+            layout,
+            settings,
+            is_new: true,
+            table: None,
+            created: SystemTime::now(),
+        })
     }
 
     /// Continues a table. Its whole rows are kept, and the beginning of another row is dropped. A table that does
@@ -114,13 +116,43 @@ impl PredictionFile {
         if kept.length == 0 {
             files::append(path, &layout.header()).map_err(Error::io("write", path))?;
         }
-        Ok((Self::stream(path, layout, lock), kept))
+        let table = Some(stream(path, layout.clone(), lock));
+        let (path, settings) = (path.to_owned(), settings.clone());
+        Ok((Self { path, layout, settings, is_new: false, table, created: SystemTime::now() }, kept))
     }
 
-    fn stream(path: &Path, layout: TableLayout, lock: Lock) -> Self {
-        let appender =
-            Appender { path: path.to_owned(), waiting: Vec::new(), written: Instant::now(), _lock: lock };
-        Self { path: path.to_owned(), table: Target::Stream(TableWriter::resumed(appender, layout)) }
+    /// Calls `take` with each row that was kept, in their order.
+    ///
+    /// # Errors
+    /// Those of `take`; where the table cannot be read.
+    pub fn each_kept(&self, kept: &KeptRows, take: &mut dyn FnMut(KeptRow) -> Result<()>) -> Result<()> {
+        kept.each(&self.path, &self.layout, take)
+    }
+
+    /// The table, which is created if it was not yet.
+    fn table(&mut self) -> Result<&mut Target> {
+        let begun = match self.table.take() {
+            Some(table) => table,
+            None => self.begin()?,
+        };
+        Ok(self.table.insert(begun))
+    }
+
+    /// Creates the file; JSON under a temporary name.
+    fn begin(&self) -> Result<Target> {
+        let (path, layout) = (&self.path, self.layout.clone());
+        check_new(path)?;
+        let folder = files::folder_of(path);
+        files::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        files::sweep(folder, self.created.elapsed().unwrap_or_default());
+        if layout.format.is_resumable() {
+            self.settings.write(path)?;
+            let lock = locked(path)?;
+            files::append(path, &layout.header()).map_err(Error::io("write", path))?;
+            return Ok(stream(path, layout, lock));
+        }
+        let out = BufWriter::new(files::temporary(path).map_err(Error::io("write", path))?);
+        Ok(Target::Whole(TableWriter::new(out, layout).map_err(Error::io("write", path))?))
     }
 
     /// The file.
@@ -133,7 +165,7 @@ impl PredictionFile {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write(&mut self, prediction: &Prediction) -> Result<()> {
-        match &mut self.table {
+        match self.table()? {
             Target::Stream(table) => table.write(prediction),
             Target::Whole(table) => table.write(prediction),
         }
@@ -145,7 +177,7 @@ impl PredictionFile {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write_error(&mut self, path: &Path, reason: &str) -> Result<()> {
-        match &mut self.table {
+        match self.table()? {
             Target::Stream(table) => table.write_error(path, reason),
             Target::Whole(table) => table.write_error(path, reason),
         }
@@ -158,19 +190,39 @@ impl PredictionFile {
     /// Where the file cannot be written.
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.table {
-            Target::Stream(table) => table.flush(),
-            Target::Whole(table) => table.flush(),
+            Some(Target::Stream(table)) => table.flush(),
+            Some(Target::Whole(table)) => table.flush(),
+            None => Ok(()),
         }
         .map_err(Error::io("write", &self.path))
+    }
+
+    /// Leaves no file, where no row of a new table is worth keeping. A table that was there is ended.
+    ///
+    /// # Errors
+    /// Where the file cannot be removed, or written.
+    pub fn discard(self) -> Result<()> {
+        if !self.is_new {
+            return self.finish();
+        }
+        if let Some(Target::Stream(table)) = self.table {
+            // What waits to be written would create the file again.
+            drop(table);
+            for path in [&self.path, &TableSettings::path(&self.path)] {
+                files::remove(path).map_err(Error::io("remove", path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends the table.
     ///
     /// # Errors
     /// Where the file cannot be written, or another process has created one of its name meanwhile.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
+        self.table()?;
         let path = self.path;
-        match self.table {
+        match self.table.expect("it was just begun") {
             Target::Stream(table) => {
                 let finish = || {
                     table.finish()?;
@@ -187,6 +239,20 @@ impl PredictionFile {
                 finish().map(drop).map_err(Error::io("write", &path))
             }
         }
+    }
+}
+
+fn stream(path: &Path, layout: TableLayout, lock: Lock) -> Target {
+    let appender =
+        Appender { path: path.to_owned(), waiting: Vec::new(), written: Instant::now(), _lock: lock };
+    Target::Stream(TableWriter::resumed(appender, layout))
+}
+
+/// Checks that there is no file of this name.
+fn check_new(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(Error::TableExists { path: path.to_owned() }),
+        Err(_) => Ok(()),
     }
 }
 

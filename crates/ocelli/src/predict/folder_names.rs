@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 /// The folder of photos for which no class was predicted. No class has it.
 pub(crate) const NO_CLASS: &str = "_no-class";
+/// The folder of photos that are called unknown. No class has it.
+pub(crate) const UNKNOWN: &str = "_unknown";
 
 /// The longest name in bytes; file systems take 255, and some encrypt names to longer ones.
 const LONGEST: usize = 120;
@@ -19,7 +21,7 @@ const DEVICES: [&str; 22] = [
 /// case.
 pub(crate) fn folder_names(classes: &[String]) -> Vec<String> {
     let safe: Vec<String> = classes.iter().map(|class| safe_name(class)).collect();
-    let mut taken = HashSet::from([NO_CLASS.to_owned()]);
+    let mut taken = HashSet::from([NO_CLASS, UNKNOWN].map(str::to_owned));
     let mut names = vec![None; classes.len()];
     // Names that need no change come first, so that they keep theirs.
     for changed in [false, true] {
@@ -89,6 +91,7 @@ mod tests {
         );
         assert_eq!(names(&["Cat", "cat", "cat-2"]), ["Cat", "cat-2", "cat-2-2"]);
         assert_eq!(names(&["_no-class", "a\u{1b}[2J", "\u{202e}x"]), ["_no-class-2", "a_[2J", "_x"]);
+        assert_eq!(names(&["_unknown", "_Unknown"]), ["_unknown-2", "_Unknown-3"]);
         assert_eq!(names(&["end.", "end "]), ["end_", "end_-2"]);
         assert!(names(&[&"ä".repeat(300)])[0].len() <= LONGEST);
     }
@@ -102,7 +105,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             for name in &found {
                 prop_assert_eq!(std::path::Path::new(name).components().count(), 1, "{:?}", name);
-                prop_assert!(name != NO_CLASS && !name.starts_with('.'));
+                prop_assert!(name != NO_CLASS && name != UNKNOWN && !name.starts_with('.'));
                 prop_assert!(!name.ends_with(['.', ' ']), "{:?}", name);
                 // Each is a folder of its own in this one.
                 std::fs::create_dir(folder.path().join(name)).unwrap();

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | what a row holds, and the formats of tables | `table.rs` |
 //! | tables in files: new, whole, resumed | `file.rs`, `resume.rs` |
+//! | which paths a table has | `path_set.rs` |
 //! | what a resumed table must have been made with | `settings.rs` |
 //! | copies of photos, or links to them, in folders by class | `sorter.rs`, `folder_names.rs` |
 
 pub(crate) mod file;
 pub(crate) mod folder_names;
+pub(crate) mod path_set;
 pub(crate) mod resume;
 pub(crate) mod settings;
 pub(crate) mod sorter;

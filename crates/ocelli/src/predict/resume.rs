@@ -1,16 +1,21 @@
 //! What an interrupted table of predictions holds: whole rows, which are kept, and perhaps the beginning of one
 //! more, which is dropped.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ocelli_data::{text_of, unescape_formula};
+use ocelli_data::{Task, path_text, unescape_formula};
 use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as TextError, StringDeserializer};
 
 use crate::error::{Error, Result};
+use crate::predict::path_set::PathSet;
 use crate::predict::table::{TableFormat, TableLayout};
+
+/// The column of CSV that says whether a photo is called unknown, where there is one.
+const UNKNOWN: usize = 4;
 
 /// The rows of an interrupted table.
 #[derive(Debug, Default)]
@@ -23,20 +28,26 @@ pub struct KeptRows {
     pub was_torn: bool,
     /// The length of the whole rows, in bytes.
     pub(crate) length: u64,
-    /// Digests of the paths, which take less memory than the paths.
-    paths: HashSet<[u8; 16]>,
+    paths: PathSet,
+}
+
+/// What a row says about a photo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRow {
+    /// The photo.
+    pub path: PathBuf,
+    /// The classes that were predicted; none where no class was, or the photo could not be read.
+    pub labels: Vec<String>,
+    /// Whether it was called unknown.
+    pub unknown: bool,
+    /// Whether it could not be read.
+    pub failed: bool,
 }
 
 impl KeptRows {
     /// Whether the table has a row of this path.
     pub fn contains(&self, path: &Path) -> bool {
-        !self.paths.is_empty() && self.paths.contains(&key(&text_of(path)))
-    }
-
-    fn add(&mut self, path: &str, has_error: bool) {
-        self.rows += 1;
-        self.errors += usize::from(has_error);
-        self.paths.insert(key(path));
+        self.paths.contains(path)
     }
 
     /// Reads the whole rows of a table.
@@ -48,68 +59,140 @@ impl KeptRows {
         let length = open()?.metadata().map_err(Error::io("read", path))?.len();
         let whole = whole_length(open()?, layout.format).map_err(Error::io("read", path))?;
         let mut kept = Self { length: whole, was_torn: whole < length, ..Self::default() };
-        let rows = BufReader::new(open()?.take(whole));
-        match layout.format {
-            TableFormat::Csv => kept.read_csv(rows, path, layout)?,
-            TableFormat::JsonLines => kept.read_json_lines(rows, path)?,
-            TableFormat::Json => {
-                return Err(Error::setting("format", "json", "csv or jsonl, to resume a table"));
-            }
-        }
+        each_row(path, whole, layout, &mut |row: Row| {
+            kept.rows += 1;
+            kept.errors += usize::from(row.error.is_some());
+            kept.paths.insert_text(&row.path);
+            Ok(())
+        })?;
         Ok(kept)
     }
 
-    fn read_csv(&mut self, rows: impl Read, path: &Path, layout: &TableLayout) -> Result<()> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(rows);
-        let columns = layout.columns();
-        let mut record = csv::StringRecord::new();
-        let mut number = 0;
-        loop {
-            let other = |reason: String| Error::OtherTable { path: path.to_owned(), row: number + 1, reason };
-            match reader.read_record(&mut record) {
-                Ok(false) => return Ok(()),
-                Ok(true) => {}
-                Err(error) => match error.into_kind() {
-                    csv::ErrorKind::Io(source) => return Err(Error::io("read", path)(source)),
-                    csv::ErrorKind::Utf8 { .. } => return Err(other("it is not UTF-8".to_owned())),
-                    _ => return Err(other("it is not CSV".to_owned())),
-                },
-            }
-            if record.len() != columns.len() {
-                return Err(other(format!("it has {} cells, expected {}", record.len(), columns.len())));
-            }
-            if number == 0 {
-                if !record.iter().map(unescape_formula).eq(columns.iter().map(String::as_str)) {
-                    return Err(other("the header has other columns".to_owned()));
-                }
-            } else {
-                self.add(unescape_formula(&record[0]), !record[3].is_empty());
-            }
-            number += 1;
+    /// Reads the rows that were kept again, which are still the first ones of the table.
+    pub(crate) fn each(
+        &self,
+        path: &Path,
+        layout: &TableLayout,
+        take: &mut dyn FnMut(KeptRow) -> Result<()>,
+    ) -> Result<()> {
+        match self.rows {
+            // There may be no file yet.
+            0 => Ok(()),
+            _ => each_row(path, self.length, layout, &mut |row: Row| take(row.kept())),
         }
-    }
-
-    fn read_json_lines(&mut self, rows: impl BufRead, path: &Path) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Row {
-            path: String,
-            error: Option<String>,
-        }
-        for (number, line) in rows.split(b'\n').enumerate() {
-            let line = line.map_err(Error::io("read", path))?;
-            let row: Row = serde_json::from_slice(&line).map_err(|error| Error::OtherTable {
-                path: path.to_owned(),
-                row: number + 1,
-                reason: error.to_string(),
-            })?;
-            self.add(&row.path, row.error.is_some());
-        }
-        Ok(())
     }
 }
 
-fn key(path: &str) -> [u8; 16] {
-    *blake3::hash(path.as_bytes()).as_bytes().first_chunk().expect("a hash has 32 bytes")
+/// A row, as far as it matters for what is kept: an object of JSON Lines, or the same in CSV.
+#[derive(Deserialize)]
+struct Row {
+    path: String,
+    #[serde(default)]
+    class: Option<String>,
+    #[serde(default)]
+    classes: Option<Vec<String>>,
+    #[serde(default)]
+    unknown: Option<bool>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+impl Row {
+    fn of_csv(record: &csv::StringRecord, layout: &TableLayout) -> Self {
+        let text = |cell: usize| unescape_formula(&record[cell]).to_owned();
+        let given = |cell: usize| Some(text(cell)).filter(|text| !text.is_empty());
+        let several = layout.task == Task::MultiLabel;
+        let labels = || given(1).map(|labels| labels.split(layout.separator).map(str::to_owned).collect());
+        Self {
+            path: text(0),
+            class: if several { None } else { given(1) },
+            classes: if several { labels() } else { None },
+            unknown: layout.unknown.then(|| &record[UNKNOWN] == "true"),
+            error: given(3),
+        }
+    }
+
+    fn kept(self) -> KeptRow {
+        KeptRow {
+            path: path_of(self.path),
+            labels: self.class.into_iter().chain(self.classes.into_iter().flatten()).collect(),
+            unknown: self.unknown.unwrap_or(false),
+            failed: self.error.is_some(),
+        }
+    }
+}
+
+/// The path that a row names.
+fn path_of(text: String) -> PathBuf {
+    let text: StringDeserializer<TextError> = text.into_deserializer();
+    path_text::deserialize(text).expect("every text is a path")
+}
+
+/// Reads the rows in the first bytes of a table, so many.
+fn each_row(
+    path: &Path,
+    length: u64,
+    layout: &TableLayout,
+    take: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let rows = BufReader::new(File::open(path).map_err(Error::io("read", path))?.take(length));
+    match layout.format {
+        TableFormat::Csv => each_row_of_csv(rows, path, layout, take),
+        TableFormat::JsonLines => each_row_of_json_lines(rows, path, take),
+        TableFormat::Json => Err(Error::setting("format", "json", "csv or jsonl, to resume a table")),
+    }
+}
+
+fn each_row_of_csv(
+    rows: impl Read,
+    path: &Path,
+    layout: &TableLayout,
+    take: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(rows);
+    let columns = layout.columns();
+    let mut record = csv::StringRecord::new();
+    let mut number = 0;
+    loop {
+        let other = |reason: String| Error::OtherTable { path: path.to_owned(), row: number + 1, reason };
+        match reader.read_record(&mut record) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+            Err(error) => match error.into_kind() {
+                csv::ErrorKind::Io(source) => return Err(Error::io("read", path)(source)),
+                csv::ErrorKind::Utf8 { .. } => return Err(other("it is not UTF-8".to_owned())),
+                _ => return Err(other("it is not CSV".to_owned())),
+            },
+        }
+        if record.len() != columns.len() {
+            return Err(other(format!("it has {} cells, expected {}", record.len(), columns.len())));
+        }
+        if number == 0 {
+            if !record.iter().map(unescape_formula).eq(columns.iter().map(String::as_str)) {
+                return Err(other("the header has other columns".to_owned()));
+            }
+        } else {
+            take(Row::of_csv(&record, layout))?;
+        }
+        number += 1;
+    }
+}
+
+fn each_row_of_json_lines(
+    rows: impl BufRead,
+    path: &Path,
+    take: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    for (number, line) in rows.split(b'\n').enumerate() {
+        let line = line.map_err(Error::io("read", path))?;
+        let row = serde_json::from_slice(&line).map_err(|error| Error::OtherTable {
+            path: path.to_owned(),
+            row: number + 1,
+            reason: error.to_string(),
+        })?;
+        take(row)?;
+    }
+    Ok(())
 }
 
 /// The length of the rows that end, in bytes: a row ends with a line break, which in CSV may also stand in a

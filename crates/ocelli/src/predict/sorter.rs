@@ -5,12 +5,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ocelli_data::files;
 
 use crate::error::{Error, Result};
 use crate::model::prediction::Prediction;
-use crate::predict::folder_names::{NO_CLASS, folder_names};
+use crate::predict::folder_names::{NO_CLASS, UNKNOWN, folder_names};
+use crate::predict::resume::KeptRow;
 
 /// How photos are put into folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub enum Placement {
 /// Puts photos into folders by predicted class.
 ///
 /// A photo goes into the folder of each of its predicted classes, under its own name, and where no class was
-/// predicted into `_no-class`. If another file has the name already, it becomes `a-2.jpg`, `a-3.jpg`, … A photo
+/// predicted into `_no-class`; one that is called unknown goes into `_unknown`, if that is
+/// [asked for](Self::unknown). If another file has the name already, it becomes `a-2.jpg`, `a-3.jpg`, … A photo
 /// that is there already, with the same name and content or as a link to the same file, is not placed again.
 #[derive(Debug)]
 pub struct PhotoSorter {
@@ -33,6 +36,12 @@ pub struct PhotoSorter {
     /// The folder, without links.
     real: PathBuf,
     placement: Placement,
+    /// Whether photos that are called unknown have a folder of their own.
+    unknown: bool,
+    /// When this value was made: half-written files that are older are left by killed processes.
+    created: SystemTime,
+    /// Whether those are removed.
+    is_swept: bool,
     classes: HashMap<String, String>,
     changed: Vec<(String, String)>,
     filled: HashMap<String, Filled>,
@@ -93,6 +102,9 @@ impl PhotoSorter {
         Ok(Self {
             real,
             placement,
+            unknown: false,
+            created: SystemTime::now(),
+            is_swept: false,
             changed: pairs().filter(|(class, name)| class != name).collect(),
             classes: pairs().collect(),
             filled: HashMap::new(),
@@ -100,6 +112,11 @@ impl PhotoSorter {
             present: 0,
             folder,
         })
+    }
+
+    /// Whether photos that are called unknown go into `_unknown` instead of the folder of a class; default: no.
+    pub fn unknown(self, unknown: bool) -> Self {
+        Self { unknown, ..self }
     }
 
     /// The folder.
@@ -115,21 +132,47 @@ impl PhotoSorter {
     /// Places the photo of a prediction.
     ///
     /// # Errors
-    /// Where the photo cannot be read, or the folder cannot be written; [`Error::SortFolder`] where the photo is
-    /// in the folder.
+    /// [`Error::Photo`] where the photo cannot be read; where the folder cannot be written; [`Error::SortFolder`]
+    /// where the photo is in the folder.
     pub fn place(&mut self, prediction: &Prediction) -> Result<()> {
-        let photo = &prediction.path;
-        let real = photo.canonicalize().map_err(Error::io("find", photo))?;
+        let labels: Vec<String> =
+            prediction.predicted_labels().into_iter().map(|label| label.class).collect();
+        let unknown = prediction.unknown.is_some_and(|unknown| unknown.is_unknown());
+        self.place_as(&prediction.path, &labels, unknown)
+    }
+
+    /// Places the photo of a row that was kept, as the row says; nothing, if it could not be read then.
+    ///
+    /// # Errors
+    /// Those of [`place`](Self::place); [`Error::Photo`] also for a row with a class that the model has not.
+    pub fn place_kept(&mut self, row: &KeptRow) -> Result<()> {
+        match row.failed {
+            true => Ok(()),
+            false => self.place_as(&row.path, &row.labels, row.unknown),
+        }
+    }
+
+    fn place_as(&mut self, photo: &Path, labels: &[String], unknown: bool) -> Result<()> {
+        let refused = |reason: String| Error::Photo { path: photo.to_owned(), reason };
+        let unread = |error: io::Error| refused(ocelli_data::io_reason(&error));
+        let real = photo.canonicalize().map_err(unread)?;
+        if self.placement == Placement::Copy {
+            File::open(&real).map_err(unread)?;
+        }
         if real.starts_with(&self.real) {
             let reason = format!("the photo {} is in it", photo.display());
             return Err(Error::SortFolder { path: self.folder.clone(), reason });
         }
-        let labels = prediction.predicted_labels();
-        let mut folders: Vec<String> =
-            labels.iter().map(|label| self.classes[&label.class].clone()).collect();
-        if folders.is_empty() {
-            folders.push(NO_CLASS.to_owned());
-        }
+        let of_class = |label: &String| {
+            let folder = self.classes.get(label).cloned();
+            folder.ok_or_else(|| refused(format!("the model has no class \"{label}\"")))
+        };
+        let folders: Vec<String> = match (self.unknown && unknown, labels) {
+            (true, _) => vec![UNKNOWN.to_owned()],
+            (false, []) => vec![NO_CLASS.to_owned()],
+            (false, labels) => labels.iter().map(of_class).collect::<Result<_>>()?,
+        };
+        self.sweep();
         for folder in folders {
             match self.place_in(&folder, photo, &real)? {
                 true => self.placed += 1,
@@ -139,12 +182,21 @@ impl PhotoSorter {
         Ok(())
     }
 
+    /// Removes the half-written copies of killed processes, once.
+    fn sweep(&mut self) {
+        if !std::mem::replace(&mut self.is_swept, true) {
+            let age = self.created.elapsed().unwrap_or_default();
+            for name in self.classes.values().map(String::as_str).chain([NO_CLASS, UNKNOWN]) {
+                files::sweep(self.folder.join(name), age);
+            }
+        }
+    }
+
     /// Places a photo in the folder of a class; `false` if it is there.
     fn place_in(&mut self, name: &str, photo: &Path, real: &Path) -> Result<bool> {
         let folder = self.folder.join(name);
         if !self.filled.contains_key(name) {
             files::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-            files::sweep(&folder, files::LEFT);
             let filled = Filled::read(&folder).map_err(Error::io("list", &folder))?;
             self.filled.insert(name.to_owned(), filled);
         }
@@ -252,18 +304,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         return Err(ErrorKind::AlreadyExists.into());
     }
     let mut source = File::open(from)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-");
-    // As the photo's own, and not for its owner alone as temporary files are.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut target = builder.tempfile_in(files::folder_of(to))?;
+    let mut target = files::temporary(to)?;
     io::copy(&mut source, target.as_file_mut())?;
+    let target = target.persist_noclobber(to).map_err(|error| error.error)?;
     // Viewers and cameras' programs sort photos by this time.
     if let Ok(modified) = source.metadata().and_then(|metadata| metadata.modified()) {
-        let _ = target.as_file().set_modified(modified);
+        let _ = target.set_modified(modified);
     }
-    target.persist_noclobber(to).map(drop).map_err(|error| error.error)
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -10,7 +10,7 @@ mod input;
 mod output;
 mod sort;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -19,7 +19,8 @@ use ocelli::{DeviceName, Ensemble, FALSE_REFUSALS, Model, Tta};
 use crate::errors::Failure;
 use crate::flags::ComputeFlags;
 use crate::interrupt;
-use crate::output::{eprintln, message, println, progress_bar, shown};
+use crate::output::{eprintln, is_dash, message, println, progress_bar, shown};
+use crate::photos::{PhotoFinder, photos_of};
 use crate::text::{count, counted};
 use crate::values::{OrNone, pixels, probability, tta};
 use input::{Photos, StandardInput};
@@ -41,7 +42,9 @@ pub struct Predict {
     model: PathBuf,
     /// Photos, folders; none or -: paths from standard input
     ///
-    /// Paths on standard input stand one per line. Photos are classified as soon as their paths arrive.
+    /// Paths on standard input stand one per line; - may stand among other paths. Photos are classified as soon as
+    /// their paths arrive. A photo that is named more than once is classified once; from standard input each time,
+    /// except into a table of --out or --resume-from.
     photos: Vec<PathBuf>,
     /// Paths on standard input end with a zero byte (find -print0)
     #[arg(long, short = '0')]
@@ -90,20 +93,20 @@ pub fn say_equal_views(models: &[Model], tta: Option<Tta>) {
 
 impl Predict {
     pub fn run(&self) -> Result<(), Failure> {
-        let reads_standard_input = input::reads_standard_input(&self.photos, self.null)?;
+        input::check(&self.photos, self.null)?;
+        self.sort.check()?;
+        let destination = self.output.destination()?;
         let models = self.models()?;
-        let sorter = self.sort.sorter(models.classes(), &self.photos)?;
+        let sorter = self.sort.sorter(models.classes(), &self.photos, self.output.unknown)?;
         let tta = self.tta.and_then(|tta| tta.0);
         say_equal_views(models.models(), tta);
-        let out = self.output.open(&models, tta, &self.compute.device.to_string())?;
+        let device = self.compute.device.to_string();
+        let out = self.output.open(destination, &models, tta, &device, sorter.is_some())?;
         interrupt::finish("this batch");
         let bar = progress_bar("   predicting     {bar:30} {human_pos} of {human_len} photos · {eta} left");
-        let mut batches = Batches { models, tta, out, sorter, bar, tally: Tally::default() };
-        let predicted = if reads_standard_input {
-            self.predict_standard_input(&mut batches)
-        } else {
-            self.predict_arguments(&mut batches)
-        };
+        let (finder, tally) = (PhotoFinder::default(), Tally::default());
+        let mut batches = Batches { models, tta, out, sorter, bar, finder, tally };
+        let predicted = batches.place_kept().and_then(|()| self.predict(&mut batches));
         batches.bar.finish_and_clear();
         batches.conclude(predicted)
     }
@@ -146,22 +149,41 @@ impl Predict {
         })
     }
 
-    fn predict_arguments(&self, batches: &mut Batches) -> Result<(), Failure> {
-        let mut photos = Photos::default();
-        self.photos.iter().try_for_each(|path| photos.add(path))?;
-        batches.predict(photos)
+    /// Predicts what the arguments name, in their order.
+    fn predict(&self, batches: &mut Batches) -> Result<(), Failure> {
+        if self.photos.is_empty() {
+            return match self.predict_standard_input(batches)? {
+                0 => Err(Failure::Error(input::NOTHING_GIVEN.to_owned())),
+                _ => Ok(()),
+            };
+        }
+        let is_alone = self.photos.len() == 1;
+        // What stands between two `-`; a second one finds standard input at its end.
+        for (number, paths) in self.photos.split(|path| is_dash(path)).enumerate() {
+            // With `-` an empty list is not an error.
+            if number == 1 {
+                self.predict_standard_input(batches)?;
+            }
+            if !paths.is_empty() {
+                let mut photos = Photos::default();
+                paths.iter().try_for_each(|path| batches.find(path, true, is_alone, &mut photos))?;
+                batches.predict(photos)?;
+            }
+        }
+        Ok(())
     }
 
-    fn predict_standard_input(&self, batches: &mut Batches) -> Result<(), Failure> {
+    /// The number of paths that were there.
+    fn predict_standard_input(&self, batches: &mut Batches) -> Result<usize, Failure> {
         let mut lines = StandardInput::new(self.null);
-        while let Some(photos) = lines.next_photos()? {
+        // A table has one row per photo; else every line is answered, since the file may be another by then.
+        let once = batches.out.is_file();
+        while let Some(paths) = lines.next_paths()? {
+            let mut photos = Photos::default();
+            paths.iter().try_for_each(|path| batches.find(path, once, false, &mut photos))?;
             batches.predict(photos)?;
         }
-        // With `-` an empty list is not an error.
-        match lines.count == 0 && self.photos.is_empty() {
-            true => Err(Failure::Error(input::NOTHING_GIVEN.to_owned())),
-            false => Ok(()),
-        }
+        Ok(lines.count)
     }
 }
 
@@ -172,6 +194,7 @@ struct Batches {
     out: Output,
     sorter: Option<Sorter>,
     bar: ProgressBar,
+    finder: PhotoFinder,
     tally: Tally,
 }
 
@@ -184,9 +207,37 @@ struct Tally {
     failed: usize,
     /// Photos that were predicted, or failed.
     predicted: usize,
+    /// Folders that have no photos, or cannot be listed.
+    unusable: usize,
 }
 
 impl Batches {
+    /// Places the photos of the rows that were there.
+    fn place_kept(&mut self) -> Result<(), Failure> {
+        let Some(sorter) = &mut self.sorter else { return Ok(()) };
+        self.out.each_kept(&mut |row| {
+            if interrupt::asked() {
+                return Err(ocelli::Error::Stopped);
+            }
+            sorter.place_kept(&row, &self.bar)
+        })
+    }
+
+    /// Adds the photos at a path; with `once`, those that were not found before. A folder that cannot be used is
+    /// an error where it is all that is named.
+    fn find(&mut self, path: &Path, once: bool, is_alone: bool, photos: &mut Photos) -> Result<(), Failure> {
+        let found = if once { self.finder.find(path) } else { photos_of(path) };
+        match found {
+            Ok(found) => photos.add(found),
+            Err(Failure::Error(message)) if !is_alone => {
+                self.bar.suspend(|| eprintln!("{message}"));
+                self.tally.unusable += 1;
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
     fn predict(&mut self, photos: Photos) -> Result<(), Failure> {
         photos.print_usual();
         for skipped in photos.skipped.iter().filter(|skipped| !skipped.is_usual) {
@@ -206,9 +257,9 @@ impl Batches {
         for prediction in self.models.predict_with(photos, self.tta)? {
             match prediction {
                 Ok(prediction) => {
-                    // A photo that has a row is in its folder.
+                    // Before its row, so that a photo that has one is in its folder.
                     if let Some(sorter) = &mut self.sorter {
-                        sorter.place(&prediction)?;
+                        sorter.place(&prediction, &self.bar)?;
                     }
                     self.out.write(&prediction)?;
                 }
@@ -233,7 +284,8 @@ impl Batches {
 
     /// Ends the output, and says what there is to say.
     fn conclude(self, predicted: Result<(), Failure>) -> Result<(), Failure> {
-        let Self { mut out, sorter, tally, .. } = self;
+        let Self { mut out, sorter, tally, finder, .. } = self;
+        finder.print_repeated();
         if let Some(sorter) = &sorter {
             sorter.print();
         }
@@ -261,15 +313,27 @@ impl Batches {
         }
         let (rows, errors) = out.kept();
         let (total, failed) = (tally.total + rows, tally.failed + errors);
-        out.finish()?;
-        if let Some(path) = path {
-            let kept = if rows > 0 { format!(" · {} were there", count(rows)) } else { String::new() };
-            println!("{path}   {}{kept}", counted(total, "photo"));
+        match path {
+            Some(path) if rows == 0 && failed == total && failed + tally.unusable > 0 => {
+                out.discard()?;
+                eprintln!("{path}: not written, since no photo could be read");
+            }
+            path => {
+                out.finish()?;
+                if let Some(path) = path {
+                    let kept =
+                        if rows > 0 { format!(" · {} were there", count(rows)) } else { String::new() };
+                    println!("{path}   {}{kept}", counted(total, "photo"));
+                }
+            }
         }
         if failed > 0 {
             eprintln!("skipped: {failed} of {total} files could not be read as photos");
-            return Err(Failure::Printed);
         }
-        Ok(())
+        if tally.unusable > 0 {
+            eprintln!("skipped: {} could not be used", counted(tally.unusable, "folder"));
+        }
+        let unplaced = sorter.is_some_and(|sorter| sorter.failed > 0);
+        if failed + tally.unusable > 0 || unplaced { Err(Failure::Printed) } else { Ok(()) }
     }
 }

@@ -1,16 +1,16 @@
 //! What is printed or written about each photo.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::{
-    ClassProbability, Ensemble, KeptRows, Prediction, PredictionFile, TableFormat, TableLayout,
+    ClassProbability, Ensemble, KeptRow, KeptRows, Prediction, PredictionFile, TableFormat, TableLayout,
     TableSettings, TableWriter, Task, Tta, text_of,
 };
 
 use crate::errors::Failure;
-use crate::output::{eprintln, shown, unwritten};
+use crate::output::{Stdout, eprintln, is_dash, shown, unwritten};
 use crate::text::counted;
 use crate::values::{false_refusals, whole};
 
@@ -43,9 +43,10 @@ pub struct OutputFlags {
     pub false_refusals: Option<f64>,
     /// Write a table to a new file: .csv, .jsonl or .json
     ///
-    /// A name with another ending needs --csv, --jsonl or --json. CSV and JSON Lines grow while photos are
+    /// The ending says the format; a name with another ending, and - for standard output, need --csv, --jsonl or
+    /// --json. CSV and JSON Lines grow while photos are
     /// predicted, and can be resumed: FILE.settings.json is written beside them. JSON is written at the end, whole
-    /// or not at all.
+    /// or not at all. Where no photo can be read, no file is written.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Continue a table of --out, or begin it
@@ -59,9 +60,43 @@ pub struct OutputFlags {
     resume_from: Option<PathBuf>,
 }
 
+/// Where predictions are to go.
+pub enum Destination<'a> {
+    /// Standard output, in this format; `None`: lines for people.
+    Stdout(Option<TableFormat>),
+    /// A new file.
+    New(&'a Path, TableFormat),
+    /// A file to continue.
+    Resumed(&'a Path, TableFormat),
+}
+
 impl OutputFlags {
-    /// Opens the output.
-    pub fn open(&self, models: &Ensemble, tta: Option<Tta>, device: &str) -> Result<Output, Failure> {
+    /// Where predictions are to go, and in which format.
+    pub fn destination(&self) -> Result<Destination<'_>, Failure> {
+        let said = |message: &str| Err(Failure::Error(message.to_owned()));
+        let flag = self.format();
+        match (&self.out, &self.resume_from) {
+            (_, Some(path)) if is_dash(path) => said(
+                "--resume-from -: a table on standard output cannot be resumed; give the name of a file, such as ./-",
+            ),
+            (Some(path), _) if is_dash(path) && flag.is_none() => said(
+                "--out -: standard output has no ending that says the format; give --csv, --jsonl or --json",
+            ),
+            (Some(path), _) if !is_dash(path) => Ok(Destination::New(path, self.format_of(path, "--out")?)),
+            (_, Some(path)) => Ok(Destination::Resumed(path, self.format_of(path, "--resume-from")?)),
+            _ => Ok(Destination::Stdout(flag.map(|(_, format)| format))),
+        }
+    }
+
+    /// Opens the output; with `goes_on`, the work does although standard output cannot be written.
+    pub fn open(
+        &self,
+        destination: Destination,
+        models: &Ensemble,
+        tta: Option<Tta>,
+        device: &str,
+        goes_on: bool,
+    ) -> Result<Output, Failure> {
         let table = |format| TableLayout {
             format,
             classes: models.classes().to_vec(),
@@ -70,21 +105,25 @@ impl OutputFlags {
             top_k: self.top_k,
             unknown: self.unknown,
         };
-        let Some(path) = self.out.as_ref().or(self.resume_from.as_ref()) else {
-            return Ok(match self.format() {
-                Some(format) => {
-                    Output::Table(Some(TableWriter::new(io::stdout(), table(format)).map_err(unwritten)?))
-                }
-                None => Output::Text { top_k: self.top_k, unknown: self.unknown },
-            });
+        let (path, format) = match destination {
+            Destination::Stdout(Some(format)) => {
+                let table = TableWriter::new(Stdout { goes_on }, table(format)).map_err(unwritten)?;
+                return Ok(Output::Table(Some(table)));
+            }
+            Destination::Stdout(None) => {
+                let out = Stdout { goes_on };
+                return Ok(Output::Text { out, top_k: self.top_k, unknown: self.unknown });
+            }
+            Destination::New(path, format) => {
+                let layout = table(format);
+                let settings = TableSettings::new(models, tta, &layout, device);
+                let file = PredictionFile::create(path, layout, &settings)?;
+                return Ok(Output::File { file: Some(Box::new(file)), kept: KeptRows::default(), format });
+            }
+            Destination::Resumed(path, format) => (path, format),
         };
-        let format = self.format_of(path)?;
         let layout = table(format);
         let settings = TableSettings::new(models, tta, &layout, device);
-        if self.resume_from.is_none() {
-            let file = PredictionFile::create(path, layout, &settings)?;
-            return Ok(Output::File { file: Some(Box::new(file)), kept: KeptRows::default(), format });
-        }
         let exists = path.exists();
         let (file, kept) = PredictionFile::resume(path, layout, &settings)?;
         let name = shown(path.display());
@@ -97,35 +136,41 @@ impl OutputFlags {
         Ok(Output::File { file: Some(Box::new(file)), kept, format })
     }
 
-    /// The format that a flag names.
-    fn format(&self) -> Option<TableFormat> {
+    /// The flag that names a format, and the format.
+    fn format(&self) -> Option<(&'static str, TableFormat)> {
         let flags = [
-            (self.csv, TableFormat::Csv),
-            (self.json, TableFormat::Json),
-            (self.jsonl, TableFormat::JsonLines),
+            (self.csv, ("--csv", TableFormat::Csv)),
+            (self.json, ("--json", TableFormat::Json)),
+            (self.jsonl, ("--jsonl", TableFormat::JsonLines)),
         ];
         flags.into_iter().find_map(|(given, format)| given.then_some(format))
     }
 
-    /// The format of a file: by a flag, or its ending.
-    fn format_of(&self, path: &Path) -> Result<TableFormat, Failure> {
+    /// The format of a file: by its ending, or a flag.
+    fn format_of(&self, path: &Path, of: &str) -> Result<TableFormat, Failure> {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-        self.format().map_or_else(|| ending.parse(), Ok).map_err(|_| {
-            let path = shown(path.display());
-            Failure::Error(format!(
+        let path = shown(path.display());
+        match (self.format(), ending.parse::<TableFormat>()) {
+            (Some((flag, format)), Ok(by_ending)) if format != by_ending => Err(Failure::Error(format!(
+                "{of} {path} and {flag} contradict each other: the ending .{ending} says another format; remove {flag}, \
+                 or give a name that ends in .{}",
+                &flag[2..]
+            ))),
+            (Some((_, format)), _) | (None, Ok(format)) => Ok(format),
+            (None, Err(_)) => Err(Failure::Error(format!(
                 "{path}: its ending does not say the format of the table; use .csv, .jsonl or .json, or give --csv, --jsonl \
                  or --json"
-            ))
-        })
+            ))),
+        }
     }
 }
 
 /// Where predictions go.
 pub enum Output {
     /// Lines for people, perhaps with the most probable classes, and whether photos are unknown.
-    Text { top_k: Option<usize>, unknown: bool },
+    Text { out: Stdout, top_k: Option<usize>, unknown: bool },
     /// A table on standard output, until it is ended.
-    Table(Option<TableWriter<io::Stdout>>),
+    Table(Option<TableWriter<Stdout>>),
     /// A table in a file, until it is ended.
     File { file: Option<Box<PredictionFile>>, kept: KeptRows, format: TableFormat },
 }
@@ -162,8 +207,8 @@ impl Output {
 
     pub fn write(&mut self, prediction: &Prediction) -> Result<(), Failure> {
         match self {
-            Self::Text { top_k, unknown } => {
-                writeln!(io::stdout(), "{}", line(prediction, *top_k, *unknown)).map_err(unwritten)
+            Self::Text { out, top_k, unknown } => {
+                writeln!(out, "{}", line(prediction, *top_k, *unknown)).map_err(unwritten)
             }
             Self::Table(table) => {
                 table.iter_mut().try_for_each(|table| table.write(prediction)).map_err(unwritten)
@@ -187,9 +232,26 @@ impl Output {
 
     pub fn flush(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Text { .. } => io::stdout().flush().map_err(unwritten),
+            Self::Text { out, .. } => out.flush().map_err(unwritten),
             Self::Table(table) => table.iter_mut().try_for_each(TableWriter::flush).map_err(unwritten),
             Self::File { file, .. } => Ok(file.iter_mut().try_for_each(|file| file.flush())?),
+        }
+    }
+
+    /// Calls `take` with the rows that were there.
+    pub fn each_kept(&self, take: &mut dyn FnMut(KeptRow) -> ocelli::Result<()>) -> Result<(), Failure> {
+        let Self::File { file: Some(file), kept, .. } = self else { return Ok(()) };
+        match file.each_kept(kept, take) {
+            Err(ocelli::Error::Stopped) => Err(Failure::Interrupted),
+            done => Ok(done?),
+        }
+    }
+
+    /// Leaves no file, if it is new.
+    pub fn discard(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::File { file, .. } => Ok(file.take().map_or(Ok(()), |file| file.discard())?),
+            _ => self.finish(),
         }
     }
 

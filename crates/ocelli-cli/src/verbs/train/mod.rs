@@ -364,7 +364,9 @@ impl Train {
 
     /// Why a run cannot be prepared; if it cannot be resumed, with the flags that help.
     fn resume_failure(&self, error: ocelli::Error) -> Failure {
-        use ocelli::DataError::{Missing, NoClassFolders, NoImages, NotAFolder};
+        use std::io::ErrorKind::NotFound;
+
+        use ocelli::DataError::{Io, Missing, NoClassFolders, NoImages, NotAFolder};
 
         let Some(run) = &self.resume else { return error.into() };
         let (when, flag) = match &error {
@@ -376,6 +378,9 @@ impl Train {
             ocelli::Error::Data(
                 Missing { .. } | NoImages { .. } | NotAFolder { .. } | NoClassFolders { .. },
             ) => ("if they have been moved", "--data FOLDER".to_owned()),
+            ocelli::Error::Data(Io { source, .. }) if source.kind() == NotFound => {
+                ("if it has been moved", "--data FOLDER".to_owned())
+            }
             _ => return error.into(),
         };
         let run = quoted(run.as_os_str());
