@@ -249,7 +249,11 @@ fn explain_writes_a_picture_a_photo() {
     let photo = "photos/flags";
     let name = fs::read_dir(place().path(photo)).unwrap().next().unwrap().unwrap().file_name();
     let photo = format!("{photo}/{}", name.to_str().unwrap());
-    let said = place().run(&["explain", "a/model.safetensors", &photo, &photo, "--out", "heat"]);
+    // Two of one name, and the first once more.
+    fs::create_dir_all(place().path("more")).unwrap();
+    let other = format!("more/{}", name.to_str().unwrap());
+    fs::copy(place().path(&photo), place().path(&other)).unwrap();
+    let said = place().run(&["explain", "a/model.safetensors", &photo, &other, &photo, "--out", "heat"]);
     assert_eq!(said.lines().count(), 2);
     assert_eq!(
         fs::read_dir(place().path("heat")).unwrap().count(),

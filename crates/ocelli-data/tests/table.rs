@@ -350,6 +350,55 @@ fn the_column_of_files_goes_by_what_is_there() {
     assert_eq!(classes(&whole(&root, &stated(&root))), ["a", "b"]);
 }
 
+/// A row a label, with a column that says of some that they are not there.
+#[test]
+fn labels_that_are_not_there_are_not_taken_for_labels() {
+    let table = |confidence: [u8; 2]| {
+        let mut text = "ImageID,LabelName,Confidence\n".to_owned();
+        for name in names(6) {
+            let id = name.trim_end_matches(".png");
+            text += &format!("{id},cat,{}\n{id},dog,{}\n", confidence[0], confidence[1]);
+        }
+        photos(6, text)
+    };
+    let root = table([1, 0]);
+    refused(&root, &stated(&root), &["row 3", "Confidence", "not there", "leave out the rows with 0"]);
+    let root = table([1, 1]);
+    assert_eq!(rows(&whole(&root, &stated(&root)).dataset)[0].1, ["cat", "dog"]);
+}
+
+/// Numbers of rows or of something else are no names of files, although there may be files of such names.
+#[test]
+fn numbers_beside_the_names_of_files_do_not_name_other_files() {
+    let other = |place: usize| names(12)[(place * 5 + 3) % 12].clone();
+    let table = |header: &str, ending: &str| {
+        let cells = |place: usize, name: &str| {
+            let number = name.trim_end_matches(".png");
+            let file = other(place);
+            let file = if ending.is_empty() { file.trim_end_matches(".png").to_owned() } else { file };
+            format!("{number},{file},{}", ["a", "b"][place % 2])
+        };
+        photos(12, lines(header, 12, cells))
+    };
+    for header in ["id,name,label", "id,image_url,label", "id,file_id,label"] {
+        let root = table(header, ".png");
+        let read = whole(&root, &stated(&root));
+        for (place, (id, labels)) in rows(&read.dataset).into_iter().enumerate() {
+            assert_eq!((id, labels), (other(place), vec![["a", "b"][place % 2].to_owned()]), "{header}");
+        }
+    }
+    for header in ["id,photo_no,label", "id,name,label", "ID,ImageNumber,label"] {
+        let root = table(header, "");
+        refused(&root, &stated(&root), &["names different files in the columns", "`id_column`"]);
+    }
+    // One that says that it holds images is taken.
+    let root = table("id,image,label", "");
+    assert_eq!(rows(&whole(&root, &stated(&root)).dataset)[0].0, other(0));
+    // So is the only one.
+    let root = photos(12, lines("id,label", 12, |place, name| format!("{name},{}", place % 6)));
+    assert_eq!(classes(&whole(&root, &stated(&root))).len(), 6);
+}
+
 #[test]
 fn columns_of_classes_hold_one_label_or_several() {
     let root = photos(

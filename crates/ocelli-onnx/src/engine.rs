@@ -57,11 +57,15 @@ impl Engine {
         // The engine takes its time over what is no message of this format.
         let mut proto = ModelProto::decode(file).map_err(refused)?;
         let graph = proto.graph.as_mut().ok_or_else(|| refused("it holds no graph"))?;
-        if !names.is_empty() {
-            // What is no output might be computed together with something else.
-            let outputs = names.iter().map(|name| ValueInfoProto::of_any_shape(name, DataType::Float));
-            graph.output = outputs.collect();
-        }
+        let file = match names {
+            [] => file.to_vec(),
+            names => {
+                // What is no output might be computed together with something else.
+                let outputs = names.iter().map(|name| ValueInfoProto::of_any_shape(name, DataType::Float));
+                graph.output = outputs.collect();
+                proto.encode_to_vec()
+            }
+        };
         // All that this crate writes; the linker leaves out the others.
         let operators = op_registry!(
             Abs,
@@ -112,7 +116,7 @@ impl Engine {
             Transpose,
             Where
         );
-        let model = ModelOptions::with_ops(operators).load(proto.encode_to_vec()).map_err(refused)?;
+        let model = ModelOptions::with_ops(operators).load(file).map_err(refused)?;
         let &[input] = model.input_ids() else { return Err(refused("it has not one input")) };
         let outputs = match names {
             [] => model.output_ids().to_vec(),

@@ -109,7 +109,11 @@ fn print_problems(submitted: &Submitted) {
     }
     if !submitted.filled.is_empty() {
         let photos = counted(submitted.filled.len(), "photo");
-        eprintln!("{photos} could not be read; their rows give all classes the same probability");
+        let rows = match submitted.probabilities {
+            true => "their rows give all classes the same probability",
+            false => "their rows have no label",
+        };
+        eprintln!("{photos} could not be read; {rows}");
     }
     if submitted.unnamed > 0 {
         let were = if submitted.unnamed == 1 { "was" } else { "were" };

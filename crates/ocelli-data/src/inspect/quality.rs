@@ -91,18 +91,20 @@ fn white_of(largest: f64) -> f64 {
     if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest }
 }
 
-/// Images that are looked at for a notice, spread over all.
-const SOME: usize = 16;
+/// Some of the images, spread over all, which are looked at for a notice.
+fn some(indices: &[usize]) -> impl Iterator<Item = &usize> {
+    const SOME: usize = 16;
+    indices.iter().step_by(indices.len().div_ceil(SOME).max(1))
+}
 
 /// A notice that images have more bands than red, green, blue and alpha, of which three are read; a few of them tell.
 pub fn images_of_many_bands(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
     if decoder.channels.bands.is_some() {
         return None;
     }
-    let some = indices.iter().step_by(indices.len().div_ceil(SOME).max(1));
     let bands =
         |index: &usize| decoder.probe_file(&items[*index].path).ok().map(|probe| probe.colour.channels);
-    let most = some.filter_map(bands).max().filter(|bands| *bands > 4)?;
+    let most = some(indices).filter_map(bands).max().filter(|bands| *bands > 4)?;
     Some(format!(
         "images have {most} bands, of which the first three are read as red, green and blue; `bands` chooses others"
     ))
@@ -115,7 +117,7 @@ pub fn shallow_images(items: &Items, indices: &[usize], decoder: &Decoder) -> Op
         return None;
     }
     let (mut reach, mut largest, mut looked) = (0.0f64, f64::NEG_INFINITY, 0);
-    for &index in indices.iter().step_by(indices.len().div_ceil(SOME).max(1)) {
+    for &index in some(indices) {
         let path = &items[index].path;
         let Some((_, levels)) =
             std::fs::read(path).ok().and_then(|bytes| decoder.decode_and_look(path, &bytes).ok())

@@ -40,16 +40,23 @@ pub(super) fn nothing_held_out(items: &Items, split: &Split) -> Option<String> {
         .filter(|&class| counts[class] == 0)
         .filter_map(|class| items.classes.name(class))
         .collect();
-    let named = without.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-    let more = if without.len() > 5 { ", …" } else { "" };
-    (!without.is_empty()).then(|| {
-        let (have, are) = if without.len() == 1 { ("has", "is") } else { ("have", "are") };
-        format!(
-            "{} of {} classes {have} no validation images and {are} not evaluated: {named}{more}",
-            without.len(),
-            items.classes.len()
-        )
-    })
+    let (have, are) = if without.len() == 1 { ("has", "is") } else { ("have", "are") };
+    let what = format!("{have} no validation images and {are} not evaluated");
+    some_classes(&what, without.len(), without.into_iter(), items.classes.len())
+}
+
+/// `2 of 9 classes have …: a, b`; the first few are named.
+fn some_classes<S: AsRef<str>>(
+    what: &str,
+    count: usize,
+    names: impl Iterator<Item = S>,
+    all: usize,
+) -> Option<String> {
+    const NAMED: usize = 5;
+    let named: Vec<S> = names.take(NAMED).collect();
+    let named = named.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(", ");
+    let more = if count > NAMED { ", …" } else { "" };
+    (count > 0).then(|| format!("{count} of {all} classes {what}: {named}{more}"))
 }
 
 /// Validation images of a class from which on its figures say something.
@@ -65,16 +72,9 @@ pub(super) fn few_held_out(items: &Items, split: &Split) -> Option<String> {
         .filter(|&class| (1..ENOUGH).contains(&counts[class]))
         .filter_map(|class| Some(format!("{} {}", items.classes.name(class)?, counts[class])))
         .collect();
-    let named = few.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    let more = if few.len() > 5 { ", …" } else { "" };
-    (!few.is_empty()).then(|| {
-        let (have, they) = if few.len() == 1 { ("has", "its") } else { ("have", "their") };
-        format!(
-            "{} of {} classes {have} fewer than {ENOUGH} validation images, so that {they} figures say little: {named}{more}",
-            few.len(),
-            items.classes.len()
-        )
-    })
+    let (have, their) = if few.len() == 1 { ("has", "its") } else { ("have", "their") };
+    let what = format!("{have} fewer than {ENOUGH} validation images, so that {their} figures say little");
+    some_classes(&what, few.len(), few.iter(), items.classes.len())
 }
 
 /// A warning where the same image is in several parts of the split, as may be in splits by folders.

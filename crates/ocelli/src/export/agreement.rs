@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_data::decode::Probe;
 use ocelli_data::{Draws, Framing, Preprocessing, Purpose, RgbImage, Task};
 use ocelli_nn::{Backbone, Graph, Network, Precision};
 use ocelli_onnx::{self as onnx, Engine};
@@ -178,10 +179,12 @@ impl<B: Backbone> Check<'_, B> {
         if candidate.resizing.is_none() {
             return Ok(None);
         }
-        let Ok(image) = self.model.decoder().decode_file(photo) else { return Ok(None) };
-        if (image.width(), image.height()) == (reduced.width(), reduced.height()) {
+        let decoder = self.model.decoder();
+        let is_whole = |probe: Probe| (probe.width, probe.height) == (reduced.width(), reduced.height());
+        if decoder.probe_file(photo).is_ok_and(is_whole) {
             return Ok(None);
         }
+        let Ok(image) = decoder.decode_file(photo) else { return Ok(None) };
         let shape = [1, 3, image.height() as usize, image.width() as usize];
         let mut found = candidate.engine.run(&channels_first(image.pixels()), shape)?;
         // Logits, then probabilities where the file gives these.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
 use super::rows::binary;
-use super::sheet::{Row, Sheet, counts};
+use super::sheet::{Row, Sheet, counts, ends_as_image};
 use super::sides::{SplitColumns, flag, odd_values};
 use super::{Column, TableOptions, names, table_error};
 use crate::DataError;
@@ -13,6 +13,8 @@ use crate::text::count;
 
 /// So many rows tell which column holds files.
 const SOME_ROWS: usize = 500;
+/// From so many different files on a column is one that may hold files.
+const FEW: usize = 5;
 /// So many columns are named to people.
 const SOME_COLUMNS: usize = 12;
 
@@ -118,9 +120,20 @@ impl Search<'_> {
         if step > 1 && found.iter().all(|&hits| hits == 0) {
             found = hits(1);
         }
-        let best =
-            (0..found.len()).min_by_key(|&column| (std::cmp::Reverse(found[column]), rank(column), column));
+        let most = found.iter().copied().max().unwrap_or(0);
+        let sampled = || rows.iter().step_by(step);
+        // Names with their endings are surely those of files; numbers may be of anything.
+        let has_endings = |column: usize| {
+            10 * found[column] >= 9 * most
+                && 2 * sampled().filter(|row| ends_as_image(row.cell(column))).count() > sampled().count()
+        };
+        let best = (0..found.len()).min_by_key(|&column| {
+            (!has_endings(column), std::cmp::Reverse(found[column]), rank(column), column)
+        });
         let column = best.unwrap_or(0);
+        if most > 0 && !has_endings(column) {
+            self.check_rivals(column, &found, step)?;
+        }
         if column > 0 && found[column] > 0 {
             let sampled = rows.len().div_ceil(if found[column] > 0 { step } else { 1 });
             notices.push(format!(
@@ -146,6 +159,40 @@ impl Search<'_> {
             }
         }
         Ok(column)
+    }
+
+    /// Refuses to choose between two columns of numbers that name different files in the same rows, unless one is called
+    /// by a plainer name, or numbers the rows.
+    fn check_rivals(&self, column: usize, found: &[usize], step: usize) -> Result<(), DataError> {
+        let rows = self.rows();
+        let plainly = |column| self.header_name(column).is_some_and(names::says_image);
+        let rival = (0..found.len()).find(|&other| {
+            let disagree = || {
+                let differ = |row: &&Row| {
+                    let [one, two] = [column, other].map(|column| row.cell(column).trim_start_matches('0'));
+                    one != two
+                };
+                10 * rows.iter().step_by(step).filter(differ).count() > rows.iter().step_by(step).count()
+            };
+            other != column
+                && 10 * found[other] >= 9 * found[column]
+                && found[other] >= FEW
+                && !counts(rows, other)
+                && !self.header_name(other).is_some_and(names::is_label)
+                && !plainly(column)
+                && disagree()
+        });
+        match rival {
+            None => Ok(()),
+            Some(other) => Err(self.error(
+                format!(
+                    "names different files in the columns {} and {}",
+                    self.name(column),
+                    self.name(other)
+                ),
+                "name the column of the files (`id_column`)",
+            )),
+        }
     }
 
     /// All other columns, when that of the files is known.

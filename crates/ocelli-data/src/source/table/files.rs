@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
-use unicode_normalization::UnicodeNormalization;
 use walkdir::WalkDir;
 
 use super::sheet::is_image_ending;
+use crate::names::composed;
 use crate::source::listing;
 use crate::text_of;
 
@@ -115,11 +115,7 @@ impl Name {
 
 /// One spelling for all: composed, in small letters.
 fn fold(text: &str) -> String {
-    if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfc().collect::<String>().to_lowercase() }
-}
-
-fn composed(text: &str) -> String {
-    text.nfc().collect()
+    if text.is_ascii() { text.to_ascii_lowercase() } else { composed(text).to_lowercase() }
 }
 
 /// A path's parts, separated by `/`.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde_json::Value;
-use unicode_normalization::UnicodeNormalization;
 
 use super::sheet::{separator_name, shortened};
 use super::{TableOptions, table_error};
@@ -266,11 +265,6 @@ impl Evidence<'_> {
             _ => format!("{several}; {} of {} {piece} are in different cells", self.recurring, self.pieces),
         }
     }
-}
-
-/// A label as names of class folders are read: with composed characters (NFC).
-pub(super) fn composed(label: &str) -> String {
-    label.nfc().collect()
 }
 
 /// Names that are no names: too long, or with characters that are none.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::rows::{Entry, Labels, Notes, Tally};
+use super::rows::{Entry, Labels, Notes, Tally, binary};
 use super::sheet::shortened;
-use super::{Table, labels};
+use super::{Table, names};
+use crate::names::composed;
 use crate::text::count;
 use crate::{DataError, Skipped, Task};
 
@@ -20,13 +21,16 @@ impl Table<'_> {
     ) -> Result<Vec<(Entry, BTreeSet<String>)>, DataError> {
         let by_file = by_file(entries);
         self.note_several_rows(&by_file, labels, task, notes);
+        if *task == Task::MultiLabel && by_file.iter().any(|rows| rows.len() > 1) {
+            self.check_presence()?;
+        }
         let mut merged = Vec::new();
         let mut repeated = Tally::default();
         for mut rows in by_file {
             let rest = rows.split_off(1);
             let first = rows.remove(0);
             let of = |entry: &Entry| labels.of(&self.sheet.rows[entry.row]);
-            let mut all: BTreeSet<String> = of(&first).into_iter().map(labels::composed).collect();
+            let mut all: BTreeSet<String> = of(&first).into_iter().map(composed).collect();
             for entry in rest {
                 if let Some(error) = self.contradiction(&first, &entry, labels, *task) {
                     return Err(error);
@@ -36,7 +40,7 @@ impl Table<'_> {
                     notes.skipped.push(Skipped::new(&entry.path, reason));
                     repeated.count(entry.line, || entry.id.clone());
                 }
-                all.extend(of(&entry).into_iter().map(labels::composed));
+                all.extend(of(&entry).into_iter().map(composed));
             }
             merged.push((first, all));
         }
@@ -44,6 +48,27 @@ impl Table<'_> {
         let of = format!("of {rows} rows of {} repeat others and are left out", self.name());
         repeated.say(&of, &mut notes.notices);
         Ok(merged)
+    }
+
+    /// Refuses a table of a row for each label with a column that says of some that they are not there, as Open Images' has.
+    fn check_presence(&self) -> Result<(), DataError> {
+        let rows = &self.sheet.rows;
+        let values = |column: usize| rows.iter().map(move |row| binary(row.cell(column)));
+        let says_no = |column: &usize| {
+            self.header.and_then(|header| header.get(*column)).is_some_and(|name| names::says_presence(name))
+                && values(*column).all(|value| value.is_some())
+                && values(*column).any(|value| value == Some(false))
+        };
+        let Some(column) = (0..self.sheet.width()).find(says_no) else { return Ok(()) };
+        let row = rows.iter().find(|row| binary(row.cell(column)) == Some(false));
+        Err(self.error(
+            row.map(|row| row.line),
+            format!(
+                "has a row for each label, and {} says that this one's label is not there",
+                self.column_name(column)
+            ),
+            "leave out the rows with 0",
+        ))
     }
 
     /// Where images have a row for each of their labels, makes the task multi-label; says which images have
@@ -138,7 +163,7 @@ impl Table<'_> {
             entries.iter().flat_map(|(_, labels)| labels.iter().map(String::as_str)).collect();
         let lost: BTreeSet<&str> = (missing.iter())
             .flat_map(|(index, _)| labels.of(&self.sheet.rows[*index]))
-            .filter(|label| !kept.contains(labels::composed(label).as_str()))
+            .filter(|label| !kept.contains(composed(label).as_str()))
             .collect();
         let lost: Vec<&str> = lost.into_iter().collect();
         let vanished = (!lost.is_empty()).then(|| {

@@ -92,6 +92,19 @@ pub(super) fn file_rank(name: &str) -> Option<usize> {
     FILES.iter().position(|known| *known == name)
 }
 
+/// Whether a name says that the column holds images or files, not only numbers of something.
+pub(super) fn says_image(name: &str) -> bool {
+    let name = plain(name);
+    let words = ["file", "fname", "path", "image", "img", "photo", "picture"];
+    file_rank(&name).is_some() && words.iter().any(|word| name.contains(word))
+}
+
+/// Whether a name says that the column tells whether a label is there.
+pub(super) fn says_presence(name: &str) -> bool {
+    ["confidence", "present", "ispresent", "presence", "positive", "ispositive", "value", "exists", "answer"]
+        .contains(&plain(name).as_str())
+}
+
 /// Whether a name says that the column holds labels.
 pub(super) fn is_label(name: &str) -> bool {
     LABELS.contains(&plain(name).as_str())

@@ -484,11 +484,7 @@ fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     let fits = |row: &&Row| {
         row.width() <= width && row.cells.len() > 1 && (delimiter != ' ' || row.width() == width)
     };
-    let image = |cell: &String| {
-        let ending = cell.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
-        ending.is_some_and(|ending| is_image_ending(&ending))
-    };
-    let images = rows.iter().filter(|row| row.cells.iter().any(image)).count();
+    let images = rows.iter().filter(|row| row.cells.iter().any(|cell| ends_as_image(cell))).count();
     let known = first.cells.iter().filter(|cell| names::is_known(cell)).count();
     let evidence = known > 1 || known > 0 && delimiter != ' ' || 2 * images > rows.len();
     // R's header lacks the name of the first column.
@@ -501,6 +497,11 @@ fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
 /// Whether files of this ending, in small letters, are images that are read.
 pub(super) fn is_image_ending(ending: &str) -> bool {
     Format::ALL.iter().any(|format| format.extensions().contains(&ending))
+}
+
+/// Whether a cell ends as the names of images do.
+pub(super) fn ends_as_image(cell: &str) -> bool {
+    cell.rsplit_once('.').is_some_and(|(_, ending)| is_image_ending(&ending.to_lowercase()))
 }
 
 /// A quote that does not end as it should.

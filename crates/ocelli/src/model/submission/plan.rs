@@ -261,9 +261,16 @@ impl<'a> Sample<'a> {
         let probability =
             |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
         let names = |more: &str| (Content::Names, format!("names of classes{more}"));
+        // Often a placeholder; but another spelling would be wrong in every row.
+        let odd = cells().find(|cell| !classes.iter().any(|class| class == cell));
+        let odd = odd.map_or(String::new(), |cell| {
+            format!(
+                " (warning: \"{cell}\" in the sample is none of the model's classes, whose names are written)"
+            )
+        });
         // With two classes, an unnamed probability is that of the second, as in 0 and 1.
         match (self.values, class.or(two.then_some(1))) {
-            (Some(Values::Labels), _) => Ok(names("")),
+            (Some(Values::Labels), _) => Ok(names(if are_numbers { "" } else { &odd })),
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
             (None, Some(of)) if class.is_some() => Ok(probability(of)),
             (None, _) if are_classes => Ok(names(match two && are_numbers {
@@ -271,7 +278,7 @@ impl<'a> Sample<'a> {
                 false => "",
             })),
             (None, Some(of)) if are_numbers => Ok(probability(of)),
-            (None, _) if !are_numbers => Ok(names("")),
+            (None, _) if !are_numbers => Ok(names(&odd)),
             _ => Err(Error::SampleColumn {
                 path: self.path.to_owned(),
                 column: self.header[column].clone(),
