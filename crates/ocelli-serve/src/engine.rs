@@ -84,7 +84,8 @@ struct Ready {
 enum Input {
     Predict(Sample),
     Embed(Sample),
-    Explain(RgbImage, TargetClass),
+    /// With the image as the network sees it: whole photos would take much memory while they wait.
+    Explain(Sample, RgbImage, TargetClass),
 }
 
 /// The threads, and the queue before them.
@@ -176,7 +177,10 @@ fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>) {
             Ok(match want {
                 Want::Prediction => Input::Predict(model.sample(&decoded)?),
                 Want::Features => Input::Embed(model.sample(&decoded)?),
-                Want::HeatMap(class) => Input::Explain(decoded, class),
+                Want::HeatMap(class) => {
+                    let framed = model.config().preprocessing.frame(&decoded)?;
+                    Input::Explain(model.sample(&decoded)?, framed, class)
+                }
             })
         });
         match decoded.and_then(|decoded: ocelli::Result<Input>| decoded.map_err(Failure::Library)) {
@@ -215,15 +219,15 @@ fn compute_batch(model: &Model, batch: Vec<Ready>) {
         match input {
             Input::Predict(sample) => predict.push(sample),
             Input::Embed(sample) => embed.push(sample),
-            Input::Explain(image, class) => explain.push((image, class)),
+            Input::Explain(sample, image, class) => explain.push((sample, image, class)),
         }
     }
     // One of the three is not empty.
     let computed = guarded(|| {
         let predictions = model.predict_samples(&predict).into_iter().map(|row| row.map(Answer::Prediction));
         let features = model.embed_samples(&embed).into_iter().map(|row| row.map(Answer::Features));
-        let pictures = explain.iter().map(|(image, class)| {
-            let explanation = model.explain_image(image, class)?;
+        let pictures = explain.into_iter().map(|(sample, image, class)| {
+            let explanation = model.explain_sample(&sample, image, &class)?;
             Ok(Answer::HeatMap(explanation.heat.over(&explanation.image).to_png()))
         });
         predictions.chain(features).chain(pictures).collect::<Vec<ocelli::Result<Answer>>>()

@@ -71,12 +71,12 @@ pub enum Error {
     #[error("no model to serve")]
     NoModel,
     /// The address cannot be listened at.
-    #[error("cannot listen at {address}: {reason}")]
+    #[error("cannot listen at {address}: {}", ocelli::io_reason(source))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// Why not.
-        reason: String,
+        source: std::io::Error,
     },
     /// A thread or the network's runtime cannot be started.
     #[error("cannot start: {0}")]

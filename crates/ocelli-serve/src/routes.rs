@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Path as PathOf, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path as PathOf, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -75,9 +75,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v2/models/{name}/ready", get(ready_v2))
         .route("/v2/models/{name}/infer", post(infer_v2))
         .fallback(async || Refusal::not_found("there is nothing at this address"))
-        .method_not_allowed_fallback(async || {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this address is asked in another way (GET or POST)")
+        .method_not_allowed_fallback(async |method: Method| {
+            let message =
+                if method == Method::POST { "this address takes GET" } else { "this address takes POST" };
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
         });
+    // Bodies are read within limits of this crate's own.
+    let routes = routes.layer(DefaultBodyLimit::disable());
     routes.layer(from_fn_with_state(app.clone(), watched)).with_state(app)
 }
 
@@ -335,7 +339,7 @@ async fn ready_v2(State(app): State<Arc<App>>, PathOf(name): PathOf<String>) -> 
 async fn infer_v2(State(app): State<Arc<App>>, PathOf(name): PathOf<String>, request: Request) -> Answered {
     let Named { name, model } = named(&app, &name)?;
     let (parts, body) = request.into_parts();
-    let upload = app.limits.read(body).await?;
+    let upload = app.limits.read(&parts.headers, body).await?;
     let (inference, sources) = Inference::read(&parts.headers, &upload.bytes, &model)?;
     let images = sources.len();
     if images > app.limits.max_files {

@@ -1,13 +1,14 @@
 //! Sockets: connections within limits, and an end without a lost request.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -16,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ocelli::Model;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
@@ -34,6 +35,8 @@ use crate::upload::Limits;
 const TICK: Duration = Duration::from_millis(50);
 /// How often the models' files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
+/// A client that has had no request in work for so long may be sent away for another one.
+const IDLE: Duration = Duration::from_millis(250);
 /// The most headers of a request, and the most bytes of them together.
 const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 16 << 10;
@@ -67,7 +70,7 @@ impl Server {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| start(&error))?;
         let address = SocketAddr::new(options.host, options.port);
-        let refused = |error: std::io::Error| Error::Listen { address, reason: ocelli::io_reason(&error) };
+        let refused = |source| Error::Listen { address, source };
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let metrics = Arc::new(Metrics::default());
@@ -117,6 +120,7 @@ impl Server {
             router: router(app.clone()),
             places: Arc::new(Semaphore::new(max_connections)),
             all: max_connections,
+            waiting: Arc::default(),
             timeout: client_timeout,
             stopping: watch::channel(false).0,
         };
@@ -130,18 +134,64 @@ struct Connections {
     router: Router,
     places: Arc<Semaphore>,
     all: usize,
+    waiting: Arc<Mutex<Waiting>>,
     timeout: Duration,
     stopping: watch::Sender<bool>,
 }
 
+/// The connections whose clients have no request in work, by when they began to wait for one.
+type Waiting = BTreeMap<(Instant, u64), Arc<Notify>>;
+
+/// A connection's place among all.
+struct Place {
+    waiting: Arc<Mutex<Waiting>>,
+    key: Mutex<(Instant, u64)>,
+    /// Told where others need the place.
+    leave: Arc<Notify>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn new(waiting: Arc<Mutex<Waiting>>, number: u64, permit: OwnedSemaphorePermit) -> Self {
+        let key = Mutex::new((Instant::now(), number));
+        let place = Self { waiting, key, leave: Arc::default(), _permit: permit };
+        place.waits();
+        place
+    }
+
+    /// The client has no request in work.
+    fn waits(&self) {
+        let mut key = locked(&self.key);
+        key.0 = Instant::now();
+        locked(&self.waiting).insert(*key, self.leave.clone());
+    }
+
+    /// The client has a request in work.
+    fn works(&self) {
+        locked(&self.waiting).remove(&*locked(&self.key));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.works();
+    }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl Connections {
     async fn accept(&self, listener: TcpListener, stop: &AtomicBool, app: &App) {
+        let mut number = 0;
         while !stop.load(Ordering::SeqCst) {
-            // Where none is free, clients wait in the system's queue.
-            let place = timeout(TICK, self.places.clone().acquire_owned()).await;
-            let Ok(Ok(place)) = place else { continue };
             match timeout(TICK, listener.accept()).await {
-                Ok(Ok((stream, client))) => self.serve(stream, client, place),
+                Ok(Ok((stream, client))) => {
+                    let Some(permit) = self.permit(stop).await else { break };
+                    number += 1;
+                    self.serve(stream, client, Place::new(self.waiting.clone(), number, permit));
+                }
                 // Such as no more files that can be open: connections that end make room.
                 Ok(Err(_)) => sleep(TICK).await,
                 Err(_) => {}
@@ -157,18 +207,41 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TcpStream, client: SocketAddr, place: OwnedSemaphorePermit) {
+    /// The right to a connection, for which others may have to leave; the system's queue holds those that come meanwhile.
+    async fn permit(&self, stop: &AtomicBool) -> Option<OwnedSemaphorePermit> {
+        while !stop.load(Ordering::SeqCst) {
+            if let Ok(permit) = self.places.clone().try_acquire_owned() {
+                return Some(permit);
+            }
+            self.make_room();
+            if let Ok(Ok(permit)) = timeout(TICK, self.places.clone().acquire_owned()).await {
+                return Some(permit);
+            }
+        }
+        None
+    }
+
+    /// Sends away the client that has waited longest without a request.
+    fn make_room(&self) {
+        let mut waiting = locked(&self.waiting);
+        if let Some(first) = waiting.first_entry().filter(|first| first.key().0.elapsed() >= IDLE) {
+            first.remove().notify_one();
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, client: SocketAddr, place: Place) {
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Stream::new(stream, self.timeout));
-        let router = self.router.clone();
+        let (router, place) = (self.router.clone(), Arc::new(place));
+        let leave = place.leave.clone();
         let service = service_fn(move |mut request| {
-            let mut router = router.clone();
+            let (mut router, place) = (router.clone(), place.clone());
             async move {
+                place.works();
                 axum::http::Request::extensions_mut(&mut request).insert(Client(client));
-                Ok::<_, Infallible>(match router.call(request).await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                })
+                let Ok(response) = router.call(request).await;
+                place.waits();
+                Ok::<_, Infallible>(response)
             }
         });
         let mut builder = http1::Builder::new();
@@ -187,17 +260,19 @@ impl Connections {
                 // The sender outlives all connections.
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             });
+            let mut leave = pin!(leave.notified());
             let mut asked = false;
             // What a client does wrong is its own matter.
             let _ = poll_fn(|context| {
-                if !asked && stop.as_mut().poll(context).is_ready() {
+                if !asked
+                    && (stop.as_mut().poll(context).is_ready() || leave.as_mut().poll(context).is_ready())
+                {
                     asked = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 connection.as_mut().poll(context)
             })
             .await;
-            drop(place);
         });
     }
 }

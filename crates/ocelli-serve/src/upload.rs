@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -51,12 +51,19 @@ impl Limits {
     }
 
     fn too_large(&self) -> Refusal {
-        let message = format!("the body has more than {} bytes", self.max_body);
+        let message = format!(
+            "the body is larger than {} MB, the most that this server takes",
+            self.max_body as f64 / 1e6
+        );
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
     /// Reads a body.
-    pub(crate) async fn read(&self, mut body: Body) -> Result<Upload, Refusal> {
+    pub(crate) async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<Upload, Refusal> {
+        if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            let message = "the body is compressed (Content-Encoding); send it as it is";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
         let deadline = Instant::now() + self.timeout;
         let late = |_| {
             let message = format!("the body did not arrive within {} s", self.timeout.as_secs_f64());
@@ -99,7 +106,7 @@ impl Limits {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let is_form = kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
-        let upload = self.read(body).await?;
+        let upload = self.read(&parts.headers, body).await?;
         if upload.bytes.is_empty() {
             let message = "the body is empty; send an image file as it is, or several as multipart/form-data";
             return Err(Refusal::bad_request(message));
@@ -114,7 +121,10 @@ impl Limits {
         let mut images = Vec::new();
         while let Some(part) = form.next_field().await.map_err(|error| wrong(error.body_text()))? {
             if images.len() == self.max_files {
-                let message = format!("the form has more than {} files", self.max_files);
+                let message = format!(
+                    "the form has more than {} files, the most that this server takes",
+                    self.max_files
+                );
                 return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
             }
             let id = part.file_name().or(part.name()).unwrap_or("image").to_owned();

@@ -1,6 +1,6 @@
 //! `ocelli serve`
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,6 +180,14 @@ impl Serve {
         );
         let server = server.map_err(|error| match error {
             ocelli_serve::Error::Model(error) => error.into(),
+            ocelli_serve::Error::Listen { ref source, .. } => {
+                let advice = match source.kind() {
+                    ErrorKind::AddrInUse => "; choose another port with --port, or a free one with --port 0",
+                    ErrorKind::PermissionDenied => "; choose a port from 1024 on with --port",
+                    _ => "",
+                };
+                Failure::Error(format!("{error}{advice}"))
+            }
             error => Failure::from(error),
         })?;
         if !self.host.is_loopback() {

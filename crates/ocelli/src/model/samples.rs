@@ -16,7 +16,7 @@ use crate::model::tta::TtaMean;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// `[size, size, 3]`
-    values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
 }
 
 /// The path of an image in memory, in errors.
