@@ -51,7 +51,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, Value<'_>)> {
     fields
 }
 
-fn bytes_of<'a>(message: &'a [u8], field: u64) -> Option<&'a [u8]> {
+fn bytes_of(message: &[u8], field: u64) -> Option<&[u8]> {
     fields(message).into_iter().find_map(|(number, value)| match value {
         Value::Bytes(bytes) if number == field => Some(bytes),
         _ => None,
