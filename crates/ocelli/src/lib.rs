@@ -154,6 +154,7 @@ pub use model::Model;
 pub use model::config::ModelConfig;
 pub use model::ensemble::Ensemble;
 pub use model::prediction::{ClassProbability, Prediction};
+pub use model::samples::Sample;
 pub use model::submission::clip::ProbabilityClip;
 pub use model::submission::values::Values;
 pub use model::submission::{Submission, Submitted};

@@ -8,6 +8,7 @@ pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
 pub(crate) mod run_recipe;
+pub(crate) mod tensorboard;
 pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
 use crate::run::run_recipe::{RecipeResult, run_recipe};
+use crate::run::tensorboard::TensorBoard;
 use crate::run::tracker::Tracker;
 
 /// A run that is ready to start: its images are read and checked, and its folder exists.
@@ -123,6 +125,9 @@ impl<B: Backbone> Run<B> {
         run.write_split(learner.data())?;
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
+        if env.tensorboard {
+            learner.observe(TensorBoard::open(run.path(), &config, &[])?);
+        }
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
         Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices })
@@ -241,7 +246,13 @@ impl<B: Backbone> Run<B> {
         let path = run.model();
         model.save(&path)?;
         learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;
-        Interpretation::new(predictions.clone(), learner.data().items()).write_csv(run.predictions())?;
+        let interpretation = Interpretation::new(predictions.clone(), learner.data().items());
+        interpretation.write_csv(run.predictions())?;
+        #[cfg(feature = "plot")]
+        if let Some(matrix) = interpretation.drawn_matrix() {
+            let png = matrix.plot().to_png();
+            tensorboard::add_picture(run.path(), learner.history.len(), "confusion matrix", &png)?;
+        }
         run.finish()?;
         let seconds = tracker.seconds();
         Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
