@@ -143,6 +143,7 @@ pub use learner::speed::Speed;
 pub use lr_finder::curve::LrCurve;
 pub use lr_finder::suggest::{CurveShape, LrRule, LrSuggestion, SuggestedLrs};
 pub use lr_finder::{Growth, LrFind};
+pub use metric::choice::CorrectedEstimate;
 pub use metric::custom::CustomMetric;
 pub use metric::direction::Direction;
 pub use metric::estimate::{ClassMeasures, MetricEstimate};
