@@ -62,6 +62,12 @@ pub fn pixels(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Seconds of waiting for a client.
+#[cfg(feature = "serve")]
+pub fn client_timeout(text: &str) -> Result<f64, String> {
+    number(text, "from 0.1 to 3600, such as 30", |number| (0.1..=3600.0).contains(&number))
+}
+
 /// A number of threads; 0: one per core.
 pub fn threads(text: &str) -> Result<usize, String> {
     whole::<0, MAX_THREADS>(text)

@@ -101,6 +101,7 @@ fn builds_without_a_feature_have_none_of_its_crates() {
     const ENGINE: &[&str] = &["ocelli-onnx", "ocelli-tflite", "rten"];
     const WEIGHTS: &[&str] = &["ocelli-lite0"];
     const PAGES: &[&str] = &["ocelli-report"];
+    const SERVER: &[&str] = &["ocelli-serve", "axum", "hyper"];
     // With each feature of a crate, which of these are in its tree.
     let cases: &[(&str, &str, &[&[&str]])] = &[
         ("ocelli", "", &[]),
@@ -110,11 +111,12 @@ fn builds_without_a_feature_have_none_of_its_crates() {
         ("ocelli", "onnx", &[ENGINE]),
         ("ocelli-cli", "", &[]),
         ("ocelli-cli", "report", &[PAGES, FONTS]),
+        ("ocelli-cli", "serve", &[SERVER]),
     ];
     for (name, features, expected) in cases {
         let Some(found) = tree(name, features) else { return };
         assert!(found.contains("ocelli-nn"), "{name}: {found:?}");
-        for group in [TLS, FONTS, ENGINE, WEIGHTS, PAGES] {
+        for group in [TLS, FONTS, ENGINE, WEIGHTS, PAGES, SERVER] {
             for member in group {
                 let expected = expected.contains(&group);
                 assert_eq!(found.contains(*member), expected, "{member} in {name} with [{features}]");

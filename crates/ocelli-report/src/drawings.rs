@@ -1,14 +1,11 @@
 //! The charts and matrices of a report as files.
 
 use ocelli::finished::FinishedRun;
-use ocelli::interpret::{Calibration, ConfusionMatrix, Reliability, ThresholdCurve, ThresholdPoint};
+use ocelli::interpret::{Calibration, Reliability, ThresholdCurve, ThresholdPoint};
 use ocelli::{FALSE_REFUSALS, ModelConfig, Result, Task, UnknownConfig};
-use ocelli_plot::{Axis, Bar, Cell, Chart, Figure, Line, Mark, Matrix, Panel, Vertical};
+use ocelli_plot::{Axis, Bar, Chart, Figure, Line, Mark, Panel, Vertical};
 
-use crate::{CELLS, Subject};
-
-/// With at least this many classes, confused classes are put next to each other.
-const CLUSTERED: usize = 13;
+use crate::Subject;
 
 /// Every drawing with the name of its files; the page shows the same charts. The learning rate finder's are
 /// written during the run.
@@ -18,10 +15,9 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
     if !named.is_empty() {
         if named.task() == Task::MultiLabel {
             drawings.extend(named.threshold_curves().first().map(|all| ("thresholds", thresholds(all))));
-        } else if named.classes.len() <= CELLS {
-            let matrix = named.confusion_matrix()?;
-            drawings.push(("confusion", counts(&matrix)));
-            drawings.push(("confusion_normalised", fractions(&matrix)));
+        } else if let Some(matrix) = named.drawn_matrix() {
+            drawings.push(("confusion", matrix.plot()));
+            drawings.push(("confusion_normalised", matrix.plot_normalised()));
         }
         drawings.push(("calibration", calibration(&named.calibration())));
     }
@@ -34,45 +30,6 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
     drawings.extend(unknown(subject.model.config()).map(|figure| ("unknown", figure)));
     drawings.extend(sizes(&subject.sizes).map(|figure| ("sizes", figure)));
     Ok(drawings)
-}
-
-fn counts(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |count: usize, fraction: f64| Cell { strength: fraction, text: count.to_string() };
-    confusion("Confusion matrix", matrix, cell)
-}
-
-fn fractions(matrix: &ConfusionMatrix) -> Figure {
-    let cell = |_, fraction: f64| Cell { strength: fraction, text: format!("{fraction:.2}") };
-    confusion("Confusion matrix, normalized by row", matrix, cell)
-}
-
-/// A matrix whose cells are made of a count and its fraction of the row.
-fn confusion(title: &str, matrix: &ConfusionMatrix, cell: impl Fn(usize, f64) -> Cell) -> Figure {
-    let classes = matrix.classes.len();
-    let order = if classes < CLUSTERED { (0..classes).collect() } else { matrix.clustered() };
-    let fractions = matrix.normalised();
-    let row = |&truth: &usize| {
-        let cell = |&predicted: &usize| {
-            let count = matrix.counts[truth][predicted];
-            let mut cell = cell(count, fractions[truth][predicted]);
-            if count == 0 {
-                cell.text.clear();
-            } else {
-                // Single errors among many images must remain visible.
-                cell.strength = 0.12 + 0.88 * cell.strength;
-            }
-            cell
-        };
-        order.iter().map(cell).collect()
-    };
-    let matrix = Matrix {
-        names: order.iter().map(|&class| matrix.classes[class].clone()).collect(),
-        rows: "actual".to_owned(),
-        columns: "predicted".to_owned(),
-        cells: order.iter().map(row).collect(),
-    };
-    let order = if classes < CLUSTERED { "" } else { ", confused classes next to each other" };
-    Figure { title: format!("{title}{order}"), panels: vec![matrix.into()] }
 }
 
 fn line(label: &str, points: Vec<(f64, f64)>) -> Line {

@@ -161,9 +161,8 @@ impl Subject<'_> {
     }
 }
 
-/// With more classes than this there is no confusion matrix, whose cells would be too small to see, but a
-/// list of the most confused pairs.
-const CELLS: usize = 200;
+/// With more classes than this there is no confusion matrix, but a list of the most confused pairs.
+const CELLS: usize = ocelli::interpret::ConfusionMatrix::MOST_CLASSES;
 
 /// Writes the report of a run into its folder; `run` is the folder, or the model in it.
 ///

@@ -1,13 +1,14 @@
-//! Charts of schedules and of the learning rate finder (feature `plot`).
+//! Charts of schedules, of the learning rate finder and of confusion matrices (feature `plot`).
 
 use std::path::Path;
 
 use ocelli_data::picture::marked;
 use ocelli_nn::GROUPS;
-use ocelli_plot::{Axis, Chart, Figure, Line, Mark, Panel};
+use ocelli_plot::{Axis, Cell, Chart, Figure, Line, Mark, Matrix, Panel};
 
 use crate::error::Result;
 use crate::file;
+use crate::interpret::{ConfusionMatrix, Interpretation};
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::{CurveShape, SuggestedLrs};
 use crate::recipe::freezing::GROUP_NAMES;
@@ -16,6 +17,9 @@ use crate::schedule::{Schedule, SchedulePoint};
 
 /// Steps of a schedule that are drawn, at most.
 const PLOTTED: usize = 20_000;
+
+/// With at least this many classes, confused classes are put next to each other.
+const CLUSTERED: usize = 13;
 
 /// Writes NAME`.png` and NAME`.svg` into a folder, the PNG marked so that it is never taken for a photo.
 pub(crate) fn write_figure(figure: &Figure, folder: &Path, name: &str) -> Result<()> {
@@ -126,5 +130,50 @@ impl LrCurve {
         let (low, high) = (self.rates[next - 1].ln(), self.rates[next].ln());
         let fraction = (rate.ln() - low) / (high - low);
         self.smoothed[next - 1] + fraction * (self.smoothed[next] - self.smoothed[next - 1])
+    }
+}
+
+impl Interpretation {
+    /// The confusion matrix, where there is one that can be drawn: of at most [`ConfusionMatrix::MOST_CLASSES`], with one
+    /// label per image.
+    pub fn drawn_matrix(&self) -> Option<ConfusionMatrix> {
+        let is_drawn = self.classes.len() <= ConfusionMatrix::MOST_CLASSES && !self.is_empty();
+        self.confusion_matrix().ok().filter(|_| is_drawn)
+    }
+}
+
+impl ConfusionMatrix {
+    /// A matrix of the numbers of images, shaded by the fractions of their rows.
+    pub fn plot(&self) -> Figure {
+        self.figure("Confusion matrix", |count, _| count.to_string())
+    }
+
+    /// A matrix of fractions of the rows.
+    pub fn plot_normalised(&self) -> Figure {
+        self.figure("Confusion matrix, normalized by row", |_, fraction| format!("{fraction:.2}"))
+    }
+
+    /// A matrix whose cells have the text of a count and its fraction of the row.
+    fn figure(&self, title: &str, text: impl Fn(usize, f64) -> String) -> Figure {
+        let classes = self.classes.len();
+        let order = if classes < CLUSTERED { (0..classes).collect() } else { self.clustered() };
+        let fractions = self.normalised();
+        let cell = |truth: usize, predicted: usize| {
+            let (count, fraction) = (self.counts[truth][predicted], fractions[truth][predicted]);
+            match count {
+                0 => Cell { strength: fraction, text: String::new() },
+                // Single errors among many images must remain visible.
+                _ => Cell { strength: 0.12 + 0.88 * fraction, text: text(count, fraction) },
+            }
+        };
+        let row = |&truth: &usize| order.iter().map(|&predicted| cell(truth, predicted)).collect();
+        let matrix = Matrix {
+            names: order.iter().map(|&class| self.classes[class].clone()).collect(),
+            rows: "actual".to_owned(),
+            columns: "predicted".to_owned(),
+            cells: order.iter().map(row).collect(),
+        };
+        let order = if classes < CLUSTERED { "" } else { ", confused classes next to each other" };
+        Figure { title: format!("{title}{order}"), panels: vec![matrix.into()] }
     }
 }

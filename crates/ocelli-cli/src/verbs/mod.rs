@@ -20,6 +20,8 @@ mod pull;
 #[cfg(feature = "report")]
 mod report;
 mod samples;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod similar;
 mod submit;
@@ -72,6 +74,8 @@ enum Verb {
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Augment(augment::Augment),
+    #[cfg(feature = "serve")]
+    Serve(serve::Serve),
     Explain(explain::Explain),
     Embed(embed::Embed),
     Similar(similar::Similar),
@@ -101,6 +105,8 @@ impl Verb {
             Self::Evaluate(verb) => verb.run(),
             Self::Inspect(verb) => verb.run(),
             Self::Augment(verb) => verb.run(),
+            #[cfg(feature = "serve")]
+            Self::Serve(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
             Self::Embed(verb) => verb.run(),
             Self::Similar(verb) => verb.run(),

@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::features::prefix::FrozenPrefix;
 use crate::features::store::{ActivationStore, Activations};
 use crate::model::finite::check_finite_of;
+use crate::model::samples::{Sample, batch_of};
 use crate::model::{Model, unlabelled};
 use crate::pretrained::pretrained_weights;
 
@@ -316,6 +317,27 @@ impl<B: Backbone> Embedder<B> {
         Ok(all)
     }
 
+    /// The features of samples that a model has made; an error is that of one sample.
+    pub(crate) fn embed_samples(&self, samples: &[Sample]) -> Vec<Result<Vec<f32>>> {
+        if samples.is_empty() {
+            return Vec::new();
+        }
+        let mut batch = batch_of(samples, self.preprocessing.size);
+        let (_, values) = self.prefix().features(to_tensor(&mut batch, &self.network.device()));
+        let rows = values.chunks_exact(values.len() / samples.len());
+        rows.enumerate().map(|(index, row)| self.finite(row, &format!("image {}", index + 1))).collect()
+    }
+
+    /// A photo's features, which must be finite.
+    fn finite(&self, row: &[f32], photo: &str) -> Result<Vec<f32>> {
+        match row.iter().find(|value| !value.is_finite()) {
+            None => Ok(row.to_vec()),
+            Some(&value) => {
+                Err(Error::NotFiniteFeatures { network: self.arch.clone(), photo: photo.to_owned(), value })
+            }
+        }
+    }
+
     fn batches(&self, photos: Vec<PathBuf>, digests: Option<Vec<Digest>>) -> Result<(Arc<Items>, Batches)> {
         let items = Arc::new(unlabelled(photos.into_iter(), ocelli_data::Task::SingleLabel));
         let options = LoaderOptions { bad_images: BadImages::Skip, ..self.loading };
@@ -371,14 +393,10 @@ impl<B: Backbone> Rows<B> {
         let embeddings = photos.map(|photo| {
             let path = self.items[photo].path.clone();
             match rows.next_if(|(index, _)| **index == photo) {
-                Some((_, row)) => match row.iter().find(|value| !value.is_finite()) {
-                    None => Ok(Embedding { path, features: row.to_vec() }),
-                    Some(&value) => Err(Error::NotFiniteFeatures {
-                        network: self.embedder.arch.clone(),
-                        photo: path.display().to_string(),
-                        value,
-                    }),
-                },
+                Some((_, row)) => {
+                    let features = self.embedder.finite(row, &path.display().to_string())?;
+                    Ok(Embedding { path, features })
+                }
                 None => {
                     let reason = skipped.next().map(|skipped| skipped.reason).unwrap_or_default();
                     Err(Error::Photo { path, reason })

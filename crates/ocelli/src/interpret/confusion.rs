@@ -90,6 +90,9 @@ fn ordered(mut pairs: Vec<Confused>) -> Vec<Confused> {
 }
 
 impl ConfusionMatrix {
+    /// With more classes than this a matrix is not shown: its cells would be too small to see.
+    pub const MOST_CLASSES: usize = 200;
+
     /// The counts as fractions of their true class, 0 to 1; 0 in the row of a class without images.
     pub fn normalised(&self) -> Vec<Vec<f64>> {
         let fraction = |row: &Vec<usize>| {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::prediction::Prediction;
+use crate::model::samples::Sample;
 
 /// Where the evidence for a class lies in a photo, on the grid of the last stage's feature maps.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,16 +103,39 @@ impl<B: Backbone> Model<B> {
     /// Where the photo cannot be read, or there is no such class.
     pub fn explain(&self, photo: impl AsRef<Path>, class: &TargetClass) -> Result<Explanation> {
         let path = photo.as_ref();
-        let preprocessing = self.config().preprocessing;
-        let image = self.decoder().decode_file_for(path, preprocessing.needed())?;
-        let framed = preprocessing.frame(&image)?;
-        let mut sample = vec![0.0; preprocessing.sample_len()];
-        preprocessing.apply(&image, &mut sample)?;
-        let size = preprocessing.size;
-        let images = TensorData::new(sample, [1, size, size, 3]);
+        let image = self.decoder().decode_file_for(path, self.config().preprocessing.needed())?;
+        let named = |error| match error {
+            Error::NotFiniteOutput { model, class, value, .. } => {
+                Error::NotFiniteOutput { model, photo: path.display().to_string(), class, value }
+            }
+            error => error,
+        };
+        let mut explanation = self.explain_image(&image, class).map_err(named)?;
+        explanation.prediction.path = path.to_owned();
+        Ok(explanation)
+    }
+
+    fn explain_image(&self, image: &RgbImage, class: &TargetClass) -> Result<Explanation> {
+        let framed = self.config().preprocessing.frame(image)?;
+        self.explain_sample(&self.sample(image)?, framed, class)
+    }
+
+    /// As [`explain`](Self::explain), of an image in memory: its [sample](Self::sample), and the image
+    /// [framed](ocelli_data::Preprocessing::frame). The prediction's path is empty.
+    ///
+    /// # Errors
+    /// Where there is no such class.
+    pub fn explain_sample(
+        &self,
+        sample: &Sample,
+        framed: RgbImage,
+        class: &TargetClass,
+    ) -> Result<Explanation> {
+        let size = self.config().preprocessing.size;
+        let images = TensorData::new(sample.values.clone(), [1, size, size, 3]);
         let images = Tensor::<4>::from_data(images, &self.network.device()).permute([0, 3, 1, 2]);
         let maps = self.network.infer_stages(images, 0, explained_stages(&self.network));
-        let prediction = self.predict([path])?.next().expect("an answer a photo")?;
+        let prediction = self.predict_samples(std::slice::from_ref(sample)).remove(0)?;
         let class = match class {
             TargetClass::MostProbable => prediction.best().class,
             TargetClass::Named(class) => names::composed(class),

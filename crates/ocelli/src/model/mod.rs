@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod ensemble;
 pub(crate) mod finite;
 pub(crate) mod prediction;
+pub(crate) mod samples;
 pub(crate) mod submission;
 pub(crate) mod training_record;
 pub(crate) mod tta;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ocelli_data::{
-    Augmentation, BadImages, Batch, Classes, Decoder, Item, Items, Loader, LoaderOptions, Preprocessing,
-    RgbImage, Target, Task, files, text_of,
+    Augmentation, BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files,
+    text_of,
 };
 use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
 
@@ -24,12 +25,12 @@ use crate::metric::predictions::Predictions;
 use crate::metric::temperature::thresholds_with_temperature;
 use crate::model::config::{ModelConfig, read, save};
 use crate::model::finite::check_finite;
-use crate::model::prediction::{Answers, Passes, Prediction, outputs};
+use crate::model::prediction::{Answers, Passes, Prediction};
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::TrainingRecord;
 use crate::model::tta::{Tta, TtaMean, TtaViews};
 use crate::paths::model_of;
-use crate::unknown::{FALSE_REFUSALS, PREFIX, Unknown, UnknownConfig, UnknownScore};
+use crate::unknown::{FALSE_REFUSALS, PREFIX, UnknownConfig, UnknownScore};
 
 /// A trained classifier.
 ///
@@ -472,102 +473,6 @@ impl<B: Backbone> Model<B> {
             min_probability: self.min_probability,
         }
     }
-
-    /// The prediction of one image in memory, such as an upload: `bytes` are those of a JPEG, PNG or other
-    /// image file. It is that of [`predict`](Self::predict) for a file of these bytes, to the bit, with an
-    /// empty path.
-    ///
-    /// # Errors
-    /// [`Error::Photo`] where the bytes cannot be read as an image; [`Error::NotFiniteOutput`] where the
-    /// network computes something that is not finite.
-    pub fn predict_bytes(&self, bytes: &[u8]) -> Result<Prediction> {
-        let needed = self.config.preprocessing.needed();
-        let image = self.decoder().decode_for(bytes, needed).map_err(|reason| {
-            let path = PathBuf::from("the image in memory");
-            Error::Photo { path, reason: reason.to_string() }
-        })?;
-        self.predict_image(&image)
-    }
-
-    /// The prediction of one decoded image in memory, with an empty path: `rgb` holds its rows from the top,
-    /// three bytes per pixel (red, green, blue), without padding.
-    ///
-    /// Pixels are taken as they are: upright, in sRGB. A grey image has the same value three times: a model that
-    /// was trained on grey photos takes them so, too. For a model that reads [other bands or another range of
-    /// values](ModelConfig::channels), use [`predict_bytes`](Self::predict_bytes).
-    ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let model = ocelli::Model::load("model.safetensors")?;
-    /// // From the crate `image`: image::open("garden.jpg")?.into_rgb8(), with its width(), height() and as_raw().
-    /// let (width, height, pixels) = (2, 1, [255, 0, 0, 0, 0, 255]);
-    /// println!("{}", model.predict_pixels(width, height, &pixels)?.best().class);
-    /// // From a camera's grey values:
-    /// let grey = [10, 200];
-    /// let pixels: Vec<u8> = grey.iter().flat_map(|&value| [value; 3]).collect();
-    /// println!("{}", model.predict_pixels(width, height, &pixels)?.best().class);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Photo`] where there are not `width · height · 3` bytes, or a side is 0;
-    /// [`Error::NotFiniteOutput`] where the network computes something that is not finite.
-    pub fn predict_pixels(&self, width: u32, height: u32, rgb: &[u8]) -> Result<Prediction> {
-        let image = RgbImage::new(width, height, rgb.to_vec()).ok_or_else(|| Error::Photo {
-            path: PathBuf::from("the image in memory"),
-            reason: format!(
-                "{} bytes are given for {width} × {height} pixels; expected width · height · 3, and sides of at \
-                 least 1",
-                rgb.len()
-            ),
-        })?;
-        self.predict_image(&image)
-    }
-
-    fn predict_image(&self, image: &RgbImage) -> Result<Prediction> {
-        let (probabilities, unknown) = self.predict_scored(std::slice::from_ref(image))?.remove(0);
-        let Answers { task, classes, thresholds, min_probability, .. } = self.answers(TtaMean::default());
-        let path = PathBuf::new();
-        Ok(Prediction { path, classes, probabilities, task, thresholds, min_probability, unknown })
-    }
-
-    /// The probabilities of every class for images in memory, one row each, calibrated where
-    /// [`predict`](Self::predict)'s are. They are those of the files, to the bit, if the images were decoded
-    /// with [`Decoder::decode_for`] and [`Preprocessing::needed`] of the [configuration](Self::config): large
-    /// JPEGs are decoded at a reduced scale.
-    ///
-    /// # Errors
-    /// [`Error::NotFiniteOutput`] where an output of the network is not finite.
-    pub fn predict_images(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>> {
-        Ok(self.predict_scored(images)?.into_iter().map(|(probabilities, _)| probabilities).collect())
-    }
-
-    /// As [`predict_images`](Self::predict_images), with the unknown scores.
-    fn predict_scored(&self, images: &[RgbImage]) -> Result<Vec<(Vec<f32>, Option<Unknown>)>> {
-        let Preprocessing { size, .. } = self.config.preprocessing;
-        let answers = self.answers(TtaMean::default());
-        let mut rows = Vec::with_capacity(images.len());
-        for images in images.chunks(self.loading.batch_size) {
-            let mut samples = vec![0.0; images.len() * size * size * 3];
-            for (image, sample) in images.iter().zip(samples.chunks_exact_mut(size * size * 3)) {
-                self.config.preprocessing.apply(image, sample)?;
-            }
-            let mut batch = Batch {
-                indices: (0..images.len()).collect(),
-                epochs: vec![0; images.len()],
-                images: samples.into(),
-                shape: [images.len(), size, size, 3],
-                skipped: Vec::new(),
-            };
-            let (logits, scores) = outputs(&self.network, self.unknown.as_ref(), &mut batch);
-            for (index, row) in logits.chunks_exact(self.config.classes.len()).enumerate() {
-                let photo = format!("image {}", rows.len() + 1);
-                rows.push((answers.probabilities(&[(1.0, row)], &photo)?, scores.get(index).copied()));
-            }
-        }
-        Ok(rows)
-    }
 }
 
 /// Checks the lowest probability of a predicted class.
@@ -590,6 +495,8 @@ pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> It
 
 #[cfg(test)]
 mod tests {
+    use ocelli_data::Preprocessing;
+
     use super::*;
 
     fn config(classes: Classes) -> ModelConfig {

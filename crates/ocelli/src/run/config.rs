@@ -270,6 +270,8 @@ pub struct RunEnv {
     pub threads: usize,
     /// The command line, for the run folder.
     pub given: String,
+    /// Whether TensorBoard's event file is written too. A run that has one continues it.
+    pub tensorboard: bool,
 }
 
 /// The content of `config.toml`.

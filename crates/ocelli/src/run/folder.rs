@@ -26,6 +26,7 @@ use crate::paths::{CONFIG, MODEL, is_file};
 /// lr_find-1.csv …     the learning rate finder's curve before phase 1, also as PNG and SVG
 /// checkpoints/        the last two checkpoints, and the best weights so far
 /// events.jsonl        all events, one JSON object per line; its last field is the digest of those before it
+/// events.out.tfevents.ocelli  losses, metrics and learning rates for TensorBoard, if it was asked for
 /// split.csv           which images are in the training and validation sets
 /// photos.csv          every image's id, label, part of the split and hash, by which a resumed run recognises it
 /// predictions.csv     the model's predictions for the validation images: id, label, prediction, loss, probabilities

@@ -8,6 +8,7 @@ pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
 pub(crate) mod run_recipe;
+pub(crate) mod tensorboard;
 pub(crate) mod tracker;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::event::{Event, Finished, Observer, Observers};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::Metric;
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -32,6 +34,7 @@ use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
 use crate::run::run_recipe::{RecipeResult, run_recipe};
+use crate::run::tensorboard::TensorBoard;
 use crate::run::tracker::Tracker;
 
 /// A run that is ready to start: its images are read and checked, and its folder exists.
@@ -57,6 +60,8 @@ pub struct RunResult {
     pub augmented: Option<Predictions>,
     /// The metric that chose the best weights.
     pub metric: Metric,
+    /// That metric, corrected for the choice: see [`RecipeResult::corrected`](crate::RecipeResult).
+    pub corrected: Option<CorrectedEstimate>,
     /// The threshold of each class, for multi-label data.
     pub thresholds: Option<Vec<f32>>,
     /// The model's file.
@@ -123,6 +128,9 @@ impl<B: Backbone> Run<B> {
         run.write_split(learner.data())?;
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
+        if env.tensorboard {
+            learner.observe(TensorBoard::open(run.path(), &config, &[])?);
+        }
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
         Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices })
@@ -201,6 +209,9 @@ impl<B: Backbone> Run<B> {
         let mut predictions = result.predictions;
         let mut augmented = result.views.zip(tta).map(|(views, mean)| views.mean(mean));
         let thresholds = settings.thresholds.tuned(&predictions, metric);
+        let per_class = thresholds.as_ref().is_some_and(|tuned| tuned.iter().any(|each| *each != tuned[0]));
+        // Epochs are compared at one threshold for all classes.
+        let corrected = result.corrected.filter(|_| !(per_class && matches!(metric, Metric::F(..))));
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
                 predictions.set_thresholds(tuned.clone());
@@ -220,6 +231,7 @@ impl<B: Backbone> Run<B> {
             phases: trained_phases(&settings.recipe, &learner.history),
             best,
             seed: settings.seed,
+            corrected,
             metrics: measures(&predictions, metric).iter().map(ValidationMetric::from).collect(),
             tta_metrics: tta_metrics.iter().map(ValidationMetric::from).collect(),
         };
@@ -228,6 +240,7 @@ impl<B: Backbone> Run<B> {
             metric,
             best,
             size: learner.data().size(),
+            corrected,
             augmented: tta_metrics,
         }))?;
         let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
@@ -241,10 +254,16 @@ impl<B: Backbone> Run<B> {
         let path = run.model();
         model.save(&path)?;
         learner.observers.emit(&Event::Written { what: "model", path: path.clone() })?;
-        Interpretation::new(predictions.clone(), learner.data().items()).write_csv(run.predictions())?;
+        let interpretation = Interpretation::new(predictions.clone(), learner.data().items());
+        interpretation.write_csv(run.predictions())?;
+        #[cfg(feature = "plot")]
+        if let Some(matrix) = interpretation.drawn_matrix() {
+            let png = matrix.plot().to_png();
+            tensorboard::add_picture(run.path(), learner.history.len(), "confusion matrix", &png)?;
+        }
         run.finish()?;
         let seconds = tracker.seconds();
-        Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
+        Ok(RunResult { predictions, augmented, metric, corrected, thresholds, model: path, seconds })
     }
 
     /// Writes a checkpoint of the run.

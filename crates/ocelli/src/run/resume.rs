@@ -13,6 +13,7 @@ use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
+use crate::run::tensorboard::{self, TensorBoard};
 use crate::run::tracker::Tracker;
 
 /// What has changed when a run is resumed.
@@ -93,7 +94,9 @@ impl<B: Backbone> Run<B> {
                 notices.extend(notice);
                 Tracker::at(progress, Some(after))
             }
-            None => Tracker::new(Some(Checkpoints::new(run.checkpoints(), text).after_damaged(&last))),
+            None => {
+                Tracker::new(Some(Checkpoints::new(run.checkpoints(), text.clone()).after_damaged(&last)))
+            }
         };
         if learner.unfinished.is_none() {
             tracker.repeat_tta(&settings.recipe);
@@ -101,6 +104,9 @@ impl<B: Backbone> Run<B> {
         run.write_split(learner.data())?;
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
         learner.observe(recorder);
+        if env.tensorboard || run.path().join(tensorboard::FILE).exists() {
+            learner.observe(TensorBoard::open(run.path(), &text, &learner.history)?);
+        }
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
         let mut training = Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices };

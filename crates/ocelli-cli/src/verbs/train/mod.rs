@@ -114,6 +114,13 @@ pub struct Train {
     /// If the current folder is in DATA, runs/ is made beside DATA: nothing is written among the photos.
     #[arg(long, value_name = "FOLDER", help_heading = "Run")]
     out: Option<PathBuf>,
+    /// Write an event file for TensorBoard into the run folder
+    ///
+    /// tensorboard --logdir runs shows the losses, metrics and learning rates of all runs by epoch, also while they
+    /// train, and at the end the confusion matrix.
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Run")]
+    tensorboard: bool,
     #[command(flatten)]
     compute: ComputeFlags,
     #[command(flatten)]
@@ -203,11 +210,12 @@ struct RecipeFlags {
 }
 
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
-const WITH_RESUME: [&str; 11] = [
+const WITH_RESUME: [&str; 12] = [
     "resume",
     "moved_to",
     "skip_changed",
     "out",
+    "tensorboard",
     "device",
     "threads",
     "cache",
@@ -264,6 +272,7 @@ impl Train {
             device: self.compute.device,
             threads,
             given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
+            tensorboard: self.tensorboard,
         };
         let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
         for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
