@@ -8,6 +8,8 @@ where probabilities differ by more than 1e-5.
 """
 import json, os, pathlib, re, subprocess, sys, tempfile
 
+from PIL import Image
+
 BOUND = 1e-5
 
 ocelli, model, *photos = [os.path.realpath(argument) for argument in sys.argv[1:]]
@@ -24,6 +26,13 @@ program = "\n".join([imports, *before, needed, "def classify(path):", body + "  
 
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
+    # What is transparent is white to Ocelli, and black to Pillow.
+    for number, photo in enumerate(photos):
+        image = Image.open(photo)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            photos[number] = os.path.join(folder, f"{number}.png")
+            Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB").save(photos[number])
     arguments = [ocelli, "export", model, "--format", "tflite", "--photos", *photos, "--out", "model.tflite"]
     subprocess.run(arguments, check=True)
     scope = {}

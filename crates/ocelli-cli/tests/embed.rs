@@ -285,8 +285,8 @@ fn names_of_networks_and_files_are_refused_with_the_reason() {
     let place = Place::with_photos(1);
     let said = place.refusal(&["embed", "efficientnet_lite9", "photos", "--out", "x.npy"]);
     assert!(said.contains("no such model file") && said.contains("efficientnet_lite"), "{said}");
-    let said = place.refusal(&["embed", ARCH, "photos", "--out", "x.parquet"]);
-    assert!(said.contains(".npy, .npz, .csv or .jsonl"), "{said}");
+    let said = place.refusal(&["embed", ARCH, "photos", "--out", "x.feather"]);
+    assert!(said.contains(".npy, .npz, .csv, .jsonl or .parquet"), "{said}");
     let said = place.refusal(&["embed", "resnet34", "photos", "--out", "x.npy"]);
     assert!(said.contains("not on this machine") && said.contains("ocelli pull resnet34"), "{said}");
     assert!(!said.contains("--weights"), "a flag that is not there: {said}");

@@ -61,7 +61,7 @@ impl Interpreter {
         if values.len() != count * each || count == 0 {
             return Err(refused(format!("{} values are no images of {:?}", values.len(), input.shape)));
         }
-        let shape = std::iter::once(count).chain(input.shape[1..].iter().copied()).collect();
+        let shape = std::iter::once(count).chain(input.shape.iter().skip(1).copied()).collect();
         let mut known = HashMap::from([(file.input, Array { shape, values })]);
         let last_uses: HashMap<usize, usize> = file
             .operators

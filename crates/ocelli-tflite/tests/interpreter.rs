@@ -62,7 +62,7 @@ fn files_say_what_networks_compute() {
         Arch::ConvNextAtto,
         Arch::VitTinyPatch16,
     ] {
-        let size = 64;
+        let size = arch.info().smallest.max(32);
         let network = network(arch);
         let file = written(&network.graph([size; 2]).unwrap(), &Options::default());
         let images = noise(2, size);

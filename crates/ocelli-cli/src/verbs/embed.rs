@@ -37,9 +37,8 @@ pub struct Embed {
     /// File to write: .npy, .npz, .csv, .jsonl or .parquet
     ///
     /// .npy: an array [photos, features] of 32-bit floats. .npz: the arrays features and paths. .csv: a table
-    /// of paths and features. .jsonl: a JSON object per photo. .parquet: the columns path and features, lists of 32-bit floats.
-    /// No existing file is overwritten. Where no photo can
-    /// be read, no file is written.
+    /// of paths and features. .jsonl: a JSON object per photo. .parquet: the columns path and features, lists of
+    /// 32-bit floats. No existing file is overwritten. Where no photo can be read, no file is written.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Scale the features of each photo to length 1 (L2)

@@ -167,8 +167,8 @@ impl Export {
                 self.print(&agreement);
                 path_line(&out);
                 if !self.quiet {
-                    let note = "note: LiteRT has not run the file, as it is not part of this program; the guide compares in it, in Python";
-                    eprintln!("{note}");
+                    let note = "LiteRT is not part of this program and has not run the file; the guide shows how, in Python";
+                    eprintln!("note: {note}");
                 }
             }
             Format::Web => {

@@ -104,7 +104,7 @@ impl ExportPreprocessing {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
         ("normalize", "8-bit pixels of the model's size in; normalised in the file"),
-        ("all", "8-bit pixels of any size in; resized and normalised in the file"),
+        ("all", "8-bit pixels of any size in; resized and normalised in the file (ONNX)"),
         ("none", "normalised floats in"),
     ];
 }

@@ -44,9 +44,9 @@ pub struct OutputFlags {
     /// Write a table to a new file: .csv, .jsonl, .json or .parquet
     ///
     /// The ending says the format; a name with another ending, and - for standard output, need --csv, --jsonl or
-    /// --json. CSV and JSON Lines grow while photos are
-    /// predicted, and can be resumed: FILE.settings.json is written beside them. JSON and Parquet are
-    /// written at the end, whole or not at all. Where no photo can be read, no file is written.
+    /// --json. CSV and JSON Lines grow while photos are predicted, and can be resumed: FILE.settings.json is written
+    /// beside them. JSON and Parquet are written at the end, whole or not at all. Where no photo can be read, no file
+    /// is written.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Continue a table of --out, or begin it
