@@ -192,8 +192,11 @@ impl Connections {
                     number += 1;
                     self.serve(stream, client, Place::new(self.waiting.clone(), number, permit));
                 }
-                // Such as no more files that can be open: connections that end make room.
-                Ok(Err(_)) => sleep(TICK).await,
+                // Such as no more files that can be open.
+                Ok(Err(_)) => {
+                    self.make_room();
+                    sleep(TICK).await;
+                }
                 Err(_) => {}
             }
         }
