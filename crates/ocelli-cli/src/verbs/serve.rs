@@ -78,9 +78,9 @@ pub struct Serve {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 100_000>)]
     queue: usize,
-    /// Most connections; more have to wait
+    /// Most connections; for more, idle ones are closed
     #[arg(hide_short_help = true, help_heading = "Limits")]
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 10_000>)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<1, 10_000>)]
     max_connections: usize,
     /// Seconds for a request's headers, for its body, and for its client to take the answer
     #[arg(hide_short_help = true, help_heading = "Limits")]
