@@ -113,22 +113,23 @@ fn try_step<B: Backbone>(
 
 /// The memory of a demand, in bytes.
 #[derive(Debug, Clone, Copy)]
-struct Cost {
+pub(crate) struct Cost {
     /// Independent of the batch.
-    fixed: u64,
+    pub(crate) fixed: u64,
     /// Per image.
-    of_an_image: u64,
+    pub(crate) of_an_image: u64,
 }
 
 impl Cost {
-    fn of(self, batch: usize) -> u64 {
+    pub(crate) fn of(self, batch: usize) -> u64 {
         self.fixed + batch as u64 * self.of_an_image
     }
 
     /// The largest batch that fits, if two images do.
-    fn largest_batch(self, available: u64) -> Option<usize> {
-        // Free memory varies a little from one start to the next; the suggested batch must still fit.
-        let available = available / 20 * 19;
+    pub(crate) fn largest_batch(self, available: u64) -> Option<usize> {
+        // What is free and what is measured vary by some percent from one start to the next; the suggested
+        // batch must still fit.
+        let available = available / 10 * 9;
         let fits = (available.saturating_sub(self.fixed) / self.of_an_image.max(1)) as usize;
         // A round number.
         let fits = if fits >= 16 { fits / 8 * 8 } else { fits / 2 * 2 };

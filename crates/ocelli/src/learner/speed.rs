@@ -7,7 +7,7 @@ use ocelli_kernels::peak_of;
 use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
 
 use crate::error::{Error, Result};
-use crate::learner::memory::{AvailableMemory, available_memory};
+use crate::learner::memory::{AvailableMemory, Cost, available_memory};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::optimizer::{Optimizer, OptimizerState, WeightDecay};
@@ -70,12 +70,12 @@ fn check_memory(arch: Arch, size: usize, batch: usize, precision: Precision, dev
         peak_of(|| train(network, images, &mut optimizer)).1
     });
     let of_an_image = more.saturating_sub(few) as u64 / 2 * (size * size) as u64 / (side * side) as u64;
-    let needed = few as u64 + batch as u64 * of_an_image;
+    let cost = Cost { fixed: few as u64, of_an_image };
+    let needed = cost.of(batch);
     if needed <= available {
         return Ok(());
     }
-    let fits = (available.saturating_sub(few as u64) / of_an_image.max(1)) as usize;
-    let fits = (fits >= 2).then_some(fits);
+    let fits = cost.largest_batch(available);
     Err(Error::Memory { task: "measuring", batch, size, needed, available, fits })
 }
 
