@@ -78,9 +78,10 @@
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
-//! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
+//! | ONNX and TFLite files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crates `ocelli-onnx` and `ocelli-tflite` |
 //! | models as web pages | `export/web.rs`, and the page `export/web/index.html` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
+//! | the format Parquet | `parquet.rs` |
 //! | what is said of a model's file, a checkpoint, weights, an ONNX file; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
@@ -105,6 +106,7 @@ mod learner;
 mod lr_finder;
 mod metric;
 mod model;
+mod parquet;
 mod paths;
 mod predict;
 mod pretrained;
@@ -130,8 +132,8 @@ pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
 pub use export::{
-    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
-    WebRuntime, WholePhotos,
+    Agreement, ExportOutput, ExportPhotos, ExportPreprocessing, OnnxOptions, OnnxPrecision, TfliteOptions,
+    WebOptions, WebRuntime, WholePhotos,
 };
 pub use file::write_whole;
 pub use interpret::Interpretation;
