@@ -21,7 +21,8 @@ pub struct ServeOptions {
     pub max_files: usize,
     /// The most images that wait or are computed, of all requests; default: 256.
     pub queue: usize,
-    /// The most connections; default: 256. More wait for one of them to end.
+    /// The most connections; default: 512, so that requests beyond the queue can be refused. For more, those are closed that have been idle longest; where none is idle, the
+    /// new ones wait.
     pub max_connections: usize,
     /// The time for a request's headers, for its body, and for a client to take what is written to it; default: 30
     /// seconds.
@@ -42,7 +43,7 @@ impl Default for ServeOptions {
             max_body: 20_000_000,
             max_files: 64,
             queue: 256,
-            max_connections: 256,
+            max_connections: 512,
             client_timeout: Duration::from_secs(30),
             threads: 0,
             watch: false,

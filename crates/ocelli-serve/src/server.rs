@@ -32,7 +32,9 @@ use crate::stream::Stream;
 use crate::upload::Limits;
 
 /// How often it is looked whether the server is to end.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(200);
+/// How long it is waited for room.
+const ROOM: Duration = Duration::from_millis(50);
 /// How often the models' files are looked at.
 const WATCH: Duration = Duration::from_secs(1);
 /// A client that has had no request in work for so long may be sent away for another one.
@@ -192,8 +194,11 @@ impl Connections {
                     number += 1;
                     self.serve(stream, client, Place::new(self.waiting.clone(), number, permit));
                 }
-                // Such as no more files that can be open: connections that end make room.
-                Ok(Err(_)) => sleep(TICK).await,
+                // Such as no more files that can be open.
+                Ok(Err(_)) => {
+                    self.make_room();
+                    sleep(ROOM).await;
+                }
                 Err(_) => {}
             }
         }
@@ -214,7 +219,7 @@ impl Connections {
                 return Some(permit);
             }
             self.make_room();
-            if let Ok(Ok(permit)) = timeout(TICK, self.places.clone().acquire_owned()).await {
+            if let Ok(Ok(permit)) = timeout(ROOM, self.places.clone().acquire_owned()).await {
                 return Some(permit);
             }
         }

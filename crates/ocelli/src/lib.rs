@@ -172,7 +172,7 @@ pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
-    Task, Transform, files::create_dir_all, files::in_folder, io_reason, picture::write_drawing, text,
+    Task, Transform, files::NewFolder, files::is_new_or_empty, io_reason, picture::write_drawing, text,
     text_of,
 };
 pub use ocelli_data::{escape_formula, unescape_formula};

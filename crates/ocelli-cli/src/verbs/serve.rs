@@ -78,9 +78,9 @@ pub struct Serve {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 100_000>)]
     queue: usize,
-    /// Most connections; more have to wait
+    /// Most connections; for more, idle ones are closed
     #[arg(hide_short_help = true, help_heading = "Limits")]
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 10_000>)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<1, 10_000>)]
     max_connections: usize,
     /// Seconds for a request's headers, for its body, and for its client to take the answer
     #[arg(hide_short_help = true, help_heading = "Limits")]
@@ -190,15 +190,20 @@ impl Serve {
             }
             error => Failure::from(error),
         })?;
+        let others =
+            if self.host.is_unspecified() { "this machine".to_owned() } else { self.host.to_string() };
         if !self.host.is_loopback() {
             eprintln!(
-                "warning: whoever reaches {} and has the token can ask this server; what is sent is not encrypted",
-                self.host
+                "warning: whoever reaches {others} and has the token can ask this server; what is sent is not encrypted"
             );
         }
         println!("{}   {}", server.url(), server.models().join(", "));
         if let Some((token, true)) = &made {
-            println!("token: {token}   page: {}/#token={token}", server.url());
+            // All addresses are none that a browser could open.
+            let here = server.url().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+            let elsewhere =
+                if self.host.is_unspecified() { "   elsewhere: by this machine's address" } else { "" };
+            println!("token: {token}   page: {here}/#token={token}{elsewhere}");
         }
         std::io::stdout().flush().map_err(unwritten)?;
         interrupt::finish("the requests that have begun");
