@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::options::ServeOptions;
+use crate::options::ListenOptions;
 use crate::refusal::Refusal;
 
 /// Checks the headers of each request.
@@ -14,16 +14,15 @@ pub(crate) struct Guard {
     token: Option<blake3::Hash>,
     /// In small letters.
     names: Vec<String>,
+    /// Paths that need no token.
+    open: &'static [&'static str],
 }
 
-/// Routes that need no token: the page, in which it is entered, and what shows that the server is alive.
-const OPEN: [&str; 4] = ["/", "/health", "/v2/health/live", "/v2/health/ready"];
-
 impl Guard {
-    pub(crate) fn new(options: &ServeOptions) -> Self {
+    pub(crate) fn new(options: &ListenOptions, open: &'static [&'static str]) -> Self {
         let mut names: Vec<String> = options.names.iter().map(|name| name.to_ascii_lowercase()).collect();
         names.push("localhost".to_owned());
-        Self { token: options.token.as_ref().map(|token| blake3::hash(token.as_bytes())), names }
+        Self { token: options.token.as_ref().map(|token| blake3::hash(token.as_bytes())), names, open }
     }
 
     pub(crate) fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -45,7 +44,7 @@ impl Guard {
             }
         }
         match &self.token {
-            Some(token) if !OPEN.contains(&path) => {
+            Some(token) if !self.open.contains(&path) => {
                 let given = one(headers, &AUTHORIZATION)?.unwrap_or_default();
                 let given = given.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
                 match given {
@@ -99,8 +98,8 @@ mod tests {
 
     #[test]
     fn names_of_others_are_refused() {
-        let guard =
-            Guard::new(&ServeOptions { names: vec!["Photos.Example".to_owned()], ..ServeOptions::default() });
+        let names = vec!["Photos.Example".to_owned()];
+        let guard = Guard::new(&ListenOptions { names, ..ListenOptions::default() }, &[]);
         for (host, expected) in [
             ("localhost", 200),
             ("LOCALHOST:9000", 200),
@@ -131,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_token_is_asked_for() {
-        let guard = Guard::new(&ServeOptions { token: Some("s3cret".to_owned()), ..ServeOptions::default() });
+        let token = Some("s3cret".to_owned());
+        let guard = Guard::new(&ListenOptions { token, ..ListenOptions::default() }, &["/health"]);
         let with = |path, value: Option<&str>| {
             let host = [("host", "localhost")];
             let token: Vec<(&'static str, &str)> =

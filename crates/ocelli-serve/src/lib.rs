@@ -1,21 +1,26 @@
-//! Predictions of trained image classifiers over HTTP, on the machine's own processor.
+//! HTTP servers on the machine's own processor: predictions of trained image classifiers.
 //!
 //! ```no_run
 //! use std::sync::Arc;
 //! use std::sync::atomic::AtomicBool;
 //!
 //! use ocelli::Model;
-//! use ocelli_serve::{ServeOptions, Server};
+//! use ocelli_serve::{Classifiers, ServeOptions, Server};
 //!
 //! # fn main() -> Result<(), ocelli_serve::Error> {
 //! let load = |path: &std::path::Path| Model::load(path);
-//! let server = Server::bind(&["runs/photos-1".into()], load, ServeOptions::default(), |event| eprintln!("{event:?}"))?;
+//! let options = ServeOptions::default();
+//! let models = Classifiers::load(&["runs/photos-1".into()], load, &options)?;
+//! let server = Server::bind(models, &options.listen, |event| eprintln!("{event:?}"))?;
 //! println!("{}", server.url());
 //! server.run(Arc::new(AtomicBool::new(false)))
 //! # }
 //! ```
 //!
-//! # How a request flows
+//! A [`Server`] has the sockets, the guard, the limits of connections and the end; what it answers is a [`Site`]: a folder
+//! of this crate with its routes and pages. `serve` is the one of predictions.
+//!
+//! # How a request for predictions flows
 //!
 //! ```text
 //! connection ─ guard: Host, Origin, token ─ body: size, time, memory ─► Job(model, image, what is wanted)
@@ -34,33 +39,34 @@
 //!
 //! | to change | file |
 //! |---|---|
-//! | what can be set | `options.rs` |
+//! | how a server listens | `options.rs` |
 //! | sockets, limits of connections, the end | `server.rs`, `stream.rs` |
 //! | who may ask | `guard.rs` |
-//! | queues, threads, batches | `engine.rs` |
-//! | the models, and their names | `models.rs` |
-//! | what a request uploads, and its options | `upload.rs` |
-//! | the answers, one function a route | `routes.rs` |
-//! | the Open Inference Protocol | `oip.rs` |
+//! | what every route has: headers, log, refusals of unknown addresses | `site.rs` |
 //! | how requests are refused | `refusal.rs` |
 //! | the access log, and what else is told | `event.rs` |
-//! | counts for Prometheus | `metrics.rs` |
-//! | the page | `page.html` |
-//! | the description of the routes | `openapi.json` |
+//! | how models are served, and the limits of requests | `serve/mod.rs`, `serve/options.rs` |
+//! | queues, threads, batches | `serve/engine.rs` |
+//! | the models, and their names | `serve/models.rs` |
+//! | what a request uploads, and its options | `serve/upload.rs` |
+//! | the answers, one function a route | `serve/routes.rs` |
+//! | the Open Inference Protocol | `serve/oip.rs` |
+//! | counts for Prometheus | `serve/metrics.rs` |
+//! | the page | `serve/page.html` |
+//! | the description of the routes | `serve/openapi.json` |
 
-mod engine;
 mod event;
 mod guard;
-mod metrics;
-mod models;
-mod oip;
 mod options;
 mod refusal;
-mod routes;
+mod serve;
 mod server;
+mod site;
 mod stream;
-mod upload;
 
 pub use event::{Access, Event};
-pub use options::{Error, ServeOptions, random_token};
+pub use options::{Error, ListenOptions, random_token};
+pub use serve::Classifiers;
+pub use serve::options::ServeOptions;
 pub use server::Server;
+pub use site::Site;

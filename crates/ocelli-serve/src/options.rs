@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// How a server listens, and its limits.
+/// How a server listens, and to whom.
 #[derive(Debug, Clone)]
-pub struct ServeOptions {
+pub struct ListenOptions {
     /// The address to listen at; default: 127.0.0.1, which only this machine reaches.
     pub host: IpAddr,
     /// The port; 0: a free one. Default: 8000.
@@ -15,37 +15,22 @@ pub struct ServeOptions {
     /// Names, beside `localhost` and addresses, that clients may know the server by. Another name in `Host` is refused:
     /// it may be that of a page whose owner had it resolved to this machine (DNS rebinding).
     pub names: Vec<String>,
-    /// The longest body of a request in bytes; default: 20 MB.
-    pub max_body: usize,
-    /// The most images in a request; default: 64.
-    pub max_files: usize,
-    /// The most images that wait or are computed, of all requests; default: 256.
-    pub queue: usize,
     /// The most connections; default: 256. More wait for one of them to end.
     pub max_connections: usize,
     /// The time for a request's headers, for its body, and for a client to take what is written to it; default: 30
     /// seconds.
     pub client_timeout: Duration,
-    /// The number of decoding threads; 0, the default: one per core.
-    pub threads: usize,
-    /// Whether models whose files are replaced are loaded again; default: no.
-    pub watch: bool,
 }
 
-impl Default for ServeOptions {
+impl Default for ListenOptions {
     fn default() -> Self {
         Self {
             host: Ipv4Addr::LOCALHOST.into(),
             port: 8000,
             token: None,
             names: Vec::new(),
-            max_body: 20_000_000,
-            max_files: 64,
-            queue: 256,
             max_connections: 256,
             client_timeout: Duration::from_secs(30),
-            threads: 0,
-            watch: false,
         }
     }
 }

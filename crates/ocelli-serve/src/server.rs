@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,27 +13,20 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use ocelli::Model;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
-use crate::engine::Engine;
 use crate::event::Event;
 use crate::guard::Guard;
-use crate::metrics::Metrics;
-use crate::models::{Models, Stamp};
-use crate::options::{Error, ServeOptions};
-use crate::routes::{App, Client, router};
+use crate::options::{Error, ListenOptions};
+use crate::site::{Client, Observe, Site, Stopping};
 use crate::stream::Stream;
-use crate::upload::Limits;
 
 /// How often it is looked whether the server is to end.
 const TICK: Duration = Duration::from_millis(50);
-/// How often the models' files are looked at.
-const WATCH: Duration = Duration::from_secs(1);
 /// A client that has had no request in work for so long may be sent away for another one.
 const IDLE: Duration = Duration::from_millis(250);
 /// The most headers of a request, and the most bytes of them together.
@@ -46,47 +38,34 @@ pub struct Server {
     runtime: Runtime,
     listener: TcpListener,
     address: SocketAddr,
-    app: Arc<App>,
-    /// The models' files, where they are watched.
-    stamps: Option<Vec<Stamp>>,
+    site: Site,
+    guard: Guard,
+    observe: Observe,
     max_connections: usize,
     client_timeout: Duration,
 }
 
 impl Server {
-    /// Loads models, each from its file or the folder of its run by `load`, and listens. `observe` is told what happens,
-    /// and must not block for long.
+    /// Listens, to answer with this site. `observe` is told what happens, and must not block for long.
     ///
     /// # Errors
-    /// Where a model cannot be loaded, or the address cannot be listened at.
+    /// Where the address cannot be listened at.
     pub fn bind(
-        models: &[PathBuf],
-        load: impl Fn(&Path) -> ocelli::Result<Model> + Send + Sync + 'static,
-        options: ServeOptions,
+        site: impl Into<Site>,
+        options: &ListenOptions,
         observe: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         let start = |error: &std::io::Error| Error::Start(ocelli::io_reason(error));
-        let models = Models::load(models, load)?;
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().build().map_err(|error| start(&error))?;
         let address = SocketAddr::new(options.host, options.port);
         let refused = |source| Error::Listen { address, source };
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let metrics = Arc::new(Metrics::default());
-        let engine = Engine::start(options.queue, options.threads, metrics.clone())?;
-        let stamps = options.watch.then(|| models.stamps());
-        let app = Arc::new(App {
-            guard: Guard::new(&options),
-            limits: Limits::new(&options),
-            models,
-            engine,
-            metrics,
-            observe: Box::new(observe),
-            stopping: AtomicBool::new(false),
-        });
+        let site = site.into();
+        let (guard, observe) = (Guard::new(options, site.open), Arc::new(observe));
         let (max_connections, client_timeout) = (options.max_connections, options.client_timeout);
-        Ok(Self { runtime, listener, address, app, stamps, max_connections, client_timeout })
+        Ok(Self { runtime, listener, address, site, guard, observe, max_connections, client_timeout })
     }
 
     /// Where the server listens: `http://127.0.0.1:8000`.
@@ -94,37 +73,27 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The names of the models, the default one first.
-    pub fn models(&self) -> Vec<String> {
-        self.app.models.all().map(|named| named.name).collect()
-    }
-
     /// Answers until `stop` is set; then no connection is taken any more, and requests that have begun are finished.
     ///
     /// # Errors
     /// Where a thread cannot be started.
     pub fn run(self, stop: Arc<AtomicBool>) -> Result<(), Error> {
-        let Self { runtime, listener, app, stamps, max_connections, client_timeout, .. } = self;
-        if let Some(mut stamps) = stamps {
-            let (app, stop) = (app.clone(), stop.clone());
-            let watch = move || {
-                while !stop.load(Ordering::SeqCst) {
-                    std::thread::sleep(WATCH);
-                    app.models.reload(&mut stamps).into_iter().for_each(&app.observe);
-                }
-            };
-            let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
+        let Self { runtime, listener, mut site, guard, observe, max_connections, client_timeout, .. } = self;
+        if let Some(work) = site.work.take() {
+            let (stop, observe) = (stop.clone(), observe.clone());
+            let thread = std::thread::Builder::new().name("site".to_owned());
+            let thread = thread.spawn(move || work(&stop, &observe));
             thread.map_err(|error| Error::Start(ocelli::io_reason(&error)))?;
         }
         let connections = Connections {
-            router: router(app.clone()),
+            stopping: site.stopping.clone(),
+            router: site.router(guard, observe.clone()),
             places: Arc::new(Semaphore::new(max_connections)),
             all: max_connections,
             waiting: Arc::default(),
             timeout: client_timeout,
-            stopping: watch::channel(false).0,
         };
-        runtime.block_on(connections.accept(listener, &stop, &app));
+        runtime.block_on(connections.accept(listener, &stop, &observe));
         Ok(())
     }
 }
@@ -136,7 +105,7 @@ struct Connections {
     all: usize,
     waiting: Arc<Mutex<Waiting>>,
     timeout: Duration,
-    stopping: watch::Sender<bool>,
+    stopping: Stopping,
 }
 
 /// The connections whose clients have no request in work, by when they began to wait for one.
@@ -183,7 +152,7 @@ fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connections {
-    async fn accept(&self, listener: TcpListener, stop: &AtomicBool, app: &App) {
+    async fn accept(&self, listener: TcpListener, stop: &AtomicBool, observe: &Observe) {
         let mut number = 0;
         while !stop.load(Ordering::SeqCst) {
             match timeout(TICK, listener.accept()).await {
@@ -197,13 +166,12 @@ impl Connections {
                 Err(_) => {}
             }
         }
-        app.stopping.store(true, Ordering::SeqCst);
+        self.stopping.set();
         drop(listener);
-        self.stopping.send_replace(true);
         // A body, and then an answer, may each take the time that clients have.
         let all = timeout(2 * self.timeout, self.places.acquire_many(self.all as u32)).await;
         if all.is_err() {
-            (app.observe)(Event::CutOff(self.all - self.places.available_permits()));
+            observe(Event::CutOff(self.all - self.places.available_permits()));
         }
     }
 
@@ -253,13 +221,10 @@ impl Connections {
             // A client that has said all may still listen.
             .half_close(true);
         let connection = builder.serve_connection(stream, service);
-        let mut stopping = self.stopping.subscribe();
+        let stopping = self.stopping.clone();
         tokio::spawn(async move {
             let mut connection = pin!(connection);
-            let mut stop = pin!(async move {
-                // The sender outlives all connections.
-                let _ = stopping.wait_for(|stopping| *stopping).await;
-            });
+            let mut stop = pin!(stopping.wait());
             let mut leave = pin!(leave.notified());
             let mut asked = false;
             // What a client does wrong is its own matter.

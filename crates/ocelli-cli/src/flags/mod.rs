@@ -6,12 +6,15 @@
 //! | [`ImageFlags`], [`ChannelFlags`] | preprocessing and augmentation; bands |
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
 //! | [`EmbedFlags`] | a model or backbone whose features are used |
+//! | `ListenFlags` | where a server listens, and who may ask it |
 //! | [`ComputeFlags`] | device, precision, threads |
 //! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
 
 mod data;
 mod embed;
 mod images;
+#[cfg(feature = "serve")]
+pub mod listen;
 mod training;
 
 use std::path::PathBuf;

@@ -1,20 +1,15 @@
 //! `ocelli serve`
 
-use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use ocelli::{DeviceName, Model, Precision};
-use ocelli_serve::{Event, ServeOptions, Server, random_token};
+use ocelli_serve::{Classifiers, ServeOptions};
 
 use crate::errors::Failure;
 use crate::flags::ComputeFlags;
-use crate::interrupt;
-use crate::output::{eprintln, message, println, shown, unwritten};
-use crate::text::counted;
-use crate::values::{client_timeout, one_of, pixels, whole};
+use crate::flags::listen::{ListenFlags, failure};
+use crate::values::{pixels, whole};
 
 /// Answer predictions over HTTP, with a page to try it
 ///
@@ -33,29 +28,8 @@ pub struct Serve {
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<PathBuf>,
 
-    /// Address to listen at; 0.0.0.0: all of this machine
-    ///
-    /// By default only this machine reaches the server. Others do with another address: then a token is asked for.
-    /// Requests and answers are not encrypted; for that put a reverse proxy before the server.
-    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
-    host: IpAddr,
-    /// Port; 0: a free one
-    #[arg(long, default_value_t = 8000, value_parser = whole::<0, 65_535>)]
-    port: usize,
-    /// What clients send as Authorization: Bearer TOKEN
-    ///
-    /// Default: none on this machine alone; else $OCELLI_TOKEN, or one that is made and printed.
-    #[arg(long)]
-    token: Option<String>,
-    /// Further names that clients know the server by (Host header)
-    ///
-    /// Addresses and localhost are known. Can be given several times.
-    #[arg(long = "allow-host", value_name = "NAME")]
-    names: Vec<String>,
-    /// Access log on standard error: lines, json or none
-    #[arg(long, value_name = "FORMAT", default_value = "lines", hide_possible_values = true)]
-    #[arg(value_parser = one_of::<Log>(Log::NAMES))]
-    log: Log,
+    #[command(flatten)]
+    listen: ListenFlags,
     /// Load models again whose files are replaced
     ///
     /// Requests that have begun go on with the old model. Where the new file is damaged, that is said, and the old model
@@ -78,46 +52,12 @@ pub struct Serve {
     #[arg(help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 100_000>)]
     queue: usize,
-    /// Most connections; more have to wait
-    #[arg(hide_short_help = true, help_heading = "Limits")]
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 10_000>)]
-    max_connections: usize,
-    /// Seconds for a request's headers, for its body, and for its client to take the answer
-    #[arg(hide_short_help = true, help_heading = "Limits")]
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = client_timeout)]
-    client_timeout: f64,
     /// Largest image to read, in pixels [default: 178956970]
     #[arg(hide_short_help = true, help_heading = "Limits")]
     #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     max_pixels: Option<u64>,
     #[command(flatten)]
     compute: ComputeFlags,
-}
-
-/// The format of the access log.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Log {
-    Lines,
-    Json,
-    None,
-}
-
-impl Log {
-    const NAMES: &[(&str, &str)] =
-        &[("lines", "a line for people"), ("json", "a JSON object a line"), ("none", "nothing")];
-}
-
-impl std::str::FromStr for Log {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "lines" => Ok(Self::Lines),
-            "json" => Ok(Self::Json),
-            "none" => Ok(Self::None),
-            _ => Err("expected lines, json or none".to_owned()),
-        }
-    }
 }
 
 /// How each model is loaded, now and again.
@@ -156,90 +96,18 @@ impl Serve {
             max_pixels: self.max_pixels,
             calibrated: self.calibrated,
         };
-        let made = self.token()?;
+        let listening = self.listen.listening()?;
         let options = ServeOptions {
-            host: self.host,
-            // In its range, as it was parsed.
-            port: self.port as u16,
-            token: made.as_ref().map(|(token, _)| token.clone()),
-            names: self.names.clone(),
+            listen: listening.options.clone(),
             max_body: self.max_body * 1_000_000,
             max_files: self.max_files,
             queue: self.queue.max(self.max_files),
-            max_connections: self.max_connections,
-            client_timeout: Duration::from_secs_f64(self.client_timeout),
             threads,
             watch: self.watch,
         };
-        let log = self.log;
-        let server = Server::bind(
-            &self.models,
-            move |path| loading.load(path),
-            options,
-            move |event| tell(event, log),
-        );
-        let server = server.map_err(|error| match error {
-            ocelli_serve::Error::Model(error) => error.into(),
-            ocelli_serve::Error::Listen { ref source, .. } => {
-                let advice = match source.kind() {
-                    ErrorKind::AddrInUse => "; choose another port with --port, or a free one with --port 0",
-                    ErrorKind::PermissionDenied => "; choose a port from 1024 on with --port",
-                    _ => "",
-                };
-                Failure::Error(format!("{error}{advice}"))
-            }
-            error => Failure::from(error),
-        })?;
-        if !self.host.is_loopback() {
-            eprintln!(
-                "warning: whoever reaches {} and has the token can ask this server; what is sent is not encrypted",
-                self.host
-            );
-        }
-        println!("{}   {}", server.url(), server.models().join(", "));
-        if let Some((token, true)) = &made {
-            println!("token: {token}   page: {}/#token={token}", server.url());
-        }
-        std::io::stdout().flush().map_err(unwritten)?;
-        interrupt::finish("the requests that have begun");
-        Ok(server.run(interrupt::flag())?)
-    }
-
-    /// The token, if one is to be asked for, and whether it was made here.
-    fn token(&self) -> Result<Option<(String, bool)>, Failure> {
-        let given = self.token.clone().or_else(|| std::env::var("OCELLI_TOKEN").ok());
-        match given {
-            Some(token) if token.len() < 8 || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                let message =
-                    "--token: expected at least 8 letters, digits or signs of ASCII, without blanks";
-                Err(Failure::Error(message.to_owned()))
-            }
-            Some(token) => Ok(Some((token, false))),
-            None if self.host.is_loopback() => Ok(None),
-            None => Ok(Some((random_token()?, true))),
-        }
-    }
-}
-
-/// Prints what happens.
-fn tell(event: Event, log: Log) {
-    match event {
-        Event::Access(access) => match log {
-            Log::Lines => eprintln!("{access}"),
-            Log::Json => eprintln!("{}", access.to_json()),
-            Log::None => {}
-        },
-        Event::Reloaded { model } => {
-            eprintln!("{}: its file was replaced, and is loaded again", shown(model))
-        }
-        Event::NotReloaded { model, reason } => {
-            eprintln!(
-                "{}: its file was replaced; the old model goes on, since: {}",
-                shown(model),
-                message(reason)
-            );
-        }
-        Event::CutOff(requests) => eprintln!("{} cut off", counted(requests, "connection")),
-        _ => {}
+        let models = Classifiers::load(&self.models, move |path| loading.load(path), &options);
+        let models = models.map_err(failure)?;
+        let names = models.names().join(", ");
+        listening.run(models, &names)
     }
 }

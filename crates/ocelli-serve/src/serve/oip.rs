@@ -23,8 +23,8 @@ use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
-use crate::engine::Source;
 use crate::refusal::Refusal;
+use crate::serve::engine::Source;
 
 /// Where the JSON ends and tensors begin.
 const LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");

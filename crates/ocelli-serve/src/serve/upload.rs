@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::options::ServeOptions;
 use crate::refusal::Refusal;
+use crate::serve::options::ServeOptions;
 
 /// The limits of bodies.
 pub(crate) struct Limits {
@@ -45,7 +45,7 @@ impl Limits {
         Self {
             max_body: options.max_body,
             max_files: options.max_files,
-            timeout: options.client_timeout,
+            timeout: options.listen.client_timeout,
             memory: Arc::new(Semaphore::new(memory.min(Semaphore::MAX_PERMITS))),
         }
     }

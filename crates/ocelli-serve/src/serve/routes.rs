@@ -1,19 +1,11 @@
 //! The answers: one function a route.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Path as PathOf, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{Path as PathOf, Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use ocelli::interpret::TargetClass;
@@ -21,43 +13,32 @@ use ocelli::{TableFormat, TableLayout, TableWriter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::{Answer, Engine, Failure, Outcome, Source, Want};
-use crate::event::{Access, Event};
-use crate::guard::Guard;
-use crate::metrics::Metrics;
-use crate::models::{Models, Named};
-use crate::oip::{self, Inference};
 use crate::refusal::Refusal;
-use crate::upload::{Image, Limits, options};
+use crate::serve::engine::{Answer, Engine, Failure, Outcome, Source, Want};
+use crate::serve::metrics::Metrics;
+use crate::serve::models::{Models, Named};
+use crate::serve::oip::{self, Inference};
+use crate::serve::upload::{Image, Limits, options};
+use crate::site::{Answered, Images, Stopping, answer, json_of, page};
 
 /// All that answers are made of.
 pub(crate) struct App {
     pub(crate) models: Models,
     pub(crate) engine: Engine,
-    pub(crate) guard: Guard,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) observe: Box<dyn Fn(Event) + Send + Sync>,
-    /// Whether the server is about to end.
-    pub(crate) stopping: AtomicBool,
+    pub(crate) stopping: Stopping,
 }
-
-/// Who asks: an extension of each request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Client(pub(crate) SocketAddr);
-
-/// The number of a request's images: an extension of its answer.
-#[derive(Debug, Clone, Copy)]
-struct Images(usize);
-
-type Answered = Result<Response, Refusal>;
 
 /// The longest list of most probable classes, as in `predict --top-k`.
 const TOP_K: usize = 100_000;
 
-pub(crate) fn router(app: Arc<App>) -> Router {
-    let routes = Router::new()
-        .route("/", get(page))
+/// Routes that need no token: the page, in which it is entered, and what shows that the server is alive.
+pub(crate) const OPEN: &[&str] = &["/", "/health", "/v2/health/live", "/v2/health/ready"];
+
+pub(crate) fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(async || page(include_str!("page.html"))))
         .route("/health", get(health))
         .route("/models", get(models))
         .route("/metrics", get(metrics))
@@ -74,60 +55,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v2/models/{name}", get(model_v2))
         .route("/v2/models/{name}/ready", get(ready_v2))
         .route("/v2/models/{name}/infer", post(infer_v2))
-        .fallback(async || Refusal::not_found("there is nothing at this address"))
-        .method_not_allowed_fallback(async |method: Method| {
-            let message =
-                if method == Method::POST { "this address takes GET" } else { "this address takes POST" };
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
-        });
-    // Bodies are read within limits of this crate's own.
-    let routes = routes.layer(DefaultBodyLimit::disable());
-    routes.layer(from_fn_with_state(app.clone(), watched)).with_state(app)
-}
-
-/// Checks, counts and logs each request.
-async fn watched(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let client = request.extensions().get::<Client>().map(|client| client.0.to_string()).unwrap_or_default();
-    let mut access = Access::new(client, request.method(), request.uri().path());
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
-    let mut response = match app.guard.check(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    };
-    let set = |headers: &mut axum::http::HeaderMap, name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    };
-    set(response.headers_mut(), X_CONTENT_TYPE_OPTIONS, "nosniff");
-    set(response.headers_mut(), CACHE_CONTROL, "no-store");
-    set(response.headers_mut(), REFERRER_POLICY, "no-referrer");
-    set(response.headers_mut(), CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
-    set(response.headers_mut(), HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    access.status = response.status().as_u16();
-    access.duration = start.elapsed();
-    access.images = response.extensions().get::<Images>().map_or(0, |images| images.0);
-    app.metrics.request(&route, access.status, access.duration);
-    (app.observe)(Event::Access(access));
-    response
-}
-
-fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
-fn json_of(status: StatusCode, value: &Value) -> Response {
-    answer(status, "application/json", value.to_string() + "\n")
-}
-
-async fn page() -> Response {
-    let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", include_str!("page.html"));
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:; connect-src \
-                  'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    response
+        .with_state(app)
 }
 
 async fn openapi() -> Response {
@@ -135,7 +63,7 @@ async fn openapi() -> Response {
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
-    match app.stopping.load(Ordering::SeqCst) {
+    match app.stopping.is_set() {
         true => json_of(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "stopping" })),
         false => json_of(StatusCode::OK, &json!({ "status": "ok" })),
     }

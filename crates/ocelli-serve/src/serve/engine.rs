@@ -9,9 +9,9 @@ use ocelli::interpret::TargetClass;
 use ocelli::{Model, Prediction, RgbImage, Sample};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::metrics::Metrics;
 use crate::options::Error;
 use crate::refusal::Refusal;
+use crate::serve::metrics::Metrics;
 
 /// The most images that the network computes at once: more would let those behind them wait longer.
 const BATCH: usize = 32;
