@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A [`Server`] has the sockets, the guard, the limits of connections and the end; what it answers is a [`Site`]: a folder
-//! of this crate with its routes and pages. `serve` is the one of predictions.
+//! of this crate with its routes and pages. `serve` is the one of predictions, `clean` the one where labels are cleaned.
 //!
 //! # How a request for predictions flows
 //!
@@ -54,7 +54,12 @@
 //! | counts for Prometheus | `serve/metrics.rs` |
 //! | the page | `serve/page.html` |
 //! | the description of the routes | `serve/openapi.json` |
+//! | label cleaning: lists and decisions over HTTP | `clean/mod.rs`, `clean/routes.rs` |
+//! | its pictures, and how many are kept | `clean/pictures.rs` |
+//! | training again, and the comparison | `clean/training.rs` |
+//! | its page | `clean/page.html` |
 
+mod clean;
 mod event;
 mod guard;
 mod options;
@@ -64,6 +69,7 @@ mod server;
 mod site;
 mod stream;
 
+pub use clean::{Cleaning, TrainCommand};
 pub use event::{Access, Event};
 pub use options::{Error, ListenOptions, random_token};
 pub use serve::Classifiers;
