@@ -43,6 +43,7 @@
 //! | sockets, limits of connections, the end | `server.rs`, `stream.rs` |
 //! | who may ask | `guard.rs` |
 //! | what every route has: headers, log, refusals of unknown addresses | `site.rs` |
+//! | what all pages have: colours, how a server is asked | `base.css`, `base.js` |
 //! | how requests are refused | `refusal.rs` |
 //! | the access log, and what else is told | `event.rs` |
 //! | how models are served, and the limits of requests | `serve/mod.rs`, `serve/options.rs` |

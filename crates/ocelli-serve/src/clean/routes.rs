@@ -20,7 +20,7 @@ use crate::clean::pictures::{Pictures, Size};
 use crate::clean::training::Trainer;
 use crate::refusal::Refusal;
 use crate::serve::upload::options;
-use crate::site::{Answered, Images, answer, json_of, page};
+use crate::site::{Answered, Images, answer, json_of, page, with_base};
 
 /// All that answers are made of.
 pub(super) struct App {
@@ -55,7 +55,7 @@ const CLASSES: usize = 9;
 
 pub(super) fn routes(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(async || page(include_str!("page.html"))))
+        .route("/", get(async || page(with_base(include_str!("page.html")))))
         .route("/api/run", get(run))
         .route("/api/photos", get(photos))
         .route("/api/photos/{photo}", get(photo))
