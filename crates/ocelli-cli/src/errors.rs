@@ -144,6 +144,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`allow_missing`", "--allow-missing"),
     ("`bands`", "--bands"),
     ("`calibrated`", "--calibrated"),
+    ("`class_folders`", "--class-folders"),
     ("`from_csv`", "--labels"),
     ("`id_column`", "--id-column"),
     ("`label_columns`", "--label-column"),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ocelli::{Skipped, outside};
+use ocelli::{Skipped, is_new_or_empty, outside};
 
 use crate::errors::{Failure, in_flags};
 use crate::text::wrapped;
@@ -165,12 +165,13 @@ pub fn new_file(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
 /// If it holds anything, or is a file; and for `-`.
 pub fn new_folder(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
     new_file(path, flag)?;
-    match path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        true => {
+    // What cannot be listed is refused where it is written.
+    match is_new_or_empty(path) {
+        Ok(false) => {
             let path = shown(path.display());
             Err(Failure::Error(format!("{flag} {path}: this folder is not empty; give a new or empty one")))
         }
-        false => Ok(path.to_owned()),
+        Ok(true) | Err(_) => Ok(path.to_owned()),
     }
 }
 

@@ -83,13 +83,19 @@ fn every_format_holds_the_same_features() {
     embed(&place, &["--out", "x.npz"]);
     let entries = read_zip(&fs::read(place.path("x.npz")).unwrap());
     assert_eq!(entries.iter().map(|entry| &entry.0[..]).collect::<Vec<_>>(), ["features.npy", "paths.npy"]);
-    assert_eq!(read_npy(&entries[0].1), (shape, values));
+    assert_eq!(read_npy(&entries[0].1), (shape, values.clone()));
     let first: String = entries[1].1[128..]
         .chunks(4)
         .map_while(|c| char::from_u32(u32::from_le_bytes(c.try_into().unwrap())).filter(|c| *c != '\0'))
         .take(rows[0].0.chars().count())
         .collect();
     assert_eq!(first, rows[0].0);
+    embed(&place, &["--out", "x.parquet"]);
+    let table = fs::read(place.path("x.parquet")).unwrap();
+    let bytes: Vec<u8> = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect();
+    assert!(table.starts_with(b"PAR1") && table.ends_with(b"PAR1"));
+    assert!(table.windows(bytes.len()).any(|window| window == bytes));
+    assert_eq!(place.read("x.parquet.index.csv"), index);
     // Nothing else is left beside them.
     let left = |name: &str| name.contains(".part") || name.contains(".journal") || name.contains(".lock");
     for entry in fs::read_dir(place.path("")).unwrap() {
@@ -279,8 +285,8 @@ fn names_of_networks_and_files_are_refused_with_the_reason() {
     let place = Place::with_photos(1);
     let said = place.refusal(&["embed", "efficientnet_lite9", "photos", "--out", "x.npy"]);
     assert!(said.contains("no such model file") && said.contains("efficientnet_lite"), "{said}");
-    let said = place.refusal(&["embed", ARCH, "photos", "--out", "x.parquet"]);
-    assert!(said.contains(".npy, .npz, .csv or .jsonl"), "{said}");
+    let said = place.refusal(&["embed", ARCH, "photos", "--out", "x.feather"]);
+    assert!(said.contains(".npy, .npz, .csv, .jsonl or .parquet"), "{said}");
     let said = place.refusal(&["embed", "resnet34", "photos", "--out", "x.npy"]);
     assert!(said.contains("not on this machine") && said.contains("ocelli pull resnet34"), "{said}");
     assert!(!said.contains("--weights"), "a flag that is not there: {said}");

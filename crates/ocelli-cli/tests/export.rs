@@ -98,6 +98,46 @@ fn places_and_files_that_do_not_fit_are_refused() {
     assert!(!place().path("wrong.onnx").exists());
 }
 
+#[test]
+fn a_tflite_file_says_what_was_compared_and_holds_its_labels() {
+    let output =
+        place().ocelli(&["export", "run", "--format", "tflite", "--out", "said.tflite"]).output().unwrap();
+    let (said, notes) = (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output));
+    assert!(said.starts_with("compared in Ocelli's own interpreter of TFLite files on "), "{said}{notes}");
+    assert!(said.contains("logits differ by at most") && said.ends_with("said.tflite\n"), "{said}");
+    assert!(notes.contains("LiteRT is not part of this program and has not run the file"), "{notes}");
+    let file = fs::read(place().path("said.tflite")).unwrap();
+    assert_eq!(&file[4..8], b"TFL3");
+    // The central directory, and the names stored as they are: the archive is read in the tests of ocelli-tflite.
+    let text = String::from_utf8_lossy(&file);
+    for name in ["labels.txt", "ocelli.json", "agreement.json"] {
+        assert_eq!(text.matches(name).count(), if name == "labels.txt" { 3 } else { 2 }, "{name}");
+    }
+    for (name, more) in [
+        ("run.tflite", &[][..]),
+        ("floats.tflite", &["--preprocessing", "none", "--output", "logits", "--out", "floats.tflite"]),
+        ("features.tflite", &["--output", "features", "--out", "features.tflite"]),
+    ] {
+        let said = place().run(&[&["export", "run", "--format", "tflite", "--quiet"], more].concat());
+        assert_eq!(said, format!("{name}\n"));
+    }
+    // What it cannot be, and that no verb takes it for something else.
+    let tflite =
+        |more: &[&str]| refused(&[&["export", "run", "--format", "tflite", "--out", "none"], more].concat());
+    let said = tflite(&["--preprocessing", "all"]);
+    assert!(said.contains("a TFLite file takes images of the model's size"), "{said}");
+    for flag in ["--half", "--int8"] {
+        assert!(tflite(&[flag]).contains("a TFLite file has 32-bit floats"));
+    }
+    assert!(tflite(&["--runtime", "x"]).contains("--runtime is for --format web"));
+    assert!(!place().path("none").exists());
+    for verb in [&["show"][..], &["predict"]] {
+        let more: &[&str] = if verb == ["predict"] { &["photos"] } else { &[] };
+        let said = refused(&[verb, &["said.tflite"], more].concat());
+        assert!(said.contains("said.tflite: is a TFLite file (LiteRT), which Ocelli writes"), "{said}");
+    }
+}
+
 /// What `--format web` needs of the npm package onnxruntime-web, under this name.
 fn package(folder: &str, name: &str) -> String {
     let folder = place().path(folder);

@@ -98,7 +98,7 @@ fn tree(name: &str, features: &str) -> Option<BTreeSet<String>> {
 fn builds_without_a_feature_have_none_of_its_crates() {
     const TLS: &[&str] = &["ureq", "rustls", "ring", "rustls-native-certs"];
     const FONTS: &[&str] = &["ab_glyph", "ocelli-plot"];
-    const ENGINE: &[&str] = &["ocelli-onnx", "rten"];
+    const ENGINE: &[&str] = &["ocelli-onnx", "ocelli-tflite", "rten"];
     const WEIGHTS: &[&str] = &["ocelli-lite0"];
     const PAGES: &[&str] = &["ocelli-report"];
     const SERVER: &[&str] = &["ocelli-serve", "axum", "hyper"];

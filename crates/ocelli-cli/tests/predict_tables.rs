@@ -271,6 +271,42 @@ fn a_table_of_another_model_or_of_other_settings_is_not_resumed() {
     assert_eq!(place().read("others.csv"), before);
 }
 
+/// Columns of numbers stand in one piece in a file as small as this; `ci/parquet.py` reads all of it by pyarrow.
+#[test]
+fn parquet_holds_the_numbers_of_json_whole_or_not_at_all() {
+    photos("columns");
+    let (status, _, said) = run(&["predict", MODEL, "columns", "--out", "columns.json"]);
+    assert_eq!(status, Some(1), "{said}");
+    let (status, _, said) = run(&["predict", MODEL, "columns", "--out", "columns.parquet"]);
+    assert_eq!(status, Some(1), "{said}");
+    let table = fs::read(place().path("columns.parquet")).unwrap();
+    assert!(table.starts_with(b"PAR1") && table.ends_with(b"PAR1"));
+    let holds = |bytes: &[u8]| table.windows(bytes.len()).any(|window| window == bytes);
+    let rows: Value = serde_json::from_str(&place().read("columns.json")).unwrap();
+    let column = |of: &dyn Fn(&Value) -> Option<f64>| -> Vec<u8> {
+        rows.as_array().unwrap().iter().filter_map(of).flat_map(f64::to_le_bytes).collect()
+    };
+    let best = column(&|row| row["probability"].as_f64());
+    assert!(best.len() == 80 && holds(&best));
+    for class in ["flags", "food-and-drink"] {
+        assert!(holds(&column(&|row| row["probabilities"][class].as_f64())), "{class}");
+        assert!(holds(format!("probability_{class}").as_bytes()));
+    }
+    let broken = rows.as_array().unwrap().iter().find_map(|row| row["error"].as_str()).unwrap();
+    assert!(holds(broken.as_bytes()) && holds(b"=1+2, \"quoted\"\nin two lines.png"));
+
+    let (status, _, said) = run(&["predict", MODEL, "columns", "--out", "columns.parquet"]);
+    assert!(status == Some(1) && said.contains("exists"), "{said}");
+    let (status, _, said) = run(&["predict", MODEL, "columns", "--resume-from", "columns.parquet"]);
+    assert!(status == Some(1) && said.contains("whole or not at all, and cannot be resumed"), "{said}");
+    assert_eq!(fs::read(place().path("columns.parquet")).unwrap(), table);
+    assert!(!place().path("columns.parquet.settings.json").exists());
+    let bytes = fs::read(place().path(MODEL)).unwrap();
+    fs::write(place().path("part.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(run(&["predict", "part.safetensors", "columns", "--out", "none.parquet"]).0, Some(1));
+    assert!(!place().path("none.parquet").exists());
+}
+
 #[test]
 fn a_killed_table_is_resumed_and_json_is_written_whole_or_not_at_all() {
     photos("killed");

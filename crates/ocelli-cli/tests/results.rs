@@ -285,6 +285,22 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
     let counts = table("decided/results/data.csv");
     assert_eq!(counts[0][..3], ["flags", "11", "3"], "13 less the relabelled and the dropped one");
     assert_eq!(counts[1][..3], ["food-and-drink", "14", "3"]);
+    // The record has the labels of the source, and beside them what was decided about photos for training.
+    let record = place().read("decided/photos.csv");
+    assert!(record.starts_with("id,label,split,blake3,decision,new_label\n"), "{record}");
+    let changed: Vec<[String; 5]> = table("decided/photos.csv")
+        .into_iter()
+        .filter(|row| !row[4].is_empty() || !row[5].is_empty())
+        .map(|row| [0, 1, 2, 4, 5].map(|column| row[column].clone()))
+        .collect();
+    assert_eq!(
+        changed,
+        [
+            [flags[0].as_str(), "flags", "train", "relabel", "food-and-drink"],
+            [&flags[1], "flags", "train", "drop", ""]
+        ]
+    );
+    assert!(place().read("a/photos.csv").starts_with("id,label,split,blake3\n"));
     // The split of the run can be used again, with the decisions and without.
     let again = place().run(&[&train[..], &["--split", "decided/split.csv", "--out", "undecided"]].concat());
     assert!(again.contains("train 39, valid 9"), "{again}");

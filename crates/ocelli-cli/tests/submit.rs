@@ -65,7 +65,16 @@ fn a_submission_has_the_ids_the_order_and_the_columns_of_the_sample() {
     let mut names = "image,category\n".to_owned();
     photos.iter().for_each(|(id, _)| names += &format!("{id}.png,flags\n"));
     fs::write(place.path("names.csv"), &names).unwrap();
-    place.run(&submit(&["--sample", "names.csv", "--out", "names-out.csv", "--tta", "corners"]));
+    let odd = "is none of the model's classes, whose names are written";
+    let said = place.run(&submit(&["--sample", "names.csv", "--out", "names-out.csv", "--tta", "corners"]));
+    assert!(said.contains("names of classes") && !said.contains(odd), "{said}");
+    // Labels in another spelling would be wrong in every row.
+    fs::write(place.path("spelled.csv"), names.replace(",flags", ",Flags")).unwrap();
+    for (out, values) in [("detected.csv", &[][..]), ("asked.csv", &["--values", "labels"])] {
+        let said = place.run(&submit(&[&["--sample", "spelled.csv", "--out", out][..], values].concat()));
+        assert!(said.contains(&format!("warning: \"Flags\" in the sample {odd}")), "{said}");
+        assert!(place.read(out).lines().skip(1).all(|row| !row.contains("Flags")), "{out}");
+    }
     let rows = table(&place.read("names-out.csv"));
     assert!(rows[1..].iter().zip(&photos).all(|(row, (id, _))| row[0] == format!("{id}.png")));
     assert!(rows[1..].iter().all(|row| rows[0][1] == "category" && plain[0][1..].contains(&row[1])));

@@ -209,6 +209,80 @@ pub fn create_dir(folder: impl AsRef<Path>) -> io::Result<()> {
     sync_folder(folder_of(folder))
 }
 
+/// Whether a folder holds nothing, or does not exist.
+///
+/// # Errors
+/// The system's; [`ErrorKind::NotADirectory`] where it is a file.
+pub fn is_new_or_empty(folder: impl AsRef<Path>) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        entries => Ok(entries?.next().is_none()),
+    }
+}
+
+/// A folder that is there whole or not at all: its files are written into a temporary folder beside it, which
+/// then gets its name. Where the folder exists and is empty, which may be the working folder, they are written
+/// in it and moved at the end. Dropped before that, nothing is left.
+#[derive(Debug)]
+pub struct NewFolder {
+    folder: PathBuf,
+    is_there: bool,
+    temporary: tempfile::TempDir,
+}
+
+impl NewFolder {
+    /// Begins a folder that is new or empty.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn begin(folder: impl Into<PathBuf>) -> io::Result<Self> {
+        let folder = folder.into();
+        let is_there = folder.is_dir();
+        let place = if is_there { &folder } else { folder_of(&folder) };
+        create_dir_all(place)?;
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let temporary = builder.prefix(WRITING).tempdir_in(place).map_err(|error| in_folder(place, error))?;
+        Ok(Self { folder, is_there, temporary })
+    }
+
+    /// Where its files are written.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// The system's; nothing is left then.
+    pub fn finish(self) -> io::Result<()> {
+        let Self { folder, is_there, temporary } = self;
+        if !is_there {
+            let renamed = rename(temporary.path(), &folder);
+            match &renamed {
+                Ok(()) => drop(temporary.keep()),
+                // It has its name, and the disk failed after that.
+                Err(_) if !temporary.path().exists() => drop(fs::remove_dir_all(&folder)),
+                Err(_) => {}
+            }
+            return renamed;
+        }
+        let mut moved = Vec::new();
+        for path in list(temporary.path())? {
+            let to = folder.join(path.file_name().unwrap_or_default());
+            moved.push(to.clone());
+            if let Err(error) = rename(&path, &to) {
+                for path in &moved {
+                    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Removes a file.
 ///
 /// # Errors

@@ -84,7 +84,19 @@ pub(crate) fn look_of(name: &str) -> String {
 
 /// The same for all names that people may take for one: `Golden_Retriever`, `golden retriever`.
 pub(crate) fn loose_look(name: &str) -> String {
-    look_of(&name.replace(['_', '-'], " ")).to_lowercase()
+    look_of(&name.replace(['_', '-'], " ")).to_lowercase().chars().map(latin).collect()
+}
+
+/// The Latin letter that a small Cyrillic or Greek one looks like, itself or as a capital. Each is that of one
+/// letter of an alphabet alone, so that no two names of one alphabet become the same.
+fn latin(letter: char) -> char {
+    const LETTERS: [(&str, &str); 2] =
+        [("авекмнорстухіѕј", "abekmhopctyxisj"), ("αβεζηικμνορτυχ", "abezhikmnoptyx")];
+    let like = |(from, to): &(&str, &str)| {
+        let at = from.chars().position(|other| other == letter)?;
+        to.chars().nth(at)
+    };
+    LETTERS.iter().find_map(like).filter(|_| !letter.is_ascii()).unwrap_or(letter)
 }
 
 fn is_invisible(character: char) -> bool {

@@ -1102,3 +1102,60 @@ fn labels_that_seldom_come_twice_are_no_classes_in_silence() {
     let root = folder(&files, &table(&|row| format!("{},{}", 1 + row % 3, 4 + row % 2)));
     assert_eq!(read(&root, &TableOptions::default()).items.classes.names(), ["1", "2", "3", "4", "5"]);
 }
+
+#[test]
+fn names_written_as_web_addresses_are_those_of_their_files() {
+    let files = ["my cat 1.png", "naïve.png", "3.png", "100%25.png"];
+    let table = "file,label\nmy%20cat%201.png,a\nhttps://x.org/p/na%C3%AFve.png?raw=1,b\nhttp://x.org/3.png#top,a\n\
+                 100%25.png,b\n";
+    let root = folder(&files, table);
+    let read = whole(&root, &TableOptions::default());
+    let expected = [
+        row("my cat 1.png", &["a"]),
+        row("naïve.png", &["b"]),
+        row("3.png", &["a"]),
+        row("100%25.png", &["b"]),
+    ];
+    assert_eq!(rows(&read.dataset), expected, "a file that has the name itself is meant first");
+    says(&read, &["3 names in labels.csv are those of web addresses", "my%20cat%201.png is my cat 1.png"]);
+}
+
+#[test]
+fn a_separator_at_the_end_of_a_cell_makes_it_a_list() {
+    let files = ["1.png", "2.png", "3.png"];
+    for separator in [";", "|"] {
+        let table = "file,label\n1.png,cat;dog\n2.png,owl;\n3.png,cow;hen\n".replace(';', separator);
+        let read = read(&folder(&files, &table), &TableOptions::default());
+        assert_eq!(read.items.task, Task::MultiLabel, "{separator}");
+        assert_eq!(read.items.classes.names(), ["cat", "cow", "dog", "hen", "owl"]);
+    }
+    let table = "file,label\n1.png,cat;dog\n2.png,owl\n3.png,cow;hen\n";
+    let read = read(&folder(&files, table), &TableOptions::default());
+    assert_eq!(read.items.classes.names(), ["cat;dog", "cow;hen", "owl"]);
+}
+
+#[test]
+fn names_that_are_hardly_classes_are_said() {
+    let files = ["1.png", "2.png", "3.png"];
+    // A Cyrillic a, and a mark for nothing.
+    let table = "file,label\n1.png,cat\n2.png,c\u{430}t\n3.png,-\n";
+    let read = whole(&folder(&files, table), &TableOptions::default());
+    says(&read, &["the classes \"cat\" and \"c\u{430}t\" differ", "warning: \"-\" is read as a class"]);
+    // Measurements have units.
+    let names: Vec<String> = (0..12).map(|number| format!("{number}.png")).collect();
+    let files: Vec<&str> = names.iter().map(String::as_str).collect();
+    let weights = |step: u32| {
+        (0..12).fold("file,weight\n".to_owned(), |table, row| table + &format!("{row}.png,{} kg\n", row / step + 5))
+    };
+    refused(
+        &folder(&files, &weights(1)),
+        &TableOptions::default(),
+        &["12 different numbers in 12 rows, such as 10 kg"],
+    );
+    let kinds = read_of(&folder(&files, &weights(6)));
+    assert_eq!(kinds, ["5 kg", "6 kg"], "a few sizes are classes");
+}
+
+fn read_of(root: &tempfile::TempDir) -> Vec<String> {
+    read(root, &TableOptions::default()).items.classes.names().to_vec()
+}

@@ -15,7 +15,8 @@ pub struct ListenOptions {
     /// Names, beside `localhost` and addresses, that clients may know the server by. Another name in `Host` is refused:
     /// it may be that of a page whose owner had it resolved to this machine (DNS rebinding).
     pub names: Vec<String>,
-    /// The most connections; default: 256. More wait for one of them to end.
+    /// The most connections; default: 512, so that requests beyond the queue can be refused. For more, those are closed
+    /// that have been idle longest; where none is idle, the new ones wait.
     pub max_connections: usize,
     /// The time for a request's headers, for its body, and for a client to take what is written to it; default: 30
     /// seconds.
@@ -29,7 +30,7 @@ impl Default for ListenOptions {
             port: 8000,
             token: None,
             names: Vec::new(),
-            max_connections: 256,
+            max_connections: 512,
             client_timeout: Duration::from_secs(30),
         }
     }

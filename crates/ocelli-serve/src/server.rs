@@ -26,7 +26,9 @@ use crate::site::{Client, Observe, Site, Stopping};
 use crate::stream::Stream;
 
 /// How often it is looked whether the server is to end.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(200);
+/// How long it is waited for room.
+const ROOM: Duration = Duration::from_millis(50);
 /// A client that has had no request in work for so long may be sent away for another one.
 const IDLE: Duration = Duration::from_millis(250);
 /// The most headers of a request, and the most bytes of them together.
@@ -161,8 +163,11 @@ impl Connections {
                     number += 1;
                     self.serve(stream, client, Place::new(self.waiting.clone(), number, permit));
                 }
-                // Such as no more files that can be open: connections that end make room.
-                Ok(Err(_)) => sleep(TICK).await,
+                // Such as no more files that can be open.
+                Ok(Err(_)) => {
+                    self.make_room();
+                    sleep(ROOM).await;
+                }
                 Err(_) => {}
             }
         }
@@ -182,7 +187,7 @@ impl Connections {
                 return Some(permit);
             }
             self.make_room();
-            if let Ok(Ok(permit)) = timeout(TICK, self.places.clone().acquire_owned()).await {
+            if let Ok(Ok(permit)) = timeout(ROOM, self.places.clone().acquire_owned()).await {
                 return Some(permit);
             }
         }

@@ -24,6 +24,19 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] ocelli_onnx::Error),
+    /// A model cannot be written as TFLite, or the file cannot be read back.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Tflite(#[from] ocelli_tflite::Error),
+    /// A TFLite file is given where something is to be read.
+    #[error(
+        "{}: is a TFLite file (LiteRT), which Ocelli writes but does not read; give the model file that it was exported from",
+        path.display()
+    )]
+    IsTflite {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file that begins as an ONNX file is none, or is damaged.
     #[cfg(feature = "onnx")]
     #[error("{}: {source}", path.display())]
@@ -746,10 +759,14 @@ impl From<ocelli_hub::Error> for Error {
 }
 
 impl From<ocelli_nn::Error> for Error {
-    /// A file that cannot be read is said in the same words, whatever it holds.
+    /// A file that cannot be read is said in the same words, whatever it holds; one that is exported is known.
     fn from(error: ocelli_nn::Error) -> Self {
         match error {
             ocelli_nn::Error::Read { path, source } => Self::Io { action: "read", path, source },
+            // From the fifth byte on, after an offset.
+            ocelli_nn::Error::NotWeights { path, begins } if begins.contains("TFL3") => {
+                Self::IsTflite { path }
+            }
             error => Self::Network(error),
         }
     }

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::{CurveShape, LrSuggestion};
 use crate::metric::Metric;
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::estimate::MetricEstimate;
 use crate::metric::record::EpochRecord;
 use crate::recipe::Phase;
@@ -142,6 +143,8 @@ pub struct Finished {
     pub best: Option<(usize, usize)>,
     /// The image size in pixels at which it was evaluated.
     pub size: usize,
+    /// The metric that chose the best weights, corrected for the choice.
+    pub corrected: Option<CorrectedEstimate>,
     /// Metrics with test-time augmentation, where the recipe ends with it.
     pub augmented: Vec<MetricEstimate>,
 }

@@ -79,9 +79,10 @@
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
 //! | the unknown score: formula and fit, and on which photos | `unknown.rs`, `learner/unknown.rs` |
 //! | test-time augmentation | `model/tta.rs` |
-//! | ONNX files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crate `ocelli-onnx` |
+//! | ONNX and TFLite files, and their comparison with the model | `export/mod.rs`, `export/agreement.rs`, then the crates `ocelli-onnx` and `ocelli-tflite` |
 //! | models as web pages | `export/web.rs`, and the page `export/web/index.html` |
 //! | tables of predictions, resumed; photos in folders by class | `predict/mod.rs` |
+//! | the format Parquet | `parquet.rs` |
 //! | what is said of a model's file, a checkpoint, weights, an ONNX file; the model card | `summary/mod.rs` |
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
@@ -107,6 +108,7 @@ mod learner;
 mod lr_finder;
 mod metric;
 mod model;
+mod parquet;
 mod paths;
 mod predict;
 mod pretrained;
@@ -132,8 +134,8 @@ pub use error::{Error, Result};
 pub use event::{Event, Observer};
 #[cfg(feature = "onnx")]
 pub use export::{
-    Agreement, ExportPhotos, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
-    WebRuntime, WholePhotos,
+    Agreement, ExportOutput, ExportPhotos, ExportPreprocessing, OnnxOptions, OnnxPrecision, TfliteOptions,
+    WebOptions, WebRuntime, WholePhotos,
 };
 pub use file::write_whole;
 pub use interpret::Interpretation;
@@ -145,6 +147,7 @@ pub use learner::speed::Speed;
 pub use lr_finder::curve::LrCurve;
 pub use lr_finder::suggest::{CurveShape, LrRule, LrSuggestion, SuggestedLrs};
 pub use lr_finder::{Growth, LrFind};
+pub use metric::choice::CorrectedEstimate;
 pub use metric::custom::CustomMetric;
 pub use metric::direction::Direction;
 pub use metric::estimate::{ClassMeasures, MetricEstimate};
@@ -171,7 +174,7 @@ pub use ocelli_data::source::table::{Column, TableOptions, is_table};
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
-    Task, Transform, files::create_dir_all, files::in_folder, io_reason, picture::write_drawing, text,
+    Task, Transform, files::NewFolder, files::is_new_or_empty, io_reason, picture::write_drawing, text,
     text_of,
 };
 pub use ocelli_data::{escape_formula, unescape_formula};

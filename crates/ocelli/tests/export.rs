@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use ocelli::prelude::*;
 use ocelli::{
-    Error, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, Precision, Target,
+    Error, ExportOutput, ExportPhotos, ExportPreprocessing, Model, OnnxOptions, OnnxPrecision, Precision,
+    Target, TfliteOptions,
 };
 use ocelli_onnx::{Description, Engine};
 
@@ -71,10 +72,10 @@ fn every_form_agrees_and_the_unknown_score_too() {
     let photos = photos(8);
     let folder = tempfile::tempdir().unwrap();
     for (number, (preprocessing, output, precision)) in [
-        (OnnxPreprocessing::None, OnnxOutput::Logits, OnnxPrecision::F32),
-        (OnnxPreprocessing::None, OnnxOutput::Features, OnnxPrecision::F16),
-        (OnnxPreprocessing::All, OnnxOutput::Probabilities, OnnxPrecision::F32),
-        (OnnxPreprocessing::Normalize, OnnxOutput::Probabilities, OnnxPrecision::F16),
+        (ExportPreprocessing::None, ExportOutput::Logits, OnnxPrecision::F32),
+        (ExportPreprocessing::None, ExportOutput::Features, OnnxPrecision::F16),
+        (ExportPreprocessing::All, ExportOutput::Probabilities, OnnxPrecision::F32),
+        (ExportPreprocessing::Normalize, ExportOutput::Probabilities, OnnxPrecision::F16),
     ]
     .into_iter()
     .enumerate()
@@ -83,7 +84,7 @@ fn every_form_agrees_and_the_unknown_score_too() {
         let path = folder.path().join(format!("{number}.onnx"));
         let agreement = model.export_onnx(&path, &options, &photos).unwrap();
         assert!(agreement.unknown_score.is_some_and(|found| found < 1e-1), "{options:?}: {agreement:?}");
-        assert_eq!(agreement.grey_levels.is_some(), preprocessing == OnnxPreprocessing::All);
+        assert_eq!(agreement.grey_levels.is_some(), preprocessing == ExportPreprocessing::All);
         assert!(path.is_file());
     }
     let options = OnnxOptions::default();
@@ -92,6 +93,44 @@ fn every_form_agrees_and_the_unknown_score_too() {
     assert!(matches!(error, Error::NoPhotosToCheck { reason: None }), "{error}");
     let error = model.export_onnx(folder.path(), &options, &photos).unwrap_err();
     assert!(error.to_string().contains("folder"), "{error}");
+}
+
+#[test]
+fn a_tflite_file_predicts_the_same() {
+    let model = trained(32).precision(Precision::F32);
+    let given = photos(8);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.tflite");
+    let options = TfliteOptions::default();
+    let agreement = model.export_tflite(&path, &options, &given).unwrap();
+    assert!(
+        agreement.difference < 1e-5 && (agreement.photos, agreement.same_class) == (8, 11),
+        "{agreement:?}"
+    );
+    assert!(agreement.unknown_score.is_some_and(|found| found < 1e-3), "{agreement:?}");
+    assert!(agreement.engine.contains("own interpreter"), "{agreement:?}");
+    let interpreter = ocelli_tflite::Interpreter::load(&std::fs::read(&path).unwrap()).unwrap();
+    for (photo, prediction) in given.validation.iter().zip(model.predict(&given.validation).unwrap()) {
+        let image = model.config().framed(photo, 32).unwrap();
+        let images = ocelli_tflite::Images::Pixels(image.pixels());
+        let found = interpreter.run(images, &["probabilities"]).unwrap().remove(0);
+        let expected = prediction.unwrap().probabilities;
+        let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{}: {found:?} and {expected:?}", photo.display());
+    }
+    for output in [ExportOutput::Logits, ExportOutput::Features] {
+        let options = TfliteOptions { preprocessing: ExportPreprocessing::None, output, calibrated: false };
+        model.export_tflite(folder.path().join("other.tflite"), &options, &given).unwrap();
+    }
+    // Nothing is written where something is refused.
+    let none = folder.path().join("none.tflite");
+    let all = TfliteOptions { preprocessing: ExportPreprocessing::All, ..options };
+    let error = model.export_tflite(&none, &all, &given).unwrap_err();
+    assert!(matches!(error, Error::Setting { name: "preprocessing", .. }), "{error}");
+    let calibrated = TfliteOptions { calibrated: true, ..options };
+    let error = model.export_tflite(&none, &calibrated, &given).unwrap_err();
+    assert!(matches!(error, Error::NotCalibrated { .. }), "{error}");
+    assert!(!none.exists());
 }
 
 #[test]
@@ -116,7 +155,7 @@ fn eight_bits_are_as_accurate_or_refused() {
     // Features are judged by what the model's head makes of them.
     let options = OnnxOptions {
         precision: OnnxPrecision::Int8,
-        output: OnnxOutput::Features,
+        output: ExportOutput::Features,
         ..OnnxOptions::default()
     };
     let of_features = model.export_onnx(folder.path().join("features.onnx"), &options, &photos).unwrap();

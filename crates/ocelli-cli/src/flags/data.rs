@@ -18,6 +18,11 @@ pub struct DataFlags {
     /// [default: a table found in DATA, if no folders name the classes]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub labels: Option<PathBuf>,
+    /// Take folder names for the classes even if a table beside them says otherwise
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Data")]
+    #[arg(conflicts_with_all = ["labels", "suffix", "id_column", "label_column", "split_column", "label_separator", "allow_missing", "group_column"])]
+    pub class_folders: bool,
     /// Extension to append to the table's ids, e.g. .jpg [default: detected]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "EXTENSION", help_heading = "Data")]
@@ -114,10 +119,16 @@ impl DataFlags {
     /// Applies the flags to settings. Flags about a table need DATA too, also with `--config`.
     pub fn apply(&self, data: Option<&Path>, settings: &mut RunConfig) -> Result<(), Failure> {
         match data {
-            Some(data) => (settings.data, settings.table) = self.source(data),
-            None if self.labels.is_some() || self.table_options() != TableOptions::default() => {
+            Some(data) => {
+                (settings.data, settings.table) = self.source(data);
+                settings.class_folders = self.class_folders;
+            }
+            None if self.class_folders
+                || self.labels.is_some()
+                || self.table_options() != TableOptions::default() =>
+            {
                 let message =
-                    "flags about the table of labels need DATA beside --config: ocelli train DATA --config …";
+                    "flags about where labels are need DATA beside --config: ocelli train DATA --config …";
                 return Err(Failure::Error(message.to_owned()));
             }
             None => {}
@@ -132,7 +143,7 @@ impl DataFlags {
     pub fn builder(&self, data: &Path) -> ImageDataBuilder {
         let mut data = match self.source(data) {
             (table, Some(options)) => ImageData::from_csv(table, options),
-            (folder, None) => ImageData::from_folder(folder),
+            (folder, None) => ImageData::from_folder(folder).class_folders(self.class_folders),
         };
         if let Some(valid_split) = self.valid_split() {
             data = data.valid_split(valid_split);

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::{Arch, DeviceName, Embedder, Model};
+use ocelli::{DeviceName, Embedder, Model};
 
 use crate::errors::Failure;
 use crate::flags::{CacheFlags, ComputeFlags};
 use crate::output::shown;
-use crate::values::{pixels, side};
+use crate::values::{arch, pixels, side};
 
 /// The network whose features are used, and how.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ impl EmbedFlags {
     pub fn embedder(&self) -> Result<Embedder, Failure> {
         let threads = self.compute.threads.start()?;
         let name = self.network.to_str().unwrap_or_default();
-        let mut embedder = match name.parse::<Arch>() {
+        let mut embedder = match arch(name) {
             Ok(arch) if !self.network.exists() => {
                 let cache = self.cache.cache.as_deref();
                 Embedder::pretrained(arch, self.size, cache).map_err(without_weights_flag)?
@@ -47,7 +47,7 @@ impl EmbedFlags {
             parsed => {
                 let path = shown(self.network.display());
                 if let (false, Err(error)) = (self.network.exists(), &parsed) {
-                    return Err(Failure::Error(format!("{path}: there is no such model file, and {error}")));
+                    return Err(Failure::Error(format!("{path}: there is no such model file, and it is an {error}")));
                 }
                 if self.size.is_some() {
                     return Err(Failure::Error(format!(

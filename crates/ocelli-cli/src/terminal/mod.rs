@@ -136,7 +136,12 @@ impl Terminal {
 fn number(value: f64) -> String {
     /// From here on it would be wider than its column.
     const LARGE: f64 = 1e5;
-    if value.abs() >= LARGE && value.is_finite() { format!("{value:.2e}") } else { format!("{value:.4}") }
+    match () {
+        () if value.abs() >= LARGE && value.is_finite() => format!("{value:.2e}"),
+        // What is nothing to four places has no sign.
+        () if value.abs() < 0.5e-4 => "0.0000".to_owned(),
+        () => format!("{value:.4}"),
+    }
 }
 
 /// `head, cached features`, `head, augmented`, `all layers`
@@ -225,6 +230,27 @@ impl Terminal {
                 println!("   checkpoint {}", shown(path.display()));
             }
             _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_table_fit_their_columns_and_nothing_has_no_sign() {
+        for (value, text) in [
+            (0.0, "0.0000"),
+            (-0.0, "0.0000"),
+            (-0.000_04, "0.0000"),
+            (-0.000_06, "-0.0001"),
+            (0.000_06, "0.0001"),
+            (0.03125, "0.0312"),
+            (1e23, "1.00e23"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(number(value), text);
         }
     }
 }

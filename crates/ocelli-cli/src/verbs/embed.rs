@@ -34,11 +34,11 @@ pub struct Embed {
     #[arg(required = true, value_name = "PHOTO")]
     photos: Vec<PathBuf>,
 
-    /// File to write: .npy, .npz, .csv or .jsonl
+    /// File to write: .npy, .npz, .csv, .jsonl or .parquet
     ///
     /// .npy: an array [photos, features] of 32-bit floats. .npz: the arrays features and paths. .csv: a table
-    /// of paths and features. .jsonl: a JSON object per photo. No existing file is overwritten. Where no photo can
-    /// be read, no file is written.
+    /// of paths and features. .jsonl: a JSON object per photo. .parquet: the columns path and features, lists of
+    /// 32-bit floats. No existing file is overwritten. Where no photo can be read, no file is written.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Scale the features of each photo to length 1 (L2)
@@ -55,7 +55,7 @@ impl Embed {
         let Some(format) = EmbeddingFormat::of_path(&out) else {
             let out = shown(out.display());
             return Err(Failure::Error(format!(
-                "--out {out}: its extension must name a format: .npy, .npz, .csv or .jsonl"
+                "--out {out}: its extension must name a format: .npy, .npz, .csv, .jsonl or .parquet"
             )));
         };
         let embedder = self.network.embedder()?;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use clap::Args;
 use ocelli::{
-    Agreement, ExportPhotos, Model, OnnxOptions, OnnxOutput, OnnxPrecision, OnnxPreprocessing, WebOptions,
-    WebRuntime,
+    Agreement, ExportOutput, ExportPhotos, ExportPreprocessing, Model, OnnxOptions, OnnxPrecision,
+    TfliteOptions, WebOptions, WebRuntime,
 };
 
 use crate::errors::Failure;
@@ -16,11 +16,15 @@ use crate::photos::{NamedPhotos, photos_at};
 use crate::text::counted;
 use crate::values::{names_help, one_of};
 
-/// Write a model as an ONNX file, or as a web page
+/// Write a model as an ONNX file, a TFLite file, or a web page
 ///
 /// An ONNX file is for onnxruntime, OpenVINO, browsers and other engines. Before it is written, another engine
 /// runs it on photos that the model was not trained on: where it does not compute what the model computes,
 /// there is an error and no file. The model's configuration is inside, as the metadata "ocelli".
+///
+/// --format tflite writes a file of 32-bit floats for LiteRT, on phones and small boards: images in rows of pixels,
+/// "labels.txt" packed into it. LiteRT is not part of this program: before the file is written, it is read back, and
+/// a slow interpreter of Ocelli's own computes what it says.
 ///
 /// --format web writes a folder: a page that classifies photos in the browser, the model, and its engine, the npm
 /// package onnxruntime-web, which is downloaded once (33 MB). Any web server can serve it; photos stay in the
@@ -29,6 +33,7 @@ use crate::values::{names_help, one_of};
 #[command(after_help = "Examples:
   ocelli export runs/photos-1
   ocelli export model.safetensors --photos photos --preprocessing all
+  ocelli export runs/photos-1 --format tflite
   ocelli export runs/photos-1 --format web --out site
 
 Environment:
@@ -38,20 +43,20 @@ pub struct Export {
     /// Model file, or the folder of its run
     model: PathBuf,
 
-    /// What is written: onnx or web
+    /// What is written: onnx, tflite or web
     #[arg(long_help = names_help("What is written", FORMATS), hide_possible_values = true)]
     #[arg(long, value_name = "FORMAT", default_value = "onnx", value_parser = one_of::<Format>(FORMATS))]
     format: Format,
     /// What the file takes: normalize, all or none
-    #[arg(long_help = names_help("What the file takes", OnnxPreprocessing::NAMES), hide_possible_values = true)]
+    #[arg(long_help = names_help("What the file takes", ExportPreprocessing::NAMES), hide_possible_values = true)]
     #[arg(long, value_name = "KIND", default_value = "normalize")]
-    #[arg(value_parser = one_of::<OnnxPreprocessing>(OnnxPreprocessing::NAMES))]
-    preprocessing: OnnxPreprocessing,
+    #[arg(value_parser = one_of::<ExportPreprocessing>(ExportPreprocessing::NAMES))]
+    preprocessing: ExportPreprocessing,
     /// What it gives: probabilities, logits or features
-    #[arg(long_help = names_help("What the file gives", OnnxOutput::NAMES), hide_possible_values = true)]
+    #[arg(long_help = names_help("What the file gives", ExportOutput::NAMES), hide_possible_values = true)]
     #[arg(long, value_name = "KIND", default_value = "probabilities")]
-    #[arg(value_parser = one_of::<OnnxOutput>(OnnxOutput::NAMES))]
-    output: OnnxOutput,
+    #[arg(value_parser = one_of::<ExportOutput>(ExportOutput::NAMES))]
+    output: ExportOutput,
     /// Store weights in 16 bits: half the size, computed in 32 bits
     #[arg(long)]
     half: bool,
@@ -77,7 +82,7 @@ pub struct Export {
     /// the cache folder]
     #[arg(long, value_name = "PATH")]
     runtime: Option<PathBuf>,
-    /// Output file or folder [default: NAME.onnx or NAME-web]
+    /// Output file or folder [default: NAME.onnx, NAME.tflite, NAME-web]
     ///
     /// A folder must be new or empty. [default: the name of the run or of the model's file, or the first free name
     /// like NAME-2.onnx]
@@ -96,11 +101,15 @@ pub struct Export {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Onnx,
+    Tflite,
     Web,
 }
 
-const FORMATS: &[(&str, &str)] =
-    &[("onnx", "an ONNX file"), ("web", "a folder with a page that classifies photos in the browser")];
+const FORMATS: &[(&str, &str)] = &[
+    ("onnx", "an ONNX file"),
+    ("tflite", "a TFLite file, for LiteRT"),
+    ("web", "a folder with a page that classifies photos in the browser"),
+];
 
 impl FromStr for Format {
     type Err = &'static str;
@@ -108,8 +117,9 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         match name {
             "onnx" => Ok(Self::Onnx),
+            "tflite" => Ok(Self::Tflite),
             "web" => Ok(Self::Web),
-            _ => Err("expected onnx or web"),
+            _ => Err("expected onnx, tflite or web"),
         }
     }
 }
@@ -146,6 +156,21 @@ impl Export {
                 self.print(&agreement);
                 path_line(&out);
             }
+            Format::Tflite => {
+                let out = destination(self.out.as_deref(), &format!("{name}.tflite"), &[])?;
+                let options = TfliteOptions {
+                    preprocessing: self.preprocessing,
+                    output: self.output,
+                    calibrated: self.calibrated,
+                };
+                let agreement = model.export_tflite(&out, &options, &photos)?;
+                self.print(&agreement);
+                path_line(&out);
+                if !self.quiet {
+                    let note = "LiteRT is not part of this program and has not run the file; the guide shows how, in Python";
+                    eprintln!("note: {note}");
+                }
+            }
             Format::Web => {
                 let out = match &self.out {
                     Some(out) => new_folder(out, "--out")?,
@@ -166,11 +191,18 @@ impl Export {
     /// Refuses flags that do not go with the format.
     fn check(&self) -> Result<(), Failure> {
         let reason = match self.format {
-            Format::Onnx if self.runtime.is_some() => "--runtime is for --format web",
-            Format::Web if self.preprocessing != OnnxPreprocessing::Normalize => {
+            Format::Onnx | Format::Tflite if self.runtime.is_some() => "--runtime is for --format web",
+            Format::Tflite if self.preprocessing == ExportPreprocessing::All => {
+                "--preprocessing all is for --format onnx: a TFLite file takes images of the model's size; resize and \
+                 crop them in your program, and give normalize, or none"
+            }
+            Format::Tflite if self.half || self.int8 => {
+                "--half and --int8 are for --format onnx and web: a TFLite file has 32-bit floats"
+            }
+            Format::Web if self.preprocessing != ExportPreprocessing::Normalize => {
                 "--preprocessing is for --format onnx: the page resizes photos itself"
             }
-            Format::Web if self.output != OnnxOutput::Probabilities => {
+            Format::Web if self.output != ExportOutput::Probabilities => {
                 "--output is for --format onnx: the page shows probabilities"
             }
             _ => return Ok(()),
@@ -197,7 +229,8 @@ impl Export {
 
     fn print(&self, agreement: &Agreement) {
         if !self.quiet {
-            print(agreement, self.output);
+            // Large networks are compared on few photos by the slow interpreter, however many there are.
+            print(agreement, self.output, self.format == Format::Tflite);
         }
     }
 }
@@ -224,17 +257,22 @@ fn downloaded(cache: &Path, _quiet: bool) -> Result<WebRuntime, Failure> {
     })
 }
 
-fn print(agreement: &Agreement, output: OnnxOutput) {
+fn print(agreement: &Agreement, output: ExportOutput, is_slow: bool) {
     let Agreement { engine, photos, made_up, difference, .. } = agreement;
-    let what = if output == OnnxOutput::Features { "features" } else { "logits" };
-    let beside = if *made_up > 0 { ", and on noise, black and white" } else { "" };
+    let what = if output == ExportOutput::Features { "features" } else { "logits" };
+    let beside = match made_up {
+        0 => "",
+        1 => ", and on noise",
+        2 => ", and on noise and black",
+        _ => ", and on noise, black and white",
+    };
     println!("compared in {engine} on {}{beside}:", counted(*photos, "photo"));
     let accepted = |bound: f64| match agreement.bound {
         Some(of_logits) => format!(" (accepted: {:.0e})", bound * of_logits),
         None => String::new(),
     };
     println!("  {what} differ by at most {difference:.1e} of their spread{}", accepted(1.0));
-    let of = if output == OnnxOutput::Features { " of the model's head on them" } else { "" };
+    let of = if output == ExportOutput::Features { " of the model's head on them" } else { "" };
     println!("  probabilities{of} differ by at most {:.1e}", agreement.probabilities);
     println!("  the most probable class is the same for {} of {}", agreement.same_class, photos + made_up);
     if let Some([before, after]) = agreement.accuracy {
@@ -255,7 +293,7 @@ fn print(agreement: &Agreement, output: OnnxOutput) {
             whole.same_class
         );
     }
-    if *photos < 32 {
+    if *photos < 32 && !is_slow {
         eprintln!("note: {}", message("compared on fewer than 32 photos; --photos names more"));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flate2::read::GzDecoder;
-use ocelli::{create_dir_all, in_folder, io_reason};
+use ocelli::{NewFolder, io_reason};
 
 use crate::errors::Failure;
 use crate::output::{no_dash, println, quoted, shown};
@@ -56,24 +56,17 @@ fn check_new(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes the samples beside the folder, then gives them its name: they are there whole or not at all.
+/// Writes the samples: they are there whole or not at all.
 fn unpack(folder: &Path) -> io::Result<()> {
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_dir_all(parent)?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let beside = builder.prefix(".writing-").tempdir_in(parent).map_err(|error| in_folder(parent, error))?;
+    let new = NewFolder::begin(folder)?;
     for entry in tar::Archive::new(GzDecoder::new(ARCHIVE)).entries()? {
         let mut entry = entry?;
-        let path = beside.path().join(entry.path()?);
+        let path = new.path().join(entry.path()?);
         if entry.header().entry_type().is_dir() {
             fs::create_dir_all(path)?;
         } else {
             io::copy(&mut entry, &mut fs::File::create_new(path)?)?;
         }
     }
-    fs::rename(beside.path(), folder)?;
-    let _ = beside.keep();
-    Ok(())
+    new.finish()
 }

@@ -70,7 +70,7 @@ const LEFT_BEHIND: [(&str, &str); 31] = [
 ];
 
 /// Extensions of files that may be among photos and are not images: texts, tables, programs, models.
-const DOCUMENTS: [&str; 70] = [
+const DOCUMENTS: [&str; 71] = [
     "txt",
     "md",
     "rst",
@@ -84,6 +84,7 @@ const DOCUMENTS: [&str; 70] = [
     "pptx",
     "csv",
     "tsv",
+    "tab",
     "xls",
     "xlsx",
     "ods",

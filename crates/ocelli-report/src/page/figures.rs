@@ -21,9 +21,18 @@ pub(crate) struct Figure {
 pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
     let mut figures = plain_figures(subject.named);
     let finished = subject.records.and_then(|records| records.finished.as_ref());
+    if let Some(corrected) = finished.and_then(|finished| finished.corrected) {
+        let (low, high) = corrected.interval;
+        figures.push(Figure {
+            name: format!("{}, corrected", capitalised(corrected.metric)),
+            value: corrected.value,
+            low: Some(low),
+            high: Some(high),
+            detail: format!("for choosing the best of {} epochs by these images", corrected.epochs),
+        });
+    }
     for measured in finished.iter().flat_map(|finished| &finished.augmented) {
-        let name = measured.metric.to_string().replace('-', " ");
-        let name = name[..1].to_uppercase() + &name[1..];
+        let name = capitalised(measured.metric);
         figures.extend(measured.value.map(|value| Figure {
             name: format!("{name}, test-time augmentation"),
             value,
@@ -33,6 +42,13 @@ pub(crate) fn figures(subject: &Subject) -> Vec<Figure> {
         }));
     }
     figures
+}
+
+/// `Log loss`
+fn capitalised(metric: Metric) -> String {
+    let name = metric.to_string().replace('-', " ");
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// The figures without test-time augmentation.

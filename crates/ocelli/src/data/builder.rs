@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::source::table::{self, Labelled, TableOptions, Tables};
+use ocelli_data::source::table::{self, Labelled, TableOptions};
 use ocelli_data::{
     Augmentation, BadImages, Channels, DataError, Dataset, Digest, Filter, Framing, Grouping, Items, Split,
     Task, groups, source, split,
@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
+/// The origin of a split that folders define.
+const BY_FOLDERS: &str = "folders";
 /// The origin of a split that the folders of a table's files define.
 const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 
@@ -34,6 +36,9 @@ pub struct ImageDataBuilder {
     pub(super) options: ImageOptions,
     pub(super) valid_split: Option<ValidSplit>,
     groups: Option<Grouping>,
+    class_folders: bool,
+    /// Whether a table that is found in a folder may name files that do not exist.
+    allow_missing: bool,
     pub(super) decisions: Option<PathBuf>,
     pub(super) trained_on: Option<TrainedOn>,
     pub(super) recorded: Option<Recorded>,
@@ -47,6 +52,8 @@ impl ImageDataBuilder {
             options: ImageOptions::default(),
             valid_split: None,
             groups: None,
+            class_folders: false,
+            allow_missing: false,
             decisions: None,
             trained_on: None,
             recorded: None,
@@ -101,6 +108,14 @@ impl ImageDataBuilder {
     /// camera. Default: byte-identical images.
     pub fn groups(mut self, grouping: Grouping) -> Self {
         self.groups = Some(grouping);
+        self
+    }
+
+    /// Takes the names of a folder's folders for the classes, whatever tables lie beside them. Default: a table
+    /// that names the photos in folders called as parts (`images_part_1`) is read, and where it says something
+    /// else than other folders' names, loading is an error. No effect on [`from_csv`](crate::ImageData::from_csv).
+    pub fn class_folders(mut self, class_folders: bool) -> Self {
+        self.class_folders = class_folders;
         self
     }
 
@@ -195,26 +210,20 @@ impl ImageDataBuilder {
         };
         let (mut labelled, says) = match &self.source {
             Source::Table(path, options) => (of_table(path, options)?, AS_THE_TABLE_SAYS),
-            Source::Folder(root) => match Tables::of(root) {
-                tables if !tables.is_empty() && table::says_the_classes(root) => {
-                    (of_table(root, &TableOptions::default())?, AS_THE_TABLE_SAYS)
-                }
-                tables => {
-                    let mut dataset = folder(root)?;
-                    if column.is_some() {
-                        return Err(Error::NoGroupColumn { data: root.clone() });
-                    }
-                    dataset.notices.extend(tables.mention(root));
-                    let labelled = Labelled {
-                        dataset,
-                        label_separator: None,
-                        groups: None,
-                        split_by_folders: Vec::new(),
-                    };
-                    (labelled, "folders")
-                }
-            },
+            Source::Folder(root) if self.class_folders => (Labelled::by_folders(folder(root)?), BY_FOLDERS),
+            Source::Folder(root) => {
+                let options = TableOptions {
+                    group_column: column.cloned(),
+                    allow_missing: self.allow_missing,
+                    ..TableOptions::default()
+                };
+                let read = table::read_folder(root, &options, folder)?;
+                (read.labelled, if read.by_table { AS_THE_TABLE_SAYS } else { BY_FOLDERS })
+            }
         };
+        if let (Source::Folder(root), Some(_), BY_FOLDERS) = (&self.source, column, says) {
+            return Err(Error::NoGroupColumn { data: root.clone() });
+        }
         self.split_asked_for(&mut labelled);
         if let Some(Grouping::Pattern(pattern)) = &self.groups {
             labelled.groups = Some(groups::by_pattern(&labelled.dataset.items, pattern)?);
@@ -251,15 +260,10 @@ impl ImageDataBuilder {
     /// The same, where a table may name files that do not exist.
     pub(super) fn allowing_missing(&self) -> Self {
         let mut same = self.clone();
-        same.source = match same.source {
-            Source::Table(path, options) => {
-                Source::Table(path, TableOptions { allow_missing: true, ..options })
-            }
-            Source::Folder(root) if !Tables::of(&root).is_empty() && table::says_the_classes(&root) => {
-                Source::Table(root, TableOptions { allow_missing: true, ..TableOptions::default() })
-            }
-            folder => folder,
-        };
+        same.allow_missing = true;
+        if let Source::Table(_, options) = &mut same.source {
+            options.allow_missing = true;
+        }
         same
     }
 

@@ -1,5 +1,6 @@
 //! Reads, splits and checks image data.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -85,7 +86,12 @@ impl ImageDataBuilder {
                 let source = self.allowing_missing();
                 let known = recorded.classes();
                 let mut rest = |root: &Path| source::folder::read_known(root, &known);
-                source.read().or_else(|error| source.read_with(&mut rest).map_err(|_| error))?
+                let by_folders = source.clone().class_folders(true);
+                let read = source.read();
+                read.or_else(|error| {
+                    let read = source.read_with(&mut rest).or_else(|_| by_folders.read_with(&mut rest));
+                    read.map_err(|_| error)
+                })?
             }
             None => self.read()?,
         };
@@ -215,22 +221,31 @@ impl ImageDataBuilder {
     pub fn inspect(self, progress: impl Fn(usize) + Sync) -> Result<Report> {
         self.options.check_preprocessing()?;
         // Problems that prevent training are reported, and everything else is still inspected.
-        let mut problems: Vec<String> = Vec::new();
+        let problems: RefCell<Vec<String>> = RefCell::default();
         let mut look = |root: &Path| {
             let (dataset, problem) = source::folder::look(root)?;
-            problems.extend(problem.iter().map(DataError::to_string));
+            *problems.borrow_mut() = problem.iter().map(DataError::to_string).collect();
             Ok(dataset)
         };
         let (labelled, says) = match self.read_with(&mut look) {
-            Ok(read) => read,
-            Err(error) => match self.allowing_missing().read_with(&mut look) {
-                Ok(read) => {
-                    problems.push(error.to_string());
-                    read
+            Ok(read) => {
+                // Folders that a table is read instead of have no problem.
+                if read.1 == AS_THE_TABLE_SAYS {
+                    problems.borrow_mut().clear();
                 }
-                Err(_) => return Err(error),
-            },
+                read
+            }
+            Err(error) => {
+                let by_folders = || self.clone().class_folders(true);
+                let read = self.allowing_missing().read_with(&mut look);
+                let Ok(read) = read.or_else(|_| by_folders().read_with(&mut look)) else {
+                    return Err(error);
+                };
+                problems.borrow_mut().push(error.to_string());
+                read
+            }
         };
+        let mut problems = problems.into_inner();
         let Labelled { dataset, groups, split_by_folders, .. } = labelled;
         let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
         let total = items.len();

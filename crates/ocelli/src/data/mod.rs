@@ -191,8 +191,9 @@ impl ImageData {
 
     /// Records these photos, for a run that may be resumed.
     pub(crate) fn write_record(&self, folder: &Path) -> Result<()> {
-        let targets = self.undecided.as_deref().map(Vec::as_slice);
-        recorded::write(folder, &self.items, targets, &self.split_with_dropped(), &self.digests)
+        let before = self.undecided.as_deref();
+        let decided = before.map(|before| recorded::Decided { before, dropped: &self.dropped });
+        recorded::write(folder, &self.items, decided.as_ref(), &self.split_with_dropped(), &self.digests)
     }
 
     /// The same images with another split.

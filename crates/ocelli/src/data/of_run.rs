@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ocelli_data::source::table::{self, Tables};
 use ocelli_data::{Classes, Dataset, Digest, Item, Items, Skipped, Split, Target, Task, source};
 use rayon::prelude::*;
 
@@ -53,13 +52,13 @@ impl ImageDataBuilder {
     /// What the source contains now; `None` if it cannot be read.
     fn present(&self, run: &RunImages, lost: &mut MissingImages) -> (Items, Vec<Skipped>, Vec<String>) {
         let known = || Classes::new(run.classes.iter().cloned());
-        let read = match &self.source {
-            Source::Folder(root) if Tables::of(root).is_empty() || !table::says_the_classes(root) => {
-                source::folder::read_known(root, &known()).map_err(Error::from)
-            }
-            _ => self.read().map(|(labelled, _)| labelled.dataset),
-        };
-        match read {
+        let mut folders = |root: &Path| source::folder::read_known(root, &known());
+        let read = self.read_with(&mut folders);
+        let read = read.or_else(|error| {
+            let by_folders = self.clone().class_folders(true);
+            by_folders.read_with(&mut folders).map_err(|_| error)
+        });
+        match read.map(|(labelled, _)| labelled.dataset) {
             Ok(Dataset { items, skipped, notices, .. }) => (items, skipped, notices),
             Err(error) => {
                 lost.trouble.push(error.to_string());

@@ -52,12 +52,20 @@ const SIDES: [&str; 3] = ["train", "valid", "test"];
 /// The file's name.
 pub(crate) const FILE: &str = "photos.csv";
 
-/// Records the photos that a run begins with, with their part of the split. `targets` are the labels in the
-/// source, where decisions have changed some.
+/// What decisions about labels have changed.
+pub(crate) struct Decided<'a> {
+    /// The items' labels in the source.
+    pub(crate) before: &'a [Target],
+    /// Items that are not trained on.
+    pub(crate) dropped: &'a [usize],
+}
+
+/// Records the photos that a run begins with, with their part of the split and their labels in the source, and,
+/// where there are decisions about labels, what these have changed.
 pub(crate) fn write(
     folder: &Path,
     items: &Items,
-    targets: Option<&[Target]>,
+    decided: Option<&Decided>,
     split: &Split,
     digests: &[Digest],
 ) -> Result<()> {
@@ -65,27 +73,44 @@ pub(crate) fn write(
     for (side, indices) in SIDES.into_iter().zip([&split.train, &split.valid, &split.test]) {
         indices.iter().for_each(|&index| sides[index] = side);
     }
+    let dropped: HashSet<usize> = decided.iter().flat_map(|decided| decided.dropped).copied().collect();
     let mut table = csv::Writer::from_writer(Vec::new());
     let in_memory = "writing to memory succeeds";
-    // Several labels are a JSON list, so that they may contain any character.
-    let (single, header) = match items.task {
-        Task::SingleLabel => (true, "label"),
-        Task::MultiLabel => (false, "labels"),
+    let header = match items.task {
+        Task::SingleLabel => "label",
+        Task::MultiLabel => "labels",
     };
-    table.write_record(["id", header, "split", "blake3"]).expect(in_memory);
+    let mut columns = vec!["id", header, "split", "blake3"];
+    if decided.is_some() {
+        columns.extend(["decision", if header == "label" { "new_label" } else { "new_labels" }]);
+    }
+    table.write_record(columns).expect(in_memory);
     for (index, (item, digest)) in items.items.iter().zip(digests).enumerate() {
-        let target = targets.map_or(&item.target, |targets| &targets[index]);
-        let labels = names(items, target);
-        let labels = match single {
-            true => labels.concat(),
-            false => serde_json::to_string(&labels).expect("text serialises"),
-        };
+        let before = decided.map_or(&item.target, |decided| &decided.before[index]);
         let digest = blake3::Hash::from_bytes(*digest).to_hex();
-        let (id, labels) = (escape_formula(&item.id), escape_formula(&labels));
-        let cells = [id, labels, sides[index].into(), digest.as_str().into()];
+        let (id, labels) = (escape_formula(&item.id), cell(items, before));
+        let mut cells = vec![id, labels.into(), sides[index].into(), digest.as_str().into()];
+        if decided.is_some() {
+            let (decision, label) = match (dropped.contains(&index), *before == item.target) {
+                (true, _) => ("drop", String::new()),
+                (false, true) => ("", String::new()),
+                (false, false) => ("relabel", cell(items, &item.target)),
+            };
+            cells.extend([decision.into(), label.into()]);
+        }
         table.write_record(cells.iter().map(|cell| cell.as_bytes())).expect(in_memory);
     }
     file::write_whole(&folder.join(FILE), &table.into_inner().expect(in_memory))
+}
+
+/// The cell of an item's labels. Several are a JSON list, so that they may contain any character.
+fn cell(items: &Items, target: &Target) -> String {
+    let labels = names(items, target);
+    let text = match items.task {
+        Task::SingleLabel => labels.concat(),
+        Task::MultiLabel => serde_json::to_string(&labels).expect("text serialises"),
+    };
+    escape_formula(&text).into_owned()
 }
 
 fn names(items: &Items, target: &Target) -> Vec<String> {

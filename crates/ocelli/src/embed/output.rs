@@ -7,7 +7,7 @@
 //! another first photo, are not dropped: the output is refused.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -22,6 +22,7 @@ use crate::embed::nearest::normalize;
 use crate::embed::npy::{HEADER, header};
 use crate::embed::{Embedder, Embedding};
 use crate::error::{Error, Result};
+use crate::parquet::{Cell, Column, Kind, ParquetWriter};
 
 /// The form of a file of features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub enum EmbeddingFormat {
     Csv,
     /// A JSON object per line, with `path` and `features`.
     Jsonl,
+    /// Parquet with the columns `path` and `features`, a list of 32-bit floats. While it is made, rows are those of
+    /// NumPy's array, so that it continues as the others do.
+    Parquet,
 }
 
 /// Options of [`Embedder::write`].
@@ -79,6 +83,7 @@ impl EmbeddingFormat {
             "npz" => Some(Self::Npz),
             "csv" => Some(Self::Csv),
             "jsonl" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -92,14 +97,16 @@ impl EmbeddingFormat {
                 let columns: String = (0..width).map(|index| format!(",feature_{index}")).collect();
                 format!("path{columns}\n").into_bytes()
             }
-            Self::Jsonl => Vec::new(),
+            Self::Jsonl | Self::Parquet => Vec::new(),
         }
     }
 
     fn add_row(self, out: &mut Vec<u8>, path: &Path, row: &[f32]) {
         let path = || text_of(path);
         match self {
-            Self::Npy | Self::Npz => out.extend(row.iter().flat_map(|value| value.to_le_bytes())),
+            Self::Npy | Self::Npz | Self::Parquet => {
+                out.extend(row.iter().flat_map(|value| value.to_le_bytes()))
+            }
             Self::Csv => {
                 out.extend(csv_line(
                     std::iter::once(escape_formula(&path()).into_owned())
@@ -419,11 +426,15 @@ impl Output<'_> {
             files::overwrite_start(&self.part, &begin).map_err(write)?;
             files::sync(&self.part).map_err(write)?;
         }
-        if self.options.format == EmbeddingFormat::Npz {
-            let archive = self.part.with_extension("part-zip");
-            self.write_archive(&archive, index, paths).map_err(write)?;
-            files::sync(&archive).map_err(write)?;
-            files::rename(&archive, self.out).map_err(write)?;
+        if matches!(self.options.format, EmbeddingFormat::Npz | EmbeddingFormat::Parquet) {
+            let whole = self.part.with_extension("part-whole");
+            match self.options.format {
+                EmbeddingFormat::Npz => self.write_archive(&whole, index, paths),
+                _ => self.write_table(&whole, index),
+            }
+            .map_err(write)?;
+            files::sync(&whole).map_err(write)?;
+            files::rename(&whole, self.out).map_err(write)?;
             files::remove(&self.part).map_err(Error::io("remove", &self.part))?;
         } else {
             files::sync(&self.part).map_err(write)?;
@@ -480,18 +491,41 @@ impl Output<'_> {
         // NumPy's text has a fixed number of characters, four bytes each, padded with zeros.
         let longest = longest.max(1);
         zip.write_all(&header(&format!("<U{longest}"), &[self.rows]))?;
-        let mut table = csv::Reader::from_path(index)?;
-        for record in table.records() {
-            let record = record?;
-            if record.get(1).is_some_and(|row| !row.is_empty()) {
-                let path = ocelli_data::unescape_formula(record.get(0).unwrap_or_default());
-                let letters = path.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
-                let bytes: Vec<u8> = letters.flat_map(u32::to_le_bytes).collect();
-                zip.write_all(&bytes)?;
-            }
-        }
+        each_path(index, |path| {
+            let letters = path.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
+            let bytes: Vec<u8> = letters.flat_map(u32::to_le_bytes).collect();
+            zip.write_all(&bytes)
+        })?;
         zip.finish()?.flush()
     }
+
+    /// Writes the table of the columns `path` and `features`.
+    fn write_table(&self, table: &Path, index: &Path) -> std::io::Result<()> {
+        let column = |name: &str, kind| Column { name: name.to_owned(), kind };
+        let columns = vec![column("path", Kind::Text), column("features", Kind::Floats)];
+        let mut table = ParquetWriter::new(BufWriter::new(File::create(table)?), columns)?;
+        let mut rows = BufReader::new(File::open(&self.part)?);
+        let mut bytes = vec![0; 4 * self.width];
+        each_path(index, |path| {
+            rows.read_exact(&mut bytes)?;
+            let values = bytes.as_chunks::<4>().0.iter();
+            let values: Vec<f32> = values.map(|value| f32::from_le_bytes(*value)).collect();
+            table.row([Cell::Text(path), Cell::Floats(&values)])
+        })?;
+        table.finish()?.flush()
+    }
+}
+
+/// Calls `take` with the paths that have a row, in their order.
+fn each_path(index: &Path, mut take: impl FnMut(&str) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut table = csv::Reader::from_path(index)?;
+    for record in table.records() {
+        let record = record?;
+        if record.get(1).is_some_and(|row| !row.is_empty()) {
+            take(ocelli_data::unescape_formula(record.get(0).unwrap_or_default()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The size and modification time of a file.

@@ -8,6 +8,7 @@ use ocelli_data::decode::Probe;
 use ocelli_data::{Draws, Framing, Preprocessing, Purpose, RgbImage, Task};
 use ocelli_nn::{Backbone, Graph, Network, Precision};
 use ocelli_onnx::{self as onnx, Engine};
+use ocelli_tflite::{Images, Interpreter};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -74,6 +75,10 @@ pub(super) enum Bound {
 
 /// The most photos that are tried.
 const PHOTOS: usize = 32;
+/// Noise, black and white.
+const MADE_UP: usize = 3;
+/// The most multiplications that the slow interpreter of TFLite files is given: some ten seconds' work.
+const MULTIPLICATIONS: usize = 16_000_000_000;
 /// The most photos that accuracy is measured on.
 const PHOTOS_FOR_ACCURACY: usize = 200;
 /// The most photos that ranges are found on.
@@ -92,13 +97,50 @@ pub(super) struct Check<'a, B: Backbone> {
     pub output: onnx::Output,
     pub temperature: f64,
     pub bound: Bound,
+    pub format: Format,
+}
+
+/// What kind of file is checked. TFLite files take images of the model's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Onnx,
+    Tflite,
+}
+
+/// What runs a file.
+enum Runner {
+    Onnx(Engine),
+    /// With the names of the values that are compared.
+    Tflite(Interpreter, Vec<&'static str>),
+}
+
+impl Format {
+    /// The name of what runs the file.
+    fn engine(self) -> &'static str {
+        match self {
+            Self::Onnx => Engine::NAME,
+            Self::Tflite => Interpreter::NAME,
+        }
+    }
+}
+
+impl Runner {
+    /// The values for an image, of pixels or of normalised floats, in rows of pixels: `[height, width, 3]`.
+    fn run(&self, image: Images, [height, width]: [usize; 2]) -> Result<Vec<Vec<f32>>> {
+        let shape = [1, 3, height, width];
+        Ok(match (self, image) {
+            (Self::Tflite(interpreter, names), image) => interpreter.run(image, names)?,
+            (Self::Onnx(engine), Images::Pixels(pixels)) => engine.run(&channels_first(pixels), shape)?,
+            (Self::Onnx(engine), Images::Floats(sample)) => engine.run(&channels_first(sample), shape)?,
+        })
+    }
 }
 
 /// A file that is compared, ready to run.
 struct Candidate<B: Backbone> {
     /// The model's network, in 32 bits.
     network: Network<B>,
-    engine: Engine,
+    runner: Runner,
     /// Only what resizes in the file, where it does.
     resizing: Option<Engine>,
 }
@@ -125,9 +167,10 @@ impl<B: Backbone> Check<'_, B> {
     /// Compares a file with the model.
     pub fn run(&self, file: &[u8], photos: &ExportPhotos) -> Result<Agreement> {
         let candidate = self.candidate(file)?;
-        let most = match self.bound {
-            Bound::Difference(_) => PHOTOS,
-            Bound::Accuracy(_) => PHOTOS_FOR_ACCURACY,
+        let (most, made_up) = match (self.bound, self.format) {
+            (Bound::Accuracy(_), _) => (PHOTOS_FOR_ACCURACY, 0),
+            (_, Format::Onnx) => (PHOTOS, MADE_UP),
+            (_, Format::Tflite) => self.in_time(),
         };
         let mut reason = None;
         let (mut compared, mut labels, mut whole) = (Vec::new(), Vec::new(), Vec::new());
@@ -150,10 +193,8 @@ impl<B: Backbone> Check<'_, B> {
         }
         let count = compared.len();
         // Steps of integers are made for photos.
-        if let Bound::Difference(_) = self.bound {
-            for image in self.made_up() {
-                compared.push(self.compare(&candidate, &image)?);
-            }
+        for image in self.made_up().into_iter().take(made_up) {
+            compared.push(self.compare(&candidate, &image)?);
         }
         let mut agreement = self.judge(&compared, count, &labels)?;
         if let onnx::Input::AnySize(_) = self.input {
@@ -185,8 +226,7 @@ impl<B: Backbone> Check<'_, B> {
             return Ok(None);
         }
         let Ok(image) = decoder.decode_file(photo) else { return Ok(None) };
-        let shape = [1, 3, image.height() as usize, image.width() as usize];
-        let mut found = candidate.engine.run(&channels_first(image.pixels()), shape)?;
+        let mut found = candidate.runner.run(Images::Pixels(image.pixels()), sides(&image))?;
         // Logits, then probabilities where the file gives these.
         let at = usize::from(matches!(
             self.output,
@@ -194,6 +234,13 @@ impl<B: Backbone> Check<'_, B> {
         ));
         let expected = if at == 1 { &compared.probabilities[1] } else { &compared.outputs[1] };
         Ok(Some([found.swap_remove(at), expected.clone()]))
+    }
+
+    /// How many photos and made-up images the slow interpreter computes: of each one at least.
+    fn in_time(&self) -> (usize, usize) {
+        let images = (MULTIPLICATIONS / self.graph.multiply_adds().max(1)).max(2);
+        let made_up = MADE_UP.min(images / 2);
+        ((images - made_up).min(PHOTOS), made_up)
     }
 
     /// The ranges of the file's values on photos.
@@ -214,7 +261,7 @@ impl<B: Backbone> Check<'_, B> {
         let shape = |image: &RgbImage| [1, 3, image.height() as usize, image.width() as usize];
         let ranges = match self.input {
             onnx::Input::Normalized => {
-                file.ranges(images.map(|image| (self.normalized(&image), shape(&image))))?
+                file.ranges(images.map(|image| (channels_first(&self.normalized(&image)), shape(&image))))?
             }
             _ => file.ranges(images.map(|image| (channels_first(image.pixels()), shape(&image))))?,
         };
@@ -241,7 +288,7 @@ impl<B: Backbone> Check<'_, B> {
             Bound::Accuracy(_) => None,
         };
         let agreement = Agreement {
-            engine: Engine::NAME.to_owned(),
+            engine: self.format.engine().to_owned(),
             photos,
             made_up: compared.len() - photos,
             difference,
@@ -262,7 +309,7 @@ impl<B: Backbone> Check<'_, B> {
                 what: "resized pixels",
                 found: format!("{levels:.1} grey levels"),
                 bound: format!("{GREY_LEVELS}"),
-                engine: Engine::NAME,
+                engine: self.format.engine(),
             });
         }
         Ok(agreement)
@@ -278,7 +325,7 @@ impl<B: Backbone> Check<'_, B> {
                 what,
                 found: format!("{:.1e} of their spread", agreement.difference),
                 bound: format!("{bound:.0e}"),
-                engine: Engine::NAME,
+                engine: self.format.engine(),
             });
         }
         // Squares of features, and differences of such.
@@ -288,7 +335,7 @@ impl<B: Backbone> Check<'_, B> {
                 what: "unknown scores",
                 found: format!("{found:.1e} of their spread"),
                 bound: format!("{bound:.0e}"),
-                engine: Engine::NAME,
+                engine: self.format.engine(),
             });
         }
         Ok(())
@@ -349,38 +396,37 @@ impl<B: Backbone> Check<'_, B> {
             _ => None,
         };
         let network = self.model.network.clone().fork(&Device::flex().autodiff());
-        Ok(Candidate {
-            network: network.with_precision(Precision::F32),
-            engine: Engine::load_values(file, &values)?,
-            resizing,
-        })
+        let runner = match self.format {
+            Format::Onnx => Runner::Onnx(Engine::load_values(file, &values)?),
+            Format::Tflite => Runner::Tflite(Interpreter::load(file)?, values),
+        };
+        Ok(Candidate { network: network.with_precision(Precision::F32), runner, resizing })
     }
 
-    /// An image of the model's size as the network takes it, channels first.
+    /// An image of the model's size, normalised, in rows of pixels.
     fn normalized(&self, image: &RgbImage) -> Vec<f32> {
         // Nothing is resized any more: an image of this size stays as it is.
         let as_it_is = Preprocessing { framing: Framing::Squish, ..*self.preprocessing() };
         let mut sample = vec![0.0; as_it_is.sample_len()];
         as_it_is.apply(image, &mut sample).expect("it has the model's size");
-        channels_first(&sample)
+        sample
     }
 
     /// An image through engine and model. Where the file resizes: pixels by Ocelli and by the file's own nodes; then the
     /// network on the latter, and the whole file.
     fn compare(&self, candidate: &Candidate<B>, image: &RgbImage) -> Result<Compared> {
-        let Candidate { network, engine, resizing } = candidate;
-        let shape = [1, 3, image.height() as usize, image.width() as usize];
-        let pixels = || channels_first(image.pixels());
+        let Candidate { network, runner, resizing } = candidate;
         let Some(resizing) = resizing else {
             let sample = self.normalized(image);
-            let found = match self.input {
-                onnx::Input::Normalized => engine.run(&sample, shape)?,
-                _ => engine.run(&pixels(), shape)?,
+            let given = match self.input {
+                onnx::Input::Normalized => Images::Floats(&sample),
+                _ => Images::Pixels(image.pixels()),
             };
-            return Ok(self.compared(network, found, self.outputs(network, sample)));
+            let found = runner.run(given, sides(image))?;
+            return Ok(self.compared(network, found, self.outputs(network, channels_first(&sample))));
         };
-        let pixels = pixels();
-        let resized = resizing.run(&pixels, shape)?.swap_remove(0);
+        let [height, width] = sides(image);
+        let resized = resizing.run(&channels_first(image.pixels()), [1, 3, height, width])?.swap_remove(0);
         let preprocessing = self.preprocessing();
         let mut sample = vec![0.0; preprocessing.sample_len()];
         preprocessing.apply(image, &mut sample)?;
@@ -391,8 +437,11 @@ impl<B: Backbone> Check<'_, B> {
                 (own - resized).abs() * preprocessing.normalization.std[at / area]
             });
         let grey_levels = levels.collect();
-        let mut compared =
-            self.compared(network, engine.run(&pixels, shape)?, self.outputs(network, resized));
+        let mut compared = self.compared(
+            network,
+            runner.run(Images::Pixels(image.pixels()), sides(image))?,
+            self.outputs(network, resized),
+        );
         // Of what the file computes, beside what the model itself does from the photo.
         compared.probabilities[1] = self.probabilities(&self.outputs(network, own).logits);
         Ok(Compared { grey_levels, ..compared })
@@ -507,6 +556,11 @@ fn largest_difference([found, expected]: &[Vec<f32>; 2]) -> f64 {
 /// The largest difference; NaN where one is, which `max` would leave out.
 fn largest_of(differences: impl Iterator<Item = f64>) -> f64 {
     differences.fold(0.0, |largest, next| if largest.is_nan() || next <= largest { largest } else { next })
+}
+
+/// Rows and columns of an image.
+fn sides(image: &RgbImage) -> [usize; 2] {
+    [image.height() as usize, image.width() as usize]
 }
 
 /// `[height, width, 3]` as `[3, height, width]`.

@@ -1,4 +1,4 @@
-//! A model for other programs: as an ONNX file, or as a web page.
+//! A model for other programs: as an ONNX file, as a TFLite file, or as a web page.
 
 mod agreement;
 mod web;
@@ -11,9 +11,10 @@ use std::str::FromStr;
 use ocelli_data::{Target, Task};
 use ocelli_nn::Backbone;
 use ocelli_onnx as onnx;
+use ocelli_tflite as tflite;
 
 use crate::error::{Error, Result};
-use crate::export::agreement::{Bound, Check};
+use crate::export::agreement::{Bound, Check, Format};
 use crate::file::write_whole;
 use crate::model::Model;
 use crate::paths::{CONFIG, MODEL};
@@ -27,33 +28,44 @@ pub use crate::export::web::{WebOptions, WebRuntime};
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct OnnxOptions {
     /// How much of the preprocessing is in the file.
-    pub preprocessing: OnnxPreprocessing,
+    pub preprocessing: ExportPreprocessing,
     /// What the file gives.
-    pub output: OnnxOutput,
+    pub output: ExportOutput,
     /// How weights are stored.
     pub precision: OnnxPrecision,
     /// Whether probabilities are calibrated, as by [`Model::calibrated`].
     pub calibrated: bool,
 }
 
-/// How much of the preprocessing is in an ONNX file.
+/// How a model is written as TFLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TfliteOptions {
+    /// How much of the preprocessing is in the file; all of it cannot be.
+    pub preprocessing: ExportPreprocessing,
+    /// What the file gives.
+    pub output: ExportOutput,
+    /// Whether probabilities are calibrated, as by [`Model::calibrated`].
+    pub calibrated: bool,
+}
+
+/// How much of the preprocessing is in an exported file. Images are `[images, 3, height, width]` in ONNX files, and
+/// `[images, height, width, 3]` in TFLite files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum OnnxPreprocessing {
-    /// The file takes 8-bit pixels of the model's size, `[images, 3, size, size]`, and normalises them.
+pub enum ExportPreprocessing {
+    /// The file takes 8-bit pixels of the model's size, and normalises them.
     #[default]
     Normalize,
-    /// The file takes 8-bit pixels of images of any size, `[images, 3, height, width]`, and resizes, crops or pads, and
-    /// normalises them.
+    /// The file takes 8-bit pixels of images of any size, and resizes, crops or pads, and normalises them. ONNX only.
     All,
-    /// The file takes normalised floats, `[images, 3, size, size]`.
+    /// The file takes normalised floats.
     None,
 }
 
-/// What an ONNX file gives for each image.
+/// What an exported file gives for each image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum OnnxOutput {
+pub enum ExportOutput {
     /// The probability of each class.
     #[default]
     Probabilities,
@@ -77,7 +89,7 @@ pub enum OnnxPrecision {
     Int8,
 }
 
-/// Photos that an ONNX file is made and compared with.
+/// Photos that an exported file is made and compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExportPhotos {
     /// Those that file and model are compared on: photos that the model was not trained on.
@@ -88,16 +100,16 @@ pub struct ExportPhotos {
     pub training: Vec<PathBuf>,
 }
 
-impl OnnxPreprocessing {
+impl ExportPreprocessing {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
         ("normalize", "8-bit pixels of the model's size in; normalised in the file"),
-        ("all", "8-bit pixels of any size in; resized and normalised in the file"),
+        ("all", "8-bit pixels of any size in; resized and normalised in the file (ONNX)"),
         ("none", "normalised floats in"),
     ];
 }
 
-impl OnnxOutput {
+impl ExportOutput {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
         ("probabilities", "the probability of each class"),
@@ -117,7 +129,7 @@ impl OnnxPrecision {
     }
 }
 
-impl FromStr for OnnxPreprocessing {
+impl FromStr for ExportPreprocessing {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
@@ -130,7 +142,7 @@ impl FromStr for OnnxPreprocessing {
     }
 }
 
-impl FromStr for OnnxOutput {
+impl FromStr for ExportOutput {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
@@ -170,11 +182,7 @@ impl<B: Backbone> Model<B> {
     /// The bytes of [`export_onnx`](Self::export_onnx)'s file.
     fn onnx_file(&self, options: &OnnxOptions, photos: &ExportPhotos) -> Result<(Vec<u8>, Agreement)> {
         let config = self.config();
-        let temperature = match (options.calibrated, config.temperature) {
-            (false, _) => 1.0,
-            (true, Some(temperature)) => temperature,
-            (true, None) => return Err(Error::NotCalibrated { model: self.origin().to_owned() }),
-        };
+        let temperature = self.temperature_of(options.calibrated)?;
         let graph = self.graph()?;
         let metadata = BTreeMap::from([(
             "ocelli".to_owned(),
@@ -182,16 +190,11 @@ impl<B: Backbone> Model<B> {
         )]);
         let preprocessing = config.preprocessing;
         let input = match options.preprocessing {
-            OnnxPreprocessing::Normalize => onnx::Input::Pixels(preprocessing),
-            OnnxPreprocessing::All => onnx::Input::AnySize(preprocessing),
-            OnnxPreprocessing::None => onnx::Input::Normalized,
+            ExportPreprocessing::Normalize => onnx::Input::Pixels(preprocessing),
+            ExportPreprocessing::All => onnx::Input::AnySize(preprocessing),
+            ExportPreprocessing::None => onnx::Input::Normalized,
         };
-        let output = match (options.output, config.task) {
-            (OnnxOutput::Logits, _) => onnx::Output::Logits,
-            (OnnxOutput::Features, _) => onnx::Output::Features,
-            (OnnxOutput::Probabilities, Task::SingleLabel) => onnx::Output::Probabilities { temperature },
-            (OnnxOutput::Probabilities, Task::MultiLabel) => onnx::Output::ProbabilityOfEach { temperature },
-        };
+        let output = self.onnx_output(options.output, temperature);
         let float = match options.precision {
             OnnxPrecision::F32 => onnx::Float::F32,
             OnnxPrecision::F16 => onnx::Float::F16,
@@ -213,6 +216,7 @@ impl<B: Backbone> Model<B> {
             output,
             temperature,
             bound: options.precision.bound(),
+            format: Format::Onnx,
         };
         let mut photos = Cow::Borrowed(photos);
         if options.precision == OnnxPrecision::Int8 {
@@ -226,6 +230,99 @@ impl<B: Backbone> Model<B> {
         let text = serde_json::to_string(&agreement).expect("plain values serialise");
         file.set_metadata("agreement", text);
         Ok((file.to_bytes(), agreement))
+    }
+
+    /// Writes the model as a TFLite file for LiteRT, of 32-bit floats. Before, the file is read back, and an interpreter of
+    /// Ocelli's own computes in f64 what it says, on up to 32 of the photos, on noise, on black and on white, or on fewer
+    /// where the network is large: on one photo and on noise at least. LiteRT itself does not run it.
+    ///
+    /// The file is for one image at a time, and can be resized for more. Where the model has an unknown score, it is a
+    /// second output, `unknown_score`; its threshold is in the configuration. Packed into the file, which is a ZIP archive
+    /// too, are `labels.txt`, which its metadata names, and the model's configuration and the agreement, as `ocelli.json`
+    /// and `agreement.json`.
+    ///
+    /// # Errors
+    /// [`Error::Disagreement`] where the file says something else than the model computes; [`Error::Tflite`] where the
+    /// network or a class cannot be written; [`Error::Setting`] where the file should resize images; otherwise those of
+    /// [`export_onnx`](Self::export_onnx). There is no file then, and an existing one is unchanged.
+    pub fn export_tflite(
+        &self,
+        path: impl AsRef<Path>,
+        options: &TfliteOptions,
+        photos: &ExportPhotos,
+    ) -> Result<Agreement> {
+        let config = self.config();
+        let temperature = self.temperature_of(options.calibrated)?;
+        let normalization = tflite::Normalization {
+            mean: config.preprocessing.normalization.mean.to_vec(),
+            std: config.preprocessing.normalization.std.to_vec(),
+        };
+        let (input, of_check) = match options.preprocessing {
+            ExportPreprocessing::Normalize => {
+                (tflite::Input::Pixels(normalization), onnx::Input::Pixels(config.preprocessing))
+            }
+            ExportPreprocessing::None => {
+                (tflite::Input::Normalized(Some(normalization)), onnx::Input::Normalized)
+            }
+            ExportPreprocessing::All => {
+                let expected = "normalize or none: a TFLite file takes images of the model's size";
+                return Err(Error::setting("preprocessing", "all", expected));
+            }
+        };
+        let compared = self.onnx_output(options.output, temperature);
+        let output = match compared {
+            onnx::Output::Features => tflite::Output::Features,
+            onnx::Output::Probabilities { temperature } => tflite::Output::Probabilities { temperature },
+            onnx::Output::ProbabilityOfEach { temperature } => {
+                tflite::Output::ProbabilityOfEach { temperature }
+            }
+            _ => tflite::Output::Logits,
+        };
+        let unknown = self.unknown_score().map(|score| tflite::UnknownScore {
+            center: score.center.clone(),
+            projection: score.projection.clone(),
+            within: score.within.clone(),
+            means: score.means.clone(),
+            total: score.total.clone(),
+            residual: score.residual,
+        });
+        let graph = self.graph()?;
+        let options = tflite::Options { input, output, unknown, labels: config.classes.clone() };
+        let mut file = tflite::Model::new(&graph, &options)?;
+        file.attach("ocelli.json", serde_json::to_string(config).expect("plain values serialise"));
+        let check = Check {
+            model: self,
+            graph: &graph,
+            input: of_check,
+            output: compared,
+            temperature,
+            bound: Bound::Difference(1e-4),
+            format: Format::Tflite,
+        };
+        let agreement = check.run(&file.to_bytes()?, photos)?;
+        file.attach("agreement.json", serde_json::to_string(&agreement).expect("plain values serialise"));
+        write_whole(path.as_ref(), &file.to_bytes()?)?;
+        Ok(agreement)
+    }
+
+    /// What logits are divided by.
+    fn temperature_of(&self, calibrated: bool) -> Result<f64> {
+        match (calibrated, self.config().temperature) {
+            (false, _) => Ok(1.0),
+            (true, Some(temperature)) => Ok(temperature),
+            (true, None) => Err(Error::NotCalibrated { model: self.origin().to_owned() }),
+        }
+    }
+
+    fn onnx_output(&self, output: ExportOutput, temperature: f64) -> onnx::Output {
+        match (output, self.config().task) {
+            (ExportOutput::Logits, _) => onnx::Output::Logits,
+            (ExportOutput::Features, _) => onnx::Output::Features,
+            (ExportOutput::Probabilities, Task::SingleLabel) => onnx::Output::Probabilities { temperature },
+            (ExportOutput::Probabilities, Task::MultiLabel) => {
+                onnx::Output::ProbabilityOfEach { temperature }
+            }
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use ocelli_data::{Preprocessing, Task, files};
+use ocelli_data::files::{self, NewFolder};
+use ocelli_data::{Preprocessing, Task};
 use ocelli_hub::NpmPackage;
 use ocelli_nn::Backbone;
 use serde::Serialize;
@@ -176,7 +177,9 @@ impl<B: Backbone> Model<B> {
         photos: &ExportPhotos,
     ) -> Result<Agreement> {
         let folder = folder.as_ref();
-        new_or_empty(folder)?;
+        if !files::is_new_or_empty(folder).map_err(Error::io("write", folder))? {
+            return Err(Error::FolderNotEmpty { path: folder.to_owned() });
+        }
         let config = self.config();
         if !config.channels.is_usual() {
             return Err(Error::NotForBrowsers);
@@ -197,66 +200,19 @@ impl<B: Backbone> Model<B> {
             calibrated,
         };
         let description = serde_json::to_vec_pretty(&description).expect("plain values serialise");
-        write_folder(
-            folder,
-            &[
-                (SCRIPT.1, &runtime.script),
-                (ENGINE.1, &runtime.engine),
-                ("onnxruntime/LICENSE", LICENCE.as_bytes()),
-                ("model.onnx", &model),
-                ("model.json", &description),
-                ("index.html", PAGE.as_bytes()),
-            ],
-        )?;
+        let new = NewFolder::begin(folder).map_err(Error::io("write", folder))?;
+        let contents: [(&str, &[u8]); 6] = [
+            (SCRIPT.1, &runtime.script),
+            (ENGINE.1, &runtime.engine),
+            ("onnxruntime/LICENSE", LICENCE.as_bytes()),
+            ("model.onnx", &model),
+            ("model.json", &description),
+            ("index.html", PAGE.as_bytes()),
+        ];
+        for (name, bytes) in contents {
+            write_whole(&new.path().join(name), bytes)?;
+        }
+        new.finish().map_err(Error::io("write", folder))?;
         Ok(agreement)
     }
-}
-
-/// Refuses a folder that holds anything.
-fn new_or_empty(folder: &Path) -> Result<()> {
-    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::FolderNotEmpty { path: folder.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::io("write", folder)(error)),
-    }
-}
-
-/// Writes a new folder: beside it first, so that it is there whole or not at all. Into an empty one, which may be the
-/// working folder, files are moved at the end.
-fn write_folder(folder: &Path, contents: &[(&str, &[u8])]) -> Result<()> {
-    let is_there = folder.is_dir();
-    let place = if is_there { folder } else { files::folder_of(folder) };
-    files::create_dir_all(place).map_err(Error::io("create", place))?;
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let temporary = builder.prefix(".writing-").tempdir_in(place).map_err(Error::io("write", folder))?;
-    for (name, bytes) in contents {
-        write_whole(&temporary.path().join(name), bytes)?;
-    }
-    if !is_there {
-        let renamed = files::rename(temporary.path(), folder);
-        if renamed.is_err() && !temporary.path().exists() {
-            // It has its name, and the disk failed after that.
-            let _ = fs::remove_dir_all(folder);
-        }
-        return renamed.map_err(Error::io("write", folder));
-    }
-    let mut moved = Vec::new();
-    for (name, _) in contents {
-        let top = name.split('/').next().unwrap_or(name);
-        let to = folder.join(top);
-        if moved.contains(&to) {
-            continue;
-        }
-        moved.push(to.clone());
-        if let Err(error) = files::rename(temporary.path().join(top), &to) {
-            for path in &moved {
-                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            }
-            return Err(Error::io("write", &to)(error));
-        }
-    }
-    Ok(())
 }

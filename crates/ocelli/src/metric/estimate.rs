@@ -66,24 +66,35 @@ impl Predictions {
         if !self.is_finite() {
             return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
         }
-        let images = self.items.len();
+        let value = Score::new(self, metric).of(&vec![1; self.items.len()]);
+        MetricEstimate { metric, value, interval: self.interval_moved(metric, 0.0) }
+    }
+
+    /// The 95 % interval of a metric as if its value were higher by `by`: see [`estimate`](Self::estimate).
+    pub(crate) fn interval_moved(&self, metric: Metric, by: f64) -> (f64, f64) {
+        if !self.is_finite() {
+            return (f64::NAN, f64::NAN);
+        }
         let score = Score::new(self, metric);
-        let value = score.of(&vec![1; images]);
+        let value = score.of(&vec![1; self.items.len()]);
         // A variance that is only rounding error counts as 0.
         let variance = Some(score.variance()).filter(|variance| *variance > 1e-20).unwrap_or(0.0);
-        let interval = match (metric, variance) {
+        match (metric, variance) {
             _ if value.is_nan() => (f64::NAN, f64::NAN),
-            (Metric::LogLoss, variance) => scale_interval(value, variance.sqrt()),
+            (Metric::LogLoss, variance) => {
+                scale_interval((value + by).max(0.0), (value + by) / value * variance.sqrt())
+            }
             // The range of a custom metric is not known.
-            (Metric::Custom(_), variance) => (value - Z * variance.sqrt(), value + Z * variance.sqrt()),
+            (Metric::Custom(_), variance) => {
+                (value + by - Z * variance.sqrt(), value + by + Z * variance.sqrt())
+            }
             (_, variance) => {
                 let alike = value * (1.0 - value) / variance;
                 // Without any variance, 0 / 0.
                 let alike = if alike.is_nan() { f64::INFINITY } else { alike };
-                wilson(value, alike.min(score.most_images(variance)))
+                wilson((value + by).clamp(0.0, 1.0), alike.min(score.most_images(variance)))
             }
-        };
-        MetricEstimate { metric, value, interval }
+        }
     }
 
     /// What each image contributes to a metric, whose mean over images is approximately its value: the score

@@ -1,8 +1,10 @@
 //! Metrics of predictions: exact over a whole set, with a direction and a 95 % interval.
 
+pub(crate) mod choice;
 pub(crate) mod custom;
 pub(crate) mod direction;
 pub(crate) mod estimate;
+pub(crate) mod packed;
 pub(crate) mod paired;
 pub(crate) mod predictions;
 pub(crate) mod proportion;

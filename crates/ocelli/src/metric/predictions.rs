@@ -249,7 +249,8 @@ fn loss(task: Task, logits: &[f32], target: &Target) -> f64 {
     match (task, target) {
         (_, Target::Unlabelled) => f64::NAN,
         _ if !all_finite(logits) => f64::NAN,
-        (Task::SingleLabel, _) => -log_softmax(logits)[target.classes()[0]],
+        // Not the negative: where the model is sure, that is -0.
+        (Task::SingleLabel, _) => 0.0 - log_softmax(logits)[target.classes()[0]],
         (Task::MultiLabel, _) => {
             let terms = logits.iter().enumerate().map(|(class, logit)| {
                 let logit = f64::from(*logit);
@@ -287,4 +288,20 @@ pub(crate) fn log_softmax(logits: &[f32]) -> Vec<f64> {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum();
     logits.iter().map(|logit| f64::from(*logit) - highest - sum.ln()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_of_nothing_has_no_sign() {
+        let sure = [200.0, -200.0];
+        for (task, target) in
+            [(Task::SingleLabel, Target::Class(0)), (Task::MultiLabel, Target::Classes(vec![0]))]
+        {
+            assert_eq!(loss(task, &sure, &target).to_string(), "0", "{task:?}");
+        }
+        assert_eq!(loss(Task::SingleLabel, &sure, &Target::Class(1)), 400.0);
+    }
 }

@@ -34,12 +34,12 @@ impl Predictions {
     /// [best threshold](Self::best_threshold), since at a fixed one it depends more on how confident a
     /// network is than on how right; every other metric unchanged.
     pub fn monitored_value(&self, metric: Metric) -> f64 {
-        self.tuned(metric).value(metric)
+        self.monitored(metric).value(metric)
     }
 
     /// The [contributions](Self::contributions) to [`monitored_value`](Self::monitored_value).
     pub(crate) fn monitored_contributions(&self, metric: Metric) -> Option<Vec<f64>> {
-        self.tuned(metric).contributions(metric)
+        self.monitored(metric).contributions(metric)
     }
 
     /// Whether these predictions are significantly better than others of the same images, at 5 %: by
@@ -51,7 +51,8 @@ impl Predictions {
         better && paired_p_value(&one, &two).is_some_and(|p| p < SIGNIFICANCE)
     }
 
-    fn tuned(&self, metric: Metric) -> Cow<'_, Self> {
+    /// These predictions with the threshold at which the metric is [monitored](Self::monitored_value).
+    pub(crate) fn monitored(&self, metric: Metric) -> Cow<'_, Self> {
         if !matches!((self.task, metric), (Task::MultiLabel, Metric::F(..))) {
             return Cow::Borrowed(self);
         }

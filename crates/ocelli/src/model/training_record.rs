@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::estimate::MetricEstimate;
 
 /// How a model was trained and validated, as its file records it. It names no path, and nothing that differs
@@ -23,7 +24,10 @@ pub struct TrainingRecord {
     pub seed: u64,
     /// Metrics on the validation images, by which the best weights were also chosen.
     pub metrics: Vec<ValidationMetric>,
-    /// The same with test-time augmentation, if the recipe ends with it.
+    /// The metric that chose the best weights, corrected for the choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<CorrectedEstimate>,
+    /// The metrics with test-time augmentation, if the recipe ends with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tta_metrics: Vec<ValidationMetric>,
 }

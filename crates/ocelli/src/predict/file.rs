@@ -1,4 +1,4 @@
-//! A table of predictions in a file: a stream that can be resumed (CSV, JSON Lines), or written whole (JSON).
+//! A table of predictions in a file: a stream that can be resumed (CSV, JSON Lines), or written whole (JSON, Parquet).
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,15 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::model::prediction::Prediction;
+use crate::predict::columns::ColumnWriter;
 use crate::predict::resume::{KeptRow, KeptRows};
 use crate::predict::settings::TableSettings;
-use crate::predict::table::{TableLayout, TableWriter};
+use crate::predict::table::{TableFormat, TableLayout, TableWriter};
 
 /// A table of predictions that is being written to a file.
 ///
-/// CSV and JSON Lines grow row by row, so that an interrupted table can be [resumed](Self::resume). JSON
-/// appears when it is [finished](Self::finish), whole or not at all.
+/// CSV and JSON Lines grow row by row, so that an interrupted table can be [resumed](Self::resume). JSON and Parquet
+/// appear when they are [finished](Self::finish), whole or not at all; memory holds a group of rows of Parquet.
 #[derive(Debug)]
 pub struct PredictionFile {
     path: PathBuf,
@@ -34,6 +35,7 @@ pub struct PredictionFile {
 enum Target {
     Stream(TableWriter<Appender>),
     Whole(TableWriter<BufWriter<NamedTempFile>>),
+    Columns(Box<ColumnWriter<BufWriter<NamedTempFile>>>),
 }
 
 /// Rows wait for others until there are this many bytes, or until this time has passed.
@@ -102,7 +104,8 @@ impl PredictionFile {
     ) -> Result<(Self, KeptRows)> {
         let path = path.as_ref();
         if !layout.format.is_resumable() {
-            return Err(Error::setting("format", "json", "csv or jsonl, to resume a table"));
+            let name = if layout.format == TableFormat::Json { "json" } else { "parquet" };
+            return Err(Error::setting("format", name, "csv or jsonl, to resume a table"));
         }
         if !path.exists() {
             return Ok((Self::create(path, layout, settings)?, KeptRows::default()));
@@ -138,7 +141,7 @@ impl PredictionFile {
         Ok(self.table.insert(begun))
     }
 
-    /// Creates the file; JSON under a temporary name.
+    /// Creates the file; JSON and Parquet under a temporary name.
     fn begin(&self) -> Result<Target> {
         let (path, layout) = (&self.path, self.layout.clone());
         check_new(path)?;
@@ -152,7 +155,11 @@ impl PredictionFile {
             return Ok(stream(path, layout, lock));
         }
         let out = BufWriter::new(files::temporary(path).map_err(Error::io("write", path))?);
-        Ok(Target::Whole(TableWriter::new(out, layout).map_err(Error::io("write", path))?))
+        let begin = || match layout.format {
+            TableFormat::Parquet => Ok(Target::Columns(Box::new(ColumnWriter::new(out, layout)?))),
+            _ => Ok(Target::Whole(TableWriter::new(out, layout)?)),
+        };
+        begin().map_err(Error::io("write", path))
     }
 
     /// The file.
@@ -168,6 +175,7 @@ impl PredictionFile {
         match self.table()? {
             Target::Stream(table) => table.write(prediction),
             Target::Whole(table) => table.write(prediction),
+            Target::Columns(table) => table.write(prediction),
         }
         .map_err(Error::io("write", &self.path))
     }
@@ -180,6 +188,7 @@ impl PredictionFile {
         match self.table()? {
             Target::Stream(table) => table.write_error(path, reason),
             Target::Whole(table) => table.write_error(path, reason),
+            Target::Columns(table) => table.write_error(path, reason),
         }
         .map_err(Error::io("write", &self.path))
     }
@@ -192,6 +201,7 @@ impl PredictionFile {
         match &mut self.table {
             Some(Target::Stream(table)) => table.flush(),
             Some(Target::Whole(table)) => table.flush(),
+            Some(Target::Columns(table)) => table.flush(),
             None => Ok(()),
         }
         .map_err(Error::io("write", &self.path))
@@ -231,15 +241,20 @@ impl PredictionFile {
                 finish().map_err(Error::io("write", &path))
             }
             Target::Whole(table) => {
-                let finish = || {
-                    let file = table.finish()?.into_inner().map_err(|error| error.into_error())?;
-                    file.as_file().sync_all()?;
-                    file.persist_noclobber(&path).map_err(|error| error.error)
-                };
-                finish().map(drop).map_err(Error::io("write", &path))
+                table.finish().and_then(|out| persist(out, &path)).map_err(Error::io("write", &path))
+            }
+            Target::Columns(table) => {
+                table.finish().and_then(|out| persist(out, &path)).map_err(Error::io("write", &path))
             }
         }
     }
+}
+
+/// Gives a temporary file its name, unless another file has it.
+fn persist(out: BufWriter<NamedTempFile>, path: &Path) -> io::Result<()> {
+    let file = out.into_inner().map_err(|error| error.into_error())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(drop).map_err(|error| error.error)
 }
 
 fn stream(path: &Path, layout: TableLayout, lock: Lock) -> Target {

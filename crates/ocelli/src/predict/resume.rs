@@ -139,7 +139,9 @@ fn each_row(
     match layout.format {
         TableFormat::Csv => each_row_of_csv(rows, path, layout, take),
         TableFormat::JsonLines => each_row_of_json_lines(rows, path, take),
-        TableFormat::Json => Err(Error::setting("format", "json", "csv or jsonl, to resume a table")),
+        TableFormat::Json | TableFormat::Parquet => {
+            Err(Error::setting("format", "json", "csv or jsonl, to resume a table"))
+        }
     }
 }
 

@@ -31,16 +31,23 @@ pub enum TableFormat {
     JsonLines,
     /// JSON: an array of objects.
     Json,
+    /// Parquet, for [`PredictionFile`](crate::PredictionFile) alone: the columns of CSV. Probabilities and scores are
+    /// 64-bit floats, those that the other formats' decimals say; what CSV leaves empty is null.
+    Parquet,
 }
 
 impl TableFormat {
     /// The names that [`FromStr`] takes, the extensions of files, with a line about each.
-    pub const NAMES: &[(&str, &str)] =
-        &[("csv", "CSV with a header"), ("jsonl", "JSON Lines"), ("json", "One JSON array")];
+    pub const NAMES: &[(&str, &str)] = &[
+        ("csv", "CSV with a header"),
+        ("jsonl", "JSON Lines"),
+        ("json", "One JSON array"),
+        ("parquet", "Parquet"),
+    ];
 
     /// Whether a table of this format can be resumed: it needs no end.
     pub fn is_resumable(self) -> bool {
-        self != Self::Json
+        matches!(self, Self::Csv | Self::JsonLines)
     }
 }
 
@@ -52,7 +59,8 @@ impl FromStr for TableFormat {
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::JsonLines),
             "json" => Ok(Self::Json),
-            _ => Err(Error::setting("format", name, "csv, jsonl or json")),
+            "parquet" => Ok(Self::Parquet),
+            _ => Err(Error::setting("format", name, "csv, jsonl, json or parquet")),
         }
     }
 }
@@ -117,7 +125,7 @@ impl TableLayout {
     pub fn header(&self) -> Vec<u8> {
         match self.format {
             TableFormat::Csv => record(self.columns().iter().map(|name| escape_formula(name).into_owned())),
-            TableFormat::JsonLines | TableFormat::Json => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -139,11 +147,11 @@ impl TableLayout {
     }
 
     /// The number of classes that are listed, if not the probabilities of all are.
-    fn most(&self) -> Option<usize> {
+    pub(crate) fn most(&self) -> Option<usize> {
         self.top_k.map(|most| most.min(self.classes.len()))
     }
 
-    /// The row of a prediction, with the end of its line; in an array, without what is between rows.
+    /// The row of a prediction as CSV or JSON, with the end of its line; in an array, without what is between rows.
     pub fn row(&self, prediction: &Prediction) -> Vec<u8> {
         let path = text_of(&prediction.path);
         let labels = prediction.predicted_labels();
@@ -168,7 +176,7 @@ impl TableLayout {
                 }
                 record(cells)
             }
-            TableFormat::JsonLines | TableFormat::Json => {
+            _ => {
                 let single = prediction.task == Task::SingleLabel;
                 self.object(&Object {
                     path: &path,
@@ -185,7 +193,7 @@ impl TableLayout {
         }
     }
 
-    /// The row of a file that could not be read.
+    /// The row of a file that could not be read, as CSV or JSON.
     pub fn error_row(&self, path: &Path, reason: &str) -> Vec<u8> {
         let path = text_of(path);
         match self.format {
@@ -194,7 +202,7 @@ impl TableLayout {
                 cells.resize(self.columns().len(), String::new());
                 record(cells)
             }
-            TableFormat::JsonLines | TableFormat::Json => self.object(&Object {
+            _ => self.object(&Object {
                 path: &path,
                 class: None,
                 classes: None,
@@ -242,8 +250,11 @@ impl<W: Write> TableWriter<W> {
     /// Begins a table.
     ///
     /// # Errors
-    /// Those of `out`.
+    /// Those of `out`; where the format is Parquet, which is no stream of rows.
     pub fn new(mut out: W, layout: TableLayout) -> io::Result<Self> {
+        if layout.format == TableFormat::Parquet {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "Parquet is written to files alone"));
+        }
         out.write_all(&layout.header())?;
         Ok(Self::resumed(out, layout))
     }

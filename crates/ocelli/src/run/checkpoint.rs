@@ -97,7 +97,7 @@ pub(crate) struct Last {
 }
 
 /// The version of the format that this version writes and reads.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 pub(crate) const ENTRY: &str = "ocelli-checkpoint";
 /// The prefix of a checkpoint's name; its number follows.
 const NAME: &str = "checkpoint-";

@@ -78,6 +78,9 @@ pub struct RunConfig {
     /// How a table of labels is read; without it `data` is a folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<TableOptions>,
+    /// Whether the names of the folders in `data` are the classes, whatever tables lie beside them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub class_folders: bool,
     /// Which images must stay on the same side of the split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Grouping>,
@@ -149,6 +152,7 @@ impl RunConfig {
             patience: None,
             recipe: Recipe::preset(preset, arch.info().size),
             table: None,
+            class_folders: false,
             groups: None,
             augmentation: preset.augmentation(),
             decisions: None,
@@ -159,7 +163,7 @@ impl RunConfig {
     pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
         let mut data = match &self.table {
             Some(options) => ImageData::from_csv(&self.data, options.clone()),
-            None => ImageData::from_path(&self.data),
+            None => ImageData::from_path(&self.data).class_folders(self.class_folders),
         };
         if let Some(valid_split) = &self.valid_split {
             data = data.valid_split(valid_split.clone());

@@ -18,6 +18,7 @@ use crate::learner::Learner;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::CurveShape;
 use crate::metric::Metric;
+use crate::metric::choice::CorrectedEstimate;
 use crate::model::Model;
 use crate::model::config::{self, ModelConfig};
 use crate::recipe::Phase;
@@ -92,6 +93,8 @@ pub struct ResultRecord {
     pub best: Option<(usize, usize)>,
     /// The image size of the model, in pixels.
     pub size: usize,
+    /// The metric that chose the best weights, corrected for the choice.
+    pub corrected: Option<CorrectedEstimate>,
     /// Metrics with test-time augmentation.
     #[serde(default)]
     pub augmented: Vec<EstimateRecord>,

@@ -23,6 +23,7 @@ use crate::event::{Event, Finished, Observer, Observers};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::Metric;
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::estimate::MetricEstimate;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -59,6 +60,8 @@ pub struct RunResult {
     pub augmented: Option<Predictions>,
     /// The metric that chose the best weights.
     pub metric: Metric,
+    /// That metric, corrected for the choice: see [`RecipeResult::corrected`](crate::RecipeResult).
+    pub corrected: Option<CorrectedEstimate>,
     /// The threshold of each class, for multi-label data.
     pub thresholds: Option<Vec<f32>>,
     /// The model's file.
@@ -206,6 +209,9 @@ impl<B: Backbone> Run<B> {
         let mut predictions = result.predictions;
         let mut augmented = result.views.zip(tta).map(|(views, mean)| views.mean(mean));
         let thresholds = settings.thresholds.tuned(&predictions, metric);
+        let per_class = thresholds.as_ref().is_some_and(|tuned| tuned.iter().any(|each| *each != tuned[0]));
+        // Epochs are compared at one threshold for all classes.
+        let corrected = result.corrected.filter(|_| !(per_class && matches!(metric, Metric::F(..))));
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
                 predictions.set_thresholds(tuned.clone());
@@ -225,6 +231,7 @@ impl<B: Backbone> Run<B> {
             phases: trained_phases(&settings.recipe, &learner.history),
             best,
             seed: settings.seed,
+            corrected,
             metrics: measures(&predictions, metric).iter().map(ValidationMetric::from).collect(),
             tta_metrics: tta_metrics.iter().map(ValidationMetric::from).collect(),
         };
@@ -233,6 +240,7 @@ impl<B: Backbone> Run<B> {
             metric,
             best,
             size: learner.data().size(),
+            corrected,
             augmented: tta_metrics,
         }))?;
         let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
@@ -255,7 +263,7 @@ impl<B: Backbone> Run<B> {
         }
         run.finish()?;
         let seconds = tracker.seconds();
-        Ok(RunResult { predictions, augmented, metric, thresholds, model: path, seconds })
+        Ok(RunResult { predictions, augmented, metric, corrected, thresholds, model: path, seconds })
     }
 
     /// Writes a checkpoint of the run.

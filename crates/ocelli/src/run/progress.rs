@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::choice::Candidates;
+use crate::metric::packed::Packed;
 use crate::metric::record::EpochRecord;
-use crate::recipe::diagnosis::{Packed, Watch};
+use crate::recipe::diagnosis::Watch;
 use crate::schedule::learning_rates::LearningRates;
 
 /// The progress of a recipe.
@@ -23,6 +25,8 @@ pub(crate) struct Progress {
     /// What a diagnosis needs of the current phase's epochs so far.
     #[serde(default)]
     pub(crate) watch: Watch,
+    /// All epochs so far, among which the best is chosen.
+    pub(crate) candidates: Candidates,
     /// Seconds of training so far, over all attempts.
     pub(crate) seconds: f64,
 }
@@ -30,11 +34,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// Whether all images that it knows of are among so many items.
     pub(crate) fn is_among(&self, items: usize) -> bool {
-        self.watch.is_among(items) && self.scores.iter().all(|scores| scores.is_among(items))
+        self.watch.is_among(items)
+            && self.scores.iter().all(|scores| scores.is_among(items))
+            && self.candidates.is_among(items)
     }
 
     /// Forgets what single images contributed: the run continues with others, which have other indices.
     pub(crate) fn forget_images(&mut self) {
         (self.watch, self.scores) = (Watch::default(), None);
+        self.candidates.forget();
     }
 }

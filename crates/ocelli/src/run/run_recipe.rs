@@ -12,6 +12,7 @@ use crate::learner::Learner;
 use crate::lr_finder::LrFind;
 use crate::lr_finder::suggest::LrSuggestion;
 use crate::metric::Metric;
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::model::finite::{check_finite, check_outputs};
@@ -31,6 +32,9 @@ pub struct RecipeResult {
     pub predictions: Predictions,
     /// Predictions of every view of it, where the recipe ends with test-time augmentation.
     pub views: Option<TtaLogits>,
+    /// The metric that chose the best epoch, corrected for the choice; `None` where there was none, for a
+    /// custom metric, and where not all epochs were compared on the same images.
+    pub corrected: Option<CorrectedEstimate>,
 }
 
 impl<B: Backbone> Learner<B> {
@@ -79,6 +83,7 @@ pub(crate) fn run_recipe<B: Backbone>(
             done: runner.tracker.progress.done + 1,
             seconds: runner.tracker.progress.seconds,
             scores: runner.tracker.progress.scores.take(),
+            candidates: std::mem::take(&mut runner.tracker.progress.candidates),
             ..Progress::default()
         };
         runner.tracker.write_checkpoint_of(runner.learner)?;
@@ -89,7 +94,11 @@ pub(crate) fn run_recipe<B: Backbone>(
         Some(views) => views.plain(),
         None => runner.learner.validate()?,
     };
-    Ok(RecipeResult { predictions, views })
+    let (metric, best) = (runner.learner.best.metric, runner.learner.best_of_all());
+    let corrected = best.zip(metric).and_then(|((best, _), metric)| {
+        runner.tracker.progress.candidates.corrected(best, &predictions.monitored(metric), metric)
+    });
+    Ok(RecipeResult { predictions, views, corrected })
 }
 
 /// Runs the phases of a recipe.

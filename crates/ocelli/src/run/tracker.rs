@@ -84,6 +84,7 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
 
     fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
         self.progress.watch.follow(record, predictions, metric);
+        self.progress.candidates.follow(record, predictions, metric);
     }
 
     fn after_epoch(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {

@@ -7,6 +7,7 @@ use ocelli_data::Task;
 use ocelli_data::text::count;
 use serde_json::json;
 
+use crate::metric::choice::CorrectedEstimate;
 use crate::model::training_record::{PretrainedWeights, TrainingRecord, ValidationMetric};
 use crate::summary::model::{ModelSummary, UnknownSummary};
 
@@ -190,6 +191,15 @@ impl ModelSummary {
             let interval =
                 metric.interval.map_or_else(String::new, |(low, high)| format!("{low:.4}–{high:.4}"));
             let _ = writeln!(text, "| {}{note} | {value} | {interval} |", escaped(&metric.metric));
+        }
+        if let Some(CorrectedEstimate { metric, epochs, value, interval: (low, high), .. }) =
+            training.corrected
+        {
+            let _ = writeln!(
+                text,
+                "\nThe best of {epochs} epochs was chosen by these images. Corrected for that, by the bootstrap of \
+                 Tsamardinos et al. (2018), {metric} is {value:.4} ({low:.4}–{high:.4})."
+            );
         }
         match self.temperature {
             Some(temperature) => {

@@ -41,12 +41,12 @@ pub struct OutputFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FRACTION", requires = "unknown", value_parser = false_refusals)]
     pub false_refusals: Option<f64>,
-    /// Write a table to a new file: .csv, .jsonl or .json
+    /// Write a table to a new file: .csv, .jsonl, .json or .parquet
     ///
     /// The ending says the format; a name with another ending, and - for standard output, need --csv, --jsonl or
-    /// --json. CSV and JSON Lines grow while photos are
-    /// predicted, and can be resumed: FILE.settings.json is written beside them. JSON is written at the end, whole
-    /// or not at all. Where no photo can be read, no file is written.
+    /// --json. CSV and JSON Lines grow while photos are predicted, and can be resumed: FILE.settings.json is written
+    /// beside them. JSON and Parquet are written at the end, whole or not at all. Where no photo can be read, no file
+    /// is written.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Continue a table of --out, or begin it
@@ -83,7 +83,17 @@ impl OutputFlags {
                 "--out -: standard output has no ending that says the format; give --csv, --jsonl or --json",
             ),
             (Some(path), _) if !is_dash(path) => Ok(Destination::New(path, self.format_of(path, "--out")?)),
-            (_, Some(path)) => Ok(Destination::Resumed(path, self.format_of(path, "--resume-from")?)),
+            (_, Some(path)) => {
+                let format = self.format_of(path, "--resume-from")?;
+                if format == TableFormat::Parquet {
+                    return Err(Failure::Error(format!(
+                        "--resume-from {}: Parquet is written at the end, whole or not at all, and cannot be resumed; use \
+                         .csv or .jsonl, or --out for a new file",
+                        shown(path.display())
+                    )));
+                }
+                Ok(Destination::Resumed(path, format))
+            }
             _ => Ok(Destination::Stdout(flag.map(|(_, format)| format))),
         }
     }
@@ -158,8 +168,8 @@ impl OutputFlags {
             ))),
             (Some((_, format)), _) | (None, Ok(format)) => Ok(format),
             (None, Err(_)) => Err(Failure::Error(format!(
-                "{path}: its ending does not say the format of the table; use .csv, .jsonl or .json, or give --csv, --jsonl \
-                 or --json"
+                "{path}: its ending does not say the format of the table; use .csv, .jsonl, .json or .parquet, or give \
+                 --csv, --jsonl or --json"
             ))),
         }
     }

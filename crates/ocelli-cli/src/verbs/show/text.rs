@@ -1,8 +1,8 @@
 //! The text about each kind of file.
 
 use ocelli::{
-    CheckpointSummary, FileInfo, FileSummary, ModelSummary, PretrainedWeights, PublishedBackbone, Task,
-    TrainingRecord, UnknownSummary, ValidationMetric, WeightsSummary,
+    CheckpointSummary, CorrectedEstimate, FileInfo, FileSummary, ModelSummary, PretrainedWeights,
+    PublishedBackbone, Task, TrainingRecord, UnknownSummary, ValidationMetric, WeightsSummary,
 };
 #[cfg(feature = "onnx")]
 use ocelli::{OnnxSummary, OnnxValue};
@@ -227,6 +227,10 @@ fn print_training(model: &ModelSummary, training: &TrainingRecord) {
     let metrics = training.metrics.iter().map(|metric| (metric, "")).chain(with_tta);
     for (number, (metric, note)) in metrics.enumerate() {
         field(if number == 0 { "validation" } else { "" }, format!("{}{note}", validation(metric)));
+    }
+    if let Some(CorrectedEstimate { metric, epochs, value, interval: (low, high), .. }) = training.corrected {
+        let corrected = format!("{metric} {value:.4} (95 % CI {low:.4}–{high:.4})");
+        field("", format!("{corrected}, corrected for choosing the best of {epochs} epochs"));
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use ocelli::{ImageData, Interpretation, Items, Learner, Metric, Predictions, RunResult, Task};
+use ocelli::{
+    CorrectedEstimate, ImageData, Interpretation, Items, Learner, Metric, Predictions, RunResult, Task,
+};
 
 use crate::output::{println, shown};
 use crate::text::{brief, count, counted};
@@ -24,6 +26,10 @@ pub fn print(outcome: &RunResult, learner: &Learner) {
         return;
     }
     print_metrics(predictions, outcome.metric, "validation image");
+    if let Some(CorrectedEstimate { metric, epochs, value, interval: (low, high), .. }) = outcome.corrected {
+        println!("corrected for choosing the best of {epochs} epochs by these images:");
+        println!("{:<14}  {value:.4}   95 % CI {low:.4}–{high:.4}", metric.to_string());
+    }
     if let Some(augmented) = &outcome.augmented {
         println!("with test-time augmentation:");
         print_metrics(augmented, outcome.metric, "validation image");

@@ -96,7 +96,7 @@ impl Reader<'_> {
         }
         for classes in letters.into_values().filter(|classes| classes.len() > 1) {
             self.notices.push(format!(
-                "the classes {} differ in upper and lower case, or in _, - and spaces, only; if they are one, put their images together",
+                "the classes {} differ in upper and lower case, in _, - and spaces, or in letters that look the same, only; if they are one, put their images together",
                 classes.join(" and ")
             ));
         }

@@ -14,7 +14,7 @@ use crate::source::role::{self, Role};
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
     let ending = path.as_ref().extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    matches!(ending.as_str(), "csv" | "tsv" | "txt" | "jsonl" | "ndjson" | "jsonlines" | "json")
+    matches!(ending.as_str(), "csv" | "tsv" | "tab" | "txt" | "jsonl" | "ndjson" | "jsonlines" | "json")
 }
 
 /// What tables lie directly in a folder.
@@ -23,12 +23,12 @@ pub struct Tables {
     /// Those that may be the labels, by how plainly their names say so.
     pub(super) labels: Vec<PathBuf>,
     /// Those whose names say it less plainly.
-    others: Vec<PathBuf>,
+    pub(super) others: Vec<PathBuf>,
     /// Those that are each of a side of the split, that for training first: `train.csv` and `valid.csv`, or
     /// tables in the folders `train` and `valid`.
     pub(super) sides: Vec<(Role, PathBuf)>,
     /// Folders of the split that hold images, but no table, where others hold one.
-    without: Vec<(Role, PathBuf)>,
+    pub(super) without: Vec<(Role, PathBuf)>,
 }
 
 impl Tables {
@@ -217,6 +217,7 @@ pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         (is_table(path) || FOREIGN.contains(&ending(path).as_str()))
             && !NO_LABELS.iter().any(|other| stem.starts_with(other))
+            && !stem.contains("submission")
     };
     let mut found: Vec<PathBuf> = files(folder).filter(may_be).collect();
     found.extend(folders(folder).flat_map(|inner| files(&inner).filter(may_be).collect::<Vec<_>>()));
@@ -283,11 +284,11 @@ fn is_container(path: &Path) -> bool {
     words.peek().is_some() && words.all(|word| WORDS.contains(&word))
 }
 
-fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries(folder).filter(|path| path.is_file())
 }
 
-fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries(folder).filter(|path| path.is_dir())
 }
 
@@ -299,7 +300,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 /// Whether a file with an image's ending lies in a folder, or so many levels below it.
-fn holds_images(folder: &Path, levels: usize) -> bool {
+pub(super) fn holds_images(folder: &Path, levels: usize) -> bool {
     let is_image = |path: PathBuf| {
         path.extension().is_some_and(|ending| is_image_ending(&ending.to_string_lossy().to_lowercase()))
     };

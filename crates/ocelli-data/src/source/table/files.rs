@@ -113,6 +113,32 @@ impl Name {
     }
 }
 
+/// What a web address says of a path: without its query, and with the characters that `%20` and the like stand
+/// for; `None` where that is the same.
+pub(super) fn web_path(text: &str) -> Option<String> {
+    let is_address = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    let path = if is_address { text.split(['?', '#']).next().unwrap_or_default() } else { text };
+    let bytes = path.as_bytes();
+    let code = |at: usize| {
+        let digits = bytes.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'%' if let Some(byte) = code(at) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            byte => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).ok().filter(|decoded| decoded != text)
+}
+
 /// One spelling for all: composed, in small letters.
 fn fold(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { composed(text).to_lowercase() }
@@ -195,7 +221,7 @@ impl Finder {
     pub(super) fn hits<'a>(&self, names: impl Iterator<Item = &'a str>, suffix: Option<&str>) -> usize {
         let mut hit = HashSet::new();
         for text in names.filter(|text| !text.is_empty()) {
-            let name = Name::of(text);
+            let name = self.name(text, suffix);
             if let Some(candidate) = self.candidates(&name, suffix).first() {
                 hit.insert(self.files[candidate.file].path.clone());
             } else if let Some(found) = self.as_given(&name, text, suffix, &[]) {
@@ -205,10 +231,21 @@ impl Finder {
         hit.len()
     }
 
+    /// The parts of a name; of a web address those of the file that it means, if no file has that name itself.
+    fn name(&self, text: &str, suffix: Option<&str>) -> Name {
+        let name = Name::of(text);
+        let Some(decoded) = web_path(text) else { return name };
+        if !self.candidates(&name, suffix).is_empty() || self.as_given(&name, text, suffix, &[]).is_some() {
+            return name;
+        }
+        let decoded = Name::of(&decoded);
+        if self.candidates(&decoded, suffix).is_empty() { name } else { decoded }
+    }
+
     /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside`
     /// are folders besides the root that a path may begin at.
     pub fn resolve(&self, names: &[&str], suffix: Option<&str>, beside: &[PathBuf]) -> Vec<Match> {
-        let parsed: Vec<Name> = names.iter().map(|name| Name::of(name)).collect();
+        let parsed: Vec<Name> = names.iter().map(|name| self.name(name, suffix)).collect();
         let candidates: Vec<Vec<Candidate>> =
             parsed.iter().map(|name| self.candidates(name, suffix)).collect();
         // What most of the names have in common decides where one of them could mean several files.

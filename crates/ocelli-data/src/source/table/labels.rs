@@ -115,6 +115,8 @@ struct Evidence<'a> {
     recurring: usize,
     /// Whether cells differ in how many pieces they have.
     varied: bool,
+    /// Whether a cell begins or ends with the separator, as lists do and names do not: `cat;`.
+    open: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -131,7 +133,14 @@ impl<'a> Evidence<'a> {
         let pieces: HashSet<&str> = different.iter().filter(counts).flatten().copied().collect();
         let recurring = pieces.iter().filter(|piece| cells_with[**piece] > 1).count();
         let sizes: BTreeSet<usize> = different.iter().map(BTreeSet::len).collect();
-        Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1 }
+        let open = match reading {
+            Reading::Apart(separator) => cells.iter().any(|cell| {
+                let text = cell.text.trim();
+                text.len() > 1 && (text.starts_with(separator) || text.ends_with(separator))
+            }),
+            Reading::Whole | Reading::Lists => false,
+        };
+        Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1, open }
     }
 
     /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's
@@ -140,7 +149,7 @@ impl<'a> Evidence<'a> {
     fn convinces(&self, separator: char) -> bool {
         self.several > 0
             && match separator {
-                '|' | ';' => 2 * self.recurring >= self.pieces,
+                '|' | ';' => self.open || 2 * self.recurring >= self.pieces,
                 ' ' => 2 * self.recurring > self.pieces && self.varied,
                 _ => 2 * self.recurring > self.pieces,
             }
@@ -313,6 +322,14 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
         .collect();
     let fractions =
         || classes.iter().filter(|class| number(class).is_some_and(|number| number.fract() != 0.0));
+    // Marks alone seldom are a class.
+    let marks = classes.iter().filter(|class| !class.chars().any(char::is_alphanumeric));
+    odd.extend(marks.map(|class| {
+        format!(
+            "warning: \"{class}\" is read as a class; if it stands for no value, leave these cells empty, or take their rows \
+             out"
+        )
+    }));
     if 2 * fractions().count() > classes.len()
         && let Some(first) = fractions().next()
     {
@@ -347,8 +364,8 @@ fn alike<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
 fn alike_notice(of: &str, names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     format!(
-        "the {of} {} differ in case, in spaces, _ and -, or in the spelling of a number alone; if they are one, correct the \
-         table",
+        "the {of} {} differ in case, in spaces, _ and -, in letters of other alphabets that look the same, or in the \
+         spelling of a number alone; if they are one, correct the table",
         names.join(" and ")
     )
 }
@@ -362,6 +379,11 @@ fn number(text: &str) -> Option<f64> {
         let is_number = digits(whole.strip_prefix(['-', '+']).unwrap_or(whole)) && digits(fraction);
         is_number.then(|| text.replace(',', ".").parse().ok()).flatten()
     })
+}
+
+/// What follows a number: `mm` in `1.5 mm`.
+fn unit(text: &str) -> &str {
+    text.rfind(|character: char| character.is_ascii_digit()).map_or("", |last| &text[last + 1..])
 }
 
 /// Whether cells hold numbers with decimal commas, rather than two numbers each.
@@ -380,7 +402,9 @@ fn have_decimal_commas(cells: &[&Cell]) -> bool {
 /// Whether labels are measurements rather than names: numbers that are nearly all different, or many
 /// fractions.
 pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
-    let numbers: Vec<f64> = classes.iter().map_while(|class| number(class)).collect();
+    let unit = classes.first().map_or("", |class| unit(class));
+    let plain = |class: &'_ String| number(class.strip_suffix(unit)?.trim_end());
+    let numbers: Vec<f64> = classes.iter().map_while(plain).collect();
     let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();
     numbers.len() == classes.len()
         && (classes.len() > 10 && 2 * classes.len() > images

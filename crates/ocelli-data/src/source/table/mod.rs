@@ -26,7 +26,9 @@
 //! | `sides.rs` | on which side of the split a row is |
 //! | `several.rs` | a table for each side of the split |
 //! | `discover.rs` | the tables in a folder of photos |
+//! | `beside.rs` | whether a table or the folders beside it say the classes |
 
+mod beside;
 mod columns;
 mod discover;
 mod files;
@@ -52,6 +54,7 @@ pub use sheet::{Row, Sheet};
 use super::existing_folder;
 use crate::files::folder_of;
 use crate::{DataError, Dataset, Task};
+use beside::Verdict;
 use columns::{Columns, Search};
 use header::{first_row_is_a_header, known_header};
 use rows::Notes;
@@ -162,6 +165,75 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     Ok(read.labelled)
 }
 
+/// What a folder of photos is labelled by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelledFolder {
+    /// Its images and their labels.
+    pub labelled: Labelled,
+    /// Whether a table in it says the labels, and not its class folders.
+    pub by_table: bool,
+}
+
+/// Reads a folder of photos by the table of labels in it, or, with `folders`, by its class folders.
+///
+/// A table is read where there are no class folders, or where they are called as parts of one collection
+/// (`images_part_1`, `batch2`) and a table names their photos.
+///
+/// # Errors
+/// Those of [`read`] and of `folders`, and where a table that names the photos in class folders says something
+/// else than the folders' names.
+pub fn read_folder(
+    root: &Path,
+    options: &TableOptions,
+    folders: &mut dyn FnMut(&Path) -> Result<Dataset, DataError>,
+) -> Result<LabelledFolder, DataError> {
+    let tables = Tables::of(root);
+    if says_the_classes(root) && !tables.is_empty() {
+        let one = if tables.labels.len() > 1 { beside::among_several(root, &tables) } else { None };
+        let labelled = match one {
+            Some(one) => {
+                let table = one.one(root)?;
+                let notice =
+                    format!("the labels are those of {}, the one that names photos", table.display());
+                let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
+                let mut read = read_one(&table, &options, vec![notice])?;
+                read.list_unnamed();
+                read.labelled
+            }
+            None => read(root, options)?,
+        };
+        return Ok(LabelledFolder { labelled, by_table: true });
+    }
+    let read = folders(root);
+    match beside::decide(root, &tables, &read)? {
+        Verdict::Folders(notice) => {
+            let mut dataset = read?;
+            dataset.notices.extend(notice);
+            Ok(LabelledFolder { labelled: Labelled::by_folders(dataset), by_table: false })
+        }
+        Verdict::Tables(tables, notice) => {
+            let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
+            let mut labelled = match tables.sides.len() {
+                0 | 1 => {
+                    let mut read = read_one(&tables.one(root)?, &options, Vec::new())?;
+                    read.list_unnamed();
+                    read.labelled
+                }
+                _ => several::read(root, &tables, &options)?,
+            };
+            labelled.dataset.notices.insert(0, notice);
+            Ok(LabelledFolder { labelled, by_table: true })
+        }
+    }
+}
+
+impl Labelled {
+    /// Images that are labelled by their folders.
+    pub fn by_folders(dataset: Dataset) -> Self {
+        Self { dataset, label_separator: None, groups: None, split_by_folders: Vec::new() }
+    }
+}
+
 /// A table that has been read.
 struct ReadTable {
     labelled: Labelled,
@@ -181,61 +253,89 @@ impl ReadTable {
 }
 
 /// Reads one table.
-fn read_one(path: &Path, options: &TableOptions, mut notices: Vec<String>) -> Result<ReadTable, DataError> {
-    let mut sheet = Sheet::read(path)?;
-    notices.append(&mut sheet.notices);
-    if sheet.width() < 2 {
-        let row = sheet.rows.get(1).or(sheet.rows.first());
-        let (line, text) = row.map_or((1, ""), |row| (row.line, row.cell(0)));
-        let detail = format!("has a single column; row {line} is \"{}\"", shortened(text));
-        let advice =
-            "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
-        return Err(table_error(path, None, detail, advice));
+fn read_one(path: &Path, options: &TableOptions, notices: Vec<String>) -> Result<ReadTable, DataError> {
+    Opened::open(path, options, notices)?.read()
+}
+
+/// A table whose column of files is known.
+struct Opened<'a> {
+    sheet: Sheet,
+    options: &'a TableOptions,
+    /// The folder that holds the files.
+    folder: PathBuf,
+    finder: Finder,
+    /// The names of the columns, where the table has them.
+    header: Option<Vec<String>>,
+    /// The column of the files.
+    file: usize,
+    /// The file of each row.
+    matches: Vec<Match>,
+    notices: Vec<String>,
+}
+
+impl<'a> Opened<'a> {
+    fn open(path: &Path, options: &'a TableOptions, mut notices: Vec<String>) -> Result<Self, DataError> {
+        let mut sheet = Sheet::read(path)?;
+        notices.append(&mut sheet.notices);
+        if sheet.width() < 2 {
+            let row = sheet.rows.get(1).or(sheet.rows.first());
+            let (line, text) = row.map_or((1, ""), |row| (row.line, row.cell(0)));
+            let detail = format!("has a single column; row {line} is \"{}\"", shortened(text));
+            let advice =
+                "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
+            return Err(table_error(path, None, detail, advice));
+        }
+        let beside = folder_of(path);
+        let folder = match &options.folder {
+            Some(folder) => existing_folder(folder)?,
+            None => beside.to_owned(),
+        };
+        let finder = Finder::new(&folder);
+        let mut header = known_header(&mut sheet, options, &finder, &mut notices)?;
+        let search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
+        let file = search.file(&mut notices)?;
+        // A quote that was forgotten makes one cell of many rows.
+        refuse_long_cells(&sheet, file)?;
+        let names: Vec<&str> = sheet.rows.iter().map(|row| row.cell(file)).collect();
+        let mut matches = finder.resolve(&names, options.suffix.as_deref(), &[beside.to_owned()]);
+        if !matches.iter().any(|found| matches!(found, Match::Found(_))) {
+            return Err(nothing_found(&sheet, file, header.is_none(), &folder, options, &matches));
+        }
+        if options.header.is_none() && header.is_none() && first_row_is_a_header(&sheet, file, &matches) {
+            let row = sheet.rows.remove(0);
+            matches.remove(0);
+            notices.insert(
+                0,
+                format!(
+                    "row {} of {} names the columns ({}): there is no file {}",
+                    row.line,
+                    sheet.name(),
+                    row.cells.join(", "),
+                    folder.join(row.cell(file)).display()
+                ),
+            );
+            header = Some(row.cells);
+        }
+        Ok(Self { sheet, options, folder, finder, header, file, matches, notices })
     }
-    let beside = folder_of(path);
-    let folder = match &options.folder {
-        Some(folder) => existing_folder(folder)?,
-        None => beside.to_owned(),
-    };
-    let finder = Finder::new(&folder);
-    let mut header = known_header(&mut sheet, options, &finder, &mut notices)?;
-    let mut search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
-    let file = search.file(&mut notices)?;
-    // A quote that was forgotten makes one cell of many rows.
-    refuse_long_cells(&sheet, file)?;
-    let names: Vec<&str> = sheet.rows.iter().map(|row| row.cell(file)).collect();
-    let mut matches = finder.resolve(&names, options.suffix.as_deref(), &[beside.to_owned()]);
-    if !matches.iter().any(|found| matches!(found, Match::Found(_))) {
-        return Err(nothing_found(&sheet, file, header.is_none(), &folder, options, &matches));
+
+    /// Reads labels, split and groups.
+    fn read(self) -> Result<ReadTable, DataError> {
+        let Self { sheet, options, folder, finder, header, file, matches, mut notices } = self;
+        let search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
+        let columns = search.find(file, &mut notices)?;
+        for &column in &columns.labels {
+            refuse_long_cells(&sheet, column)?;
+        }
+        let label_columns = columns.labels.iter().map(|&column| {
+            let name = header.as_ref().and_then(|header| header.get(column)).filter(|name| !name.is_empty());
+            name.map_or(Column::Index(column), |name| Column::Name(name.clone()))
+        });
+        let label_columns = label_columns.collect();
+        let table = Table { sheet: &sheet, columns, header: header.as_deref(), options };
+        let labelled = table.read(&folder, matches, notices)?;
+        Ok(ReadTable { labelled, name: sheet.name(), label_columns, header })
     }
-    if options.header.is_none() && header.is_none() && first_row_is_a_header(&sheet, file, &matches) {
-        let row = sheet.rows.remove(0);
-        matches.remove(0);
-        notices.insert(
-            0,
-            format!(
-                "row {} of {} names the columns ({}): there is no file {}",
-                row.line,
-                sheet.name(),
-                row.cells.join(", "),
-                folder.join(row.cell(file)).display()
-            ),
-        );
-        header = Some(row.cells);
-    }
-    search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
-    let columns = search.find(file, &mut notices)?;
-    for &column in &columns.labels {
-        refuse_long_cells(&sheet, column)?;
-    }
-    let label_columns = columns.labels.iter().map(|&column| {
-        let name = header.as_ref().and_then(|header| header.get(column)).filter(|name| !name.is_empty());
-        name.map_or(Column::Index(column), |name| Column::Name(name.clone()))
-    });
-    let label_columns = label_columns.collect();
-    let table = Table { sheet: &sheet, columns, header: header.as_deref(), options };
-    let labelled = table.read(&folder, matches, notices)?;
-    Ok(ReadTable { labelled, name: sheet.name(), label_columns, header })
 }
 
 /// An error where a cell of a column goes over several lines.

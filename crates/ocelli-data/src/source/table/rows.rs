@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::files::web_path;
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
 use super::{Found, Match, Table, ambiguous};
@@ -138,6 +139,13 @@ impl Table<'_> {
         notices.extend(ways(elsewhere, &|_, found| !found.dropped.is_empty()));
         let folded = "differ in upper and lower case, or in the Unicode form, from those of the files";
         notices.extend(ways(folded, &|_, found| found.folded));
+        let web = "are those of web addresses, with %20 and the like for characters";
+        notices.extend(ways(web, &|row, found| {
+            let given = row.cell(file).replace('\\', "/");
+            let last = given.rsplit('/').next().unwrap_or_default();
+            let there = found.relative.rsplit('/').next().unwrap_or_default();
+            web_path(&given).is_some() && !there.to_lowercase().starts_with(&last.to_lowercase())
+        }));
         let mut several = found.iter().filter(|(_, found)| !found.also.is_empty());
         if let Some((row, found)) = several.next() {
             let names = count(1 + several.count());

@@ -1,6 +1,8 @@
 //! From the bytes of a table to rows of cells.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -12,6 +14,10 @@ use crate::text::count;
 
 /// The largest table that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
+/// So many bytes of a table tell what it is about.
+const BEGINNING: usize = 1 << 16;
+/// The largest JSON, in bytes, that is read for that as a whole.
+const SMALL_JSON: u64 = 16 << 20;
 /// So many rows tell what separates the columns.
 const SOME_ROWS: usize = 200;
 
@@ -76,8 +82,32 @@ impl Sheet {
         if found.len() > LARGEST {
             return wrong("has more than 1 GiB", "give a table of labels");
         }
-        let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
-        let text = decode(path, &bytes)?;
+        Self::of(path, &std::fs::read(path).map_err(DataError::io("read", path))?)
+    }
+
+    /// The first rows of a table; all of one that is small, or of JSON.
+    pub(super) fn read_beginning(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io("read", path))?;
+        let mut bytes = Vec::new();
+        file.take(BEGINNING as u64).read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
+        let is_json = matches!(bytes.trim_ascii_start(), [b'{' | b'[', ..]);
+        let is_whole = bytes.len() < BEGINNING;
+        let length = || std::fs::metadata(path).map_or(0, |found| found.len());
+        if is_whole || is_json && length() <= SMALL_JSON {
+            return Self::read(path);
+        }
+        let end = bytes.iter().rposition(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len());
+        // A character of UTF-16 has two bytes.
+        bytes.truncate(end - end % 2);
+        let whole_lines = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        if bytes.len() - whole_lines < 4 {
+            bytes.truncate(whole_lines);
+        }
+        Self::of(path, &bytes)
+    }
+
+    fn of(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        let text = decode(path, bytes)?;
         let mut sheet = Sheet {
             path: path.to_owned(),
             rows: Vec::new(),
@@ -91,7 +121,7 @@ impl Sheet {
             sheet.read_cells(&text)?;
         }
         if sheet.rows.is_empty() {
-            return wrong("has no rows", "give a table with a row for each image");
+            return Err(table_error(path, None, "has no rows", "give a table with a row for each image"));
         }
         Ok(sheet)
     }

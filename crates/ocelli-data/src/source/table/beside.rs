@@ -1,0 +1,525 @@
+//! Whether a table says the classes of photos, or the folders beside it that they lie in.
+//!
+//! Folders may be classes, or parts of one collection: `images_part_1`, `batch2`. A table that names most of
+//! their photos and says the same as the folders is only mentioned. One that says something else is read
+//! where the folders are called as parts, and refused as ambiguous where they are not.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::discover::{Tables, files, folders, holds_images, is_table, some, unread};
+use super::sheet::Sheet;
+use super::{Finder, Labelled, Match, Opened, TableOptions, names, several};
+use crate::names::{file_name, look_of};
+use crate::source::{id_of, listing};
+use crate::text::count;
+use crate::{DataError, Dataset};
+
+/// The part of the photos that a table names, at least, where it may be that of their labels.
+const MOST: f64 = 0.5;
+/// The part of the photos, at least, for which folder and label go together where both say the same.
+const AGREEING: f64 = 0.9;
+
+/// What says the labels.
+pub(super) enum Verdict {
+    /// The folders; with a notice about a table.
+    Folders(Option<String>),
+    /// These tables; with the notice that says so.
+    Tables(Tables, String),
+}
+
+/// What says the labels of the photos in a folder that holds class folders, which were read as `read`, and
+/// tables.
+///
+/// # Errors
+/// Where it is not clear; and that of `read`, unless a table is to be read instead.
+pub(super) fn decide(
+    root: &Path,
+    tables: &Tables,
+    read: &Result<Dataset, DataError>,
+) -> Result<Verdict, DataError> {
+    let mention = || tables.mention(root);
+    let elsewhere = less_plain(root, read);
+    if tables.is_empty() && elsewhere.is_empty() {
+        let names = read.iter().flat_map(|data| data.items.classes.names().iter().cloned()).collect();
+        return Ok(Verdict::Folders(looks_like_parts(root, &names)));
+    }
+    let photos = Photos::of(root, read);
+    let are_parts = are_parts(&photos.folders);
+    let candidates = candidates(root, tables, &elsewhere, &photos);
+    let Some(candidate) = chosen(root, candidates, are_parts)? else {
+        let notices = if read.is_ok() { looks_like_parts(root, &photos.folders) } else { None };
+        return Ok(Verdict::Folders(notices.or_else(mention)));
+    };
+    if let Err(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) = read {
+        return Ok(Verdict::Folders(None));
+    }
+    let name = candidate.name(root);
+    let agreement = match &candidate.read {
+        Ok(labelled) => Agreement::of(&labelled.dataset, &photos),
+        // Without labels it says nothing else than the folders.
+        Err(error) => match read {
+            _ if are_parts => return Err(unclear(root, &photos, &name, error)),
+            Ok(_) => return Ok(Verdict::Folders(mention())),
+            Err(refused) => return Err(neither(refused, &name, &format!("cannot be read: {error}"))),
+        },
+    };
+    if agreement.is_same(&photos) && !(are_parts && has_part_word(&photos.folders)) {
+        return Ok(Verdict::Folders(agreement.mention(&name, root, mention())));
+    }
+    if let (Err(refused), false) = (read, are_parts) {
+        let says = format!(
+            "names {} of its photos; to train on its labels, give it (`from_csv` {name})",
+            count(candidate.photos)
+        );
+        return match candidate.tables.sides.is_empty() {
+            true => Err(neither(refused, &name, &says)),
+            false => {
+                let notice = format!(
+                    "the labels are those of {name}, since the folders beside it are no classes: {refused}"
+                );
+                Ok(Verdict::Tables(candidate.tables, notice))
+            }
+        };
+    }
+    let folders = some_folders(&photos.folders);
+    if are_parts {
+        let notice = format!(
+            "the labels are those of {name}: the folders beside it ({folders}) are called as parts of one collection (to \
+             take their names for the classes: `class_folders`)"
+        );
+        return Ok(Verdict::Tables(candidate.tables, notice));
+    }
+    Err(DataError::Split {
+        reason: format!(
+            "{} has the folders {folders}, and a table, {name}, which names {} of their {} photos and says other labels \
+             than the folders' names{}: it is not clear which of both are the classes",
+            root.display(),
+            count(candidate.photos),
+            count(photos.class.len()),
+            agreement.example()
+        ),
+        advice: format!(
+            "to train on the table's labels, give it (`from_csv` {name}); to train on the folders' names, say so \
+             (`class_folders`)"
+        ),
+    })
+}
+
+/// That the folders are hardly classes, where no table says others.
+fn looks_like_parts(root: &Path, folders: &BTreeSet<String>) -> Option<String> {
+    (are_parts(folders) && has_part_word(folders)).then(|| {
+        let unread = unread(root).map_or_else(String::new, |(tables, advice)| {
+            format!(". {tables} in {} is not read: {advice}", root.display())
+        });
+        format!(
+            "warning: the folders {} are called as parts of one collection, and their names are taken for the classes; if \
+             they are none, make a folder for each class, or give a table of labels{unread}",
+            some_folders(folders)
+        )
+    })
+}
+
+/// That the folders are parts, and what their table says is not clear.
+fn unclear(root: &Path, photos: &Photos, table: &str, error: &DataError) -> DataError {
+    DataError::Split {
+        reason: format!(
+            "the folders in {} ({}) are called as parts of one collection, and {table}, which names their photos, cannot be \
+             read: {error}",
+            root.display(),
+            some_folders(&photos.folders)
+        ),
+        advice: format!(
+            "give the table with what it lacks (`from_csv` {table}), or, if the folders' names are the classes, say so \
+             (`class_folders`)"
+        ),
+    }
+}
+
+/// The error of the folders, with what is the matter with a table that names their photos.
+fn neither(refused: &DataError, table: &str, says: &str) -> DataError {
+    let text = refused.to_string();
+    let (reason, advice) = text.split_once("; ").unwrap_or((&text, ""));
+    let about = format!("{table}, a table beside them, {says}");
+    let advice = match (advice.is_empty(), text.contains(table)) {
+        (_, true) => advice.to_owned(),
+        (true, false) => about,
+        (false, false) => format!("{advice}; or: {about}"),
+    };
+    DataError::Split { reason: reason.to_owned(), advice }
+}
+
+/// The one table among several in a folder that names most of its photos, where there are no class folders.
+pub(super) fn among_several(root: &Path, tables: &Tables) -> Option<Tables> {
+    let photos = Photos::anywhere(root);
+    let finder = Finder::new(root);
+    let mut named = tables.labels.iter().filter_map(|table| one_of(root, table, &finder, &photos));
+    let first = named.next()?;
+    named.next().is_none().then_some(first.tables)
+}
+
+/// The photos that lie in folders.
+struct Photos {
+    /// The folder of each photo, as a class.
+    class: HashMap<PathBuf, String>,
+    /// The folders' names.
+    folders: BTreeSet<String>,
+}
+
+impl Photos {
+    /// The photos by their classes, or, where folders could not be read as classes, by the folders around them.
+    fn of(root: &Path, read: &Result<Dataset, DataError>) -> Self {
+        let Ok(data) = read else { return Self::anywhere(root) };
+        let name = |class: &usize| data.items.classes.name(*class).unwrap_or_default().to_owned();
+        let classed = data.items.items.iter();
+        let class: HashMap<PathBuf, String> = classed
+            .filter_map(|item| Some((item.path.clone(), name(item.target.classes().first()?))))
+            .collect();
+        let folders = class.values().cloned().collect();
+        Self { class, folders }
+    }
+
+    fn anywhere(root: &Path) -> Self {
+        let folder = |path: &Path| path.parent().filter(|folder| *folder != root).map(file_name);
+        let images = listing::images_below(root).images.into_iter();
+        let class: HashMap<PathBuf, String> = images
+            .map(|path| {
+                let folder = folder(&path).unwrap_or_default();
+                (path, folder)
+            })
+            .collect();
+        let folders = class.values().filter(|folder| !folder.is_empty()).cloned().collect();
+        Self { class, folders }
+    }
+}
+
+/// Tables that name most of the photos.
+struct Candidate {
+    tables: Tables,
+    /// How many of the photos they name.
+    photos: usize,
+    read: Result<Labelled, DataError>,
+}
+
+impl Candidate {
+    /// The tables, for people.
+    fn name(&self, root: &Path) -> String {
+        let of = |path: &PathBuf| id_of(root, path);
+        match &self.tables.sides[..] {
+            [] => self.tables.labels.iter().map(of).collect::<Vec<_>>().join(", "),
+            sides => sides.iter().map(|(_, path)| of(path)).collect::<Vec<_>>().join(" and "),
+        }
+    }
+}
+
+/// The tables that name most of the photos, by how plainly their names say that they are those of the labels.
+fn candidates(root: &Path, tables: &Tables, elsewhere: &[PathBuf], photos: &Photos) -> Vec<Vec<Candidate>> {
+    let mut finder = None;
+    let mut all = Vec::new();
+    if tables.sides.len() > 1 {
+        let finder = finder.get_or_insert_with(|| Finder::new(root));
+        all.push(several_of(root, tables, finder, photos).into_iter().collect());
+    }
+    for group in [&tables.labels[..], &tables.others, elsewhere] {
+        if all.iter().any(|found: &Vec<Candidate>| !found.is_empty()) {
+            break;
+        }
+        let named = group.iter().filter_map(|table| {
+            let finder = finder.get_or_insert_with(|| Finder::new(root));
+            one_of(root, table, finder, photos)
+        });
+        all.push(named.collect());
+    }
+    all
+}
+
+/// Tables whose place or form says less plainly that they may hold the labels: texts, JSON, and what lies in a
+/// folder without photos.
+fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
+    let may_be = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        is_table(path) && !names::is_other_table(&stem)
+    };
+    let ending = |path: &PathBuf| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let text = |path: &PathBuf| matches!(ending(path).as_str(), "txt" | "json");
+    let mut found: Vec<PathBuf> = files(root).filter(|path| text(path) && may_be(path)).collect();
+    // A folder of many photos is not listed again.
+    let items = read.iter().flat_map(|data| &data.items.items);
+    let with_photos: BTreeSet<PathBuf> = items
+        .filter_map(|item| Some(root.join(item.path.strip_prefix(root).ok()?.iter().next()?)))
+        .collect();
+    let without_photos =
+        folders(root).filter(|folder| !with_photos.contains(folder) && !holds_images(folder, 2));
+    found.extend(without_photos.flat_map(|folder| files(&folder).filter(may_be).collect::<Vec<_>>()));
+    found
+}
+
+/// A table, if it names most of the photos.
+fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option<Candidate> {
+    // Most tables name no photos, and some are large.
+    if !Sheet::read_beginning(table).is_ok_and(|sheet| names_files(&sheet, finder)) {
+        return None;
+    }
+    let options =
+        TableOptions { folder: Some(root.to_owned()), allow_missing: true, ..TableOptions::default() };
+    let opened = Opened::open(table, &options, Vec::new()).ok()?;
+    let found: BTreeSet<&Path> = opened
+        .matches
+        .iter()
+        .filter_map(|found| match found {
+            Match::Found(found) => Some(found.path.as_path()),
+            _ => None,
+        })
+        .collect();
+    // A name that several photos have is one of theirs.
+    let ambiguous = opened.matches.iter().filter(|found| matches!(found, Match::Ambiguous(_))).count();
+    let named = ambiguous + photos.class.keys().filter(|path| found.contains(path.as_path())).count();
+    let tables = Tables { labels: vec![table.to_owned()], ..Tables::default() };
+    let most = named > 0 && named as f64 >= MOST * photos.class.len() as f64;
+    most.then(|| Candidate { tables, photos: named, read: opened.read().map(|read| read.labelled) })
+}
+
+/// The tables for the sides of the split, if they name most of the photos, or, where they cannot be read, seem to.
+fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) -> Option<Candidate> {
+    let (_, train) = &tables.sides[0];
+    if !Sheet::read_beginning(train).is_ok_and(|sheet| names_files(&sheet, finder)) {
+        return None;
+    }
+    let options = TableOptions { allow_missing: true, ..TableOptions::default() };
+    let read = several::read(root, tables, &options);
+    let items = read.as_ref().map_or(&[][..], |labelled| &labelled.dataset.items.items);
+    let named: BTreeSet<&Path> = items.iter().map(|item| item.path.as_path()).collect();
+    let named = photos.class.keys().filter(|path| named.contains(path.as_path())).count();
+    let most = read.is_err() || named > 0 && named as f64 >= MOST * photos.class.len() as f64;
+    most.then(|| Candidate { tables: tables.clone(), photos: named, read })
+}
+
+/// Whether a column of the first rows of a table names files.
+fn names_files(sheet: &Sheet, finder: &Finder) -> bool {
+    let rows = &sheet.rows;
+    let names = |column: usize| {
+        let hits = finder.hits(rows.iter().map(|row| row.cell(column)), None);
+        // A photo may have several rows, and some photos may not be here.
+        hits > 0 && 10 * hits >= rows.len().saturating_sub(1)
+    };
+    (0..sheet.width()).any(names)
+}
+
+/// The one table to compare with the folders.
+///
+/// # Errors
+/// Where folders are parts, and it is not clear which table has the labels.
+fn chosen(
+    root: &Path,
+    candidates: Vec<Vec<Candidate>>,
+    are_parts: bool,
+) -> Result<Option<Candidate>, DataError> {
+    let Some(mut plainest) = candidates.into_iter().find(|group| !group.is_empty()) else { return Ok(None) };
+    let readable = plainest.iter().filter(|candidate| candidate.read.is_ok()).count();
+    if readable > 0 {
+        plainest.retain(|candidate| candidate.read.is_ok());
+    }
+    if plainest.len() > 1 && are_parts {
+        let paths: Vec<PathBuf> =
+            plainest.iter().flat_map(|candidate| candidate.tables.labels.clone()).collect();
+        return Err(Tables { labels: paths, ..Tables::default() }.one(root).expect_err("there are several"));
+    }
+    // Where folders may be classes, any table that says something else makes it unclear.
+    plainest.sort_by_key(|candidate| std::cmp::Reverse(candidate.photos));
+    Ok(plainest.into_iter().next())
+}
+
+/// How the labels of a table and the folders of the same photos go together.
+struct Agreement {
+    /// The photos that have both.
+    photos: usize,
+    /// How many have the label that most have in their folder.
+    label_of_folder: usize,
+    /// How many lie in the folder where most of their label lie.
+    folder_of_label: usize,
+    /// How many labels look like the name of their folder.
+    same_name: usize,
+    /// How many folders have the label in their name.
+    in_name: usize,
+    /// How many labels there are.
+    labels: usize,
+    /// A photo whose label is another than its folder's name, with its folder and label.
+    differs: Option<(String, String, String)>,
+}
+
+impl Agreement {
+    fn of(data: &Dataset, photos: &Photos) -> Self {
+        let mut pairs: BTreeMap<(&str, String), usize> = BTreeMap::new();
+        let mut differs = None;
+        for item in &data.items.items {
+            let Some(folder) = photos.class.get(&item.path) else { continue };
+            let labels: Vec<&str> =
+                item.target.classes().iter().filter_map(|&class| data.items.classes.name(class)).collect();
+            let label = labels.join(", ");
+            if label.is_empty() {
+                continue;
+            }
+            if differs.is_none() && !alike(folder, &label) {
+                differs = Some((file_name(&item.path), folder.clone(), label.clone()));
+            }
+            *pairs.entry((folder, label)).or_default() += 1;
+        }
+        let mut best: [BTreeMap<&str, usize>; 2] = Default::default();
+        let (mut all, mut same_name, mut in_name) = (0, 0, 0);
+        for ((folder, label), &photos) in &pairs {
+            for (best, key) in best.iter_mut().zip([*folder, label.as_str()]) {
+                let most = best.entry(key).or_default();
+                *most = photos.max(*most);
+            }
+            all += photos;
+            same_name += if alike(folder, label) { photos } else { 0 };
+            in_name += if contains(folder, label) { photos } else { 0 };
+        }
+        let labels = best[1].len();
+        let [label_of_folder, folder_of_label] = best.map(|best| best.values().sum());
+        Self { labels, photos: all, label_of_folder, folder_of_label, same_name, in_name, differs }
+    }
+
+    /// Whether the folders say the same as the labels: by other names, or more finely with the label in the
+    /// folder's name.
+    fn is_same(&self, photos: &Photos) -> bool {
+        let most = |part: f64, number: usize| number as f64 >= part * self.photos as f64;
+        let one_to_one = most(AGREEING, self.label_of_folder) && most(AGREEING, self.folder_of_label);
+        let finer = most(AGREEING, self.label_of_folder) && most(AGREEING, self.in_name);
+        let one_for_all = self.labels < 2;
+        photos.folders.len() > 1 && (one_for_all || one_to_one || finer || most(0.5, self.same_name))
+    }
+
+    /// The notice about a table that is not read; with how often it says otherwise, where both use the same
+    /// names.
+    fn mention(&self, table: &str, root: &Path, usual: Option<String>) -> Option<String> {
+        let otherwise = self.photos - self.same_name;
+        match (&self.differs, self.same_name) {
+            (Some((photo, folder, label)), 1..) if 2 * otherwise <= self.photos => Some(format!(
+                "warning: {table} in {} is not read (to read it: `from_csv`), and says another class than the folders for {} \
+                 of {} photos; the first is {photo}, \"{label}\" in the folder {folder}",
+                root.display(),
+                count(otherwise),
+                count(self.photos)
+            )),
+            _ => usual,
+        }
+    }
+
+    fn example(&self) -> String {
+        let text = |(photo, folder, label): &(String, String, String)| {
+            format!(", such as \"{label}\" for {photo} in {folder}")
+        };
+        self.differs.as_ref().map(text).unwrap_or_default()
+    }
+}
+
+/// A name without case, blanks and marks.
+fn bare(name: &str) -> String {
+    look_of(name).chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a label and the name of a folder are the same to people: `Black cat` and `black_cat`, `3` and
+/// `00003`.
+fn alike(folder: &str, label: &str) -> bool {
+    let number = |name: &str| name.parse::<f64>().ok();
+    bare(folder) == bare(label) || number(folder).is_some() && number(folder) == number(label)
+}
+
+fn contains(folder: &str, label: &str) -> bool {
+    let label = bare(label);
+    !label.is_empty() && bare(folder).contains(&label)
+}
+
+/// The words of a name, and its numbers.
+fn tokens(name: &str) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    let mut last = None;
+    for character in name.to_lowercase().chars() {
+        let kind = match character {
+            c if c.is_ascii_digit() => Some(0),
+            c if c.is_alphabetic() => Some(1),
+            _ => None,
+        };
+        match kind {
+            Some(_) if kind == last => tokens.last_mut().expect("not the first").push(character),
+            Some(_) => tokens.push(character.to_string()),
+            None => {}
+        }
+        last = kind;
+    }
+    tokens
+}
+
+/// Whether names differ in a running number or letter only, as those of the parts of one collection do:
+/// `images_001`, `batch2`, `part_b`. Names of nothing else, and those whose word says that they are classes,
+/// are none.
+fn are_parts(names: &BTreeSet<String>) -> bool {
+    const CLASSES: [&str; 13] = [
+        "class", "classes", "category", "label", "grade", "stage", "level", "type", "kind", "score",
+        "degree", "rating", "stars",
+    ];
+    let all: Vec<Vec<String>> = names.iter().map(|name| tokens(name)).collect();
+    let Some((first, rest)) = all.split_first() else { return false };
+    if rest.is_empty() || rest.iter().any(|other| other.len() != first.len()) {
+        return false;
+    }
+    let differs = |place: &usize| rest.iter().any(|other| other[*place] != first[*place]);
+    let different: Vec<usize> = (0..first.len()).filter(differs).collect();
+    let [place] = different[..] else { return false };
+    let runs = |token: &String| token.bytes().all(|byte| byte.is_ascii_digit()) || token.chars().count() == 1;
+    let words =
+        || first.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, word)| word.as_str());
+    all.iter().all(|name| runs(&name[place]))
+        && words().any(|word| word.chars().any(char::is_alphabetic))
+        && !words().any(|word| CLASSES.contains(&word))
+}
+
+/// Whether a word of the names says that they are parts, whatever is in them.
+fn has_part_word(names: &BTreeSet<String>) -> bool {
+    const PARTS: [&str; 21] = [
+        "part", "parts", "batch", "batches", "chunk", "shard", "zip", "archive", "images", "imgs", "photos",
+        "pictures", "train", "training", "set", "subset", "dataset", "data", "folder", "dir", "volume",
+    ];
+    names.first().is_some_and(|name| tokens(name).iter().any(|word| PARTS.contains(&word.as_str())))
+}
+
+/// The first names of folders.
+fn some_folders(folders: &BTreeSet<String>) -> String {
+    some(&folders.iter().map(PathBuf::from).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_collection_are_known_by_their_names() {
+        let parts = |names: &[&str]| are_parts(&names.iter().map(|name| (*name).to_owned()).collect());
+        for names in [
+            &["HAM10000_images_part_1", "HAM10000_images_part_2"][..],
+            &["batch1", "batch2"],
+            &["images_001", "images_002", "images_012"],
+            &["train_part_1", "train_part_2"],
+            &["zip1", "zip2"],
+            &["part A", "part B"],
+            &["Part1 of 3", "Part2 of 3", "Part3 of 3"],
+            &["patient07", "patient12"],
+        ] {
+            assert!(parts(names), "{names:?}");
+        }
+        for names in [
+            &["A", "B"][..],
+            &["1", "2", "3"],
+            &["cats", "dogs"],
+            &["class_1", "class_2"],
+            &["grade 0", "grade 1"],
+            &["part_1", "part_2", "other"],
+            &["part_1"],
+            &["red_1", "blue_2"],
+            &["cat", "car"],
+        ] {
+            assert!(!parts(names), "{names:?}");
+        }
+    }
+}
