@@ -136,6 +136,7 @@ const VERBS: &[&[&str]] = &[
     &["predict", "nowhere.safetensors", "nowhere.jpg"],
     &["serve", "nowhere.safetensors"],
     &["watch", "nowhere"],
+    &["clean", "nowhere"],
     &["models", "resnet18"],
     &["show", "nowhere.safetensors"],
     &["submit", "nowhere.safetensors", "nowhere"],

@@ -309,7 +309,7 @@ fn decisions_change_training_photos_and_leave_held_out_ones_alone() {
     for (table, parts) in [
         ("id,decision,label\nflags/none.png,drop,\n".to_owned(), ["flags/none.png", "row 2"]),
         (format!("id,decision,label\n{},relabel,elks\n", flags[0]), ["elks", "flags"]),
-        (format!("id,decision,label\n{},burn,\n", flags[0]), ["burn", "keep, relabel or drop"]),
+        (format!("id,decision,label\n{},burn,\n", flags[0]), ["burn", "keep, relabel, new-class or drop"]),
         (format!("id,decision,label\n{0},drop,\n'\t{0},keep,\n", flags[0]), ["row 3", "a second time"]),
         ("name,what\n".to_owned(), ["columns id and decision", "wrong.csv"]),
     ] {

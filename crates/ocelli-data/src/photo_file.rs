@@ -27,7 +27,7 @@ pub(crate) fn open_photo(path: &Path) -> Result<File, DecodeError> {
 ///
 /// # Errors
 /// Those of [`open_photo`], and [`DecodeError::FileTooLarge`].
-pub(crate) fn read_photo(path: &Path, limit: u64) -> Result<Vec<u8>, DecodeError> {
+pub fn read_photo(path: &Path, limit: u64) -> Result<Vec<u8>, DecodeError> {
     let file = open_photo(path)?;
     let length = file.metadata()?.len();
     if length > limit {

@@ -38,6 +38,16 @@ struct Axis {
     needed: Range<u32>,
 }
 
+impl RgbImage {
+    /// The image with its longer side at most this long, in pixels, at least 1.
+    pub fn bounded(&self, side: u32) -> Self {
+        let longer = self.width().max(self.height()).min(side.max(1));
+        let resize = Resize::longer_side_to(self, longer);
+        let ((width, height), pixels) = (resize.size(), resize.pixels(self, Filter::Area));
+        Self::new(width, height, pixels).expect("three bytes a pixel")
+    }
+}
+
 /// How an image is resized, and which part of the result is computed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Resize {

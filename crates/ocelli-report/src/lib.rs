@@ -219,7 +219,8 @@ fn report<B: Backbone>(
     let model = model(&data)?.threads(threads);
     named.predictions.set_thresholds(model.config().thresholds());
     let mut notices = Vec::new();
-    let options = ReviewOptions { cache, only_cached: only_cached_features, observer };
+    let options =
+        ReviewOptions { cache, only_cached: only_cached_features, observer, ..ReviewOptions::default() };
     let review = match review(&data, options, &stop) {
         Ok(review) => review,
         Err(Error::Stopped) => return Err(Error::Stopped),

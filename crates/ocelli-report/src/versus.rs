@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use ocelli::finished::FinishedRun;
-use ocelli::interpret::{Comparison, Flip, Interpretation};
-use ocelli::{Error, Result, Stop, write_whole};
+use ocelli::interpret::{Comparison, Flip};
+use ocelli::{Result, Stop, write_whole};
 use serde::Serialize;
 
 use crate::html;
@@ -33,24 +33,13 @@ const SIDE: usize = 96;
 /// given.
 ///
 /// # Errors
-/// Where a folder is not that of a finished run; as [`Interpretation::compare`]. Missing photos are not shown
+/// Where a folder is not that of a finished run; as [`FinishedRun::compare`]. Missing photos are not shown
 /// on the page.
 pub fn compare_runs(first: &Path, second: &Path, page: Option<&Path>) -> Result<Comparison> {
     let (one, two) = (FinishedRun::open(first)?, FinishedRun::open(second)?);
-    let read = |run: &FinishedRun| -> Result<Interpretation> {
-        let mut named = run.predictions()?;
-        named.predictions.set_thresholds(run.model_config()?.thresholds());
-        Ok(named)
-    };
-    let (mut named, other) = (read(&one)?, read(&two)?);
-    let comparison = named.compare_files(&other, [&one.digests()?, &two.digests()?]).map_err(|error| {
-        Error::NotComparable {
-            first: one.folder.clone(),
-            second: two.folder.clone(),
-            reason: Box::new(error),
-        }
-    })?;
+    let comparison = one.compare(&two)?;
     if let Some(path) = page {
+        let (mut named, other) = (one.labelled_predictions()?, two.labelled_predictions()?);
         one.images(&mut named, None, 0, &Stop::default())?;
         let config = one.model_config()?;
         let picture = |flip: &Flip| -> String {

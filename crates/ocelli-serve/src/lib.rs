@@ -18,8 +18,8 @@
 //! ```
 //!
 //! A [`Server`] has the sockets, the guard, the limits of connections and the end; what it answers is a [`Site`]: a folder
-//! of this crate with its routes and pages. `serve` is the one of predictions, and `watch`, with the feature of this name, the
-//! one of training runs.
+//! of this crate with its routes and pages. `serve` is the one of predictions, `clean` the one where labels are cleaned, and
+//! `watch`, with the feature of this name, the one of training runs.
 //!
 //! # How a request for predictions flows
 //!
@@ -44,6 +44,7 @@
 //! | sockets, limits of connections, the end | `server.rs`, `stream.rs` |
 //! | who may ask | `guard.rs` |
 //! | what every route has: headers, log, refusals of unknown addresses | `site.rs` |
+//! | what all pages have: colours, how a server is asked | `base.css`, `base.js` |
 //! | how requests are refused | `refusal.rs` |
 //! | the access log, and what else is told | `event.rs` |
 //! | how models are served, and the limits of requests | `serve/mod.rs`, `serve/options.rs` |
@@ -60,7 +61,12 @@
 //! | events as they are written | `watch/follow.rs` |
 //! | photos of the validation set | `watch/photo.rs` |
 //! | the page of runs | `watch/page.html`, `watch/page.css`, `watch/page.js` |
+//! | label cleaning: lists and decisions over HTTP | `clean/mod.rs`, `clean/routes.rs` |
+//! | its pictures, and how many are kept | `clean/pictures.rs` |
+//! | training again, and the comparison | `clean/training.rs` |
+//! | its page | `clean/page.html` |
 
+mod clean;
 mod event;
 mod guard;
 mod options;
@@ -72,6 +78,7 @@ mod stream;
 #[cfg(feature = "watch")]
 mod watch;
 
+pub use clean::{Cleaning, TrainCommand};
 pub use event::{Access, Event};
 pub use options::{Error, ListenOptions, random_token};
 pub use serve::Classifiers;

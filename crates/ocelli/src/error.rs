@@ -670,6 +670,20 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A run has too few training photos for its labels to be looked through.
+    #[error(
+        "{}: its labels cannot be looked through, with {photos} training photos that are there and unchanged{}",
+        path.display(),
+        reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"))
+    )]
+    NothingToClean {
+        /// The folder of the run.
+        path: PathBuf,
+        /// How many there are.
+        photos: usize,
+        /// Why others are not there, if that is known.
+        reason: Option<String>,
+    },
     /// A file of a finished run is not as the run wrote it.
     #[error(
         "{}: is missing, or does not match checksums.b3; resume the run to write it again",

@@ -73,6 +73,7 @@
 //! | how a recipe is run | `run/run_recipe.rs` |
 //! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
+//! | labels that are cleaned: what is listed, the table of decisions | `clean/mod.rs`, `clean/decisions_file.rs` |
 //! | events and observers | `event.rs` |
 //! | metrics, their intervals, thresholds, calibration | `metric/mod.rs`, `metric/score.rs`, `metric/thresholds.rs`, `metric/temperature.rs` |
 //! | the model file and its configuration | `model/mod.rs`, `model/config.rs` |
@@ -91,6 +92,7 @@
 
 #[cfg(feature = "plot")]
 mod charts;
+pub mod clean;
 mod curve_files;
 mod data;
 mod differences;

@@ -40,9 +40,9 @@ pub struct ListenFlags {
     /// serve writes lines by default, the others none.
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, value_parser = one_of::<Log>(Log::NAMES))]
     log: Option<Log>,
-    /// Most connections; more have to wait
+    /// Most connections; for more, idle ones are closed
     #[arg(hide_short_help = true, help_heading = "Limits")]
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = whole::<1, 10_000>)]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<1, 10_000>)]
     max_connections: usize,
     /// Seconds for a request's headers, for its body, and for its client to take the answer
     #[arg(hide_short_help = true, help_heading = "Limits")]
@@ -123,15 +123,19 @@ impl Listening {
     pub fn run(self, site: impl Into<Site>, what: &str) -> Result<(), Failure> {
         let Self { options, made, log } = self;
         let server = Server::bind(site, &options, move |event| tell(event, log)).map_err(failure)?;
+        let all = options.host.is_unspecified();
+        let others = if all { "this machine".to_owned() } else { options.host.to_string() };
         if !options.host.is_loopback() {
             eprintln!(
-                "warning: whoever reaches {} and has the token can ask this server; what is sent is not encrypted",
-                options.host
+                "warning: whoever reaches {others} and has the token can ask this server; what is sent is not encrypted"
             );
         }
         println!("{}   {what}", server.url());
         if let (Some(token), true) = (&options.token, made) {
-            println!("token: {token}   page: {}/#token={token}", server.url());
+            // All addresses are none that a browser could open.
+            let here = server.url().replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]");
+            let elsewhere = if all { "   elsewhere: by this machine's address" } else { "" };
+            println!("token: {token}   page: {here}/#token={token}{elsewhere}");
         }
         std::io::stdout().flush().map_err(unwritten)?;
         interrupt::finish("the requests that have begun");

@@ -1,6 +1,8 @@
 //! The verbs: one file each, with its flags, its help and its implementation.
 
 mod augment;
+#[cfg(feature = "serve")]
+mod clean;
 #[cfg(feature = "report")]
 mod compare;
 mod completions;
@@ -80,6 +82,8 @@ enum Verb {
     Augment(augment::Augment),
     #[cfg(feature = "serve")]
     Serve(serve::Serve),
+    #[cfg(feature = "serve")]
+    Clean(clean::Clean),
     Explain(explain::Explain),
     Embed(embed::Embed),
     Similar(similar::Similar),
@@ -113,6 +117,8 @@ impl Verb {
             Self::Augment(verb) => verb.run(),
             #[cfg(feature = "serve")]
             Self::Serve(verb) => verb.run(),
+            #[cfg(feature = "serve")]
+            Self::Clean(verb) => verb.run(),
             Self::Explain(verb) => verb.run(),
             Self::Embed(verb) => verb.run(),
             Self::Similar(verb) => verb.run(),

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{ImageFacts, Inspection};
-use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage, Skipped, Split};
 
@@ -124,10 +123,7 @@ impl Report {
     ) -> Result<HashMap<usize, RgbImage>, DataError> {
         let thumbnail = |&item: &usize| {
             let image = decoder.decode_file_for(&self.items[item].path, side).ok()?;
-            let longer = image.width().max(image.height()).min(side);
-            let resize = Resize::longer_side_to(&image, longer);
-            let ((width, height), pixels) = (resize.size(), resize.pixels(&image, Filter::Area));
-            Some((item, RgbImage::new(width, height, pixels).expect("three bytes a pixel")))
+            Some((item, image.bounded(side)))
         };
         let items: Vec<usize> = items.into_iter().collect();
         Ok(pool(threads)?.install(|| items.par_iter().filter_map(thumbnail).collect()))

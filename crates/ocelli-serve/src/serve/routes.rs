@@ -19,7 +19,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::models::{Models, Named};
 use crate::serve::oip::{self, Inference};
 use crate::serve::upload::{Image, Limits, options};
-use crate::site::{Answered, Images, Stopping, answer, json_of, page};
+use crate::site::{Answered, Images, Stopping, answer, json_of, page, with_base};
 
 /// All that answers are made of.
 pub(crate) struct App {
@@ -38,7 +38,7 @@ pub(crate) const OPEN: &[&str] = &["/", "/health", "/v2/health/live", "/v2/healt
 
 pub(crate) fn routes(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(async || page(include_str!("page.html"))))
+        .route("/", get(async || page(with_base(include_str!("page.html")))))
         .route("/health", get(health))
         .route("/models", get(models))
         .route("/metrics", get(metrics))

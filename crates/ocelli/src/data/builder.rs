@@ -120,7 +120,7 @@ impl ImageDataBuilder {
     }
 
     /// A table of decisions about labels, as exported by a report's page, with the columns `id`, `decision`
-    /// (keep, relabel or drop) and `label`. Training images are relabelled or dropped; validation images are
+    /// (keep, relabel, new-class or drop) and `label`. Training images are relabelled or dropped; validation images are
     /// not changed, so that results stay comparable.
     pub fn decisions(mut self, path: impl Into<PathBuf>) -> Self {
         self.decisions = Some(path.into());

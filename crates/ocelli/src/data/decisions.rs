@@ -5,7 +5,11 @@
 //! cats/17.jpg,relabel,dogs
 //! cats/23.jpg,drop,
 //! dogs/4.jpg,keep,
+//! dogs/5.jpg,new-class,foxes
 //! ```
+//!
+//! `relabel` names classes that there are, so that a slip of the pen is found; `new-class` may name others, which there
+//! are then.
 //!
 //! With several labels per image, their names are separated by `|`; where a class has that in its name, several are a
 //! list in JSON.
@@ -15,7 +19,7 @@ use std::fmt;
 use std::path::Path;
 
 use ocelli_data::source::table::Sheet;
-use ocelli_data::{DataError, Items, Split, Target, Task, unescape_formula};
+use ocelli_data::{Classes, DataError, Items, Split, Target, Task, unescape_formula};
 
 use crate::error::{Error, Result, some};
 
@@ -41,14 +45,50 @@ impl Decision {
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
+
+    /// What is decided.
+    pub(crate) fn what(&self) -> &What {
+        &self.what
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
+pub(crate) enum What {
     Keep,
     Drop,
     /// To the class of this name, or to several, as the cell has them.
     Relabel(String),
+    /// As [`Relabel`](Self::Relabel), also to classes that there are not yet.
+    NewClass(String),
+}
+
+impl What {
+    /// As the table has it: the decision, and the label.
+    pub(crate) fn cells(&self) -> (&'static str, &str) {
+        match self {
+            Self::Keep => ("keep", ""),
+            Self::Drop => ("drop", ""),
+            Self::Relabel(names) => ("relabel", names),
+            Self::NewClass(names) => ("new-class", names),
+        }
+    }
+
+    /// The names of classes in a label's cell, where these classes are known.
+    pub(crate) fn names(&self, classes: &Classes, task: Task) -> Vec<String> {
+        let cell = self.cells().1;
+        let list = || serde_json::from_str(cell).ok().filter(|_| !is_separable(classes.names()));
+        match (classes.index(cell), self, list()) {
+            (Some(_), ..) => vec![cell.to_owned()],
+            (None, Self::NewClass(_), _) if task == Task::SingleLabel => vec![cell.trim().to_owned()],
+            (None, _, Some(list)) => list,
+            (None, _, None) => cell
+                .split(SEPARATOR)
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
 }
 
 /// What the decisions did.
@@ -80,10 +120,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
             "keep" => What::Keep,
             "drop" => What::Drop,
             "relabel" => What::Relabel(cell(label).to_owned()),
+            "new-class" => What::NewClass(cell(label).to_owned()),
             other => {
                 return Err(wrong(
                     Some(row),
-                    format!("has the decision \"{other}\"; expected keep, relabel or drop"),
+                    format!("has the decision \"{other}\"; expected keep, relabel, new-class or drop"),
                 ));
             }
         };
@@ -94,6 +135,48 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Decision>> {
         decisions.push(Decision { row, id, what });
     }
     Ok(decisions)
+}
+
+/// Adds the new classes that training items are given; the items' targets then are of all classes.
+pub(crate) fn add_classes(
+    decisions: &[Decision],
+    path: &Path,
+    items: &mut Items,
+    split: &Split,
+) -> Result<()> {
+    let trained: HashSet<&str> = split.train.iter().map(|&item| items[item].id.as_str()).collect();
+    let mut names = items.classes.names().to_vec();
+    for Decision { row, id, what } in decisions {
+        if !matches!(what, What::NewClass(_)) || !(trained.contains(&id[..]) || trained.contains(id.trim())) {
+            continue;
+        }
+        for name in what.names(&items.classes, items.task) {
+            let wrong = |detail: String| wrong(path, Some(*row), detail);
+            if name.is_empty() {
+                return Err(wrong("makes a new class without a name".to_owned()));
+            }
+            match items.classes.alike(&name) {
+                Some(same) if same == name => {}
+                Some(alike) => {
+                    let detail = format!("makes a new class \"{name}\", which looks like \"{alike}\"");
+                    return Err(wrong(detail));
+                }
+                None => names.push(name),
+            }
+        }
+    }
+    let classes = Classes::new(names);
+    if classes.len() == items.classes.len() {
+        return Ok(());
+    }
+    let index = |&class: &usize| items.classes.name(class).and_then(|name| classes.index(name));
+    for item in &mut items.items {
+        if item.target != Target::Unlabelled {
+            item.target = Target::new(items.task, item.target.classes().iter().filter_map(index).collect());
+        }
+    }
+    items.classes = classes;
+    Ok(())
 }
 
 /// Relabels and drops training items; `path` names the table in errors.
@@ -125,19 +208,8 @@ pub(crate) fn apply(
         match what {
             What::Keep => applied.kept += 1,
             What::Drop => applied.dropped.push(item),
-            What::Relabel(names) => {
-                let list =
-                    || serde_json::from_str(names).ok().filter(|_| !is_separable(items.classes.names()));
-                let names: Vec<String> = match (items.classes.index(names), list()) {
-                    (Some(_), _) => vec![names.clone()],
-                    (None, Some(list)) => list,
-                    (None, None) => names
-                        .split(SEPARATOR)
-                        .map(str::trim)
-                        .filter(|name| !name.is_empty())
-                        .map(str::to_owned)
-                        .collect(),
-                };
+            What::Relabel(_) | What::NewClass(_) => {
+                let names = what.names(&items.classes, items.task);
                 let class = |name: &String| {
                     let (exact, trimmed) = (items.classes.index(name), items.classes.index(name.trim()));
                     exact.or(trimmed).ok_or_else(|| {
@@ -187,6 +259,52 @@ mod tests {
     use ocelli_data::{Classes, Item};
 
     use super::*;
+
+    #[test]
+    fn new_classes_are_made_where_a_decision_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("decisions.csv");
+        let given = |task: Task, rows: &str| {
+            let item = |(id, class)| Item {
+                id: format!("{id}"),
+                path: "x".into(),
+                target: Target::new(task, vec![class]),
+            };
+            let mut items = Items {
+                root: PathBuf::new(),
+                task,
+                classes: Classes::new(["b", "d"]),
+                items: [(1, 0), (2, 1), (3, 1)].map(item).to_vec(),
+            };
+            let mut split = Split { train: vec![0, 1], valid: vec![2], ..Split::default() };
+            std::fs::write(&path, format!("id,decision,label\n{rows}")).unwrap();
+            let decisions = read(&path)?;
+            add_classes(&decisions, &path, &mut items, &split)?;
+            apply(&decisions, &path, &mut items, &mut split)?;
+            let labels = items.items.iter().map(|item| {
+                item.target
+                    .classes()
+                    .iter()
+                    .map(|&class| items.classes.name(class).unwrap())
+                    .collect::<Vec<_>>()
+                    .join("+")
+            });
+            Ok::<_, Error>((items.classes.names().join(" "), labels.collect::<Vec<_>>().join(" ")))
+        };
+        // Others keep their labels, though classes are ordered by name; held-out items make no class.
+        let single = given(Task::SingleLabel, "1,new-class,a|c\n2,relabel,b\n3,new-class,e\n").unwrap();
+        assert_eq!(single, ("a|c b d".to_owned(), "a|c b d".to_owned()));
+        let several = given(Task::MultiLabel, "1,new-class,a|d\n2,new-class,b|c\n").unwrap();
+        assert_eq!(several, ("a b c d".to_owned(), "a+d b+c d".to_owned()));
+        for (rows, said) in [
+            ("1,relabel,a\n", "which is no class"),
+            ("1,new-class,\n", "without a name"),
+            ("1,new-class,B\n", "looks like \"b\""),
+        ] {
+            let error = given(Task::SingleLabel, rows).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 
     #[test]
     fn classes_may_have_the_separator_in_their_names() {

@@ -52,8 +52,10 @@ impl ImageDataBuilder {
         } = self.divide()?;
         let (mut dropped, mut undecided) = (Vec::new(), None);
         if let Some(path) = &self.decisions {
+            let decided = self.decisions_of(path, &items)?;
+            decisions::add_classes(&decided, path, &mut items, &split)?;
             undecided = Some(Arc::new(items.items.iter().map(|item| item.target.clone()).collect()));
-            let applied = self.decide(path, &mut items, &mut split)?;
+            let applied = decisions::apply(&decided, path, &mut items, &mut split)?;
             notices.push(applied.to_string());
             dropped = applied.dropped;
         }
@@ -131,15 +133,15 @@ impl ImageDataBuilder {
         })
     }
 
-    /// Applies decisions about labels.
-    fn decide(&self, path: &Path, items: &mut Items, split: &mut Split) -> Result<decisions::Applied> {
+    /// Decisions about the labels of these items.
+    fn decisions_of(&self, path: &Path, items: &Items) -> Result<Vec<decisions::Decision>> {
         let mut decided = decisions::read(path)?;
         if self.recorded.is_some() {
             // Photos may have been removed since the run began.
             let there: HashSet<&str> = items.items.iter().map(|item| item.id.as_str()).collect();
             decided.retain(|decision| there.contains(decision.id()));
         }
-        decisions::apply(&decided, path, items, split)
+        Ok(decided)
     }
 
     /// Checks that every class has an image that can be decoded, or, if bad images are errors, every image.

@@ -84,6 +84,14 @@ pub fn duplicate_groups(features: &[f32], width: usize) -> Vec<Vec<Nearest>> {
             })
         })
         .collect();
+    connected(photos, pairs)
+}
+
+/// Groups of photos that pairs connect, each with its highest similarity to another one; the largest first.
+pub(crate) fn connected(
+    photos: usize,
+    pairs: impl IntoIterator<Item = (usize, usize, f32)>,
+) -> Vec<Vec<Nearest>> {
     let mut roots: Vec<usize> = (0..photos).collect();
     fn root(roots: &mut [usize], mut index: usize) -> usize {
         while roots[index] != index {

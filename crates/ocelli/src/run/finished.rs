@@ -13,7 +13,7 @@ use crate::data::of_run::{MissingImages, RunImages};
 use crate::data::recorded::Recorded;
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
-use crate::interpret::{DigestsById, Interpretation};
+use crate::interpret::{Comparison, DigestsById, Interpretation};
 use crate::learner::Learner;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::CurveShape;
@@ -203,6 +203,30 @@ impl FinishedRun {
     /// Where they cannot be read.
     pub fn predictions(&self) -> Result<Interpretation> {
         Interpretation::read_csv(self.folder.join("predictions.csv"), "")
+    }
+
+    /// As [`predictions`](Self::predictions), with the model's thresholds: they say which classes an image of several
+    /// has.
+    ///
+    /// # Errors
+    /// Where they or the model cannot be read.
+    pub fn labelled_predictions(&self) -> Result<Interpretation> {
+        let mut named = self.predictions()?;
+        named.predictions.set_thresholds(self.model_config()?.thresholds());
+        Ok(named)
+    }
+
+    /// Compares with another run on the images that both were evaluated on.
+    ///
+    /// # Errors
+    /// [`Error::NotComparable`] where the classes differ, no image is in both, or an image has different labels.
+    pub fn compare(&self, other: &Self) -> Result<Comparison> {
+        let (one, two) = (self.labelled_predictions()?, other.labelled_predictions()?);
+        one.compare_files(&two, [&self.digests()?, &other.digests()?]).map_err(|error| Error::NotComparable {
+            first: self.folder.clone(),
+            second: other.folder.clone(),
+            reason: Box::new(error),
+        })
     }
 
     /// The digests of the photos' files that the run began with, by their ids.
@@ -472,6 +496,12 @@ fn locate(predictions: &mut Interpretation, items: &Items) {
         predictions.predictions.set_item(row, item);
         predictions.paths[row] = items[item].path.clone();
     }
+}
+
+/// The history of a run that may still train: the columns of its `history.csv`, and a row an epoch. Empty where there
+/// is none yet.
+pub fn history(run: impl AsRef<Path>) -> (Vec<String>, Vec<Vec<String>>) {
+    table(&run.as_ref().join("history.csv")).unwrap_or_default()
 }
 
 /// Columns and rows of a CSV file; `None` if there is none.

@@ -30,6 +30,8 @@ pub struct LabelReview {
     pub duplicates: Vec<Vec<usize>>,
     /// Whether decisions about these images can be applied in training.
     pub trainable: bool,
+    /// The features of the images, row by row, where they were asked for.
+    pub features: Option<Vec<f32>>,
 }
 
 /// Options of a label review.
@@ -39,6 +41,8 @@ pub struct ReviewOptions {
     pub cache: Option<PathBuf>,
     /// Skip the review if the features of the backbone are not cached yet.
     pub only_cached: bool,
+    /// Also give the images' features.
+    pub features: bool,
     /// Receives progress while features are computed.
     pub observer: Option<Box<dyn Observer>>,
 }
@@ -59,6 +63,7 @@ impl LabelReview {
             duplicates: identical(data, named.predictions.items()),
             predictions: named.clone(),
             trainable: false,
+            features: None,
         }
     }
 }
@@ -146,6 +151,7 @@ impl FinishedRun {
             neighbours,
             duplicates,
             trainable: true,
+            features: options.features.then_some(features),
         }))
     }
 }
