@@ -25,6 +25,8 @@ if (folder) mkdirSync(folder, { recursive: true });
 const [ocelli, photos] = words.map((word) => resolve(word));
 
 const WIDTHS = [390, 900, 1500];
+/** Enough that a run can be stopped before its end. */
+const EPOCHS = "40";
 const failures = new Set();
 const check = (holds, what) => { if (!holds) failures.add(what); };
 
@@ -37,16 +39,17 @@ const environment = { ...process.env, OCELLI_CACHE: join(home, "cache") };
 async function start(...given) {
   const child = spawn(ocelli, given, { cwd: home, env: environment, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((end) => child.on("exit", end));
-  const lines = createInterface({ input: child.stdout });
-  for await (const line of lines) {
-    const [, address] = line.match(/(http:\/\/\S+)/) ?? [];
-    if (!address) continue;
-    child.stdout.resume();
-    return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
-  }
-  throw new Error(`ocelli ${given.join(" ")} does not start`);
+  const address = await new Promise((found, failed) => {
+    // What is printed later is read, too, or the process could not print it.
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const [address] = line.match(/http:\/\/\S+/) ?? [];
+      if (address) found(address);
+    });
+    child.on("exit", () => failed(new Error(`ocelli ${given.join(" ")} does not start`)));
+  });
+  return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
 }
-const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", "12", "--out", join(runs, name), ...more];
+const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", EPOCHS, "--out", join(runs, name), ...more];
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -55,6 +58,7 @@ const browser = await chromium.launch({
 async function open(address, options, where, mayFail = false) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
   const page = await context.newPage();
+  page.setDefaultTimeout(120000);
   page.on("console", (message) => check(mayFail || !["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
   page.on("pageerror", (error) => check(false, `${where}: ${error}`));
   page.on("request", (request) => check(request.url().startsWith(new URL(address).origin + "/") || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
@@ -110,7 +114,7 @@ const own = await open(first.address, {}, "own page", true);
 await epochs(own, 2);
 await own.reload();
 await state(own, "finished");
-await epochs(own, 12);
+await epochs(own, Number(EPOCHS));
 await compare(own, "first", "own page");
 await first.ended;
 
@@ -124,12 +128,12 @@ await page.focus("#stop");
 await page.keyboard.press("Enter");
 await state(page, "stopped");
 await second.ended;
-check(history("second").length < 12, "the run is stopped before its end");
+check(history("second").length < Number(EPOCHS), "the run is stopped before its end");
 check(/^The run is stopped/.test(await page.textContent("#status")), `it says ${await page.textContent("#status")}`);
 await page.focus("#continue");
 await page.keyboard.press("Enter");
 await state(page, "finished");
-await epochs(page, 12);
+await epochs(page, Number(EPOCHS));
 await page.waitForSelector("#report", { timeout: 120000 });
 await compare(page, "second", "continued");
 const report = await page.context().newPage();
@@ -164,7 +168,7 @@ for (const colorScheme of ["light", "dark"]) {
     await page.waitForSelector("#compare svg.chart");
     await looks(page, `${where}, list`, `${width}-${colorScheme}-list`);
     await page.goto(`${watch.address}/#run=first`);
-    await epochs(page, 12);
+    await epochs(page, Number(EPOCHS));
     await page.waitForFunction(() => [...document.querySelectorAll(".photos .photo")].every((photo) => photo.querySelector("img")?.complete));
     await looks(page, where, `${width}-${colorScheme}`);
     await page.context().close();
