@@ -26,7 +26,7 @@ const [ocelli, photos] = words.map((word) => resolve(word));
 
 const WIDTHS = [390, 900, 1500];
 /** Enough that a run can be stopped before its end. */
-const EPOCHS = "40";
+const EPOCHS = "50";
 const failures = new Set();
 const check = (holds, what) => { if (!holds) failures.add(what); };
 
@@ -51,15 +51,19 @@ async function start(...given) {
 }
 const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", EPOCHS, "--out", join(runs, name), ...more];
 
+process.on("uncaughtException", (error) => {
+  for (const failure of failures) console.error(`watch.mjs: ${failure}`);
+  throw error;
+});
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
-async function open(address, options, where, mayFail = false) {
+async function open(address, options, where) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(120000);
-  page.on("console", (message) => check(mayFail || !["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
+  page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
   page.on("pageerror", (error) => check(false, `${where}: ${error}`));
   page.on("request", (request) => check(request.url().startsWith(new URL(address).origin + "/") || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
   await page.goto(address);
@@ -108,20 +112,26 @@ const looks = async (page, where, name) => {
   if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 };
 
-// From the first event to the last, in the page of the training process itself.
+// From the first event to the last, with the page loaded again in between. The browser has begun before the run.
+const watch = await start("watch", runs, "--port", "0");
+const page = await open(watch.address, {}, "watch");
+await page.waitForFunction(() => /no run/.test(document.getElementById("about").textContent));
 const first = await start(...train("first", "--watch"));
-const own = await open(first.address, {}, "own page", true);
-await epochs(own, 2);
-await own.reload();
-await state(own, "finished");
-await epochs(own, Number(EPOCHS));
-await compare(own, "first", "own page");
+const own = await Promise.all(["/", "/api/runs"].map((path) => fetch(`${first.address}${path}`)));
+check(own.every((answer) => answer.ok) && (await own[1].json()).is_single, "the training process shows its run");
+await page.click("#runs tbody a");
+await epochs(page, 1);
+await page.reload();
+await state(page, "finished");
+await epochs(page, Number(EPOCHS));
+await compare(page, "first", "watched");
 await first.ended;
 
-// Stopped and continued, by keyboard, in the page of another process.
-const watch = await start("watch", runs, "--port", "0");
-const second = await start(...train("second", "--watch", "--seed", "7"));
-const page = await open(`${watch.address}/#run=second`, {}, "watch");
+// Stopped and continued, by keyboard.
+const second = await start(...train("second", "--seed", "7", "--watch"));
+await page.click("#crumbs a");
+await page.click('[data-focus="run second"]');
+await page.waitForSelector("#stop:enabled");
 await epochs(page, 1);
 await looks(page, "running", "running");
 await page.focus("#stop");
@@ -175,7 +185,7 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 await browser.close();
-await watch.stop();
+check(await watch.stop() === 0, "the server ends with status 0");
 check(!existsSync(join(runs, "second", ".stop")), "the request to stop is gone");
 rmSync(home, { recursive: true });
 for (const failure of failures) console.error(`watch.mjs: ${failure}`);
