@@ -25,6 +25,8 @@ if (folder) mkdirSync(folder, { recursive: true });
 const [ocelli, photos] = words.map((word) => resolve(word));
 
 const WIDTHS = [390, 900, 1500];
+/** Enough that a run can be stopped before its end. */
+const EPOCHS = "50";
 const failures = new Set();
 const check = (holds, what) => { if (!holds) failures.add(what); };
 
@@ -37,25 +39,31 @@ const environment = { ...process.env, OCELLI_CACHE: join(home, "cache") };
 async function start(...given) {
   const child = spawn(ocelli, given, { cwd: home, env: environment, stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise((end) => child.on("exit", end));
-  const lines = createInterface({ input: child.stdout });
-  for await (const line of lines) {
-    const [, address] = line.match(/(http:\/\/\S+)/) ?? [];
-    if (!address) continue;
-    child.stdout.resume();
-    return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
-  }
-  throw new Error(`ocelli ${given.join(" ")} does not start`);
+  const address = await new Promise((found, failed) => {
+    // What is printed later is read, too, or the process could not print it.
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      const [address] = line.match(/http:\/\/\S+/) ?? [];
+      if (address) found(address);
+    });
+    child.on("exit", () => failed(new Error(`ocelli ${given.join(" ")} does not start`)));
+  });
+  return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
 }
-const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", "12", "--out", join(runs, name), ...more];
+const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", EPOCHS, "--out", join(runs, name), ...more];
 
+process.on("uncaughtException", (error) => {
+  for (const failure of failures) console.error(`watch.mjs: ${failure}`);
+  throw error;
+});
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
-async function open(address, options, where, mayFail = false) {
+async function open(address, options, where) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
   const page = await context.newPage();
-  page.on("console", (message) => check(mayFail || !["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
+  page.setDefaultTimeout(120000);
+  page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
   page.on("pageerror", (error) => check(false, `${where}: ${error}`));
   page.on("request", (request) => check(request.url().startsWith(new URL(address).origin + "/") || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
   await page.goto(address);
@@ -104,32 +112,38 @@ const looks = async (page, where, name) => {
   if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
 };
 
-// From the first event to the last, in the page of the training process itself.
+// From the first event to the last, with the page loaded again in between. The browser has begun before the run.
+const watch = await start("watch", runs, "--port", "0");
+const page = await open(watch.address, {}, "watch");
+await page.waitForFunction(() => /no run/.test(document.getElementById("about").textContent));
 const first = await start(...train("first", "--watch"));
-const own = await open(first.address, {}, "own page", true);
-await epochs(own, 2);
-await own.reload();
-await state(own, "finished");
-await epochs(own, 12);
-await compare(own, "first", "own page");
+const own = await Promise.all(["/", "/api/runs"].map((path) => fetch(`${first.address}${path}`)));
+check(own.every((answer) => answer.ok) && (await own[1].json()).is_single, "the training process shows its run");
+await page.click("#runs tbody a");
+await epochs(page, 1);
+await page.reload();
+await state(page, "finished");
+await epochs(page, Number(EPOCHS));
+await compare(page, "first", "watched");
 await first.ended;
 
-// Stopped and continued, by keyboard, in the page of another process.
-const watch = await start("watch", runs, "--port", "0");
-const second = await start(...train("second", "--watch", "--seed", "7"));
-const page = await open(`${watch.address}/#run=second`, {}, "watch");
+// Stopped and continued, by keyboard.
+const second = await start(...train("second", "--seed", "7", "--watch"));
+await page.click("#crumbs a");
+await page.click('[data-focus="run second"]');
+await page.waitForSelector("#stop:enabled");
 await epochs(page, 1);
 await looks(page, "running", "running");
 await page.focus("#stop");
 await page.keyboard.press("Enter");
 await state(page, "stopped");
 await second.ended;
-check(history("second").length < 12, "the run is stopped before its end");
+check(history("second").length < Number(EPOCHS), "the run is stopped before its end");
 check(/^The run is stopped/.test(await page.textContent("#status")), `it says ${await page.textContent("#status")}`);
 await page.focus("#continue");
 await page.keyboard.press("Enter");
 await state(page, "finished");
-await epochs(page, 12);
+await epochs(page, Number(EPOCHS));
 await page.waitForSelector("#report", { timeout: 120000 });
 await compare(page, "second", "continued");
 const report = await page.context().newPage();
@@ -164,14 +178,14 @@ for (const colorScheme of ["light", "dark"]) {
     await page.waitForSelector("#compare svg.chart");
     await looks(page, `${where}, list`, `${width}-${colorScheme}-list`);
     await page.goto(`${watch.address}/#run=first`);
-    await epochs(page, 12);
+    await epochs(page, Number(EPOCHS));
     await page.waitForFunction(() => [...document.querySelectorAll(".photos .photo")].every((photo) => photo.querySelector("img")?.complete));
     await looks(page, where, `${width}-${colorScheme}`);
     await page.context().close();
   }
 }
 await browser.close();
-await watch.stop();
+check(await watch.stop() === 0, "the server ends with status 0");
 check(!existsSync(join(runs, "second", ".stop")), "the request to stop is gone");
 rmSync(home, { recursive: true });
 for (const failure of failures) console.error(`watch.mjs: ${failure}`);

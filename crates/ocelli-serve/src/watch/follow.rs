@@ -159,8 +159,10 @@ impl Lines {
             let mut events = String::new();
             for line in text.lines() {
                 self.number += 1;
-                if let (true, Some(event)) = (self.number > self.last, RunFolder::event(line)) {
-                    events += &format!("id: {}\ndata: {event}\n\n", self.number);
+                if self.number > self.last
+                    && let Some(event) = whole(line)
+                {
+                    events += &format!("id: {}\ndata: {event}}}\n\n", self.number);
                 }
             }
             self.read += waiting.len() as u64;
@@ -177,6 +179,12 @@ impl Lines {
         }
         Ok(self.number > before)
     }
+}
+
+/// The event of a whole line as it stands there, up to its last field, the digest, so that every number keeps its digits.
+fn whole(line: &str) -> Option<&str> {
+    RunFolder::event(line)?;
+    line.rsplit_once(",\"digest\":").map(|(event, _)| event)
 }
 
 /// A file, its length, and what tells it from one that replaces it.

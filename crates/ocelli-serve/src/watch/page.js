@@ -206,7 +206,7 @@ async function follow(view, signal, drawSoon) {
     if (signal.aborted) return;
     tries++;
     view.isAway = tries > 1;
-    if (tries === 2) say(view.state?.state === "finished" ? "The server of this page has ended with the run. To see the page again: ocelli watch" : "The server does not answer; it is asked again and again.");
+    if (tries === 2) say(view.state?.state === "finished" ? `The server of this page has ended with the run. To see it again: ocelli watch ${view.state.path}` : "The server does not answer; it is asked again and again.");
     drawSoon();
     await later(Math.min(5000, 250 * 2 ** tries));
   }
