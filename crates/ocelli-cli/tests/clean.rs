@@ -33,13 +33,32 @@ fn place() -> &'static Place {
         let flags = names("flags");
         // Two in the wrong folder, one with an odd name, and one that is there twice.
         for name in &flags[..2] {
-            fs::rename(place.path(&format!("photos/flags/{name}")), place.path(&format!("photos/food-and-drink/{name}")))
-                .unwrap();
-        }
-        fs::rename(place.path(&format!("photos/flags/{}", flags[2])), place.path(&format!("photos/flags/{ODD}"))).unwrap();
-        fs::copy(place.path(&format!("photos/flags/{}", flags[3])), place.path("photos/smileys-and-emotion/copy.png"))
+            fs::rename(
+                place.path(&format!("photos/flags/{name}")),
+                place.path(&format!("photos/food-and-drink/{name}")),
+            )
             .unwrap();
-        place.run(&small(&["--out", "runs/photos-1", "--threads", "1", "--batch-size", "8", "--head-epochs", "2"]));
+        }
+        fs::rename(
+            place.path(&format!("photos/flags/{}", flags[2])),
+            place.path(&format!("photos/flags/{ODD}")),
+        )
+        .unwrap();
+        fs::copy(
+            place.path(&format!("photos/flags/{}", flags[3])),
+            place.path("photos/smileys-and-emotion/copy.png"),
+        )
+        .unwrap();
+        place.run(&small(&[
+            "--out",
+            "runs/photos-1",
+            "--threads",
+            "1",
+            "--batch-size",
+            "8",
+            "--head-epochs",
+            "2",
+        ]));
         place
     })
 }
@@ -91,7 +110,9 @@ impl Server {
         };
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all);
@@ -108,7 +129,8 @@ impl Server {
     }
 
     fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, _, answer) = self.ask("POST", path, &["Content-Type: application/json"], &body.to_string());
+        let (status, _, answer) =
+            self.ask("POST", path, &["Content-Type: application/json"], &body.to_string());
         (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
     }
 
@@ -216,7 +238,16 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
     assert_eq!(rows[1], [unescaped(changed), "keep".to_owned(), String::new()]);
     assert_eq!(snapshot(&place().path("photos")), before, "photos are not touched");
     let table = format!("{run}/decisions.csv");
-    let said = place().run(&small(&["--batch-size", "8", "--head-epochs", "1", "--decisions", &table, "--out", "saved/next"]));
+    let said = place().run(&small(&[
+        "--batch-size",
+        "8",
+        "--head-epochs",
+        "1",
+        "--decisions",
+        &table,
+        "--out",
+        "saved/next",
+    ]));
     assert!(said.contains("1 relabelled, 1 dropped, 1 kept"), "{said}");
     assert!(said.contains("banners"), "{said}");
     // What a hand wrote and nobody understands is said, and stays.
@@ -232,10 +263,14 @@ fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
     let mut server = Server::of(&run_for("lists"), &[]);
     let photos = server.photos();
     assert!(server.printed.contains("likely wrong"), "{}", server.printed);
-    let list = |name: &str| server.json(&format!("/api/photos?list={name}"))["photos"].as_array().unwrap().clone();
-    let ids = |list: &[Value]| list.iter().map(|photo| photo["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let list =
+        |name: &str| server.json(&format!("/api/photos?list={name}"))["photos"].as_array().unwrap().clone();
+    let ids = |list: &[Value]| {
+        list.iter().map(|photo| photo["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
     // The report's suspects, in its order.
-    let mut reported = csv::Reader::from_path(place().path("runs/photos-1/results/label_errors.csv")).unwrap();
+    let mut reported =
+        csv::Reader::from_path(place().path("runs/photos-1/results/label_errors.csv")).unwrap();
     let reported: Vec<String> =
         reported.records().map(|row| row.unwrap()[1].trim_start_matches('\'').to_owned()).collect();
     let suspects = ids(&list("suspects"));
@@ -246,21 +281,28 @@ fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
     let copy = "smileys-and-emotion/copy.png".to_owned();
     assert_eq!(twice.contains(&copy), photos.contains_key(&copy));
     // Parts of a list make up the list.
-    let parts: Vec<Value> = (0..3).flat_map(|part| {
-        let part = server.json(&format!("/api/photos?list=suspects&start={}&count=1", part));
-        part["photos"].as_array().unwrap().clone()
-    }).collect();
+    let parts: Vec<Value> = (0..3)
+        .flat_map(|part| {
+            let part = server.json(&format!("/api/photos?list=suspects&start={}&count=1", part));
+            part["photos"].as_array().unwrap().clone()
+        })
+        .collect();
     assert_eq!(ids(&parts), suspects[..parts.len()]);
     // Neighbours: never the photo itself, by falling similarity, and of the label that is said.
     for photo in photos.values().take(5) {
         let about = server.json(&format!("/api/photos/{}", photo["photo"]));
         let mut sum = 0.0;
-        about["opinion"].as_array().unwrap().iter().for_each(|one| sum += one["probability"].as_f64().unwrap());
+        about["opinion"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .for_each(|one| sum += one["probability"].as_f64().unwrap());
         assert!((sum - 1.0).abs() < 1e-4, "{about}");
         for (kind, same) in [("same_label", true), ("other_label", false)] {
             let near = about[kind].as_array().unwrap();
             assert!(!near.is_empty());
-            let similarities: Vec<f64> = near.iter().map(|near| near["similarity"].as_f64().unwrap()).collect();
+            let similarities: Vec<f64> =
+                near.iter().map(|near| near["similarity"].as_f64().unwrap()).collect();
             assert!(similarities.is_sorted_by(|a, b| a >= b), "{similarities:?}");
             assert!(near.iter().all(|near| near["photo"] != photo["photo"]));
             assert!(near.iter().all(|near| (near["label"] == photo["label"]) == same));
@@ -269,7 +311,8 @@ fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
     // Names are text, in JSON and in the table, and never a path.
     let odd = format!("flags/{ODD}");
     if let Some(photo) = photos.get(&odd) {
-        let (status, _, picture) = server.ask("GET", &format!("/api/photos/{}/picture", photo["photo"]), &[], "");
+        let (status, _, picture) =
+            server.ask("GET", &format!("/api/photos/{}/picture", photo["photo"]), &[], "");
         assert_eq!((status, &picture[..2]), (200, &b"\xff\xd8"[..]));
         server.decide(&json!({ "id": odd, "decision": "drop" }));
         assert_eq!(decisions("lists/photos-1")[0][0], odd);
@@ -282,9 +325,12 @@ fn strangers_are_refused_and_nothing_is_a_path() {
     let server = Server::of(&run_for("strangers"), &["--token", "a-long-secret"]);
     let token = "Authorization: Bearer a-long-secret";
     let json = "Content-Type: application/json";
-    let status = |method: &str, path: &str, headers: &[&str], body: &str| server.ask(method, path, headers, body).0;
+    let status =
+        |method: &str, path: &str, headers: &[&str], body: &str| server.ask(method, path, headers, body).0;
     assert_eq!(status("GET", "/", &[], ""), 200, "the page, in which the token is entered");
-    for path in ["/api/run", "/api/photos?list=suspects", "/api/photos/0", "/api/photos/0/picture", "/api/train"] {
+    for path in
+        ["/api/run", "/api/photos?list=suspects", "/api/photos/0", "/api/photos/0/picture", "/api/train"]
+    {
         assert_eq!(status("GET", path, &[], ""), 401, "{path}");
         assert_eq!(status("GET", path, &[token], ""), 200, "{path}");
         assert_eq!(status("GET", path, &[token, "Host: evil.example"], ""), 403, "{path}");
@@ -346,7 +392,8 @@ fn photos_that_are_gone_or_have_changed_are_said() {
     fs::remove_file(path(ids[0])).unwrap();
     fs::copy(path(ids[2]), path(ids[1])).unwrap();
     let picture = |id: &str| {
-        let (status, _, body) = server.ask("GET", &format!("/api/photos/{}/picture", photos[id]["photo"]), &[], "");
+        let (status, _, body) =
+            server.ask("GET", &format!("/api/photos/{}/picture", photos[id]["photo"]), &[], "");
         (status, String::from_utf8_lossy(&body).into_owned())
     };
     let (status, said) = picture(ids[0]);

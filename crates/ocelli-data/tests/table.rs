@@ -1145,7 +1145,9 @@ fn names_that_are_hardly_classes_are_said() {
     let names: Vec<String> = (0..12).map(|number| format!("{number}.png")).collect();
     let files: Vec<&str> = names.iter().map(String::as_str).collect();
     let weights = |step: u32| {
-        (0..12).fold("file,weight\n".to_owned(), |table, row| table + &format!("{row}.png,{} kg\n", row / step + 5))
+        (0..12).fold("file,weight\n".to_owned(), |table, row| {
+            table + &format!("{row}.png,{} kg\n", row / step + 5)
+        })
     };
     refused(
         &folder(&files, &weights(1)),

@@ -158,8 +158,11 @@ pub(crate) fn json_of(status: StatusCode, value: &Value) -> Response {
 
 /// A page with what all pages have, the colours and how a server is asked, where the page says so.
 pub(crate) fn with_base(html: &str) -> String {
-    html.replacen("/* base.css */\n", include_str!("base.css"), 1)
-        .replacen("/* base.js */\n", include_str!("base.js"), 1)
+    html.replacen("/* base.css */\n", include_str!("base.css"), 1).replacen(
+        "/* base.js */\n",
+        include_str!("base.js"),
+        1,
+    )
 }
 
 /// A page with its script and style inline, which may ask this server alone.

@@ -47,7 +47,9 @@ impl EmbedFlags {
             parsed => {
                 let path = shown(self.network.display());
                 if let (false, Err(error)) = (self.network.exists(), &parsed) {
-                    return Err(Failure::Error(format!("{path}: there is no such model file, and it is an {error}")));
+                    return Err(Failure::Error(format!(
+                        "{path}: there is no such model file, and it is an {error}"
+                    )));
                 }
                 if self.size.is_some() {
                     return Err(Failure::Error(format!(

@@ -245,9 +245,8 @@ fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = files(root).filter(|path| text(path) && may_be(path)).collect();
     // A folder of many photos is not listed again.
     let items = read.iter().flat_map(|data| &data.items.items);
-    let with_photos: BTreeSet<PathBuf> = items
-        .filter_map(|item| Some(root.join(item.path.strip_prefix(root).ok()?.iter().next()?)))
-        .collect();
+    let with_photos: BTreeSet<PathBuf> =
+        items.filter_map(|item| Some(root.join(item.path.strip_prefix(root).ok()?.iter().next()?))).collect();
     let without_photos =
         folders(root).filter(|folder| !with_photos.contains(folder) && !holds_images(folder, 2));
     found.extend(without_photos.flat_map(|folder| files(&folder).filter(may_be).collect::<Vec<_>>()));
