@@ -135,6 +135,7 @@ const VERBS: &[&[&str]] = &[
     &["augment", "nowhere.jpg"],
     &["predict", "nowhere.safetensors", "nowhere.jpg"],
     &["serve", "nowhere.safetensors"],
+    &["watch", "nowhere"],
     &["clean", "nowhere"],
     &["models", "resnet18"],
     &["show", "nowhere.safetensors"],

@@ -384,6 +384,12 @@ pub fn lock(path: impl AsRef<Path>) -> io::Result<Option<Lock>> {
     }
 }
 
+/// Whether another process has [locked](lock) this file; not where that cannot be seen.
+pub fn is_locked(path: impl AsRef<Path>) -> bool {
+    // Released at once, as the file is closed.
+    File::open(path).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// The folder that a file is in; `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

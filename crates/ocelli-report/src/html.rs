@@ -21,6 +21,16 @@ pub(crate) fn page(title: &str, script: &str, data: &impl Serialize) -> String {
     document(title, &filled(DRAWN, &[("data", &data), ("script", &script)]))
 }
 
+/// A page that is not a report: it has its own body, more styles, and a script that gets its data from elsewhere.
+pub(crate) fn live_page(title: &str, style: &str, body: &str, script: &str) -> String {
+    let style = format!("{STYLE}{style}");
+    let body = format!(
+        "{body}<script id=\"page-data\" type=\"application/json\">null</script>\n<script>(() => {{\n{COMMON}\n{script}\n\
+         }})();</script>"
+    );
+    filled(TEMPLATE, &[("title", &escaped(title)), ("style", &style), ("body", &body)])
+}
+
 /// Replaces every `{{name}}` of a text in one pass, so that nothing in a part is taken for one.
 fn filled(template: &str, parts: &[(&str, &str)]) -> String {
     let length = template.len() + parts.iter().map(|part| part.1.len()).sum::<usize>();

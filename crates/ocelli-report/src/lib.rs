@@ -71,6 +71,12 @@ use ocelli_data::{files, picture::marked, text::count};
 
 use page::Page;
 
+/// A page with the look of reports, and with their script's elements, numbers, tables and charts, that a server answers
+/// with: `body` is HTML, `style` and `script` are added to those of reports.
+pub fn live_page(title: &str, style: &str, body: &str, script: &str) -> String {
+    html::live_page(title, style, body, script)
+}
+
 /// Options of a report.
 #[derive(Default)]
 pub struct ReportOptions {

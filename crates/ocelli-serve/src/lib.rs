@@ -18,7 +18,8 @@
 //! ```
 //!
 //! A [`Server`] has the sockets, the guard, the limits of connections and the end; what it answers is a [`Site`]: a folder
-//! of this crate with its routes and pages. `serve` is the one of predictions, `clean` the one where labels are cleaned.
+//! of this crate with its routes and pages. `serve` is the one of predictions, `clean` the one where labels are cleaned, and
+//! `watch`, with the feature of this name, the one of training runs.
 //!
 //! # How a request for predictions flows
 //!
@@ -34,7 +35,7 @@
 //!
 //! The probabilities of an image are those of `ocelli predict`, to the bit, whatever else is computed in its batch.
 //!
-//! Nothing is written to disk, and nothing that a client sends is a path, a URL or a command. Names of files are ids, which
+//! No prediction writes to disk, and nothing that a client sends is a path, a URL or a command. Names of files are ids, which
 //! come back in the answer.
 //!
 //! | to change | file |
@@ -55,6 +56,11 @@
 //! | counts for Prometheus | `serve/metrics.rs` |
 //! | the page | `serve/page.html` |
 //! | the description of the routes | `serve/openapi.json` |
+//! | which runs are shown, and what is known of each | `watch/runs.rs` |
+//! | the answers about runs; stopping and continuing them | `watch/mod.rs`, `watch/routes.rs` |
+//! | events as they are written | `watch/follow.rs` |
+//! | photos of the validation set | `watch/photo.rs` |
+//! | the page of runs | `watch/page.html`, `watch/page.css`, `watch/page.js` |
 //! | label cleaning: lists and decisions over HTTP | `clean/mod.rs`, `clean/routes.rs` |
 //! | its pictures, and how many are kept | `clean/pictures.rs` |
 //! | training again, and the comparison | `clean/training.rs` |
@@ -69,6 +75,8 @@ mod serve;
 mod server;
 mod site;
 mod stream;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use clean::{Cleaning, TrainCommand};
 pub use event::{Access, Event};
@@ -77,3 +85,5 @@ pub use serve::Classifiers;
 pub use serve::options::ServeOptions;
 pub use server::Server;
 pub use site::Site;
+#[cfg(feature = "watch")]
+pub use watch::Runs;

@@ -64,6 +64,14 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// There is no such folder of runs.
+    #[error("cannot list {}: {}", path.display(), ocelli::io_reason(source))]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A thread or the network's runtime cannot be started.
     #[error("cannot start: {0}")]
     Start(String),

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::data::{ClassCount, ImageData};
 use crate::error::{Error, Result};
+use crate::learner::examples::Examples;
 use crate::lr_finder::curve::LrCurve;
 use crate::lr_finder::suggest::{CurveShape, LrSuggestion};
 use crate::metric::Metric;
@@ -93,6 +94,10 @@ pub enum Event {
     },
     /// An epoch has ended.
     Epoch(EpochRecord),
+    /// Where the time of that epoch went.
+    EpochTimes(EpochTimes),
+    /// Predictions for a few validation photos after that epoch.
+    Examples(Examples),
     /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
     /// A long activity has ended for which there is no other event.
@@ -104,6 +109,8 @@ pub enum Event {
     },
     /// The recipe is finished.
     Finished(Finished),
+    /// Training was stopped, and can be resumed.
+    Stopped,
     /// A file was written.
     Written {
         /// What it is: "model", "history".
@@ -147,6 +154,27 @@ pub struct Finished {
     pub corrected: Option<CorrectedEstimate>,
     /// Metrics with test-time augmentation, where the recipe ends with it.
     pub augmented: Vec<MetricEstimate>,
+}
+
+/// Where the time of an epoch went, in seconds; of a resumed one, since it was resumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct EpochTimes {
+    /// The fit, counted from 1.
+    pub fit: usize,
+    /// The epoch within the fit, counted from 1.
+    pub epoch: usize,
+    /// Training images.
+    pub images: usize,
+    /// Waiting for images to be read and decoded, or for cached features.
+    pub wait: f64,
+    /// From images to the loss, frozen layers included.
+    pub forward: f64,
+    /// From the loss to the gradients.
+    pub backward: f64,
+    /// Updating the weights.
+    pub optimizer: f64,
+    /// Predicting the validation images, and averages of weights before it.
+    pub validation: f64,
 }
 
 /// A fit begins.

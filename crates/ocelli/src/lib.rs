@@ -131,7 +131,7 @@ pub use embed::nearest::{Nearest, duplicate_groups, nearest};
 pub use embed::output::{EmbedEvent, EmbedOptions, EmbedSummary, EmbeddingFormat};
 pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
-pub use event::{Event, Observer};
+pub use event::{EpochTimes, Event, Observer};
 #[cfg(feature = "onnx")]
 pub use export::{
     Agreement, ExportOutput, ExportPhotos, ExportPreprocessing, OnnxOptions, OnnxPrecision, TfliteOptions,
@@ -141,6 +141,7 @@ pub use file::write_whole;
 pub use interpret::Interpretation;
 pub use interpret::evaluation::{Evaluation, StrangerScores, evaluate, score_strangers};
 pub use learner::Learner;
+pub use learner::examples::{Example, Examples};
 pub use learner::memory::{AvailableMemory, MemoryLimit, available_memory};
 pub use learner::snapshot::{SnapshotHeader, TrainSnapshot};
 pub use learner::speed::Speed;
@@ -205,6 +206,7 @@ pub use recipe::freezing::{Freezing, Summary};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
+pub use run::observed::{RunSettings, RunState};
 pub use run::resume::Moved;
 pub use run::run_recipe::RecipeResult;
 pub use run::{Run, RunResult};

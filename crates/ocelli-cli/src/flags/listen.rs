@@ -36,9 +36,10 @@ pub struct ListenFlags {
     #[arg(long = "allow-host", value_name = "NAME")]
     names: Vec<String>,
     /// Access log on standard error: lines, json or none
-    #[arg(long, value_name = "FORMAT", default_value = "lines", hide_possible_values = true)]
-    #[arg(value_parser = one_of::<Log>(Log::NAMES))]
-    log: Log,
+    ///
+    /// serve writes lines by default, the others none.
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true, value_parser = one_of::<Log>(Log::NAMES))]
+    log: Option<Log>,
     /// Most connections; for more, idle ones are closed
     #[arg(hide_short_help = true, help_heading = "Limits")]
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole::<1, 10_000>)]
@@ -51,7 +52,7 @@ pub struct ListenFlags {
 
 /// The format of the access log.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Log {
+pub enum Log {
     Lines,
     Json,
     None,
@@ -83,9 +84,11 @@ pub struct Listening {
 }
 
 impl ListenFlags {
+    /// `log` is the access log where none is asked for.
+    ///
     /// # Errors
     /// Where the token is none.
-    pub fn listening(&self) -> Result<Listening, Failure> {
+    pub fn listening(&self, log: Log) -> Result<Listening, Failure> {
         let (token, made) = self.token()?.unzip();
         let options = ListenOptions {
             host: self.host,
@@ -96,7 +99,7 @@ impl ListenFlags {
             max_connections: self.max_connections,
             client_timeout: Duration::from_secs_f64(self.client_timeout),
         };
-        Ok(Listening { options, made: made.unwrap_or(false), log: self.log })
+        Ok(Listening { options, made: made.unwrap_or(false), log: self.log.unwrap_or(log) })
     }
 
     /// The token, if one is to be asked for, and whether it was made here.

@@ -9,7 +9,7 @@ use ocelli::{RunConfig, Stop, photos_of_run};
 use ocelli_serve::{Cleaning, TrainCommand};
 
 use crate::errors::Failure;
-use crate::flags::listen::ListenFlags;
+use crate::flags::listen::{ListenFlags, Log};
 use crate::flags::{CacheFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{eprintln, message, shown};
@@ -47,7 +47,7 @@ pub struct Clean {
 impl Clean {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
-        let listening = self.listen.listening()?;
+        let listening = self.listen.listening(Log::None)?;
         let cache = self.cache.folder()?;
         let run = run_of(&self.run)?;
         let options = CleanOptions {

@@ -29,6 +29,8 @@ mod similar;
 mod submit;
 mod train;
 mod version;
+#[cfg(all(feature = "report", feature = "serve"))]
+mod watch;
 
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, Parser, Subcommand};
@@ -70,6 +72,8 @@ impl Ocelli {
 #[allow(clippy::large_enum_variant)] // one value a process
 enum Verb {
     Train(train::Train),
+    #[cfg(all(feature = "report", feature = "serve"))]
+    Watch(watch::Watch),
     LrFind(lr_find::LrFind),
     Predict(predict::Predict),
     #[cfg(feature = "report")]
@@ -103,6 +107,8 @@ impl Verb {
     fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Train(verb) => verb.run(),
+            #[cfg(all(feature = "report", feature = "serve"))]
+            Self::Watch(verb) => verb.run(),
             Self::LrFind(verb) => verb.run(),
             Self::Predict(verb) => verb.run(),
             #[cfg(feature = "report")]

@@ -8,7 +8,7 @@ use ocelli_serve::{Classifiers, ServeOptions};
 
 use crate::errors::Failure;
 use crate::flags::ComputeFlags;
-use crate::flags::listen::{ListenFlags, failure};
+use crate::flags::listen::{ListenFlags, Log, failure};
 use crate::values::{pixels, whole};
 
 /// Answer predictions over HTTP, with a page to try it
@@ -96,7 +96,7 @@ impl Serve {
             max_pixels: self.max_pixels,
             calibrated: self.calibrated,
         };
-        let listening = self.listen.listening()?;
+        let listening = self.listen.listening(Log::Lines)?;
         let options = ServeOptions {
             listen: listening.options.clone(),
             max_body: self.max_body * 1_000_000,

@@ -7,6 +7,7 @@ use ocelli_nn::Backbone;
 use crate::error::Result;
 use crate::event::{Event, FitStarted, Observers};
 use crate::learner::best::BestWeights;
+use crate::learner::examples::Examples;
 use crate::learner::save::SaveCycles;
 use crate::learner::{Learner, LearnerView};
 use crate::metric::Metric;
@@ -82,7 +83,14 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
         if let (Some(save), Some(cycle)) = (self.save_cycles, cycle) {
             save.after_cycle(cycle, epoch, now.inputs, self.observers)?;
         }
-        self.observers.emit(&Event::Epoch(epoch.record.clone()))?;
+        // All of them are recorded, also where an observer asks to stop.
+        let events = [
+            Event::Epoch(epoch.record.clone()),
+            Event::EpochTimes(epoch.times),
+            Event::Examples(Examples::of(&epoch.record, &epoch.predictions, &now.inputs.data)),
+        ];
+        let emitted = events.map(|event| self.observers.emit(&event));
+        emitted.into_iter().collect::<Result<()>>()?;
         let (view, above, observers) = self.view(now);
         above.after_epoch(&view, observers)
     }

@@ -1,7 +1,8 @@
 //! The learner: trains a classifier on photos.
 
 pub(crate) mod best;
-pub(crate) mod features;
+pub(crate) mod examples;
+mod features;
 pub(crate) mod fine_tune;
 pub(crate) mod fit;
 pub(crate) mod keep_best;

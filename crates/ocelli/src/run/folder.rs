@@ -17,6 +17,7 @@ use crate::file;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
 use crate::paths::{CONFIG, MODEL, is_file};
+use crate::run::stop_request::FILE as STOP;
 
 /// A folder for the results of one run.
 ///
@@ -139,15 +140,20 @@ impl RunFolder {
     /// [`Error::RunBusy`] where another process has it.
     pub(crate) fn locked(self) -> Result<Self> {
         let path = self.path.join(LOCK);
-        match files::lock(&path).map_err(Error::io("lock", &path))? {
-            Some(lock) => Ok(Self { lock: Some(Arc::new(lock)), ..self }),
-            None => Err(Error::RunBusy { path: self.path }),
+        for pause in [0, 5, 50] {
+            std::thread::sleep(Duration::from_millis(pause));
+            if let Some(lock) = files::lock(&path).map_err(Error::io("lock", &path))? {
+                return Ok(Self { lock: Some(Arc::new(lock)), ..self });
+            }
+            // Another process may only have looked whether the folder is locked.
         }
+        Err(Error::RunBusy { path: self.path })
     }
 
     /// Removes half-written files of a killed process; the folder must be locked.
     pub(crate) fn sweep(&self) {
         debug_assert!(self.lock.is_some(), "it is locked");
+        self.end_stop_request();
         files::sweep(&self.path, Duration::ZERO);
         files::sweep(self.checkpoints(), Duration::ZERO);
         // A report needs no lock.
@@ -338,7 +344,7 @@ const SEAL_COMMENT: &str = "# Digest of the text above: an interrupted run resum
      # To use this file with --config, edit it freely; the digest is then ignored.";
 /// Records where moved photos are; the settings are not changed.
 const MOVED: &str = "moved.toml";
-const EVENTS: &str = "events.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
 const HISTORY: &str = "history.csv";
 const SKIPPED: &str = "skipped.csv";
 const SPLIT: &str = "split.csv";
@@ -346,11 +352,11 @@ const SPLIT: &str = "split.csv";
 const RESULTS: [&str; 7] =
     [CONFIG, HISTORY, MODEL, crate::data::recorded::FILE, "predictions.csv", SKIPPED, SPLIT];
 const CHECKSUMS: &str = "checksums.b3";
-const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
 
 /// Whether this is the name of a file that a killed process may leave behind.
 fn is_left(name: &str) -> bool {
-    name == LOCK || name.starts_with(".writing-")
+    [LOCK, STOP].contains(&name) || name.starts_with(".writing-")
 }
 
 /// The text of settings without the digest after it, and whether the digest matches.

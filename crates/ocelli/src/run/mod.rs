@@ -4,10 +4,12 @@ pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
 pub(crate) mod folder;
+pub(crate) mod observed;
 pub(crate) mod progress;
 pub(crate) mod resume;
 pub mod review;
 pub(crate) mod run_recipe;
+pub(crate) mod stop_request;
 pub(crate) mod tensorboard;
 pub(crate) mod tracker;
 
@@ -34,6 +36,7 @@ use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
 use crate::run::run_recipe::{RecipeResult, run_recipe};
+use crate::run::stop_request::StopRequest;
 use crate::run::tensorboard::TensorBoard;
 use crate::run::tracker::Tracker;
 
@@ -128,6 +131,7 @@ impl<B: Backbone> Run<B> {
         run.write_split(learner.data())?;
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
+        learner.observe(StopRequest::of(run.path()));
         if env.tensorboard {
             learner.observe(TensorBoard::open(run.path(), &config, &[])?);
         }
@@ -176,10 +180,19 @@ impl<B: Backbone> Run<B> {
         self.introduce()?;
         match run_recipe(&mut self.learner, &self.settings.recipe, &mut self.tracker) {
             Err(Error::Stopped) => {
-                self.write_checkpoint()?;
-                Err(Error::Stopped)
+                // Observers that ask to stop do so again.
+                let not_stopped = |error: &Error| !matches!(error, Error::Stopped);
+                self.write_checkpoint()
+                    .or_else(|error| if not_stopped(&error) { Err(error) } else { Ok(()) })?;
+                let stopped = self.learner.observers.emit(&Event::Stopped);
+                self.run.end_stop_request();
+                stopped.and(Err(Error::Stopped))
             }
-            result => self.conclude(result?),
+            result => {
+                let result = self.conclude(result?);
+                self.run.end_stop_request();
+                result
+            }
         }
     }
 

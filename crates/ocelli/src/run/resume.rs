@@ -13,6 +13,7 @@ use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
 use crate::run::folder::{RunFolder, Wholeness, moved_data, note_moved_data};
+use crate::run::stop_request::StopRequest;
 use crate::run::tensorboard::{self, TensorBoard};
 use crate::run::tracker::Tracker;
 
@@ -104,6 +105,7 @@ impl<B: Backbone> Run<B> {
         run.write_split(learner.data())?;
         let recorder = run.recorder(&learner.history, learner.data().skipped())?;
         learner.observe(recorder);
+        learner.observe(StopRequest::of(run.path()));
         if env.tensorboard || run.path().join(tensorboard::FILE).exists() {
             learner.observe(TensorBoard::open(run.path(), &text, &learner.history)?);
         }

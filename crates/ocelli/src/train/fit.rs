@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::event::{Activity, Observers};
+use crate::event::{Activity, EpochTimes, Observers};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -68,6 +68,8 @@ pub(crate) struct MeasuredEpoch<B: Backbone> {
     pub(crate) freezing: Freezing,
     /// The image size in pixels.
     pub(crate) size: usize,
+    /// Where the time went.
+    pub(crate) times: EpochTimes,
 }
 
 /// Called by the loop. They may fail, or ask to stop, and cannot change anything else.
@@ -128,17 +130,20 @@ impl Fit {
         let mut records = Vec::new();
         while !self.is_over() {
             let began = Instant::now();
-            self.train_epoch(state, inputs, options, hooks)?;
+            let mut times = EpochTimes { fit: state.fits, epoch: self.epoch + 1, ..EpochTimes::default() };
+            self.train_epoch(state, inputs, options, hooks, &mut times)?;
+            let trained = Instant::now();
             // The average is validated and saved, if there is one; training continues with the weights
             // themselves.
             let averaged = self.averaged(state, inputs, options, hooks.observers())?;
             let measured = averaged.as_ref().unwrap_or(state);
             let predictions = predict(measured, inputs, Part::Valid, hooks.observers())?;
+            times.validation = trained.elapsed().as_secs_f64();
             self.totals.seconds += began.elapsed().as_secs_f64();
             let network = measured.network.clone();
             let record = self.end_epoch(state, options, &predictions);
             let (freezing, size) = (state.freezing, inputs.data.size());
-            let mut epoch = MeasuredEpoch { record, predictions, network, freezing, size };
+            let mut epoch = MeasuredEpoch { record, predictions, network, freezing, size, times };
             if hooks.measured(&mut epoch, self).is_break() {
                 self.epoch = self.schedule.epochs();
             }
@@ -163,20 +168,25 @@ impl Fit {
         inputs: &Inputs,
         options: &TrainOptions,
         hooks: &mut dyn FitHooks<B>,
+        times: &mut EpochTimes,
     ) -> Result<()> {
         let order = inputs.order(state);
         let (total, batch_size) = (order.len(), inputs.data.batch_size());
         let batches = batches_per_epoch(total, batch_size);
         let mut stream = inputs.batches(state, order, batch_size, self.batch)?;
         while self.batch < batches {
+            let began = Instant::now();
             let Some(batch) = stream.next(state, inputs, options.mix, hooks.observers())? else { break };
+            times.wait += batch.waited;
+            // The frozen layers, where their features are not cached.
+            times.forward += began.elapsed().as_secs_f64() - batch.waited;
             // Batch norm needs two images.
             if batch.images > 1 {
                 let point = self.schedule.at(self.epoch * batches + self.batch, batches);
                 let rates = self.rates.scaled(point.lr_factor);
                 let is_last = self.batch + 1 == batches;
                 let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
-                let loss = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
+                let step = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
                     .map_err(|error| match error {
                         StepError::NotFinite(error) => self.diverged(&error, rates),
                         StepError::Loss(error) => error,
@@ -186,7 +196,11 @@ impl Fit {
                 {
                     average.ema_update(&state.network, decay);
                 }
-                self.totals.loss += loss * images as f64;
+                times.images += images;
+                times.forward += step.forward;
+                times.backward += step.backward;
+                times.optimizer += step.optimizer;
+                self.totals.loss += step.loss * images as f64;
                 self.totals.images += images;
                 self.totals.rates = Some(rates);
             }

@@ -46,6 +46,8 @@ pub(crate) struct TrainBatch {
     /// Targets: `[images, classes]`, row by row.
     pub(crate) targets: Vec<f32>,
     pub(crate) input: StageInput,
+    /// Seconds that training waited for the images or their features.
+    pub(crate) waited: f64,
 }
 
 /// The batches of an epoch.
@@ -285,18 +287,22 @@ impl BatchStream {
         observers: &mut Observers,
     ) -> Result<Option<TrainBatch>> {
         let device = state.network.device();
+        let began = Instant::now();
         match self {
             Self::Cached(batches) => {
                 let Some(items) = batches.next() else { return Ok(None) };
                 let features = inputs.features_of(&items, View::Training { epoch: state.epochs });
+                let waited = began.elapsed().as_secs_f64();
                 let input = match state.is_pooled() {
                     true => StageInput::Pooled(Tensor::from_data(features, &device)),
                     false => StageInput::Maps(Tensor::from_data(features, &device)),
                 };
-                Ok(Some(TrainBatch { images: items.len(), targets: inputs.targets(&items), input }))
+                let targets = inputs.targets(&items);
+                Ok(Some(TrainBatch { images: items.len(), targets, input, waited }))
             }
             Self::Images(batches) => {
                 let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
+                let waited = began.elapsed().as_secs_f64();
                 observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 let mut targets = inputs.targets(&batch.indices);
                 if let Some(mix) = mix {
@@ -308,7 +314,7 @@ impl BatchStream {
                     0 => StageInput::Maps(images),
                     _ => state.infer_frozen(images),
                 };
-                Ok(Some(TrainBatch { images: batch.indices.len(), targets, input }))
+                Ok(Some(TrainBatch { images: batch.indices.len(), targets, input, waited }))
             }
         }
     }

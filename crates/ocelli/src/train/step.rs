@@ -1,5 +1,7 @@
 //! One training step.
 
+use std::time::Instant;
+
 use ocelli_nn::{Backbone, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,16 @@ impl Accumulation {
     }
 }
 
+/// A step that was made.
+pub(crate) struct Step {
+    /// The mean loss of the batch.
+    pub(crate) loss: f64,
+    /// The seconds of its parts.
+    pub(crate) forward: f64,
+    pub(crate) backward: f64,
+    pub(crate) optimizer: f64,
+}
+
 /// Why a step was not made.
 pub(crate) enum StepError {
     NotFinite(NotFinite),
@@ -81,7 +93,7 @@ pub(crate) enum StepError {
     Loss(Error),
 }
 
-/// Trains on a batch and returns its mean loss. The weights are updated once enough batches have been
+/// Trains on a batch. The weights are updated once enough batches have been
 /// accumulated, or at the last batch. If the loss or a gradient is not finite, nothing is updated.
 pub(crate) fn train_step<B: Backbone>(
     state: &mut TrainState<B>,
@@ -90,16 +102,19 @@ pub(crate) fn train_step<B: Backbone>(
     options: &TrainOptions,
     data: &ImageData,
     accumulation: &mut Accumulation,
-) -> std::result::Result<f64, StepError> {
+) -> std::result::Result<Step, StepError> {
     let finite = |what, value: f64| match value.is_finite() {
         true => Ok(value),
         false => Err(StepError::NotFinite(NotFinite { what, value })),
     };
+    let began = Instant::now();
     let (logits, pass) = state.forward(&state.network, batch.input, options.statistics());
     let weights = options.loss.weights(data);
     let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
     let loss = loss.map_err(StepError::Loss)?;
+    // Reading the value waits for it, also on a device that computes beside this thread.
     let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
+    let forward = began.elapsed();
     let mut gradients = ParameterGradients::take(&state.network, loss.backward());
     options.loss.check_gradients(&gradients).map_err(StepError::Loss)?;
     let several = options.accumulate_steps > 1;
@@ -108,6 +123,7 @@ pub(crate) fn train_step<B: Backbone>(
         gradients.add(accumulation.accumulated.clone());
     }
     finite("gradients' norm", gradients.norm())?;
+    let backward = began.elapsed();
     accumulation.batches += 1;
     accumulation.images += batch.images;
     if size.is_last || accumulation.batches >= options.accumulate_steps {
@@ -126,5 +142,10 @@ pub(crate) fn train_step<B: Backbone>(
     }
     state.network = state.network.clone().update_running_stats(pass.into_batch_stats());
     state.steps += 1;
-    Ok(value)
+    Ok(Step {
+        loss: value,
+        forward: forward.as_secs_f64(),
+        backward: (backward - forward).as_secs_f64(),
+        optimizer: (began.elapsed() - backward).as_secs_f64(),
+    })
 }

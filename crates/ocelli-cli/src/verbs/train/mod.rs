@@ -6,6 +6,8 @@ mod loss;
 mod report;
 mod result;
 mod settings;
+#[cfg(all(feature = "report", feature = "serve"))]
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
 use crate::interrupt::{self, finish_batch};
+#[cfg(all(feature = "report", feature = "serve"))]
+use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
@@ -121,6 +125,14 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Run")]
     tensorboard: bool,
+    /// Show the run in a browser while it trains
+    ///
+    /// The address is printed; only this machine reaches it. The page ends with the command; afterwards, and for runs
+    /// that were started without this flag, there is ocelli watch.
+    #[cfg(all(feature = "report", feature = "serve"))]
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Run")]
+    watch: bool,
     #[command(flatten)]
     compute: ComputeFlags,
     #[command(flatten)]
@@ -210,12 +222,13 @@ struct RecipeFlags {
 }
 
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
-const WITH_RESUME: [&str; 12] = [
+const WITH_RESUME: [&str; 13] = [
     "resume",
     "moved_to",
     "skip_changed",
     "out",
     "tensorboard",
+    "watch",
     "device",
     "threads",
     "cache",
@@ -287,6 +300,8 @@ impl Train {
             Err(error) => return Err(self.resume_failure(error)),
             Ok(training) => training,
         };
+        #[cfg(all(feature = "report", feature = "serve"))]
+        let _watched = self.watched(&training)?;
         self.introduce(&training);
         training.observe(Terminal::new(self.output.quiet, self.output.verbose));
         let stop = finish_batch();
@@ -320,6 +335,22 @@ impl Train {
             }
             training => training,
         }
+    }
+
+    /// The server of the run's page, if it was asked for.
+    #[cfg(all(feature = "report", feature = "serve"))]
+    fn watched(&self, training: &Run) -> Result<Option<watched::Watched>, Failure> {
+        if !self.watch {
+            return Ok(None);
+        }
+        let watched = watched::Watched::start(training.run_folder().path())?;
+        // Standard output has only results where it is to be quiet.
+        match self.output.quiet {
+            true => eprintln!("watch    {}", watched.url),
+            false => println!("watch    {}", watched.url),
+        }
+        std::io::Write::flush(&mut std::io::stdout()).map_err(unwritten)?;
+        Ok(Some(watched))
     }
 
     fn introduce(&self, training: &Run) {
