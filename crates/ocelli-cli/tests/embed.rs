@@ -144,30 +144,34 @@ fn a_photo_that_cannot_be_read_has_a_reason_in_the_index_and_no_row() {
 #[test]
 fn an_interrupted_output_continues_to_the_same_bytes() {
     let place = Place::with_photos(3);
-    embed(&place, &["--out", "whole.npy"]);
-    let index = place.read("whole.npy.index.csv");
-    // Killed at each of its steps in turn, until one run gets through.
-    let mut killed = 0;
-    for step in 1.. {
-        let name = format!("cut-{step}.npy");
-        let arguments = [&["embed", ARCH, "photos", "--out", &name], &SMALL[..]].concat();
-        let output = place.ocelli(&arguments).env("OCELLI_FAULT", format!("{step}:power")).output().unwrap();
-        if output.status.success() {
-            break;
+    for ending in ["npy", "parquet"] {
+        let whole = format!("whole.{ending}");
+        embed(&place, &["--out", &whole]);
+        let index = place.read(&format!("{whole}.index.csv"));
+        // Killed at each of its steps in turn, until one run gets through.
+        let mut killed = 0;
+        for step in 1.. {
+            let name = format!("cut-{step}.{ending}");
+            let arguments = [&["embed", ARCH, "photos", "--out", &name], &SMALL[..]].concat();
+            let output =
+                place.ocelli(&arguments).env("OCELLI_FAULT", format!("{step}:power")).output().unwrap();
+            if output.status.success() {
+                break;
+            }
+            assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+            killed += 1;
+            if !place.path(&name).exists() {
+                let output = place.ocelli(&arguments).output().unwrap();
+                assert!(output.status.success(), "step {step}: {}", stderr(&output));
+            }
+            assert!(
+                fs::read(place.path(&name)).unwrap() == fs::read(place.path(&whole)).unwrap(),
+                "{ending}, step {step}"
+            );
+            assert_eq!(place.read(&format!("{name}.index.csv")), index, "{ending}, step {step}");
         }
-        assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
-        killed += 1;
-        if !place.path(&name).exists() {
-            let output = place.ocelli(&arguments).output().unwrap();
-            assert!(output.status.success(), "step {step}: {}", stderr(&output));
-        }
-        assert!(
-            fs::read(place.path(&name)).unwrap() == fs::read(place.path("whole.npy")).unwrap(),
-            "step {step}"
-        );
-        assert_eq!(place.read(&format!("{name}.index.csv")), index, "step {step}");
+        assert!(killed > 8, "{killed} steps");
     }
-    assert!(killed > 8, "{killed} steps");
 }
 
 #[test]

@@ -289,3 +289,57 @@ fn a_table_that_is_not_read_is_named_where_folders_give_one_class() {
         fs::remove_file(place.path(&format!("pets/{table}"))).unwrap();
     }
 }
+
+#[test]
+fn a_table_beside_folders_of_photos_is_read_or_asked_about() {
+    // As HAM10000 is: photos in two folders that are no classes.
+    let place = place(6);
+    let (one, two) = ("pets/images_part_1", "pets/images_part_2");
+    fs::remove_dir_all(place.path("pets/test")).unwrap();
+    for folder in [one, two] {
+        fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    for id in 0..18 {
+        let folder = if id < 9 { one } else { two };
+        let (from, to) = (format!("pets/train/{id:02}.png"), format!("{folder}/{id:02}.png"));
+        fs::rename(place.path(&from), place.path(&to)).unwrap();
+    }
+    fs::remove_dir(place.path("pets/train")).unwrap();
+    table(&place, "pets/metadata.csv", "image_id,dx", 6, |id, class| format!("{id:02},{}", CLASSES[class]));
+    let train = |more: &[&'static str]| {
+        let quick = QUICK.iter().filter(|flag| **flag != "--quiet").copied();
+        [&["train", "pets"], more].concat().into_iter().chain(quick).collect::<Vec<_>>()
+    };
+    let said = place.run(&train(&["--out", "run"]));
+    for part in ["18 images in 3 classes: flags 6", "images_part_1, images_part_2", "--class-folders"] {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    assert!(place.read("run/photos.csv").contains("images_part_1/00.png,flags,"), "the table's labels");
+    assert!(place.run(&["evaluate", "run", "pets", "--include-train"]).contains("18 images in 3 classes"));
+
+    // Folders that may be classes are nobody's guess.
+    fs::rename(place.path(one), place.path("pets/A")).unwrap();
+    fs::rename(place.path(two), place.path("pets/B")).unwrap();
+    for verb in [&["train", "pets"][..], &["lr-find", "pets"], &["evaluate", "run", "pets"]] {
+        let said = place.refusal(verb);
+        for part in ["metadata.csv", "(--labels metadata.csv)", "(--class-folders)", "18 of their 18 photos"]
+        {
+            assert!(said.contains(part), "{verb:?}: {part:?} is not in: {said}");
+        }
+    }
+    let said = place.run(&["inspect", "pets"]);
+    assert!(said.contains("2 classes") && said.contains("--class-folders"), "{said}");
+    let said = place.run(&train(&["--labels", "metadata.csv", "--out", "by-table"]));
+    assert!(said.contains("3 classes"), "{said}");
+    let said = place.run(&train(&["--class-folders", "--out", "by-folders"]));
+    assert!(said.contains("2 classes: A 9, B 9"), "{said}");
+    // A run keeps to what it was told.
+    let config = place.read("by-folders/config.toml");
+    assert!(
+        config.contains("class_folders = true") && !place.read("run/config.toml").contains("class_folders")
+    );
+    let again = place.run(&["train", "--config", "by-folders/config.toml", "--out", "again"]);
+    assert!(again.contains("2 classes: A 9, B 9"), "{again}");
+    let said = place.refusal(&["train", "pets", "--class-folders", "--labels", "metadata.csv"]);
+    assert!(said.contains("cannot be used with"), "{said}");
+}

@@ -95,10 +95,10 @@ fn folders_that_are_parts_are_no_classes_where_a_table_names_their_photos() {
     let root = place(&parts(["images_1", "images_2"], LESIONS), "notes/labels.csv", "id,label", stem);
     assert!(classes(&root).1);
     // The table says nothing that could be trained on.
-    let root = place(&parts(["images_1", "images_2"], LESIONS), "table.csv", "id,age,sex,site", |path| {
+    let root = place(&parts(["batch_1", "batch_2"], LESIONS), "table.csv", "id,age,sex,site", |path| {
         format!("{},40,male", stem(path))
     });
-    refused(&root, &["images_1, images_2", "table.csv", "`label_columns`", "`class_folders`"]);
+    refused(&root, &["batch_1, batch_2", "table.csv", "`label_columns`", "`class_folders`"]);
 }
 
 #[test]

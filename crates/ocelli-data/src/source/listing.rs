@@ -70,7 +70,7 @@ const LEFT_BEHIND: [(&str, &str); 31] = [
 ];
 
 /// Extensions of files that may be among photos and are not images: texts, tables, programs, models.
-const DOCUMENTS: [&str; 71] = [
+const DOCUMENTS: [&str; 73] = [
     "txt",
     "md",
     "rst",
@@ -138,6 +138,8 @@ const DOCUMENTS: [&str; 71] = [
     "pt",
     "pth",
     "onnx",
+    "tflite",
+    "parquet",
     "pb",
     "safetensors",
     "pkl",
