@@ -95,6 +95,9 @@ impl Trainer {
         command.arg("--config").arg(run.join("config.toml")).arg("--split").arg(run.join("split.csv"));
         command.arg("--decisions").arg(&decisions.path).arg("--out").arg(&folder).arg("--quiet");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // Ctrl-C in the terminal reaches this process alone, which passes it on once: a second one ends a run at once.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|error| {
             let program = self.command.program.display();
             failed(&format!("cannot start {program}: {}", ocelli::io_reason(&error)))

@@ -5,7 +5,7 @@
 
 mod decisions_file;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{Classes, Task, read_photo};
@@ -334,17 +334,11 @@ impl LabelCleaning {
         let name = name.map_or(self.run.name.as_str(), |(name, _)| name);
         let next = RunFolder::numbered(folder.parent().unwrap_or(&folder), name)?.path().to_owned();
         let own = next.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let root = &self.data.items().root;
-        let is_there = |id: &str| match self.index(id) {
-            Some(photo) => {
-                let item = self.review.predictions.predictions.items()[photo];
-                self.data.items()[item].path.is_file()
-            }
-            // Dropped by the run's own decisions, or held out.
-            None => self.data.items().items.iter().any(|item| item.id == id) || root.join(id).is_file(),
-        };
+        let items = &self.data.items().items;
+        let there: HashSet<&str> =
+            items.iter().filter(|item| item.path.is_file()).map(|item| item.id.as_str()).collect();
         let path = folder.join(format!("decisions-{own}.csv"));
-        let (decisions, missing) = self.file.copy_to(&path, is_there)?;
+        let (decisions, missing) = self.file.copy_to(&path, |id| there.contains(id))?;
         Ok((next, TrainingDecisions { path, decisions, missing }))
     }
 }

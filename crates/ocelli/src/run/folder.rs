@@ -33,6 +33,7 @@ use crate::run::stop_request::FILE as STOP;
 /// predictions.csv     the model's predictions for the validation images: id, label, prediction, loss, probabilities
 /// moved.toml          where the photos are, if the run was resumed after they were moved
 /// skipped.csv         skipped images, and why
+/// decisions.csv       what was decided about labels after the run, for the next one
 /// model.safetensors   the model
 /// checksums.b3        BLAKE3 hashes of these files for `b3sum --check`; written last, when the run is finished
 /// ```
