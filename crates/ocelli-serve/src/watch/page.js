@@ -544,7 +544,6 @@ function showList(answer) {
 let drawn = "";
 function takeList({ runs }) {
   list.runs = runs;
-  list.chosen ??= new Set(runs.filter((run) => run.epochs?.length).slice(-3).map((run) => run.id));
   byId("about").textContent = runs.length ? `${counted(runs.length, "run")}, ${runs.filter((run) => ["running", "stopping"].includes(run.state)).length} running` : "There is no run in this folder yet; one appears here once it starts.";
   const now = JSON.stringify(runs.map(({ idle, ...run }) => run));
   if (drawn === now && byId("runs").children.length) return;
@@ -574,7 +573,9 @@ function matching() {
   const found = list.runs.filter((run) => words.every((word) => text(run).includes(word))).sort((a, b) => order(by(a), by(b)) || order(a.id, b.id));
   return list.isDown ? found.reverse() : found;
 }
-const chosenRuns = () => list.runs.filter((run) => list.chosen.has(run.id)).slice(0, MOST);
+/** The runs that are drawn: until one chooses, the last three. */
+const chosen = () => list.chosen ?? new Set(list.runs.filter((run) => run.epochs?.length).slice(-3).map((run) => run.id));
+const chosenRuns = () => list.runs.filter((run) => chosen().has(run.id)).slice(0, MOST);
 
 function drawList() {
   const focused = document.activeElement?.dataset?.focus;
@@ -585,8 +586,8 @@ function drawList() {
   const colours = chosenRuns().map((run) => run.id);
   const row = (run) => {
     const [name] = metricOf(run.epochs ?? [], run.finished);
-    const isChosen = list.chosen.has(run.id);
-    const box = element("input", { type: "checkbox", "aria-label": `Draw ${run.id}`, "data-focus": `box ${run.id}`, onchange: () => { if (box.checked) list.chosen.add(run.id); else list.chosen.delete(run.id); drawList(); } });
+    const isChosen = colours.includes(run.id);
+    const box = element("input", { type: "checkbox", "aria-label": `Draw ${run.id}`, "data-focus": `box ${run.id}`, onchange: () => { list.chosen = chosen(); if (box.checked) list.chosen.add(run.id); else list.chosen.delete(run.id); drawList(); } });
     box.checked = isChosen;
     box.disabled = !isChosen && colours.length >= MOST;
     const best = bestValue(run);
