@@ -237,9 +237,10 @@ function receive(view, message) {
 async function command(view, what) {
   view.busy = true;
   view.drawSoon();
+  // Before the answer, which may come after the run has stopped.
+  say(what === "stop" ? "The run is asked to stop; it writes a checkpoint after this batch." : "The run is started again.");
   try {
     await ask(`${runPath(view.id)}/${what}`, { method: "POST" });
-    say(what === "stop" ? "The run is asked to stop; it writes a checkpoint after this batch." : "The run is started again.");
   } catch (error) {
     refused(error);
   }
