@@ -136,11 +136,13 @@ impl Terminal {
 fn number(value: f64) -> String {
     /// From here on it would be wider than its column.
     const LARGE: f64 = 1e5;
-    match () {
-        () if value.abs() >= LARGE && value.is_finite() => format!("{value:.2e}"),
+    if value.abs() >= LARGE && value.is_finite() {
+        format!("{value:.2e}")
+    } else if value.abs() < 0.5e-4 {
         // What is nothing to four places has no sign.
-        () if value.abs() < 0.5e-4 => "0.0000".to_owned(),
-        () => format!("{value:.4}"),
+        "0.0000".to_owned()
+    } else {
+        format!("{value:.4}")
     }
 }
 
