@@ -115,6 +115,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
     ("hue", None),
     ("input_channels", None),
     ("item", None),
+    ("label", None),
     ("length", None),
     ("loss", None),
     ("lr_factor", None),

@@ -165,7 +165,7 @@ fn parts_without_a_table_are_warned_about() {
     for (number, path) in (0..).zip(["batch_1/a.png", "batch_2/b.png", "batch_1/c.png"]) {
         write(root.path(), path, png(number));
     }
-    noticed(&root, &["warning: the folders batch_1, batch_2 are called as parts of one collection"]);
+    noticed(&root, &["warning: the folders batch_1, batch_2 are named like parts of one collection"]);
     write(root.path(), "labels.xlsx", "PK\u{3}\u{4}");
     noticed(&root, &["labels.xlsx", "save it as a CSV file"]);
 }

@@ -16,7 +16,7 @@ use crate::output::{eprintln, message, shown};
 use crate::terminal::Terminal;
 use crate::text::counted;
 
-/// Clean labels in the browser, by single keys, and train again with them
+/// Clean labels in the browser, and train again with them
 ///
 /// Opens a page at the printed address: training photos whose labels are likely wrong, duplicates, outliers, and the
 /// photos of each class, each beside what a network says that was not trained on it, and the photos most like it. Keys

@@ -244,6 +244,8 @@ mod tests {
                 "--data",
                 "--skip-changed",
                 "--out",
+                "--tensorboard",
+                "--watch",
                 "--device",
                 "--threads",
                 "--cache",

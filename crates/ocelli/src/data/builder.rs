@@ -112,7 +112,7 @@ impl ImageDataBuilder {
     }
 
     /// Takes the names of a folder's folders for the classes, whatever tables lie beside them. Default: a table
-    /// that names the photos in folders called as parts (`images_part_1`) is read, and where it says something
+    /// that names the photos in folders named like parts (`images_part_1`) is read, and where it says something
     /// else than other folders' names, loading is an error. No effect on [`from_csv`](crate::ImageData::from_csv).
     pub fn class_folders(mut self, class_folders: bool) -> Self {
         self.class_folders = class_folders;

@@ -2,7 +2,7 @@
 //!
 //! Folders may be classes, or parts of one collection: `images_part_1`, `batch2`. A table that names most of
 //! their photos and says the same as the folders is only mentioned. One that says something else is read
-//! where the folders are called as parts, and refused as ambiguous where they are not.
+//! where the folders are named like parts, and refused as ambiguous where they are not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ pub(super) fn decide(
     let folders = some_folders(&photos.folders);
     if are_parts {
         let notice = format!(
-            "the labels are those of {name}: the folders beside it ({folders}) are called as parts of one collection (to \
+            "the labels are those of {name}: the folders beside it ({folders}) are named like parts of one collection (to \
              take their names for the classes: `class_folders`)"
         );
         return Ok(Verdict::Tables(candidate.tables, notice));
@@ -113,7 +113,7 @@ fn looks_like_parts(root: &Path, folders: &BTreeSet<String>) -> Option<String> {
             format!(". {tables} in {} is not read: {advice}", root.display())
         });
         format!(
-            "warning: the folders {} are called as parts of one collection, and their names are taken for the classes; if \
+            "warning: the folders {} are named like parts of one collection, and their names are taken for the classes; if \
              they are none, make a folder for each class, or give a table of labels{unread}",
             some_folders(folders)
         )
@@ -124,7 +124,7 @@ fn looks_like_parts(root: &Path, folders: &BTreeSet<String>) -> Option<String> {
 fn unclear(root: &Path, photos: &Photos, table: &str, error: &DataError) -> DataError {
     DataError::Split {
         reason: format!(
-            "the folders in {} ({}) are called as parts of one collection, and {table}, which names their photos, cannot be \
+            "the folders in {} ({}) are named like parts of one collection, and {table}, which names their photos, cannot be \
              read: {error}",
             root.display(),
             some_folders(&photos.folders)

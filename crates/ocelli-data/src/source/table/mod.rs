@@ -176,7 +176,7 @@ pub struct LabelledFolder {
 
 /// Reads a folder of photos by the table of labels in it, or, with `folders`, by its class folders.
 ///
-/// A table is read where there are no class folders, or where they are called as parts of one collection
+/// A table is read where there are no class folders, or where they are named like parts of one collection
 /// (`images_part_1`, `batch2`) and a table names their photos.
 ///
 /// # Errors
