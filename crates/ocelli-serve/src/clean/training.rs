@@ -135,7 +135,7 @@ impl Trainer {
         let current = locked(&self.current);
         let Some(training) = &*current else { return Value::Null };
         let (columns, rows) = history(&training.folder);
-        let name = training.folder.file_name().map(|name| text_of(name)).unwrap_or_default();
+        let name = training.folder.file_name().map(text_of).unwrap_or_default();
         let mut status = json!({
             "run": name,
             "folder": text_of(&training.folder),

@@ -143,8 +143,7 @@ impl Lines {
         let (mut waiting, mut chunk, before) = (Vec::new(), vec![0; CHUNK], self.number);
         // Only what the file has now: what is added meanwhile comes next time.
         let mut file = file.take(length - self.read);
-        loop {
-            let Ok(count @ 1..) = file.read(&mut chunk) else { break };
+        while let Ok(count @ 1..) = file.read(&mut chunk) {
             waiting.extend_from_slice(&chunk[..count]);
             let Some(end) = waiting.iter().rposition(|byte| *byte == b'\n') else {
                 if waiting.len() > LONGEST {

@@ -109,7 +109,7 @@ pub(super) enum Format {
 
 /// What runs a file.
 enum Runner {
-    Onnx(Engine),
+    Onnx(Box<Engine>),
     /// With the names of the values that are compared.
     Tflite(Interpreter, Vec<&'static str>),
 }
@@ -397,7 +397,7 @@ impl<B: Backbone> Check<'_, B> {
         };
         let network = self.model.network.clone().fork(&Device::flex().autodiff());
         let runner = match self.format {
-            Format::Onnx => Runner::Onnx(Engine::load_values(file, &values)?),
+            Format::Onnx => Runner::Onnx(Box::new(Engine::load_values(file, &values)?)),
             Format::Tflite => Runner::Tflite(Interpreter::load(file)?, values),
         };
         Ok(Candidate { network: network.with_precision(Precision::F32), runner, resizing })
