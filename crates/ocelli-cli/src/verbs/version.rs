@@ -31,8 +31,10 @@ fn features() -> Vec<&'static str> {
     let built = [
         ("hub", cfg!(feature = "hub")),
         ("lite0", cfg!(feature = "lite0")),
+        ("onnx", cfg!(feature = "onnx")),
         ("plot", cfg!(feature = "plot")),
         ("report", cfg!(feature = "report")),
+        ("serve", cfg!(feature = "serve")),
     ];
     let names = built.into_iter().filter_map(|(name, is_built)| is_built.then_some(name));
     let names: Vec<&str> = names.chain(devices.map(|kind| kind.name())).collect();
