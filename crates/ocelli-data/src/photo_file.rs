@@ -26,7 +26,7 @@ pub(crate) fn open_photo(path: &Path) -> Result<File, DecodeError> {
 /// The bytes of a photo's file, of which there may be `limit`.
 ///
 /// # Errors
-/// Those of [`open_photo`], and [`DecodeError::FileTooLarge`].
+/// [`DecodeError::NotAFile`], [`DecodeError::FileTooLarge`], and [`DecodeError::Io`] with the system's reason.
 pub fn read_photo(path: &Path, limit: u64) -> Result<Vec<u8>, DecodeError> {
     let file = open_photo(path)?;
     let length = file.metadata()?.len();

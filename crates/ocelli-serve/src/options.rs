@@ -36,7 +36,7 @@ impl Default for ListenOptions {
     }
 }
 
-/// A token that nobody can guess, for [`ServeOptions::token`].
+/// A token that nobody can guess, for [`ListenOptions::token`].
 ///
 /// # Errors
 /// Where the system gives no random numbers.
