@@ -236,6 +236,7 @@ function receive(view, message) {
 
 async function command(view, what) {
   view.busy = true;
+  view.pressed = what;
   view.drawSoon();
   // Before the answer, which may come after the run has stopped.
   say(what === "stop" ? "The run is asked to stop; it writes a checkpoint after this batch." : "The run is started again.");
@@ -331,6 +332,12 @@ function drawNow(view, place) {
   for (const child of [...place.children]) if (child !== controls) child.remove();
   controls.before(bar, head);
   if (hint) controls.after(hint);
+  // The button that takes the place of the one that was pressed takes its focus.
+  const next = buttons.find((one) => ["stop", "continue"].includes(one.id) && !one.disabled && one.id !== view.pressed);
+  if (view.pressed && next) {
+    if (document.activeElement === document.body) next.focus();
+    view.pressed = null;
+  }
 }
 
 function drawRun(view, parts) {
@@ -575,7 +582,7 @@ function matching() {
   return list.isDown ? found.reverse() : found;
 }
 /** The runs that are drawn: until one chooses, the last three. */
-const chosen = () => list.chosen ?? new Set(list.runs.filter((run) => run.epochs?.length).slice(-3).map((run) => run.id));
+const chosen = () => list.chosen ?? new Set(list.runs.filter((run) => run.epochs?.length).sort((a, b) => order(a.id, b.id)).slice(-3).map((run) => run.id));
 const chosenRuns = () => list.runs.filter((run) => chosen().has(run.id)).slice(0, MOST);
 
 function drawList() {
