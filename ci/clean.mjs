@@ -104,6 +104,7 @@ async function nextList() {
   await page.waitForFunction((before) => document.body.dataset.ready && document.body.dataset.ready !== before, before);
 }
 const began = Date.now();
+let undone = false;
 while (expected.size < DECISIONS) {
   const id = await shown();
   check(!expected.has(id), `${id} comes a second time`);
@@ -123,7 +124,8 @@ while (expected.size < DECISIONS) {
     expected.set(id, ["relabel", name]);
     await press("r", ...name.slice(0, 3), "Enter");
   }
-  if (expected.size === 10) {
+  if (expected.size === 10 && !undone) {
+    undone = true;
     // Undone, the photo is there again.
     await press("u");
     check(await shown() === id, `undo leads to ${await shown()} instead of ${id}`);
