@@ -7,28 +7,16 @@
 //
 // Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
 
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { WIDTHS, browser, check, end, looks, open as opened, start, words } from "./browser.mjs";
 
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-const words = process.argv.slice(2);
-let folder = null;
-if (words[0] === "--screenshots") [, folder] = words.splice(0, 2);
-if (folder) mkdirSync(folder, { recursive: true });
 const [ocelli, samples] = words.map((word) => resolve(word));
 
 const CLASSES = ["flags", "food-and-drink", "smileys-and-emotion"];
-const WIDTHS = [390, 900, 1500];
 const DECISIONS = 20;
-const failures = new Set();
-const check = (holds, what) => { if (!holds) failures.add(what); };
 
 // Photos, of which every seventh is in the next class's folder.
 const place = mkdtempSync(join(tmpdir(), "clean-"));
@@ -43,43 +31,13 @@ const options = { cwd: place, encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ign
 execFileSync(ocelli, ["train", "photos", "--recipe", "quick", "--size", "48", "--quiet"], options);
 const run = "runs/photos-1";
 
-const server = spawn(ocelli, ["clean", run, "--port", "0", "--log", "none"], { ...options, stdio: ["ignore", "pipe", "inherit"] });
-const home = await (async () => {
-  for await (const line of createInterface({ input: server.stdout })) {
-    const [, home] = line.match(/(http:\/\/\S+)/) ?? [];
-    if (home) return home;
-  }
-  throw new Error("the server does not start");
-})();
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const server = await start(ocelli, ["clean", run, "--port", "0", "--log", "none"], options);
 
 async function open(options, where) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(120000);
-  page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
-  page.on("pageerror", (error) => check(false, `${where}: ${error}`));
-  page.on("request", (request) => check(request.url().startsWith(`${home}/`) || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
-  await page.goto(home);
+  const page = await opened(server.address, options, where);
   await page.waitForFunction(() => document.body.dataset.ready);
   return page;
 }
-
-const looks = async (page, where, name) => {
-  const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  for (const { id, impact, help, nodes } of violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
-    check(false, `${where}: axe-core: ${id}: ${help} (${impact}, ${nodes.length} times, first ${nodes[0].target})`);
-  }
-  for (const text of ["[object ", "undefined", "NaN"]) check(!(await page.innerText("body")).includes(text), `${where}: says ${text}`);
-  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-};
 
 // Twenty labels by keys: what is wrong becomes what it is, by its number or its name, and what is right is kept.
 const page = await open({}, "in use");
@@ -179,11 +137,7 @@ for (const colorScheme of ["light", "dark"]) {
   }
 }
 await browser.close();
-const ended = new Promise((ended) => server.on("exit", ended));
-server.kill("SIGTERM");
-check((await ended) === 0, "the server ends with status 0");
+check(await server.stop() === 0, "the server ends with status 0");
 rmSync(place, { recursive: true });
 
-for (const failure of failures) console.error(failure);
-console.log(`${DECISIONS} labels by keys in ${seconds.toFixed(1)} s; ${WIDTHS.length} widths, light and dark: ${failures.size ? `${failures.size} failures` : "as it should be"}`);
-process.exit(failures.size ? 1 : 0);
+end(`${DECISIONS} labels by keys in ${seconds.toFixed(1)} s; ${WIDTHS.length} widths, light and dark`);

@@ -7,54 +7,26 @@
 // Needs playwright-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium. It serves the site to itself, since
 // browsers load no fonts and no search index from files.
 
-import { createServer } from "node:http";
-import { createReadStream, mkdirSync, readdirSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
-import { extname, join, relative, resolve } from "node:path";
+import { readdirSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { browser, check, empty, end, files, fits, folder, words as given } from "./browser.mjs";
 
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-
-const words = process.argv.slice(2);
-let folder = null;
-if (words[0] === "--screenshots") [, folder] = words.splice(0, 2);
-if (folder) mkdirSync(folder, { recursive: true });
-const site = resolve(words[0]);
+const site = resolve(given[0]);
 
 const WIDTHS = [390, 820, 1280];
-const KINDS = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".woff2": "font/woff2" };
-const failures = new Set();
-const check = (holds, what) => { if (!holds) failures.add(what); };
-
-const server = createServer((request, answer) => {
-  const path = join(site, decodeURIComponent(new URL(request.url, "http://localhost").pathname));
-  const file = createReadStream(path);
-  file.on("error", () => answer.writeHead(404).end());
-  file.on("open", () => { answer.setHeader("Content-Type", KINDS[extname(path)] ?? "application/octet-stream"); file.pipe(answer); });
-});
-await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-const home = `http://127.0.0.1:${server.address().port}`;
+const { home, close } = await files(site);
 
 const all = (inside) => readdirSync(inside).flatMap((name) => (statSync(join(inside, name)).isDirectory() ? all(join(inside, name)) : [join(inside, name)]));
 const pages = all(site).filter((path) => path.endsWith(".html")).map((path) => relative(site, path)).filter((name) => !["404.html", "print.html", "toc.html"].includes(name)).sort();
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
 for (const colorScheme of ["light", "dark"]) {
   for (const width of WIDTHS) {
-    const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
-    const page = await context.newPage();
     let where = "";
-    page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
-    page.on("pageerror", (error) => check(false, `${where}: ${error}`));
-    page.on("request", (request) => check(request.url().startsWith(home) || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
+    const page = await empty(home, { colorScheme, viewport: { width, height: 900 } }, () => where);
     for (const name of pages) {
       where = `${name}, ${width} px, ${colorScheme}`;
       await page.goto(`${home}/${name}`, { waitUntil: "load" });
-      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
+      await fits(page, where);
       // What is wider than the text must be in something that scrolls.
       const lost = await page.evaluate(() => {
         const main = document.querySelector("main").getBoundingClientRect();
@@ -82,11 +54,9 @@ for (const colorScheme of ["light", "dark"]) {
         await page.keyboard.press("Escape");
       }
     }
-    await context.close();
+    await page.context().close();
   }
 }
 await browser.close();
-server.close();
-for (const failure of failures) console.error(failure);
-console.log(`${pages.length} pages at ${WIDTHS.length} widths, light and dark: ${failures.size ? `${failures.size} failures` : "as they should be"}`);
-process.exit(failures.size ? 1 : 0);
+close();
+end(`${pages.length} pages at ${WIDTHS.length} widths, light and dark`);

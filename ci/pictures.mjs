@@ -3,18 +3,11 @@
 //   node ci/pictures.mjs IMAGES REPORT AUGMENTATION.png SGDR.png
 
 import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { browser, words } from "./browser.mjs";
 
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-const [images, report, augmentation, sgdr] = process.argv.slice(2);
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const [images, report, augmentation, sgdr] = words;
 
 /** A PNG as WebP, at the same size. */
 async function webp(png, name, quality) {

@@ -6,55 +6,25 @@
 //
 // Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
 
-import { readFileSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-const pages = process.argv.slice(2);
-let folder = null;
-if (pages[0] === "--screenshots") [, folder] = pages.splice(0, 2);
-if (folder) mkdirSync(folder, { recursive: true });
+import { browser, check, end, folder, looks, open, words as pages } from "./browser.mjs";
 
 const WIDTHS = [375, 820, 1440];
-const failures = [];
-const check = (holds, what) => { if (!holds) failures.push(what); };
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-
 for (const path of pages) {
   const address = pathToFileURL(resolve(path)).href;
   const name = `${basename(dirname(resolve(path)))}-${basename(path, ".html")}`;
   for (const colorScheme of ["light", "dark"]) {
     for (const width of WIDTHS) {
       const where = `${name}, ${width} px, ${colorScheme}`;
-      const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 }, acceptDownloads: true, offline: true });
-      const page = await context.newPage();
-      page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
-      page.on("pageerror", (error) => check(false, `${where}: ${error}`));
-      page.on("request", (request) => check(/^(file|data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
-      await page.goto(address);
-      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
+      const page = await open(address, { colorScheme, viewport: { width, height: 900 }, acceptDownloads: true, offline: true }, where);
       const empty = await page.$$eval("img", (all) => all.filter((image) => !image.alt).length);
       check(empty === 0, `${where}: ${empty} images say nothing to screen readers`);
-      await page.evaluate(axe);
-      const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-      for (const violation of found.violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
-        check(false, `${where}: axe-core: ${violation.id}: ${violation.help} (${violation.nodes.length} times, first ${violation.nodes[0].target})`);
-      }
+      await looks(page, where, `${name}-${width}-${colorScheme}`);
       for (const { label, beyond } of await page.$$eval("svg.chart", charts)) check(beyond === 0, `${where}: ${beyond} points of the chart "${label}" lie outside of its frame`);
-      for (const text of ["[object ", "undefined", "NaN"]) check(!(await page.innerText("body")).includes(text), `${where}: says ${text}`);
-      if (folder) await page.screenshot({ path: join(folder, `${name}-${width}-${colorScheme}.png`), fullPage: true });
       if (width === 1440 && colorScheme === "light") await use(page, where);
-      await context.close();
+      await page.context().close();
     }
   }
 }
@@ -114,6 +84,4 @@ async function use(page, where) {
   }
 }
 
-for (const failure of failures) console.error(failure);
-console.log(`${pages.length} pages at ${WIDTHS.length} widths, light and dark: ${failures.length ? `${failures.length} failures` : "as they should be"}`);
-process.exit(failures.length ? 1 : 0);
+end(`${pages.length} pages at ${WIDTHS.length} widths, light and dark`);

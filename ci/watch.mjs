@@ -7,68 +7,23 @@
 //
 // Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
 
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { WIDTHS, browser, check, end, looks, open, start as started, words } from "./browser.mjs";
 
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-const words = process.argv.slice(2);
-let folder = null;
-if (words[0] === "--screenshots") [, folder] = words.splice(0, 2);
-if (folder) mkdirSync(folder, { recursive: true });
 const [ocelli, photos] = words.map((word) => resolve(word));
 
-const WIDTHS = [390, 900, 1500];
 /** Enough that a run can be stopped before its end. */
 const EPOCHS = "50";
-const failures = new Set();
-const check = (holds, what) => {
-  // At once, since what comes next may wait in vain.
-  if (!holds && !failures.has(what)) console.error(`watch.mjs: ${what}`);
-  if (!holds) failures.add(what);
-};
-
 const home = mkdtempSync(join(tmpdir(), "watch-"));
 const runs = join(home, "runs");
 mkdirSync(runs);
 const environment = { ...process.env, OCELLI_CACHE: join(home, "cache") };
 
-/** A process that prints its address. */
-async function start(...given) {
-  const child = spawn(ocelli, given, { cwd: home, env: environment, stdio: ["ignore", "pipe", "inherit"] });
-  const ended = new Promise((end) => child.on("exit", end));
-  const address = await new Promise((found, failed) => {
-    // What is printed later is read, too, or the process could not print it.
-    createInterface({ input: child.stdout }).on("line", (line) => {
-      const [address] = line.match(/http:\/\/\S+/) ?? [];
-      if (address) found(address);
-    });
-    child.on("exit", () => failed(new Error(`ocelli ${given.join(" ")} does not start`)));
-  });
-  return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
-}
+const start = (...given) => started(ocelli, given, { cwd: home, env: environment });
 const train = (name, ...more) => ["train", photos, "--recipe", "quick", "--size", "32", "--threads", "1", "--head-epochs", EPOCHS, "--out", join(runs, name), ...more];
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
-async function open(address, options, where) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(120000);
-  page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
-  page.on("pageerror", (error) => check(false, `${where}: ${error}`));
-  page.on("request", (request) => check(request.url().startsWith(new URL(address).origin + "/") || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
-  await page.goto(address);
-  return page;
-}
 const state = (page, wanted) => page.waitForFunction((wanted) => document.getElementById("state").classList.contains(wanted), wanted, { timeout: 120000 });
 const epochs = (page, number) => page.waitForFunction((number) => document.querySelectorAll("#epochs tbody tr").length >= number, number, { timeout: 120000 });
 
@@ -100,18 +55,6 @@ async function compare(page, name, where) {
     check(lines[0].length === rows.length, `${where}: ${lines[0].length} dots for ${rows.length} epochs`);
   }
 }
-const looks = async (page, where, name) => {
-  const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  for (const { id, impact, help, nodes } of violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
-    check(false, `${where}: axe-core: ${id}: ${help} (${impact}, ${nodes.length} times, first ${nodes[0].target})`);
-  }
-  for (const text of ["[object ", "undefined", "NaN"]) check(!(await page.innerText("body")).includes(text), `${where}: says ${text}`);
-  if (folder) await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
-};
-
 // From the first event to the last, with the page loaded again in between. The browser has begun before the run.
 const watch = await start("watch", runs, "--port", "0");
 const page = await open(watch.address, {}, "watch");
@@ -187,5 +130,4 @@ await browser.close();
 check(await watch.stop() === 0, "the server ends with status 0");
 check(!existsSync(join(runs, "second", ".stop")), "the request to stop is gone");
 rmSync(home, { recursive: true });
-if (failures.size) process.exit(1);
-console.log(`two runs are watched, stopped, continued and compared at ${WIDTHS.length} widths, light and dark`);
+end(`two runs are watched, stopped, continued and compared at ${WIDTHS.length} widths, light and dark`);

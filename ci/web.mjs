@@ -8,64 +8,23 @@
 // Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
 
 import { execFileSync } from "node:child_process";
-import { createServer } from "node:http";
-import { createReadStream, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, extname, join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { WIDTHS, browser, check, end, files, give, looks, open as opened, words } from "./browser.mjs";
 
-const require = createRequire(join(process.cwd(), "package.json"));
-const { chromium } = require("playwright-core");
-const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-
-const words = process.argv.slice(2);
-let folder = null;
-if (words[0] === "--screenshots") [, folder] = words.splice(0, 2);
-if (folder) mkdirSync(folder, { recursive: true });
 const [ocelli, model, site, ...photos] = words.map((word) => resolve(word));
 
-const WIDTHS = [390, 900, 1500];
-// What Python's http.server says of them.
-const KINDS = { ".html": "text/html", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
-const failures = new Set();
-const check = (holds, what) => { if (!holds) failures.add(what); };
-
-const server = createServer((request, answer) => {
-  const { pathname } = new URL(request.url, "http://localhost");
-  const path = join(site, decodeURIComponent(pathname === "/" ? "/index.html" : pathname));
-  const file = createReadStream(path);
-  file.on("error", () => answer.writeHead(404).end());
-  file.on("open", () => { answer.setHeader("Content-Type", KINDS[extname(path)] ?? "application/octet-stream"); file.pipe(answer); });
-});
-await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-const home = `http://127.0.0.1:${server.address().port}`;
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
-});
+const { home, close } = await files(site);
 
 /** The page, loaded. */
 async function open(options, where) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.on("console", (message) => check(!["error", "warning"].includes(message.type()), `${where}: console: ${message.text()}`));
-  page.on("pageerror", (error) => check(false, `${where}: ${error}`));
-  page.on("request", (request) => check(request.url().startsWith(home) || /^(data|blob):/.test(request.url()), `${where}: asks for ${request.url()}`));
-  await page.goto(home);
+  const page = await opened(home, options, where);
   await page.waitForFunction(() => /Ready|cannot|changes/.test(document.getElementById("status").textContent), null, { timeout: 60000 });
   const status = await page.textContent("#status");
   check(status === "Ready.", `${where}: says ${status}`);
   return page;
 }
-
-/** Photos as files of a drop or a paste. */
-const events = (page, type, paths) => page.evaluate(([type, files]) => {
-  const transfer = new DataTransfer();
-  for (const { name, base64 } of files) transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
-  const event = type === "paste" ? new ClipboardEvent(type, { clipboardData: transfer, bubbles: true }) : new DragEvent(type, { dataTransfer: transfer, bubbles: true });
-  document.querySelector("main").dispatchEvent(event);
-}, [type, paths.map((path) => ({ name: basename(path), base64: readFileSync(path).toString("base64") }))]);
 
 /** Waits until so many cards are done; gives what they say, in their order. */
 async function cards(page, count) {
@@ -115,7 +74,7 @@ const lines = execFileSync(ocelli, ["predict", model, "--precision", "f32", "--j
 const wrong = join(mkdtempSync(join(tmpdir(), "web-")), "notes.jpg");
 writeFileSync(wrong, "no photo");
 
-await events(page, "drop", [...paths, wrong]);
+await give(page, "drop", [...paths, wrong]);
 const found = await cards(page, paths.length + 1);
 const rows = [];
 found.slice(0, -1).forEach((card, at) => {
@@ -134,7 +93,7 @@ check(/cannot read/.test(found.at(-1).error), `a file that is no image: ${JSON.s
 if (process.env.TABLE) for (const row of rows) console.log(row.join(" | "));
 
 await page.setInputFiles("#files", paths[0]);
-await events(page, "paste", [paths[1]]);
+await give(page, "paste", [paths[1]]);
 const more = await cards(page, paths.length + 3);
 check(more.length === paths.length + 3 && more[1].name === basename(paths[0]) && more[0].name === basename(paths[1]), `chosen and pasted: ${more.slice(0, 2).map(({ name }) => name)}`);
 await page.context().close();
@@ -145,26 +104,16 @@ for (const colorScheme of ["light", "dark"]) {
     const page = await open({ colorScheme, viewport: { width, height: 900 } }, where);
     for (const used of [false, true]) {
       if (used) {
-        await events(page, "drop", [...paths.slice(0, 5), wrong]);
+        await give(page, "drop", [...paths.slice(0, 5), wrong]);
         await cards(page, Math.min(paths.length, 5) + 1);
       }
-      const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-      for (const { id, impact, help, nodes } of violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
-        check(false, `${where}: axe-core: ${id}: ${help} (${impact}, ${nodes.length} times, first ${nodes[0].target})`);
-      }
-      for (const text of ["[object ", "undefined", "NaN"]) check(!(await page.innerText("body")).includes(text), `${where}: says ${text}`);
-      if (folder) await page.screenshot({ path: join(folder, `${width}-${colorScheme}${used ? "" : "-empty"}.png`), fullPage: used });
+      await looks(page, where, `${width}-${colorScheme}${used ? "" : "-empty"}`, used);
     }
     await page.context().close();
   }
 }
 await browser.close();
-server.close();
+close();
 
-for (const failure of failures) console.error(failure);
 const largest = Math.max(...rows.map((row) => row[5]));
-console.log(`${rows.length} photos: probabilities differ by at most ${largest.toExponential(1)}; ${WIDTHS.length} widths, light and dark: ${failures.size ? `${failures.size} failures` : "as it should be"}`);
-process.exit(failures.size ? 1 : 0);
+end(`${rows.length} photos: probabilities differ by at most ${largest.toExponential(1)}; ${WIDTHS.length} widths, light and dark`);
