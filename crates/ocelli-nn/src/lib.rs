@@ -41,7 +41,7 @@
 //! | layers | one file each in `layer/`, such as `layer/conv_bn_act.rs` |
 //! | operations, by kernels or composed of Burn's | one file each in `op/`, such as `op/conv.rs`; the bridge to the kernels is `op/kernel.rs` |
 //! | how a pass runs, in training and in inference | `pass.rs` |
-//! | a network as a list of operations | `graph/mod.rs`, `op/operation.rs`, how it is recorded `op/trace.rs` |
+//! | a network as a list of operations | `graph/mod.rs`, `op/operation.rs`, how it is recorded `op/trace.rs`, what files of it share `graph/export.rs` |
 //! | weight files: safetensors, PyTorch checkpoints | `weights/mod.rs`, `weights/safetensors.rs`, `weights/pytorch.rs` |
 //! | how parameters are found in a weights file, or initialised | `builder.rs` |
 //! | devices | `device.rs` |

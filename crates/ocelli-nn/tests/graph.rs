@@ -5,38 +5,15 @@ mod common;
 use std::collections::HashSet;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use ocelli_nn::builder::build;
 use ocelli_nn::graph::Operation;
 use ocelli_nn::layer::{ConvBnAct, ConvSpec, Pool};
 use ocelli_nn::{
-    Arch, Backbone, Builder, Error, Head, HiddenActivation, Network, Pass, PublishedForm, PublishedHead,
-    TensorFile, op,
+    Arch, Backbone, Builder, Error, Head, HiddenActivation, Network, Pass, PublishedForm, PublishedHead, op,
 };
 
-use common::{formula, values};
-
-/// Weights by the fixtures' formula.
-fn with_formula_weights<B: Backbone>(network: Network<B>) -> Network<B> {
-    let mut tensors = TensorFile::new("the formula");
-    let own = network.to_tensors();
-    for name in own.names() {
-        let shape = &own.get(name).unwrap().shape;
-        tensors.insert(name, shape.clone(), values(name, shape));
-    }
-    network.with_tensors(&tensors).unwrap()
-}
-
-fn images(count: usize, [channels, height, width]: [usize; 3]) -> Vec<f32> {
-    (0..count * channels * height * width).map(|at| formula("images", at as u64) as f32).collect()
-}
-
-fn infer<B: Backbone>(network: &Network<B>, images: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
-    let channels = network.input_channels();
-    let count = images.len() / (channels * height * width);
-    let data = TensorData::new(images.to_vec(), [count, channels, height, width]);
-    network.infer(Tensor::from_data(data, &Device::flex())).into_data().try_into_vec().unwrap()
-}
+use common::{images, infer, spread, with_formula_weights};
 
 /// The largest difference from the network's logits, in parts of their spread.
 fn difference<B: Backbone>(network: &Network<B>, size: [usize; 2], count: usize) -> f64 {
@@ -45,11 +22,9 @@ fn difference<B: Backbone>(network: &Network<B>, size: [usize; 2], count: usize)
     let found = graph.run(&images.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
     let expected = infer(network, &images, size);
     assert_eq!(found.len(), expected.len());
-    let spread =
-        expected.iter().copied().fold(f32::MIN, f32::max) - expected.iter().copied().fold(f32::MAX, f32::min);
     let differences =
         found.iter().zip(&expected).map(|(found, expected)| (found - f64::from(*expected)).abs());
-    differences.fold(0.0, f64::max) / f64::from(spread)
+    differences.fold(0.0, f64::max) / f64::from(spread(&expected))
 }
 
 /// Every network of the registry under both heads, with sides that are not even.

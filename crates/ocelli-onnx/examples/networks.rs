@@ -8,11 +8,11 @@ mod common;
 
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_nn::{Arch, TensorFile};
+use burn::tensor::Device;
+use ocelli_nn::Arch;
 use ocelli_onnx::{Engine, Model, Options};
 
-use common::{formula, values};
+use common::{images, infer, with_formula_weights};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -25,23 +25,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for name in arguments {
         let arch: Arch = name.parse()?;
         let size = arch.info().smallest.max(64);
-        let network = arch.untrained(3, 10, 1, &Device::flex());
-        let own = network.to_tensors();
-        let mut tensors = TensorFile::new("the formula");
-        for name in own.names() {
-            let shape = &own.get(name).ok_or("a tensor")?.shape;
-            tensors.insert(name, shape.clone(), values(name, shape));
-        }
-        let network = network.with_tensors(&tensors)?;
+        let network = with_formula_weights(arch.untrained(3, 10, 1, &Device::flex()));
         let graph = network.graph([size; 2])?;
         std::fs::write(
             folder.join(format!("{arch}.onnx")),
             Model::new(&graph, &Options::default())?.to_bytes(),
         )?;
-        let images: Vec<f32> =
-            (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
-        let input = Tensor::from_data(TensorData::new(images.clone(), [2, 3, size, size]), &Device::flex());
-        let logits: Vec<f32> = network.infer(input).into_data().try_into_vec()?;
+        let images = images(2, [3, size, size]);
+        let logits = infer(&network, &images, [size; 2]);
         // The same in 8 bits, and what another engine computes from that.
         let model = Model::new(&graph, &Options::default())?;
         let shape = [1, 3, size, size];

@@ -1,8 +1,7 @@
 //! Nodes and constants of an ONNX graph, one after the other.
 
-use std::collections::HashSet;
-
 use half::f16;
+use ocelli_nn::graph::UniqueNames;
 
 use crate::proto::{Attribute, DataType, GraphProto, NodeProto, TensorProto};
 
@@ -12,13 +11,12 @@ pub struct Builder {
     pub constants: Vec<TensorProto>,
     /// Whether weights are stored in 16 bits.
     half: bool,
-    names: HashSet<String>,
-    prefix: String,
+    names: UniqueNames,
 }
 
 impl Builder {
     pub fn new(half: bool) -> Self {
-        Self { nodes: Vec::new(), constants: Vec::new(), half, names: HashSet::new(), prefix: String::new() }
+        Self { nodes: Vec::new(), constants: Vec::new(), half, names: UniqueNames::default() }
     }
 
     /// For what is added to a graph: names differ from those in it.
@@ -26,25 +24,13 @@ impl Builder {
         let mut builder = Self::new(false);
         let nodes = graph.node.iter().flat_map(|node| node.output.iter().chain([&node.name]));
         let constants = graph.initializer.iter().map(|constant| &constant.name);
-        builder.names = nodes.chain(constants).cloned().collect();
+        builder.names = UniqueNames::beside(nodes.chain(constants).cloned());
         builder
     }
 
     /// What follows is a part of this.
     pub fn part(&mut self, name: &str) {
-        self.prefix = name.to_owned();
-    }
-
-    /// A name that nothing else has.
-    fn name(&mut self, of: &str) -> String {
-        let name = if self.prefix.is_empty() { of.to_owned() } else { format!("{}/{of}", self.prefix) };
-        let mut unique = name.clone();
-        let mut number = 2;
-        while !self.names.insert(unique.clone()) {
-            unique = format!("{name}_{number}");
-            number += 1;
-        }
-        unique
+        self.names.part(name);
     }
 
     /// A node of one output, whose name it returns.
@@ -65,7 +51,7 @@ impl Builder {
         attributes: [(&str, Attribute); N],
         count: usize,
     ) -> Vec<String> {
-        let name = self.name(op_type);
+        let name = self.names.unique(op_type);
         let output: Vec<String> = match count {
             1 => vec![format!("{name}:0")],
             _ => (0..count).map(|number| format!("{name}:{number}")).collect(),
@@ -125,7 +111,7 @@ impl Builder {
 
     /// A constant of any type, from its bytes.
     pub fn constant(&mut self, name: &str, kind: DataType, shape: &[usize], raw_data: Vec<u8>) -> String {
-        let name = self.name(name);
+        let name = self.names.unique(name);
         self.constants.push(TensorProto {
             dims: shape.iter().map(|size| *size as i64).collect(),
             data_type: kind as i32,

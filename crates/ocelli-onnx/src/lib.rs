@@ -34,5 +34,5 @@ mod unknown;
 pub use describe::{Description, ValueDescription};
 pub use engine::{Element, Engine};
 pub use error::{Error, Result};
-pub use model::{Float, Input, Model, Options, Output, UnknownScore};
+pub use model::{Float, Input, Model, Options};
 pub use quantize::Ranges;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ocelli_data::Preprocessing;
 use ocelli_nn::Graph;
+use ocelli_nn::graph::{Output, UNKNOWN_SCORE, UnknownParameters};
 use prost::Message;
 
 use crate::builder::Builder;
@@ -25,27 +26,6 @@ pub enum Input {
     /// `images`: u8, `[images, 3, height, width]`, red, green, blue, of any size; resized, cropped or padded, and
     /// normalised inside.
     AnySize(Preprocessing),
-}
-
-/// What a file gives.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[non_exhaustive]
-pub enum Output {
-    /// `logits`: f32, `[images, classes]`.
-    #[default]
-    Logits,
-    /// `probabilities`: f32, `[images, classes]`, which sum to 1: softmax of logits over the temperature.
-    Probabilities {
-        /// 1 without calibration.
-        temperature: f64,
-    },
-    /// `probabilities`: f32, `[images, classes]`, each on its own: sigmoid of logits over the temperature.
-    ProbabilityOfEach {
-        /// 1 without calibration.
-        temperature: f64,
-    },
-    /// `features`: f32, `[images, features]`, pooled, before the classifier.
-    Features,
 }
 
 /// How weights are stored.
@@ -70,31 +50,9 @@ pub struct Options {
     /// How weights are stored.
     pub float: Float,
     /// A second output `unknown_score`, f32, `[images]`: how unlike the training photos an image is.
-    pub unknown: Option<UnknownScore>,
+    pub unknown: Option<UnknownParameters>,
     /// Texts of the file, by their keys.
     pub metadata: BTreeMap<String, String>,
-}
-
-/// The parameters of a score of features `x` with `D` numbers:
-///
-/// ```text
-/// u = x / ‖x‖ − center,  p = projection · u,  y = within · p
-/// score = min over classes c of ‖y − means[c]‖² − Σ_k total[k] · p[k]² + residual · max(‖u‖² − ‖p‖², 0)
-/// ```
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct UnknownScore {
-    /// `[D]`
-    pub center: Vec<f32>,
-    /// `[K, D]`, row by row.
-    pub projection: Vec<f32>,
-    /// `[K, K]`, row by row.
-    pub within: Vec<f32>,
-    /// `[classes, K]`, row by row.
-    pub means: Vec<f32>,
-    /// `[K]`
-    pub total: Vec<f32>,
-    /// One number.
-    pub residual: f32,
 }
 
 /// An ONNX model in memory.
@@ -113,17 +71,6 @@ impl Input {
         match self {
             Self::Normalized => None,
             Self::Pixels(preprocessing) | Self::AnySize(preprocessing) => Some(preprocessing),
-        }
-    }
-}
-
-impl Output {
-    /// The output's name in the file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Probabilities { .. } | Self::ProbabilityOfEach { .. } => "probabilities",
-            Self::Features => "features",
         }
     }
 }
@@ -164,7 +111,7 @@ impl Model {
         let mut outputs = vec![ValueInfoProto::tensor(options.output.name(), DataType::Float, &dims)];
         if let Some(score) = &options.unknown {
             unknown::write(&mut builder, values.name(graph.features), score);
-            outputs.push(ValueInfoProto::tensor(unknown::NAME, DataType::Float, &dims[..1]));
+            outputs.push(ValueInfoProto::tensor(UNKNOWN_SCORE, DataType::Float, &dims[..1]));
         }
         let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
         let used = without_unused(builder, &names);

@@ -1,14 +1,12 @@
 //! The score of what a model has not seen, from its features.
 
+use ocelli_nn::graph::{UNKNOWN_SCORE, UnknownParameters};
+
 use crate::builder::Builder;
-use crate::model::UnknownScore;
 use crate::proto::Attribute::Int;
 
-/// The output's name, and its last node's.
-pub const NAME: &str = "unknown_score";
-
 /// Writes the score of `features`, `[images, features]`.
-pub fn write(builder: &mut Builder, features: &str, score: &UnknownScore) {
+pub fn write(builder: &mut Builder, features: &str, score: &UnknownParameters) {
     let (dimensions, directions) = (score.center.len(), score.total.len());
     let classes = score.means.len() / directions.max(1);
     builder.part("unknown");
@@ -56,7 +54,7 @@ pub fn write(builder: &mut Builder, features: &str, score: &UnknownScore) {
     let relative = builder.node("Sub", &[&nearest, &of_all], []);
     let sum = builder.node("Add", &[&relative, &outside], []);
     builder.node("Squeeze", &[&sum, &last], []);
-    builder.rename_last(NAME);
+    builder.rename_last(UNKNOWN_SCORE);
     builder.part("");
 }
 

@@ -7,35 +7,14 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::{Filter, Framing, Normalization, Preprocessing, RgbImage};
-use ocelli_nn::{Arch, Graph, Network, TensorFile};
-use ocelli_onnx::{Description, Engine, Error, Float, Input, Model, Options, Output, UnknownScore};
+use ocelli_nn::graph::{Output, UnknownParameters};
+use ocelli_nn::{Arch, Graph, Network};
+use ocelli_onnx::{Description, Engine, Error, Float, Input, Model, Options};
 
-use common::{formula, values};
+use common::{difference, formula, images, infer, with_formula_weights};
 
 fn network(arch: Arch) -> Network {
-    let network = arch.untrained(3, 5, 1, &Device::flex());
-    let own = network.to_tensors();
-    let mut tensors = TensorFile::new("the formula");
-    for name in own.names() {
-        let shape = &own.get(name).unwrap().shape;
-        tensors.insert(name, shape.clone(), values(name, shape));
-    }
-    network.with_tensors(&tensors).unwrap()
-}
-
-fn infer(network: &Network, images: &[f32], size: usize) -> Vec<f32> {
-    let data = TensorData::new(images.to_vec(), [images.len() / (3 * size * size), 3, size, size]);
-    network.infer(Tensor::from_data(data, &Device::flex())).into_data().try_into_vec().unwrap()
-}
-
-fn spread(values: &[f32]) -> f32 {
-    values.iter().copied().fold(f32::MIN, f32::max) - values.iter().copied().fold(f32::MAX, f32::min)
-}
-
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len());
-    let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
-    differences.fold(0.0, f32::max) / spread(expected)
+    with_formula_weights(arch.untrained(3, 5, 1, &Device::flex()))
 }
 
 /// Noise of smooth colours, different for each seed.
@@ -73,9 +52,8 @@ fn another_engine_computes_the_same_logits() {
         let size = 64;
         let network = network(arch);
         let graph = network.graph([size; 2]).unwrap();
-        let images: Vec<f32> =
-            (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
-        let expected = infer(&network, &images, size);
+        let images = images(2, [3, size, size]);
+        let expected = infer(&network, &images, [size; 2]);
         let run = |float| {
             let options = Options { float, ..Options::default() };
             let file = Model::new(&graph, &options).unwrap().to_bytes();
@@ -94,8 +72,8 @@ fn another_engine_computes_the_same_logits() {
 fn probabilities_and_features_are_those_of_the_network() {
     let (size, network) = (48, network(Arch::ResNet18));
     let graph = network.graph([size; 2]).unwrap();
-    let images: Vec<f32> = (0..3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
-    let logits = infer(&network, &images, size);
+    let images = images(1, [3, size, size]);
+    let logits = infer(&network, &images, [size; 2]);
     let run = |output: Output| {
         let options = Options { output, ..Options::default() };
         let file = Model::new(&graph, &options).unwrap().to_bytes();
@@ -232,7 +210,7 @@ fn the_unknown_score_follows_its_formula() {
     let values = |name: &str, count: usize| -> Vec<f32> {
         (0..count as u64).map(|at| 0.1 * formula(name, at) as f32).collect()
     };
-    let score = UnknownScore {
+    let score = UnknownParameters {
         center: values("center", width),
         projection: values("projection", directions * width),
         within: values("within", directions * directions),
@@ -241,7 +219,7 @@ fn the_unknown_score_follows_its_formula() {
         residual: 0.7,
     };
     let options = |output| Options { output, unknown: Some(score.clone()), ..Options::default() };
-    let images: Vec<f32> = (0..2 * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect();
+    let images = images(2, [3, size, size]);
     let run = |output| {
         let file = Model::new(&graph, &options(output)).unwrap().to_bytes();
         Engine::load(&file).unwrap().run(&images, [2, 3, size, size]).unwrap()

@@ -1,6 +1,6 @@
 //! Tensors and operators, one after the other.
 
-use std::collections::HashSet;
+use ocelli_nn::graph::UniqueNames;
 
 use crate::flatbuffer::Field;
 use crate::schema::{Fused, Kind, code, field};
@@ -27,30 +27,17 @@ pub struct Operator {
 pub struct Builder {
     pub tensors: Vec<Tensor>,
     pub operators: Vec<Operator>,
-    names: HashSet<String>,
-    part: String,
+    names: UniqueNames,
 }
 
 impl Builder {
     /// What follows is a part of this.
     pub fn part(&mut self, name: &str) {
-        name.clone_into(&mut self.part);
-    }
-
-    /// A name that nothing else has.
-    fn name(&mut self, of: &str) -> String {
-        let name = if self.part.is_empty() { of.to_owned() } else { format!("{}/{of}", self.part) };
-        let mut unique = name.clone();
-        let mut number = 2;
-        while !self.names.insert(unique.clone()) {
-            unique = format!("{name}_{number}");
-            number += 1;
-        }
-        unique
+        self.names.part(name);
     }
 
     fn tensor(&mut self, name: &str, kind: Kind, shape: Vec<usize>, data: Option<Vec<u8>>) -> usize {
-        let name = self.name(name);
+        let name = self.names.unique(name);
         self.tensors.push(Tensor { name, shape, kind, data });
         self.tensors.len() - 1
     }
@@ -63,7 +50,7 @@ impl Builder {
     /// Gives a tensor a name that nothing else has yet.
     pub fn rename(&mut self, tensor: usize, name: &str) {
         self.tensors[tensor].name = name.to_owned();
-        self.names.insert(name.to_owned());
+        self.names.take(name);
     }
 
     pub fn shape(&self, tensor: usize) -> &[usize] {

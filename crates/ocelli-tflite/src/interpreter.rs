@@ -166,7 +166,7 @@ fn apply(operator: &Operator, inputs: &[Value]) -> Result<Vec<Array>> {
         code::RELU => x.each(|x| x.max(0.0)),
         code::RELU6 => x.each(|x| x.clamp(0.0, 6.0)),
         code::HARD_SWISH => x.each(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
-        code::GELU => x.each(|x| 0.5 * x * kernels::erfc(-x / std::f64::consts::SQRT_2)),
+        code::GELU => x.each(|x| 0.5 * x * libm::erfc(-x / std::f64::consts::SQRT_2)),
         code::SQRT => x.each(f64::sqrt),
         code::RSQRT => x.each(|x| 1.0 / x.sqrt()),
         code::CONV_2D | code::DEPTHWISE_CONV_2D => {

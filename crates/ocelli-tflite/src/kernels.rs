@@ -355,20 +355,3 @@ pub fn split(x: &Array, axis: &[i64], parts: i32) -> Option<Vec<Array>> {
         })
         .collect()
 }
-
-/// The complementary error function: its series near 0, its continued fraction elsewhere.
-pub fn erfc(x: f64) -> f64 {
-    if x < 0.0 {
-        return 2.0 - erfc(-x);
-    }
-    if x < 2.5 {
-        let (mut term, mut sum) = (x, x);
-        for n in 1..80 {
-            term *= -x * x / f64::from(n);
-            sum += term / f64::from(2 * n + 1);
-        }
-        return 1.0 - sum * 2.0 / std::f64::consts::PI.sqrt();
-    }
-    let fraction = (1..=60).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
-    (-x * x).exp() / fraction / std::f64::consts::PI.sqrt()
-}

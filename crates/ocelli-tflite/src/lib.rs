@@ -35,7 +35,7 @@ mod unknown;
 
 pub use error::{Error, Result};
 pub use interpreter::{Images, Interpreter};
-pub use model::{Input, Model, Normalization, Options, Output, UnknownScore};
+pub use model::{Input, Model, Normalization, Options};
 
 /// Whether a file begins as a TFLite model does, given its first eight bytes.
 pub fn begins(start: &[u8]) -> bool {

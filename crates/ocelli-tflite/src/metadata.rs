@@ -5,12 +5,12 @@
 
 use std::io::{Cursor, Write};
 
+use ocelli_nn::graph::{Output, UNKNOWN_SCORE};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::flatbuffer::{Field, Object};
-use crate::model::{Input, Options, Output};
-use crate::unknown;
+use crate::model::{Input, Options};
 
 /// The name of the buffer.
 pub const ENTRY: &str = "TFLITE_METADATA";
@@ -96,7 +96,7 @@ pub fn describe(options: &Options) -> Vec<u8> {
     let mut outputs = vec![Object::Table(output)];
     if options.unknown.is_some() {
         let what = "How unlike the training photos an image is";
-        outputs.push(Object::Table(tensor(unknown::NAME, what, field::content::FEATURES, features())));
+        outputs.push(Object::Table(tensor(UNKNOWN_SCORE, what, field::content::FEATURES, features())));
     }
     let subgraph = Object::Table(vec![
         (field::subgraph::INPUTS, Object::List(vec![Object::Table(images)]).into()),

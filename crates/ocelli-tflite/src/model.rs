@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use ocelli_nn::Graph;
+use ocelli_nn::graph::{Output, UnknownParameters};
 
 use crate::builder::{Builder, Operator, Tensor};
 use crate::flatbuffer::{Field, Object};
@@ -35,27 +36,6 @@ pub struct Normalization {
     pub std: Vec<f32>,
 }
 
-/// What a file gives.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[non_exhaustive]
-pub enum Output {
-    /// `logits`: f32, `[images, classes]`.
-    #[default]
-    Logits,
-    /// `probabilities`: f32, `[images, classes]`, which sum to 1: softmax of logits over the temperature.
-    Probabilities {
-        /// 1 without calibration.
-        temperature: f64,
-    },
-    /// `probabilities`: f32, `[images, classes]`, each on its own: sigmoid of logits over the temperature.
-    ProbabilityOfEach {
-        /// 1 without calibration.
-        temperature: f64,
-    },
-    /// `features`: f32, `[images, features]`, pooled, before the classifier.
-    Features,
-}
-
 /// How a network is written.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Options {
@@ -64,31 +44,9 @@ pub struct Options {
     /// What it gives.
     pub output: Output,
     /// A second output `unknown_score`, f32, `[images, 1]`: how unlike the training photos an image is.
-    pub unknown: Option<UnknownScore>,
+    pub unknown: Option<UnknownParameters>,
     /// The classes: lines of `labels.txt`. Features have none.
     pub labels: Vec<String>,
-}
-
-/// The parameters of a score of features `x` with `D` numbers:
-///
-/// ```text
-/// u = x / ‖x‖ − center,  p = projection · u,  y = within · p
-/// score = min over classes c of ‖y − means[c]‖² − Σ_k total[k] · p[k]² + residual · max(‖u‖² − ‖p‖², 0)
-/// ```
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct UnknownScore {
-    /// `[D]`
-    pub center: Vec<f32>,
-    /// `[K, D]`, row by row.
-    pub projection: Vec<f32>,
-    /// `[K, K]`, row by row.
-    pub within: Vec<f32>,
-    /// `[classes, K]`, row by row.
-    pub means: Vec<f32>,
-    /// `[K]`
-    pub total: Vec<f32>,
-    /// One number.
-    pub residual: f32,
 }
 
 /// A TFLite model in memory.
@@ -99,17 +57,6 @@ pub struct Model {
     metadata: Vec<u8>,
     /// What is packed into the file.
     files: Vec<(String, Vec<u8>)>,
-}
-
-impl Output {
-    /// The output's name in the file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Logits => "logits",
-            Self::Probabilities { .. } | Self::ProbabilityOfEach { .. } => "probabilities",
-            Self::Features => "features",
-        }
-    }
 }
 
 impl Model {

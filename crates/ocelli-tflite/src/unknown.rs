@@ -1,14 +1,12 @@
 //! The score of what a model has not seen, from its features.
 
+use ocelli_nn::graph::{UNKNOWN_SCORE, UnknownParameters};
+
 use crate::builder::Builder;
-use crate::model::UnknownScore;
 use crate::schema::{Fused, code};
 
-/// The output's name.
-pub const NAME: &str = "unknown_score";
-
 /// Writes the score of `features`, `[images, features]`, and gives its tensor, `[images, 1]`.
-pub fn write(builder: &mut Builder, features: usize, score: &UnknownScore) -> usize {
+pub fn write(builder: &mut Builder, features: usize, score: &UnknownParameters) -> usize {
     let (dimensions, directions) = (score.center.len(), score.total.len());
     let classes = score.means.len() / directions.max(1);
     builder.part("unknown");
@@ -50,7 +48,7 @@ pub fn write(builder: &mut Builder, features: usize, score: &UnknownScore) -> us
     let relative = builder.binary("relative", code::SUB, nearest, of_all);
     let sum = builder.add(relative, outside, Fused::None);
     builder.part("");
-    builder.rename(sum, NAME);
+    builder.rename(sum, UNKNOWN_SCORE);
     sum
 }
 

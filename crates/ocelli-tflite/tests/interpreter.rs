@@ -4,25 +4,14 @@
 mod common;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_nn::graph::{Graph, Operation, Parameter, PoolWindow};
-use ocelli_nn::{Arch, Network, TensorFile};
-use ocelli_tflite::{Error, Images, Input, Interpreter, Model, Normalization, Options, Output, UnknownScore};
+use ocelli_nn::graph::{Graph, Operation, Output, Parameter, PoolWindow, UnknownParameters};
+use ocelli_nn::{Arch, Network};
+use ocelli_tflite::{Error, Images, Input, Interpreter, Model, Normalization, Options};
 
-use common::{formula, values};
+use common::{difference, formula, images, infer, with_formula_weights};
 
 fn network(arch: Arch) -> Network {
-    let network = arch.untrained(3, 5, 1, &Device::flex());
-    let own = network.to_tensors();
-    let mut tensors = TensorFile::new("the formula");
-    for name in own.names() {
-        let shape = &own.get(name).unwrap().shape;
-        tensors.insert(name, shape.clone(), values(name, shape));
-    }
-    network.with_tensors(&tensors).unwrap()
-}
-
-fn noise(count: usize, size: usize) -> Vec<f32> {
-    (0..count * 3 * size * size).map(|at| formula("images", at as u64) as f32).collect()
+    with_formula_weights(arch.untrained(3, 5, 1, &Device::flex()))
 }
 
 /// Images channels first as images channels last.
@@ -32,18 +21,6 @@ fn channels_last<T: Copy>(images: &[T], size: usize) -> Vec<T> {
         .chunks_exact(3 * size * size)
         .flat_map(|image| (0..size * size).flat_map(|at| pixel(image, at)))
         .collect()
-}
-
-fn infer(network: &Network, images: &[f32], size: usize) -> Vec<f32> {
-    let data = TensorData::new(images.to_vec(), [images.len() / (3 * size * size), 3, size, size]);
-    network.infer(Tensor::from_data(data, &Device::flex())).into_data().try_into_vec().unwrap()
-}
-
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(found.len(), expected.len());
-    let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
-    let most = expected.iter().copied().fold(f32::MIN, f32::max);
-    differences.fold(0.0, f32::max) / (most - expected.iter().copied().fold(f32::MAX, f32::min))
 }
 
 fn written(graph: &Graph, options: &Options) -> Vec<u8> {
@@ -65,8 +42,8 @@ fn files_say_what_networks_compute() {
         let size = arch.info().smallest.max(32);
         let network = network(arch);
         let file = written(&network.graph([size; 2]).unwrap(), &Options::default());
-        let images = noise(2, size);
-        let expected = infer(&network, &images, size);
+        let images = images(2, [3, size, size]);
+        let expected = infer(&network, &images, [size; 2]);
         let interpreter = Interpreter::load(&file).unwrap();
         let found =
             interpreter.run(Images::Floats(&channels_last(&images, size)), &["logits"]).unwrap().remove(0);
@@ -80,7 +57,8 @@ fn files_say_what_networks_compute() {
 fn pixels_are_normalized_and_outputs_are_those_asked_for() {
     let (size, network) = (48, network(Arch::ResNet18));
     let graph = network.graph([size; 2]).unwrap();
-    let pixels: Vec<u8> = noise(1, size).iter().map(|value| (127.5 + 127.5 * value) as u8).collect();
+    let pixels: Vec<u8> =
+        images(1, [3, size, size]).iter().map(|value| (127.5 + 127.5 * value) as u8).collect();
     let normalization = Normalization { mean: vec![120.0, 110.0, 100.0], std: vec![50.0, 60.0, 70.0] };
     let images: Vec<f32> = pixels
         .iter()
@@ -90,7 +68,7 @@ fn pixels_are_normalized_and_outputs_are_those_asked_for() {
             (f32::from(pixel) - normalization.mean[channel]) / normalization.std[channel]
         })
         .collect();
-    let logits = infer(&network, &images, size);
+    let logits = infer(&network, &images, [size; 2]);
     let last = channels_last(&pixels, size);
     let run = |output: Output| {
         let options = Options { input: Input::Pixels(normalization.clone()), output, ..Options::default() };
@@ -131,7 +109,7 @@ fn graph(size: usize, operations: Vec<(Operation, Vec<usize>)>) -> Graph {
 #[test]
 fn windows_are_those_of_the_graph_whatever_the_padding() {
     let size = 11;
-    let images = noise(2, size);
+    let images = images(2, [3, size, size]);
     let exact: Vec<f64> = images.iter().map(|&value| value.into()).collect();
     for (kernel, stride, padding) in [
         ([3, 3], 2, [1, 1, 1, 1]),
@@ -167,7 +145,7 @@ fn the_unknown_score_is_that_of_its_formula() {
     let numbers = |name: &str, count: usize| -> Vec<f32> {
         (0..count).map(|at| formula(name, at as u64) as f32).collect()
     };
-    let score = UnknownScore {
+    let score = UnknownParameters {
         center: numbers("center", dimensions),
         projection: numbers("projection", directions * dimensions),
         within: numbers("within", directions * directions),
@@ -177,7 +155,7 @@ fn the_unknown_score_is_that_of_its_formula() {
     };
     let size = 5;
     let graph = graph(size, vec![(Operation::GlobalAverage, vec![3])]);
-    let images = noise(3, size);
+    let images = images(3, [3, size, size]);
     let options = Options { unknown: Some(score.clone()), ..Options::default() };
     let interpreter = Interpreter::load(&written(&graph, &options)).unwrap();
     let images = channels_last(&images, size);
@@ -243,7 +221,7 @@ fn damaged_files_are_refused_or_run() {
     let linear = Operation::Linear { weight, bias };
     let graph = graph(size, vec![(Operation::GlobalAverage, vec![3]), (linear, vec![2])]);
     let file = written(&graph, &Options::default());
-    let images = channels_last(&noise(1, size), size);
+    let images = channels_last(&images(1, [3, size, size]), size);
     let run = |bytes: &[u8]| Interpreter::load(bytes)?.run(Images::Floats(&images), &["logits"]);
     assert!(run(&file).is_ok());
     let mut refused = 0;

@@ -22,28 +22,16 @@
 
 use ocelli_data::{Draws, Purpose};
 use ocelli_nn::TensorFile;
+use ocelli_nn::graph::UnknownParameters;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::embed::nearest::{normalize, unit_rows};
 use crate::interpret::neighbours::dot;
 
-/// The parameters of the unknown score; see the docs of this file for the formula.
+/// A fitted unknown score; see the docs of this file for the formula.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UnknownScore {
-    /// `[D]`
-    pub center: Vec<f32>,
-    /// `[K, D]`, row by row; rows are orthonormal.
-    pub projection: Vec<f32>,
-    /// `[K, K]`, row by row.
-    pub within: Vec<f32>,
-    /// `[classes, K]`, row by row.
-    pub means: Vec<f32>,
-    /// `[K]`
-    pub total: Vec<f32>,
-    /// One number.
-    pub residual: f32,
-}
+pub struct UnknownScore(pub UnknownParameters);
 
 /// What a model's configuration says about its unknown score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -205,7 +193,7 @@ impl UnknownScore {
         });
         // With one class, both distances are the same one.
         let relative = f64::from(u8::from(present > 1));
-        let score = Self {
+        let score = UnknownParameters {
             center,
             projection,
             means: transformed.collect(),
@@ -217,50 +205,50 @@ impl UnknownScore {
         match all.iter().all(|values| values.iter().all(|value| value.is_finite()))
             && score.residual.is_finite()
         {
-            true => Ok(score),
+            true => Ok(Self(score)),
             false => Err("the distances of its features are not finite".to_owned()),
         }
     }
 
     /// The number of features of a photo.
     pub fn features(&self) -> usize {
-        self.center.len()
+        self.0.center.len()
     }
 
     /// The scores of photos, from their pooled features `[photos, features]`, row by row.
     pub fn of(&self, features: &[f32]) -> Vec<f32> {
-        let (width, kept) = (self.center.len(), self.total.len());
+        let (width, kept) = (self.0.center.len(), self.0.total.len());
         features
             .chunks_exact(width)
             .map(|row| {
                 let mut row = row.to_vec();
                 normalize(&mut row);
-                subtract(&mut row, &self.center);
-                let p = project(&row, &self.projection, width);
-                let y: Vec<f64> = self.within.chunks_exact(kept).map(|w| exact_dot(w, &p)).collect();
+                subtract(&mut row, &self.0.center);
+                let p = project(&row, &self.0.projection, width);
+                let y: Vec<f64> = self.0.within.chunks_exact(kept).map(|w| exact_dot(w, &p)).collect();
                 let distance =
                     |mean: &[f32]| y.iter().zip(mean).map(|(a, b)| (a - f64::from(*b)).powi(2)).sum::<f64>();
-                let nearest = self.means.chunks_exact(kept).map(distance).fold(f64::INFINITY, f64::min);
+                let nearest = self.0.means.chunks_exact(kept).map(distance).fold(f64::INFINITY, f64::min);
                 let all: f64 =
-                    self.total.iter().zip(&p).map(|(t, p)| f64::from(*t) * f64::from(*p).powi(2)).sum();
+                    self.0.total.iter().zip(&p).map(|(t, p)| f64::from(*t) * f64::from(*p).powi(2)).sum();
                 let rest = (exact_dot(&row, &row) - exact_dot(&p, &p)).max(0.0);
-                (nearest - all + f64::from(self.residual) * rest) as f32
+                (nearest - all + f64::from(self.0.residual) * rest) as f32
             })
             .collect()
     }
 
     /// Adds the parameters to the tensors of a model's file.
     pub(crate) fn add_to(&self, tensors: &mut TensorFile) {
-        let (width, kept) = (self.center.len(), self.total.len());
+        let (width, kept) = (self.0.center.len(), self.0.total.len());
         let mut add = |name: &str, shape: Vec<usize>, values: &[f32]| {
             tensors.insert(format!("{PREFIX}{name}"), shape, values.to_vec());
         };
-        add("center", vec![width], &self.center);
-        add("projection", vec![kept, width], &self.projection);
-        add("within", vec![kept, kept], &self.within);
-        add("means", vec![self.means.len() / kept, kept], &self.means);
-        add("total", vec![kept], &self.total);
-        add("residual", vec![1], &[self.residual]);
+        add("center", vec![width], &self.0.center);
+        add("projection", vec![kept, width], &self.0.projection);
+        add("within", vec![kept, kept], &self.0.within);
+        add("means", vec![self.0.means.len() / kept, kept], &self.0.means);
+        add("total", vec![kept], &self.0.total);
+        add("residual", vec![1], &[self.0.residual]);
     }
 
     /// The parameters in a model's file; `None` where they are not complete.
@@ -278,13 +266,15 @@ impl UnknownScore {
             && means.shape[0] > 0
             && means.shape[1] == kept
             && residual.shape == [1];
-        fits.then(|| Self {
-            center: center.values.clone(),
-            projection: projection.values.clone(),
-            within: within.values.clone(),
-            means: means.values.clone(),
-            total: total.values.clone(),
-            residual: residual.values[0],
+        fits.then(|| {
+            Self(UnknownParameters {
+                center: center.values.clone(),
+                projection: projection.values.clone(),
+                within: within.values.clone(),
+                means: means.values.clone(),
+                total: total.values.clone(),
+                residual: residual.values[0],
+            })
         })
     }
 }

@@ -4,11 +4,14 @@
 //! its parameters, batch norms folded into the convolutions. The list is a plain value. What runs networks
 //! elsewhere is made of it, such as ONNX files; [`Graph::run`] is its slow reference in f64.
 
+mod export;
 mod record;
 mod reference;
 
 use std::collections::HashSet;
 use std::fmt;
+
+pub use export::{Output, UNKNOWN_SCORE, UniqueNames, UnknownParameters};
 
 pub use crate::op::operation::{ConvWindow, Operation, Parameter, PoolWindow};
 

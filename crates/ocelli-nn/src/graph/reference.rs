@@ -166,26 +166,9 @@ fn activate(u: f64, activation: Activation) -> f64 {
         Activation::Relu => u.max(0.0),
         Activation::Relu6 => u.clamp(0.0, 6.0),
         Activation::Silu => u * sigmoid(u),
-        Activation::Gelu => u * 0.5 * erfc(-u / std::f64::consts::SQRT_2),
+        Activation::Gelu => u * 0.5 * libm::erfc(-u / std::f64::consts::SQRT_2),
         Activation::HardSwish => u * (u + 3.0).clamp(0.0, 6.0) / 6.0,
     }
-}
-
-/// The complementary error function: its series near 0, its continued fraction elsewhere.
-fn erfc(x: f64) -> f64 {
-    if x < 0.0 {
-        return 2.0 - erfc(-x);
-    }
-    if x < 2.5 {
-        let (mut term, mut sum) = (x, x);
-        for n in 1..80 {
-            term *= -x * x / f64::from(n);
-            sum += term / f64::from(2 * n + 1);
-        }
-        return 1.0 - sum * 2.0 / std::f64::consts::PI.sqrt();
-    }
-    let fraction = (1..=60).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
-    (-x * x).exp() / fraction / std::f64::consts::PI.sqrt()
 }
 
 /// Adds the residual, then applies the activation.

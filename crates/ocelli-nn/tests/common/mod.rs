@@ -1,8 +1,11 @@
-//! The golden outputs from outside the repository, and the formula that their weights follow.
+//! The golden outputs from outside the repository, the formula that their weights follow, and networks with such weights.
 
 #![allow(dead_code)] // not every test file needs all of it
 
 use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use ocelli_nn::{Backbone, Network, TensorFile};
 
 /// A folder of golden outputs, where there is one.
 pub fn fixtures(name: &str) -> Option<PathBuf> {
@@ -42,4 +45,40 @@ pub fn values(name: &str, shape: &[usize]) -> Vec<f32> {
             }) as f32
         })
         .collect()
+}
+
+/// A network with weights by the formula.
+pub fn with_formula_weights<B: Backbone>(network: Network<B>) -> Network<B> {
+    let mut tensors = TensorFile::new("the formula");
+    let own = network.to_tensors();
+    for name in own.names() {
+        let shape = &own.get(name).expect("a listed name").shape;
+        tensors.insert(name, shape.clone(), values(name, shape));
+    }
+    network.with_tensors(&tensors).expect("its own names and shapes")
+}
+
+/// Images by the formula: `[count, channels, height, width]`.
+pub fn images(count: usize, [channels, height, width]: [usize; 3]) -> Vec<f32> {
+    (0..count * channels * height * width).map(|at| formula("images", at as u64) as f32).collect()
+}
+
+/// The logits of images, `[count, channels, height, width]`.
+pub fn infer<B: Backbone>(network: &Network<B>, images: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
+    let channels = network.input_channels();
+    let count = images.len() / (channels * height * width);
+    let data = TensorData::new(images.to_vec(), [count, channels, height, width]);
+    let logits = network.infer(Tensor::from_data(data, &Device::flex()));
+    logits.into_data().try_into_vec().expect("logits are f32")
+}
+
+pub fn spread(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::MIN, f32::max) - values.iter().copied().fold(f32::MAX, f32::min)
+}
+
+/// The largest difference, in parts of the spread of what is expected.
+pub fn difference(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
+    differences.fold(0.0, f32::max) / spread(expected)
 }

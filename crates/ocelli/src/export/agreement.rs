@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_data::decode::Probe;
 use ocelli_data::{Draws, Framing, Preprocessing, Purpose, RgbImage, Task};
+use ocelli_nn::graph::{Output, UNKNOWN_SCORE};
 use ocelli_nn::{Backbone, Graph, Network, Precision};
 use ocelli_onnx::{self as onnx, Engine};
 use ocelli_tflite::{Images, Interpreter};
@@ -94,7 +95,7 @@ pub(super) struct Check<'a, B: Backbone> {
     pub model: &'a Model<B>,
     pub graph: &'a Graph,
     pub input: onnx::Input,
-    pub output: onnx::Output,
+    pub output: Output,
     pub temperature: f64,
     pub bound: Bound,
     pub format: Format,
@@ -230,7 +231,7 @@ impl<B: Backbone> Check<'_, B> {
         // Logits, then probabilities where the file gives these.
         let at = usize::from(matches!(
             self.output,
-            onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. }
+            Output::Probabilities { .. } | Output::ProbabilityOfEach { .. }
         ));
         let expected = if at == 1 { &compared.probabilities[1] } else { &compared.outputs[1] };
         Ok(Some([found.swap_remove(at), expected.clone()]))
@@ -318,7 +319,7 @@ impl<B: Backbone> Check<'_, B> {
     fn check_difference(&self, agreement: &Agreement, bound: f64) -> Result<()> {
         if exceeds(agreement.difference, bound) {
             let what = match self.output {
-                onnx::Output::Features => "features",
+                Output::Features => "features",
                 _ => "logits",
             };
             return Err(Error::Disagreement {
@@ -379,12 +380,12 @@ impl<B: Backbone> Check<'_, B> {
 
     fn candidate(&self, file: &[u8]) -> Result<Candidate<B>> {
         let mut values = match self.output {
-            onnx::Output::Probabilities { .. } | onnx::Output::ProbabilityOfEach { .. } => {
+            Output::Probabilities { .. } | Output::ProbabilityOfEach { .. } => {
                 vec!["logits", "probabilities"]
             }
             output => vec![output.name()],
         };
-        values.extend(self.model.unknown_score().map(|_| "unknown_score"));
+        values.extend(self.model.unknown_score().map(|_| UNKNOWN_SCORE));
         let resizing = match self.input {
             onnx::Input::AnySize(_) => {
                 let mut alone = self.graph.clone();
@@ -458,7 +459,7 @@ impl<B: Backbone> Check<'_, B> {
         let of_model = self.probabilities(&model.logits);
         let (of_engine, expected) = match self.output {
             // What the model's own head makes of them.
-            onnx::Output::Features => {
+            Output::Features => {
                 let features =
                     Tensor::<2>::from_data(TensorData::new(found.clone(), [1, found.len()]), &Device::flex());
                 (self.probabilities(&values(network.infer_head(features))), model.features)

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use ocelli_data::{Target, Task};
 use ocelli_nn::Backbone;
+use ocelli_nn::graph::Output;
 use ocelli_onnx as onnx;
 use ocelli_tflite as tflite;
 
@@ -194,20 +195,13 @@ impl<B: Backbone> Model<B> {
             ExportPreprocessing::All => onnx::Input::AnySize(preprocessing),
             ExportPreprocessing::None => onnx::Input::Normalized,
         };
-        let output = self.onnx_output(options.output, temperature);
+        let output = self.output_of(options.output, temperature);
         let float = match options.precision {
             OnnxPrecision::F32 => onnx::Float::F32,
             OnnxPrecision::F16 => onnx::Float::F16,
             OnnxPrecision::Int8 => onnx::Float::F32,
         };
-        let unknown = self.unknown_score().map(|score| onnx::UnknownScore {
-            center: score.center.clone(),
-            projection: score.projection.clone(),
-            within: score.within.clone(),
-            means: score.means.clone(),
-            total: score.total.clone(),
-            residual: score.residual,
-        });
+        let unknown = self.unknown_score().map(|score| score.0.clone());
         let mut file = onnx::Model::new(&graph, &onnx::Options { input, output, float, unknown, metadata })?;
         let check = Check {
             model: self,
@@ -269,23 +263,8 @@ impl<B: Backbone> Model<B> {
                 return Err(Error::setting("preprocessing", "all", expected));
             }
         };
-        let compared = self.onnx_output(options.output, temperature);
-        let output = match compared {
-            onnx::Output::Features => tflite::Output::Features,
-            onnx::Output::Probabilities { temperature } => tflite::Output::Probabilities { temperature },
-            onnx::Output::ProbabilityOfEach { temperature } => {
-                tflite::Output::ProbabilityOfEach { temperature }
-            }
-            _ => tflite::Output::Logits,
-        };
-        let unknown = self.unknown_score().map(|score| tflite::UnknownScore {
-            center: score.center.clone(),
-            projection: score.projection.clone(),
-            within: score.within.clone(),
-            means: score.means.clone(),
-            total: score.total.clone(),
-            residual: score.residual,
-        });
+        let output = self.output_of(options.output, temperature);
+        let unknown = self.unknown_score().map(|score| score.0.clone());
         let graph = self.graph()?;
         let options = tflite::Options { input, output, unknown, labels: config.classes.clone() };
         let mut file = tflite::Model::new(&graph, &options)?;
@@ -294,7 +273,7 @@ impl<B: Backbone> Model<B> {
             model: self,
             graph: &graph,
             input: of_check,
-            output: compared,
+            output,
             temperature,
             bound: Bound::Difference(1e-4),
             format: Format::Tflite,
@@ -314,14 +293,12 @@ impl<B: Backbone> Model<B> {
         }
     }
 
-    fn onnx_output(&self, output: ExportOutput, temperature: f64) -> onnx::Output {
+    fn output_of(&self, output: ExportOutput, temperature: f64) -> Output {
         match (output, self.config().task) {
-            (ExportOutput::Logits, _) => onnx::Output::Logits,
-            (ExportOutput::Features, _) => onnx::Output::Features,
-            (ExportOutput::Probabilities, Task::SingleLabel) => onnx::Output::Probabilities { temperature },
-            (ExportOutput::Probabilities, Task::MultiLabel) => {
-                onnx::Output::ProbabilityOfEach { temperature }
-            }
+            (ExportOutput::Logits, _) => Output::Logits,
+            (ExportOutput::Features, _) => Output::Features,
+            (ExportOutput::Probabilities, Task::SingleLabel) => Output::Probabilities { temperature },
+            (ExportOutput::Probabilities, Task::MultiLabel) => Output::ProbabilityOfEach { temperature },
         }
     }
 }

@@ -497,6 +497,8 @@ pub(crate) fn unlabelled(paths: impl Iterator<Item = PathBuf>, task: Task) -> It
 mod tests {
     use ocelli_data::Preprocessing;
 
+    use ocelli_nn::graph::UnknownParameters;
+
     use super::*;
 
     fn config(classes: Classes) -> ModelConfig {
@@ -589,14 +591,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let fitted = |width: usize| {
-            let score = UnknownScore {
+            let score = UnknownScore(UnknownParameters {
                 center: vec![0.0; width],
                 projection: vec![0.0; width],
                 within: vec![1.0],
                 means: vec![0.0],
                 total: vec![0.0],
                 residual: 1.0,
-            };
+            });
             let config = UnknownConfig::Fitted { train_photos: 9, valid_scores: vec![0.5] };
             untrained().with_unknown(Some(score), config).save(&path).unwrap();
             Model::load(&path)
