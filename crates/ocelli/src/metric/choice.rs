@@ -83,6 +83,15 @@ impl Candidates {
         *self = Self { epochs: Vec::new(), incomplete: true };
     }
 
+    /// What each image contributes to the metric after an epoch, where that is known.
+    pub(crate) fn contributions_of(&self, row: &EpochRecord) -> Option<&Packed> {
+        self.position(row).map(|at| &self.epochs[at].each)
+    }
+
+    fn position(&self, row: &EpochRecord) -> Option<usize> {
+        self.epochs.iter().rposition(|candidate| (candidate.fit, candidate.epoch) == (row.fit, row.epoch))
+    }
+
     /// Whether all images are among so many items.
     pub(crate) fn is_among(&self, items: usize) -> bool {
         self.epochs.iter().all(|candidate| candidate.each.is_among(items))
@@ -96,8 +105,7 @@ impl Candidates {
         predictions: &Predictions,
         metric: Metric,
     ) -> Option<CorrectedEstimate> {
-        let is_best = |candidate: &Candidate| (candidate.fit, candidate.epoch) == (best.fit, best.epoch);
-        let chosen = self.epochs.iter().position(is_best)?;
+        let chosen = self.position(best)?;
         if self.epochs.len() < 2 || self.epochs[chosen].each.items() != predictions.items() {
             return None;
         }

@@ -66,8 +66,9 @@ impl Predictions {
         if !self.is_finite() {
             return MetricEstimate { metric, value: f64::NAN, interval: (f64::NAN, f64::NAN) };
         }
-        let value = Score::new(self, metric).of(&vec![1; self.items.len()]);
-        MetricEstimate { metric, value, interval: self.interval_moved(metric, 0.0) }
+        let score = Score::new(self, metric);
+        let value = score.of(&vec![1; self.items.len()]);
+        MetricEstimate { metric, value, interval: interval(metric, &score, value, 0.0) }
     }
 
     /// The 95 % interval of a metric as if its value were higher by `by`: see [`estimate`](Self::estimate).
@@ -76,25 +77,7 @@ impl Predictions {
             return (f64::NAN, f64::NAN);
         }
         let score = Score::new(self, metric);
-        let value = score.of(&vec![1; self.items.len()]);
-        // A variance that is only rounding error counts as 0.
-        let variance = Some(score.variance()).filter(|variance| *variance > 1e-20).unwrap_or(0.0);
-        match (metric, variance) {
-            _ if value.is_nan() => (f64::NAN, f64::NAN),
-            (Metric::LogLoss, variance) => {
-                scale_interval((value + by).max(0.0), (value + by) / value * variance.sqrt())
-            }
-            // The range of a custom metric is not known.
-            (Metric::Custom(_), variance) => {
-                (value + by - Z * variance.sqrt(), value + by + Z * variance.sqrt())
-            }
-            (_, variance) => {
-                let alike = value * (1.0 - value) / variance;
-                // Without any variance, 0 / 0.
-                let alike = if alike.is_nan() { f64::INFINITY } else { alike };
-                wilson((value + by).clamp(0.0, 1.0), alike.min(score.most_images(variance)))
-            }
-        }
+        interval(metric, &score, score.of(&vec![1; self.items.len()]), by)
     }
 
     /// What each image contributes to a metric, whose mean over images is approximately its value: the score
@@ -131,6 +114,25 @@ impl Predictions {
             auroc,
         });
         measures.collect()
+    }
+}
+
+/// The interval of a score that has this value, moved.
+fn interval(metric: Metric, score: &Score, value: f64, by: f64) -> (f64, f64) {
+    // A variance that is only rounding error counts as 0.
+    let variance = Some(score.variance()).filter(|variance| *variance > 1e-20).unwrap_or(0.0);
+    let moved = value + by;
+    match metric {
+        _ if value.is_nan() => (f64::NAN, f64::NAN),
+        Metric::LogLoss => scale_interval(moved.max(0.0), moved / value * variance.sqrt()),
+        // The range of a custom metric is not known.
+        Metric::Custom(_) => (moved - Z * variance.sqrt(), moved + Z * variance.sqrt()),
+        _ => {
+            let alike = value * (1.0 - value) / variance;
+            // Without any variance, 0 / 0.
+            let alike = if alike.is_nan() { f64::INFINITY } else { alike };
+            wilson(moved.clamp(0.0, 1.0), alike.min(score.most_images(variance)))
+        }
     }
 }
 

@@ -106,14 +106,24 @@ struct Watched {
 
 impl Watch {
     /// Takes an epoch into account; one that is not finite is ignored.
-    pub(crate) fn follow(&mut self, row: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
+    /// `contributions` are what each image contributes to the metric, where that is known already.
+    pub(crate) fn follow(
+        &mut self,
+        row: &EpochRecord,
+        predictions: &Predictions,
+        metric: Option<Metric>,
+        contributions: Option<&Packed>,
+    ) {
         let (Some(loss), true) = (row.valid_loss, row.is_finite()) else { return };
         if let Some(metric) = metric
             && self.best.as_ref().is_none_or(|best| row.is_better(&best.row, metric))
         {
-            let contributions = predictions.monitored_contributions(metric);
-            self.best = contributions
-                .map(|each| Watched { row: row.clone(), each: Packed::new(predictions.items(), &each) });
+            let compute = || {
+                let each = predictions.monitored_contributions(metric)?;
+                Some(Packed::new(predictions.items(), &each))
+            };
+            let each = contributions.cloned().or_else(compute);
+            self.best = each.map(|each| Watched { row: row.clone(), each });
         }
         let now = Watched { row: row.clone(), each: Packed::new(predictions.items(), predictions.losses()) };
         let of = |watched: &Watched| watched.row.valid_loss.unwrap_or(f64::NAN);
@@ -305,7 +315,7 @@ mod tests {
         for (epoch, &loss) in losses.iter().enumerate() {
             let predictions = predictions(epoch as u64, 150, loss);
             rows.push(row(1, epoch + 1, predictions.loss(), 0.75));
-            watch.follow(&rows[epoch], &predictions, Some(Metric::Accuracy));
+            watch.follow(&rows[epoch], &predictions, Some(Metric::Accuracy), None);
             // What a checkpoint keeps of it is all of it.
             watch = toml::from_str(&toml::to_string(&watch).unwrap()).unwrap();
         }
@@ -337,10 +347,10 @@ mod tests {
         lost.probabilities[0] = f32::NAN;
         let lost = Predictions::from_parts(lost);
         let metric = Some(Metric::Accuracy);
-        watch.follow(&row(1, 1, f64::NAN, f64::NAN), &lost, metric);
+        watch.follow(&row(1, 1, f64::NAN, f64::NAN), &lost, metric, None);
         assert_eq!(watch, Watch::default());
-        watch.follow(&row(1, 2, 0.5, 0.75), &predictions(1, 150, 0.5), metric);
-        watch.follow(&row(1, 3, f64::NAN, f64::NAN), &lost, metric);
+        watch.follow(&row(1, 2, 0.5, 0.75), &predictions(1, 150, 0.5), metric, None);
+        watch.follow(&row(1, 3, f64::NAN, f64::NAN), &lost, metric, None);
         assert_eq!(watch.last.unwrap().row.epoch, 2);
     }
 
@@ -350,7 +360,7 @@ mod tests {
         let watch_of = |right: usize| {
             let mut watch = Watch::default();
             let epoch = predictions(0, right, 0.5);
-            watch.follow(&row(2, 1, 0.5, right as f64 / 200.0), &epoch, Some(metric));
+            watch.follow(&row(2, 1, 0.5, right as f64 / 200.0), &epoch, Some(metric), None);
             watch
         };
         let read = |right: usize, before: usize| {
@@ -400,7 +410,7 @@ mod tests {
         // The best epoch of the fit was before the photos changed; what is known is of one after that.
         let metric = Metric::Accuracy;
         let mut watch = Watch::default();
-        watch.follow(&row(1, 2, 0.6, 0.7), &predictions(0, 140, 0.6), Some(metric));
+        watch.follow(&row(1, 2, 0.6, 0.7), &predictions(0, 140, 0.6), Some(metric), None);
         let baseline = predictions(0, 120, 0.7);
         let of = |rows: &[EpochRecord]| {
             let baseline = Some(&baseline);

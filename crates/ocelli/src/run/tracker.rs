@@ -83,8 +83,9 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
     }
 
     fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {
-        self.progress.watch.follow(record, predictions, metric);
-        self.progress.candidates.follow(record, predictions, metric);
+        let Progress { watch, candidates, .. } = &mut self.progress;
+        candidates.follow(record, predictions, metric);
+        watch.follow(record, predictions, metric, candidates.contributions_of(record));
     }
 
     fn after_epoch(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
