@@ -2,18 +2,19 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use common::{Place, rows, small, snapshot};
 use serde_json::{Value, json};
+use server::Server;
 
 /// A file whose name is a formula, markup and a path's way up, as far as a file can be called so.
 const ODD: &str = "=1+2,<b>&'\"..%2f..%2f|.png";
@@ -75,63 +76,16 @@ fn run_for(test: &str) -> String {
     run
 }
 
-/// A server at work; it is killed when it is dropped.
-struct Server {
-    process: Child,
-    printed: String,
-    address: String,
-}
-
 impl Server {
     fn of(run: &str, more: &[&str]) -> Self {
         let arguments = [&["clean", run, "--port", "0", "--log", "none", "--threads", "1"], more].concat();
-        let mut process =
-            place().ocelli(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
-        let (mut printed, mut line) = (String::new(), String::new());
-        while !line.starts_with("http://") {
-            line.clear();
-            if out.read_line(&mut line).unwrap() == 0 {
-                process.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
-                panic!("it does not start: {printed}");
-            }
-            printed += &line;
-        }
-        let address = line.split_whitespace().next().unwrap().strip_prefix("http://").unwrap().to_owned();
-        Self { process, printed, address }
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (u16, String, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        let host = match headers.iter().any(|header| header.starts_with("Host:")) {
-            true => String::new(),
-            false => format!("Host: {}\r\n", self.address),
-        };
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-        let mut all = Vec::new();
-        let _ = stream.read_to_end(&mut all);
-        let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(all.len(), |end| end + 4);
-        let head = String::from_utf8_lossy(&all[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        (status, head, all[end..].to_vec())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, _, body) = self.ask("GET", path, &[], "");
-        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice(&body).unwrap()
+        Self::start(place().ocelli(&arguments).stderr(Stdio::piped()), 1)
     }
 
     fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, _, answer) =
-            self.ask("POST", path, &["Content-Type: application/json"], &body.to_string());
-        (status, serde_json::from_slice(&answer).unwrap_or(Value::Null))
+        let json = ["Content-Type: application/json"];
+        let answer = self.ask("POST", path, &json, body.to_string().as_bytes());
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
     }
 
     /// Decides about a photo, which must succeed.
@@ -150,16 +104,8 @@ impl Server {
     }
 
     fn end(&mut self) -> i32 {
-        let process = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &process]).status().unwrap().success());
+        self.signal("TERM");
         self.process.wait().unwrap().code().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -311,9 +257,8 @@ fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
     // Names are text, in JSON and in the table, and never a path.
     let odd = format!("flags/{ODD}");
     if let Some(photo) = photos.get(&odd) {
-        let (status, _, picture) =
-            server.ask("GET", &format!("/api/photos/{}/picture", photo["photo"]), &[], "");
-        assert_eq!((status, &picture[..2]), (200, &b"\xff\xd8"[..]));
+        let picture = server.get(&format!("/api/photos/{}/picture", photo["photo"]));
+        assert_eq!((picture.status, &picture.body[..2]), (200, &b"\xff\xd8"[..]));
         server.decide(&json!({ "id": odd, "decision": "drop" }));
         assert_eq!(decisions("lists/photos-1")[0][0], odd);
     }
@@ -325,8 +270,9 @@ fn strangers_are_refused_and_nothing_is_a_path() {
     let server = Server::of(&run_for("strangers"), &["--token", "a-long-secret"]);
     let token = "Authorization: Bearer a-long-secret";
     let json = "Content-Type: application/json";
-    let status =
-        |method: &str, path: &str, headers: &[&str], body: &str| server.ask(method, path, headers, body).0;
+    let status = |method: &str, path: &str, headers: &[&str], body: &str| {
+        server.ask(method, path, headers, body.as_bytes()).status
+    };
     assert_eq!(status("GET", "/", &[], ""), 200, "the page, in which the token is entered");
     for path in
         ["/api/run", "/api/photos?list=suspects", "/api/photos/0", "/api/photos/0/picture", "/api/train"]
@@ -371,7 +317,7 @@ fn strangers_are_refused_and_nothing_is_a_path() {
     }
     assert_eq!(status("POST", "/api/decisions", &[token, json], &"x".repeat(100_000)), 413);
     assert!(!place().path("strangers/photos-1/decisions.csv").exists());
-    let (_, head, _) = server.ask("GET", "/", &[], "");
+    let head = server.get("/").head;
     assert!(head.contains("default-src 'none'") && head.contains("nosniff"), "{head}");
 }
 
@@ -392,9 +338,8 @@ fn photos_that_are_gone_or_have_changed_are_said() {
     fs::remove_file(path(ids[0])).unwrap();
     fs::copy(path(ids[2]), path(ids[1])).unwrap();
     let picture = |id: &str| {
-        let (status, _, body) =
-            server.ask("GET", &format!("/api/photos/{}/picture", photos[id]["photo"]), &[], "");
-        (status, String::from_utf8_lossy(&body).into_owned())
+        let answer = server.get(&format!("/api/photos/{}/picture", photos[id]["photo"]));
+        (answer.status, answer.text())
     };
     let (status, said) = picture(ids[0]);
     assert_eq!(status, 410, "{said}");

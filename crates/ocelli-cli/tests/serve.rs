@@ -2,12 +2,14 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use common::{Place, small, snapshot};
 use ocelli::interpret::TargetClass;
 use ocelli::{Embedder, Model};
 use serde_json::Value;
+use server::{Answer, Server};
 
 /// A place with photos and a run that was trained on them, for all tests of this file.
 fn place() -> &'static Place {
@@ -37,68 +40,18 @@ fn bytes_of(photo: &str) -> Vec<u8> {
     fs::read(place().path(photo)).unwrap()
 }
 
-/// A server at work; it is killed when it is dropped.
-struct Server {
-    process: Child,
-    said: BufReader<ChildStderr>,
-    /// The first line of standard output, and what follows it on the next.
-    printed: String,
-    address: String,
-}
-
 impl Server {
     /// Serves a model on a free port.
     fn of(model: &str, more: &[&str]) -> Self {
         let log: &[&str] = if more.contains(&"--log") { &[] } else { &["--log", "none"] };
         let arguments = [&["serve", model, "--port", "0"], log, more].concat();
-        let mut command = place().ocelli(&arguments);
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
-        let mut said = BufReader::new(process.stderr.take().unwrap());
-        let mut printed = String::new();
-        out.read_line(&mut printed).unwrap();
-        if printed.is_empty() {
-            said.read_to_string(&mut printed).unwrap();
-            panic!("it does not start: {printed}");
-        }
-        let address = printed.split_whitespace().next().unwrap().strip_prefix("http://").unwrap().to_owned();
-        if more.contains(&"0.0.0.0") {
-            out.read_line(&mut printed).unwrap();
-        }
-        Self { process, said, printed, address: address.replace("0.0.0.0", "127.0.0.1") }
+        // With an address that others reach, the next line is the token.
+        let lines = if more.contains(&"0.0.0.0") { 2 } else { 1 };
+        Self::start(place().ocelli(&arguments).stderr(Stdio::piped()), lines)
     }
 
     fn new(more: &[&str]) -> Self {
         Self::of("run", more)
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        // Where nothing comes, the test fails instead of waiting.
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        stream
-    }
-
-    /// Sends a request with these further headers, and gives the answer.
-    fn ask(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        let host = if headers.iter().any(|header| header.starts_with("Host:")) {
-            String::new()
-        } else {
-            format!("Host: {}\r\n", self.address)
-        };
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        );
-        // A server that refuses may close before all is written.
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-        Answer::read(stream)
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[], &[])
     }
 
     fn post(&self, path: &str, body: &[u8]) -> Answer {
@@ -118,60 +71,9 @@ impl Server {
         self.ask("POST", path, &["Content-Type: multipart/form-data; boundary=edge"], &body)
     }
 
-    fn signal(&self, name: &str) {
-        let process = self.process.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
-    }
-
-    /// Waits for a line of standard error that holds this.
-    fn wait_for(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while self.said.read_line(&mut line).unwrap() > 0 {
-            if line.contains(text) {
-                return line;
-            }
-            line.clear();
-        }
-        panic!("\"{text}\" never came");
-    }
-
     fn is_alive(&self) {
         let answer = self.post("/predict", &bytes_of(&photos()[0]));
         assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// An answer, whose connection is closed. The status is 0 where there was none.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn read(mut stream: TcpStream) -> Self {
-        let mut all = Vec::new();
-        let _ = stream.read_to_end(&mut all);
-        let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(all.len(), |end| end + 4);
-        let head = String::from_utf8_lossy(&all[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Self { status, head, body: all[end..].to_vec() }
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
@@ -295,7 +197,7 @@ fn other_pages_and_strangers_are_refused() {
     }
 
     let mut open = Server::new(&["--host", "0.0.0.0"]);
-    assert!(open.wait_for("warning").contains("not encrypted"));
+    assert!(open.wait_for_line("warning").contains("not encrypted"));
     let made = open.printed.split("token: ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     assert!(made.len() >= 32, "{}", open.printed);
     assert_eq!(open.get("/models").status, 401);
@@ -467,7 +369,7 @@ fn requests_that_have_begun_are_answered_before_the_end() {
         // Connections are taken in their order.
         server.is_alive();
         server.signal(name);
-        server.wait_for("stopping after the requests that have begun");
+        server.wait_for_line("stopping after the requests that have begun");
         if again {
             server.signal(name);
         } else {
@@ -493,7 +395,7 @@ fn a_replaced_model_is_loaded_without_losing_a_request() {
     assert!(server.printed.contains("watched"), "{}", server.printed);
     let digest = server.get("/models").json()[0]["digest"].clone();
     replace(&model[..model.len() / 2]);
-    let said = server.wait_for("was replaced");
+    let said = server.wait_for_line("was replaced");
     assert!(said.contains("the old model goes on"), "{said}");
     server.is_alive();
     assert_eq!(server.get("/models").json()[0]["digest"], digest);
@@ -502,7 +404,7 @@ fn a_replaced_model_is_loaded_without_losing_a_request() {
     fs::remove_dir_all(two.path("photos/flags")).unwrap();
     two.run(&small(&["--out", "run", "--threads", "1"]));
     replace(&fs::read(two.path("run/model.safetensors")).unwrap());
-    server.wait_for("loaded again");
+    server.wait_for_line("loaded again");
     assert_eq!(server.get("/models").json()[0]["classes"].as_array().unwrap().len(), 2);
     server.is_alive();
 }
@@ -530,7 +432,7 @@ fn the_log_is_lines_or_json_without_what_a_client_could_forge() {
     for (format, is_json) in [("lines", false), ("json", true)] {
         let mut server = Server::new(&["--log", format]);
         server.get("/a%0Ab?secret=1");
-        let line = server.wait_for("/a%0Ab");
+        let line = server.wait_for_line("/a%0Ab");
         assert!(!line.contains("secret") && line.contains("404"), "{line}");
         assert_eq!(serde_json::from_str::<Value>(&line).is_ok(), is_json, "{line}");
     }

@@ -3,18 +3,21 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "common/server.rs"]
+mod server;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use common::{Place, rows, small};
 use serde_json::Value;
+use server::{Answer, Server};
 
 /// How many epochs the runs have: enough to stop one before its end.
 const TRAINING: [&str; 6] = ["--head-epochs", "30", "--lr", "1e-2", "--threads", "1"];
@@ -49,72 +52,24 @@ fn first(text: &str, lines: usize) -> String {
     text.split_inclusive('\n').take(lines).collect()
 }
 
-/// A process that serves; it is killed when it is dropped.
-struct Server {
-    process: Child,
-    address: String,
-    printed: String,
-}
-
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let mut process =
-            place().ocelli(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut out = BufReader::new(process.stdout.take().unwrap());
-        let mut printed = String::new();
-        while !printed.contains("http://") {
-            assert!(out.read_line(&mut printed).unwrap() > 0, "it does not start: {printed}");
-        }
-        let address = printed.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
-        // What is printed later has to go somewhere.
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Self { process, address, printed }
+    /// What is printed on standard error is left out: that of training would fill a pipe.
+    fn quiet(arguments: &[&str]) -> Self {
+        Self::start(place().ocelli(arguments).stderr(Stdio::null()), 1)
     }
 
     fn watch(folder: &str, more: &[&str]) -> Self {
-        Self::start(&[&["watch", folder, "--port", "0"], more].concat())
-    }
-
-    fn connect(&self, method: &str, path: &str, headers: &[&str]) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        // Where nothing comes, the test fails instead of waiting.
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        let host = match headers.iter().any(|header| header.starts_with("Host:")) {
-            true => String::new(),
-            false => format!("Host: {}\r\n", self.address),
-        };
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\n{host}{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream
-    }
-
-    /// The status and the body of an answer.
-    fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, Vec<u8>) {
-        let mut all = Vec::new();
-        let _ = self.connect(method, path, headers).read_to_end(&mut all);
-        let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(all.len(), |end| end + 4);
-        let head = String::from_utf8_lossy(&all[..end]).into_owned();
-        (head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), all[end..].to_vec())
+        Self::quiet(&[&["watch", folder, "--port", "0"], more].concat())
     }
 
     fn status(&self, method: &str, path: &str, headers: &[&str]) -> u16 {
-        self.ask(method, path, headers).0
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.ask("GET", path, &[]);
-        let text = String::from_utf8_lossy(&body).into_owned();
-        assert_eq!(status, 200, "{path}: {text}");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        self.ask(method, path, headers, &[]).status
     }
 
     fn follow(&self, run: &str, last: Option<usize>) -> Events {
         let header = last.map(|last| format!("Last-Event-ID: {last}"));
         let headers: Vec<&str> = header.iter().map(String::as_str).collect();
-        Events(BufReader::new(self.connect("GET", &format!("/api/runs/{run}/events"), &headers)))
+        Events(BufReader::new(self.send("GET", &format!("/api/runs/{run}/events"), &headers, &[])))
     }
 
     /// Waits until a run is in this state.
@@ -128,13 +83,6 @@ impl Server {
             assert!(began.elapsed() < Duration::from_secs(180), "{run} is {found}, not {state}");
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -280,10 +228,10 @@ fn a_run_that_is_opened_late_is_told_as_it_went() {
         let is_label = photo["labels"].as_array().unwrap().contains(&photo["class"]);
         assert_eq!(photo["is_right"], is_label, "{photo}");
         let path = format!("/api/runs/whole/photos/{}", photo["photo"]);
-        let (status, bytes) = server.ask("GET", &path, &[]);
+        let Answer { status, body: bytes, .. } = server.get(&path);
         assert_eq!((status, &bytes[..3]), (200, &b"\xff\xd8\xff"[..]), "a JPEG of {photo}");
     }
-    let (status, report) = server.ask("GET", "/runs/whole/report", &[]);
+    let Answer { status, body: report, .. } = server.get("/runs/whole/report");
     assert_eq!((status, report), (200, fs::read(place().path("runs/whole/report.html")).unwrap()));
     // It is finished, and not to be stopped or continued.
     assert_eq!(server.status("POST", "/api/runs/whole/stop", &[]), 409);
@@ -407,7 +355,7 @@ fn other_pages_and_those_without_the_token_are_refused() {
 #[test]
 fn a_run_that_is_stopped_and_continued_from_the_page_is_the_run_undisturbed() {
     let arguments = small(&[&TRAINING[..], &["--out", "stopped/run", "--watch"]].concat());
-    let mut training = Server::start(&arguments);
+    let mut training = Server::quiet(&arguments);
     assert!(training.printed.contains("watch    http://127.0.0.1:"), "{}", training.printed);
     let server = Server::watch("stopped", &[]);
     // From the training process itself, and from another one.

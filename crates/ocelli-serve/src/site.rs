@@ -1,5 +1,6 @@
 //! A site: the routes that a server answers at, and what every one of them has.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +17,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::event::{Access, Event};
 use crate::guard::Guard;
@@ -172,4 +174,28 @@ pub(crate) fn page(html: impl Into<Body>) -> Response {
                   'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
+}
+
+/// The options in a request's address, of which only these are known.
+pub(crate) fn options(request: &Request, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
+    let query = request.uri().query().unwrap_or_default();
+    let mut options = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !known.contains(&&*name) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(Refusal::bad_request(format!("{name:?} is no option here; known: {known}")));
+        }
+        if options.insert(name.to_string(), value.into_owned()).is_some() {
+            return Err(Refusal::bad_request(format!("the option {name} is given twice")));
+        }
+    }
+    Ok(options)
+}
+
+/// Work on files, beside the thread that reads requests.
+pub(crate) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let message = "this cannot be answered, which is a defect; please report it";
+    spawn_blocking(work).await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message))
 }

@@ -14,13 +14,11 @@ use ocelli::clean::{Decisions, LabelCleaning, LabelDecision};
 use ocelli::{Error, Nearest, text_of};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 
 use crate::clean::pictures::{Pictures, Size};
 use crate::clean::training::Trainer;
 use crate::refusal::Refusal;
-use crate::serve::upload::options;
-use crate::site::{Answered, Images, answer, json_of, page, with_base};
+use crate::site::{Answered, Images, answer, beside, json_of, options, page, with_base};
 
 /// All that answers are made of.
 pub(super) struct App {
@@ -141,9 +139,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&App) -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let app = app.clone();
-    let failed =
-        |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a defect of Ocelli; please report it");
-    spawn_blocking(move || work(&app)).await.map_err(failed)?
+    beside(move || work(&app)).await?
 }
 
 /// What is wrong, for the page.

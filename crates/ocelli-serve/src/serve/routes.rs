@@ -18,8 +18,8 @@ use crate::serve::engine::{Answer, Engine, Failure, Outcome, Source, Want};
 use crate::serve::metrics::Metrics;
 use crate::serve::models::{Models, Named};
 use crate::serve::oip::{self, Inference};
-use crate::serve::upload::{Image, Limits, options};
-use crate::site::{Answered, Images, Stopping, answer, json_of, page, with_base};
+use crate::serve::upload::{Image, Limits};
+use crate::site::{Answered, Images, Stopping, answer, json_of, options, page, with_base};
 
 /// All that answers are made of.
 pub(crate) struct App {

@@ -1,6 +1,5 @@
 //! What a request uploads: its body within limits, the images in it, and the options in its address.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,20 +135,4 @@ impl Limits {
             false => Ok((images, upload)),
         }
     }
-}
-
-/// The options in a request's address, of which only these are known.
-pub(crate) fn options(request: &Request, known: &[&str]) -> Result<BTreeMap<String, String>, Refusal> {
-    let query = request.uri().query().unwrap_or_default();
-    let mut options = BTreeMap::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if !known.contains(&&*name) {
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(Refusal::bad_request(format!("{name:?} is no option here; known: {known}")));
-        }
-        if options.insert(name.to_string(), value.into_owned()).is_some() {
-            return Err(Refusal::bad_request(format!("the option {name} is given twice")));
-        }
-    }
-    Ok(options)
 }

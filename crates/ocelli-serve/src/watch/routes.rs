@@ -14,10 +14,9 @@ use axum::routing::{get, post};
 use ocelli::{RunFolder, RunState};
 use serde_json::json;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use crate::refusal::Refusal;
-use crate::site::{Answered, Stopping, answer, json_of, page};
+use crate::site::{Answered, Stopping, answer, beside, json_of, page};
 use crate::watch::follow::follow;
 use crate::watch::photo;
 use crate::watch::runs::{Folder, described};
@@ -64,13 +63,6 @@ impl App {
             .run(id)
             .ok_or_else(|| Refusal::not_found("there is no run of this name; GET /api/runs lists them"))
     }
-}
-
-/// Work on files, beside the thread that reads requests.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let failed =
-        |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "this cannot be answered, which is a defect");
-    spawn_blocking(work).await.map_err(failed)
 }
 
 async fn runs(State(app): State<Arc<App>>) -> Answered {
