@@ -23,6 +23,7 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::Phase;
 use crate::recipe::diagnosis::Diagnosis;
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegressionFit;
 use crate::schedule::learning_rates::LearningRates;
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
@@ -98,6 +99,8 @@ pub enum Event {
     EpochTimes(EpochTimes),
     /// Predictions for a few validation photos after that epoch.
     Examples(Examples),
+    /// A logistic regression has been fitted: what was chosen, and how.
+    LogisticRegression(LogisticRegressionFit),
     /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
     /// A long activity has ended for which there is no other event.
@@ -221,6 +224,7 @@ impl Activity {
         match self {
             Self::LearningRates => "step",
             Self::Views => "view",
+            Self::LogisticRegression => "fit",
             _ => "image",
         }
     }
@@ -244,6 +248,8 @@ pub enum Activity {
     LearningRates,
     /// Resizing large images, once for all epochs.
     Resizing,
+    /// Fitting logistic regressions, counted in fits.
+    LogisticRegression,
 }
 
 /// Receives events. An observer cannot change training; it can only ask to stop it.

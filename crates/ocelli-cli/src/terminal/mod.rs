@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use ocelli::event::PhaseStarted;
 use ocelli::{
-    CurveShape, EpochRecord, Event, Freezing, LrRule, LrSuggestion, Observer, Phase, Result, SuggestedLrs,
-    TrainPhase, Tta, TtaViews,
+    CurveShape, EpochRecord, Event, Freezing, LogisticRegressionFit, LrRule, LrSuggestion, Observer, Phase,
+    Result, SuggestedLrs, TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -49,6 +49,10 @@ impl Terminal {
         self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
         let (name, purpose) = match phase {
             Phase::Train(train) => (train_name(train), purpose(train)),
+            Phase::LogisticRegression(_) => (
+                "head, logistic regression".to_owned(),
+                "a linear head on the features of the pretrained layers, fitted in one go",
+            ),
             Phase::Resize { size } => {
                 (format!("{size} px"), "progressive resizing: larger images show more detail")
             }
@@ -111,12 +115,15 @@ impl Terminal {
         // The last star of a phase marks the epoch with the best weights.
         let best = if row.best { " *" } else { "" };
         println!(
-            "   {:>5}  {:>10}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
+            "   {:>5}  {:>10}  {:>10}{metrics}  {:>8}  {:>7}  {:>9}{best}",
             row.epoch,
             number(row.train_loss),
             cell(row.valid_loss),
             cell(row.accuracy),
-            row.learning_rates.head(),
+            // A logistic regression has none.
+            Some(row.learning_rates.head())
+                .filter(|rate| *rate > 0.0)
+                .map_or("–".into(), |rate| format!("{rate:.1e}")),
             duration(row.seconds)
         );
     }
@@ -129,6 +136,28 @@ impl Terminal {
         } else if self.skipped == SKIPPED + 1 {
             eprintln!("   more are skipped, see skipped.csv");
         }
+    }
+}
+
+/// Prints what a logistic regression has chosen, and why.
+fn logistic_regression(fit: &LogisticRegressionFit) {
+    let features = count(fit.features);
+    let depths = match fit.depths.len() {
+        0 => "the last stage".to_owned(),
+        earlier => format!("{} stages", earlier + 1),
+    };
+    println!("   {features} features of {depths}, C = {} · {}", fit.c, duration(fit.seconds));
+    let chosen =
+        fit.candidates.iter().find(|candidate| candidate.depths == fit.depths && candidate.c == fit.c);
+    if let Some(chosen) = chosen {
+        println!(
+            "   the best of {} in {}-fold cross-validation: log loss {}, accuracy {} on {}",
+            counted(fit.candidates.len(), "setting"),
+            fit.folds,
+            number(chosen.log_loss),
+            number(chosen.accuracy),
+            counted(chosen.images, "training image")
+        );
     }
 }
 
@@ -213,7 +242,10 @@ impl Terminal {
     fn print(&mut self, event: &Event) {
         match event {
             Event::PhaseStarted(phase) => self.phase(phase),
+            // What a logistic regression is fitted with is printed once it is known.
+            Event::FitStarted(fit) if fit.learning_rates.head() == 0.0 => {}
             Event::FitStarted(fit) => println!("   {fit}"),
+            Event::LogisticRegression(fit) => logistic_regression(fit),
             Event::LrFound { shape, suggestion, reason, .. } => {
                 self.learning_rate(*shape, *suggestion, reason.as_deref());
             }
