@@ -13,10 +13,12 @@ use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
 use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::learner::fit::{Hooks, LearnerHooks};
+use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::{LogisticCandidate, LogisticRegression, LogisticRegressionFit};
 use crate::schedule::learning_rates::LearningRates;
+use crate::stop::Stop;
 use crate::train::fit::{MeasuredEpoch, record};
 use crate::train::infer::predict;
 use crate::train::logistic::{Coefficients, Effort, Problem, Standard};
@@ -225,6 +227,43 @@ impl<B: Backbone> Learner<B> {
             seconds,
         }))?;
         self.measure_regression(train_loss, began, above)
+    }
+
+    /// Predicts every training image by a regression that was fitted without its fold; `None` where the
+    /// network's head is not linear.
+    pub(super) fn regressions_out_of_fold(&self, folds: usize, stop: &Stop) -> Result<Option<Predictions>> {
+        if self.network().head_form().is_none_or(|form| form.kind != HeadKind::Linear) {
+            return Ok(None);
+        }
+        let data = self.data();
+        let depths = self.network().depths();
+        let blocks = self.network().feature_widths(depths, data.size());
+        let mut rows = self.rows()?;
+        rows.standardise(&blocks);
+        let digests: Vec<Digest> = rows.items.iter().map(|&item| data.digests[item]).collect();
+        let items = data.items_of(&rows.items);
+        let all = [0..rows.features.len() / rows.items.len()];
+        let mut logits = vec![0.0; rows.items.len() * rows.classes];
+        for fold in 0..folds {
+            stop.check()?;
+            let split = k_fold(&items, &digests, &[], folds, fold, self.state.seed)?;
+            let (fitted, held_out) = (rows.select(&split.train, &all), rows.select(&split.valid, &all));
+            let problem = fitted.problem();
+            let (coefficients, _) = problem.fit(USUAL_C, problem.start(), Effort::COMPARE);
+            let found = problem.logits(&coefficients, &held_out.features);
+            for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
+                logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
+            }
+        }
+        let mut predictions = Predictions::new(rows.task, rows.classes);
+        let mut order: Vec<usize> = (0..rows.items.len()).collect();
+        order.sort_unstable_by_key(|&row| rows.items[row]);
+        for row in order {
+            let item = rows.items[row];
+            let logits = &logits[row * rows.classes..][..rows.classes];
+            predictions.push(item, &data.items()[item].target, logits);
+        }
+        Ok(Some(predictions))
     }
 
     /// The sets of depths that are compared, each within the next.
