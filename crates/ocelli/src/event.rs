@@ -197,6 +197,9 @@ pub struct FitStarted {
 impl fmt::Display for FitStarted {
     /// `5 epochs at learning rate 3.5e-2`
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        if self.learning_rates == LearningRates::from(0.0) {
+            return formatter.write_str("logistic regression");
+        }
         // Frozen groups have no learning rate.
         let rates = match self.freezing.frozen() + 1 {
             GROUPS => LearningRates::from(self.learning_rates.head()),

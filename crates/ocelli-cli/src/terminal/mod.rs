@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use ocelli::event::PhaseStarted;
 use ocelli::{
-    CurveShape, EpochRecord, Event, Freezing, LogisticRegressionFit, LrRule, LrSuggestion, Observer, Phase,
-    Result, SuggestedLrs, TrainPhase, Tta, TtaViews,
+    CurveShape, EpochRecord, Event, Freezing, LrRule, LrSuggestion, Observer, Phase, Result, SuggestedLrs,
+    TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -139,28 +139,6 @@ impl Terminal {
     }
 }
 
-/// Prints what a logistic regression has chosen, and why.
-fn logistic_regression(fit: &LogisticRegressionFit) {
-    let features = count(fit.features);
-    let depths = match fit.depths.len() {
-        0 => "the last stage".to_owned(),
-        earlier => format!("{} stages", earlier + 1),
-    };
-    println!("   {features} features of {depths}, C = {} · {}", fit.c, duration(fit.seconds));
-    let chosen =
-        fit.candidates.iter().find(|candidate| candidate.depths == fit.depths && candidate.c == fit.c);
-    if let Some(chosen) = chosen {
-        println!(
-            "   the best of {} in {}-fold cross-validation: log loss {}, accuracy {} on {}",
-            counted(fit.candidates.len(), "setting"),
-            fit.folds,
-            number(chosen.log_loss),
-            number(chosen.accuracy),
-            counted(chosen.images, "training image")
-        );
-    }
-}
-
 /// A loss or a metric in the table: `0.0312`, `1.00e23`.
 fn number(value: f64) -> String {
     /// From here on it would be wider than its column.
@@ -245,7 +223,7 @@ impl Terminal {
             // What a logistic regression is fitted with is printed once it is known.
             Event::FitStarted(fit) if fit.learning_rates.head() == 0.0 => {}
             Event::FitStarted(fit) => println!("   {fit}"),
-            Event::LogisticRegression(fit) => logistic_regression(fit),
+            Event::LogisticRegression(fit) => fit.to_string().lines().for_each(|line| println!("   {line}")),
             Event::LrFound { shape, suggestion, reason, .. } => {
                 self.learning_rate(*shape, *suggestion, reason.as_deref());
             }

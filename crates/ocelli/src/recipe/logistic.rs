@@ -1,5 +1,8 @@
 //! The settings of a logistic regression as the head.
 
+use std::fmt;
+
+use ocelli_data::text::count;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -72,6 +75,35 @@ pub struct LogisticRegressionFit {
     pub iterations: usize,
     /// Seconds, without those for features.
     pub seconds: f64,
+}
+
+impl fmt::Display for LogisticRegressionFit {
+    /// ```text
+    /// 3,304 features of 6 stages, C = 0.01
+    /// the best of 5 settings in 5-fold cross-validation: log loss 0.2728, accuracy 0.9071 on 2,240 training images
+    /// ```
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let stages = match self.depths.len() {
+            0 => "the last stage".to_owned(),
+            earlier => format!("{} stages", earlier + 1),
+        };
+        write!(formatter, "{} features of {stages}, C = {}", count(self.features), self.c)?;
+        let is_chosen =
+            |candidate: &&LogisticCandidate| candidate.depths == self.depths && candidate.c == self.c;
+        let Some(chosen) = self.candidates.iter().find(is_chosen) else { return Ok(()) };
+        let settings = match self.candidates.len() {
+            1 => "one setting".to_owned(),
+            settings => format!("the best of {settings} settings"),
+        };
+        write!(
+            formatter,
+            "\n{settings} in {}-fold cross-validation: log loss {:.4}, accuracy {:.4} on {} training images",
+            self.folds,
+            chosen.log_loss,
+            chosen.accuracy,
+            count(chosen.images)
+        )
+    }
 }
 
 /// One setting of a logistic regression, and its figures in cross-validation.
