@@ -63,14 +63,16 @@ struct Job {
     reply: Reply,
 }
 
-/// Where an outcome goes, and the image's place in the queue, which is free once it is there.
+/// Where an outcome goes, and the image's place in the queue.
 struct Reply {
     to: oneshot::Sender<Outcome>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 impl Reply {
     fn send(self, outcome: Outcome) {
+        // Free before the client can ask again.
+        drop(self.place);
         // A client that is gone needs none.
         let _ = self.to.send(outcome);
     }
@@ -148,7 +150,7 @@ impl Engine {
             .map(|image| {
                 let (to, reply) = oneshot::channel();
                 let place = places.split(1).expect("there is one for each image");
-                let reply_to = Reply { to, _place: place };
+                let reply_to = Reply { to, place };
                 // The threads end after the engine.
                 let _ =
                     self.jobs.send(Job { model: model.clone(), image, want: want.clone(), reply: reply_to });
