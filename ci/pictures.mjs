@@ -44,7 +44,7 @@ for (const colorScheme of ["light", "dark"]) {
 
 /** A picture of a page of a server, light and dark, once `ready` is done. */
 async function served(name, verb, height, ready) {
-  const server = await start(ocelli, [verb, run, "--port", "0"]);
+  const server = await start(ocelli, [verb, run, "--port", "0", "--log", "none"]);
   for (const colorScheme of ["light", "dark"]) {
     const context = await browser.newContext({ colorScheme, viewport: { width: 1100, height } });
     const page = await context.newPage();
@@ -55,16 +55,18 @@ async function served(name, verb, height, ready) {
   }
   await server.stop();
 }
-await served("serve", "serve", 640, async (page) => {
+await served("serve", "serve", 830, async (page) => {
   await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
   await give(page, "drop", photos);
   await page.waitForFunction((count) => document.querySelectorAll("article button").length === count, photos.length);
   await page.click("article:nth-child(2) button");
   await page.waitForSelector("article button[aria-pressed=true]");
+  await page.evaluate(() => window.scrollTo(0, 0));
 });
-await served("watch", "watch", 760, async (page) => {
+await served("watch", "watch", 1210, async (page) => {
   await page.waitForSelector("#curves svg.chart");
-  await page.waitForTimeout(500);
+  await page.waitForFunction(() => [...document.querySelectorAll(".photos .photo")].every((photo) => photo.querySelector("img")?.complete));
+  await page.evaluate(() => document.querySelector("#curves").scrollIntoView({ block: "start" }));
 });
 await served("clean", "clean", 800, async (page) => {
   await page.waitForFunction(() => document.body.dataset.ready && [...document.querySelectorAll(".near img")].every((image) => image.complete));
