@@ -452,3 +452,63 @@ fn a_path_may_stand_in_two_columns() {
         BTreeMap::from(["cats", "dogs"].map(|class| (class.to_owned(), expected(class))))
     );
 }
+
+#[test]
+fn a_side_without_class_folders_is_labelled_by_its_table() {
+    let known = ["n01", "n02"];
+    let train = each(&known, 0..4, |class, n| format!("train/{class}/images/{class}_{n}.JPEG"));
+    let in_val = each(&["val"], 0..6, |side, n| format!("val/images/{side}_{n}.JPEG"));
+    let rows =
+        |form: &dyn Fn(usize, &str) -> String| (0..6).map(|n| form(n, known[n % 2])).collect::<String>();
+    for (table, text) in [
+        ("val/val_annotations.txt", rows(&|n, class| format!("val_{n}.JPEG\t{class}\t0\t0\t62\t62\n"))),
+        ("val.txt", rows(&|n, class| format!("val_{n} {class}\n"))),
+        (
+            "val.csv",
+            "Path,ClassId\n".to_owned() + &rows(&|n, class| format!("val/images/val_{n}.JPEG,{class}\n")),
+        ),
+    ] {
+        let root = place(&[train.clone(), in_val.clone()].concat());
+        write(root.path(), table, text);
+        let data = folder::read(root.path()).unwrap();
+        let split = data.split.as_ref().unwrap();
+        let held_out: Vec<(&str, usize)> = split
+            .valid
+            .iter()
+            .map(|&item| (data.items[item].id.as_str(), data.items[item].target.classes()[0]))
+            .collect();
+        let expected: Vec<(String, usize)> =
+            (0..6).map(|n| (format!("val/images/val_{n}.JPEG"), n % 2)).collect();
+        let expected: Vec<(&str, usize)> = expected.iter().map(|(id, class)| (id.as_str(), *class)).collect();
+        assert_eq!(held_out, expected, "{table}");
+        noticed(&data, &["the labels of 6 images in", table]);
+    }
+    // Classes that are not those to train on say nothing.
+    let root = place(&[train, in_val].concat());
+    write(root.path(), "val.txt", rows(&|n, _| format!("val_{n} {}\n", n % 2)));
+    refused(folder::read(root.path()), &["\"images\""]);
+}
+
+#[test]
+fn names_that_begin_with_a_side_give_the_split() {
+    let mut names = each(&["train", "test"], 0..4, |side, n| format!("aligned/{side}_{n:05}.jpg"));
+    let rows = |names: &[String]| {
+        names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| format!("{} {}\n", &name[8..], 1 + n % 2))
+            .collect::<String>()
+    };
+    let root = place(&names);
+    write(root.path(), "labels.txt", rows(&names));
+    let labelled = table::read(root.path().join("labels.txt"), &TableOptions::default()).unwrap();
+    let [train, valid, test] = sides(&labelled);
+    assert_eq!((train.len(), valid.len(), test.len()), (4, 0, 4));
+    assert_eq!(labelled.implied_split.unwrap().by, SplitBy::Names);
+    // One name that says no side, and none does.
+    names.push("aligned/other.jpg".to_owned());
+    let root = place(&names);
+    write(root.path(), "labels.txt", rows(&names));
+    let labelled = table::read(root.path().join("labels.txt"), &TableOptions::default()).unwrap();
+    assert_eq!((labelled.dataset.split, labelled.implied_split), (None, None));
+}

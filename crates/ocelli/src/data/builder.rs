@@ -23,6 +23,8 @@ const BY_FOLDERS: &str = "folders";
 const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 /// The origin of a split that lists beside the photos define.
 const AS_LISTS_SAY: &str = "by the lists beside the photos";
+/// The origin of a split that the images' names define.
+const AS_NAMES_SAY: &str = "by the names of the images";
 
 /// Where images and their labels come from.
 #[derive(Debug, Clone)]
@@ -254,6 +256,7 @@ impl ImageDataBuilder {
                 format!("the folders of a split that the table's files are in ({})", implied.files)
             }
             SplitBy::Lists => format!("the lists {}", implied.files),
+            SplitBy::Names => "the sides that the names of images begin with".to_owned(),
         };
         notices.push(format!(
             "the validation images are those that are asked for; {what} are ignored, except for test images"
@@ -309,6 +312,7 @@ impl ImageDataBuilder {
         let says = match implied {
             Some(SplitBy::Folders) => AS_THEIR_FOLDERS_SAY,
             Some(SplitBy::Lists) => AS_LISTS_SAY,
+            Some(SplitBy::Names) => AS_NAMES_SAY,
             None => says,
         };
         let (drawn, one_fold) = match groups {

@@ -9,7 +9,7 @@ use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images
 use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
-    class_losses, digests, source, undecodable_classes,
+    class_losses, digests, undecodable_classes,
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ocelli_data::{Classes, Dataset, Digest, Item, Items, Skipped, Split, Target, Task, source};
+use ocelli_data::{Classes, Dataset, Digest, Item, Items, Skipped, Split, Target, Task};
 use rayon::prelude::*;
 
 use crate::data::builder::{ImageDataBuilder, Source};

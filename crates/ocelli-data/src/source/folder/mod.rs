@@ -13,7 +13,9 @@
 //! have any common name, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`,
 //! `test1`, and, side by side, `seg_train` and `seg_test`. Without a validation folder the source defines no
 //! validation set. The test folder is optional: if it consists of class folders its items are labelled,
-//! otherwise they are not. Folders beside these are skipped.
+//! otherwise they are not. A validation or test folder without class folders is labelled by a table in it, or
+//! beside it with its name, that names its photos and the classes of the others: `val/val_annotations.txt`,
+//! `Test.csv`. Folders beside these are skipped.
 //!
 //! A folder that contains only one other folder of folders, as in unpacked archives, is entered.
 //!
@@ -242,17 +244,11 @@ impl<'a> Reader<'a> {
         let train = train.map(|train| train.path);
         if let Some(valid) = &valid {
             let folder = self.enter_unless_class(&valid.path, &classes);
-            let (parts, loose) = self.parts(&folder);
-            self.say_inner(&folder, &parts);
-            let folders = self.class_folders(&folder, parts, loose)?;
-            if self.known.is_some() {
-                classes = self.widened(classes, &folders);
-            }
-            split.valid = self.validation(&folder, folders, train.as_deref(), &classes)?;
+            split.valid = self.validation_of(&valid.path, &folder, train.as_deref(), &mut classes)?;
         }
         if let Some(test) = &test {
             let folder = self.enter_unless_class(&test.path, &classes);
-            split.test = self.test(&folder, &classes)?;
+            split.test = self.test(&test.path, &folder, &classes)?;
             if self.known.is_none() && !split.test.is_empty() {
                 self.notices.push(format!(
                     "test images are neither trained on nor evaluated: {} in {}",

@@ -24,6 +24,7 @@
 //! | `rows.rs` | from rows to files and labels |
 //! | `merge.rs` | several rows for one file, and missing files |
 //! | `items.rs` | from files and labels to a data set |
+//! | `side_labels.rs` | the labels of a folder of the split without class folders |
 //! | `sides.rs` | on which side of the split a row is |
 //! | `several.rs` | a table for each side of the split |
 //! | `split_lists.rs` | published lists of the images on each side of the split |
@@ -43,6 +44,7 @@ mod path_columns;
 mod rows;
 mod several;
 mod sheet;
+mod side_labels;
 mod sides;
 mod split_lists;
 
@@ -54,6 +56,7 @@ pub(crate) use discover::unread;
 pub use discover::{Tables, is_table, says_the_classes};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
+pub(crate) use side_labels::{SideLabels, side_labels};
 pub use split_lists::read_split;
 
 use super::existing_folder;
@@ -150,6 +153,8 @@ pub enum SplitBy {
     Folders,
     /// Published lists beside the photos, such as `train.txt` and `test.txt`.
     Lists,
+    /// The first words of the images' names, such as `train_00001.jpg` and `test_00001.jpg`.
+    Names,
 }
 
 /// A column that says by its name which images belong together: of one patient, one subject, one lesion.

@@ -6,7 +6,8 @@
 //! | `images.txt` and `train_test_split.txt` | number and name, and number and 1 for training, as CUB-200 has |
 //! | `list_eval_partition.csv` | name and 0, 1 or 2 for training, validation or testing, as CelebA has |
 //!
-//! Lists that name each image of the data set once give its split. Others are mentioned, and used where they
+//! Lists that name each image of the data set once give its split; without lists, so do the images' own names
+//! where each begins with its side, `train_00001.jpg`. Others are mentioned, and used where they
 //! are asked for: [`read_split`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -74,7 +75,10 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     }
     let found = find(root, &data.items);
     let whole: Vec<&Lists> = found.iter().filter(|lists| lists.is_whole(&data.items)).collect();
-    let Some(first) = whole.first().or(found.first().as_ref()).copied() else { return Vec::new() };
+    let Some(first) = whole.first().or(found.first().as_ref()).copied() else {
+        by_names(labelled);
+        return Vec::new();
+    };
     let names = first.names(root);
     let file = id_of(root, &first.files[0]);
     let use_it = format!("(`ValidSplit::File` {file})");
@@ -112,20 +116,42 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
         data.notices.push(format!("{names} {why}, and are not used as the split{then}"));
         return Vec::new();
     }
-    let split = first.split();
+    let said = format!("the split is that of the lists {names}");
+    follow(labelled, first.split(), SplitBy::Lists, names, said);
+    first.files.clone()
+}
+
+/// Takes the split that the first words of all images' names say: `train_00001.jpg`, `test_00001.jpg`.
+fn by_names(labelled: &mut Labelled) {
+    let items = &labelled.dataset.items.items;
+    let mut lists = Lists { files: Vec::new(), sides: BTreeMap::new(), twice: None, rivals: None };
+    for (index, item) in items.iter().enumerate() {
+        let name = item.id.rsplit('/').next().unwrap_or_default();
+        let word: String = name.chars().take_while(|letter| letter.is_alphabetic()).collect();
+        let Some(named) = role::named_role(&word).filter(|named| named.sure) else { return };
+        lists.sides.insert(index, named.role);
+    }
+    if lists.is_whole(&labelled.dataset.items) {
+        let said = "the split is that of the first words of the images' names".to_owned();
+        follow(labelled, lists.split(), SplitBy::Names, "their names".to_owned(), said);
+    }
+}
+
+/// Takes a split, and says so.
+fn follow(labelled: &mut Labelled, split: Split, by: SplitBy, files: String, said: String) {
+    let data = &mut labelled.dataset;
     let mut parts = vec![format!("{} photos to train on", count(split.train.len()))];
     for (part, what) in [(&split.valid, "for validation"), (&split.test, "for testing")] {
         parts.extend((!part.is_empty()).then(|| format!("{} {what}", count(part.len()))));
     }
-    let said = format!("the split is that of the lists {names}: {}", parts.join(", "));
+    let said = format!("{said}: {}", parts.join(", "));
     data.notices.push(said.clone());
     if !split.test.is_empty() {
         let test = count(split.test.len());
         data.notices.push(format!("test images are neither trained on nor evaluated: {test}"));
     }
     data.split = Some(split);
-    labelled.implied_split = Some(ImpliedSplit { by: SplitBy::Lists, files: names, notices: vec![said] });
-    first.files.clone()
+    labelled.implied_split = Some(ImpliedSplit { by, files, notices: vec![said] });
 }
 
 /// The split that a list says, and those that lie beside it and belong to it; `None` if the file is one that
