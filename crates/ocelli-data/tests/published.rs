@@ -354,7 +354,12 @@ fn lists_that_are_no_whole_split_are_mentioned_and_used_if_they_are_given() {
     // A list of validation photos alone: the others are trained on, if it is given.
     let (root, names) = pets("");
     write(root.path(), "lists/validation_list.txt", lines(&names, |n| n == 0));
-    let items = read(&root).unwrap().dataset.items;
+    let data = read(&root).unwrap().dataset;
+    noticed(
+        &data,
+        &["lists/validation_list.txt names 2 of 12 photos, none of them to train on, and is not used"],
+    );
+    let items = data.items;
     let split = read_split(&root.path().join("lists/validation_list.txt"), &items).unwrap().unwrap();
     assert_eq!((split.train.len(), split.valid.len()), (10, 2));
 

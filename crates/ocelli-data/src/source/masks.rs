@@ -150,19 +150,20 @@ impl Masks {
         self.folders.is_empty() && self.files.is_empty()
     }
 
-    /// Takes the masks out of a listing.
-    pub(crate) fn take_out(&self, listing: &mut Listing) {
+    /// Takes the masks out of a listing, and gives them as skipped files and folders.
+    pub(crate) fn take_out(&self, listing: &mut Listing) -> Vec<Skipped> {
         if self.is_empty() {
-            return;
+            return Vec::new();
         }
         listing.images.retain(|image| !self.contains(image));
         listing.folders.retain(|folder| !self.contains(folder));
         listing.skipped.retain(|skipped| !skipped.is_image || !self.contains(&skipped.path));
         let reason = "segmentation masks of the photos beside it";
-        listing.skipped.extend(self.folders.keys().map(|folder| Skipped::new(folder, reason)));
-        listing.skipped.extend(self.files.iter().map(|(mask, photo)| {
+        let folders = self.folders.keys().map(|folder| Skipped::new(folder, reason));
+        let files = self.files.iter().map(|(mask, photo)| {
             Skipped::new(mask, format!("the segmentation mask of {}", file_name(photo)))
-        }));
+        });
+        folders.chain(files).collect()
     }
 
     /// What people should know about them.

@@ -128,7 +128,8 @@ impl<'a> Reader<'a> {
         let mut notices: Vec<String> = listing::known_leftovers(&listing.skipped).into_iter().collect();
         if !options.include_masks {
             let masks = Masks::find(&root, listing.images.iter().map(PathBuf::as_path));
-            masks.take_out(&mut listing);
+            let left_out = masks.take_out(&mut listing);
+            listing.skipped.extend(left_out);
             notices.extend(masks.notices(&root));
         }
         let skipped = std::mem::take(&mut listing.skipped);

@@ -214,11 +214,9 @@ pub(super) fn list_unnamed(table: &str, dataset: &mut Dataset) {
     let mut listing = listing::images_below(&items.root);
     let masks = Masks::find(&items.root, listing.images.iter().map(PathBuf::as_path));
     if !masks.is_empty() {
-        let before = listing.skipped.len();
         // Those that rows name are images of the data set.
         listing.images.retain(|image| !named.contains(image.as_path()));
-        masks.take_out(&mut listing);
-        skipped.extend(listing.skipped.drain(before..));
+        skipped.extend(masks.take_out(&mut listing));
     }
     let unnamed: Vec<PathBuf> = listing
         .images

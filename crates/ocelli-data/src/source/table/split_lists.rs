@@ -80,45 +80,46 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
         return Vec::new();
     };
     let names = first.names(root);
-    let file = id_of(root, &first.files[0]);
-    let use_it = format!("(`ValidSplit::File` {file})");
+    let use_it = format!("`ValidSplit::File` {}", first.files[0].display());
     if whole.iter().any(|lists| lists.sides != first.sides) {
         data.notices.push(format!(
-            "{} published splits lie beside the photos, and none is used; to use the first, {names}, give one of its \
-             lists {use_it}",
+            "{} published splits lie beside the photos, and none is used; to use the first, {names}: {use_it}",
             count(whole.len())
         ));
         return Vec::new();
     }
     if whole.is_empty() {
-        let why = match (first.twice, &first.rivals) {
-            (Some(item), _) => format!("name {} for two sides of the split", data.items[item].id),
-            (None, Some((one, other))) => {
-                format!("are two lists for one side ({}, {})", id_of(root, one), id_of(root, other))
-            }
-            (None, None) if !first.roles().contains(&Role::Train) => {
-                format!(
-                    "name {} of {} photos, and none to train on",
-                    count(first.sides.len()),
-                    count(data.items.len())
-                )
-            }
-            (None, None) => {
-                format!("name {} of {} photos", count(first.sides.len()), count(data.items.len()))
-            }
-        };
-        let then =
-            match (first.twice.is_some() || first.rivals.is_some(), first.roles().contains(&Role::Train)) {
-                (true, _) => String::new(),
-                (false, true) => format!("; to use them, and leave out the other photos, give one {use_it}"),
-                (false, false) => format!("; to use them, and train on the other photos, give one {use_it}"),
-            };
-        data.notices.push(format!("{names} {why}, and are not used as the split{then}"));
+        data.notices.push(format!("{names} {}", why_not(first, root, &data.items, &use_it)));
         return Vec::new();
     }
     let said = format!("the split is that of the lists {names}");
     follow(labelled, first.split(), SplitBy::Lists, names, said);
     first.files.clone()
+}
+
+/// What lists say that are not used, and how they are.
+fn why_not(lists: &Lists, root: &Path, items: &Items, use_it: &str) -> String {
+    let [name, are, them] =
+        if lists.files.len() == 1 { ["names", "is", "it"] } else { ["name", "are", "them"] };
+    let not_used = format!("and {are} not used as the split");
+    if let Some(item) = lists.twice {
+        return format!("{name} {} for two sides of the split, {not_used}", items[item].id);
+    }
+    if let Some((one, other)) = &lists.rivals {
+        return format!(
+            "have two lists for one side ({}, {}), {not_used}",
+            id_of(root, one),
+            id_of(root, other)
+        );
+    }
+    let (named, all) = (count(lists.sides.len()), count(items.len()));
+    let (none, others) = match lists.roles().contains(&Role::Train) {
+        true => ("", "leave out"),
+        false => (", none of them to train on", "train on"),
+    };
+    format!(
+        "{name} {named} of {all} photos{none}, {not_used}; to use {them}, and {others} the other photos: {use_it}"
+    )
 }
 
 /// Takes the split that the first words of all images' names say: `train_00001.jpg`, `test_00001.jpg`.
@@ -296,7 +297,11 @@ fn groups(tables: &[PathBuf], items: &Items, finder: &Finder, sides: usize) -> V
         refs.iter().for_each(|list| by_rest.entry(rest(&stem(&list.file))).or_default().push(list));
         groups.extend(by_rest.values().map(|lists| joined(&without_joined(lists))));
     }
-    groups.retain(|lists| !lists.files.is_empty() && lists.roles().len() >= sides);
+    groups.retain(|lists| {
+        let roles = lists.roles();
+        // A table of all images that is called `train` says nothing of a split.
+        !roles.is_empty() && (roles.len() >= sides || !roles.contains(&Role::Train))
+    });
     groups
 }
 
