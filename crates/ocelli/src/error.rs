@@ -341,7 +341,7 @@ pub enum Error {
     /// Nothing says which class a column of a sample submission is about.
     #[error(
         "{}: its column \"{column}\" holds numbers, and neither it nor they are among the model's classes ({}); name the \
-         column after the class whose probability it is to hold, or set the values to labels",
+         column after the class whose probability it is to hold, or set the values to labels or indices",
         path.display(), some(classes)
     )]
     SampleColumn {
@@ -351,6 +351,22 @@ pub enum Error {
         column: String,
         /// The model's classes.
         classes: Vec<String>,
+    },
+    /// The numbers in a sample submission may stand for classes or for probabilities.
+    #[error(
+        "{}: its column \"{column}\" holds {cells} alone, which may stand for a class or for a probability; set the values to \
+         probabilities (of {}), to indices (0 for {}, 1 for {}), or to labels (names of classes)",
+        path.display(), classes[1], classes[0], classes[1]
+    )]
+    SampleForm {
+        /// The sample's file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What is in its cells.
+        cells: &'static str,
+        /// The model's two classes.
+        classes: [String; 2],
     },
     /// A class has the name of the column of ids.
     #[error(
