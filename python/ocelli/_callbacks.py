@@ -48,10 +48,10 @@ def register_transform(
 ) -> str:
     """Makes a function a transform of training images, for `Augmentation.with_transform`.
 
-    It is called in the worker threads that prepare images, one image at a time under the interpreter's lock: about
-    20 microseconds an image, and the time of the function, in which no other thread runs Python. Random numbers must come
-    from the generator that it is given, which follows from seed, epoch and image: runs are then the same with any number
-    of threads, and after a restart.
+    It is called in the worker threads that prepare images, one image at a time under the interpreter's lock: its time is
+    that of one core, whatever the number of threads, and is spent again in each epoch unless features are cached. Random
+    numbers must come from the generator that it is given, which follows from seed, epoch and image: runs are then the same
+    with any number of threads, and after a restart.
 
     Args:
         name: Lower-case letters, digits and hyphens. Registering it again replaces it.

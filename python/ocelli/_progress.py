@@ -25,6 +25,7 @@ ACTIVITIES = {
     "statistics": "batch norm statistics",
     "learning-rates": "learning rate finder",
     "resizing": "resizing large images",
+    "logistic-regression": "logistic regression",
 }
 _EVERY = 0.1
 """Seconds between changes of what is shown."""

@@ -13,8 +13,8 @@ class Recipe:
     """The phases of training a pretrained network with a new head.
 
     Args:
-        preset: `quick` (a new head on cached features), `lesson` (the phases of fast.ai's lesson with few epochs), `full`
-            (with its numbers of epochs) or `fine-tune-N` (fastai 2's `fine_tune`).
+        preset: `quick` (a new head on cached features), `linear` (a logistic regression on cached features), `lesson` (the
+            phases of fast.ai's lesson with few epochs), `full` (with its numbers of epochs) or `fine-tune-N` (fastai 2's `fine_tune`).
         size: The image size in pixels at which it starts.
         augmented: Whether the data is augmented; if not, phases with augmentation are skipped.
         then_sizes: Progressive resizing: it continues at these sizes.

@@ -93,7 +93,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         arch: The backbone.
         size: Side of the images in pixels.
-        recipe: A preset (`quick`, `lesson`, `full`, `fine-tune-N`) or a `Recipe`; `quick` trains a head on cached features.
+        recipe: A preset (`linear`, `quick`, `lesson`, `full`, `fine-tune-N`) or a `Recipe`; `quick` trains a head on cached
+            features.
         augmentation: Random changes of training images, by name. `None`: none.
         batch_size: Images per step.
         seed: Decides the head's first weights, dropout and the order of images.

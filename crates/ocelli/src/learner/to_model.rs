@@ -48,7 +48,7 @@ impl<B: Backbone> Learner<B> {
             });
         }
         let tensors = tensors.filtered(|name| !name.starts_with(PREFIX));
-        self.state.network = self.state.network.clone().with_tensors(&tensors)?;
+        self.state.network = self.with_form(Some(&config.head))?.with_tensors(&tensors)?;
         self.set_freezing(self.state.freezing);
         self.inputs.forget_features();
         self.unfinished = None;
