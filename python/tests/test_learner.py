@@ -154,7 +154,7 @@ def test_options_change_training(data):
         loss(optimizer="adamw"),
         loss(label_smoothing=0.1),
         loss(weight_decay=0.0),
-        loss(class_weights="balanced"),
+        loss(class_weights=[1, 1, 1, 1, 1, 1, 5]),
         loss(max_grad_norm=0.1),
         loss(accumulate_steps=2),
     ]

@@ -29,6 +29,9 @@ def test_a_run_is_that_of_the_command(photos, tmp_path):
     assert len(run.history) == 3 and result.metric == "accuracy"
     assert result.estimate.value == max(each.accuracy for each in run.history)
     assert run.report(cache=False).is_file()
+    with pytest.raises(ocelli.RunError, match="is using this run"):
+        ocelli.Run.resume(tmp_path / "module")
+    del run
     with pytest.raises(ocelli.RunError, match="is finished"):
         ocelli.Run.resume(tmp_path / "module")
     with pytest.raises(ocelli.RunError, match="not empty"):
