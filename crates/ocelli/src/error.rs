@@ -266,6 +266,12 @@ pub enum Error {
     /// All layers are trained, so that there are no features to cache.
     #[error("all layers are trained, so there are no frozen features to cache; freeze some layers first")]
     NothingFrozen,
+    /// The head is a custom module, and a linear one was to take its place.
+    #[error(
+        "the network's head is a custom module, which cannot be replaced by a logistic regression; train it by gradient \
+         descent"
+    )]
+    CustomHead,
     /// Augmented copies are to be cached of photos that are not augmented.
     #[error("the data has no augmentation, so all copies would be identical; set an augmentation first")]
     NotAugmented,
