@@ -109,8 +109,7 @@ impl<B: Backbone> Learner<B> {
                 continue;
             }
             read.extend_from_slice(&batch.indices);
-            let images = to_tensor(&mut batch, &network.device());
-            let pooled = network.pool(network.infer_stages(images, 0, network.backbone().stages()));
+            let pooled = network.infer_features(to_tensor(&mut batch, &network.device()));
             let values = pooled.into_data().convert::<f32>().try_into_vec::<f32>();
             features.extend(values.expect("converted to f32"));
         }

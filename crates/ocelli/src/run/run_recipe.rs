@@ -19,6 +19,7 @@ use crate::model::finite::{check_finite, check_outputs};
 use crate::model::tta::{Tta, TtaLogits};
 use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::run::progress::Progress;
 use crate::run::tracker::Tracker;
@@ -75,6 +76,7 @@ pub(crate) fn run_recipe<B: Backbone>(
         }
         match phase {
             Phase::Train(train) => runner.train(train)?,
+            Phase::LogisticRegression(settings) => runner.logistic_regression(settings)?,
             Phase::Resize { size } => runner.learner.set_size(*size)?,
             Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
@@ -137,6 +139,21 @@ impl<B: Backbone> Runner<'_, B> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Fits a linear head. An interrupted fit begins again: it takes seconds.
+    fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<()> {
+        let progress = &mut self.tracker.progress;
+        progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
+        progress.watch = Watch::default();
+        self.learner.state.fits = progress.fits_before + progress.done;
+        let row = self.learner.logistic_regression_with(settings, self.tracker)?;
+        if !row.is_finite() {
+            let rates = "a logistic regression".to_owned();
+            let error = Error::NoFiniteEpoch { fit: row.fit, epochs: 1, rates };
+            return if self.learner.best_of_all().is_some() { self.skip_phase(&error) } else { Err(error) };
+        }
+        self.diagnose(&[row])
     }
 
     /// Begins the fit of a phase, at its learning rates or the learning rate finder's.
