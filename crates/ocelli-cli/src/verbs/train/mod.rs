@@ -23,6 +23,7 @@ use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
 };
 use crate::interrupt::{self, finish_batch};
+use crate::invocation;
 #[cfg(all(feature = "report", feature = "serve"))]
 use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
@@ -286,7 +287,7 @@ impl Train {
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads,
-            given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
+            given: invocation::arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
             tensorboard: self.tensorboard,
         };
         let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
