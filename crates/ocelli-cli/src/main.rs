@@ -61,6 +61,9 @@ fn main() -> ExitCode {
 
 fn parse() -> Result<Ocelli, Failure> {
     let matches = verbs::command().try_get_matches().map_err(Failure::Usage)?;
+    if let Some(verb) = matches.subcommand_name().filter(|verb| *verb != "train") {
+        flags::processes::refuse(verb)?;
+    }
     Ocelli::from_arg_matches(&matches).map_err(Failure::Usage)
 }
 

@@ -188,10 +188,6 @@ impl Transport for Mpi {
         self.exchange(&parts).map_err(failed)
     }
 
-    fn barrier(&mut self) -> ocelli_distributed::Result<()> {
-        self.library.calls.barrier(&mut pause()).map_err(failed)
-    }
-
     /// The launcher ends all processes as soon as one is lost.
     fn check(&mut self) -> ocelli_distributed::Result<()> {
         Ok(())
@@ -211,7 +207,7 @@ impl Transport for Mpi {
     }
 
     fn finish(&mut self) -> ocelli_distributed::Result<()> {
-        self.library.calls.barrier(&mut pause()).map_err(failed)?;
+        self.barrier()?;
         self.finished = true;
         self.library.calls.finalize().map_err(failed)
     }

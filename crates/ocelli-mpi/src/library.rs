@@ -32,8 +32,6 @@ pub(crate) trait Calls: Send {
         received: (&mut [u8], &[c_int]),
         pause: Pause,
     ) -> Result<()>;
-    /// `MPI_Ibarrier`: until all processes are here.
-    fn barrier(&self, pause: Pause) -> Result<()>;
     /// `MPI_Abort`.
     fn abort(&self, code: i32);
     /// `MPI_Finalize`.
@@ -100,7 +98,6 @@ type Ialltoallv<H> = unsafe extern "C" fn(
     H,
     *mut H,
 ) -> c_int;
-type Ibarrier<H> = unsafe extern "C" fn(H, *mut H) -> c_int;
 type Test<H> = unsafe extern "C" fn(*mut H, *mut c_int, *mut c_void) -> c_int;
 type Abort<H> = unsafe extern "C" fn(H, c_int) -> c_int;
 type Finalize = unsafe extern "C" fn() -> c_int;
@@ -117,7 +114,6 @@ struct Functions<H> {
     comm_size: OfCommunicator<H>,
     iallgatherv: Iallgatherv<H>,
     ialltoallv: Ialltoallv<H>,
-    ibarrier: Ibarrier<H>,
     test: Test<H>,
     abort: Abort<H>,
     finalize: Finalize,
@@ -288,7 +284,6 @@ impl<H: Handle> Functions<H> {
                 comm_size: function(library, path, "MPI_Comm_size")?,
                 iallgatherv: function(library, path, "MPI_Iallgatherv")?,
                 ialltoallv: function(library, path, "MPI_Ialltoallv")?,
-                ibarrier: function(library, path, "MPI_Ibarrier")?,
                 test: function(library, path, "MPI_Test")?,
                 abort: function(library, path, "MPI_Abort")?,
                 finalize: function(library, path, "MPI_Finalize")?,
@@ -396,15 +391,6 @@ impl<H: Handle> Calls for Functions<H> {
             )
         };
         self.checked("MPI_Ialltoallv", code)?;
-        self.wait(request, pause);
-        Ok(())
-    }
-
-    fn barrier(&self, pause: Pause) -> Result<()> {
-        let mut request = H::EMPTY;
-        // SAFETY: the request is written by the call; it has no buffers.
-        let code = unsafe { (self.ibarrier)(self.world, &mut request) };
-        self.checked("MPI_Ibarrier", code)?;
         self.wait(request, pause);
         Ok(())
     }
