@@ -72,6 +72,9 @@ pub fn run(program: Option<PathBuf>, arguments: Vec<OsString>) -> u8 {
 
 fn parse() -> Result<Ocelli, Failure> {
     let matches = verbs::command().try_get_matches_from(invocation::arguments()).map_err(Failure::Usage)?;
+    if let Some(verb) = matches.subcommand_name().filter(|verb| *verb != "train") {
+        flags::processes::refuse(verb)?;
+    }
     Ocelli::from_arg_matches(&matches).map_err(Failure::Usage)
 }
 
