@@ -70,6 +70,9 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
             "as the competition's page says:  --values probabilities, --values indices or --values labels"
                 .to_owned()
         }
+        Error::NotShared { .. } => {
+            "to share them:  --micro-batch 8   to train the head alone:  --unfrozen-epochs 0".to_owned()
+        }
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()
         }

@@ -41,6 +41,11 @@ pub fn finish(what: &'static str) {
     *FINISHING.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(what);
 }
 
+/// As [`finish_batch`], without a word: another process speaks.
+pub fn finish_batch_silently() {
+    finish("");
+}
+
 /// As [`finish`], for work in batches. Returns [`flag`].
 pub fn finish_batch() -> Arc<AtomicBool> {
     finish("this batch");
@@ -85,6 +90,7 @@ fn take(signal: i32) {
     let first = SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
     ASKED.store(true, Ordering::SeqCst);
     match finishing {
+        Some("") if first => {}
         Some(what) if first => eprintln!("\nstopping after {what}; once more to stop at once"),
         _ => std::process::exit(i32::from(status())),
     }

@@ -1,77 +1,7 @@
-//! The command `ocelli`.
-//!
-//! | to change | file |
-//! |---|---|
-//! | a verb: its flags, its help, what it does | `verbs/NAME.rs`; a new one also gets a line in `verbs/mod.rs` |
-//! | flags that several verbs share | `flags/mod.rs`, `flags/data.rs`, `flags/images.rs`, `flags/training.rs` |
-//! | how values of flags are parsed | `values.rs` |
-//! | the output of training in the terminal | `terminal/mod.rs`, `terminal/intro.rs`, `terminal/progress.rs` |
-//! | the output of a download | `transfer.rs` |
-//! | how anything is printed | `output.rs` |
-//! | how errors of the library are translated into flags | `errors.rs` |
-//! | Ctrl-C and other signals | `interrupt.rs` |
-//! | the format of numbers and durations | `text.rs` |
-//! | the checks of `ocelli doctor` | `verbs/doctor/checks.rs` |
-//! | the build's description in `--version --verbose` | `../build.rs`, `verbs/version.rs` |
+//! The command `ocelli`: what it does is in the library of this crate.
 
-#![deny(clippy::print_stdout, clippy::print_stderr)] // `output.rs` prints
-
-mod errors;
-mod flags;
-mod interrupt;
-mod output;
-mod photos;
-mod terminal;
-mod text;
-#[cfg(feature = "hub")]
-mod transfer;
-mod values;
-mod verbs;
-
-use std::io::Write;
 use std::process::ExitCode;
 
-use anstyle::{AnsiColor, Style};
-use clap::FromArgMatches;
-
-use errors::Failure;
-use output::{eprintln, println, shown};
-use verbs::Ocelli;
-
 fn main() -> ExitCode {
-    let result = interrupt::watch().and_then(|()| parse()?.run());
-    let result = match result {
-        Err(Failure::Usage(error)) => print_usage(&error),
-        result => result.map(|()| ExitCode::SUCCESS),
-    };
-    // Output counts only once it is written.
-    match result.and_then(|status| output::finish().map(|()| status)) {
-        Ok(status) => status,
-        Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Interrupted) => ExitCode::from(interrupt::status()),
-        Err(Failure::Printed) | Err(Failure::Usage(_)) => ExitCode::FAILURE,
-        Err(Failure::Error(message)) => {
-            let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-            let _ = write!(anstream::stderr(), "{red}error:{red:#} ");
-            eprintln!("{message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn parse() -> Result<Ocelli, Failure> {
-    let matches = verbs::command().try_get_matches().map_err(Failure::Usage)?;
-    Ocelli::from_arg_matches(&matches).map_err(Failure::Usage)
-}
-
-/// Prints what is wrong with the arguments, or the help.
-fn print_usage(error: &clap::Error) -> Result<ExitCode, Failure> {
-    let text = error.render().to_string();
-    // An argument may contain anything; only harmless text is printed in colours.
-    if text.lines().any(|line| shown(line) != line) {
-        if error.use_stderr() { eprintln!("{}", text.trim_end()) } else { println!("{}", text.trim_end()) }
-    } else if let (Err(unwritten), false) = (error.print(), error.use_stderr()) {
-        return Err(output::unwritten(unwritten));
-    }
-    Ok(ExitCode::from(error.exit_code() as u8))
+    ExitCode::from(ocelli_cli::run(std::env::current_exe().ok(), std::env::args_os().collect()))
 }

@@ -175,16 +175,30 @@ impl Loader {
     /// The batches of one pass from `first` on, counted from 0: the rest of an interrupted pass.
     pub fn batches_from(&self, indices: Vec<usize>, epoch: u64, first: usize) -> Result<Batches, DataError> {
         let samples = indices.into_iter().map(|index| (index, epoch)).collect();
-        self.samples_from(samples, first)
+        self.samples_from(samples, |batch| batch >= first)
     }
 
     /// The batches of some samples: items, and the epochs to draw augmentation for. An image with consecutive
     /// samples in a batch is decoded once.
     pub fn batches_of(&self, samples: Vec<(usize, u64)>) -> Result<Batches, DataError> {
-        self.samples_from(samples, 0)
+        self.samples_from(samples, |_| true)
     }
 
-    fn samples_from(&self, samples: Vec<(usize, u64)>, first: usize) -> Result<Batches, DataError> {
+    /// Some batches of a pass, by their numbers from 0: those that another process does not load. Each is the same
+    /// as in the whole pass.
+    pub fn some_batches_of(
+        &self,
+        samples: Vec<(usize, u64)>,
+        is_chosen: impl Fn(usize) -> bool,
+    ) -> Result<Batches, DataError> {
+        self.samples_from(samples, is_chosen)
+    }
+
+    fn samples_from(
+        &self,
+        samples: Vec<(usize, u64)>,
+        is_chosen: impl Fn(usize) -> bool,
+    ) -> Result<Batches, DataError> {
         if let Some((index, _)) = samples.iter().find(|(index, _)| *index >= self.items.len()) {
             return Err(DataError::Setting {
                 name: "item",
@@ -198,19 +212,19 @@ impl Loader {
             *count += 1;
             *count - 1
         });
-        let mut work = Work {
+        let occurrences: Vec<u32> = occurrences.collect();
+        let size = self.options.batch_size;
+        let chosen = (0..samples.len()).filter(|position| is_chosen(position / size));
+        let (samples, occurrences) =
+            chosen.map(|position| (samples[position], occurrences[position])).unzip();
+        let work = Arc::new(Work {
             loader: self.clone(),
-            occurrences: occurrences.collect(),
+            occurrences,
             samples,
             state: Mutex::default(),
             changed: Condvar::new(),
             buffers: Buffers::default(),
-        };
-        let taken = first.min(work.batch_count());
-        let over = taken == work.batch_count();
-        let begun = if over { work.samples.len() } else { taken * self.options.batch_size };
-        work.state = Mutex::new(State { begun, taken, ..State::default() });
-        let work = Arc::new(work);
+        });
         let mut batches = Batches { work, threads: Vec::new() };
         // More threads than images would be useless.
         for thread in 0..threads::count(self.options.threads).min(batches.work.samples.len()) {
@@ -279,7 +293,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// The number of batches in the whole pass.
+    /// The number of batches in the pass, without those that were left out.
     pub fn batch_count(&self) -> usize {
         self.work.batch_count()
     }

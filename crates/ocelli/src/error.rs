@@ -118,6 +118,47 @@ pub enum Error {
          file instead"
     )]
     NotForBrowsers,
+    /// Another process is lost, has ended the job, or cannot be joined.
+    #[error(transparent)]
+    Processes(#[from] ocelli_distributed::Error),
+    /// Processes that are to train together do not have the same.
+    #[error("{what} differs: {expected} in process 0, {found} in process {rank} on {host}{advice}")]
+    ProcessesDiffer {
+        /// What differs.
+        what: &'static str,
+        /// The rank of the other process.
+        rank: usize,
+        /// Its machine.
+        host: String,
+        /// What it has.
+        found: String,
+        /// What process 0 has.
+        expected: String,
+        /// What to do, after a full stop; may be empty.
+        advice: &'static str,
+    },
+    /// Processes have not computed the same.
+    #[error(
+        "{what} of process {rank} are not those of process 0, though both compute from the same: please report this, with \
+         the processors of both machines"
+    )]
+    ProcessesDiverged {
+        /// What differs.
+        what: &'static str,
+        /// The rank of the other process.
+        rank: usize,
+    },
+    /// A recipe has a phase that several processes can only share by micro-batches.
+    #[error(
+        "phase {phase} trains layers of the backbone, which {processes} processes can only share in pieces of a batch; set \
+         micro_batch, with any number of processes the result is then the same, or train the head alone"
+    )]
+    NotShared {
+        /// The phase, counted from 1.
+        phase: usize,
+        /// The number of processes.
+        processes: usize,
+    },
     /// A setting is outside of its range.
     #[error("{name} is {value}; it must be {expected}")]
     Setting {

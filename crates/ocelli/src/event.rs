@@ -20,6 +20,7 @@ use crate::metric::Metric;
 use crate::metric::choice::CorrectedEstimate;
 use crate::metric::estimate::MetricEstimate;
 use crate::metric::record::EpochRecord;
+use crate::processes::ProcessGroup;
 use crate::recipe::Phase;
 use crate::recipe::diagnosis::Diagnosis;
 use crate::recipe::freezing::Freezing;
@@ -274,6 +275,8 @@ impl<F: FnMut(&Event) -> ControlFlow<()> + Send> Observer for F {
 #[derive(Default)]
 pub(crate) struct Observers {
     observers: Vec<Box<dyn Observer>>,
+    /// A request to stop is one to all processes, which agree on when.
+    pub(crate) processes: ProcessGroup,
     /// Why each was skipped.
     skipped: BTreeMap<PathBuf, String>,
 }
@@ -292,11 +295,15 @@ impl Observers {
                 Err(error) => result = Err(error),
             }
         }
-        if stop && result.is_ok() { Err(Error::Stopped) } else { result }
+        // Several processes stop together, when they next exchange something.
+        let is_agreed = |stop: bool| stop && !self.processes.wants_to_stop();
+        if result.is_ok() && is_agreed(stop) { Err(Error::Stopped) } else { result }
     }
 
     /// Emits how far a long activity is.
     pub(crate) fn progress(&mut self, activity: Activity, done: usize, total: usize) -> Result<()> {
+        // A lost process is noticed here too, where nothing is exchanged for long.
+        self.processes.check()?;
         self.emit(&Event::Progress(Progress { activity, done, total }))
     }
 

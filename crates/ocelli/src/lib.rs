@@ -55,6 +55,7 @@
 //! | which photos a run began with, and decisions about labels | `data/recorded.rs`, `data/decisions.rs` |
 //! | the training loop | `train/fit.rs`, and one step in `train/step.rs` |
 //! | the training state, and where batches come from | `train/state.rs`, `train/input.rs` |
+//! | training in pieces of a batch, which processes share | `train/micro_batches.rs` |
 //! | losses | `train/loss.rs`, `train/custom_loss.rs` |
 //! | optimizers | `train/optimizer.rs` |
 //! | averages of weights (EMA, SWA) | `train/weight_average.rs` |
@@ -87,6 +88,7 @@
 //! | submissions to competitions | `model/submission/mod.rs` |
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
+//! | several processes: what is shared out, what they compare, those that do not write | `processes/mod.rs`, `processes/shared.rs`, `processes/agreement.rs`, `run/worker.rs` |
 //! | where pretrained weights come from | `pretrained.rs`, then the crate `ocelli-hub` |
 //! | errors | `error.rs` |
 
@@ -112,6 +114,7 @@ mod parquet;
 mod paths;
 mod predict;
 mod pretrained;
+mod processes;
 mod recipe;
 mod run;
 pub mod schedule;
@@ -179,6 +182,8 @@ pub use ocelli_data::{
     text_of,
 };
 pub use ocelli_data::{escape_formula, unescape_formula};
+/// What processes that train together are joined by.
+pub use ocelli_distributed as distributed;
 /// Pretrained weights by name.
 pub use ocelli_hub as hub;
 pub use ocelli_hub::{CACHE_VARIABLE, WeightStore, default_cache};
@@ -200,6 +205,7 @@ pub use predict::settings::TableSettings;
 pub use predict::sorter::{PhotoSorter, Placement};
 pub use predict::table::{TableFormat, TableLayout, TableWriter};
 pub use pretrained::built_in_weights;
+pub use processes::ProcessGroup;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
 pub use recipe::freezing::{Freezing, Summary};
@@ -210,6 +216,7 @@ pub use run::folder::{Recorder, RunFolder};
 pub use run::observed::{RunSettings, RunState};
 pub use run::resume::Moved;
 pub use run::run_recipe::RecipeResult;
+pub use run::worker::Worker;
 pub use run::{Run, RunResult};
 pub use run::{finished, review};
 pub use schedule::learning_rates::LearningRates;

@@ -7,6 +7,7 @@
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
 //! | [`EmbedFlags`] | a model or backbone whose features are used |
 //! | `ListenFlags` | where a server listens, and who may ask it |
+//! | [`ProcessFlags`] | several processes |
 //! | [`ComputeFlags`] | device, precision, threads |
 //! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
 
@@ -15,12 +16,13 @@ mod embed;
 mod images;
 #[cfg(feature = "serve")]
 pub mod listen;
+pub mod processes;
 mod training;
 
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::{DeviceName, MAX_THREADS, Precision, default_cache};
+use ocelli::{DeviceName, MAX_THREADS, Precision, ProcessGroup, default_cache};
 
 use crate::errors::Failure;
 use crate::values::{one_of, threads};
@@ -28,6 +30,7 @@ use crate::values::{one_of, threads};
 pub use data::DataFlags;
 pub use embed::EmbedFlags;
 pub use images::{ChannelFlags, ImageFlags, combined};
+pub use processes::ProcessFlags;
 pub use training::{BackboneFlags, BatchFlags, OptimizerFlags};
 
 /// Device and precision. Results depend on them only by rounding.
@@ -62,7 +65,14 @@ pub struct ThreadFlags {
 impl ThreadFlags {
     /// Starts the kernels' threads; the loader has its own for decoding. Returns their number.
     pub fn start(&self) -> Result<usize, Failure> {
-        let threads = self.threads;
+        self.start_beside(&ProcessGroup::default())
+    }
+
+    /// The same beside other processes, among which the cores of a machine are divided.
+    pub fn start_beside(&self, processes: &ProcessGroup) -> Result<usize, Failure> {
+        // All ask, whatever they were given.
+        let own = if processes.is_shared() { processes.threads()? } else { 0 };
+        let threads = if self.threads == 0 { own } else { self.threads };
         if threads > MAX_THREADS {
             let message =
                 format!("--threads is {threads}; expected at most {MAX_THREADS}, 0: one for each core");

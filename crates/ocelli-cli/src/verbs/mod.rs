@@ -249,6 +249,9 @@ mod tests {
                 "--device",
                 "--threads",
                 "--cache",
+                "--join",
+                "--rank",
+                "--ranks",
                 "--quiet",
                 "--verbose",
             ];

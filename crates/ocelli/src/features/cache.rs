@@ -8,15 +8,17 @@ use std::time::Instant;
 
 use burn::tensor::TensorData;
 use ocelli_data::random::key as hash_of_text;
-use ocelli_data::{Augmentation, Batches, Digest, Normalization};
+use ocelli_data::{Augmentation, Batch, Digest, Normalization};
 use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Observers};
 use crate::features::prefix::{FrozenPrefix, key_of_view};
 use crate::features::store::{ActivationStore, Activations};
+use crate::processes::ProcessGroup;
+use crate::processes::shared::{Rows, SharedBatches};
 
 /// The cached features of the frozen layers, for the images of a learner.
 #[derive(Clone)]
@@ -51,6 +53,7 @@ pub(crate) struct Collector<'a, B: Backbone> {
     /// The seed of augmented copies.
     pub(crate) seed: u64,
     pub(crate) cache: Option<&'a Path>,
+    pub(crate) processes: &'a ProcessGroup,
 }
 
 /// The features of one view of the images, while they are collected.
@@ -103,6 +106,60 @@ impl ViewFeatures {
         let digests = items.iter().map(|&item| self.digest(data, item));
         let missing: HashSet<Digest> = digests.filter(|digest| self.features.get(digest).is_none()).collect();
         store.load(&missing, &mut self.features)
+    }
+
+    /// Gives other processes the features that they lack, and takes those that this one lacks: caches may
+    /// differ.
+    fn exchange(&mut self, data: &ImageData, items: &[usize], processes: &ProcessGroup) -> Result<()> {
+        if !processes.is_shared() {
+            return Ok(());
+        }
+        let mut seen = HashSet::new();
+        let digests = items.iter().map(|&item| self.digest(data, item));
+        let digests: Vec<Digest> = digests.filter(|digest| seen.insert(*digest)).collect();
+        let has: Vec<u8> =
+            digests.iter().map(|digest| u8::from(self.features.get(digest).is_some())).collect();
+        let all = processes.all_gather(&has)?;
+        // The first process that has an image's features gives them to those that do not.
+        let giver = |image: usize| {
+            let first = all.iter().position(|has| has.get(image) == Some(&1))?;
+            all.iter().any(|has| has.get(image) == Some(&0)).then_some(first)
+        };
+        let givers: Vec<Option<usize>> = (0..digests.len()).map(giver).collect();
+        if givers.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let rank = processes.rank();
+        let given = digests.iter().zip(&givers).filter(|(_, giver)| **giver == Some(rank));
+        let rows = given.flat_map(|(digest, _)| self.features.get(digest).expect("it said that it has them"));
+        let mut bytes = (self.features.shape.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(self.features.shape.iter().flat_map(|side| (*side as u64).to_le_bytes()));
+        bytes.extend(rows.flat_map(|value| value.to_le_bytes()));
+        for (from, part) in processes.all_gather(&bytes)?.iter().enumerate().filter(|(from, _)| *from != rank)
+        {
+            let given = digests.iter().zip(&givers).filter(|(_, giver)| **giver == Some(from));
+            let given: Vec<Digest> = given.map(|(digest, _)| *digest).collect();
+            self.take(&given, part).ok_or(Error::ProcessesDiverged { what: "messages", rank: from })?;
+        }
+        Ok(())
+    }
+
+    /// Adds features that another process has sent.
+    fn take(&mut self, images: &[Digest], part: &[u8]) -> Option<()> {
+        let (length, rest) = part.split_first_chunk()?;
+        let (shape, values) =
+            rest.split_at_checked(8 * usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        if images.is_empty() {
+            return Some(());
+        }
+        let shape: Vec<usize> =
+            shape.as_chunks().0.iter().map(|side| u64::from_le_bytes(*side) as usize).collect();
+        let values: Vec<f32> = values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        if values.len() != images.len() * shape.iter().product::<usize>() {
+            return None;
+        }
+        self.features.add(&shape, images, &values);
+        Some(())
     }
 
     /// The first items of those without features, each digest once; and how many different images there are.
@@ -267,6 +324,7 @@ impl<B: Backbone> Collector<'_, B> {
                 let text = format!("{problem}; its activations are computed again");
                 observers.emit(&Event::Notice { text })?;
             }
+            view.exchange(self.data, items, self.processes)?;
             let (of_view, different) = view.missing(self.data, items);
             progress.found += different - of_view.len();
             progress.done += items.len() - of_view.len();
@@ -294,17 +352,34 @@ impl<B: Backbone> Collector<'_, B> {
     ) -> Result<()> {
         let device = self.prefix.network.device();
         let mut left = samples.len();
-        for batch in self.batches_of(samples, views)? {
-            let mut batch = batch?;
+        let mut batches = self.batches_of(samples, views)?;
+        let mut compute = |batch: &mut Batch| {
+            let (shape, values) = self.prefix.features(to_tensor(batch, &device));
+            Ok(Rows { shape, values, targets: Vec::new() })
+        };
+        loop {
+            let batch = match batches.next(self.data, &mut compute) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                // Features that were computed before all processes stopped are written.
+                Err(error @ Error::Stopped) => {
+                    views.iter_mut().try_for_each(|view| view.save(observers))?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
             let mut emitted = observers.emit_skipped(&batch.skipped, self.data);
             if !batch.indices.is_empty() {
-                let (shape, values) = self.prefix.features(to_tensor(&mut batch, &device));
+                let Rows { shape, values, .. } = &batch.rows;
                 let rows = values.chunks_exact(shape.iter().product());
                 for ((&item, &epoch), row) in batch.indices.iter().zip(&batch.epochs).zip(rows) {
                     let view = views.iter_mut().find(|view| view.epoch() == epoch).expect("one of the views");
                     let digest = view.digest(self.data, item);
-                    view.features.add(&shape, &[digest], row);
-                    view.unsaved.push(digest);
+                    view.features.add(shape, &[digest], row);
+                    // Each process writes what it has computed.
+                    if batch.is_own {
+                        view.unsaved.push(digest);
+                    }
                 }
                 progress.computed += batch.indices.len();
             }
@@ -324,12 +399,12 @@ impl<B: Backbone> Collector<'_, B> {
         Ok(())
     }
 
-    fn batches_of(&self, samples: Vec<(usize, u64)>, views: &[ViewFeatures]) -> Result<Batches> {
+    fn batches_of(&self, samples: Vec<(usize, u64)>, views: &[ViewFeatures]) -> Result<SharedBatches> {
         let Self { data, normalization, seed, .. } = *self;
         let loader = match views.iter().any(|view| view.view.is_some()) {
             true => data.training_loader(None, normalization, seed, data.batch_size())?,
             false => data.loader(normalization)?,
         };
-        Ok(loader.batches_of(samples)?)
+        SharedBatches::new(&loader, samples, data.batch_size(), 0, self.processes)
     }
 }

@@ -33,7 +33,7 @@ impl<B: Backbone> Learner<B> {
         let mut curve = find.search(|rates| {
             let batch = batches.next(&mut fork, inputs, options.mix, observers)?;
             let step = StepSize { rates, momentum: None, is_last: false };
-            let step = train_step(&mut fork, batch, step, options, &inputs.data, &mut accumulation);
+            let step = train_step(&mut fork, batch, step, options, inputs, &mut accumulation);
             let loss = step.map(|step| step.loss);
             done += 1;
             observers.progress(Activity::LearningRates, done, find.steps)?;

@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
+use ocelli_data::Batch;
 use ocelli_nn::Backbone;
 
 use crate::data::Part;
-use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
 use crate::event::Activity;
 use crate::learner::Learner;
 use crate::metric::predictions::{Predictions, THRESHOLD};
 use crate::model::tta::{FIRST_EPOCH, Tta, TtaLogits, TtaViews};
 use crate::train::fit::estimate_statistics;
-use crate::train::infer::{infer, predict, values};
+use crate::train::infer::{infer, logits_of, predict};
 
 impl<B: Backbone> Learner<B> {
     /// Predicts the validation set, in the order of the split; empty without validation images.
@@ -63,18 +63,15 @@ impl<B: Backbone> Learner<B> {
         for (change, epochs, _) in passes {
             let loader = plain_loader.clone().augment(change, state.seed)?;
             let samples = items.iter().flat_map(|&item| epochs.iter().map(move |&epoch| (item, epoch)));
-            for batch in loader.batches_of(samples.collect())? {
-                let mut batch = batch?;
+            let mut batches = inputs.shared_batches(&loader, samples.collect())?;
+            let mut compute = |batch: &mut Batch| Ok(logits_of(&state.network, batch));
+            while let Some(batch) = batches.next(&inputs.data, &mut compute)? {
                 observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 done += batch.indices.len() + batch.skipped.len();
-                if !batch.indices.is_empty() {
-                    let predicted =
-                        values(state.network.infer(to_tensor(&mut batch, &state.network.device())));
-                    let samples = batch.indices.iter().zip(&batch.epochs);
-                    for ((item, epoch), row) in samples.zip(predicted.chunks_exact(classes)) {
-                        let view = 1 + (epoch - FIRST_EPOCH) as usize;
-                        logits[view][rows[item] * classes..][..classes].copy_from_slice(row);
-                    }
+                let samples = batch.indices.iter().zip(&batch.epochs);
+                for ((item, epoch), row) in samples.zip(batch.rows.values.chunks_exact(classes)) {
+                    let view = 1 + (epoch - FIRST_EPOCH) as usize;
+                    logits[view][rows[item] * classes..][..classes].copy_from_slice(row);
                 }
                 observers.progress(Activity::Views, done, total)?;
             }

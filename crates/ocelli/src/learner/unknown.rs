@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ocelli_data::Task as Labels;
+use ocelli_data::{Batch, Task as Labels};
 use ocelli_nn::{Backbone, GROUPS};
 
 use crate::data::Part;
@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::event::Observers;
 use crate::features::cache::View;
 use crate::learner::Learner;
+use crate::processes::shared::Rows;
 use crate::recipe::freezing::Freezing;
 use crate::train::state::TrainState;
 use crate::unknown::{UnknownConfig, UnknownScore};
@@ -91,7 +92,9 @@ impl<B: Backbone> Learner<B> {
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
         let in_memory = self.inputs.has_features_of(&state);
-        if in_memory || self.inputs.cached_fraction(&state) >= NEARLY_ALL {
+        let is_cached = in_memory || self.inputs.cached_fraction(&state) >= NEARLY_ALL;
+        // Other processes may have other caches.
+        if self.inputs.processes.decided(is_cached)? {
             self.inputs.prepare_features(&state, &mut Observers::default())?;
             let items = self.inputs.with_features(items, View::Validation);
             let values = self.inputs.features_of(&items, View::Validation).try_into_vec::<f32>();
@@ -103,15 +106,17 @@ impl<B: Backbone> Learner<B> {
     fn computed_features(&self, state: &TrainState<B>, items: &[usize]) -> Result<(Vec<usize>, Vec<f32>)> {
         let network = &state.network;
         let (mut read, mut features) = (Vec::new(), Vec::new());
-        for batch in self.inputs.loader()?.batches(items.to_vec(), 0)? {
-            let mut batch = batch?;
-            if batch.indices.is_empty() {
-                continue;
-            }
-            read.extend_from_slice(&batch.indices);
-            let pooled = network.infer_features(to_tensor(&mut batch, &network.device()));
+        let samples = items.iter().map(|&item| (item, 0)).collect();
+        let mut batches = self.inputs.shared_batches(&self.inputs.loader()?, samples)?;
+        let mut compute = |batch: &mut Batch| {
+            let pooled = network.infer_features(to_tensor(batch, &network.device()));
+            let shape = vec![pooled.dims()[1]];
             let values = pooled.into_data().convert::<f32>().try_into_vec::<f32>();
-            features.extend(values.expect("converted to f32"));
+            Ok(Rows { shape, values: values.expect("converted to f32"), targets: Vec::new() })
+        };
+        while let Some(batch) = batches.next(&self.inputs.data, &mut compute)? {
+            read.extend_from_slice(&batch.indices);
+            features.extend(batch.rows.values);
         }
         Ok((read, features))
     }

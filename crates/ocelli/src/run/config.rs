@@ -17,6 +17,7 @@ use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::model::training_record::PretrainedWeights;
 use crate::pretrained::pretrained_weights;
+use crate::processes::ProcessGroup;
 use crate::recipe::builder::Preset;
 use crate::recipe::{Phase, Recipe};
 use crate::run::folder::{RunFolder, moved_data, unsealed};
@@ -256,6 +257,8 @@ impl RunConfig {
         if let Some(cache) = &env.cache {
             learner.set_cache(cache);
         }
+        learner.inputs.processes = env.processes.clone();
+        learner.observers.processes = env.processes.clone();
         Ok(())
     }
 }
@@ -276,6 +279,8 @@ pub struct RunEnv {
     pub given: String,
     /// Whether TensorBoard's event file is written too. A run that has one continues it.
     pub tensorboard: bool,
+    /// The processes that train together; default: this one alone.
+    pub processes: ProcessGroup,
 }
 
 /// The content of `config.toml`.

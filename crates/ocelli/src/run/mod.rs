@@ -12,6 +12,7 @@ pub(crate) mod run_recipe;
 pub(crate) mod stop_request;
 pub(crate) mod tensorboard;
 pub(crate) mod tracker;
+pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,7 @@ use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::model::submission::clip::ProbabilityClip;
 use crate::model::training_record::{PretrainedWeights, TrainedPhase, TrainingRecord, ValidationMetric};
+use crate::processes::agreement;
 use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
@@ -102,9 +104,11 @@ impl<B: Backbone> Run<B> {
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         settings.check()?;
+        agreement::check_recipe(&env.processes, settings)?;
         let mut learner = learner(settings.image_data(env.threads).load()?)?;
         settings.apply(&mut learner, env)?;
         learner.check_memory(&settings.recipe, 0)?;
+        agreement::compare(&env.processes, settings, &learner, 0)?;
         let mut notices = Vec::new();
         let run = match &env.out {
             Some(out) => RunFolder::at(out)?,

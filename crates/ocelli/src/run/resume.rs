@@ -9,6 +9,7 @@ use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::model::training_record::PretrainedWeights;
+use crate::processes::agreement;
 use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
 use crate::run::config::{Config, RunConfig, RunEnv};
@@ -69,6 +70,7 @@ impl<B: Backbone> Run<B> {
         let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
         config.settings.check()?;
         let mut settings = config.settings_from_here();
+        agreement::check_recipe(&env.processes, &settings)?;
         if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
             settings = settings.moved(&data);
         }
@@ -110,6 +112,8 @@ impl<B: Backbone> Run<B> {
             learner.observe(TensorBoard::open(run.path(), &text, &learner.history)?);
         }
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
+        // The other processes have read the run's folder by then.
+        agreement::compare(&env.processes, &settings, &learner, tracker.progress.done)?;
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
         let mut training = Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices };
         if fewer {
@@ -144,7 +148,7 @@ fn config_text(run: &RunFolder, config: &Config) -> Result<String> {
 }
 
 /// Checks that a run is unfinished; returns notices about damaged files.
-fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
+pub(crate) fn still_to_do(run: &RunFolder) -> Result<Vec<String>> {
     match run.wholeness()? {
         Wholeness::Whole => Err(Error::Finished { path: run.path().to_owned(), model: run.model() }),
         Wholeness::Unfinished => Ok(Vec::new()),

@@ -12,6 +12,7 @@ use crate::event::{Activity, EpochTimes, Observers};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
+use crate::processes::agreement::digest;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
@@ -152,6 +153,7 @@ impl Fit {
             }
             hooks.after_epoch(&epoch, &FitView { fit: self, state, inputs, options })?;
             records.push(epoch.record);
+            inputs.processes.agree("the weights", || digest(&state.network))?;
         }
         Ok(records)
     }
@@ -186,11 +188,12 @@ impl Fit {
                 let rates = self.rates.scaled(point.lr_factor);
                 let is_last = self.batch + 1 == batches;
                 let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
-                let step = train_step(state, batch, step, options, &inputs.data, &mut self.accumulation)
-                    .map_err(|error| match error {
+                let step = train_step(state, batch, step, options, inputs, &mut self.accumulation).map_err(
+                    |error| match error {
                         StepError::NotFinite(error) => self.diverged(&error, rates),
                         StepError::Loss(error) => error,
-                    })?;
+                    },
+                )?;
                 if let (Some(average), Some(decay), true) =
                     (&mut self.ema, options.ema_decay, self.accumulation.has_stepped())
                 {

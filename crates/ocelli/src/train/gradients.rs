@@ -34,6 +34,16 @@ impl ParameterGradients {
         self.0.is_empty()
     }
 
+    /// One parameter's.
+    pub(crate) fn get(&self, id: ParamId) -> Option<&Tensor<1>> {
+        self.0.get(&id)
+    }
+
+    /// Sets one parameter's.
+    pub(crate) fn insert(&mut self, id: ParamId, gradient: Tensor<1>) {
+        self.0.insert(id, gradient);
+    }
+
     /// Removes one parameter's.
     pub(crate) fn remove(&mut self, id: ParamId) -> Option<Tensor<1>> {
         self.0.remove(&id)

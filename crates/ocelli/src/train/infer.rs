@@ -1,7 +1,8 @@
 //! Predictions of a network for a part of the data, in inference mode.
 
 use burn::tensor::Tensor;
-use ocelli_nn::Backbone;
+use ocelli_data::Batch;
+use ocelli_nn::{Backbone, Network};
 
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::event::{Activity, Observers};
 use crate::features::cache::View;
 use crate::metric::predictions::Predictions;
+use crate::processes::shared::Rows;
 use crate::train::input::Inputs;
 use crate::train::state::TrainState;
 
@@ -48,13 +50,11 @@ pub(crate) fn infer<B: Backbone>(
     let mut logits = Vec::with_capacity(items.len() * inputs.data.classes().len());
     let (total, mut done) = (items.len(), 0);
     let mut readable = Vec::with_capacity(total);
-    let device = state.network.device();
-    for batch in inputs.loader()?.batches(items, 0)? {
-        let mut batch = batch?;
+    let samples = items.into_iter().map(|item| (item, 0)).collect();
+    let mut batches = inputs.shared_batches(&inputs.loader()?, samples)?;
+    while let Some(batch) = batches.next(&inputs.data, &mut |batch| Ok(logits_of(&state.network, batch)))? {
         observers.emit_skipped(&batch.skipped, &inputs.data)?;
-        if !batch.indices.is_empty() {
-            logits.extend(values(state.network.infer(to_tensor(&mut batch, &device))));
-        }
+        logits.extend(batch.rows.values);
         done += batch.indices.len() + batch.skipped.len();
         readable.extend_from_slice(&batch.indices);
         observers.progress(activity, done, total)?;
@@ -79,6 +79,12 @@ fn infer_cached<B: Backbone>(state: &TrainState<B>, inputs: &Inputs, part: Part)
         logits.extend(values(network.infer_head(pooled)));
     }
     (items, logits)
+}
+
+/// The logits of a batch of images.
+pub(crate) fn logits_of<B: Backbone>(network: &Network<B>, batch: &mut Batch) -> Rows {
+    let logits = network.infer(to_tensor(batch, &network.device()));
+    Rows { shape: vec![logits.dims()[1]], values: values(logits), targets: Vec::new() }
 }
 
 /// Logits, row by row.

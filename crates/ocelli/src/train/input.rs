@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use ocelli_data::augment::mix::{Mix, Mixed};
-use ocelli_data::{Batches, Digest, Loader, Normalization, Preprocessing, Sampler, Store};
+use ocelli_data::{Batch, Batches, Digest, Items, Loader, Normalization, Preprocessing, Sampler, Store};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
@@ -18,6 +18,8 @@ use crate::event::{Activity, Event, Observers};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
 use crate::features::store::ActivationStore;
+use crate::processes::ProcessGroup;
+use crate::processes::shared::{Rows, SharedBatches};
 use crate::recipe::freezing::Freezing;
 use crate::train::state::{StageInput, TrainState};
 
@@ -39,6 +41,8 @@ pub(crate) struct Inputs {
     features: Option<Arc<FeatureCache>>,
     /// The resized copies of large images.
     resized: Option<Store>,
+    /// The processes that share out what is computed from images.
+    pub(crate) processes: ProcessGroup,
 }
 
 /// A batch as the trainable part of a network takes it.
@@ -58,6 +62,8 @@ pub(crate) enum BatchStream {
     Cached(std::vec::IntoIter<Vec<usize>>),
     /// The image files.
     Images(Batches),
+    /// The image files, of which other processes load some, where only the head is trained.
+    Shared(SharedBatches),
 }
 
 impl BackboneInfo {
@@ -76,13 +82,15 @@ impl BackboneInfo {
 
 impl Inputs {
     pub(crate) fn new(data: ImageData, backbone: BackboneInfo) -> Self {
-        Self { data, backbone, cache: None, features: None, resized: None }
+        let processes = ProcessGroup::default();
+        Self { data, backbone, cache: None, features: None, resized: None, processes }
     }
 
-    /// The same with other images, keeping features that are already cached.
+    /// The same with other images, for this process alone, keeping features that are already cached.
     pub(crate) fn with_data(&self, data: ImageData) -> Self {
         let (backbone, cache) = (self.backbone.clone(), self.cache.clone());
-        Self { data, backbone, cache, features: self.features.clone(), resized: None }
+        let processes = ProcessGroup::default();
+        Self { data, backbone, cache, features: self.features.clone(), resized: None, processes }
     }
 
     /// Replaces the images.
@@ -104,6 +112,15 @@ impl Inputs {
 
     pub(crate) fn loader(&self) -> Result<Loader> {
         self.data.loader(self.backbone.normalization)
+    }
+
+    /// The batches of these samples, shared out. The loader's batch size is the data's.
+    pub(crate) fn shared_batches(
+        &self,
+        loader: &Loader,
+        samples: Vec<(usize, u64)>,
+    ) -> Result<SharedBatches> {
+        SharedBatches::new(loader, samples, self.data.batch_size(), 0, &self.processes)
     }
 
     /// Prepares the input of training: cached features, or resized copies if several epochs need them.
@@ -140,6 +157,7 @@ impl Inputs {
             normalization: self.backbone.normalization,
             seed: state.seed,
             cache: self.cache.as_deref(),
+            processes: &self.processes,
         };
         let old = old.map(Arc::unwrap_or_clone);
         let (features, event) = FeatureCache::collect(old, key, views, &collector, observers)?;
@@ -196,7 +214,14 @@ impl Inputs {
             return Ok(());
         }
         let began = Instant::now();
-        let items = self.data.training_items();
+        // Each process makes some copies; it resizes others again in every epoch if their cache is not its own.
+        let (rank, all) = (self.processes.rank(), self.processes.size());
+        let split = self.data.split.train.iter().copied().skip(rank).step_by(all);
+        let own: Vec<usize> = split.collect();
+        let items = Items {
+            items: own.iter().map(|&item| self.data.items[item].clone()).collect(),
+            ..self.data.training_items()
+        };
         let store = Store::new(cache, side)?;
         let (done, total) = (AtomicUsize::new(0), items.len());
         let data = &self.data;
@@ -205,7 +230,7 @@ impl Inputs {
                 done.fetch_add(1, Ordering::Relaxed);
             };
             let (items, done, store) = (&items, &done, &store);
-            let digests: Vec<Digest> = data.split.train.iter().map(|&item| data.digests[item]).collect();
+            let digests: Vec<Digest> = own.iter().map(|&item| data.digests[item]).collect();
             let options = data.loading();
             let work =
                 scope.spawn(move || store.fill(items, &digests, &options.decoder, options.threads, count));
@@ -219,10 +244,13 @@ impl Inputs {
         self.resized = Some(store);
         match filled {
             Ok(filled) => {
-                observers.emit_skipped(&filled.skipped, &self.data)?;
+                let skipped = self.processes.all_skipped(filled.skipped, &self.data)?;
+                observers.emit_skipped(&skipped, &self.data)?;
                 observers.emit(&Event::elapsed(Activity::Resizing, began))
             }
             Err(error) => {
+                let skipped = self.processes.all_skipped(Vec::new(), &self.data)?;
+                observers.emit_skipped(&skipped, &self.data)?;
                 let text =
                     format!("{error}; this run goes on without, and resizes images again in every epoch");
                 observers.emit(&Event::Notice { text })
@@ -252,6 +280,11 @@ impl Inputs {
         if !state.freezing.is_cached() {
             let Self { data, backbone, resized, .. } = self;
             let loader = data.training_loader(resized.clone(), backbone.normalization, state.seed, size)?;
+            if self.processes.is_shared() && state.is_pooled() {
+                let samples = order.into_iter().map(|item| (item, state.epochs)).collect();
+                let batches = SharedBatches::new(&loader, samples, size, first, &self.processes)?;
+                return Ok(BatchStream::Shared(batches));
+            }
             return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
         }
         // Unreadable images leave gaps in their batches, as when images are loaded.
@@ -323,15 +356,25 @@ impl BatchStream {
                 let targets = inputs.targets(&items);
                 Ok(Some(TrainBatch { images: items.len(), targets, input, waited }))
             }
+            Self::Shared(batches) => {
+                let mut compute = |batch: &mut Batch| frozen_rows(state, inputs, mix, batch);
+                let Some(batch) = batches.next(&inputs.data, &mut compute)? else { return Ok(None) };
+                observers.emit_skipped(&batch.skipped, &inputs.data)?;
+                let (images, Rows { shape, values, targets }) = (batch.indices.len(), batch.rows);
+                let input = match images {
+                    0 => StageInput::Pooled(Tensor::zeros([0, 0], &device)),
+                    _ => {
+                        let pooled = TensorData::new(values, [vec![images], shape].concat());
+                        StageInput::Pooled(Tensor::from_data(pooled, &device))
+                    }
+                };
+                Ok(Some(TrainBatch { images, targets, input, waited: batch.waited }))
+            }
             Self::Images(batches) => {
                 let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
                 let waited = began.elapsed().as_secs_f64();
                 observers.emit_skipped(&batch.skipped, &inputs.data)?;
-                let mut targets = inputs.targets(&batch.indices);
-                if let Some(mix) = mix {
-                    let mixed = mix.apply(&mut batch, &inputs.data.items, state.seed, state.epochs)?;
-                    targets = mix_targets(&targets, &mixed, inputs.data.classes().len());
-                }
+                let targets = targets_of(state, inputs, mix, &mut batch)?;
                 let images = to_tensor(&mut batch, &device);
                 let input = match batch.indices.len() {
                     0 => StageInput::Maps(images.into()),
@@ -341,6 +384,36 @@ impl BatchStream {
             }
         }
     }
+}
+
+/// The targets of a batch of images, which are mixed if they are to be.
+fn targets_of<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &Inputs,
+    mix: Option<Mix>,
+    batch: &mut Batch,
+) -> Result<Vec<f32>> {
+    let targets = inputs.targets(&batch.indices);
+    let Some(mix) = mix else { return Ok(targets) };
+    let mixed = mix.apply(batch, &inputs.data.items, state.seed, state.epochs)?;
+    Ok(mix_targets(&targets, &mixed, inputs.data.classes().len()))
+}
+
+/// The pooled features of a batch of images, and its targets, for all processes.
+fn frozen_rows<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &Inputs,
+    mix: Option<Mix>,
+    batch: &mut Batch,
+) -> Result<Rows> {
+    let targets = targets_of(state, inputs, mix, batch)?;
+    let StageInput::Pooled(pooled) = state.infer_frozen(to_tensor(batch, &state.network.device())) else {
+        unreachable!("only the head is trained");
+    };
+    let shape = vec![pooled.dims()[1]];
+    // Features may be bf16, which f32 holds exactly.
+    let values = pooled.into_data().convert::<f32>().try_into_vec().expect("converted to f32");
+    Ok(Rows { shape, values, targets })
 }
 
 /// Batches that continue from epoch to epoch, for a run of the learning rate finder that needs more than one

@@ -7,6 +7,7 @@ pub(crate) mod infer;
 pub(crate) mod input;
 pub(crate) mod logistic;
 pub(crate) mod loss;
+pub(crate) mod micro_batches;
 pub(crate) mod optimizer;
 pub(crate) mod options;
 pub(crate) mod state;

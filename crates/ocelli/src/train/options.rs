@@ -35,6 +35,12 @@ pub struct TrainOptions {
     /// Gradient accumulation: batches per optimizer step, whose gradients are averaged over all their images;
     /// an epoch's last step may have fewer. At least 1.
     pub accumulate_steps: usize,
+    /// Trains layers of the backbone on this many images of a batch at a time, and adds up the gradients in a
+    /// fixed order; the head and the loss see the whole batch all the same. Several processes share these
+    /// pieces out, and reach the same result, to the bit, as one; it is not that of whole batches, by rounding.
+    /// It takes less memory. At least 1, and not together with [`train_bn`](Self::train_bn).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// The decay of an exponential moving average of the weights, from 0 to below 1; 0.99 to 0.9999 are
     /// usual. If set, the average is validated after each epoch, and becomes the network's weights at the end
     /// of a fit.
@@ -75,6 +81,7 @@ impl Default for TrainOptions {
             mix: None,
             max_grad_norm: None,
             accumulate_steps: 1,
+            micro_batch: None,
             ema_decay: None,
             swa_start: None,
             train_bn: false,
@@ -113,6 +120,13 @@ impl TrainOptions {
         }
         if self.accumulate_steps == 0 {
             return Err(Error::setting("accumulate_steps", "0", "at least 1"));
+        }
+        if self.micro_batch == Some(0) {
+            return Err(Error::setting("micro_batch", "0", "at least 1"));
+        }
+        if self.micro_batch.is_some() && self.train_bn {
+            let expected = "left out where norms of the backbone train by the statistics of whole batches";
+            return Err(Error::setting("micro_batch", "set together with train_bn", expected));
         }
         if let Some(decay) = self.ema_decay
             && !(0.0..1.0).contains(&decay)

@@ -1,18 +1,19 @@
 //! One training step.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ocelli_nn::{Backbone, Network, TensorFile};
+use ocelli_nn::{Backbone, BatchStats, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
-use crate::train::input::TrainBatch;
+use crate::train::input::{Inputs, TrainBatch};
+use crate::train::micro_batches;
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
-use crate::train::state::TrainState;
+use crate::train::state::{StageInput, TrainState};
 
 /// The optimizer's state, and the gradients accumulated for its next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,6 +94,44 @@ pub(crate) enum StepError {
     Loss(Error),
 }
 
+/// The gradients of a batch.
+pub(crate) struct Backward {
+    /// The mean loss of the batch.
+    pub(crate) loss: f64,
+    /// The time up to the loss.
+    pub(crate) forward: Duration,
+    pub(crate) gradients: ParameterGradients,
+    pub(crate) batch_stats: Vec<BatchStats>,
+}
+
+/// A value, unless it is NaN or infinite.
+pub(crate) fn finite(what: &'static str, value: f64) -> std::result::Result<f64, StepError> {
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(StepError::NotFinite(NotFinite { what, value })),
+    }
+}
+
+/// The gradients of a batch as a whole.
+fn backward<B: Backbone>(
+    state: &TrainState<B>,
+    input: StageInput,
+    targets: Vec<f32>,
+    options: &TrainOptions,
+    data: &ImageData,
+) -> std::result::Result<Backward, StepError> {
+    let began = Instant::now();
+    let (logits, pass) = state.forward(&state.network, input, options.statistics());
+    let weights = options.loss.weights(data);
+    let loss = options.loss.of(logits, targets, weights.as_deref(), data.task());
+    let loss = loss.map_err(StepError::Loss)?;
+    // Reading the value waits for it, also on a device that computes beside this thread.
+    let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
+    let forward = began.elapsed();
+    let gradients = ParameterGradients::take(&state.network, loss.backward());
+    Ok(Backward { loss: value, forward, gradients, batch_stats: pass.into_batch_stats() })
+}
+
 /// Trains on a batch. The weights are updated once enough batches have been
 /// accumulated, or at the last batch. If the loss or a gradient is not finite, nothing is updated.
 pub(crate) fn train_step<B: Backbone>(
@@ -100,32 +139,28 @@ pub(crate) fn train_step<B: Backbone>(
     batch: TrainBatch,
     size: StepSize,
     options: &TrainOptions,
-    data: &ImageData,
+    inputs: &Inputs,
     accumulation: &mut Accumulation,
 ) -> std::result::Result<Step, StepError> {
-    let finite = |what, value: f64| match value.is_finite() {
-        true => Ok(value),
-        false => Err(StepError::NotFinite(NotFinite { what, value })),
-    };
     let began = Instant::now();
-    let (logits, pass) = state.forward(&state.network, batch.input, options.statistics());
-    let weights = options.loss.weights(data);
-    let loss = options.loss.of(logits, batch.targets, weights.as_deref(), data.task());
-    let loss = loss.map_err(StepError::Loss)?;
-    // Reading the value waits for it, also on a device that computes beside this thread.
-    let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
-    let forward = began.elapsed();
-    let mut gradients = ParameterGradients::take(&state.network, loss.backward());
+    let TrainBatch { images, targets, input, .. } = batch;
+    let Backward { loss, forward, mut gradients, batch_stats } = match (options.micro_batch, input) {
+        (Some(size), StageInput::Maps(output)) => {
+            micro_batches::backward(state, output, targets, size, options, inputs)?
+        }
+        // The head alone takes the whole batch at once.
+        (_, input) => backward(state, input, targets, options, &inputs.data)?,
+    };
     options.loss.check_gradients(&gradients).map_err(StepError::Loss)?;
     let several = options.accumulate_steps > 1;
     if several {
-        gradients.scale(batch.images as f64);
+        gradients.scale(images as f64);
         gradients.add(accumulation.accumulated.clone());
     }
     finite("gradients' norm", gradients.norm())?;
     let backward = began.elapsed();
     accumulation.batches += 1;
-    accumulation.images += batch.images;
+    accumulation.images += images;
     if size.is_last || accumulation.batches >= options.accumulate_steps {
         if several {
             gradients.scale(1.0 / accumulation.images as f64);
@@ -140,10 +175,10 @@ pub(crate) fn train_step<B: Backbone>(
     } else {
         accumulation.accumulated = gradients;
     }
-    state.network = state.network.clone().update_running_stats(pass.into_batch_stats());
+    state.network = state.network.clone().update_running_stats(batch_stats);
     state.steps += 1;
     Ok(Step {
-        loss: value,
+        loss,
         forward: forward.as_secs_f64(),
         backward: (backward - forward).as_secs_f64(),
         optimizer: (began.elapsed() - backward).as_secs_f64(),

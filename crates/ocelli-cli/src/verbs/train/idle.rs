@@ -35,6 +35,7 @@ impl Train {
             ("--mixup", self.mixup.is_some() && !live, "trains on images instead of cached features"),
             ("--cutmix", self.cutmix.is_some() && !live, "trains on images instead of cached features"),
             ("--group-lr-ratio", recipe.group_lr_ratio.is_some() && !unfrozen, "trains more than the head"),
+            ("--micro-batch", self.loss.micro_batch.is_some() && !unfrozen, "trains more than the head"),
             ("--train-bn", recipe.train_bn && !unfrozen, "trains more than the head"),
             ("--lr with three rates", recipe.lr.len() == 3 && !unfrozen, "trains more than the head"),
         ];

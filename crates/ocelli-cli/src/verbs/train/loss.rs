@@ -30,6 +30,13 @@ pub(super) struct LossFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = whole::<1, 1_000_000>)]
     accumulate_steps: Option<usize>,
+    /// Train layers of the backbone on N images of a batch at a time, usually 8 [default: all]
+    ///
+    /// Several processes share these pieces out; with any number of them, one included, the model is the same to
+    /// the bit. The head and the loss see whole batches all the same. It also takes less memory.
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>)]
+    pub(super) micro_batch: Option<usize>,
     /// Exponential moving average of the weights with this decay, usually 0.99 to 0.9999
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = below_1)]
@@ -62,6 +69,7 @@ impl LossFlags {
         }
         method.max_grad_norm = self.max_grad_norm.or(method.max_grad_norm);
         method.accumulate_steps = self.accumulate_steps.unwrap_or(method.accumulate_steps);
+        method.micro_batch = self.micro_batch.or(method.micro_batch);
         method.ema_decay = self.ema_decay.or(method.ema_decay);
         method.swa_start = self.swa_start.or(method.swa_start);
         Ok(())

@@ -16,13 +16,18 @@ use std::time::Instant;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
-use ocelli::{Arch, Metric, Moved, Preset, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta, WeightStore};
+use ocelli::{
+    Arch, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta,
+    WeightStore, Worker,
+};
 
 use crate::errors::{self, Failure};
 use crate::flags::{
     BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
+    ProcessFlags,
 };
-use crate::interrupt::{self, finish_batch};
+use crate::interrupt::{self, finish_batch, finish_batch_silently};
+use crate::invocation;
 #[cfg(all(feature = "report", feature = "serve"))]
 use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
@@ -134,6 +139,8 @@ pub struct Train {
     #[arg(long, help_heading = "Run")]
     watch: bool,
     #[command(flatten)]
+    processes: ProcessFlags,
+    #[command(flatten)]
     compute: ComputeFlags,
     #[command(flatten)]
     cache: CacheFlags,
@@ -224,7 +231,7 @@ struct RecipeFlags {
 }
 
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
-const WITH_RESUME: [&str; 13] = [
+const WITH_RESUME: [&str; 16] = [
     "resume",
     "moved_to",
     "skip_changed",
@@ -234,6 +241,9 @@ const WITH_RESUME: [&str; 13] = [
     "device",
     "threads",
     "cache",
+    "join",
+    "rank",
+    "ranks",
     "quiet",
     "verbose",
     "help",
@@ -279,17 +289,34 @@ impl Train {
             )));
         }
         self.out.iter().try_for_each(|out| no_dash(out, "--out"))?;
-        let threads = self.compute.threads.start()?;
+        let processes = self.processes.join()?;
+        let result = self.run_in(&processes);
+        match &result {
+            // Processes stop together, and leave together.
+            Ok(()) | Err(Failure::Interrupted) => processes.finish()?,
+            Err(Failure::Error(reason)) => processes.abort(reason),
+            Err(_) => processes.abort("ended early"),
+        }
+        result
+    }
+
+    /// Trains as one of these processes.
+    fn run_in(&self, processes: &ProcessGroup) -> Result<(), Failure> {
+        let threads = self.compute.threads.start_beside(processes)?;
         let cache = self.cache.folder()?;
         let env = RunEnv {
             out: self.out.clone(),
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads,
-            given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
+            given: invocation::arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
             tensorboard: self.tensorboard,
+            processes: processes.clone(),
         };
         let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
+        if processes.rank() > 0 {
+            return self.work(settings.as_ref(), &env, &cache);
+        }
         for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
             eprintln!("{warning}");
         }
@@ -304,7 +331,7 @@ impl Train {
         };
         #[cfg(all(feature = "report", feature = "serve"))]
         let _watched = self.watched(&training)?;
-        self.introduce(&training);
+        self.introduce(&training, processes);
         training.observe(Terminal::new(self.output.quiet, self.output.verbose));
         let stop = finish_batch();
         training.observe(interrupt::observer());
@@ -319,15 +346,44 @@ impl Train {
         }
     }
 
-    /// Prepares the run; the weights of its backbone are downloaded if they are not on this machine.
-    fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
-        let prepare = || match (settings, &self.resume) {
-            (Some(settings), _) => Run::prepare(settings, env),
-            (None, run) => {
-                let moved = Moved { data: self.moved_to.clone(), without_changed: self.skip_changed };
-                Run::resume(run.as_deref().unwrap_or(Path::new(".")), env, &moved)
-            }
+    /// Computes for the first process, which alone writes and prints.
+    fn work(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> Result<(), Failure> {
+        let worker = self.with_weights(cache, || match settings {
+            Some(settings) => Worker::prepare(settings, env),
+            None => Worker::resume(self.resumed(), env, &self.moved()),
+        });
+        let mut worker = match worker {
+            // The first process says so, or writes the report that is missing.
+            Err(ocelli::Error::Finished { .. }) => return Ok(()),
+            worker => worker.map_err(|error| self.resume_failure(error))?,
         };
+        finish_batch_silently();
+        worker.observe(interrupt::observer());
+        worker.run().map_err(|error| match error {
+            ocelli::Error::Stopped => Failure::Interrupted,
+            error => error.into(),
+        })
+    }
+
+    /// Prepares the run.
+    fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
+        self.with_weights(cache, || match settings {
+            Some(settings) => Run::prepare(settings, env),
+            None => Run::resume(self.resumed(), env, &self.moved()),
+        })
+    }
+
+    /// The run to resume.
+    fn resumed(&self) -> &Path {
+        self.resume.as_deref().unwrap_or(Path::new("."))
+    }
+
+    fn moved(&self) -> Moved {
+        Moved { data: self.moved_to.clone(), without_changed: self.skip_changed }
+    }
+
+    /// The weights of the backbone are downloaded if they are not on this machine.
+    fn with_weights<T>(&self, cache: &Path, prepare: impl Fn() -> ocelli::Result<T>) -> ocelli::Result<T> {
         match prepare() {
             // The photos have been checked by now, so the download is worth it.
             Err(ocelli::Error::NoWeights { arch, .. }) => {
@@ -355,13 +411,16 @@ impl Train {
         Ok(Some(watched))
     }
 
-    fn introduce(&self, training: &Run) {
+    fn introduce(&self, training: &Run, processes: &ProcessGroup) {
         if self.output.quiet {
             return terminal::print_warnings(training);
         }
         let precision = training.learner().network().precision();
         let machine = terminal::machine(self.compute.device, precision);
-        println!("ocelli {} · {machine}\n", env!("CARGO_PKG_VERSION"));
+        let several = processes.transport_name();
+        let several =
+            several.map_or_else(String::new, |name| format!(" · {} processes, {name}", processes.size()));
+        println!("ocelli {} · {machine}{several}\n", env!("CARGO_PKG_VERSION"));
         terminal::introduce(training);
     }
 
